@@ -1,0 +1,188 @@
+"""The plugin contract: every hook that core calls, in the order in which it calls them.
+
+A use case is one module (or object) with functions of these names, each marked with ``@hookimpl``. Exactly one
+plugin is loaded at a time, in a plugin manager of its own, so each hook has one answer; core's own defaults
+(`mlops_core.defaults`) stand behind the optional ones. Hooks that describe are pure: called twice with
+equal arguments they return equal values, and they leave their arguments as they were. Nothing heavy may be
+imported by them at module level.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from mlops_core.conditions import Gate
+    from mlops_core.config import UseCaseConfig
+    from mlops_core.datasets import Dataset
+    from mlops_core.manager import PluginContext
+    from mlops_core.metrics import Metric, MetricReport, Predictions
+    from mlops_core.pipeline import Parameter, Step
+    from mlops_core.prediction import Predictor
+
+PROJECT = "mlops"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+# --- Configuration and data -------------------------------------------------------------------------------
+
+
+@hookspec(firstresult=True)
+def mlops_get_config_model(context: PluginContext) -> type[UseCaseConfig]:  # type: ignore[empty-body]
+    """Return the pydantic model of the use case's ``user_config.yaml``.
+
+    Called first, in the driver, whenever the use case is loaded. Required. Since 0.1.
+
+    :param context: which use case was asked for, and by which distribution it is provided.
+    :returns: a subclass of `UseCaseConfig`; each of its fields is a section.
+    """
+
+
+@hookspec(firstresult=True)
+def mlops_get_config_file(context: PluginContext) -> Path:  # type: ignore[empty-body]
+    """Return the file that holds the default configuration.
+
+    Called in the driver before a configuration is read. Optional: core's default is ``user_config.yaml`` beside
+    the plugin's module. Since 0.1.
+
+    :param context: which use case was asked for.
+    :returns: an existing YAML file that the model accepts as it is.
+    """
+
+
+@hookspec(firstresult=True)
+def mlops_get_datasets(config: UseCaseConfig, context: PluginContext) -> Sequence[Dataset]:  # type: ignore[empty-body]
+    """Return the catalogue: each data set that the use case can fetch.
+
+    Called in the driver for ``describe``, ``fetch``, ``plan`` and ``run``. Required. Since 0.1.
+
+    :param config: the validated configuration.
+    :param context: which use case was asked for.
+    :returns: catalogue entries with distinct names; empty when only ``dataset.path`` is supported.
+    """
+
+
+@hookspec(firstresult=True)
+def mlops_get_dataset_source(config: UseCaseConfig, context: PluginContext) -> tuple[str, Path | None]:  # type: ignore[empty-body]
+    """Return which data set the configuration asks for, and where it already is.
+
+    Called in the driver for ``fetch``, ``plan`` and ``run``. Optional: core's default reads ``dataset.name`` and
+    ``dataset.path``. Since 0.1.
+
+    :param config: the validated configuration.
+    :param context: which use case was asked for.
+    :returns: the name, and the folder that holds it, or None for "fetch the catalogue entry of that name".
+    """
+
+
+@hookspec(firstresult=True)
+def mlops_fetch_dataset(dataset: Dataset, destination: Path, context: PluginContext) -> bool | None:
+    """Bring a data set to this machine.
+
+    Called in the driver for ``fetch``, and by ``run`` where the data set is missing. Optional: core's default
+    downloads, checks, unpacks or generates what the catalogue entry says. Since 0.1.
+
+    :param dataset: the catalogue entry.
+    :param destination: a new, empty folder; it becomes visible to others only after the hook has returned.
+    :param context: which use case was asked for.
+    :returns: True when the data set is complete; None to leave it to core.
+    """
+
+
+# --- The pipeline -----------------------------------------------------------------------------------------
+
+
+@hookspec(firstresult=True)
+def mlops_get_parameters(config: UseCaseConfig, context: PluginContext) -> Sequence[Parameter]:  # type: ignore[empty-body]
+    """Return the parameters that can be set for a run with ``--param``.
+
+    Called in the driver when the pipeline is built. Optional: core's default is none. Since 0.1.
+
+    :param config: the validated configuration.
+    :param context: which use case was asked for.
+    :returns: parameters with distinct names; may be empty.
+    """
+
+
+@hookspec(firstresult=True)
+def mlops_get_steps(config: UseCaseConfig, context: PluginContext) -> Sequence[Step]:  # type: ignore[empty-body]
+    """Return the steps between fetching the data and the gate.
+
+    Called in the driver when the pipeline is built. Required. Since 0.1.
+
+    :param config: the validated configuration.
+    :param context: which use case was asked for.
+    :returns: the steps in any order, one of them of kind ``evaluation``.
+    """
+
+
+@hookspec(firstresult=True)
+def mlops_get_model(config: UseCaseConfig, context: PluginContext) -> str:  # type: ignore[empty-body]
+    """Return the reference of the output that is registered.
+
+    Called in the driver when the pipeline is built. Optional: core's default is ``"train.model"``. Since 0.1.
+
+    :param config: the validated configuration.
+    :param context: which use case was asked for.
+    :returns: ``"step.output"``.
+    """
+
+
+# --- Metrics and the gate ---------------------------------------------------------------------------------
+
+
+@hookspec(firstresult=True)
+def mlops_get_metrics(config: UseCaseConfig, context: PluginContext) -> Sequence[Metric]:  # type: ignore[empty-body]
+    """Declare the metrics: name, unit, range, direction.
+
+    Called in the driver when the pipeline is built. Required. Since 0.1.
+
+    :param config: the validated configuration.
+    :param context: which use case was asked for.
+    :returns: at least one metric; names are distinct.
+    """
+
+
+@hookspec(firstresult=True)
+def mlops_compute_metrics(predictions: Predictions, context: PluginContext) -> MetricReport:  # type: ignore[empty-body]
+    """Compute every declared metric from the stored predictions, and from nothing else.
+
+    Called in the evaluation step (on this machine or in a container) after the step's own function has written its
+    predictions, and again by whoever re-checks a run. Required. Since 0.1.
+
+    :param predictions: what the evaluation step wrote: one row a sample, or a part of a sample.
+    :param context: which use case was asked for.
+    :returns: one value, with an interval, for each declared metric, and confusion matrices where they apply.
+    """
+
+
+@hookspec(firstresult=True)
+def mlops_get_gate(config: UseCaseConfig, context: PluginContext) -> Gate:  # type: ignore[empty-body]
+    """Return the condition that a model must meet to be registered.
+
+    Called in the driver when the pipeline is built. Required. Since 0.1.
+
+    :param config: the validated configuration.
+    :param context: which use case was asked for.
+    :returns: the gate; it may mention declared metrics and numeric parameters only.
+    """
+
+
+# --- Using a model ----------------------------------------------------------------------------------------
+
+
+@hookspec(firstresult=True)
+def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:  # type: ignore[empty-body]
+    """Load a trained model for prediction, from the registered artifact alone.
+
+    Called by `mlops_core.load_model`. Required. Since 0.1.
+
+    :param model: the folder that the registered output holds; read only.
+    :param context: which use case was asked for.
+    :returns: an object with ``classes`` and ``predict(paths)``.
+    """

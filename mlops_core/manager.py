@@ -1,0 +1,400 @@
+"""Finding and loading use cases, and `UseCase`, the typed façade through which core calls hooks.
+
+The only module that touches pluggy's manager. Discovery reads the metadata of installed distributions and
+imports nothing. The chosen use case is loaded alone, in a manager of its own, so a broken or duplicate plugin
+harms only whoever selects it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import io
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pluggy
+
+from mlops_core import hookspecs
+from mlops_core.errors import ConfigError, MlopsError, PluginError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from mlops_core.conditions import Gate
+    from mlops_core.config import LoadedConfig, UseCaseConfig
+    from mlops_core.datasets import Dataset
+    from mlops_core.metrics import Metric, MetricReport, Predictions
+    from mlops_core.pipeline import Parameter, Pipeline, Step
+    from mlops_core.prediction import Predictor
+
+ENTRY_POINT_GROUP = "mlops.usecases"
+REQUIRED_HOOKS = (
+    "mlops_get_config_model",
+    "mlops_get_datasets",
+    "mlops_get_steps",
+    "mlops_get_metrics",
+    "mlops_compute_metrics",
+    "mlops_get_gate",
+    "mlops_load_predictor",
+)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstalledUseCase:
+    """A use case as its distribution's metadata announces it; nothing of it is imported.
+
+    Attributes:
+        name: the entry point's name, which is the use case's.
+        target: the module, or ``module:object``, that holds the hooks.
+        distribution: name of the distribution that provides it.
+        version: version of that distribution.
+    """
+
+    name: str
+    target: str
+    distribution: str
+    version: str
+
+    def __str__(self) -> str:
+        """Name it as messages do."""
+        return f"use case '{self.name}' ({self.distribution} {self.version})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginContext:
+    """The last argument of every hook.
+
+    Attributes:
+        use_case: the name that was asked for, as its entry point spells it (one plugin may serve several).
+        distribution: the distribution that provides it.
+        version: its version.
+    """
+
+    use_case: str
+    distribution: str
+    version: str
+
+
+def discover_use_cases() -> tuple[InstalledUseCase, ...]:
+    """Return every installed use case, sorted by name; duplicates are all there."""
+    found = [
+        InstalledUseCase(
+            name=entry.name,
+            target=entry.value,
+            distribution=entry.dist.name if entry.dist else "unknown distribution",
+            version=entry.dist.version if entry.dist else "0",
+        )
+        for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
+    ]
+    # One distribution can be seen twice, through two entries of sys.path that mean the same folder.
+    return tuple(sorted(set(found), key=lambda use_case: (use_case.name.casefold(), use_case.distribution)))
+
+
+def find_use_case(name: str) -> InstalledUseCase:
+    """Return the installed use case called `name`, without regard to case.
+
+    Raises:
+        UsageError: there is none.
+        PluginError: several distributions provide it.
+    """
+    installed = discover_use_cases()
+    matches = [use_case for use_case in installed if use_case.name.casefold() == name.casefold()]
+    if not matches:
+        names = sorted({use_case.name for use_case in installed})
+        hint = did_you_mean(name, names) or ";"
+        listed = ", ".join(names) or "none (pip install a plugin, for example mlops-aed)"
+        raise UsageError(f"no use case '{name}'{hint} installed: {listed}")
+    if len(matches) > 1:
+        providers = " and ".join(f"{match.distribution} {match.version}" for match in matches)
+        raise PluginError(f"use case '{name}' is provided by {providers}; uninstall all but one of them")
+    return matches[0]
+
+
+def load_use_case(name: str) -> UseCase:
+    """Import the plugin that provides `name` and check it against the contract.
+
+    Raises:
+        UsageError: no such use case.
+        PluginError: it cannot be imported, misspells a hook, or lacks a required one; the message says which.
+    """
+    installed = find_use_case(name)
+    with _plugin_faults(f"{installed} cannot be imported"):
+        plugin = importlib.metadata.EntryPoint(installed.name, installed.target, ENTRY_POINT_GROUP).load()
+    return UseCase(plugin, installed=installed)
+
+
+class UseCase:
+    """One use case: the only way by which core calls its hooks.
+
+    Each method calls one hook, or assembles several, checks what came back, and turns whatever a plugin raises
+    into a `PluginError` that names plugin, hook, file and line.
+    """
+
+    def __init__(self, plugin: object, *, installed: InstalledUseCase) -> None:
+        """Register `plugin` alone and check it.
+
+        Raises:
+            PluginError: a hook is misspelt, missing, unmarked, or takes an unknown argument.
+        """
+        self.installed = installed
+        self.plugin = plugin
+        self.context = PluginContext(
+            use_case=installed.name, distribution=installed.distribution, version=installed.version
+        )
+        self._manager = _register(plugin, installed)
+
+    @property
+    def name(self) -> str:
+        """The use case's name as its entry point spells it."""
+        return self.installed.name
+
+    def config_model(self) -> type[UseCaseConfig]:
+        """Return the configuration's pydantic model."""
+        from mlops_core.config import UseCaseConfig
+
+        model = self._call("mlops_get_config_model", type)
+        if not issubclass(model, UseCaseConfig):
+            raise self._wrong("mlops_get_config_model", model, "a subclass of mlops_core.UseCaseConfig")
+        return model
+
+    def default_config_path(self) -> Path:
+        """Return the file with the default configuration, which exists."""
+        path = self._call("mlops_get_config_file", Path, default=self._config_beside_plugin)
+        if not path.is_file():
+            raise PluginError(f"{self.installed}: its default configuration {path} does not exist")
+        return path
+
+    def load_config(
+        self, path: Path | None = None, *, overrides: Sequence[str] = (), environ: Mapping[str, str] | None = None
+    ) -> LoadedConfig:
+        """Return the validated configuration: the plugin's defaults, then `path`, then `overrides`.
+
+        Raises:
+            ConfigError: every fault at once, each with file, line and key.
+        """
+        from mlops_core.config import load_config
+
+        return load_config(
+            self.config_model(),
+            default=self.default_config_path(),
+            path=path,
+            overrides=overrides,
+            environ=environ or {},
+        )
+
+    def datasets(self, config: UseCaseConfig) -> tuple[Dataset, ...]:
+        """Return the catalogue."""
+        from mlops_core.datasets import Dataset
+
+        return self._call_many("mlops_get_datasets", Dataset, config=config)
+
+    def dataset_source(self, config: UseCaseConfig) -> tuple[str, Path | None]:
+        """Return the name of the configured data set and the folder that the user says it is in, if any."""
+        answer = self._call(
+            "mlops_get_dataset_source", tuple, default=lambda: _dataset_section(config, self.installed), config=config
+        )
+        match answer:
+            case (str() as name, (None | Path()) as path):
+                return name, path
+        raise self._wrong("mlops_get_dataset_source", answer, "(name, path or None)")
+
+    def dataset(self, config: UseCaseConfig) -> Dataset:
+        """Return the catalogue entry of the configured data set.
+
+        Raises:
+            ConfigError: the catalogue has none of that name.
+        """
+        name, _ = self.dataset_source(config)
+        catalogue = {dataset.name: dataset for dataset in self.datasets(config)}
+        if name not in catalogue:
+            raise ConfigError(
+                f"dataset.name: no data set '{name}' in the catalogue of {self.name}{did_you_mean(name, catalogue)}"
+                f" known: {', '.join(catalogue) or 'none'}; or set dataset.path to a folder that holds it"
+            )
+        return catalogue[name]
+
+    def fetch_dataset(self, dataset: Dataset, destination: Path) -> bool:
+        """Let the plugin fetch `dataset`; False means that core shall do it."""
+        return bool(
+            self._call(
+                "mlops_fetch_dataset", (bool, type(None)), default=lambda: None, dataset=dataset, destination=destination
+            )
+        )
+
+    def pipeline(self, config: UseCaseConfig) -> Pipeline:
+        """Assemble and check the pipeline.
+
+        Raises:
+            PipelineError: the graph is not well formed; the culprit is named.
+        """
+        from mlops_core.pipeline import Parameter, Pipeline, Step
+
+        steps: tuple[Step, ...] = self._call_many("mlops_get_steps", Step, config=config)
+        parameters: tuple[Parameter, ...] = self._call_many(
+            "mlops_get_parameters", Parameter, default=tuple, config=config
+        )
+        pipeline = Pipeline(
+            name=self.name.lower(),
+            dataset=self.dataset_source(config)[0],
+            steps=steps,
+            parameters=parameters,
+            metrics=self.metrics(config),
+            gate=self.gate(config),
+            model=self._call("mlops_get_model", str, default=lambda: "train.model", config=config),
+        )
+        self._check_sections(pipeline, config)
+        return pipeline
+
+    def metrics(self, config: UseCaseConfig) -> tuple[Metric, ...]:
+        """Return the declared metrics."""
+        from mlops_core.metrics import Metric
+
+        metrics = self._call_many("mlops_get_metrics", Metric, config=config)
+        if not metrics:
+            raise self._wrong("mlops_get_metrics", metrics, "at least one Metric")
+        return metrics
+
+    def compute_metrics(self, predictions: Predictions) -> MetricReport:
+        """Return the metrics of stored predictions."""
+        from mlops_core.metrics import MetricReport
+
+        return self._call("mlops_compute_metrics", MetricReport, predictions=predictions)
+
+    def gate(self, config: UseCaseConfig) -> Gate:
+        """Return the condition that a model must meet."""
+        from mlops_core.conditions import Gate
+
+        return self._call("mlops_get_gate", Gate, config=config)
+
+    def load_predictor(self, model: Path) -> Predictor:
+        """Return the model in the folder `model`, ready to be asked."""
+        from mlops_core.prediction import Predictor
+
+        # Annotated for mypy: a Protocol is not a "concrete" type for an argument of type[T].
+        predictor: Predictor = self._call("mlops_load_predictor", (Predictor,), model=model)
+        return predictor
+
+    def implementation_module(self, hook: str) -> str:
+        """Return the module that implements `hook` for this use case; its code is part of a step's key."""
+        implementations = getattr(self._manager.hook, hook).get_hookimpls()
+        return str(implementations[-1].function.__module__)
+
+    def _config_beside_plugin(self) -> Path:
+        module = self.installed.target.partition(":")[0]
+        spec = importlib.util.find_spec(module)
+        return Path(spec.origin if spec and spec.origin else ".").parent / "user_config.yaml"
+
+    def _check_sections(self, pipeline: Pipeline, config: UseCaseConfig) -> None:
+        known = type(config).model_fields
+        for step in pipeline.steps:
+            for section in step.config:
+                if section not in known:
+                    raise PluginError(
+                        f"{self.installed}: step '{step.name}' declares the configuration section '{section}', "
+                        f"which the model {type(config).__name__} does not have{did_you_mean(section, known)}"
+                    )
+
+    def _call_many(
+        self, hook: str, kind: type[T], *, default: Callable[[], Any] | None = None, **arguments: object
+    ) -> tuple[T, ...]:
+        answer = self._call(hook, (tuple, list), default=default, **arguments)
+        for item in answer:
+            if not isinstance(item, kind):
+                raise self._wrong(hook, item, f"{kind.__name__} in its sequence")
+        return tuple(answer)
+
+    def _call(self, hook: str, kind: Any, *, default: Callable[[], Any] | None = None, **arguments: object) -> Any:
+        with _plugin_faults(f"{self.installed}: hook {hook} failed"):
+            answer = getattr(self._manager.hook, hook)(context=self.context, **arguments)
+        if answer is None and default is not None:
+            answer = default()
+        if not isinstance(answer, kind):
+            names = kind if isinstance(kind, tuple) else (kind,)
+            raise self._wrong(hook, answer, " or ".join(name.__name__ for name in names))
+        return answer
+
+    def _wrong(self, hook: str, answer: object, expected: str) -> PluginError:
+        implementations = getattr(self._manager.hook, hook).get_hookimpls()
+        where = ""
+        if implementations:
+            code = implementations[-1].function.__code__
+            where = f" ({code.co_filename}:{code.co_firstlineno})"
+        return PluginError(
+            f"{self.installed}: hook {hook}{where} returned {_shortened(answer)}; expected {expected}"
+        )
+
+
+def _register(plugin: object, installed: InstalledUseCase) -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    known = {name for name in vars(hookspecs) if name.startswith("mlops_")}
+    for name, value in list(vars(plugin).items()):
+        if name.startswith("mlops_") and callable(value) and not hasattr(value, f"{hookspecs.PROJECT}_impl"):
+            raise PluginError(f"{installed}: {name} is not marked with @hookimpl, so it would never be called")
+        if name.startswith("mlops_") and callable(value) and name not in known:
+            raise PluginError(f"{installed}: there is no hook {name}{did_you_mean(name, known)}")
+    try:
+        manager.register(plugin, name=installed.name)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise PluginError(f"{installed}: {' '.join(str(error).split())}") from error
+    for name in REQUIRED_HOOKS:
+        if not getattr(manager.hook, name).get_hookimpls():
+            raise PluginError(f"{installed} does not implement the required hook {name}; see docs/hooks.md")
+    return manager
+
+
+def _dataset_section(config: UseCaseConfig, installed: InstalledUseCase) -> tuple[str, Path | None]:
+    section = getattr(config, "dataset", None)
+    name = getattr(section, "name", None)
+    path = getattr(section, "path", None)
+    if not isinstance(name, str):
+        raise PluginError(
+            f"{installed}: its configuration has no dataset.name; implement mlops_get_dataset_source instead"
+        )
+    return name, Path(path).expanduser() if path else None
+
+
+@contextlib.contextmanager
+def _plugin_faults(what: str) -> Iterator[None]:
+    """Turn anything that a plugin raises into a `PluginError`, and drop what it prints.
+
+    Standard output belongs to the command's result (``--json``); a plugin that prints must not damage it.
+    """
+    try:
+        with contextlib.redirect_stdout(_Discarded()):
+            yield
+    except MlopsError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"{what}: {_cause(error)}") from error
+
+
+class _Discarded(io.TextIOBase):
+    def write(self, text: str, /) -> int:
+        return len(text)
+
+
+def _cause(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith((str(Path(__file__).parent), "<frozen"))]
+    where = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error}{where}; install it, or reinstall the plugin with its dependencies"
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({error.code!r}){where}"
+    if isinstance(error, SyntaxError):
+        return f"SyntaxError: {error.msg} ({error.filename}:{error.lineno})"
+    message = " ".join(str(error).split())
+    return f"{type(error).__name__}: {message}{where}"
+
+
+def _shortened(value: object, limit: int = 80) -> str:
+    text = repr(value)
+    return f"{text if len(text) <= limit else text[:limit] + '...'} ({type(value).__name__})"
+

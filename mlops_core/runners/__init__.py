@@ -1,0 +1,80 @@
+"""Runners carry out a pipeline. All of them take one `RunRequest` and return one `RunRecord`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlops_core.config import LoadedConfig
+    from mlops_core.manager import UseCase
+    from mlops_core.pipeline import ParameterValue, Pipeline
+    from mlops_core.records import RunRecord, StepRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What shall be run.
+
+    Attributes:
+        use_case: the loaded use case.
+        config: its validated configuration.
+        pipeline: built from that configuration.
+        parameters: a value for each of the pipeline's parameters.
+        seed: of every random choice.
+        is_offline: refuse to fetch from the network.
+        force: names of steps that are run even where they could be reused.
+    """
+
+    use_case: UseCase
+    config: LoadedConfig
+    pipeline: Pipeline
+    parameters: Mapping[str, ParameterValue]
+    seed: int = 0
+    is_offline: bool = False
+    force: frozenset[str] = field(default_factory=frozenset)
+
+
+class RunObserver(Protocol):
+    """Is told what happens in a run, from any thread; the command line draws it."""
+
+    def run_started(self, record: RunRecord) -> None:
+        """A run exists from now on."""
+
+    def step_started(self, name: str) -> None:
+        """A step's process is about to start; ``fetch`` is one too."""
+
+    def step_progress(self, name: str, label: str, done: int, total: int) -> None:
+        """A step has done `done` of `total`."""
+
+    def step_ended(self, record: StepRecord) -> None:
+        """A step is done, reused, failed, skipped or stopped."""
+
+
+class SilentObserver:
+    """Ignores everything."""
+
+    def run_started(self, record: RunRecord) -> None:
+        """Ignore it."""
+
+    def step_started(self, name: str) -> None:
+        """Ignore it."""
+
+    def step_progress(self, name: str, label: str, done: int, total: int) -> None:
+        """Ignore it."""
+
+    def step_ended(self, record: StepRecord) -> None:
+        """Ignore it."""
+
+
+class Runner(Protocol):
+    """Carries out a pipeline, wherever its steps run."""
+
+    def run(self, request: RunRequest) -> RunRecord:
+        """Carry it out and return the finished record.
+
+        Raises:
+            MlopsError: the run could not begin; what goes wrong later is in the record.
+        """

@@ -1,0 +1,142 @@
+"""Step keys: when a step may be reused instead of run again, and why not.
+
+A key covers the step's declaration and code (its module and every module of the same top-level package that it
+imports, by content), the content of its inputs, the configuration sections and parameters that it declares, the
+seed, the versions of the packages that it declares, and core's own step protocol. Neither time stamps nor paths
+are in it. The components are kept beside the key, so that the difference between two keys can be named.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlops_core.errors import PluginError
+from mlops_core.steps import STEP_PROTOCOL_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mlops_core.pipeline import ParameterValue, Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepKey:
+    """A key with the components that it is made of.
+
+    Attributes:
+        digest: SHA-256 of the components, in hexadecimal.
+        components: name such as ``code mlops_aed.features`` or ``config training`` -> digest or value.
+    """
+
+    digest: str
+    components: Mapping[str, str]
+
+    def changes_since(self, earlier: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the names of the components that differ from those of an earlier key."""
+        names = sorted({*self.components, *earlier})
+        return tuple(name for name in names if self.components.get(name) != earlier.get(name))
+
+
+def step_key(
+    step: Step,
+    *,
+    config: Mapping[str, str],
+    parameters: Mapping[str, ParameterValue],
+    inputs: Mapping[str, str],
+    seed: int,
+    extra_modules: tuple[str, ...] = (),
+) -> StepKey:
+    """Return the key of `step`.
+
+    Args:
+        step: the step.
+        config: canonical JSON of each section that it declares.
+        parameters: value of each parameter that it declares.
+        inputs: digest of each input, by local name.
+        seed: of the run.
+        extra_modules: modules whose code counts besides the step's own (an evaluation's metric hook).
+    """
+    components = {
+        "protocol": str(STEP_PROTOCOL_VERSION),
+        "step": f"{step.kind} {step.run} v{step.version} -> {' '.join(step.all_outputs)}",
+        "seed": str(seed),
+    }
+    for module in (step.run.partition(":")[0], *extra_modules):
+        components |= {f"code {name}": digest for name, digest in code_digests(module).items()}
+    components |= {f"config {name}": text for name, text in config.items()}
+    components |= {f"parameter {name}": json.dumps(value) for name, value in parameters.items()}
+    components |= {f"input {name}": digest for name, digest in inputs.items()}
+    components |= {f"package {name}": _version(name) for name in step.packages}
+    text = json.dumps(components, sort_keys=True, ensure_ascii=False)
+    return StepKey(digest=hashlib.sha256(text.encode()).hexdigest(), components=components)
+
+
+def code_digests(module: str) -> dict[str, str]:
+    """Return module -> SHA-256 of its source, for `module` and all that it imports from its own package.
+
+    Imports are followed in the source, those inside functions too; nothing is executed but the import of parent
+    packages, which finding a module needs.
+
+    Raises:
+        PluginError: the module has no source that can be found.
+    """
+    package = module.partition(".")[0]
+    found: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = _source_path(name)
+        if name in found or path is None:
+            continue
+        source = path.read_bytes()
+        found[name] = hashlib.sha256(source).hexdigest()
+        waiting += list(_imports_within(source, name, package, is_package=path.name == "__init__.py"))
+    if module not in found:
+        raise PluginError(f"module '{module}' of a step has no source that can be found; is its distribution installed?")
+    return dict(sorted(found.items()))
+
+
+def _imports_within(source: bytes, module: str, package: str, *, is_package: bool) -> Iterator[str]:
+    parents = module.split(".")
+    yield from (".".join(parents[:count]) for count in range(1, len(parents)))
+    here = parents if is_package else parents[:-1]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(here[: len(here) - node.level + 1]) if node.level else ""
+            origin = ".".join(part for part in (base, node.module or "") if part)
+            names = [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        yield from (name for name in names if name.partition(".")[0] == package)
+
+
+@lru_cache(maxsize=4096)
+def _source_path(module: str) -> Path | None:
+    loaded = sys.modules.get(module)
+    if loaded is not None and getattr(loaded, "__file__", None):
+        return Path(str(loaded.__file__))
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    has_source = spec is not None and spec.origin is not None and spec.origin.endswith(".py")
+    return Path(spec.origin) if spec and spec.origin and has_source else None
+
+
+@lru_cache(maxsize=256)
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,265 @@
+"""Executing one step: `StepContext`, which a step's function is given, and `execute`, which every engine calls.
+
+A `StepRequest` says everything that a step may see; it crosses a process or a machine as JSON. A local worker
+(``python -m mlops_core.steps request.json``) and a container (``entrypoints/run_step.py``) call the same
+`execute`, so a step cannot tell where it runs. An engine only moves files and starts the process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import sys
+import time
+import traceback
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mlops_core.errors import ExitCode, MlopsError, StepError, did_you_mean
+from mlops_core.pipeline import EVALUATION_OUTPUT, PREDICTIONS_OUTPUT, Step, StepKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import pydantic
+
+    from mlops_core.pipeline import ParameterValue
+
+    M = TypeVar("M", bound=pydantic.BaseModel)
+
+STEP_PROTOCOL_VERSION = 1
+"""Raised when the way in which a step is executed changes what it may write; part of every step's key."""
+_PROGRESS_INTERVAL_S = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """Which share of the work this process has: items ``index``, ``index + count``, ``index + 2 * count``, ..."""
+
+    index: int = 0
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRequest:
+    """Everything that one execution of a step may see.
+
+    Attributes:
+        use_case: name of the use case, by which an evaluation loads the plugin's metric hook.
+        step: the step.
+        config: the declared configuration sections only, as JSON types.
+        parameters: the declared parameters only.
+        seed: of every random choice.
+        shard: which share of the work.
+        inputs: local name -> folder.
+        outputs: output -> folder that exists and is empty.
+        scratch: a private folder that is removed afterwards.
+        progress_file: where progress is appended as JSON lines; None for nowhere.
+        metrics: the declared metrics as JSON, for an evaluation.
+    """
+
+    use_case: str
+    step: Step
+    config: Mapping[str, Any]
+    parameters: Mapping[str, ParameterValue]
+    seed: int
+    shard: Shard = field(default_factory=Shard)
+    inputs: Mapping[str, Path]
+    outputs: Mapping[str, Path]
+    scratch: Path
+    progress_file: Path | None = None
+    metrics: tuple[Mapping[str, Any], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the request as JSON types only."""
+        return {
+            "use_case": self.use_case,
+            "step": {**asdict(self.step), "inputs": dict(self.step.inputs)},
+            "config": dict(self.config),
+            "parameters": dict(self.parameters),
+            "seed": self.seed,
+            "shard": asdict(self.shard),
+            "inputs": {name: str(path) for name, path in self.inputs.items()},
+            "outputs": {name: str(path) for name, path in self.outputs.items()},
+            "scratch": str(self.scratch),
+            "progress_file": str(self.progress_file) if self.progress_file else None,
+            "metrics": list(self.metrics),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> StepRequest:
+        """Return the request that `to_json` wrote."""
+        fields = dict(data)
+        return cls(
+            **{
+                **fields,
+                "step": Step.from_json(fields["step"]),
+                "shard": Shard(**fields["shard"]),
+                "inputs": {name: Path(path) for name, path in fields["inputs"].items()},
+                "outputs": {name: Path(path) for name, path in fields["outputs"].items()},
+                "scratch": Path(fields["scratch"]),
+                "progress_file": Path(fields["progress_file"]) if fields["progress_file"] else None,
+                "metrics": tuple(fields["metrics"]),
+            }
+        )
+
+
+class StepContext:
+    """What a step's function is given, and all that it may use.
+
+    Attributes:
+        use_case: name of the use case.
+        parameters: the parameters that the step declares, by name.
+        seed: seed of every random choice that the step makes.
+        shard: which share of the work this process has.
+        scratch: a private folder, removed after the step.
+        log: its lines go to the step's log.
+    """
+
+    def __init__(self, request: StepRequest) -> None:
+        """Open the request's folders and log."""
+        self._request = request
+        self.use_case = request.use_case
+        self.parameters = dict(request.parameters)
+        self.seed = request.seed
+        self.shard = request.shard
+        self.scratch = request.scratch
+        self.log = logging.getLogger(f"mlops.step.{request.step.name}")
+        self._last_progress = 0.0
+
+    def input(self, name: str) -> Path:
+        """Return the folder of the input `name`; it is read only.
+
+        Raises:
+            StepError: the step does not declare it.
+        """
+        return self._declared(name, self._request.inputs, "input")
+
+    def output(self, name: str) -> Path:
+        """Return the folder of the output `name`; every file below it becomes part of the artifact.
+
+        Raises:
+            StepError: the step does not declare it.
+        """
+        return self._declared(name, self._request.outputs, "output")
+
+    def section(self, name: str, model: type[M]) -> M:
+        """Return the configuration section `name` as `model`.
+
+        Raises:
+            StepError: the step does not declare that it reads this section.
+        """
+        return model.model_validate(self._declared(name, self._request.config, "configuration section"))
+
+    def progress(self, label: str, done: int, total: int) -> None:
+        """Report that `done` of `total` are done; cheap enough to be called for each item.
+
+        Args:
+            label: what is counted, for example ``"epoch"``.
+            done: from 0 to `total`.
+            total: how many there are.
+        """
+        now = time.monotonic()
+        if self._request.progress_file is None:
+            return
+        if done < total and now - self._last_progress < _PROGRESS_INTERVAL_S:
+            return
+        self._last_progress = now
+        line = json.dumps({"label": label, "done": done, "total": total, "shard": self.shard.index})
+        with self._request.progress_file.open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+
+    def _declared(self, name: str, known: Mapping[str, Any], what: str) -> Any:
+        if name not in known:
+            raise StepError(
+                f"step '{self._request.step.name}': {what} '{name}' is not declared"
+                f"{did_you_mean(name, known)} declared: {', '.join(known) or 'none'}"
+            )
+        return known[name]
+
+
+def execute(request: StepRequest) -> None:
+    """Run a step's function in this process; for an evaluation, compute the metrics from its predictions.
+
+    Raises:
+        StepError: the code cannot be found, or it broke its declaration.
+        Exception: whatever the step's own code raises.
+    """
+    function = load_function(request.step.run, what=f"step '{request.step.name}'")
+    function(StepContext(request))
+    for name, folder in request.outputs.items():
+        if name != EVALUATION_OUTPUT and not any(folder.iterdir()):
+            raise StepError(f"step '{request.step.name}' wrote nothing to its output '{name}'")
+    if request.step.kind is StepKind.EVALUATION:
+        _evaluate(request)
+
+
+def load_function(reference: str, *, what: str) -> Callable[..., object]:
+    """Import ``"package.module:function"``.
+
+    Raises:
+        StepError: module or function does not exist, or it is not callable.
+    """
+    module_name, _, name = reference.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise StepError(f"{what}: run='{reference}' cannot be imported: {error}; install what is missing") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise StepError(f"{what}: module {module_name} has no function '{name}'{did_you_mean(name, vars(module))}")
+    checked: Callable[..., object] = function
+    return checked
+
+
+def _evaluate(request: StepRequest) -> None:
+    from mlops_core.manager import load_use_case
+    from mlops_core.metrics import Metric, write_evaluation
+    from mlops_core.predictions import read_predictions
+
+    predictions = read_predictions(request.outputs[PREDICTIONS_OUTPUT])
+    if not predictions.rows:
+        raise StepError(f"step '{request.step.name}' wrote no predictions: the test set is empty")
+    report = load_use_case(request.use_case).compute_metrics(predictions)
+    metrics = [Metric.from_json(metric) for metric in request.metrics]
+    write_evaluation(request.outputs[EVALUATION_OUTPUT], report, metrics)
+
+
+def run_request_file(path: Path) -> ExitCode:
+    """Execute the request in the JSON file `path`; leave the outcome in ``result.json`` beside it.
+
+    Returns:
+        OK, or the exit code of the error, whose one-line message is in ``result.json`` and whose traceback is on
+        standard error.
+    """
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    code, message = ExitCode.OK, ""
+    try:
+        execute(StepRequest.from_json(json.loads(path.read_text(encoding="utf-8"))))
+    except MlopsError as error:
+        traceback.print_exc()
+        code, message = error.exit_code, str(error)
+    except KeyboardInterrupt:
+        code, message = ExitCode.INTERRUPTED, "interrupted"
+    except BaseException as error:  # noqa: BLE001  a step may raise anything, SystemExit included; all is a failure
+        traceback.print_exc()
+        code, message = ExitCode.STEP, _one_line(error)
+    path.with_name("result.json").write_text(json.dumps({"exit_code": code, "error": message}), encoding="utf-8")
+    return code
+
+
+def _one_line(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    if isinstance(error, SystemExit):
+        return f"the step called sys.exit({error.code!r}){where}"
+    text = " ".join(str(error).split())[:500]
+    return f"{type(error).__name__}: {text}{where}" if text else f"{type(error).__name__}{where}"
+
+
+if __name__ == "__main__":
+    sys.exit(run_request_file(Path(sys.argv[1])))
