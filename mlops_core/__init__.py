@@ -1,0 +1,75 @@
+"""One framework, many use cases: machine-learning pipelines as small plugins.
+
+What a plugin author or a notebook needs is here, imported on first use: ``import mlops_core`` itself imports
+nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlops_core.api import load_model, open_run, run
+    from mlops_core.conditions import AllOf, AnyOf, Comparison, Gate, Not, Operator, Verdict, parse_condition
+    from mlops_core.config import Section, UseCaseConfig
+    from mlops_core.datasets import Dataset, GeneratedSource, GitSource, Source, SplitSample, check_no_leak
+    from mlops_core.errors import ConfigError, DatasetError, MlopsError, PluginError, StepError, UsageError
+    from mlops_core.hookspecs import hookimpl
+    from mlops_core.manager import PluginContext, UseCase, discover_use_cases, load_use_case
+    from mlops_core.metrics import (
+        ConfusionMatrix,
+        Direction,
+        Metric,
+        MetricReport,
+        MetricValue,
+        Unit,
+        bootstrap_by_group,
+        proportion,
+    )
+    from mlops_core.pipeline import DATASET, Parameter, ParameterType, Pipeline, Resources, Step, StepKind
+    from mlops_core.prediction import Predictor, SampleScores
+    from mlops_core.predictions import Prediction, Predictions, read_predictions, write_predictions
+    from mlops_core.records import RunRecord, RunStatus
+    from mlops_core.steps import Shard, StepContext
+
+_MODULES = {
+    "api": ("load_model", "open_run", "run"),
+    "conditions": ("AllOf", "AnyOf", "Comparison", "Gate", "Not", "Operator", "Verdict", "parse_condition"),
+    "config": ("Section", "UseCaseConfig"),
+    "datasets": ("Dataset", "GeneratedSource", "GitSource", "Source", "SplitSample", "check_no_leak"),
+    "errors": ("ConfigError", "DatasetError", "MlopsError", "PluginError", "StepError", "UsageError"),
+    "hookspecs": ("hookimpl",),
+    "manager": ("PluginContext", "UseCase", "discover_use_cases", "load_use_case"),
+    "metrics": (
+        "ConfusionMatrix",
+        "Direction",
+        "Metric",
+        "MetricReport",
+        "MetricValue",
+        "Unit",
+        "bootstrap_by_group",
+        "proportion",
+    ),
+    "pipeline": ("DATASET", "Parameter", "ParameterType", "Pipeline", "Resources", "Step", "StepKind"),
+    "prediction": ("Predictor", "SampleScores"),
+    "predictions": ("Prediction", "Predictions", "read_predictions", "write_predictions"),
+    "records": ("RunRecord", "RunStatus"),
+    "steps": ("Shard", "StepContext"),
+}
+_ORIGIN = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [  # noqa: PLE0604  the names are those of the table above
+    *_ORIGIN,
+]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ORIGIN:
+        raise AttributeError(f"module 'mlops_core' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"mlops_core.{_ORIGIN[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

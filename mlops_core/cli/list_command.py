@@ -1,0 +1,31 @@
+"""``mlops list``."""
+
+from __future__ import annotations
+
+import click
+
+from mlops_core.cli.options import json_option
+from mlops_core.cli.output import print_json, print_table
+
+
+@click.command("list")
+@json_option
+def command(*, as_json: bool) -> None:
+    """List the installed use cases; nothing of them is imported."""
+    from mlops_core.manager import discover_use_cases
+
+    found = discover_use_cases()
+    if as_json:
+        print_json(
+            [
+                {"name": item.name, "distribution": item.distribution, "version": item.version, "target": item.target}
+                for item in found
+            ]
+        )
+    elif not found:
+        click.echo("no use case is installed; pip install a plugin, for example mlops-aed")
+    else:
+        print_table(
+            ("use case", "provided by", "module"),
+            [(item.name, f"{item.distribution} {item.version}", item.target) for item in found],
+        )

@@ -1,0 +1,103 @@
+"""Options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from mlops_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from click.shell_completion import CompletionItem
+
+F = TypeVar("F", bound="Callable[..., object]")
+
+
+def _complete_use_case(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+    from click.shell_completion import CompletionItem
+
+    from mlops_core.manager import discover_use_cases
+
+    names = (use_case.name for use_case in discover_use_cases())
+    return [CompletionItem(name) for name in names if name.casefold().startswith(incomplete.casefold())]
+
+
+def use_case_option(function: F) -> F:
+    """Add ``--usecase``; without it, the environment variable USECASE_NAME decides."""
+    return click.option(
+        "--usecase",
+        "-u",
+        metavar="NAME",
+        shell_complete=_complete_use_case,
+        help="The use case (default: the environment variable USECASE_NAME).",
+    )(function)
+
+
+def config_options(function: F) -> F:
+    """Add ``--config`` and ``--set``."""
+    function = click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override one configuration value, for example training.epochs=3. Repeatable.",
+    )(function)
+    return click.option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        type=click.Path(),
+        help="A user_config.yaml; what it does not set keeps the plugin's default.",
+    )(function)
+
+
+def run_options(function: F) -> F:
+    """Add ``--param``, ``--seed`` and ``--force``."""
+    function = click.option(
+        "--force", multiple=True, metavar="STEP", help="Run this step even where it could be reused. Repeatable."
+    )(function)
+    function = click.option("--seed", type=int, default=0, show_default=True, help="Of every random choice.")(function)
+    return click.option(
+        "--param",
+        "parameters",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Set a parameter of the pipeline. Repeatable.",
+    )(function)
+
+
+def json_option(function: F) -> F:
+    """Add ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")(function)
+
+
+def chosen_use_case(given: str | None) -> str:
+    """Return the use case's name: the option, else USECASE_NAME.
+
+    Raises:
+        UsageError: neither is set.
+    """
+    from mlops_core.settings import read_settings
+
+    name = given or read_settings().use_case
+    if not name:
+        raise UsageError("no use case: give --usecase NAME or set USECASE_NAME; mlops list shows the installed ones")
+    return name
+
+
+def parse_parameters(texts: Sequence[str]) -> dict[str, str]:
+    """Return name -> text of ``--param`` options; the last of a name wins.
+
+    Raises:
+        UsageError: one has no ``=``.
+    """
+    pairs = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise UsageError(f"--param {text!r} is not NAME=VALUE")
+        pairs[name.strip()] = value
+    return pairs

@@ -1,0 +1,192 @@
+"""What people see: tables, JSON, and the progress of a run on a terminal or in a plain log."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mlops_core.records import StepStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from mlops_core.records import RunRecord, StepRecord
+
+_STYLES = {
+    StepStatus.DONE: "green",
+    StepStatus.REUSED: "cyan",
+    StepStatus.FAILED: "bold red",
+    StepStatus.SKIPPED: "dim",
+    StepStatus.STOPPED: "yellow",
+}
+
+
+def print_json(data: object) -> None:
+    """Print `data` as indented JSON."""
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
+    """Print a table: drawn on a terminal, tab-aligned plain text elsewhere."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*headings, title=title or None, title_justify="left")
+        for row in rows:
+            table.add_row(*(Text(str(cell)) for cell in row))
+        Console().print(table)
+        return
+    if title:
+        click.echo(title)
+    cells = [[str(cell) for cell in row] for row in (headings, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration as people read it: ``0.8 s``, ``42 s``, ``3 min 05 s``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+
+
+def format_size(size: float) -> str:
+    """Return a number of bytes with a binary unit."""
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+def run_observer() -> PlainObserver | TerminalObserver:
+    """Return the observer that suits standard error."""
+    return TerminalObserver() if sys.stderr.isatty() else PlainObserver()
+
+
+def _ending(record: StepRecord) -> str:
+    if record.status is StepStatus.REUSED and record.reused_from:
+        return f"reused from run {record.reused_from}"
+    if record.status is StepStatus.REUSED:
+        return "already there"
+    if record.status is StepStatus.FAILED:
+        return record.error
+    return format_duration(record.duration_s) if record.status is StepStatus.DONE else ""
+
+
+class PlainObserver:
+    """One line an event, on standard error, for logs and CI."""
+
+    def __init__(self) -> None:
+        """Begin with nothing reported."""
+        self._tenths: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def run_started(self, record: RunRecord) -> None:
+        """Print the run's id."""
+        click.echo(f"run {record.run_id}: {record.use_case} ({record.plugin})", err=True)
+
+    def step_started(self, name: str) -> None:
+        """Print that it starts."""
+        click.echo(f"  {name}: started", err=True)
+
+    def step_progress(self, name: str, label: str, done: int, total: int) -> None:
+        """Print a line for each tenth of the way."""
+        tenth = 10 * done // max(total, 1)
+        with self._lock:
+            if self._tenths.get(f"{name} {label}") == tenth:
+                return
+            self._tenths[f"{name} {label}"] = tenth
+        click.echo(f"  {name}: {label} {done}/{total}", err=True)
+
+    def step_ended(self, record: StepRecord) -> None:
+        """Print how it ended."""
+        click.echo(f"  {record.name}: {record.status} {_ending(record)}".rstrip(), err=True)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class TerminalObserver:
+    """Progress bars while steps run, one line for each that has ended."""
+
+    def __init__(self) -> None:
+        """Draw nothing before the run has started."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self._console: Console = Console(stderr=True, highlight=False)
+        self._progress: Progress = Progress(
+            TextColumn("  {task.fields[step]:<12}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.fields[count]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def run_started(self, record: RunRecord) -> None:
+        """Print the run's id and begin to draw."""
+        self._console.print(f"run [bold]{record.run_id}[/]: {record.use_case} ({record.plugin})")
+        self._progress.start()
+
+    def step_started(self, name: str) -> None:
+        """Add a bar without length."""
+        self._tasks[name] = self._progress.add_task(name, total=None, step=name, count="")
+
+    def step_progress(self, name: str, label: str, done: int, total: int) -> None:
+        """Move the bar."""
+        self._progress.update(self._tasks[name], completed=done, total=total, count=f"{label} {done}/{total}")
+
+    def step_ended(self, record: StepRecord) -> None:
+        """Replace the bar by a line."""
+        from rich.text import Text
+
+        if record.name in self._tasks:
+            self._progress.remove_task(self._tasks.pop(record.name))
+        line = Text.assemble(
+            f"  {record.name:<12} ", (f"{record.status:<8}", _STYLES.get(record.status, "")), " ", _ending(record)
+        )
+        self._console.print(line)
+
+    def close(self) -> None:
+        """Stop drawing."""
+        self._progress.stop()
+
+
+def print_outcome(record: RunRecord) -> None:
+    """Print verdict, metrics and where to look, after a run."""
+    if record.dataset and record.dataset.is_generated:
+        click.echo(f"data: {record.dataset.name}: generated data, not recordings of the world")
+    if record.verdict:
+        rows: list[tuple[Any, ...]] = [
+            (
+                "pass" if clause.passed else "FAIL",
+                clause.clause,
+                "-" if clause.value is None else f"{clause.value:.4g}",
+                "-" if clause.threshold is None else f"{clause.threshold:.4g}",
+                clause.reason,
+            )
+            for clause in record.verdict.clauses
+        ]
+        print_table(("gate", "clause", "value", "threshold", "reason"), rows)
+    if record.model_version is not None:
+        click.echo(
+            f"accepted in {format_duration(record.duration_s)}: model {record.use_case} version "
+            f"{record.model_version}, PendingManualApproval"
+        )
+    click.echo(f"details: mlops runs show {record.run_id}")

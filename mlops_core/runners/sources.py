@@ -1,0 +1,94 @@
+"""The data set of a run: found in the user's folder, found in the workspace, or fetched into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlops_core import datasets
+from mlops_core.errors import DatasetError
+from mlops_core.records import DatasetRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mlops_core.config import UseCaseConfig
+    from mlops_core.manager import UseCase
+    from mlops_core.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedSource:
+    """A data set that is complete on this machine.
+
+    Attributes:
+        path: its folder; nothing may be written there.
+        record: what the run record keeps of it.
+        was_there: nothing had to be fetched.
+    """
+
+    path: Path
+    record: DatasetRecord
+    was_there: bool
+
+
+def fetch_source(
+    use_case: UseCase,
+    config: UseCaseConfig,
+    *,
+    store: Store,
+    seed: int = 0,
+    is_offline: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> FetchedSource:
+    """Return the configured data set, fetching it first where it is missing.
+
+    Raises:
+        DatasetError: the user's folder does not exist or is empty, or the data set cannot be fetched.
+        ConfigError: the catalogue has no data set of the configured name.
+    """
+    name, given = use_case.dataset_source(config)
+    if given is not None:
+        if not given.is_dir():
+            raise DatasetError(f"dataset.path: no folder {given}; expected the data set '{name}' there")
+        return _described(given.absolute(), store=store, name=name, was_there=True)
+    dataset = use_case.dataset(config)
+    path = store.datasets / dataset.name
+    was_there = datasets.is_complete(dataset, path)
+    if not was_there:
+        datasets.fetch(
+            dataset,
+            path,
+            seed=seed,
+            progress=progress,
+            is_offline=is_offline,
+            populate=lambda folder: use_case.fetch_dataset(dataset, folder),
+        )
+    return _described(
+        path,
+        store=store,
+        name=dataset.name,
+        was_there=was_there,
+        licence=dataset.licence,
+        is_generated=dataset.is_generated,
+    )
+
+
+def _described(
+    path: Path, *, store: Store, name: str, was_there: bool, licence: str = "", is_generated: bool = False
+) -> FetchedSource:
+    with store.transaction():
+        manifest = datasets.tree_manifest(path, cache=store)
+    if manifest.count == 0:
+        raise DatasetError(f"data set '{name}': the folder {path} is empty")
+    record = DatasetRecord(
+        name=name,
+        path=str(path),
+        digest=manifest.digest,
+        files=manifest.count,
+        size_bytes=manifest.size_bytes,
+        is_generated=is_generated,
+        licence=licence,
+    )
+    return FetchedSource(path=path, record=record, was_there=was_there)
