@@ -1,0 +1,191 @@
+"""The configuration of a use case: defaults, then ``user_config.yaml``, then ``--set``, as one validated model.
+
+All faults are found at once and before anything runs; each is one line with file, line, dotted key, what was found
+and what was expected. Environment variables are read by `mlops_core.settings` only.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pydantic
+import yaml
+
+from mlops_core.errors import ConfigError, did_you_mean
+from mlops_core.yaml_source import REDACTED, YamlSource, read_yaml_file, read_yaml_scalar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+_OVERRIDE_KEY = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*\Z")
+
+
+class Section(pydantic.BaseModel):
+    """Base of one configuration section: unknown keys are refused, values cannot be changed."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class UseCaseConfig(pydantic.BaseModel):
+    """Base of a use case's whole configuration; each field is a section."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedConfig:
+    """A validated configuration.
+
+    Attributes:
+        model: the use case's model.
+        path: the user's file; None when only defaults and overrides were used.
+        secrets: dotted keys whose values are never written.
+    """
+
+    model: UseCaseConfig
+    path: Path | None
+    secrets: frozenset[str] = frozenset()
+
+    def sections(self) -> dict[str, Any]:
+        """Return section -> its values as JSON types."""
+        return self.model.model_dump(mode="json")
+
+    def section_json(self, name: str) -> str:
+        """Return one section as canonical JSON: sorted keys, no spaces."""
+        return json.dumps(self.sections()[name], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    def to_yaml(self) -> str:
+        """Return the configuration as used, secrets redacted."""
+        data = self.sections()
+        for key in self.secrets:
+            _put(data, key.split("."), REDACTED)
+        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+
+
+def load_config(
+    model: type[UseCaseConfig],
+    *,
+    default: Path | None,
+    path: Path | None,
+    overrides: Sequence[str] = (),
+    environ: Mapping[str, str],
+) -> LoadedConfig:
+    """Return the validated configuration.
+
+    Args:
+        model: what it must be.
+        default: the plugin's own file; None for the model's defaults.
+        path: the user's file, merged over the default section by section and key by key.
+        overrides: texts ``a.b=value``; the value is read as YAML.
+        environ: for ``${NAME}``.
+
+    Raises:
+        ConfigError: every fault at once.
+    """
+    sources = [read_yaml_file(file, environ=environ) for file in (default, path) if file is not None]
+    merged: dict[str, Any] = {}
+    for source in sources:
+        _merge(merged, source.data)
+    override_keys = {}
+    for text in overrides:
+        key, value = _parse_override(text)
+        _put(merged, key.split("."), value)
+        override_keys[key] = text
+    try:
+        validated = model.model_validate(merged)
+    except pydantic.ValidationError as error:
+        problems = [_problem(fault, model, sources, override_keys) for fault in error.errors(include_url=False)]
+        if len(problems) == 1:
+            raise ConfigError(problems[0]) from None
+        name = path.name if path else "the configuration"
+        raise ConfigError(f"{name} has {len(problems)} faults", problems=problems) from None
+    secrets = frozenset().union(*(source.secrets for source in sources))
+    return LoadedConfig(model=validated, path=path, secrets=secrets)
+
+
+def normalise_path(text: str) -> str:
+    r"""Return a path with forward slashes, so that ``..\datasets`` means the same everywhere."""
+    return text.replace("\\", "/")
+
+
+def _parse_override(text: str) -> tuple[str, Any]:
+    key, separator, value = text.partition("=")
+    key = key.strip()
+    if not separator or not _OVERRIDE_KEY.match(key):
+        raise ConfigError(f"--set {text!r} is not KEY=VALUE, for example training.epochs=3")
+    return key, read_yaml_scalar(value, name=f"--set {text}")
+
+
+def _merge(target: dict[str, Any], data: Mapping[str, Any]) -> None:
+    for key, value in data.items():
+        if isinstance(value, dict) and isinstance(target.get(key), dict):
+            _merge(target[key], value)
+        else:
+            target[key] = copy.deepcopy(value)
+
+
+def _put(target: dict[str, Any], keys: Sequence[str], value: object) -> None:
+    for key in keys[:-1]:
+        if not isinstance(target.get(key), dict):
+            target[key] = {}
+        target = target[key]
+    target[keys[-1]] = value
+
+
+def _problem(
+    fault: Any, model: type[UseCaseConfig], sources: Sequence[YamlSource], overrides: Mapping[str, str]
+) -> str:
+    location = tuple(fault["loc"])
+    key = _dotted(location)
+    where, line = _origin(key, sources, overrides)
+    return f"{where}: {key}: {_explained(fault, location, model)}{line}"
+
+
+def _dotted(location: Sequence[str | int]) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return text.lstrip(".") or "the document"
+
+
+def _origin(key: str, sources: Sequence[YamlSource], overrides: Mapping[str, str]) -> tuple[str, str]:
+    """Return where the key was set last, or where its section was."""
+    while True:
+        for override, text in overrides.items():
+            if key == override or key.startswith(f"{override}.") or override.startswith(f"{key}."):
+                return f"--set {text}", ""
+        for source in reversed(sources):
+            if key in source.lines:
+                return source.name, f" (line {source.lines[key]})"
+        if "." not in key:
+            return (sources[-1].name if sources else "configuration"), ""
+        key = key.rpartition(".")[0]
+
+
+def _explained(fault: Any, location: Sequence[str | int], model: type[pydantic.BaseModel]) -> str:
+    kind, found = fault["type"], fault["input"]
+    if kind == "extra_forbidden":
+        known = _fields(location[:-1], model)
+        return f"unknown key{did_you_mean(str(location[-1]), known)} known: {', '.join(known)}"
+    if kind == "missing":
+        return "is required and not set"
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    message = f"{message[:1].lower()}{message[1:]}"
+    if isinstance(found, dict):
+        return message
+    return f"{found!r}: {message}"
+
+
+def _fields(location: Sequence[str | int], model: type[pydantic.BaseModel]) -> list[str]:
+    """Return the legal keys of the section at `location`."""
+    current: Any = model
+    for part in location:
+        field = current.model_fields.get(part) if hasattr(current, "model_fields") else None
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
+        current = next((item for item in candidates if hasattr(item, "model_fields")), None)
+        if current is None:
+            return []
+    return list(current.model_fields)

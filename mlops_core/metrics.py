@@ -1,0 +1,348 @@
+"""Metrics as data: their declaration, their values with intervals, and ``evaluation.json``.
+
+A `Metric` says what a value means: unit, range, direction. A `MetricReport` holds the values that were computed
+from stored predictions. A bad value (missing, not finite, out of range) is never an exception here: it is read
+back as what it is, so that the gate can reject it and say why.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import re
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mlops_core.errors import PipelineError, StepError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    T = TypeVar("T")
+
+EVALUATION_FILE = "evaluation.json"
+_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+_LEVEL = 0.95
+
+
+class Direction(StrEnum):
+    """Which way is better."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+
+
+class Unit(StrEnum):
+    """What a metric's number counts."""
+
+    FRACTION = "fraction"
+    COUNT = "count"
+    SECONDS = "seconds"
+    BYTES = "bytes"
+    TARGET = "target"
+    TARGET_SQUARED = "target^2"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """The declaration of a metric.
+
+    Attributes:
+        name: unique; how gates mention it.
+        section: the key of ``evaluation.json`` under which it stands.
+        unit: of the value.
+        minimum: smallest possible value; a smaller one is a defect and fails the gate.
+        maximum: largest possible value, may be infinite; a larger one fails the gate.
+        direction: which way is better.
+        title: for people.
+        job_name: name of the metric of a training job, for example ``clip:accuracy``.
+        log_regex: regular expression by which an engine shows it from log lines; never read back.
+        description: one sentence.
+    """
+
+    name: str
+    section: str
+    unit: Unit
+    minimum: float
+    maximum: float
+    direction: Direction
+    title: str = ""
+    job_name: str = ""
+    log_regex: str = ""
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse names that cannot be keys, and an empty range."""
+        for what, name in (("metric", self.name), ("section of a metric", self.section)):
+            if not _NAME.match(name):
+                raise PipelineError(f"{what} {name!r} is not made of lower-case letters, digits and '_', a letter first")
+        if not self.minimum < self.maximum:
+            raise PipelineError(f"metric '{self.name}': minimum {self.minimum} is not below maximum {self.maximum}")
+
+    def fault(self, value: object) -> str:
+        """Return why `value` cannot be a value of this metric; empty when it can."""
+        if value is None:
+            return "is missing"
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return f"is {value!r}, not a number"
+        if math.isnan(value):
+            return "is NaN"
+        if math.isinf(value):
+            return "is infinite"
+        if not self.minimum <= value <= self.maximum:
+            hint = "; a percent where a fraction is expected?" if self.unit is Unit.FRACTION and 1 < value <= 100 else ""
+            return f"is {value:g}, outside {self.minimum:g} to {self.maximum:g}{hint}"
+        return ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the metric as JSON types only; an infinite limit becomes null."""
+        data = asdict(self)
+        for name in ("minimum", "maximum"):
+            data[name] = data[name] if math.isfinite(data[name]) else None
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Metric:
+        """Return the metric that `to_json` wrote."""
+        return cls(
+            **{
+                **data,
+                "unit": Unit(data["unit"]),
+                "direction": Direction(data["direction"]),
+                "minimum": -math.inf if data["minimum"] is None else data["minimum"],
+                "maximum": math.inf if data["maximum"] is None else data["maximum"],
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricValue:
+    """A value with its confidence interval.
+
+    Attributes:
+        value: in the metric's unit; may be bad (NaN, infinite) when it was read from a file.
+        low: lower end of the interval.
+        high: upper end.
+        level: of the interval, 0 to 1.
+        method: ``wilson``, ``bootstrap`` or ``none``.
+        count: how many samples (or groups, for the bootstrap) it rests on.
+    """
+
+    value: float
+    low: float
+    high: float
+    level: float = _LEVEL
+    method: str = "none"
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfusionMatrix:
+    """Counts of truth (rows) against prediction (columns), square, in the order of `classes`."""
+
+    classes: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricReport:
+    """What an evaluation found.
+
+    Attributes:
+        values: metric name -> value.
+        confusion_matrices: name -> matrix.
+        notes: further facts, for example how many samples were used.
+    """
+
+    values: Mapping[str, MetricValue]
+    confusion_matrices: Mapping[str, ConfusionMatrix] = field(default_factory=dict)
+    notes: Mapping[str, str | int | float] = field(default_factory=dict)
+
+
+def proportion(successes: int, count: int, *, level: float = _LEVEL) -> MetricValue:
+    """Return ``successes / count`` with the Wilson score interval; NaN when `count` is 0.
+
+    Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference, J. Am. Stat. Assoc.
+    22 (1927) 209-212: centre (p + z²/2n) / (1 + z²/n), half width z sqrt(p(1-p)/n + z²/4n²) / (1 + z²/n).
+    """
+    if not 0 <= successes <= count:
+        raise StepError(f"a proportion of {successes} in {count} is impossible")
+    if count == 0:
+        return MetricValue(value=math.nan, low=0.0, high=1.0, level=level, method="wilson")
+    p = successes / count
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    scale = 1 + z * z / count
+    centre = (p + z * z / (2 * count)) / scale
+    half = z * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count)) / scale
+    return MetricValue(
+        value=p,
+        low=0.0 if successes == 0 else max(0.0, centre - half),
+        high=1.0 if successes == count else min(1.0, centre + half),
+        level=level,
+        method="wilson",
+        count=count,
+    )
+
+
+def bootstrap_by_group(
+    groups: Mapping[str, Sequence[T]],
+    statistic: Callable[[Sequence[T]], float],
+    *,
+    seed: int = 0,
+    resamples: int = 1000,
+    level: float = _LEVEL,
+) -> MetricValue:
+    """Return `statistic` of all items with a percentile bootstrap interval that resamples whole groups.
+
+    Items of one group (the patches of one recording) are not independent, so groups are drawn, with replacement.
+    Source: B. Efron and R. Tibshirani, An Introduction to the Bootstrap (1993), ch. 13, percentile interval.
+
+    Args:
+        groups: group -> its items.
+        statistic: of a sequence of items.
+        seed: of the resampling.
+        resamples: how many.
+        level: of the interval.
+    """
+    pools = [list(groups[name]) for name in sorted(groups) if groups[name]]
+    if not pools:
+        return MetricValue(value=math.nan, low=math.nan, high=math.nan, level=level, method="bootstrap")
+    draw = random.Random(seed)  # noqa: S311  statistics, not secrets
+    found = sorted(
+        statistic([item for pool in draw.choices(pools, k=len(pools)) for item in pool]) for _ in range(resamples)
+    )
+    tail = (1 - level) / 2
+    return MetricValue(
+        value=statistic([item for pool in pools for item in pool]),
+        low=found[math.floor(tail * (resamples - 1))],
+        high=found[math.ceil((1 - tail) * (resamples - 1))],
+        level=level,
+        method="bootstrap",
+        count=len(pools),
+    )
+
+
+def check_report(report: MetricReport, metrics: Sequence[Metric]) -> tuple[str, ...]:
+    """Return one line for each metric that is undeclared, missing, not finite or out of range."""
+    declared = {metric.name: metric for metric in metrics}
+    faults = [
+        f"{name} is not declared{did_you_mean(name, declared)}" for name in report.values if name not in declared
+    ]
+    for name, metric in declared.items():
+        found = report.values.get(name)
+        fault = metric.fault(found.value if found else None)
+        if fault:
+            faults.append(f"{name} {fault}")
+    return tuple(faults)
+
+
+def write_evaluation(folder: Path, report: MetricReport, metrics: Sequence[Metric]) -> None:
+    """Write ``evaluation.json`` into `folder`, as strict JSON.
+
+    A value stands at ``<section>.<name>.value``, where SageMaker's ``JsonGet`` reads it. A value that is not finite
+    is written as null, with its reason beside it.
+
+    Raises:
+        StepError: the report has a metric that is not declared.
+    """
+    declared = {metric.name: metric for metric in metrics}
+    data: dict[str, Any] = {"format": "mlops-evaluation/1"}
+    for name, value in sorted(report.values.items()):
+        if name not in declared:
+            raise StepError(f"metric '{name}' was computed but not declared{did_you_mean(name, declared)}")
+        metric = declared[name]
+        entry = _value_to_json(value) | {"unit": str(metric.unit)}
+        fault = metric.fault(value.value)
+        if fault:
+            entry["error"] = fault
+        data.setdefault(metric.section, {})[name] = entry
+    data["confusion_matrices"] = {name: asdict(matrix) for name, matrix in sorted(report.confusion_matrices.items())}
+    data["notes"] = dict(sorted(report.notes.items()))
+    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    (folder / EVALUATION_FILE).write_text(text, encoding="utf-8")
+
+
+def read_evaluation(folder: Path, metrics: Sequence[Metric]) -> MetricReport:
+    """Return what ``evaluation.json`` in `folder` says.
+
+    A metric that is absent is absent in the report; a bad value is NaN, or what it is when it is a number.
+
+    Raises:
+        StepError: there is no such file, or it is not a JSON object.
+    """
+    path = folder / EVALUATION_FILE
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StepError(f"{path} cannot be read: {error}") from error
+    if not isinstance(data, dict):
+        raise StepError(f"{path} holds {type(data).__name__}, not an object")
+    values = {}
+    for metric in metrics:
+        section = data.get(metric.section)
+        entry = section.get(metric.name) if isinstance(section, dict) else None
+        if isinstance(entry, dict) and "value" in entry:
+            values[metric.name] = _value_from_json(entry)
+    return MetricReport(values=values, confusion_matrices=_matrices(data), notes=_notes(data))
+
+
+def _value_to_json(value: MetricValue) -> dict[str, Any]:
+    return {
+        "value": _finite(value.value),
+        "confidence_interval": {
+            "low": _finite(value.low),
+            "high": _finite(value.high),
+            "level": value.level,
+            "method": value.method,
+        },
+        "count": value.count,
+    }
+
+
+def _value_from_json(entry: Mapping[str, Any]) -> MetricValue:
+    interval = entry.get("confidence_interval")
+    interval = interval if isinstance(interval, dict) else {}
+    count = entry.get("count")
+    return MetricValue(
+        value=_number(entry["value"]),
+        low=_number(interval.get("low")),
+        high=_number(interval.get("high")),
+        level=_number(interval.get("level")),
+        method=str(interval.get("method", "none")),
+        count=count if isinstance(count, int) else 0,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _number(value: object) -> float:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    try:
+        return float(value) if is_number else math.nan  # type: ignore[arg-type]
+    except OverflowError:
+        return math.inf
+
+
+def _matrices(data: Mapping[str, Any]) -> dict[str, ConfusionMatrix]:
+    found = data.get("confusion_matrices")
+    if not isinstance(found, dict):
+        return {}
+    return {
+        name: ConfusionMatrix(
+            classes=tuple(matrix["classes"]), counts=tuple(tuple(row) for row in matrix["counts"])
+        )
+        for name, matrix in found.items()
+        if isinstance(matrix, dict) and {"classes", "counts"} <= matrix.keys()
+    }
+
+
+def _notes(data: Mapping[str, Any]) -> dict[str, str | int | float]:
+    found = data.get("notes")
+    return dict(found) if isinstance(found, dict) else {}

@@ -1,0 +1,114 @@
+"""The predictions file: one row a sample (or a part of one), from which every metric is computed and re-checked."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlops_core.errors import StepError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+PREDICTIONS_FILE = "predictions.jsonl"
+_FORMAT = "mlops-predictions/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What the model says of one sample, or of one part of it.
+
+    Attributes:
+        sample: what counts as one: a clip, an image, a row.
+        part: position within the sample where the model scores pieces of it; 0 otherwise.
+        group: what must not cross a split (a source recording); the unit of the bootstrap.
+        label: the true class, or the true number.
+        scores: one score a class, in the order of the file's classes; (prediction,) for a regression.
+    """
+
+    sample: str
+    part: int = 0
+    group: str
+    label: str | float
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictions:
+    """All rows of a predictions file; `classes` is empty for a regression."""
+
+    classes: tuple[str, ...]
+    rows: tuple[Prediction, ...]
+
+
+def write_predictions(folder: Path, classes: Iterable[str], rows: Iterable[Prediction]) -> None:
+    """Write ``predictions.jsonl`` into `folder`, row by row.
+
+    Raises:
+        StepError: a row has a wrong number of scores, a score that is not finite, or an unknown label.
+    """
+    names = tuple(classes)
+    partial = folder / f"{PREDICTIONS_FILE}.partial"
+    with partial.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.write(json.dumps({"format": _FORMAT, "classes": names}, ensure_ascii=False) + "\n")
+        for row in rows:
+            _check(row, names)
+            fields = {
+                "sample": row.sample,
+                "part": row.part,
+                "group": row.group,
+                "label": row.label,
+                "scores": row.scores,
+            }
+            stream.write(json.dumps(fields, ensure_ascii=False, allow_nan=False) + "\n")
+    partial.replace(folder / PREDICTIONS_FILE)
+
+
+def read_predictions(folder: Path) -> Predictions:
+    """Return all of ``predictions.jsonl`` in `folder`.
+
+    Raises:
+        StepError: it is missing or damaged; file and line are named.
+    """
+    lines = _lines(folder / PREDICTIONS_FILE)
+    classes = next(lines)
+    return Predictions(classes=classes, rows=tuple(lines))  # type: ignore[arg-type]  the first is the header
+
+
+def iter_predictions(folder: Path) -> Iterator[Prediction]:
+    """Yield the rows of ``predictions.jsonl`` in `folder` one by one; errors are those of `read_predictions`."""
+    lines = _lines(folder / PREDICTIONS_FILE)
+    next(lines)
+    yield from lines  # type: ignore[misc]  the header was taken
+
+
+def _check(row: Prediction, classes: tuple[str, ...]) -> None:
+    expected = len(classes) or 1
+    if len(row.scores) != expected:
+        raise StepError(f"prediction of '{row.sample}' has {len(row.scores)} scores; expected {expected}")
+    if not all(map(math.isfinite, row.scores)):
+        raise StepError(f"prediction of '{row.sample}' has a score that is not finite: {row.scores}")
+    if classes and row.label not in classes:
+        raise StepError(f"prediction of '{row.sample}' has the label {row.label!r}, which is none of {classes}")
+
+
+def _lines(path: Path) -> Iterator[Prediction | tuple[str, ...]]:
+    """Yield the classes, then each row."""
+    number = 0
+    try:
+        with path.open(encoding="utf-8") as stream:
+            for number, line in enumerate(stream, 1):
+                data = json.loads(line)
+                if number == 1:
+                    if data["format"] != _FORMAT:
+                        raise StepError(f"{path} has the format {data['format']!r}; expected {_FORMAT!r}")
+                    yield tuple(data["classes"])
+                else:
+                    yield Prediction(**{**data, "scores": tuple(data["scores"])})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StepError(f"{path} cannot be read (line {number + (number == 0)}): {error}") from error
+    if number == 0:
+        raise StepError(f"{path} is empty; expected a header and one row a sample")

@@ -1,0 +1,38 @@
+"""What the environment says: the only place that reads it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_HOME = ".mlops"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The environment, read once.
+
+    Attributes:
+        home: the workspace's folder: MLOPS_HOME, else ``.mlops`` in the working directory.
+        use_case: USECASE_NAME, if it is set.
+        environ: all variables, for ``${NAME}`` in a configuration.
+    """
+
+    home: Path
+    use_case: str | None
+    environ: Mapping[str, str]
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Return what `environ` (default: the process's environment) says."""
+    variables = dict(os.environ if environ is None else environ)
+    return Settings(
+        home=Path(variables.get("MLOPS_HOME") or DEFAULT_HOME).expanduser(),
+        use_case=variables.get("USECASE_NAME") or None,
+        environ=variables,
+    )

@@ -1,0 +1,179 @@
+"""Reading YAML as data with the line of every key; what is dangerous, huge or ambiguous is refused.
+
+Plain YAML only: no tags, no duplicate keys, no unbounded aliases. Nothing is ever evaluated.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from mlops_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+SIZE_LIMIT_BYTES = 1 << 20
+_NODE_LIMIT = 50_000
+_DEPTH_LIMIT = 50
+_VARIABLE = re.compile(r"\$\$\{|\$\{([^}]*)\}")
+_SECRET = re.compile(r"password|passwd|secret|token|api_?key|credential", re.IGNORECASE)
+REDACTED = "<redacted>"
+
+
+@dataclass(slots=True, kw_only=True)
+class YamlSource:
+    """One document.
+
+    Attributes:
+        name: how messages call it: the file's name.
+        data: the top-level mapping.
+        lines: dotted key -> line, counted from 1.
+        secrets: dotted keys whose value came from a variable and must not be written anywhere.
+    """
+
+    name: str
+    data: dict[str, Any]
+    lines: dict[str, int] = field(default_factory=dict)
+    secrets: set[str] = field(default_factory=set)
+
+
+def read_yaml_file(path: Path, *, environ: Mapping[str, str]) -> YamlSource:
+    """Read a file, expanding ``${NAME}`` from `environ`.
+
+    Raises:
+        ConfigError: missing, larger than 1 MiB (found before it is read), not UTF-8, not YAML, not a mapping.
+    """
+    try:
+        if path.is_dir():
+            raise ConfigError(f"{path} is a folder; expected a YAML file")
+        size = path.stat().st_size
+        if size > SIZE_LIMIT_BYTES:
+            raise ConfigError(f"{path} has {size:,} bytes; a configuration has at most {SIZE_LIMIT_BYTES:,}")
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(f"no file {path}; expected a YAML configuration") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text (byte {error.start})") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    return read_yaml_text(text, name=path.name, environ=environ)
+
+
+def read_yaml_text(text: str, *, name: str, environ: Mapping[str, str]) -> YamlSource:
+    """Read `text`; errors are those of `read_yaml_file`."""
+    node = _compose(text, name)
+    source = YamlSource(name=name, data={})
+    if node is None:
+        return source
+    if not isinstance(node, yaml.MappingNode):
+        raise ConfigError(f"{name}: expected a mapping of sections at the top level (line {node.start_mark.line + 1})")
+    reader = _Reader(source, environ)
+    source.data = reader.value(node, "", depth=0)
+    if reader.problems:
+        raise ConfigError(f"{name}: {len(reader.problems)} problem(s)", problems=reader.problems)
+    return source
+
+
+def read_yaml_scalar(text: str, *, name: str) -> Any:
+    """Return the value that `text` stands for, as in ``--set key=text``.
+
+    Raises:
+        ConfigError: it is not YAML.
+    """
+    node = _compose(text, name)
+    source = YamlSource(name=name, data={})
+    reader = _Reader(source, {}, expands=False)
+    value = None if node is None else reader.value(node, "", depth=0)
+    if reader.problems:
+        raise ConfigError(reader.problems[0])
+    return value
+
+
+def _compose(text: str, name: str) -> yaml.Node | None:
+    try:
+        node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
+        raise ConfigError(f"{name}: not YAML: {error.problem or error.context}{line}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
+    return node
+
+
+class _Reader:
+    """Turns nodes into values, noting lines and problems."""
+
+    def __init__(self, source: YamlSource, environ: Mapping[str, str], *, expands: bool = True) -> None:
+        self.problems: list[str] = []
+        self._source = source
+        self._environ = environ
+        self._expands = expands
+        self._nodes = 0
+        self._constructor = yaml.SafeLoader("")
+
+    def value(self, node: yaml.Node, key: str, *, depth: int) -> Any:
+        """Return the value of a node; the limits hold for aliases too, which are walked each time they are used."""
+        self._nodes += 1
+        if self._nodes > _NODE_LIMIT or depth > _DEPTH_LIMIT:
+            raise ConfigError(
+                f"{self._source.name}: more than {_NODE_LIMIT:,} values or {_DEPTH_LIMIT} levels, aliases expanded "
+                f"(line {node.start_mark.line + 1})"
+            )
+        if key:
+            self._source.lines.setdefault(key, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, key, depth=depth)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, f"{key}[{i}]", depth=depth + 1) for i, item in enumerate(node.value)]
+        return self._scalar(node, key)
+
+    def _mapping(self, node: yaml.MappingNode, key: str, *, depth: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        lines: dict[str, int] = {}
+        for name_node, value_node in node.value:
+            name = name_node.value if isinstance(name_node, yaml.ScalarNode) else repr(name_node)
+            line = name_node.start_mark.line + 1
+            path = f"{key}.{name}" if key else name
+            if name in found:
+                self._problem(path, f"is set twice, first on line {lines[name]}", line)
+            lines[name] = line
+            self._source.lines[path] = line
+            found[name] = self.value(value_node, path, depth=depth + 1)
+        return found
+
+    def _scalar(self, node: yaml.Node, key: str) -> Any:
+        line = node.start_mark.line + 1
+        if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
+            self._problem(key, f"has the tag {node.tag}; only plain YAML values are read", line)
+            return None
+        try:
+            value = self._constructor.construct_object(node)
+        except (yaml.YAMLError, ValueError) as error:
+            self._problem(key, f"is no value: {error}", line)
+            return None
+        return self._expanded(value, key, line) if isinstance(value, str) and self._expands else value
+
+    def _expanded(self, text: str, key: str, line: int) -> str:
+        def variable(match: re.Match[str]) -> str:
+            name = match[1]
+            if name is None:
+                return "${"
+            if ":" in name or not name.isidentifier():
+                self._problem(key, f"holds ${{{name}}}; only environment variables are expanded", line)
+                return ""
+            if name not in self._environ:
+                self._problem(key, f"needs the environment variable {name}, which is not set", line)
+                return ""
+            if _SECRET.search(key) or _SECRET.search(name):
+                self._source.secrets.add(key)
+            return self._environ[name]
+
+        return _VARIABLE.sub(variable, text)
+
+    def _problem(self, key: str, what: str, line: int) -> None:
+        self.problems.append(f"{self._source.name}: {key or 'the document'} {what} (line {line})")
