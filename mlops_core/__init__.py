@@ -59,9 +59,7 @@ _MODULES = {
 }
 _ORIGIN = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = [  # noqa: PLE0604  the names are those of the table above
-    *_ORIGIN,
-]
+__all__ = [*_ORIGIN]
 __version__ = "0.1.0"
 
 

@@ -86,9 +86,7 @@ def prepare_run(
 
     loaded = load_use_case(use_case)
     settings = read_settings()
-    configuration = loaded.load_config(
-        Path(config) if config else None, overrides=overrides, environ=settings.environ
-    )
+    configuration = loaded.load_config(Path(config) if config else None, overrides=overrides, environ=settings.environ)
     pipeline = loaded.pipeline(configuration.model)
     names = [step.name for step in pipeline.steps]
     for name in force:
@@ -132,7 +130,9 @@ def load_model(use_case: str, version: int | None = None, *, workspace: Path | s
     with Store(workspace_path(workspace)) as store:
         found = Registry(store).version(loaded.name, version)
         if not store.has_artifact(found.artifact):
-            raise StoreError(f"model {loaded.name} {found.version}: its artifact {found.artifact[:12]} is gone from {store.home}")
+            raise StoreError(
+                f"model {loaded.name} {found.version}: its artifact {found.artifact[:12]} is gone from {store.home}"
+            )
         return loaded.load_predictor(store.artifact_path(found.artifact))
 
 

@@ -188,9 +188,7 @@ class Verdict:
         return {
             "accepted": self.accepted,
             "message": self.message,
-            "clauses": [
-                {name: getattr(clause, name) for name in ClauseVerdict.__slots__} for clause in self.clauses
-            ],
+            "clauses": [{name: getattr(clause, name) for name in ClauseVerdict.__slots__} for clause in self.clauses],
         }
 
     @classmethod
@@ -232,7 +230,9 @@ class Gate:
         """
         declared = {metric.name: metric for metric in metrics}
         for name in sorted(self.metrics() - declared.keys()):
-            raise PipelineError(f"gate: unknown metric '{name}'{did_you_mean(name, declared)} metrics: {', '.join(declared)}")
+            raise PipelineError(
+                f"gate: unknown metric '{name}'{did_you_mean(name, declared)} metrics: {', '.join(declared)}"
+            )
         for name in sorted(self.parameters() - set(parameters)):
             raise PipelineError(
                 f"gate: unknown numeric parameter '{name}'{did_you_mean(name, parameters)} "
@@ -244,9 +244,7 @@ class Gate:
                 if fault:
                     raise PipelineError(f"gate: the threshold of '{comparison.metric}' {fault}")
 
-    def evaluate(
-        self, report: MetricReport, *, metrics: Sequence[Metric], parameters: Mapping[str, float]
-    ) -> Verdict:
+    def evaluate(self, report: MetricReport, *, metrics: Sequence[Metric], parameters: Mapping[str, float]) -> Verdict:
         """Judge a report.
 
         Args:
@@ -280,9 +278,7 @@ class Gate:
 class _Judge:
     """The values that one verdict rests on."""
 
-    def __init__(
-        self, report: MetricReport, metrics: Mapping[str, Metric], parameters: Mapping[str, float]
-    ) -> None:
+    def __init__(self, report: MetricReport, metrics: Mapping[str, Metric], parameters: Mapping[str, float]) -> None:
         self._report = report
         self._metrics = metrics
         self._parameters = parameters
@@ -323,7 +319,9 @@ class _Judge:
             return f"Execution failed: {clause.reason}"
         if comparison.message:
             return f"{comparison.message.rstrip()} {clause.threshold:g}"
-        return f"Execution failed: {clause.metric} is {clause.value:g}, which fails {clause.clause} ({clause.threshold:g})"
+        return (
+            f"Execution failed: {clause.metric} is {clause.value:g}, which fails {clause.clause} ({clause.threshold:g})"
+        )
 
     def _value(self, comparison: Comparison) -> tuple[float | None, str]:
         metric = self._metrics.get(comparison.metric)
@@ -441,8 +439,7 @@ class _Parser:
     def _comparison(self, node: ast.Compare) -> Condition:
         sides = (node.left, *node.comparators)
         parts = tuple(
-            self._pair(left, sign, right)
-            for left, sign, right in zip(sides, node.ops, sides[1:], strict=False)
+            self._pair(left, sign, right) for left, sign, right in zip(sides, node.ops, sides[1:], strict=False)
         )
         return parts[0] if len(parts) == 1 else AllOf(parts)
 

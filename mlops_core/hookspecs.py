@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from mlops_core.config import UseCaseConfig
     from mlops_core.datasets import Dataset
     from mlops_core.manager import PluginContext
-    from mlops_core.metrics import Metric, MetricReport, Predictions
+    from mlops_core.metrics import Metric, MetricReport
     from mlops_core.pipeline import Parameter, Step
     from mlops_core.prediction import Predictor
+    from mlops_core.predictions import Predictions
 
 PROJECT = "mlops"
 hookspec = pluggy.HookspecMarker(PROJECT)

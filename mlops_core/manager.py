@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from mlops_core.conditions import Gate
     from mlops_core.config import LoadedConfig, UseCaseConfig
     from mlops_core.datasets import Dataset
-    from mlops_core.metrics import Metric, MetricReport, Predictions
+    from mlops_core.metrics import Metric, MetricReport
     from mlops_core.pipeline import Parameter, Pipeline, Step
     from mlops_core.prediction import Predictor
+    from mlops_core.predictions import Predictions
 
 ENTRY_POINT_GROUP = "mlops.usecases"
 REQUIRED_HOOKS = (
@@ -157,14 +158,14 @@ class UseCase:
         """Return the configuration's pydantic model."""
         from mlops_core.config import UseCaseConfig
 
-        model = self._call("mlops_get_config_model", type)
+        model: type[UseCaseConfig] = self._call("mlops_get_config_model", type)
         if not issubclass(model, UseCaseConfig):
             raise self._wrong("mlops_get_config_model", model, "a subclass of mlops_core.UseCaseConfig")
         return model
 
     def default_config_path(self) -> Path:
         """Return the file with the default configuration, which exists."""
-        path = self._call("mlops_get_config_file", Path, default=self._config_beside_plugin)
+        path: Path = self._call("mlops_get_config_file", Path, default=self._config_beside_plugin)
         if not path.is_file():
             raise PluginError(f"{self.installed}: its default configuration {path} does not exist")
         return path
@@ -222,7 +223,11 @@ class UseCase:
         """Let the plugin fetch `dataset`; False means that core shall do it."""
         return bool(
             self._call(
-                "mlops_fetch_dataset", (bool, type(None)), default=lambda: None, dataset=dataset, destination=destination
+                "mlops_fetch_dataset",
+                (bool, type(None)),
+                default=lambda: None,
+                dataset=dataset,
+                destination=destination,
             )
         )
 
@@ -263,13 +268,15 @@ class UseCase:
         """Return the metrics of stored predictions."""
         from mlops_core.metrics import MetricReport
 
-        return self._call("mlops_compute_metrics", MetricReport, predictions=predictions)
+        report: MetricReport = self._call("mlops_compute_metrics", MetricReport, predictions=predictions)
+        return report
 
     def gate(self, config: UseCaseConfig) -> Gate:
         """Return the condition that a model must meet."""
         from mlops_core.conditions import Gate
 
-        return self._call("mlops_get_gate", Gate, config=config)
+        gate: Gate = self._call("mlops_get_gate", Gate, config=config)
+        return gate
 
     def load_predictor(self, model: Path) -> Predictor:
         """Return the model in the folder `model`, ready to be asked."""
@@ -324,9 +331,7 @@ class UseCase:
         if implementations:
             code = implementations[-1].function.__code__
             where = f" ({code.co_filename}:{code.co_firstlineno})"
-        return PluginError(
-            f"{self.installed}: hook {hook}{where} returned {_shortened(answer)}; expected {expected}"
-        )
+        return PluginError(f"{self.installed}: hook {hook}{where} returned {_shortened(answer)}; expected {expected}")
 
 
 def _register(plugin: object, installed: InstalledUseCase) -> pluggy.PluginManager:
@@ -397,4 +402,3 @@ def _cause(error: BaseException) -> str:
 def _shortened(value: object, limit: int = 80) -> str:
     text = repr(value)
     return f"{text if len(text) <= limit else text[:limit] + '...'} ({type(value).__name__})"
-

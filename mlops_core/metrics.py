@@ -80,7 +80,9 @@ class Metric:
         """Refuse names that cannot be keys, and an empty range."""
         for what, name in (("metric", self.name), ("section of a metric", self.section)):
             if not _NAME.match(name):
-                raise PipelineError(f"{what} {name!r} is not made of lower-case letters, digits and '_', a letter first")
+                raise PipelineError(
+                    f"{what} {name!r} is not made of lower-case letters, digits and '_', a letter first"
+                )
         if not self.minimum < self.maximum:
             raise PipelineError(f"metric '{self.name}': minimum {self.minimum} is not below maximum {self.maximum}")
 
@@ -95,7 +97,9 @@ class Metric:
         if math.isinf(value):
             return "is infinite"
         if not self.minimum <= value <= self.maximum:
-            hint = "; a percent where a fraction is expected?" if self.unit is Unit.FRACTION and 1 < value <= 100 else ""
+            hint = (
+                "; a percent where a fraction is expected?" if self.unit is Unit.FRACTION and 1 < value <= 100 else ""
+            )
             return f"is {value:g}, outside {self.minimum:g} to {self.maximum:g}{hint}"
         return ""
 
@@ -230,9 +234,7 @@ def bootstrap_by_group(
 def check_report(report: MetricReport, metrics: Sequence[Metric]) -> tuple[str, ...]:
     """Return one line for each metric that is undeclared, missing, not finite or out of range."""
     declared = {metric.name: metric for metric in metrics}
-    faults = [
-        f"{name} is not declared{did_you_mean(name, declared)}" for name in report.values if name not in declared
-    ]
+    faults = [f"{name} is not declared{did_you_mean(name, declared)}" for name in report.values if name not in declared]
     for name, metric in declared.items():
         found = report.values.get(name)
         fault = metric.fault(found.value if found else None)
@@ -335,9 +337,7 @@ def _matrices(data: Mapping[str, Any]) -> dict[str, ConfusionMatrix]:
     if not isinstance(found, dict):
         return {}
     return {
-        name: ConfusionMatrix(
-            classes=tuple(matrix["classes"]), counts=tuple(tuple(row) for row in matrix["counts"])
-        )
+        name: ConfusionMatrix(classes=tuple(matrix["classes"]), counts=tuple(tuple(row) for row in matrix["counts"]))
         for name, matrix in found.items()
         if isinstance(matrix, dict) and {"classes", "counts"} <= matrix.keys()
     }

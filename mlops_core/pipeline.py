@@ -304,9 +304,7 @@ class Pipeline:
                     )
             for name in step.parameters:
                 if name not in known:
-                    raise PipelineError(
-                        f"step '{step.name}': unknown parameter '{name}'{did_you_mean(name, known)}"
-                    )
+                    raise PipelineError(f"step '{step.name}': unknown parameter '{name}'{did_you_mean(name, known)}")
         if self.model not in written - {DATASET}:
             raise PipelineError(f"model '{self.model}' is written by no step{did_you_mean(self.model, written)}")
 
@@ -409,8 +407,7 @@ class Pipeline:
             dataset=data["dataset"],
             steps=tuple(Step.from_json(step) for step in data["steps"]),
             parameters=tuple(
-                Parameter(**{**parameter, "type": ParameterType(parameter["type"])})
-                for parameter in data["parameters"]
+                Parameter(**{**parameter, "type": ParameterType(parameter["type"])}) for parameter in data["parameters"]
             ),
             metrics=tuple(Metric.from_json(metric) for metric in data["metrics"]),
             gate=Gate.from_json(data["gate"]),

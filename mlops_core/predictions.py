@@ -73,16 +73,19 @@ def read_predictions(folder: Path) -> Predictions:
     Raises:
         StepError: it is missing or damaged; file and line are named.
     """
-    lines = _lines(folder / PREDICTIONS_FILE)
-    classes = next(lines)
-    return Predictions(classes=classes, rows=tuple(lines))  # type: ignore[arg-type]  the first is the header
+    path = folder / PREDICTIONS_FILE
+    lines = _lines(path)
+    classes = _classes(next(lines, None), path)
+    return Predictions(classes=classes, rows=tuple(_row(line, path, number) for number, line in enumerate(lines, 2)))
 
 
 def iter_predictions(folder: Path) -> Iterator[Prediction]:
     """Yield the rows of ``predictions.jsonl`` in `folder` one by one; errors are those of `read_predictions`."""
-    lines = _lines(folder / PREDICTIONS_FILE)
-    next(lines)
-    yield from lines  # type: ignore[misc]  the header was taken
+    path = folder / PREDICTIONS_FILE
+    lines = _lines(path)
+    _classes(next(lines, None), path)
+    for number, line in enumerate(lines, 2):
+        yield _row(line, path, number)
 
 
 def _check(row: Prediction, classes: tuple[str, ...]) -> None:
@@ -95,20 +98,27 @@ def _check(row: Prediction, classes: tuple[str, ...]) -> None:
         raise StepError(f"prediction of '{row.sample}' has the label {row.label!r}, which is none of {classes}")
 
 
-def _lines(path: Path) -> Iterator[Prediction | tuple[str, ...]]:
-    """Yield the classes, then each row."""
-    number = 0
+def _lines(path: Path) -> Iterator[str]:
     try:
         with path.open(encoding="utf-8") as stream:
-            for number, line in enumerate(stream, 1):
-                data = json.loads(line)
-                if number == 1:
-                    if data["format"] != _FORMAT:
-                        raise StepError(f"{path} has the format {data['format']!r}; expected {_FORMAT!r}")
-                    yield tuple(data["classes"])
-                else:
-                    yield Prediction(**{**data, "scores": tuple(data["scores"])})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StepError(f"{path} cannot be read (line {number + (number == 0)}): {error}") from error
-    if number == 0:
-        raise StepError(f"{path} is empty; expected a header and one row a sample")
+            yield from stream
+    except (OSError, UnicodeDecodeError) as error:
+        raise StepError(f"{path} cannot be read: {error}") from error
+
+
+def _classes(line: str | None, path: Path) -> tuple[str, ...]:
+    try:
+        header = json.loads(line or "null")
+        if header["format"] == _FORMAT:
+            return tuple(header["classes"])
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise StepError(f"{path} (line 1): expected a header with the format {_FORMAT!r}")
+
+
+def _row(line: str, path: Path, number: int) -> Prediction:
+    try:
+        data = json.loads(line)
+        return Prediction(**{**data, "scores": tuple(data["scores"])})
+    except (ValueError, KeyError, TypeError) as error:
+        raise StepError(f"{path} (line {number}) is no prediction: {error}") from error

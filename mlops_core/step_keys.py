@@ -101,7 +101,9 @@ def code_digests(module: str) -> dict[str, str]:
         found[name] = hashlib.sha256(source).hexdigest()
         waiting += list(_imports_within(source, name, package, is_package=path.name == "__init__.py"))
     if module not in found:
-        raise PluginError(f"module '{module}' of a step has no source that can be found; is its distribution installed?")
+        raise PluginError(
+            f"module '{module}' of a step has no source that can be found; is its distribution installed?"
+        )
     return dict(sorted(found.items()))
 
 

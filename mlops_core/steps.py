@@ -135,7 +135,8 @@ class StepContext:
         Raises:
             StepError: the step does not declare it.
         """
-        return self._declared(name, self._request.inputs, "input")
+        path: Path = self._declared(name, self._request.inputs, "input")
+        return path
 
     def output(self, name: str) -> Path:
         """Return the folder of the output `name`; every file below it becomes part of the artifact.
@@ -143,7 +144,8 @@ class StepContext:
         Raises:
             StepError: the step does not declare it.
         """
-        return self._declared(name, self._request.outputs, "output")
+        path: Path = self._declared(name, self._request.outputs, "output")
+        return path
 
     def section(self, name: str, model: type[M]) -> M:
         """Return the configuration section `name` as `model`.

@@ -99,7 +99,9 @@ class Store:
             self._db = sqlite3.connect(self.home / "mlops.db", timeout=30, isolation_level=None)
             self._prepare()
         except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"workspace {self.home} cannot be used: {error}; set MLOPS_HOME to another folder") from error
+            raise StoreError(
+                f"workspace {self.home} cannot be used: {error}; set MLOPS_HOME to another folder"
+            ) from error
 
     def __enter__(self) -> Self:
         """Return the store itself."""
@@ -334,7 +336,7 @@ def write_atomically(path: Path, text: str) -> None:
     """Write `text` to `path` so that a reader sees the old file or the whole new one, also after a crash."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
-        with open(descriptor, "w", encoding="utf-8") as stream:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())

@@ -72,7 +72,7 @@ class LazyGroup(click.Group):
 )
 @click.pass_context
 def cli(context: click.Context, *, verbose: bool, workspace: str | None) -> None:
-    """Run machine-learning use cases as pipelines: the same plugin on this machine and in the cloud.
+    r"""Run machine-learning use cases as pipelines: the same plugin on this machine and in the cloud.
 
     \b
     Exit codes: 0 done and accepted, 1 defect of mlops, 2 usage or configuration, 3 gate rejected,

@@ -91,7 +91,9 @@ def show_logs(context: dict[str, str | None], *, run: str, step: str | None) -> 
         logs = sorted((store.run_folder(run_id) / "logs").glob("*.log"), key=lambda log: log.stat().st_mtime)
     known = [log.stem for log in logs]
     if step and step not in known:
-        raise UsageError(f"run {run_id} has no log of a step '{step}'{did_you_mean(step, known)} logs: {', '.join(known) or 'none'}")
+        raise UsageError(
+            f"run {run_id} has no log of a step '{step}'{did_you_mean(step, known)} logs: {', '.join(known) or 'none'}"
+        )
     for log in logs:
         if step in (None, log.stem):
             click.echo(f"==> {log.stem} <==")

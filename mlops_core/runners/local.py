@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import platform
 import secrets
@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import ExitCode, GateRejectedError, MlopsError, StepError
+from mlops_core.errors import DatasetError, ExitCode, GateRejectedError, MlopsError, PluginError, StepError
 from mlops_core.metrics import read_evaluation
 from mlops_core.pipeline import DATASET, EVALUATION_OUTPUT, FETCH, StepKind
 from mlops_core.records import RunRecord, RunStatus, StepRecord, StepStatus
@@ -41,12 +41,12 @@ _METRICS_HOOK = "mlops_compute_metrics"
 
 def new_run_id() -> str:
     """Return an id that sorts by time of creation and is unique."""
-    return f"{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    return f"{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
 def utc_now() -> str:
     """Return the time as ISO 8601 in UTC, to the second."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
 class LocalRunner:
@@ -194,9 +194,7 @@ class _Run:
                 continue
             elif len(running) < self._jobs:
                 self._observer.step_started(step.name)
-                self._steps[step.name] = replace(
-                    self._steps[step.name], status=StepStatus.RUNNING, started=utc_now()
-                )
+                self._steps[step.name] = replace(self._steps[step.name], status=StepStatus.RUNNING, started=utc_now())
                 running[pool.submit(self._attempt, step)] = step
             else:
                 left.append(step)
@@ -250,9 +248,7 @@ class _Run:
             failed = [outcome for outcome in outcomes if outcome.exit_code is not ExitCode.OK]
             if failed:
                 return _Attempt(outcome=failed[0])
-            outputs = {
-                output: self._store.add_artifact(_merged(folder, output, step)) for output in step.all_outputs
-            }
+            outputs = {output: self._store.add_artifact(_merged(folder, output, step)) for output in step.all_outputs}
             return _Attempt(outcome=outcomes[0], outputs=outputs)
         except (MlopsError, OSError) as error:
             return _Attempt(outcome=ProcessOutcome(exit_code=ExitCode.STEP, error=str(error)))
@@ -344,9 +340,7 @@ class _Run:
     def _judge(self) -> None:
         pipeline = self._request.pipeline
         folder = self._store.artifact_path(self._digests[f"{pipeline.evaluation_step.name}.{EVALUATION_OUTPUT}"])
-        shutil.copyfile(
-            folder / "evaluation.json", self._store.run_folder(self._record.run_id) / "evaluation.json"
-        )
+        shutil.copyfile(folder / "evaluation.json", self._store.run_folder(self._record.run_id) / "evaluation.json")
         report = read_evaluation(folder, pipeline.metrics)
         numbers = {name: value for name, value in self._request.parameters.items() if isinstance(value, int | float)}
         verdict = pipeline.gate.evaluate(report, metrics=pipeline.metrics, parameters=numbers)
@@ -393,9 +387,7 @@ class _Run:
 
 def key_of(step: Step, request: RunRequest, *, digests: Mapping[str, str]) -> StepKey:
     """Return the key of `step` in a run, given the digest of each reference that it reads."""
-    extra = (
-        (request.use_case.implementation_module(_METRICS_HOOK),) if step.kind is StepKind.EVALUATION else ()
-    )
+    extra = (request.use_case.implementation_module(_METRICS_HOOK),) if step.kind is StepKind.EVALUATION else ()
     return step_key(
         step,
         config={name: request.config.section_json(name) for name in step.config},
@@ -435,9 +427,9 @@ def _merged(folder: Path, output: str, step: Step) -> Path:
 
 
 def _step_failure(name: str, outcome: ProcessOutcome, log: Path) -> MlopsError:
-    error = StepError(f"step '{name}' failed: {outcome.error}; log: {log}")
-    error.exit_code = outcome.exit_code  # type: ignore[misc]  a step's own class of failure, for this instance
-    return error
+    message = f"step '{name}' failed: {outcome.error}; log: {log}"
+    kind = {ExitCode.DATASET: DatasetError, ExitCode.PLUGIN: PluginError}.get(outcome.exit_code, StepError)
+    return kind(message)
 
 
 def _environment(request: RunRequest) -> dict[str, str]:

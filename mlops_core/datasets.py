@@ -1,0 +1,348 @@
+"""Data sets: catalogue entries, bringing one to this machine whole or not at all, digests, and the leak check.
+
+A data set is a folder. It is fetched into a partial folder beside its destination, checked, marked complete and
+renamed into place, so a folder that is there is complete. How bytes arrive is in `mlops_core.fetching`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from mlops_core.errors import DatasetError, PipelineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+MARKER = ".mlops-dataset.json"
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Is told (label, done, total)."""
+_CHUNK = 1 << 20
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A file at a public address.
+
+    Attributes:
+        url: http(s) address.
+        sha256: checksum in hexadecimal; empty when the publisher gives none.
+        md5: likewise, for publishers that give only this one.
+        size: of the file in bytes; None when it is not known.
+        unpack: unpack the archive (zip, tar, tar.gz, ...) instead of keeping it.
+        strip: leading path components that are dropped when unpacking.
+        to: sub-folder of the data set; empty for its top.
+    """
+
+    url: str
+    sha256: str = ""
+    md5: str = ""
+    size: int | None = None
+    unpack: bool = True
+    strip: int = 0
+    to: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitSource:
+    """A commit of a git repository; the commit's id is the checksum of all its files."""
+
+    url: str
+    revision: str
+
+    def __post_init__(self) -> None:
+        """Refuse anything that could mean another content tomorrow."""
+        if len(self.revision) != 40 or not set(self.revision) <= set("0123456789abcdef"):
+            raise PipelineError(f"git source {self.url}: revision {self.revision!r} is not a full commit id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratedSource:
+    """Data made by code: ``"package.module:function"``, called as ``function(folder, seed=, progress=)``."""
+
+    run: str
+
+
+AnySource: TypeAlias = Source | GitSource | GeneratedSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """A catalogue entry.
+
+    Attributes:
+        name: by which a configuration asks for it.
+        title: one line for people.
+        licence: of the data.
+        homepage: where its publisher describes it; empty for generated data.
+        description: what it holds.
+        size_bytes: of the download; 0 for generated data.
+        sources: what is fetched, in this order.
+        required: relative paths or globs without which it is not complete.
+    """
+
+    name: str
+    title: str
+    licence: str
+    homepage: str = ""
+    description: str = ""
+    size_bytes: int = 0
+    sources: tuple[AnySource, ...]
+    required: tuple[str, ...] = ()
+
+    @property
+    def is_generated(self) -> bool:
+        """Made by code, not recorded from the world."""
+        return any(isinstance(source, GeneratedSource) for source in self.sources)
+
+
+class StatCache(Protocol):
+    """Remembers digests of files by path, size, time and inode."""
+
+    def lookup(self, path: str, *, size: int, mtime_ns: int, inode: int) -> str | None:
+        """Return the digest of an unchanged file."""
+
+    def store(self, path: str, *, size: int, mtime_ns: int, inode: int, sha256: str) -> None:
+        """Keep a digest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetFile:
+    """One file of a tree: its path relative to the top with forward slashes, size in bytes, SHA-256."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetManifest:
+    """What a tree of files holds.
+
+    Attributes:
+        digest: SHA-256 over path, size and SHA-256 of each file, in the order of their paths.
+        count: of files.
+        size_bytes: of all files together.
+    """
+
+    digest: str
+    count: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitSample:
+    """A sample as a split sees it; `group` is what must not be on two sides."""
+
+    sample: str
+    group: str
+    label: str
+
+
+def fetch(
+    dataset: Dataset,
+    destination: Path,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+    is_offline: bool = False,
+    populate: Callable[[Path], bool] | None = None,
+) -> Path:
+    """Bring `dataset` to the folder `destination`, unless it is complete there already.
+
+    Downloads stay in ``<destination>.partial`` when they are cut off, and are continued by the next call. Of two
+    processes that fetch the same data set, one waits for the other.
+
+    Args:
+        dataset: the catalogue entry.
+        destination: a folder that does not exist, or is complete.
+        seed: of generated data.
+        progress: is told how far it is.
+        is_offline: refuse to use the network.
+        populate: tried first, with the partial folder; True means that it did all.
+
+    Raises:
+        DatasetError: it cannot be had; one line says which, from where, why and what to do.
+    """
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(destination.with_name(f"{destination.name}.lock")):
+        if is_complete(dataset, destination):
+            return destination
+        partial = destination.with_name(f"{destination.name}.partial")
+        files = partial / "files"
+        shutil.rmtree(files, ignore_errors=True)
+        try:
+            files.mkdir(parents=True)
+            if not (populate and populate(files)):
+                for source in dataset.sources:
+                    _fetch_source(dataset, source, files, seed=seed, progress=progress, is_offline=is_offline)
+            _complete(dataset, files, seed=seed)
+            shutil.rmtree(destination, ignore_errors=True)
+            files.rename(destination)
+        except OSError as error:
+            raise DatasetError(f"data set '{dataset.name}': {error.strerror or error} ({destination})") from error
+        shutil.rmtree(partial, ignore_errors=True)
+    return destination
+
+
+def is_complete(dataset: Dataset, destination: Path) -> bool:
+    """Tell whether `destination` holds all of `dataset`: only a finished fetch writes its marker."""
+    try:
+        marker = json.loads((destination / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(marker.get("name") == dataset.name and marker.get("sources") == repr(dataset.sources))
+
+
+def _fetch_source(
+    dataset: Dataset, source: AnySource, files: Path, *, seed: int, progress: Progress | None, is_offline: bool
+) -> None:
+    told = progress or (lambda _label, _done, _total: None)
+    if isinstance(source, GeneratedSource):
+        from mlops_core.steps import load_function
+
+        load_function(source.run, what=f"data set '{dataset.name}'")(files, seed=seed, progress=told)
+        return
+    if is_offline:
+        raise DatasetError(
+            f"data set '{dataset.name}' is not on this machine and may not be fetched (offline); "
+            "set dataset.path to a folder that holds it"
+        )
+    if isinstance(source, GitSource):
+        from mlops_core.fetching.git import clone
+
+        clone(source.url, source.revision, files, name=dataset.name)
+        return
+    from mlops_core.fetching.archives import unpack
+    from mlops_core.fetching.http import download
+
+    target = files / source.to
+    target.mkdir(parents=True, exist_ok=True)
+    archive = download(source, files.parent, name=dataset.name, progress=told)
+    if source.unpack:
+        unpack(archive, target, strip=source.strip)
+        archive.unlink()
+    else:
+        archive.rename(target / archive.name)
+
+
+def _complete(dataset: Dataset, files: Path, *, seed: int) -> None:
+    for pattern in dataset.required:
+        if next(files.glob(pattern), None) is None:
+            raise DatasetError(f"data set '{dataset.name}' was fetched, but has no {pattern}; expected one")
+    manifest = tree_manifest(files, cache=None)
+    marker = {
+        "name": dataset.name,
+        "licence": dataset.licence,
+        "homepage": dataset.homepage,
+        "is_generated": dataset.is_generated,
+        "seed": seed if dataset.is_generated else None,
+        "sources": repr(dataset.sources),
+        "digest": manifest.digest,
+        "files": manifest.count,
+        "size_bytes": manifest.size_bytes,
+    }
+    (files / MARKER).write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on the file `path`; the system releases it when the process dies."""
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def iter_tree(folder: Path, *, cache: StatCache | None = None) -> Iterator[DatasetFile]:
+    """Yield each file below `folder` in the order of its path, hashed by two threads.
+
+    A file whose size, time and inode are those in `cache` is not read. Links are followed to files, not to folders.
+    """
+    paths = sorted(_walk(folder, ""))
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for start in range(0, len(paths), 1024):
+            batch = paths[start : start + 1024]
+            yield from _hash_batch(folder, batch, cache=cache, pool=pool)
+
+
+def tree_manifest(folder: Path, *, cache: StatCache | None = None) -> DatasetManifest:
+    """Return digest, count and size of the files below `folder`, whatever its own path and their times are."""
+    digest = hashlib.sha256()
+    count = size = 0
+    for file in iter_tree(folder, cache=cache):
+        digest.update(json.dumps([file.path, file.size, file.sha256], ensure_ascii=False).encode())
+        count += 1
+        size += file.size
+    return DatasetManifest(digest=digest.hexdigest(), count=count, size_bytes=size)
+
+
+def digest_tree(folder: Path) -> str:
+    """Return the digest of all files below `folder`, as `tree_manifest` defines it."""
+    return tree_manifest(folder).digest
+
+
+def _walk(folder: Path, prefix: str) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/")
+            elif entry.is_file() and not (prefix == "" and entry.name == MARKER):
+                yield f"{prefix}{entry.name}"
+
+
+def _hash_batch(
+    folder: Path, paths: Sequence[str], *, cache: StatCache | None, pool: ThreadPoolExecutor
+) -> Iterator[DatasetFile]:
+    stats = [(folder / path).stat() for path in paths]
+    known = [
+        cache.lookup(str(folder / path), size=stat.st_size, mtime_ns=stat.st_mtime_ns, inode=stat.st_ino)
+        if cache
+        else None
+        for path, stat in zip(paths, stats, strict=True)
+    ]
+    read = iter(pool.map(_sha256, [folder / path for path, digest in zip(paths, known, strict=True) if not digest]))
+    for path, stat, found in zip(paths, stats, known, strict=True):
+        digest = found or next(read)
+        if cache and not found:
+            cache.store(
+                str(folder / path), size=stat.st_size, mtime_ns=stat.st_mtime_ns, inode=stat.st_ino, sha256=digest
+            )
+        yield DatasetFile(path=path, size=stat.st_size, sha256=digest)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb", buffering=0) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def check_no_leak(split: Mapping[str, Iterable[SplitSample]]) -> None:
+    """Refuse a split in which one group stands on two sides.
+
+    Args:
+        split: part (``train``, ``validation``, ``test``) -> its samples.
+
+    Raises:
+        DatasetError: a group or a sample is in two parts; the first few are named.
+    """
+    parts_of: defaultdict[str, set[str]] = defaultdict(set)
+    for part, samples in split.items():
+        for sample in samples:
+            parts_of[sample.group].add(part)
+    leaks = sorted((group, sorted(parts)) for group, parts in parts_of.items() if len(parts) > 1)
+    if leaks:
+        shown = ", ".join(f"'{group}' ({' and '.join(parts)})" for group, parts in leaks[:_SHOWN])
+        more = f" and {len(leaks) - _SHOWN} more" if len(leaks) > _SHOWN else ""
+        raise DatasetError(
+            f"split leaks: {len(leaks)} group(s) stand on two sides: {shown}{more}; split by group, or correct the folds"
+        )
