@@ -1,0 +1,150 @@
+"""The hooks of the use case AED; light, for nothing heavy may be imported before a step runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlops_core import hookimpl
+from mlops_core.pipeline import DATASET, Parameter, ParameterType, Resources, Step, StepKind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlops_aed.config import AedConfig
+    from mlops_core.conditions import Gate
+    from mlops_core.config import UseCaseConfig
+    from mlops_core.datasets import Dataset
+    from mlops_core.manager import PluginContext
+    from mlops_core.metrics import Metric, MetricReport
+    from mlops_core.prediction import Predictor
+    from mlops_core.predictions import Predictions
+
+_FEATURES = ("preprocessing", "feature_extraction")
+_AUDIO_PACKAGES = ("numpy", "soundfile", "soxr")
+_MODEL_PACKAGES = ("numpy", "keras")
+
+
+@hookimpl
+def mlops_get_config_model(context: PluginContext) -> type[AedConfig]:
+    """Return the typed model of ``user_config.yaml``."""
+    from mlops_aed.config import AedConfig
+
+    return AedConfig
+
+
+@hookimpl
+def mlops_get_datasets(config: UseCaseConfig, context: PluginContext) -> tuple[Dataset, ...]:
+    """Return the catalogue."""
+    from mlops_aed.catalogue import DATASETS
+
+    return DATASETS
+
+
+def get_pipeline_parameters(default_threshold: float = 0.5, dataset_name: str = "AED_Dataset") -> tuple[Parameter, ...]:
+    """Return the parameters of the pipeline.
+
+    Args:
+        default_threshold: of the clip and the patch accuracy.
+        dataset_name: ends the name of the processing step.
+    """
+    from mlops_aed.metrics import CLIP_THRESHOLD, PATCH_THRESHOLD
+
+    thresholds = tuple(
+        Parameter(
+            name=name,
+            type=ParameterType.FLOAT,
+            default=default_threshold,
+            minimum=0,
+            maximum=1,
+            description=f"The {level} accuracy that a model must reach.",
+        )
+        for name, level in ((CLIP_THRESHOLD, "clip"), (PATCH_THRESHOLD, "patch"))
+    )
+    texts = {
+        "processing_step_name": (f"Preprocess_{dataset_name}", "Name of the processing job."),
+        "AED_FOLDER_NAME": ("audio_event_detection", "Folder of the use case in the bucket."),
+        "modelzoo_version": ("v1", "Layout of the model zoo's configuration."),
+    }
+    return thresholds + tuple(
+        Parameter(name=name, type=ParameterType.STRING, default=default, description=description)
+        for name, (default, description) in texts.items()
+    )
+
+
+@hookimpl
+def mlops_get_parameters(config: AedConfig, context: PluginContext) -> tuple[Parameter, ...]:
+    """Return the thresholds of the gate and the names that existing systems set."""
+    return get_pipeline_parameters(dataset_name=config.dataset.name)
+
+
+@hookimpl
+def mlops_get_steps(config: UseCaseConfig, context: PluginContext) -> tuple[Step, ...]:
+    """Return split → preprocess → train → evaluate."""
+    return (
+        Step(
+            name="split",
+            run="mlops_aed.steps.split:split",
+            inputs={"dataset": DATASET},
+            outputs=("split",),
+            config=("dataset",),
+        ),
+        Step(
+            name="preprocess",
+            run="mlops_aed.steps.preprocess:preprocess",
+            inputs={"dataset": DATASET, "split": "split.split"},
+            outputs=("features",),
+            config=("dataset", *_FEATURES),
+            packages=_AUDIO_PACKAGES,
+            resources=Resources(instance_type="ml.m5.xlarge"),
+        ),
+        Step(
+            name="train",
+            kind=StepKind.TRAINING,
+            run="mlops_aed.steps.train:train",
+            inputs={"features": "preprocess.features"},
+            outputs=("model",),
+            config=("data_augmentation", "training", *_FEATURES),
+            packages=_MODEL_PACKAGES,
+            resources=Resources(instance_type="ml.m5.2xlarge"),
+        ),
+        Step(
+            name="evaluate",
+            kind=StepKind.EVALUATION,
+            run="mlops_aed.steps.evaluate:evaluate",
+            inputs={"features": "preprocess.features", "model": "train.model"},
+            outputs=("predictions",),
+            packages=_MODEL_PACKAGES,
+        ),
+    )
+
+
+@hookimpl
+def mlops_get_metrics(config: UseCaseConfig, context: PluginContext) -> tuple[Metric, ...]:
+    """Return clip and patch accuracy."""
+    from mlops_aed.metrics import METRICS
+
+    return METRICS
+
+
+@hookimpl
+def mlops_compute_metrics(predictions: Predictions, context: PluginContext) -> MetricReport:
+    """Compute both accuracies from the scores of the patches."""
+    from mlops_aed.metrics import compute_metrics
+
+    return compute_metrics(predictions)
+
+
+@hookimpl
+def mlops_get_gate(config: UseCaseConfig, context: PluginContext) -> Gate:
+    """Return: both accuracies reach their thresholds."""
+    from mlops_aed.metrics import GATE
+
+    return GATE
+
+
+@hookimpl
+def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:
+    """Load a trained network with its feature settings."""
+    from mlops_aed.predictor import AedPredictor
+
+    return AedPredictor(model)
