@@ -321,7 +321,7 @@ def _value_from_json(entry: Mapping[str, Any]) -> MetricValue:
 
 
 def _finite(value: float) -> float | None:
-    return value if isinstance(value, int | float) and math.isfinite(value) else None
+    return value if math.isfinite(value) else None
 
 
 def _number(value: object) -> float:

@@ -13,7 +13,6 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
-import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -83,8 +82,7 @@ def step_key(
 def code_digests(module: str) -> dict[str, str]:
     """Return module -> SHA-256 of its source, for `module` and all that it imports from its own package.
 
-    Imports are followed in the source, those inside functions too; nothing is executed but the import of parent
-    packages, which finding a module needs.
+    Imports are followed in the source, those inside functions too; nothing is imported.
 
     Raises:
         PluginError: the module has no source that can be found.
@@ -125,15 +123,29 @@ def _imports_within(source: bytes, module: str, package: str, *, is_package: boo
 
 @lru_cache(maxsize=4096)
 def _source_path(module: str) -> Path | None:
-    loaded = sys.modules.get(module)
-    if loaded is not None and getattr(loaded, "__file__", None):
-        return Path(str(loaded.__file__))
+    """Return the file of a module, found without importing it: only its top-level package is asked for."""
+    top, *rest = module.split(".")
+    root = _package_root(top)
+    if root is None:
+        return None
+    if not rest:
+        return root / "__init__.py" if root.is_dir() else root
+    path = root.joinpath(*rest)
+    candidates = (path / "__init__.py", path.with_name(f"{path.name}.py"))
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+@lru_cache(maxsize=64)
+def _package_root(top: str) -> Path | None:
+    """Return the folder of a top-level package, or the file of a top-level module."""
     try:
-        spec = importlib.util.find_spec(module)
+        spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         return None
-    has_source = spec is not None and spec.origin is not None and spec.origin.endswith(".py")
-    return Path(spec.origin) if spec and spec.origin and has_source else None
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return None
+    origin = Path(spec.origin)
+    return origin.parent if origin.name == "__init__.py" else origin
 
 
 @lru_cache(maxsize=256)

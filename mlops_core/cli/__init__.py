@@ -61,6 +61,8 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     commands_help=_COMMANDS,
     package=__name__,
+    epilog="Exit codes: 0 done and accepted, 1 defect of mlops, 2 usage or configuration, 3 gate rejected, "
+    "4 step or runner failed, 5 data set, 6 plugin, 130 interrupted.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(package_name="mlops-core", prog_name="mlops")
@@ -72,12 +74,7 @@ class LazyGroup(click.Group):
 )
 @click.pass_context
 def cli(context: click.Context, *, verbose: bool, workspace: str | None) -> None:
-    r"""Run machine-learning use cases as pipelines: the same plugin on this machine and in the cloud.
-
-    \b
-    Exit codes: 0 done and accepted, 1 defect of mlops, 2 usage or configuration, 3 gate rejected,
-    4 step or runner failed, 5 data set, 6 plugin, 130 interrupted.
-    """
+    """Run machine-learning use cases as pipelines: the same plugin on this machine and in the cloud."""
     context.obj = {"verbose": verbose, "workspace": workspace}
 
 

@@ -63,7 +63,8 @@ def show_run(context: dict[str, str | None], *, run: str, as_json: bool) -> None
     if record.dataset:
         data = record.dataset
         click.echo(
-            f"data: {data.name}, {data.files} files, {format_size(data.size_bytes)}, digest {data.digest[:12]}, {data.path}"
+            f"data: {data.name}, {data.files} files, {format_size(data.size_bytes)}, "
+            f"digest {data.digest[:12]}, {data.path}"
         )
     print_table(
         ("step", "status", "took", "key", "reused from"),

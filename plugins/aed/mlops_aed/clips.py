@@ -102,9 +102,7 @@ def _checked(clips: list[Clip], audio: Path, table: Path, log: logging.Logger) -
         log.info("%d files in %s are not used: no label, or not of the chosen classes", unlabelled, audio)
     classes = {clip.label for clip in clips}
     if len(classes) < 2:
-        raise DatasetError(
-            f"{table}: {len(classes)} class(es) left ({_listed(sorted(classes))}); at least 2 are needed"
-        )
+        raise DatasetError(f"{table}: {len(classes)} class(es) left ({_listed(sorted(classes))}); 2 are needed")
     return clips
 
 

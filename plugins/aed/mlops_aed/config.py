@@ -61,7 +61,7 @@ class FeatureExtraction(Section):
     window: Literal["hann"] = "hann"
     center: bool = False
     pad_mode: Literal["constant", "reflect", "edge"] = "constant"
-    power: Literal[1.0, 2.0] = 1.0
+    power: Annotated[float, Field(ge=1, le=2, multiple_of=1)] = 1.0
     fmin: Annotated[float, Field(ge=0)] = 125
     fmax: Annotated[float, Field(gt=0)] = 7500
     norm: Literal["slaney"] | None = None

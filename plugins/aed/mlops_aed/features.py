@@ -85,7 +85,7 @@ def remove_silence(waveform: Floats, *, top_db: float, frame_length: int, hop_le
     power = np.mean(np.square(frames), axis=1)
     decibel = 10 * np.log10(np.maximum(1e-10, power)) - 10 * np.log10(max(1e-10, float(power.max())))
     loud = np.repeat(decibel > -top_db, hop_length)[: len(waveform)]
-    return waveform[: len(loud)][loud]
+    return cast("Floats", waveform[: len(loud)][loud])
 
 
 def log_mel(waveform: Floats, settings: FeatureExtraction, *, rate: int) -> Floats:
@@ -102,12 +102,10 @@ def log_mel(waveform: Floats, settings: FeatureExtraction, *, rate: int) -> Floa
     spectrum = np.abs(np.fft.rfft(frames * _window(settings.window_length, settings.n_fft)))
     if settings.power == 2.0:
         spectrum = np.square(spectrum)
-    bank = mel_filters(
-        rate, settings.n_fft, settings.n_mels, settings.fmin, settings.fmax, htk=settings.htk, norm=settings.norm
-    )
+    bank = mel_filters(settings, rate=rate)
     mel = bank @ spectrum.T.astype(np.float32, copy=False)
     if not settings.to_db:
-        return np.log(mel + np.float32(LOG_OFFSET))
+        return cast("Floats", np.log(mel + np.float32(LOG_OFFSET)))
     power = mel if settings.power == 2.0 else np.square(mel)
     decibel = 10 * np.log10(np.maximum(1e-10, power)) - 10 * np.log10(max(1e-10, float(power.max())))
     return cast("Floats", np.maximum(decibel, decibel.max() - 80.0).astype(np.float32))
@@ -150,21 +148,21 @@ def _window(length: int, n_fft: int) -> Floats:
 
 
 @lru_cache(maxsize=8)
-def mel_filters(rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float, *, htk: bool, norm: str | None) -> Floats:
+def mel_filters(settings: FeatureExtraction, *, rate: int) -> Floats:
     """Return triangular mel filters, shape (n_mels, 1 + n_fft // 2), equal to ``librosa.filters.mel``.
 
     The HTK scale is 2595 log10(1 + f / 700); Slaney's is linear to 1 kHz, logarithmic above (Auditory Toolbox,
     1998). With ``norm="slaney"`` each triangle has an area of 1.
     """
-    to_mel, to_hz = (_hz_to_mel_htk, _mel_to_hz_htk) if htk else (_hz_to_mel_slaney, _mel_to_hz_slaney)
-    ends = to_mel(np.array([fmin, fmax], dtype=np.float64))
-    corners = to_hz(np.linspace(ends[0], ends[1], n_mels + 2))
+    to_mel, to_hz = (_hz_to_mel_htk, _mel_to_hz_htk) if settings.htk else (_hz_to_mel_slaney, _mel_to_hz_slaney)
+    ends = to_mel(np.array([settings.fmin, settings.fmax], dtype=np.float64))
+    corners = to_hz(np.linspace(ends[0], ends[1], settings.n_mels + 2))
     widths = np.diff(corners)
-    ramps = corners[:, None] - np.fft.rfftfreq(n_fft, 1 / rate)[None, :]
+    ramps = corners[:, None] - np.fft.rfftfreq(settings.n_fft, 1 / rate)[None, :]
     rising = -ramps[:-2] / widths[:-1, None]
     falling = ramps[2:] / widths[1:, None]
     weights = np.maximum(0, np.minimum(rising, falling))
-    if norm == "slaney":
+    if settings.norm == "slaney":
         weights *= (2.0 / (corners[2:] - corners[:-2]))[:, None]
     return weights.astype(np.float32)
 
@@ -174,7 +172,7 @@ def _hz_to_mel_htk(hz: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _mel_to_hz_htk(mel: NDArray[np.float64]) -> NDArray[np.float64]:
-    return cast("NDArray[np.float64]", 700.0 * (10.0 ** (mel / 2595.0) - 1.0))
+    return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
 
 
 _LINEAR_HZ = 200.0 / 3

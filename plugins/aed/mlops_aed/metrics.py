@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mlops_core.conditions import AllOf, Comparison, Gate, Operator
@@ -18,6 +17,8 @@ from mlops_core.metrics import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mlops_core.predictions import Prediction, Predictions
 
 _SECTION = "multiclass_classification_metrics"

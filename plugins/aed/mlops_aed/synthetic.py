@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Signal = NDArray[np.float64]
+    Sound = Callable[["Recording", np.random.Generator], Signal]
 
 RATE_HZ = 16_000
 CLIP_S = 2.0
@@ -169,7 +170,7 @@ def _crackle(recording: Recording, draw: np.random.Generator) -> Signal:
         weight * _ringing(np.array([onset]), 0.1 * recording.decay_s)
         for onset, weight in zip(onsets, weights, strict=True)
     ]
-    return draw.standard_normal(_SAMPLES) * np.sum(rings, axis=0)
+    return np.asarray(draw.standard_normal(_SAMPLES) * np.sum(rings, axis=0))
 
 
 def _engine(recording: Recording, draw: np.random.Generator) -> Signal:
@@ -202,7 +203,7 @@ def _waves(recording: Recording, draw: np.random.Generator) -> Signal:
     return _band_noise(100, 1500 + 2 * recording.pitch_hz, draw) * (0.1 + swell)
 
 
-SOUNDS: dict[str, Callable[[Recording, np.random.Generator], Signal]] = {
+SOUNDS: dict[str, Sound] = {
     "alarm": _alarm,
     "bell": _bell,
     "chirp": _chirp,
