@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from mlops_core.config import Section, UseCaseConfig
     from mlops_core.datasets import Dataset, GeneratedSource, GitSource, Source, SplitSample, check_no_leak
     from mlops_core.errors import ConfigError, DatasetError, MlopsError, PluginError, StepError, UsageError
-    from mlops_core.hookspecs import hookimpl
-    from mlops_core.manager import PluginContext, UseCase, discover_use_cases, load_use_case
+    from mlops_core.hookspecs import PluginContext, hookimpl
+    from mlops_core.manager import UseCase, discover_use_cases, load_use_case
     from mlops_core.metrics import (
         ConfusionMatrix,
         Direction,
@@ -39,8 +39,8 @@ _MODULES = {
     "config": ("Section", "UseCaseConfig"),
     "datasets": ("Dataset", "GeneratedSource", "GitSource", "Source", "SplitSample", "check_no_leak"),
     "errors": ("ConfigError", "DatasetError", "MlopsError", "PluginError", "StepError", "UsageError"),
-    "hookspecs": ("hookimpl",),
-    "manager": ("PluginContext", "UseCase", "discover_use_cases", "load_use_case"),
+    "hookspecs": ("PluginContext", "hookimpl"),
+    "manager": ("UseCase", "discover_use_cases", "load_use_case"),
     "metrics": (
         "ConfusionMatrix",
         "Direction",

@@ -210,7 +210,7 @@ def _fetch_source(
 ) -> None:
     told = progress or (lambda _label, _done, _total: None)
     if isinstance(source, GeneratedSource):
-        from mlops_core.steps import load_function
+        from mlops_core.code_references import load_function
 
         load_function(source.run, what=f"data set '{dataset.name}'")(files, seed=seed, progress=told)
         return

@@ -2,13 +2,14 @@
 
 A use case is one module (or object) with functions of these names, each marked with ``@hookimpl``. Exactly one
 plugin is loaded at a time, in a plugin manager of its own, so each hook has one answer; core's own defaults
-(`mlops_core.defaults`) stand behind the optional ones. Hooks that describe are pure: called twice with
+stand behind the optional ones. Hooks that describe are pure: called twice with
 equal arguments they return equal values, and they leave their arguments as they were. Nothing heavy may be
 imported by them at module level.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from mlops_core.conditions import Gate
     from mlops_core.config import UseCaseConfig
     from mlops_core.datasets import Dataset
-    from mlops_core.manager import PluginContext
     from mlops_core.metrics import Metric, MetricReport
     from mlops_core.pipeline import Parameter, Step
     from mlops_core.prediction import Predictor
@@ -29,6 +29,22 @@ if TYPE_CHECKING:
 PROJECT = "mlops"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginContext:
+    """The last argument of every hook.
+
+    Attributes:
+        use_case: the name that was asked for, as its entry point spells it (one plugin may serve several).
+        distribution: the distribution that provides it.
+        version: its version.
+    """
+
+    use_case: str
+    distribution: str
+    version: str
+
 
 # --- Configuration and data -------------------------------------------------------------------------------
 

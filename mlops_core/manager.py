@@ -20,6 +20,7 @@ import pluggy
 
 from mlops_core import hookspecs
 from mlops_core.errors import ConfigError, MlopsError, PluginError, UsageError, did_you_mean
+from mlops_core.hookspecs import PluginContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,21 +65,6 @@ class InstalledUseCase:
     def __str__(self) -> str:
         """Name it as messages do."""
         return f"use case '{self.name}' ({self.distribution} {self.version})"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PluginContext:
-    """The last argument of every hook.
-
-    Attributes:
-        use_case: the name that was asked for, as its entry point spells it (one plugin may serve several).
-        distribution: the distribution that provides it.
-        version: its version.
-    """
-
-    use_case: str
-    distribution: str
-    version: str
 
 
 def discover_use_cases() -> tuple[InstalledUseCase, ...]:

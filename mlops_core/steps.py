@@ -7,7 +7,6 @@ A `StepRequest` says everything that a step may see; it crosses a process or a m
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 import sys
@@ -17,11 +16,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mlops_core.code_references import load_function
 from mlops_core.errors import ExitCode, MlopsError, StepError, did_you_mean
 from mlops_core.pipeline import EVALUATION_OUTPUT, PREDICTIONS_OUTPUT, Step, StepKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     import pydantic
 
@@ -196,24 +196,6 @@ def execute(request: StepRequest) -> None:
             raise StepError(f"step '{request.step.name}' wrote nothing to its output '{name}'")
     if request.step.kind is StepKind.EVALUATION:
         _evaluate(request)
-
-
-def load_function(reference: str, *, what: str) -> Callable[..., object]:
-    """Import ``"package.module:function"``.
-
-    Raises:
-        StepError: module or function does not exist, or it is not callable.
-    """
-    module_name, _, name = reference.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise StepError(f"{what}: run='{reference}' cannot be imported: {error}; install what is missing") from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise StepError(f"{what}: module {module_name} has no function '{name}'{did_you_mean(name, vars(module))}")
-    checked: Callable[..., object] = function
-    return checked
 
 
 def _evaluate(request: StepRequest) -> None:

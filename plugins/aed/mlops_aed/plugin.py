@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mlops_core.conditions import Gate
     from mlops_core.config import UseCaseConfig
     from mlops_core.datasets import Dataset
-    from mlops_core.manager import PluginContext
+    from mlops_core.hookspecs import PluginContext
     from mlops_core.metrics import Metric, MetricReport
     from mlops_core.prediction import Predictor
     from mlops_core.predictions import Predictions

@@ -1,0 +1,1 @@
+"""The smallest whole use case: guess from the length of a word whether it is long."""

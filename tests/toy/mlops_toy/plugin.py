@@ -1,0 +1,142 @@
+from typing import Literal
+
+from mlops_core import (
+    DATASET,
+    Comparison,
+    ConfusionMatrix,
+    Dataset,
+    Direction,
+    Gate,
+    GeneratedSource,
+    Metric,
+    MetricReport,
+    Operator,
+    Parameter,
+    ParameterType,
+    Resources,
+    SampleScores,
+    Section,
+    Step,
+    StepKind,
+    Unit,
+    UseCaseConfig,
+    hookimpl,
+    proportion,
+)
+from pydantic import Field
+
+
+class DatasetSection(Section):
+    name: str = "words"
+    path: str | None = None
+
+
+class Features(Section):
+    scale: int = Field(default=1, ge=1, le=10)
+
+
+class Training(Section):
+    bias: float = 0.0
+    behaviour: Literal[
+        "normal", "raise", "exit", "print", "sleep", "fail_once", "nothing", "undeclared", "nan", "leak"
+    ] = "normal"
+
+
+class Config(UseCaseConfig):
+    dataset: DatasetSection = DatasetSection()
+    features: Features = Features()
+    training: Training = Training()
+
+
+@hookimpl
+def mlops_get_config_model(context):
+    return Config
+
+
+@hookimpl
+def mlops_get_datasets(config, context):
+    source = GeneratedSource(run="mlops_toy.steps:generate")
+    return [Dataset(name="words", title="words", licence="CC0-1.0", sources=(source,), required=("words.csv",))]
+
+
+@hookimpl
+def mlops_get_parameters(config, context):
+    return [Parameter(name="q_acc", type=ParameterType.FLOAT, default=0.5, minimum=0, maximum=1)]
+
+
+@hookimpl
+def mlops_get_steps(config, context):
+    quick = Resources(timeout_s=3 if config.training.behaviour == "sleep" else 60, retries=1)
+    return [
+        Step(
+            name="train",
+            kind=StepKind.TRAINING,
+            run="mlops_toy.steps:train",
+            inputs={"features": "preprocess.features"},
+            outputs=("model",),
+            config=("training",),
+            resources=quick if config.training.behaviour == "fail_once" else Resources(timeout_s=quick.timeout_s),
+        ),
+        Step(
+            name="preprocess",
+            run="mlops_toy.steps:preprocess",
+            inputs={"dataset": DATASET},
+            outputs=("features",),
+            config=("features",),
+            shards=config.features.scale,
+        ),
+        Step(
+            name="evaluate",
+            kind=StepKind.EVALUATION,
+            run="mlops_toy.steps:evaluate",
+            inputs={"features": "preprocess.features", "model": "train.model"},
+            outputs=("predictions",),
+        ),
+    ]
+
+
+@hookimpl
+def mlops_get_metrics(config, context):
+    return [
+        Metric(
+            name="acc",
+            section="classification_metrics",
+            unit=Unit.FRACTION,
+            minimum=0,
+            maximum=1,
+            direction=Direction.HIGHER,
+        )
+    ]
+
+
+@hookimpl
+def mlops_compute_metrics(predictions, context):
+    hits = sum(max(zip(row.scores, predictions.classes, strict=True))[1] == row.label for row in predictions.rows)
+    matrix = ConfusionMatrix(classes=predictions.classes, counts=((hits, 0), (0, len(predictions.rows) - hits)))
+    return MetricReport(
+        values={"acc": proportion(hits, len(predictions.rows))}, confusion_matrices={"sample": matrix}
+    )
+
+
+@hookimpl
+def mlops_get_gate(config, context):
+    return Gate(
+        Comparison(metric="acc", operator=Operator.AT_LEAST, threshold="q_acc", message="Execution failed due to acc <")
+    )
+
+
+class ToyPredictor:
+    classes = ("long", "short")
+
+    def __init__(self, folder):
+        self._limit = float((folder / "model.txt").read_text())
+
+    def predict(self, paths):
+        for path in paths:
+            is_long = len(path.name) > self._limit
+            yield SampleScores(path=str(path), scores=(float(is_long), float(not is_long)))
+
+
+@hookimpl
+def mlops_load_predictor(model, context):
+    return ToyPredictor(model)

@@ -1,0 +1,58 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from mlops_core import Prediction, write_predictions
+
+from mlops_toy.helper import FACTOR
+from mlops_toy.plugin import Features, Training
+
+
+def generate(folder, *, seed, progress):
+    words = [f"{'x' * (n % 12 + 1)},{'long' if n % 12 + 1 > 6 else 'short'}" for n in range(60 + seed)]
+    (folder / "words.csv").write_text("\n".join(words) + "\n")
+    progress("word", len(words), len(words))
+
+
+def preprocess(context):
+    context.section("features", Features)
+    lines = (context.input("dataset") / "words.csv").read_text().split()
+    for number in range(context.shard.index, len(lines), context.shard.count):
+        word, label = lines[number].split(",")
+        (context.output("features") / f"{number:03d}.txt").write_text(f"{len(word)} {label}")
+        context.progress("word", number + 1, len(lines))
+
+
+def train(context):
+    settings = context.section("training", Training)
+    context.log.info("behaviour %s", settings.behaviour)
+    {
+        "raise": lambda: 1 / 0,
+        "exit": lambda: sys.exit(0),
+        "print": lambda: [sys.stdout.write("y" * 1_000_000) for _ in range(100)],
+        "sleep": lambda: subprocess.run([sys.executable, "-c", "import time; time.sleep(60)"], check=False),
+        "fail_once": lambda: _fail_once(context),
+        "undeclared": lambda: context.input("dataset"),
+        "leak": lambda: subprocess.Popen([sys.executable, "-c", "import time; time.sleep(45)"]),
+    }.get(settings.behaviour, lambda: None)()
+    if settings.behaviour != "nothing":
+        (context.output("model") / "model.txt").write_text(str(6.0 * FACTOR + settings.bias))
+
+
+def _fail_once(context):
+    mark = Path(context.input("features")).parents[2] / "failed-once"
+    if not mark.exists():
+        mark.touch()
+        time.sleep(0.05)
+        raise RuntimeError("the first attempt fails")
+
+
+def evaluate(context):
+    limit = float((context.input("model") / "model.txt").read_text())
+    rows = []
+    for path in sorted(context.input("features").iterdir()):
+        length, label = path.read_text().split()
+        is_long = float(int(length) > limit)
+        rows.append(Prediction(sample=path.name, group=length, label=label, scores=(is_long, 1 - is_long)))
+    write_predictions(context.output("predictions"), ("long", "short"), rows)
