@@ -243,6 +243,11 @@ class Step:
         """Names of the steps whose outputs it reads, without the fetch of the data set."""
         return tuple(dict.fromkeys(ref.partition(".")[0] for ref in self.inputs.values() if ref != DATASET))
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the step as JSON types only."""
+        fields = {**asdict(self), "inputs": dict(self.inputs)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Step:
         """Return the step that `Pipeline.to_json` wrote."""
@@ -392,7 +397,7 @@ class Pipeline:
         return {
             "name": self.name,
             "dataset": self.dataset,
-            "steps": [{**asdict(step), "inputs": dict(step.inputs)} for step in self.steps],
+            "steps": [step.to_json() for step in self.steps],
             "parameters": [asdict(parameter) for parameter in self.parameters],
             "metrics": [metric.to_json() for metric in self.metrics],
             "gate": self.gate.to_json(),

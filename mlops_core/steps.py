@@ -76,7 +76,7 @@ class StepRequest:
         """Return the request as JSON types only."""
         return {
             "use_case": self.use_case,
-            "step": {**asdict(self.step), "inputs": dict(self.step.inputs)},
+            "step": self.step.to_json(),
             "config": dict(self.config),
             "parameters": dict(self.parameters),
             "seed": self.seed,

@@ -126,6 +126,9 @@ class _Reader:
             )
         if key:
             self._source.lines.setdefault(key, node.start_mark.line + 1)
+        if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
+            self._problem(key, f"has the tag {node.tag}; only plain YAML values are read", node.start_mark.line + 1)
+            return None
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, key, depth=depth)
         if isinstance(node, yaml.SequenceNode):
@@ -148,9 +151,6 @@ class _Reader:
 
     def _scalar(self, node: yaml.Node, key: str) -> Any:
         line = node.start_mark.line + 1
-        if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
-            self._problem(key, f"has the tag {node.tag}; only plain YAML values are read", line)
-            return None
         try:
             value = self._constructor.construct_object(node)
         except (yaml.YAMLError, ValueError) as error:

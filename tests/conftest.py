@@ -28,7 +28,11 @@ def _clean_environment(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     before = dict(os.environ)
     yield
-    changed = {k for k in {*before, *os.environ} if before.get(k) != os.environ.get(k)} - {"PYTEST_CURRENT_TEST", "PYTHONPATH", "MLOPS_HOME"}
+    changed = {k for k in {*before, *os.environ} if before.get(k) != os.environ.get(k)} - {
+        "PYTEST_CURRENT_TEST",
+        "PYTHONPATH",
+        "MLOPS_HOME",
+    }
     assert not changed, f"the test changed the environment: {changed}"
 
 

@@ -1,5 +1,7 @@
 from typing import Literal
 
+from pydantic import Field
+
 from mlops_core import (
     DATASET,
     Comparison,
@@ -23,7 +25,6 @@ from mlops_core import (
     hookimpl,
     proportion,
 )
-from pydantic import Field
 
 
 class DatasetSection(Section):
@@ -113,9 +114,7 @@ def mlops_get_metrics(config, context):
 def mlops_compute_metrics(predictions, context):
     hits = sum(max(zip(row.scores, predictions.classes, strict=True))[1] == row.label for row in predictions.rows)
     matrix = ConfusionMatrix(classes=predictions.classes, counts=((hits, 0), (0, len(predictions.rows) - hits)))
-    return MetricReport(
-        values={"acc": proportion(hits, len(predictions.rows))}, confusion_matrices={"sample": matrix}
-    )
+    return MetricReport(values={"acc": proportion(hits, len(predictions.rows))}, confusion_matrices={"sample": matrix})
 
 
 @hookimpl

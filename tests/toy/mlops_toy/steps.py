@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 
 from mlops_core import Prediction, write_predictions
-
 from mlops_toy.helper import FACTOR
 from mlops_toy.plugin import Features, Training
 

@@ -1,0 +1,113 @@
+"""Discovery and loading: a broken plugin harms only whoever selects it."""
+
+import subprocess
+import sys
+import textwrap
+import uuid
+
+import pytest
+
+from mlops_core.errors import PluginError, UsageError
+from mlops_core.manager import discover_use_cases, load_use_case
+
+GOOD = "from mlops_toy.plugin import *\nfrom mlops_toy.plugin import hookimpl\n"
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch, toy):
+    """Install a plugin's source under a name; returns the folder."""
+
+    def install(name, source, distribution="mlops-bad"):
+        folder = tmp_path / distribution
+        module = f"bad_{uuid.uuid4().hex}"
+        info = folder / f"{distribution.replace('-', '_')}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[mlops.usecases]\n{name} = {module}\n")
+        (folder / f"{module}.py").write_text(textwrap.dedent(source))
+        monkeypatch.syspath_prepend(str(folder))
+        return folder
+
+    return install
+
+
+def test_discovery_reads_metadata_and_imports_nothing(toy):
+    code = (
+        "import sys; from mlops_core.manager import discover_use_cases;"
+        "print([u.name for u in discover_use_cases()], [m for m in sys.modules if m.startswith('mlops_toy')])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "TOY" in out
+    assert out.strip().endswith("[]")
+
+
+def test_a_use_case_is_found_without_regard_to_case(toy):
+    assert load_use_case("toy").name == "TOY"
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_one(toy):
+    with pytest.raises(UsageError, match=r"no use case 'TOYY'; did you mean 'TOY'\? installed:.*TOY"):
+        load_use_case("TOYY")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import nonexistent_package", "cannot be imported: No module named 'nonexistent_package'"),
+        ("raise RuntimeError('broken')", "RuntimeError: broken"),
+        ("import sys\nsys.exit(3)", r"it called sys.exit\(3\)"),
+        ("def x(:", "SyntaxError"),
+        (GOOD + "@hookimpl\ndef mlops_get_stepps(config, context): ...", "did you mean 'mlops_get_steps'"),
+        (GOOD + "def mlops_get_steps(config, context): ...", "not marked with @hookimpl"),
+        (GOOD + "@hookimpl\ndef mlops_get_steps(konfig, context): ...", "konfig"),
+        (GOOD + "del mlops_get_gate", "does not implement the required hook mlops_get_gate"),
+    ],
+)
+def test_a_broken_plugin_is_refused_with_its_cause(install, source, message):
+    install("BAD", source)
+    with pytest.raises(PluginError, match=message):
+        load_use_case("BAD")
+    assert load_use_case("TOY").name == "TOY"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("def mlops_get_steps(config, context): return 'steps'", "returned 'steps' .* expected tuple or list"),
+        ("def mlops_get_steps(config, context): return [1]", "returned 1 .* expected Step in its sequence"),
+        (
+            "def mlops_get_steps(config, context): return 1 / 0",
+            r"hook mlops_get_steps failed: ZeroDivisionError.*\.py:\d",
+        ),
+        ("def mlops_get_gate(config, context): return None", "hook mlops_get_gate .* returned None"),
+        ("def mlops_get_metrics(config, context): return []", "expected at least one Metric"),
+    ],
+)
+def test_what_a_hook_returns_is_checked_and_named(install, body, message):
+    install("BAD", GOOD + "@hookimpl\n" + body)
+    loaded = load_use_case("BAD")
+    with pytest.raises(PluginError, match=message):
+        loaded.pipeline(loaded.config_model()())
+
+
+def test_a_duplicate_name_harms_only_whoever_selects_it(install):
+    install("DOUBLE", GOOD, distribution="mlops-one")
+    install("DOUBLE", GOOD, distribution="mlops-two")
+    with pytest.raises(PluginError, match="provided by mlops-one 1.0 and mlops-two 1.0"):
+        load_use_case("double")
+    assert load_use_case("TOY").name == "TOY"
+    assert len([use_case for use_case in discover_use_cases() if use_case.name == "DOUBLE"]) == 2
+
+
+def test_what_a_plugin_prints_does_not_reach_standard_output(install, capsys):
+    install("BAD", GOOD + "print('noise' * 1000)")
+    load_use_case("BAD")
+    assert capsys.readouterr().out == ""
+
+
+def test_loading_a_use_case_imports_nothing_heavy(toy):
+    code = (
+        "import sys; from mlops_core.manager import load_use_case; load_use_case('TOY');"
+        "print({'numpy', 'tensorflow', 'librosa', 'boto3', 'sagemaker'} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
