@@ -307,14 +307,14 @@ def _hash_batch(
     stats = [(folder / path).stat() for path in paths]
     known = [
         cache.lookup(str(folder / path), size=stat.st_size, mtime_ns=stat.st_mtime_ns, inode=stat.st_ino)
-        if cache
+        if cache is not None
         else None
         for path, stat in zip(paths, stats, strict=True)
     ]
     read = iter(pool.map(_sha256, [folder / path for path, digest in zip(paths, known, strict=True) if not digest]))
     for path, stat, found in zip(paths, stats, known, strict=True):
         digest = found or next(read)
-        if cache and not found:
+        if cache is not None and not found:
             cache.store(
                 str(folder / path), size=stat.st_size, mtime_ns=stat.st_mtime_ns, inode=stat.st_ino, sha256=digest
             )

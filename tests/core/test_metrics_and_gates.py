@@ -6,6 +6,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mlops_core import (
     AllOf,
     AnyOf,
@@ -184,7 +185,7 @@ def test_a_value_that_is_not_finite_is_null_in_the_file_and_rejected_when_read(t
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", '"0.9"', "true", "null", "[1]", "94", "1e999", "1" + "0" * 400])
 def test_a_strange_value_in_the_file_reaches_the_gate_and_is_rejected(tmp_path, value):
-    (tmp_path / "evaluation.json").write_text('{"m": {"a": {"value": %s}}}' % value)
+    (tmp_path / "evaluation.json").write_text(f'{{"m": {{"a": {{"value": {value}}}}}}}')
     found = read_evaluation(tmp_path, METRICS)
     assert not Gate(parse_condition("a >= 0 or a < 0")).evaluate(found, metrics=METRICS, parameters={}).accepted
 

@@ -99,11 +99,11 @@ def log_mel(waveform: Floats, settings: FeatureExtraction, *, rate: int) -> Floa
     if len(waveform) < settings.n_fft:
         waveform = np.pad(waveform, (0, settings.n_fft - len(waveform)))
     frames = np.lib.stride_tricks.sliding_window_view(waveform, settings.n_fft)[:: settings.hop_length]
-    spectrum = np.abs(np.fft.rfft(frames * _window(settings.window_length, settings.n_fft)))
+    spectrum = np.abs(np.fft.rfft(frames * _window(settings.window_length, settings.n_fft))).astype(np.float32)
     if settings.power == 2.0:
         spectrum = np.square(spectrum)
     bank = mel_filters(settings, rate=rate)
-    mel = bank @ spectrum.T.astype(np.float32, copy=False)
+    mel = bank @ spectrum.T
     if not settings.to_db:
         return cast("Floats", np.log(mel + np.float32(LOG_OFFSET)))
     power = mel if settings.power == 2.0 else np.square(mel)
@@ -140,11 +140,14 @@ def clip_patches(path: Path, preprocessing: Preprocessing, features: FeatureExtr
 
 
 @lru_cache(maxsize=8)
-def _window(length: int, n_fft: int) -> Floats:
-    """Return a periodic Hann window of `length`, centred in `n_fft` samples."""
+def _window(length: int, n_fft: int) -> NDArray[np.float64]:
+    """Return a periodic Hann window of `length`, centred in `n_fft` samples.
+
+    In double precision, as librosa's: a transform in single precision differs by 1.5e-4 on average in quiet bands.
+    """
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
     left = (n_fft - length) // 2
-    return np.pad(window, (left, n_fft - length - left)).astype(np.float32)
+    return np.pad(window, (left, n_fft - length - left))
 
 
 @lru_cache(maxsize=8)

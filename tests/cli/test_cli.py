@@ -1,0 +1,152 @@
+"""The command line as a user meets it: output, exit codes, one line for each error."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+MLOPS = [sys.executable, "-c", "from mlops_core.cli import main; main()"]
+
+
+@pytest.fixture
+def mlops(toy, workspace):
+    def call(*arguments, code=0, **environ):
+        done = subprocess.run(
+            [*MLOPS, "--workspace", str(workspace), *arguments],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **environ},
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        return done.stderr if code else done.stdout
+
+    return call
+
+
+def test_help_and_list_import_nothing_heavy(toy):
+    code = (
+        "import sys; from mlops_core.cli import _exit_code; _exit_code([{!r}]);"
+        "print(sorted({{'numpy', 'tensorflow', 'pydantic', 'boto3', 'yaml', 'rich', 'mlops_toy'}} & set(sys.modules)), file=sys.stderr)"
+    )
+    for word in ("--help", "list"):
+        done = subprocess.run([sys.executable, "-c", code.format(word)], capture_output=True, text=True, check=True)
+        assert done.stderr == "[]\n"
+
+
+def test_a_run_from_the_environment_and_what_it_left(mlops):
+    out = mlops("run", USECASE_NAME="toy")
+    assert "generated data" in out
+    assert "pass  acc >= q_acc" in out
+    assert "accepted in" in out
+    runs = json.loads(mlops("runs", "list", "--json"))
+    assert [run["status"] for run in runs] == ["accepted"]
+    record = json.loads(mlops("runs", "show", "latest", "--json"))
+    assert record["verdict"]["accepted"] is True
+    assert "behaviour normal" in mlops("runs", "logs", "--step", "train")
+    models = json.loads(mlops("models", "list", "--json"))
+    assert (models[0]["version"], models[0]["status"], models[0]["metrics"]) == (
+        1,
+        "PendingManualApproval",
+        {"acc": 1.0},
+    )
+    shown = json.loads(mlops("models", "show", "-u", "toy", "--json"))
+    assert shown["dataset_digest"] == record["dataset"]["digest"]
+    assert shown["is_generated_data"] is True
+
+
+def test_a_plan_says_what_would_run_and_why(mlops):
+    assert "is not in the workspace" in mlops("plan", "-u", "TOY")
+    mlops("run", "-u", "TOY")
+    planned = {item["step"]: item for item in json.loads(mlops("plan", "-u", "TOY", "--json"))}
+    assert {item["action"] for item in planned.values()} == {"reuse"}
+    planned = {
+        item["step"]: item for item in json.loads(mlops("plan", "-u", "TOY", "--set", "training.bias=1", "--json"))
+    }
+    assert planned["preprocess"]["action"] == "reuse"
+    assert (planned["train"]["action"], planned["train"]["reason"]) == ("run", "changed: config training")
+    assert planned["evaluate"]["action"] == "maybe"
+
+
+def test_fetch_does_only_that(mlops, workspace):
+    assert "words: fetched, generated data, 1 files" in mlops("fetch", "-u", "TOY")
+    assert "already complete" in mlops("fetch", "-u", "TOY")
+    assert json.loads(mlops("runs", "list", "--json")) == []
+
+
+def test_describe_shows_steps_parameters_metrics_gate_and_data(mlops):
+    data = json.loads(mlops("describe", "-u", "TOY", "--json"))
+    assert [step["name"] for step in data["steps"]] == ["train", "preprocess", "evaluate"]
+    text = mlops("describe", "-u", "TOY")
+    for word in ("q_acc", "classification_metrics.acc", "acc >= q_acc", "generated"):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["run", "-u", "TOYY"], 2, "no use case 'TOYY'; did you mean 'TOY'?"),
+        (["run"], 2, "no use case: give --usecase NAME or set USECASE_NAME"),
+        (["runn"], 2, "no command 'runn'; did you mean 'runs'?"),
+        (["run", "-u", "TOY", "--set", "training.bais=1"], 2, "training.bais: unknown key; did you mean 'bias'?"),
+        (["run", "-u", "TOY", "--param", "q_acc=2"], 2, "parameter q_acc: 2.0 is not a number from 0 to 1"),
+        (["run", "-u", "TOY", "--param", "q_acc"], 2, "is not NAME=VALUE"),
+        (
+            ["run", "-u", "TOY", "--set", "training.bias=100", "--param", "q_acc=1"],
+            3,
+            "Execution failed due to acc < 1",
+        ),
+        (["run", "-u", "TOY", "--set", "training.behaviour=raise"], 4, "step 'train' failed: ZeroDivisionError"),
+        (["run", "-u", "TOY", "--set", "dataset.path=/nowhere"], 5, "dataset.path: no folder /nowhere"),
+        (["runs", "show", "x"], 2, "no run 'x'"),
+        (["models", "show", "-u", "TOY"], 2, "no registered model of 'TOY'"),
+    ],
+)
+def test_an_error_is_one_line_and_has_its_exit_code(mlops, arguments, code, message):
+    err = mlops(*arguments, code=code)
+    assert "Traceback" not in err
+    assert "mlops: error: " in err
+    assert message in err.splitlines()[-1] + err.splitlines()[-2 if len(err.splitlines()) > 1 else -1]
+
+
+def test_an_unusable_workspace_is_named(toy, tmp_path):
+    (tmp_path / "file").touch()
+    done = subprocess.run(
+        [*MLOPS, "--workspace", str(tmp_path / "file" / "x"), "runs", "list"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 4
+    assert "set MLOPS_HOME to another folder" in done.stderr
+
+
+def test_a_container_executes_the_same_step(toy, tmp_path):
+    """`entrypoints/run_step.py` does with a request what a local worker does."""
+    from pathlib import Path
+
+    from mlops_core.manager import load_use_case
+    from mlops_core.steps import StepRequest
+
+    use_case = load_use_case("TOY")
+    step = use_case.pipeline(use_case.load_config().model).step("preprocess")
+    for name in ("in", "out", "scratch"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "in" / "words.csv").write_text("xx,short\n")
+    request = StepRequest(
+        use_case="TOY",
+        step=step,
+        config={"features": {"scale": 1}},
+        parameters={},
+        seed=0,
+        inputs={"dataset": tmp_path / "in"},
+        outputs={"features": tmp_path / "out"},
+        scratch=tmp_path / "scratch",
+    )
+    (tmp_path / "request.json").write_text(json.dumps(request.to_json()))
+    script = Path(__file__).parents[2] / "entrypoints" / "run_step.py"
+    subprocess.run([sys.executable, str(script), str(tmp_path / "request.json")], check=True)
+    assert (tmp_path / "out" / "000.txt").read_text() == "2 short"
+    assert json.loads((tmp_path / "result.json").read_text()) == {"exit_code": 0, "error": ""}
