@@ -129,7 +129,8 @@ def _source_path(module: str) -> Path | None:
     if root is None:
         return None
     if not rest:
-        return root / "__init__.py" if root.is_dir() else root
+        root = root / "__init__.py" if root.is_dir() else root
+        return root if root.is_file() else None
     path = root.joinpath(*rest)
     candidates = (path / "__init__.py", path.with_name(f"{path.name}.py"))
     return next((candidate for candidate in candidates if candidate.is_file()), None)
@@ -142,10 +143,13 @@ def _package_root(top: str) -> Path | None:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         return None
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+    if spec is None:
         return None
-    origin = Path(spec.origin)
-    return origin.parent if origin.name == "__init__.py" else origin
+    if spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations)))
+    if spec.origin is None or not spec.origin.endswith(".py"):
+        return None
+    return Path(spec.origin)
 
 
 @lru_cache(maxsize=256)

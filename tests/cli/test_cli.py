@@ -29,7 +29,8 @@ def mlops(toy, workspace):
 def test_help_and_list_import_nothing_heavy(toy):
     code = (
         "import sys; from mlops_core.cli import _exit_code; _exit_code([{!r}]);"
-        "print(sorted({{'numpy', 'tensorflow', 'pydantic', 'boto3', 'yaml', 'rich', 'mlops_toy'}} & set(sys.modules)), file=sys.stderr)"
+        "heavy = {{'numpy', 'tensorflow', 'pydantic', 'boto3', 'yaml', 'rich', 'mlops_toy'}};"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     for word in ("--help", "list"):
         done = subprocess.run([sys.executable, "-c", code.format(word)], capture_output=True, text=True, check=True)
@@ -89,7 +90,7 @@ def test_describe_shows_steps_parameters_metrics_gate_and_data(mlops):
     [
         (["run", "-u", "TOYY"], 2, "no use case 'TOYY'; did you mean 'TOY'?"),
         (["run"], 2, "no use case: give --usecase NAME or set USECASE_NAME"),
-        (["runn"], 2, "no command 'runn'; did you mean 'runs'?"),
+        (["runn"], 2, "no command 'runn'; did you mean 'run'?"),
         (["run", "-u", "TOY", "--set", "training.bais=1"], 2, "training.bais: unknown key; did you mean 'bias'?"),
         (["run", "-u", "TOY", "--param", "q_acc=2"], 2, "parameter q_acc: 2.0 is not a number from 0 to 1"),
         (["run", "-u", "TOY", "--param", "q_acc"], 2, "is not NAME=VALUE"),

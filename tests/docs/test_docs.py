@@ -54,7 +54,7 @@ def test_the_tutorial_is_a_whole_plugin_that_runs(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setenv("PYTHONPATH", str(folder))
     record = mlops_core.run("WORDS", workspace=tmp_path / "w")
-    assert (record.status, record.model_version) == ("accepted", 1)
+    assert (record.status, record.error, record.model_version) == ("accepted", "", 1)
 
 
 def test_no_page_links_to_what_does_not_exist():
