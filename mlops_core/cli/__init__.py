@@ -90,7 +90,7 @@ def _exit_code(arguments: list[str]) -> int:
         where = f"\ntry: {error.ctx.command_path} --help" if isinstance(error, click.UsageError) and error.ctx else ""
         return _fail(f"{error.format_message()}{where}", ExitCode.USAGE, arguments)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        return _fail("interrupted", ExitCode.INTERRUPTED, [])
+        return _fail("interrupted; the same command goes on: finished steps are reused", ExitCode.INTERRUPTED, [])
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK

@@ -84,7 +84,7 @@ def _receive(source: Source, partial: Path, *, label: str, progress: Progress) -
         is_rest = response.status == http.HTTPStatus.PARTIAL_CONTENT
         offset = offset if is_rest else 0
         length = response.headers.get("Content-Length")
-        total = offset + int(length) if length else 0
+        total = offset + int(length) if length else source.size or 0  # an archive made on demand has no length
         if etag := response.headers.get("ETag"):
             etag_file.write_text(json.dumps(etag), encoding="utf-8")
         with partial.open("ab" if is_rest else "wb") as stream:

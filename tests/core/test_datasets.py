@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 import zipfile
 
 import pytest
@@ -39,10 +40,11 @@ def esc50_zip():
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `body` with ranges, after doing what `faults` says: a status, or "cut" after some bytes."""
+    """Serves `body`, after doing what `faults` says: a status, "slow", or "cut" after some bytes."""
 
     def __init__(self, body):
         self.body, self.faults, self.requests, self.has_ranges = body, [], [], True
+        self.has_length = True
         super().__init__(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -59,12 +61,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if isinstance(fault, int):
             self.send_error(fault)
             return
+        if fault == "slow":
+            time.sleep(0.6)
         start = int(requested[6:-1]) if requested and self.server.has_ranges else 0
         if start and start >= len(self.server.body):
             self.send_error(416)
             return
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(self.server.body) - start))
+        if self.server.has_length:
+            self.send_header("Content-Length", str(len(self.server.body) - start))
         self.send_header("ETag", '"v1"')
         self.end_headers()
         body = self.server.body[start:]
@@ -125,6 +130,19 @@ def test_a_download_is_resumed_by_the_next_call(server, tmp_path, monkeypatch):
 def test_a_server_without_ranges_is_asked_for_all_again(server, tmp_path):
     server.faults, server.has_ranges = ["cut"], False
     assert is_complete(remote(server), fetch(remote(server), tmp_path / "esc"))
+
+
+def test_an_archive_without_a_length_that_was_cut_off_is_noticed(server, tmp_path):
+    server.faults, server.has_length = ["cut"], False
+    fetch(remote(server), tmp_path / "esc")
+    assert server.requests == [None, "bytes=300000-"]
+
+
+def test_a_server_that_does_not_answer_in_time_is_asked_again(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(downloads, "TIMEOUT_S", 0.2)
+    server.faults = ["slow"]
+    fetch(remote(server), tmp_path / "esc")
+    assert len(server.requests) == 2
 
 
 def test_errors_of_the_server_are_retried_and_refusals_are_not(server, tmp_path):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from mlops_core.datasets import Dataset, GeneratedSource, GitSource
+from mlops_core.datasets import Dataset, GeneratedSource, Source
 
-_ESC50 = GitSource(
-    url="https://github.com/karolpiczak/ESC-50",
-    revision="33c8ce9eb2cf0b1c2f8bcf322eb349b6be34dbb6",
+_ESC50 = Source(  # the archive of one commit, so that its content cannot change
+    url="https://github.com/karolpiczak/ESC-50/archive/33c8ce9eb2cf0b1c2f8bcf322eb349b6be34dbb6.zip",
+    sha256="661183a6f53ef04f12c9bd618fed0ddc1713280d6c94a5a5431e844ba6f6a21f",
+    size=645_832_161,
+    strip=1,
 )
 _ESC_FILES = ("meta/esc50.csv", "audio/*.wav")
 
@@ -25,7 +27,7 @@ DATASETS = (
         licence="CC-BY-3.0",
         homepage="https://github.com/karolpiczak/ESC-50",
         description="Field recordings in five folds; clips of one source recording are in one fold.",
-        size_bytes=600_000_000,
+        size_bytes=645_832_161,
         sources=(_ESC50,),
         required=_ESC_FILES,
     ),
@@ -35,7 +37,7 @@ DATASETS = (
         licence="CC-BY-NC-3.0",
         homepage="https://github.com/karolpiczak/ESC-50",
         description="Field recordings in five folds; clips of one source recording are in one fold.",
-        size_bytes=600_000_000,
+        size_bytes=645_832_161,
         sources=(_ESC50,),
         required=_ESC_FILES,
     ),
