@@ -192,7 +192,10 @@ def fetch(
             files.rename(destination)
         except OSError as error:
             raise DatasetError(f"data set '{dataset.name}': {error.strerror or error} ({destination})") from error
-        shutil.rmtree(partial, ignore_errors=True)
+        finally:
+            shutil.rmtree(files, ignore_errors=True)
+            if not list(partial.glob("*.part")):  # a download that was cut off stays, to be continued
+                shutil.rmtree(partial, ignore_errors=True)
     return destination
 
 

@@ -175,7 +175,7 @@ def test_no_network_is_one_clear_line_and_nothing_is_left_half_written(tmp_path,
     with pytest.raises(DatasetError, match="Connection refused.*set dataset.path") as caught:
         fetch(gone, tmp_path / "esc")
     assert "secret" not in str(caught.value)
-    assert not (tmp_path / "esc").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["esc.lock"]
     with pytest.raises(DatasetError, match="offline"):
         fetch(gone, tmp_path / "esc", is_offline=True)
 

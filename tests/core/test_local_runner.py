@@ -1,6 +1,7 @@
 """The toy use case, run for real: processes, cache, gate, registry, faults."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -147,6 +148,21 @@ def test_a_killed_driver_leaves_a_workspace_in_which_finished_steps_are_reused(t
     assert statuses(record)["preprocess"] == "reused"
     with Store(workspace) as store:
         assert [str(summary.status) for summary in store.list_runs()] == ["accepted", "stopped"]
+
+
+def test_an_interrupt_stops_the_step_and_leaves_a_run_that_can_be_gone_on_with(toy, workspace):
+    command = "from mlops_core.cli import main; main()"
+    arguments = ["--workspace", str(workspace), "run", "-u", "TOY", "--set", "training.behaviour=sleep"]
+    driver = subprocess.Popen([sys.executable, "-c", command, *arguments], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and not list((workspace / "runs").glob("*/logs/train.log")):
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGINT)
+    _, err = driver.communicate(timeout=20)
+    assert driver.returncode == ExitCode.INTERRUPTED
+    assert "interrupted; the same command goes on" in err
+    assert mlops_core.open_run(workspace=workspace).status == "stopped"
+    assert statuses(run(workspace))["preprocess"] == "reused"
 
 
 def test_what_is_wrong_is_said_before_anything_runs(toy, workspace):

@@ -7,6 +7,7 @@ import uuid
 
 import pytest
 
+import mlops_core
 from mlops_core.errors import PluginError, UsageError
 from mlops_core.manager import discover_use_cases, load_use_case
 
@@ -88,6 +89,23 @@ def test_what_a_hook_returns_is_checked_and_named(install, body, message):
     loaded = load_use_case("BAD")
     with pytest.raises(PluginError, match=message):
         loaded.pipeline(loaded.config_model()())
+
+
+def test_a_plugin_may_fetch_its_data_itself(install, tmp_path):
+    folder = install(
+        "OWN",
+        GOOD
+        + """
+@hookimpl
+def mlops_fetch_dataset(dataset, destination, context):
+    (destination / "words.csv").write_text("xxxxxxxxx,long\\nx,short")
+    return True
+""",
+    )
+    (folder / "user_config.yaml").write_text("dataset:\n  name: words\n")
+    record = mlops_core.run("OWN", workspace=tmp_path / "w")
+    assert (tmp_path / "w" / "datasets" / "words" / "words.csv").read_text() == "xxxxxxxxx,long\nx,short"
+    assert record.dataset.files == 1
 
 
 def test_a_duplicate_name_harms_only_whoever_selects_it(install):
