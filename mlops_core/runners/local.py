@@ -45,8 +45,8 @@ def new_run_id() -> str:
 
 
 def utc_now() -> str:
-    """Return the time as ISO 8601 in UTC, to the second."""
-    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    """Return the time as ISO 8601 in UTC, to the millisecond, for runs of one second must have an order."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
 
 
 class LocalRunner:

@@ -181,3 +181,10 @@ def test_two_runs_at_once_share_a_workspace(toy, workspace):
     assert [driver.communicate(timeout=60)[0].strip() for driver in drivers] == ["accepted"] * 4
     with Store(workspace) as store:
         assert sorted(version.version for version in Registry(store).versions()) == [1, 2, 3, 4]
+
+
+def test_the_newest_run_is_first_and_latest_even_within_a_second(toy, workspace):
+    records = [run(workspace) for _ in range(4)]
+    with Store(workspace) as store:
+        assert [summary.run_id for summary in store.list_runs()] == [record.run_id for record in reversed(records)]
+    assert mlops_core.open_run(workspace=workspace).run_id == records[-1].run_id
