@@ -83,6 +83,12 @@ class RunnerError(MlopsError):
     exit_code = ExitCode.STEP
 
 
+class DefinitionError(MlopsError):
+    """A pipeline definition for a cloud engine, or a call to start one, is not well formed."""
+
+    exit_code = ExitCode.USAGE
+
+
 class StoreError(MlopsError):
     """The workspace cannot be read or written."""
 
