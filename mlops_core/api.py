@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mlops_core.errors import UsageError, did_you_mean
+from mlops_core.errors import UsageError
 from mlops_core.manager import load_use_case
 from mlops_core.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from mlops_core.pipeline import ParameterValue, Pipeline
     from mlops_core.prediction import Predictor
     from mlops_core.records import RunRecord
     from mlops_core.runners import RunObserver, RunRequest
+    from mlops_core.runners.selection import Selection
 
 
 def run(
-    use_case: str,
+    use_case: str = "",
     *,
     config: Path | str | None = None,
     overrides: Sequence[str] = (),
@@ -27,13 +29,17 @@ def run(
     seed: int = 0,
     jobs: int | None = None,
     force: Iterable[str] = (),
+    start: str = "",
+    only: Iterable[str] = (),
+    keep_going: bool = False,
+    resume: str = "",
     is_offline: bool = False,
     observer: RunObserver | None = None,
 ) -> RunRecord:
     """Run a use case on this machine: fetch, its steps, gate, register.
 
     Args:
-        use_case: its name, without regard to case.
+        use_case: its name, without regard to case; may be left out with `resume`.
         config: a ``user_config.yaml``; None for the plugin's defaults.
         overrides: texts such as ``"training.epochs=3"``.
         parameters: name -> text, as after ``--param``.
@@ -41,6 +47,10 @@ def run(
         seed: of every random choice.
         jobs: steps at once; None for one a core.
         force: names of steps to run even where they could be reused.
+        start: run this step and all that follow from it; those before must have results.
+        only: run just these steps, without the gate.
+        keep_going: after a failure, carry out the steps that do not depend on the failed one.
+        resume: id of a run to go on with, by its own configuration, parameters and seed.
         is_offline: refuse to fetch from the network.
         observer: is told what happens.
 
@@ -49,24 +59,34 @@ def run(
         do not raise.
 
     Raises:
-        UsageError: no such use case.
+        UsageError: no such use case, step or run, or options that contradict each other.
         ConfigError: configuration or parameters are wrong.
         PluginError: the use case cannot be loaded.
+        StoreError: nothing can be written in the workspace.
         KeyboardInterrupt: after everything was stopped.
     """
     from mlops_core.runners import SilentObserver
     from mlops_core.runners.local import LocalRunner
     from mlops_core.store import Store
 
-    request = prepare_run(
-        use_case,
-        config=config,
-        overrides=overrides,
-        parameters=parameters,
-        seed=seed,
-        force=force,
-        is_offline=is_offline,
-    )
+    selection = {"force": force, "start": start, "only": only, "keep_going": keep_going}
+    if resume:
+        if config or overrides or parameters or seed:
+            raise UsageError(
+                f"run {resume} is resumed with its own configuration, parameters and seed; leave --config, --set, "
+                "--param and --seed out, or start a new run: it takes over whatever is unchanged"
+            )
+        request = prepare_resumption(resume, workspace=workspace, is_offline=is_offline, **selection)
+    else:
+        request = prepare_run(
+            use_case,
+            config=config,
+            overrides=overrides,
+            parameters=parameters,
+            seed=seed,
+            is_offline=is_offline,
+            **selection,
+        )
     with Store(workspace_path(workspace)) as store:
         return LocalRunner(store, observer=observer or SilentObserver(), jobs=jobs).run(request)
 
@@ -78,8 +98,8 @@ def prepare_run(
     overrides: Sequence[str] = (),
     parameters: Mapping[str, str] | None = None,
     seed: int = 0,
-    force: Iterable[str] = (),
     is_offline: bool = False,
+    **selection: Any,
 ) -> RunRequest:
     """Check everything that can be checked before anything runs; arguments and errors are those of `run`."""
     from mlops_core.runners import RunRequest
@@ -88,10 +108,6 @@ def prepare_run(
     settings = read_settings()
     configuration = loaded.load_config(Path(config) if config else None, overrides=overrides, environ=settings.environ)
     pipeline = loaded.pipeline(configuration.model)
-    names = [step.name for step in pipeline.steps]
-    for name in force:
-        if name not in names:
-            raise UsageError(f"--force: no step '{name}'{did_you_mean(name, names)} steps: {', '.join(names)}")
     return RunRequest(
         use_case=loaded,
         config=configuration,
@@ -99,8 +115,52 @@ def prepare_run(
         parameters=pipeline.resolve_parameters(parameters or {}),
         seed=seed,
         is_offline=is_offline,
-        force=frozenset(force),
+        selection=_selection(pipeline, **selection),
     )
+
+
+def prepare_resumption(
+    run_id: str,
+    *,
+    workspace: Path | str | None = None,
+    is_offline: bool = False,
+    **selection: Any,
+) -> RunRequest:
+    """Return the request of an earlier run, to go on with it; errors are those of `run`."""
+    from dataclasses import replace
+
+    from mlops_core.store import Store
+
+    with Store(workspace_path(workspace)) as store:
+        record = store.load_run(run_id)
+        request = prepare_run(
+            record.use_case,
+            config=store.run_folder(record.run_id) / "config.yaml",
+            parameters={name: _as_text(value) for name, value in record.parameters.items()},
+            seed=record.seed,
+            is_offline=is_offline,
+            **selection,
+        )
+    return replace(request, resumed=record)
+
+
+def _selection(
+    pipeline: Pipeline,
+    *,
+    force: Iterable[str] = (),
+    start: str = "",
+    only: Iterable[str] = (),
+    keep_going: bool = False,
+) -> Selection:
+    from mlops_core.runners.selection import Selection
+
+    selection = Selection(force=frozenset(force), start=start, only=frozenset(only), keep_going=keep_going)
+    selection.check(pipeline)
+    return selection
+
+
+def _as_text(value: ParameterValue) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def open_run(run_id: str = "latest", *, workspace: Path | str | None = None) -> RunRecord:
@@ -115,12 +175,17 @@ def open_run(run_id: str = "latest", *, workspace: Path | str | None = None) -> 
         return store.load_run(run_id)
 
 
-def load_model(use_case: str, version: int | None = None, *, workspace: Path | str | None = None) -> Predictor:
-    """Return a registered model, ready to predict; the newest version when none is given.
+def load_model(use_case: str, version: int | str | None = None, *, workspace: Path | str | None = None) -> Predictor:
+    """Return a registered model, ready to predict.
+
+    Args:
+        use_case: its name.
+        version: a number or an alias such as ``"best"``; None for the newest.
+        workspace: folder of the registry.
 
     Raises:
         UsageError: no such version.
-        StoreError: its artifact is gone.
+        StoreError: its artifact is gone or damaged.
     """
     from mlops_core.errors import StoreError
     from mlops_core.registry import Registry
@@ -129,9 +194,12 @@ def load_model(use_case: str, version: int | None = None, *, workspace: Path | s
     loaded = load_use_case(use_case)
     with Store(workspace_path(workspace)) as store:
         found = Registry(store).version(loaded.name, version)
-        if not store.has_artifact(found.artifact):
+        is_there = store.has_artifact(found.artifact)
+        damage = store.artifact_damage(found.artifact) if is_there else f"it is gone from {store.home}"
+        if damage:
             raise StoreError(
-                f"model {loaded.name} {found.version}: its artifact {found.artifact[:12]} is gone from {store.home}"
+                f"model {loaded.name} version {found.version}: artifact {found.artifact[:12]}: {damage}; "
+                f"make it again with: mlops run --resume {found.run_id}"
             )
         return loaded.load_predictor(store.artifact_path(found.artifact))
 

@@ -7,6 +7,7 @@ and what was expected. Environment variables are read by `mlops_core.settings` o
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -55,9 +56,13 @@ class LoadedConfig:
         """Return section -> its values as JSON types."""
         return self.model.model_dump(mode="json")
 
-    def section_json(self, name: str) -> str:
-        """Return one section as canonical JSON: sorted keys, no spaces."""
-        return json.dumps(self.sections()[name], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    def comparable_sections(self) -> dict[str, Any]:
+        """Return section -> its values, each secret replaced by its digest: it can be compared, and not be read."""
+        data = self.sections()
+        for key in self.secrets:
+            text = json.dumps(_get(data, key.split(".")), sort_keys=True)
+            _put(data, key.split("."), f"secret {hashlib.sha256(text.encode()).hexdigest()[:16]}")
+        return data
 
     def to_yaml(self) -> str:
         """Return the configuration as used, secrets redacted."""
@@ -127,6 +132,13 @@ def _merge(target: dict[str, Any], data: Mapping[str, Any]) -> None:
             _merge(target[key], value)
         else:
             target[key] = copy.deepcopy(value)
+
+
+def _get(data: Mapping[str, Any], keys: Sequence[str]) -> object:
+    found: Any = data
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
 
 
 def _put(target: dict[str, Any], keys: Sequence[str], value: object) -> None:

@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
-import os
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from mlops_core.errors import DatasetError, PipelineError
+from mlops_core.file_digests import MARKER, tree_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
-MARKER = ".mlops-dataset.json"
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Is told (label, done, total)."""
 _CHUNK = 1 << 20
@@ -105,40 +102,6 @@ class Dataset:
     def is_generated(self) -> bool:
         """Made by code, not recorded from the world."""
         return any(isinstance(source, GeneratedSource) for source in self.sources)
-
-
-class StatCache(Protocol):
-    """Remembers digests of files by path, size, time and inode."""
-
-    def lookup(self, path: str, *, size: int, mtime_ns: int, inode: int) -> str | None:
-        """Return the digest of an unchanged file."""
-
-    def store(self, path: str, *, size: int, mtime_ns: int, inode: int, sha256: str) -> None:
-        """Keep a digest."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetFile:
-    """One file of a tree: its path relative to the top with forward slashes, size in bytes, SHA-256."""
-
-    path: str
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetManifest:
-    """What a tree of files holds.
-
-    Attributes:
-        digest: SHA-256 over path, size and SHA-256 of each file, in the order of their paths.
-        count: of files.
-        size_bytes: of all files together.
-    """
-
-    digest: str
-    count: int
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +207,7 @@ def _complete(dataset: Dataset, files: Path, *, seed: int) -> None:
     for pattern in dataset.required:
         if next(files.glob(pattern), None) is None:
             raise DatasetError(f"data set '{dataset.name}' was fetched, but has no {pattern}; expected one")
-    manifest = tree_manifest(files, cache=None)
+    manifest = tree_manifest(files)
     marker = {
         "name": dataset.name,
         "licence": dataset.licence,
@@ -265,68 +228,6 @@ def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
-
-
-def iter_tree(folder: Path, *, cache: StatCache | None = None) -> Iterator[DatasetFile]:
-    """Yield each file below `folder` in the order of its path, hashed by two threads.
-
-    A file whose size, time and inode are those in `cache` is not read. Links are followed to files, not to folders.
-    """
-    paths = sorted(_walk(folder, ""))
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        for start in range(0, len(paths), 1024):
-            batch = paths[start : start + 1024]
-            yield from _hash_batch(folder, batch, cache=cache, pool=pool)
-
-
-def tree_manifest(folder: Path, *, cache: StatCache | None = None) -> DatasetManifest:
-    """Return digest, count and size of the files below `folder`, whatever its own path and their times are."""
-    digest = hashlib.sha256()
-    count = size = 0
-    for file in iter_tree(folder, cache=cache):
-        digest.update(json.dumps([file.path, file.size, file.sha256], ensure_ascii=False).encode())
-        count += 1
-        size += file.size
-    return DatasetManifest(digest=digest.hexdigest(), count=count, size_bytes=size)
-
-
-def digest_tree(folder: Path) -> str:
-    """Return the digest of all files below `folder`, as `tree_manifest` defines it."""
-    return tree_manifest(folder).digest
-
-
-def _walk(folder: Path, prefix: str) -> Iterator[str]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/")
-            elif entry.is_file() and not (prefix == "" and entry.name == MARKER):
-                yield f"{prefix}{entry.name}"
-
-
-def _hash_batch(
-    folder: Path, paths: Sequence[str], *, cache: StatCache | None, pool: ThreadPoolExecutor
-) -> Iterator[DatasetFile]:
-    stats = [(folder / path).stat() for path in paths]
-    known = [
-        cache.lookup(str(folder / path), size=stat.st_size, mtime_ns=stat.st_mtime_ns, inode=stat.st_ino)
-        if cache is not None
-        else None
-        for path, stat in zip(paths, stats, strict=True)
-    ]
-    read = iter(pool.map(_sha256, [folder / path for path, digest in zip(paths, known, strict=True) if not digest]))
-    for path, stat, found in zip(paths, stats, known, strict=True):
-        digest = found or next(read)
-        if cache is not None and not found:
-            cache.store(
-                str(folder / path), size=stat.st_size, mtime_ns=stat.st_mtime_ns, inode=stat.st_ino, sha256=digest
-            )
-        yield DatasetFile(path=path, size=stat.st_size, sha256=digest)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb", buffering=0) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def check_no_leak(split: Mapping[str, Iterable[SplitSample]]) -> None:

@@ -155,18 +155,21 @@ class Resources:
         volume_gb: disk of that machine, in GB.
         timeout_s: seconds after which the step's whole process tree is killed.
         retries: how many more attempts follow a failed one.
+        memory_mb: resident memory of all its processes, in MiB, at which they are killed; None for no limit.
     """
 
     instance_type: str = "ml.m5.large"
     volume_gb: int = 30
     timeout_s: float = 86_400.0
     retries: int = 0
+    memory_mb: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no machine can have."""
         if not self.instance_type.startswith("ml."):
             raise PipelineError(f"instance type {self.instance_type!r} does not start with 'ml.'")
-        if self.timeout_s <= 0 or self.volume_gb <= 0 or self.retries < 0:
+        sizes = (self.timeout_s, self.volume_gb, 1 if self.memory_mb is None else self.memory_mb)
+        if min(sizes) <= 0 or self.retries < 0:
             raise PipelineError(f"{self}: times and sizes must be positive, and retries not negative")
 
 
@@ -186,6 +189,9 @@ class Step:
         packages: distributions whose installed version belongs to the cache key.
         resources: what it needs of a machine.
         shards: how many processes share its work; the merged output must not depend on it.
+        merge: code that puts the shards' outputs together, ``"package.module:function"``, called with a
+            `mlops_core.StepContext` whose ``parts`` are those outputs, also for one shard. Without it the files of all
+            shards are put into one folder, and no two may have the same name; predictions are merged by core.
         version: raise it when the step's meaning changes and its code does not show it.
     """
 
@@ -200,6 +206,7 @@ class Step:
     packages: tuple[str, ...] = ()
     resources: Resources = field(default_factory=Resources)
     shards: int = 1
+    merge: str = ""
     version: int = 1
 
     def __post_init__(self) -> None:
@@ -209,6 +216,8 @@ class Step:
             raise PipelineError(f"step '{self.name}': the name is core's own; reserved: {', '.join(RESERVED_STEPS)}")
         if not _CODE.match(self.run):
             raise PipelineError(f"step '{self.name}': run={self.run!r} is not 'package.module:function'")
+        if self.merge and not _CODE.match(self.merge):
+            raise PipelineError(f"step '{self.name}': merge={self.merge!r} is not 'package.module:function'")
         for name in (*self.inputs, *self.outputs):
             _require_name(f"step '{self.name}': input or output", name)
         _require_unique(f"step '{self.name}': output", self.outputs)
@@ -347,6 +356,25 @@ class Pipeline:
                 return step
         names = [step.name for step in self.steps]
         raise PipelineError(f"no step '{name}'{did_you_mean(name, names)} steps: {', '.join(names)}")
+
+    def ancestors(self, name: str) -> frozenset[str]:
+        """Return the steps whose outputs the step needs, directly or through others."""
+        found: set[str] = set()
+        waiting = list(self.step(name).needs)
+        while waiting:
+            current = waiting.pop()
+            if current not in found:
+                found.add(current)
+                waiting += self.step(current).needs
+        return frozenset(found)
+
+    def followers(self, name: str) -> frozenset[str]:
+        """Return the step itself and those that need its outputs, directly or through others."""
+        found = {name}
+        for step in self.ordered():
+            if found & set(step.needs):
+                found.add(step.name)
+        return frozenset(found)
 
     def ordered(self) -> Iterator[Step]:
         """Yield the steps so that each comes after those it reads from; ties in the order of declaration.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import dataclass
@@ -86,6 +87,31 @@ def iter_predictions(folder: Path) -> Iterator[Prediction]:
     _classes(next(lines, None), path)
     for number, line in enumerate(lines, 2):
         yield _row(line, path, number)
+
+
+def merge_predictions(parts: Iterable[Path], folder: Path) -> None:
+    """Write the rows of several predictions files into one, in `folder`, ordered by sample and part.
+
+    The order does not depend on how the samples were spread over the parts.
+
+    Raises:
+        StepError: a part is missing or damaged, or the parts have different classes.
+    """
+    found = [read_predictions(part) for part in parts]
+    classes = {predictions.classes for predictions in found}
+    if len(classes) > 1:
+        raise StepError(f"shards wrote predictions of different classes: {' and '.join(map(str, sorted(classes)))}")
+    rows = sorted((row for predictions in found for row in predictions.rows), key=lambda row: (row.sample, row.part))
+    write_predictions(folder, classes.pop(), rows)
+
+
+def digest_test_set(predictions: Predictions) -> str:
+    """Return the SHA-256 over samples, parts and labels, whatever their order.
+
+    It is equal for two models exactly if they were tested on the same data.
+    """
+    rows = sorted((row.sample, row.part, str(row.label)) for row in predictions.rows)
+    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
 
 
 def _check(row: Prediction, classes: tuple[str, ...]) -> None:

@@ -7,19 +7,21 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.conditions import Verdict
+from mlops_core.step_keys import Change
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 class RunStatus(StrEnum):
-    """How a run stands or ended."""
+    """How a run stands or ended; ``partial``: the steps that were asked for are done, and no gate was reached."""
 
     RUNNING = "running"
     ACCEPTED = "accepted"
     REJECTED = "rejected"
     FAILED = "failed"
     STOPPED = "stopped"
+    PARTIAL = "partial"
 
 
 class StepStatus(StrEnum):
@@ -49,6 +51,9 @@ class StepRecord:
         duration_s: wall time; of the run that did the work when it was reused.
         attempts: how often it was started.
         reused_from: the run whose outputs were taken.
+        because: one sentence: why it was run or reused.
+        changes: what differs from the key under which it was last done.
+        warning: one line, when something is wrong that does not stop the run.
         error: one line, when it failed.
     """
 
@@ -62,6 +67,9 @@ class StepRecord:
     duration_s: float = 0.0
     attempts: int = 0
     reused_from: str = ""
+    because: str = ""
+    changes: tuple[Change, ...] = ()
+    warning: str = ""
     error: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -71,7 +79,8 @@ class StepRecord:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> StepRecord:
         """Return the record that `to_json` wrote."""
-        return cls(**{**data, "status": StepStatus(data["status"])})
+        changes = tuple(Change(**change) for change in data.get("changes", ()))
+        return cls(**{**data, "status": StepStatus(data["status"]), "changes": changes})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +126,7 @@ class RunRecord:
         steps: in order of execution.
         verdict: of the gate; None when it was not reached.
         model_version: number under which the model was registered; None when it was not.
+        alias_note: what became of the alias ``best``, and why; empty when nothing was registered.
         environment: Python, platform and package versions.
         error: one line, when it failed.
         exit_code: what a command that made this run exits with.
@@ -137,6 +147,7 @@ class RunRecord:
     steps: tuple[StepRecord, ...] = ()
     verdict: Verdict | None = None
     model_version: int | None = None
+    alias_note: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
     exit_code: int = 0
@@ -164,6 +175,7 @@ class RunRecord:
             "steps": [step.to_json() for step in self.steps],
             "verdict": self.verdict.to_json() if self.verdict else None,
             "model_version": self.model_version,
+            "alias_note": self.alias_note,
             "environment": dict(self.environment),
             "error": self.error,
             "exit_code": self.exit_code,

@@ -26,6 +26,28 @@ if TYPE_CHECKING:
 
     from mlops_core.pipeline import ParameterValue, Step
 
+_DIGEST_LENGTH = 64
+_SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One component in which two keys differ; `old` or `new` is empty where it was not there.
+
+    Attributes:
+        component: for example ``config training.epochs``, ``code mlops_aed.features``, ``input features``.
+        old: value or digest in the earlier key.
+        new: value or digest in the later one.
+    """
+
+    component: str
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        """Return it as a person reads it; digests are shortened."""
+        return f"{self.component}: {_shown(self.old)} -> {_shown(self.new)}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepKey:
@@ -33,35 +55,40 @@ class StepKey:
 
     Attributes:
         digest: SHA-256 of the components, in hexadecimal.
-        components: name such as ``code mlops_aed.features`` or ``config training`` -> digest or value.
+        components: name such as ``code mlops_aed.features`` or ``config training.epochs`` -> digest or value.
     """
 
     digest: str
     components: Mapping[str, str]
 
-    def changes_since(self, earlier: Mapping[str, str]) -> tuple[str, ...]:
-        """Return the names of the components that differ from those of an earlier key."""
+    def changes_since(self, earlier: Mapping[str, str]) -> tuple[Change, ...]:
+        """Return the components that differ from those of an earlier key."""
         names = sorted({*self.components, *earlier})
-        return tuple(name for name in names if self.components.get(name) != earlier.get(name))
+        pairs = ((name, earlier.get(name, ""), self.components.get(name, "")) for name in names)
+        return tuple(Change(component=name, old=old, new=new) for name, old, new in pairs if old != new)
 
 
-def step_key(
+def step_key(  # noqa: PLR0913  each argument is a component of the key
     step: Step,
     *,
-    config: Mapping[str, str],
+    config: Mapping[str, object],
     parameters: Mapping[str, ParameterValue],
     inputs: Mapping[str, str],
     seed: int,
+    code: CodeIndex,
     extra_modules: tuple[str, ...] = (),
 ) -> StepKey:
     """Return the key of `step`.
 
+    The number of shards is not in it: the merged output does not depend on it.
+
     Args:
         step: the step.
-        config: canonical JSON of each section that it declares.
+        config: value of each section that it declares, as JSON types.
         parameters: value of each parameter that it declares.
         inputs: digest of each input, by local name.
         seed: of the run.
+        code: where digests of source code come from.
         extra_modules: modules whose code counts besides the step's own (an evaluation's metric hook).
     """
     components = {
@@ -69,9 +96,13 @@ def step_key(
         "step": f"{step.kind} {step.run} v{step.version} -> {' '.join(step.all_outputs)}",
         "seed": str(seed),
     }
-    for module in (step.run.partition(":")[0], *extra_modules):
-        components |= {f"code {name}": digest for name, digest in code_digests(module).items()}
-    components |= {f"config {name}": text for name, text in config.items()}
+    own = [reference.partition(":")[0] for reference in (step.run, step.merge) if reference]
+    for module in (*own, *extra_modules):
+        components |= {f"code {name}": digest for name, digest in code.digests(module).items()}
+    if step.merge:
+        components["merge"] = step.merge
+    for name, section in config.items():
+        components |= {f"config {key}": value for key, value in _leaves(name, section)}
     components |= {f"parameter {name}": json.dumps(value) for name, value in parameters.items()}
     components |= {f"input {name}": digest for name, digest in inputs.items()}
     components |= {f"package {name}": _version(name) for name in step.packages}
@@ -79,30 +110,67 @@ def step_key(
     return StepKey(digest=hashlib.sha256(text.encode()).hexdigest(), components=components)
 
 
-def code_digests(module: str) -> dict[str, str]:
-    """Return module -> SHA-256 of its source, for `module` and all that it imports from its own package.
+class CodeIndex:
+    """Digests of source code, each file read and parsed once; make a new one for each run, since files change."""
 
-    Imports are followed in the source, those inside functions too; nothing is imported.
+    def __init__(self) -> None:
+        """Begin with nothing read."""
+        self._modules: dict[str, tuple[str, tuple[str, ...]] | None] = {}
+        self._digests: dict[str, dict[str, str]] = {}
 
-    Raises:
-        PluginError: the module has no source that can be found.
-    """
-    package = module.partition(".")[0]
-    found: dict[str, str] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        path = _source_path(name)
-        if name in found or path is None:
-            continue
-        source = path.read_bytes()
-        found[name] = hashlib.sha256(source).hexdigest()
-        waiting += list(_imports_within(source, name, package, is_package=path.name == "__init__.py"))
-    if module not in found:
-        raise PluginError(
-            f"module '{module}' of a step has no source that can be found; is its distribution installed?"
-        )
-    return dict(sorted(found.items()))
+    def digests(self, module: str) -> dict[str, str]:
+        """Return module -> SHA-256 of its source, for `module` and all that it imports from its own package.
+
+        Imports are followed in the source, those inside functions too; nothing is imported.
+
+        Raises:
+            PluginError: the module has no source that can be found.
+        """
+        if module not in self._digests:
+            self._digests[module] = self._follow(module)
+        return self._digests[module]
+
+    def _follow(self, module: str) -> dict[str, str]:
+        found: dict[str, str] = {}
+        waiting = [module]
+        while waiting:
+            name = waiting.pop()
+            if name in found:
+                continue
+            read = self._read(name, package=module.partition(".")[0])
+            if read is None:
+                continue
+            found[name], imports = read
+            waiting += imports
+        if module not in found:
+            raise PluginError(
+                f"module '{module}' of a step has no source that can be found; is its distribution installed?"
+            )
+        return dict(sorted(found.items()))
+
+    def _read(self, name: str, *, package: str) -> tuple[str, tuple[str, ...]] | None:
+        if name not in self._modules:
+            path = _source_path(name)
+            self._modules[name] = None
+            if path is not None:
+                source = path.read_bytes()
+                imports = _imports_within(source, name, package, is_package=path.name == "__init__.py")
+                self._modules[name] = (hashlib.sha256(source).hexdigest(), tuple(imports))
+        return self._modules[name]
+
+
+def _leaves(key: str, value: object) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _leaves(f"{key}.{name}", inner)
+    else:
+        yield key, json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _shown(text: str) -> str:
+    if len(text) == _DIGEST_LENGTH and not set(text) - set("0123456789abcdef"):
+        return text[:12]
+    return (text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...") or "nothing"
 
 
 def _imports_within(source: bytes, module: str, package: str, *, is_package: bool) -> Iterator[str]:

@@ -12,7 +12,7 @@ import logging
 import sys
 import time
 import traceback
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
     M = TypeVar("M", bound=pydantic.BaseModel)
 
-STEP_PROTOCOL_VERSION = 1
+STEP_PROTOCOL_VERSION = 2
 """Raised when the way in which a step is executed changes what it may write; part of every step's key."""
+TEST_SET_NOTE = "test_set"
+"""The note of an evaluation that holds the digest of samples and labels: models are compared on equal ones only."""
 _PROGRESS_INTERVAL_S = 0.2
 
 
@@ -58,6 +60,7 @@ class StepRequest:
         scratch: a private folder that is removed afterwards.
         progress_file: where progress is appended as JSON lines; None for nowhere.
         metrics: the declared metrics as JSON, for an evaluation.
+        parts: output -> the folder of each shard, for the merge of a sharded step; empty otherwise.
     """
 
     use_case: str
@@ -71,6 +74,7 @@ class StepRequest:
     scratch: Path
     progress_file: Path | None = None
     metrics: tuple[Mapping[str, Any], ...] = ()
+    parts: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as JSON types only."""
@@ -86,6 +90,7 @@ class StepRequest:
             "scratch": str(self.scratch),
             "progress_file": str(self.progress_file) if self.progress_file else None,
             "metrics": list(self.metrics),
+            "parts": {name: [str(path) for path in paths] for name, paths in self.parts.items()},
         }
 
     @classmethod
@@ -102,6 +107,7 @@ class StepRequest:
                 "scratch": Path(fields["scratch"]),
                 "progress_file": Path(fields["progress_file"]) if fields["progress_file"] else None,
                 "metrics": tuple(fields["metrics"]),
+                "parts": {name: tuple(map(Path, paths)) for name, paths in fields.get("parts", {}).items()},
             }
         )
 
@@ -147,6 +153,15 @@ class StepContext:
         path: Path = self._declared(name, self._request.outputs, "output")
         return path
 
+    def parts(self, name: str) -> tuple[Path, ...]:
+        """Return what each shard wrote to the output `name`, in the order of the shards; for a merge only.
+
+        Raises:
+            StepError: the step does not declare the output, or nothing is being merged.
+        """
+        paths: tuple[Path, ...] = self._declared(name, self._request.parts, "output to merge")
+        return paths
+
     def section(self, name: str, model: type[M]) -> M:
         """Return the configuration section `name` as `model`.
 
@@ -185,28 +200,91 @@ class StepContext:
 def execute(request: StepRequest) -> None:
     """Run a step's function in this process; for an evaluation, compute the metrics from its predictions.
 
+    One shard of several leaves its part; a request with `StepRequest.parts` merges them. A step that is not sharded
+    does both at once.
+
     Raises:
         StepError: the code cannot be found, or it broke its declaration.
         Exception: whatever the step's own code raises.
     """
-    function = load_function(request.step.run, what=f"step '{request.step.name}'")
-    function(StepContext(request))
+    step = request.step
+    if request.parts:
+        _merge(request)
+    elif request.shard.count == 1:
+        _run_whole(request)
+    else:
+        _run_code(request)
     for name, folder in request.outputs.items():
         if name != EVALUATION_OUTPUT and not any(folder.iterdir()):
-            raise StepError(f"step '{request.step.name}' wrote nothing to its output '{name}'")
-    if request.step.kind is StepKind.EVALUATION:
+            raise StepError(f"step '{step.name}' wrote nothing to its output '{name}'")
+    if step.kind is StepKind.EVALUATION and (request.parts or request.shard.count == 1):
         _evaluate(request)
+
+
+def _run_code(request: StepRequest) -> None:
+    load_function(request.step.run, what=f"step '{request.step.name}'")(StepContext(request))
+
+
+def _run_whole(request: StepRequest) -> None:
+    """Run a step that is not sharded as if it were, so that its output is the same as with any number of shards."""
+    if request.step.kind is StepKind.EVALUATION and not request.step.merge:
+        from mlops_core.predictions import merge_predictions
+
+        _run_code(request)
+        folder = request.outputs[PREDICTIONS_OUTPUT]
+        if any(folder.iterdir()):
+            merge_predictions((folder,), folder)
+        return
+    if not request.step.merge:
+        _run_code(request)
+        return
+    only = request.scratch / "part"
+    parts = {output: only / output for output in request.step.outputs}
+    for folder in parts.values():
+        folder.mkdir(parents=True)
+    _run_code(replace(request, outputs=parts))
+    _merge(replace(request, parts={output: (folder,) for output, folder in parts.items()}))
+
+
+def _merge(request: StepRequest) -> None:
+    from mlops_core.predictions import merge_predictions
+
+    step = request.step
+    if step.merge:
+        load_function(step.merge, what=f"merge of step '{step.name}'")(StepContext(request))
+        return
+    for output, parts in request.parts.items():
+        if step.kind is StepKind.EVALUATION and output == PREDICTIONS_OUTPUT:
+            merge_predictions(parts, request.outputs[output])
+        else:
+            _move_files(step, output, parts=parts, target=request.outputs[output])
+
+
+def _move_files(step: Step, output: str, *, parts: tuple[Path, ...], target: Path) -> None:
+    for part in parts:
+        for path in sorted(part.rglob("*")):
+            if path.is_dir():
+                continue
+            place = target / path.relative_to(part)
+            if place.exists():
+                raise StepError(
+                    f"step '{step.name}': two shards wrote '{place.name}' to '{output}'; "
+                    "declare merge=, or put what distinguishes them into the name"
+                )
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(place)
 
 
 def _evaluate(request: StepRequest) -> None:
     from mlops_core.manager import load_use_case
     from mlops_core.metrics import Metric, write_evaluation
-    from mlops_core.predictions import read_predictions
+    from mlops_core.predictions import digest_test_set, read_predictions
 
     predictions = read_predictions(request.outputs[PREDICTIONS_OUTPUT])
     if not predictions.rows:
         raise StepError(f"step '{request.step.name}' wrote no predictions: the test set is empty")
     report = load_use_case(request.use_case).compute_metrics(predictions)
+    report = replace(report, notes={**report.notes, TEST_SET_NOTE: digest_test_set(predictions)})
     metrics = [Metric.from_json(metric) for metric in request.metrics]
     write_evaluation(request.outputs[EVALUATION_OUTPUT], report, metrics)
 

@@ -8,43 +8,32 @@ appear by rename, so a reader never sees a part of one, and several processes ma
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
 import sqlite3
+import statistics
 import tempfile
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from mlops_core.errors import StoreError, UsageError
-from mlops_core.records import RunRecord, RunStatus
+from mlops_core.file_digests import iter_tree, manifest_of
+from mlops_core.records import RunRecord, RunStatus, StepRecord
+from mlops_core.store_schema import SCHEMA_VERSION, bring_up_to_date
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE runs (
-    run_id TEXT PRIMARY KEY, use_case TEXT NOT NULL, status TEXT NOT NULL, created TEXT NOT NULL,
-    runner TEXT NOT NULL, pid INTEGER NOT NULL, duration_s REAL NOT NULL DEFAULT 0, model_version INTEGER
-);
-CREATE TABLE step_cache (
-    key TEXT PRIMARY KEY, use_case TEXT NOT NULL, step TEXT NOT NULL, outputs TEXT NOT NULL,
-    components TEXT NOT NULL, run_id TEXT NOT NULL, duration_s REAL NOT NULL, created REAL NOT NULL
-);
-CREATE INDEX step_cache_by_step ON step_cache (use_case, step, created);
-CREATE TABLE file_digests (
-    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
-    sha256 TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE model_versions (
-    use_case TEXT NOT NULL, version INTEGER NOT NULL, run_id TEXT NOT NULL, created TEXT NOT NULL,
-    artifact TEXT NOT NULL, status TEXT NOT NULL, record TEXT NOT NULL,
-    PRIMARY KEY (use_case, version)
-) WITHOUT ROWID;
-"""
+    from mlops_core.file_digests import FileState, TreeFile
+
+JOURNAL = "steps.jsonl"
+_RACY_NS = 50_000_000
+"""A file that changed this shortly before it was hashed may change again without a new time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,11 +79,12 @@ class Store:
         """
         self.home = home.absolute()
         self.objects = self.home / "objects"
+        self.manifests = self.home / "manifests"
         self.runs = self.home / "runs"
         self.datasets = self.home / "datasets"
         self.work = self.home / "work"
         try:
-            for folder in (self.objects, self.runs, self.datasets, self.work):
+            for folder in (self.objects, self.manifests, self.runs, self.datasets, self.work):
                 folder.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(self.home / "mlops.db", timeout=30, isolation_level=None)
             self._prepare()
@@ -119,17 +109,19 @@ class Store:
         self._db.row_factory = sqlite3.Row
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
+        if self._version() == SCHEMA_VERSION:
+            return
         with self.transaction():
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                for statement in _SCHEMA.split(";"):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            elif version != SCHEMA_VERSION:
+            version = self._version()
+            if version > SCHEMA_VERSION:
                 raise StoreError(
                     f"workspace {self.home} has version {version}; this mlops reads version {SCHEMA_VERSION}; "
                     "use the mlops that wrote it, or set MLOPS_HOME to another folder"
                 )
+            bring_up_to_date(self._db, found=version)
+
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -155,19 +147,19 @@ class Store:
     def add_artifact(self, folder: Path) -> str:
         """Move `folder` (in this workspace) into the store and return its digest.
 
-        An artifact that is there already is kept, and `folder` is removed. The files become read only.
+        An artifact that is there already is kept, and `folder` is removed. The files become read only. Files are not
+        forced to the disk one by one: after a power cut a damaged artifact is found when it is used, and made again.
         """
-        from mlops_core.datasets import digest_tree
-
-        digest = digest_tree(folder)
+        files = tuple(iter_tree(folder))
+        digest = manifest_of(files).digest
         target = self.artifact_path(digest)
         if target.is_dir():
             shutil.rmtree(folder)
             return digest
-        for path in folder.rglob("*"):
-            if path.is_file():
-                path.chmod(0o444)
+        for file in files:
+            (folder / file.path).chmod(0o444)
         target.parent.mkdir(exist_ok=True)
+        self.save_manifest(digest, files)
         try:
             folder.rename(target)
         except OSError:
@@ -176,31 +168,83 @@ class Store:
             shutil.rmtree(folder)
         return digest
 
+    def artifact_damage(self, digest: str) -> str | None:
+        """Read the whole artifact; return what is wrong with it, naming a file where possible, or None."""
+        folder = self.artifact_path(digest)
+        try:
+            files = tuple(iter_tree(folder))
+        except OSError as error:
+            return f"{error.filename or folder}: {error.strerror}"
+        if manifest_of(files).digest == digest:
+            return None
+        known = self.manifest(digest)
+        changed = () if known is None else changed_files(known, {file.path: file.sha256 for file in files})
+        return f"{folder / changed[0]} has changed" if changed else f"the content of {folder} has changed"
+
+    def discard_artifact(self, digest: str) -> None:
+        """Remove an artifact, so that the step which wrote it is run again when its output is needed."""
+        gone = self.work_folder("discarded") / digest
+        with contextlib.suppress(FileNotFoundError):
+            self.artifact_path(digest).rename(gone)
+        shutil.rmtree(gone.parent, ignore_errors=True)
+
+    def save_manifest(self, digest: str, files: Iterable[TreeFile]) -> None:
+        """Keep which files a folder with this digest holds, so that a later change can be named."""
+        lines = "".join(f"{file.sha256} {file.size} {file.path}\n" for file in files)
+        path = self._manifest_path(digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
+        partial.write_text(lines, encoding="utf-8", errors="surrogateescape")
+        partial.replace(path)
+
+    def manifest(self, digest: str) -> dict[str, str] | None:
+        """Return path -> SHA-256 of the files of a folder with this digest; None when it was not kept."""
+        try:
+            text = self._manifest_path(digest).read_text(encoding="utf-8", errors="surrogateescape")
+        except OSError:
+            return None
+        rows = (line.split(" ", 2) for line in text.split("\n") if line)
+        return {path: sha256 for sha256, _, path in rows}
+
+    def _manifest_path(self, digest: str) -> Path:
+        return self.manifests / digest[:2] / digest
+
     def work_folder(self, prefix: str) -> Path:
-        """Return a new, private folder for unfinished work."""
+        """Return a new, private folder for unfinished work; ``discard_work`` removes what dead processes left."""
         return Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=self.work))
 
     # --- The step cache -----------------------------------------------------------------------------------
 
     def cached_step(self, key: str) -> CachedStep | None:
         """Return the step of this key, if all of its artifacts are still there."""
+        cached = self.recorded_step(key)
+        return cached if cached and all(map(self.has_artifact, cached.outputs.values())) else None
+
+    def recorded_step(self, key: str) -> CachedStep | None:
+        """Return the step of this key, whether or not its artifacts are still there."""
         row = self._db.execute("SELECT * FROM step_cache WHERE key = ?", (key,)).fetchone()
-        if row is None:
-            return None
-        cached = _cached_step(row)
-        return cached if all(map(self.has_artifact, cached.outputs.values())) else None
+        return _cached_step(row) if row else None
 
     def latest_step(self, use_case: str, step: str) -> CachedStep | None:
         """Return what was last done for a step of this name, with whatever key."""
         row = self._db.execute(
-            "SELECT * FROM step_cache WHERE use_case = ? AND step = ? ORDER BY created DESC LIMIT 1", (use_case, step)
+            "SELECT * FROM step_cache WHERE use_case = ? AND step = ? ORDER BY sequence DESC LIMIT 1", (use_case, step)
         ).fetchone()
         return _cached_step(row) if row else None
+
+    def expected_duration_s(self, use_case: str, step: str) -> float | None:
+        """Return the median duration of the last times that a step of this name was run; None when it never was."""
+        rows = self._db.execute(
+            "SELECT duration_s FROM step_cache WHERE use_case = ? AND step = ? ORDER BY sequence DESC LIMIT 5",
+            (use_case, step),
+        ).fetchall()
+        return statistics.median(row[0] for row in rows) if rows else None
 
     def remember_step(self, use_case: str, step: str, cached: CachedStep) -> None:
         """Keep what a step did under its key."""
         self._db.execute(
-            "INSERT OR REPLACE INTO step_cache VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO step_cache (key, use_case, step, outputs, components, run_id, duration_s) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 cached.key,
                 use_case,
@@ -209,24 +253,27 @@ class Store:
                 json.dumps(dict(cached.components)),
                 cached.run_id,
                 cached.duration_s,
-                time.time(),
             ),
         )
 
     # --- File digests (a `StatCache` of mlops_core.datasets) ----------------------------------------------
 
-    def lookup(self, path: str, *, size: int, mtime_ns: int, inode: int) -> str | None:
+    def lookup(self, path: str, state: FileState) -> str | None:
         """Return the digest of a file that has not changed since it was stored."""
         row = self._db.execute(
-            "SELECT sha256 FROM file_digests WHERE path = ? AND size = ? AND mtime_ns = ? AND inode = ?",
-            (path, size, mtime_ns, inode),
+            "SELECT sha256 FROM file_digests "
+            "WHERE path = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ? AND inode = ?",
+            (path, state.size, state.mtime_ns, state.ctime_ns, state.inode),
         ).fetchone()
         return str(row[0]) if row else None
 
-    def store(self, path: str, *, size: int, mtime_ns: int, inode: int, sha256: str) -> None:
-        """Keep the digest of a file."""
+    def store(self, path: str, state: FileState, *, sha256: str) -> None:
+        """Keep the digest of a file, unless it changed so shortly ago that its next change could look the same."""
+        if state.ctime_ns > time.time_ns() - _RACY_NS:
+            return
         self._db.execute(
-            "INSERT OR REPLACE INTO file_digests VALUES (?, ?, ?, ?, ?)", (path, size, mtime_ns, inode, sha256)
+            "INSERT OR REPLACE INTO file_digests VALUES (?, ?, ?, ?, ?, ?)",
+            (path, state.size, state.mtime_ns, state.ctime_ns, state.inode, sha256),
         )
 
     # --- Runs ---------------------------------------------------------------------------------------------
@@ -235,33 +282,76 @@ class Store:
         """Return the folder of a run."""
         return self.runs / run_id
 
+    @contextlib.contextmanager
+    def run_lock(self, run_id: str) -> Iterator[None]:
+        """Mark a run as being carried out by this process; the system takes the mark away when the process ends.
+
+        Raises:
+            UsageError: another process carries it out.
+        """
+        folder = self.run_folder(run_id)
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        with (folder / "run.lock").open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UsageError(f"run {run_id} is being carried out by another process") from None
+            yield
+
+    def is_run_alive(self, run_id: str) -> bool:
+        """Tell whether a process is carrying out the run."""
+        try:
+            with (self.run_folder(run_id) / "run.lock").open("r") as stream:
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
     def save_run(self, record: RunRecord) -> None:
-        """Write ``run.json`` and the line of ``runs list``."""
+        """Write ``run.json`` and the line of ``runs list``; the journal of its steps has then served its purpose."""
         folder = self.run_folder(record.run_id)
         (folder / "logs").mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "run.json", json.dumps(record.to_json(), indent=1, ensure_ascii=False) + "\n")
         self._db.execute(
-            "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO runs (run_id, use_case, status, created, runner, duration_s, model_version) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run_id) DO UPDATE SET "
+            "status = excluded.status, duration_s = excluded.duration_s, model_version = excluded.model_version",
             (
                 record.run_id,
                 record.use_case,
                 record.status,
                 record.created,
                 record.runner,
-                os.getpid(),
                 record.duration_s,
                 record.model_version,
             ),
         )
+        (folder / JOURNAL).unlink(missing_ok=True)
+
+    def append_step(self, run_id: str, step: StepRecord) -> None:
+        """Add one line to the journal of a run: the cost of a step does not grow with the number of steps."""
+        line = json.dumps(step.to_json(), ensure_ascii=False) + "\n"
+        with (self.run_folder(run_id) / JOURNAL).open("a", encoding="utf-8") as stream:
+            stream.write(line)
 
     def list_runs(self, *, use_case: str | None = None, limit: int = 50) -> tuple[RunSummary, ...]:
         """Return the newest runs first; a run whose process is gone is shown as stopped."""
         rows = self._db.execute(
-            "SELECT * FROM runs WHERE ?1 IS NULL OR use_case = ?1 COLLATE NOCASE "
-            "ORDER BY created DESC, run_id DESC LIMIT ?2",
+            "SELECT * FROM runs WHERE ?1 IS NULL OR use_case = ?1 COLLATE NOCASE ORDER BY sequence DESC LIMIT ?2",
             (use_case, limit),
         )
-        return tuple(_run_summary(row) for row in rows)
+        return tuple(self._run_summary(row) for row in rows)
+
+    def _run_summary(self, row: sqlite3.Row) -> RunSummary:
+        fields = {name: row[name] for name in row.keys() if name != "sequence"}  # noqa: SIM118  a Row is no dict
+        fields["status"] = self._status_now(RunStatus(row["status"]), row["run_id"])
+        return RunSummary(**fields)
+
+    def _status_now(self, status: RunStatus, run_id: str) -> RunStatus:
+        is_gone = status is RunStatus.RUNNING and not self.is_run_alive(run_id)
+        return RunStatus.STOPPED if is_gone else status
 
     def load_run(self, run_id: str) -> RunRecord:
         """Return the record of a run; ``latest`` and unambiguous beginnings of an id are understood.
@@ -273,9 +363,11 @@ class Store:
         path = self.run_folder(self.full_run_id(run_id)) / "run.json"
         try:
             record = RunRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
+            journal = {step.name: step for step in _read_journal(path.with_name(JOURNAL))}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"run record {path} cannot be read: {error}") from error
-        return record
+        steps = tuple(journal.get(step.name, step) for step in record.steps)
+        return replace(record, steps=steps, status=self._status_now(record.status, record.run_id))
 
     def full_run_id(self, run_id: str) -> str:
         """Return the id of the one run that `run_id` begins, or of the newest for ``latest``.
@@ -284,7 +376,7 @@ class Store:
             UsageError: there is none, or there are several.
         """
         if run_id == "latest":
-            rows = self._db.execute("SELECT run_id FROM runs ORDER BY created DESC, run_id DESC LIMIT 1").fetchall()
+            rows = self._db.execute("SELECT run_id FROM runs ORDER BY sequence DESC LIMIT 1").fetchall()
         else:
             rows = self._db.execute(
                 "SELECT run_id FROM runs WHERE substr(run_id, 1, length(?1)) = ?1 ORDER BY run_id LIMIT 3", (run_id,)
@@ -307,29 +399,18 @@ def _cached_step(row: sqlite3.Row) -> CachedStep:
     )
 
 
-def _run_summary(row: sqlite3.Row) -> RunSummary:
-    status = RunStatus(row["status"])
-    if status is RunStatus.RUNNING and not _is_alive(row["pid"]):
-        status = RunStatus.STOPPED
-    return RunSummary(
-        run_id=row["run_id"],
-        use_case=row["use_case"],
-        status=status,
-        created=row["created"],
-        runner=row["runner"],
-        duration_s=row["duration_s"],
-        model_version=row["model_version"],
-    )
+def _read_journal(path: Path) -> Iterator[StepRecord]:
+    """Yield the complete lines of a journal; the last one may have been cut off when the driver was killed."""
+    if not path.exists():
+        return
+    text = path.read_text(encoding="utf-8")
+    for line in text[: text.rfind("\n") + 1].splitlines():
+        yield StepRecord.from_json(json.loads(line))
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+def changed_files(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the paths that were added, removed or have another digest, sorted."""
+    return tuple(sorted(path for path in {*old, *new} if old.get(path) != new.get(path)))
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from mlops_core.runners.selection import Selection
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -25,7 +27,8 @@ class RunRequest:
         parameters: a value for each of the pipeline's parameters.
         seed: of every random choice.
         is_offline: refuse to fetch from the network.
-        force: names of steps that are run even where they could be reused.
+        selection: which steps are run even where they could be reused, or not at all.
+        resumed: the record of the run that is continued; None for a new run.
     """
 
     use_case: UseCase
@@ -34,7 +37,8 @@ class RunRequest:
     parameters: Mapping[str, ParameterValue]
     seed: int = 0
     is_offline: bool = False
-    force: frozenset[str] = field(default_factory=frozenset)
+    selection: Selection = field(default_factory=Selection)
+    resumed: RunRecord | None = None
 
 
 class RunObserver(Protocol):

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import graphlib
 import os
 import platform
 import secrets
 import shutil
-import threading
+import sqlite3
 import time
+from collections import defaultdict, deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import DatasetError, ExitCode, GateRejectedError, MlopsError, PluginError, StepError
+from mlops_core.errors import DatasetError, ExitCode, GateRejectedError, MlopsError, PluginError, StepError, StoreError
 from mlops_core.metrics import read_evaluation
-from mlops_core.pipeline import DATASET, EVALUATION_OUTPUT, FETCH, StepKind
+from mlops_core.pipeline import DATASET, EVALUATION_OUTPUT, FETCH
 from mlops_core.records import RunRecord, RunStatus, StepRecord, StepStatus
-from mlops_core.registry import ApprovalStatus, ModelVersion, Registry
-from mlops_core.runners.process import ProcessOutcome, run_step_process
+from mlops_core.registry import ModelVersion, Registry
+from mlops_core.runners.decisions import StepDecisions
+from mlops_core.runners.execution import Attempt, StepExecution, StepInput
+from mlops_core.runners.process import ProcessOutcome, StepProcesses
 from mlops_core.runners.sources import fetch_source
-from mlops_core.step_keys import step_key
-from mlops_core.steps import Shard, StepRequest
-from mlops_core.store import CachedStep
+from mlops_core.steps import TEST_SET_NOTE
+from mlops_core.store import CachedStep, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,20 +36,16 @@ if TYPE_CHECKING:
     from mlops_core.metrics import MetricReport
     from mlops_core.pipeline import Step
     from mlops_core.runners import RunObserver, RunRequest
-    from mlops_core.step_keys import StepKey
     from mlops_core.store import Store
-
-_BACKOFF_S = (1.0, 5.0, 15.0, 30.0)
-_METRICS_HOOK = "mlops_compute_metrics"
 
 
 def new_run_id() -> str:
-    """Return an id that sorts by time of creation and is unique."""
+    """Return an id that starts with the time of creation and is unique."""
     return f"{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
 def utc_now() -> str:
-    """Return the time as ISO 8601 in UTC, to the millisecond, for runs of one second must have an order."""
+    """Return the time as ISO 8601 in UTC, to the millisecond."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
 
 
@@ -63,19 +63,15 @@ class LocalRunner:
 
         Raises:
             KeyboardInterrupt: after every step's processes were ended and the record was saved as stopped.
-            MlopsError: the data set could not be had; the record is saved as failed.
+            UsageError: another process carries out the run that shall be resumed.
+            StoreError: nothing can be written in the workspace.
         """
-        return _Run(self._store, request, observer=self._observer, jobs=self._jobs).carry_out()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Attempt:
-    """What a worker thread brings back."""
-
-    outcome: ProcessOutcome
-    outputs: Mapping[str, str] = field(default_factory=dict)
-    duration_s: float = 0.0
-    attempts: int = 1
+        run = _Run(self._store, request, observer=self._observer, jobs=self._jobs)
+        try:
+            with self._store.run_lock(run.run_id):
+                return run.carry_out()
+        except (OSError, sqlite3.Error) as error:
+            raise _workspace_error(self._store, error) from error
 
 
 class _Run:
@@ -87,32 +83,27 @@ class _Run:
         self._observer = observer
         self._jobs = jobs
         self._began = time.monotonic()
-        self._cancel = threading.Event()
-        self._digests: dict[str, str] = {}
         self._dataset_path: Path | None = None
-        self._keys: dict[str, StepKey] = {}
         self._steps = {step.name: StepRecord(name=step.name) for step in request.pipeline.ordered()}
-        self._record = RunRecord(
-            run_id=new_run_id(),
-            use_case=request.use_case.name,
-            plugin=f"{request.use_case.installed.distribution} {request.use_case.installed.version}",
-            runner="local",
-            status=RunStatus.RUNNING,
-            created=utc_now(),
-            seed=request.seed,
-            parameters=dict(request.parameters),
-            config=request.config.to_yaml(),
-            pipeline=request.pipeline.to_json(),
-            environment=_environment(request),
-        )
+        self._record = _resumed(request) or _new(request)
+        self._decisions = StepDecisions(store, request)
+        self._written: set[str] = set()
+        self._failure: MlopsError | None = None
+
+    @property
+    def run_id(self) -> str:
+        return self._record.run_id
 
     def carry_out(self) -> RunRecord:
         self._save()
+        folder = self._store.run_folder(self.run_id)
+        write_atomically(folder / "config.yaml", self._record.config)
         self._observer.run_started(self._record)
         try:
             self._fetch()
             self._run_steps()
-            self._judge()
+            if not self._request.selection.only:
+                self._judge()
         except KeyboardInterrupt:
             self._finish(RunStatus.STOPPED, exit_code=ExitCode.INTERRUPTED, error="interrupted")
             raise
@@ -120,11 +111,15 @@ class _Run:
             self._finish(RunStatus.REJECTED, exit_code=error.exit_code, error=str(error))
         except MlopsError as error:
             self._finish(RunStatus.FAILED, exit_code=error.exit_code, error=str(error))
+        except (OSError, sqlite3.Error) as error:
+            failure = _workspace_error(self._store, error)
+            self._finish(RunStatus.FAILED, exit_code=failure.exit_code, error=str(failure))
         except BaseException as error:
             self._finish(RunStatus.FAILED, exit_code=ExitCode.DEFECT, error=f"{type(error).__name__}: {error}")
             raise
         else:
-            self._finish(RunStatus.ACCEPTED, exit_code=ExitCode.OK, error="")
+            status = RunStatus.PARTIAL if self._request.selection.only else RunStatus.ACCEPTED
+            self._finish(status, exit_code=ExitCode.OK, error="")
         return self._record
 
     # --- Data ---------------------------------------------------------------------------------------------
@@ -145,7 +140,7 @@ class _Run:
             self._observer.step_ended(StepRecord(name=FETCH, status=StepStatus.FAILED, error=str(error)))
             raise
         self._dataset_path = source.path
-        self._digests[DATASET] = source.record.digest
+        self._decisions.digests[DATASET] = source.record.digest
         self._record = replace(self._record, dataset=source.record)
         self._save()
         status = StepStatus.REUSED if source.was_there else StepStatus.DONE
@@ -161,61 +156,34 @@ class _Run:
     # --- Steps --------------------------------------------------------------------------------------------
 
     def _run_steps(self) -> None:
-        waiting = list(self._request.pipeline.ordered())
-        running: dict[Future[_Attempt], Step] = {}
-        failure: MlopsError | None = None
-        with ThreadPoolExecutor(max_workers=self._jobs, thread_name_prefix="step") as pool:
-            try:
-                while waiting or running:
-                    if failure is None:
-                        waiting = self._start_ready(waiting, running, pool)
-                    elif not running:
-                        break
-                    done, _ = wait(running, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        failure = self._step_ended(running.pop(future), future.result()) or failure
-            except BaseException:
-                self._stop(running)
-                raise
-        for step in waiting:
-            self._end(replace(self._steps[step.name], status=StepStatus.SKIPPED))
-        if failure:
-            raise failure
+        with StepProcesses() as processes:
+            execution = StepExecution(self._store, self._request, run_id=self.run_id, processes=processes)
+            _Schedule(self, execution, jobs=self._jobs).carry_out()
+        for record in tuple(self._steps.values()):
+            if record.status is StepStatus.PENDING:
+                self._end(replace(record, status=StepStatus.SKIPPED))
+        if self._failure:
+            raise self._failure
 
-    def _start_ready(
-        self, waiting: list[Step], running: dict[Future[_Attempt], Step], pool: ThreadPoolExecutor
-    ) -> list[Step]:
-        """Reuse or start each step whose inputs are there and for which a process is free; return the others."""
-        left = []
-        for step in waiting:
-            if not all(reference in self._digests for reference in step.inputs.values()):
-                left.append(step)
-            elif self._reuse(step):
-                continue
-            elif len(running) < self._jobs:
-                self._observer.step_started(step.name)
-                self._steps[step.name] = replace(self._steps[step.name], status=StepStatus.RUNNING, started=utc_now())
-                running[pool.submit(self._attempt, step)] = step
-            else:
-                left.append(step)
-        # A reused step may have made others ready that stand before it in this list.
-        return left if running or not left else self._start_ready(left, running, pool)
-
-    def _reuse(self, step: Step) -> bool:
-        key = self._key(step)
-        self._steps[step.name] = replace(
+    def is_reused(self, step: Step) -> bool:
+        """Decide whether the step is run or reused; in the second case it has ended."""
+        decision = self._decisions.decide(step)
+        record = replace(
             self._steps[step.name],
-            key=key.digest,
-            key_components=key.components,
-            inputs={name: self._digests[reference] for name, reference in step.inputs.items()},
+            key=decision.key.digest,
+            key_components=decision.key.components,
+            inputs=self._decisions.input_digests(step),
+            because=decision.because,
+            changes=decision.changes,
         )
-        cached = None if step.name in self._request.force else self._store.cached_step(key.digest)
+        self._steps[step.name] = record
+        cached = decision.reused
         if cached is None:
             return False
-        self._digests |= {f"{step.name}.{output}": digest for output, digest in cached.outputs.items()}
+        self._decisions.set_outputs(step, cached.outputs)
         self._end(
             replace(
-                self._steps[step.name],
+                record,
                 status=StepStatus.REUSED,
                 outputs=cached.outputs,
                 duration_s=cached.duration_s,
@@ -224,77 +192,27 @@ class _Run:
         )
         return True
 
-    def _key(self, step: Step) -> StepKey:
-        if step.name not in self._keys:
-            self._keys[step.name] = key_of(step, self._request, digests=self._digests)
-        return self._keys[step.name]
+    def start(self, step: Step) -> dict[str, StepInput]:
+        """Note that the step starts; return where its inputs are."""
+        self._observer.step_started(step.name)
+        self._steps[step.name] = replace(self._steps[step.name], status=StepStatus.RUNNING, started=utc_now())
+        self._store.append_step(self.run_id, self._steps[step.name])
+        return {name: self._input(reference) for name, reference in step.inputs.items()}
 
-    def _attempt(self, step: Step) -> _Attempt:
-        """Execute a step, with its retries. Runs in a worker thread; touches no state of the run."""
-        began = time.monotonic()
-        for attempt in range(1, step.resources.retries + 2):
-            result = self._attempt_once(step)
-            if result.outcome.exit_code in (ExitCode.OK, ExitCode.INTERRUPTED):
-                break
-            is_last = attempt > step.resources.retries
-            if is_last or self._cancel.wait(_BACKOFF_S[min(attempt, len(_BACKOFF_S)) - 1]):
-                break
-        return replace(result, duration_s=time.monotonic() - began, attempts=attempt)
-
-    def _attempt_once(self, step: Step) -> _Attempt:
-        folder = self._store.work_folder(f"{self._record.run_id}-{step.name}")
-        try:
-            outcomes = self._run_shards(step, folder)
-            failed = [outcome for outcome in outcomes if outcome.exit_code is not ExitCode.OK]
-            if failed:
-                return _Attempt(outcome=failed[0])
-            outputs = {output: self._store.add_artifact(_merged(folder, output, step)) for output in step.all_outputs}
-            return _Attempt(outcome=outcomes[0], outputs=outputs)
-        except (MlopsError, OSError) as error:
-            return _Attempt(outcome=ProcessOutcome(exit_code=ExitCode.STEP, error=str(error)))
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def _run_shards(self, step: Step, folder: Path) -> list[ProcessOutcome]:
-        with ThreadPoolExecutor(max_workers=step.shards, thread_name_prefix=step.name) as pool:
-            return list(pool.map(lambda index: self._run_shard(step, folder / str(index), index), range(step.shards)))
-
-    def _run_shard(self, step: Step, folder: Path, index: int) -> ProcessOutcome:
-        outputs = {output: folder / "outputs" / output for output in step.all_outputs}
-        scratch = folder / "scratch"
-        for path in (scratch, *outputs.values()):
-            path.mkdir(parents=True)
-        request = StepRequest(
-            use_case=self._request.use_case.name,
-            step=step,
-            config=_sections(step, self._request),
-            parameters={name: self._request.parameters[name] for name in step.parameters},
-            seed=self._request.seed,
-            shard=Shard(index=index, count=step.shards),
-            inputs={name: self._input_path(reference) for name, reference in step.inputs.items()},
-            outputs=outputs,
-            scratch=scratch,
-            progress_file=folder / "progress.jsonl",
-            metrics=tuple(metric.to_json() for metric in self._request.pipeline.metrics)
-            if step.kind is StepKind.EVALUATION
-            else (),
-        )
-        suffix = f".{index}" if step.shards > 1 else ""
-        return run_step_process(
-            request,
-            folder=folder,
-            log=self._store.run_folder(self._record.run_id) / "logs" / f"{step.name}{suffix}.log",
-            cancel=self._cancel,
-            on_progress=lambda label, done, total: self._observer.step_progress(step.name, label, done, total),
-        )
-
-    def _input_path(self, reference: str) -> Path:
+    def _input(self, reference: str) -> StepInput:
         if reference == DATASET:
             assert self._dataset_path is not None  # noqa: S101  for mypy: _fetch has set it
-            return self._dataset_path
-        return self._store.artifact_path(self._digests[reference])
+            return StepInput(path=self._dataset_path)
+        digest = self._decisions.digests[reference]
+        path = self._store.artifact_path(digest)
+        return StepInput(path=path, artifact=digest, is_trusted=digest in self._written)
 
-    def _step_ended(self, step: Step, attempt: _Attempt) -> MlopsError | None:
+    def progress(self, step: str, label: str, done: int, total: int) -> None:
+        """Pass on how far a step is."""
+        self._observer.step_progress(step, label, done, total)
+
+    def is_step_done(self, step: Step, attempt: Attempt, *, log: Path) -> bool:
+        """Keep what came of a step; tell whether it succeeded."""
         record = replace(
             self._steps[step.name],
             outputs=attempt.outputs,
@@ -304,43 +222,57 @@ class _Run:
         )
         if attempt.outcome.exit_code is not ExitCode.OK:
             self._end(replace(record, status=StepStatus.FAILED))
-            return _step_failure(step.name, attempt.outcome, self._log_path(step))
-        self._digests |= {f"{step.name}.{output}": digest for output, digest in attempt.outputs.items()}
-        key = self._key(step)
+            self._failure = self._failure or _step_failure(step.name, attempt.outcome, log)
+            return False
+        earlier = self._store.recorded_step(record.key)
         self._store.remember_step(
             self._request.use_case.name,
             step.name,
             CachedStep(
-                key=key.digest,
+                key=record.key,
                 outputs=attempt.outputs,
-                components=key.components,
-                run_id=self._record.run_id,
+                components=record.key_components,
+                run_id=self.run_id,
                 duration_s=attempt.duration_s,
             ),
         )
-        self._end(replace(record, status=StepStatus.DONE))
-        return None
+        self._written |= set(attempt.outputs.values())
+        self._decisions.set_outputs(step, attempt.outputs)
+        self._end(replace(record, status=StepStatus.DONE, warning=_difference(earlier, attempt)))
+        return True
 
-    def _log_path(self, step: Step) -> Path:
-        return self._store.run_folder(self._record.run_id) / "logs" / f"{step.name}.log"
+    def give_up_damaged(self, step: Step, damaged: Mapping[str, str]) -> Step:
+        """Discard one damaged artifact that `step` reads; return the step that wrote it, which is to be run again."""
+        for reference in step.inputs.values():
+            digest = self._decisions.digests[reference]
+            if digest in damaged:
+                writer = self._request.pipeline.step(reference.partition(".")[0])
+                self._store.discard_artifact(digest)
+                self._decisions.note_damage(writer.name, damaged[digest])
+                return writer
+        raise AssertionError(f"step '{step.name}' reads none of {list(damaged)}")
+
+    def stop(self, step: Step) -> None:
+        """Note that the step was cancelled."""
+        self._end(replace(self._steps[step.name], status=StepStatus.STOPPED))
 
     def _end(self, record: StepRecord) -> None:
         self._steps[record.name] = record
+        self._store.append_step(self.run_id, record)
         self._observer.step_ended(record)
 
-    def _stop(self, running: Mapping[Future[_Attempt], Step]) -> None:
-        """End all processes; the threads that wait for them come back at once."""
-        self._cancel.set()
-        wait(running)
-        for step in running.values():
-            self._end(replace(self._steps[step.name], status=StepStatus.STOPPED))
+    @property
+    def request(self) -> RunRequest:
+        """What is run."""
+        return self._request
 
     # --- The gate -----------------------------------------------------------------------------------------
 
     def _judge(self) -> None:
         pipeline = self._request.pipeline
-        folder = self._store.artifact_path(self._digests[f"{pipeline.evaluation_step.name}.{EVALUATION_OUTPUT}"])
-        shutil.copyfile(folder / "evaluation.json", self._store.run_folder(self._record.run_id) / "evaluation.json")
+        evaluation = self._decisions.digests[f"{pipeline.evaluation_step.name}.{EVALUATION_OUTPUT}"]
+        folder = self._store.artifact_path(evaluation)
+        shutil.copyfile(folder / "evaluation.json", self._store.run_folder(self.run_id) / "evaluation.json")
         report = read_evaluation(folder, pipeline.metrics)
         numbers = {name: value for name, value in self._request.parameters.items() if isinstance(value, int | float)}
         verdict = pipeline.gate.evaluate(report, metrics=pipeline.metrics, parameters=numbers)
@@ -352,15 +284,19 @@ class _Run:
     def _register(self, report: MetricReport, verdict: Verdict) -> None:
         assert verdict.accepted  # noqa: S101  the only caller has checked; nothing else may ever register
         dataset = self._record.dataset
-        version = Registry(self._store).register(
+        metric = self._request.pipeline.metrics[0]
+        registry = Registry(self._store)
+        version = registry.register(
             ModelVersion(
                 use_case=self._record.use_case,
                 version=0,
-                status=ApprovalStatus.PENDING,
-                run_id=self._record.run_id,
+                run_id=self.run_id,
                 created=utc_now(),
-                artifact=self._digests[self._request.pipeline.model],
+                artifact=self._decisions.digests[self._request.pipeline.model],
                 metrics={name: value.value for name, value in report.values.items()},
+                compared_by=metric.name,
+                direction=metric.direction,
+                test_set=str(report.notes.get(TEST_SET_NOTE, "")),
                 dataset=dataset.name if dataset else "",
                 dataset_digest=dataset.digest if dataset else "",
                 is_generated_data=bool(dataset and dataset.is_generated),
@@ -368,68 +304,154 @@ class _Run:
                 plugin=self._record.plugin,
             )
         )
-        self._record = replace(self._record, model_version=version.version)
+        note = registry.promote_best(version)
+        self._record = replace(self._record, model_version=version.version, alias_note=note)
 
     def _finish(self, status: RunStatus, *, exit_code: ExitCode, error: str) -> None:
+        duration_s = time.monotonic() - self._began
+        if self._request.resumed:
+            duration_s += self._request.resumed.duration_s
         self._record = replace(
-            self._record,
-            status=status,
-            exit_code=int(exit_code),
-            error=error,
-            duration_s=time.monotonic() - self._began,
+            self._record, status=status, exit_code=int(exit_code), error=error, duration_s=duration_s
         )
-        self._save()
+        # Where nothing can be written any more, the record in memory still says what happened.
+        with contextlib.suppress(OSError, sqlite3.Error):
+            self._save()
 
     def _save(self) -> None:
         self._record = replace(self._record, steps=tuple(self._steps.values()))
         self._store.save_run(self._record)
 
 
-def key_of(step: Step, request: RunRequest, *, digests: Mapping[str, str]) -> StepKey:
-    """Return the key of `step` in a run, given the digest of each reference that it reads."""
-    extra = (request.use_case.implementation_module(_METRICS_HOOK),) if step.kind is StepKind.EVALUATION else ()
-    return step_key(
-        step,
-        config={name: request.config.section_json(name) for name in step.config},
-        parameters={name: request.parameters[name] for name in step.parameters},
-        inputs={name: digests[reference] for name, reference in step.inputs.items()},
+class _Schedule:
+    """Which step is carried out when: as soon as what it reads is there and a process is free."""
+
+    def __init__(self, run: _Run, execution: StepExecution, *, jobs: int) -> None:
+        self._run = run
+        self._execution = execution
+        self._jobs = jobs
+        self._pipeline = run.request.pipeline
+        self._by_name = {step.name: step for step in self._pipeline.ordered()}
+        self._position = {name: position for position, name in enumerate(self._by_name)}
+        self._sorter = graphlib.TopologicalSorter({name: step.needs for name, step in self._by_name.items()})
+        self._queue: deque[Step] = deque()
+        self._running: dict[Future[Attempt], Step] = {}
+        self._blocked: defaultdict[str, list[Step]] = defaultdict(list)
+        self._has_failed = False
+
+    def carry_out(self) -> None:
+        self._sorter.prepare()
+        with ThreadPoolExecutor(max_workers=self._jobs, thread_name_prefix="step") as pool:
+            try:
+                self._take_ready()
+                while self._queue or self._running:
+                    self._start(pool)
+                    if not self._running:
+                        break
+                    done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        self._ended(self._running.pop(future), future.result())
+                    self._take_ready()
+            except BaseException:
+                self._stop()
+                raise
+
+    def _take_ready(self) -> None:
+        """Reuse each step whose inputs are there, or put it in the queue."""
+        selection = self._run.request.selection
+        while names := sorted(self._sorter.get_ready(), key=self._position.__getitem__):
+            for name in names:
+                step = self._by_name[name]
+                if selection.is_left_out(name, self._pipeline):
+                    continue
+                if self._run.is_reused(step):
+                    self._sorter.done(name)
+                else:
+                    self._queue.append(step)
+
+    def _start(self, pool: ThreadPoolExecutor) -> None:
+        keep_going = self._run.request.selection.keep_going
+        while self._queue and len(self._running) < self._jobs and (keep_going or not self._has_failed):
+            step = self._queue.popleft()
+            inputs = self._run.start(step)
+
+            def on_progress(label: str, done: int, total: int, name: str = step.name) -> None:
+                self._run.progress(name, label, done, total)
+
+            self._running[pool.submit(self._execution.execute, step, inputs=inputs, on_progress=on_progress)] = step
+
+    def _ended(self, step: Step, attempt: Attempt) -> None:
+        if attempt.damaged:
+            self._run_again_what_wrote(step, attempt.damaged)
+            return
+        if not self._run.is_step_done(step, attempt, log=self._execution.log_path(step.name)):
+            self._has_failed = True
+            return
+        waiting = self._blocked.pop(step.name, None)
+        if waiting is None:
+            self._sorter.done(step.name)
+            return
+        for follower in waiting:  # decided again, for the output may have come out otherwise
+            if self._run.is_reused(follower):
+                self._sorter.done(follower.name)
+            else:
+                self._queue.append(follower)
+
+    def _run_again_what_wrote(self, step: Step, damaged: Mapping[str, str]) -> None:
+        writer = self._run.give_up_damaged(step, damaged)
+        is_new = writer.name not in self._blocked
+        self._blocked[writer.name].append(step)
+        if is_new and not self._run.is_reused(writer):
+            self._queue.appendleft(writer)
+
+    def _stop(self) -> None:
+        """Kill what is running and wait for its end."""
+        self._execution.cancel()
+        wait(self._running)
+        for step in self._running.values():
+            self._run.stop(step)
+
+
+def _new(request: RunRequest) -> RunRecord:
+    return RunRecord(
+        run_id=new_run_id(),
+        use_case=request.use_case.name,
+        plugin=f"{request.use_case.installed.distribution} {request.use_case.installed.version}",
+        runner="local",
+        status=RunStatus.RUNNING,
+        created=utc_now(),
         seed=request.seed,
-        extra_modules=extra,
+        parameters=dict(request.parameters),
+        config=request.config.to_yaml(),
+        pipeline=request.pipeline.to_json(),
+        environment=_environment(request),
     )
 
 
-def _sections(step: Step, request: RunRequest) -> dict[str, object]:
-    sections = request.config.sections()
-    return {name: sections[name] for name in step.config}
+def _resumed(request: RunRequest) -> RunRecord | None:
+    if request.resumed is None:
+        return None
+    return replace(_new(request), run_id=request.resumed.run_id, created=request.resumed.created)
 
 
-def _merged(folder: Path, output: str, step: Step) -> Path:
-    """Return the folder of one output with the files of all shards.
-
-    Raises:
-        StepError: two shards wrote a file of the same name.
-    """
-    target = folder / "0" / "outputs" / output
-    for index in range(1, step.shards):
-        part = folder / str(index) / "outputs" / output
-        for path in sorted(part.rglob("*")):
-            if path.is_dir():
-                continue
-            place = target / path.relative_to(part)
-            if place.exists():
-                raise StepError(
-                    f"step '{step.name}': two shards wrote '{place.name}' to '{output}'; "
-                    "put the shard's index in the name, or write it in a later step"
-                )
-            place.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(place)
-    return target
+def _difference(earlier: CachedStep | None, attempt: Attempt) -> str:
+    """Say that a step is not deterministic, when its key is that of an earlier execution and its output is not."""
+    differing = [name for name, digest in attempt.outputs.items() if earlier and earlier.outputs.get(name) != digest]
+    if not earlier or not differing:
+        return ""
+    return f"not deterministic: {', '.join(differing)} differs from run {earlier.run_id}, which had the same key"
 
 
 def _step_failure(name: str, outcome: ProcessOutcome, log: Path) -> MlopsError:
     message = f"step '{name}' failed: {outcome.error}; log: {log}"
     kind = {ExitCode.DATASET: DatasetError, ExitCode.PLUGIN: PluginError}.get(outcome.exit_code, StepError)
     return kind(message)
+
+
+def _workspace_error(store: Store, error: OSError | sqlite3.Error) -> StoreError:
+    return StoreError(
+        f"workspace {store.home}: {error}; make room or set MLOPS_HOME to another folder; finished steps are kept"
+    )
 
 
 def _environment(request: RunRequest) -> dict[str, str]:
@@ -445,4 +467,4 @@ def _environment(request: RunRequest) -> dict[str, str]:
     return {"python": platform.python_version(), "platform": platform.platform(), **found}
 
 
-__all__ = ["LocalRunner", "key_of", "new_run_id"]
+__all__ = ["LocalRunner", "new_run_id", "utc_now"]

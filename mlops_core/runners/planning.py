@@ -1,4 +1,4 @@
-"""What a run would do: for each step run or reuse, and the reason, without executing anything."""
+"""What a run would do: for each step run or reuse, the reason, and how long it took before; nothing is executed."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 from mlops_core import datasets
 from mlops_core.pipeline import DATASET, FETCH
-from mlops_core.runners.local import key_of
+from mlops_core.runners.decisions import StepDecisions
 from mlops_core.runners.sources import fetch_source
 
 if TYPE_CHECKING:
     from mlops_core.pipeline import Step
     from mlops_core.runners import RunRequest
+    from mlops_core.step_keys import Change
     from mlops_core.store import Store
-
-_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,14 +23,19 @@ class PlannedStep:
 
     Attributes:
         step: its name.
-        action: ``run``, ``reuse``, ``fetch``, or ``maybe`` where it depends on what an earlier step will write.
+        action: ``run``, ``reuse``, ``fetch``, ``leave out``, or ``maybe`` where it depends on what an earlier step will
+            write.
         reason: one sentence.
-        expected_s: how long it took when it was last run; None when it never was.
+        changes: the components of its key that differ from those of its last execution.
+        replaces: the run whose results under the same key will be overwritten; empty when nothing is.
+        expected_s: median duration of its last executions; None when it never ran.
     """
 
     step: str
     action: str
     reason: str
+    changes: tuple[Change, ...] = ()
+    replaces: str = ""
     expected_s: float | None = None
 
 
@@ -40,14 +44,15 @@ def plan_run(request: RunRequest, *, store: Store) -> tuple[PlannedStep, ...]:
 
     Raises:
         DatasetError: ``dataset.path`` names a folder that does not exist.
+        UsageError: a step that has to be reused has no results.
     """
-    digests: dict[str, str] = {}
-    plan = [_plan_fetch(request, store=store, digests=digests)]
-    plan += [_plan_step(step, request, store=store, digests=digests) for step in request.pipeline.ordered()]
+    decisions = StepDecisions(store, request)
+    plan = [_plan_fetch(request, store=store, decisions=decisions)]
+    plan += [_plan_step(step, request, store=store, decisions=decisions) for step in request.pipeline.ordered()]
     return tuple(plan)
 
 
-def _plan_fetch(request: RunRequest, *, store: Store, digests: dict[str, str]) -> PlannedStep:
+def _plan_fetch(request: RunRequest, *, store: Store, decisions: StepDecisions) -> PlannedStep:
     config = request.config.model
     _, given = request.use_case.dataset_source(config)
     if given is None:
@@ -55,31 +60,29 @@ def _plan_fetch(request: RunRequest, *, store: Store, digests: dict[str, str]) -
         if not datasets.is_complete(dataset, store.datasets / dataset.name):
             return PlannedStep(step=FETCH, action="fetch", reason=f"{dataset.name} is not in the workspace")
     source = fetch_source(request.use_case, config, store=store, is_offline=True)
-    digests[DATASET] = source.record.digest
+    decisions.digests[DATASET] = source.record.digest
     return PlannedStep(step=FETCH, action="reuse", reason=f"{source.record.name} is complete in {source.path}")
 
 
-def _plan_step(step: Step, request: RunRequest, *, store: Store, digests: dict[str, str]) -> PlannedStep:
-    latest = store.latest_step(request.use_case.name, step.name)
-    expected = latest.duration_s if latest else None
-    missing = [reference for reference in step.inputs.values() if reference not in digests]
+def _plan_step(step: Step, request: RunRequest, *, store: Store, decisions: StepDecisions) -> PlannedStep:
+    if request.selection.is_left_out(step.name, request.pipeline):
+        return PlannedStep(step=step.name, action="leave out", reason="--only does not ask for it")
+    expected = store.expected_duration_s(request.use_case.name, step.name)
+    missing = [reference for reference in step.inputs.values() if reference not in decisions.digests]
     if missing:
-        action = "maybe" if latest else "run"
+        action = "run" if expected is None else "maybe"
         reason = f"{missing[0]} will be written first"
         return PlannedStep(step=step.name, action=action, reason=reason, expected_s=expected)
-    key = key_of(step, request, digests=digests)
-    cached = store.cached_step(key.digest)
-    if cached and step.name not in request.force:
-        digests |= {f"{step.name}.{output}": digest for output, digest in cached.outputs.items()}
-        return PlannedStep(
-            step=step.name, action="reuse", reason=f"unchanged since run {cached.run_id}", expected_s=0.0
-        )
-    if cached:
-        reason = "--force"
-    elif latest is None:
-        reason = "it was never run"
-    else:
-        changed = key.changes_since(latest.components)
-        shown = ", ".join(changed[:_SHOWN]) + (f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else "")
-        reason = f"changed: {shown}" if changed else "its artifacts are gone"
-    return PlannedStep(step=step.name, action="run", reason=reason, expected_s=expected)
+    decision = decisions.decide(step)
+    if decision.reused:
+        decisions.set_outputs(step, decision.reused.outputs)
+        return PlannedStep(step=step.name, action="reuse", reason=decision.because, expected_s=0.0)
+    known = store.recorded_step(decision.key.digest)
+    return PlannedStep(
+        step=step.name,
+        action="run",
+        reason=decision.because,
+        changes=decision.changes,
+        replaces=known.run_id if known else "",
+        expected_s=expected,
+    )

@@ -1,23 +1,31 @@
-"""One step in one process: start it, copy its log, pass on its progress, end its whole tree."""
+"""The steps of one run as processes: `StepProcesses` has a fork server start them and brings back how they ended.
+
+It belongs to the driver. What happens on the other side of the sockets is in `mlops_core.runners.fork_server` and
+`mlops_core.runners.supervision`.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
-from mlops_core.errors import ExitCode
+from mlops_core.errors import ExitCode, RunnerError
+from mlops_core.runners.supervision import Ending, StepOrder
+from mlops_core.settings import read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from mlops_core.steps import StepRequest
 
@@ -25,6 +33,8 @@ LOG_LIMIT_BYTES = 16 * 1024 * 1024
 """A step's log is cut after this; the rest is counted, so a step that prints without end fills no disk."""
 _POLL_S = 0.2
 _CHUNK = 1 << 16
+_DEVICES = (Path("/dev"),)
+"""Not only files: shared memory, terminals, accelerators."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,39 +45,179 @@ class ProcessOutcome:
     error: str
 
 
-def run_step_process(
-    request: StepRequest,
-    *,
-    folder: Path,
-    log: Path,
-    cancel: threading.Event,
-    on_progress: Callable[[str, int, int], None],
-) -> ProcessOutcome:
-    """Execute `request` in a process of its own and wait for its end.
+class StepProcesses:
+    """Executes step requests, each in a process of its own, for as long as a run lasts. Safe to use from threads."""
 
-    Args:
-        request: what to execute.
-        folder: an existing folder for the request and its result.
-        log: the file to which standard output and error are appended, up to `LOG_LIMIT_BYTES`.
-        cancel: when set, the process tree is killed.
-        on_progress: called with (label, done, total).
-    """
-    path = folder / "request.json"
-    path.write_text(json.dumps(request.to_json()), encoding="utf-8")
-    process = subprocess.Popen(  # noqa: S603  our own interpreter and module
-        [sys.executable, "-P", "-m", "mlops_core.steps", str(path)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd=request.scratch,
-        env=step_environment(),
-        start_new_session=True,
-    )
-    assert process.stdout is not None  # noqa: S101  for mypy: stdout=PIPE
-    pump = _LogPump(process.stdout, log)
-    progress = _ProgressReader(request.progress_file, on_progress)
-    ended_by = _wait(process, pump, progress, cancel=cancel, timeout_s=request.step.resources.timeout_s)
-    return ended_by or _outcome(process.returncode, folder / "result.json")
+    def __init__(self) -> None:
+        """Start nothing yet."""
+        self._lock = threading.Lock()
+        self._server: _Template | None = None
+        self._templates: dict[str, _Template] = {}
+        self._running: set[socket.socket] = set()
+        self._is_cancelled = False
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End whatever is left."""
+        self.cancel()
+        for template in (*self._templates.values(), self._server):
+            if template is not None:
+                template.close()
+
+    def cancel(self) -> None:
+        """Have all processes killed, and refuse to start more; `run` returns soon wherever it is waiting."""
+        with self._lock:
+            self._is_cancelled = True
+            for channel in self._running:
+                with contextlib.suppress(OSError):
+                    channel.shutdown(socket.SHUT_WR)
+
+    def run(
+        self, request: StepRequest, *, folder: Path, log: Path, on_progress: Callable[[str, int, int], None]
+    ) -> ProcessOutcome:
+        """Execute `request` in a process of its own and wait for its end.
+
+        Args:
+            request: what to execute.
+            folder: an existing folder for the request and its result; the step may write below it.
+            log: the file to which standard output and error are appended, up to `LOG_LIMIT_BYTES`.
+            on_progress: called with (label, done, total).
+        """
+        path = folder / "request.json"
+        path.write_text(json.dumps(request.to_json()), encoding="utf-8")
+        resources = request.step.resources
+        order = StepOrder(
+            request=path,
+            scratch=request.scratch,
+            writable=(folder, *_DEVICES, *read_settings().caches),
+            timeout_s=resources.timeout_s,
+            memory_mb=resources.memory_mb,
+        )
+        reading, writing = os.pipe()
+        pump = _LogPump(reading, log)
+        progress = _ProgressReader(request.progress_file, on_progress)
+        try:
+            with _closing(writing):
+                template = self._template(request.step.run.partition(":")[0], log=writing, timeout_s=order.timeout_s)
+                channel = self._start(order, template, log=writing)
+            report = self._wait(channel, progress)
+        except (OSError, RunnerError, ValueError) as error:
+            report = {"ending": Ending.CANCELLED} if self._is_cancelled else {"error": str(error)}
+        pump.finish()
+        progress.read()
+        return _outcome(report, order)
+
+    # --- Starting -----------------------------------------------------------------------------------------
+
+    def _template(self, module: str, *, log: int, timeout_s: float) -> _Template:
+        """Return the process from which steps of `module` are forked; the plain server where that is not safe."""
+        with self._lock:
+            if self._server is None or not self._server.is_usable:
+                self._server, self._templates = _start_server(), {}
+            server = self._server
+            template = self._templates.get(module)
+            if template is None or not template.is_usable:
+                template = server.fork_template(module, log=log)
+                self._templates[module] = template
+        return template if template.wait_until_ready(timeout_s, is_cancelled=lambda: self._is_cancelled) else server
+
+    def _start(self, order: StepOrder, template: _Template, *, log: int) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            template.fork_step(order, channel=theirs.fileno(), log=log)
+        with self._lock:
+            self._running.add(ours)
+            if self._is_cancelled:
+                ours.shutdown(socket.SHUT_WR)
+        return ours
+
+    def _wait(self, channel: socket.socket, progress: _ProgressReader) -> dict[str, Any]:
+        try:
+            while not select.select([channel], [], [], _POLL_S)[0]:
+                progress.read()
+            return _receive(channel)
+        finally:
+            with self._lock:
+                self._running.discard(channel)
+            channel.close()
+
+
+class _Template:
+    """The driver's end of a process that forks others on request."""
+
+    def __init__(self, channel: socket.socket, *, pid: int, is_server: bool = False) -> None:
+        self._channel = channel
+        self._pid = pid
+        self._lock = threading.Lock()
+        self._is_safe: bool | None = True if is_server else None
+        self.is_usable = True
+
+    def close(self) -> None:
+        """Let it end; a template that hangs in an import is killed."""
+        self._channel.close()
+        if self._is_safe is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+
+    def fork_template(self, module: str, *, log: int) -> _Template:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            pid = self._ask({"kind": "template", "module": module}, [theirs.fileno(), log])
+        return _Template(ours, pid=pid)
+
+    def fork_step(self, order: StepOrder, *, channel: int, log: int) -> None:
+        self._ask({"kind": "step", "order": order.to_json()}, [channel, log])
+
+    def wait_until_ready(self, timeout_s: float, *, is_cancelled: Callable[[], bool]) -> bool:
+        """Wait for the end of its import; tell whether steps can be forked from it.
+
+        Raises:
+            RunnerError: the import took longer than the step may take, or the run was cancelled.
+        """
+        deadline = time.monotonic() + timeout_s
+        with self._lock:
+            while self._is_safe is None:
+                if is_cancelled() or time.monotonic() > deadline:
+                    self.is_usable = False
+                    self.close()
+                    raise RunnerError(f"timed out after {timeout_s:g} s in the import of its module")
+                if select.select([self._channel], [], [], _POLL_S)[0]:
+                    self._is_safe = self._read_is_safe()
+            return self._is_safe
+
+    def _read_is_safe(self) -> bool:
+        try:
+            return bool(_receive(self._channel)["is_safe"])
+        except (OSError, ValueError):  # the import ended the process; the step will do it again and be reported
+            self.is_usable = False
+            return False
+
+    def _ask(self, message: dict[str, object], descriptors: list[int]) -> int:
+        with self._lock:
+            try:
+                socket.send_fds(self._channel, [json.dumps(message).encode()], descriptors)
+                return int(_receive(self._channel)["pid"])
+            except (OSError, ValueError):
+                self.is_usable = False
+                raise
+
+
+def _start_server() -> _Template:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(  # noqa: S603  our own interpreter and module
+            [sys.executable, "-P", "-m", "mlops_core.runners.fork_server", str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            env=step_environment(),
+            start_new_session=True,
+        )
+    threading.Thread(target=process.wait, name="fork server", daemon=True).start()
+    return _Template(ours, pid=process.pid, is_server=True)
 
 
 def step_environment() -> dict[str, str]:
@@ -81,41 +231,45 @@ def step_environment() -> dict[str, str]:
     }
 
 
-def _wait(
-    process: subprocess.Popen[bytes],
-    pump: _LogPump,
-    progress: _ProgressReader,
-    *,
-    cancel: threading.Event,
-    timeout_s: float,
-) -> ProcessOutcome | None:
-    deadline = time.monotonic() + timeout_s
-    ended_by = None
-    while ended_by is None and process.poll() is None:
-        if pump.at_end.wait(_POLL_S):  # closing its output is nearly always a process's last act
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=_POLL_S)
-        progress.read()
-        if cancel.is_set():
-            ended_by = ProcessOutcome(exit_code=ExitCode.INTERRUPTED, error="stopped")
-        elif time.monotonic() > deadline:
-            ended_by = ProcessOutcome(
-                exit_code=ExitCode.STEP, error=f"timed out after {timeout_s:g} s; its processes were killed"
-            )
-    kill_tree(process)
-    pump.finish()
-    progress.read()
-    return ended_by
+def _receive(channel: socket.socket) -> dict[str, Any]:
+    """Return the next message, one line of JSON.
+
+    Raises:
+        ValueError: the other side has ended.
+    """
+    data = b""
+    while not data.endswith(b"\n"):
+        chunk = channel.recv(4096)
+        if not chunk:
+            raise ValueError("the process that supervises it has ended")
+        data += chunk
+    message: dict[str, Any] = json.loads(data)
+    return message
 
 
-def kill_tree(process: subprocess.Popen[bytes]) -> None:
-    """End a process and whatever it started in its session, at once."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+@contextlib.contextmanager
+def _closing(descriptor: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
-def _outcome(returncode: int, result: Path) -> ProcessOutcome:
+def _outcome(report: dict[str, Any], order: StepOrder) -> ProcessOutcome:
+    if "error" in report:
+        return ProcessOutcome(exit_code=ExitCode.STEP, error=report["error"])
+    if report["ending"] == Ending.CANCELLED:
+        return ProcessOutcome(exit_code=ExitCode.INTERRUPTED, error="stopped")
+    if report["ending"] == Ending.TIMED_OUT:
+        error = f"timed out after {order.timeout_s:g} s; its processes were killed"
+        return ProcessOutcome(exit_code=ExitCode.STEP, error=error)
+    if report["ending"] == Ending.OUT_OF_MEMORY:
+        error = f"used more than its limit memory_mb={order.memory_mb}; its processes were killed"
+        return ProcessOutcome(exit_code=ExitCode.STEP, error=error)
+    return _reported(os.waitstatus_to_exitcode(report["status"]), order.request.with_name("result.json"))
+
+
+def _reported(returncode: int, result: Path) -> ProcessOutcome:
     if returncode < 0:
         name = signal.Signals(-returncode).name
         hint = " (out of memory?)" if -returncode == signal.SIGKILL else ""
@@ -135,8 +289,7 @@ def _outcome(returncode: int, result: Path) -> ProcessOutcome:
 class _LogPump:
     """Copies a pipe to a file in a thread, up to a limit."""
 
-    def __init__(self, pipe: IO[bytes], log: Path) -> None:
-        self.at_end = threading.Event()
+    def __init__(self, pipe: int, log: Path) -> None:
         self._pipe = pipe
         self._log = log
         self._thread = threading.Thread(target=self._copy, name=f"log {log.name}", daemon=True)
@@ -148,16 +301,17 @@ class _LogPump:
 
     def _copy(self) -> None:
         written = dropped = 0
-        with self._log.open("ab", buffering=0) as log:
-            while chunk := os.read(self._pipe.fileno(), _CHUNK):
+        with _closing(self._pipe), self._log.open("ab", buffering=0) as log:
+            while chunk := os.read(self._pipe, _CHUNK):
                 kept = chunk[: max(0, LOG_LIMIT_BYTES - written)]
-                log.write(kept)
-                written += len(kept)
-                dropped += len(chunk) - len(kept)
+                # A full disk must not stop the step: what cannot be kept of the log is counted as dropped.
+                with contextlib.suppress(OSError):
+                    written += log.write(kept) or 0
+                    chunk = chunk[len(kept) :]
+                dropped += len(chunk)
             if dropped:
-                log.write(f"\n[mlops: {dropped} more bytes of output were dropped]\n".encode())
-        self._pipe.close()
-        self.at_end.set()
+                with contextlib.suppress(OSError):
+                    log.write(f"\n[mlops: {dropped} more bytes of output were dropped]\n".encode())
 
 
 class _ProgressReader:

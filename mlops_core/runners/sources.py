@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlops_core import datasets
 from mlops_core.errors import DatasetError
+from mlops_core.file_digests import iter_tree, tree_manifest
 from mlops_core.records import DatasetRecord
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from mlops_core.config import UseCaseConfig
     from mlops_core.manager import UseCase
     from mlops_core.store import Store
+
+_MANIFEST_LIMIT = 200_000
+"""Files; of a larger data set only the digest is kept, not what it was made of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +83,9 @@ def _described(
     path: Path, *, store: Store, name: str, was_there: bool, licence: str = "", is_generated: bool = False
 ) -> FetchedSource:
     with store.transaction():
-        manifest = datasets.tree_manifest(path, cache=store)
+        manifest = tree_manifest(path, cache=store)
+        if manifest.count <= _MANIFEST_LIMIT and store.manifest(manifest.digest) is None:
+            store.save_manifest(manifest.digest, iter_tree(path, cache=store))
     if manifest.count == 0:
         raise DatasetError(f"data set '{name}': the folder {path} is empty")
     record = DatasetRecord(

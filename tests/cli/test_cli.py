@@ -67,7 +67,10 @@ def test_a_plan_says_what_would_run_and_why(mlops):
         item["step"]: item for item in json.loads(mlops("plan", "-u", "TOY", "--set", "training.bias=1", "--json"))
     }
     assert planned["preprocess"]["action"] == "reuse"
-    assert (planned["train"]["action"], planned["train"]["reason"]) == ("run", "changed: config training")
+    assert (planned["train"]["action"], planned["train"]["reason"]) == (
+        "run",
+        "changed: config training.bias: 0.0 -> 1.0",
+    )
     assert planned["evaluate"]["action"] == "maybe"
 
 

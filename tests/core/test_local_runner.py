@@ -180,7 +180,7 @@ def test_two_runs_at_once_share_a_workspace(toy, workspace):
     drivers = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert [driver.communicate(timeout=60)[0].strip() for driver in drivers] == ["accepted"] * 4
     with Store(workspace) as store:
-        assert sorted(version.version for version in Registry(store).versions()) == [1, 2, 3, 4]
+        assert [version.version for version in Registry(store).versions()] == [1]  # the same model, four times
 
 
 def test_the_newest_run_is_first_and_latest_even_within_a_second(toy, workspace):

@@ -1,0 +1,142 @@
+"""Digests of files and of whole folders: what makes two data sets or two artifacts the same.
+
+The digest of a folder covers path, size and content of each file, in the order of their paths, and neither times,
+owners nor the folder's own place. Files are read by as many threads as there are cores (SHA-256 runs without the
+interpreter's lock), and not at all when a `StatCache` knows them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+MARKER = ".mlops-dataset.json"
+"""The file by which a complete data set is known; at the top of a folder it is no part of the content."""
+_BATCH = 1024
+_SMALL_BYTES = 1 << 20
+"""Below this much in a batch, threads cost more than they bring."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileState:
+    """What the file system says of a file without reading it; times in nanoseconds."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+
+class StatCache(Protocol):
+    """Remembers digests of files by path and state."""
+
+    def lookup(self, path: str, state: FileState) -> str | None:
+        """Return the digest of an unchanged file."""
+
+    def store(self, path: str, state: FileState, *, sha256: str) -> None:
+        """Keep a digest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeFile:
+    """One file of a folder: its path relative to the top with forward slashes, size in bytes, SHA-256."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeManifest:
+    """What a folder holds.
+
+    Attributes:
+        digest: SHA-256 over path, size and SHA-256 of each file, in the order of their paths.
+        count: of files.
+        size_bytes: of all files together.
+    """
+
+    digest: str
+    count: int
+    size_bytes: int
+
+
+def tree_manifest(folder: Path, *, cache: StatCache | None = None) -> TreeManifest:
+    """Return digest, count and size of the files below `folder`, whatever its own path and their times are."""
+    return manifest_of(iter_tree(folder, cache=cache))
+
+
+def manifest_of(files: Iterable[TreeFile]) -> TreeManifest:
+    """Return the manifest of files that come in the order of their paths."""
+    digest = hashlib.sha256()
+    count = size = 0
+    for file in files:
+        digest.update(json.dumps([file.path, file.size, file.sha256], ensure_ascii=False).encode())
+        count += 1
+        size += file.size
+    return TreeManifest(digest=digest.hexdigest(), count=count, size_bytes=size)
+
+
+def digest_tree(folder: Path) -> str:
+    """Return the digest of all files below `folder`, as `tree_manifest` defines it."""
+    return tree_manifest(folder).digest
+
+
+def iter_tree(folder: Path, *, cache: StatCache | None = None) -> Iterator[TreeFile]:
+    """Yield each file below `folder` in the order of its path.
+
+    A file whose state is that in `cache` is not read. Links are followed to files, not to folders.
+    """
+    paths = sorted(_walk(os.fspath(folder), ""))
+    top = os.fspath(folder)
+    for start in range(0, len(paths), _BATCH):
+        yield from _hash_batch(top, paths[start : start + _BATCH], cache=cache)
+
+
+def file_state(path: str | Path) -> FileState:
+    """Return the state of a file."""
+    stat = os.stat(path)  # noqa: PTH116  called for each of many files; a Path costs as much as the call itself
+    return FileState(size=stat.st_size, mtime_ns=stat.st_mtime_ns, ctime_ns=stat.st_ctime_ns, inode=stat.st_ino)
+
+
+def _walk(folder: str, prefix: str) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(entry.path, f"{prefix}{entry.name}/")
+            elif entry.is_file() and not (prefix == "" and entry.name == MARKER):
+                yield f"{prefix}{entry.name}"
+
+
+def _hash_batch(top: str, paths: Sequence[str], *, cache: StatCache | None) -> Iterator[TreeFile]:
+    full = [f"{top}/{path}" for path in paths]
+    states = [file_state(path) for path in full]
+    known = [cache.lookup(path, state) if cache is not None else None for path, state in zip(full, states, strict=True)]
+    unknown = [index for index, digest in enumerate(known) if digest is None]
+    read = _hash_files([full[index] for index in unknown], size=sum(states[index].size for index in unknown))
+    for index, digest in zip(unknown, read, strict=True):
+        known[index] = digest
+        if cache is not None:
+            cache.store(full[index], states[index], sha256=digest)
+    for path, state, digest_or_none in zip(paths, states, known, strict=True):
+        yield TreeFile(path=path, size=state.size, sha256=digest_or_none or "")
+
+
+def _hash_files(paths: Sequence[str], *, size: int) -> list[str]:
+    if size < _SMALL_BYTES:
+        return [_sha256(path) for path in paths]
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return list(pool.map(_sha256, paths))
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb", buffering=0) as stream:  # noqa: PTH123  as above
+        return hashlib.file_digest(stream, "sha256").hexdigest()

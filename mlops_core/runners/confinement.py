@@ -1,0 +1,156 @@
+"""What the operating system is asked for around a step: no writing elsewhere, no process left behind.
+
+On Linux a step's process may write only below given folders (Landlock, kernel 5.13 and newer), and whatever it
+starts stays a descendant of its supervisor, also after a double fork (child subreaper). Elsewhere these calls do
+nothing and say so; the runner then checks a step's inputs after it has run. Nothing here knows what a step is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import struct
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_CHILD_SUBREAPER = 36
+# System call numbers and flags: Linux, include/uapi/linux/landlock.h; the numbers are equal on all architectures.
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+_VERSION_FLAG = 1
+_RULE_PATH_BENEATH = 1
+_WRITE_FILE = 1 << 1
+_CHANGES_V1 = sum(1 << bit for bit in range(4, 13))  # remove, make: directories, files, sockets, links, devices
+_REFER, _TRUNCATE = 1 << 13, 1 << 14
+_REFER_VERSION, _TRUNCATE_VERSION = 2, 3
+_PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+_KILL_PATIENCE_S = 10.0
+
+
+def confine_writes(folders: Iterable[Path]) -> bool:
+    """Let this process, and all that it starts from now on, write only below `folders`. Cannot be undone.
+
+    Args:
+        folders: those that do not exist are left out.
+
+    Returns:
+        False where the system has no such means; nothing is confined then.
+
+    Raises:
+        OSError: the system refused, for example because a folder cannot be opened.
+    """
+    version = landlock_version()
+    if version < 1:
+        return False
+    rights = _WRITE_FILE | _CHANGES_V1
+    rights |= _REFER if version >= _REFER_VERSION else 0
+    rights |= _TRUNCATE if version >= _TRUNCATE_VERSION else 0
+    attributes = struct.pack("=Q", rights)
+    ruleset = _syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
+    try:
+        for folder in folders:
+            _allow(ruleset, folder, rights)
+        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+        _syscall(_RESTRICT_SELF, ruleset, 0)
+    finally:
+        os.close(ruleset)
+    return True
+
+
+def landlock_version() -> int:
+    """Return the version of Landlock's interface, 0 where there is none."""
+    if not sys.platform.startswith("linux"):
+        return 0
+    with contextlib.suppress(OSError):
+        return _syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG)
+    return 0
+
+
+def _allow(ruleset: int, folder: Path, rights: int) -> None:
+    try:
+        descriptor = os.open(folder, os.O_PATH | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        allowed = rights if folder.is_dir() else rights & (_WRITE_FILE | _TRUNCATE)
+        _syscall(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, struct.pack("=Qi", allowed, descriptor), 0)
+    finally:
+        os.close(descriptor)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends (Linux; elsewhere nothing happens)."""
+    if sys.platform.startswith("linux"):
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_with_parent() -> None:
+    """Be killed when the parent process ends (Linux; elsewhere nothing happens)."""
+    if sys.platform.startswith("linux"):
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def kill_children() -> int:
+    """Kill all descendants of this process, also those that are still being started, and return how many there were.
+
+    Needs `adopt_orphans` to reach those whose parent has ended.
+    """
+    killed = 0
+    deadline = time.monotonic() + _KILL_PATIENCE_S
+    while time.monotonic() < deadline:
+        for child in child_pids(os.getpid()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                killed += 1
+        except ChildProcessError:
+            return killed
+        time.sleep(0.002)
+    return killed
+
+
+def child_pids(pid: int) -> Iterator[int]:
+    """Yield the direct children of a process (Linux; elsewhere none)."""
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            yield from map(int, (thread / "children").read_text(encoding="ascii").split())
+
+
+def tree_memory_bytes(pid: int) -> int:
+    """Return the resident memory of a process and all its descendants (Linux; elsewhere 0).
+
+    Pages that several of them share are counted once for each.
+    """
+    total = 0
+    waiting = [pid]
+    while waiting:
+        current = waiting.pop()
+        with contextlib.suppress(OSError, IndexError):
+            total += int(Path(f"/proc/{current}/statm").read_text(encoding="ascii").split()[1]) * _PAGE_SIZE
+        waiting += child_pids(current)
+    return total
+
+
+def _prctl(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl {option}: {os.strerror(number)}")
+
+
+def _syscall(number: int, *arguments: object) -> int:
+    libc = ctypes.CDLL(None, use_errno=True)
+    result = int(libc.syscall(number, *arguments))
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"system call {number}: {os.strerror(code)}")
+    return result

@@ -1,0 +1,155 @@
+"""Run or reuse: for each step the key, whether its results are known, and the reason in words.
+
+A run and a plan decide by the same code, so a plan is what a run would do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlops_core.errors import UsageError
+from mlops_core.pipeline import DATASET, EVALUATION_OUTPUT, StepKind
+from mlops_core.step_keys import CodeIndex, step_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlops_core.pipeline import Step
+    from mlops_core.runners import RunRequest
+    from mlops_core.step_keys import Change, StepKey
+    from mlops_core.store import CachedStep, Store
+
+_METRICS_HOOK = "mlops_compute_metrics"
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What is done with a step.
+
+    Attributes:
+        key: its key.
+        reused: the execution whose results are taken; None when the step is run.
+        because: one sentence.
+        changes: what differs from the key of the last execution; empty when it is reused.
+    """
+
+    key: StepKey
+    reused: CachedStep | None
+    because: str
+    changes: tuple[Change, ...] = ()
+
+
+class StepDecisions:
+    """Decides for one run or plan; `digests` grows as outputs become known."""
+
+    def __init__(self, store: Store, request: RunRequest) -> None:
+        """Decide by what `store` remembers."""
+        self._store = store
+        self._request = request
+        self._code = CodeIndex()
+        self._sections = request.config.comparable_sections()
+        self._damage: dict[str, str] = {}
+        self.digests: dict[str, str] = {}
+        """Reference such as ``train.model`` -> digest."""
+
+    def decide(self, step: Step) -> Decision:
+        """Return what is done with a step whose inputs are all known.
+
+        Raises:
+            UsageError: the step may only be reused, and its results are not there.
+        """
+        selection, pipeline = self._request.selection, self._request.pipeline
+        key = self.key(step)
+        if step.name in self._damage:
+            return Decision(key=key, reused=None, because=f"its artifact was damaged: {self._damage[step.name]}")
+        known = self._store.recorded_step(key.digest)
+        missing = self._missing(step, known) if known else ""
+        must_run = selection.must_run(step.name, pipeline)
+        if known and not missing and not must_run:
+            return Decision(key=key, reused=known, because=f"unchanged since run {known.run_id}")
+        if selection.must_be_reused(step.name, pipeline):
+            asked = f"--from {selection.start}" if selection.start else f"--only {', '.join(sorted(selection.only))}"
+            raise UsageError(
+                f"{asked}: step '{step.name}' comes before and has no results for this configuration; "
+                "run without the option first"
+            )
+        if must_run:
+            return Decision(key=key, reused=None, because="it was asked for")
+        if missing:
+            return Decision(key=key, reused=None, because=missing)
+        return self._changed(step, key)
+
+    def key(self, step: Step) -> StepKey:
+        """Return the key of a step whose inputs are all known."""
+        extra = (self._request.use_case.implementation_module(_METRICS_HOOK),)
+        return step_key(
+            step,
+            config={name: self._sections[name] for name in step.config},
+            parameters={name: self._request.parameters[name] for name in step.parameters},
+            inputs=self.input_digests(step),
+            seed=self._request.seed,
+            code=self._code,
+            extra_modules=extra if step.kind is StepKind.EVALUATION else (),
+        )
+
+    def input_digests(self, step: Step) -> dict[str, str]:
+        """Return local name -> digest."""
+        return {name: self.digests[reference] for name, reference in step.inputs.items()}
+
+    def set_outputs(self, step: Step, outputs: Mapping[str, str]) -> None:
+        """Let the steps that follow know what this one wrote."""
+        self.digests |= {f"{step.name}.{output}": digest for output, digest in outputs.items()}
+
+    def note_damage(self, step: str, damage: str) -> None:
+        """Remember why the results of a step are gone."""
+        self._damage[step] = damage
+
+    def _missing(self, step: Step, known: CachedStep) -> str:
+        """Return why known results cannot be used; empty when they can.
+
+        Core itself reads the evaluation and registers the model, so these two are read and checked here; the inputs
+        of a step that is run are checked before it starts.
+        """
+        read_by_core = {self._request.pipeline.model, f"{step.name}.{EVALUATION_OUTPUT}"}
+        for output, digest in known.outputs.items():
+            if not self._store.has_artifact(digest):
+                return f"its artifact '{output}' ({digest[:12]}) is gone"
+            damage = self._store.artifact_damage(digest) if f"{step.name}.{output}" in read_by_core else None
+            if damage:
+                self._store.discard_artifact(digest)
+                return f"its artifact '{output}' is damaged: {damage}"
+        return ""
+
+    def _changed(self, step: Step, key: StepKey) -> Decision:
+        latest = self._store.latest_step(self._request.use_case.name, step.name)
+        if latest is None:
+            return Decision(key=key, reused=None, because="it was never run")
+        changes = key.changes_since(latest.components)
+        return Decision(key=key, reused=None, because=self._reason(changes, step), changes=changes)
+
+    def _reason(self, changes: tuple[Change, ...], step: Step) -> str:
+        shown = "; ".join(self._described(change, step) for change in changes[:_SHOWN])
+        return f"changed: {shown}" + (f"; and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else "")
+
+    def _described(self, change: Change, step: Step) -> str:
+        """Name the files when an input has changed and both its states are known."""
+        kind, _, name = change.component.partition(" ")
+        if kind != "input" or not change.old or not change.new:
+            return str(change)
+        from mlops_core.store import changed_files
+
+        old, new = self._store.manifest(change.old), self._store.manifest(change.new)
+        if old is None or new is None:
+            return str(change)
+        files = changed_files(old, new)
+        what = "data set" if step.inputs.get(name) == DATASET else f"input {name}"
+        more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
+        return f"{what}: {', '.join(_marked(file, old, new) for file in files[:_SHOWN])}{more}"
+
+
+def _marked(file: str, old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    if file not in old:
+        return f"+{file}"
+    return f"-{file}" if file not in new else f"{file} {old[file][:8]} -> {new[file][:8]}"

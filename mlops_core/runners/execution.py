@@ -1,0 +1,219 @@
+"""Executing one step of a run on this machine: its inputs checked, its shards, their merge, its artifacts, its retries.
+
+Runs in a worker thread and touches neither the database nor the state of the run; what it finds comes back as an
+`Attempt`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from mlops_core.errors import ExitCode, MlopsError
+from mlops_core.pipeline import StepKind
+from mlops_core.runners.confinement import landlock_version
+from mlops_core.runners.process import ProcessOutcome
+from mlops_core.steps import Shard, StepRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from mlops_core.pipeline import Step
+    from mlops_core.runners import RunRequest
+    from mlops_core.runners.process import StepProcesses
+    from mlops_core.store import Store
+
+_BACKOFF_S = (1.0, 5.0, 15.0, 30.0)
+_OK = ProcessOutcome(exit_code=ExitCode.OK, error="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepInput:
+    """One input of a step.
+
+    Attributes:
+        path: its folder.
+        artifact: its digest when it is an artifact of this workspace; empty for a data set.
+        is_trusted: it was written and hashed in this run, and need not be read again to be sure of it.
+    """
+
+    path: Path
+    artifact: str = ""
+    is_trusted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What came of executing a step.
+
+    Attributes:
+        outcome: how its processes ended.
+        outputs: output -> digest of the artifact.
+        duration_s: of all attempts together.
+        attempts: how many were made.
+        damaged: artifact -> what is wrong with it; then nothing was executed.
+    """
+
+    outcome: ProcessOutcome = _OK
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    duration_s: float = 0.0
+    attempts: int = 1
+    damaged: Mapping[str, str] = field(default_factory=dict)
+
+
+class StepExecution:
+    """Executes steps of one run."""
+
+    def __init__(self, store: Store, request: RunRequest, *, run_id: str, processes: StepProcesses) -> None:
+        """Execute steps of the run `run_id` with `processes`."""
+        self._store = store
+        self._request = request
+        self._run_id = run_id
+        self._processes = processes
+        self._cancelled = threading.Event()
+        self._sections = request.config.sections()
+        self._metrics = tuple(metric.to_json() for metric in request.pipeline.metrics)
+
+    def cancel(self) -> None:
+        """Have every process killed and every wait ended."""
+        self._cancelled.set()
+        self._processes.cancel()
+
+    def execute(
+        self, step: Step, *, inputs: Mapping[str, StepInput], on_progress: Callable[[str, int, int], None]
+    ) -> Attempt:
+        """Execute a step, with its retries.
+
+        Args:
+            step: the step.
+            inputs: local name -> where it is.
+            on_progress: called with (label, done, total).
+        """
+        began = time.monotonic()
+        damaged = self._damaged(inputs.values())
+        if damaged:
+            return Attempt(damaged=damaged)
+        for attempt in range(1, step.resources.retries + 2):
+            result = self._attempt(step, inputs=inputs, on_progress=on_progress)
+            if result.outcome.exit_code in (ExitCode.OK, ExitCode.INTERRUPTED) or attempt > step.resources.retries:
+                break
+            if self._cancelled.wait(_BACKOFF_S[min(attempt, len(_BACKOFF_S)) - 1]):
+                break
+        return replace(result, duration_s=time.monotonic() - began, attempts=attempt)
+
+    def log_path(self, step: str) -> Path:
+        """Return the file with the output of a step (of its first shard, where it has several)."""
+        return self._store.run_folder(self._run_id) / "logs" / f"{step}.log"
+
+    def _damaged(self, inputs: Iterable[StepInput]) -> dict[str, str]:
+        unsure = {given.artifact for given in inputs if given.artifact and not given.is_trusted}
+        found = {digest: self._store.artifact_damage(digest) for digest in unsure}
+        return {digest: damage for digest, damage in found.items() if damage}
+
+    def _attempt(
+        self, step: Step, *, inputs: Mapping[str, StepInput], on_progress: Callable[[str, int, int], None]
+    ) -> Attempt:
+        try:
+            folder = self._store.work_folder(f"{self._run_id}-{step.name}")
+        except OSError as error:
+            return Attempt(outcome=_failure(f"no folder for its work: {error}"))
+        try:
+            outcome = self._run_shards(step, folder, inputs=inputs, on_progress=on_progress)
+            if outcome.exit_code is ExitCode.OK and landlock_version() == 0:
+                outcome = self._check_inputs(inputs)
+            if outcome.exit_code is not ExitCode.OK:
+                return Attempt(outcome=outcome)
+            outputs = {output: self._store.add_artifact(folder / "outputs" / output) for output in step.all_outputs}
+            return Attempt(outputs=outputs)
+        except (MlopsError, OSError) as error:
+            return Attempt(outcome=_failure(str(error)))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _check_inputs(self, inputs: Mapping[str, StepInput]) -> ProcessOutcome:
+        """Find out whether the step wrote into its inputs, where the system could not keep it from that."""
+        for name, given in inputs.items():
+            damage = self._store.artifact_damage(given.artifact) if given.artifact else None
+            if damage:
+                self._store.discard_artifact(given.artifact)
+                return _failure(f"changed its input '{name}': {damage}; a step may write to its outputs only")
+        return _OK
+
+    def _run_shards(
+        self,
+        step: Step,
+        folder: Path,
+        *,
+        inputs: Mapping[str, StepInput],
+        on_progress: Callable[[str, int, int], None],
+    ) -> ProcessOutcome:
+        """Run every shard, then their merge; the outputs are in ``folder/outputs`` afterwards."""
+        outputs = {output: folder / "outputs" / output for output in step.all_outputs}
+        whole = self._step_request(step, inputs=inputs, outputs=outputs, folder=folder)
+        if step.shards == 1:
+            return self._run_request(whole, folder=folder, log=self.log_path(step.name), on_progress=on_progress)
+        places = [folder / f"shard-{index}" for index in range(step.shards)]
+        requests = [
+            replace(
+                self._step_request(step, inputs=inputs, outputs=_below(place, step.outputs), folder=place),
+                shard=Shard(index=index, count=step.shards),
+            )
+            for index, place in enumerate(places)
+        ]
+        with ThreadPoolExecutor(max_workers=step.shards, thread_name_prefix=step.name) as pool:
+            running = [
+                pool.submit(
+                    self._run_request,
+                    request,
+                    folder=place,
+                    log=self.log_path(f"{step.name}.{request.shard.index}"),
+                    on_progress=on_progress,
+                )
+                for request, place in zip(requests, places, strict=True)
+            ]
+        failed = [one.result() for one in running if one.result().exit_code is not ExitCode.OK]
+        if failed:
+            return failed[0]
+        parts = {output: tuple(place / output for place in places) for output in step.outputs}
+        return self._run_request(
+            replace(whole, parts=parts), folder=folder, log=self.log_path(step.name), on_progress=on_progress
+        )
+
+    def _step_request(
+        self, step: Step, *, inputs: Mapping[str, StepInput], outputs: Mapping[str, Path], folder: Path
+    ) -> StepRequest:
+        return StepRequest(
+            use_case=self._request.use_case.name,
+            step=step,
+            config={name: self._sections[name] for name in step.config},
+            parameters={name: self._request.parameters[name] for name in step.parameters},
+            seed=self._request.seed,
+            inputs={name: given.path for name, given in inputs.items()},
+            outputs=outputs,
+            scratch=folder / "scratch",
+            progress_file=folder / "progress.jsonl",
+            metrics=self._metrics if step.kind is StepKind.EVALUATION else (),
+        )
+
+    def _run_request(
+        self, request: StepRequest, *, folder: Path, log: Path, on_progress: Callable[[str, int, int], None]
+    ) -> ProcessOutcome:
+        try:
+            for path in (request.scratch, *request.outputs.values()):
+                path.mkdir(parents=True)
+            return self._processes.run(request, folder=folder, log=log, on_progress=on_progress)
+        except OSError as error:
+            return _failure(f"its process could not be started: {error}")
+
+
+def _below(folder: Path, outputs: tuple[str, ...]) -> dict[str, Path]:
+    return {output: folder / output for output in outputs}
+
+
+def _failure(error: str) -> ProcessOutcome:
+    return ProcessOutcome(exit_code=ExitCode.STEP, error=error)

@@ -1,0 +1,105 @@
+"""The process from which a run's steps are forked: Python, core and a step's module are imported once.
+
+A run starts ``python -m mlops_core.runners.fork_server`` when its first step has to be executed. On request the
+server forks a *template*, which imports the module of a step and then serves in the same way; from the template
+each execution is forked, so steps share imported code and nothing else: no step sees what another one left in
+memory. An execution consists of two processes: a supervisor (`mlops_core.runners.supervision`) and its child,
+which calls `mlops_core.steps.run_request_file`, as a container does.
+
+Messages are JSON objects over a Unix socket, with file descriptors attached; each is answered before the next.
+The end of the driver closes the sockets, and that ends everything here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from mlops_core.runners.supervision import StepOrder, supervise
+from mlops_core.steps import run_request_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MESSAGE_LIMIT = 1 << 16
+"""Bytes; a message holds a few paths."""
+
+
+def main() -> int:
+    """Serve the socket whose descriptor is the only argument; in a step's process, execute the step.
+
+    Returns:
+        The exit code of the step's process, or 0 when the driver has closed the socket.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal group; the driver decides
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for templates and supervisors
+    request = _serve(socket.socket(fileno=int(sys.argv[1])))
+    if request is None:
+        return 0
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return run_request_file(request)
+
+
+def _serve(channel: socket.socket) -> Path | None:
+    """Answer until the driver closes `channel`; return the request in the process that shall execute it."""
+    while True:
+        payload, descriptors, _, _ = socket.recv_fds(channel, MESSAGE_LIMIT, 2)
+        if not payload:
+            return None
+        message = json.loads(payload)
+        gc.freeze()  # what is imported stays shared with the children: the collector leaves it alone
+        pid = os.fork()
+        if pid:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            channel.sendall(json.dumps({"pid": pid}).encode() + b"\n")
+        elif message["kind"] == "template":
+            channel.close()
+            channel = _become_template(message["module"], *descriptors)
+        else:
+            channel.close()
+            return _execute(message["order"], *descriptors)
+
+
+def _become_template(module: str, channel: int, log: int) -> socket.socket:
+    """Import `module`, with its output in the log, and tell the driver whether forking is safe."""
+    _redirect_output(log)
+    try:
+        importlib.import_module(module)
+    except BaseException:  # noqa: BLE001  whatever it raises: the step imports it again and reports
+        traceback.print_exc()
+    _flush()
+    null = os.open(os.devnull, os.O_WRONLY)
+    _redirect_output(null)
+    served = socket.socket(fileno=channel)
+    served.sendall(json.dumps({"is_safe": threading.active_count() == 1}).encode() + b"\n")
+    return served
+
+
+def _execute(order: dict[str, Any], channel: int, log: int) -> Path | None:
+    return supervise(StepOrder.from_json(order), socket.socket(fileno=channel), log=log)
+
+
+def _redirect_output(descriptor: int) -> None:
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Which steps of a pipeline a run shall carry out: all, from one on, only some, or some by force."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlops_core.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mlops_core.pipeline import Pipeline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What was asked for.
+
+    Attributes:
+        force: steps that are run even where their results could be reused.
+        start: this step and all that follow from it are run; those before must have results.
+        only: just these steps are run, without the gate; what they read must have results. Empty for all.
+        keep_going: after a failure, carry out the steps that do not depend on the failed one.
+    """
+
+    force: frozenset[str] = frozenset()
+    start: str = ""
+    only: frozenset[str] = frozenset()
+    keep_going: bool = False
+
+    def check(self, pipeline: Pipeline) -> None:
+        """Refuse names that the pipeline does not have, and options that contradict each other.
+
+        Raises:
+            UsageError: one of them, named.
+        """
+        for option, names in (("--force", self.force), ("--from", [self.start]), ("--only", self.only)):
+            _require_steps(option, [name for name in names if name], pipeline)
+        if self.start and self.only:
+            raise UsageError("--from and --only exclude each other; give one of them")
+
+    def must_run(self, step: str, pipeline: Pipeline) -> bool:
+        """Tell whether the step is run even if its results are known."""
+        if step in self.force or step in self.only:
+            return True
+        return bool(self.start) and step in pipeline.followers(self.start)
+
+    def must_be_reused(self, step: str, pipeline: Pipeline) -> bool:
+        """Tell whether the step may only be reused: it stands before what was asked for."""
+        if self.only:
+            return step not in self.only
+        return bool(self.start) and step not in pipeline.followers(self.start)
+
+    def is_left_out(self, step: str, pipeline: Pipeline) -> bool:
+        """Tell whether the step is neither asked for nor read by what is."""
+        return bool(self.only) and not any(step == name or step in pipeline.ancestors(name) for name in self.only)
+
+
+def _require_steps(option: str, names: Iterable[str], pipeline: Pipeline) -> None:
+    known = [step.name for step in pipeline.steps]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{option}: no step '{name}'{did_you_mean(name, known)} steps: {', '.join(known)}")

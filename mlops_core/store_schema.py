@@ -1,0 +1,98 @@
+"""The tables of a workspace's database, and how an older workspace becomes one of today.
+
+A migration is one script from a version to the next. It runs in the transaction that raises the version, so a
+workspace is never between two; scripts are only ever added.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SCHEMA_VERSION = 2
+
+_VERSION_1 = """
+CREATE TABLE runs (
+    run_id TEXT PRIMARY KEY, use_case TEXT NOT NULL, status TEXT NOT NULL, created TEXT NOT NULL,
+    runner TEXT NOT NULL, pid INTEGER NOT NULL, duration_s REAL NOT NULL DEFAULT 0, model_version INTEGER
+);
+CREATE TABLE step_cache (
+    key TEXT PRIMARY KEY, use_case TEXT NOT NULL, step TEXT NOT NULL, outputs TEXT NOT NULL,
+    components TEXT NOT NULL, run_id TEXT NOT NULL, duration_s REAL NOT NULL, created REAL NOT NULL
+);
+CREATE INDEX step_cache_by_step ON step_cache (use_case, step, created);
+CREATE TABLE file_digests (
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
+    sha256 TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE model_versions (
+    use_case TEXT NOT NULL, version INTEGER NOT NULL, run_id TEXT NOT NULL, created TEXT NOT NULL,
+    artifact TEXT NOT NULL, status TEXT NOT NULL, record TEXT NOT NULL,
+    PRIMARY KEY (use_case, version)
+) WITHOUT ROWID
+"""
+
+# Version 2: an order that does not depend on the clock (sequence); liveness by a lock instead of a process id; the
+# time of the last change of a file's state; the ledger, from which approvals and aliases follow.
+_VERSION_2 = """
+CREATE TABLE runs_2 (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT, run_id TEXT NOT NULL UNIQUE, use_case TEXT NOT NULL,
+    status TEXT NOT NULL, created TEXT NOT NULL, runner TEXT NOT NULL, duration_s REAL NOT NULL DEFAULT 0,
+    model_version INTEGER
+);
+INSERT INTO runs_2 (run_id, use_case, status, created, runner, duration_s, model_version)
+    SELECT run_id, use_case, status, created, runner, duration_s, model_version FROM runs ORDER BY created, run_id;
+DROP TABLE runs;
+ALTER TABLE runs_2 RENAME TO runs;
+CREATE TABLE step_cache_2 (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, use_case TEXT NOT NULL, step TEXT NOT NULL,
+    outputs TEXT NOT NULL, components TEXT NOT NULL, run_id TEXT NOT NULL, duration_s REAL NOT NULL
+);
+INSERT INTO step_cache_2 (key, use_case, step, outputs, components, run_id, duration_s)
+    SELECT key, use_case, step, outputs, components, run_id, duration_s FROM step_cache ORDER BY created;
+DROP TABLE step_cache;
+ALTER TABLE step_cache_2 RENAME TO step_cache;
+CREATE INDEX step_cache_by_step ON step_cache (use_case, step, sequence);
+DROP TABLE file_digests;
+CREATE TABLE file_digests (
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
+    inode INTEGER NOT NULL, sha256 TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE ledger (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, who TEXT NOT NULL, use_case TEXT NOT NULL,
+    subject TEXT NOT NULL, value TEXT NOT NULL, previous TEXT NOT NULL, why TEXT NOT NULL
+);
+CREATE INDEX ledger_by_subject ON ledger (use_case, subject, sequence);
+CREATE TRIGGER ledger_is_not_changed BEFORE UPDATE ON ledger
+    BEGIN SELECT raise(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER ledger_is_not_shortened BEFORE DELETE ON ledger
+    BEGIN SELECT raise(ABORT, 'the ledger is append-only'); END;
+INSERT INTO ledger (at, who, use_case, subject, value, previous, why)
+    SELECT created, 'mlops', use_case, 'version ' || version, status, '', 'registered by run ' || run_id
+    FROM model_versions ORDER BY created, version;
+ALTER TABLE model_versions DROP COLUMN status
+"""
+
+_SCRIPTS: Mapping[int, str] = {1: _VERSION_1, 2: _VERSION_2}
+
+
+def bring_up_to_date(database: sqlite3.Connection, *, found: int) -> None:
+    """Run every script after version `found` (0: an empty database); call it within a transaction."""
+    for version in range(found + 1, SCHEMA_VERSION + 1):
+        for statement in _statements(_SCRIPTS[version]):
+            database.execute(statement)
+    database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _statements(script: str) -> list[str]:
+    """Split a script at its ends of statements; a trigger has semicolons inside."""
+    found, current = [], ""
+    for piece in script.split(";"):
+        current += piece + ";"
+        if sqlite3.complete_statement(current):
+            found.append(current)
+            current = ""
+    return found
