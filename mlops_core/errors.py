@@ -65,6 +65,12 @@ class PluginError(MlopsError):
     exit_code = ExitCode.PLUGIN
 
 
+class ContractError(MlopsError):
+    """A use case breaks a rule that every plugin promises to keep."""
+
+    exit_code = ExitCode.PLUGIN
+
+
 class DatasetError(MlopsError):
     """A data set is missing, incomplete, damaged or leaks between its parts."""
 

@@ -1,0 +1,32 @@
+"""The contract kit: named checks of what every use case promises, for plugin authors, `mlops plugin check` and CI.
+
+The checks themselves (`mlops_core.testing.checks`) know nothing of pytest; `UseCaseContract` turns each into one
+test, and `mlops_core.testing.pytest_plugin`, the only module that imports pytest, gives those tests their session.
+Importing this package imports nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlops_core.testing.contract import UseCaseContract
+    from mlops_core.testing.declaration import ContractDeclaration
+    from mlops_core.testing.registry import Check, all_checks
+    from mlops_core.testing.session import ContractSession
+
+_ORIGIN = {
+    "Check": "registry",
+    "ContractDeclaration": "declaration",
+    "ContractSession": "session",
+    "UseCaseContract": "contract",
+    "all_checks": "registry",
+}
+__all__ = ["Check", "ContractDeclaration", "ContractSession", "UseCaseContract", "all_checks"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ORIGIN:
+        raise AttributeError(f"module 'mlops_core.testing' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"mlops_core.testing.{_ORIGIN[name]}"), name)

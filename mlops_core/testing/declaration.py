@@ -1,0 +1,147 @@
+"""What an author declares about a use case that is checked: configuration, capabilities, expected failures.
+
+`UseCaseContract` and `mlops plugin check` both end in a `ContractDeclaration`.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from mlops_core.errors import UsageError, did_you_mean
+from mlops_core.testing.registry import NotApplicableError, all_checks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from mlops_core.datasets import SplitSample
+
+SPLIT_FILE = "split.csv"
+_SAMPLE_COLUMNS = ("sample", "name")
+
+
+def find_sample_file(sample: str, *, dataset: Path, folder: Path) -> Path:  # noqa: ARG001  what an override is given
+    """Return the file of the data set that a prediction's sample names: by relative path, name or stem.
+
+    Args:
+        sample: as the predictions call it.
+        dataset: folder of the data set.
+        folder: an empty folder, for overrides that have to write the file of a sample first.
+
+    Raises:
+        NotApplicableError: no file, or several, are called so.
+    """
+    exact = dataset / sample
+    if exact.is_file():
+        return exact
+    found = [path for path in dataset.rglob("*") if path.is_file() and sample in (path.name, path.stem)]
+    if len(found) != 1:
+        raise NotApplicableError(
+            f"{len(found)} files of the data set are called '{sample}'; override sample_file() in a UseCaseContract"
+        )
+    return found[0]
+
+
+def read_split_file(output: Path) -> Mapping[str, list[SplitSample]]:
+    """Return part -> samples of ``split.csv`` in the folder `output`, with the columns part, label, group, sample.
+
+    Raises:
+        NotApplicableError: there is no such file, or it has other columns.
+    """
+    from mlops_core.datasets import SplitSample
+
+    path = output / SPLIT_FILE
+    if not path.is_file():
+        raise NotApplicableError(f"no {SPLIT_FILE} in {output.name}; override read_split() in a UseCaseContract")
+    with path.open(newline="", encoding="utf-8") as stream:
+        reader = csv.DictReader(stream)
+        names = reader.fieldnames or ()
+        sample = next((name for name in _SAMPLE_COLUMNS if name in names), None)
+        if sample is None or not {"part", "label", "group"} <= set(names):
+            raise NotApplicableError(f"{SPLIT_FILE} has the columns {names}, not part, label, group, sample")
+        parts: dict[str, list[SplitSample]] = {}
+        for row in reader:
+            member = SplitSample(sample=row[sample], group=row["group"], label=row["label"])
+            parts.setdefault(row["part"], []).append(member)
+    return parts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContractDeclaration:
+    """The use case that is checked, its smallest configuration, and what it claims.
+
+    Attributes:
+        use_case: its name.
+        config: a configuration with which a run takes less than a minute and no network; None for the defaults.
+        overrides: texts such as ``"training.steps=20"``.
+        parameters: name -> text; used for the runs and for judging the canaries.
+        seed: of the runs.
+        untrained: overrides that leave the model untrained, for example ``("training.steps=1",)``; without them the
+            canary is a model that answers by chance.
+        split: the output that holds the split, ``"step.output"``; empty for the one named ``split``, if any.
+        sharded_steps: steps that claim to be shardable; empty for those whose declaration has several shards.
+        shards: the numbers of shards that are compared.
+        predictor_tolerance: by how much a score of the predictor may differ from the evaluation's.
+        predictor_samples: how many samples the predictor is asked about.
+        timeout_s: seconds that one step, or one run, may take.
+        is_deterministic: the same seed gives the same bytes.
+        is_generated: the configured data set can be made without network.
+        has_split: a step writes a split.
+        has_predictor: a file can be given to the predictor for each sample.
+        has_bad_files: the predictor can be given a damaged file.
+        is_resumable: a run may be killed and taken up again.
+        expected_failures: check -> reason; it must fail.
+        sample_file: gives the file of a sample (`find_sample_file`).
+        read_split: gives the samples of each part (`read_split_file`).
+    """
+
+    use_case: str
+    config: Path | None = None
+    overrides: tuple[str, ...] = ()
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+    untrained: tuple[str, ...] = ()
+    split: str = ""
+    sharded_steps: tuple[str, ...] = ()
+    shards: tuple[int, ...] = (1, 2, 3)
+    predictor_tolerance: float = 1e-4
+    predictor_samples: int = 20
+    timeout_s: float = 300.0
+    is_deterministic: bool = True
+    is_generated: bool = True
+    has_split: bool = True
+    has_predictor: bool = True
+    has_bad_files: bool = True
+    is_resumable: bool = True
+    expected_failures: Mapping[str, str] = field(default_factory=dict)
+    sample_file: Callable[..., Path] = find_sample_file
+    read_split: Callable[[Path], Mapping[str, Iterable[SplitSample]]] = read_split_file
+
+    def __post_init__(self) -> None:
+        """Refuse expected failures of unknown checks and without a reason.
+
+        Raises:
+            UsageError: the culprit is named.
+        """
+        checks = all_checks()
+        for name, reason in self.expected_failures.items():
+            if name not in checks:
+                raise UsageError(f"expected_failures: no check '{name}'{did_you_mean(name, checks)}")
+            if not str(reason).strip():
+                raise UsageError(f"expected_failures: '{name}' has no reason; say why it may fail")
+
+    def has(self, capability: str) -> bool:
+        """Tell whether a capability flag is set."""
+        return bool(getattr(self, capability))
+
+
+def capability_flags() -> tuple[str, ...]:
+    """Return the names of the flags that an author may set to False."""
+    return tuple(item.name for item in fields(ContractDeclaration) if item.type == "bool")
+
+
+def declared_by(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of `attributes` that a declaration has."""
+    return {item.name: attributes[item.name] for item in fields(ContractDeclaration) if item.name in attributes}

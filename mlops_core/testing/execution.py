@@ -1,0 +1,295 @@
+"""Executing a pipeline step by step under observation, in chosen surroundings.
+
+Each step gets exactly what it declares, in folders that lie apart, and nothing else of the run is beside them. What
+it touched is sorted here into what it declared and what it did not.
+"""
+
+from __future__ import annotations
+
+import json
+import site
+import sys
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_core.pipeline import DATASET, StepKind
+from mlops_core.settings import read_settings
+from mlops_core.testing.processes import Call
+from mlops_core.testing.trees import differences, is_below, set_writable, tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from mlops_core.pipeline import Step
+    from mlops_core.runners import RunRequest
+    from mlops_core.testing.processes import Answer, Processes
+
+_SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/proc", "/sys", "/dev", "/opt", "/nix", "/Library")
+_LOCAL_ADDRESSES = ("unix:", "127.", "::1:", "localhost:")
+
+
+class Surrounding(StrEnum):
+    """What may be different from one execution to the next, and must not change a result."""
+
+    WORKING_DIRECTORY = "working_directory"
+    LOCALE = "locale"
+    TIME_ZONE = "time_zone"
+    HASH_SEED = "hash_seed"
+    LISTING_ORDER = "listing_order"
+    FOLDER_NAMES = "folder_names"
+    READ_ONLY_INPUTS = "read_only_inputs"
+
+
+_STARTUP = {
+    Surrounding.LOCALE: {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    Surrounding.HASH_SEED: {"PYTHONHASHSEED": "4711"},
+}
+# A POSIX time zone needs no data base on the machine: 12 h 45 min east of Greenwich.
+_ENVIRON = {Surrounding.TIME_ZONE: {"TZ": "KIT-12:45"}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedStep:
+    """One execution of one step.
+
+    Attributes:
+        name: the step's.
+        error: why it failed; empty when it did not.
+        outputs: output -> its folder.
+        reads: files and folders read that it does not declare.
+        writes: files written that it does not declare.
+        configuration_reads: configuration files that it read by itself.
+        connections: addresses other than this machine's.
+        opened: the declared inputs in which it read or listed something.
+        sections: configuration sections that it asked for.
+        parameters: parameters that it looked at.
+        changed_inputs: what differs in its inputs afterwards, one phrase a file.
+        has_left_processes: it ended and something that it had started did not.
+        progress: what it reported.
+        log: its output.
+    """
+
+    name: str
+    error: str
+    outputs: Mapping[str, Path]
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    configuration_reads: tuple[str, ...] = ()
+    connections: tuple[str, ...] = ()
+    opened: frozenset[str] = frozenset()
+    sections: frozenset[str] = frozenset()
+    parameters: frozenset[str] = frozenset()
+    changed_inputs: tuple[str, ...] = ()
+    has_left_processes: bool = False
+    progress: tuple[Mapping[str, Any], ...] = ()
+    log: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """One execution of a pipeline; steps after a failed one are not in it."""
+
+    steps: Mapping[str, ObservedStep]
+
+    @property
+    def failed(self) -> ObservedStep | None:
+        """The step that failed."""
+        return next((step for step in self.steps.values() if step.error), None)
+
+    def trees(self) -> dict[str, dict[str, str]]:
+        """Return ``step.output`` -> its tree."""
+        return {
+            f"{name}.{output}": tree(folder)
+            for name, step in self.steps.items()
+            if not step.error
+            for output, folder in step.outputs.items()
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """What an execution of a whole pipeline needs.
+
+    Attributes:
+        request: the run.
+        dataset: folder of the data.
+        place: where it happens; the folder must not exist.
+        kept: to which place is moved when it is done.
+        root: below it lies everything of the kit, which no step may read unless it is declared.
+        configuration: files that no step may read by itself.
+        timeout_s: of each step.
+        surroundings: what is different.
+    """
+
+    request: RunRequest
+    dataset: Path
+    place: Path
+    kept: Path
+    root: Path
+    configuration: tuple[Path, ...]
+    timeout_s: float
+    surroundings: frozenset[Surrounding] = field(default_factory=frozenset)
+
+    def carry_out(self, processes: Processes) -> Trace:
+        """Execute every step, until one fails."""
+        folders: dict[str, Path] = {DATASET: self.dataset}
+        found: dict[str, ObservedStep] = {}
+        self.place.mkdir(parents=True)
+        for number, step in enumerate(self.request.pipeline.ordered()):
+            outputs = self._prepare(step)
+            inputs = {name: folders[reference] for name, reference in step.inputs.items()}
+            observed = self._execute(processes, replace(step, shards=1), inputs, outputs, f"{number}-{step.name}")
+            found[step.name] = observed
+            if observed.error:
+                break
+            folders |= {f"{step.name}.{output}": folder for output, folder in outputs.items()}
+        self.place.rename(self.kept)
+        return Trace(steps={name: self._moved(step) for name, step in found.items()})
+
+    def _prepare(self, step: Step) -> dict[str, Path]:
+        outputs = {output: self.place / "artifacts" / f"{step.name}.{output}" for output in step.all_outputs}
+        for folder in outputs.values():
+            folder.mkdir(parents=True)
+        return outputs
+
+    def _moved(self, step: ObservedStep) -> ObservedStep:
+        outputs = {name: self.kept / path.relative_to(self.place) for name, path in step.outputs.items()}
+        return replace(step, outputs=outputs)
+
+    def _execute(
+        self, processes: Processes, step: Step, inputs: Mapping[str, Path], outputs: Mapping[str, Path], name: str
+    ) -> ObservedStep:
+        folder = self.place / "steps" / name
+        scratch = folder / "scratch"
+        scratch.mkdir(parents=True)
+        (folder / "request.json").write_text(
+            json.dumps(self._request(step, inputs, outputs, scratch).to_json()), encoding="utf-8"
+        )
+        is_read_only = Surrounding.READ_ONLY_INPUTS in self.surroundings
+        before = {local: tree(path) for local, path in inputs.items()}
+        for path in inputs.values():
+            set_writable(path, is_writable=not is_read_only)
+        answer = processes.call(self._call(folder, writable=(*outputs.values(), folder)))
+        for path in inputs.values():
+            set_writable(path, is_writable=True)
+        changed = [
+            f"input '{local}': {phrase}"
+            for local, path in inputs.items()
+            for phrase in differences(before[local], tree(path))
+        ]
+        return self._observed(step, answer, inputs=inputs, outputs=outputs, folder=folder, changed=changed)
+
+    def _request(self, step: Step, inputs: Mapping[str, Path], outputs: Mapping[str, Path], scratch: Path) -> Any:
+        from mlops_core.steps import StepRequest
+
+        sections = self.request.config.sections()
+        metrics = self.request.pipeline.metrics if step.kind is StepKind.EVALUATION else ()
+        return StepRequest(
+            use_case=self.request.use_case.name,
+            step=step,
+            config={name: sections[name] for name in step.config},
+            parameters={name: self.request.parameters[name] for name in step.parameters},
+            seed=self.request.seed,
+            inputs=inputs,
+            outputs=outputs,
+            scratch=scratch,
+            progress_file=scratch.parent / "progress.jsonl",
+            metrics=tuple(metric.to_json() for metric in metrics),
+        )
+
+    def _call(self, folder: Path, *, writable: Iterable[Path]) -> Call:
+        cwd = folder / "scratch"
+        if Surrounding.WORKING_DIRECTORY in self.surroundings:
+            cwd = folder / "elsewhere"
+            cwd.mkdir()
+        own = folder / "call"
+        own.mkdir()
+        return Call(
+            function="mlops_core.testing.inside.steps:execute",
+            arguments={
+                "request": str(folder / "request.json"),
+                "surroundings": sorted(self.surroundings),
+                "writable": [str(path) for path in writable],
+            },
+            folder=own,
+            cwd=cwd,
+            startup=_merged(_STARTUP, self.surroundings),
+            environ={"TMPDIR": str(folder / "scratch"), **_merged(_ENVIRON, self.surroundings)},
+            timeout_s=self.timeout_s,
+        )
+
+    def _observed(
+        self,
+        step: Step,
+        answer: Answer,
+        *,
+        inputs: Mapping[str, Path],
+        outputs: Mapping[str, Path],
+        folder: Path,
+        changed: Iterable[str],
+    ) -> ObservedStep:
+        found = answer.result or {"events": (), "sections": (), "parameters": (), "inputs": ()}
+        events = [(kind, subject) for kind, subject in found["events"]]
+        looked = [subject for kind, subject in events if kind in ("read", "list")]
+        configuration = {str(path) for path in self.configuration}
+        own = [str(path) for path in (*outputs.values(), folder)]
+        known = [*own, *(str(path) for path in inputs.values())]
+        return ObservedStep(
+            name=step.name,
+            error=answer.error or (found["error"] if found.get("exit_code") else ""),
+            outputs=outputs,
+            reads=tuple(
+                path
+                for path in looked
+                if path not in configuration and not is_below(path, known) and not self._is_code(path)
+            ),
+            writes=tuple(
+                path for kind, path in events if kind == "write" and not is_below(path, own) and not _is_cache(path)
+            ),
+            configuration_reads=tuple(path for path in looked if path in configuration),
+            connections=tuple(
+                subject
+                for kind, subject in events
+                if kind == "connect" and not subject.startswith(_LOCAL_ADDRESSES)
+            ),
+            opened=frozenset(
+                name for name, path in inputs.items() if any(is_below(subject, [str(path)]) for subject in looked)
+            ),
+            sections=frozenset(found["sections"]),
+            parameters=frozenset(found["parameters"]),
+            changed_inputs=tuple(changed),
+            has_left_processes=answer.has_left_processes,
+            progress=_progress(folder / "progress.jsonl"),
+            log=answer.log,
+        )
+
+    def _is_code(self, path: str) -> bool:
+        """Tell whether a file belongs to Python, to an installed distribution or to the system, not to the run."""
+        if is_below(path, [str(self.root)]):
+            return False
+        return _is_cache(path) or is_below(path, (*_SYSTEM, *code_folders()))
+
+
+def code_folders() -> tuple[str, ...]:
+    """Return the folders from which this interpreter takes code."""
+    return (sys.prefix, sys.base_prefix, *site.getsitepackages(), *(entry for entry in sys.path if entry))
+
+
+def _is_cache(path: str) -> bool:
+    caches = [str(folder) for folder in getattr(read_settings(), "caches", ())]
+    return "__pycache__" in path.split("/") or is_below(path, ["/dev", *caches])
+
+
+def _merged(table: Mapping[Surrounding, Mapping[str, str]], chosen: Iterable[Surrounding]) -> dict[str, str]:
+    return {name: value for item in sorted(chosen) for name, value in table.get(item, {}).items()}
+
+
+def _progress(path: Path) -> tuple[Mapping[str, Any], ...]:
+    if not path.is_file():
+        return ()
+    return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+
+
+__all__ = ["Execution", "ObservedStep", "Surrounding", "Trace", "code_folders"]

@@ -1,0 +1,1 @@
+"""What runs inside the processes that `mlops_core.testing.processes` starts, beside the plugin's own code."""

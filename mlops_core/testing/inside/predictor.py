@@ -1,0 +1,33 @@
+"""Asking a model in a process of its own, from its folder alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def ask(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Load the model in ``arguments["model"]`` and return its classes and its answers for ``arguments["paths"]``."""
+    from mlops_core.manager import load_use_case
+
+    predictor = load_use_case(arguments["use_case"]).load_predictor(Path(arguments["model"]))
+    answers = [
+        {"path": answer.path, "scores": [float(score) for score in answer.scores]}
+        for answer in predictor.predict([Path(path) for path in arguments["paths"]])
+    ]
+    return {"classes": list(predictor.classes), "answers": answers}
+
+
+def ask_about_bad_file(arguments: dict[str, Any]) -> dict[str, str]:
+    """Ask about one file that cannot be used; return the kind of error and its message, or what was answered."""
+    from mlops_core.errors import MlopsError
+    from mlops_core.manager import load_use_case
+
+    predictor = load_use_case(arguments["use_case"]).load_predictor(Path(arguments["model"]))
+    try:
+        answers = list(predictor.predict([Path(arguments["path"])]))
+    except MlopsError as error:
+        return {"kind": type(error).__name__, "message": str(error)}
+    except Exception as error:  # noqa: BLE001  which one it is is what the check is about
+        return {"kind": type(error).__name__, "message": " ".join(str(error).split())}
+    return {"kind": "", "message": repr(answers)}

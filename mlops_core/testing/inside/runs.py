@@ -1,0 +1,80 @@
+"""Whole runs on this machine's runner, in a process that can be killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_core.runners import SilentObserver
+
+if TYPE_CHECKING:
+    from mlops_core.records import StepRecord
+    from mlops_core.runners import RunRequest
+
+
+def run_locally(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Carry out a run in ``arguments["workspace"]`` and return its record.
+
+    ``shards`` gives steps another number of shards; ``kill`` is (step, delay in seconds): this process then kills
+    itself that long after the step has started, unless the step has ended before.
+    """
+    from mlops_core.runners.local import LocalRunner
+    from mlops_core.store import Store
+
+    request = _request(arguments)
+    kill = arguments.get("kill")
+    observer = _Killer(step=kill[0], delay_s=kill[1]) if kill else SilentObserver()
+    with Store(Path(arguments["workspace"])) as store:
+        record = LocalRunner(store, observer=observer, jobs=arguments.get("jobs")).run(request)
+        found = record.to_json()
+        digests = {digest for step in record.steps for digest in step.outputs.values()}
+        found["artifacts"] = {digest: str(store.artifact_path(digest)) for digest in sorted(digests)}
+    return found
+
+
+def _request(arguments: dict[str, Any]) -> RunRequest:
+    from mlops_core.api import prepare_run
+
+    request = prepare_run(
+        arguments["use_case"],
+        config=arguments["config"],
+        overrides=arguments["overrides"],
+        parameters=arguments["parameters"],
+        seed=arguments["seed"],
+        force=arguments.get("force", ()),
+        is_offline=True,
+    )
+    shards = arguments.get("shards", {})
+    if not shards:
+        return request
+    steps = tuple(replace(step, shards=shards.get(step.name, step.shards)) for step in request.pipeline.steps)
+    return replace(request, pipeline=replace(request.pipeline, steps=steps))
+
+
+class _Killer(SilentObserver):
+    """Kills this process, without any farewell, while a step is running."""
+
+    def __init__(self, *, step: str, delay_s: float) -> None:
+        self._step = step
+        self._delay_s = delay_s
+        self._ended = threading.Event()
+
+    def step_started(self, name: str) -> None:
+        """Start the clock."""
+        if name == self._step:
+            threading.Thread(target=self._kill, daemon=True).start()
+
+    def step_ended(self, record: StepRecord) -> None:
+        """Too late."""
+        if record.name == self._step:
+            self._ended.set()
+
+    def _kill(self) -> None:
+        time.sleep(self._delay_s)
+        if not self._ended.is_set():
+            os.kill(os.getpid(), signal.SIGKILL)

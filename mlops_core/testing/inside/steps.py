@@ -1,0 +1,81 @@
+"""Executing one step under observation, exactly as a worker would."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_core.testing.inside.observation import recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def execute(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Execute the request file ``arguments["request"]``; return its outcome and what was observed.
+
+    ``arguments["surroundings"]`` names what is changed around it, ``arguments["writable"]`` where it may write.
+    """
+    from mlops_core import steps
+    from mlops_core.testing.inside.surroundings import forbid_writing_elsewhere, reverse_listings
+
+    if "listing_order" in arguments["surroundings"]:
+        reverse_listings()
+    if "read_only_inputs" in arguments["surroundings"]:
+        forbid_writing_elsewhere(arguments["writable"])
+    reads = _record_reads(steps.StepContext)
+    before = set(sys.modules)
+    request = Path(arguments["request"])
+    with recorded() as recorder:
+        steps.run_request_file(request)
+    outcome = json.loads(request.with_name("result.json").read_text(encoding="utf-8"))
+    return {
+        "exit_code": outcome["exit_code"],
+        "error": outcome["error"],
+        "events": sorted(recorder.events),
+        "sections": sorted(reads["section"]),
+        "parameters": sorted(reads["parameter"]),
+        "inputs": sorted(reads["input"]),
+        "modules": sorted(set(sys.modules) - before),
+    }
+
+
+class _Noting(dict[str, Any]):
+    """The parameters of a step; notes which are looked at."""
+
+    def __init__(self, values: Mapping[str, Any], noted: set[str]) -> None:
+        super().__init__(values)
+        self._noted = noted
+
+    def __getitem__(self, name: str) -> Any:
+        self._noted.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self._noted.add(name)
+        return super().get(name, default)
+
+
+def _record_reads(context: Any) -> dict[str, set[str]]:
+    """Have `StepContext` note in this process which sections, inputs and parameters the step asks for."""
+    reads: dict[str, set[str]] = {"section": set(), "input": set(), "parameter": set()}
+
+    def noting(kind: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def method(self: Any, name: str, *arguments: Any) -> Any:
+            reads[kind].add(name)
+            return original(self, name, *arguments)
+
+        return method
+
+    for kind in ("section", "input"):
+        setattr(context, kind, noting(kind, getattr(context, kind)))
+    opened = context.__init__
+
+    def opening(self: Any, *arguments: Any) -> None:
+        opened(self, *arguments)
+        self.parameters = _Noting(self.parameters, reads["parameter"])
+
+    context.__init__ = opening
+    return reads

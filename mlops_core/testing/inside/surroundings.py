@@ -1,0 +1,56 @@
+"""Changing what no result may depend on: in which order folders are listed, and whether inputs can be written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+class _Entries:
+    """What `os.scandir` returns, in the order given."""
+
+    def __init__(self, entries: Iterable[os.DirEntry[Any]]) -> None:
+        self._entries = iter(entries)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[os.DirEntry[Any]]:
+        return self._entries
+
+    def __next__(self) -> os.DirEntry[Any]:
+        return next(self._entries)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def reverse_listings() -> None:
+    """Have this process list every folder in reverse order of names; a file system may list in any order."""
+    scandir, listdir = os.scandir, os.listdir
+
+    def reversed_scandir(*arguments: Any) -> _Entries:
+        with scandir(*arguments) as entries:
+            return _Entries(sorted(entries, key=lambda entry: os.fsencode(entry.name), reverse=True))
+
+    def reversed_listdir(*arguments: Any) -> list[Any]:
+        return sorted(listdir(*arguments), key=os.fsencode, reverse=True)
+
+    os.scandir = reversed_scandir  # type: ignore[assignment]
+    os.listdir = reversed_listdir  # type: ignore[assignment]
+
+
+def forbid_writing_elsewhere(folders: Iterable[str]) -> bool:
+    """Let this process write only below `folders`, even as root; return False where the system cannot do it."""
+    from mlops_core.runners.confinement import confine_writes
+    from mlops_core.settings import read_settings
+
+    caches = getattr(read_settings(), "caches", ())
+    return confine_writes([*map(Path, folders), Path("/dev"), *caches])

@@ -1,0 +1,390 @@
+"""The session of one use case: what the checks look at, made once, and what became of each check.
+
+Expensive things (the fetched data, an observed execution, a run on a runner) are made when the first check asks for
+them and shared by all others. A thing that could not be made raises the same error to each check that needs it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import shutil
+import time
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mlops_core.errors import ContractError, MlopsError
+from mlops_core.testing.execution import Execution, Surrounding
+from mlops_core.testing.processes import Call
+from mlops_core.testing.registry import NotApplicableError, all_checks
+from mlops_core.testing.surroundings import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from mlops_core.config import LoadedConfig
+    from mlops_core.manager import InstalledUseCase, UseCase
+    from mlops_core.metrics import MetricReport
+    from mlops_core.pipeline import Pipeline
+    from mlops_core.predictions import Predictions
+    from mlops_core.runners import RunRequest
+    from mlops_core.testing.declaration import ContractDeclaration
+    from mlops_core.testing.execution import Trace
+    from mlops_core.testing.processes import Answer, Processes
+    from mlops_core.testing.registry import Check
+
+T = TypeVar("T")
+
+
+class Status(StrEnum):
+    """What became of a check."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    BLOCKED = "blocked"
+    EXPECTED = "expected"
+    UNEXPECTED = "unexpected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one check.
+
+    Attributes:
+        check: its name.
+        status: blocked where a check before it failed, expected where it fails as declared, unexpected where it
+            passes although it was declared to fail.
+        violations: one sentence each; the reason where it was skipped or blocked.
+        duration_s: wall time, with that of what it was the first to ask for.
+    """
+
+    check: str
+    status: Status
+    violations: tuple[str, ...] = ()
+    duration_s: float = 0.0
+
+    @property
+    def is_good(self) -> bool:
+        """Nothing has to be done about it."""
+        return self.status in (Status.PASSED, Status.SKIPPED, Status.EXPECTED)
+
+
+def product(function: Callable[[Any], T]) -> property:
+    """Make a method a property that is computed once, whether it returns or raises."""
+    name = function.__name__
+
+    @functools.wraps(function)
+    def get(self: Any) -> T:
+        if name not in self._products:
+            try:
+                self._products[name] = (function(self), None)
+            except Exception as error:  # noqa: BLE001  kept, and raised again to everybody who asks
+                self._products[name] = (None, error)
+        value, error = self._products[name]
+        if error is not None:
+            raise error
+        found: T = value
+        return found
+
+    return property(get)
+
+
+class ContractSession:
+    """One use case under check."""
+
+    def __init__(self, declaration: ContractDeclaration, *, processes: Processes, folder: Path) -> None:
+        """Check the use case of `declaration`.
+
+        Args:
+            declaration: what its author says of it.
+            processes: where its code is executed.
+            folder: an empty folder for everything that is made.
+        """
+        self.declaration = declaration
+        self.processes = processes
+        self.folder = folder.resolve()
+        self.surrounding_changes: list[str] = []
+        self.printed: list[str] = []
+        self._products: dict[str, Any] = {}
+        self._outcomes: dict[str, Outcome] = {}
+        self._checks = all_checks()
+        self._numbers: dict[str, int] = {}
+
+    # --- Checks -------------------------------------------------------------------------------------------
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Make every check and yield its outcome, in their order."""
+        for check in self._checks.values():
+            yield self.outcome(check)
+
+    def outcome(self, check: Check) -> Outcome:
+        """Make a check, after those that must hold before it; each is made once."""
+        if check.name not in self._outcomes:
+            began = time.monotonic()
+            found = self._judged(check, self._made(check))
+            self._outcomes[check.name] = replace(found, duration_s=time.monotonic() - began)
+        return self._outcomes[check.name]
+
+    def _made(self, check: Check) -> Outcome:
+        if check.needs and not self.declaration.has(check.needs):
+            return _outcome(check, Status.SKIPPED, [f"declared: {check.needs} = False"])
+        for name in check.after:
+            if self.outcome(self._checks[name]).status not in (Status.PASSED, Status.SKIPPED):
+                return _outcome(check, Status.BLOCKED, [f"{name} has to hold first"])
+        try:
+            violations = [f"{sentence}" for sentence in check.function(self)]
+        except NotApplicableError as reason:
+            return _outcome(check, Status.SKIPPED, [str(reason)])
+        except (MlopsError, OSError) as error:
+            violations = [str(error)]
+        return _outcome(check, Status.FAILED if violations else Status.PASSED, violations)
+
+    def _judged(self, check: Check, found: Outcome) -> Outcome:
+        reason = self.declaration.expected_failures.get(check.name)
+        if reason is None:
+            return found
+        if found.status is Status.FAILED:
+            return replace(found, status=Status.EXPECTED)
+        if found.status is Status.PASSED:
+            sentence = f"it holds, although expected_failures says: {reason}; remove the entry"
+            return replace(found, status=Status.UNEXPECTED, violations=(sentence,))
+        return found
+
+    # --- The plugin ---------------------------------------------------------------------------------------
+
+    @product
+    def installed(self) -> InstalledUseCase:
+        """The use case as its distribution announces it."""
+        from mlops_core.manager import find_use_case
+
+        return find_use_case(self.declaration.use_case)
+
+    @product
+    def plugin(self) -> object:
+        """The object that holds the hooks: imported, not yet registered."""
+        module_name, _, attribute = self.installed.target.partition(":")
+        with self.guard("importing the plugin"):
+            found: object = importlib.import_module(module_name)
+            for part in filter(None, attribute.split(".")):
+                found = getattr(found, part)
+        return found
+
+    @product
+    def use_case(self) -> UseCase:
+        """The façade, through which all hooks are called."""
+        from mlops_core.manager import UseCase
+
+        return UseCase(self.plugin, installed=self.installed)
+
+    @product
+    def config(self) -> LoadedConfig:
+        """The smallest configuration."""
+        return self.load_config()
+
+    def load_config(self, *overrides: str) -> LoadedConfig:
+        """Return the smallest configuration with further overrides."""
+        declared = self.declaration
+        with self.guard("reading the configuration"):
+            return self.use_case.load_config(declared.config, overrides=(*declared.overrides, *overrides))
+
+    @product
+    def pipeline(self) -> Pipeline:
+        """The pipeline of the smallest configuration."""
+        with self.guard("building the pipeline"):
+            return self.use_case.pipeline(self.config.model)
+
+    @product
+    def request(self) -> RunRequest:
+        """The run of the smallest configuration."""
+        from mlops_core.runners import RunRequest
+
+        return RunRequest(
+            use_case=self.use_case,
+            config=self.config,
+            pipeline=self.pipeline,
+            parameters=self.pipeline.resolve_parameters(self.declaration.parameters),
+            seed=self.declaration.seed,
+            is_offline=True,
+        )
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The numeric parameters, as a gate is given them."""
+        return {name: value for name, value in self.request.parameters.items() if isinstance(value, int | float)}
+
+    @product
+    def described(self) -> Mapping[str, Any]:
+        """What loading and describing the use case imported and touched, seen from a fresh process."""
+        answer = self.call("plugin:describe", self._named())
+        if answer.error:
+            raise ContractError(f"in a fresh process: {answer.error}")
+        found: Mapping[str, Any] = answer.result
+        return found
+
+    # --- Data ---------------------------------------------------------------------------------------------
+
+    @product
+    def dataset(self) -> Path:
+        """The folder of the configured data set."""
+        _, path = self.use_case.dataset_source(self.config.model)
+        if path is not None:
+            return path.absolute()
+        answer = self.fetched
+        if answer.error:
+            raise ContractError(f"the data set could not be fetched: {answer.error}")
+        return self.folder / "dataset"
+
+    @product
+    def fetched(self) -> Answer:
+        """How fetching the configured data set ended."""
+        _, path = self.use_case.dataset_source(self.config.model)
+        if path is not None:
+            raise NotApplicableError("dataset.path names a folder: nothing is fetched")
+        return self.fetch(self.folder / "dataset", is_offline=self.declaration.is_generated)
+
+    def fetch(self, destination: Path, *, is_offline: bool) -> Answer:
+        """Fetch the configured data set in a process of its own."""
+        return self.call(
+            "plugin:fetch",
+            {
+                **self._named(),
+                "destination": str(destination),
+                "seed": self.declaration.seed,
+                "is_offline": is_offline,
+            },
+        )
+
+    # --- Executions ---------------------------------------------------------------------------------------
+
+    @product
+    def reference(self) -> Trace:
+        """The first observed execution, with which everything else is compared."""
+        return self.execute()
+
+    @product
+    def completed(self) -> Trace:
+        """The first execution, which must have come to its end."""
+        failed = self.reference.failed
+        if failed is not None:
+            raise ContractError(f"step '{failed.name}' failed: {failed.error}")
+        return self.reference
+
+    @product
+    def repeated(self) -> Trace:
+        """A second execution in the same surroundings."""
+        return self.execute()
+
+    @product
+    def varied(self) -> Trace:
+        """An execution in which all surroundings are different at once."""
+        return self.execute(*Surrounding)
+
+    def execute(self, *surroundings: Surrounding) -> Trace:
+        """Execute the pipeline once more, in surroundings of which some are different."""
+        place, dataset = self.folder / "place", self.dataset
+        if Surrounding.FOLDER_NAMES in surroundings:
+            place = self.folder / "another place" / "of execution"
+            dataset = place.parent / "the data"
+            shutil.rmtree(place.parent, ignore_errors=True)
+            shutil.copytree(self.dataset, dataset)
+        execution = Execution(
+            request=self.request,
+            dataset=dataset,
+            place=place,
+            kept=self.new_folder("execution", is_made=False),
+            root=self.folder,
+            configuration=self._configuration_files(),
+            timeout_s=self.declaration.timeout_s,
+            surroundings=frozenset(surroundings),
+        )
+        return execution.carry_out(self.processes)
+
+    def _configuration_files(self) -> tuple[Path, ...]:
+        given = (self.declaration.config,) if self.declaration.config else ()
+        return tuple(path.absolute() for path in (self.use_case.default_config_path(), *given))
+
+    def run_locally(self, workspace: Path, **options: object) -> Answer:
+        """Carry out a whole run in a process of its own; options are those of `inside.runs.run_locally`."""
+        overrides = list(self.declaration.overrides)
+        if not self.declaration.is_generated:
+            overrides.append(f"dataset.path={self.dataset}")
+        return self.call(
+            "runs:run_locally",
+            {
+                **self._named(),
+                "overrides": overrides,
+                "workspace": str(workspace),
+                "parameters": dict(self.declaration.parameters),
+                "seed": self.declaration.seed,
+                **options,
+            },
+        )
+
+    # --- Metrics ------------------------------------------------------------------------------------------
+
+    @product
+    def predictions(self) -> Predictions:
+        """What the evaluation of the first execution wrote."""
+        from mlops_core.predictions import read_predictions
+
+        return read_predictions(self.evaluation_output("predictions"))
+
+    @product
+    def report(self) -> MetricReport:
+        """What core wrote to ``evaluation.json`` in the first execution."""
+        from mlops_core.metrics import read_evaluation
+
+        return read_evaluation(self.evaluation_output("evaluation"), self.pipeline.metrics)
+
+    def evaluation_output(self, name: str) -> Path:
+        """Return an output of the evaluation step of the first execution."""
+        trace: Trace = self.completed
+        return trace.steps[self.pipeline.evaluation_step.name].outputs[name]
+
+    @property
+    def model(self) -> Path:
+        """The folder of the model of the first execution."""
+        step, _, output = self.pipeline.model.partition(".")
+        trace: Trace = self.completed
+        return trace.steps[step].outputs[output]
+
+    # --- Tools of the checks ------------------------------------------------------------------------------
+
+    def guard(self, what: str) -> Any:
+        """Return a context in which plugin code may be called here: what it changes is noted and put back."""
+        return guarded(what, changes=self.surrounding_changes, printed=self.printed)
+
+    def new_folder(self, name: str, *, is_made: bool = True) -> Path:
+        """Return a folder of the session that nobody else has."""
+        self._numbers[name] = self._numbers.get(name, 0) + 1
+        folder = self.folder / f"{name}-{self._numbers[name]}"
+        if is_made:
+            folder.mkdir(parents=True)
+        return folder
+
+    def call(self, function: str, arguments: Mapping[str, Any], **options: Any) -> Answer:
+        """Call ``module:function`` of `mlops_core.testing.inside` in a process of its own."""
+        return self.processes.call(
+            Call(
+                function=f"mlops_core.testing.inside.{function}",
+                arguments=arguments,
+                folder=self.new_folder("call"),
+                timeout_s=self.declaration.timeout_s,
+                **options,
+            )
+        )
+
+    def _named(self) -> dict[str, Any]:
+        config = self.declaration.config
+        return {
+            "use_case": self.declaration.use_case,
+            "config": str(config.absolute()) if config else None,
+            "overrides": list(self.declaration.overrides),
+        }
+
+
+def _outcome(check: Check, status: Status, violations: Iterable[str]) -> Outcome:
+    return Outcome(check=check.name, status=status, violations=tuple(violations))
