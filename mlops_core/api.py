@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mlops_core.pipeline import ParameterValue, Pipeline
     from mlops_core.prediction import Predictor
     from mlops_core.records import RunRecord
+    from mlops_core.registry import ModelVersion
     from mlops_core.runners import RunObserver, RunRequest
     from mlops_core.runners.selection import Selection
 
@@ -187,21 +188,64 @@ def load_model(use_case: str, version: int | str | None = None, *, workspace: Pa
         UsageError: no such version.
         StoreError: its artifact is gone or damaged.
     """
-    from mlops_core.errors import StoreError
     from mlops_core.registry import Registry
     from mlops_core.store import Store
 
     loaded = load_use_case(use_case)
     with Store(workspace_path(workspace)) as store:
         found = Registry(store).version(loaded.name, version)
-        is_there = store.has_artifact(found.artifact)
-        damage = store.artifact_damage(found.artifact) if is_there else f"it is gone from {store.home}"
+    return loaded.load_predictor(model_path(found, workspace=workspace))
+
+
+def model_path(version: ModelVersion, *, workspace: Path | str | None = None) -> Path:
+    """Return the folder of a version's artifact, after reading all of it.
+
+    Raises:
+        StoreError: it is gone or damaged.
+    """
+    from mlops_core.errors import StoreError
+    from mlops_core.store import Store
+
+    with Store(workspace_path(workspace)) as store:
+        is_there = store.has_artifact(version.artifact)
+        damage = store.artifact_damage(version.artifact) if is_there else f"it is gone from {store.home}"
         if damage:
             raise StoreError(
-                f"model {loaded.name} version {found.version}: artifact {found.artifact[:12]}: {damage}; "
-                f"make it again with: mlops run --resume {found.run_id}"
+                f"model {version.use_case} version {version.version}: artifact {version.artifact[:12]}: {damage}; "
+                f"make it again with: mlops run --resume {version.run_id}"
             )
-        return loaded.load_predictor(store.artifact_path(found.artifact))
+        return store.artifact_path(version.artifact)
+
+
+def export_model(
+    use_case: str, version: int | str, folder: Path | str, *, workspace: Path | str | None = None
+) -> ModelVersion:
+    """Copy a version's artifact to the new folder `folder`, with ``mlops-model.json`` that says where it comes from.
+
+    Raises:
+        UsageError: no such version, or the folder exists.
+        StoreError: the artifact is gone or damaged.
+    """
+    import json
+    import shutil
+    import tempfile
+
+    from mlops_core.registry import Registry
+    from mlops_core.store import Store
+
+    target = Path(folder).absolute()
+    if target.exists():
+        raise UsageError(f"{target} exists; a model is exported to a new folder only")
+    with Store(workspace_path(workspace)) as store:
+        found = Registry(store).version(use_case, version)
+    source = model_path(found, workspace=workspace)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as partial:
+        shutil.copytree(source, Path(partial) / "model", copy_function=shutil.copyfile)
+        text = json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n"
+        (Path(partial) / "model" / "mlops-model.json").write_text(text, encoding="utf-8")
+        (Path(partial) / "model").rename(target)
+    return found
 
 
 def workspace_path(given: Path | str | None) -> Path:

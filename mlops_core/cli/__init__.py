@@ -25,6 +25,7 @@ _COMMANDS = {
     "fetch": "Fetch the data set of a use case, and nothing else.",
     "plan": "Show what a run would do, and why, without doing it.",
     "run": "Run a use case: fetch, its steps, gate, register.",
+    "why": "Say why a step of a run was run or reused.",
     "runs": "Look at finished and running runs.",
     "models": "Look at registered models.",
 }
@@ -90,7 +91,7 @@ def _exit_code(arguments: list[str]) -> int:
         where = f"\ntry: {error.ctx.command_path} --help" if isinstance(error, click.UsageError) and error.ctx else ""
         return _fail(f"{error.format_message()}{where}", ExitCode.USAGE, arguments)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        return _fail("interrupted; the same command goes on: finished steps are reused", ExitCode.INTERRUPTED, [])
+        return _fail("interrupted", ExitCode.INTERRUPTED, [])
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK

@@ -1,16 +1,51 @@
-"""``mlops models list|show``."""
+"""``mlops models``: the registry. MODEL is a version's number or an alias such as ``best``."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
 
 from mlops_core.cli.options import chosen_use_case, json_option, use_case_option
 from mlops_core.cli.output import print_json, print_table
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mlops_core.registry import LedgerEntry, ModelVersion, Registry
+
+import contextlib
+
 
 @click.group("models")
 def command() -> None:
-    """Look at registered models."""
+    """Look at registered models and decide about them. MODEL is a version's number or an alias such as 'best'."""
+
+
+def _why_option(function: Callable[..., object]) -> Callable[..., object]:
+    return click.option("--why", required=True, metavar="TEXT", help="The reason; it is kept in the ledger.")(function)
+
+
+@contextlib.contextmanager
+def _registry(context: dict[str, str | None]) -> Iterator[Registry]:
+    from mlops_core.api import workspace_path
+    from mlops_core.registry import Registry
+    from mlops_core.store import Store
+
+    with Store(workspace_path(context["workspace"])) as store:
+        yield Registry(store)
+
+
+def _name(usecase: str | None) -> str:
+    """Return the use case's name as it is registered; its plugin need not be installed any more."""
+    from mlops_core.errors import PluginError, UsageError
+    from mlops_core.manager import find_use_case
+
+    given = chosen_use_case(usecase)
+    try:
+        return find_use_case(given).name
+    except (PluginError, UsageError):
+        return given.upper()
 
 
 @command.command("list")
@@ -19,22 +54,19 @@ def command() -> None:
 @click.pass_obj
 def list_models(context: dict[str, str | None], *, usecase: str | None, as_json: bool) -> None:
     """List the registered versions, newest first."""
-    from mlops_core.api import workspace_path
-    from mlops_core.registry import Registry
-    from mlops_core.store import Store
-
-    with Store(workspace_path(context["workspace"])) as store:
-        versions = Registry(store).versions(usecase)
+    with _registry(context) as registry:
+        versions = registry.versions(usecase)
     if as_json:
         print_json([version.to_json() for version in versions])
         return
     print_table(
-        ("model", "version", "status", "created", "metrics", "data", "run"),
+        ("model", "version", "status", "aliases", "created", "metrics", "data", "run"),
         [
             (
                 version.use_case,
                 version.version,
                 version.status,
+                " ".join(version.aliases) or "-",
                 version.created,
                 " ".join(f"{name}={value:.4g}" for name, value in version.metrics.items()),
                 f"{version.dataset}{' (generated)' if version.is_generated_data else ''}",
@@ -47,26 +79,135 @@ def list_models(context: dict[str, str | None], *, usecase: str | None, as_json:
 
 @command.command("show")
 @use_case_option
-@click.argument("version", type=int, required=False)
+@click.argument("model", required=False)
 @json_option
 @click.pass_obj
-def show_model(context: dict[str, str | None], *, usecase: str | None, version: int | None, as_json: bool) -> None:
+def show_model(context: dict[str, str | None], *, usecase: str | None, model: str | None, as_json: bool) -> None:
     """Show one version; the newest when none is given."""
-    from mlops_core.api import workspace_path
-    from mlops_core.manager import find_use_case
-    from mlops_core.registry import Registry
-    from mlops_core.store import Store
+    from mlops_core.api import model_path
 
-    name = find_use_case(chosen_use_case(usecase)).name
-    with Store(workspace_path(context["workspace"])) as store:
-        found = Registry(store).version(name, version)
-        folder = store.artifact_path(found.artifact)
+    with _registry(context) as registry:
+        found = registry.version(_name(usecase), model)
+    folder = model_path(found, workspace=context["workspace"])
     if as_json:
         print_json({**found.to_json(), "path": str(folder)})
         return
-    generated = " (generated data)" if found.is_generated_data else ""
-    click.echo(f"model {found.use_case} version {found.version}: {found.status}")
-    click.echo(f"  made by run {found.run_id} on {found.created} with {found.plugin}")
-    click.echo(f"  data: {found.dataset}{generated}, digest {found.dataset_digest[:12]}")
+    _print_version(found)
     click.echo(f"  artifact: {folder}")
     print_table(("metric", "value"), [(name, f"{value:.6g}") for name, value in found.metrics.items()])
+
+
+def _print_version(found: ModelVersion) -> None:
+    generated = " (generated data)" if found.is_generated_data else ""
+    aliases = f", {', '.join(found.aliases)}" if found.aliases else ""
+    click.echo(f"model {found.use_case} version {found.version}: {found.status}{aliases}")
+    click.echo(f"  made by run {found.run_id} on {found.created} with {found.plugin}")
+    click.echo(f"  data: {found.dataset}{generated}, digest {found.dataset_digest[:12]}")
+
+
+@command.command("approve")
+@use_case_option
+@click.argument("model")
+@_why_option
+@click.pass_obj
+def approve_model(context: dict[str, str | None], *, usecase: str | None, model: str, why: str) -> None:
+    """Approve a version."""
+    _decide(context, usecase, model, why=why, is_approved=True)
+
+
+@command.command("reject")
+@use_case_option
+@click.argument("model")
+@_why_option
+@click.pass_obj
+def reject_model(context: dict[str, str | None], *, usecase: str | None, model: str, why: str) -> None:
+    """Reject a version."""
+    _decide(context, usecase, model, why=why, is_approved=False)
+
+
+def _decide(context: dict[str, str | None], usecase: str | None, model: str, *, why: str, is_approved: bool) -> None:
+    from mlops_core.registry import ApprovalStatus
+
+    with _registry(context) as registry:
+        version = registry.version(_name(usecase), model)
+        status = ApprovalStatus.APPROVED if is_approved else ApprovalStatus.REJECTED
+        _print_entry(registry.set_status(version, status, why=why))
+
+
+@command.command("alias")
+@use_case_option
+@click.argument("alias")
+@click.argument("model", required=False)
+@click.option("--remove", "is_removed", is_flag=True, help="Remove the alias.")
+@_why_option
+@click.pass_obj
+def move_alias(
+    context: dict[str, str | None], *, usecase: str | None, alias: str, model: str | None, is_removed: bool, why: str
+) -> None:
+    """Point an alias such as 'production' at a version."""
+    from mlops_core.errors import UsageError
+
+    if is_removed == (model is not None):
+        raise UsageError(f"alias '{alias}': give either the version it shall point at, or --remove")
+    name = _name(usecase)
+    with _registry(context) as registry:
+        target = None if model is None else registry.version(name, model).version
+        expected = registry.alias_target(name, alias)
+        _print_entry(registry.move_alias(name, alias, version=target, expected=expected, why=why))
+
+
+@command.command("rollback")
+@use_case_option
+@click.argument("alias")
+@_why_option
+@click.pass_obj
+def roll_back(context: dict[str, str | None], *, usecase: str | None, alias: str, why: str) -> None:
+    """Point an alias at the version at which it pointed before."""
+    with _registry(context) as registry:
+        _print_entry(registry.roll_back(_name(usecase), alias, why=why))
+
+
+@command.command("history")
+@use_case_option
+@click.option("--at", metavar="TIME", help="Only what was so at this time (ISO 8601): for example 2026-05-03.")
+@json_option
+@click.pass_obj
+def show_history(context: dict[str, str | None], *, usecase: str | None, at: str | None, as_json: bool) -> None:
+    """Show the ledger: who approved, rejected or moved what, when and why."""
+    from dataclasses import asdict
+
+    with _registry(context) as registry:
+        entries = registry.history(_name(usecase))
+    if at:
+        entries = tuple({entry.subject: entry for entry in entries if entry.at[: len(at)] <= at}.values())
+    if as_json:
+        print_json([asdict(entry) for entry in entries])
+        return
+    print_table(
+        ("when", "who", "subject", "before", "now", "why"),
+        [
+            (entry.at, entry.who, entry.subject, entry.previous or "-", entry.value or "-", entry.why)
+            for entry in entries
+        ],
+    )
+
+
+@command.command("export")
+@use_case_option
+@click.argument("model", default="best")
+@click.argument("folder", type=click.Path())
+@click.pass_obj
+def export_model(context: dict[str, str | None], *, usecase: str | None, model: str, folder: str) -> None:
+    """Copy a version's artifact to a new FOLDER, with mlops-model.json in it that says where it comes from."""
+    from mlops_core.api import export_model
+
+    found = export_model(_name(usecase), model, folder, workspace=context["workspace"])
+    _print_version(found)
+    click.echo(f"  exported to {folder}")
+
+
+def _print_entry(entry: LedgerEntry) -> None:
+    click.echo(
+        f"model {entry.use_case}, {entry.subject}: {entry.previous or 'nothing'} -> {entry.value or 'nothing'} "
+        f"by {entry.who}, {entry.at}"
+    )

@@ -54,11 +54,21 @@ def config_options(function: F) -> F:
     )(function)
 
 
-def run_options(function: F) -> F:
-    """Add ``--param``, ``--seed`` and ``--force``."""
+def selection_options(function: F) -> F:
+    """Add ``--from``, ``--only`` and ``--force``."""
     function = click.option(
         "--force", multiple=True, metavar="STEP", help="Run this step even where it could be reused. Repeatable."
     )(function)
+    function = click.option(
+        "--only", multiple=True, metavar="STEP", help="Run just this step, without the gate. Repeatable."
+    )(function)
+    return click.option(
+        "--from", "start", default="", metavar="STEP", help="Run this step and all that follow; reuse those before."
+    )(function)
+
+
+def run_options(function: F) -> F:
+    """Add ``--param`` and ``--seed``."""
     function = click.option("--seed", type=int, default=0, show_default=True, help="Of every random choice.")(function)
     return click.option(
         "--param",

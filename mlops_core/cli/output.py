@@ -77,13 +77,14 @@ def run_observer() -> PlainObserver | TerminalObserver:
 
 
 def _ending(record: StepRecord) -> str:
-    if record.status is StepStatus.REUSED and record.reused_from:
-        return f"reused from run {record.reused_from}"
     if record.status is StepStatus.REUSED:
-        return "already there"
+        return f"from run {record.reused_from}" if record.reused_from else "already there"
     if record.status is StepStatus.FAILED:
         return record.error
-    return format_duration(record.duration_s) if record.status is StepStatus.DONE else ""
+    if record.status is not StepStatus.DONE:
+        return ""
+    warning = f"  warning: {record.warning}" if record.warning else ""
+    return format_duration(record.duration_s) + warning
 
 
 class PlainObserver:
@@ -91,11 +92,13 @@ class PlainObserver:
 
     def __init__(self) -> None:
         """Begin with nothing reported."""
+        self.run_id = ""
         self._tenths: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def run_started(self, record: RunRecord) -> None:
         """Print the run's id."""
+        self.run_id = record.run_id
         click.echo(f"run {record.run_id}: {record.use_case} ({record.plugin})", err=True)
 
     def step_started(self, name: str) -> None:
@@ -138,9 +141,11 @@ class TerminalObserver:
             transient=True,
         )
         self._tasks: dict[str, TaskID] = {}
+        self.run_id = ""
 
     def run_started(self, record: RunRecord) -> None:
         """Print the run's id and begin to draw."""
+        self.run_id = record.run_id
         self._console.print(f"run [bold]{record.run_id}[/]: {record.use_case} ({record.plugin})")
         self._progress.start()
 
@@ -189,4 +194,14 @@ def print_outcome(record: RunRecord) -> None:
             f"accepted in {format_duration(record.duration_s)}: model {record.use_case} version "
             f"{record.model_version}, PendingManualApproval"
         )
+        click.echo(record.alias_note)
     click.echo(f"details: mlops runs show {record.run_id}")
+
+
+def print_continuation(run_id: str, *, workspace: str | None) -> None:
+    """Print the command that goes on with a run which failed or was stopped."""
+    import shlex
+
+    place = f"--workspace {shlex.quote(workspace)} " if workspace else ""
+    if run_id:
+        click.echo(f"to go on: mlops {place}run --resume {run_id}", err=True)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from typing import TYPE_CHECKING
+
 import click
 
 from mlops_core.cli.options import (
@@ -10,15 +14,23 @@ from mlops_core.cli.options import (
     json_option,
     parse_parameters,
     run_options,
+    selection_options,
     use_case_option,
 )
-from mlops_core.cli.output import print_json, print_outcome, run_observer
+from mlops_core.cli.output import print_continuation, print_json, print_outcome, run_observer
+from mlops_core.errors import ExitCode
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 
 @click.command("run")
 @use_case_option
 @config_options
 @run_options
+@selection_options
+@click.option("--resume", default="", metavar="RUN", help="Go on with this run; an id, its beginning, or 'latest'.")
+@click.option("--keep-going", is_flag=True, help="After a failure, run the steps that do not depend on it.")
 @click.option("--jobs", "-j", type=click.IntRange(min=1), help="Steps at once (default: one a core).")
 @click.option("--offline", "is_offline", is_flag=True, help="Refuse to fetch from the network.")
 @json_option
@@ -31,7 +43,11 @@ def command(
     overrides: tuple[str, ...],
     parameters: tuple[str, ...],
     seed: int,
+    start: str,
+    only: tuple[str, ...],
     force: tuple[str, ...],
+    resume: str,
+    keep_going: bool,
     jobs: int | None,
     is_offline: bool,
     as_json: bool,
@@ -39,24 +55,34 @@ def command(
     """Run a use case: fetch, its steps, gate, register.
 
     Everything is checked before anything runs. A step whose inputs, code and configuration are unchanged is not
-    run again. A model that the gate rejects is not registered, and the exit code is 3.
+    run again. A model that the gate rejects is not registered, and the exit code is 3. Ctrl-C stops the run so that
+    it can be resumed; a second Ctrl-C stops at once.
     """
     from mlops_core import api
 
     observer = run_observer()
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         record = api.run(
-            chosen_use_case(usecase),
+            "" if resume else chosen_use_case(usecase),
             config=config,
             overrides=overrides,
             parameters=parse_parameters(parameters),
             workspace=context["workspace"],
             seed=seed,
             jobs=jobs,
+            start=start,
+            only=only,
             force=force,
+            resume=resume,
+            keep_going=keep_going,
             is_offline=is_offline,
             observer=observer,
         )
+    except KeyboardInterrupt:
+        observer.close()
+        print_continuation(observer.run_id, workspace=context["workspace"])
+        raise
     finally:
         observer.close()
     if as_json:
@@ -65,4 +91,12 @@ def command(
         print_outcome(record)
     if record.error:
         click.echo(f"mlops: error: {record.error}", err=True)
+    if record.exit_code not in (ExitCode.OK, ExitCode.REJECTED):
+        print_continuation(record.run_id, workspace=context["workspace"])
     return record.exit_code
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Stop the run in good order; the next signal ends this process, and with it everything that it started."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(ExitCode.INTERRUPTED))
+    raise KeyboardInterrupt

@@ -40,7 +40,7 @@ def train(context):
 
 
 def _fail_once(context):
-    # Between its attempts a step can remember nothing in a file: it may write to its outputs only. Shared memory is left.
+    # A step may write to its outputs only, so nothing can be remembered between attempts but in shared memory.
     mark = Path("/dev/shm") / f"toy-{hashlib.sha256(str(context.input('features')).encode()).hexdigest()}"
     if not mark.exists():
         mark.touch()
