@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mlops_core.pipeline import DATASET, Parameter, ParameterType, Pipeline, Resources, Step, StepKind
     from mlops_core.prediction import Predictor, SampleScores
     from mlops_core.predictions import Prediction, Predictions, read_predictions, write_predictions
+    from mlops_core.previews import Preview
     from mlops_core.records import RunRecord, RunStatus
     from mlops_core.steps import Shard, StepContext
 
@@ -54,6 +55,7 @@ _MODULES = {
     "pipeline": ("DATASET", "Parameter", "ParameterType", "Pipeline", "Resources", "Step", "StepKind"),
     "prediction": ("Predictor", "SampleScores"),
     "predictions": ("Prediction", "Predictions", "read_predictions", "write_predictions"),
+    "previews": ("Preview",),
     "records": ("RunRecord", "RunStatus"),
     "steps": ("Shard", "StepContext"),
 }
@@ -86,6 +88,7 @@ __all__ = [
     "Prediction",
     "Predictions",
     "Predictor",
+    "Preview",
     "Resources",
     "RunRecord",
     "RunStatus",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mlops_core.pipeline import Parameter, Step
     from mlops_core.prediction import Predictor
     from mlops_core.predictions import Predictions
+    from mlops_core.previews import Preview
 
 PROJECT = "mlops"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -202,4 +203,18 @@ def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:  # t
     :param model: the folder that the registered output holds; read only.
     :param context: which use case was asked for.
     :returns: an object with ``classes`` and ``predict(paths)``.
+    """
+
+
+@hookspec(firstresult=True)
+def mlops_get_sample_preview(sample: str, dataset: Path, context: PluginContext) -> Preview | None:
+    """Show a sample: a picture, a short sound or a text, for the report of a run.
+
+    Called in the driver when a report is written, for the samples that the model gets most wrong; it should take some
+    milliseconds and import nothing heavy. Optional: core's default shows none. Since 0.1.
+
+    :param sample: its id, as the predictions name it; a file that it leads to must be inside `dataset`.
+    :param dataset: the folder with the data that the run read.
+    :param context: which use case was asked for.
+    :returns: at most 256 KiB of a media type that every browser shows; None when there is nothing to show.
     """

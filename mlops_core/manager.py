@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mlops_core.pipeline import Parameter, Pipeline, Step
     from mlops_core.prediction import Predictor
     from mlops_core.predictions import Predictions
+    from mlops_core.previews import Preview
 
 ENTRY_POINT_GROUP = "mlops.usecases"
 REQUIRED_HOOKS = (
@@ -271,6 +272,15 @@ class UseCase:
         # Annotated for mypy: a Protocol is not a "concrete" type for an argument of type[T].
         predictor: Predictor = self._call("mlops_load_predictor", (Predictor,), model=model)
         return predictor
+
+    def sample_preview(self, sample: str, dataset: Path) -> Preview | None:
+        """Return what a sample of the data in `dataset` looks or sounds like; None when it has no preview."""
+        from mlops_core.previews import Preview
+
+        preview: Preview | None = self._call(
+            "mlops_get_sample_preview", (Preview, type(None)), default=lambda: None, sample=sample, dataset=dataset
+        )
+        return preview
 
     def implementation_module(self, hook: str) -> str:
         """Return the module that implements `hook` for this use case; its code is part of a step's key."""

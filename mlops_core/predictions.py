@@ -80,6 +80,16 @@ def read_predictions(folder: Path) -> Predictions:
     return Predictions(classes=classes, rows=tuple(_row(line, path, number) for number, line in enumerate(lines, 2)))
 
 
+def read_classes(folder: Path) -> tuple[str, ...]:
+    """Return the classes of ``predictions.jsonl`` in `folder`, in the order of the scores; empty for a regression.
+
+    Raises:
+        StepError: it is missing, or its first line is no header.
+    """
+    path = folder / PREDICTIONS_FILE
+    return _classes(next(_lines(path), None), path)
+
+
 def iter_predictions(folder: Path) -> Iterator[Prediction]:
     """Yield the rows of ``predictions.jsonl`` in `folder` one by one; errors are those of `read_predictions`."""
     path = folder / PREDICTIONS_FILE

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mlops_core.metrics import Metric, MetricReport
     from mlops_core.prediction import Predictor
     from mlops_core.predictions import Predictions
+    from mlops_core.previews import Preview
 
 _FEATURES = ("preprocessing", "feature_extraction")
 _AUDIO_PACKAGES = ("numpy", "soundfile", "soxr")
@@ -148,3 +149,11 @@ def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:
     from mlops_aed.predictor import AedPredictor
 
     return AedPredictor(model)
+
+
+@hookimpl
+def mlops_get_sample_preview(sample: str, dataset: Path, context: PluginContext) -> Preview | None:
+    """Return a few seconds of a clip, to be played."""
+    from mlops_aed.excerpt import preview_clip
+
+    return preview_clip(dataset, sample)

@@ -1,0 +1,53 @@
+"""What a sample looks or sounds like: `Preview`, which a plugin returns for the report of a run."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+from mlops_core.errors import PluginError
+
+MEDIA_TYPES = (
+    "audio/flac",
+    "audio/mpeg",
+    "audio/ogg",
+    "audio/wav",
+    "image/jpeg",
+    "image/png",
+    "image/webp",
+    "text/plain",
+)
+"""What every browser shows and none executes; SVG and HTML are not among them."""
+PREVIEW_LIMIT = 256 * 1024
+"""Bytes of one preview; a report holds several in one file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """A sample as people perceive it.
+
+    Attributes:
+        media_type: one of `MEDIA_TYPES`; ``text/plain`` is UTF-8.
+        data: the content, at most `PREVIEW_LIMIT` bytes.
+        caption: one line, for example ``"2.0 s of 5.0 s, from 1.5 s"``; may be empty.
+    """
+
+    media_type: str
+    data: bytes
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what a report could not hold."""
+        if self.media_type not in MEDIA_TYPES:
+            raise PluginError(f"preview: media type {self.media_type!r}; expected one of {', '.join(MEDIA_TYPES)}")
+        if len(self.data) > PREVIEW_LIMIT:
+            raise PluginError(f"preview: {len(self.data)} bytes; at most {PREVIEW_LIMIT} fit into a report")
+
+    @property
+    def kind(self) -> str:
+        """Return ``audio``, ``image`` or ``text``."""
+        return self.media_type.partition("/")[0]
+
+    def data_uri(self) -> str:
+        """Return the preview as an address that holds its own content."""
+        return f"data:{self.media_type};base64,{base64.b64encode(self.data).decode('ascii')}"

@@ -1,0 +1,49 @@
+"""How numbers are written for people: durations, sizes, metric values, digests."""
+
+from __future__ import annotations
+
+import math
+
+_SHOWN_DIGITS = 12
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration as people read it: ``0.8 s``, ``42 s``, ``3 min 05 s``, ``2 h 04 min``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def format_size(size: float) -> str:
+    """Return a number of bytes with a binary unit."""
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+def format_number(value: float | None) -> str:
+    """Return a number with four significant digits; a dash for None, words for what is not finite."""
+    if value is None:
+        return "-"
+    if math.isnan(value):
+        return "not a number"
+    if math.isinf(value):
+        return "infinite" if value > 0 else "minus infinite"
+    return f"{value:.4g}"
+
+
+def format_change(change: float) -> str:
+    """Return a difference with its sign, four significant digits."""
+    return "0" if change == 0 else f"{change:+.4g}"
+
+
+def short_digest(digest: str) -> str:
+    """Return the beginning of a digest, enough to recognise it."""
+    return digest[:_SHOWN_DIGITS]

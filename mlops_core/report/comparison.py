@@ -1,0 +1,207 @@
+"""Two runs side by side: what differs in metrics, configuration, data, code and environment.
+
+Owns the comparison as data; the command line prints it, the page draws it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from mlops_core.metrics import Direction, Metric, MetricReport, MetricValue
+from mlops_core.steps import TEST_SET_NOTE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mlops_core.records import RunRecord
+    from mlops_core.report.facts import RunFacts
+
+
+class Judgement(StrEnum):
+    """How the later of two values compares."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    EQUAL = "equal"
+    UNKNOWN = "not comparable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A fact in which two runs differ; empty where one of them does not have it."""
+
+    name: str
+    earlier: str
+    later: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricComparison:
+    """A metric of two runs.
+
+    Attributes:
+        metric: its declaration, by the later run where both have it.
+        earlier: None where that run has no such value.
+        later: likewise.
+        change: later minus earlier; None unless both are numbers.
+        judgement: by the metric's direction.
+        is_within_intervals: the two intervals overlap, so the change may be chance; None where there are none.
+    """
+
+    metric: Metric
+    earlier: MetricValue | None
+    later: MetricValue | None
+    change: float | None
+    judgement: Judgement
+    is_within_intervals: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunComparison:
+    """Two runs, side by side.
+
+    Attributes:
+        earlier: id of the run that is compared with.
+        later: id of the run that is compared.
+        metrics: of both.
+        is_same_test_set: both were evaluated on the same samples and labels; None when that is not known.
+        groups: ``run``, ``parameters``, ``configuration``, ``data``, ``code``, ``environment``, each with what differs.
+    """
+
+    earlier: str
+    later: str
+    metrics: tuple[MetricComparison, ...]
+    is_same_test_set: bool | None
+    groups: Mapping[str, tuple[Difference, ...]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the comparison as JSON types only; what is no finite number is null."""
+        return {
+            "earlier": self.earlier,
+            "later": self.later,
+            "is_same_test_set": self.is_same_test_set,
+            "metrics": {found.metric.name: _metric_to_json(found) for found in self.metrics},
+            "differences": {name: list(map(asdict, found)) for name, found in self.groups.items()},
+        }
+
+
+def compare_runs(earlier: RunFacts, later: RunFacts) -> RunComparison:
+    """Compare two runs."""
+    return RunComparison(
+        earlier=earlier.record.run_id,
+        later=later.record.run_id,
+        metrics=_compare_metrics(earlier, later),
+        is_same_test_set=_is_same_test_set(earlier, later),
+        groups={
+            name: _differences(old, new)
+            for (name, old), new in zip(_facts(earlier.record), dict(_facts(later.record)).values(), strict=True)
+        },
+    )
+
+
+def _facts(record: RunRecord) -> Iterator[tuple[str, dict[str, str]]]:
+    data = record.dataset
+    components = [(step.name, step.key_components) for step in record.steps]
+    yield (
+        "run",
+        {
+            "use case": record.use_case,
+            "plugin": record.plugin,
+            "runner": record.runner,
+            "seed": str(record.seed),
+            "status": str(record.status),
+        },
+    )
+    yield "parameters", {name: str(value) for name, value in record.parameters.items()}
+    yield "configuration", flatten_yaml(record.config)
+    yield (
+        "data",
+        {"name": data.name, "digest": data.digest, "files": str(data.files), "bytes": str(data.size_bytes)}
+        if data
+        else {},
+    )
+    yield "code", {name: value for _, parts in components for name, value in parts.items() if name.startswith("code ")}
+    yield "environment", dict(record.environment)
+
+
+def flatten_yaml(text: str) -> dict[str, str]:
+    """Return dotted key -> value of a YAML text; one entry with the whole text where it is no mapping."""
+    import yaml
+
+    try:
+        data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  both are safe
+    except (yaml.YAMLError, RecursionError):
+        data = None
+    return dict(_leaves("", data)) if isinstance(data, dict) else {"(text)": text} if text else {}
+
+
+def _leaves(prefix: str, value: object) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from _leaves(f"{prefix}.{key}" if prefix else str(key), item)
+    else:
+        yield prefix, str(value)
+
+
+def _differences(earlier: Mapping[str, str], later: Mapping[str, str]) -> tuple[Difference, ...]:
+    names = dict.fromkeys((*later, *earlier))
+    pairs = ((name, earlier.get(name, ""), later.get(name, "")) for name in names)
+    return tuple(Difference(name=name, earlier=old, later=new) for name, old, new in pairs if old != new)
+
+
+def _compare_metrics(earlier: RunFacts, later: RunFacts) -> tuple[MetricComparison, ...]:
+    declared = {metric.name: metric for facts in (earlier, later) for metric in facts.metrics}
+    return tuple(
+        _compare_values(metric, _value(earlier, metric.name), _value(later, metric.name))
+        for metric in declared.values()
+    )
+
+
+def _value(facts: RunFacts, name: str) -> MetricValue | None:
+    return facts.evaluation.values.get(name) if isinstance(facts.evaluation, MetricReport) else None
+
+
+def _compare_values(metric: Metric, earlier: MetricValue | None, later: MetricValue | None) -> MetricComparison:
+    change = later.value - earlier.value if earlier and later else math.nan
+    is_known = math.isfinite(change)
+    return MetricComparison(
+        metric=metric,
+        earlier=earlier,
+        later=later,
+        change=change if is_known else None,
+        judgement=_judgement(metric, change) if is_known else Judgement.UNKNOWN,
+        is_within_intervals=_is_overlapping(earlier, later) if earlier and later and is_known else None,
+    )
+
+
+def _judgement(metric: Metric, change: float) -> Judgement:
+    if change == 0:
+        return Judgement.EQUAL
+    return Judgement.BETTER if (change > 0) is (metric.direction is Direction.HIGHER) else Judgement.WORSE
+
+
+def _is_overlapping(one: MetricValue, other: MetricValue) -> bool | None:
+    if not all(map(math.isfinite, (one.low, one.high, other.low, other.high))):
+        return None
+    return one.low <= other.high and other.low <= one.high
+
+
+def _is_same_test_set(earlier: RunFacts, later: RunFacts) -> bool | None:
+    digests = [
+        facts.evaluation.notes.get(TEST_SET_NOTE) if isinstance(facts.evaluation, MetricReport) else None
+        for facts in (earlier, later)
+    ]
+    return digests[0] == digests[1] if all(digests) else None
+
+
+def _metric_to_json(found: MetricComparison) -> dict[str, Any]:
+    values = {"earlier": found.earlier, "later": found.later}
+    return {
+        **{name: value.value if value and math.isfinite(value.value) else None for name, value in values.items()},
+        "change": found.change,
+        "judgement": found.judgement,
+        "is_within_intervals": found.is_within_intervals,
+    }

@@ -1,0 +1,147 @@
+"""What is read of a run for its report and for comparisons; a part that is not there is a `Missing` with its reason."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlops_core.errors import MlopsError
+from mlops_core.metrics import EVALUATION_FILE, Metric, MetricReport, read_evaluation
+from mlops_core.pipeline import EVALUATION_OUTPUT, PREDICTIONS_OUTPUT, StepKind
+from mlops_core.records import RunStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mlops_core.records import RunRecord, StepRecord
+    from mlops_core.store import Store
+
+_PAGES = (50, 1_000, 100_000)
+"""How many runs are looked at for the previous accepted one: nearly always it is among the newest."""
+_LOG_LINES = 40
+_LOG_BYTES = 16_384
+_ESCAPE_CODES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A part of a run that is not there.
+
+    Attributes:
+        reason: one sentence for people.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """A run with what its evaluation found.
+
+    Attributes:
+        record: the run's.
+        metrics: those that were declared.
+        evaluation: their values, or why there are none.
+        folder: of the run.
+    """
+
+    record: RunRecord
+    metrics: tuple[Metric, ...]
+    evaluation: MetricReport | Missing
+    folder: Path
+
+
+def read_facts(store: Store, run_id: str) -> RunFacts:
+    """Return the facts of a run.
+
+    Raises:
+        UsageError: there is no such run.
+        StoreError: its record is damaged.
+    """
+    record = store.load_run(run_id)
+    metrics = declared_metrics(record)
+    return RunFacts(
+        record=record,
+        metrics=metrics,
+        evaluation=_evaluation(store, record, metrics),
+        folder=store.run_folder(record.run_id),
+    )
+
+
+def declared_metrics(record: RunRecord) -> tuple[Metric, ...]:
+    """Return the metrics of a run's pipeline; none where another version wrote them in a way that is not understood."""
+    try:
+        return tuple(Metric.from_json(metric) for metric in record.pipeline.get("metrics", ()))
+    except (MlopsError, KeyError, TypeError, ValueError):
+        return ()
+
+
+def steps_of_kind(record: RunRecord, kind: StepKind) -> tuple[StepRecord, ...]:
+    """Return the records of the steps of one kind, in order of execution."""
+    declared = record.pipeline.get("steps", ())
+    names = {step.get("name") for step in declared if isinstance(step, dict) and step.get("kind") == kind}
+    return tuple(step for step in record.steps if step.name in names)
+
+
+def predictions_folder(store: Store, record: RunRecord) -> Path | Missing:
+    """Return the artifact that holds the predictions of a run."""
+    return _evaluation_output(store, record, PREDICTIONS_OUTPUT)
+
+
+def previous_accepted(store: Store, record: RunRecord) -> str | None:
+    """Return the id of the last run of the same use case that was accepted before `record`; None when there is none."""
+    for limit in _PAGES:
+        runs = store.list_runs(use_case=record.use_case, limit=limit)
+        ids = [run.run_id for run in runs]
+        start = ids.index(record.run_id) + 1 if record.run_id in ids else len(ids)
+        found = next((run.run_id for run in runs[start:] if run.status is RunStatus.ACCEPTED), None)
+        if found or len(runs) < limit:
+            return found
+    return None
+
+
+def log_tail(folder: Path, step: str) -> tuple[str, ...]:
+    """Return the last lines of a step's log, without the codes that colour a terminal; empty when there is none."""
+    try:
+        with (folder / "logs" / f"{step}.log").open("rb") as stream:
+            size = stream.seek(0, 2)
+            stream.seek(max(0, size - _LOG_BYTES))
+            text = stream.read().decode("utf-8", "replace")
+    except OSError:
+        return ()
+    return tuple(_ESCAPE_CODES.sub("", text).splitlines()[-_LOG_LINES:])
+
+
+def _evaluation(store: Store, record: RunRecord, metrics: tuple[Metric, ...]) -> MetricReport | Missing:
+    reasons = []
+    for folder in _evaluation_folders(store, record):
+        if isinstance(folder, Missing):
+            reasons.append(folder.reason)
+            continue
+        try:
+            return read_evaluation(folder, metrics)
+        except (MlopsError, KeyError, TypeError, ValueError) as error:
+            reasons.append(str(error))
+    return Missing(reasons[-1])
+
+
+def _evaluation_folders(store: Store, record: RunRecord) -> Iterator[Path | Missing]:
+    folder = store.run_folder(record.run_id)
+    if (folder / EVALUATION_FILE).is_file():
+        yield folder
+    yield _evaluation_output(store, record, EVALUATION_OUTPUT)
+
+
+def _evaluation_output(store: Store, record: RunRecord, output: str) -> Path | Missing:
+    steps = steps_of_kind(record, StepKind.EVALUATION)
+    if not steps:
+        return Missing("The run has no evaluation step.")
+    step = steps[-1]
+    if output not in step.outputs:
+        return Missing(f"The run did not finish its evaluation: step '{step.name}' is {step.status}.")
+    folder = store.artifact_path(step.outputs[output])
+    if not folder.is_dir():
+        return Missing(f"The artifact {step.name}.{output} is no longer in the workspace.")
+    return folder

@@ -1,0 +1,161 @@
+"""Training curves: ``history.csv`` in an output of a training step.
+
+The convention: a header line; the first column is the epoch or step, a number that grows; every other column is a
+number, and an empty cell or ``nan`` is a gap. A prefix ``validation_`` or ``val_`` marks what was measured on held-out
+data, ``train_`` or ``training_`` (or no prefix) what was measured on the training data; columns that are equal without
+their prefix are drawn in one chart.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlops_core.errors import StepError
+from mlops_core.pipeline import StepKind
+from mlops_core.report.facts import Missing, steps_of_kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from mlops_core.records import RunRecord
+    from mlops_core.store import Store
+
+HISTORY_FILE = "history.csv"
+_HELD_OUT = ("validation_", "val_")
+_TRAINING = ("training_", "train_")
+_POINTS = 400
+"""A curve on a page needs no more; of a longer history the extremes of each stretch are kept."""
+_ROWS = 1_000_000
+_COLUMNS = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One curve.
+
+    Attributes:
+        name: the column's.
+        quantity: its name without the prefix.
+        is_held_out: measured on data that were not trained on.
+        points: (x, y), both finite.
+    """
+
+    name: str
+    quantity: str
+    is_held_out: bool
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What one training step wrote down while it trained.
+
+    Attributes:
+        step: the step's name.
+        output: where its history was found.
+        x_label: name of the first column.
+        series: the other columns that hold at least one number.
+    """
+
+    step: str
+    output: str
+    x_label: str
+    series: tuple[Series, ...]
+
+    def charts(self) -> dict[str, tuple[Series, ...]]:
+        """Return quantity -> the curves that belong into one chart."""
+        quantities = dict.fromkeys(series.quantity for series in self.series)
+        return {name: tuple(series for series in self.series if series.quantity == name) for name in quantities}
+
+
+def read_histories(store: Store, record: RunRecord) -> tuple[History | Missing, ...]:
+    """Return the history of each training step of a run, or why there is none."""
+    steps = steps_of_kind(record, StepKind.TRAINING)
+    found: list[History | Missing] = []
+    for step in steps:
+        paths = [
+            (output, path)
+            for output, digest in step.outputs.items()
+            for path in sorted(store.artifact_path(digest).glob(f"**/{HISTORY_FILE}"))
+        ]
+        if not step.outputs:
+            found.append(Missing(f"Step '{step.name}' is {step.status}: it has no output."))
+        elif not paths:
+            found.append(Missing(f"Step '{step.name}' wrote no {HISTORY_FILE}."))
+        for output, path in paths:
+            found.append(_history(path, step=step.name, output=output))
+    return tuple(found) or (Missing("The run has no training step."),)
+
+
+def _history(path: Path, *, step: str, output: str) -> History | Missing:
+    try:
+        x_label, series = read_history(path)
+    except StepError as error:
+        return Missing(str(error))
+    return History(step=step, output=output, x_label=x_label, series=series)
+
+
+def read_history(path: Path) -> tuple[str, tuple[Series, ...]]:
+    """Return the name of the first column and the curves of a ``history.csv``.
+
+    Raises:
+        StepError: it is not such a file; the line is named.
+    """
+    columns: list[list[tuple[float, float]]] = []
+    header: list[str] = []
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = csv.reader(stream)
+            header = next(rows, [])[: _COLUMNS + 1]
+            columns = [[] for _ in header[1:]]
+            for x, values in _numbers(rows, path, width=len(header)):
+                for column, y in zip(columns, values, strict=True):
+                    if math.isfinite(y):
+                        column.append((x, y))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise StepError(f"{path} cannot be read: {error}") from error
+    if len(header) < 2 or not any(columns):
+        raise StepError(f"{path} holds no curve; expected a header and rows of numbers, the epoch first")
+    named = zip(header[1:], columns, strict=True)
+    return header[0], tuple(_series(name, points) for name, points in named if points)
+
+
+def _numbers(rows: Iterator[list[str]], path: Path, *, width: int) -> Iterator[tuple[float, list[float]]]:
+    for number, row in enumerate(rows, 2):
+        if number > _ROWS:
+            raise StepError(f"{path} has more than {_ROWS} lines; write one line an epoch")
+        if not row:
+            continue
+        try:
+            x, *values = [float(cell) if cell.strip() else math.nan for cell in row[:width]]
+        except ValueError as error:
+            raise StepError(f"{path} (line {number}): {error}") from error
+        if not math.isfinite(x):
+            raise StepError(f"{path} (line {number}): {row[0]!r} is no epoch")
+        yield x, values + [math.nan] * (width - 1 - len(values))
+
+
+def _series(name: str, points: Sequence[tuple[float, float]]) -> Series:
+    prefix = next((prefix for prefix in (*_HELD_OUT, *_TRAINING) if name.startswith(prefix)), "")
+    return Series(
+        name=name,
+        quantity=name.removeprefix(prefix) or name,
+        is_held_out=prefix in _HELD_OUT,
+        points=tuple(thinned(points)),
+    )
+
+
+def thinned(points: Sequence[tuple[float, float]], *, limit: int = _POINTS) -> list[tuple[float, float]]:
+    """Return at most `limit` points that keep the first, the last and the extremes of each stretch between."""
+    if len(points) <= limit:
+        return list(points)
+    stretches = limit // 2 - 1
+    kept = {0, len(points) - 1}
+    for index in range(stretches):
+        stretch = range(index * len(points) // stretches, (index + 1) * len(points) // stretches)
+        kept |= {min(stretch, key=lambda at: points[at][1]), max(stretch, key=lambda at: points[at][1])}
+    return [points[at] for at in sorted(kept)]
