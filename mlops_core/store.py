@@ -206,6 +206,10 @@ class Store:
         rows = (line.split(" ", 2) for line in text.split("\n") if line)
         return {path: sha256 for sha256, _, path in rows}
 
+    def forget_manifest(self, digest: str) -> None:
+        """Remove the list of files of a folder that is gone."""
+        self._manifest_path(digest).unlink(missing_ok=True)
+
     def _manifest_path(self, digest: str) -> Path:
         return self.manifests / digest[:2] / digest
 
@@ -336,8 +340,13 @@ class Store:
         with (self.run_folder(run_id) / JOURNAL).open("a", encoding="utf-8") as stream:
             stream.write(line)
 
+    def forget_run(self, run_id: str) -> None:
+        """Remove a run: its folder and its line. What it made stays, as long as something else refers to it."""
+        self._db.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
+        shutil.rmtree(self.run_folder(run_id), ignore_errors=True)
+
     def list_runs(self, *, use_case: str | None = None, limit: int = 50) -> tuple[RunSummary, ...]:
-        """Return the newest runs first; a run whose process is gone is shown as stopped."""
+        """Return the newest runs first, all for a limit of -1; a run whose process is gone is shown as stopped."""
         rows = self._db.execute(
             "SELECT * FROM runs WHERE ?1 IS NULL OR use_case = ?1 COLLATE NOCASE ORDER BY sequence DESC LIMIT ?2",
             (use_case, limit),

@@ -27,7 +27,10 @@ _COMMANDS = {
     "run": "Run a use case: fetch, its steps, gate, register.",
     "why": "Say why a step of a run was run or reused.",
     "runs": "Look at finished and running runs.",
-    "models": "Look at registered models.",
+    "models": "Look at registered models: approve, reject, alias, roll back, export.",
+    "predict": "Classify files with a registered model.",
+    "doctor": "Check environment, plugins, disk and workspace; repair after damage.",
+    "gc": "Remove what no kept run and no model needs.",
 }
 
 

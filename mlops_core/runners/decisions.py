@@ -83,16 +83,28 @@ class StepDecisions:
 
     def key(self, step: Step) -> StepKey:
         """Return the key of a step whose inputs are all known."""
+        return self._key(step, inputs=self.input_digests(step))
+
+    def _key(self, step: Step, *, inputs: Mapping[str, str]) -> StepKey:
         extra = (self._request.use_case.implementation_module(_METRICS_HOOK),)
         return step_key(
             step,
             config={name: self._sections[name] for name in step.config},
             parameters={name: self._request.parameters[name] for name in step.parameters},
-            inputs=self.input_digests(step),
+            inputs=inputs,
             seed=self._request.seed,
             code=self._code,
             extra_modules=extra if step.kind is StepKind.EVALUATION else (),
         )
+
+    def changes_besides_inputs(self, step: Step) -> tuple[Change, ...] | None:
+        """Return what has changed since the last execution of a step, as far as its inputs are known; None if it had none."""
+        latest = self._store.latest_step(self._request.use_case.name, step.name)
+        if latest is None:
+            return None
+        known = {name: self.digests.get(reference, "") for name, reference in step.inputs.items()}
+        changes = self._key(step, inputs=known).changes_since(latest.components)
+        return tuple(change for change in changes if not change.component.startswith("input ") or change.new)
 
     def input_digests(self, step: Step) -> dict[str, str]:
         """Return local name -> digest."""
@@ -127,9 +139,10 @@ class StepDecisions:
         if latest is None:
             return Decision(key=key, reused=None, because="it was never run")
         changes = key.changes_since(latest.components)
-        return Decision(key=key, reused=None, because=self._reason(changes, step), changes=changes)
+        return Decision(key=key, reused=None, because=self.reason(changes, step), changes=changes)
 
-    def _reason(self, changes: tuple[Change, ...], step: Step) -> str:
+    def reason(self, changes: tuple[Change, ...], step: Step) -> str:
+        """Return the changes in words: the first few with their values."""
         shown = "; ".join(self._described(change, step) for change in changes[:_SHOWN])
         return f"changed: {shown}" + (f"; and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else "")
 

@@ -70,9 +70,7 @@ def _plan_step(step: Step, request: RunRequest, *, store: Store, decisions: Step
     expected = store.expected_duration_s(request.use_case.name, step.name)
     missing = [reference for reference in step.inputs.values() if reference not in decisions.digests]
     if missing:
-        action = "run" if expected is None else "maybe"
-        reason = f"{missing[0]} will be written first"
-        return PlannedStep(step=step.name, action=action, reason=reason, expected_s=expected)
+        return _plan_uncertain(step, missing[0], decisions=decisions, expected_s=expected)
     decision = decisions.decide(step)
     if decision.reused:
         decisions.set_outputs(step, decision.reused.outputs)
@@ -86,3 +84,15 @@ def _plan_step(step: Step, request: RunRequest, *, store: Store, decisions: Step
         replaces=known.run_id if known else "",
         expected_s=expected,
     )
+
+
+def _plan_uncertain(step: Step, awaited: str, *, decisions: StepDecisions, expected_s: float | None) -> PlannedStep:
+    """Plan a step whose inputs are not all known: what has changed besides them is known already."""
+    changes = decisions.changes_besides_inputs(step)
+    reason = f"{awaited} will be written first"
+    if changes is None:
+        return PlannedStep(step=step.name, action="run", reason="it was never run", expected_s=expected_s)
+    if changes:
+        reason = f"{decisions.reason(changes, step)}; and {reason}"
+    action = "run" if changes else "maybe"
+    return PlannedStep(step=step.name, action=action, reason=reason, changes=changes, expected_s=expected_s)

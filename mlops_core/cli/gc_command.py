@@ -1,0 +1,43 @@
+"""``mlops gc``."""
+
+from __future__ import annotations
+
+import click
+
+from mlops_core.cli.options import json_option
+from mlops_core.cli.output import format_size, print_json
+
+
+@click.command("gc")
+@click.option("--keep", type=click.IntRange(min=0), default=10, show_default=True, help="Newest runs of each use case.")
+@click.option("--usecase", "-u", metavar="NAME", help="Remove only runs of this use case.")
+@click.option("--dry-run", "is_dry", is_flag=True, help="Say what would be removed, and remove nothing.")
+@json_option
+@click.pass_obj
+def command(context: dict[str, str | None], *, keep: int, usecase: str | None, is_dry: bool, as_json: bool) -> None:
+    """Remove old runs, and the artifacts that no kept run and no model needs.
+
+    Registered models, the runs that made them and runs that are being carried out are never removed.
+    """
+    from mlops_core.api import workspace_path
+    from mlops_core.housekeeping import find_garbage, remove_garbage
+    from mlops_core.store import Store
+
+    with Store(workspace_path(context["workspace"])) as store:
+        garbage = find_garbage(store, keep=keep, use_case=usecase)
+        if not is_dry:
+            remove_garbage(store, garbage)
+    if as_json:
+        print_json(
+            {
+                "removed": not is_dry,
+                "runs": list(garbage.runs),
+                "artifacts": list(garbage.artifacts),
+                "size_bytes": garbage.size_bytes,
+            }
+        )
+        return
+    click.echo(
+        f"{'would remove' if is_dry else 'removed'} {len(garbage.runs)} runs, {len(garbage.artifacts)} artifacts and "
+        f"{len(garbage.folders)} unfinished folders: {format_size(garbage.size_bytes)}"
+    )

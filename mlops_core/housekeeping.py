@@ -1,0 +1,162 @@
+"""Keeping a workspace healthy and small: what is damaged, what nobody needs, and taking it away.
+
+Nothing here removes what a kept run, a kept model version or an alias needs: what is needed is found first, from the
+records, and only the rest is removed. What another process is writing now (``work/``, running runs) is left alone.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlops_core.errors import MlopsError
+from mlops_core.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mlops_core.store import Store
+
+_WORK_AGE_S = 86_400.0
+_GRACE_S = 600.0
+"""While a run is carried out, an artifact may be so new that its record does not name it yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """An artifact whose content is no longer what its name says.
+
+    Attributes:
+        artifact: its digest.
+        fault: what is wrong; names a file where possible.
+        needed_by: runs and model versions that refer to it.
+        cure: the command that makes it again.
+    """
+
+    artifact: str
+    fault: str
+    needed_by: tuple[str, ...]
+    cure: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Garbage:
+    """What nobody needs.
+
+    Attributes:
+        runs: ids of the runs to remove.
+        artifacts: digests of the artifacts to remove.
+        folders: left over from processes that are gone.
+        size_bytes: of artifacts and folders together.
+    """
+
+    runs: tuple[str, ...]
+    artifacts: tuple[str, ...]
+    folders: tuple[Path, ...]
+    size_bytes: int
+
+
+def find_damage(store: Store) -> Iterator[Damage]:
+    """Read every artifact of the workspace and yield those that are damaged."""
+    users = _users(store)
+    for folder in _artifacts(store):
+        fault = store.artifact_damage(folder.name)
+        if fault:
+            needed_by = tuple(users.get(folder.name, ()))
+            runs = [name for name in needed_by if name.startswith("run ")]
+            cure = f"mlops run --resume {runs[-1].removeprefix('run ')}" if runs else "nothing needs it"
+            yield Damage(artifact=folder.name, fault=fault, needed_by=needed_by, cure=cure)
+
+
+def database_fault(store: Store) -> str:
+    """Return what SQLite finds wrong with the database; empty when it is sound."""
+    with store.transaction() as db:
+        rows = [str(row[0]) for row in db.execute("PRAGMA integrity_check(5)")]
+    return "" if rows == ["ok"] else "; ".join(rows)
+
+
+def find_garbage(store: Store, *, keep: int, use_case: str | None = None) -> Garbage:
+    """Return what can be removed when the newest `keep` runs of each use case are kept.
+
+    Runs that made a registered model, runs that are being carried out, and every registered model are always kept.
+    """
+    kept, removed = _sort_runs(store, keep=keep, use_case=use_case)
+    needed = {version.artifact for version in Registry(store).versions()}
+    for run_id in kept:
+        needed |= _artifacts_of(store, run_id)
+    latest = time.time() - (_GRACE_S if any(map(store.is_run_alive, kept)) else 0.0)
+    artifacts = tuple(
+        folder for folder in _artifacts(store) if folder.name not in needed and folder.stat().st_ctime <= latest
+    )
+    folders = tuple(path for path in store.work.iterdir() if _is_left_over(path))
+    return Garbage(
+        runs=tuple(removed),
+        artifacts=tuple(folder.name for folder in artifacts),
+        folders=folders,
+        size_bytes=sum(_size(path) for path in (*artifacts, *folders)),
+    )
+
+
+def remove_garbage(store: Store, garbage: Garbage) -> None:
+    """Remove what `find_garbage` found; a run that another process has begun to resume meanwhile is kept."""
+    for run_id in garbage.runs:
+        if not store.is_run_alive(run_id):
+            store.forget_run(run_id)
+    for digest in garbage.artifacts:
+        store.discard_artifact(digest)
+        store.forget_manifest(digest)
+    for folder in garbage.folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sort_runs(store: Store, *, keep: int, use_case: str | None) -> tuple[list[str], list[str]]:
+    """Return the runs to keep and those to remove."""
+    models = {version.run_id for version in Registry(store).versions()}
+    kept: list[str] = []
+    removed: list[str] = []
+    seen: dict[str, int] = {}
+    for run in store.list_runs(limit=-1):
+        seen[run.use_case] = seen.get(run.use_case, 0) + 1
+        is_other = use_case is not None and run.use_case.casefold() != use_case.casefold()
+        is_kept = is_other or seen[run.use_case] <= keep or run.run_id in models or store.is_run_alive(run.run_id)
+        (kept if is_kept else removed).append(run.run_id)
+    return kept, removed
+
+
+def _artifacts_of(store: Store, run_id: str) -> set[str]:
+    try:
+        record = store.load_run(run_id)
+    except MlopsError:  # a record that cannot be read names nothing
+        return set()
+    return {digest for step in record.steps for digest in step.outputs.values()}
+
+
+def _users(store: Store) -> dict[str, list[str]]:
+    """Return artifact -> the runs (oldest first) and model versions that refer to it."""
+    users: dict[str, list[str]] = {}
+    for run in reversed(store.list_runs(limit=-1)):
+        for digest in _artifacts_of(store, run.run_id):
+            users.setdefault(digest, []).append(f"run {run.run_id}")
+    for version in Registry(store).versions():
+        users.setdefault(version.artifact, []).insert(0, f"model {version.use_case} version {version.version}")
+    return users
+
+
+def _artifacts(store: Store) -> Iterator[Path]:
+    for shelf in sorted(store.objects.iterdir()):
+        yield from sorted(shelf.iterdir())
+
+
+def _is_left_over(path: Path) -> bool:
+    """Tell whether a folder of unfinished work is so old that no process can be working on it."""
+    try:
+        return time.time() - path.stat().st_mtime > _WORK_AGE_S
+    except OSError:
+        return False
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
