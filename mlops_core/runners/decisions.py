@@ -98,7 +98,7 @@ class StepDecisions:
         )
 
     def changes_besides_inputs(self, step: Step) -> tuple[Change, ...] | None:
-        """Return what has changed since the last execution of a step, as far as its inputs are known; None if it had none."""
+        """Return what has changed since a step was last executed, as far as its inputs are known; None if never."""
         latest = self._store.latest_step(self._request.use_case.name, step.name)
         if latest is None:
             return None

@@ -23,10 +23,10 @@ from mlops_core.datasets import (
     fetch,
     is_complete,
 )
-from mlops_core.file_digests import digest_tree, iter_tree, tree_manifest
 from mlops_core.errors import DatasetError, PipelineError
 from mlops_core.fetching import archives
 from mlops_core.fetching import http as downloads
+from mlops_core.file_digests import digest_tree, iter_tree, tree_manifest
 
 
 def esc50_zip():

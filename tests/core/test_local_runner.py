@@ -1,6 +1,7 @@
 """The toy use case, run for real: processes, cache, gate, registry, faults."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,9 +11,13 @@ from pathlib import Path
 import pytest
 
 import mlops_core
-from mlops_core.errors import ConfigError, ExitCode, UsageError
+from mlops_core import Step
+from mlops_core.errors import ConfigError, ExitCode, StoreError, UsageError
 from mlops_core.registry import Registry
-from mlops_core.runners.process import LOG_LIMIT_BYTES
+from mlops_core.runners.confinement import landlock_version
+from mlops_core.runners.process import LOG_LIMIT_BYTES, StepProcesses
+from mlops_core.step_keys import Change
+from mlops_core.steps import StepRequest
 from mlops_core.store import Store
 
 
@@ -160,7 +165,8 @@ def test_an_interrupt_stops_the_step_and_leaves_a_run_that_can_be_gone_on_with(t
     driver.send_signal(signal.SIGINT)
     _, err = driver.communicate(timeout=20)
     assert driver.returncode == ExitCode.INTERRUPTED
-    assert "interrupted; the same command goes on" in err
+    assert "to go on: mlops --workspace" in err
+    assert "mlops: error: interrupted" in err
     assert mlops_core.open_run(workspace=workspace).status == "stopped"
     assert statuses(run(workspace))["preprocess"] == "reused"
 
@@ -188,3 +194,191 @@ def test_the_newest_run_is_first_and_latest_even_within_a_second(toy, workspace)
     with Store(workspace) as store:
         assert [summary.run_id for summary in store.list_runs()] == [record.run_id for record in reversed(records)]
     assert mlops_core.open_run(workspace=workspace).run_id == records[-1].run_id
+
+
+@pytest.mark.parametrize("shards", [2, 3])
+def test_sharded_predictions_are_merged_to_the_same_digests(toy, workspace, tmp_path, shards):
+    one = run(workspace)
+    several = run(tmp_path / "other", f"evaluation.shards={shards}")
+    assert several.step("evaluate").outputs == one.step("evaluate").outputs
+    assert several.step("evaluate").key == one.step("evaluate").key
+
+
+# --- Isolation ----------------------------------------------------------------------------------------------
+
+
+def test_a_daemon_that_a_step_leaves_behind_is_ended_and_said(toy, workspace):
+    record = run(workspace, "training.behaviour=daemon")
+    assert record.status == "accepted"
+    found = subprocess.run(["pgrep", "-f", "time.sleep(46)"], capture_output=True, text=True, check=False)
+    assert found.stdout == ""
+    log = workspace / "runs" / record.run_id / "logs" / "train.log"
+    assert "1 processes that the step left behind were killed" in log.read_text()
+
+
+def test_a_step_that_uses_more_memory_than_its_limit_is_ended_and_the_limit_named(toy, workspace):
+    record = run(workspace, "training.behaviour=memory")
+    assert record.status == "failed"
+    assert "used more than its limit memory_mb=200" in record.error
+
+
+@pytest.mark.skipif(landlock_version() == 0, reason="this kernel has no Landlock")
+def test_a_step_cannot_write_outside_its_outputs(toy, workspace):
+    record = run(workspace, "training.behaviour=write_outside")
+    assert record.status == "failed"
+    assert "PermissionError" in record.error
+    assert not list(workspace.rglob("outside"))
+
+
+def test_a_step_cannot_delete_its_inputs_unseen(toy, workspace):
+    features = run(workspace).step("preprocess").outputs["features"]
+    record = run(workspace, "training.behaviour=delete_inputs")
+    assert record.status == "failed"
+    with Store(workspace) as store:
+        assert store.artifact_damage(features) is None or not store.has_artifact(features)
+    assert run(workspace, "training.bias=0.25").status == "accepted"
+
+
+def test_steps_share_no_memory_with_each_other(toy, workspace, tmp_path, monkeypatch):
+    package = tmp_path / "shared"
+    package.mkdir()
+    (package / "counting.py").write_text("COUNT = []\n")
+    monkeypatch.setenv("PYTHONPATH", f"{package}{os.pathsep}{os.environ['PYTHONPATH']}")
+    outcomes = []
+    with StepProcesses() as processes:
+        for index in range(3):
+            folder = tmp_path / str(index)
+            for path in (folder / "out", folder / "scratch"):
+                path.mkdir(parents=True)
+            (package / "code_of_step.py").write_text(
+                "import counting\n"
+                "def f(context):\n"
+                "    counting.COUNT.append(1)\n"
+                "    (context.output('out') / 'n').write_text(str(len(counting.COUNT)))\n"
+            )
+            request = StepRequest(
+                use_case="TOY",
+                step=Step(name="s", run="code_of_step:f", outputs=("out",)),
+                config={},
+                parameters={},
+                seed=0,
+                inputs={},
+                outputs={"out": folder / "out"},
+                scratch=folder / "scratch",
+            )
+            processes.run(request, folder=folder, log=folder / "log", on_progress=lambda *_: None)
+            outcomes.append((folder / "out" / "n").read_text())
+    assert outcomes == ["1", "1", "1"]
+
+
+# --- Resume and selection -----------------------------------------------------------------------------------
+
+
+def test_a_failed_run_is_resumed_under_its_own_id_and_finished_steps_are_not_run_again(toy, workspace, monkeypatch):
+    failed = run(workspace, "training.behaviour=fail_once", jobs=1)
+    assert failed.status == "accepted"  # its retry
+    broken = run(workspace, "training.behaviour=raise")
+    resumed = mlops_core.run(workspace=workspace, resume=broken.run_id)
+    assert resumed.run_id == broken.run_id
+    assert resumed.step("preprocess").status == "reused"
+    assert resumed.status == "failed"
+    assert mlops_core.open_run(broken.run_id, workspace=workspace).step("train").status == "failed"
+
+
+def test_a_run_that_is_resumed_has_its_own_configuration_only(toy, workspace):
+    record = run(workspace, "training.bias=0.5")
+    again = mlops_core.run(workspace=workspace, resume=record.run_id)
+    assert again.config == record.config
+    assert [step.outputs for step in again.steps] == [step.outputs for step in record.steps]
+    with pytest.raises(UsageError, match="is resumed with its own configuration"):
+        mlops_core.run(workspace=workspace, resume=record.run_id, overrides=["training.bias=1"])
+
+
+def test_from_runs_the_step_and_its_followers_and_reuses_those_before(toy, workspace):
+    run(workspace)
+    assert statuses(run(workspace, start="train")) == {"preprocess": "reused", "train": "done", "evaluate": "done"}
+
+
+def test_from_refuses_when_a_step_before_has_no_results(toy, workspace):
+    record = run(workspace, start="train")
+    assert record.status == "failed"
+    assert record.exit_code == ExitCode.USAGE
+    assert "step 'preprocess' comes before and has no results" in record.error
+
+
+def test_only_runs_just_that_step_and_reaches_no_gate(toy, workspace):
+    run(workspace)
+    record = run(workspace, "training.bias=0.5", only=["train"])
+    assert record.status == "partial"
+    assert statuses(record) == {"preprocess": "reused", "train": "done", "evaluate": "skipped"}
+    assert record.verdict is None
+    assert record.model_version is None
+
+
+def test_selections_that_contradict_each_other_or_name_no_step_are_refused(toy, workspace):
+    with pytest.raises(UsageError, match="--from and --only exclude each other"):
+        run(workspace, start="train", only=["train"])
+    with pytest.raises(UsageError, match="--from: no step 'trian'; did you mean 'train'"):
+        run(workspace, start="trian")
+
+
+# --- Reasons ------------------------------------------------------------------------------------------------
+
+
+def test_a_run_keeps_why_each_step_was_run_with_old_and_new_values(toy, workspace):
+    first = run(workspace)
+    record = run(workspace, "training.bias=0.5")
+    assert record.step("preprocess").because == f"unchanged since run {first.run_id}"
+    assert record.step("train").changes == (Change(component="config training.bias", old="0.0", new="0.5"),)
+    assert record.step("evaluate").because.startswith("changed: input model: model.txt ")
+
+
+def test_a_step_with_another_output_under_the_same_key_is_called_not_deterministic(toy, workspace):
+    first = run(workspace, "training.behaviour=random")
+    record = run(workspace, "training.behaviour=random", force=["train"])
+    assert (
+        record.step("train").warning
+        == f"not deterministic: model differs from run {first.run_id}, which had the same key"
+    )
+    assert run(workspace, force=["preprocess"]).step("preprocess").warning == ""
+
+
+# --- Damage -------------------------------------------------------------------------------------------------
+
+
+def flip_bits(store, digest):
+    """Flip a bit as a bad disk does: neither size nor times show it."""
+    path = next(path for path in store.artifact_path(digest).rglob("*") if path.is_file())
+    state = path.stat()
+    path.chmod(0o644)
+    data = bytearray(path.read_bytes())
+    data[0] ^= 1
+    path.write_bytes(data)
+    path.chmod(0o444)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("step", "output"), [("preprocess", "features"), ("train", "model"), ("evaluate", "evaluation")]
+)
+def test_a_flipped_bit_is_found_on_use_named_and_made_again(toy, workspace, step, output):
+    first = run(workspace)
+    with Store(workspace) as store:
+        path = flip_bits(store, first.step(step).outputs[output])
+    record = run(workspace, force=["train"] if step == "preprocess" else [])
+    assert record.status == "accepted"
+    assert record.step(step).status == "done"
+    assert path.name in record.step(step).because
+    assert "damaged" in record.step(step).because
+    assert [one.outputs for one in record.steps] == [one.outputs for one in first.steps]
+
+
+def test_a_damaged_model_is_not_used_and_the_cure_works(toy, workspace):
+    first = run(workspace)
+    with Store(workspace) as store:
+        flip_bits(store, first.step("train").outputs["model"])
+    with pytest.raises(StoreError, match=f"has changed; make it again with: mlops run --resume {first.run_id}"):
+        mlops_core.load_model("TOY", workspace=workspace)
+    mlops_core.run(workspace=workspace, resume=first.run_id)
+    assert mlops_core.load_model("TOY", workspace=workspace).classes == ("long", "short")

@@ -39,14 +39,33 @@ class Features(Section):
 class Training(Section):
     bias: float = 0.0
     behaviour: Literal[
-        "normal", "raise", "exit", "print", "sleep", "fail_once", "nothing", "undeclared", "nan", "leak"
+        "normal",
+        "raise",
+        "exit",
+        "print",
+        "sleep",
+        "fail_once",
+        "nothing",
+        "undeclared",
+        "nan",
+        "leak",
+        "daemon",
+        "memory",
+        "write_outside",
+        "delete_inputs",
+        "random",
     ] = "normal"
+
+
+class Evaluation(Section):
+    shards: int = Field(default=1, ge=1, le=10)
 
 
 class Config(UseCaseConfig):
     dataset: DatasetSection = DatasetSection()
     features: Features = Features()
     training: Training = Training()
+    evaluation: Evaluation = Evaluation()
 
 
 @hookimpl
@@ -68,6 +87,7 @@ def mlops_get_parameters(config, context):
 @hookimpl
 def mlops_get_steps(config, context):
     quick = Resources(timeout_s=3 if config.training.behaviour == "sleep" else 60, retries=1)
+    limited = Resources(memory_mb=200)
     return [
         Step(
             name="train",
@@ -76,7 +96,9 @@ def mlops_get_steps(config, context):
             inputs={"features": "preprocess.features"},
             outputs=("model",),
             config=("training",),
-            resources=quick if config.training.behaviour == "fail_once" else Resources(timeout_s=quick.timeout_s),
+            resources={"fail_once": quick, "memory": limited}.get(
+                config.training.behaviour, Resources(timeout_s=quick.timeout_s)
+            ),
         ),
         Step(
             name="preprocess",
@@ -92,6 +114,7 @@ def mlops_get_steps(config, context):
             run="mlops_toy.steps:evaluate",
             inputs={"features": "preprocess.features", "model": "train.model"},
             outputs=("predictions",),
+            shards=config.evaluation.shards,
         ),
     ]
 

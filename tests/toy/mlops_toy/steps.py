@@ -1,6 +1,8 @@
 import hashlib
+import shutil
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 from mlops_core import Prediction, write_predictions
@@ -33,10 +35,21 @@ def train(context):
         "sleep": lambda: subprocess.run([sys.executable, "-c", "import time; time.sleep(60)"], check=False),
         "fail_once": lambda: _fail_once(context),
         "undeclared": lambda: context.input("dataset"),
+        "daemon": _start_daemon,
+        "memory": lambda: bytearray(b"x" * 2**30),
+        "write_outside": lambda: (context.input("features").parent / "outside").write_text("x"),
+        "delete_inputs": lambda: shutil.rmtree(context.input("features")),
+        "random": lambda: (context.output("model") / "noise").write_text(str(uuid.uuid4())),
         "leak": lambda: subprocess.Popen([sys.executable, "-c", "import time; time.sleep(45)"]),
     }.get(settings.behaviour, lambda: None)()
     if settings.behaviour != "nothing":
         (context.output("model") / "model.txt").write_text(str(6.0 * FACTOR + settings.bias))
+
+
+def _start_daemon():
+    """Start a process as a daemon starts itself: its parent ends, and its session is new."""
+    code = "import os, sys, time\nif os.fork(): sys.exit()\nos.setsid()\nif os.fork(): sys.exit()\ntime.sleep(46)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def _fail_once(context):
@@ -51,7 +64,7 @@ def _fail_once(context):
 def evaluate(context):
     limit = float((context.input("model") / "model.txt").read_text())
     rows = []
-    for path in sorted(context.input("features").iterdir()):
+    for path in sorted(context.input("features").iterdir())[context.shard.index :: context.shard.count]:
         length, label = path.read_text().split()
         is_long = float(int(length) > limit)
         rows.append(Prediction(sample=path.name, group=length, label=label, scores=(is_long, 1 - is_long)))
