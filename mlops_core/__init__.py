@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         proportion,
     )
     from mlops_core.pipeline import DATASET, Parameter, ParameterType, Pipeline, Resources, Step, StepKind
-    from mlops_core.prediction import Predictor, SampleScores
+    from mlops_core.prediction import Interval, Predictor, SampleScores
     from mlops_core.predictions import Prediction, Predictions, read_predictions, write_predictions
     from mlops_core.previews import Preview
     from mlops_core.records import RunRecord, RunStatus
@@ -53,7 +53,7 @@ _MODULES = {
         "proportion",
     ),
     "pipeline": ("DATASET", "Parameter", "ParameterType", "Pipeline", "Resources", "Step", "StepKind"),
-    "prediction": ("Predictor", "SampleScores"),
+    "prediction": ("Interval", "Predictor", "SampleScores"),
     "predictions": ("Prediction", "Predictions", "read_predictions", "write_predictions"),
     "previews": ("Preview",),
     "records": ("RunRecord", "RunStatus"),
@@ -74,6 +74,7 @@ __all__ = [
     "Gate",
     "GeneratedSource",
     "GitSource",
+    "Interval",
     "Metric",
     "MetricReport",
     "MetricValue",

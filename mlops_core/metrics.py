@@ -135,6 +135,8 @@ class MetricValue:
         level: of the interval, 0 to 1.
         method: ``wilson``, ``bootstrap`` or ``none``.
         count: how many samples (or groups, for the bootstrap) it rests on.
+        standard_deviation: of what the value summarises, in its own unit, where the metric's description says what
+            that is: of the errors behind a mean squared error; None where it has none.
     """
 
     value: float
@@ -143,6 +145,7 @@ class MetricValue:
     level: float = _LEVEL
     method: str = "none"
     count: int = 0
+    standard_deviation: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,7 +297,8 @@ def read_evaluation(folder: Path, metrics: Sequence[Metric]) -> MetricReport:
 
 
 def _value_to_json(value: MetricValue) -> dict[str, Any]:
-    return {
+    deviation = value.standard_deviation
+    return ({} if deviation is None else {"standard_deviation": _finite(deviation)}) | {
         "value": _finite(value.value),
         "confidence_interval": {
             "low": _finite(value.low),
@@ -317,6 +321,7 @@ def _value_from_json(entry: Mapping[str, Any]) -> MetricValue:
         level=_number(interval.get("level")),
         method=str(interval.get("method", "none")),
         count=count if isinstance(count, int) else 0,
+        standard_deviation=_number(entry["standard_deviation"]) if "standard_deviation" in entry else None,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import StepError
+from mlops_core.prediction import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,6 +29,7 @@ class Prediction:
         group: what must not cross a split (a source recording); the unit of the bootstrap.
         label: the true class, or the true number.
         scores: one score a class, in the order of the file's classes; (prediction,) for a regression.
+        interval: of a regression, where the model expects the true number; None where it gives none.
     """
 
     sample: str
@@ -35,6 +37,7 @@ class Prediction:
     group: str
     label: str | float
     scores: tuple[float, ...]
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +52,8 @@ def write_predictions(folder: Path, classes: Iterable[str], rows: Iterable[Predi
     """Write ``predictions.jsonl`` into `folder`, row by row.
 
     Raises:
-        StepError: a row has a wrong number of scores, a score that is not finite, or an unknown label.
+        StepError: a row has a wrong number of scores, a score or a number that is not finite, an unknown
+            label, or an interval around a class.
     """
     names = tuple(classes)
     partial = folder / f"{PREDICTIONS_FILE}.partial"
@@ -57,14 +61,7 @@ def write_predictions(folder: Path, classes: Iterable[str], rows: Iterable[Predi
         stream.write(json.dumps({"format": _FORMAT, "classes": names}, ensure_ascii=False) + "\n")
         for row in rows:
             _check(row, names)
-            fields = {
-                "sample": row.sample,
-                "part": row.part,
-                "group": row.group,
-                "label": row.label,
-                "scores": row.scores,
-            }
-            stream.write(json.dumps(fields, ensure_ascii=False, allow_nan=False) + "\n")
+            stream.write(json.dumps(_fields(row), ensure_ascii=False, allow_nan=False) + "\n")
     partial.replace(folder / PREDICTIONS_FILE)
 
 
@@ -132,6 +129,30 @@ def _check(row: Prediction, classes: tuple[str, ...]) -> None:
         raise StepError(f"prediction of '{row.sample}' has a score that is not finite: {row.scores}")
     if classes and row.label not in classes:
         raise StepError(f"prediction of '{row.sample}' has the label {row.label!r}, which is none of {classes}")
+    if classes and row.interval:
+        raise StepError(f"prediction of '{row.sample}' has an interval; it belongs to a number, not to a class")
+    if not classes and not _is_finite_number(row.label):
+        raise StepError(
+            f"prediction of '{row.sample}' has the label {row.label!r}; without classes it must be a finite number"
+        )
+
+
+def _is_finite_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _fields(row: Prediction) -> dict[str, object]:
+    """Return a row as JSON types; without a key for the interval where there is none."""
+    fields: dict[str, object] = {
+        "sample": row.sample,
+        "part": row.part,
+        "group": row.group,
+        "label": row.label,
+        "scores": row.scores,
+    }
+    if row.interval:
+        fields["interval"] = (row.interval.low, row.interval.high, row.interval.level)
+    return fields
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -155,6 +176,9 @@ def _classes(line: str | None, path: Path) -> tuple[str, ...]:
 def _row(line: str, path: Path, number: int) -> Prediction:
     try:
         data = json.loads(line)
+        if "interval" in data:
+            low, high, level = map(float, data["interval"])
+            data["interval"] = Interval(low=low, high=high, level=level)
         return Prediction(**{**data, "scores": tuple(data["scores"])})
     except (ValueError, KeyError, TypeError) as error:
         raise StepError(f"{path} (line {number}) is no prediction: {error}") from error

@@ -1,0 +1,84 @@
+"""Stored predictions of numbers: intervals beside them, and what cannot be a prediction of a number."""
+
+import json
+import math
+
+import pytest
+
+from mlops_core.errors import StepError
+from mlops_core.metrics import Direction, Metric, MetricReport, MetricValue, Unit, read_evaluation, write_evaluation
+from mlops_core.prediction import Interval
+from mlops_core.predictions import Prediction, merge_predictions, read_predictions, write_predictions
+
+INTERVAL = Interval(low=7.5, high=12.0, level=0.9)
+
+
+def number(sample="row 1", label=9.0, score=9.4, interval=INTERVAL):
+    return Prediction(sample=sample, group=sample, label=label, scores=(score,), interval=interval)
+
+
+def test_a_number_with_its_interval_is_read_as_it_was_written(tmp_path):
+    rows = (number(), number("row 2", interval=None))
+    write_predictions(tmp_path, (), rows)
+    assert read_predictions(tmp_path).rows == rows
+
+
+def test_a_row_without_an_interval_has_no_key_for_it(tmp_path):
+    write_predictions(tmp_path, (), [number(interval=None)])
+    row = json.loads((tmp_path / "predictions.jsonl").read_text().splitlines()[1])
+    assert set(row) == {"sample", "part", "group", "label", "scores"}
+
+
+def test_intervals_survive_the_merge_of_shards(tmp_path):
+    parts = [tmp_path / name for name in ("a", "b")]
+    for part, sample in zip(parts, ("row 2", "row 1"), strict=True):
+        part.mkdir()
+        write_predictions(part, (), [number(sample)])
+    merge_predictions(parts, tmp_path)
+    assert [(row.sample, row.interval) for row in read_predictions(tmp_path).rows] == [
+        ("row 1", INTERVAL),
+        ("row 2", INTERVAL),
+    ]
+
+
+@pytest.mark.parametrize("label", [math.nan, math.inf, "nine", True])
+def test_a_label_without_classes_must_be_a_finite_number(tmp_path, label):
+    with pytest.raises(StepError, match="prediction of 'row 1' has the label .*finite number"):
+        write_predictions(tmp_path, (), [number(label=label)])
+
+
+def test_an_interval_around_a_class_is_refused(tmp_path):
+    row = Prediction(sample="a", group="a", label="x", scores=(0.5, 0.5), interval=INTERVAL)
+    with pytest.raises(StepError, match="'a' has an interval"):
+        write_predictions(tmp_path, ("x", "y"), [row])
+
+
+@pytest.mark.parametrize("interval", ["[1, 2]", "[3, 2, 0.9]", "[1, 2, 1.5]", '"wide"', "null"])
+def test_a_damaged_interval_is_named_with_its_line(tmp_path, interval):
+    header = '{"format": "mlops-predictions/1", "classes": []}'
+    row = f'{{"sample": "a", "part": 0, "group": "a", "label": 1.0, "scores": [1.0], "interval": {interval}}}'
+    (tmp_path / "predictions.jsonl").write_text(f"{header}\n{row}\n")
+    with pytest.raises(StepError, match="line 2.*is no prediction"):
+        read_predictions(tmp_path)
+
+
+@pytest.mark.parametrize(("low", "high", "level"), [(2, 1, 0.9), (math.nan, 1, 0.9), (1, math.inf, 0.9), (1, 2, 90)])
+def test_ends_and_levels_that_are_no_interval_are_refused(low, high, level):
+    with pytest.raises(ValueError, match="an interval"):
+        Interval(low=low, high=high, level=level)
+
+
+def test_a_standard_deviation_stands_beside_the_value_and_is_read_back(tmp_path):
+    metric = Metric(
+        name="mse",
+        section="regression_metrics",
+        unit=Unit.TARGET_SQUARED,
+        minimum=0,
+        maximum=math.inf,
+        direction=Direction.LOWER,
+    )
+    value = MetricValue(value=4.5, low=4.0, high=5.0, count=10, standard_deviation=2.1)
+    write_evaluation(tmp_path, MetricReport(values={"mse": value}), [metric])
+    data = json.loads((tmp_path / "evaluation.json").read_text())
+    assert data["regression_metrics"]["mse"]["standard_deviation"] == 2.1
+    assert read_evaluation(tmp_path, [metric]).values["mse"] == value
