@@ -1,0 +1,316 @@
+"""A pipeline definition (schema version 2020-12-01) as frozen data, and its graph.
+
+Branches of condition steps are flattened: each step knows the condition and the outcome under which it runs. The
+order follows from the references in the arguments, from ``DependsOn``, and from the branches.
+"""
+
+from __future__ import annotations
+
+import graphlib
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mlops_core.errors import DefinitionError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+VERSION = "2020-12-01"
+SUPPORTED = ("Processing", "Training", "Condition", "Fail", "RegisterModel", "Model")
+"""The step types that the interpreter executes."""
+_STEP_REFERENCE = re.compile(r"Steps\.([A-Za-z0-9_-]+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PropertyFile:
+    """A JSON file in an output of a step, for ``Std:JsonGet``.
+
+    Attributes:
+        name: by which it is referred to.
+        output: name of the processing output that holds it.
+        path: within that output.
+    """
+
+    name: str
+    output: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """When and how often a failed step is tried again.
+
+    Attributes:
+        exceptions: for example ``SageMaker.JOB_INTERNAL_ERROR``.
+        interval_s: wait before the first retry.
+        backoff: factor by which each further wait is longer.
+        max_attempts: retries; None for no limit but `expire_after_s`.
+        expire_after_s: since the step's start; None for none.
+    """
+
+    exceptions: frozenset[str]
+    interval_s: float = 1.0
+    backoff: float = 2.0
+    max_attempts: int | None = None
+    expire_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """Where a step stands: inside which condition, and for which outcome it runs."""
+
+    condition: str
+    outcome: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepDefinition:
+    """One step.
+
+    Attributes:
+        name: unique in the definition.
+        type: ``Processing``, ``Training``, ``Condition``, ...
+        arguments: with references unresolved.
+        depends_on: what ``DependsOn`` says.
+        property_files: of its outputs.
+        cache_expires: ISO 8601 duration; empty when results are not reused.
+        retries: in the order of the definition.
+        branch: None at the top level.
+    """
+
+    name: str
+    type: str
+    arguments: Mapping[str, Any]
+    depends_on: tuple[str, ...] = ()
+    property_files: tuple[PropertyFile, ...] = ()
+    cache_expires: str = ""
+    retries: tuple[RetryPolicy, ...] = ()
+    branch: Branch | None = None
+
+    def references(self) -> frozenset[str]:
+        """Return the steps that its own arguments mention, without those inside its branches."""
+        own = {name: value for name, value in self.arguments.items() if name not in ("IfSteps", "ElseSteps")}
+        return frozenset(_referenced_steps(own))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterDefinition:
+    """A parameter: its type is ``String``, ``Integer``, ``Float`` or ``Boolean``."""
+
+    name: str
+    type: str
+    default: str | float | bool | None = None
+    choices: tuple[object, ...] = ()
+
+    def value_of(self, text: str) -> str | float | bool:
+        """Return the value that `text`, as the service takes it when an execution is started, stands for.
+
+        Raises:
+            DefinitionError: it is not of the type, or not among the choices.
+        """
+        try:
+            value = _PARSERS[self.type](text)
+        except ValueError:
+            raise DefinitionError(f"parameter '{self.name}': {text!r} is not of type {self.type}") from None
+        if self.choices and value not in self.choices:
+            raise DefinitionError(f"parameter '{self.name}': {text!r} is not one of {list(self.choices)}")
+        return value
+
+
+def _boolean(text: str) -> bool:
+    return bool(("false", "true").index(text.strip().lower()))
+
+
+_PARSERS: dict[str, Callable[[str], str | float | bool]] = {
+    "String": str,
+    "Integer": int,
+    "Float": float,
+    "Boolean": _boolean,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """A whole definition.
+
+    Attributes:
+        parameters: in the order of the definition.
+        steps: by name, branches flattened, in the order of the definition.
+    """
+
+    parameters: tuple[ParameterDefinition, ...]
+    steps: Mapping[str, StepDefinition]
+
+    def values(self, given: Mapping[str, str]) -> dict[str, Any]:
+        """Return a value for each parameter: as `given`, else the default.
+
+        Raises:
+            DefinitionError: an unknown name, a bad value, or none at all.
+        """
+        known = {parameter.name: parameter for parameter in self.parameters}
+        for name in given:
+            if name not in known:
+                raise DefinitionError(f"the pipeline has no parameter '{name}'{did_you_mean(name, known)}")
+        values = {
+            name: parameter.value_of(given[name]) if name in given else parameter.default
+            for name, parameter in known.items()
+        }
+        missing = [name for name, value in values.items() if value is None]
+        if missing:
+            raise DefinitionError(f"parameter '{missing[0]}' has no default and was not given a value")
+        return values
+
+    def needs(self, name: str) -> frozenset[str]:
+        """Return the steps that must have succeeded before the step starts.
+
+        A step that depends on a condition from outside waits for the branches too.
+        """
+        step = self.steps[name]
+        found = {*step.depends_on, *step.references()}
+        inside = {branch.condition for branch in self.branches(name)}
+        waits = {other for other in self.steps for branch in self.branches(other) if branch.condition in found - inside}
+        found |= waits - {name}
+        if step.branch:
+            found.add(step.branch.condition)
+        return frozenset(found)
+
+    def branches(self, name: str) -> Iterator[Branch]:
+        """Yield the conditions in which the step stands, the innermost first."""
+        branch = self.steps[name].branch
+        while branch:
+            yield branch
+            branch = self.steps[branch.condition].branch
+
+    def order(self) -> tuple[str, ...]:
+        """Return the steps so that each comes after those that it needs; ties in the order of the definition.
+
+        Raises:
+            DefinitionError: they form a cycle.
+        """
+        position = {name: index for index, name in enumerate(self.steps)}
+        sorter = graphlib.TopologicalSorter({name: self.needs(name) for name in self.steps})
+        found: list[str] = []
+        try:
+            sorter.prepare()
+        except graphlib.CycleError as error:
+            raise DefinitionError(f"Steps: a cycle: {' -> '.join(reversed(error.args[1]))}") from error
+        while sorter.is_active():
+            ready = sorted(sorter.get_ready(), key=position.__getitem__)
+            found += ready
+            sorter.done(*ready)
+        return tuple(found)
+
+
+def parse_definition(text: str | bytes | Mapping[str, Any]) -> Definition:
+    """Return the definition that the JSON `text` holds; whatever could not be executed is refused.
+
+    Raises:
+        DefinitionError: no JSON, another version, an unknown type, step or parameter, a duplicate, or a cycle.
+    """
+    if not isinstance(text, str | bytes):
+        data: Any = text
+    else:
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise DefinitionError(f"the definition is not JSON: {error}") from error
+    if not isinstance(data, dict) or data.get("Version") != VERSION:
+        found = data.get("Version") if isinstance(data, dict) else type(data).__name__
+        raise DefinitionError(f"Version: {found!r}; expected a definition of version '{VERSION}'")
+    try:
+        return _definition(data)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DefinitionError(f"the definition is not well formed: {type(error).__name__}: {error}") from error
+
+
+def _definition(data: Mapping[str, Any]) -> Definition:
+    steps: dict[str, StepDefinition] = {}
+    for step in _flatten(data["Steps"], path="Steps", branch=None):
+        if step.name in steps:
+            raise DefinitionError(f"Steps: '{step.name}' is defined twice")
+        steps[step.name] = step
+    parameters = tuple(map(_parameter, data.get("Parameters") or ()))
+    definition = Definition(parameters=parameters, steps=steps)
+    for step in steps.values():
+        _check(step, definition)
+    definition.order()
+    return definition
+
+
+def _parameter(data: Mapping[str, Any]) -> ParameterDefinition:
+    if data["Type"] not in _PARSERS:
+        raise DefinitionError(
+            f"parameter '{data['Name']}': unknown type '{data['Type']}'; types: {', '.join(_PARSERS)}"
+        )
+    default = data.get("DefaultValue")
+    if data["Type"] == "Float" and isinstance(default, int) and not isinstance(default, bool):
+        default = float(default)
+    return ParameterDefinition(
+        name=data["Name"], type=data["Type"], default=default, choices=tuple(data.get("EnumValues") or ())
+    )
+
+
+def _flatten(steps: Iterable[Mapping[str, Any]], *, path: str, branch: Branch | None) -> Iterator[StepDefinition]:
+    for index, data in enumerate(steps):
+        step = _step(data, branch)
+        if step.type not in SUPPORTED:
+            raise DefinitionError(
+                f"{path}[{index}].Type: steps of type '{step.type}' cannot be executed here; "
+                f"can be: {', '.join(SUPPORTED)}"
+            )
+        yield step
+        for key, outcome in (("IfSteps", True), ("ElseSteps", False)):
+            inner = step.arguments.get(key) or () if step.type == "Condition" else ()
+            inside = Branch(condition=step.name, outcome=outcome)
+            yield from _flatten(inner, path=f"{path}[{index}].Arguments.{key}", branch=inside)
+
+
+def _step(data: Mapping[str, Any], branch: Branch | None) -> StepDefinition:
+    cache = data.get("CacheConfig") or {}
+    return StepDefinition(
+        name=data["Name"],
+        type=data["Type"],
+        arguments=data.get("Arguments") or {},
+        depends_on=tuple(data.get("DependsOn") or ()),
+        property_files=tuple(
+            PropertyFile(name=file["PropertyFileName"], output=file["OutputName"], path=file["FilePath"])
+            for file in data.get("PropertyFiles") or ()
+        ),
+        cache_expires=str(cache.get("ExpireAfter", "")) if cache.get("Enabled") else "",
+        retries=tuple(map(_retry_policy, data.get("RetryPolicies") or ())),
+        branch=branch,
+    )
+
+
+def _retry_policy(data: Mapping[str, Any]) -> RetryPolicy:
+    minutes = data.get("ExpireAfterMin")
+    return RetryPolicy(
+        exceptions=frozenset(data["ExceptionType"]),
+        interval_s=float(data.get("IntervalSeconds", 1)),
+        backoff=float(data.get("BackoffRate", 2.0)),
+        max_attempts=data.get("MaxAttempts"),
+        expire_after_s=None if minutes is None else 60.0 * minutes,
+    )
+
+
+def _check(step: StepDefinition, definition: Definition) -> None:
+    for name in (*step.depends_on, *sorted(step.references())):
+        if name not in definition.steps:
+            raise DefinitionError(f"step '{step.name}': unknown step '{name}'{did_you_mean(name, definition.steps)}")
+
+
+def _referenced_steps(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        reference = value.get("Get")
+        if len(value) == 1 and isinstance(reference, str):
+            found = _STEP_REFERENCE.match(reference)
+            if found:
+                yield found[1]
+            return
+        for inner in value.values():
+            yield from _referenced_steps(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _referenced_steps(inner)
