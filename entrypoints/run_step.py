@@ -1,16 +1,25 @@
-"""Execute one step from a request file: what a container, or any other engine, starts.
+"""Execute one step: what a container, or any other engine, starts.
 
-    python run_step.py REQUEST.json
+    python run_step.py REQUEST.json            a request file; the outcome is in result.json beside it
+    python run_step.py --request=... ...       a compiled definition's arguments, below /opt/ml or MLOPS_CONTAINER_ROOT
 
-The exit code is that of the step; its outcome is in ``result.json`` beside the request.
+The exit code is that of the step.
 """
 
 import sys
 from pathlib import Path
 
-from mlops_core.steps import run_request_file
+USAGE = "usage: run_step.py REQUEST.json | run_step.py --request=PIECE ..."
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: run_step.py REQUEST.json")
-    sys.exit(run_request_file(Path(sys.argv[1])))
+    arguments = sys.argv[1:]
+    if any(argument.startswith("--") for argument in arguments):
+        from mlops_core.runners.sagemaker.container import main
+
+        sys.exit(main(arguments))
+    if len(arguments) != 1:
+        sys.exit(USAGE)
+
+    from mlops_core.steps import run_request_file
+
+    sys.exit(run_request_file(Path(arguments[0])))

@@ -1,0 +1,350 @@
+"""What runs in a step's container: the contract between a compiled definition and whoever executes it.
+
+**The command** is `ENTRYPOINT` plus arguments, equal for Processing (``AppSpecification.ContainerEntrypoint`` and
+``ContainerArguments``) and Training (``AlgorithmSpecification``). No environment variable and no hyperparameter is
+needed. Every argument has the form ``--name=value``; `contract.read_order` reads them:
+
+====================================  ================================================================================
+``--root=/opt/ml``                    where the tree is; the variable MLOPS_CONTAINER_ROOT beats it
+``--code=SHA256``                     of the code that was compiled; another code here is an error
+``--seed=N``                          of every random choice
+``--dataset-digest=SHA256``           only so that the service's step cache sees another data set
+``--parameter=NAME=VALUE``            each parameter that the step declares
+``--gate-parameter=NAME=VALUE``       each parameter that the gate mentions, for the evaluation
+``--request=PIECE``                   repeated; the pieces in order are the JSON of a `contract.ContainerRequest`
+====================================  ================================================================================
+
+**Inputs**: input ``x`` of a step is the folder ``processing/input/x`` or, in a training job, the channel
+``input/data/x``. An input that a training job wrote arrives as a ``tar.gz`` (``model.tar.gz``, ``output.tar.gz``); the
+request's ``packed`` names it and the folder within, and it is unpacked here. The data set is an input like others.
+
+**Outputs**: output ``x`` leaves from ``processing/output/x``; in a training job one output is ``model`` itself (the
+request's ``model_output``), the others are ``output/data/x``. They appear when the step has succeeded, never half.
+An evaluation's container has two more: ``evaluation`` with ``evaluation.json``, byte for byte what a local run writes,
+and ``gate`` with an ``evaluation.json`` for the Condition step: the same layout, but each declared metric has a finite
+``value`` and ``usable`` 1 or 0, since ``JsonGet`` on a missing path or a null would end the execution without a
+verdict; under ``verdict`` stands what `mlops_core.conditions.Gate` says.
+
+**Shards**: a step with ``shards=N`` is a job with ``InstanceCount`` N. ``config/resourceconfig.json`` (training:
+``input/config/resourceconfig.json``) with ``current_host`` and ``hosts`` says which share this one has. Every instance
+sees the whole input, as a local shard does, and writes its share below ``<output>/<index, 4 digits>/``, so that no
+instance overwrites another's files; a second job ``<step>-merge`` reads these as the inputs ``<output>.parts``.
+
+**Retries and limits** are kept here as in a local run (`mlops_core.runners.process`): the service retries its own
+failures only, never those of a step's code.
+
+**The end**: exit code 0, or that of `mlops_core.errors.ExitCode`; on failure one line in ``output/failure`` and
+``output/message``. The evaluation of a *rejected* model succeeds; its verdict is in ``output/message``, which the
+service gives as the property ``ExitMessage`` of the processing job, and the Fail step repeats it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import tarfile
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlops_core.errors import ConfigError, ExitCode, MlopsError, RunnerError
+from mlops_core.pipeline import EVALUATION_OUTPUT
+from mlops_core.runners.sagemaker.contract import GATE_OUTPUT, ContainerOrder, Layout, Part, code_digest, read_order
+from mlops_core.steps import Shard, StepRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mlops_core.runners.process import ProcessOutcome, StepProcesses
+    from mlops_core.runners.sagemaker.contract import ContainerRequest
+
+ROOT_VARIABLE = "MLOPS_CONTAINER_ROOT"
+PARTS_SUFFIX = ".parts"
+"""Ends the name of the input by which a merge reads one output of all shards."""
+_MESSAGE_LIMIT = 1024
+_BACKOFF_S = (1.0, 5.0, 15.0, 30.0)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command's arguments say and return the exit code."""
+    texts = list(sys.argv[1:] if arguments is None else arguments)
+    root = _root(texts)
+    try:
+        order = read_order(texts)
+        _Container(order, root=root).run()
+    except MlopsError as error:
+        return _failed(root, error.exit_code, str(error))
+    except KeyboardInterrupt:
+        return _failed(root, ExitCode.INTERRUPTED, "interrupted")
+    except Exception as error:  # noqa: BLE001  the outermost function: the reason must reach output/failure
+        traceback.print_exc()
+        return _failed(root, ExitCode.DEFECT, f"defect in mlops: {type(error).__name__}: {error}")
+    return ExitCode.OK
+
+
+def part_folder(index: int) -> str:
+    """Return the folder, within an output, of the shard `index`."""
+    return f"{index:04d}"
+
+
+def _root(arguments: Sequence[str]) -> Path:
+    from mlops_core.settings import read_settings
+
+    given = [text.partition("=")[2] for text in arguments if text.startswith("--root=")]
+    return Path(read_settings().environ.get(ROOT_VARIABLE) or (given[-1] if given else "/opt/ml"))
+
+
+def _failed(root: Path, code: ExitCode, message: str) -> int:
+    print(f"mlops: error: {message}", file=sys.stderr, flush=True)  # noqa: T201  the container's log
+    for name in ("failure", "message"):
+        _write_message(root, name, message)
+    return code
+
+
+def _write_message(root: Path, name: str, message: str) -> None:
+    path = root / "output" / name
+    # The exit code and the log say it too, wherever this folder cannot be written.
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(message.encode()[:_MESSAGE_LIMIT])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Places:
+    """Where a container's files are."""
+
+    root: Path
+    request: ContainerRequest
+
+    @property
+    def work(self) -> Path:
+        """A folder for everything that is not an output; on the same volume, so that outputs are renamed."""
+        return self.root / "mlops"
+
+    def input(self, name: str) -> Path:
+        if self.request.layout is Layout.TRAINING:
+            return self.root / "input" / "data" / name
+        return self.root / "processing" / "input" / name
+
+    def output(self, name: str) -> Path:
+        if self.request.layout is Layout.PROCESSING:
+            return self.root / "processing" / "output" / name
+        return self.root / "model" if name == self.request.model_output else self.root / "output" / "data" / name
+
+    def shard(self) -> Shard:
+        """Return which instance this is.
+
+        Raises:
+            RunnerError: the service's file is not there or names other hosts.
+        """
+        if self.request.part is not Part.SHARD:
+            return Shard()
+        folder = self.root / ("input/config" if self.request.layout is Layout.TRAINING else "config")
+        path = folder / "resourceconfig.json"
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            hosts = sorted(data["hosts"], key=lambda name: (len(name), name))
+            return Shard(index=hosts.index(data["current_host"]), count=len(hosts))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunnerError(f"{path} does not say which instance this is: {error}") from error
+
+
+class _Container:
+    """One execution of a step, a share of it, or a merge."""
+
+    def __init__(self, order: ContainerOrder, *, root: Path) -> None:
+        self._order = order
+        self._request = order.request
+        self._step = order.request.step
+        self._places = _Places(root=root, request=order.request)
+
+    def run(self) -> None:
+        """Execute, publish the outputs and, for an evaluation, say the verdict.
+
+        Raises:
+            MlopsError: it failed; nothing was published.
+        """
+        self._check_code()
+        shard = self._places.shard()
+        shutil.rmtree(self._places.work, ignore_errors=True)
+        outputs = self._execute(shard)
+        self._publish(outputs, shard)
+        if self._request.gate:
+            self._say_verdict()
+        shutil.rmtree(self._places.work, ignore_errors=True)
+
+    def _check_code(self) -> None:
+        if not self._order.code:
+            return
+        from mlops_core.manager import load_use_case
+        from mlops_core.step_keys import CodeIndex
+
+        found = code_digest(load_use_case(self._request.use_case), self._step, code=CodeIndex())
+        if found != self._order.code:
+            raise RunnerError(
+                f"step '{self._step.name}': this image holds other code ({found[:12]}) than the definition was "
+                f"compiled from ({self._order.code[:12]}); build and push the image again, or compile what it holds"
+            )
+
+    # --- Executing ----------------------------------------------------------------------------------------
+
+    def _execute(self, shard: Shard) -> dict[str, Path]:
+        """Return output -> folder, after as many attempts as the step allows."""
+        from mlops_core.runners.process import StepProcesses
+
+        inputs = {name: self._input(name) for name in self._step.inputs}
+        parts = self._parts() if self._request.part is Part.MERGE else {}
+        resources = self._step.resources
+        with StepProcesses() as processes:
+            for attempt in range(1, resources.retries + 2):
+                folder = self._places.work / f"attempt-{attempt}"
+                request = self._step_request(folder, shard=shard, inputs=inputs, parts=parts)
+                outcome = _run(processes, request, folder=folder)
+                if outcome.exit_code is ExitCode.OK:
+                    return {name: request.outputs[name] for name in request.outputs}
+                shutil.rmtree(folder, ignore_errors=True)
+                if outcome.exit_code is ExitCode.INTERRUPTED or attempt > resources.retries:
+                    break
+                wait_s = _BACKOFF_S[min(attempt, len(_BACKOFF_S)) - 1]
+                print(f"attempt {attempt} failed: {outcome.error}; the next in {wait_s:g} s", flush=True)  # noqa: T201
+                time.sleep(wait_s)
+        raise _failure(self._step.name, outcome)
+
+    def _step_request(
+        self, folder: Path, *, shard: Shard, inputs: dict[str, Path], parts: dict[str, tuple[Path, ...]]
+    ) -> StepRequest:
+        is_shard = self._request.part is Part.SHARD
+        names = self._step.outputs if is_shard else self._step.all_outputs
+        outputs = {name: folder / "outputs" / name for name in names}
+        scratch = folder / "scratch"
+        for path in (scratch, *outputs.values()):
+            path.mkdir(parents=True)
+        return StepRequest(
+            use_case=self._request.use_case,
+            step=self._step,
+            config=self._request.config,
+            parameters=self._order.parameters,
+            seed=self._order.seed,
+            shard=shard,
+            inputs=inputs,
+            outputs=outputs,
+            scratch=scratch,
+            progress_file=folder / "progress.jsonl",
+            metrics=tuple(metric.to_json() for metric in self._request.metrics),
+            parts=parts,
+        )
+
+    # --- Files --------------------------------------------------------------------------------------------
+
+    def _input(self, name: str) -> Path:
+        folder = self._places.input(name)
+        if not folder.is_dir():
+            raise RunnerError(f"step '{self._step.name}': input '{name}' is not at {folder}")
+        if name not in self._request.packed:
+            return folder
+        return self._unpacked(name, folder) / self._request.packed[name]
+
+    def _unpacked(self, name: str, folder: Path) -> Path:
+        archives = sorted(folder.rglob("*.tar.gz"))
+        if len(archives) != 1:
+            raise RunnerError(
+                f"step '{self._step.name}': input '{name}' should hold one tar.gz, {folder} holds {len(archives)}"
+            )
+        target = self._places.work / "unpacked" / name
+        target.mkdir(parents=True)
+        try:
+            with tarfile.open(archives[0]) as archive:
+                archive.extractall(target, filter="data")
+        except (tarfile.TarError, OSError, EOFError) as error:
+            raise RunnerError(f"step '{self._step.name}': {archives[0]} cannot be unpacked: {error}") from error
+        return target
+
+    def _parts(self) -> dict[str, tuple[Path, ...]]:
+        parts = {}
+        for output in self._step.outputs:
+            folder = self._input(f"{output}{PARTS_SUFFIX}")
+            found = tuple(folder / part_folder(index) for index in range(self._step.shards))
+            missing = [path.name for path in found if not path.is_dir()]
+            if missing:
+                raise RunnerError(
+                    f"step '{self._step.name}': the shards {', '.join(missing)} left nothing of '{output}' in {folder}"
+                )
+            parts[output] = found
+        return parts
+
+    def _publish(self, outputs: dict[str, Path], shard: Shard) -> None:
+        for name, folder in outputs.items():
+            target = self._places.output(name)
+            if self._request.part is Part.SHARD:
+                target /= part_folder(shard.index)
+            target.mkdir(parents=True, exist_ok=True)
+            for path in folder.iterdir():
+                shutil.move(path, target / path.name)
+
+    # --- The verdict --------------------------------------------------------------------------------------
+
+    def _say_verdict(self) -> None:
+        from mlops_core.runners.sagemaker.verdicts import gate_evaluation, verdict_message
+
+        folder = self._places.output(EVALUATION_OUTPUT)
+        data = gate_evaluation(folder, self._request, self._order.gate_parameters)
+        target = self._places.output(GATE_OUTPUT)
+        target.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        (target / "evaluation.json").write_text(text, encoding="utf-8")
+        message = verdict_message(data["verdict"])
+        print(message, flush=True)  # noqa: T201  the container's log
+        _write_message(self._places.root, "message", message)
+
+
+def _run(processes: StepProcesses, request: StepRequest, *, folder: Path) -> ProcessOutcome:
+    with _log_to_stdout(folder / "log") as log:
+        return processes.run(request, folder=folder, log=log, on_progress=_print_progress)
+
+
+def _print_progress(label: str, done: int, total: int) -> None:
+    print(f"{label} {done}/{total}", flush=True)  # noqa: T201  the container's log
+
+
+@contextlib.contextmanager
+def _log_to_stdout(pipe: Path) -> Iterator[Path]:
+    """Give a named pipe whose content appears on standard output at once, since that is the container's log."""
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(reading, True)
+    writing = os.open(pipe, os.O_WRONLY)  # held open, so that the reader does not end between two writers
+    copying = threading.Thread(target=_copy, args=(reading,), name="log", daemon=True)
+    copying.start()
+    try:
+        yield pipe
+    finally:
+        os.close(writing)
+        copying.join(timeout=5)
+
+
+def _copy(reading: int) -> None:
+    while chunk := os.read(reading, 1 << 16):
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            os.write(1, chunk)
+    os.close(reading)
+
+
+def _failure(step: str, outcome: ProcessOutcome) -> MlopsError:
+    from mlops_core.errors import DatasetError, PluginError, StepError
+
+    message = f"step '{step}' failed: {outcome.error}"
+    if outcome.exit_code is ExitCode.USAGE:
+        return ConfigError(message)
+    kind = {ExitCode.DATASET: DatasetError, ExitCode.PLUGIN: PluginError}.get(outcome.exit_code, StepError)
+    return kind(message)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
