@@ -16,7 +16,7 @@ from mlops_core.errors import DatasetError, did_you_mean
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from mlops_aed.config import DatasetSection
@@ -182,10 +182,25 @@ def write_split(folder: Path, clips: Iterable[Clip]) -> None:
         writer.writerows((clip.part, clip.label, clip.group, clip.fold, clip.name) for clip in clips)
 
 
+def iter_split(folder: Path) -> Iterator[Clip]:
+    """Yield the clips of ``split.csv`` in `folder`, in its order."""
+    with (folder / "split.csv").open(newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            yield Clip(
+                name=row["name"], label=row["label"], group=row["group"], fold=int(row["fold"]), part=row["part"]
+            )
+
+
 def read_split(folder: Path) -> list[Clip]:
     """Return the clips of ``split.csv`` in `folder`."""
-    with (folder / "split.csv").open(newline="", encoding="utf-8") as stream:
-        return [
-            Clip(name=row["name"], label=row["label"], group=row["group"], fold=int(row["fold"]), part=row["part"])
-            for row in csv.DictReader(stream)
-        ]
+    return list(iter_split(folder))
+
+
+def read_split_classes(folder: Path) -> tuple[tuple[str, ...], int]:
+    """Return the classes of ``split.csv`` in `folder`, sorted, and the number of clips."""
+    classes: set[str] = set()
+    count = 0
+    for clip in iter_split(folder):
+        classes.add(clip.label)
+        count += 1
+    return tuple(sorted(classes)), count

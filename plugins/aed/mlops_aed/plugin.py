@@ -92,6 +92,7 @@ def mlops_get_steps(config: UseCaseConfig, context: PluginContext) -> tuple[Step
         Step(
             name="preprocess",
             run="mlops_aed.steps.preprocess:preprocess",
+            merge="mlops_aed.steps.preprocess:merge",
             inputs={"dataset": DATASET, "split": "split.split"},
             outputs=("features",),
             config=("dataset", *_FEATURES),

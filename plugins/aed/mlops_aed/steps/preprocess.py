@@ -1,76 +1,98 @@
-"""From audio files to log-mel patches, on all cores, one clip at a time."""
+"""From audio files to log-mel patches, on all cores; the work may be shared by several machines."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from functools import partial
+import contextlib
+from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
-from mlops_aed.clips import read_split
+from mlops_aed.clips import iter_split, read_split_classes
 from mlops_aed.config import DatasetSection, FeatureExtraction, Preprocessing
-from mlops_aed.feature_store import write_features
-from mlops_aed.features import clip_patches
+from mlops_aed.extraction import Extraction, available_cores, extract
+from mlops_aed.feature_store import DATA_FILE, FeatureWriter, iter_rows, read_left_out
 from mlops_core.errors import DatasetError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+    from typing import IO
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from mlops_aed.clips import Clip
     from mlops_core.steps import StepContext
 
-_CHUNK = 16
 _SHOWN = 5
 
 
 def preprocess(context: StepContext) -> None:
-    """Write the patches of every clip of the split, in its order.
-
-    Raises:
-        DatasetError: more clips than ``dataset.max_unreadable`` cannot be used; they are named.
-    """
-    clips = read_split(context.input("split"))
-    limit = context.section("dataset", DatasetSection).max_unreadable
-    classes = tuple(sorted({clip.label for clip in clips}))
-    unreadable: list[str] = []
-    write_features(context.output("features"), _usable(context, clips, unreadable, limit), classes)
-    if unreadable:
-        context.log.warning("%d clips were left out: %s", len(unreadable), "; ".join(unreadable))
-
-
-def _usable(
-    context: StepContext, clips: list[Clip], unreadable: list[str], limit: int
-) -> Iterator[tuple[Clip, NDArray[np.float32]]]:
-    work = partial(
-        _patches_or_reason,
+    """Write the patches of this shard's clips, in the order of the split; those of others are left to others."""
+    classes, total = read_split_classes(context.input("split"))
+    clips = islice(iter_split(context.input("split")), context.shard.index, None, context.shard.count)
+    extraction = Extraction(
         audio=context.input("dataset") / "audio",
         preprocessing=context.section("preprocessing", Preprocessing),
         features=context.section("feature_extraction", FeatureExtraction),
     )
-    with multiprocessing.get_context("fork" if os.name == "posix" else "spawn").Pool(os.cpu_count()) as pool:
-        results = pool.imap(work, [clip.name for clip in clips], chunksize=_CHUNK)
-        for done, (clip, found) in enumerate(zip(clips, results, strict=True), 1):
-            context.progress("clip", done, len(clips))
-            if isinstance(found, str):
-                unreadable.append(found)
-            else:
-                yield clip, found
-    if len(unreadable) > limit:
-        more = f" and {len(unreadable) - _SHOWN} more" if len(unreadable) > _SHOWN else ""
+    mine = len(range(context.shard.index, total, context.shard.count))
+    workers = max(1, available_cores() // context.shard.count)
+    done = 0
+    with FeatureWriter(context.output("features"), classes=classes, shape=_shape(context)) as writer:
+        for chunk in extract(clips, extraction, spool=context.scratch, workers=workers):
+            writer.add_chunk(chunk)
+            done += len(chunk.clips)
+            context.progress("clip", done, mine)
+
+
+def merge(context: StepContext) -> None:
+    """Put the shards' patches into one file, in the order of the split, so that it does not tell how many there were.
+
+    Raises:
+        DatasetError: more clips than ``dataset.max_unreadable`` cannot be used; they are named.
+    """
+    parts = context.parts("features")
+    left_out = [reason for part in parts for reason in read_left_out(part)]
+    classes, total = read_split_classes(context.input("split"))
+    _check_limit(left_out, total, context.section("dataset", DatasetSection).max_unreadable)
+    if left_out:
+        context.log.warning("%d clips were left out: %s", len(left_out), "; ".join(left_out))
+    folder = context.output("features")
+    if len(parts) == 1:
+        for path in parts[0].iterdir():
+            path.rename(folder / path.name)
+        return
+    with contextlib.ExitStack() as stack:
+        writer = stack.enter_context(FeatureWriter(folder, classes=classes, shape=_shape(context)))
+        sources = [stack.enter_context((part / DATA_FILE).open("rb", buffering=0)) for part in parts]
+        _interleave(context.input("split"), parts, sources, writer)
+
+
+def _interleave(split: Path, parts: tuple[Path, ...], sources: Sequence[IO[bytes]], writer: FeatureWriter) -> None:
+    found = [_clip_counts(part) for part in parts]
+    heads = [next(counts, None) for counts in found]
+    left_out = [iter(read_left_out(part)) for part in parts]
+    for position, clip in enumerate(iter_split(split)):
+        shard = position % len(parts)
+        head = heads[shard]
+        if head is None or head[0] != clip.name:
+            writer.left_out.append(next(left_out[shard]))
+            continue
+        writer.copy_clip(clip, head[1], sources[shard])
+        heads[shard] = next(found[shard], None)
+
+
+def _clip_counts(part: Path) -> Iterator[tuple[str, int]]:
+    """Yield (clip, number of its patches) in the file's order."""
+    for name, rows in groupby(iter_rows(part), key=lambda row: row.clip):
+        yield name, sum(1 for _ in rows)
+
+
+def _check_limit(left_out: list[str], total: int, limit: int) -> None:
+    if len(left_out) > limit:
+        more = f" and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
         raise DatasetError(
-            f"{len(unreadable)} of {len(clips)} clips cannot be used, at most dataset.max_unreadable={limit} are "
-            f"left out: {'; '.join(unreadable[:_SHOWN])}{more}"
+            f"{len(left_out)} of {total} clips cannot be used, at most dataset.max_unreadable={limit} are "
+            f"left out: {'; '.join(left_out[:_SHOWN])}{more}"
         )
 
 
-def _patches_or_reason(
-    name: str, *, audio: Path, preprocessing: Preprocessing, features: FeatureExtraction
-) -> NDArray[np.float32] | str:
-    try:
-        return clip_patches(audio / name, preprocessing, features)
-    except DatasetError as error:
-        return str(error)
+def _shape(context: StepContext) -> tuple[int, int]:
+    features = context.section("feature_extraction", FeatureExtraction)
+    return features.n_mels, features.patch_length
