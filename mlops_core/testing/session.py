@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mlops_core.testing.execution import Trace
     from mlops_core.testing.processes import Answer, Processes
     from mlops_core.testing.registry import Check
+    from mlops_core.testing.runners import RunnerOutcome
 
 T = TypeVar("T")
 
@@ -108,6 +109,7 @@ class ContractSession:
         self.folder = folder.resolve()
         self.surrounding_changes: list[str] = []
         self.printed: list[str] = []
+        self.shared: dict[str, Any] = {}
         self._products: dict[str, Any] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._checks = all_checks()
@@ -322,6 +324,13 @@ class ContractSession:
                 **options,
             },
         )
+
+    @product
+    def local(self) -> RunnerOutcome:
+        """A whole run on this machine's runner."""
+        from mlops_core.testing.runners import LocalUnderTest
+
+        return LocalUnderTest().run(self)
 
     # --- Metrics ------------------------------------------------------------------------------------------
 

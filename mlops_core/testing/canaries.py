@@ -1,0 +1,120 @@
+"""Canaries: predictions and reports that a gate must reject, and the perfect oracle that it must accept.
+
+Core makes them from a use case's own predictions, so that samples, parts, groups, classes and their frequencies are
+those of its data; the use case's own metrics and gate judge them.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from dataclasses import replace
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlops_core.conditions import Verdict
+    from mlops_core.metrics import MetricReport
+    from mlops_core.predictions import Prediction, Predictions
+    from mlops_core.testing.session import ContractSession
+
+SHUFFLES = 5
+PERCENT = 100.0
+
+
+def oracle(predictions: Predictions) -> Predictions:
+    """Return predictions that are all right."""
+    return _scored(predictions, lambda row: _right(predictions, row))
+
+
+def inverted(predictions: Predictions) -> Predictions:
+    """Return predictions of a model whose scores mean the opposite: the true class has the lowest one."""
+    if not predictions.classes:
+        centre = fmean(_number(row) for row in predictions.rows)
+        spread = max(abs(_number(row) - centre) for row in predictions.rows) or 1.0
+        return _scored(predictions, lambda row: (_mirrored(_number(row), centre, spread),))
+    share = 1.0 / max(1, len(predictions.classes) - 1)
+    return _scored(predictions, lambda row: tuple(0.0 if score else share for score in _right(predictions, row)))
+
+
+def constant(predictions: Predictions) -> Predictions:
+    """Return predictions that are always the same: the most frequent class, or the mean."""
+    if not predictions.classes:
+        mean = fmean(_number(row) for row in predictions.rows)
+        return _scored(predictions, lambda _row: (mean,))
+    labels = Counter(str(row.label) for row in predictions.rows)
+    most = min(predictions.classes, key=lambda name: (-labels[name], name))
+    scores = tuple(float(name == most) for name in predictions.classes)
+    return _scored(predictions, lambda _row: scores)
+
+
+def shuffled(predictions: Predictions, *, seed: int) -> Predictions:
+    """Return perfect predictions of labels that were dealt out anew among the samples."""
+    truth = {row.sample: row for row in predictions.rows}
+    names = sorted(truth)
+    dealt = list(names)
+    random.Random(seed).shuffle(dealt)  # noqa: S311  a test's shuffle
+    other = {name: truth[drawn] for name, drawn in zip(names, dealt, strict=True)}
+    return _scored(predictions, lambda row: _right(predictions, other[row.sample]))
+
+
+def by_chance(predictions: Predictions, *, seed: int) -> Predictions:
+    """Return what an untrained model answers: scores that have nothing to do with the sample."""
+    draw = random.Random(seed)  # noqa: S311  as above
+    if not predictions.classes:
+        return _scored(predictions, lambda _row: (draw.gauss(0.0, 1.0),))
+
+    def scores(_row: Prediction) -> tuple[float, ...]:
+        found = [math.exp(draw.gauss(0.0, 1.0)) for _ in predictions.classes]
+        return tuple(score / sum(found) for score in found)
+
+    return _scored(predictions, scores)
+
+
+def report_of(session: ContractSession, predictions: Predictions) -> MetricReport:
+    """Return what the use case's own metric hook says of predictions."""
+    with session.guard("mlops_compute_metrics"):
+        return session.use_case.compute_metrics(predictions)
+
+
+def judged(session: ContractSession, report: MetricReport) -> Verdict:
+    """Return what the use case's own gate says of a report."""
+    pipeline = session.pipeline
+    return pipeline.gate.evaluate(report, metrics=pipeline.metrics, parameters=session.numbers)
+
+
+def with_value(report: MetricReport, name: str, value: float) -> MetricReport:
+    """Return the report with another value of one metric."""
+    return replace(report, values={**report.values, name: replace(report.values[name], value=value)})
+
+
+def without_value(report: MetricReport, name: str) -> MetricReport:
+    """Return the report without one metric."""
+    return replace(report, values={key: value for key, value in report.values.items() if key != name})
+
+
+def described(report: MetricReport) -> str:
+    """Return the values of a report in one phrase."""
+    return ", ".join(f"{name} = {value.value:g}" for name, value in sorted(report.values.items()))
+
+
+def _scored(predictions: Predictions, scores: Callable[[Prediction], tuple[float, ...]]) -> Predictions:
+    return replace(predictions, rows=tuple(replace(row, scores=scores(row)) for row in predictions.rows))
+
+
+def _right(predictions: Predictions, row: Prediction) -> tuple[float, ...]:
+    if not predictions.classes:
+        return (_number(row),)
+    return tuple(float(name == row.label) for name in predictions.classes)
+
+
+def _number(row: Prediction) -> float:
+    return float(row.label)
+
+
+def _mirrored(value: float, centre: float, spread: float) -> float:
+    """Return a number that is far from `value`, on the other side of the centre."""
+    return centre - 2 * spread if value >= centre else centre + 2 * spread

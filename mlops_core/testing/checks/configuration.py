@@ -1,0 +1,233 @@
+"""Checks of the configuration: the defaults hold, and what is wrong is refused before anything runs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from mlops_core.errors import ConfigError
+from mlops_core.testing.checks.hooks import BUILT, LOADED
+from mlops_core.testing.registry import NotApplicableError, check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pydantic
+
+    from mlops_core.testing.session import ContractSession
+
+VALID = ("smallest_configuration_is_valid",)
+_UNKNOWN = "key_that_no_model_has"
+_ODD_VALUES = (None, "", "text", -1, 0, 1, 1e308, True, [], ["text"], {}, {"a": 1})
+
+
+@check(after=LOADED)
+def default_configuration_is_valid(session: ContractSession) -> Iterator[str]:
+    """The default configuration file is accepted as it is.
+
+    Fix: correct user_config.yaml or the model; the message names the key.
+    """
+    try:
+        session.use_case.load_config()
+    except ConfigError as error:
+        yield str(error)
+
+
+@check(after=("default_configuration_is_valid",))
+def smallest_configuration_is_valid(session: ContractSession) -> Iterator[str]:
+    """The smallest configuration, with which the checks run the use case, is accepted.
+
+    Fix: correct the file that `config` names; the message names the key.
+    """
+    try:
+        assert session.config is not None  # noqa: S101  reading it is what is looked at
+    except ConfigError as error:
+        yield str(error)
+
+
+@check(after=VALID)
+def unknown_sections_are_refused(session: ContractSession) -> Iterator[str]:
+    """A section that the model does not have is refused.
+
+    Fix: derive the model from mlops_core.UseCaseConfig and do not set extra to anything but "forbid".
+    """
+    if _is_accepted(session, {**_data(session), _UNKNOWN: {}}):
+        yield f"a section '{_UNKNOWN}' is accepted and ignored"
+
+
+@check(after=VALID)
+def unknown_keys_are_refused(session: ContractSession) -> Iterator[str]:
+    """A key that a section does not have is refused, at every depth.
+
+    Fix: derive every section, also a nested one, from mlops_core.Section.
+    """
+    for path, model in _models(session):
+        if not path:
+            continue
+        data = _data(session)
+        _at(data, path)[_UNKNOWN] = 1
+        if _is_accepted(session, data):
+            yield f"{'.'.join(path)} ({type(model).__name__}) accepts an unknown key"
+
+
+@check(after=VALID)
+def wrong_types_are_refused(session: ContractSession) -> Iterator[str]:
+    """Every value has a type: something entirely different is refused.
+
+    Fix: annotate the field with what it may be, instead of Any, object or a bare dict.
+    """
+    for path in _leaves(session):
+        taken = [value for value in ({"a": {"b": [1]}}, [[{"a": 1}]], "\x00") if _takes(session, path, value)]
+        if len(taken) == 3:
+            yield f"{'.'.join(path)} accepts a mapping, a list and a text alike"
+
+
+@check(after=VALID)
+def odd_values_are_reported(session: ContractSession) -> Iterator[str]:
+    """Whatever value is set, the configuration is accepted or refused in one line, never with a traceback.
+
+    Fix: let validators raise ValueError only, and look at a value's type before using it.
+    """
+    for path in _leaves(session):
+        for value in _ODD_VALUES:
+            try:
+                _takes(session, path, value)
+            except Exception as error:  # noqa: BLE001  any kind is the violation
+                yield f"{'.'.join(path)} = {value!r}: {type(error).__name__}: {error}"
+
+
+@check(after=VALID)
+def configuration_cannot_be_changed(session: ContractSession) -> Iterator[str]:
+    """A configuration that was read is frozen.
+
+    Fix: derive from mlops_core.Section and mlops_core.UseCaseConfig, and do not unset `frozen`.
+    """
+    for path, model in _models(session):
+        for name in type(model).model_fields:
+            try:
+                setattr(model, name, getattr(model, name))
+            except Exception:  # noqa: BLE001, S112  pydantic refuses with its own error: this is what is wanted
+                continue
+            yield f"{'.'.join((*path, name))} can be set"
+            break
+
+
+@check(after=VALID)
+def configuration_survives_its_text(session: ContractSession) -> Iterator[str]:
+    """What is recorded of a run's configuration can be read back and means the same.
+
+    Fix: use fields that JSON knows (texts, numbers, lists, mappings), or give the model serializers that agree with
+    its validators.
+    """
+    text = json.dumps(session.config.sections())
+    try:
+        again = session.use_case.config_model().model_validate(json.loads(text))
+    except ValueError as error:
+        yield f"the recorded configuration is refused: {' '.join(str(error).split())}"
+        return
+    if again != session.config.model:
+        yield "the recorded configuration means something else when it is read again"
+
+
+@check(after=(*BUILT, "hooks_leave_arguments_untouched"))
+def every_section_is_used(session: ContractSession) -> Iterator[str]:
+    """Every section of the configuration is declared by a step, or is `dataset`, which core reads.
+
+    Fix: declare it in the `config` of the step that reads it, or remove it: a key that does nothing misleads.
+    """
+    used = {section for step in session.pipeline.steps for section in step.config} | {"dataset"}
+    unused = [name for name in type(session.config.model).model_fields if name not in used]
+    hooks = _sections_that_hooks_use(session, unused)
+    for name in unused:
+        if name not in hooks:
+            yield f"no step declares the section '{name}'"
+
+
+@check(after=VALID)
+def dataset_can_be_chosen(session: ContractSession) -> Iterator[str]:
+    """A user can name another folder that holds the data: dataset.path, or mlops_get_dataset_source.
+
+    Fix: give the section `dataset` the keys `name` and `path: str | None = None`.
+    """
+    if hasattr(session.plugin, "mlops_get_dataset_source"):
+        return
+    section = getattr(session.config.model, "dataset", None)
+    if section is None or not {"name", "path"} <= set(type(section).model_fields):
+        yield "the section 'dataset' has no keys 'name' and 'path'"
+
+
+def _sections_that_hooks_use(session: ContractSession, names: list[str]) -> set[str]:
+    """Return the sections on which the declared steps depend, found by changing numbers in them."""
+    found = set()
+    before = session.pipeline.to_json()
+    for name in names:
+        for path in _leaves(session):
+            value = _value(_data(session), path)
+            if path[0] != name or isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            data = _data(session)
+            _at(data, path[:-1])[path[-1]] = value + 1
+            if _is_accepted(session, data):
+                model = session.use_case.config_model().model_validate(data)
+                if session.use_case.pipeline(model).to_json() != before:
+                    found.add(name)
+    return found
+
+
+def _data(session: ContractSession) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(json.dumps(session.config.sections()))
+    return data
+
+
+def _models(session: ContractSession) -> Iterator[tuple[tuple[str, ...], pydantic.BaseModel]]:
+    """Yield path -> model, for the configuration and every model in it."""
+    import pydantic
+
+    waiting: list[tuple[tuple[str, ...], pydantic.BaseModel]] = [((), session.config.model)]
+    while waiting:
+        path, model = waiting.pop()
+        yield path, model
+        for name in type(model).model_fields:
+            value = getattr(model, name)
+            if isinstance(value, pydantic.BaseModel):
+                waiting.append(((*path, name), value))
+
+
+def _leaves(session: ContractSession) -> list[tuple[str, ...]]:
+    import pydantic
+
+    found = [
+        (*path, name)
+        for path, model in _models(session)
+        for name in type(model).model_fields
+        if not isinstance(getattr(model, name), pydantic.BaseModel)
+    ]
+    if not found:
+        raise NotApplicableError("the configuration has no keys")
+    return found
+
+
+def _at(data: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    for name in path:
+        data = data[name]
+    return data
+
+
+def _value(data: dict[str, Any], path: tuple[str, ...]) -> Any:
+    return _at(data, path[:-1])[path[-1]]
+
+
+def _takes(session: ContractSession, path: tuple[str, ...], value: object) -> bool:
+    data = _data(session)
+    _at(data, path[:-1])[path[-1]] = value
+    return _is_accepted(session, data)
+
+
+def _is_accepted(session: ContractSession, data: dict[str, Any]) -> bool:
+    import pydantic
+
+    try:
+        session.use_case.config_model().model_validate(data)
+    except pydantic.ValidationError:
+        return False
+    return True

@@ -1,0 +1,250 @@
+"""Gate canaries: the use case's own metrics and gate reject what must never ship, and accept a perfect model."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mlops_core.testing import canaries
+from mlops_core.testing.registry import NotApplicableError, check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlops_core.conditions import Comparison
+    from mlops_core.metrics import MetricReport
+    from mlops_core.predictions import Predictions
+    from mlops_core.testing.session import ContractSession
+
+JUDGED = ("metrics_are_the_same_when_recomputed", "gate_accepts_a_perfect_oracle")
+SELFTEST = (
+    "gate_accepts_a_perfect_oracle",
+    "gate_rejects_a_constant_predictor",
+    "gate_rejects_shuffled_labels",
+    "gate_rejects_an_untrained_model",
+    "gate_rejects_an_empty_test_set",
+    "gate_rejects_nan_metrics",
+    "gate_rejects_infinite_metrics",
+    "gate_rejects_missing_metrics",
+    "gate_rejects_percent_for_fraction",
+    "gate_rejects_inverted_predictions",
+    "gate_rejects_inverted_metrics",
+)
+"""The checks that `mlops gate selftest` makes."""
+
+
+@check(after=("pipeline_can_be_built",))
+def gate_survives_its_text(session: ContractSession) -> Iterator[str]:
+    """The gate can be written as JSON and read back, and is then the same expression.
+
+    Fix: build it from mlops_core's Comparison, AllOf, AnyOf and Not only.
+    """
+    from mlops_core.conditions import Gate
+
+    data = session.pipeline.gate.to_json()
+    again = Gate.from_json(json.loads(json.dumps(data)))
+    if again.to_json() != data:
+        yield f"{session.pipeline.gate.condition} becomes {again.condition}"
+
+
+@check(after=("pipeline_can_be_built", "metrics_point_the_right_way"))
+def gate_points_the_right_way(session: ContractSession) -> Iterator[str]:
+    """The gate asks for more of what is better when it is higher, and for less of what is better when it is lower.
+
+    Fix: turn the comparison round, or correct Metric(direction=...).
+    """
+    from mlops_core.conditions import Operator
+    from mlops_core.metrics import Direction
+
+    metrics = {metric.name: metric for metric in session.pipeline.metrics}
+    for comparison, is_wanted in _comparisons(session):
+        sign = comparison.operator if is_wanted else comparison.operator.opposite
+        is_upwards = sign in (Operator.AT_LEAST, Operator.ABOVE)
+        if is_upwards is not (metrics[comparison.metric].direction is Direction.HIGHER):
+            yield f"{'' if is_wanted else 'not '}{comparison}, but {comparison.metric} is better when it is " + str(
+                metrics[comparison.metric].direction
+            )
+
+
+@check(after=("metrics_are_the_same_when_recomputed", "gate_points_the_right_way", "metrics_point_the_right_way"))
+def gate_accepts_a_perfect_oracle(session: ContractSession) -> Iterator[str]:
+    """A model that is always right is accepted.
+
+    Fix: lower the threshold, or correct the metric: no model could ever ship.
+    """
+    report = canaries.report_of(session, canaries.oracle(session.predictions))
+    verdict = canaries.judged(session, report)
+    if not verdict.accepted:
+        yield f"rejected with {canaries.described(report)}: {verdict.message}"
+
+
+@check(after=JUDGED)
+def gate_rejects_a_constant_predictor(session: ContractSession) -> Iterator[str]:
+    """A model that always gives the same answer is rejected.
+
+    Fix: raise the threshold above what the most frequent class, or the mean, reaches.
+    """
+    yield from _accepted(session, canaries.constant(session.predictions))
+
+
+@check(after=(*JUDGED, "gate_rejects_a_constant_predictor"))
+def gate_rejects_shuffled_labels(session: ContractSession) -> Iterator[str]:
+    """A model that has learnt shuffled labels is rejected, in most of several shuffles.
+
+    Fix: raise the threshold well above chance, or test on more samples.
+    """
+    shuffles = [canaries.shuffled(session.predictions, seed=seed) for seed in range(canaries.SHUFFLES)]
+    accepted = [sentence for predictions in shuffles for sentence in _accepted(session, predictions)]
+    if 2 * len(accepted) > len(shuffles):
+        yield f"{len(accepted)} of {len(shuffles)} shuffles are accepted; {accepted[0]}"
+
+
+@check(after=(*JUDGED, "gate_rejects_a_constant_predictor", "gate_rejects_shuffled_labels"))
+def gate_rejects_an_untrained_model(session: ContractSession) -> Iterator[str]:
+    """A model that was not trained is rejected.
+
+    It is trained with the overrides that `untrained` declares; without them it answers by chance.
+
+    Fix: raise the threshold above what an untrained model reaches.
+    """
+    if not session.declaration.untrained:
+        yield from _accepted(session, canaries.by_chance(session.predictions, seed=session.declaration.seed))
+        return
+    answer = session.run_locally(
+        session.new_folder("workspace of the untrained"),
+        overrides=[*session.declaration.overrides, *session.declaration.untrained],
+    )
+    if answer.error or answer.result["status"] not in ("accepted", "rejected"):
+        yield f"the run with {' '.join(session.declaration.untrained)} failed: {answer.error or answer.result['error']}"
+    elif answer.result["status"] == "accepted":
+        values = [f"{clause['metric']} = {clause['value']:g}" for clause in answer.result["verdict"]["clauses"]]
+        yield f"accepted with {', '.join(values)}"
+
+
+@check(after=JUDGED)
+def gate_rejects_an_empty_test_set(session: ContractSession) -> Iterator[str]:
+    """An evaluation without a single prediction is rejected.
+
+    Fix: raise, or leave a metric out, where there is nothing to compute it from (mlops_core.proportion gives NaN).
+    """
+    from mlops_core.errors import MlopsError
+
+    try:
+        report = canaries.report_of(session, replace(session.predictions, rows=()))
+    except MlopsError:
+        return
+    if canaries.judged(session, report).accepted:
+        yield f"accepted with {canaries.described(report)}"
+
+
+@check(after=JUDGED)
+def gate_rejects_nan_metrics(session: ContractSession) -> Iterator[str]:
+    """A metric that is NaN is rejected, however good the others are.
+
+    Fix: return a mlops_core.Gate itself, not a class derived from it; it fails closed.
+    """
+    yield from _each_bad_value(session, math.nan)
+
+
+@check(after=JUDGED)
+def gate_rejects_infinite_metrics(session: ContractSession) -> Iterator[str]:
+    """A metric that is infinite is rejected, in either direction.
+
+    Fix: return a mlops_core.Gate itself, not a class derived from it; it fails closed.
+    """
+    yield from _each_bad_value(session, math.inf)
+    yield from _each_bad_value(session, -math.inf)
+
+
+@check(after=JUDGED)
+def gate_rejects_missing_metrics(session: ContractSession) -> Iterator[str]:
+    """A metric that the gate needs and the evaluation does not have is rejected.
+
+    Fix: return a mlops_core.Gate itself, not a class derived from it; it fails closed.
+    """
+    best = canaries.report_of(session, canaries.oracle(session.predictions))
+    for name in sorted(session.pipeline.gate.metrics()):
+        if canaries.judged(session, canaries.without_value(best, name)).accepted:
+            yield f"accepted without {name}"
+
+
+@check(after=(*JUDGED, "gate_rejects_a_constant_predictor"))
+def gate_rejects_percent_for_fraction(session: ContractSession) -> Iterator[str]:
+    """A bad model whose fractions are written as percent is rejected.
+
+    Fix: declare unit FRACTION with the range 0 to 1; 50 is then out of range instead of above every threshold.
+    """
+    bad = canaries.report_of(session, canaries.constant(session.predictions))
+    best = canaries.report_of(session, canaries.oracle(session.predictions))
+    names = [
+        name
+        for name in sorted(session.pipeline.gate.metrics())
+        if bad.values[name].value and 0 <= bad.values[name].value <= 1 and 0 <= best.values[name].value <= 1
+    ]
+    if not names:
+        raise NotApplicableError("no metric of the gate is a fraction")
+    report = bad
+    for name in names:
+        report = canaries.with_value(report, name, canaries.PERCENT * bad.values[name].value)
+    if canaries.judged(session, report).accepted:
+        yield f"accepted with {canaries.described(report)}"
+
+
+@check(after=(*JUDGED, "gate_rejects_a_constant_predictor", "gate_rejects_an_untrained_model"))
+def gate_rejects_inverted_predictions(session: ContractSession) -> Iterator[str]:
+    """A model whose scores mean the opposite is rejected.
+
+    Fix: let the metric use the highest score as the answer, with the class at its position.
+    """
+    yield from _accepted(session, canaries.inverted(session.predictions))
+
+
+@check(after=(*JUDGED, "gate_rejects_a_constant_predictor"))
+def gate_rejects_inverted_metrics(session: ContractSession) -> Iterator[str]:
+    """A perfect model whose metrics are reported the wrong way round (an error for an accuracy) is rejected.
+
+    Fix: let the gate ask for something that the worst value of a metric does not meet.
+    """
+    report = canaries.report_of(session, canaries.oracle(session.predictions))
+    metrics = {metric.name: metric for metric in session.pipeline.metrics}
+    mirrored = {
+        name: metrics[name].maximum + metrics[name].minimum - report.values[name].value
+        for name in session.pipeline.gate.metrics()
+        if math.isfinite(metrics[name].maximum) and math.isfinite(metrics[name].minimum)
+    }
+    if not mirrored:
+        raise NotApplicableError("no metric of the gate has a finite range")
+    for name, value in mirrored.items():
+        report = canaries.with_value(report, name, value)
+    if canaries.judged(session, report).accepted:
+        yield f"accepted with {canaries.described(report)}"
+
+
+def _accepted(session: ContractSession, predictions: Predictions) -> Iterator[str]:
+    report = canaries.report_of(session, predictions)
+    if canaries.judged(session, report).accepted:
+        yield f"accepted with {canaries.described(report)}"
+
+
+def _each_bad_value(session: ContractSession, value: float) -> Iterator[str]:
+    best: MetricReport = canaries.report_of(session, canaries.oracle(session.predictions))
+    for name in sorted(session.pipeline.gate.metrics()):
+        if canaries.judged(session, canaries.with_value(best, name, value)).accepted:
+            yield f"accepted with {name} = {value:g}"
+
+
+def _comparisons(session: ContractSession) -> Iterator[tuple[Comparison, bool]]:
+    """Yield each comparison of the gate, and whether the gate wants it true."""
+    from mlops_core.conditions import AllOf, AnyOf, Comparison, Not
+
+    waiting: list[tuple[object, bool]] = [(session.pipeline.gate.condition, True)]
+    while waiting:
+        condition, is_wanted = waiting.pop()
+        if isinstance(condition, Comparison):
+            yield condition, is_wanted
+        elif isinstance(condition, AllOf | AnyOf):
+            waiting += [(part, is_wanted) for part in condition.parts]
+        elif isinstance(condition, Not):
+            waiting.append((condition.part, not is_wanted))

@@ -1,0 +1,257 @@
+"""Checks of the hooks: present, spelled right, pure, of the declared types."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_core.errors import MlopsError, did_you_mean
+from mlops_core.testing.registry import NotApplicableError, check
+from mlops_core.testing.trees import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mlops_core.testing.session import ContractSession
+
+LOADED = ("plugin_can_be_loaded",)
+BUILT = ("pipeline_can_be_built",)
+
+
+def _hook_names() -> dict[str, Any]:
+    from mlops_core import hookspecs
+
+    return {name: value for name, value in vars(hookspecs).items() if name.startswith("mlops_")}
+
+
+def _functions(session: ContractSession) -> dict[str, Callable[..., object]]:
+    plugin = session.plugin
+    members = {**vars(type(plugin)), **vars(plugin)} if not inspect.ismodule(plugin) else vars(plugin)
+    return {name: value for name, value in members.items() if name.startswith("mlops_") and callable(value)}
+
+
+@check(after=("plugin_can_be_imported",))
+def hooks_are_spelled_right(session: ContractSession) -> Iterator[str]:
+    """Every function whose name begins with mlops_ is a hook of the contract.
+
+    Fix: correct the name, or let names of your own functions begin otherwise.
+    """
+    known = _hook_names()
+    for name in _functions(session):
+        if name not in known:
+            yield f"there is no hook {name}{did_you_mean(name, known)}"
+
+
+@check(after=("plugin_can_be_imported",))
+def hooks_are_marked(session: ContractSession) -> Iterator[str]:
+    """Every hook is marked with @hookimpl.
+
+    Fix: add the decorator; an unmarked hook is never called.
+    """
+    known = _hook_names()
+    for name, function in _functions(session).items():
+        if name in known and not hasattr(function, "mlops_impl"):
+            yield f"{name} is not marked"
+
+
+@check(after=("plugin_can_be_imported", "hooks_are_spelled_right"))
+def required_hooks_are_present(session: ContractSession) -> Iterator[str]:
+    """Every required hook is implemented.
+
+    Fix: implement it; docs/hooks.md says what it returns.
+    """
+    from mlops_core.manager import REQUIRED_HOOKS
+
+    found = _functions(session)
+    yield from (f"{name} is missing" for name in REQUIRED_HOOKS if name not in found)
+
+
+@check(after=("plugin_can_be_imported",))
+def hook_arguments_are_known(session: ContractSession) -> Iterator[str]:
+    """Hooks take arguments of their specification only.
+
+    Fix: take those that docs/hooks.md gives, by these names; leave out what you do not need.
+    """
+    known = _hook_names()
+    for name, function in _functions(session).items():
+        if name not in known:
+            continue
+        allowed = inspect.signature(known[name]).parameters
+        for argument in inspect.signature(function).parameters:
+            if argument not in allowed:
+                yield f"{name} takes '{argument}'{did_you_mean(argument, allowed)} known: {', '.join(allowed)}"
+
+
+@check(after=("plugin_can_be_imported",))
+def hook_arguments_have_no_defaults(session: ContractSession) -> Iterator[str]:
+    """No argument of a hook has a default.
+
+    Fix: remove it; core always gives every argument, and a default hides a misspelt one.
+    """
+    for name, function in _functions(session).items():
+        for argument, parameter in inspect.signature(function).parameters.items():
+            if parameter.default is not inspect.Parameter.empty:
+                yield f"{name}: '{argument}' has the default {parameter.default!r}"
+
+
+@check(
+    after=(
+        "hooks_are_spelled_right",
+        "hooks_are_marked",
+        "required_hooks_are_present",
+        "hook_arguments_are_known",
+        "hook_arguments_have_no_defaults",
+    )
+)
+def plugin_can_be_loaded(session: ContractSession) -> Iterator[str]:
+    """Core accepts the plugin.
+
+    Fix: whatever the error says.
+    """
+    if session.use_case.name != session.installed.name:
+        yield f"it is loaded as '{session.use_case.name}'"
+
+
+@check(after=("plugin_can_be_loaded", "smallest_configuration_is_valid"))
+def hooks_return_declared_types(session: ContractSession) -> Iterator[str]:
+    """Each hook returns what its specification says.
+
+    Fix: return the declared type; the message names hook, file and line.
+    """
+    for hook, call in _describing(session).items():
+        try:
+            call()
+        except MlopsError as error:
+            yield f"{hook}: {error}"
+        except Exception as error:  # noqa: BLE001  the façade has let through what it must not
+            yield f"{hook}: {type(error).__name__}: {error}"
+
+
+@check(after=("hooks_return_declared_types",))
+def hooks_answer_equally_twice(session: ContractSession) -> Iterator[str]:
+    """A hook that describes returns equal values when it is called twice.
+
+    Fix: compute from the arguments alone: no counters, no random numbers, no time, no caches that are handed out.
+    """
+    for hook, call in _describing(session).items():
+        first, second = copy.deepcopy(call()), call()
+        if first != second:
+            yield f"{hook} returned {_short(first)}, then {_short(second)}"
+
+
+@check(after=("hooks_answer_equally_twice",))
+def hooks_forget_earlier_calls(session: ContractSession) -> Iterator[str]:
+    """What a hook returns does not depend on the configurations that it was given before.
+
+    Fix: keep nothing between calls; several configurations are described in one process.
+    """
+    first = {hook: copy.deepcopy(call()) for hook, call in _describing(session).items()}
+    other = session.use_case.load_config()
+    for call in _describing(session, other.model).values():
+        call()
+    for hook, call in _describing(session).items():
+        if call() != first[hook]:
+            yield f"{hook} returns something else after it was called with the default configuration"
+
+
+@check(after=("hooks_return_declared_types",))
+def hooks_leave_arguments_untouched(session: ContractSession) -> Iterator[str]:
+    """Hooks do not change what they are given.
+
+    Fix: build a new value; the configuration that was used is what is recorded.
+    """
+    before = session.config.model.model_dump(mode="json")
+    for hook, call in _describing(session).items():
+        call()
+        after = session.config.model.model_dump(mode="json")
+        if after != before:
+            changed = [name for name in before if before[name] != after.get(name)]
+            yield f"{hook} changes the configuration: {shown(changed)}"
+            before = after
+
+
+@check(after=("hooks_return_declared_types",))
+def hooks_change_nothing_around_them(session: ContractSession) -> Iterator[str]:
+    """Hooks that describe leave the process as it was: environment, working directory, random state, logging.
+
+    Fix: set what you need inside the step that needs it.
+    """
+    for hook, call in _describing(session).items():
+        changes: list[str] = []
+        from mlops_core.testing.surroundings import guarded
+
+        with guarded(hook, changes=changes, printed=[]):
+            call()
+        yield from changes
+
+
+@check(after=("hooks_return_declared_types",))
+def hooks_print_nothing(session: ContractSession) -> Iterator[str]:
+    """Hooks that describe print nothing and log nothing to standard error.
+
+    Fix: remove the output; standard output belongs to the command's result.
+    """
+    import contextlib
+    import io
+
+    for hook, call in _raw_describing(session).items():
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+            call()
+        if out.getvalue().strip():
+            yield f"{hook} prints {out.getvalue().strip()[:60]!r}"
+
+
+@check(after=("plugin_can_be_loaded",))
+def default_configuration_file_is_packaged(session: ContractSession) -> Iterator[str]:
+    """The default configuration stands in the plugin's package, so that it is installed with it.
+
+    Fix: put user_config.yaml beside the plugin's module and list it in tool.setuptools.package-data.
+    """
+    from mlops_core.testing.checks.discovery import package_folder
+
+    path = session.use_case.default_config_path().resolve()
+    try:
+        folder = package_folder(session).resolve()
+    except NotApplicableError:
+        return
+    if not path.is_relative_to(folder):
+        yield f"{path} is not below {folder}"
+
+
+def _describing(session: ContractSession, model: Any = None) -> dict[str, Callable[[], Any]]:
+    """Return hook -> a call of it through the façade."""
+    use_case = session.use_case
+    config = session.config.model if model is None else model
+    return {
+        "mlops_get_config_model": use_case.config_model,
+        "mlops_get_config_file": use_case.default_config_path,
+        "mlops_get_datasets": lambda: use_case.datasets(config),
+        "mlops_get_dataset_source": lambda: use_case.dataset_source(config),
+        "mlops_get_metrics": lambda: use_case.metrics(config),
+        "mlops_get_gate": lambda: use_case.gate(config),
+        "mlops_get_steps": lambda: _declared(use_case.pipeline(config)),
+    }
+
+
+def _declared(pipeline: Any) -> Any:
+    return pipeline.to_json()
+
+
+def _raw_describing(session: ContractSession) -> dict[str, Callable[[], object]]:
+    """Return hook -> a call of it past the façade, which drops what is printed."""
+    given = {"config": session.config.model, "context": session.use_case.context}
+    calls: dict[str, Callable[[], object]] = {}
+    for name, function in _functions(session).items():
+        wanted = inspect.signature(function).parameters
+        if set(wanted) <= set(given) and name in _hook_names():
+            bound = getattr(session.plugin, name)
+            calls[name] = lambda bound=bound, wanted=wanted: bound(**{key: given[key] for key in wanted if key != "self"})
+    return calls
+
+
+def _short(value: object) -> str:
+    text = repr(value if not isinstance(value, Path) else str(value))
+    return text if len(text) < 80 else f"{text[:80]}..."

@@ -1,0 +1,102 @@
+"""Checks of interruption: a run that was killed in any step goes on, and ends where it would have ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlops_core.testing.registry import NotApplicableError, check
+from mlops_core.testing.runners import outputs_of
+from mlops_core.testing.trees import differences, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mlops_core.testing.processes import Answer
+    from mlops_core.testing.session import ContractSession
+
+LOCAL = ("steps_succeed_on_this_machine",)
+_SIGKILL = -9
+_SHARES = (0.5, 0.1, 0.0)
+"""After which shares of a step's usual duration the run is killed, until it was in time; 0 is when it starts."""
+
+
+@check(after=("steps_succeed", "steps_read_declared_inputs_only", "steps_read_declared_sections_only",
+              "steps_write_declared_outputs_only", "steps_leave_inputs_unchanged", "steps_leave_no_process_behind",
+              "steps_survive_read_only_inputs", "results_ignore_folder_names"))
+def steps_succeed_on_this_machine(session: ContractSession) -> Iterator[str]:
+    """A whole run with the smallest configuration comes to a verdict on this machine's runner.
+
+    Fix: whatever the error says; the steps succeeded when they were executed one by one.
+    """
+    if session.local.error:
+        yield session.local.error
+
+
+@check(after=LOCAL)
+def second_run_reuses_every_step(session: ContractSession) -> Iterator[str]:
+    """A second run with nothing changed executes no step.
+
+    Fix: let hooks declare the same steps each time; nothing that changes by itself may be in configuration or code.
+    """
+    answer = session.run_locally(session.local.workspace)
+    if answer.error:
+        yield answer.error
+        return
+    again = [step["name"] for step in answer.result["steps"] if step["status"] != "reused"]
+    if again:
+        yield f"executed again: {shown(again)}"
+
+
+@check(after=(*LOCAL, "second_run_reuses_every_step"), needs="is_resumable")
+def killed_runs_can_be_resumed(session: ContractSession) -> Iterator[str]:
+    """A run that is killed in each of its steps, one after the other, goes on and ends with the same outputs.
+
+    Fix: let a step begin anew each time: keep nothing outside of its outputs that a later attempt would find.
+    """
+    workspace = session.new_folder("workspace of kills")
+    for step in session.pipeline.ordered():
+        if not _is_killed(session, workspace, step.name):
+            raise NotApplicableError(f"the run could not be killed in the step '{step.name}'")
+    answer = session.run_locally(workspace)
+    if answer.error or answer.result["status"] != session.local.status:
+        yield f"resumed, it ended with {answer.error or answer.result['error'] or answer.result['status']}"
+        return
+    if session.declaration.is_deterministic:
+        found = outputs_of(answer.result)
+        for reference, files in session.local.outputs.items():
+            differing = differences(files, found.get(reference, {}))
+            if differing:
+                yield f"{reference}: {shown(differing)}"
+
+
+@check(after=("killed_runs_can_be_resumed",), needs="is_resumable")
+def resumed_runs_repeat_no_finished_step(session: ContractSession) -> Iterator[str]:
+    """Steps that were finished before a run was killed are not executed again.
+
+    Fix: look at mlops plan: it names what changes between two runs with equal arguments.
+    """
+    steps = [step.name for step in session.pipeline.ordered()]
+    workspace = session.new_folder("workspace of a kill")
+    if len(steps) < 2 or not _is_killed(session, workspace, steps[-1]):
+        raise NotApplicableError("there is no step before the last one")
+    answer = session.run_locally(workspace)
+    last_needs = {steps[-1]}
+    again = [step["name"] for step in _steps(answer) if step["status"] == "done" and step["name"] not in last_needs]
+    if again:
+        yield f"executed again: {shown(again)}"
+
+
+def _is_killed(session: ContractSession, workspace: Path, step: str) -> bool:
+    usual_s = session.local.durations_s.get(step, 0.0)
+    for number, share in enumerate(_SHARES):
+        options: dict[str, Any] = {"force": [step]} if number else {}
+        answer = session.run_locally(workspace, kill=[step, usual_s * share], jobs=1, **options)
+        if answer.returncode == _SIGKILL:
+            return True
+    return False
+
+
+def _steps(answer: Answer) -> list[dict[str, Any]]:
+    steps: list[dict[str, Any]] = answer.result["steps"] if answer.result else []
+    return steps

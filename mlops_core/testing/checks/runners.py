@@ -1,0 +1,82 @@
+"""Checks of the runners: the pipeline compiles for every installed one and behaves the same on each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlops_core.testing.registry import NotApplicableError, check
+from mlops_core.testing.runners import RunnerOutcome, installed_runners
+from mlops_core.testing.trees import differences, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlops_core.testing.runners import RunnerUnderTest
+    from mlops_core.testing.session import ContractSession
+
+
+@check(after=("pipeline_can_be_built",))
+def pipeline_compiles_for_every_runner(session: ContractSession) -> Iterator[str]:
+    """The pipeline compiles for every installed runner, without a connection, to the same text each time.
+
+    Fix: whatever the runner's message says; a pipeline may use only what every runner has.
+    """
+    for runner in installed_runners():
+        first = runner.compile(session)
+        if runner.compile(session) != first:
+            yield f"{runner.name}: compiled twice, it is not the same"
+
+
+@check(after=("steps_succeed_on_this_machine", "pipeline_compiles_for_every_runner"))
+def outputs_are_equal_on_every_runner(session: ContractSession) -> Iterator[str]:
+    """On every installed runner the steps write what they write when they are executed one by one.
+
+    Fix: look at what the named step reads beside its inputs; a step cannot tell where it runs.
+    """
+    if not session.declaration.is_deterministic:
+        raise NotApplicableError("declared: is_deterministic = False")
+    expected = session.completed.trees()
+    for runner in installed_runners():
+        found = _ran(session, runner)
+        if found.error:
+            yield f"{runner.name}: {found.error}"
+            continue
+        for reference, files in expected.items():
+            differing = differences(files, found.outputs.get(reference, {}))
+            if differing:
+                yield f"{runner.name}: {reference}: {shown(differing)}"
+
+
+@check(after=("outputs_are_equal_on_every_runner",))
+def verdicts_are_equal_on_every_runner(session: ContractSession) -> Iterator[str]:
+    """On every installed runner the gate comes to the verdict that it comes to here.
+
+    Fix: let the gate use declared metrics and numeric parameters only.
+    """
+    verdict = session.pipeline.gate.evaluate(
+        session.report, metrics=session.pipeline.metrics, parameters=session.numbers
+    )
+    for runner in installed_runners():
+        found = _ran(session, runner)
+        expected = "accepted" if verdict.accepted else "rejected"
+        if found.status != expected:
+            yield f"{runner.name}: {found.status}, here {expected} ({verdict.message or 'all clauses hold'})"
+
+
+@check(after=("verdicts_are_equal_on_every_runner",))
+def accepted_models_are_registered(session: ContractSession) -> Iterator[str]:
+    """An accepted model is registered with the output that the pipeline names, and a rejected one is not.
+
+    Fix: correct mlops_get_model.
+    """
+    found = session.local
+    is_accepted = found.status == "accepted"
+    if is_accepted is (found.model_version is None):
+        yield f"the run is {found.status}, and the model is {'not ' if found.model_version is None else ''}registered"
+
+
+def _ran(session: ContractSession, runner: RunnerUnderTest) -> RunnerOutcome:
+    if f"runner {runner.name}" not in session.shared:
+        session.shared[f"runner {runner.name}"] = session.local if runner.name == "local" else runner.run(session)
+    found: RunnerOutcome = session.shared[f"runner {runner.name}"]
+    return found

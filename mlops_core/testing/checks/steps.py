@@ -1,0 +1,474 @@
+"""Checks of the pipeline and its steps: what a step declares is what it does, and its result depends on nothing else."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import sys
+from typing import TYPE_CHECKING
+
+from mlops_core.testing.checks.discovery import package_folder
+from mlops_core.testing.execution import Surrounding
+from mlops_core.testing.registry import NotApplicableError, check
+from mlops_core.testing.trees import differences, shown, tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from mlops_core.testing.execution import ObservedStep, Trace
+    from mlops_core.testing.session import ContractSession
+
+BUILT = ("pipeline_can_be_built",)
+RAN = ("steps_succeed",)
+DECLARED = (
+    "steps_read_declared_inputs_only",
+    "steps_read_declared_sections_only",
+    "steps_write_declared_outputs_only",
+    "steps_leave_inputs_unchanged",
+)
+REPEATABLE = ("same_seed_gives_same_outputs",)
+_PORTABLE_LIMIT = 200
+_SCANNED_BYTES = 4 << 20
+_RESERVED = set('<>:"\\|?*')
+_KNOWN_TO_CORE = {"mlops_core", "pydantic", "pydantic_core", "yaml", "pluggy", "click", "rich", "typing_extensions"}
+
+
+@check(after=("hooks_return_declared_types",))
+def pipeline_can_be_built(session: ContractSession) -> Iterator[str]:
+    """The steps, parameters, metrics and the gate form a pipeline.
+
+    Fix: whatever the error says; it names the culprit.
+    """
+    if not session.pipeline.steps:
+        yield "it has no steps"
+
+
+@check(after=BUILT)
+def pipeline_survives_its_text(session: ContractSession) -> Iterator[str]:
+    """The pipeline can be written as JSON and read back equal.
+
+    Fix: use only what mlops_core.pipeline declares, with texts, numbers and tuples.
+    """
+    import json
+
+    from mlops_core.pipeline import Pipeline
+
+    data = session.pipeline.to_json()
+    if Pipeline.from_json(json.loads(json.dumps(data))).to_json() != data:
+        yield "it is another one when it is read again"
+
+
+@check(after=BUILT)
+def step_code_can_be_called(session: ContractSession) -> Iterator[str]:
+    """The code of every step exists and takes one argument, the context.
+
+    Fix: correct Step(run="package.module:function"); the function is def train(context: StepContext) -> None.
+    """
+    references = {step.run: 1 for step in session.pipeline.steps}
+    references |= {merge: 1 for step in session.pipeline.steps if (merge := getattr(step, "merge", ""))}
+    answer = session.call("plugin:inspect_code", {"references": references})
+    if answer.error:
+        yield answer.error
+    yield from (f"{reference}: {fault}" for reference, fault in (answer.result or {}).items())
+
+
+@check(after=BUILT)
+def step_packages_are_installed(session: ContractSession) -> Iterator[str]:
+    """Every package that a step declares is the name of an installed distribution.
+
+    Fix: use the distribution's name (scikit-learn, not sklearn): its version belongs to the step's key.
+    """
+    for step in session.pipeline.steps:
+        for package in step.packages:
+            try:
+                importlib.metadata.version(package)
+            except importlib.metadata.PackageNotFoundError:
+                yield f"step '{step.name}': no distribution '{package}' is installed"
+
+
+@check(after=("step_code_can_be_called",))
+def step_packages_are_declared(session: ContractSession) -> Iterator[str]:
+    """A step declares each foreign package that its own code imports.
+
+    Fix: add the distribution to Step(packages=...); without it an upgrade would reuse what the old version made.
+    """
+    from mlops_core.step_keys import code_digests
+
+    providers = importlib.metadata.packages_distributions()
+    own = package_folder(session).name
+    for step in session.pipeline.steps:
+        declared = {name.lower().replace("_", "-") for name in step.packages}
+        module = step.run.partition(":")[0]
+        for top in sorted(_foreign_packages(session, code_digests(module)) - {own}):
+            names = {name.lower().replace("_", "-") for name in providers.get(top, ())}
+            if names and not names & declared:
+                yield f"step '{step.name}' imports {top}, which is of {shown(sorted(names))}"
+
+
+@check(after=("step_code_can_be_called", "dataset_can_be_fetched"))
+def steps_succeed(session: ContractSession) -> Iterator[str]:
+    """Every step succeeds with the smallest configuration, given only what it declares.
+
+    Fix: whatever the error says. A step gets its declared inputs, sections and parameters, and nothing else is there.
+    """
+    failed = session.reference.failed
+    if failed is not None:
+        yield f"step '{failed.name}': {failed.error}"
+
+
+@check(after=RAN)
+def steps_read_declared_inputs_only(session: ContractSession) -> Iterator[str]:
+    """A step opens no file outside of its declared inputs (observed).
+
+    Fix: declare what it reads as an input, or put it into the package; a file elsewhere is not there on another machine
+    and does not belong to the step's key.
+    """
+    yield from _each(session, lambda step: [f"reads {path}" for path in step.reads])
+
+
+@check(after=RAN)
+def steps_read_declared_sections_only(session: ContractSession) -> Iterator[str]:
+    """A step gets its configuration from the context, never from a file (observed).
+
+    Fix: declare the section in Step(config=...) and call context.section().
+    """
+    yield from _each(session, lambda step: [f"reads {path}" for path in step.configuration_reads])
+
+
+@check(after=RAN)
+def steps_write_declared_outputs_only(session: ContractSession) -> Iterator[str]:
+    """A step writes below its outputs and context.scratch only (observed).
+
+    Fix: declare an output for what is kept, use context.scratch for what is not.
+    """
+    changed = {step.name for step in session.completed.steps.values() if step.changed_inputs}
+    yield from _each(
+        session, lambda step: [] if step.name in changed else [f"writes {path}" for path in step.writes]
+    )
+
+
+@check(after=RAN)
+def steps_leave_inputs_unchanged(session: ContractSession) -> Iterator[str]:
+    """The inputs of a step are the same after it (compared file by file).
+
+    Fix: copy what has to be changed to context.scratch.
+    """
+    yield from _each(session, lambda step: list(step.changed_inputs))
+
+
+@check(after=RAN)
+def declared_inputs_are_opened(session: ContractSession) -> Iterator[str]:
+    """A step uses every input that it declares (observed).
+
+    Fix: remove the input; the step waits for it, and runs again whenever it changes.
+    """
+    for step in session.pipeline.steps:
+        for name in sorted(set(step.inputs) - session.completed.steps[step.name].opened):
+            yield f"step '{step.name}' opens nothing in its input '{name}'"
+
+
+@check(after=RAN)
+def declared_sections_are_read(session: ContractSession) -> Iterator[str]:
+    """A step asks for every configuration section that it declares (observed).
+
+    Fix: remove the section; the step runs again whenever it changes.
+    """
+    for step in session.pipeline.steps:
+        for name in sorted(set(step.config) - session.completed.steps[step.name].sections):
+            yield f"step '{step.name}' does not ask for its section '{name}'"
+
+
+@check(after=RAN)
+def declared_parameters_are_read(session: ContractSession) -> Iterator[str]:
+    """A step looks at every parameter that it declares (observed).
+
+    Fix: remove the parameter from the step.
+    """
+    for step in session.pipeline.steps:
+        for name in sorted(set(step.parameters) - session.completed.steps[step.name].parameters):
+            yield f"step '{step.name}' does not look at its parameter '{name}'"
+
+
+@check(after=RAN)
+def steps_use_no_network(session: ContractSession) -> Iterator[str]:
+    """A step connects to no other machine (observed).
+
+    Fix: fetch what is needed as a data set, with a checksum.
+    """
+    yield from _each(session, lambda step: [f"connects to {address}" for address in step.connections])
+
+
+@check(after=RAN)
+def steps_leave_no_process_behind(session: ContractSession) -> Iterator[str]:
+    """When a step has ended, so has everything that it started.
+
+    Fix: wait for subprocesses and close pools.
+    """
+    yield from _each(
+        session, lambda step: ["left processes behind (they were killed)"] if step.has_left_processes else []
+    )
+
+
+@check(after=RAN)
+def progress_stays_within_its_total(session: ContractSession) -> Iterator[str]:
+    """What a step reports as done is between 0 and the total.
+
+    Fix: call context.progress(label, done, total) with 0 <= done <= total.
+    """
+    for step in session.completed.steps.values():
+        for event in step.progress:
+            if not 0 <= event["done"] <= event["total"]:
+                yield f"step '{step.name}' reports {event['label']} {event['done']} of {event['total']}"
+                break
+
+
+@check(after=RAN)
+def outputs_have_portable_names(session: ContractSession) -> Iterator[str]:
+    """Files in outputs have names that every file system and object store can hold, also without regard to case.
+
+    Fix: use letters, digits, "-", "_" and "."; do not let names differ by case alone.
+    """
+    for reference, files in session.completed.trees().items():
+        folded: dict[str, str] = {}
+        for name in files:
+            if len(name) > _PORTABLE_LIMIT or _RESERVED & set(name) or any(part[-1] in " ." for part in name.split("/")):
+                yield f"{reference}: {name!r} is not portable"
+            if folded.setdefault(name.casefold(), name) != name:
+                yield f"{reference}: {name!r} and {folded[name.casefold()]!r} differ by case alone"
+
+
+@check(after=RAN)
+def outputs_are_plain_files(session: ContractSession) -> Iterator[str]:
+    """Outputs hold files and folders: no links, pipes or devices.
+
+    Fix: copy what a link points to.
+    """
+    for reference, files in session.completed.trees().items():
+        yield from (
+            f"{reference}: {name} is a {content}" for name, content in files.items() if content.startswith(("link", "special"))
+        )
+
+
+@check(after=RAN)
+def outputs_name_no_place_of_this_machine(session: ContractSession) -> Iterator[str]:
+    """No output holds a path of the machine on which it was made.
+
+    Fix: write paths relative to the input or output.
+    """
+    needle = str(session.folder).encode()
+    for reference, folder in _outputs(session):
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and path.stat().st_size <= _SCANNED_BYTES and needle in path.read_bytes():
+                yield f"{reference}: {path.relative_to(folder)} holds a path below {session.folder}"
+
+
+@check(after=(*RAN, *DECLARED))
+def steps_survive_read_only_inputs(session: ContractSession) -> Iterator[str]:
+    """A step works when nothing but its outputs and context.scratch can be written.
+
+    Fix: open inputs for reading only, and write temporary files to context.scratch.
+    """
+    if session.varied.failed is None:
+        return
+    failed = session.execute(Surrounding.READ_ONLY_INPUTS).failed
+    if failed is not None:
+        yield f"step '{failed.name}': {failed.error}"
+
+
+@check(after=(*RAN, "split_is_repeatable", "fetched_data_are_repeatable"))
+def same_seed_gives_same_outputs(session: ContractSession) -> Iterator[str]:
+    """Executed twice with the same seed, every step writes the same bytes.
+
+    Fix: seed every generator with context.seed, iterate in sorted order, write no time stamps. A step that cannot be
+    deterministic declares is_deterministic = False.
+    """
+    if not session.declaration.is_deterministic:
+        raise NotApplicableError("declared: is_deterministic = False")
+    if session.varied.failed is None and not _changed(session, session.varied):
+        return  # what is equal even in other surroundings need not be made a third time
+    repeated = session.repeated
+    if repeated.failed is not None:
+        yield f"the second time, step '{repeated.failed.name}' failed: {repeated.failed.error}"
+    else:
+        yield from _first(_changed(session, repeated))
+
+
+@check(after=REPEATABLE, needs="is_deterministic")
+def results_ignore_the_working_directory(session: ContractSession) -> Iterator[str]:
+    """Outputs do not depend on the working directory.
+
+    Fix: build paths from context.input(), context.output() and context.scratch.
+    """
+    yield from _varied(session, Surrounding.WORKING_DIRECTORY)
+
+
+@check(after=REPEATABLE, needs="is_deterministic")
+def results_ignore_the_locale(session: ContractSession) -> Iterator[str]:
+    """Outputs do not depend on the locale and its encoding.
+
+    Fix: give encoding="utf-8" to open(), read_text() and write_text(); do not sort or format by locale.
+    """
+    yield from _varied(session, Surrounding.LOCALE)
+
+
+@check(after=REPEATABLE, needs="is_deterministic")
+def results_ignore_the_time_zone(session: ContractSession) -> Iterator[str]:
+    """Outputs do not depend on the time zone.
+
+    Fix: compute with times in UTC.
+    """
+    yield from _varied(session, Surrounding.TIME_ZONE)
+
+
+@check(after=REPEATABLE, needs="is_deterministic")
+def results_ignore_the_hash_seed(session: ContractSession) -> Iterator[str]:
+    """Outputs do not depend on the order in which a set gives its texts.
+
+    Fix: sort sets before iterating; do not use hash() of a text.
+    """
+    yield from _varied(session, Surrounding.HASH_SEED)
+
+
+@check(after=REPEATABLE, needs="is_deterministic")
+def results_ignore_the_listing_order(session: ContractSession) -> Iterator[str]:
+    """Outputs do not depend on the order in which a folder is listed.
+
+    Fix: wrap iterdir(), glob(), listdir() and scandir() in sorted().
+    """
+    yield from _varied(session, Surrounding.LISTING_ORDER)
+
+
+@check(after=(*REPEATABLE, "outputs_name_no_place_of_this_machine"), needs="is_deterministic")
+def results_ignore_folder_names(session: ContractSession) -> Iterator[str]:
+    """Outputs do not depend on where inputs and outputs lie.
+
+    Fix: take names relative to the input; a path is different on each machine.
+    """
+    yield from _varied(session, Surrounding.FOLDER_NAMES)
+
+
+@check(
+    after=(
+        *REPEATABLE,
+        "steps_survive_read_only_inputs",
+        "results_ignore_the_working_directory",
+        "results_ignore_the_locale",
+        "results_ignore_the_time_zone",
+        "results_ignore_the_hash_seed",
+        "results_ignore_the_listing_order",
+        "results_ignore_folder_names",
+    ),
+    needs="is_deterministic",
+)
+def results_ignore_all_surroundings_together(session: ContractSession) -> Iterator[str]:
+    """Outputs are the same when all surroundings are different at once.
+
+    Fix: look for what depends on two of them together; the message names the first file that differs.
+    """
+    if session.varied.failed is not None:
+        yield f"step '{session.varied.failed.name}': {session.varied.failed.error}"
+    else:
+        yield from _first(_changed(session, session.varied))
+
+
+@check(after=(*REPEATABLE, "steps_succeed_on_this_machine"), needs="is_deterministic")
+def results_ignore_the_number_of_shards(session: ContractSession) -> Iterator[str]:
+    """The merged output of a sharded step is the same with every number of shards.
+
+    Fix: let each shard take the items index, index + count, ... of a sorted list, and name files after items.
+    """
+    declared = session.declaration
+    names = declared.sharded_steps or [step.name for step in session.pipeline.steps if step.shards > 1]
+    if not names:
+        raise NotApplicableError("no step is sharded; set sharded_steps to those that claim to be")
+    workspace = session.new_folder("workspace of shards")
+    for name in names:
+        expected: dict[str, dict[str, str]] = {}
+        for count in declared.shards:
+            outputs = _sharded(session, workspace, name, count)
+            if isinstance(outputs, str):
+                yield f"step '{name}' with {count} shards: {outputs}"
+                continue
+            expected = expected or outputs
+            differing = _between(expected, outputs)
+            if differing:
+                yield f"step '{name}' with {count} shards instead of {declared.shards[0]}: {shown(differing)}"
+
+
+def _sharded(session: ContractSession, workspace: Path, name: str, count: int) -> dict[str, dict[str, str]] | str:
+    from pathlib import Path
+
+    answer = session.run_locally(workspace, shards={name: count}, force=[name])
+    if answer.error:
+        return answer.error
+    record = next(step for step in answer.result["steps"] if step["name"] == name)
+    if record["status"] != "done":
+        return str(answer.result["error"] or record["status"])
+    artifacts = answer.result["artifacts"]
+    return {output: tree(Path(artifacts[digest])) for output, digest in record["outputs"].items()}
+
+
+def _between(expected: Mapping[str, dict[str, str]], found: Mapping[str, dict[str, str]]) -> list[str]:
+    return [phrase for output, files in expected.items() for phrase in differences(files, found[output])]
+
+
+def _each(session: ContractSession, faults: Callable[[ObservedStep], Sequence[str]]) -> Iterator[str]:
+    for step in session.completed.steps.values():
+        found = faults(step)
+        if found:
+            yield f"step '{step.name}' {shown(found)}"
+
+
+def _outputs(session: ContractSession) -> Iterator[tuple[str, Path]]:
+    for step in session.completed.steps.values():
+        yield from ((f"{step.name}.{name}", folder) for name, folder in step.outputs.items())
+
+
+def _changed(session: ContractSession, trace: Trace) -> list[str]:
+    """Return what differs from the first execution, in the order of the steps."""
+    found = trace.trees()
+    return [
+        f"{reference}: {phrase}"
+        for reference, files in session.completed.trees().items()
+        for phrase in differences(files, found.get(reference, {}))
+    ]
+
+
+def _first(changed: list[str]) -> Iterator[str]:
+    if changed:
+        yield shown(changed)
+
+
+def _varied(session: ContractSession, surrounding: Surrounding) -> Iterator[str]:
+    """Execute with one thing changed, but only where changing all of them at once has changed something."""
+    if session.varied.failed is None and not _changed(session, session.varied):
+        return
+    alone = session.execute(surrounding)
+    if alone.failed is not None:
+        yield f"step '{alone.failed.name}': {alone.failed.error}"
+    else:
+        yield from _first(_changed(session, alone))
+
+
+def _foreign_packages(session: ContractSession, modules: Iterable[str]) -> set[str]:
+    """Return the top-level packages that the plugin's own modules import, without Python's and core's."""
+    folder = package_folder(session)
+    found: set[str] = set()
+    for module in modules:
+        path = folder.parent.joinpath(*module.split("."))
+        source = next((item for item in (path.with_suffix(".py"), path / "__init__.py") if item.is_file()), None)
+        if source is not None:
+            found |= _imports(ast.parse(source.read_bytes()))
+    return found - set(sys.stdlib_module_names) - _KNOWN_TO_CORE
+
+
+def _imports(parsed: ast.Module) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(parsed):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add((node.module or "").partition(".")[0])
+    return found
+

@@ -1,0 +1,72 @@
+"""The kit's pytest plugin, installed with core: the session of each contract class, and how outcomes are reported.
+
+pytest loads this module in every test run of an environment that has core, so it imports nothing at its top but
+pytest itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlops_core.testing.processes import Processes
+    from mlops_core.testing.registry import Check
+    from mlops_core.testing.session import ContractSession, Outcome
+
+
+@pytest.fixture(scope="session")
+def contract_processes() -> Iterator[Processes]:
+    """The processes in which plugins' code is executed; shared by all contracts."""
+    from mlops_core.testing.processes import Processes
+
+    with Processes() as processes:
+        yield processes
+
+
+@pytest.fixture(scope="class")
+def contract_session(
+    request: pytest.FixtureRequest, contract_processes: Processes, tmp_path_factory: pytest.TempPathFactory
+) -> ContractSession:
+    """The session of one `UseCaseContract`: what is expensive is made once for all of its tests."""
+    from mlops_core.testing.session import ContractSession
+
+    declaration = request.cls.declaration()
+    folder = tmp_path_factory.mktemp(f"contract-{declaration.use_case.lower()}")
+    return ContractSession(declaration, processes=contract_processes, folder=folder)
+
+
+def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str, obj: object) -> None:
+    """Refuse a contract in which a check was replaced after the class was made."""
+    import sys
+
+    contract = sys.modules.get("mlops_core.testing.contract")
+    if contract is None or not isinstance(obj, type) or not issubclass(obj, contract.UseCaseContract):
+        return
+    if obj is not contract.UseCaseContract:
+        from mlops_core.errors import MlopsError
+
+        try:
+            contract.refuse_replaced_tests(obj)
+            obj.declaration()  # type: ignore[attr-defined]  # isinstance was checked above
+        except MlopsError as error:
+            raise pytest.UsageError(f"{collector.nodeid}::{name}: {error}") from None
+
+
+def report_outcome(check: Check, outcome: Outcome) -> None:
+    """Turn an outcome into pytest's: pass, fail with the rule and what to do, skip, or expected failure."""
+    from mlops_core.testing.session import Status
+
+    text = "; ".join(outcome.violations)
+    if outcome.status is Status.SKIPPED:
+        pytest.skip(text)
+    if outcome.status is Status.BLOCKED:
+        pytest.skip(f"blocked: {text}")
+    if outcome.status is Status.EXPECTED:
+        pytest.xfail(text)
+    if outcome.status is not Status.PASSED:
+        lines = [f"broken rule {check.name}: {check.rule}", *(f"  - {item}" for item in outcome.violations)]
+        pytest.fail("\n".join([*lines, f"fix: {check.remedy}"]), pytrace=False)

@@ -1,0 +1,136 @@
+"""The installed runners as the kit sees them: each compiles a pipeline and carries out a small run on this machine.
+
+A runner is one entry of `_KNOWN`; it is installed when its module can be found. Everything else in the kit, and
+`mlops matrix`, goes through `installed_runners` and knows no runner by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mlops_core.testing.trees import tree
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlops_core.testing.session import ContractSession
+
+_KNOWN = {
+    "local": ("mlops_core.runners.local", "mlops_core.testing.runners:LocalUnderTest"),
+}
+"""Name -> the module that has to be there, and the class that brings it under test."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerOutcome:
+    """One run on one runner.
+
+    Attributes:
+        status: ``accepted``, ``rejected``, ``failed``.
+        error: one line, when it came to no verdict.
+        outputs: ``step.output`` -> its files.
+        durations_s: step -> seconds.
+        metrics: name -> value, as the gate saw it.
+        duration_s: of the whole run.
+        model_version: under which the model was registered.
+        workspace: where it happened.
+    """
+
+    status: str
+    error: str = ""
+    outputs: Mapping[str, Mapping[str, str]]
+    durations_s: Mapping[str, float]
+    metrics: Mapping[str, float | None]
+    duration_s: float
+    model_version: int | None
+    workspace: Path
+
+
+class RunnerUnderTest(Protocol):
+    """A runner that can be tried on this machine, without any account."""
+
+    @property
+    def name(self) -> str:
+        """As ``--runner`` calls it."""
+
+    def compile(self, session: ContractSession) -> str:
+        """Return what the runner would be given, as text.
+
+        Raises:
+            MlopsError: the pipeline uses what this runner does not have.
+        """
+
+    def run(self, session: ContractSession) -> RunnerOutcome:
+        """Carry out the session's run."""
+
+
+class LocalUnderTest:
+    """The runner of this machine."""
+
+    name = "local"
+
+    def compile(self, session: ContractSession) -> str:
+        """Return the pipeline itself, which this runner reads as it is."""
+        return json.dumps(session.pipeline.to_json(), sort_keys=True)
+
+    def run(self, session: ContractSession) -> RunnerOutcome:
+        """Carry out a run in a workspace of its own."""
+        workspace = session.new_folder("workspace")
+        answer = session.run_locally(workspace)
+        if answer.error:
+            return _nothing(workspace, answer.error)
+        return outcome_of(answer.result, workspace)
+
+
+def installed_runners() -> tuple[RunnerUnderTest, ...]:
+    """Return the runners whose module is there."""
+    found = []
+    for module, reference in _KNOWN.values():
+        if importlib.util.find_spec(module) is None:
+            continue
+        place, _, name = reference.partition(":")
+        found.append(getattr(importlib.import_module(place), name)())
+    return tuple(found)
+
+
+def outcome_of(record: Mapping[str, Any], workspace: Path) -> RunnerOutcome:
+    """Return the outcome that a run's record tells."""
+    clauses = record["verdict"]["clauses"] if record["verdict"] else []
+    is_judged = record["status"] in ("accepted", "rejected")
+    return RunnerOutcome(
+        status=record["status"],
+        error="" if is_judged else record["error"] or record["status"],
+        outputs=outputs_of(record),
+        durations_s={step["name"]: step["duration_s"] for step in record["steps"]},
+        metrics={clause["metric"]: clause["value"] for clause in clauses},
+        duration_s=record["duration_s"],
+        model_version=record["model_version"],
+        workspace=workspace,
+    )
+
+
+def outputs_of(record: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return ``step.output`` -> its files, for a record that `mlops_core.testing.inside.runs` returned."""
+    return {
+        f"{step['name']}.{output}": tree(Path(record["artifacts"][digest]))
+        for step in record["steps"]
+        for output, digest in step["outputs"].items()
+    }
+
+
+def _nothing(workspace: Path, error: str) -> RunnerOutcome:
+    return RunnerOutcome(
+        status="failed",
+        error=error,
+        outputs={},
+        durations_s={},
+        metrics={},
+        duration_s=0.0,
+        model_version=None,
+        workspace=workspace,
+    )
