@@ -1,0 +1,152 @@
+"""The typed model of both default configurations, ``road_sign.yaml`` and ``scene.yaml``."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from mlops_core.config import Section, UseCaseConfig
+
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Strength = Annotated[float, Field(ge=0, le=1)]
+IMAGENET = "imagenet"
+
+
+class DatasetSection(Section):
+    """Which images are used, and how they are split."""
+
+    name: Annotated[str, Field(min_length=1)]
+    path: str | None = None
+    class_names: tuple[str, ...] | None = None
+    group_pattern: str | None = None
+    validation_split: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
+    test_split: Annotated[float, Field(gt=0, lt=0.5)] = 0.2
+    near_duplicate_bits: Annotated[int, Field(ge=0, le=15)] = 10
+    conflicting_labels: Literal["drop", "fail"] = "drop"
+
+    @field_validator("group_pattern")
+    @classmethod
+    def _names_a_group(cls, value: str | None) -> str | None:
+        try:
+            if value is not None and re.compile(value).groups != 1:
+                raise ValueError("expected a regular expression with one group in brackets, which names the track")
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        return value
+
+    @field_validator("class_names")
+    @classmethod
+    def _names_classes(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and len(set(value)) < 2:
+            raise ValueError("class_names needs at least two different classes")
+        return value
+
+
+class Preprocessing(Section):
+    """From a file to pixels; sides in pixels."""
+
+    image_size: Annotated[int, Field(ge=16, le=1024)] = 48
+    use_roi: bool = True
+    min_side: Positive = 4
+    max_megapixels: Annotated[float, Field(gt=0, le=170)] = 128
+    max_unreadable: Annotated[int, Field(ge=0)] = 0
+    shards: Annotated[int, Field(ge=1, le=64)] = 1
+
+
+class DataAugmentation(Section):
+    """What is done to training images: strengths; 0 (or false) switches each off."""
+
+    horizontal_flip: bool = False
+    rotation_deg: Annotated[float, Field(ge=0, le=180)] = 10
+    zoom: Fraction = 0.1
+    shift: Fraction = 0.1
+    shear: Fraction = 0.1
+    brightness: Fraction = 0.3
+    contrast: Fraction = 0.3
+    saturation: Strength = 0.3
+    noise: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    erase: Fraction = 0.0
+    mixup_alpha: Annotated[float, Field(ge=0, le=2)] = 0.0
+    cutmix_alpha: Annotated[float, Field(ge=0, le=2)] = 0.0
+
+
+class ModelChoice(Section):
+    """The network, and what it starts from."""
+
+    name: Literal[
+        "residual",
+        "MobileNetV3Small",
+        "MobileNetV3Large",
+        "EfficientNetV2B0",
+        "EfficientNetV2B1",
+        "EfficientNetV2B2",
+        "EfficientNetV2B3",
+        "EfficientNetV2S",
+    ] = "residual"
+    filters: Annotated[tuple[Positive, ...], Field(min_length=2, max_length=6)] = (32, 64, 128, 256)
+    blocks: Annotated[int, Field(ge=1, le=6)] = 1
+    stem_strides: Annotated[int, Field(ge=1, le=4)] = 2
+    dropout: Fraction = 0.2
+    weights: Annotated[str, Field(min_length=1)] | None = None
+    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> Self:
+        if self.name == "residual" and self.weights == IMAGENET:
+            raise ValueError("there are no imagenet weights for 'residual'; choose a Keras application, or weights null")
+        is_file = self.weights not in (None, IMAGENET)
+        if is_file and self.weights_sha256 is None:
+            raise ValueError("weights from a file need weights_sha256, the SHA-256 of the file, so that a run says which")
+        if self.weights_sha256 is not None and not is_file:
+            raise ValueError("weights_sha256 is set, but weights is not a file")
+        return self
+
+
+class FineTuning(Section):
+    """How pretrained weights are used: first a new head on a frozen network, then its upper layers with it.
+
+    Attributes:
+        head_epochs: with the network frozen.
+        learning_rate: of all that is trained afterwards.
+        trained_share: share of the network's layers, from the top, that are trained afterwards.
+    """
+
+    head_epochs: Annotated[int, Field(ge=0)] = 5
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.0001
+    trained_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+
+class Training(Section):
+    """How it is trained."""
+
+    model: ModelChoice = ModelChoice()
+    fine_tuning: FineTuning = FineTuning()
+    batch_size: Positive = 64
+    epochs: Positive = 60
+    patience: Positive = 20
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.002
+    warmup_epochs: Annotated[float, Field(ge=0)] = 3
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.05
+    label_smoothing: Fraction = 0.1
+    ema_momentum: Fraction = 0.99
+    class_weights: Literal["none", "balanced", "sqrt"] = "none"
+    cache_mb: Annotated[int, Field(ge=0)] = 1024
+
+
+class GateSection(Section):
+    """What a model must reach to be registered."""
+
+    accuracy: Annotated[float, Field(ge=0, le=1)]
+
+
+class ImageConfig(UseCaseConfig):
+    """The whole configuration."""
+
+    dataset: DatasetSection
+    preprocessing: Preprocessing = Preprocessing()
+    data_augmentation: DataAugmentation = DataAugmentation()
+    training: Training = Training()
+    gate: GateSection

@@ -1,0 +1,115 @@
+"""From one image file to RGB pixels, whatever the file is: 16-bit, CMYK, with a palette, animated, huge, turned.
+
+Every reason why a file cannot be used is a `DatasetError` that names it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from mlops_core.errors import DatasetError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mlops_image_classification.config import Preprocessing
+    from mlops_image_classification.pictures import Region
+
+_WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
+_LARGEST = {8: 255.0, 16: 65535.0}
+
+
+def read_pixels(path: Path, settings: Preprocessing, *, region: Region | None = None) -> NDArray[np.uint8]:
+    """Return the picture as RGB pixels, (image_size, image_size, 3).
+
+    Of an animation the first frame is used, of a picture with 16 bits a channel the upper 8; transparent pixels are
+    white; the orientation that a camera notes is applied. The sides are scaled apart, so that nothing is cut off.
+
+    Args:
+        path: the file.
+        settings: limits and the size.
+        region: what to cut out before scaling, if the settings say so.
+
+    Raises:
+        DatasetError: the file cannot be decoded, or is too small or too large.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of size, for which we have a limit of our own, and of odd metadata
+            with Image.open(path) as image:
+                return _pixels(image, path, settings, region)
+    except DatasetError:
+        raise
+    except UnidentifiedImageError:
+        raise DatasetError(f"{path} is no image that can be read ({_size(path)} bytes)") from None
+    except Image.DecompressionBombError as error:
+        raise DatasetError(f"{path} is too large: {error}") from None
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, MemoryError) as error:
+        cause = " ".join(str(error).split()) or type(error).__name__
+        raise DatasetError(f"{path} cannot be decoded: {cause}") from None
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+def _pixels(image: Image.Image, path: Path, settings: Preprocessing, region: Region | None) -> NDArray[np.uint8]:
+    width, height = image.size
+    if min(width, height) < settings.min_side:
+        raise DatasetError(f"{path} has {width}x{height} pixels; preprocessing.min_side is {settings.min_side}")
+    if width * height > settings.max_megapixels * 1e6:
+        raise DatasetError(
+            f"{path} has {width}x{height} pixels, {width * height / 1e6:.0f} megapixels; "
+            f"preprocessing.max_megapixels is {settings.max_megapixels:g}"
+        )
+    size = settings.image_size
+    if region is None or not settings.use_roi:
+        image.draft("RGB", (2 * size, 2 * size))  # a large JPEG is decoded at a fraction of its size
+        turned = ImageOps.exif_transpose(_rgb(image))
+    else:
+        turned = _cut(_rgb(image), region, path)
+    scaled = turned.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    return np.asarray(scaled, dtype=np.uint8)
+
+
+def _cut(image: Image.Image, region: Region, path: Path) -> Image.Image:
+    box = (region.left, region.top, region.right + 1, region.bottom + 1)
+    if not (0 <= box[0] < box[2] <= image.width and 0 <= box[1] < box[3] <= image.height):
+        raise DatasetError(f"{path}: its region {box} is not inside its {image.width}x{image.height} pixels")
+    return image.crop(box)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Return the first frame as RGB, with its metadata."""
+    exif = image.getexif()
+    if image.mode in _WIDE_MODES:
+        converted = _narrowed(image)
+    elif image.has_transparency_data:
+        layered = image.convert("RGBA")
+        converted = Image.new("RGBA", layered.size, (255, 255, 255, 255))
+        converted.alpha_composite(layered)
+    else:
+        converted = image
+    converted = converted.convert("RGB")
+    converted.getexif().update(exif)
+    return converted
+
+
+def _narrowed(image: Image.Image) -> Image.Image:
+    """Return a grey picture of more than 8 bits in 8; Pillow's own conversion would clip at 255."""
+    values = np.asarray(image).astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("it has pixels that are not finite")
+    if image.mode == "F" and values.size and values.max() <= 1.0:
+        largest = 1.0
+    else:
+        largest = next((limit for limit in _LARGEST.values() if values.max() <= limit), float(values.max()))
+        if image.mode.startswith("I;16"):
+            largest = _LARGEST[16]
+    return Image.fromarray(np.clip(values * (255.0 / largest), 0, 255).astype(np.uint8))

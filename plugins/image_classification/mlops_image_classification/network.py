@@ -1,0 +1,139 @@
+"""The networks, and their file format: byte-identical for identical weights.
+
+Every network takes images (batch, size, size, 3), float32, 0 to 1, and gives probabilities (batch, classes).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from mlops_core.errors import ConfigError, StepError
+from mlops_image_classification.config import IMAGENET
+
+if TYPE_CHECKING:
+    from mlops_image_classification.config import ModelChoice
+
+ARCHITECTURE_FILE = "architecture.json"
+WEIGHTS_FILE = "weights.npz"
+METADATA_FILE = "metadata.json"
+BACKBONE = "backbone"
+
+
+def build(choice: ModelChoice, *, size: int, classes: int, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Any:
+    """Return a network with random weights, or with those that `choice` names.
+
+    Args:
+        choice: which network.
+        size: side of the images in pixels.
+        classes: how many.
+        mean: of the training images, one value a channel, 0 to 1; for networks that are not pretrained.
+        deviation: likewise the standard deviation.
+
+    Raises:
+        ConfigError: the file with the weights is missing, is another one, or does not fit.
+        StepError: the weights cannot be fetched.
+    """
+    if choice.name == "residual":
+        return _residual_network(choice, size=size, classes=classes, mean=mean, deviation=deviation)
+    inputs = keras.Input(shape=(size, size, 3), name="image")
+    backbone = _application(choice, size=size)
+    backbone.name = BACKBONE
+    x = backbone(keras.layers.Rescaling(255.0)(inputs), training=False if choice.weights else None)
+    return keras.Model(inputs, _head(x, choice, classes), name=choice.name.lower())
+
+
+def _application(choice: ModelChoice, *, size: int) -> keras.Model:
+    """Return the Keras application without its head; it takes pixels 0 to 255 and normalises them itself."""
+    constructor = getattr(keras.applications, choice.name)
+    options = {"include_top": False, "input_shape": (size, size, 3), "pooling": "avg", "include_preprocessing": True}
+    if choice.weights == IMAGENET:
+        try:
+            return constructor(weights=IMAGENET, **options)
+        except Exception as error:  # noqa: BLE001  Keras wraps whatever the download raises in a bare Exception
+            cause = " ".join(str(error).split())
+            raise StepError(
+                f"training.model.weights: the imagenet weights of {choice.name} cannot be fetched: {cause}; "
+                "set it to a file that holds them, or to null"
+            ) from error
+    backbone = constructor(weights=None, **options)
+    if choice.weights is not None:
+        _load_weights(backbone, Path(choice.weights).expanduser(), sha256=str(choice.weights_sha256))
+    return backbone
+
+
+def _load_weights(model: keras.Model, path: Path, *, sha256: str) -> None:
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"training.model.weights: {path} cannot be read: {error.strerror}") from error
+    if found != sha256:
+        raise ConfigError(f"training.model.weights_sha256: {path} has the SHA-256 {found}, not {sha256}")
+    try:
+        if path.name.endswith(".weights.h5"):
+            model.load_weights(path)
+        else:  # the older layout, in which the publishers' own files are
+            model.load_weights(path, by_name=False)
+    except (ValueError, OSError, KeyError) as error:
+        cause = " ".join(str(error).split())[:200]
+        raise ConfigError(f"training.model.weights: {path} does not fit {model.name}: {cause}") from error
+
+
+def _residual_network(
+    choice: ModelChoice, *, size: int, classes: int, mean: tuple[float, ...], deviation: tuple[float, ...]
+) -> keras.Model:
+    inputs = keras.Input(shape=(size, size, 3), name="image")
+    variance = [value * value for value in deviation]
+    x = keras.layers.Normalization(mean=list(mean), variance=variance)(inputs)
+    x = _convolution(x, choice.filters[0], strides=choice.stem_strides, size=2 * choice.stem_strides + 1)
+    for position, filters in enumerate(choice.filters):
+        for block in range(choice.blocks):
+            x = _residual(x, filters, strides=2 if block == 0 and position > 0 else 1)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, _head(x, choice, classes), name="residual")
+
+
+def _head(x: Any, choice: ModelChoice, classes: int) -> Any:
+    x = keras.layers.Dropout(choice.dropout)(x)
+    return keras.layers.Dense(classes, activation="softmax", name="scores")(x)
+
+
+def _convolution(x: Any, filters: int, *, strides: int = 1, is_activated: bool = True, size: int = 3) -> Any:
+    x = keras.layers.Conv2D(
+        filters, size, strides=strides, padding="same", use_bias=False, kernel_initializer="he_normal"
+    )(x)
+    x = keras.layers.BatchNormalization(momentum=0.9)(x)
+    return keras.layers.ReLU()(x) if is_activated else x
+
+
+def _residual(x: Any, filters: int, *, strides: int) -> Any:
+    """Two convolutions and a shortcut; a shortcut that halves the sides averages first, so that no pixel is lost."""
+    shortcut = x
+    if strides > 1:
+        shortcut = keras.layers.AveragePooling2D(strides, padding="same")(shortcut)
+    if x.shape[-1] != filters:
+        shortcut = _convolution(shortcut, filters, is_activated=False, size=1)
+    x = _convolution(x, filters, strides=strides)
+    x = _convolution(x, filters, is_activated=False)
+    return keras.layers.ReLU()(keras.layers.Add()([x, shortcut]))
+
+
+def save(model: keras.Model, folder: Path, metadata: dict[str, Any]) -> None:
+    """Write architecture, weights and `metadata` into `folder`; no time stamps, unlike Keras's own archive."""
+    (folder / ARCHITECTURE_FILE).write_text(model.to_json() + "\n", encoding="utf-8")
+    names = [f"{position:04d}" for position in range(len(model.weights))]
+    np.savez(folder / WEIGHTS_FILE, **dict(zip(names, model.get_weights(), strict=True)))
+    (folder / METADATA_FILE).write_text(json.dumps(metadata, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def load(folder: Path) -> tuple[keras.Model, dict[str, Any]]:
+    """Return the network and the metadata that `save` wrote."""
+    model = keras.models.model_from_json((folder / ARCHITECTURE_FILE).read_text(encoding="utf-8"))
+    with np.load(folder / WEIGHTS_FILE, allow_pickle=False) as weights:
+        model.set_weights([weights[name] for name in sorted(weights.files)])
+    return model, json.loads((folder / METADATA_FILE).read_text(encoding="utf-8"))
