@@ -208,7 +208,8 @@ def test_a_training_step_gets_channels_and_hyperparameters_and_leaves_a_model(wo
         from pathlib import Path
         hyperparameters = json.loads(Path("/opt/ml/input/config/hyperparameters.json").read_text())
         data = Path(os.environ["SM_CHANNEL_TRAIN"], "data.csv").read_text()
-        Path(os.environ["SM_MODEL_DIR"], "model.txt").write_text(data + hyperparameters["epochs"] + os.environ["SM_HP_EPOCHS"])
+        text = data + hyperparameters["epochs"] + os.environ["SM_HP_EPOCHS"]
+        Path(os.environ["SM_MODEL_DIR"], "model.txt").write_text(text)
         print("loss: 0.9"); print("loss: 0.25")
     """
     step = training(
@@ -292,7 +293,6 @@ def test_a_failing_container_fails_the_step_with_its_own_message_and_nothing_fol
     code = """
         import sys
         from pathlib import Path
-        Path("/opt/ml/output").mkdir(exist_ok=True)
         Path("/opt/ml/output/failure").write_text("the words are missing")
         print("about to fail")
         sys.exit(4)
@@ -303,6 +303,12 @@ def test_a_failing_container_fails_the_step_with_its_own_message_and_nothing_fol
     assert record.steps[0].failure == "AlgorithmError: the words are missing, exit code: 4"
     assert statuses(record) == {"Bad": "Failed"}
     assert "about to fail" in plain.log(record, "Bad")
+
+
+def test_what_a_container_leaves_as_its_message_can_be_referred_to(plain):
+    say = processing("Say", "open('/opt/ml/output/message', 'w').write('too few words')")
+    stop = fail("Stop", {"Std:Join": {"On": ": ", "Values": ["rejected", {"Get": "Steps.Say.ExitMessage"}]}})
+    assert plain.run([say, stop]).step("Stop").failure == "rejected: too few words"
 
 
 def test_steps_without_dependency_run_at_the_same_time(plain):

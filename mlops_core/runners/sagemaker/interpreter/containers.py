@@ -120,6 +120,7 @@ class ProcessContainers:
 
     def _inside(self, order: ContainerOrder) -> tuple[list[str], dict[str, str]]:
         inherited = {name: value for name, value in step_environment().items() if not name.startswith(_PRIVATE)}
+        inherited["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', os.defpath)}"
         command = [_interpreter(order.command[0]), *order.command[1:]]
         given = dict(order.environment)
         if self.has_mounts:

@@ -110,8 +110,8 @@ class PipelineExecution:
         self._place = JobPlace(
             objects=surroundings.objects,
             containers=surroundings.containers,
-            work=surroundings.folder / "work",
-            logs=surroundings.folder / "logs",
+            work=surroundings.folder.absolute() / "work",
+            logs=surroundings.folder.absolute() / "logs",
             execution_id=execution_id,
             arn_prefix=arn.partition(":pipeline/")[0],
             stopped=self._stopped,

@@ -27,6 +27,7 @@ ACCOUNT = "123456789012"
 """Neither is real: the interpreter knows no account. An endpoint that has its own gives them."""
 _MESSAGE_LIMIT = 1024
 _HOUR_S = 3600.0
+_GROUP = "homogeneousCluster"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +77,22 @@ class Host:
     name: str
     index: int
     names: tuple[str, ...]
+    instance_type: str
     tree: Tree
     log: Path
 
     @property
     def resource_config(self) -> dict[str, Any]:
         """What ``resourceconfig.json`` says on this instance."""
-        return {"current_host": self.name, "hosts": list(self.names), "network_interface_name": "lo"}
+        group = {"instance_group_name": _GROUP, "instance_type": self.instance_type, "hosts": list(self.names)}
+        return {
+            "current_host": self.name,
+            "current_instance_type": self.instance_type,
+            "current_group_name": _GROUP,
+            "hosts": list(self.names),
+            "instance_groups": [group],
+            "network_interface_name": "lo",
+        }
 
 
 def job_name(place: JobPlace, step: str) -> str:
@@ -92,12 +102,18 @@ def job_name(place: JobPlace, step: str) -> str:
     return f"{beginning.rstrip('-')}-{suffix}"
 
 
-def make_hosts(place: JobPlace, *, name: str, count: object) -> tuple[Host, ...]:
+def make_hosts(place: JobPlace, *, name: str, cluster: Mapping[str, Any]) -> tuple[Host, ...]:
     """Return the instances of a job, each with a tree of its own.
 
+    Args:
+        place: of the job.
+        name: of the job.
+        cluster: ``InstanceCount`` and ``InstanceType`` of the request.
+
     Raises:
-        StepFault: `count` is not a positive number.
+        StepFault: the count is not a positive number.
     """
+    count = cluster.get("InstanceCount", 1)
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise StepFault(FaultKind.CLIENT, f"InstanceCount: {count!r} is not a positive whole number")
     names = tuple(f"algo-{number}" for number in range(1, count + 1))
@@ -107,6 +123,7 @@ def make_hosts(place: JobPlace, *, name: str, count: object) -> tuple[Host, ...]
             name=host,
             index=index,
             names=names,
+            instance_type=str(cluster.get("InstanceType", "local")),
             tree=Tree(place.work / name / host),
             log=place.logs / f"{name}.{host}.log",
         )
@@ -172,17 +189,17 @@ def run_hosts(place: JobPlace, hosts: tuple[Host, ...], *, order: Callable[[Host
     for host, future in zip(hosts, running, strict=True):
         code = future.result()
         if code != 0:
-            raise StepFault(FaultKind.ALGORITHM, f"{_left_message(host)}, exit code: {code}".lstrip(", "))
+            message = left_message(host, "failure", "message") or "See job logs for more information"
+            raise StepFault(FaultKind.ALGORITHM, f"{message}, exit code: {code}")
 
 
-def _left_message(host: Host) -> str:
-    """Return what the container wrote for whoever has to explain its failure."""
-    for inside in ("/opt/ml/output/failure", "/opt/ml/output/message"):
-        path = host.tree.path(inside)
+def left_message(host: Host, *names: str) -> str:
+    """Return what the container wrote to the first of these files in ``/opt/ml/output``; empty when to none."""
+    for name in names:
+        path = host.tree.path(f"{OPT_ML}/output/{name}")
         if path.is_file():
-            text = path.read_text(encoding="utf-8", errors="replace").strip()
-            return text[:_MESSAGE_LIMIT]
-    return "See job logs for more information"
+            return path.read_bytes()[:_MESSAGE_LIMIT].decode("utf-8", errors="replace").strip()
+    return ""
 
 
 def make_order(

@@ -12,6 +12,7 @@ from mlops_core.runners.sagemaker.interpreter.jobs import (
     JobResult,
     fetch_input,
     job_name,
+    left_message,
     make_hosts,
     make_order,
     run_hosts,
@@ -41,7 +42,7 @@ def run_processing(step: str, request: Mapping[str, Any], place: JobPlace) -> Jo
     cluster = (request.get("ProcessingResources") or {}).get("ClusterConfig") or {}
     outputs = list((request.get("ProcessingOutputConfig") or {}).get("Outputs") or ())
     arn = f"{place.arn_prefix}:processing-job/{name}"
-    hosts = make_hosts(place, name=name, count=cluster.get("InstanceCount", 1))
+    hosts = make_hosts(place, name=name, cluster=cluster)
     try:
         for host in hosts:
             _prepare(place, host, request, arn=arn, outputs=outputs)
@@ -56,6 +57,7 @@ def run_processing(step: str, request: Mapping[str, Any], place: JobPlace) -> Jo
         )
         for host in hosts:
             _upload(place, host, outputs)
+        message = left_message(hosts[0], "message")
     finally:
         shutil.rmtree(place.work / name, ignore_errors=True)
     return JobResult(
@@ -64,6 +66,7 @@ def run_processing(step: str, request: Mapping[str, Any], place: JobPlace) -> Jo
             "ProcessingJobName": name,
             "ProcessingJobArn": arn,
             "ProcessingJobStatus": "Completed",
+            "ExitMessage": message,
         },
         metadata={"ProcessingJob": {"Arn": arn}},
         logs=tuple(host.log.name for host in hosts),
@@ -86,6 +89,7 @@ def _prepare(
         fetch_input(place, host, source, folder=host.tree.folder(source["LocalPath"]))
     for output in outputs:
         host.tree.folder(output["S3Output"]["LocalPath"])
+    host.tree.folder("/opt/ml/output")
     host.tree.write_json("/opt/ml/config/processingjobconfig.json", {"ProcessingJobArn": arn, **request})
     host.tree.write_json("/opt/ml/config/resourceconfig.json", host.resource_config)
 

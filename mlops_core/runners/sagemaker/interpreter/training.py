@@ -55,7 +55,7 @@ def run_training(step: str, request: Mapping[str, Any], place: JobPlace) -> JobR
     name = job_name(place, step)
     arn = f"{place.arn_prefix}:training-job/{name}"
     output = S3Uri.parse((request.get("OutputDataConfig") or {}).get("S3OutputPath"))
-    hosts = make_hosts(place, name=name, count=(request.get("ResourceConfig") or {}).get("InstanceCount", 1))
+    hosts = make_hosts(place, name=name, cluster=request.get("ResourceConfig") or {})
     try:
         for host in hosts:
             _prepare(place, host, request)
