@@ -1,0 +1,169 @@
+"""Each metric against its thresholds, with its interval, and beside the previous accepted run."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from mlops_core.metrics import MetricReport
+from mlops_core.quantities import format_change, format_number
+from mlops_core.report.blocks import PageSection, badge, code, data_table, facts_list, lines, missing_note, muted
+from mlops_core.report.charts import IntervalMark, Scale, interval_chart, nice_scale
+from mlops_core.report.comparison import Judgement, MetricComparison
+from mlops_core.report.facts import Missing
+from mlops_core.report.markup import Markup, Node, element, group
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlops_core.metrics import Metric, MetricValue
+    from mlops_core.report.evidence import Evidence
+
+_HEADINGS = ("Metric", "Value", "Interval", "On its scale", "Threshold", "Previous accepted run")
+_JUDGEMENT_KINDS = {
+    Judgement.BETTER: "good",
+    Judgement.WORSE: "bad",
+    Judgement.EQUAL: "plain",
+    Judgement.UNKNOWN: "plain",
+}
+
+
+def metrics_section(evidence: Evidence) -> PageSection:
+    """Return the table of metrics."""
+    return PageSection(anchor="metrics", title="Metrics", body=_body(evidence))
+
+
+def _body(evidence: Evidence) -> Markup:
+    report = evidence.facts.evaluation
+    if isinstance(report, Missing):
+        return missing_note(report.reason)
+    if not evidence.facts.metrics:
+        return missing_note("the declaration of the metrics cannot be read from the run's record.")
+    rows = [_row(evidence, metric, report) for metric in evidence.facts.metrics]
+    return group(
+        data_table("Each metric with its confidence interval and thresholds", _HEADINGS, rows, class_="metrics"),
+        legend(),
+        _notes(report),
+    )
+
+
+def legend() -> Markup:
+    """Return what the marks of an interval chart mean."""
+    marks = {
+        "value": "value",
+        "interval": "confidence interval",
+        "threshold": "threshold",
+        "previous": "previous accepted run",
+    }
+    items = (
+        element("li", element("span", class_=f"mark {name}", aria_hidden="true"), text) for name, text in marks.items()
+    )
+    return element("ul", *items, class_="legend")
+
+
+def _row(evidence: Evidence, metric: Metric, report: MetricReport) -> tuple[Node, ...]:
+    value = report.values.get(metric.name)
+    fault = metric.fault(value.value if value else None)
+    mark = interval_mark(evidence, metric)
+    label = f"{metric.title or metric.name}: {_described(value, mark.thresholds)}"
+    return (
+        lines(metric.title or metric.name, element("code", metric.name), _meaning(metric)),
+        lines(element("strong", format_number(value.value if value else None)), badge(fault, "bad") if fault else None),
+        lines(interval_text(value), muted(_basis(value))) if value else "-",
+        interval_chart(mark, metric_scale(metric, mark), label=label),
+        lines(*map(format_number, mark.thresholds)) if mark.thresholds else muted("none"),
+        _previous(evidence, metric),
+    )
+
+
+def _meaning(metric: Metric) -> Markup:
+    unit = "" if metric.unit == "none" else f" Unit: {metric.unit}."
+    return muted(f"{metric.description} {metric.direction.capitalize()} is better.{unit}".strip())
+
+
+def interval_text(value: MetricValue) -> str:
+    """Return an interval as people write it; empty when there is none."""
+    if not (math.isfinite(value.low) and math.isfinite(value.high)) or value.method == "none":
+        return "no interval"
+    return f"{value.level * 100:g} %: {format_number(value.low)} to {format_number(value.high)}"
+
+
+def _basis(value: MetricValue) -> str:
+    if value.method == "none":
+        return f"n = {value.count}" if value.count else ""
+    what = "groups" if value.method == "bootstrap" else "samples"
+    return f"{value.method}, {value.count} {what}"
+
+
+def _described(value: MetricValue | None, thresholds: Sequence[float]) -> str:
+    told = [format_number(value.value if value else None)]
+    if value:
+        told.append(interval_text(value))
+    told += [f"threshold {format_number(threshold)}" for threshold in thresholds]
+    return ", ".join(told)
+
+
+def interval_mark(evidence: Evidence, metric: Metric, *, is_good: bool | None = None) -> IntervalMark:
+    """Return what is drawn of a metric; `is_good` None means: as all of its clauses together."""
+    report = evidence.facts.evaluation
+    value = report.values.get(metric.name) if isinstance(report, MetricReport) else None
+    verdict = evidence.record.verdict
+    clauses = [clause for clause in verdict.clauses if clause.metric == metric.name] if verdict else []
+    if is_good is None and clauses:
+        is_good = all(clause.passed for clause in clauses)
+    previous = _previous_value(evidence, metric)
+    has_interval = value is not None and value.method != "none"
+    return IntervalMark(
+        value=value.value if value else None,
+        low=value.low if value and has_interval else math.nan,
+        high=value.high if value and has_interval else math.nan,
+        thresholds=tuple(dict.fromkeys(clause.threshold for clause in clauses if clause.threshold is not None)),
+        previous=previous.value if previous else None,
+        is_good=is_good,
+    )
+
+
+def metric_scale(metric: Metric, mark: IntervalMark) -> Scale:
+    """Return the metric's range, or, where it has no end, a stretch that holds all that is drawn."""
+    if math.isfinite(metric.minimum) and math.isfinite(metric.maximum):
+        return Scale(metric.minimum, metric.maximum)
+    drawn = [mark.value, mark.low, mark.high, mark.previous, *mark.thresholds, metric.minimum, metric.maximum]
+    return nice_scale(value for value in drawn if value is not None)
+
+
+def _previous_value(evidence: Evidence, metric: Metric) -> MetricValue | None:
+    previous = evidence.previous
+    if isinstance(previous, Missing) or isinstance(previous.evaluation, Missing):
+        return None
+    return previous.evaluation.values.get(metric.name)
+
+
+def _previous(evidence: Evidence, metric: Metric) -> Node:
+    compared = evidence.comparison
+    if isinstance(compared, Missing):
+        return muted("none")
+    found = next((found for found in compared.metrics if found.metric.name == metric.name), None)
+    if found is None or found.earlier is None:
+        return muted("not measured")
+    return lines(
+        format_number(found.earlier.value),
+        change_badge(found) if compared.is_same_test_set is not False else badge("another test set", "plain"),
+    )
+
+
+def change_badge(found: MetricComparison) -> Markup:
+    """Return a change with its judgement."""
+    if found.change is None:
+        return badge(str(found.judgement), "plain")
+    if found.judgement is Judgement.EQUAL:
+        return badge("equal", "plain")
+    chance = " (intervals overlap)" if found.is_within_intervals else ""
+    kind = "plain" if found.is_within_intervals else _JUDGEMENT_KINDS[found.judgement]
+    return badge(f"{format_change(found.change)}, {found.judgement}{chance}", kind)
+
+
+def _notes(report: MetricReport) -> Markup | None:
+    if not report.notes:
+        return None
+    notes: dict[str, Node] = {name.replace("_", " "): code(str(value)) for name, value in report.notes.items()}
+    return group(element("h3", "Evaluated on"), facts_list(notes))

@@ -1,0 +1,131 @@
+"""When each step of a run worked, as bars on one axis; what the cache saved, and how much ran at once."""
+
+from __future__ import annotations
+
+import datetime as dt
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlops_core.records import StepStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mlops_core.records import RunRecord, StepRecord
+
+_GAP_SHARE = 0.05
+_LONG_GAP_SHARE = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """The work of one step.
+
+    Attributes:
+        step: its record.
+        start: where it begins, 0 to 1 of the axis.
+        length: how long it is, likewise.
+    """
+
+    step: StepRecord
+    start: float
+    length: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """The steps of a run in time.
+
+    Attributes:
+        bars: one a step that worked in this run.
+        span_s: length of the axis.
+        work_s: of all bars together.
+        saved_s: what the reused steps took when they were done.
+        most_at_once: the largest number of bars at one moment.
+        is_shortened: a long time without work (the run was resumed later) is drawn short.
+    """
+
+    bars: tuple[Bar, ...]
+    span_s: float
+    work_s: float
+    saved_s: float
+    most_at_once: int
+    is_shortened: bool
+
+
+def timeline(record: RunRecord) -> Timeline:
+    """Return the timeline of a run."""
+    worked = [(step, *span) for step in record.steps if (span := _span(step))]
+    spans = [(start, end) for _, start, end in worked]
+    axis = _Axis(spans)
+    return Timeline(
+        bars=tuple(
+            Bar(step=step, start=axis.place(start), length=axis.place(end) - axis.place(start))
+            for step, start, end in worked
+        ),
+        span_s=axis.length,
+        work_s=sum(end - start for start, end in spans),
+        saved_s=sum(step.duration_s for step in record.steps if step.status is StepStatus.REUSED),
+        most_at_once=_most_at_once(spans),
+        is_shortened=axis.is_shortened,
+    )
+
+
+def _span(step: StepRecord) -> tuple[float, float] | None:
+    """Return start and end in seconds; None when the step did no work in this run."""
+    if not step.started or step.status is StepStatus.REUSED:
+        return None
+    try:
+        start = dt.datetime.fromisoformat(step.started).timestamp()
+    except ValueError:
+        return None
+    return start, start + max(step.duration_s, 0.0)
+
+
+class _Axis:
+    """Time as a share of the axis; gaps in which nothing worked are cut when they are long."""
+
+    def __init__(self, spans: Sequence[tuple[float, float]]) -> None:
+        busy = _merged(spans)
+        work = sum(end - start for start, end in busy)
+        self._starts = [start for start, _ in busy]
+        self._busy = busy
+        self._offsets: list[float] = []
+        self.is_shortened = False
+        length, previous = 0.0, busy[0][0] if busy else 0.0
+        for start, end in busy:
+            gap = start - previous
+            if gap > _LONG_GAP_SHARE * work:
+                self.is_shortened = True
+                gap = _GAP_SHARE * work
+            self._offsets.append(length + gap)
+            length += gap + end - start
+            previous = end
+        self.length = length
+
+    def place(self, moment: float) -> float:
+        """Return where a moment of work is, 0 to 1."""
+        at = max(bisect_right(self._starts, moment) - 1, 0)
+        inside = min(moment, self._busy[at][1]) - self._starts[at]
+        return (self._offsets[at] + inside) / self.length if self.length else 0.0
+
+
+def _merged(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    merged: list[tuple[float, float]] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _most_at_once(spans: Iterable[tuple[float, float]]) -> int:
+    # At equal times an end comes before a start: steps that follow each other do not overlap.
+    events = sorted(event for start, end in spans for event in ((start, 1), (end, -1)) if end > start)
+    now = most = 0
+    for _, change in events:
+        now += change
+        most = max(most, now)
+    return most
