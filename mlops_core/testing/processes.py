@@ -103,7 +103,7 @@ class Processes:
             "result": str(result),
             "log": str(log),
             "cwd": str(call.cwd or call.folder),
-            "environ": {"PYTHONPATH": os.environ.get("PYTHONPATH", ""), **call.environ},
+            "environ": {"PYTHONPATH": _absolute(os.environ.get("PYTHONPATH", "")), **call.environ},
             "sys_path": [entry for entry in sys.path if entry],
             "timeout_s": call.timeout_s,
         }
@@ -144,6 +144,11 @@ class Processes:
         except (OSError, ValueError) as error:
             raise RunnerError(f"the process that forks others for the checks has ended: {error}") from error
         return ended
+
+
+def _absolute(path: str) -> str:
+    """Return a search path whose entries mean the same in every working directory."""
+    return os.pathsep.join(os.path.abspath(entry) for entry in path.split(os.pathsep) if entry)  # noqa: PTH100  texts
 
 
 def _ending(ended: Mapping[str, Any], timeout_s: float) -> str:

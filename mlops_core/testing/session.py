@@ -140,8 +140,10 @@ class ContractSession:
             violations = [f"{sentence}" for sentence in check.function(self)]
         except NotApplicableError as reason:
             return _outcome(check, Status.SKIPPED, [str(reason)])
-        except (MlopsError, OSError) as error:
+        except MlopsError as error:
             violations = [str(error)]
+        except (Exception, SystemExit) as error:  # noqa: BLE001  plugin code may raise anything; never a pass
+            violations = [f"{type(error).__name__}: {error}"]
         return _outcome(check, Status.FAILED if violations else Status.PASSED, violations)
 
     def _judged(self, check: Check, found: Outcome) -> Outcome:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops_core.testing.registry import NotApplicableError, check
+from mlops_core.testing.registry import check
+from mlops_core.testing.source_code import import_statements, package_of, sources
 from mlops_core.testing.trees import is_below, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mlops_core.testing.session import ContractSession
+    from mlops_core.testing.source_code import ImportStatement
 
 IMPORTED = ("plugin_can_be_imported",)
 _NAME = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*\Z")
@@ -133,7 +134,9 @@ def plugin_imports_no_other_plugin(session: ContractSession) -> Iterator[str]:
     own = _own_package(session)
     others = {item.target.partition(".")[0].partition(":")[0]: item for item in discover_use_cases()}
     imported = {name.partition(".")[0] for name in (*session.described["loaded"], *session.described["described"])}
-    imported |= {name for _, name in _foreign_imports(session)}
+    for _, tree in sources(own):
+        for node in import_statements(tree, with_functions=True):
+            imported |= {package_of(name) for name in _imported(node)}
     for package, item in sorted(others.items()):
         if package != own and package in imported:
             yield f"{package} of {item.distribution} is imported"
@@ -160,12 +163,12 @@ def plugin_uses_public_names_only(session: ContractSession) -> Iterator[str]:
 
     Fix: use what `mlops_core` exports; a name with a leading underscore may be gone tomorrow.
     """
-    for path, node in _import_statements(session):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "mlops_core":
-            parts = (*(node.module or "").split("."), *(alias.name for alias in node.names))
-            for part in parts:
-                if part.startswith("_") and not part.startswith("__"):
-                    yield f"{path.name}:{node.lineno} imports {part} from {node.module}"
+    for path, tree in sources(_own_package(session)):
+        for node in import_statements(tree, with_functions=True):
+            names = [part for name in _imported(node) for part in name.split(".")]
+            private = [name for name in names if name.startswith("_") and not name.startswith("__")]
+            if private and names[0] == "mlops_core":
+                yield f"{path.name}:{node.lineno} imports {private[0]}"
 
 
 @check(after=IMPORTED)
@@ -175,49 +178,18 @@ def plugin_reads_no_environment(session: ContractSession) -> Iterator[str]:
     Fix: make it a key of the configuration (``${NAME}`` is expanded there) or a parameter, so that it is recorded and
     belongs to the steps' keys.
     """
-    for path in _sources(session):
-        for node in ast.walk(_parsed(path)):
+    for path, tree in sources(_own_package(session)):
+        for node in ast.walk(tree):
             is_environ = isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "environb")
             if is_environ and isinstance(node.value, ast.Name) and node.value.id == "os":
                 yield f"{path.name}:{node.lineno} reads os.{node.attr}"
 
 
 def _own_package(session: ContractSession) -> str:
-    return session.installed.target.partition(":")[0].partition(".")[0]
+    return package_of(session.installed.target)
 
 
-def package_folder(session: ContractSession) -> Path:
-    """Return the folder of the plugin's top-level package.
-
-    Raises:
-        NotApplicableError: it is a single module.
-    """
-    import importlib.util
-
-    spec = importlib.util.find_spec(_own_package(session))
-    if spec is None or not spec.submodule_search_locations:
-        raise NotApplicableError("the plugin is not a package")
-    return Path(next(iter(spec.submodule_search_locations)))
-
-
-def _sources(session: ContractSession) -> Iterator[Path]:
-    yield from sorted(package_folder(session).rglob("*.py"))
-
-
-def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_bytes(), filename=str(path))
-
-
-def _import_statements(session: ContractSession) -> Iterator[tuple[Path, ast.Import | ast.ImportFrom]]:
-    for path in _sources(session):
-        for node in ast.walk(_parsed(path)):
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                yield path, node
-
-
-def _foreign_imports(session: ContractSession) -> Iterator[tuple[Path, str]]:
-    for path, node in _import_statements(session):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
-        if isinstance(node, ast.ImportFrom) and node.level:
-            continue
-        yield from ((path, name.partition(".")[0]) for name in names)
+def _imported(node: ImportStatement) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [] if node.level else [f"{node.module}.{alias.name}" for alias in node.names]

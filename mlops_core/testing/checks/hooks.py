@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import MlopsError, did_you_mean
-from mlops_core.testing.registry import NotApplicableError, check
+from mlops_core.testing.registry import check
+from mlops_core.testing.source_code import package_folder, package_of
+from mlops_core.testing.surroundings import guarded
 from mlops_core.testing.trees import shown
 
 if TYPE_CHECKING:
@@ -180,8 +182,6 @@ def hooks_change_nothing_around_them(session: ContractSession) -> Iterator[str]:
     """
     for hook, call in _describing(session).items():
         changes: list[str] = []
-        from mlops_core.testing.surroundings import guarded
-
         with guarded(hook, changes=changes, printed=[]):
             call()
         yield from changes
@@ -210,13 +210,8 @@ def default_configuration_file_is_packaged(session: ContractSession) -> Iterator
 
     Fix: put user_config.yaml beside the plugin's module and list it in tool.setuptools.package-data.
     """
-    from mlops_core.testing.checks.discovery import package_folder
-
     path = session.use_case.default_config_path().resolve()
-    try:
-        folder = package_folder(session).resolve()
-    except NotApplicableError:
-        return
+    folder = package_folder(package_of(session.installed.target)).resolve()
     if not path.is_relative_to(folder):
         yield f"{path} is not below {folder}"
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.metadata
-import sys
 from typing import TYPE_CHECKING
 
-from mlops_core.testing.checks.discovery import package_folder
 from mlops_core.testing.execution import Surrounding
 from mlops_core.testing.registry import NotApplicableError, check
+from mlops_core.testing.source_code import foreign_packages
 from mlops_core.testing.trees import differences, shown, tree
 
 if TYPE_CHECKING:
@@ -31,7 +29,6 @@ REPEATABLE = ("same_seed_gives_same_outputs",)
 _PORTABLE_LIMIT = 200
 _SCANNED_BYTES = 4 << 20
 _RESERVED = set('<>:"\\|?*')
-_KNOWN_TO_CORE = {"mlops_core", "pydantic", "pydantic_core", "yaml", "pluggy", "click", "rich", "typing_extensions"}
 
 
 @check(after=("hooks_return_declared_types",))
@@ -93,14 +90,10 @@ def step_packages_are_declared(session: ContractSession) -> Iterator[str]:
 
     Fix: add the distribution to Step(packages=...); without it an upgrade would reuse what the old version made.
     """
-    from mlops_core.step_keys import code_digests
-
     providers = importlib.metadata.packages_distributions()
-    own = package_folder(session).name
     for step in session.pipeline.steps:
         declared = {name.lower().replace("_", "-") for name in step.packages}
-        module = step.run.partition(":")[0]
-        for top in sorted(_foreign_packages(session, code_digests(module)) - {own}):
+        for top in sorted(foreign_packages(step.run.partition(":")[0])):
             names = {name.lower().replace("_", "-") for name in providers.get(top, ())}
             if names and not names & declared:
                 yield f"step '{step.name}' imports {top}, which is of {shown(sorted(names))}"
@@ -449,26 +442,4 @@ def _varied(session: ContractSession, surrounding: Surrounding) -> Iterator[str]
         yield f"step '{alone.failed.name}': {alone.failed.error}"
     else:
         yield from _first(_changed(session, alone))
-
-
-def _foreign_packages(session: ContractSession, modules: Iterable[str]) -> set[str]:
-    """Return the top-level packages that the plugin's own modules import, without Python's and core's."""
-    folder = package_folder(session)
-    found: set[str] = set()
-    for module in modules:
-        path = folder.parent.joinpath(*module.split("."))
-        source = next((item for item in (path.with_suffix(".py"), path / "__init__.py") if item.is_file()), None)
-        if source is not None:
-            found |= _imports(ast.parse(source.read_bytes()))
-    return found - set(sys.stdlib_module_names) - _KNOWN_TO_CORE
-
-
-def _imports(parsed: ast.Module) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(parsed):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            found.add((node.module or "").partition(".")[0])
-    return found
 
