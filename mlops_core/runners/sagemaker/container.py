@@ -27,7 +27,8 @@ verdict; under ``verdict`` stands what `mlops_core.conditions.Gate` says.
 
 **Shards**: a step with ``shards=N`` is a job with ``InstanceCount`` N. ``config/resourceconfig.json`` (training:
 ``input/config/resourceconfig.json``) with ``current_host`` and ``hosts`` says which share this one has. Every instance
-sees the whole input, as a local shard does, and writes its share below ``<output>/<index, 4 digits>/``, so that no
+sees the whole input, as a local shard does (or, where the request has ``sharded_inputs``, all that it sees is its
+share), and writes its share below ``<output>/<index, 4 digits>/``, so that no
 instance overwrites another's files; a second job ``<step>-merge`` reads these as the inputs ``<output>.parts``.
 
 **Retries and limits** are kept here as in a local run (`mlops_core.runners.process`): the service retries its own
@@ -231,7 +232,7 @@ class _Container:
             config=self._request.config,
             parameters=self._order.parameters,
             seed=self._order.seed,
-            shard=shard,
+            shard=Shard() if self._request.sharded_inputs else shard,
             inputs=inputs,
             outputs=outputs,
             scratch=scratch,

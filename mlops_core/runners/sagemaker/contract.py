@@ -82,6 +82,7 @@ class ContainerRequest:
         parameters: the parameters that it declares.
         model_output: the output that a training job writes to its model folder.
         packed: input -> folder within the ``tar.gz`` as which it arrives; empty for its top.
+        sharded_inputs: inputs of which this instance has a share of the files; the step works on all that it sees.
         metrics: all declared ones, for an evaluation.
         gate: for the part of an evaluation that computes the metrics; None otherwise.
     """
@@ -94,6 +95,7 @@ class ContainerRequest:
     parameters: tuple[Parameter, ...] = ()
     model_output: str = ""
     packed: Mapping[str, str] = field(default_factory=dict)
+    sharded_inputs: tuple[str, ...] = ()
     metrics: tuple[Metric, ...] = ()
     gate: GateRequest | None = None
 
@@ -112,6 +114,7 @@ class ContainerRequest:
             "parameters": [parameter_to_json(parameter) for parameter in self.parameters],
             "model_output": self.model_output,
             "packed": dict(self.packed),
+            "sharded_inputs": list(self.sharded_inputs),
             "metrics": [metric.to_json() for metric in self.metrics],
             "gate": _gate_to_json(self.gate),
         }
@@ -137,6 +140,7 @@ class ContainerRequest:
             parameters=tuple(map(_parameter_from_json, data["parameters"])),
             model_output=data["model_output"],
             packed=data["packed"],
+            sharded_inputs=tuple(data["sharded_inputs"]),
             metrics=tuple(map(Metric.from_json, data["metrics"])),
             gate=_gate_from_json(data["gate"]),
         )
