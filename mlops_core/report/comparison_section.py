@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from mlops_core.quantities import format_number, short_digest
 from mlops_core.report.blocks import PageSection, callout, code, data_table, missing_note, muted
-from mlops_core.report.comparison import Difference, RunComparison
 from mlops_core.report.facts import Missing
 from mlops_core.report.markup import Markup, Node, element, group
 from mlops_core.report.metrics_section import change_badge
@@ -14,6 +13,7 @@ from mlops_core.report.metrics_section import change_badge
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mlops_core.report.comparison import Difference, RunComparison
     from mlops_core.report.evidence import Evidence
 
 _DIGEST_LENGTH = 64
