@@ -1,0 +1,144 @@
+"""A headless Chromium that is driven over its debugging pipe: JSON messages, each ended by a zero byte.
+
+No driver and no port: the protocol's two pipes are the browser's file descriptors 3 and 4. Where no Chromium is
+installed, what asks for it is skipped.
+"""
+
+import base64
+import fcntl
+import itertools
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+# Puts the two pipes where the browser looks for them, then becomes the browser.
+START = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
+)
+
+
+class Browser:
+    """One page of a headless Chromium."""
+
+    def __init__(self, profile):
+        commands, self._to = os.pipe()
+        self._from, answers = os.pipe()
+        given = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (commands, answers)]
+        flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--mute-audio"]
+        flags += ["--remote-debugging-pipe", "--no-first-run", f"--user-data-dir={profile}", "about:blank"]
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", START, *map(str, given), CHROMIUM, *flags],
+            pass_fds=given,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        for end in (commands, answers, *given):
+            os.close(end)
+        self._numbers = itertools.count(1)
+        self._buffer = b""
+        self._session = None
+        self.problems = []
+        page = next(t for t in self.send("Target.getTargets")["targetInfos"] if t["type"] == "page")
+        self._session = self.send("Target.attachToTarget", targetId=page["targetId"], flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.send(f"{domain}.enable")
+
+    def send(self, method, **parameters):
+        number = next(self._numbers)
+        message = {"id": number, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        answer = self._read(lambda found: found.get("id") == number)
+        assert "error" not in answer, (method, answer["error"])
+        return answer["result"]
+
+    def _read(self, is_wanted, timeout_s=60):
+        end = time.monotonic() + timeout_s
+        while True:
+            while b"\0" in self._buffer:
+                line, _, self._buffer = self._buffer.partition(b"\0")
+                found = json.loads(line)
+                self._note(found)
+                if is_wanted(found):
+                    return found
+            ready, _, _ = select.select([self._from], [], [], max(0, end - time.monotonic()))
+            chunk = os.read(self._from, 1 << 20) if ready else b""
+            assert chunk, "the browser does not answer"
+            self._buffer += chunk
+
+    def _note(self, event):
+        parameters = event.get("params", {})
+        match event.get("method"):
+            case "Runtime.exceptionThrown":
+                self.problems.append(parameters["exceptionDetails"])
+            case "Runtime.consoleAPICalled" if parameters["type"] in {"error", "warning", "assert"}:
+                self.problems.append(parameters["args"])
+            case "Log.entryAdded" if parameters["entry"]["level"] in {"error", "warning"}:
+                self.problems.append(parameters["entry"])
+            case "Network.requestWillBeSent" if not parameters["request"]["url"].startswith(("file:", "data:")):
+                self.problems.append(parameters["request"]["url"])
+
+    def open(self, path, *, width=1400, scheme="light"):
+        self.problems.clear()
+        self.send(
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
+        )
+        self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.send("Page.navigate", url=path.as_uri())
+        self._read(lambda found: found.get("method") == "Page.loadEventFired")
+
+    def run(self, code):
+        """Evaluate JavaScript and return its value; a promise is awaited."""
+        answer = self.send("Runtime.evaluate", expression=code, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def click(self, selector):
+        """Click in the middle of the element, as a mouse does: it must be there, visible and on top."""
+        place = self.run(
+            f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
+            "e.scrollIntoView({block: 'center', behavior: 'instant'}); const b = e.getBoundingClientRect();"
+            "return [b.x + b.width / 2, b.y + b.height / 2]; })()"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            self.send("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1)
+
+    def press(self, key):
+        for kind in ("keyDown", "keyUp"):
+            self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key)
+
+    def screenshot(self, path, *, is_whole=True):
+        size = self.send("Page.getLayoutMetrics")["cssContentSize"]
+        area = {"clip": {**size, "scale": 1}} if is_whole else {}
+        data = self.send("Page.captureScreenshot", captureBeyondViewport=is_whole, **area)["data"]
+        path.write_bytes(base64.b64decode(data))
+
+    def close(self):
+        self._session = None
+        try:
+            self.send("Browser.close")
+            self._process.wait(20)
+        except (AssertionError, OSError, subprocess.TimeoutExpired):
+            os.killpg(self._process.pid, 9)
+            self._process.wait(20)
+        os.close(self._to)
+        os.close(self._from)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    if CHROMIUM is None:
+        pytest.skip("no chromium is installed: apt-get install chromium")
+    opened = Browser(tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.close()
