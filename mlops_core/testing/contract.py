@@ -78,8 +78,8 @@ def refuse_replaced_tests(cls: type[UseCaseContract]) -> None:
         own = getattr(cls, f"{_PREFIX}{name}", None)
         if own is not getattr(UseCaseContract, f"{_PREFIX}{name}"):
             raise UsageError(
-                f"{cls.__name__}.{_PREFIX}{name} replaces a check of the contract; remove it, and if the check is known "
-                f'to fail say so: expected_failures = {{"{name}": "the reason"}}'
+                f"{cls.__name__}.{_PREFIX}{name} replaces a check of the contract; remove it, and if the check is "
+                f'known to fail say so: expected_failures = {{"{name}": "the reason"}}'
             )
 
 

@@ -11,7 +11,6 @@ import site
 import sys
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.pipeline import DATASET, StepKind
@@ -21,9 +20,11 @@ from mlops_core.testing.trees import differences, is_below, set_writable, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from mlops_core.pipeline import Step
     from mlops_core.runners import RunRequest
+    from mlops_core.steps import StepRequest
     from mlops_core.testing.processes import Answer, Processes
 
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/proc", "/sys", "/dev", "/opt", "/nix", "/Library")
@@ -165,7 +166,8 @@ class Execution:
         scratch = folder / "scratch"
         scratch.mkdir(parents=True)
         (folder / "request.json").write_text(
-            json.dumps(self._request(step, inputs, outputs, scratch).to_json()), encoding="utf-8"
+            json.dumps(step_request(self.request, step, inputs=inputs, outputs=outputs, folder=folder).to_json()),
+            encoding="utf-8",
         )
         is_read_only = Surrounding.READ_ONLY_INPUTS in self.surroundings
         before = {local: tree(path) for local, path in inputs.items()}
@@ -180,24 +182,6 @@ class Execution:
             for phrase in differences(before[local], tree(path))
         ]
         return self._observed(step, answer, inputs=inputs, outputs=outputs, folder=folder, changed=changed)
-
-    def _request(self, step: Step, inputs: Mapping[str, Path], outputs: Mapping[str, Path], scratch: Path) -> Any:
-        from mlops_core.steps import StepRequest
-
-        sections = self.request.config.sections()
-        metrics = self.request.pipeline.metrics if step.kind is StepKind.EVALUATION else ()
-        return StepRequest(
-            use_case=self.request.use_case.name,
-            step=step,
-            config={name: sections[name] for name in step.config},
-            parameters={name: self.request.parameters[name] for name in step.parameters},
-            seed=self.request.seed,
-            inputs=inputs,
-            outputs=outputs,
-            scratch=scratch,
-            progress_file=scratch.parent / "progress.jsonl",
-            metrics=tuple(metric.to_json() for metric in metrics),
-        )
 
     def _call(self, folder: Path, *, writable: Iterable[Path]) -> Call:
         cwd = folder / "scratch"
@@ -250,9 +234,7 @@ class Execution:
             ),
             configuration_reads=tuple(path for path in looked if path in configuration),
             connections=tuple(
-                subject
-                for kind, subject in events
-                if kind == "connect" and not subject.startswith(_LOCAL_ADDRESSES)
+                subject for kind, subject in events if kind == "connect" and not subject.startswith(_LOCAL_ADDRESSES)
             ),
             opened=frozenset(
                 name for name, path in inputs.items() if any(is_below(subject, [str(path)]) for subject in looked)
@@ -270,6 +252,28 @@ class Execution:
         if is_below(path, [str(self.root)]):
             return False
         return _is_cache(path) or is_below(path, (*_SYSTEM, *code_folders()))
+
+
+def step_request(
+    request: RunRequest, step: Step, *, inputs: Mapping[str, Path], outputs: Mapping[str, Path], folder: Path
+) -> StepRequest:
+    """Return what a step of a run is given when it is executed in `folder`."""
+    from mlops_core.steps import StepRequest
+
+    sections = request.config.sections()
+    metrics = request.pipeline.metrics if step.kind is StepKind.EVALUATION else ()
+    return StepRequest(
+        use_case=request.use_case.name,
+        step=step,
+        config={name: sections[name] for name in step.config},
+        parameters={name: request.parameters[name] for name in step.parameters},
+        seed=request.seed,
+        inputs=inputs,
+        outputs=outputs,
+        scratch=folder / "scratch",
+        progress_file=folder / "progress.jsonl",
+        metrics=tuple(metric.to_json() for metric in metrics),
+    )
 
 
 def code_folders() -> tuple[str, ...]:
@@ -290,6 +294,3 @@ def _progress(path: Path) -> tuple[Mapping[str, Any], ...]:
     if not path.is_file():
         return ()
     return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-
-
-__all__ = ["Execution", "ObservedStep", "Surrounding", "Trace", "code_folders"]

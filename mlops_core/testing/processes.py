@@ -122,7 +122,7 @@ class Processes:
     def _host(self, startup: Mapping[str, str]) -> subprocess.Popen[str]:
         key = tuple(sorted(startup.items()))
         if key not in self._hosts:
-            self._hosts[key] = subprocess.Popen(  # noqa: S603  our own interpreter and module
+            self._hosts[key] = subprocess.Popen(
                 [sys.executable, "-m", "mlops_core.testing.inside.host"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -6,14 +6,12 @@ them and shared by all others. A thing that could not be made raises the same er
 
 from __future__ import annotations
 
-import functools
 import importlib
 import shutil
 import time
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from mlops_core.errors import ContractError, MlopsError
 from mlops_core.testing.execution import Execution, Surrounding
@@ -23,6 +21,7 @@ from mlops_core.testing.surroundings import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from mlops_core.config import LoadedConfig
     from mlops_core.manager import InstalledUseCase, UseCase
@@ -73,24 +72,33 @@ class Outcome:
         return self.status in (Status.PASSED, Status.SKIPPED, Status.EXPECTED)
 
 
-def product(function: Callable[[Any], T]) -> property:
-    """Make a method a property that is computed once, whether it returns or raises."""
-    name = function.__name__
+class Product(Generic[T]):
+    """A method of `ContractSession` as an attribute that is made once, whether it returns or raises."""
 
-    @functools.wraps(function)
-    def get(self: Any) -> T:
-        if name not in self._products:
+    def __init__(self, function: Callable[[ContractSession], T]) -> None:
+        """Make the attribute with `function`."""
+        self._function = function
+        self.__doc__ = function.__doc__
+
+    @overload
+    def __get__(self, session: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, session: ContractSession, owner: type) -> T: ...
+    def __get__(self, session: ContractSession | None, owner: type) -> Self | T:
+        """Return what the function has made, or raise what it has raised."""
+        if session is None:
+            return self
+        name = self._function.__name__
+        if name not in session.made:
             try:
-                self._products[name] = (function(self), None)
-            except Exception as error:  # noqa: BLE001  kept, and raised again to everybody who asks
-                self._products[name] = (None, error)
-        value, error = self._products[name]
-        if error is not None:
-            raise error
+                session.made[name] = (self._function(session), None)
+            except (Exception, SystemExit) as error:  # noqa: BLE001  kept, and raised to everybody who asks
+                session.made[name] = (None, error)
+        value, problem = session.made[name]
+        if problem is not None:
+            raise problem
         found: T = value
         return found
-
-    return property(get)
 
 
 class ContractSession:
@@ -110,7 +118,7 @@ class ContractSession:
         self.surrounding_changes: list[str] = []
         self.printed: list[str] = []
         self.shared: dict[str, Any] = {}
-        self._products: dict[str, Any] = {}
+        self.made: dict[str, tuple[Any, BaseException | None]] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._checks = all_checks()
         self._numbers: dict[str, int] = {}
@@ -159,14 +167,14 @@ class ContractSession:
 
     # --- The plugin ---------------------------------------------------------------------------------------
 
-    @product
+    @Product
     def installed(self) -> InstalledUseCase:
         """The use case as its distribution announces it."""
         from mlops_core.manager import find_use_case
 
         return find_use_case(self.declaration.use_case)
 
-    @product
+    @Product
     def plugin(self) -> object:
         """The object that holds the hooks: imported, not yet registered."""
         module_name, _, attribute = self.installed.target.partition(":")
@@ -176,14 +184,14 @@ class ContractSession:
                 found = getattr(found, part)
         return found
 
-    @product
+    @Product
     def use_case(self) -> UseCase:
         """The façade, through which all hooks are called."""
         from mlops_core.manager import UseCase
 
         return UseCase(self.plugin, installed=self.installed)
 
-    @product
+    @Product
     def config(self) -> LoadedConfig:
         """The smallest configuration."""
         return self.load_config()
@@ -194,13 +202,13 @@ class ContractSession:
         with self.guard("reading the configuration"):
             return self.use_case.load_config(declared.config, overrides=(*declared.overrides, *overrides))
 
-    @product
+    @Product
     def pipeline(self) -> Pipeline:
         """The pipeline of the smallest configuration."""
         with self.guard("building the pipeline"):
             return self.use_case.pipeline(self.config.model)
 
-    @product
+    @Product
     def request(self) -> RunRequest:
         """The run of the smallest configuration."""
         from mlops_core.runners import RunRequest
@@ -219,7 +227,7 @@ class ContractSession:
         """The numeric parameters, as a gate is given them."""
         return {name: value for name, value in self.request.parameters.items() if isinstance(value, int | float)}
 
-    @product
+    @Product
     def described(self) -> Mapping[str, Any]:
         """What loading and describing the use case imported and touched, seen from a fresh process."""
         answer = self.call("plugin:describe", self._named())
@@ -230,7 +238,7 @@ class ContractSession:
 
     # --- Data ---------------------------------------------------------------------------------------------
 
-    @product
+    @Product
     def dataset(self) -> Path:
         """The folder of the configured data set."""
         _, path = self.use_case.dataset_source(self.config.model)
@@ -241,7 +249,7 @@ class ContractSession:
             raise ContractError(f"the data set could not be fetched: {answer.error}")
         return self.folder / "dataset"
 
-    @product
+    @Product
     def fetched(self) -> Answer:
         """How fetching the configured data set ended."""
         _, path = self.use_case.dataset_source(self.config.model)
@@ -263,12 +271,12 @@ class ContractSession:
 
     # --- Executions ---------------------------------------------------------------------------------------
 
-    @product
+    @Product
     def reference(self) -> Trace:
         """The first observed execution, with which everything else is compared."""
         return self.execute()
 
-    @product
+    @Product
     def completed(self) -> Trace:
         """The first execution, which must have come to its end."""
         failed = self.reference.failed
@@ -276,12 +284,12 @@ class ContractSession:
             raise ContractError(f"step '{failed.name}' failed: {failed.error}")
         return self.reference
 
-    @product
+    @Product
     def repeated(self) -> Trace:
         """A second execution in the same surroundings."""
         return self.execute()
 
-    @product
+    @Product
     def varied(self) -> Trace:
         """An execution in which all surroundings are different at once."""
         return self.execute(*Surrounding)
@@ -327,7 +335,7 @@ class ContractSession:
             },
         )
 
-    @product
+    @Product
     def local(self) -> RunnerOutcome:
         """A whole run on this machine's runner."""
         from mlops_core.testing.runners import LocalUnderTest
@@ -336,14 +344,14 @@ class ContractSession:
 
     # --- Metrics ------------------------------------------------------------------------------------------
 
-    @product
+    @Product
     def predictions(self) -> Predictions:
         """What the evaluation of the first execution wrote."""
         from mlops_core.predictions import read_predictions
 
         return read_predictions(self.evaluation_output("predictions"))
 
-    @product
+    @Product
     def report(self) -> MetricReport:
         """What core wrote to ``evaluation.json`` in the first execution."""
         from mlops_core.metrics import read_evaluation

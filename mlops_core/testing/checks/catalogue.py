@@ -44,7 +44,9 @@ def catalogue_names_are_unique(session: ContractSession) -> Iterator[str]:
     """
     names = [dataset.name for dataset in _catalogue(session)]
     yield from (f"'{name}' is not a portable name" for name in names if not _NAME.match(name))
-    yield from (f"'{name}' is there {count} times" for name, count in Counter(map(str.casefold, names)).items() if count > 1)
+    yield from (
+        f"'{name}' is there {count} times" for name, count in Counter(map(str.casefold, names)).items() if count > 1
+    )
 
 
 @check(after=BUILT)

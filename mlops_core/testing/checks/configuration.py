@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 VALID = ("smallest_configuration_is_valid",)
 _UNKNOWN = "key_that_no_model_has"
-_ODD_VALUES = (None, "", "text", -1, 0, 1, 1e308, True, [], ["text"], {}, {"a": 1})
+_ODD_VALUES: tuple[object, ...] = (None, "", "text", -1, 0, 1, 1e308, True, [], ["text"], {}, {"a": 1})
 
 
 @check(after=LOADED)

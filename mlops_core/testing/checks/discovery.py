@@ -20,10 +20,55 @@ if TYPE_CHECKING:
 IMPORTED = ("plugin_can_be_imported",)
 _NAME = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*\Z")
 _HEAVY = frozenset(
-    "IPython PIL azure boto3 botocore catboost cv2 dask datasets gensim google h5py jax keras librosa lightgbm "
-    "matplotlib mlflow moviepy numba numpy onnx onnxruntime pandas plotly polars pyarrow pyspark sagemaker scipy "
-    "seaborn sentence_transformers skimage sklearn soundfile soxr spacy statsmodels sympy tensorflow "
-    "tensorflow_hub tflite torch torchaudio torchvision transformers xgboost".split()
+    [
+        "IPython",
+        "PIL",
+        "azure",
+        "boto3",
+        "botocore",
+        "catboost",
+        "cv2",
+        "dask",
+        "datasets",
+        "gensim",
+        "google",
+        "h5py",
+        "jax",
+        "keras",
+        "librosa",
+        "lightgbm",
+        "matplotlib",
+        "mlflow",
+        "moviepy",
+        "numba",
+        "numpy",
+        "onnx",
+        "onnxruntime",
+        "pandas",
+        "plotly",
+        "polars",
+        "pyarrow",
+        "pyspark",
+        "sagemaker",
+        "scipy",
+        "seaborn",
+        "sentence_transformers",
+        "skimage",
+        "sklearn",
+        "soundfile",
+        "soxr",
+        "spacy",
+        "statsmodels",
+        "sympy",
+        "tensorflow",
+        "tensorflow_hub",
+        "tflite",
+        "torch",
+        "torchaudio",
+        "torchvision",
+        "transformers",
+        "xgboost",
+    ]
 )
 _MANY = 150
 """Modules of one foreign package, above which importing it is felt."""
@@ -180,9 +225,9 @@ def plugin_reads_no_environment(session: ContractSession) -> Iterator[str]:
     """
     for path, tree in sources(_own_package(session)):
         for node in ast.walk(tree):
-            is_environ = isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "environb")
-            if is_environ and isinstance(node.value, ast.Name) and node.value.id == "os":
-                yield f"{path.name}:{node.lineno} reads os.{node.attr}"
+            match node:
+                case ast.Attribute(value=ast.Name(id="os"), attr="environ" | "environb" | "getenv"):
+                    yield f"{path.name}:{node.lineno} reads os.{node.attr}"
 
 
 def _own_package(session: ContractSession) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -240,10 +241,10 @@ def _raw_describing(session: ContractSession) -> dict[str, Callable[[], object]]
     given = {"config": session.config.model, "context": session.use_case.context}
     calls: dict[str, Callable[[], object]] = {}
     for name, function in _functions(session).items():
-        wanted = inspect.signature(function).parameters
+        wanted = [key for key in inspect.signature(function).parameters if key != "self"]
         if set(wanted) <= set(given) and name in _hook_names():
-            bound = getattr(session.plugin, name)
-            calls[name] = lambda bound=bound, wanted=wanted: bound(**{key: given[key] for key in wanted if key != "self"})
+            arguments = {key: given[key] for key in wanted}
+            calls[name] = functools.partial(getattr(session.plugin, name), **arguments)
     return calls
 
 

@@ -53,9 +53,7 @@ def _interview(session: ContractSession) -> Interview:
     count = session.declaration.predictor_samples
     chosen = names[:: max(1, len(names) // count)][:count]
     folder = session.new_folder("samples")
-    samples = {
-        name: session.declaration.sample_file(name, dataset=session.dataset, folder=folder) for name in chosen
-    }
+    samples = {name: session.declaration.sample_file(name, dataset=session.dataset, folder=folder) for name in chosen}
     model = session.new_folder("model", is_made=False)
     shutil.copytree(session.model, model)
     before = tree(model)

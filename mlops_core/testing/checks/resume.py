@@ -21,9 +21,18 @@ _SHARES = (0.5, 0.1, 0.0)
 """After which shares of a step's usual duration the run is killed, until it was in time; 0 is when it starts."""
 
 
-@check(after=("steps_succeed", "steps_read_declared_inputs_only", "steps_read_declared_sections_only",
-              "steps_write_declared_outputs_only", "steps_leave_inputs_unchanged", "steps_leave_no_process_behind",
-              "steps_survive_read_only_inputs", "results_ignore_folder_names"))
+@check(
+    after=(
+        "steps_succeed",
+        "steps_read_declared_inputs_only",
+        "steps_read_declared_sections_only",
+        "steps_write_declared_outputs_only",
+        "steps_leave_inputs_unchanged",
+        "steps_leave_no_process_behind",
+        "steps_survive_read_only_inputs",
+        "results_ignore_folder_names",
+    )
+)
 def steps_succeed_on_this_machine(session: ContractSession) -> Iterator[str]:
     """A whole run with the smallest configuration comes to a verdict on this machine's runner.
 
@@ -54,15 +63,10 @@ def killed_runs_can_be_resumed(session: ContractSession) -> Iterator[str]:
 
     Fix: let a step begin anew each time: keep nothing outside of its outputs that a later attempt would find.
     """
-    workspace = session.new_folder("workspace of kills")
-    for step in session.pipeline.ordered():
-        if not _is_killed(session, workspace, step.name):
-            raise NotApplicableError(f"the run could not be killed in the step '{step.name}'")
-    answer = session.run_locally(workspace)
+    answer = _resumed(session)
     if answer.error or answer.result["status"] != session.local.status:
         yield f"resumed, it ended with {answer.error or answer.result['error'] or answer.result['status']}"
-        return
-    if session.declaration.is_deterministic:
+    elif session.declaration.is_deterministic:
         found = outputs_of(answer.result)
         for reference, files in session.local.outputs.items():
             differing = differences(files, found.get(reference, {}))
@@ -76,15 +80,23 @@ def resumed_runs_repeat_no_finished_step(session: ContractSession) -> Iterator[s
 
     Fix: look at mlops plan: it names what changes between two runs with equal arguments.
     """
-    steps = [step.name for step in session.pipeline.ordered()]
-    workspace = session.new_folder("workspace of a kill")
-    if len(steps) < 2 or not _is_killed(session, workspace, steps[-1]):
-        raise NotApplicableError("there is no step before the last one")
-    answer = session.run_locally(workspace)
-    last_needs = {steps[-1]}
-    again = [step["name"] for step in _steps(answer) if step["status"] == "done" and step["name"] not in last_needs]
+    last = list(session.pipeline.ordered())[-1].name
+    steps: list[dict[str, Any]] = _resumed(session).result["steps"]
+    again = [step["name"] for step in steps if step["status"] == "done" and step["name"] != last]
     if again:
         yield f"executed again: {shown(again)}"
+
+
+def _resumed(session: ContractSession) -> Answer:
+    """Kill a run in each of its steps, resume it, and return how it ended; this is done once."""
+    if "resumed" not in session.shared:
+        workspace = session.new_folder("workspace of kills")
+        for step in session.pipeline.ordered():
+            if not _is_killed(session, workspace, step.name):
+                raise NotApplicableError(f"the run could not be killed in the step '{step.name}'")
+        session.shared["resumed"] = session.run_locally(workspace)
+    found: Answer = session.shared["resumed"]
+    return found
 
 
 def _is_killed(session: ContractSession, workspace: Path, step: str) -> bool:
@@ -95,8 +107,3 @@ def _is_killed(session: ContractSession, workspace: Path, step: str) -> bool:
         if answer.returncode == _SIGKILL:
             return True
     return False
-
-
-def _steps(answer: Answer) -> list[dict[str, Any]]:
-    steps: list[dict[str, Any]] = answer.result["steps"] if answer.result else []
-    return steps

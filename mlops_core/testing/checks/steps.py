@@ -1,4 +1,4 @@
-"""Checks of the pipeline and its steps: what a step declares is what it does, and its result depends on nothing else."""
+"""Checks of the pipeline and its steps: a step does what it declares, and its result depends on nothing else."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from mlops_core.testing.execution import Surrounding
 from mlops_core.testing.registry import NotApplicableError, check
+from mlops_core.testing.sharding import execute_sharded
 from mlops_core.testing.source_code import foreign_packages
-from mlops_core.testing.trees import differences, shown, tree
+from mlops_core.testing.trees import differences, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from mlops_core.testing.execution import ObservedStep, Trace
@@ -136,9 +137,7 @@ def steps_write_declared_outputs_only(session: ContractSession) -> Iterator[str]
     Fix: declare an output for what is kept, use context.scratch for what is not.
     """
     changed = {step.name for step in session.completed.steps.values() if step.changed_inputs}
-    yield from _each(
-        session, lambda step: [] if step.name in changed else [f"writes {path}" for path in step.writes]
-    )
+    yield from _each(session, lambda step: [] if step.name in changed else [f"writes {path}" for path in step.writes])
 
 
 @check(after=RAN)
@@ -225,7 +224,11 @@ def outputs_have_portable_names(session: ContractSession) -> Iterator[str]:
     for reference, files in session.completed.trees().items():
         folded: dict[str, str] = {}
         for name in files:
-            if len(name) > _PORTABLE_LIMIT or _RESERVED & set(name) or any(part[-1] in " ." for part in name.split("/")):
+            if (
+                len(name) > _PORTABLE_LIMIT
+                or _RESERVED & set(name)
+                or any(part[-1] in " ." for part in name.split("/"))
+            ):
                 yield f"{reference}: {name!r} is not portable"
             if folded.setdefault(name.casefold(), name) != name:
                 yield f"{reference}: {name!r} and {folded[name.casefold()]!r} differ by case alone"
@@ -239,7 +242,9 @@ def outputs_are_plain_files(session: ContractSession) -> Iterator[str]:
     """
     for reference, files in session.completed.trees().items():
         yield from (
-            f"{reference}: {name} is a {content}" for name, content in files.items() if content.startswith(("link", "special"))
+            f"{reference}: {name} is a {content}"
+            for name, content in files.items()
+            if content.startswith(("link", "special"))
         )
 
 
@@ -365,45 +370,27 @@ def results_ignore_all_surroundings_together(session: ContractSession) -> Iterat
         yield from _first(_changed(session, session.varied))
 
 
-@check(after=(*REPEATABLE, "steps_succeed_on_this_machine"), needs="is_deterministic")
+@check(after=REPEATABLE, needs="is_deterministic")
 def results_ignore_the_number_of_shards(session: ContractSession) -> Iterator[str]:
     """The merged output of a sharded step is the same with every number of shards.
 
     Fix: let each shard take the items index, index + count, ... of a sorted list, and name files after items.
     """
     declared = session.declaration
-    names = declared.sharded_steps or [step.name for step in session.pipeline.steps if step.shards > 1]
-    if not names:
+    sharded = declared.sharded_steps or [step.name for step in session.pipeline.steps if step.shards > 1]
+    if not sharded:
         raise NotApplicableError("no step is sharded; set sharded_steps to those that claim to be")
-    workspace = session.new_folder("workspace of shards")
-    for name in names:
-        expected: dict[str, dict[str, str]] = {}
+    for step in map(session.pipeline.step, sharded):
+        expected: dict[str, str] = {}
         for count in declared.shards:
-            outputs = _sharded(session, workspace, name, count)
-            if isinstance(outputs, str):
-                yield f"step '{name}' with {count} shards: {outputs}"
+            files, error = execute_sharded(session, step, count)
+            if error:
+                yield f"step '{step.name}' with {count} shards: {error}"
                 continue
-            expected = expected or outputs
-            differing = _between(expected, outputs)
+            expected = expected or files
+            differing = differences(expected, files)
             if differing:
-                yield f"step '{name}' with {count} shards instead of {declared.shards[0]}: {shown(differing)}"
-
-
-def _sharded(session: ContractSession, workspace: Path, name: str, count: int) -> dict[str, dict[str, str]] | str:
-    from pathlib import Path
-
-    answer = session.run_locally(workspace, shards={name: count}, force=[name])
-    if answer.error:
-        return answer.error
-    record = next(step for step in answer.result["steps"] if step["name"] == name)
-    if record["status"] != "done":
-        return str(answer.result["error"] or record["status"])
-    artifacts = answer.result["artifacts"]
-    return {output: tree(Path(artifacts[digest])) for output, digest in record["outputs"].items()}
-
-
-def _between(expected: Mapping[str, dict[str, str]], found: Mapping[str, dict[str, str]]) -> list[str]:
-    return [phrase for output, files in expected.items() for phrase in differences(files, found[output])]
+                yield f"step '{step.name}' with {count} shards instead of {declared.shards[0]}: {shown(differing)}"
 
 
 def _each(session: ContractSession, faults: Callable[[ObservedStep], Sequence[str]]) -> Iterator[str]:
@@ -442,4 +429,3 @@ def _varied(session: ContractSession, surrounding: Surrounding) -> Iterator[str]
         yield f"step '{alone.failed.name}': {alone.failed.error}"
     else:
         yield from _first(_changed(session, alone))
-

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -73,17 +74,17 @@ class Recorder:
         if not isinstance(path, str | bytes | os.PathLike):
             return  # a descriptor: its opening was noted
         text = os.fsdecode(path)
-        if not os.path.isabs(text):
-            text = os.path.join(_folder(folder), text)
+        if not os.path.isabs(text):  # noqa: PTH117  texts: this is called for every file that is opened
+            text = os.path.join(_folder(folder), text)  # noqa: PTH118  as above
         text = os.path.normpath(text)
         # Probing for what is not there is no reading.
-        if kind == "write" or os.path.exists(text):
+        if kind == "write" or os.path.exists(text):  # noqa: PTH110  as above
             self.events.add((kind, text))
 
 
 def _folder(descriptor: int | None) -> str:
     try:
-        return os.getcwd() if descriptor is None else os.readlink(f"/proc/self/fd/{descriptor}")
+        return str(Path.cwd() if descriptor is None else Path(f"/proc/self/fd/{descriptor}").readlink())
     except OSError:
         return "/"
 

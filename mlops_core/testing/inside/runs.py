@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 def run_locally(arguments: dict[str, Any]) -> dict[str, Any]:
     """Carry out a run in ``arguments["workspace"]`` and return its record.
 
-    ``shards`` gives steps another number of shards; ``kill`` is (step, delay in seconds): this process then kills
+    ``kill`` is (step, delay in seconds): this process then kills
     itself that long after the step has started, unless the step has ended before.
     """
     from mlops_core.runners.local import LocalRunner
@@ -40,7 +39,7 @@ def run_locally(arguments: dict[str, Any]) -> dict[str, Any]:
 def _request(arguments: dict[str, Any]) -> RunRequest:
     from mlops_core.api import prepare_run
 
-    request = prepare_run(
+    return prepare_run(
         arguments["use_case"],
         config=arguments["config"],
         overrides=arguments["overrides"],
@@ -49,11 +48,6 @@ def _request(arguments: dict[str, Any]) -> RunRequest:
         force=arguments.get("force", ()),
         is_offline=True,
     )
-    shards = arguments.get("shards", {})
-    if not shards:
-        return request
-    steps = tuple(replace(step, shards=shards.get(step.name, step.shards)) for step in request.pipeline.steps)
-    return replace(request, pipeline=replace(request.pipeline, steps=steps))
 
 
 class _Killer(SilentObserver):

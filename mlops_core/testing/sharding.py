@@ -1,0 +1,71 @@
+"""Executing one step with a chosen number of shards, on the inputs that the first execution left."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mlops_core.pipeline import DATASET
+from mlops_core.testing.execution import step_request
+from mlops_core.testing.trees import tree
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from mlops_core.pipeline import Step
+    from mlops_core.steps import StepRequest
+    from mlops_core.testing.session import ContractSession
+
+
+def execute_sharded(session: ContractSession, step: Step, count: int) -> tuple[dict[str, str], str]:
+    """Return the merged files of all outputs of `step` executed with `count` shards, and why it failed, if it did."""
+    place = session.new_folder(f"{step.name} with {count} shards")
+    step = replace(step, shards=count)
+    inputs = _inputs(session, step)
+    whole = step_request(
+        session.request,
+        step,
+        inputs=inputs,
+        outputs=_folders(place / "whole", step.all_outputs),
+        folder=place / "whole",
+    )
+    if count > 1:
+        from mlops_core.steps import Shard
+
+        parts = [_folders(place / f"shard-{index}", step.outputs) for index in range(count)]
+        for index, outputs in enumerate(parts):
+            folder = place / f"shard-{index}"
+            request = step_request(session.request, step, inputs=inputs, outputs=outputs, folder=folder)
+            error = _execute(session, replace(request, shard=Shard(index=index, count=count)), folder)
+            if error:
+                return {}, f"shard {index}: {error}"
+        whole = replace(whole, parts={output: tuple(part[output] for part in parts) for output in step.outputs})
+    error = _execute(session, whole, place / "whole")
+    return {
+        f"{output}/{name}": digest for output, folder in whole.outputs.items() for name, digest in tree(folder).items()
+    }, error
+
+
+def _inputs(session: ContractSession, step: Step) -> dict[str, Path]:
+    found = {}
+    for name, reference in step.inputs.items():
+        producer, _, output = reference.partition(".")
+        is_dataset = reference == DATASET
+        found[name] = session.dataset if is_dataset else session.completed.steps[producer].outputs[output]
+    return found
+
+
+def _folders(place: Path, outputs: tuple[str, ...]) -> Mapping[str, Path]:
+    folders = {output: place / "outputs" / output for output in outputs}
+    for folder in (place / "scratch", *folders.values()):
+        folder.mkdir(parents=True)
+    return folders
+
+
+def _execute(session: ContractSession, request: StepRequest, folder: Path) -> str:
+    path = folder / "request.json"
+    path.write_text(json.dumps(request.to_json()), encoding="utf-8")
+    answer = session.call("steps:execute", {"request": str(path), "surroundings": [], "writable": []})
+    return answer.error or str(answer.result["error"])

@@ -1,0 +1,105 @@
+"""The plugin's own source: its files, what they import, and which foreign packages a step's code needs."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from mlops_core.testing.registry import NotApplicableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ImportStatement: TypeAlias = ast.Import | ast.ImportFrom
+_KNOWN_TO_CORE = frozenset(
+    {"mlops_core", "pydantic", "pydantic_core", "yaml", "pluggy", "click", "rich", "typing_extensions"}
+)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+
+
+def package_of(target: str) -> str:
+    """Return the top-level package of ``package.module:object``."""
+    return target.partition(":")[0].partition(".")[0]
+
+
+def package_folder(package: str) -> Path:
+    """Return the folder of a top-level package.
+
+    Raises:
+        NotApplicableError: it is a single module.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise NotApplicableError("the plugin is not a package")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def sources(package: str) -> Iterator[tuple[Path, ast.Module]]:
+    """Yield each Python file of a package with its syntax tree."""
+    for path in sorted(package_folder(package).rglob("*.py")):
+        yield path, ast.parse(path.read_bytes(), filename=str(path))
+
+
+def import_statements(tree: ast.AST, *, with_functions: bool) -> Iterator[ImportStatement]:
+    """Yield the import statements that are executed, without those for type checkers.
+
+    Args:
+        tree: of a module.
+        with_functions: also those inside functions.
+    """
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            waiting += node.orelse
+        elif with_functions or not isinstance(node, _FUNCTIONS):
+            waiting += ast.iter_child_nodes(node)
+
+
+def foreign_packages(module: str) -> set[str]:
+    """Return the top-level packages that `module` needs, itself and through the modules of its own package.
+
+    Python's own and those that core needs anyway are left out. Imports inside functions count in `module` itself
+    only: what another module imports in a function, such as a predictor, is not needed by a step that imports it.
+    """
+    package = package_of(module)
+    root = package_folder(package).parent
+    found: set[str] = set()
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = _file(root, name)
+        if name in seen or path is None:
+            continue
+        seen.add(name)
+        is_package = path.name == "__init__.py"
+        for node in import_statements(ast.parse(path.read_bytes()), with_functions=name == module):
+            for imported in _names(node, name, is_package=is_package):
+                if package_of(imported) == package:
+                    waiting.append(imported)
+                else:
+                    found.add(package_of(imported))
+    return found - set(sys.stdlib_module_names) - _KNOWN_TO_CORE
+
+
+def _file(root: Path, module: str) -> Path | None:
+    path = root.joinpath(*module.split("."))
+    return next((item for item in (path.with_suffix(".py"), path / "__init__.py") if item.is_file()), None)
+
+
+def _names(node: ImportStatement, module: str, *, is_package: bool) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+        return
+    base = node.module or ""
+    if node.level:
+        parents = module.split(".") if is_package else module.split(".")[:-1]
+        base = ".".join([*parents[: len(parents) - node.level + 1], *filter(None, [base])])
+    yield base
+    yield from (f"{base}.{alias.name}" for alias in node.names)

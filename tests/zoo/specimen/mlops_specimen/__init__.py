@@ -1,0 +1,1 @@
+"""A sound small use case, of which the zoo makes hostile ones by breaking one rule each."""
