@@ -238,7 +238,10 @@ class _Container:
             scratch=scratch,
             progress_file=folder / "progress.jsonl",
             metrics=tuple(metric.to_json() for metric in self._request.metrics),
-            parts=parts,
+            parts={
+                name: tuple(_linked(path, folder / "parts" / name / path.name) for path in paths)
+                for name, paths in parts.items()
+            },
         )
 
     # --- Files --------------------------------------------------------------------------------------------
@@ -302,6 +305,19 @@ class _Container:
         message = verdict_message(data["verdict"])
         print(message, flush=True)  # noqa: T201  the container's log
         _write_message(self._places.root, "message", message)
+
+
+def _linked(folder: Path, target: Path) -> Path:
+    """Return a copy of a folder in which a merge may move files about; an attempt after it finds them all again."""
+
+    def link(source: str, place: str) -> None:
+        try:
+            os.link(source, place)
+        except OSError:  # another volume
+            shutil.copy2(source, place)
+
+    shutil.copytree(folder, target, copy_function=link)
+    return target
 
 
 def _run(processes: StepProcesses, request: StepRequest, *, folder: Path) -> ProcessOutcome:
