@@ -103,26 +103,27 @@ def kill_children() -> int:
 
     Needs `adopt_orphans` to reach those whose parent has ended.
     """
-    killed = 0
+    killed: set[int] = set()
     deadline = time.monotonic() + _KILL_PATIENCE_S
     while time.monotonic() < deadline:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            break
         for child in child_pids(os.getpid()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                killed += 1
-        except ChildProcessError:
-            return killed
+                killed.add(child)
         time.sleep(0.002)
-    return killed
+    return len(killed)
 
 
 def child_pids(pid: int) -> Iterator[int]:
     """Yield the direct children of a process (Linux; elsewhere none)."""
     with contextlib.suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
-            yield from map(int, (thread / "children").read_text(encoding="ascii").split())
+            yield from map(int, (thread / "children").read_text(encoding="utf-8").split())
 
 
 def tree_memory_bytes(pid: int) -> int:
@@ -135,7 +136,7 @@ def tree_memory_bytes(pid: int) -> int:
     while waiting:
         current = waiting.pop()
         with contextlib.suppress(OSError, IndexError):
-            total += int(Path(f"/proc/{current}/statm").read_text(encoding="ascii").split()[1]) * _PAGE_SIZE
+            total += int(Path(f"/proc/{current}/statm").read_text(encoding="utf-8").split()[1]) * _PAGE_SIZE
         waiting += child_pids(current)
     return total
 

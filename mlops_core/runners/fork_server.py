@@ -1,10 +1,10 @@
 """The process from which a run's steps are forked: Python, core and a step's module are imported once.
 
 A run starts ``python -m mlops_core.runners.fork_server`` when its first step has to be executed. On request the
-server forks a *template*, which imports the module of a step and then serves in the same way; from the template
-each execution is forked, so steps share imported code and nothing else: no step sees what another one left in
-memory. An execution consists of two processes: a supervisor (`mlops_core.runners.supervision`) and its child,
-which calls `mlops_core.steps.run_request_file`, as a container does.
+server forks a *template*, which imports the module of a step and then serves in the same way. From the template
+supervisors are forked (`mlops_core.runners.supervision`), one for each step that runs at the same time, and from
+those each execution, which calls `mlops_core.steps.run_request_file`, as a container does. So steps share imported
+code and nothing else: no step sees what another one left in memory.
 
 Messages are JSON objects over a Unix socket, with file descriptors attached; each is answered before the next.
 The end of the driver closes the sockets, and that ends everything here.
@@ -12,9 +12,11 @@ The end of the driver closes the sockets, and that ends everything here.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
+import io
 import json
 import os
 import signal
@@ -22,16 +24,13 @@ import socket
 import sys
 import threading
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NoReturn
 
-from mlops_core.runners.supervision import StepOrder, supervise
+from mlops_core.runners.supervision import MESSAGE_LIMIT, supervise
 from mlops_core.steps import run_request_file
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-MESSAGE_LIMIT = 1 << 16
-"""Bytes; a message holds a few paths."""
 
 
 def main() -> int:
@@ -46,11 +45,11 @@ def main() -> int:
     if request is None:
         return 0
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    return run_request_file(request)
+    return _leave(run_request_file(request))
 
 
 def _serve(channel: socket.socket) -> Path | None:
-    """Answer until the driver closes `channel`; return the request in the process that shall execute it."""
+    """Answer until the driver closes `channel`; return the request in a process that shall execute it."""
     while True:
         payload, descriptors, _, _ = socket.recv_fds(channel, MESSAGE_LIMIT, 2)
         if not payload:
@@ -62,12 +61,11 @@ def _serve(channel: socket.socket) -> Path | None:
             for descriptor in descriptors:
                 os.close(descriptor)
             channel.sendall(json.dumps({"pid": pid}).encode() + b"\n")
-        elif message["kind"] == "template":
-            channel.close()
-            channel = _become_template(message["module"], *descriptors)
-        else:
-            channel.close()
-            return _execute(message["order"], *descriptors)
+            continue
+        channel.close()
+        if message["kind"] == "supervisor":
+            return supervise(socket.socket(fileno=descriptors[0]))
+        channel = _become_template(message["module"], *descriptors)
 
 
 def _become_template(module: str, channel: int, log: int) -> socket.socket:
@@ -85,8 +83,21 @@ def _become_template(module: str, channel: int, log: int) -> socket.socket:
     return served
 
 
-def _execute(order: dict[str, Any], channel: int, log: int) -> Path | None:
-    return supervise(StepOrder.from_json(order), socket.socket(fileno=channel), log=log)
+def _leave(code: int) -> NoReturn:
+    """End a step's process as the interpreter would, but without taking its modules apart.
+
+    That last part copies every page which the process shares with the template: 18 ms instead of 1.5 with numpy
+    loaded. Threads are waited for, exit functions run, and files that are still open are flushed, as at any end.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  what the interpreter itself calls first
+    atexit._run_exitfuncs()  # noqa: SLF001  and second
+    gc.collect()
+    for item in gc.get_objects():
+        if isinstance(item, io.TextIOWrapper | io.BufferedWriter | io.BufferedRandom) and not item.closed:
+            with contextlib.suppress(OSError, ValueError):
+                item.flush()
+    _flush()
+    os._exit(code)
 
 
 def _redirect_output(descriptor: int) -> None:

@@ -24,7 +24,7 @@ from mlops_core.registry import ModelVersion, Registry
 from mlops_core.runners.decisions import StepDecisions
 from mlops_core.runners.execution import Attempt, StepExecution, StepInput
 from mlops_core.runners.process import ProcessOutcome, StepProcesses
-from mlops_core.runners.sources import fetch_source
+from mlops_core.runners.sources import fetch_source, is_source_there
 from mlops_core.steps import TEST_SET_NOTE
 from mlops_core.store import CachedStep, write_atomically
 
@@ -100,8 +100,9 @@ class _Run:
         write_atomically(folder / "config.yaml", self._record.config)
         self._observer.run_started(self._record)
         try:
-            self._fetch()
-            self._run_steps()
+            with StepProcesses() as processes:
+                self._fetch(processes)
+                self._run_steps(processes)
             if not self._request.selection.only:
                 self._judge()
         except KeyboardInterrupt:
@@ -124,7 +125,10 @@ class _Run:
 
     # --- Data ---------------------------------------------------------------------------------------------
 
-    def _fetch(self) -> None:
+    def _fetch(self, processes: StepProcesses) -> None:
+        if not is_source_there(self._request.use_case, self._request.config.model, store=self._store):
+            first = next(step for step in self._request.pipeline.ordered() if not step.needs)
+            processes.prepare(first.run.partition(":")[0])  # while the data arrive
         self._observer.step_started(FETCH)
         began = time.monotonic()
         try:
@@ -155,10 +159,9 @@ class _Run:
 
     # --- Steps --------------------------------------------------------------------------------------------
 
-    def _run_steps(self) -> None:
-        with StepProcesses() as processes:
-            execution = StepExecution(self._store, self._request, run_id=self.run_id, processes=processes)
-            _Schedule(self, execution, jobs=self._jobs).carry_out()
+    def _run_steps(self, processes: StepProcesses) -> None:
+        execution = StepExecution(self._store, self._request, run_id=self.run_id, processes=processes)
+        _Schedule(self, execution, jobs=self._jobs).carry_out()
         for record in tuple(self._steps.values()):
             if record.status is StepStatus.PENDING:
                 self._end(replace(record, status=StepStatus.SKIPPED))

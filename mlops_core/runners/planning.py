@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_core import datasets
 from mlops_core.pipeline import DATASET, FETCH
 from mlops_core.runners.decisions import StepDecisions
-from mlops_core.runners.sources import fetch_source
+from mlops_core.runners.sources import fetch_source, is_source_there
 
 if TYPE_CHECKING:
     from mlops_core.pipeline import Step
@@ -54,11 +53,9 @@ def plan_run(request: RunRequest, *, store: Store) -> tuple[PlannedStep, ...]:
 
 def _plan_fetch(request: RunRequest, *, store: Store, decisions: StepDecisions) -> PlannedStep:
     config = request.config.model
-    _, given = request.use_case.dataset_source(config)
-    if given is None:
-        dataset = request.use_case.dataset(config)
-        if not datasets.is_complete(dataset, store.datasets / dataset.name):
-            return PlannedStep(step=FETCH, action="fetch", reason=f"{dataset.name} is not in the workspace")
+    if not is_source_there(request.use_case, config, store=store):
+        name = request.use_case.dataset(config).name
+        return PlannedStep(step=FETCH, action="fetch", reason=f"{name} is not in the workspace")
     source = fetch_source(request.use_case, config, store=store, is_offline=True)
     decisions.digests[DATASET] = source.record.digest
     return PlannedStep(step=FETCH, action="reuse", reason=f"{source.record.name} is complete in {source.path}")

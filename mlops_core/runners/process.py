@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -53,7 +54,8 @@ class StepProcesses:
         self._lock = threading.Lock()
         self._server: _Template | None = None
         self._templates: dict[str, _Template] = {}
-        self._running: set[socket.socket] = set()
+        self._idle: defaultdict[str, list[_Supervisor]] = defaultdict(list)
+        self._busy: set[_Supervisor] = set()
         self._is_cancelled = False
 
     def __enter__(self) -> Self:
@@ -63,17 +65,24 @@ class StepProcesses:
     def __exit__(self, *_: object) -> None:
         """End whatever is left."""
         self.cancel()
+        for supervisor in (one for idle in self._idle.values() for one in idle):
+            supervisor.close()
         for template in (*self._templates.values(), self._server):
             if template is not None:
                 template.close()
+
+    def prepare(self, module: str) -> None:
+        """Begin to import a step's module, so that it is ready when the step is; returns at once."""
+        null = os.open(os.devnull, os.O_WRONLY)
+        with _closing(null), contextlib.suppress(OSError, ValueError):
+            self._begun_template(module, log=null)
 
     def cancel(self) -> None:
         """Have all processes killed, and refuse to start more; `run` returns soon wherever it is waiting."""
         with self._lock:
             self._is_cancelled = True
-            for channel in self._running:
-                with contextlib.suppress(OSError):
-                    channel.shutdown(socket.SHUT_WR)
+            for supervisor in self._busy:
+                supervisor.cancel()
 
     def run(
         self, request: StepRequest, *, folder: Path, log: Path, on_progress: Callable[[str, int, int], None]
@@ -100,49 +109,88 @@ class StepProcesses:
         pump = _LogPump(reading, log)
         progress = _ProgressReader(request.progress_file, on_progress)
         try:
-            with _closing(writing):
-                template = self._template(request.step.run.partition(":")[0], log=writing, timeout_s=order.timeout_s)
-                channel = self._start(order, template, log=writing)
-            report = self._wait(channel, progress)
+            report = self._execute(order, request.step.run.partition(":")[0], log=writing, progress=progress)
         except (OSError, RunnerError, ValueError) as error:
             report = {"ending": Ending.CANCELLED} if self._is_cancelled else {"error": str(error)}
         pump.finish()
         progress.read()
         return _outcome(report, order)
 
-    # --- Starting -----------------------------------------------------------------------------------------
+    def _execute(self, order: StepOrder, module: str, *, log: int, progress: _ProgressReader) -> dict[str, Any]:
+        report: dict[str, Any] = {}
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(_closing(log))
+            supervisor = self._take_supervisor(module, log=log, timeout_s=order.timeout_s)
+            try:
+                supervisor.send(order, log=log)
+                opened.close()
+                report = supervisor.wait(progress)
+            finally:
+                self._give_back(supervisor, module, report)
+        return report
+
+    # --- Supervisors and what they are forked from ----------------------------------------------------------
+
+    def _take_supervisor(self, module: str, *, log: int, timeout_s: float) -> _Supervisor:
+        with self._lock:
+            idle = self._idle[module]
+            supervisor = idle.pop() if idle else None
+        if supervisor is None:
+            supervisor = self._template(module, log=log, timeout_s=timeout_s).fork_supervisor()
+        with self._lock:
+            self._busy.add(supervisor)
+            if self._is_cancelled:
+                supervisor.cancel()
+        return supervisor
+
+    def _give_back(self, supervisor: _Supervisor, module: str, report: dict[str, Any]) -> None:
+        """Keep a supervisor for the next step, unless its step failed, was ended or left processes behind."""
+        went_well = report.get("ending") == Ending.EXITED and not report["status"] and not report["left_behind"]
+        with self._lock:
+            self._busy.discard(supervisor)
+            if went_well and not self._is_cancelled:
+                self._idle[module].append(supervisor)
+                return
+        supervisor.close()
 
     def _template(self, module: str, *, log: int, timeout_s: float) -> _Template:
         """Return the process from which steps of `module` are forked; the plain server where that is not safe."""
+        server, template = self._begun_template(module, log=log)
+        return template if template.wait_until_ready(timeout_s, is_cancelled=lambda: self._is_cancelled) else server
+
+    def _begun_template(self, module: str, *, log: int) -> tuple[_Template, _Template]:
+        """Return the server and the template of `module`, which may still be importing it."""
         with self._lock:
             if self._server is None or not self._server.is_usable:
                 self._server, self._templates = _start_server(), {}
-            server = self._server
             template = self._templates.get(module)
             if template is None or not template.is_usable:
-                template = server.fork_template(module, log=log)
-                self._templates[module] = template
-        return template if template.wait_until_ready(timeout_s, is_cancelled=lambda: self._is_cancelled) else server
+                template = self._templates[module] = self._server.fork_template(module, log=log)
+            return self._server, template
 
-    def _start(self, order: StepOrder, template: _Template, *, log: int) -> socket.socket:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            template.fork_step(order, channel=theirs.fileno(), log=log)
-        with self._lock:
-            self._running.add(ours)
-            if self._is_cancelled:
-                ours.shutdown(socket.SHUT_WR)
-        return ours
 
-    def _wait(self, channel: socket.socket, progress: _ProgressReader) -> dict[str, Any]:
-        try:
-            while not select.select([channel], [], [], _POLL_S)[0]:
-                progress.read()
-            return _receive(channel)
-        finally:
-            with self._lock:
-                self._running.discard(channel)
-            channel.close()
+class _Supervisor:
+    """The driver's end of a process that executes one step after another."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+
+    def send(self, order: StepOrder, *, log: int) -> None:
+        socket.send_fds(self._channel, [json.dumps(order.to_json()).encode()], [log])
+
+    def wait(self, progress: _ProgressReader) -> dict[str, Any]:
+        """Return how the execution ended, and read its progress meanwhile."""
+        while not select.select([self._channel], [], [], _POLL_S)[0]:
+            progress.read()
+        return _receive(self._channel)
+
+    def cancel(self) -> None:
+        """Have the step killed; `wait` returns soon."""
+        with contextlib.suppress(OSError):
+            self._channel.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self._channel.close()
 
 
 class _Template:
@@ -168,8 +216,11 @@ class _Template:
             pid = self._ask({"kind": "template", "module": module}, [theirs.fileno(), log])
         return _Template(ours, pid=pid)
 
-    def fork_step(self, order: StepOrder, *, channel: int, log: int) -> None:
-        self._ask({"kind": "step", "order": order.to_json()}, [channel, log])
+    def fork_supervisor(self) -> _Supervisor:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._ask({"kind": "supervisor"}, [theirs.fileno()])
+        return _Supervisor(ours)
 
     def wait_until_ready(self, timeout_s: float, *, is_cancelled: Callable[[], bool]) -> bool:
         """Wait for the end of its import; tell whether steps can be forked from it.

@@ -79,6 +79,19 @@ def fetch_source(
     )
 
 
+def is_source_there(use_case: UseCase, config: UseCaseConfig, *, store: Store) -> bool:
+    """Tell whether `fetch_source` has nothing to fetch.
+
+    Raises:
+        ConfigError: the catalogue has no data set of the configured name.
+    """
+    _, given = use_case.dataset_source(config)
+    if given is not None:
+        return True
+    dataset = use_case.dataset(config)
+    return datasets.is_complete(dataset, store.datasets / dataset.name)
+
+
 def _described(
     path: Path, *, store: Store, name: str, was_there: bool, licence: str = "", is_generated: bool = False
 ) -> FetchedSource:

@@ -1,8 +1,9 @@
-"""The supervisor of one execution of a step: it starts the step's process, watches it and ends its whole tree.
+"""The supervisor of a step's execution: it forks the step's process, watches it and ends its whole tree.
 
 The supervisor is a process of its own, so that a step which runs away, forks, or is killed can always be ended
-and reported, and so that it ends when the driver does: the driver's end of the socket is then closed. Time and
-memory limits are kept here. What the step reports itself is in ``result.json``, which the driver reads.
+and reported, and so that everything ends when the driver does: the driver's end of the socket is then closed. Time
+and memory limits are kept here. What the step reports itself is in ``result.json``, which the driver reads. A
+supervisor executes one step after another; the driver replaces it when one did not end well.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import json
 import os
 import select
 import signal
+import socket
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from mlops_core.runners.confinement import (
     adopt_orphans,
@@ -29,9 +31,10 @@ from mlops_core.runners.confinement import (
 )
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Mapping
 
+MESSAGE_LIMIT = 1 << 16
+"""Bytes; a message holds a few paths."""
 _MEMORY_INTERVAL_S = 0.05
 _MIB = 1 << 20
 
@@ -85,29 +88,49 @@ class StepOrder:
         )
 
 
-def supervise(order: StepOrder, channel: socket.socket, *, log: int) -> Path:
-    """Fork the step's process and watch over it; the supervisor itself never returns.
+def supervise(channel: socket.socket) -> Path | None:
+    """Execute one order after the other, each in a fresh child of this process.
 
     Args:
-        order: what to execute, within which limits.
-        channel: its end tells that the run is cancelled; the ending is reported to it as JSON.
-        log: descriptor for standard output and error.
+        channel: orders come from it, each with the descriptor for standard output and error; how each execution ended
+            is reported to it. Its end tells that the run is over or cancelled, and ends what is being executed.
 
     Returns:
-        The request's file, in the step's process only.
+        The request's file, in a step's process only; None when the driver has closed the channel.
     """
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
     adopt_orphans()
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
-    pid = os.fork()
-    if pid:
-        _watch_and_exit(order, channel, pid=pid, pipe=(woken, wake), log=log)
-    for descriptor in (woken, wake):
-        os.close(descriptor)
-    channel.close()
-    _enter(order, log)
-    return order.request
+    signal.set_wakeup_fd(wake)
+    while True:
+        payload, descriptors, _, _ = socket.recv_fds(channel, MESSAGE_LIMIT, 1)
+        if not payload:
+            return None
+        order = StepOrder.from_json(json.loads(payload))
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for descriptor in (woken, wake):
+                os.close(descriptor)
+            channel.close()
+            _enter(order, *descriptors)
+            return order.request
+        ending, status = _watch(order, channel, pid=pid, woken=woken)
+        left_behind = _clean_up(*descriptors, is_over=ending is Ending.EXITED)
+        report = {"ending": ending, "status": status, "left_behind": left_behind}
+        with contextlib.suppress(OSError):
+            channel.sendall(json.dumps(report).encode() + b"\n")
+
+
+def _clean_up(log: int, *, is_over: bool) -> int:
+    """Kill what is left of an execution; return how many processes the step had left behind when it ended."""
+    killed = kill_children()
+    if is_over and killed:
+        os.write(log, f"[mlops: {killed} processes that the step left behind were killed]\n".encode())
+    os.close(log)
+    return killed if is_over else 0
 
 
 def _enter(order: StepOrder, log: int) -> None:
@@ -124,21 +147,6 @@ def _enter(order: StepOrder, log: int) -> None:
         confine_writes(order.writable)
     except OSError as error:
         sys.stderr.write(f"mlops: writes of this step are not confined: {error}\n")
-
-
-def _watch_and_exit(order: StepOrder, channel: socket.socket, *, pid: int, pipe: tuple[int, int], log: int) -> NoReturn:
-    try:
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(pipe[1])
-        ending, status = _watch(order, channel, pid=pid, woken=pipe[0])
-        killed = kill_children()
-        if ending is Ending.EXITED and killed:
-            os.write(log, f"[mlops: {killed} processes that the step left behind were killed]\n".encode())
-        os.close(log)
-        with contextlib.suppress(OSError):
-            channel.sendall(json.dumps({"ending": ending, "status": status}).encode() + b"\n")
-    finally:
-        os._exit(0)
 
 
 def _watch(order: StepOrder, channel: socket.socket, *, pid: int, woken: int) -> tuple[Ending, int]:
