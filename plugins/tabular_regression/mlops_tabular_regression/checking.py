@@ -1,0 +1,177 @@
+"""Checking a table against its schema, batch by batch: numbers for the rows that are used, violations for the rest.
+
+Each violation names file, row, line and column, and what is done about it. How a checked table is kept is in
+`mlops_tabular_regression.table_store`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlops_tabular_regression.config import Policy, Rule
+from mlops_tabular_regression.conversion import convert
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from mlops_tabular_regression.config import Column, RulesSection, TableSection
+    from mlops_tabular_regression.conversion import Fault
+    from mlops_tabular_regression.rows import OpenTable, RowBatch
+
+_SHOWN_CHARACTERS = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """A place where a table is not what its schema says.
+
+    Attributes:
+        file: name of the table's file.
+        row: the first row of data is 1.
+        line: of the file, on which the row starts; 0 where the file has no lines.
+        column: empty for a violation of the whole row.
+        rule: which one.
+        found: what stands there.
+        expected: what should.
+        policy: what is done about it.
+    """
+
+    file: str
+    row: int
+    line: int
+    column: str
+    rule: Rule
+    found: str
+    expected: str
+    policy: Policy
+
+    def __str__(self) -> str:
+        """Return it as one line."""
+        line = f" (line {self.line})" if self.line else ""
+        column = f", column '{self.column}'" if self.column else ""
+        found = self.found if len(self.found) <= _SHOWN_CHARACTERS else f"{self.found[:_SHOWN_CHARACTERS]}..."
+        told = repr(found) if self.column else found
+        return f"{self.file}: row {self.row}{line}{column}: {told or 'nothing'}; expected {self.expected}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedBatch:
+    """The rows of a batch that can be used.
+
+    Attributes:
+        rows: their numbers in the file.
+        features: one row a row, one column a feature.
+        target: one number a row; empty where the table was read without it.
+        ids: the text of the id column, one a row; empty without one.
+        groups: the text of the group column, one a row; empty without one.
+    """
+
+    rows: NDArray[np.int64]
+    features: NDArray[np.float64]
+    target: NDArray[np.float64]
+    ids: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+class Checker:
+    """Checks one table.
+
+    Attributes:
+        counts: how many violations of each rule in each column, by policy; key: (column, rule, policy).
+    """
+
+    def __init__(self, table: TableSection, rules: RulesSection, record: Callable[[Violation], None]) -> None:
+        """Check against `table`; tell `record` each violation, in the order of the rows of a batch."""
+        self._table = table
+        self._rules = rules
+        self._record = record
+        self.counts: Counter[tuple[str, Rule, Policy]] = Counter()
+
+    def batches(self, opened: OpenTable) -> Iterator[CheckedBatch]:
+        """Yield the usable rows of a table.
+
+        Raises:
+            DatasetError: the file cannot be read on.
+        """
+        for batch in opened.batches:
+            yield self._checked(opened, batch)
+
+    def _checked(self, opened: OpenTable, batch: RowBatch) -> CheckedBatch:
+        found = self._misshapen(opened, batch)
+        columns = [column for column in self._table.columns if column.name in opened.columns]
+        numbers = {}
+        is_kept = np.ones(len(batch.numbers), dtype=bool)
+        for column in columns:
+            numbers[column.name], faults = convert(batch.cells[column.name], column, self._table)
+            for fault in faults:
+                violation = self._violation(opened, batch, column, fault)
+                found.append(violation)
+                is_kept[fault.index] &= violation.policy is not Policy.DROP
+        for violation in sorted(found, key=lambda one: one.row):
+            self.tell(violation)
+        return self._kept(batch, numbers, is_kept)
+
+    def tell(self, violation: Violation) -> None:
+        """Count and record a violation."""
+        self.counts[violation.column, violation.rule, violation.policy] += 1
+        self._record(violation)
+
+    def total(self, policy: Policy) -> int:
+        """Return how many violations have this consequence."""
+        return sum(count for (_, _, found), count in self.counts.items() if found is policy)
+
+    def _misshapen(self, opened: OpenTable, batch: RowBatch) -> list[Violation]:
+        return [
+            Violation(
+                file=opened.path.name,
+                row=row.row,
+                line=row.line,
+                column="",
+                rule=Rule.SHAPE,
+                found=f"{row.cells} cells",
+                expected=str(opened.width),
+                policy=self._rules.policy(Rule.SHAPE),
+            )
+            for row in batch.misshapen
+        ]
+
+    def _violation(self, opened: OpenTable, batch: RowBatch, column: Column, fault: Fault) -> Violation:
+        rule = fault.rule
+        if column.name == self._table.target and rule in (Rule.MISSING, Rule.TYPE):
+            rule = Rule.TARGET
+        return Violation(
+            file=opened.path.name,
+            row=batch.numbers[fault.index],
+            line=batch.lines[fault.index] if batch.lines else 0,
+            column=column.name,
+            rule=rule,
+            found=fault.found,
+            expected=column.expected(),
+            policy=self._rules.policy(rule, column),
+        )
+
+    def _kept(
+        self, batch: RowBatch, numbers: dict[str, NDArray[np.float64]], is_kept: NDArray[np.bool_]
+    ) -> CheckedBatch:
+        table = self._table
+        features = np.column_stack([numbers[column.name] for column in table.features])
+        target = numbers.get(table.target, np.empty(0))
+        return CheckedBatch(
+            rows=np.asarray(batch.numbers, dtype=np.int64)[is_kept],
+            features=features[is_kept],
+            target=target[is_kept] if len(target) else target,
+            ids=_texts(batch, table.id, is_kept),
+            groups=_texts(batch, table.group, is_kept),
+        )
+
+
+def _texts(batch: RowBatch, name: str | None, is_kept: NDArray[np.bool_]) -> tuple[str, ...]:
+    if name is None or name not in batch.cells:
+        return ()
+    return tuple(str(cell).strip() for cell, kept in zip(batch.cells[name], is_kept, strict=True) if kept)

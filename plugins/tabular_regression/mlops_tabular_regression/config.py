@@ -1,0 +1,263 @@
+"""The typed model of the plugin's ``user_config.yaml``."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from mlops_core.config import Section, UseCaseConfig
+from mlops_core.errors import did_you_mean
+from mlops_tabular_regression.formulas import formula_names
+
+Positive = Annotated[int, Field(gt=0)]
+Name = Annotated[str, Field(min_length=1)]
+_SPACES = re.compile(r"[\s_\-]+")
+
+
+class Rule(StrEnum):
+    """What can be wrong with a table."""
+
+    SHAPE = "shape"
+    TYPE = "type"
+    CATEGORY = "category"
+    RANGE = "range"
+    MISSING = "missing"
+    TARGET = "target"
+    DUPLICATE = "duplicate"
+
+
+class Policy(StrEnum):
+    """What is done about it: the data are refused, the row is dropped, or it is reported and used."""
+
+    REFUSE = "refuse"
+    DROP = "drop"
+    REPORT = "report"
+
+
+class ColumnType(StrEnum):
+    """What the cells of a column are."""
+
+    NUMBER = "number"
+    INTEGER = "integer"
+    CATEGORY = "category"
+
+
+def normalise_name(name: str) -> str:
+    """Return a column's name as it is compared: case, blanks, '_' and '-' make no difference."""
+    return _SPACES.sub("_", name.strip().casefold())
+
+
+class DatasetSection(Section):
+    """Which data set is used: a catalogue entry, or a folder."""
+
+    name: Name = "Abalone_Generated"
+    path: str | None = None
+
+
+class Column(Section):
+    """One column of the table; limits are in the column's own unit."""
+
+    name: Name
+    type: ColumnType = ColumnType.NUMBER
+    unit: str = ""
+    categories: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    below: float | None = None
+    may_be_missing: bool = False
+    policy: dict[Rule, Policy] = {}
+
+    @model_validator(mode="after")
+    def _fits_its_type(self) -> Self:
+        limits = [value for value in (self.minimum, self.maximum, self.above, self.below) if value is not None]
+        if self.type is ColumnType.CATEGORY:
+            if len(set(self.categories)) != len(self.categories) or len(self.categories) < 2:
+                raise ValueError(f"column '{self.name}' needs two or more different categories, not {self.categories}")
+            if limits:
+                raise ValueError(f"column '{self.name}' is a category and has no minimum, maximum, above or below")
+        elif self.categories:
+            raise ValueError(f"column '{self.name}' has categories and the type {self.type}; expected type: category")
+        low = max((value for value in (self.minimum, self.above) if value is not None), default=float("-inf"))
+        high = min((value for value in (self.maximum, self.below) if value is not None), default=float("inf"))
+        if low > high:
+            raise ValueError(f"column '{self.name}': no number is in its range, {self.expected()}")
+        _check_policies(f"column '{self.name}'", self.policy)
+        return self
+
+    @property
+    def is_numeric(self) -> bool:
+        """Its cells are numbers."""
+        return self.type is not ColumnType.CATEGORY
+
+    def expected(self) -> str:
+        """Return what a cell must be, for people."""
+        if not self.is_numeric:
+            return f"one of {', '.join(self.categories)}"
+        limits = (
+            (" >= ", self.minimum),
+            (" > ", self.above),
+            (" <= ", self.maximum),
+            (" < ", self.below),
+        )
+        told = " and".join(f"{sign}{value:g}" for sign, value in limits if value is not None)
+        kind = "a whole number" if self.type is ColumnType.INTEGER else "a number"
+        return f"{kind}{told}"
+
+
+def _check_policies(where: str, policies: dict[Rule, Policy]) -> None:
+    for rule in (Rule.SHAPE, Rule.TARGET):
+        if policies.get(rule) is Policy.REPORT:
+            raise ValueError(f"{where}: a row with a {rule} fault cannot be used; expected {rule}: refuse or drop")
+
+
+class TableSection(Section):
+    """Where the table is and what it must look like."""
+
+    file: str | None = None
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    decimal: Literal[".", ","] = "."
+    header: bool | None = None
+    encoding: str = "utf-8"
+    missing_values: tuple[str, ...] = ("", "NA", "N/A", "NaN", "nan", "null", "?")
+    unknown_columns: Literal["report", "refuse"] = "report"
+    target: Name
+    id: str | None = None
+    group: str | None = None
+    columns: Annotated[tuple[Column, ...], Field(min_length=2)]
+
+    @model_validator(mode="after")
+    def _columns_fit(self) -> Self:
+        names = [column.name for column in self.columns]
+        for name in names:
+            if [normalise_name(other) for other in names].count(normalise_name(name)) > 1:
+                raise ValueError(f"column '{name}' is declared twice; case, blanks, '_' and '-' make no difference")
+        if self.target not in names:
+            raise ValueError(f"target '{self.target}' is no column{did_you_mean(self.target, names)}")
+        if not self.column(self.target).is_numeric:
+            raise ValueError(f"target '{self.target}' is a category; a regression needs a number")
+        for role, name in (("id", self.id), ("group", self.group)):
+            if name is not None and name in names:
+                raise ValueError(f"the {role} column '{name}' is among the columns; it is no feature: take it out there")
+        if self.delimiter == self.decimal:
+            raise ValueError(f"delimiter and decimal are both {self.decimal!r}")
+        return self
+
+    def column(self, name: str) -> Column:
+        """Return the declared column `name`."""
+        return next(column for column in self.columns if column.name == name)
+
+    @property
+    def features(self) -> tuple[Column, ...]:
+        """The columns without the target, in their order."""
+        return tuple(column for column in self.columns if column.name != self.target)
+
+
+class RulesSection(Section):
+    """What is done about each kind of fault; a column's own ``policy`` stands above it."""
+
+    shape: Policy = Policy.REFUSE
+    type: Policy = Policy.REFUSE
+    category: Policy = Policy.REFUSE
+    range: Policy = Policy.REFUSE
+    missing: Policy = Policy.REFUSE
+    target: Policy = Policy.REFUSE
+    duplicate: Policy = Policy.REPORT
+
+    @model_validator(mode="after")
+    def _can_be_done(self) -> Self:
+        _check_policies("rules", {rule: self.policy(rule) for rule in Rule})
+        return self
+
+    def policy(self, rule: Rule, column: Column | None = None) -> Policy:
+        """Return what is done about a fault of this kind in this column."""
+        general: Policy = getattr(self, rule)
+        return column.policy.get(rule, general) if column else general
+
+
+class DerivedColumn(Section):
+    """A further feature, computed from others by a formula of names, numbers, + - * / and parentheses."""
+
+    name: Name
+    formula: Name
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Self:
+        formula_names(self.formula)
+        return self
+
+
+class FeaturesSection(Section):
+    """What the model sees besides the columns themselves."""
+
+    derived: tuple[DerivedColumn, ...] = ()
+
+
+class SplitSection(Section):
+    """Folds of equal target distribution; one is the test part, the rest is trained on."""
+
+    folds: Annotated[int, Field(ge=2, le=100)] = 5
+    test_fold: Positive = 1
+
+    @model_validator(mode="after")
+    def _fold_is_there(self) -> Self:
+        if self.test_fold > self.folds:
+            raise ValueError(f"test_fold {self.test_fold} is above folds {self.folds}")
+        return self
+
+
+class TrainingSection(Section):
+    """Which settings are tried, by cross-validation within the training part, and how the best is trained."""
+
+    objectives: Annotated[tuple[Literal["squared", "gamma", "poisson"], ...], Field(min_length=1)] = (
+        "squared",
+        "gamma",
+    )
+    leaves: Annotated[tuple[Annotated[int, Field(ge=2, le=4096)], ...], Field(min_length=1)] = (5, 9, 15)
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.04
+    rounds: Annotated[int, Field(ge=1, le=100_000)] = 400
+    minimum_rows_in_leaf: Positive = 20
+    row_share: Annotated[float, Field(gt=0, le=1)] = 0.7
+    column_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    l2: Annotated[float, Field(ge=0)] = 1.0
+    bags: Annotated[int, Field(ge=1, le=100)] = 4
+    search_folds: Annotated[int, Field(ge=2, le=20)] = 5
+    search_rows: Annotated[int, Field(ge=100)] = 20_000
+
+
+class IntervalsSection(Section):
+    """The intervals around each prediction."""
+
+    level: Annotated[float, Field(ge=0.5, le=0.99)] = 0.9
+
+
+class TabularConfig(UseCaseConfig):
+    """The whole configuration."""
+
+    dataset: DatasetSection = DatasetSection()
+    table: TableSection
+    rules: RulesSection = RulesSection()
+    features: FeaturesSection = FeaturesSection()
+    split: SplitSection = SplitSection()
+    training: TrainingSection = TrainingSection()
+    intervals: IntervalsSection = IntervalsSection()
+
+    @model_validator(mode="after")
+    def _formulas_fit(self) -> Self:
+        numeric = [column.name for column in self.table.features if column.is_numeric]
+        taken = {column.name for column in self.table.columns}
+        for index, derived in enumerate(self.features.derived):
+            where = f"features.derived[{index}] '{derived.name}'"
+            if derived.name in taken:
+                raise ValueError(f"{where}: another column has this name")
+            taken.add(derived.name)
+            for name in formula_names(derived.formula):
+                if name not in numeric:
+                    raise ValueError(
+                        f"{where}: '{name}' is no numeric feature of table.columns{did_you_mean(name, numeric)} "
+                        f"numeric: {', '.join(numeric) or 'none'}"
+                    )
+        return self

@@ -1,0 +1,137 @@
+"""From cells to numbers: what one column's cells mean, and which of them break which rule of the schema.
+
+A category becomes its position in ``categories``. A cell that is missing, or that means nothing, becomes NaN; one that
+is out of range keeps its value.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlops_tabular_regression.config import ColumnType, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from mlops_tabular_regression.config import Column, TableSection
+    from mlops_tabular_regression.rows import Cells
+
+    Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A cell that breaks a rule.
+
+    Attributes:
+        index: of its row within the batch.
+        rule: which one.
+        found: the cell as it stands in the file.
+    """
+
+    index: int
+    rule: Rule
+    found: str
+
+
+def convert(cells: Cells, column: Column, table: TableSection) -> tuple[Numbers, list[Fault]]:
+    """Return the numbers that `cells` mean, one a cell, and what is wrong with them in the order of the rows."""
+    if not column.is_numeric:
+        return _categories(cells, column, table)
+    numbers, faults = _from_array(cells, column) if isinstance(cells, np.ndarray) else _parse(cells, column, table)
+    if column.type is ColumnType.INTEGER:
+        broken = np.flatnonzero(np.isfinite(numbers) & (numbers != np.floor(numbers)))
+        faults += [Fault(int(index), Rule.TYPE, _shown(cells, index)) for index in broken]
+        numbers[broken] = math.nan
+    faults += [Fault(int(index), Rule.RANGE, _shown(cells, index)) for index in _out_of_range(numbers, column)]
+    return numbers, sorted(faults, key=lambda fault: fault.index)
+
+
+def _out_of_range(numbers: Numbers, column: Column) -> NDArray[np.intp]:
+    is_out = np.zeros(len(numbers), dtype=bool)
+    if column.minimum is not None:
+        is_out |= numbers < column.minimum
+    if column.maximum is not None:
+        is_out |= numbers > column.maximum
+    if column.above is not None:
+        is_out |= numbers <= column.above
+    if column.below is not None:
+        is_out |= numbers >= column.below
+    return np.flatnonzero(is_out)
+
+
+def _from_array(cells: Numbers, column: Column) -> tuple[Numbers, list[Fault]]:
+    numbers = np.array(cells, dtype=np.float64)
+    faults = []
+    for index in np.flatnonzero(~np.isfinite(numbers)):
+        if math.isinf(numbers[index]):
+            faults.append(Fault(int(index), Rule.TYPE, str(numbers[index])))
+        elif not column.may_be_missing:
+            faults.append(Fault(int(index), Rule.MISSING, ""))
+    numbers[~np.isfinite(numbers)] = math.nan
+    return numbers, faults
+
+
+def _parse(cells: Sequence[str], column: Column, table: TableSection) -> tuple[Numbers, list[Fault]]:
+    """Take the whole column at once where every cell is a plain number, else cell by cell."""
+    texts = [cell.replace(",", ".") for cell in cells] if table.decimal == "," else cells
+    try:
+        numbers = np.fromiter(map(float, texts), dtype=np.float64, count=len(texts))
+    except ValueError:
+        return _parse_each(texts, column, table)
+    # float() takes 1_000, inf and nan; a table does not.
+    if np.isfinite(numbers).all() and "_" not in "".join(texts):
+        return numbers, []
+    return _parse_each(texts, column, table)
+
+
+def _parse_each(texts: Sequence[str], column: Column, table: TableSection) -> tuple[Numbers, list[Fault]]:
+    numbers = np.full(len(texts), math.nan)
+    faults = []
+    for index, text in enumerate(texts):
+        number = _number(text, table)
+        if isinstance(number, float):
+            numbers[index] = number
+        elif not (number is Rule.MISSING and column.may_be_missing):
+            faults.append(Fault(index, number, text))
+    return numbers, faults
+
+
+def _number(text: str, table: TableSection) -> float | Rule:
+    stripped = text.strip()
+    if stripped in table.missing_values:
+        return Rule.MISSING
+    try:
+        number = float(stripped)
+    except ValueError:
+        return Rule.TYPE
+    if math.isnan(number):
+        return Rule.MISSING
+    return Rule.TYPE if math.isinf(number) or "_" in stripped else number
+
+
+def _categories(cells: Cells, column: Column, table: TableSection) -> tuple[Numbers, list[Fault]]:
+    codes = {name: float(code) for code, name in enumerate(column.categories)}
+    numbers = np.array([codes.get(cell, math.nan) for cell in cells], dtype=np.float64)
+    faults = []
+    for index in np.flatnonzero(np.isnan(numbers)):
+        text = str(cells[index]).strip()
+        if text in codes:
+            numbers[index] = codes[text]
+        elif text in table.missing_values:
+            if not column.may_be_missing:
+                faults.append(Fault(int(index), Rule.MISSING, text))
+        else:
+            faults.append(Fault(int(index), Rule.CATEGORY, text))
+    return numbers, faults
+
+
+def _shown(cells: Cells, index: int | np.intp) -> str:
+    cell = cells[int(index)]
+    return f"{cell:g}" if isinstance(cell, float) else str(cell)

@@ -1,0 +1,249 @@
+"""Tables as text: CSV and its relatives, read row by row with the line on which each row starts.
+
+A byte-order mark, quoted line breaks and blank lines are understood. Delimiter and header are found where the
+configuration leaves them open: by the names of the declared columns, not by counting characters.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import csv
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlops_core.errors import DatasetError
+from mlops_tabular_regression.columns import MatchedColumns, count_matches, match_columns, wanted_columns
+from mlops_tabular_regression.rows import BATCH_ROWS, MisshapenRow, OpenTable, RowBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from mlops_tabular_regression.config import TableSection
+
+DELIMITERS = (",", ";", "\t", "|")
+_SNIFFED = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout:
+    """How the text of a file is to be taken."""
+
+    path: Path
+    encoding: str
+    delimiter: str
+    has_header: bool
+    width: int
+    columns: MatchedColumns
+
+
+def open_csv(path: Path, table: TableSection, *, needs_target: bool) -> OpenTable:
+    """Find delimiter, header and columns of a text table.
+
+    Raises:
+        DatasetError: it is empty, no text, or its first row is neither a header nor a row of the schema.
+    """
+    encoding = _encoding(path, table.encoding)
+    first = _first_rows(path, encoding, table)
+    delimiter = _best_delimiter(first, table, needs_target=needs_target)
+    layout = _layout(path, first, table, delimiter=delimiter, needs_target=needs_target, encoding=encoding)
+    remarks = layout.columns.remarks()
+    if table.delimiter is None and delimiter != ",":
+        remarks = (f"the columns are separated by {delimiter!r}", *remarks)
+    if not layout.has_header:
+        remarks = ("there is no header: the columns are taken in the order of table.columns", *remarks)
+    return OpenTable(
+        path=path,
+        width=layout.width,
+        columns=frozenset(layout.columns.positions),
+        remarks=remarks,
+        batches=_batches(layout),
+    )
+
+
+def _encoding(path: Path, declared: str) -> str:
+    """Return the encoding; a byte-order mark says more than the configuration."""
+    with path.open("rb") as stream:
+        start = stream.read(_SNIFFED)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if not start.removeprefix(codecs.BOM_UTF8).strip():
+        raise DatasetError(f"{path.name} (line 1): the file is empty; expected a header or rows")
+    before, nul, _ = start.partition(b"\0")
+    if nul:
+        line = before.count(b"\n") + 1
+        raise DatasetError(f"{path.name} (line {line}): a NUL byte; expected text")
+    try:
+        is_utf8 = codecs.lookup(declared).name == "utf-8"
+    except LookupError:
+        raise DatasetError(f"table.encoding: {declared!r} is no encoding; for example utf-8 or cp1252") from None
+    return "utf-8-sig" if is_utf8 else declared
+
+
+def _first_rows(path: Path, encoding: str, table: TableSection) -> dict[str, list[str]]:
+    """Return the first row that is not blank, taken apart by each delimiter with which that can be done."""
+    found: dict[str, list[str]] = {}
+    fault: DatasetError | None = None
+    for delimiter in dict.fromkeys((*([table.delimiter] if table.delimiter else []), *DELIMITERS)):
+        try:
+            with contextlib.closing(_rows(path, encoding, delimiter)) as rows:
+                found[delimiter] = next(rows, (0, []))[1]
+        except DatasetError as error:
+            fault = fault or error
+    if fault and not found:
+        raise fault
+    return found
+
+
+def _best_delimiter(first: dict[str, list[str]], table: TableSection, *, needs_target: bool) -> str:
+    def fitness(delimiter: str) -> tuple[int, bool, int]:
+        cells = first[delimiter]
+        return count_matches(cells, table), len(cells) in _widths(table, needs_target=needs_target), len(cells)
+
+    best = max(first, key=fitness)
+    declared = table.delimiter
+    # A delimiter that was asked for is used, unless it takes the row for one single cell.
+    return declared if declared in first and len(first[declared]) > 1 else best if declared is None else declared
+
+
+def _widths(table: TableSection, *, needs_target: bool) -> tuple[int, ...]:
+    """Return how many cells a row without a header may have."""
+    return (len(table.columns),) if needs_target else (len(table.columns), len(table.features))
+
+
+def _layout(
+    path: Path,
+    first: dict[str, list[str]],
+    table: TableSection,
+    *,
+    delimiter: str,
+    needs_target: bool,
+    encoding: str,
+) -> _Layout:
+    where = f"{path.name} (line 1)"
+    cells = first.get(delimiter, [])
+    _refuse_wrong_delimiter(where, first, table, delimiter, needs_target=needs_target)
+    has_header = table.header if table.header is not None else count_matches(cells, table) > 0
+    if has_header:
+        columns = match_columns(cells, table, needs_target=needs_target, where=where)
+    else:
+        columns = _columns_by_order(cells, table, needs_target=needs_target, where=where)
+    return _Layout(
+        path=path, encoding=encoding, delimiter=delimiter, has_header=has_header, width=len(cells), columns=columns
+    )
+
+
+def _refuse_wrong_delimiter(
+    where: str, first: dict[str, list[str]], table: TableSection, delimiter: str, *, needs_target: bool
+) -> None:
+    """Say what the delimiter is where the one that was asked for leaves a row in one piece."""
+    cells = first.get(delimiter, [])
+    if len(cells) > 1:
+        return
+    better = [other for other, found in first.items() if len(found) > 1]
+    if table.delimiter is not None and better:
+        other = max(better, key=lambda name: (count_matches(first[name], table), len(first[name])))
+        raise DatasetError(
+            f"{where}: with table.delimiter {delimiter!r} the row is one single cell; {other!r} gives "
+            f"{len(first[other])}: set table.delimiter to it, or to null"
+        )
+    if not better:
+        told = ", ".join(map(repr, first))
+        wanted = ", ".join(wanted_columns(table, needs_target=needs_target))
+        raise DatasetError(f"{where}: one single cell by each of the delimiters {told}; expected the columns {wanted}")
+
+
+def _columns_by_order(cells: Sequence[str], table: TableSection, *, needs_target: bool, where: str) -> MatchedColumns:
+    by_width = {len(table.features): table.features, len(table.columns): table.columns}
+    extra = table.id or table.group
+    if extra and needs_target:
+        raise DatasetError(f"{where}: no header, so that column '{extra}' cannot be found; write one")
+    if len(cells) not in _widths(table, needs_target=needs_target) or not _is_row(cells, table):
+        raise DatasetError(
+            f"{where}: neither a header nor a row of the schema: {len(cells)} cells, {', '.join(cells)[:80]!r}; "
+            f"expected the columns {', '.join(column.name for column in table.columns)}"
+        )
+    names = [column.name for column in by_width[len(cells)]]
+    wanted = wanted_columns(table, needs_target=needs_target)
+    return MatchedColumns(positions={name: names.index(name) for name in wanted})
+
+
+def _is_row(cells: Sequence[str], table: TableSection) -> bool:
+    """Tell whether a first row can be data: with text in every cell it is a header of unknown names."""
+    if table.header is False:
+        return True
+    return any(_is_number(cell.replace(table.decimal, ".")) for cell in cells)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _rows(path: Path, encoding: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line on which each row starts and its cells, without blank rows."""
+    line = 0
+    try:
+        with path.open(encoding=encoding, newline="") as stream:
+            reader = csv.reader(stream, delimiter=delimiter, strict=True)
+            for cells in reader:
+                start, line = line + 1, reader.line_num
+                if len(cells) > 1 or (cells and cells[0].strip()):
+                    yield start, cells
+    except csv.Error as error:
+        raise DatasetError(f"{path.name}: the row that starts on line {line + 1} cannot be read: {error}") from None
+    except UnicodeError:
+        bad = _undecodable_line(path, encoding)
+        raise DatasetError(
+            f"{path.name} (line {bad}): bytes that are no {encoding.removesuffix('-sig')}; "
+            "set table.encoding, for example to cp1252"
+        ) from None
+
+
+def _undecodable_line(path: Path, encoding: str) -> int:
+    with path.open("rb") as stream:
+        number = 0
+        for number, line in enumerate(stream, 1):
+            try:
+                line.decode(encoding)
+            except UnicodeError:
+                return number
+    return number
+
+
+def _batches(layout: _Layout) -> Iterator[RowBatch]:
+    rows = _rows(layout.path, layout.encoding, layout.delimiter)
+    if layout.has_header:
+        next(rows, None)
+    kept: list[list[str]] = []
+    numbers: list[int] = []
+    lines: list[int] = []
+    misshapen: list[MisshapenRow] = []
+    for number, (line, cells) in enumerate(rows, 1):
+        if len(cells) != layout.width:
+            misshapen.append(MisshapenRow(row=number, line=line, cells=len(cells)))
+        else:
+            kept.append(cells)
+            numbers.append(number)
+            lines.append(line)
+        if len(kept) + len(misshapen) == BATCH_ROWS:
+            yield _batch(layout, kept, numbers, lines, misshapen)
+            kept, numbers, lines, misshapen = [], [], [], []
+    if kept or misshapen:
+        yield _batch(layout, kept, numbers, lines, misshapen)
+
+
+def _batch(
+    layout: _Layout, kept: list[list[str]], numbers: list[int], lines: list[int], misshapen: list[MisshapenRow]
+) -> RowBatch:
+    columns = list(zip(*kept, strict=True)) if kept else [()] * layout.width
+    return RowBatch(
+        numbers=numbers,
+        lines=lines,
+        cells={name: columns[position] for name, position in layout.columns.positions.items()},
+        misshapen=tuple(misshapen),
+    )

@@ -1,0 +1,69 @@
+"""Tables as Parquet: read batch by batch with pyarrow; numbers stay numbers, everything else becomes text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mlops_core.errors import DatasetError
+from mlops_tabular_regression.columns import match_columns
+from mlops_tabular_regression.rows import BATCH_ROWS, OpenTable, RowBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from mlops_tabular_regression.config import TableSection
+    from mlops_tabular_regression.rows import Cells
+
+
+def open_parquet(path: Path, table: TableSection, *, needs_target: bool) -> OpenTable:
+    """Find the columns of a Parquet file.
+
+    Raises:
+        DatasetError: it is damaged, has no rows, or its columns are not those of the schema.
+    """
+    try:
+        names = pq.read_schema(path).names
+    except pa.ArrowException as error:
+        raise DatasetError(f"{path.name} cannot be read as Parquet: {_one_line(error)}") from None
+    columns = match_columns(names, table, needs_target=needs_target, where=path.name)
+    numeric = {column.name for column in table.columns if column.is_numeric}
+    return OpenTable(
+        path=path,
+        width=len(names),
+        columns=frozenset(columns.positions),
+        remarks=columns.remarks(),
+        batches=_batches(path, {name: names[place] for name, place in columns.positions.items()}, numeric),
+    )
+
+
+def _batches(path: Path, names: Mapping[str, str], numeric: set[str]) -> Iterator[RowBatch]:
+    start = 1
+    try:
+        with pq.ParquetFile(path) as stream:
+            for batch in stream.iter_batches(batch_size=BATCH_ROWS, columns=list(names.values())):
+                cells = {
+                    name: _cells(batch.column(batch.schema.get_field_index(found)), is_numeric=name in numeric)
+                    for name, found in names.items()
+                }
+                yield RowBatch(numbers=range(start, start + batch.num_rows), cells=cells)
+                start += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise DatasetError(f"{path.name} (after row {start - 1}) cannot be read: {_one_line(error)}") from None
+
+
+def _cells(column: pa.Array, *, is_numeric: bool) -> Cells:
+    kind = column.type
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    if is_numeric and is_number:
+        numbers = column.cast(pa.float64(), safe=False)
+        return np.asarray(numbers.fill_null(float("nan")).to_numpy(zero_copy_only=False), dtype=np.float64)
+    return ["" if value is None else str(value) for value in column.to_pylist()]
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,1 @@
+"""The steps of the pipeline, one module each; heavy packages are imported here and nowhere above."""

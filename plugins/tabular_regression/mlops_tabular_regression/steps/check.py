@@ -1,0 +1,189 @@
+"""Check the table against its schema and keep the rows that can be used."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlops_core.errors import DatasetError
+from mlops_tabular_regression.checking import Checker, Violation
+from mlops_tabular_regression.config import Policy, Rule, RulesSection, TableSection
+from mlops_tabular_regression.table_store import StoredTable, write_table
+from mlops_tabular_regression.tables import find_table, open_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mlops_core.steps import StepContext
+    from mlops_tabular_regression.checking import CheckedBatch
+    from mlops_tabular_regression.rows import OpenTable
+
+VIOLATIONS_FILE = "violations.csv"
+SUMMARY_FILE = "summary.json"
+_FIELDS = ("file", "row", "line", "column", "rule", "found", "expected", "policy")
+_SHOWN = 5
+_LOGGED = 200
+
+
+def check(context: StepContext) -> None:
+    """Write the checked table, ``violations.csv`` and ``summary.json``.
+
+    Raises:
+        DatasetError: the table cannot be read, breaks a rule whose policy is to refuse, or has no usable row.
+    """
+    table = context.section("table", TableSection)
+    rules = context.section("rules", RulesSection)
+    opened = open_table(find_table(context.input("dataset"), table), table)
+    for remark in opened.remarks:
+        context.log.info("%s: %s", opened.path.name, remark)
+    with _Report(context, context.output("report") / VIOLATIONS_FILE) as report:
+        checker = Checker(table, rules, report.add)
+        batches = list(_with_progress(context, checker.batches(opened)))
+        stored = _stored(batches, opened, checker, rules)
+    _refuse(checker, report)
+    if not len(stored.target):
+        raise DatasetError(f"{opened.path.name}: no usable row; the step's log says what was wrong with the others")
+    write_table(context.output("table"), stored, file=opened.path.name)
+    _summarise(context.output("report") / SUMMARY_FILE, opened, checker, stored)
+    context.log.info(
+        "%s: %d rows are used; violations: %d reported, %d rows or cells dropped",
+        opened.path.name,
+        len(stored.target),
+        checker.total(Policy.REPORT),
+        checker.total(Policy.DROP),
+    )
+
+
+class _Report:
+    """Writes violations as they are found; the first ones also to the log, the first refused ones for the message."""
+
+    def __init__(self, context: StepContext, path: Path) -> None:
+        self._context = context
+        self._stream = path.open("w", newline="", encoding="utf-8")
+        self._writer = csv.writer(self._stream, lineterminator="\n")
+        self._writer.writerow(_FIELDS)
+        self._count = 0
+        self.refused: list[Violation] = []
+
+    def __enter__(self) -> _Report:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def add(self, violation: Violation) -> None:
+        self._writer.writerow([str(getattr(violation, name)) for name in _FIELDS])
+        self._count += 1
+        if self._count <= _LOGGED:
+            self._context.log.warning("%s (%s: %s)", violation, violation.rule, violation.policy)
+        elif self._count == _LOGGED + 1:
+            self._context.log.warning("further violations are in %s only", VIOLATIONS_FILE)
+        if violation.policy is Policy.REFUSE and len(self.refused) < _SHOWN:
+            self.refused.append(violation)
+
+
+def _with_progress(context: StepContext, batches: Iterator[CheckedBatch]) -> Iterator[CheckedBatch]:
+    done = 0
+    for batch in batches:
+        done += len(batch.rows)
+        context.progress("row", done, done + 1)
+        yield batch
+    context.progress("row", done, done)
+
+
+def _stored(
+    batches: Sequence[CheckedBatch], opened: OpenTable, checker: Checker, rules: RulesSection
+) -> StoredTable:
+    if not batches:
+        return StoredTable(
+            features=np.empty((0, 0)),
+            target=np.empty(0),
+            rows=np.empty(0, dtype=np.int64),
+            groups=np.empty(0, dtype=np.int64),
+            ids=np.empty(0, dtype=np.str_),
+        )
+    features = np.concatenate([batch.features for batch in batches])
+    target = np.concatenate([batch.target for batch in batches])
+    rows = np.concatenate([batch.rows for batch in batches])
+    ids = [text for batch in batches for text in batch.ids]
+    groups = [text for batch in batches for text in batch.groups]
+    first, is_repeated = _duplicates(features, target)
+    policy = rules.policy(Rule.DUPLICATE)
+    for index in np.flatnonzero(is_repeated):
+        checker.tell(_duplicate(opened, int(rows[index]), int(rows[first[index]]), policy))
+    is_kept = ~is_repeated if policy is Policy.DROP else np.ones(len(target), dtype=bool)
+    codes = _joined_groups(np.unique(groups, return_inverse=True)[1], first) if groups else first
+    return StoredTable(
+        features=features[is_kept],
+        target=target[is_kept],
+        rows=rows[is_kept],
+        groups=np.asarray(codes, dtype=np.int64)[is_kept],
+        ids=np.asarray(ids, dtype=np.str_)[is_kept] if ids else np.empty(0, dtype=np.str_),
+    )
+
+
+def _duplicates(features: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Return for each row the first row that is equal to it in every column, and whether that is an earlier one."""
+    whole = np.ascontiguousarray(np.column_stack([features, target]) + 0.0)  # +0.0 makes -0.0 equal to 0.0
+    as_bytes = whole.view(np.dtype((np.void, whole.dtype.itemsize * whole.shape[1]))).ravel()
+    _, first, inverse = np.unique(as_bytes, return_index=True, return_inverse=True)
+    first_of_row = first[inverse]
+    return first_of_row, first_of_row != np.arange(len(whole))
+
+
+def _duplicate(opened: OpenTable, row: int, earlier: int, policy: Policy) -> Violation:
+    return Violation(
+        file=opened.path.name,
+        row=row,
+        line=0,
+        column="",
+        rule=Rule.DUPLICATE,
+        found=f"equal to row {earlier} in every column",
+        expected="each row once",
+        policy=policy,
+    )
+
+
+def _joined_groups(groups: NDArray[np.intp], first: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return groups so that rows of one group, and rows that are equal, are together."""
+    codes = groups.copy()
+    while True:
+        low = np.minimum(codes, codes[first])
+        np.minimum.at(low, first, low)  # an equal row draws the first one into its group, and the other way round
+        smallest = np.full(len(codes), len(codes), dtype=codes.dtype)
+        np.minimum.at(smallest, groups, low)
+        joined = smallest[groups]
+        if np.array_equal(joined, codes):
+            return joined
+        codes = joined
+
+
+def _refuse(checker: Checker, report: _Report) -> None:
+    count = checker.total(Policy.REFUSE)
+    if not count:
+        return
+    more = f"; and {count - len(report.refused)} more, in the step's log" if count > len(report.refused) else ""
+    rules = ", ".join(sorted({rule for _, rule, policy in checker.counts if policy is Policy.REFUSE}))
+    noun = "violation" if count == 1 else "violations"
+    raise DatasetError(
+        f"{count} {noun} of the schema: {'; '.join(map(str, report.refused))}{more}; "
+        f"mend the file, or let the policy of the rule ({rules}) be drop or report"
+    )
+
+
+def _summarise(path: Path, opened: OpenTable, checker: Checker, stored: StoredTable) -> None:
+    summary = {
+        "file": opened.path.name,
+        "rows_used": len(stored.target),
+        "violations": [
+            {"column": column, "rule": str(rule), "policy": str(policy), "count": count}
+            for (column, rule, policy), count in sorted(checker.counts.items())
+        ],
+    }
+    path.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
