@@ -30,6 +30,8 @@ _COMMANDS = {
     "models": "Look at registered models: approve, reject, alias, roll back, export.",
     "predict": "Classify files with a registered model.",
     "doctor": "Check environment, plugins, disk and workspace; repair after damage.",
+    "compile": "Compile a use case to a SageMaker pipeline definition, without AWS.",
+    "sagemaker": "Work with SageMaker pipeline definitions.",
     "gc": "Remove what no kept run and no model needs.",
 }
 
