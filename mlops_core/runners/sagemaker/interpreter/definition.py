@@ -9,7 +9,7 @@ from __future__ import annotations
 import graphlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import DefinitionError, did_you_mean
@@ -182,6 +182,10 @@ class Definition:
         while branch:
             yield branch
             branch = self.steps[branch.condition].branch
+
+    def without_cache(self, name: str) -> Definition:
+        """Return the definition in which the step is always executed."""
+        return replace(self, steps={**self.steps, name: replace(self.steps[name], cache_expires="")})
 
     def order(self) -> tuple[str, ...]:
         """Return the steps so that each comes after those that it needs; ties in the order of the definition.

@@ -124,6 +124,14 @@ class PipelineExecution:
         with self._lock:
             return replace(self._record, steps=tuple(self._steps.values()))
 
+    def resolve(self, value: Any) -> Any:
+        """Return what an expression stands for in the present state of the execution.
+
+        Raises:
+            StepFault: something that it refers to is not there.
+        """
+        return resolve(value, _ExecutionScope(self))
+
     def stop(self) -> None:
         """Ask every running step to end; the execution is then ``Stopped``."""
         with self._lock:

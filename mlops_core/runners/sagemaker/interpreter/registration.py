@@ -81,7 +81,8 @@ def _require_data(request: Mapping[str, Any], place: JobPlace) -> None:
 
     containers = (request.get("InferenceSpecification") or {}).get("Containers") or ()
     for container in containers:
-        uri = container.get("ModelDataUrl")
+        source = (container.get("ModelDataSource") or {}).get("S3DataSource") or {}
+        uri = container.get("ModelDataUrl") or source.get("S3Uri")
         if uri and next(iter(place.objects.keys(S3Uri.parse(uri))), None) is None:
             raise StepFault(FaultKind.CLIENT, f"Could not find model data at {uri}")
 

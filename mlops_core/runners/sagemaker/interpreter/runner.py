@@ -1,0 +1,460 @@
+"""The runner ``sagemaker-local``: compiles a pipeline as for SageMaker and executes the definition on this machine.
+
+A run of it is recorded as every run is: artifacts by digest, verdict, model version. The verdict is not computed
+here; it is what the executed definition did: its Condition step decides, its RegisterModel or Fail step follows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import re
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from mlops_core.errors import (
+    DatasetError,
+    ExitCode,
+    GateRejectedError,
+    MlopsError,
+    PluginError,
+    RunnerError,
+    StepError,
+    UsageError,
+)
+from mlops_core.metrics import read_evaluation
+from mlops_core.pipeline import FETCH
+from mlops_core.records import RunRecord, RunStatus, StepRecord
+from mlops_core.records import StepStatus as Status
+from mlops_core.registry import ModelVersion, Registry
+from mlops_core.runners.local import new_run_id, utc_now
+from mlops_core.runners.sagemaker.compilation import (
+    FAIL_STEP,
+    GATE_STEP,
+    REGISTER_STEP,
+    compile_pipeline,
+)
+from mlops_core.runners.sagemaker.compile_settings import AccountSettings, CompileSettings
+from mlops_core.runners.sagemaker.interpreter.collection import Results, copy_logs, place_dataset
+from mlops_core.runners.sagemaker.interpreter.containers import ProcessContainers
+from mlops_core.runners.sagemaker.interpreter.definition import parse_definition
+from mlops_core.runners.sagemaker.interpreter.execution import PipelineExecution, Surroundings
+from mlops_core.runners.sagemaker.interpreter.objects import FolderObjects, S3Uri
+from mlops_core.runners.sagemaker.interpreter.records import FolderHistory, StepStatus
+from mlops_core.runners.sagemaker.interpreter.registration import FolderRegistrar
+from mlops_core.runners.sagemaker.jobs import MERGE_SUFFIX, JobContext
+from mlops_core.runners.sources import fetch_source
+from mlops_core.steps import TEST_SET_NOTE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlops_core.conditions import Verdict
+    from mlops_core.pipeline import Step
+    from mlops_core.runners import RunObserver, RunRequest
+    from mlops_core.runners.sagemaker.interpreter.containers import Containers
+    from mlops_core.runners.sagemaker.interpreter.definition import Definition
+    from mlops_core.runners.sagemaker.interpreter.records import ExecutionRecord, StepExecution
+    from mlops_core.store import Store
+
+NAME = "sagemaker-local"
+BUCKET = "mlops-local"
+_ARN = "arn:aws:sagemaker:us-east-1:123456789012:pipeline"
+_ACCOUNT = AccountSettings(
+    role="arn:aws:iam::123456789012:role/mlops-local", bucket=BUCKET, image="mlops-local:installed"
+)
+_STATUSES = {
+    StepStatus.SUCCEEDED: Status.DONE,
+    StepStatus.FAILED: Status.FAILED,
+    StepStatus.STOPPED: Status.STOPPED,
+}
+_FAILURE = re.compile(r"(?:[A-Za-z]+: )?(?P<message>.*?)(?:, exit code: (?P<code>\d+))?\Z", re.DOTALL)
+_ERRORS: dict[int, type[MlopsError]] = {ExitCode.DATASET: DatasetError, ExitCode.PLUGIN: PluginError}
+
+
+class SageMakerLocalRunner:
+    """Carries out a pipeline by executing its compiled definition."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        observer: RunObserver,
+        jobs: int | None = None,
+        settings: CompileSettings | None = None,
+        containers: Containers | None = None,
+    ) -> None:
+        """Run in the workspace `store`.
+
+        Args:
+            store: the workspace; buckets and executions are in its folder ``sagemaker-local``.
+            observer: is told what happens.
+            jobs: steps at once; None for one a core.
+            settings: as for a compilation; None for names that mean this machine.
+            containers: what starts a step's command; None for processes of this machine.
+        """
+        self._store = store
+        self._observer = observer
+        self._jobs = jobs or os.cpu_count() or 1
+        self._settings = settings or CompileSettings(account=_ACCOUNT)
+        self._containers = containers or ProcessContainers()
+
+    def run(self, request: RunRequest) -> RunRecord:
+        """Carry out the pipeline and return the finished record.
+
+        Raises:
+            UsageError: only some steps were asked for, or a run shall be resumed.
+            KeyboardInterrupt: after everything was stopped.
+        """
+        _refuse_selection(request)
+        run = _Run(self._store, request, observer=self._observer)
+        place = _Place.of(self._store, run.run_id)
+        with self._store.run_lock(run.run_id):
+            return run.carry_out(_Machine(self._settings, self._containers, place, self._jobs))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where the buckets and executions of a workspace are."""
+
+    objects: FolderObjects
+    history: FolderHistory
+    folder: Path
+
+    @classmethod
+    def of(cls, store: Store, run_id: str) -> _Place:
+        root = store.home / NAME
+        history = FolderHistory(root / "executions")
+        return cls(objects=FolderObjects(root / "s3"), history=history, folder=history.execution_folder(run_id))
+
+
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    """What executes a definition."""
+
+    settings: CompileSettings
+    containers: Containers
+    place: _Place
+    jobs: int
+
+
+class _Run:
+    """The state of one run."""
+
+    def __init__(self, store: Store, request: RunRequest, *, observer: RunObserver) -> None:
+        self._store = store
+        self._request = request
+        self._observer = observer
+        self._began = time.monotonic()
+        self._lock = threading.Lock()
+        self._started: set[str] = set()
+        self._record = _new(request)
+        self._steps = {step.name: StepRecord(name=step.name) for step in request.pipeline.ordered()}
+
+    @property
+    def run_id(self) -> str:
+        return self._record.run_id
+
+    def carry_out(self, machine: _Machine) -> RunRecord:
+        self._save()
+        self._observer.run_started(self._record)
+        try:
+            self._execute(machine)
+        except KeyboardInterrupt:
+            self._finish(RunStatus.STOPPED, exit_code=ExitCode.INTERRUPTED, error="interrupted")
+            raise
+        except GateRejectedError as error:
+            self._finish(RunStatus.REJECTED, exit_code=error.exit_code, error=str(error))
+        except MlopsError as error:
+            self._finish(RunStatus.FAILED, exit_code=error.exit_code, error=str(error))
+        except BaseException as error:
+            self._finish(RunStatus.FAILED, exit_code=ExitCode.DEFECT, error=f"{type(error).__name__}: {error}")
+            raise
+        else:
+            self._finish(RunStatus.ACCEPTED, exit_code=ExitCode.OK, error="")
+        return self._record
+
+    # --- Executing the definition -------------------------------------------------------------------------
+
+    def _execute(self, machine: _Machine) -> None:
+        digest = self._fetch(machine)
+        definition = self._compile(machine, digest)
+        execution = PipelineExecution(
+            definition,
+            arn=f"{_ARN}/{self._request.pipeline.name}/execution/{self.run_id}",
+            pipeline=self._request.pipeline.name,
+            values=definition.values({}),
+            surroundings=Surroundings(
+                objects=machine.place.objects,
+                containers=machine.containers,
+                registrar=FolderRegistrar(machine.place.folder.parent.parent / "packages"),
+                history=machine.place.history,
+                folder=machine.place.folder,
+                max_parallel=machine.jobs,
+                on_step=self._observe,
+            ),
+        )
+        try:
+            record = execution.carry_out()
+        finally:
+            self._collect_steps(execution.record, machine)
+        context = self._context(machine)
+        results = Results(execution, context, objects=machine.place.objects)
+        self._collect_outputs(record, results)
+        self._conclude(record, results)
+
+    def _fetch(self, machine: _Machine) -> str:
+        """Bring the data set into the bucket; return its digest."""
+        self._observer.step_started(FETCH)
+        began = time.monotonic()
+        try:
+            source = fetch_source(
+                self._request.use_case,
+                self._request.config.model,
+                store=self._store,
+                seed=self._request.seed,
+                is_offline=self._request.is_offline,
+                progress=lambda label, done, total: self._observer.step_progress(FETCH, label, done, total),
+            )
+        except MlopsError as error:
+            self._observer.step_ended(StepRecord(name=FETCH, status=Status.FAILED, error=str(error)))
+            raise
+        uri = S3Uri(_bucket(machine.settings), f"train/datasets/{self._request.pipeline.dataset}")
+        place_dataset(machine.place.objects, source.path, uri, digest=source.record.digest)
+        self._record = replace(self._record, dataset=source.record)
+        status = Status.REUSED if source.was_there else Status.DONE
+        self._observer.step_ended(StepRecord(name=FETCH, status=status, duration_s=time.monotonic() - began))
+        return source.record.digest
+
+    def _compile(self, machine: _Machine, digest: str) -> Definition:
+        compiled = compile_pipeline(self._request, machine.settings, dataset_digest=digest)
+        text = compiled.to_text()
+        (machine.place.folder / "definition.json").write_text(text, encoding="utf-8")
+        definition = parse_definition(text)
+        for name in self._request.selection.force:
+            for job in (name, f"{name}{MERGE_SUFFIX}"):
+                if job in definition.steps:
+                    definition = definition.without_cache(job)
+        return definition
+
+    def _context(self, machine: _Machine) -> JobContext:
+        return JobContext(
+            use_case=self._record.use_case,
+            pipeline=self._request.pipeline,
+            sections={},
+            code={},
+            settings=machine.settings,
+        )
+
+    def _observe(self, state: StepExecution) -> None:
+        """Tell of a job as of the step that it belongs to; a merge ends its step."""
+        name = state.name.removesuffix(MERGE_SUFFIX)
+        if name not in self._steps:
+            return
+        with self._lock:
+            is_new = name not in self._started
+            self._started.add(name)
+        if is_new:
+            self._observer.step_started(name)
+        is_last = self._request.pipeline.step(name).shards == 1 or state.name != name
+        if state.status in _STATUSES and state.end and (is_last or state.status is not StepStatus.SUCCEEDED):
+            self._observer.step_ended(_step_record(name, (state,)))
+
+    # --- Results ------------------------------------------------------------------------------------------
+
+    def _collect_steps(self, record: ExecutionRecord, machine: _Machine) -> None:
+        logs = self._store.run_folder(self.run_id) / "logs"
+        for step in self._request.pipeline.steps:
+            states = [record.step(name) for name in _job_names(step)]
+            found = tuple(state for state in states if state)
+            if found:
+                self._steps[step.name] = _step_record(step.name, found)
+            else:
+                self._steps[step.name] = StepRecord(name=step.name, status=Status.SKIPPED)
+            for state in found:
+                source = machine.place.history.execution_folder(_origin(state, self.run_id)) / "logs"
+                paths = [source / name for name in state.logs or _left_logs(source, state)]
+                copy_logs([path for path in paths if path.exists()], folder=logs, step=state.name)
+
+    def _collect_outputs(self, record: ExecutionRecord, results: Results) -> None:
+        for step in self._request.pipeline.steps:
+            last = record.step(_job_names(step)[-1])
+            if last and last.status is StepStatus.SUCCEEDED:
+                outputs = results.add_outputs(step, self._store)
+                self._steps[step.name] = replace(self._steps[step.name], outputs=outputs)
+        self._save()
+
+    def _conclude(self, record: ExecutionRecord, results: Results) -> None:
+        """Take over what the definition decided: accept and register, or raise what a local run would raise."""
+        failed = next((step for step in record.steps if step.status is StepStatus.FAILED), None)
+        gate = record.step(GATE_STEP)
+        if gate is None or gate.status is not StepStatus.SUCCEEDED:
+            raise self._failure(failed, record)
+        verdict = results.verdict()
+        self._record = replace(self._record, verdict=verdict)
+        is_met = gate.properties["Outcome"] == "True"
+        if is_met is not verdict.accepted:
+            raise RunnerError(
+                f"the definition's condition came out {is_met}, the gate itself {verdict.accepted}: "
+                "they must agree; nothing was registered"
+            )
+        registered = record.step(REGISTER_STEP)
+        if not is_met:
+            said = record.step(FAIL_STEP)
+            raise GateRejectedError(verdict.message if said is None else _rejection(said, verdict))
+        if registered is None or registered.status is not StepStatus.SUCCEEDED:
+            raise self._failure(failed, record)
+        self._register(results)
+
+    def _failure(self, failed: StepExecution | None, record: ExecutionRecord) -> MlopsError:
+        if failed is None:
+            return RunnerError(f"the execution ended as {record.status} before its gate: {record.failure}")
+        message = _message(failed.failure)
+        if failed.name not in self._steps and failed.name.removesuffix(MERGE_SUFFIX) not in self._steps:
+            return RunnerError(f"step '{failed.name}' of the definition failed: {failed.failure}")
+        kind = _ERRORS.get(_exit_code(failed.failure), StepError)
+        prefix = "" if message.startswith("step '") else f"step '{failed.name}' failed: "
+        log = self._store.run_folder(self.run_id) / "logs" / f"{failed.name}.log"
+        return kind(f"{prefix}{message}; log: {log}")
+
+    def _register(self, results: Results) -> None:
+        """Make the package that the definition registered a version of this workspace's registry."""
+        name, _, output = results.evaluation_reference().partition(".")
+        evaluation = self._store.artifact_path(self._steps[name].outputs[output])
+        report = read_evaluation(evaluation, self._request.pipeline.metrics)
+        model_step, _, model_output = self._request.pipeline.model.partition(".")
+        dataset, metric = self._record.dataset, self._request.pipeline.metrics[0]
+        registry = Registry(self._store)
+        version = registry.register(
+            ModelVersion(
+                use_case=self._record.use_case,
+                version=0,
+                run_id=self.run_id,
+                created=utc_now(),
+                artifact=self._steps[model_step].outputs[model_output],
+                metrics={name: value.value for name, value in report.values.items()},
+                compared_by=metric.name,
+                direction=metric.direction,
+                test_set=str(report.notes.get(TEST_SET_NOTE, "")),
+                dataset=dataset.name if dataset else "",
+                dataset_digest=dataset.digest if dataset else "",
+                is_generated_data=bool(dataset and dataset.is_generated),
+                config=self._record.config,
+                plugin=self._record.plugin,
+            )
+        )
+        note = registry.promote_best(version)
+        self._record = replace(self._record, model_version=version.version, alias_note=note)
+
+    # --- The record ---------------------------------------------------------------------------------------
+
+    def _finish(self, status: RunStatus, *, exit_code: ExitCode, error: str) -> None:
+        duration_s = time.monotonic() - self._began
+        self._record = replace(
+            self._record, status=status, exit_code=int(exit_code), error=error, duration_s=duration_s
+        )
+        with contextlib.suppress(OSError, sqlite3.Error):
+            self._save()
+
+    def _save(self) -> None:
+        self._record = replace(self._record, steps=tuple(self._steps.values()))
+        self._store.save_run(self._record)
+
+
+def _refuse_selection(request: RunRequest) -> None:
+    selection = request.selection
+    if selection.start or selection.only or selection.keep_going or request.resumed:
+        raise UsageError(
+            f"runner {NAME}: --from, --only, --keep-going and --resume are not for a compiled definition, "
+            "which is executed as a whole; use --runner local, or --force STEP"
+        )
+
+
+def _new(request: RunRequest) -> RunRecord:
+    return RunRecord(
+        run_id=new_run_id(),
+        use_case=request.use_case.name,
+        plugin=f"{request.use_case.installed.distribution} {request.use_case.installed.version}",
+        runner=NAME,
+        status=RunStatus.RUNNING,
+        created=utc_now(),
+        seed=request.seed,
+        parameters=dict(request.parameters),
+        config=request.config.to_yaml(),
+        pipeline=request.pipeline.to_json(),
+        environment={"python": platform.python_version(), "platform": platform.platform()},
+    )
+
+
+def _bucket(settings: CompileSettings) -> str:
+    return settings.account.bucket or BUCKET
+
+
+def _job_names(step: Step) -> tuple[str, ...]:
+    return (step.name,) if step.shards == 1 else (step.name, f"{step.name}{MERGE_SUFFIX}")
+
+
+def _origin(state: StepExecution, run_id: str) -> str:
+    """Return the execution whose folder holds the logs of a step."""
+    return state.cache_source.rpartition("/")[2] or run_id
+
+
+def _left_logs(folder: Path, state: StepExecution) -> list[str]:
+    """Return the logs of a job that failed, and so could not say where they are."""
+    return sorted(path.name for path in folder.glob(f"pipelines-*-{state.name}-*.log"))
+
+
+def _step_record(name: str, states: tuple[StepExecution, ...]) -> StepRecord:
+    """Return one record for the jobs of a step."""
+    worst = next((state for state in states if state.status is not StepStatus.SUCCEEDED), states[-1])
+    sources = {state.cache_source for state in states}
+    status = _STATUSES.get(worst.status, Status.STOPPED)
+    source = states[-1].cache_source.rpartition("/")[2]
+    if status is Status.DONE and "" not in sources:
+        status = Status.REUSED
+    return StepRecord(
+        name=name,
+        status=status,
+        started=states[0].start,
+        duration_s=sum(_seconds(state) for state in states),
+        attempts=max(state.attempts for state in states),
+        reused_from=source if status is Status.REUSED else "",
+        because="equal arguments in an earlier execution" if status is Status.REUSED else "executed by the definition",
+        error=_message(worst.failure).removeprefix(f"step '{name}' failed: "),
+    )
+
+
+def _message(failure: str) -> str:
+    """Return what the container said, without what the service puts around it."""
+    found = _FAILURE.match(failure)
+    return found["message"] if found else failure
+
+
+def _exit_code(failure: str) -> int:
+    found = _FAILURE.match(failure)
+    return int(found["code"] or 0) if found else 0
+
+
+def _seconds(state: StepExecution) -> float:
+    if not state.end:
+        return 0.0
+    return (datetime.fromisoformat(state.end) - datetime.fromisoformat(state.start)).total_seconds()
+
+
+def _rejection(said: StepExecution, verdict: Verdict) -> str:
+    """Return the whole message, after checking that the Fail step said it too, as far as the service lets it.
+
+    Raises:
+        RunnerError: it said something else.
+    """
+    if not verdict.message.encode().startswith(said.failure.encode()) or not said.failure:
+        raise RunnerError(f"the definition failed with {said.failure!r}, the gate with {verdict.message!r}")
+    return verdict.message
+
+
+__all__ = ["NAME", "SageMakerLocalRunner"]
