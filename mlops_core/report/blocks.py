@@ -69,10 +69,10 @@ def _row(headings: Sequence[str], cells: Sequence[Node]) -> Markup:
     )
 
 
-def facts_list(facts: Mapping[str, Node]) -> Markup:
+def facts_list(facts: Mapping[str, Node], *, class_: str = "") -> Markup:
     """Return names with their values."""
     pairs = (element("div", element("dt", name), element("dd", value)) for name, value in facts.items())
-    return element("dl", *pairs, class_="facts")
+    return element("dl", *pairs, class_=f"facts {class_}".strip())
 
 
 def badge(text: str, kind: str) -> Markup:

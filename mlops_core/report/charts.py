@@ -47,8 +47,11 @@ def nice_scale(values: Iterable[float]) -> Scale:
     for factor in (1, 1.5, 2, 2.5, 3, 4, 5, 7.5, 10, 15, 20):
         width = factor * magnitude
         start = math.floor(low / width + 1e-9) * width
-        if start + _DIVISIONS * width >= high - 1e-9 * abs(high):
-            return Scale(start, start + _DIVISIONS * width)
+        end = start + _DIVISIONS * width
+        if end >= high - 1e-9 * abs(high):
+            # Fractions end at 1: an axis that goes beyond would promise what cannot be.
+            beyond = end - 1 if low >= 0 and high <= 1 < end else 0.0
+            return Scale(start - beyond, end - beyond) if beyond <= start else Scale(0.0, 1.0)
     return Scale(low, high)
 
 

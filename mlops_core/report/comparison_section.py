@@ -13,7 +13,7 @@ from mlops_core.report.metrics_section import change_badge
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlops_core.report.comparison import Difference, RunComparison
+    from mlops_core.report.comparison import RunComparison
     from mlops_core.report.evidence import Evidence
 
 _DIGEST_LENGTH = 64
@@ -48,9 +48,8 @@ def _body(compared: RunComparison) -> Iterator[Markup]:
     if compared.metrics:
         yield _metrics(compared)
     unchanged = [name for name, found in compared.groups.items() if not found]
-    for name, found in compared.groups.items():
-        if found:
-            yield _group(name, found)
+    if len(unchanged) < len(compared.groups):
+        yield from _differences(compared)
     if unchanged:
         yield element("p", muted(f"Unchanged: {', '.join(unchanged)}."), class_="unchanged")
     yield element("p", "In a terminal: ", code(f"mlops runs compare {compared.earlier} {compared.later}"))
@@ -70,15 +69,14 @@ def _metrics(compared: RunComparison) -> Markup:
     return data_table("Metrics of the two runs", headings, rows, class_="changes")
 
 
-def _group(name: str, found: tuple[Difference, ...]) -> Markup:
-    rows = [(code(item.name), _value(item.earlier), _value(item.later)) for item in found[:_SHOWN_ROWS]]
-    more = len(found) - len(rows)
-    return group(
-        data_table(
-            f"{name.capitalize()}: {len(found)} changed", ("What", "Previous", "This run"), rows, class_="changes"
-        ),
-        element("p", muted(f"and {more} more")) if more else None,
-    )
+def _differences(compared: RunComparison) -> Iterator[Markup]:
+    found = [(name, item) for name, items in compared.groups.items() for item in items]
+    rows = [
+        (code(item.name), muted(name), _value(item.earlier), _value(item.later)) for name, item in found[:_SHOWN_ROWS]
+    ]
+    yield data_table("What else differs", ("What", "Part of", "Previous", "This run"), rows, class_="changes")
+    if len(found) > len(rows):
+        yield element("p", muted(f"and {len(found) - len(rows)} more"))
 
 
 def _value(text: str) -> Node:

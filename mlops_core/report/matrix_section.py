@@ -8,11 +8,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from mlops_core.quantities import format_number
-from mlops_core.report.blocks import PageSection, data_table, missing_note, muted
+from mlops_core.report.blocks import PageSection, missing_note, muted
 from mlops_core.report.charts import share_bar
 from mlops_core.report.facts import Missing
-from mlops_core.report.markup import Markup, Node, element, group
+from mlops_core.report.markup import Markup, element, group
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,7 +40,7 @@ def matrix_section(evidence: Evidence) -> PageSection:
     return PageSection(
         anchor="confusion",
         title=title,
-        lead="Rows are the truth, columns what the model said; the darker a cell, the larger its share of the row.",
+        lead="Rows are the truth, columns what the model said; the stronger the colour, the larger the share of the row.",
         body=element("div", *_switches(list(matrices)), *map(_panel, matrices.items()), class_="matrices"),
     )
 
@@ -93,7 +92,8 @@ def _panel(item: tuple[str, ConfusionMatrix]) -> Markup:
             role="region",
             aria_label=f"Confusion matrix by {name}",
         )
-    return element("div", drawn, _confusions(name, matrix), class_="panel")
+    layout = "panel side-by-side" if size <= _DENSE_CLASSES else "panel"
+    return element("div", drawn, element("div", _confusions(name, matrix)), class_=layout)
 
 
 def _table(name: str, matrix: ConfusionMatrix) -> Markup:
@@ -166,20 +166,19 @@ def _confusions(name: str, matrix: ConfusionMatrix) -> Markup:
     )
     if not found:
         return element("p", muted("No sample was taken for another class."))
-    rows = [_confusion(matrix, *entry) for entry in found[:_CONFUSIONS]]
-    headings = ("Truth", "Taken for", "Count", "Share of the truth")
+    items = (_confusion(matrix, *entry) for entry in found[:_CONFUSIONS])
     return group(
         element("h3", "Most frequent confusions"),
-        data_table(f"The most frequent confusions by {name}", headings, rows, class_="confusions"),
+        element("ol", *items, class_="confusions", aria_label=f"Most frequent confusions by {name}"),
     )
 
 
-def _confusion(matrix: ConfusionMatrix, count: float, row: int, column: int) -> tuple[Node, ...]:
+def _confusion(matrix: ConfusionMatrix, count: float, row: int, column: int) -> Markup:
     share = count / sum(matrix.counts[row])
-    bar = share_bar(share, kind="wrong", label=f"{share:.0%} of {matrix.classes[row]}")
-    return (
-        matrix.classes[row],
-        matrix.classes[column],
-        format_number(count),
-        element("div", element("span", f"{share:.0%}"), bar, class_="with-bar"),
+    truth, found = matrix.classes[row], matrix.classes[column]
+    return element(
+        "li",
+        element("span", element("strong", truth), " taken for ", element("strong", found)),
+        element("span", f"{count:g} of {sum(matrix.counts[row]):g}", class_="muted"),
+        share_bar(share, kind="wrong", label=f"{share:.0%} of {truth} taken for {found}"),
     )

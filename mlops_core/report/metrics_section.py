@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlops_core.metrics import Metric, MetricValue
     from mlops_core.report.evidence import Evidence
 
-_HEADINGS = ("Metric", "Value", "Interval", "On its scale", "Threshold", "Previous accepted run")
+_HEADINGS = ("Metric", "Value", "Interval", "On its scale", "Threshold", "Previous accepted")
 _JUDGEMENT_KINDS = {
     Judgement.BETTER: "good",
     Judgement.WORSE: "bad",
@@ -157,9 +157,11 @@ def change_badge(found: MetricComparison) -> Markup:
         return badge(str(found.judgement), "plain")
     if found.judgement is Judgement.EQUAL:
         return badge("equal", "plain")
-    chance = " (intervals overlap)" if found.is_within_intervals else ""
     kind = "plain" if found.is_within_intervals else _JUDGEMENT_KINDS[found.judgement]
-    return badge(f"{format_change(found.change)}, {found.judgement}{chance}", kind)
+    return group(
+        badge(f"{format_change(found.change)} {found.judgement}", kind),
+        element("span", " the intervals overlap", class_="muted small") if found.is_within_intervals else None,
+    )
 
 
 def _notes(report: MetricReport) -> Markup | None:

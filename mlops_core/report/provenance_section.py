@@ -90,9 +90,9 @@ def _digests(evidence: Evidence) -> Markup:
         facts["data licence"] = data.licence or "not stated"
         facts["data read from"] = code(data.path)
     test_set = report.notes.get(TEST_SET_NOTE) if isinstance(report, MetricReport) else None
-    facts["test set digest"] = _whole(str(test_set)) if test_set else "no evaluation"
+    facts["test set digest"] = _whole(str(test_set)) if test_set else "not recorded"
     facts["model digest"] = _whole(_model_digest(record)) if _model_digest(record) else "no model"
-    return group(element("h3", "Data and model"), facts_list(facts))
+    return group(element("h3", "Data and model"), facts_list(facts, class_="wide"))
 
 
 def _whole(value: str) -> Markup:
@@ -134,4 +134,6 @@ def _components(step: StepRecord) -> Markup | None:
     facts: dict[str, Node] = {
         name: element("code", value, class_="whole") for name, value in step.key_components.items()
     }
-    return details(group("What the key of ", code(step.name), f" is made of ({len(facts)})"), facts_list(facts))
+    return details(
+        group("What the key of ", code(step.name), f" is made of ({len(facts)})"), facts_list(facts, class_="wide")
+    )

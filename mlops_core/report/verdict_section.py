@@ -10,7 +10,7 @@ from mlops_core.records import RunStatus, StepStatus
 from mlops_core.report.blocks import PageSection, badge, callout, code, details, missing_note
 from mlops_core.report.charts import interval_chart
 from mlops_core.report.markup import Markup, Node, element, group
-from mlops_core.report.metrics_section import interval_mark, interval_text, metric_scale
+from mlops_core.report.metrics_section import interval_mark, interval_text, legend, metric_scale
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,13 +34,20 @@ def page_header(evidence: Evidence) -> Markup:
     record = evidence.record
     return element(
         "header",
-        element("p", record.use_case, " · ", record.plugin, class_="eyebrow"),
+        element("p", " · ".join(_origin(record)), class_="eyebrow"),
         element("h1", "Run ", element("span", record.run_id, class_="run-id"), " ", status_badge(record)),
         element("p", _outcome(record), class_="outcome"),
         _data_note(record),
         element("ul", *_tiles(evidence), class_="tiles"),
         class_="page-header",
     )
+
+
+def _origin(record: RunRecord) -> Iterator[str]:
+    yield record.use_case
+    yield record.plugin
+    yield f"{record.created[:10]} {record.created[11:19]} UTC"
+    yield f"seed {record.seed}"
 
 
 def status_badge(record: RunRecord) -> Markup:
@@ -86,7 +93,6 @@ def _tiles(evidence: Evidence) -> Iterator[Markup]:
         yield _tile("Data", record.dataset.name, f"{record.dataset.files} files, {size}")
     if record.model_version is not None:
         yield _tile("Model", f"Version {record.model_version}", record.alias_note)
-    yield _tile("Created", record.created[:10], f"{record.created[11:19]} UTC, seed {record.seed}")
 
 
 def _metric_tiles(evidence: Evidence) -> Iterator[Markup]:
@@ -125,6 +131,7 @@ def verdict_section(evidence: Evidence) -> PageSection:
         ),
         body=group(
             element("ul", *(_clause(evidence, clause) for clause in clauses), class_="clauses"),
+            legend(),
             element("p", record.verdict.message, class_="message") if record.verdict.message else None,
             *_failures(evidence),
         ),
