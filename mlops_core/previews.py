@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 
 from mlops_core.errors import PluginError
@@ -47,7 +46,3 @@ class Preview:
     def kind(self) -> str:
         """Return ``audio``, ``image`` or ``text``."""
         return self.media_type.partition("/")[0]
-
-    def data_uri(self) -> str:
-        """Return the preview as an address that holds its own content."""
-        return f"data:{self.media_type};base64,{base64.b64encode(self.data).decode('ascii')}"

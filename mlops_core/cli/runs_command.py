@@ -1,9 +1,10 @@
-"""``mlops runs list|show|logs``."""
+"""``mlops runs list|show|logs|report|compare``."""
 
 from __future__ import annotations
 
 import click
 
+from mlops_core.cli import runs_compare_command, runs_report_command
 from mlops_core.cli.options import json_option
 from mlops_core.cli.output import format_duration, format_size, print_json, print_outcome, print_table
 from mlops_core.errors import UsageError, did_you_mean
@@ -101,3 +102,7 @@ def show_logs(context: dict[str, str | None], *, run: str, step: str | None) -> 
             with log.open(encoding="utf-8", errors="replace") as lines:
                 for line in lines:
                     click.echo(line, nl=False)
+
+
+command.add_command(runs_report_command.command)
+command.add_command(runs_compare_command.command)

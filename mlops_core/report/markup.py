@@ -5,6 +5,7 @@ Owns the syntax and nothing else; what stands on the page is decided by the sect
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from html import escape
 from typing import TypeAlias
@@ -22,7 +23,7 @@ class Markup:
 
 Node: TypeAlias = Markup | str | int | None
 """A child of an element: text is escaped, None is left out."""
-Attribute: TypeAlias = str | float | bool | None
+Attribute: TypeAlias = Markup | str | float | bool | None
 """The value of an attribute: True stands for its name alone, False and None leave it out."""
 
 
@@ -55,6 +56,11 @@ def script(text: str) -> Markup:
     return _raw("script", text)
 
 
+def data_uri(media_type: str, content: bytes) -> Markup:
+    """Return an address that holds its own content; there is nothing to be escaped in it, however long it is."""
+    return Markup(f"data:{escape(media_type)};base64,{base64.b64encode(content).decode('ascii')}")
+
+
 def document(*children: Node, language: str) -> str:
     """Return a whole page; what cannot be encoded as UTF-8 (half a surrogate pair in a file name) is replaced."""
     text = f"<!DOCTYPE html>\n{element('html', *children, lang=language).html}\n"
@@ -75,7 +81,7 @@ def _html(children: tuple[Node, ...]) -> str:
 
 def _attributes(attributes: dict[str, Attribute]) -> str:
     return "".join(
-        f" {_attribute_name(name)}" if value is True else f' {_attribute_name(name)}="{escape(_attribute_text(value))}"'
+        f" {_attribute_name(name)}" if value is True else f' {_attribute_name(name)}="{_attribute_text(value)}"'
         for name, value in attributes.items()
         if value is not None and value is not False
     )
@@ -86,4 +92,6 @@ def _attribute_name(name: str) -> str:
 
 
 def _attribute_text(value: Attribute) -> str:
-    return f"{round(value, _PLACES):g}" if isinstance(value, float) else str(value)
+    if isinstance(value, Markup):
+        return value.html
+    return f"{round(value, _PLACES):g}" if isinstance(value, float) else escape(str(value))

@@ -40,7 +40,7 @@ def matrix_section(evidence: Evidence) -> PageSection:
     return PageSection(
         anchor="confusion",
         title=title,
-        lead="Rows are the truth, columns what the model said; the stronger the colour, the larger the share of the row.",
+        lead="Rows are the truth, columns what the model said; the stronger a colour, the larger its share of the row.",
         body=element("div", *_switches(list(matrices)), *map(_panel, matrices.items()), class_="matrices"),
     )
 

@@ -8,7 +8,7 @@ from mlops_core.quantities import format_number
 from mlops_core.report.blocks import PageSection, badge, missing_note, muted
 from mlops_core.report.charts import share_bar
 from mlops_core.report.facts import Missing
-from mlops_core.report.markup import Markup, element
+from mlops_core.report.markup import Markup, data_uri, element
 
 if TYPE_CHECKING:
     from mlops_core.previews import Preview
@@ -104,13 +104,12 @@ def _preview(sample: str, preview: Preview | Missing | None) -> Markup | None:
     if isinstance(preview, Missing):
         return element("p", muted(preview.reason), class_="preview")
     caption = element("figcaption", preview.caption) if preview.caption else None
+    address = data_uri(preview.media_type, preview.data)
     if preview.kind == "audio":
-        sound = element("audio", controls=True, preload="metadata", src=preview.data_uri(), aria_label=f"Play {sample}")
+        sound = element("audio", controls=True, preload="metadata", src=address, aria_label=f"Play {sample}")
         return element("figure", sound, caption, class_="preview")
     if preview.kind == "image":
-        return element(
-            "figure", element("img", src=preview.data_uri(), alt=f"Sample {sample}"), caption, class_="preview"
-        )
+        return element("figure", element("img", src=address, alt=f"Sample {sample}"), caption, class_="preview")
     text = preview.data.decode("utf-8", "replace")
     shortened = text if len(text) <= _TEXT_LIMIT else f"{text[:_TEXT_LIMIT]}…"
     return element("figure", element("pre", shortened, tabindex=0), caption, class_="preview")

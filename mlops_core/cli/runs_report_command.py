@@ -1,0 +1,24 @@
+"""``mlops runs report``."""
+
+from __future__ import annotations
+
+import click
+
+from mlops_core.errors import UsageError
+
+
+@click.command("report")
+@click.argument("run", default="latest")
+@click.option("--open", "is_opened", is_flag=True, help="Show it in the web browser.")
+@click.pass_obj
+def command(context: dict[str, str | None], *, run: str, is_opened: bool) -> None:
+    """Write the report of a run, finished or not, as one HTML page, and print where it is."""
+    from mlops_core.api import workspace_path
+    from mlops_core.report import write_report
+    from mlops_core.store import Store
+
+    with Store(workspace_path(context["workspace"])) as store:
+        path = write_report(store, run)
+    click.echo(path)
+    if is_opened and click.launch(path.as_uri()) != 0:
+        raise UsageError(f"no web browser could be started; open {path} yourself")
