@@ -35,9 +35,10 @@ def run(
     keep_going: bool = False,
     resume: str = "",
     is_offline: bool = False,
+    runner: str = "local",
     observer: RunObserver | None = None,
 ) -> RunRecord:
-    """Run a use case on this machine: fetch, its steps, gate, register.
+    """Run a use case: fetch, its steps, gate, register.
 
     Args:
         use_case: its name, without regard to case; may be left out with `resume`.
@@ -53,6 +54,7 @@ def run(
         keep_going: after a failure, carry out the steps that do not depend on the failed one.
         resume: id of a run to go on with, by its own configuration, parameters and seed.
         is_offline: refuse to fetch from the network.
+        runner: where the steps run; one of `mlops_core.runners.RUNNERS`.
         observer: is told what happens.
 
     Returns:
@@ -66,8 +68,7 @@ def run(
         StoreError: nothing can be written in the workspace.
         KeyboardInterrupt: after everything was stopped.
     """
-    from mlops_core.runners import SilentObserver
-    from mlops_core.runners.local import LocalRunner
+    from mlops_core.runners import SilentObserver, open_runner
     from mlops_core.store import Store
 
     selection = {"force": force, "start": start, "only": only, "keep_going": keep_going}
@@ -89,7 +90,7 @@ def run(
             **selection,
         )
     with Store(workspace_path(workspace)) as store:
-        return LocalRunner(store, observer=observer or SilentObserver(), jobs=jobs).run(request)
+        return open_runner(runner, store, observer=observer or SilentObserver(), jobs=jobs).run(request)
 
 
 def prepare_run(

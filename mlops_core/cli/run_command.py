@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 @config_options
 @run_options
 @selection_options
+@click.option(
+    "--runner",
+    default="local",
+    show_default=True,
+    metavar="NAME",
+    help="Where the steps run: local, or sagemaker-local for the compiled definition, executed here.",
+)
 @click.option("--resume", default="", metavar="RUN", help="Go on with this run; an id, its beginning, or 'latest'.")
 @click.option("--keep-going", is_flag=True, help="After a failure, run the steps that do not depend on it.")
 @click.option("--jobs", "-j", type=click.IntRange(min=1), help="Steps at once (default: one a core).")
@@ -46,6 +53,7 @@ def command(
     start: str,
     only: tuple[str, ...],
     force: tuple[str, ...],
+    runner: str,
     resume: str,
     keep_going: bool,
     jobs: int | None,
@@ -77,6 +85,7 @@ def command(
             resume=resume,
             keep_going=keep_going,
             is_offline=is_offline,
+            runner=runner,
             observer=observer,
         )
     except KeyboardInterrupt:

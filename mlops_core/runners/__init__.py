@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from mlops_core.errors import UsageError, did_you_mean
 from mlops_core.runners.selection import Selection
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from mlops_core.manager import UseCase
     from mlops_core.pipeline import ParameterValue, Pipeline
     from mlops_core.records import RunRecord, StepRecord
+    from mlops_core.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,3 +85,23 @@ class Runner(Protocol):
         Raises:
             MlopsError: the run could not begin; what goes wrong later is in the record.
         """
+
+
+RUNNERS = {
+    "local": "mlops_core.runners.local:LocalRunner",
+    "sagemaker-local": "mlops_core.runners.sagemaker.interpreter.runner:SageMakerLocalRunner",
+}
+"""Name -> class, imported on use; each takes the store, an observer and how many steps may run at once."""
+
+
+def open_runner(name: str, store: Store, *, observer: RunObserver, jobs: int | None = None) -> Runner:
+    """Return the runner called `name`.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in RUNNERS:
+        raise UsageError(f"no runner '{name}'{did_you_mean(name, RUNNERS)} runners: {', '.join(RUNNERS)}")
+    module, _, kind = RUNNERS[name].partition(":")
+    runner: Runner = getattr(importlib.import_module(module), kind)(store, observer=observer, jobs=jobs)
+    return runner
