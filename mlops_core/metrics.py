@@ -150,10 +150,24 @@ class MetricValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfusionMatrix:
-    """Counts of truth (rows) against prediction (columns), square, in the order of `classes`."""
+    """Counts of truth (rows) against prediction (columns), square, in the order of `classes`.
+
+    Attributes:
+        classes: names.
+        counts: one row a true class.
+        section: the key of ``evaluation.json`` under which it also stands as ``confusion_matrix``, class by class, as
+            SageMaker's model quality reports have it; empty for none.
+    """
 
     classes: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
+    section: str = ""
+
+    def by_name(self) -> dict[str, dict[str, int]]:
+        """Return true class -> predicted class -> count."""
+        return {
+            name: dict(zip(self.classes, row, strict=True)) for name, row in zip(self.classes, self.counts, strict=True)
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,6 +280,9 @@ def write_evaluation(folder: Path, report: MetricReport, metrics: Sequence[Metri
         if fault:
             entry["error"] = fault
         data.setdefault(metric.section, {})[name] = entry
+    for matrix in report.confusion_matrices.values():
+        if matrix.section:
+            data.setdefault(matrix.section, {})["confusion_matrix"] = matrix.by_name()
     data["confusion_matrices"] = {name: asdict(matrix) for name, matrix in sorted(report.confusion_matrices.items())}
     data["notes"] = dict(sorted(report.notes.items()))
     text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -342,7 +359,11 @@ def _matrices(data: Mapping[str, Any]) -> dict[str, ConfusionMatrix]:
     if not isinstance(found, dict):
         return {}
     return {
-        name: ConfusionMatrix(classes=tuple(matrix["classes"]), counts=tuple(tuple(row) for row in matrix["counts"]))
+        name: ConfusionMatrix(
+            classes=tuple(matrix["classes"]),
+            counts=tuple(tuple(row) for row in matrix["counts"]),
+            section=str(matrix.get("section", "")),
+        )
         for name, matrix in found.items()
         if isinstance(matrix, dict) and {"classes", "counts"} <= matrix.keys()
     }
