@@ -16,16 +16,12 @@ IMAGENET = "imagenet"
 
 
 class DatasetSection(Section):
-    """Which images are used, and how they are split."""
+    """Which images are used, and which of them belong together."""
 
     name: Annotated[str, Field(min_length=1)]
     path: str | None = None
     class_names: tuple[str, ...] | None = None
     group_pattern: str | None = None
-    validation_split: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
-    test_split: Annotated[float, Field(gt=0, lt=0.5)] = 0.2
-    near_duplicate_bits: Annotated[int, Field(ge=0, le=15)] = 10
-    conflicting_labels: Literal["drop", "fail"] = "drop"
 
     @field_validator("group_pattern")
     @classmethod
@@ -43,6 +39,16 @@ class DatasetSection(Section):
         if value is not None and len(set(value)) < 2:
             raise ValueError("class_names needs at least two different classes")
         return value
+
+
+class SplitSection(Section):
+    """How pictures are assigned to training, validation and test."""
+
+    validation_split: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
+    test_split: Annotated[float, Field(gt=0, lt=0.5)] = 0.2
+    near_duplicate_bits: Annotated[int, Field(ge=0, le=7)] = 7
+    near_duplicate_similarity: Annotated[float, Field(gt=0.5, le=1)] | None = 0.98
+    conflicting_labels: Literal["drop", "fail"] = "drop"
 
 
 class Preprocessing(Section):
@@ -146,6 +152,7 @@ class ImageConfig(UseCaseConfig):
     """The whole configuration."""
 
     dataset: DatasetSection
+    split: SplitSection = SplitSection()
     preprocessing: Preprocessing = Preprocessing()
     data_augmentation: DataAugmentation = DataAugmentation()
     training: Training = Training()

@@ -137,3 +137,9 @@ def load(folder: Path) -> tuple[keras.Model, dict[str, Any]]:
     with np.load(folder / WEIGHTS_FILE, allow_pickle=False) as weights:
         model.set_weights([weights[name] for name in sorted(weights.files)])
     return model, json.loads((folder / METADATA_FILE).read_text(encoding="utf-8"))
+
+
+def scores(model: keras.Model, images: Any) -> list[tuple[float, ...]]:
+    """Return the scores of `images` (batch, size, size, 3), float32, 0 to 1: for each, one a class, six decimals."""
+    found = np.asarray(model(images, training=False))
+    return [tuple(round(float(score), 6) for score in row) for row in found]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import ConfigError, DatasetError, did_you_mean
@@ -56,6 +56,7 @@ class Picture:
     """One labelled image file.
 
     Attributes:
+        number: its place among all pictures of the data set, ordered by name.
         name: path below the data set, with forward slashes; unique.
         label: class.
         group: what must not stand on two sides of a split: the track, else the picture itself.
@@ -63,6 +64,7 @@ class Picture:
         region: where the sign is; None for the whole picture.
     """
 
+    number: int = 0
     name: str
     label: str
     group: str
@@ -78,20 +80,19 @@ def read_pictures(dataset: Path, settings: DatasetSection, log: logging.Logger) 
         DatasetError: the layout is none of those above, a class folder is empty, a file that a table lists is
             missing, or fewer than two classes are left. The folder or file is named.
     """
-    pictures = sorted(_found(dataset, settings), key=lambda picture: picture.name)
-    pictures = _chosen(pictures, settings)
+    pictures = _chosen(sorted(_found(dataset, settings), key=lambda picture: picture.name), settings)
     classes = {picture.label for picture in pictures}
     if len(classes) < 2:
         raise DatasetError(f"{dataset}: {len(classes)} class(es) ({listed(sorted(classes))}); at least 2 are needed")
     counts = Counter(picture.part or "not assigned" for picture in pictures)
     log.info("%d pictures of %d classes; parts as given: %s", len(pictures), len(classes), dict(counts))
-    return pictures
+    return [replace(picture, number=number) for number, picture in enumerate(pictures)]
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str], *, separator: str = ", ") -> str:
     """Return the first few of `names`, and how many more there are."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return separator.join(names[:_SHOWN]) + more
 
 
 def _found(dataset: Path, settings: DatasetSection) -> Iterator[Picture]:
@@ -149,8 +150,6 @@ def _class_folders(dataset: Path, folder: Path, *, part: str, settings: DatasetS
             f"{folder} has no class folders; expected one folder of images for each class, or the layout of GTSRB"
         )
     for path in classes:
-        if settings.class_names is not None and path.name not in settings.class_names:
-            yield from ()
         files = list(_images(path))
         if not files:
             raise DatasetError(f"the class folder {path} is empty; expected images ({', '.join(sorted(SUFFIXES))})")

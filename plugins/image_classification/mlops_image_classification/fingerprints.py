@@ -1,0 +1,178 @@
+"""Fingerprints of pictures, and which pictures are copies of each other.
+
+A fingerprint holds a digest of the pixels as the network sees them (equal ones are exact copies, whatever their
+files), a difference hash of 64 bits (Krawetz, 2013) and a thumbnail. Near copies are pictures whose hashes differ in
+few bits and whose thumbnails correlate: scaled, recompressed, brighter. The hash alone takes two different signs on
+like backgrounds for one; the thumbnail alone would have to be compared with all others. This is a few lines of NumPy on
+pixels that are at hand, so the package imagehash, which would bring SciPy and PyWavelets, is not needed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8]
+
+_HASH_SIDE = 8
+_THUMBNAIL_SIDE = 12
+_THUMBNAIL_SIZE = _THUMBNAIL_SIDE * _THUMBNAIL_SIDE * 3
+_CHUNK_PAIRS = 4_000_000
+MAX_BITS = _HASH_SIDE - 1
+"""Hashes are looked up by 8 parts of 8 bits; of two that differ in at most 7 bits, one part at least is equal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprints:
+    """Of several pictures, in one order.
+
+    Attributes:
+        numbers: which pictures, (n,), int64.
+        digests: SHA-256 of the pixels, (n,), 32 bytes each.
+        hashes: (n,), uint64.
+        thumbnails: (n, 432), uint8.
+    """
+
+    numbers: NDArray[np.int64]
+    digests: NDArray[np.bytes_]
+    hashes: NDArray[np.uint64]
+    thumbnails: Pixels
+
+    def __len__(self) -> int:
+        """Return how many pictures."""
+        return len(self.numbers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Two pictures, by position, of which the second is a copy of the first."""
+
+    first: int
+    second: int
+    is_exact: bool
+    similarity: float
+
+
+def fingerprint(pictures: Sequence[tuple[int, Pixels]]) -> Fingerprints:
+    """Return the fingerprints of (number, pixels (size, size, 3))."""
+    found = [_one(pixels) for _, pixels in pictures]
+    return Fingerprints(
+        numbers=np.array([number for number, _ in pictures], np.int64),
+        digests=np.array([digest for digest, _, _ in found], "V32"),
+        hashes=np.array([value for _, value, _ in found], np.uint64),
+        thumbnails=np.array([thumbnail for _, _, thumbnail in found], np.uint8).reshape(-1, _THUMBNAIL_SIZE),
+    )
+
+
+def _one(pixels: Pixels) -> tuple[bytes, int, Pixels]:
+    image = Image.fromarray(pixels)
+    grey = np.asarray(
+        image.convert("L").resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.BOX), dtype=np.int16
+    )
+    bits = np.packbits(grey[:, 1:] > grey[:, :-1])
+    thumbnail = np.asarray(image.resize((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE), Image.Resampling.BOX), dtype=np.uint8)
+    return hashlib.sha256(pixels.tobytes()).digest(), int.from_bytes(bits.tobytes(), "big"), thumbnail.ravel()
+
+
+def write_fingerprints(path: Path, fingerprints: Fingerprints) -> None:
+    """Write one file."""
+    np.savez(
+        path,
+        numbers=fingerprints.numbers,
+        digests=fingerprints.digests,
+        hashes=fingerprints.hashes,
+        thumbnails=fingerprints.thumbnails,
+    )
+
+
+def read_fingerprints(folder: Path) -> Fingerprints:
+    """Return what all files in `folder` hold, ordered by number."""
+    columns: dict[str, list[NDArray[np.generic]]] = {"numbers": [], "digests": [], "hashes": [], "thumbnails": []}
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path, allow_pickle=False) as data:
+            for name, parts in columns.items():
+                parts.append(data[name])
+    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+    order = np.argsort(joined["numbers"])
+    return Fingerprints(**{name: values[order] for name, values in joined.items()})
+
+
+def find_copies(fingerprints: Fingerprints, *, max_bits: int, min_similarity: float | None) -> list[Pair]:
+    """Return pairs of copies: each exact copy with the first of its kind, and all near copies among the first.
+
+    Args:
+        fingerprints: of all pictures.
+        max_bits: in which the hashes of near copies may differ, at most `MAX_BITS`.
+        min_similarity: correlation of their thumbnails, 0 to 1; None: near copies are not looked for.
+    """
+    _, firsts, kinds = np.unique(fingerprints.digests, return_index=True, return_inverse=True)
+    exact = [
+        Pair(first=int(firsts[kind]), second=position, is_exact=True, similarity=1.0)
+        for position, kind in enumerate(kinds)
+        if firsts[kind] != position
+    ]
+    if min_similarity is None:
+        return exact
+    return exact + list(_near_copies(fingerprints, np.sort(firsts), max_bits, min_similarity))
+
+
+def _near_copies(
+    fingerprints: Fingerprints, chosen: NDArray[np.intp], max_bits: int, min_similarity: float
+) -> Iterator[Pair]:
+    hashes = fingerprints.hashes[chosen]
+    vectors = _normalised(fingerprints.thumbnails[chosen])
+    seen: set[tuple[int, int]] = set()
+    for first, second in _candidates(hashes, max_bits):
+        similarity = np.einsum("ij,ij->i", vectors[first], vectors[second])
+        for position in np.flatnonzero(similarity >= min_similarity):
+            pair = (int(chosen[first[position]]), int(chosen[second[position]]))
+            if pair not in seen:
+                seen.add(pair)
+                yield Pair(first=pair[0], second=pair[1], is_exact=False, similarity=float(similarity[position]))
+
+
+def _normalised(thumbnails: Pixels) -> NDArray[np.float32]:
+    """Return thumbnails with mean 0 and length 1; one of a single colour becomes 0 and correlates with nothing."""
+    values = thumbnails.astype(np.float32)
+    values -= values.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    return np.where(lengths > _THUMBNAIL_SIDE, values / np.maximum(lengths, 1e-6), 0).astype(np.float32)
+
+
+def _candidates(hashes: NDArray[np.uint64], max_bits: int) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Yield positions (first, second), first below second, of hashes that differ in at most `max_bits` bits.
+
+    A pair may come more than once. Only hashes that share one of the eight parts are compared, so that the work is a
+    64th of all pairs in the mean.
+    """
+    for keys in _parts(hashes):
+        order = np.argsort(keys, kind="stable")
+        bounds = np.flatnonzero(np.diff(keys[order])) + 1
+        for bucket in np.split(order, bounds):
+            rows = max(1, _CHUNK_PAIRS // max(1, len(bucket)))
+            for start in range(0, len(bucket), rows):
+                left, right = bucket[start : start + rows], bucket[start:]
+                distances = np.bitwise_count(hashes[left][:, None] ^ hashes[right][None, :])
+                first, second = np.nonzero(distances <= max_bits)
+                keep = first < second
+                yield left[first[keep]], right[second[keep]]
+
+
+def _parts(hashes: NDArray[np.uint64]) -> Iterator[NDArray[np.uint64]]:
+    """Yield eight keys of 8 bits; each takes one bit of each row and each column, for neighbours are often equal."""
+    for part in range(_HASH_SIDE):
+        key = np.zeros_like(hashes)
+        for row in range(_HASH_SIDE):
+            bit = np.uint64(row * _HASH_SIDE + (row + part) % _HASH_SIDE)
+            key |= ((hashes >> bit) & np.uint64(1)) << np.uint64(row)
+        yield key

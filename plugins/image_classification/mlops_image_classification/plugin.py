@@ -1,0 +1,140 @@
+"""The hooks of the use cases ROAD_SIGN and SCENE; light, for nothing heavy may be imported before a step runs.
+
+The two differ by data: a default configuration, a catalogue and the place of the metrics in the result file, each
+chosen by the name of the use case.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlops_core import hookimpl
+from mlops_core.pipeline import DATASET, Parameter, ParameterType, Resources, Step, StepKind
+
+if TYPE_CHECKING:
+    from mlops_core.conditions import Gate
+    from mlops_core.config import UseCaseConfig
+    from mlops_core.datasets import Dataset
+    from mlops_core.hookspecs import PluginContext
+    from mlops_core.metrics import Metric, MetricReport
+    from mlops_core.prediction import Predictor
+    from mlops_core.predictions import Predictions
+    from mlops_image_classification.config import ImageConfig
+
+_IMAGE_PACKAGES = ("numpy", "pillow")
+_MODEL_PACKAGES = ("numpy", "keras")
+
+
+@hookimpl
+def mlops_get_config_model(context: PluginContext) -> type[ImageConfig]:
+    """Return the typed model of both default configurations."""
+    from mlops_image_classification.config import ImageConfig
+
+    return ImageConfig
+
+
+@hookimpl
+def mlops_get_config_file(context: PluginContext) -> Path:
+    """Return the default configuration of the use case: ``road_sign.yaml`` or ``scene.yaml``."""
+    return Path(__file__).with_name(f"{context.use_case.lower()}.yaml")
+
+
+@hookimpl
+def mlops_get_datasets(config: UseCaseConfig, context: PluginContext) -> tuple[Dataset, ...]:
+    """Return the catalogue of the use case."""
+    from mlops_image_classification.catalogue import DATASETS
+
+    return DATASETS[context.use_case]
+
+
+@hookimpl
+def mlops_get_parameters(config: ImageConfig, context: PluginContext) -> tuple[Parameter, ...]:
+    """Return the threshold of the gate."""
+    from mlops_image_classification.metrics import ACCURACY_THRESHOLD
+
+    threshold = Parameter(
+        name=ACCURACY_THRESHOLD,
+        type=ParameterType.FLOAT,
+        default=config.gate.accuracy,
+        minimum=0,
+        maximum=1,
+        description="The accuracy on the test part that a model must reach.",
+    )
+    return (threshold,)
+
+
+@hookimpl
+def mlops_get_steps(config: ImageConfig, context: PluginContext) -> tuple[Step, ...]:
+    """Return preprocess → split → train → evaluate; copies are found by pixels, so pixels come before the split."""
+    prepared = {"pictures": "preprocess.pictures", "split": "split.split"}
+    return (
+        Step(
+            name="preprocess",
+            run="mlops_image_classification.steps.preprocess:preprocess",
+            inputs={"dataset": DATASET},
+            outputs=("pictures", "fingerprints"),
+            config=("dataset", "preprocessing"),
+            packages=_IMAGE_PACKAGES,
+            resources=Resources(instance_type="ml.m5.xlarge"),
+            shards=config.preprocessing.shards,
+        ),
+        Step(
+            name="split",
+            run="mlops_image_classification.steps.split:split",
+            inputs={"dataset": DATASET, "fingerprints": "preprocess.fingerprints"},
+            outputs=("split",),
+            config=("dataset", "split"),
+            packages=_IMAGE_PACKAGES,
+        ),
+        Step(
+            name="train",
+            kind=StepKind.TRAINING,
+            run="mlops_image_classification.steps.train:train",
+            inputs=prepared,
+            outputs=("model",),
+            config=("dataset", "preprocessing", "data_augmentation", "training"),
+            packages=_MODEL_PACKAGES,
+            resources=Resources(instance_type="ml.m5.2xlarge"),
+        ),
+        Step(
+            name="evaluate",
+            kind=StepKind.EVALUATION,
+            run="mlops_image_classification.steps.evaluate:evaluate",
+            inputs={**prepared, "model": "train.model"},
+            outputs=("predictions",),
+            packages=_MODEL_PACKAGES,
+        ),
+    )
+
+
+@hookimpl
+def mlops_get_metrics(config: UseCaseConfig, context: PluginContext) -> tuple[Metric, ...]:
+    """Return accuracy, macro F1, recalls and calibration error."""
+    from mlops_image_classification.metrics import declared_metrics
+
+    return declared_metrics(context.use_case)
+
+
+@hookimpl
+def mlops_compute_metrics(predictions: Predictions, context: PluginContext) -> MetricReport:
+    """Compute all of them from the scores of the test pictures."""
+    from mlops_image_classification.metrics import compute_metrics
+
+    return compute_metrics(predictions, context.use_case)
+
+
+@hookimpl
+def mlops_get_gate(config: UseCaseConfig, context: PluginContext) -> Gate:
+    """Return: the accuracy reaches its threshold."""
+    from mlops_image_classification.metrics import accuracy_gate
+
+    return accuracy_gate()
+
+
+@hookimpl
+def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:
+    """Load a trained network with its preprocessing settings."""
+    from mlops_image_classification.predictor import ImagePredictor
+
+    return ImagePredictor(model)

@@ -1,0 +1,46 @@
+"""A trained network ready to be asked about image files, from its folder alone."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlops_core.prediction import SampleScores
+from mlops_image_classification import network
+from mlops_image_classification.config import Preprocessing
+from mlops_image_classification.decoding import read_pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+_BATCH = 32
+
+
+class ImagePredictor:
+    """Gives each file its scores; a picture is prepared exactly as it was for the training, without a region."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load what the step ``train`` wrote."""
+        self._model, self._metadata = network.load(folder)
+        self._preprocessing = Preprocessing.model_validate(self._metadata["preprocessing"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the scores."""
+        return tuple(self._metadata["classes"])
+
+    def predict(self, paths: Iterable[Path]) -> Iterator[SampleScores]:
+        """Yield the scores of each file; several files are scored at once.
+
+        Raises:
+            DatasetError: a file cannot be decoded.
+        """
+        remaining = iter(paths)
+        while batch := list(islice(remaining, _BATCH)):
+            pixels = np.stack([read_pixels(path, self._preprocessing) for path in batch])
+            found = network.scores(self._model, pixels.astype(np.float32) / np.float32(255.0))
+            for path, scores in zip(batch, found, strict=True):
+                yield SampleScores(path=str(path), scores=scores)

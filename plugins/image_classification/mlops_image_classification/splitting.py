@@ -1,0 +1,295 @@
+"""The split: copies and conflicts, and which part each picture belongs to.
+
+What must stand on one side is a set of pictures that are linked, by a common track or by being copies. A part that the
+data set assigns is kept; a copy of a test picture is then taken out of the training, so that the test stays what it is.
+"""
+
+from __future__ import annotations
+
+import csv
+import random
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlops_core.datasets import SplitSample, check_no_leak
+from mlops_core.errors import DatasetError
+from mlops_image_classification.pictures import PARTS, TEST, TRAIN, VALIDATION, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from mlops_image_classification.config import SplitSection
+    from mlops_image_classification.fingerprints import Pair
+    from mlops_image_classification.pictures import Picture
+
+SPLIT_FILE = "split.csv"
+COPIES_FILE = "duplicates.csv"
+CONFLICTS_FILE = "conflicts.csv"
+LEFT_OUT_FILE = "left_out.csv"
+_SMALLEST_PARTS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A picture that is used.
+
+    Attributes:
+        number: of its record.
+        name: of its file.
+        label: class.
+        group: what must not stand on two sides: its track and all copies.
+        part: ``train``, ``validation`` or ``test``.
+    """
+
+    number: int
+    name: str
+    label: str
+    group: str
+    part: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """A picture that is not used, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """The samples, and all that was found on the way.
+
+    Attributes:
+        samples: ordered by number.
+        copies: pairs of pictures by position.
+        conflicts: those of the copies whose labels differ.
+        left_out: pictures that are not used.
+    """
+
+    samples: tuple[Sample, ...]
+    copies: tuple[Pair, ...]
+    conflicts: tuple[Pair, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+def make_split(
+    pictures: Sequence[Picture], copies: Sequence[Pair], settings: SplitSection, *, seed: int
+) -> Split:
+    """Return the split of `pictures`.
+
+    Exact copies with different labels are left out wherever they are: one of the labels is wrong, and nothing says
+    which. Near copies with different labels are listed and stay together.
+
+    Args:
+        pictures: all that can be read.
+        copies: pairs of positions in `pictures`.
+        settings: shares of the parts, and what becomes of conflicts.
+        seed: of the draw.
+
+    Raises:
+        DatasetError: labels conflict and the settings forbid it, a track stands on two sides as the data set assigns
+            it, or a class is missing in a part.
+    """
+    conflicts = tuple(pair for pair in copies if pictures[pair.first].label != pictures[pair.second].label)
+    left_out = _conflicting(pictures, copies, conflicts, settings)
+    left_out |= _copies_of_test(pictures, copies, set(left_out))
+    used = [position for position in range(len(pictures)) if position not in left_out]
+    sets = _linked(pictures, copies, used)
+    assigned = {position: pictures[position].part for position in used}
+    _refuse_tracks_on_two_sides(pictures, used)
+    if TEST not in assigned.values():
+        assigned = _held_out(pictures, sets, assigned, part=TEST, share=settings.test_split, seed=seed)
+    if VALIDATION not in assigned.values():
+        assigned = _held_out(pictures, sets, assigned, part=VALIDATION, share=settings.validation_split, seed=seed + 1)
+    samples = tuple(
+        Sample(
+            number=pictures[position].number,
+            name=pictures[position].name,
+            label=pictures[position].label,
+            group=sets[position],
+            part=assigned[position] or TRAIN,
+        )
+        for position in used
+    )
+    _check(samples, classes={picture.label for picture in pictures})
+    return Split(
+        samples=samples,
+        copies=tuple(copies),
+        conflicts=conflicts,
+        left_out=tuple(LeftOut(name=pictures[k].name, reason=left_out[k]) for k in sorted(left_out)),
+    )
+
+
+def _conflicting(
+    pictures: Sequence[Picture], copies: Sequence[Pair], conflicts: Sequence[Pair], settings: SplitSection
+) -> dict[int, str]:
+    """Return position -> reason for all exact copies of a picture that has more than one label."""
+    wrong = {pair.first for pair in conflicts if pair.is_exact}
+    if wrong and settings.conflicting_labels == "fail":
+        shown = [
+            f"{pictures[pair.first].name} ({pictures[pair.first].label}) and {pictures[pair.second].name} "
+            f"({pictures[pair.second].label})"
+            for pair in conflicts
+            if pair.is_exact
+        ]
+        raise DatasetError(f"{len(shown)} exact copies have another label: {listed(shown)}; correct the labels")
+    reasons = {}
+    for pair in copies:
+        if pair.is_exact and pair.first in wrong:
+            for position, other in ((pair.first, pair.second), (pair.second, pair.first)):
+                reasons.setdefault(position, f"its pixels have another label too: {pictures[other].name}")
+    return reasons
+
+
+def _copies_of_test(pictures: Sequence[Picture], copies: Sequence[Pair], out: set[int]) -> dict[int, str]:
+    """Return position -> reason for training and validation pictures that are copies of assigned test pictures.
+
+    Likewise for training pictures that are copies of assigned validation pictures.
+    """
+    neighbours: defaultdict[int, set[int]] = defaultdict(set)
+    for pair in copies:
+        if not {pair.first, pair.second} & out:
+            neighbours[pair.first].add(pair.second)
+            neighbours[pair.second].add(pair.first)
+    reasons: dict[int, str] = {}
+    for part in (TEST, VALIDATION):
+        waiting = [k for k in neighbours if pictures[k].part == part and k not in reasons]
+        reached = {position: pictures[position].name for position in waiting}
+        while waiting:
+            position = waiting.pop()
+            for other in neighbours[position] - reached.keys() - reasons.keys():
+                if part == VALIDATION and pictures[other].part == TEST:
+                    continue
+                reached[other] = reached[position]
+                waiting.append(other)
+        for position, origin in reached.items():
+            if pictures[position].part != part:
+                reasons[position] = f"a copy of {origin}, which is in the {part} part"
+    return reasons
+
+
+def _linked(pictures: Sequence[Picture], copies: Sequence[Pair], used: Sequence[int]) -> dict[int, str]:
+    """Return position -> name of its set of linked pictures: the smallest of their groups' names."""
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parent.setdefault(name, name) != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    is_used = set(used)
+    for pair in copies:
+        if pair.first in is_used and pair.second in is_used:
+            low, high = sorted((root(pictures[pair.first].group), root(pictures[pair.second].group)))
+            parent[high] = low
+    return {position: root(pictures[position].group) for position in used}
+
+
+def _refuse_tracks_on_two_sides(pictures: Sequence[Picture], used: Sequence[int]) -> None:
+    parts: dict[str, list[SplitSample]] = {part: [] for part in PARTS}
+    for position in used:
+        picture = pictures[position]
+        if picture.part:
+            parts[picture.part].append(SplitSample(sample=picture.name, group=picture.group, label=picture.label))
+    check_no_leak(parts)
+
+
+def _held_out(
+    pictures: Sequence[Picture],
+    sets: dict[int, str],
+    assigned: dict[int, str],
+    *,
+    part: str,
+    share: float,
+    seed: int,
+) -> dict[int, str]:
+    """Take whole sets out of what is free or for training, class by class, until `share` of the class is reached."""
+    by_class: defaultdict[str, defaultdict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for position, given in assigned.items():
+        if given in ("", TRAIN):
+            by_class[pictures[position].label][sets[position]].append(position)
+    draw = random.Random(seed)  # noqa: S311  a split, not a secret
+    held: set[str] = set()
+    for label in sorted(by_class):
+        names = sorted(by_class[label])
+        draw.shuffle(names)
+        wanted = share * sum(len(members) for members in by_class[label].values())
+        taken = sum(len(by_class[label][name]) for name in names if name in held)
+        for name in [name for name in names if name not in held][:-1]:  # one set at least stays for training
+            if taken >= wanted - 0.5 * len(by_class[label][name]) and taken > 0:
+                break
+            held.add(name)
+            taken += len(by_class[label][name])
+    return {
+        position: part if given in ("", TRAIN) and sets[position] in held else given
+        for position, given in assigned.items()
+    }
+
+
+def _check(samples: Sequence[Sample], *, classes: Iterable[str]) -> None:
+    parts = {part: [sample for sample in samples if sample.part == part] for part in PARTS}
+    check_no_leak(
+        {
+            part: [SplitSample(sample=sample.name, group=sample.group, label=sample.label) for sample in members]
+            for part, members in parts.items()
+        }
+    )
+    for part, members in parts.items():
+        lacking = sorted(set(classes) - {sample.label for sample in members})
+        if lacking:
+            raise DatasetError(
+                f"the {part} part has no picture of {listed(lacking)}; each class must be in each part, so it needs at "
+                f"least {_SMALLEST_PARTS} tracks or unrelated pictures, or dataset.class_names must leave it out"
+            )
+
+
+# --- Files ------------------------------------------------------------------------------------------------
+
+
+def write_split(folder: Path, split: Split, pictures: Sequence[Picture]) -> None:
+    """Write the split, the copies, the conflicts and what was left out, each as a table, into `folder`."""
+    _write_table(
+        folder / SPLIT_FILE,
+        ("number", "part", "label", "group", "name"),
+        ((item.number, item.part, item.label, item.group, item.name) for item in split.samples),
+    )
+    for name, pairs in ((COPIES_FILE, split.copies), (CONFLICTS_FILE, split.conflicts)):
+        _write_table(
+            folder / name,
+            ("kind", "similarity", "first", "first_label", "first_part", "second", "second_label", "second_part"),
+            (_pair_row(pair, pictures) for pair in pairs),
+        )
+    _write_table(folder / LEFT_OUT_FILE, ("name", "reason"), ((item.name, item.reason) for item in split.left_out))
+
+
+def _pair_row(pair: Pair, pictures: Sequence[Picture]) -> tuple[str, ...]:
+    first, second = pictures[pair.first], pictures[pair.second]
+    kind = "exact" if pair.is_exact else "near"
+    return (
+        kind,
+        f"{pair.similarity:.3f}",
+        *(first.name, first.label, first.part),
+        *(second.name, second.label, second.part),
+    )
+
+
+def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def read_split(folder: Path) -> list[Sample]:
+    """Return the samples of the split in `folder`, ordered by number."""
+    with (folder / SPLIT_FILE).open(newline="", encoding="utf-8") as stream:
+        return [Sample(**{**row, "number": int(row["number"])}) for row in csv.DictReader(stream)]
+
+
+def of_part(samples: Iterable[Sample], part: str) -> list[Sample]:
+    """Return the samples of one part."""
+    return [sample for sample in samples if sample.part == part]

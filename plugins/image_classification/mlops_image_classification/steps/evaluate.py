@@ -1,0 +1,38 @@
+"""Score every picture of the test part."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlops_core.predictions import Prediction, Predictions, write_predictions
+from mlops_image_classification import network
+from mlops_image_classification.batches import PartReader
+from mlops_image_classification.metrics import compute_metrics, declared_metrics
+from mlops_image_classification.pictures import TEST
+from mlops_image_classification.splitting import of_part, read_split
+
+if TYPE_CHECKING:
+    from mlops_core.steps import StepContext
+
+
+def evaluate(context: StepContext) -> None:
+    """Write one prediction a picture; log the lines from which an engine shows its metrics."""
+    samples = of_part(read_split(context.input("split")), TEST)
+    model, metadata = network.load(context.input("model"))
+    classes = tuple(metadata["classes"])
+    reader = PartReader(
+        folder=context.input("pictures"),
+        samples=samples,
+        classes=classes,
+        size=metadata["preprocessing"]["image_size"],
+    )
+    rows: list[Prediction] = []
+    for images, _ in reader.scoring_batches():
+        for scores in network.scores(model, images):
+            sample = samples[len(rows)]
+            rows.append(Prediction(sample=sample.name, group=sample.group, label=sample.label, scores=scores))
+        context.progress("picture", len(rows), len(samples))
+    write_predictions(context.output("predictions"), classes, rows)
+    report = compute_metrics(Predictions(classes=classes, rows=tuple(rows)), context.use_case)
+    for metric in declared_metrics(context.use_case):
+        context.log.info("%s on test set : %.4f", metric.title, report.values[metric.name].value)

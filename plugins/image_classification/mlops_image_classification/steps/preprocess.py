@@ -1,0 +1,86 @@
+"""From image files to prepared pictures and their fingerprints, on all cores; every file is decoded once.
+
+It comes before the split, since copies are found by their pixels.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+from mlops_core.errors import DatasetError
+from mlops_image_classification.config import DatasetSection, Preprocessing
+from mlops_image_classification.decoding import read_pixels
+from mlops_image_classification.fingerprints import fingerprint, write_fingerprints
+from mlops_image_classification.pictures import listed, read_pictures
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mlops_core.steps import StepContext
+    from mlops_image_classification.pictures import Picture
+
+    Pixels = NDArray[np.uint8]
+
+BLOCK = 512
+"""Pictures in one file; a shard writes whole blocks, so that the files do not depend on the number of shards."""
+_CHUNK = 8
+
+
+def preprocess(context: StepContext) -> None:
+    """Write every picture that can be used, its fingerprint, and why others cannot.
+
+    Raises:
+        DatasetError: more pictures than ``preprocessing.max_unreadable`` cannot be used; they are named.
+    """
+    settings = context.section("preprocessing", Preprocessing)
+    dataset = context.input("dataset")
+    pictures = read_pictures(dataset, context.section("dataset", DatasetSection), context.log)
+    starts = range(context.shard.index * BLOCK, len(pictures), context.shard.count * BLOCK)
+    work = partial(_pixels_or_reason, dataset=dataset, settings=settings)
+    unreadable: list[str] = []
+    done = 0
+    with multiprocessing.get_context("fork" if os.name == "posix" else "spawn").Pool(os.cpu_count()) as pool:
+        for start in starts:
+            block = pictures[start : start + BLOCK]
+            found = pool.map(work, block, chunksize=_CHUNK)
+            unreadable += _write_block(context, start // BLOCK, list(zip(block, found, strict=True)))
+            done += len(block)
+            context.progress("picture", done, min(len(pictures), len(starts) * BLOCK))
+    if len(unreadable) > settings.max_unreadable:
+        raise DatasetError(
+            f"{len(unreadable)} of {done} pictures cannot be used, at most preprocessing.max_unreadable="
+            f"{settings.max_unreadable} are left out: {listed(unreadable, separator='; ')}"
+        )
+    if unreadable:
+        context.log.warning("%d pictures were left out: %s", len(unreadable), "; ".join(unreadable))
+
+
+def _write_block(context: StepContext, block: int, found: list[tuple[Picture, Pixels | str]]) -> list[str]:
+    """Write one block; return why pictures cannot be used.
+
+    TensorFlow is imported here, after the processes were forked: a fork of its threads would hang.
+    """
+    from mlops_image_classification.records import write_block
+
+    usable = [(picture.number, pixels) for picture, pixels in found if not isinstance(pixels, str)]
+    reasons = {picture.number: reason for picture, reason in found if isinstance(reason, str)}
+    name = f"block-{block:06d}"
+    folder = context.output("fingerprints")
+    (folder / f"{name}.unreadable.json").write_text(json.dumps(reasons, indent=1) + "\n", encoding="utf-8")
+    write_fingerprints(folder / f"{name}.npz", fingerprint(usable))
+    write_block(context.output("pictures") / f"{name}.tfrecord", usable)
+    return list(reasons.values())
+
+
+def _pixels_or_reason(picture: Picture, *, dataset: Path, settings: Preprocessing) -> Pixels | str:
+    try:
+        return read_pixels(dataset / picture.name, settings, region=picture.region)
+    except DatasetError as error:
+        return str(error).replace(f"{dataset}{os.sep}", "")

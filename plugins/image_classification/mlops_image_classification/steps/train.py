@@ -1,0 +1,147 @@
+"""Train the network on the training part; stop, and choose the weights, by the validation part."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import astuple, fields
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mlops_core.errors import StepError
+from mlops_image_classification import network
+from mlops_image_classification.batches import PartReader, channel_statistics
+from mlops_image_classification.config import DataAugmentation, DatasetSection, Preprocessing, Training
+from mlops_image_classification.fitting import Batches, EpochRecord, Fitter
+from mlops_image_classification.pictures import TRAIN, VALIDATION
+from mlops_image_classification.splitting import of_part, read_split
+from mlops_image_classification.transfer import phases, set_trainable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlops_core.steps import StepContext
+
+HYPERPARAMETERS_FILE = "hyperparameters.json"
+HISTORY_FILE = "history.csv"
+_SQUARE_ROOT = "sqrt"
+
+
+def train(context: StepContext) -> None:
+    """Write the network with the best validation loss, its metadata, hyperparameters and history."""
+    keras.utils.set_random_seed(context.seed)
+    tf.config.experimental.enable_op_determinism()
+    settings = context.section("training", Training)
+    training, validation = _reader(context, TRAIN), _reader(context, VALIDATION)
+    mean, deviation = channel_statistics(training)
+    model = network.build(
+        settings.model, size=training.size, classes=len(training.classes), mean=mean, deviation=deviation
+    )
+    context.log.info(
+        "%d weights; %d pictures to train, %d to validate",
+        model.count_params(),
+        len(training.samples),
+        len(validation.samples),
+    )
+    history = _fit(context, model, training, validation)
+    metadata = {
+        "classes": training.classes,
+        "use_case": context.use_case,
+        "preprocessing": context.section("preprocessing", Preprocessing).model_dump(exclude={"shards"}),
+        "weights": int(model.count_params()),
+    }
+    folder = context.output("model")
+    network.save(model, folder, metadata)
+    _write_history(folder / HISTORY_FILE, history)
+    (folder / HYPERPARAMETERS_FILE).write_text(_hyperparameters(context), encoding="utf-8")
+
+
+def _reader(context: StepContext, part: str) -> PartReader:
+    samples = read_split(context.input("split"))
+    return PartReader(
+        folder=context.input("pictures"),
+        samples=of_part(samples, part),
+        classes=tuple(sorted({sample.label for sample in samples})),
+        size=context.section("preprocessing", Preprocessing).image_size,
+    )
+
+
+def _fit(
+    context: StepContext, model: keras.Model, training: PartReader, validation: PartReader
+) -> list[EpochRecord]:
+    settings = context.section("training", Training)
+    batch_size = min(settings.batch_size, len(training.samples))
+    endless = training.training_batches(
+        batch_size=batch_size,
+        seed=context.seed,
+        settings=context.section("data_augmentation", DataAugmentation),
+        cache_mb=settings.cache_mb,
+    )
+    batches = Batches(
+        training=iter(endless),
+        per_epoch=len(training.samples) // batch_size,
+        validation=validation.scoring_batches().cache(),
+    )
+    fitter = Fitter(model, settings=settings, class_weights=class_weights(training, settings.class_weights))
+    planned = phases(settings)
+    total = sum(phase.epochs for phase in planned)
+
+    def tell(record: EpochRecord) -> None:
+        if not np.isfinite(record.loss):
+            raise StepError(f"epoch {record.epoch}: the loss is {record.loss}; lower training.learning_rate")
+        context.progress("epoch", len(fitter.history), total)
+        context.log.info(
+            "%s, epoch %d: loss %.3f, validation loss %.3f, accuracy %.3f", *astuple(record)
+        )
+
+    for phase in planned:
+        set_trainable(model, phase, trained_share=settings.fine_tuning.trained_share)
+        best = fitter.fit(phase, batches, tell=tell)
+        context.log.info("%s: kept the weights of epoch %d of %d", phase.name, best, phase.epochs)
+    return fitter.history
+
+
+def class_weights(training: PartReader, kind: str) -> np.ndarray:
+    """Return a factor of the loss for each class: 1, or falling with its pictures (or their square root), mean 1."""
+    if kind == "none":
+        return np.ones(len(training.classes))
+    labels = [sample.label for sample in training.samples]
+    counts = np.array([labels.count(name) for name in training.classes], np.float64)
+    factors = 1.0 / (np.sqrt(counts) if kind == _SQUARE_ROOT else counts)
+    return np.asarray(factors * counts.sum() / (factors * counts).sum())
+
+
+def _write_history(path: Path, history: list[EpochRecord]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow([field.name for field in fields(EpochRecord)])
+        writer.writerows(astuple(record) for record in history)
+
+
+def _hyperparameters(context: StepContext) -> str:
+    """Return all settings of the training as an engine logs them: one flat object, every value a text."""
+    sections = {
+        "training": context.section("training", Training),
+        "data_augmentation": context.section("data_augmentation", DataAugmentation),
+        "preprocessing": context.section("preprocessing", Preprocessing),
+    }
+    flat: dict[str, str] = {
+        "seed": str(context.seed),
+        "dataset_name": context.section("dataset", DatasetSection).name,
+    }
+    for section in sections.values():
+        flat |= _flattened(section.model_dump(mode="json", exclude={"shards"}))
+    return json.dumps(flat, indent=2, sort_keys=True) + "\n"
+
+
+def _flattened(values: dict[str, object], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flattened(value, prefix=f"{prefix}{name}_")
+        else:
+            flat[f"{prefix}{name}"] = value if isinstance(value, str) else json.dumps(value)
+    return flat

@@ -1,0 +1,59 @@
+"""Transfer learning: which layers of a pretrained network are trained, and the phases in which that is done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import keras
+
+from mlops_image_classification.fitting import Phase
+from mlops_image_classification.network import BACKBONE
+
+if TYPE_CHECKING:
+    from mlops_image_classification.config import Training
+
+HEAD, FINE_TUNING, WHOLE = "head", "fine tuning", "whole"
+
+
+def phases(settings: Training) -> tuple[Phase, ...]:
+    """Return the phases of a training: one, or two where it starts from pretrained weights."""
+    if settings.model.weights is None:
+        return (
+            Phase(
+                name=WHOLE,
+                epochs=settings.epochs,
+                learning_rate=settings.learning_rate,
+                warmup_epochs=settings.warmup_epochs,
+                patience=settings.patience,
+            ),
+        )
+    tuning = settings.fine_tuning
+    head = Phase(
+        name=HEAD,
+        epochs=tuning.head_epochs,
+        learning_rate=settings.learning_rate,
+        warmup_epochs=0,
+        patience=settings.patience,
+    )
+    rest = Phase(
+        name=FINE_TUNING,
+        epochs=settings.epochs,
+        learning_rate=tuning.learning_rate,
+        warmup_epochs=settings.warmup_epochs,
+        patience=settings.patience,
+    )
+    return (head, rest) if tuning.head_epochs else (rest,)
+
+
+def set_trainable(model: keras.Model, phase: Phase, *, trained_share: float) -> None:
+    """Freeze what `phase` does not train.
+
+    While only the head is trained, all of the backbone is frozen. Fine tuning trains the upper `trained_share` of its
+    layers; batch normalisations stay frozen, since a few small batches would spoil their statistics.
+    """
+    if phase.name == WHOLE:
+        return
+    backbone = model.get_layer(BACKBONE)
+    first = round(len(backbone.layers) * (1 - trained_share)) if phase.name == FINE_TUNING else len(backbone.layers)
+    for position, layer in enumerate(backbone.layers):
+        layer.trainable = position >= first and not isinstance(layer, keras.layers.BatchNormalization)
