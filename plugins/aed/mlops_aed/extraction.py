@@ -94,7 +94,7 @@ def extract(clips: Iterable[Clip], extraction: Extraction, *, spool: Path, worke
             while under_way:
                 yield _finished(*under_way.popleft())
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
 
 
 def _finished(path: Path, members: tuple[Clip, ...], future: Future[tuple[int | str, ...]]) -> Chunk:
