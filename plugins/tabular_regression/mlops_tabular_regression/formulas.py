@@ -24,6 +24,7 @@ _OPERATIONS: dict[type[ast.operator], Callable[[object, object], object]] = {
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
+_ALLOWED = (ast.BinOp, ast.UnaryOp, ast.Name, ast.expr_context, ast.USub, *_OPERATIONS)
 _LONGEST = 500
 
 
@@ -69,7 +70,7 @@ _EXPECTED = "expected column names, numbers, + - * / and parentheses, such as 'w
 
 
 def _check(node: ast.AST, formula: str) -> None:
-    if isinstance(node, ast.BinOp | ast.UnaryOp | ast.Name | ast.expr_context | ast.USub | tuple(_OPERATIONS)):
+    if isinstance(node, _ALLOWED):
         return
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
         return

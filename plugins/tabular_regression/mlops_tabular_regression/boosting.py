@@ -1,0 +1,198 @@
+"""Gradient boosting with LightGBM: one setting, how it is trained, and its file in the library's own text format.
+
+Each model is trained on one thread, so that it does not depend on how many there are; several are trained at once.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
+
+import lightgbm as lgb
+import numpy as np
+
+from mlops_core.errors import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mlops_tabular_regression.config import TrainingSection
+
+    Numbers = NDArray[np.float64]
+    T = TypeVar("T")
+    R = TypeVar("R")
+
+_OBJECTIVES = {"squared": "regression", "gamma": "gamma", "poisson": "poisson", "quantile": "quantile"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """How one model is trained.
+
+    Attributes:
+        objective: ``squared``, ``gamma``, ``poisson`` or ``quantile``.
+        leaves: of each tree, at most.
+        rounds: how many trees.
+        seed: of the rows and columns that are drawn for each tree.
+        quantile: which one, for the objective ``quantile``.
+        training: the settings that all models share.
+    """
+
+    objective: str
+    leaves: int
+    rounds: int
+    seed: int
+    quantile: float = 0.5
+    training: TrainingSection
+
+    def with_rounds(self, rounds: int) -> Setting:
+        """Return the same setting with another number of trees."""
+        return replace(self, rounds=rounds)
+
+    def with_seed(self, seed: int) -> Setting:
+        """Return the same setting with another seed."""
+        return replace(self, seed=seed)
+
+    @property
+    def metric(self) -> str:
+        """What its models are compared by: the mean squared error, or the quantile's own loss."""
+        return "quantile" if self.objective == "quantile" else "l2"
+
+    def _parameters(self) -> dict[str, object]:
+        training = self.training
+        return {
+            "objective": _OBJECTIVES[self.objective],
+            "metric": self.metric,
+            "alpha": self.quantile,
+            "num_leaves": self.leaves,
+            "learning_rate": training.learning_rate,
+            "min_data_in_leaf": training.minimum_rows_in_leaf,
+            "bagging_fraction": training.row_share,
+            "bagging_freq": 1,
+            "feature_fraction": training.column_share,
+            "lambda_l2": training.l2,
+            "seed": self.seed,
+            "deterministic": True,
+            "force_row_wise": True,
+            "num_threads": 1,
+            "verbosity": -1,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Design:
+    """What a model sees of some rows.
+
+    Attributes:
+        values: (rows, columns); NaN where a value is missing.
+        target: one number a row.
+        categorical: positions of the columns whose values are categories.
+    """
+
+    values: Numbers
+    target: Numbers
+    categorical: tuple[int, ...]
+
+    def part(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Design:
+        """Return some of the rows."""
+        return replace(self, values=self.values[rows], target=self.target[rows])
+
+    def _dataset(self) -> lgb.Dataset:
+        return lgb.Dataset(
+            self.values,
+            self.target,
+            categorical_feature=list(self.categorical),
+            params={"verbosity": -1, "num_threads": 1, "force_row_wise": True, "feature_pre_filter": False},
+            free_raw_data=True,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """A trained model with its loss after each round, on the rows that it saw and on those it did not."""
+
+    model: lgb.Booster
+    training: Numbers
+    held_out: Numbers
+
+
+def fit(setting: Setting, design: Design) -> lgb.Booster:
+    """Train a model.
+
+    Raises:
+        DatasetError: the target is outside what the objective can be trained on.
+    """
+    try:
+        return lgb.train(setting._parameters(), design._dataset(), setting.rounds)  # noqa: SLF001  of this module
+    except lgb.basic.LightGBMError as error:
+        raise DatasetError(f"objective '{setting.objective}': {' '.join(str(error).split())}") from error
+
+
+def fit_with_curve(setting: Setting, design: Design, held_out: Design) -> Curve:
+    """Train a model and measure it after each round."""
+    losses: dict[str, dict[str, list[float]]] = {}
+    train = design._dataset()  # noqa: SLF001  of this module
+    held = lgb.Dataset(
+        held_out.values,
+        held_out.target,
+        reference=train,
+        categorical_feature=list(design.categorical),
+        params={"verbosity": -1, "num_threads": 1},
+    )
+    model = lgb.train(
+        setting._parameters(),  # noqa: SLF001  of this module
+        train,
+        setting.rounds,
+        valid_sets=[train, held],
+        valid_names=["training", "held_out"],
+        callbacks=[lgb.record_evaluation(losses)],
+    )
+    return Curve(
+        model=model,
+        training=np.asarray(losses["training"][setting.metric]),
+        held_out=np.asarray(losses["held_out"][setting.metric]),
+    )
+
+
+def predict(model: lgb.Booster, values: Numbers, *, rounds: int | None = None) -> Numbers:
+    """Return one prediction a row.
+
+    Args:
+        model: a trained one.
+        values: as in `Design`.
+        rounds: of its trees, the first so many; None for all.
+    """
+    found = model.predict(values, num_iteration=rounds, num_threads=1)
+    return np.asarray(found, dtype=np.float64)
+
+
+def predict_mean(models: Sequence[lgb.Booster], values: Numbers) -> Numbers:
+    """Return the mean prediction of several models."""
+    return np.mean([predict(model, values) for model in models], axis=0, dtype=np.float64)
+
+
+def write_model(model: lgb.Booster, path: Path) -> None:
+    """Write a model as LightGBM's text."""
+    path.write_text(model.model_to_string(), encoding="utf-8", newline="\n")
+
+
+def read_model(path: Path) -> lgb.Booster:
+    """Read what `write_model` wrote.
+
+    Raises:
+        DatasetError: the file is missing or damaged.
+    """
+    try:
+        return lgb.Booster(model_str=path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, lgb.basic.LightGBMError) as error:
+        raise DatasetError(f"model file {path} cannot be used: {' '.join(str(error).split())}") from error
+
+
+def each(function: Callable[[T], R], items: Iterable[T], *, threads: int) -> list[R]:
+    """Return what `function` gives for each item, in their order; several at once, for LightGBM frees the lock."""
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        return list(pool.map(function, items))

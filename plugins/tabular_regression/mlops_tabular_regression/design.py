@@ -1,0 +1,35 @@
+"""What a model sees: the declared features and the columns that are derived from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlops_tabular_regression.formulas import evaluate_formula
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from mlops_tabular_regression.config import Column, FeaturesSection
+
+    Numbers = NDArray[np.float64]
+
+
+def design_values(features: Numbers, columns: Sequence[Column], derived: FeaturesSection) -> Numbers:
+    """Return (rows, declared and derived columns) for (rows, declared columns)."""
+    by_name = {column.name: features[:, position] for position, column in enumerate(columns) if column.is_numeric}
+    further = [evaluate_formula(column.formula, by_name) for column in derived.derived]
+    return np.column_stack([features, *further])
+
+
+def design_names(columns: Sequence[Column], derived: FeaturesSection) -> tuple[str, ...]:
+    """Return the names of the columns of `design_values`."""
+    return (*(column.name for column in columns), *(column.name for column in derived.derived))
+
+
+def categorical_positions(columns: Sequence[Column]) -> tuple[int, ...]:
+    """Return which columns of `design_values` hold categories."""
+    return tuple(position for position, column in enumerate(columns) if not column.is_numeric)

@@ -1,0 +1,115 @@
+"""A trained model as a folder: LightGBM's text files, and ``model.json`` with all that is needed to ask them.
+
+``model.json`` holds the schema, the rules and the derived columns, so that a table can be predicted from the folder
+alone. Nothing in it is executed when it is read.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from mlops_core.errors import DatasetError
+from mlops_core.prediction import Interval
+from mlops_tabular_regression.boosting import predict, predict_mean, read_model, write_model
+from mlops_tabular_regression.config import FeaturesSection, RulesSection, TableSection
+from mlops_tabular_regression.design import design_values
+from mlops_tabular_regression.intervals import widened
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import lightgbm as lgb
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[np.float64]
+
+MODEL_FILE = "model.json"
+_FORMAT = "mlops-tabular-regression/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedModel:
+    """All parts of a trained model.
+
+    Attributes:
+        table: the schema.
+        rules: what is done about faults in a table to predict.
+        features: the derived columns.
+        means: models whose mean is the prediction.
+        low: model of the lower quantile.
+        high: model of the upper quantile.
+        widening: of the interval between them, to either side, in the target's unit.
+        level: share of true values that the widened interval is meant to hold.
+    """
+
+    table: TableSection
+    rules: RulesSection
+    features: FeaturesSection
+    means: tuple[lgb.Booster, ...]
+    low: lgb.Booster
+    high: lgb.Booster
+    widening: float
+    level: float
+
+    def answer(self, features: Numbers) -> list[tuple[float, Interval]]:
+        """Return prediction and interval for each row of (rows, declared features)."""
+        if not len(features):
+            return []
+        values = design_values(features, self.table.features, self.features)
+        found = predict_mean(self.means, values)
+        low, high = widened(
+            predict(self.low, values), predict(self.high, values), found, widening=self.widening
+        )
+        return [
+            (value, Interval(low=bottom, high=top, level=self.level))
+            for value, bottom, top in zip(found.tolist(), low.tolist(), high.tolist(), strict=True)
+        ]
+
+
+def write_trained(folder: Path, model: TrainedModel, *, facts: Mapping[str, object]) -> None:
+    """Write a model into the folder `folder`; `facts` are further ones for people."""
+    for number, booster in enumerate(model.means):
+        write_model(booster, folder / f"mean_{number:03d}.txt")
+    write_model(model.low, folder / "low.txt")
+    write_model(model.high, folder / "high.txt")
+    data = {
+        "format": _FORMAT,
+        "table": model.table.model_dump(mode="json"),
+        "rules": model.rules.model_dump(mode="json"),
+        "features": model.features.model_dump(mode="json"),
+        "means": len(model.means),
+        "interval": {"level": model.level, "widening": model.widening},
+        "facts": dict(facts),
+    }
+    (folder / MODEL_FILE).write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_trained(folder: Path) -> TrainedModel:
+    """Read what `write_trained` wrote.
+
+    Raises:
+        DatasetError: a file is missing, damaged, or of another format.
+    """
+    path = folder / MODEL_FILE
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["format"] != _FORMAT:
+            raise DatasetError(f"{path}: format {data['format']!r}; expected {_FORMAT!r}")
+        return TrainedModel(
+            table=TableSection.model_validate(data["table"]),
+            rules=RulesSection.model_validate(data["rules"]),
+            features=FeaturesSection.model_validate(data["features"]),
+            means=tuple(read_model(folder / f"mean_{number:03d}.txt") for number in range(data["means"])),
+            low=read_model(folder / "low.txt"),
+            high=read_model(folder / "high.txt"),
+            widening=float(data["interval"]["widening"]),
+            level=float(data["interval"]["level"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        raise DatasetError(f"{path} is no model of this plugin: {' '.join(str(error).split())[:200]}") from error

@@ -1,0 +1,129 @@
+"""The hooks of the use case ABALONE; light, for nothing heavy may be imported before a step runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlops_core import hookimpl
+from mlops_core.pipeline import DATASET, Parameter, ParameterType, Resources, Step, StepKind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlops_core.conditions import Gate
+    from mlops_core.config import UseCaseConfig
+    from mlops_core.datasets import Dataset
+    from mlops_core.hookspecs import PluginContext
+    from mlops_core.metrics import Metric, MetricReport
+    from mlops_core.prediction import Predictor
+    from mlops_core.predictions import Predictions
+    from mlops_tabular_regression.config import TabularConfig
+
+_MODEL_PACKAGES = ("lightgbm", "numpy")
+
+
+@hookimpl
+def mlops_get_config_model(context: PluginContext) -> type[TabularConfig]:
+    """Return the typed model of ``user_config.yaml``."""
+    from mlops_tabular_regression.config import TabularConfig
+
+    return TabularConfig
+
+
+@hookimpl
+def mlops_get_datasets(config: UseCaseConfig, context: PluginContext) -> tuple[Dataset, ...]:
+    """Return the catalogue."""
+    from mlops_tabular_regression.catalogue import DATASETS
+
+    return DATASETS
+
+
+@hookimpl
+def mlops_get_parameters(config: UseCaseConfig, context: PluginContext) -> tuple[Parameter, ...]:
+    """Return the threshold of the gate."""
+    from mlops_tabular_regression.metrics import DEFAULT_MSE_THRESHOLD, MSE_THRESHOLD
+
+    return (
+        Parameter(
+            name=MSE_THRESHOLD,
+            type=ParameterType.FLOAT,
+            default=DEFAULT_MSE_THRESHOLD,
+            minimum=0,
+            description="The mean squared error that a model may have at most.",
+        ),
+    )
+
+
+@hookimpl
+def mlops_get_steps(config: UseCaseConfig, context: PluginContext) -> tuple[Step, ...]:
+    """Return check → split → train → evaluate."""
+    return (
+        Step(
+            name="check",
+            run="mlops_tabular_regression.steps.check:check",
+            inputs={"dataset": DATASET},
+            outputs=("table", "report"),
+            results=("report",),
+            config=("table", "rules"),
+            packages=("numpy", "pyarrow"),
+        ),
+        Step(
+            name="split",
+            run="mlops_tabular_regression.steps.split:split",
+            inputs={"table": "check.table"},
+            outputs=("split",),
+            config=("split",),
+            packages=("numpy",),
+        ),
+        Step(
+            name="train",
+            kind=StepKind.TRAINING,
+            run="mlops_tabular_regression.steps.train:train",
+            inputs={"table": "check.table", "split": "split.split"},
+            outputs=("model",),
+            config=("table", "rules", "features", "split", "training", "intervals"),
+            packages=_MODEL_PACKAGES,
+            resources=Resources(instance_type="ml.m5.xlarge"),
+        ),
+        Step(
+            name="evaluate",
+            kind=StepKind.EVALUATION,
+            run="mlops_tabular_regression.steps.evaluate:evaluate",
+            inputs={"table": "check.table", "split": "split.split", "model": "train.model"},
+            outputs=("predictions",),
+            config=("split",),
+            packages=_MODEL_PACKAGES,
+        ),
+    )
+
+
+@hookimpl
+def mlops_get_metrics(config: UseCaseConfig, context: PluginContext) -> tuple[Metric, ...]:
+    """Return squared and absolute error, explained variance, coverage and width of the intervals."""
+    from mlops_tabular_regression.metrics import METRICS
+
+    return METRICS
+
+
+@hookimpl
+def mlops_compute_metrics(predictions: Predictions, context: PluginContext) -> MetricReport:
+    """Compute all metrics from the predicted numbers and their intervals."""
+    from mlops_tabular_regression.metrics import compute_metrics
+
+    return compute_metrics(predictions)
+
+
+@hookimpl
+def mlops_get_gate(config: UseCaseConfig, context: PluginContext) -> Gate:
+    """Return: the mean squared error is at most its threshold."""
+    from mlops_tabular_regression.metrics import GATE
+
+    return GATE
+
+
+@hookimpl
+def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:
+    """Load a trained model with its schema."""
+    from mlops_tabular_regression.predictor import TablePredictor
+
+    return TablePredictor(model)

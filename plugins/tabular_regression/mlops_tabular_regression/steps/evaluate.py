@@ -1,0 +1,43 @@
+"""Predict every row of the test fold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlops_core.predictions import Prediction, Predictions, write_predictions
+from mlops_tabular_regression.config import SplitSection
+from mlops_tabular_regression.metrics import compute_metrics
+from mlops_tabular_regression.model_store import read_trained
+from mlops_tabular_regression.steps.split import FOLDS_FILE
+from mlops_tabular_regression.table_store import read_table
+
+if TYPE_CHECKING:
+    from mlops_core.steps import StepContext
+
+
+def evaluate(context: StepContext) -> None:
+    """Write one prediction a row; log the lines from which an engine shows its metrics."""
+    table = read_table(context.input("table"))
+    folds = np.load(context.input("split") / FOLDS_FILE, allow_pickle=False)
+    tested = np.flatnonzero(folds == context.section("split", SplitSection).test_fold)
+    model = read_trained(context.input("model"))
+    answers = model.answer(np.asarray(table.features[tested]))
+    predictions = tuple(
+        Prediction(
+            sample=table.sample(int(index)),
+            group=f"group {table.groups[index]}",
+            label=float(table.target[index]),
+            scores=(value,),
+            interval=interval,
+        )
+        for index, (value, interval) in zip(tested, answers, strict=True)
+    )
+    write_predictions(context.output("predictions"), (), predictions)
+    values = compute_metrics(Predictions(classes=(), rows=predictions)).values
+    context.log.info("Mean squared error on test set : %.4f", values["mse"].value)
+    context.log.info("Mean absolute error on test set : %.4f", values["mae"].value)
+    context.log.info(
+        "intervals hold %.3f of the true values; meant to hold %g", values["interval_coverage"].value, model.level
+    )

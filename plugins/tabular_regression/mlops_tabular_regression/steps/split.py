@@ -1,0 +1,51 @@
+"""Assign each row to a fold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlops_core.datasets import SplitSample, check_no_leak
+from mlops_core.errors import DatasetError
+from mlops_tabular_regression.config import SplitSection
+from mlops_tabular_regression.splitting import assign_folds
+from mlops_tabular_regression.table_store import read_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from mlops_core.steps import StepContext
+    from mlops_tabular_regression.table_store import StoredTable
+
+FOLDS_FILE = "folds.npy"
+
+
+def split(context: StepContext) -> None:
+    """Write the fold of each row.
+
+    Raises:
+        DatasetError: there are too few groups for the folds.
+    """
+    table = read_table(context.input("table"))
+    settings = context.section("split", SplitSection)
+    count = len(np.unique(table.groups))
+    if count < 2 * settings.folds:
+        raise DatasetError(
+            f"{len(table.target)} rows in {count} groups; {settings.folds} folds need at least {2 * settings.folds}: "
+            "give more rows or set split.folds lower"
+        )
+    folds = assign_folds(np.asarray(table.target), np.asarray(table.groups), folds=settings.folds, seed=context.seed)
+    is_test = folds == settings.test_fold
+    check_no_leak({"train": _together(table, ~is_test), "test": _together(table, is_test)})
+    np.save(context.output("split") / FOLDS_FILE, folds, allow_pickle=False)
+    context.log.info("%d rows to train, %d to test (fold %d)", (~is_test).sum(), is_test.sum(), settings.test_fold)
+
+
+def _together(table: StoredTable, is_chosen: NDArray[np.bool_]) -> Iterator[SplitSample]:
+    """Yield the chosen rows whose group has several; a row that is alone cannot leak."""
+    _, codes, sizes = np.unique(table.groups, return_inverse=True, return_counts=True)
+    for index in np.flatnonzero(is_chosen & (sizes[codes] > 1)):
+        yield SplitSample(sample=table.sample(int(index)), group=f"group {table.groups[index]}", label="")

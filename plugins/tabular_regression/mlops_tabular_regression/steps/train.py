@@ -1,0 +1,230 @@
+"""Choose a setting within the training part, train it on all of it, and calibrate the intervals out of fold."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlops_tabular_regression import boosting, search
+from mlops_tabular_regression.boosting import Design, Setting
+from mlops_tabular_regression.config import (
+    FeaturesSection,
+    IntervalsSection,
+    RulesSection,
+    SplitSection,
+    TableSection,
+    TrainingSection,
+)
+from mlops_tabular_regression.design import categorical_positions, design_names, design_values
+from mlops_tabular_regression.importance import Importance, gain_shares, permutation_losses, write_importance
+from mlops_tabular_regression.intervals import conformal_widening, quantiles
+from mlops_tabular_regression.model_store import TrainedModel, write_trained
+from mlops_tabular_regression.search import Folds, Trial
+from mlops_tabular_regression.splitting import assign_folds
+from mlops_tabular_regression.steps.split import FOLDS_FILE
+from mlops_tabular_regression.table_store import read_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mlops_core.steps import StepContext
+
+    Numbers = NDArray[np.float64]
+
+_SEARCH_SEED = 1
+_SAMPLE_SEED = 2
+_SHUFFLE_SEED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """The training part and the settings."""
+
+    table: TableSection
+    rules: RulesSection
+    derived: FeaturesSection
+    training: TrainingSection
+    level: float
+    seed: int
+    threads: int
+    features: Numbers
+    design: Design
+    groups: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What cross-validation within the training part gave."""
+
+    rows: NDArray[np.intp]
+    folds: Folds
+    trials: tuple[Trial, ...]
+    best: Trial
+    low: Trial
+    high: Trial
+    widening: float
+
+
+def train(context: StepContext) -> None:
+    """Write the models, ``feature_importance.csv``, ``history.csv`` and ``search.csv``."""
+    work = _read_work(context)
+    found = _search(context, work)
+    means = boosting.each(
+        lambda seed: boosting.fit(found.best.setting.with_seed(seed), work.design),
+        [work.seed + number for number in range(work.training.bags)],
+        threads=work.threads,
+    )
+    low, high = boosting.each(
+        lambda trial: boosting.fit(trial.setting, work.design), [found.low, found.high], threads=work.threads
+    )
+    model = TrainedModel(
+        table=work.table,
+        rules=work.rules,
+        features=work.derived,
+        means=tuple(means),
+        low=low,
+        high=high,
+        widening=found.widening,
+        level=work.level,
+    )
+    folder = context.output("model")
+    write_trained(folder, model, facts=_facts(work, found))
+    _write_search(folder / "search.csv", found.trials)
+    _write_history(folder / "history.csv", found.best)
+    importance = _importance(work, found, model)
+    write_importance(folder, importance)
+    top = sorted(importance, key=lambda one: -one.gain)[:5]
+    context.log.info("most important: %s", ", ".join(f"{one.feature} {one.gain:.2f}" for one in top))
+
+
+def _read_work(context: StepContext) -> _Work:
+    stored = read_table(context.input("table"))
+    folds = np.load(context.input("split") / FOLDS_FILE, allow_pickle=False)
+    rows = np.flatnonzero(folds != context.section("split", SplitSection).test_fold)
+    table = context.section("table", TableSection)
+    derived = context.section("features", FeaturesSection)
+    features = np.asarray(stored.features[rows])
+    design = Design(
+        values=design_values(features, table.features, derived),
+        target=np.asarray(stored.target[rows]),
+        categorical=categorical_positions(table.features),
+    )
+    return _Work(
+        table=table,
+        rules=context.section("rules", RulesSection),
+        derived=derived,
+        training=context.section("training", TrainingSection),
+        level=context.section("intervals", IntervalsSection).level,
+        seed=context.seed,
+        threads=os.cpu_count() or 1,
+        features=features,
+        design=design,
+        groups=np.asarray(stored.groups[rows]),
+    )
+
+
+def _search(context: StepContext, work: _Work) -> _Found:
+    """Cross-validate all settings, then the quantiles with the leaves of the best."""
+    rows = _searched_rows(context, work)
+    design = work.design.part(rows)
+    count = min(work.training.search_folds, len(np.unique(work.groups[rows])))
+    fold = assign_folds(design.target, work.groups[rows], folds=count, seed=[work.seed, _SEARCH_SEED])
+    folds = Folds(design=design, fold=fold)
+    settings = search.candidates(work.training, work.design.target, seed=work.seed)
+    cross_validate = partial(search.cross_validate, folds=folds, threads=work.threads)
+    trials = cross_validate(settings, progress=lambda done, total: context.progress("model", done, total))
+    for trial in trials:
+        context.log.info(
+            "%s, %d leaves: %d rounds, cross-validated mean squared error %.4f",
+            trial.setting.objective,
+            trial.setting.leaves,
+            trial.setting.rounds,
+            trial.loss,
+        )
+    best = min(trials, key=lambda trial: trial.loss)
+    low, high = cross_validate(
+        [_quantile(best, quantile, work.training) for quantile in quantiles(work.level)],
+        progress=lambda done, total: context.progress("quantile model", done, total),
+    )
+    widening = conformal_widening(
+        folds.predictions(low), folds.predictions(high), design.target, level=work.level
+    )
+    context.log.info("the interval between the quantile models is widened by %.4g to either side", widening)
+    return _Found(rows=rows, folds=folds, trials=trials, best=best, low=low, high=high, widening=widening)
+
+
+def _searched_rows(context: StepContext, work: _Work) -> NDArray[np.intp]:
+    total = len(work.groups)
+    if total <= work.training.search_rows:
+        return np.arange(total)
+    context.log.info("settings are searched on %d of %d rows", work.training.search_rows, total)
+    draw = np.random.default_rng([work.seed, _SAMPLE_SEED])
+    return np.sort(draw.choice(total, work.training.search_rows, replace=False))
+
+
+def _quantile(best: Trial, quantile: float, training: TrainingSection) -> Setting:
+    setting = best.setting
+    return Setting(
+        objective="quantile",
+        quantile=quantile,
+        leaves=setting.leaves,
+        rounds=training.rounds,
+        seed=setting.seed,
+        training=training,
+    )
+
+
+def _importance(work: _Work, found: _Found, model: TrainedModel) -> list[Importance]:
+    columns = work.table.features
+
+    def predicted(features: Numbers) -> Numbers:
+        values = design_values(features, columns, work.derived)
+        design = Design(values=values, target=found.folds.design.target, categorical=work.design.categorical)
+        return Folds(design=design, fold=found.folds.fold).predictions(found.best)
+
+    gains = gain_shares(model.means)
+    losses = permutation_losses(
+        work.features[found.rows], found.folds.design.target, predicted, seed=work.seed + _SHUFFLE_SEED
+    )
+    names = design_names(columns, work.derived)
+    return [
+        Importance(feature=name, gain=float(gain), permutation=float(losses[index]) if index < len(losses) else None)
+        for index, (name, gain) in enumerate(zip(names, gains, strict=True))
+    ]
+
+
+def _facts(work: _Work, found: _Found) -> dict[str, object]:
+    setting = found.best.setting
+    return {
+        "rows": len(work.design.target),
+        "objective": setting.objective,
+        "leaves": setting.leaves,
+        "rounds": setting.rounds,
+        "bags": work.training.bags,
+        "cross_validated_mse": round(found.best.loss, 6),
+        "searched_rows": len(found.rows),
+    }
+
+
+def _write_search(path: Path, trials: tuple[Trial, ...]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("objective", "leaves", "rounds", "cross_validated_mse"))
+        for trial in sorted(trials, key=lambda one: one.loss):
+            setting = trial.setting
+            writer.writerow((setting.objective, setting.leaves, setting.rounds, f"{trial.loss:.6f}"))
+
+
+def _write_history(path: Path, best: Trial) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("round", "train_mse", "validation_mse"))
+        for number, (seen, held) in enumerate(zip(best.training, best.held_out, strict=True), 1):
+            writer.writerow((number, f"{seen:.6f}", f"{held:.6f}"))
