@@ -28,6 +28,7 @@ _COMMANDS = {
     "why": "Say why a step of a run was run or reused.",
     "runs": "Look at finished and running runs.",
     "models": "Look at registered models: approve, reject, alias, roll back, export.",
+    "parity": "Run locally, execute the compiled definition, and compare the two.",
     "predict": "Classify files with a registered model.",
     "doctor": "Check environment, plugins, disk and workspace; repair after damage.",
     "compile": "Compile a use case to a SageMaker pipeline definition, without AWS.",

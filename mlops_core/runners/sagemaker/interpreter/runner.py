@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 
 NAME = "sagemaker-local"
 BUCKET = "mlops-local"
+_DEFINITION = "definition.json"
 _ARN = "arn:aws:sagemaker:us-east-1:123456789012:pipeline"
 _ACCOUNT = AccountSettings(
     role="arn:aws:iam::123456789012:role/mlops-local", bucket=BUCKET, image="mlops-local:installed"
@@ -116,6 +117,18 @@ class SageMakerLocalRunner:
         place = _Place.of(self._store, run.run_id)
         with self._store.run_lock(run.run_id):
             return run.carry_out(_Machine(self._settings, self._containers, place, self._jobs))
+
+    def definition_of(self, run_id: str) -> Definition:
+        """Return the definition that a run executed.
+
+        Raises:
+            RunnerError: the run ended before it was compiled.
+        """
+        path = _Place.of(self._store, run_id).folder / _DEFINITION
+        try:
+            return parse_definition(path.read_bytes())
+        except OSError as error:
+            raise RunnerError(f"run {run_id} has no definition: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +247,7 @@ class _Run:
     def _compile(self, machine: _Machine, digest: str) -> Definition:
         compiled = compile_pipeline(self._request, machine.settings, dataset_digest=digest)
         text = compiled.to_text()
-        (machine.place.folder / "definition.json").write_text(text, encoding="utf-8")
+        (machine.place.folder / _DEFINITION).write_text(text, encoding="utf-8")
         definition = parse_definition(text)
         for name in self._request.selection.force:
             for job in (name, f"{name}{MERGE_SUFFIX}"):

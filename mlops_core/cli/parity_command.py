@@ -1,0 +1,80 @@
+"""``mlops parity``."""
+
+from __future__ import annotations
+
+import click
+
+from mlops_core.cli.options import (
+    chosen_use_case,
+    config_options,
+    json_option,
+    parse_parameters,
+    use_case_option,
+)
+from mlops_core.cli.output import print_json, print_table, run_observer
+from mlops_core.errors import ExitCode
+
+
+@click.command("parity")
+@use_case_option
+@config_options
+@click.option("--param", "parameters", multiple=True, metavar="NAME=VALUE", help="Set a parameter. Repeatable.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of every random choice.")
+@click.option("--jobs", "-j", type=click.IntRange(min=1), help="Steps at once (default: one a core).")
+@click.option("--offline", "is_offline", is_flag=True, help="Refuse to fetch from the network.")
+@click.option("--reuse", is_flag=True, help="Take over results of earlier runs instead of making everything anew.")
+@click.option("--all", "shows_all", is_flag=True, help="Show equal rows too that say nothing new: statuses, errors.")
+@json_option
+@click.pass_obj
+def command(
+    context: dict[str, str | None],
+    *,
+    usecase: str | None,
+    config: str | None,
+    overrides: tuple[str, ...],
+    parameters: tuple[str, ...],
+    seed: int,
+    jobs: int | None,
+    is_offline: bool,
+    reuse: bool,
+    shows_all: bool,
+    as_json: bool,
+) -> int:
+    """Run locally, execute the compiled definition, and compare the two.
+
+    Order constraints, parameters, every artifact's digest, verdict and message are compared. Exit code 0: all equal,
+    also when both rejected the model or both failed in the same way; 4: they differ.
+    """
+    from mlops_core import api
+    from mlops_core.runners.sagemaker.interpreter.parity import prove_parity
+    from mlops_core.store import Store
+
+    request = api.prepare_run(
+        chosen_use_case(usecase),
+        config=config,
+        overrides=overrides,
+        parameters=parse_parameters(parameters),
+        seed=seed,
+        is_offline=is_offline,
+    )
+    observer = run_observer()
+    try:
+        with Store(api.workspace_path(context["workspace"])) as store:
+            report = prove_parity(request, store=store, observer=observer, jobs=jobs, is_fresh=not reuse)
+    finally:
+        observer.close()
+    if as_json:
+        print_json(report.to_json())
+        return ExitCode.STEP if report.differences else ExitCode.OK
+    rows = [
+        ("equal" if row.is_equal else "DIFFERS", row.subject, row.what, row.local, row.executed)
+        for row in report.rows
+        if shows_all or not row.is_equal or not row.is_plain
+    ]
+    print_table(("", "subject", "what", "local run", "executed definition"), rows)
+    click.echo(f"local run {report.local_run}, executed definition {report.executed_run}")
+    if report.differences:
+        click.echo(f"mlops: error: {len(report.differences)} of {len(report.rows)} comparisons differ", err=True)
+        return ExitCode.STEP
+    click.echo(f"all {len(report.rows)} comparisons are equal")
+    return ExitCode.OK
