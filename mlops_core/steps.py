@@ -61,6 +61,7 @@ class StepRequest:
         progress_file: where progress is appended as JSON lines; None for nowhere.
         metrics: the declared metrics as JSON, for an evaluation.
         parts: output -> the folder of each shard, for the merge of a sharded step; empty otherwise.
+        is_generation: `step.run` generates a data set (see `mlops_core.datasets.GeneratedSource`) into the only output.
     """
 
     use_case: str
@@ -75,6 +76,7 @@ class StepRequest:
     progress_file: Path | None = None
     metrics: tuple[Mapping[str, Any], ...] = ()
     parts: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    is_generation: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as JSON types only."""
@@ -91,6 +93,7 @@ class StepRequest:
             "progress_file": str(self.progress_file) if self.progress_file else None,
             "metrics": list(self.metrics),
             "parts": {name: [str(path) for path in paths] for name, paths in self.parts.items()},
+            "is_generation": self.is_generation,
         }
 
     @classmethod
@@ -208,6 +211,10 @@ def execute(request: StepRequest) -> None:
         Exception: whatever the step's own code raises.
     """
     step = request.step
+    if request.is_generation:
+        generate = load_function(step.run, what="data set")
+        generate(*request.outputs.values(), seed=request.seed, progress=StepContext(request).progress)
+        return
     if request.parts:
         _merge(request)
     elif request.shard.count == 1:

@@ -139,6 +139,7 @@ class _Run:
                 seed=self._request.seed,
                 is_offline=self._request.is_offline,
                 progress=lambda label, done, total: self._observer.step_progress(FETCH, label, done, total),
+                processes=processes,
             )
         except MlopsError as error:
             self._observer.step_ended(StepRecord(name=FETCH, status=StepStatus.FAILED, error=str(error)))

@@ -101,7 +101,7 @@ class StepProcesses:
         order = StepOrder(
             request=path,
             scratch=request.scratch,
-            writable=(folder, *_DEVICES, *read_settings().caches),
+            writable=(folder, *request.outputs.values(), *_DEVICES, *read_settings().caches),
             timeout_s=resources.timeout_s,
             memory_mb=resources.memory_mb,
         )

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_core import datasets
 from mlops_core.errors import DatasetError
 from mlops_core.file_digests import iter_tree, tree_manifest
+from mlops_core.pipeline import Step
 from mlops_core.records import DatasetRecord
+from mlops_core.runners.process import StepProcesses
+from mlops_core.steps import StepRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from mlops_core.config import UseCaseConfig
+    from mlops_core.datasets import Dataset, GeneratedSource, Progress
     from mlops_core.manager import UseCase
     from mlops_core.store import Store
 
@@ -37,16 +42,19 @@ class FetchedSource:
     was_there: bool
 
 
-def fetch_source(
+def fetch_source(  # noqa: PLR0913  what a runner, a plan and the command line know
     use_case: UseCase,
     config: UseCaseConfig,
     *,
     store: Store,
     seed: int = 0,
     is_offline: bool = False,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
+    processes: StepProcesses | None = None,
 ) -> FetchedSource:
     """Return the configured data set, fetching it first where it is missing.
+
+    Data that are generated are generated in a process of their own, as a step is: the driver stays small.
 
     Raises:
         DatasetError: the user's folder does not exist or is empty, or the data set cannot be fetched.
@@ -61,13 +69,14 @@ def fetch_source(
     path = store.datasets / dataset.name
     was_there = datasets.is_complete(dataset, path)
     if not was_there:
+        generation = _Generation(use_case, dataset, store=store, seed=seed, progress=progress or _say_nothing)
         datasets.fetch(
             dataset,
             path,
             seed=seed,
             progress=progress,
             is_offline=is_offline,
-            populate=lambda folder: use_case.fetch_dataset(dataset, folder),
+            populate=lambda folder: use_case.fetch_dataset(dataset, folder) or generation.populate(folder, processes),
         )
     return _described(
         path,
@@ -77,6 +86,57 @@ def fetch_source(
         licence=dataset.licence,
         is_generated=dataset.is_generated,
     )
+
+
+class _Generation:
+    """Data made by code, each source in a process of its own."""
+
+    def __init__(self, use_case: UseCase, dataset: Dataset, *, store: Store, seed: int, progress: Progress) -> None:
+        self._use_case = use_case
+        self._dataset = dataset
+        self._store = store
+        self._seed = seed
+        self._progress = progress
+
+    def populate(self, folder: Path, processes: StepProcesses | None) -> bool:
+        """Fill `folder`; False when a part of the data set is not generated.
+
+        Raises:
+            DatasetError: the code failed.
+        """
+        sources = [source for source in self._dataset.sources if isinstance(source, datasets.GeneratedSource)]
+        if len(sources) < len(self._dataset.sources):
+            return False
+        with contextlib.ExitStack() as opened:
+            for source in sources:
+                self._generate(source, folder, processes or opened.enter_context(StepProcesses()))
+        return True
+
+    def _generate(self, source: GeneratedSource, folder: Path, processes: StepProcesses) -> None:
+        work = self._store.work_folder("generate")
+        request = StepRequest(
+            use_case=self._use_case.name,
+            step=Step(name="generate", run=source.run, outputs=("dataset",)),
+            config={},
+            parameters={},
+            seed=self._seed,
+            inputs={},
+            outputs={"dataset": folder},
+            scratch=work / "scratch",
+            progress_file=work / "progress.jsonl",
+            is_generation=True,
+        )
+        try:
+            request.scratch.mkdir()
+            outcome = processes.run(request, folder=work, log=work / "generate.log", on_progress=self._progress)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        if outcome.error:
+            raise DatasetError(f"data set '{self._dataset.name}' cannot be generated: {outcome.error}")
+
+
+def _say_nothing(_label: str, _done: int, _total: int) -> None:
+    """Tell nobody."""
 
 
 def is_source_there(use_case: UseCase, config: UseCaseConfig, *, store: Store) -> bool:
