@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mlops_core.quantities import format_duration, format_size
 from mlops_core.records import StepStatus
 
 if TYPE_CHECKING:
@@ -51,24 +52,6 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, ti
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def format_duration(seconds: float) -> str:
-    """Return a duration as people read it: ``0.8 s``, ``42 s``, ``3 min 05 s``."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
-
-
-def format_size(size: float) -> str:
-    """Return a number of bytes with a binary unit."""
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
 
 
 def run_observer() -> PlainObserver | TerminalObserver:
@@ -205,3 +188,16 @@ def print_continuation(run_id: str, *, workspace: str | None) -> None:
     place = f"--workspace {shlex.quote(workspace)} " if workspace else ""
     if run_id:
         click.echo(f"to go on: mlops {place}run --resume {run_id}", err=True)
+
+
+__all__ = [
+    "PlainObserver",
+    "TerminalObserver",
+    "format_duration",
+    "format_size",
+    "print_continuation",
+    "print_json",
+    "print_outcome",
+    "print_table",
+    "run_observer",
+]
