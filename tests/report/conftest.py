@@ -1,7 +1,8 @@
-"""A headless Chromium that is driven over its debugging pipe: JSON messages, each ended by a zero byte.
+"""Runs of the use case GALLERY, and a headless Chromium that reads their reports.
 
-No driver and no port: the protocol's two pipes are the browser's file descriptors 3 and 4. Where no Chromium is
-installed, what asks for it is skipped.
+The browser is driven over its debugging pipe: JSON messages, each ended by a zero byte. No driver and no port: the
+protocol's two pipes are the browser's file descriptors 3 and 4. Where no Chromium is installed, what asks for it is
+skipped.
 """
 
 import base64
@@ -14,8 +15,15 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+
+import mlops_core
+from mlops_core.report import write_report
+from mlops_core.store import Store
+
+GALLERY = Path(__file__).parent / "gallery"
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 # Puts the two pipes where the browser looks for them, then becomes the browser.
@@ -142,3 +150,29 @@ def browser(tmp_path_factory):
     opened = Browser(tmp_path_factory.mktemp("profile"))
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def gallery(tmp_path_factory):
+    """Workspace and ids of runs of GALLERY: accepted, accepted with another skill, rejected, failed; each reported."""
+    workspace = tmp_path_factory.mktemp("gallery")
+    runs = {
+        "first": {},
+        "accepted": {"overrides": ["training.skill=0.9"]},
+        "rejected": {"parameters": {"q_acc": "0.95"}},
+        "failed": {"overrides": ["training.behaviour=raise"]},
+    }
+    with pytest.MonkeyPatch.context() as patch, Store(workspace) as store:
+        patch.syspath_prepend(str(GALLERY))
+        patch.setenv("PYTHONPATH", str(GALLERY))
+        ids = {name: mlops_core.run("GALLERY", workspace=workspace, **how).run_id for name, how in runs.items()}
+        for run_id in ids.values():
+            write_report(store, run_id)
+    return workspace, ids
+
+
+@pytest.fixture
+def page_of(gallery):
+    """Return the path of the report of a run of GALLERY."""
+    workspace, ids = gallery
+    return lambda name: workspace / "runs" / ids[name] / "report.html"

@@ -1,0 +1,68 @@
+import math
+import struct
+import time
+import wave
+import zlib
+
+from mlops_core import Prediction, write_predictions
+from mlops_gallery.plugin import Training
+
+CLASSES = (
+    "alarm",
+    "<script>document.title = 'owned'</script>",
+    "quoted \" and & ' signs",
+    "שלום עולם",
+    "a name that is much longer than any column of a matrix could ever be, and has no end",
+    "bell",
+    "chirp",
+    "engine",
+)
+KINDS = ("wav", "png", "txt", "bad", "none")
+
+
+def generate(folder, *, seed, progress):
+    with wave.open(str(folder / "sound.wav"), "wb") as stream:
+        stream.setparams((1, 2, 8000, 0, "NONE", ""))
+        stream.writeframes(b"".join(struct.pack("<h", int(9000 * math.sin(n / 3))) for n in range(4000)))
+    (folder / "picture.png").write_bytes(_png(24))
+
+
+def _png(size):
+    lines = b"".join(b"\0" + bytes(value for x in range(size) for value in (x * 8, y * 8, 120)) for y in range(size))
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(lines)),
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
+def half(context):
+    time.sleep(0.4)
+    (context.output("half") / "half.txt").write_text("half")
+
+
+def train(context):
+    settings = context.section("training", Training)
+    context.log.info("training <begins>")
+    if settings.behaviour == "raise":
+        raise ValueError("no <b>model</b> today")
+    rows = [(n, 2 / n, 2.2 / n + n / 90, 1 - 1 / n) for n in range(1, 31)]
+    lines = ["epoch,loss,val_loss,val_accuracy", *(",".join(f"{value:g}" for value in row) for row in rows)]
+    (context.output("model") / "history.csv").write_text("\n".join(lines) + "\n")
+    (context.output("model") / "skill.txt").write_text(str(settings.skill))
+
+
+def evaluate(context):
+    skill = float((context.input("model") / "skill.txt").read_text())
+    rows = []
+    for n in range(80):
+        truth = n % len(CLASSES)
+        found = truth if n / 80 < skill else (truth + 1 + n % 3) % len(CLASSES)
+        scores = [0.3 / (len(CLASSES) - 1)] * len(CLASSES)
+        scores[found] = 0.7
+        sample = f"{n:02d}<&\"'>.{KINDS[n % len(KINDS)]}"
+        rows.append(Prediction(sample=sample, group=f"g{n // 4}", label=CLASSES[truth], scores=tuple(scores)))
+    write_predictions(context.output("predictions"), CLASSES, rows)

@@ -1,0 +1,177 @@
+"""The report as people see it: in a real browser, narrow and wide, light and dark."""
+
+import itertools
+import json
+
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+SIZES = [(375, "light"), (375, "dark"), (1400, "light"), (1400, "dark")]
+RUNS = ["accepted", "rejected", "failed"]
+
+# The lowest contrast of any text with what is behind it; SVG text and text on a cell of a matrix included.
+CONTRAST = """(() => {
+  const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+  const parse = (color) => {
+    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data; return { c: [r, g, b], a: a / 255 };
+  };
+  const over = (top, below) => top.c.map((v, i) => v * top.a + below[i] * (1 - top.a));
+  const luminance = (c) => {
+    const [r, g, b] = c.map((v) => v / 255).map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (element) => {
+    const layers = [];
+    for (let e = element; e; e = e.parentElement) layers.push(parse(getComputedStyle(e).backgroundColor));
+    return layers.reverse().reduce((below, top) => over(top, below), [255, 255, 255]);
+  };
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const e = node.parentElement;
+    if (!node.data.trim() || e.closest("script, .skip, .no-bar") || !e.getClientRects().length) continue;
+    const style = getComputedStyle(e);
+    const back = behind(e.closest("svg") ?? e);
+    const text = over(parse(e.closest("svg") ? style.fill : style.color), back);
+    const [low, high] = [luminance(back), luminance(text)].sort((a, b) => a - b);
+    found.push([(high + 0.05) / (low + 0.05), node.data.trim().slice(0, 40), e.className.baseVal ?? e.className]);
+  }
+  return found.sort((a, b) => a[0] - b[0])[0].concat(found.length);
+})()"""
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize(("width", "scheme"), SIZES)
+def test_a_report_fits_the_window_reads_well_and_loads_nothing(browser, page_of, run, width, scheme):
+    browser.open(page_of(run), width=width, scheme=scheme)
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    ratio, text, place, count = browser.run(CONTRAST)
+    assert ratio >= 4.5, (text, place)
+    assert count > 40
+    is_dark = browser.run("getComputedStyle(document.body).backgroundColor.match(/\\d+/g)[0] < 60")
+    assert is_dark is (scheme == "dark")
+    assert browser.problems == []
+
+
+@pytest.mark.parametrize("width", [375, 1400])
+def test_nothing_sticks_out_of_the_page_even_when_all_is_unfolded(browser, page_of, width):
+    browser.open(page_of("accepted"), width=width)
+    browser.run("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    sticking_out = browser.run(
+        "[...document.querySelectorAll('main *')].filter((e) => !e.closest('.scroll, svg, .stack thead, caption')"
+        f" && e.getBoundingClientRect().right > {width} + 1).map((e) => e.tagName + '.' + e.className)"
+    )
+    assert sticking_out == []
+    assert browser.run("document.documentElement.scrollWidth") <= width
+
+
+def test_no_text_of_a_record_becomes_markup(browser, page_of):
+    for run in RUNS:
+        browser.open(page_of(run))
+        assert browser.run("document.title").startswith("GALLERY")
+        assert browser.run("document.querySelectorAll('script').length") == 1
+        assert browser.run("document.querySelectorAll('b, i, u, img[onerror], img[src=x]').length") == 0
+        assert browser.run("document.body.textContent.includes('<script>document.title = \\'owned\\'</script>')")
+
+
+def test_tabs_choose_a_matrix_and_switches_what_its_cells_show(browser, page_of):
+    browser.open(page_of("accepted"))
+    shown = "[...document.querySelectorAll('.panel')].map((panel) => panel.getClientRects().length > 0)"
+    assert browser.run(shown) == [True, False]
+    browser.click("label[for=matrix-tab-1]")
+    assert browser.run(shown) == [False, True]
+    browser.click("label[for=matrix-tab-0]")
+    cell = "document.querySelector('.panel .matrix td.right.l9, .panel .matrix td.right.l10').innerText"
+    assert browser.run(cell) == "9"
+    browser.click("label[for=cells-shares]")
+    assert browser.run(cell) == ".90"
+    browser.click("label[for=cells-counts]")
+    assert browser.run(cell) == "9"
+    browser.run("document.querySelector('#cells-counts').focus()")
+    browser.press("ArrowRight")
+    assert browser.run("document.querySelector('#cells-shares').checked")
+
+
+def test_a_curve_is_read_by_pointer_and_by_keyboard(browser, page_of):
+    browser.open(page_of("accepted"))
+    readout = "document.querySelector('.readout').textContent"
+    at_rest = browser.run(readout)
+    assert at_rest == "at the end: loss 0.06667, val loss 0.4067"
+    browser.click(".curve-chart")
+    assert browser.run(readout).startswith("epoch 15: loss 0.1333, val loss 0.313")
+    browser.run("document.querySelector('.curve-chart').focus()")
+    browser.press("Home")
+    assert browser.run(readout) == "epoch 1: loss 2, val loss 2.211"
+    browser.press("ArrowRight")
+    assert browser.run(readout).startswith("epoch 2: loss 1,")
+    browser.run("document.querySelector('.curve-chart').blur()")
+    assert browser.run(readout) == at_rest
+
+
+def test_details_unfold_and_links_lead_to_their_sections(browser, page_of):
+    browser.open(page_of("accepted"), width=375)
+    browser.click("#provenance summary")
+    assert browser.run("document.querySelector('#provenance details').open")
+    assert "code mlops_gallery" in browser.run("document.querySelector('#provenance details').innerText")
+    for link in browser.run("[...document.querySelectorAll('.contents li a')].map((link) => link.hash)"):
+        browser.click(f".contents a[href='{link}']")
+        top = f"Math.abs(document.querySelector({json.dumps(link)}).getBoundingClientRect().top)"
+        assert browser.run(f"location.hash === {json.dumps(link)} && {top} < innerHeight"), link
+
+
+def test_samples_can_be_heard_seen_and_read(browser, page_of):
+    browser.open(page_of("accepted"))
+    loaded = (
+        "Promise.all([...document.querySelectorAll('audio')].map((sound) => sound.readyState >= 1 ? sound.duration"
+        " : new Promise((done) => sound.addEventListener('loadedmetadata', () => done(sound.duration)))))"
+    )
+    durations = browser.run(loaded)
+    assert durations
+    assert set(durations) == {0.5}
+    pictures = "[...document.querySelectorAll('.preview img')].map((picture) => picture.naturalWidth)"
+    assert set(browser.run(pictures)) == {24}
+    assert browser.run("document.querySelector('.preview pre').textContent").startswith("</pre><script>")
+    assert "no <such> file" in browser.run("document.querySelector('.samples').textContent")
+    playing = "[...document.querySelectorAll('audio')].map((sound) => !sound.paused)"
+    browser.run("Promise.all([...document.querySelectorAll('audio')].slice(0, 1).map((sound) => sound.play()))")
+    browser.run("document.querySelectorAll('audio')[1].play()")
+    assert sum(browser.run(playing)) <= 1
+
+
+def test_the_previous_accepted_run_is_one_click_away(browser, page_of):
+    browser.open(page_of("rejected"))
+    browser.click("#changes .lead a")
+    browser.run("new Promise((done) => setTimeout(done, 300))")
+    assert browser.run("location.href") == page_of("accepted").as_uri()
+
+
+def test_the_page_is_whole_without_its_script(browser, page_of):
+    browser.send("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        browser.open(page_of("accepted"))
+        browser.click("label[for=matrix-tab-1]")
+        browser.click("#provenance summary")
+    finally:
+        browser.send("Emulation.setScriptExecutionDisabled", value=False)
+    assert browser.run("document.querySelectorAll('.panel')[1].getClientRects().length") == 1
+    assert browser.run("document.querySelector('#provenance details').open")
+    assert browser.run("document.querySelectorAll('.curve').length") == 3
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_headings_tables_drawings_and_fields_are_named(browser, page_of, run):
+    browser.open(page_of(run))
+    levels = browser.run("[...document.querySelectorAll('h1, h2, h3')].map((heading) => Number(heading.tagName[1]))")
+    assert levels.count(1) == 1
+    assert all(later - earlier <= 1 for earlier, later in itertools.pairwise(levels))
+    nameless = (
+        "[...document.querySelectorAll('table:not(:has(caption)), svg[role=img]:not([aria-label]), img:not([alt]),"
+        " audio:not([aria-label]), th:not([scope])')].map((e) => e.outerHTML.slice(0, 80))"
+    )
+    assert browser.run(nameless) == []
+    labelled = "[...document.querySelectorAll('input')].every((field) => field.labels.length === 1)"
+    assert browser.run(labelled)
+    ids = browser.run("[...document.querySelectorAll('[id]')].map((element) => element.id)")
+    assert len(ids) == len(set(ids))
