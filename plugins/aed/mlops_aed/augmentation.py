@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlops_aed.config import DataAugmentation
+    from mlops_aed.training_input import MappedPatches
 
     Floats = NDArray[np.float32]
 
 
 def training_batches(
-    patches: Floats, targets: Floats, *, settings: DataAugmentation, batch_size: int, seed: int
+    patches: Floats | MappedPatches, targets: Floats, *, settings: DataAugmentation, batch_size: int, seed: int
 ) -> Iterator[tuple[Floats, Floats]]:
     """Yield batches without end: (batch, n_mels, frames, 1) and (batch, classes).
 
