@@ -40,6 +40,7 @@ class Browser:
         self._from, answers = os.pipe()
         given = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (commands, answers)]
         flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--mute-audio"]
+        flags += ["--autoplay-policy=no-user-gesture-required"]
         flags += ["--remote-debugging-pipe", "--no-first-run", f"--user-data-dir={profile}", "about:blank"]
         self._process = subprocess.Popen(
             [sys.executable, "-c", START, *map(str, given), CHROMIUM, *flags],
@@ -101,7 +102,10 @@ class Browser:
         self.send(
             "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
         )
-        self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        features = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+        self.send(
+            "Emulation.setEmulatedMedia", features=[{"name": name, "value": value} for name, value in features.items()]
+        )
         self.send("Page.navigate", url=path.as_uri())
         self._read(lambda found: found.get("method") == "Page.loadEventFired")
 
@@ -111,6 +115,13 @@ class Browser:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
+    def wait_for(self, condition, timeout_s=10):
+        """Wait until a JavaScript expression is true; what a click leads to may come a moment later."""
+        end = time.monotonic() + timeout_s
+        while not self.run(condition):
+            assert time.monotonic() < end, f"never true: {condition}"
+            time.sleep(0.02)
+
     def click(self, selector):
         """Click in the middle of the element, as a mouse does: it must be there, visible and on top."""
         place = self.run(
@@ -118,8 +129,8 @@ class Browser:
             "e.scrollIntoView({block: 'center', behavior: 'instant'}); const b = e.getBoundingClientRect();"
             "return [b.x + b.width / 2, b.y + b.height / 2]; })()"
         )
-        for kind in ("mousePressed", "mouseReleased"):
-            self.send("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1)
+        for kind, button in (("mouseMoved", "none"), ("mousePressed", "left"), ("mouseReleased", "left")):
+            self.send("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button=button, clickCount=1)
 
     def press(self, key):
         for kind in ("keyDown", "keyUp"):

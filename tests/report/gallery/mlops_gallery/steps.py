@@ -23,7 +23,7 @@ KINDS = ("wav", "png", "txt", "bad", "none")
 def generate(folder, *, seed, progress):
     with wave.open(str(folder / "sound.wav"), "wb") as stream:
         stream.setparams((1, 2, 8000, 0, "NONE", ""))
-        stream.writeframes(b"".join(struct.pack("<h", int(9000 * math.sin(n / 3))) for n in range(4000)))
+        stream.writeframes(b"".join(struct.pack("<h", int(9000 * math.sin(n / 3))) for n in range(32_000)))
     (folder / "picture.png").write_bytes(_png(24))
 
 
