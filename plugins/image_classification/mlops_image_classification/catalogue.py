@@ -43,7 +43,7 @@ DATASETS: dict[str, tuple[Dataset, ...]] = {
     "ROAD_SIGN": (
         Dataset(
             name="ROAD_SIGN_Dataset",
-            title="1,080 generated images of twelve traffic signs, in tracks of six",
+            title="528 generated images of twelve traffic signs, in tracks of four",
             licence="Apache-2.0",
             description="Drawn by code from the run's seed, named like GTSRB's; not photographs of the world.",
             sources=(GeneratedSource(run="mlops_image_classification.synthetic_signs:generate"),),
@@ -54,7 +54,7 @@ DATASETS: dict[str, tuple[Dataset, ...]] = {
     "SCENE": (
         Dataset(
             name="SCENE_Dataset",
-            title="720 generated landscapes of six kinds, 96x96 pixels",
+            title="480 generated landscapes of six kinds, 96x96 pixels",
             licence="Apache-2.0",
             description="Drawn by code from the run's seed, in the layout of the Intel scenes; not photographs.",
             sources=(GeneratedSource(run="mlops_image_classification.synthetic_scenes:generate"),),

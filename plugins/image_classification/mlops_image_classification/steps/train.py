@@ -14,7 +14,7 @@ import tensorflow as tf
 from mlops_core.errors import StepError
 from mlops_image_classification import network
 from mlops_image_classification.batches import PartReader, channel_statistics
-from mlops_image_classification.config import DataAugmentation, DatasetSection, Preprocessing, Training
+from mlops_image_classification.config import DataAugmentation, Preprocessing, Training
 from mlops_image_classification.fitting import Batches, EpochRecord, Fitter
 from mlops_image_classification.pictures import TRAIN, VALIDATION
 from mlops_image_classification.splitting import of_part, read_split
@@ -128,10 +128,7 @@ def _hyperparameters(context: StepContext) -> str:
         "data_augmentation": context.section("data_augmentation", DataAugmentation),
         "preprocessing": context.section("preprocessing", Preprocessing),
     }
-    flat: dict[str, str] = {
-        "seed": str(context.seed),
-        "dataset_name": context.section("dataset", DatasetSection).name,
-    }
+    flat = {"seed": str(context.seed)}
     for section in sections.values():
         flat |= _flattened(section.model_dump(mode="json", exclude={"shards"}))
     return json.dumps(flat, indent=2, sort_keys=True) + "\n"
