@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     R = TypeVar("R")
 
+_DATASET_PARAMETERS = {"verbosity": -1, "num_threads": 1}
 _OBJECTIVES = {"squared": "regression", "gamma": "gamma", "poisson": "poisson", "quantile": "quantile"}
 
 
@@ -106,8 +107,7 @@ class Design:
             self.values,
             self.target,
             categorical_feature=list(self.categorical),
-            params={"verbosity": -1, "num_threads": 1, "force_row_wise": True, "feature_pre_filter": False},
-            free_raw_data=True,
+            params=_DATASET_PARAMETERS,
         )
 
 
@@ -141,7 +141,7 @@ def fit_with_curve(setting: Setting, design: Design, held_out: Design) -> Curve:
         held_out.target,
         reference=train,
         categorical_feature=list(design.categorical),
-        params={"verbosity": -1, "num_threads": 1},
+        params=_DATASET_PARAMETERS,
     )
     model = lgb.train(
         setting._parameters(),  # noqa: SLF001  of this module
@@ -172,7 +172,7 @@ def predict(model: lgb.Booster, values: Numbers, *, rounds: int | None = None) -
 
 def predict_mean(models: Sequence[lgb.Booster], values: Numbers) -> Numbers:
     """Return the mean prediction of several models."""
-    return np.mean([predict(model, values) for model in models], axis=0, dtype=np.float64)
+    return np.asarray(np.mean([predict(model, values) for model in models], axis=0), dtype=np.float64)
 
 
 def write_model(model: lgb.Booster, path: Path) -> None:

@@ -69,7 +69,7 @@ class Column(Section):
     above: float | None = None
     below: float | None = None
     may_be_missing: bool = False
-    policy: dict[Rule, Policy] = {}
+    policy: dict[Rule, Policy] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _fits_its_type(self) -> Self:
@@ -139,9 +139,9 @@ class TableSection(Section):
             raise ValueError(f"target '{self.target}' is no column{did_you_mean(self.target, names)}")
         if not self.column(self.target).is_numeric:
             raise ValueError(f"target '{self.target}' is a category; a regression needs a number")
-        for role, name in (("id", self.id), ("group", self.group)):
-            if name is not None and name in names:
-                raise ValueError(f"the {role} column '{name}' is among the columns; it is no feature: take it out there")
+        for role, other in (("id", self.id), ("group", self.group)):
+            if other in names:
+                raise ValueError(f"the {role} column '{other}' is among the columns; it is no feature: take it out")
         if self.delimiter == self.decimal:
             raise ValueError(f"delimiter and decimal are both {self.decimal!r}")
         return self
@@ -218,7 +218,7 @@ class TrainingSection(Section):
     )
     leaves: Annotated[tuple[Annotated[int, Field(ge=2, le=4096)], ...], Field(min_length=1)] = (5, 9, 15)
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.04
-    rounds: Annotated[int, Field(ge=1, le=100_000)] = 400
+    rounds: Annotated[int, Field(ge=1, le=100_000)] = 300
     minimum_rows_in_leaf: Positive = 20
     row_share: Annotated[float, Field(gt=0, le=1)] = 0.7
     column_share: Annotated[float, Field(gt=0, le=1)] = 0.5

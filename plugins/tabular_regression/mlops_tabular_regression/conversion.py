@@ -121,7 +121,7 @@ def _categories(cells: Cells, column: Column, table: TableSection) -> tuple[Numb
     numbers = np.array([codes.get(cell, math.nan) for cell in cells], dtype=np.float64)
     faults = []
     for index in np.flatnonzero(np.isnan(numbers)):
-        text = str(cells[index]).strip()
+        text = _shown(cells, index).strip()
         if text in codes:
             numbers[index] = codes[text]
         elif text in table.missing_values:
@@ -132,6 +132,6 @@ def _categories(cells: Cells, column: Column, table: TableSection) -> tuple[Numb
     return numbers, faults
 
 
-def _shown(cells: Cells, index: int | np.intp) -> str:
+def _shown(cells: Cells, index: int | np.signedinteger) -> str:
     cell = cells[int(index)]
     return f"{cell:g}" if isinstance(cell, float) else str(cell)

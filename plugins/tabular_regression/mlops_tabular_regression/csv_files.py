@@ -17,7 +17,7 @@ from mlops_tabular_regression.columns import MatchedColumns, count_matches, matc
 from mlops_tabular_regression.rows import BATCH_ROWS, MisshapenRow, OpenTable, RowBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
     from pathlib import Path
 
     from mlops_tabular_regression.config import TableSection
@@ -184,7 +184,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _rows(path: Path, encoding: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(path: Path, encoding: str, delimiter: str) -> Generator[tuple[int, list[str]]]:
     """Yield the line on which each row starts and its cells, without blank rows."""
     line = 0
     try:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Numbers = NDArray[np.float64]
+    Operation = Callable[[Numbers, Numbers], Numbers]
 
-_OPERATIONS: dict[type[ast.operator], Callable[[object, object], object]] = {
+_OPERATIONS: dict[type[ast.operator], Operation] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -50,7 +51,7 @@ def evaluate_formula(formula: str, columns: Mapping[str, Numbers]) -> Numbers:
     import numpy as np
 
     with np.errstate(all="ignore"):
-        found = np.asarray(_value(_parse(formula), columns), dtype=np.float64)
+        found = _value(_parse(formula), columns)
         return np.where(np.isfinite(found), found, np.nan)
 
 
@@ -77,13 +78,15 @@ def _check(node: ast.AST, formula: str) -> None:
     raise ValueError(f"formula {formula!r} holds a {type(node).__name__}; {_EXPECTED}")
 
 
-def _value(node: ast.expr, columns: Mapping[str, Numbers]) -> object:
+def _value(node: ast.expr, columns: Mapping[str, Numbers]) -> Numbers:
+    import numpy as np
+
     if isinstance(node, ast.Name):
         return columns[node.id]
     if isinstance(node, ast.Constant):
-        return float(node.value)  # type: ignore[arg-type]  # _check has seen that it is a number
+        return np.asarray(node.value, dtype=np.float64)
     if isinstance(node, ast.UnaryOp):
-        return operator.neg(_value(node.operand, columns))
+        return -_value(node.operand, columns)
     if isinstance(node, ast.BinOp):
         return _OPERATIONS[type(node.op)](_value(node.left, columns), _value(node.right, columns))
     raise AssertionError(node)

@@ -63,9 +63,7 @@ class TrainedModel:
             return []
         values = design_values(features, self.table.features, self.features)
         found = predict_mean(self.means, values)
-        low, high = widened(
-            predict(self.low, values), predict(self.high, values), found, widening=self.widening
-        )
+        low, high = widened(predict(self.low, values), predict(self.high, values), found, widening=self.widening)
         return [
             (value, Interval(low=bottom, high=top, level=self.level))
             for value, bottom, top in zip(found.tolist(), low.tolist(), high.tolist(), strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -71,7 +71,7 @@ class _Report:
         self._count = 0
         self.refused: list[Violation] = []
 
-    def __enter__(self) -> _Report:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -97,9 +97,7 @@ def _with_progress(context: StepContext, batches: Iterator[CheckedBatch]) -> Ite
     context.progress("row", done, done)
 
 
-def _stored(
-    batches: Sequence[CheckedBatch], opened: OpenTable, checker: Checker, rules: RulesSection
-) -> StoredTable:
+def _stored(batches: Sequence[CheckedBatch], opened: OpenTable, checker: Checker, rules: RulesSection) -> StoredTable:
     if not batches:
         return StoredTable(
             features=np.empty((0, 0)),
@@ -128,7 +126,9 @@ def _stored(
     )
 
 
-def _duplicates(features: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+def _duplicates(
+    features: NDArray[np.float64], target: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     """Return for each row the first row that is equal to it in every column, and whether that is an earlier one."""
     whole = np.ascontiguousarray(np.column_stack([features, target]) + 0.0)  # +0.0 makes -0.0 equal to 0.0
     as_bytes = whole.view(np.dtype((np.void, whole.dtype.itemsize * whole.shape[1]))).ravel()

@@ -153,9 +153,7 @@ def _search(context: StepContext, work: _Work) -> _Found:
         [_quantile(best, quantile, work.training) for quantile in quantiles(work.level)],
         progress=lambda done, total: context.progress("quantile model", done, total),
     )
-    widening = conformal_widening(
-        folds.predictions(low), folds.predictions(high), design.target, level=work.level
-    )
+    widening = conformal_widening(folds.predictions(low), folds.predictions(high), design.target, level=work.level)
     context.log.info("the interval between the quantile models is widened by %.4g to either side", widening)
     return _Found(rows=rows, folds=folds, trials=trials, best=best, low=low, high=high, widening=widening)
 
