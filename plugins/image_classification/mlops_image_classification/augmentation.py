@@ -72,7 +72,16 @@ def _moved(images: Tensor, seeds: Seeds, settings: DataAugmentation) -> Tensor:
     shift_y = size * _between(count, seeds(7), settings.shift)
     zeros = tf.zeros_like(a)
     transforms = tf.stack(
-        [a, b, centre - a * centre - b * centre + shift_x, c, d, centre - c * centre - d * centre + shift_y, zeros, zeros],
+        [
+            a,
+            b,
+            centre - a * centre - b * centre + shift_x,
+            c,
+            d,
+            centre - c * centre - d * centre + shift_y,
+            zeros,
+            zeros,
+        ],
         axis=1,
     )
     return tf.raw_ops.ImageProjectiveTransformV3(

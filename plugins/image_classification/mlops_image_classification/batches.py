@@ -64,7 +64,9 @@ class PartReader:
 
     def scoring_batches(self) -> tf.data.Dataset:
         """Return each picture once: (images (batch, size, size, 3) float32 0 to 1, targets (batch, classes))."""
-        return self.pictures().batch(_SCORING_BATCH).map(self._as_floats, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+        return (
+            self.pictures().batch(_SCORING_BATCH).map(self._as_floats, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+        )
 
     def training_batches(
         self, *, batch_size: int, seed: int, settings: DataAugmentation, cache_mb: int

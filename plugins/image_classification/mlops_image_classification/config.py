@@ -13,6 +13,8 @@ Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Strength = Annotated[float, Field(ge=0, le=1)]
 IMAGENET = "imagenet"
+RESIDUAL = "residual"
+_SMALLEST_OF_APPLICATIONS = 32
 
 
 class DatasetSection(Section):
@@ -102,10 +104,14 @@ class ModelChoice(Section):
     @model_validator(mode="after")
     def _weights_fit(self) -> Self:
         if self.name == "residual" and self.weights == IMAGENET:
-            raise ValueError("there are no imagenet weights for 'residual'; choose a Keras application, or weights null")
+            raise ValueError(
+                "there are no imagenet weights for 'residual'; choose a Keras application, or weights null"
+            )
         is_file = self.weights not in (None, IMAGENET)
         if is_file and self.weights_sha256 is None:
-            raise ValueError("weights from a file need weights_sha256, the SHA-256 of the file, so that a run says which")
+            raise ValueError(
+                "weights from a file need weights_sha256, the SHA-256 of the file, so that a run says which"
+            )
         if self.weights_sha256 is not None and not is_file:
             raise ValueError("weights_sha256 is set, but weights is not a file")
         return self
@@ -157,3 +163,12 @@ class ImageConfig(UseCaseConfig):
     data_augmentation: DataAugmentation = DataAugmentation()
     training: Training = Training()
     gate: GateSection
+
+    @model_validator(mode="after")
+    def _size_fits(self) -> Self:
+        size, name = self.preprocessing.image_size, self.training.model.name
+        if name != RESIDUAL and size < _SMALLEST_OF_APPLICATIONS:
+            raise ValueError(
+                f"preprocessing.image_size {size} is below {_SMALLEST_OF_APPLICATIONS}, the least that {name} takes"
+            )
+        return self

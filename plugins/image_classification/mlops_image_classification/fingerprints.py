@@ -76,9 +76,7 @@ def fingerprint(pictures: Sequence[tuple[int, Pixels]]) -> Fingerprints:
 
 def _one(pixels: Pixels) -> tuple[bytes, int, Pixels]:
     image = Image.fromarray(pixels)
-    grey = np.asarray(
-        image.convert("L").resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.BOX), dtype=np.int16
-    )
+    grey = np.asarray(image.convert("L").resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.BOX), dtype=np.int16)
     bits = np.packbits(grey[:, 1:] > grey[:, :-1])
     thumbnail = np.asarray(image.resize((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE), Image.Resampling.BOX), dtype=np.uint8)
     return hashlib.sha256(pixels.tobytes()).digest(), int.from_bytes(bits.tobytes(), "big"), thumbnail.ravel()

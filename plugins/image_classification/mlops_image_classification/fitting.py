@@ -119,7 +119,7 @@ class Fitter:
         optimizer.build(trainable)
         pairs = list(zip(averaged.weights, model.weights, strict=True))
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]  # TensorFlow has no types
         def update(images: Tensor, targets: Tensor) -> Tensor:
             with tf.GradientTape() as tape:
                 scores = model(images, training=True)
@@ -132,7 +132,7 @@ class Fitter:
                 average.assign(keep * average + (1.0 - keep) * weight)
             return loss
 
-        return update  # type: ignore[no-any-return]  # TensorFlow has no types
+        return update  # type: ignore[no-any-return]
 
 
 def _optimizer(phase: Phase, per_epoch: int, *, weight_decay: float) -> keras.optimizers.Optimizer:
@@ -150,14 +150,14 @@ def _optimizer(phase: Phase, per_epoch: int, *, weight_decay: float) -> keras.op
 
 
 def _judge_function(model: keras.Model) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def judge(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         scores = model(images, training=False)
         hits = tf.argmax(scores, axis=1) == tf.argmax(targets, axis=1)
         losses = keras.losses.categorical_crossentropy(targets, scores)
         return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32))
 
-    return judge  # type: ignore[no-any-return]  # TensorFlow has no types
+    return judge  # type: ignore[no-any-return]
 
 
 def _judged(judge: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], batches: Any) -> tuple[float, float]:

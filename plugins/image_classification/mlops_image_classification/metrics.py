@@ -140,7 +140,9 @@ def _accuracy(groups: Mapping[str, Sequence[Outcome]]) -> MetricValue:
     if len(groups) == count:
         value = proportion(sum(sum(members) for members in hits.values()), count)
     else:
-        value = bootstrap_by_group(hits, lambda items: sum(items) / len(items), resamples=1000 if count < _MANY else 200)
+        value = bootstrap_by_group(
+            hits, lambda items: sum(items) / len(items), resamples=1000 if count < _MANY else 200
+        )
     if not count:
         return value
     residuals = (sum(members) - value.value * len(members) for members in hits.values())

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from mlops_core.errors import ConfigError, StepError
+from mlops_image_classification.calibration import with_temperature
 from mlops_image_classification.config import IMAGENET
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ METADATA_FILE = "metadata.json"
 BACKBONE = "backbone"
 
 
-def build(choice: ModelChoice, *, size: int, classes: int, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Any:
+def build(
+    choice: ModelChoice, *, size: int, classes: int, mean: tuple[float, ...], deviation: tuple[float, ...]
+) -> Any:
     """Return a network with random weights, or with those that `choice` names.
 
     Args:
@@ -55,7 +58,7 @@ def _application(choice: ModelChoice, *, size: int) -> keras.Model:
     if choice.weights == IMAGENET:
         try:
             return constructor(weights=IMAGENET, **options)
-        except Exception as error:  # noqa: BLE001  Keras wraps whatever the download raises in a bare Exception
+        except Exception as error:  # Keras wraps whatever the download raises in a bare Exception
             cause = " ".join(str(error).split())
             raise StepError(
                 f"training.model.weights: the imagenet weights of {choice.name} cannot be fetched: {cause}; "
@@ -139,7 +142,7 @@ def load(folder: Path) -> tuple[keras.Model, dict[str, Any]]:
     return model, json.loads((folder / METADATA_FILE).read_text(encoding="utf-8"))
 
 
-def scores(model: keras.Model, images: Any) -> list[tuple[float, ...]]:
-    """Return the scores of `images` (batch, size, size, 3), float32, 0 to 1: for each, one a class, six decimals."""
-    found = np.asarray(model(images, training=False))
+def scores(model: keras.Model, images: Any, *, temperature: float) -> list[tuple[float, ...]]:
+    """Return the calibrated scores of `images` (batch, size, size, 3), float32, 0 to 1: for each, one a class."""
+    found = with_temperature(np.asarray(model(images, training=False)), temperature)
     return [tuple(round(float(score), 6) for score in row) for row in found]

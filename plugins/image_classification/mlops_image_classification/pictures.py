@@ -138,7 +138,9 @@ def _part_folders(dataset: Path) -> dict[str, Path]:
 
 def _in_parts(dataset: Path, parts: dict[str, Path], settings: DatasetSection) -> Iterator[Picture]:
     if TRAIN not in parts:
-        raise DatasetError(f"{dataset} has {parts[TEST].name}, but no folder for training ({', '.join(_PART_FOLDERS[TRAIN])})")
+        raise DatasetError(
+            f"{dataset} has {parts[TEST].name}, but no folder for training ({', '.join(_PART_FOLDERS[TRAIN])})"
+        )
     for part, folder in parts.items():
         yield from _class_folders(dataset, folder, part=part, settings=settings)
 
@@ -212,9 +214,7 @@ def _required(table: Path) -> Path:
     return table
 
 
-def _gtsrb_table(
-    dataset: Path, folder: Path, table: Path, *, part: str, settings: DatasetSection
-) -> Iterator[Picture]:
+def _gtsrb_table(dataset: Path, folder: Path, table: Path, *, part: str, settings: DatasetSection) -> Iterator[Picture]:
     there = {path.name for path in folder.iterdir()}
     lost = []
     for number, row in _rows(table):

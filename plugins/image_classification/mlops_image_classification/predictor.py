@@ -41,6 +41,7 @@ class ImagePredictor:
         remaining = iter(paths)
         while batch := list(islice(remaining, _BATCH)):
             pixels = np.stack([read_pixels(path, self._preprocessing) for path in batch])
-            found = network.scores(self._model, pixels.astype(np.float32) / np.float32(255.0))
+            images = pixels.astype(np.float32) / np.float32(255.0)
+            found = network.scores(self._model, images, temperature=self._metadata["temperature"])
             for path, scores in zip(batch, found, strict=True):
                 yield SampleScores(path=str(path), scores=scores)

@@ -1,7 +1,7 @@
-"""Prepared pictures on disk: TFRecord files of a fixed number of pictures each, and how many there are.
+"""Prepared pictures on disk: TFRecord files, each with the pictures of one block.
 
-A record is one picture as PNG, which loses nothing, with its number. Files are made of whole blocks, so that they do not
-depend on how many processes wrote them.
+A record is one picture as PNG, which loses nothing, with its number. A file holds one block of pictures, so that it
+does not depend on how many processes wrote the files.
 """
 
 from __future__ import annotations

@@ -75,9 +75,7 @@ class Split:
     left_out: tuple[LeftOut, ...]
 
 
-def make_split(
-    pictures: Sequence[Picture], copies: Sequence[Pair], settings: SplitSection, *, seed: int
-) -> Split:
+def make_split(pictures: Sequence[Picture], copies: Sequence[Pair], settings: SplitSection, *, seed: int) -> Split:
     """Return the split of `pictures`.
 
     Exact copies with different labels are left out wherever they are: one of the labels is wrong, and nothing says
@@ -136,7 +134,7 @@ def _conflicting(
             if pair.is_exact
         ]
         raise DatasetError(f"{len(shown)} exact copies have another label: {listed(shown)}; correct the labels")
-    reasons = {}
+    reasons: dict[int, str] = {}
     for pair in copies:
         if pair.is_exact and pair.first in wrong:
             for position, other in ((pair.first, pair.second), (pair.second, pair.first)):
@@ -287,7 +285,16 @@ def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[obje
 def read_split(folder: Path) -> list[Sample]:
     """Return the samples of the split in `folder`, ordered by number."""
     with (folder / SPLIT_FILE).open(newline="", encoding="utf-8") as stream:
-        return [Sample(**{**row, "number": int(row["number"])}) for row in csv.DictReader(stream)]
+        return [
+            Sample(
+                number=int(row["number"]),
+                name=row["name"],
+                label=row["label"],
+                group=row["group"],
+                part=row["part"],
+            )
+            for row in csv.DictReader(stream)
+        ]
 
 
 def of_part(samples: Iterable[Sample], part: str) -> list[Sample]:

@@ -140,7 +140,9 @@ def _mountain(view: View) -> None:
 
 def _glacier(view: View) -> None:
     top = int(view.draw.integers(12, 40))
-    view.pen.polygon([(-10, SIDE), *_ridge(view, top, top + 12, 3), (106, SIDE)], fill=_varied((225, 235, 245), view.draw, 10))
+    view.pen.polygon(
+        [(-10, SIDE), *_ridge(view, top, top + 12, 3), (106, SIDE)], fill=_varied((225, 235, 245), view.draw, 10)
+    )
     for _ in range(int(view.draw.integers(25, 50))):
         x, y = view.draw.uniform(-5, SIDE), view.draw.uniform(top + 8, SIDE)
         length, fall = view.draw.uniform(6, 26), view.draw.uniform(-7, 7)

@@ -82,9 +82,7 @@ def _track(draw: np.random.Generator) -> Track:
     )
 
 
-def _picture(
-    draw_sign: Callable[[Pen], None], track: Track, side: int, draw: np.random.Generator
-) -> Image.Image:
+def _picture(draw_sign: Callable[[Pen], None], track: Track, side: int, draw: np.random.Generator) -> Image.Image:
     sign = Image.new("RGBA", (_CANVAS, _CANVAS))
     draw_sign(ImageDraw.Draw(sign))
     scale, shift = draw.uniform(1.0, 1.15), draw.uniform(-6, 6, 2)

@@ -14,6 +14,7 @@ import tensorflow as tf
 from mlops_core.errors import StepError
 from mlops_image_classification import network
 from mlops_image_classification.batches import PartReader, channel_statistics
+from mlops_image_classification.calibration import best_temperature
 from mlops_image_classification.config import DataAugmentation, Preprocessing, Training
 from mlops_image_classification.fitting import Batches, EpochRecord, Fitter
 from mlops_image_classification.pictures import TRAIN, VALIDATION
@@ -51,8 +52,10 @@ def train(context: StepContext) -> None:
         "classes": training.classes,
         "use_case": context.use_case,
         "preprocessing": context.section("preprocessing", Preprocessing).model_dump(exclude={"shards"}),
+        "temperature": _temperature(model, validation),
         "weights": int(model.count_params()),
     }
+    context.log.info("temperature of the scores: %.3f", metadata["temperature"])
     folder = context.output("model")
     network.save(model, folder, metadata)
     _write_history(folder / HISTORY_FILE, history)
@@ -69,9 +72,7 @@ def _reader(context: StepContext, part: str) -> PartReader:
     )
 
 
-def _fit(
-    context: StepContext, model: keras.Model, training: PartReader, validation: PartReader
-) -> list[EpochRecord]:
+def _fit(context: StepContext, model: keras.Model, training: PartReader, validation: PartReader) -> list[EpochRecord]:
     settings = context.section("training", Training)
     batch_size = min(settings.batch_size, len(training.samples))
     endless = training.training_batches(
@@ -93,15 +94,20 @@ def _fit(
         if not np.isfinite(record.loss):
             raise StepError(f"epoch {record.epoch}: the loss is {record.loss}; lower training.learning_rate")
         context.progress("epoch", len(fitter.history), total)
-        context.log.info(
-            "%s, epoch %d: loss %.3f, validation loss %.3f, accuracy %.3f", *astuple(record)
-        )
+        context.log.info("%s, epoch %d: loss %.3f, validation loss %.3f, accuracy %.3f", *astuple(record))
 
     for phase in planned:
         set_trainable(model, phase, trained_share=settings.fine_tuning.trained_share)
         best = fitter.fit(phase, batches, tell=tell)
         context.log.info("%s: kept the weights of epoch %d of %d", phase.name, best, phase.epochs)
     return fitter.history
+
+
+def _temperature(model: keras.Model, validation: PartReader) -> float:
+    found = [(model(images, training=False), targets) for images, targets in validation.scoring_batches()]
+    scores = np.concatenate([np.asarray(scores) for scores, _ in found])
+    labels = np.concatenate([np.argmax(targets, axis=1) for _, targets in found])
+    return best_temperature(scores, labels)
 
 
 def class_weights(training: PartReader, kind: str) -> np.ndarray:
