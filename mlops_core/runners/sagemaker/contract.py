@@ -195,7 +195,8 @@ def to_arguments(
     gate_parameters = request.gate.parameters if request.gate else ()
     for flag, parameters in (("parameter", request.parameters), ("gate-parameter", gate_parameters)):
         arguments += [_joined(f"--{flag}={each.name}=", values[each.name]) for each in parameters]
-    text = json.dumps(request.to_json(), separators=(",", ":"), sort_keys=True)
+    # Not sorted: the order of a mapping in the configuration may count, and a local run keeps it.
+    text = json.dumps(request.to_json(), separators=(",", ":"))
     size = ARGUMENT_LIMIT - len(_REQUEST)
     pieces = [f"{_REQUEST}{text[start : start + size]}" for start in range(0, len(text), size)]
     if len(arguments) + len(pieces) > ARGUMENT_COUNT_LIMIT:
