@@ -103,10 +103,8 @@ class ModelChoice(Section):
 
     @model_validator(mode="after")
     def _weights_fit(self) -> Self:
-        if self.name == "residual" and self.weights == IMAGENET:
-            raise ValueError(
-                "there are no imagenet weights for 'residual'; choose a Keras application, or weights null"
-            )
+        if self.name == RESIDUAL and self.weights is not None:
+            raise ValueError("'residual' starts from random weights; set weights to null, or name a Keras application")
         is_file = self.weights not in (None, IMAGENET)
         if is_file and self.weights_sha256 is None:
             raise ValueError(

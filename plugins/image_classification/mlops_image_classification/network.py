@@ -15,7 +15,7 @@ import numpy as np
 
 from mlops_core.errors import ConfigError, StepError
 from mlops_image_classification.calibration import with_temperature
-from mlops_image_classification.config import IMAGENET
+from mlops_image_classification.config import IMAGENET, RESIDUAL
 
 if TYPE_CHECKING:
     from mlops_image_classification.config import ModelChoice
@@ -42,7 +42,7 @@ def build(
         ConfigError: the file with the weights is missing, is another one, or does not fit.
         StepError: the weights cannot be fetched.
     """
-    if choice.name == "residual":
+    if choice.name == RESIDUAL:
         return _residual_network(choice, size=size, classes=classes, mean=mean, deviation=deviation)
     inputs = keras.Input(shape=(size, size, 3), name="image")
     backbone = _application(choice, size=size)
@@ -98,7 +98,7 @@ def _residual_network(
         for block in range(choice.blocks):
             x = _residual(x, filters, strides=2 if block == 0 and position > 0 else 1)
     x = keras.layers.GlobalAveragePooling2D()(x)
-    return keras.Model(inputs, _head(x, choice, classes), name="residual")
+    return keras.Model(inputs, _head(x, choice, classes), name=RESIDUAL)
 
 
 def _head(x: Any, choice: ModelChoice, classes: int) -> Any:

@@ -1,0 +1,132 @@
+"""Which pictures a data set has, in each layout; what is wrong is named."""
+
+import logging
+
+import pytest
+from mlops_image_classification.config import DatasetSection
+from mlops_image_classification.pictures import Region, read_pictures
+
+from mlops_core.errors import ConfigError, DatasetError
+
+LOG = logging.getLogger("test")
+HEADER = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId\n"
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder
+
+
+def settings(**values):
+    return DatasetSection(name="any", **values)
+
+
+def read(folder, **values):
+    return read_pictures(folder, settings(**values), LOG)
+
+
+def gtsrb(folder, test_table=HEADER + "00000.ppm;40;41;5;6;34;35;7\n"):
+    training = folder / "GTSRB" / "Final_Training" / "Images"
+    for label in ("00000", "00007"):
+        touch(training / label, "00000_00000.ppm", "00000_00001.ppm", "00001_00000.ppm")
+        rows = [f"0000{t}_0000{f}.ppm;29;30;5;6;24;25;{int(label)}\n" for t, f in ((0, 0), (0, 1), (1, 0))]
+        (training / label / f"GT-{label}.csv").write_text(HEADER + "".join(rows))
+    test = folder / "GTSRB" / "Final_Test" / "Images"
+    touch(test, "00000.ppm")
+    if test_table is not None:
+        (folder / "GT-final_test.csv").write_text(test_table)
+    return folder
+
+
+def test_the_official_archives_of_gtsrb_have_tracks_regions_and_a_test_part(tmp_path):
+    found = read(gtsrb(tmp_path), group_pattern=r"^(\d+)_\d+\.")
+    assert len(found) == 7
+    first, test = (found[1], found[0])
+    assert (test.part, test.label, test.region) == ("test", "00007", Region(left=5, top=6, right=34, bottom=35))
+    assert test.group == test.name == "GTSRB/Final_Test/Images/00000.ppm"
+    assert (first.part, first.label, first.region) == ("train", "00000", Region(left=5, top=6, right=24, bottom=25))
+    assert [picture.group for picture in found[1:4]] == ["00000/00000", "00000/00000", "00000/00001"]
+    assert [picture.number for picture in found] == list(range(7))
+
+
+def test_the_training_archive_of_gtsrb_alone_is_split_by_us(tmp_path):
+    import shutil
+
+    shutil.rmtree(gtsrb(tmp_path) / "GTSRB" / "Final_Test")
+    assert {picture.part for picture in read(tmp_path)} == {""}
+
+
+def test_a_table_that_lists_a_missing_file_lacks_a_column_or_is_missing_is_named(tmp_path):
+    gtsrb(tmp_path / "a", test_table=HEADER + "00009.ppm;40;41;5;6;34;35;7\n")
+    with pytest.raises(DatasetError, match=r"GT-final_test.csv lists 1 file\(s\) that are not in .*Images: 00009.ppm"):
+        read(tmp_path / "a")
+    gtsrb(tmp_path / "b", test_table="Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2\n00000.ppm;1;1;1;1;1;1\n")
+    with pytest.raises(DatasetError, match=r"GT-final_test.csv lacks the column\(s\) ClassId"):
+        read(tmp_path / "b")
+    gtsrb(tmp_path / "c", test_table=None)
+    with pytest.raises(DatasetError, match="GT-final_test.csv is missing"):
+        read(tmp_path / "c")
+    gtsrb(tmp_path / "d", test_table=HEADER + "00000.ppm;40;41;5;six;34;35;7\n")
+    with pytest.raises(DatasetError, match=r"GT-final_test.csv \(line 2\)"):
+        read(tmp_path / "d")
+
+
+@pytest.mark.parametrize("inner", ["", "seg_train/"])
+def test_train_and_test_folders_are_parts_also_one_level_deeper(tmp_path, inner):
+    touch(tmp_path / "seg_train", f"{inner}sea/1.jpg", f"{inner}forest/2.jpg")
+    touch(tmp_path / "seg_test", f"{inner.replace('train', 'test')}sea/1.jpg", "seg_test/forest/4.JPG" if inner else "forest/4.JPG")
+    touch(tmp_path / "seg_pred", "seg_pred/9.jpg")
+    found = read(tmp_path)
+    assert [(picture.part, picture.label) for picture in found] == [
+        ("test", "forest"),
+        ("test", "sea"),
+        ("train", "forest"),
+        ("train", "sea"),
+    ]
+    assert len({picture.group for picture in found}) == 4  # equal names in two parts are not a track
+
+
+def test_a_track_has_one_name_in_all_parts_and_is_of_one_class(tmp_path):
+    touch(tmp_path, "train/00001/00003_00001.png", "test/00001/00003_00002.png", "train/00002/00003_00001.png", "test/00002/x.png")
+    groups = {picture.name: picture.group for picture in read(tmp_path, group_pattern=r"^(\d+)_\d+\.")}
+    assert groups["train/00001/00003_00001.png"] == groups["test/00001/00003_00002.png"] == "00001/00003"
+    assert groups["train/00002/00003_00001.png"] == "00002/00003"
+    assert groups["test/00002/x.png"] == "test/00002/x.png"
+
+
+def test_class_folders_alone_have_no_part_and_other_files_are_not_pictures(tmp_path):
+    touch(tmp_path, "a/1.png", "a/Thumbs.db", "a/.2.png", "b/deep/er/3.webp", ".git/x.png", "__MACOSX/a/1.png", "readme.txt")
+    assert [(picture.name, picture.part) for picture in read(tmp_path)] == [("a/1.png", ""), ("b/deep/er/3.webp", "")]
+
+
+def test_an_empty_class_folder_is_named(tmp_path):
+    touch(tmp_path, "train/a/1.png", "train/b/notes.txt", "test/a/1.png")
+    with pytest.raises(DatasetError, match="the class folder .*train/b is empty"):
+        read(tmp_path)
+
+
+def test_no_folder_no_class_folders_no_training_one_class_and_two_folders_for_a_part_are_refused(tmp_path):
+    with pytest.raises(DatasetError, match="absent is not a folder"):
+        read(tmp_path / "absent")
+    touch(tmp_path / "flat", "1.png")
+    with pytest.raises(DatasetError, match="flat has no class folders"):
+        read(tmp_path / "flat")
+    touch(tmp_path / "only_test", "test/a/1.png")
+    with pytest.raises(DatasetError, match="only_test has test, but no folder for training"):
+        read(tmp_path / "only_test")
+    touch(tmp_path / "one", "train/a/1.png")
+    with pytest.raises(DatasetError, match=r"one: 1 class\(es\) \(a\); at least 2"):
+        read(tmp_path / "one")
+    touch(tmp_path / "two", "train/a/1.png", "Training/a/1.png")
+    with pytest.raises(DatasetError, match="two has two folders for train"):
+        read(tmp_path / "two")
+
+
+def test_class_names_choose_and_unknown_ones_are_named(tmp_path):
+    touch(tmp_path, "cat/1.png", "dog/1.png", "eel/1.png")
+    assert {picture.label for picture in read(tmp_path, class_names=("cat", "eel"))} == {"cat", "eel"}
+    with pytest.raises(ConfigError, match="no picture has the class 'dogg'; did you mean 'dog'"):
+        read(tmp_path, class_names=("cat", "dogg"))
