@@ -170,7 +170,7 @@ def gate_rejects_missing_metrics(session: ContractSession) -> Iterator[str]:
             yield f"accepted without {name}"
 
 
-@check(after=(*JUDGED, "gate_rejects_a_constant_predictor"))
+@check(after=(*JUDGED, "gate_rejects_a_constant_predictor", "metrics_declare_unit_and_range"))
 def gate_rejects_percent_for_fraction(session: ContractSession) -> Iterator[str]:
     """A bad model whose fractions are written as percent is rejected.
 

@@ -27,7 +27,13 @@ def pipeline_compiles_for_every_runner(session: ContractSession) -> Iterator[str
             yield f"{runner.name}: compiled twice, it is not the same"
 
 
-@check(after=("steps_succeed_on_this_machine", "pipeline_compiles_for_every_runner"))
+@check(
+    after=(
+        "steps_succeed_on_this_machine",
+        "pipeline_compiles_for_every_runner",
+        "results_ignore_the_number_of_shards",
+    )
+)
 def outputs_are_equal_on_every_runner(session: ContractSession) -> Iterator[str]:
     """On every installed runner the steps write what they write when they are executed one by one.
 

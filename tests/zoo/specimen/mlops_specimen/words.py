@@ -35,9 +35,7 @@ def compute(predictions):
         best = max(range(len(row.scores)), key=lambda index: row.scores[index])
         counts[row.label][predictions.classes[best]] += 1
     right = sum(counts[name][name] for name in predictions.classes)
-    matrix = ConfusionMatrix(
-        classes=predictions.classes, counts=tuple(tuple(row.values()) for row in counts.values())
-    )
+    matrix = ConfusionMatrix(classes=predictions.classes, counts=tuple(tuple(row.values()) for row in counts.values()))
     return MetricReport(
         values={"accuracy": proportion(right, len(predictions.rows))}, confusion_matrices={"sample": matrix}
     )

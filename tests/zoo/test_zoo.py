@@ -1,0 +1,82 @@
+"""Each hostile plugin breaks one rule, and the kit names that rule and no other."""
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlops_core.testing import ContractDeclaration, ContractSession, all_checks
+
+HERE = Path(__file__).parent
+
+
+def _zoo():
+    spec = importlib.util.spec_from_file_location("zoo_hostile", HERE / "hostile.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module.ZOO
+
+
+ZOO = _zoo()
+
+
+@pytest.fixture
+def release(tmp_path, monkeypatch):
+    """Install a specimen, changed as a hostile plugin says, here and in the processes that are started."""
+
+    def install(hostile=None):
+        folder = tmp_path / "installed"
+        shutil.copytree(HERE / "specimen", folder, ignore=shutil.ignore_patterns("__pycache__"))
+        package = f"mlops_specimen_{hostile.name}" if hostile else "mlops_specimen"
+        (folder / "mlops_specimen").rename(folder / package)
+        for file, old, new in hostile.edits if hostile else ():
+            path = next(folder.rglob(file))
+            text = path.read_text(encoding="utf-8")
+            assert old in text, f"{file} has no {old!r}"
+            path.write_text(text.replace(old, new, 1) if old else text + new, encoding="utf-8")
+        for name, text in (hostile.files if hostile else {}).items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
+        for path in (*folder.rglob("*.py"), *folder.rglob("entry_points.txt")):
+            text = path.read_text(encoding="utf-8").replace("mlops_specimen", package)
+            path.write_text(text, encoding="utf-8")
+        monkeypatch.syspath_prepend(str(folder))
+        monkeypatch.setenv("PYTHONPATH", str(folder))
+
+    return install
+
+
+@pytest.fixture
+def outcomes_of(contract_processes, tmp_path):
+    def outcomes(**declared):
+        declaration = ContractDeclaration(**{"use_case": "SPECIMEN", **declared})
+        session = ContractSession(declaration, processes=contract_processes, folder=tmp_path / "session")
+        session.folder.mkdir()
+        return list(session.outcomes())
+
+    return outcomes
+
+
+@pytest.mark.slow
+def test_the_sound_specimen_passes_every_check(release, outcomes_of):
+    release()
+    found = {outcome.check: (outcome.status, *outcome.violations) for outcome in outcomes_of()}
+    assert found == dict.fromkeys(all_checks(), ("passed",))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hostile", ZOO, ids=lambda hostile: hostile.name)
+def test_a_hostile_plugin_is_caught_by_the_check_that_is_meant_for_it(hostile, release, outcomes_of):
+    release(hostile)
+    found = outcomes_of(**{"is_resumable": False, **hostile.declared})
+    failed = {outcome.check: outcome.violations for outcome in found if outcome.status == "failed"}
+    assert list(failed) == [hostile.check], failed
+
+
+def test_the_zoo_holds_enough_and_each_of_it_once():
+    assert len(ZOO) >= 25
+    assert len({hostile.name for hostile in ZOO}) == len(ZOO)
+    assert {hostile.check for hostile in ZOO} <= set(all_checks())
