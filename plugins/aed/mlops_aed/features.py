@@ -74,9 +74,9 @@ def mel_spectrogram(waveform: Floats, settings: FeatureExtraction, *, rate: int)
     size, length = settings.n_fft, settings.window_length
     frames = _frames(_padded(waveform, settings), settings)
     count = len(frames)
-    window = _window(length)
+    window = _tiled_window(length, size)
     groups = _filter_groups(settings, rate=rate)
-    mel = np.zeros((settings.n_mels, count), dtype=np.float32)
+    mel = np.zeros((count, settings.n_mels), dtype=np.float32)  # this way round BLAS is twice as fast
     rows = min(_BLOCK, count)
     windowed = np.zeros((rows, size))  # a shift within the frame turns phases only: the zeros may all stand behind
     spectrum = np.empty((rows, size // 2 + 1), dtype=np.complex128)
@@ -85,15 +85,16 @@ def mel_spectrogram(waveform: Floats, settings: FeatureExtraction, *, rate: int)
     for start in range(0, count, _BLOCK):
         end = min(start + _BLOCK, count)
         n = end - start
-        np.multiply(frames[start:end], window, out=windowed[:n, :length])
+        np.copyto(windowed[:n, :length], frames[start:end])
+        np.multiply(windowed[:n], window[:n], out=windowed[:n])  # contiguous: half the time of a product of views
         np.fft.rfft(windowed[:n], out=spectrum[:n])
         np.copyto(single[:n], spectrum[:n], casting="same_kind")
         found = np.abs(single[:n], out=magnitude[:n])
         if settings.power == 2.0:
             np.square(found, out=found)
         for filters, bins, weights in groups:
-            np.matmul(weights, found[:, bins].T, out=mel[filters, start:end])
-    return mel
+            np.matmul(found[:, bins], weights, out=mel[start:end, filters])
+    return mel.T
 
 
 def _padded(waveform: Floats, settings: FeatureExtraction) -> Doubles:
@@ -128,18 +129,26 @@ def patches(spectrogram: Floats, settings: FeatureExtraction) -> Floats:
     starts = list(range(0, frames - length + 1, step))
     if settings.include_last_patch and starts[-1] + length < frames:
         starts.append(frames - length)
-    return np.stack([spectrogram[:, start : start + length] for start in starts])
+    found = np.empty((len(starts), len(spectrogram), length), dtype=np.float32)
+    for patch, start in zip(found, starts, strict=True):
+        patch[:] = spectrogram[:, start : start + length]
+    return found
 
 
 @lru_cache(maxsize=8)
-def _window(length: int) -> Doubles:
-    """Return a periodic Hann window of `length`, in double precision, as librosa's."""
-    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
+def _tiled_window(length: int, size: int) -> Doubles:
+    """Return a periodic Hann window of `length` and zeros up to `size`, once a frame of a block, (frames, size).
+
+    In double precision, as librosa's.
+    """
+    window = np.zeros((_BLOCK, size))
+    window[:, :length] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
+    return window
 
 
 @lru_cache(maxsize=8)
 def _filter_groups(settings: FeatureExtraction, *, rate: int) -> tuple[tuple[slice, slice, Floats], ...]:
-    """Return (filters, bins, weights of these) for groups of neighbouring filters; empty filters are left out."""
+    """Return (filters, bins, weights of shape (bins, filters)) for groups of neighbouring filters; empty filters are left out."""
     bank = mel_filters(settings, rate=rate)
     groups = []
     for first in range(0, len(bank), _FILTER_GROUP):
@@ -147,7 +156,7 @@ def _filter_groups(settings: FeatureExtraction, *, rate: int) -> tuple[tuple[sli
         used = np.flatnonzero(bank[filters].any(axis=0))
         if len(used):
             bins = slice(int(used[0]), int(used[-1]) + 1)
-            groups.append((filters, bins, np.ascontiguousarray(bank[filters, bins])))
+            groups.append((filters, bins, np.ascontiguousarray(bank[filters, bins].T)))
     return tuple(groups)
 
 
