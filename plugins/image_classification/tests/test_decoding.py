@@ -108,7 +108,9 @@ def test_a_picture_that_is_too_large_or_too_small_is_named_with_its_size(tmp_pat
         read_pixels(tmp_path / "bomb.png", SETTINGS)
 
 
-@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n" + b"\0" * 50, b"\xff\xd8\xff\xe0broken"])
+@pytest.mark.parametrize(
+    "content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n" + b"\0" * 50, b"\xff\xd8\xff\xe0broken"]
+)
 def test_what_is_no_image_is_named(tmp_path, content):
     (tmp_path / "broken.png").write_bytes(content)
     with pytest.raises(DatasetError, match=r"broken.png (is no image that can be read|cannot be decoded)"):

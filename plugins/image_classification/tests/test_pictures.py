@@ -77,7 +77,11 @@ def test_a_table_that_lists_a_missing_file_lacks_a_column_or_is_missing_is_named
 @pytest.mark.parametrize("inner", ["", "seg_train/"])
 def test_train_and_test_folders_are_parts_also_one_level_deeper(tmp_path, inner):
     touch(tmp_path / "seg_train", f"{inner}sea/1.jpg", f"{inner}forest/2.jpg")
-    touch(tmp_path / "seg_test", f"{inner.replace('train', 'test')}sea/1.jpg", "seg_test/forest/4.JPG" if inner else "forest/4.JPG")
+    touch(
+        tmp_path / "seg_test",
+        f"{inner.replace('train', 'test')}sea/1.jpg",
+        "seg_test/forest/4.JPG" if inner else "forest/4.JPG",
+    )
     touch(tmp_path / "seg_pred", "seg_pred/9.jpg")
     found = read(tmp_path)
     assert [(picture.part, picture.label) for picture in found] == [
@@ -90,7 +94,13 @@ def test_train_and_test_folders_are_parts_also_one_level_deeper(tmp_path, inner)
 
 
 def test_a_track_has_one_name_in_all_parts_and_is_of_one_class(tmp_path):
-    touch(tmp_path, "train/00001/00003_00001.png", "test/00001/00003_00002.png", "train/00002/00003_00001.png", "test/00002/x.png")
+    touch(
+        tmp_path,
+        "train/00001/00003_00001.png",
+        "test/00001/00003_00002.png",
+        "train/00002/00003_00001.png",
+        "test/00002/x.png",
+    )
     groups = {picture.name: picture.group for picture in read(tmp_path, group_pattern=r"^(\d+)_\d+\.")}
     assert groups["train/00001/00003_00001.png"] == groups["test/00001/00003_00002.png"] == "00001/00003"
     assert groups["train/00002/00003_00001.png"] == "00002/00003"
@@ -98,7 +108,16 @@ def test_a_track_has_one_name_in_all_parts_and_is_of_one_class(tmp_path):
 
 
 def test_class_folders_alone_have_no_part_and_other_files_are_not_pictures(tmp_path):
-    touch(tmp_path, "a/1.png", "a/Thumbs.db", "a/.2.png", "b/deep/er/3.webp", ".git/x.png", "__MACOSX/a/1.png", "readme.txt")
+    touch(
+        tmp_path,
+        "a/1.png",
+        "a/Thumbs.db",
+        "a/.2.png",
+        "b/deep/er/3.webp",
+        ".git/x.png",
+        "__MACOSX/a/1.png",
+        "readme.txt",
+    )
     assert [(picture.name, picture.part) for picture in read(tmp_path)] == [("a/1.png", ""), ("b/deep/er/3.webp", "")]
 
 

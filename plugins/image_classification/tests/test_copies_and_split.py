@@ -1,0 +1,244 @@
+"""Copies are found, listed, and never on both sides; tracks stay whole; conflicts are named."""
+
+import csv
+import io
+import random
+
+import numpy as np
+import pytest
+from mlops_image_classification.config import SplitSection
+from mlops_image_classification.fingerprints import (
+    Pair,
+    find_copies,
+    fingerprint,
+    read_fingerprints,
+    write_fingerprints,
+)
+from mlops_image_classification.pictures import Picture
+from mlops_image_classification.splitting import (
+    CONFLICTS_FILE,
+    COPIES_FILE,
+    make_split,
+    of_part,
+    read_split,
+    write_split,
+)
+from PIL import Image, ImageEnhance
+
+from mlops_core.errors import DatasetError
+
+SETTINGS = SplitSection()
+
+
+def texture(seed, side=48):
+    """A smooth random picture, as photographs are."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
+
+
+def recompressed(image):
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=60)
+    return Image.open(stream)
+
+
+def prints(*images):
+    resized = [np.asarray(image.convert("RGB").resize((48, 48), Image.Resampling.BILINEAR)) for image in images]
+    return fingerprint(list(enumerate(resized)))
+
+
+def copies(*images, bits=7, similarity=0.98):
+    found = find_copies(prints(*images), max_bits=bits, min_similarity=similarity)
+    return sorted((pair.first, pair.second, pair.is_exact) for pair in found)
+
+
+def test_equal_pixels_are_exact_copies_of_the_first():
+    assert copies(texture(1), texture(2), texture(1), texture(1)) == [(0, 2, True), (0, 3, True)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: image.resize((30, 30), Image.Resampling.LANCZOS),
+        lambda image: image.resize((96, 96), Image.Resampling.BICUBIC),
+        lambda image: ImageEnhance.Brightness(image).enhance(0.9),
+        recompressed,
+    ],
+    ids=["smaller", "larger", "darker", "recompressed"],
+)
+def test_a_changed_picture_is_a_near_copy(change):
+    for seed in range(10):
+        assert copies(texture(100), texture(seed), change(texture(seed))) == [(1, 2, False)]
+
+
+def test_different_pictures_are_no_copies_nor_are_plain_ones():
+    assert copies(*map(texture, range(200))) == []
+    plain = [Image.new("RGB", (48, 48), (shade, shade, shade)) for shade in (0, 40, 255)]
+    assert copies(*plain) == []
+    assert copies(plain[0], plain[0]) == [(0, 1, True)]
+
+
+def test_without_a_similarity_only_exact_copies_are_looked_for():
+    darker = ImageEnhance.Brightness(texture(1)).enhance(0.9)
+    assert copies(texture(1), texture(1), darker, similarity=None) == [(0, 1, True)]
+
+
+@pytest.mark.parametrize("bits", [0, 3, 7])
+def test_the_search_finds_exactly_what_comparing_all_pairs_finds(bits):
+    draw = np.random.default_rng(bits)
+    from mlops_image_classification.fingerprints import _candidates
+
+    hashes = draw.integers(0, 1 << 63, 300, dtype=np.uint64)
+    for position in range(0, 300, 3):  # neighbours at every distance up to 12
+        flips = draw.choice(64, position % 13, replace=False)
+        hashes[position + 1] = hashes[position] ^ np.bitwise_or.reduce(
+            np.uint64(1) << flips.astype(np.uint64), initial=0
+        )
+    found = {
+        (int(a), int(b)) for first, second in _candidates(hashes, bits) for a, b in zip(first, second, strict=True)
+    }
+    expected = {(a, b) for a in range(300) for b in range(a + 1, 300) if int(hashes[a] ^ hashes[b]).bit_count() <= bits}
+    assert expected
+    assert found == expected
+
+
+def test_fingerprints_are_read_back_in_the_order_of_numbers(tmp_path):
+    found = prints(*map(texture, range(5)))
+    halves = [slice(3, 5), slice(0, 3)]
+    for name, half in zip("ab", halves, strict=True):
+        part = {field: getattr(found, field)[half] for field in ("numbers", "digests", "hashes", "thumbnails")}
+        write_fingerprints(tmp_path / f"{name}.npz", type(found)(**part))
+    again = read_fingerprints(tmp_path)
+    assert (again.numbers == found.numbers).all()
+    assert (again.digests == found.digests).all()
+    assert (again.hashes == found.hashes).all()
+    assert (again.thumbnails == found.thumbnails).all()
+
+
+# --- The split --------------------------------------------------------------------------------------------
+
+
+def pictures(classes=("cat", "dog"), tracks=10, frames=3, part=""):
+    return [
+        Picture(
+            number=0, name=f"{part}/{label}/{track}_{frame}.png", label=label, group=f"{label}/{part}{track}", part=part
+        )
+        for label in classes
+        for track in range(tracks)
+        for frame in range(frames)
+    ]
+
+
+def split(items, pairs=(), seed=0, **values):
+    numbered = [Picture(number=k, name=p.name, label=p.label, group=p.group, part=p.part) for k, p in enumerate(items)]
+    return make_split(numbered, list(pairs), SplitSection(**values), seed=seed), numbered
+
+
+def exact(first, second):
+    return Pair(first=first, second=second, is_exact=True, similarity=1.0)
+
+
+def near(first, second):
+    return Pair(first=first, second=second, is_exact=False, similarity=0.99)
+
+
+def parts_of(found):
+    return {sample.number: sample.part for sample in found.samples}
+
+
+def test_whole_tracks_are_held_out_by_class_and_the_shares_are_met():
+    found, items = split(pictures(tracks=20), test_split=0.2, validation_split=0.25)
+    for group in {item.group for item in items}:
+        assert len({sample.part for sample in found.samples if items[sample.number].group == group}) == 1
+    for label in ("cat", "dog"):
+        counts = [
+            len([s for s in of_part(found.samples, part) if s.label == label])
+            for part in ("train", "validation", "test")
+        ]
+        assert counts == [36, 12, 12]
+
+
+def test_the_split_depends_on_the_seed_and_on_nothing_else():
+    one, two, other = (split(pictures(), seed=seed)[0] for seed in (1, 1, 2))
+    assert one == two != other
+
+
+def test_parts_that_the_data_set_assigns_are_kept():
+    given = [*pictures(part="train"), *pictures(part="test", tracks=2)]
+    found, items = split(given)
+    assert {sample.number for sample in of_part(found.samples, "test")} == {
+        k for k, p in enumerate(items) if p.part == "test"
+    }
+    assert of_part(found.samples, "validation")
+    with_validation, items = split([*given, *pictures(part="validation", tracks=1)])
+    assert {items[s.number].part for s in of_part(with_validation.samples, "validation")} == {"validation"}
+
+
+def test_copies_never_stand_on_two_sides_wherever_they_are():
+    items = pictures(tracks=12)
+    draw = random.Random(0)
+    pairs = [near(*sorted(draw.sample(range(36), 2))) for _ in range(6)]
+    for seed in range(20):
+        found, _ = split(items, pairs, seed=seed)
+        parts = parts_of(found)
+        assert all(parts[pair.first] == parts[pair.second] for pair in pairs)
+
+
+def test_a_copy_of_a_test_picture_is_taken_out_of_the_training_also_through_a_third():
+    items = [*pictures(part="train"), *pictures(part="test", tracks=2)]
+    test = len(items) - 1
+    found, _ = split(items, [near(test, 31), near(32, 31), exact(35, test)])
+    assert [(item.name, item.reason.partition(",")[0]) for item in found.left_out] == [
+        (items[k].name, f"a copy of {items[test].name}") for k in (31, 32, 35)
+    ]
+    assert parts_of(found)[test] == "test"
+    assert {31, 32, 35}.isdisjoint(parts_of(found))
+
+
+def test_exact_copies_with_different_labels_are_left_out_everywhere_or_fail_the_step():
+    items = pictures()
+    assert items[1].label != items[40].label
+    pairs = [exact(1, 40), exact(1, 50)]
+    found, _ = split(items, pairs)
+    assert {1, 40, 50}.isdisjoint(parts_of(found))
+    assert found.conflicts == tuple(pairs)
+    assert "its pixels have another label too" in found.left_out[0].reason
+    with pytest.raises(
+        DatasetError, match=r"2 exact copies have another label: /cat/0_1.png \(cat\) and /dog/3_1.png \(dog\)"
+    ):
+        split(items, pairs, conflicting_labels="fail")
+
+
+def test_near_copies_with_different_labels_are_listed_and_stay_together():
+    for seed in range(10):
+        found, _ = split(pictures(), [near(1, 40)], seed=seed)
+        assert found.conflicts == (near(1, 40),)
+        assert parts_of(found)[1] == parts_of(found)[40]
+
+
+def test_a_track_that_the_data_set_puts_on_two_sides_is_refused():
+    items = [*pictures(part="train"), Picture(name="test/cat/x.png", label="cat", group="cat/train0", part="test")]
+    with pytest.raises(DatasetError, match="split leaks: 1 group.*'cat/train0'"):
+        split([*items, *pictures(classes=("dog",), part="test")])
+
+
+def test_a_class_that_a_part_lacks_is_named():
+    few = [*pictures(classes=("cat", "dog")), *pictures(classes=("eel",), tracks=2)]
+    with pytest.raises(DatasetError, match="the validation part has no picture of eel"):
+        split(few)
+
+
+def table(path):
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def test_the_tables_name_both_pictures_with_their_labels(tmp_path):
+    items = pictures()
+    found, numbered = split(items, [exact(1, 40), near(2, 3)])
+    write_split(tmp_path, found, numbered)
+    assert tuple(read_split(tmp_path)) == found.samples
+    rows = table(tmp_path / CONFLICTS_FILE)
+    assert [(row["kind"], row["first"], row["first_label"], row["second"], row["second_label"]) for row in rows] == [
+        ("exact", "/cat/0_1.png", "cat", "/dog/3_1.png", "dog")
+    ]
+    assert [row["kind"] for row in table(tmp_path / COPIES_FILE)] == ["exact", "near"]
