@@ -117,7 +117,7 @@ def _binary(operator: Operator, left: Expression, right: Expression | float) -> 
 
 
 def _not(expression: Expression) -> Expression:
-    return {"Type": "Not", "Expression": expression}
+    return {"Type": "Not", "Condition": expression}
 
 
 def _conjuncts(condition: Condition) -> Iterator[Condition]:
