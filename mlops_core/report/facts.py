@@ -109,7 +109,7 @@ def log_tail(folder: Path, step: str) -> tuple[str, ...]:
             size = stream.seek(0, 2)
             stream.seek(max(0, size - _LOG_BYTES))
             text = stream.read().decode("utf-8", "replace")
-    except OSError:
+    except (OSError, ValueError):  # the second: a name that no file can have
         return ()
     return tuple(_ESCAPE_CODES.sub("", text).splitlines()[-_LOG_LINES:])
 

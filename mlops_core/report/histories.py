@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from mlops_core.records import RunRecord
+    from mlops_core.records import RunRecord, StepRecord
     from mlops_core.store import Store
 
 HISTORY_FILE = "history.csv"
@@ -75,20 +75,24 @@ class History:
 def read_histories(store: Store, record: RunRecord) -> tuple[History | Missing, ...]:
     """Return the history of each training step of a run, or why there is none."""
     steps = steps_of_kind(record, StepKind.TRAINING)
-    found: list[History | Missing] = []
-    for step in steps:
-        paths = [
-            (output, path)
-            for output, digest in step.outputs.items()
-            for path in sorted(store.artifact_path(digest).glob(f"**/{HISTORY_FILE}"))
-        ]
-        if not step.outputs:
-            found.append(Missing(f"Step '{step.name}' is {step.status}: it has no output."))
-        elif not paths:
-            found.append(Missing(f"Step '{step.name}' wrote no {HISTORY_FILE}."))
-        for output, path in paths:
-            found.append(_history(path, step=step.name, output=output))
-    return tuple(found) or (Missing("The run has no training step."),)
+    found = tuple(history for step in steps for history in _step_histories(store, step))
+    return found or (Missing("The run has no training step."),)
+
+
+def _step_histories(store: Store, step: StepRecord) -> Iterator[History | Missing]:
+    is_found = False
+    for output, digest in step.outputs.items():
+        folder = store.artifact_path(digest)
+        if not folder.is_dir():
+            is_found = True
+            yield Missing(f"The artifact {step.name}.{output} is no longer in the workspace.")
+        for path in sorted(folder.glob(f"**/{HISTORY_FILE}")):
+            is_found = True
+            yield _history(path, step=step.name, output=output)
+    if not step.outputs:
+        yield Missing(f"Step '{step.name}' is {step.status}: it has no output.")
+    elif not is_found:
+        yield Missing(f"Step '{step.name}' wrote no {HISTORY_FILE}.")
 
 
 def _history(path: Path, *, step: str, output: str) -> History | Missing:

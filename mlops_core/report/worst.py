@@ -11,7 +11,7 @@ import heapq
 import math
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlops_core.predictions import iter_predictions, read_classes
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SMALLEST = 1e-12
 _SUM_TOLERANCE = 0.01
+_GUESSES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,20 @@ class WorstSamples:
     is_regression: bool
 
 
+class _Candidate(NamedTuple):
+    """A sample with what its judgement needs; only those that are kept are judged in full."""
+
+    sample: str
+    parts: tuple[Prediction, ...]
+    shares: list[float]
+    position: int | None
+    loss: float
+
+    @property
+    def is_wrong(self) -> bool:
+        return bool(self.shares) and self.shares.index(max(self.shares)) != self.position
+
+
 def find_worst(folder: Path, *, limit: int) -> WorstSamples:
     """Return the `limit` worst samples of ``predictions.jsonl`` in `folder`.
 
@@ -87,17 +102,22 @@ def find_worst(folder: Path, *, limit: int) -> WorstSamples:
     classes = read_classes(folder)
     count = wrong = 0
     # The smallest of the kept samples is on top; equal losses are ordered by name, so that the choice is repeatable.
-    kept: list[tuple[float, _Reversed, JudgedSample]] = []
-    for sample in judge(iter_predictions(folder), classes):
+    kept: list[tuple[float, _Reversed, _Candidate]] = []
+    for candidate in _candidates(iter_predictions(folder), classes):
         count += 1
-        wrong += sample.is_wrong
-        entry = (sample.loss, _Reversed(sample.sample), sample)
+        wrong += candidate.is_wrong
+        entry = (candidate.loss, _Reversed(candidate.sample), candidate)
         if len(kept) < limit:
             heapq.heappush(kept, entry)
         elif entry[:2] > kept[0][:2]:
             heapq.heapreplace(kept, entry)
-    ordered = sorted((sample for _, _, sample in kept), key=lambda sample: (-sample.loss, sample.sample))
-    return WorstSamples(samples=tuple(ordered), count=count, wrong=wrong, is_regression=not classes)
+    ordered = sorted((candidate for _, _, candidate in kept), key=lambda found: (-found.loss, found.sample))
+    return WorstSamples(
+        samples=tuple(_judged(candidate, classes) for candidate in ordered),
+        count=count,
+        wrong=wrong,
+        is_regression=not classes,
+    )
 
 
 class _Reversed(str):
@@ -112,43 +132,41 @@ class _Reversed(str):
         return str.__lt__(self, other)
 
 
-def judge(rows: Iterable[Prediction], classes: tuple[str, ...]) -> Iterator[JudgedSample]:
-    """Yield a judgement of each sample; the rows of a sample follow each other, as core writes them."""
+def _candidates(rows: Iterable[Prediction], classes: tuple[str, ...]) -> Iterator[_Candidate]:
+    """Yield each sample; its rows follow each other, as core writes them."""
     index = {name: position for position, name in enumerate(classes)}
     for sample, found in groupby(rows, key=lambda row: row.sample):
-        parts = list(found)
-        scores = [sum(column) / len(parts) for column in zip(*(row.scores for row in parts), strict=True)]
-        yield _judged(sample, parts, scores, index) if classes else _regressed(sample, parts, scores)
+        parts = tuple(found)
+        scores = mean_scores(parts)
+        if not classes:
+            yield _Candidate(sample, parts, [], None, abs(scores[0] - float(parts[0].label)))
+            continue
+        shares = as_distribution(scores)
+        position = index.get(str(parts[0].label))
+        score = shares[position] if position is not None else 0.0
+        yield _Candidate(sample, parts, shares, position, -math.log(max(score, _SMALLEST)))
 
 
-def _judged(sample: str, parts: Sequence[Prediction], scores: Sequence[float], index: dict[str, int]) -> JudgedSample:
-    shares = as_distribution(scores)
-    names = list(index)
-    best = heapq.nlargest(3, range(len(shares)), key=lambda position: shares[position])
-    label = str(parts[0].label)
-    label_score = shares[index[label]] if label in index else 0.0
+def _judged(found: _Candidate, classes: tuple[str, ...]) -> JudgedSample:
+    first = found.parts[0]
+    best = heapq.nlargest(_GUESSES, range(len(found.shares)), key=found.shares.__getitem__)
+    label_score = found.shares[found.position] if found.position is not None else 0.0
     return JudgedSample(
-        sample=sample,
-        group=parts[0].group,
-        parts=len(parts),
-        label=label,
-        loss=-math.log(max(label_score, _SMALLEST)),
-        guesses=tuple(Guess(label=names[position], score=shares[position]) for position in best),
-        label_score=label_score,
+        sample=found.sample,
+        group=first.group,
+        parts=len(found.parts),
+        label=str(first.label) if classes else f"{float(first.label):g}",
+        loss=found.loss,
+        guesses=tuple(Guess(label=classes[position], score=found.shares[position]) for position in best),
+        label_score=label_score if classes else mean_scores(found.parts)[0],
     )
 
 
-def _regressed(sample: str, parts: Sequence[Prediction], scores: Sequence[float]) -> JudgedSample:
-    label = float(parts[0].label)
-    return JudgedSample(
-        sample=sample,
-        group=parts[0].group,
-        parts=len(parts),
-        label=f"{label:g}",
-        loss=abs(scores[0] - label),
-        guesses=(),
-        label_score=scores[0],
-    )
+def mean_scores(parts: Sequence[Prediction]) -> Sequence[float]:
+    """Return the mean of the parts' scores, class by class."""
+    if len(parts) == 1:
+        return parts[0].scores
+    return [sum(column) / len(parts) for column in zip(*(row.scores for row in parts), strict=True)]
 
 
 def as_distribution(scores: Sequence[float]) -> list[float]:

@@ -1,0 +1,385 @@
+"""What the report of a run says, for runs that ended in every way, and for records that were written to do harm."""
+
+import html.parser
+import json
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import mlops_core
+from mlops_core.conditions import ClauseVerdict, Verdict
+from mlops_core.errors import StoreError, UsageError
+from mlops_core.metrics import ConfusionMatrix, Direction, Metric, MetricReport, MetricValue, Unit, write_evaluation
+from mlops_core.predictions import Prediction, write_predictions
+from mlops_core.records import DatasetRecord, RunRecord, RunStatus, StepRecord, StepStatus
+from mlops_core.report import write_report
+from mlops_core.store import Store
+
+HOSTILE = '</script></style><script>alert(1)</script><img src=x onerror=alert(2)> "\' onload="alert(3) \x00'
+METRIC = Metric(name="acc", section="s", unit=Unit.FRACTION, minimum=0, maximum=1, direction=Direction.HIGHER)
+STEPS = ({"name": "train", "kind": "training"}, {"name": "evaluate", "kind": "evaluation"})
+
+
+class Page(html.parser.HTMLParser):
+    """Elements, ids and text of a page, and whether every element is closed in order."""
+
+    VOID = frozenset({"br", "col", "hr", "img", "input", "link", "meta"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements = []
+        self.text = []
+        self._open = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if not self._open or self._open[-1] not in {"script", "style"}:
+            self.text.append(data)
+
+    def words(self):
+        return " ".join(" ".join(self.text).split())
+
+
+def read(path):
+    return Page(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def store(workspace):
+    with Store(workspace) as opened:
+        yield opened
+
+
+def record(**changes):
+    fields = {
+        "run_id": "20260101-000000-abcdef",
+        "use_case": "NOWHERE",
+        "plugin": "mlops-nowhere 1.0",
+        "runner": "local",
+        "status": RunStatus.ACCEPTED,
+        "created": "2026-01-01T00:00:00.000+00:00",
+        "seed": 0,
+        "parameters": {},
+        "config": "",
+        "pipeline": {"metrics": [METRIC.to_json()], "steps": list(STEPS), "model": "train.model"},
+    }
+    return RunRecord(**{**fields, **changes})
+
+
+def artifact(store, write):
+    folder = store.work_folder("test") / "content"
+    folder.mkdir()
+    write(folder)
+    return store.add_artifact(folder)
+
+
+def evaluated(store, rows=(), *, classes=("a", "b"), report=None):
+    """Return the record of an evaluation step with these predictions and this report."""
+    outputs = {"predictions": artifact(store, lambda folder: write_predictions(folder, classes, rows))}
+    if report:
+        outputs["evaluation"] = artifact(store, lambda folder: write_evaluation(folder, report, [METRIC]))
+    return StepRecord(name="evaluate", status=StepStatus.DONE, outputs=outputs, started="2026-01-01T00:00:05+00:00")
+
+
+def written(store, made):
+    store.save_run(made)
+    return read(write_report(store, made.run_id))
+
+
+def test_an_accepted_run_is_told_with_each_clause_and_metric(gallery, page_of):
+    words = read(page_of("accepted")).words()
+    workspace, ids = gallery
+    assert f"Run {ids['accepted']} ✓ accepted" in words
+    assert "The model meets its gate. It is version 2 in the registry." in words
+    assert "2 of 2 clauses of the gate are met." in words
+    assert "acc >= q_acc value 0.9 threshold 0.5 0.9 meets it" in words
+    assert "Generated data. gallery is made by code" in words
+    evaluation = json.loads((workspace / "runs" / ids["accepted"] / "evaluation.json").read_text())
+    interval = evaluation["classification_metrics"]["acc"]["confidence_interval"]
+    assert f"95 %: {interval['low']:.4g} to {interval['high']:.4g} wilson, 80 samples" in words
+    assert "8 of 80 samples are classified wrongly." in words
+
+
+def test_a_rejected_run_says_which_clause_failed_and_what_changed_since_the_accepted_one(gallery, page_of):
+    page = read(page_of("rejected"))
+    words = page.words()
+    _, ids = gallery
+    assert "Execution failed due to <acc> < 0.95" in words
+    assert "✕ fail acc >= q_acc value 0.8 threshold 0.95 0.8 does not meet it" in words
+    assert "q_acc parameters 0.5 0.95" in words
+    assert "training.skill configuration 0.9 0.8" in words
+    assert "-0.1 worse the intervals overlap" in words
+    assert f"../{ids['accepted']}/report.html" in [attributes.get("href") for _, attributes in page.elements]
+    assert f"reused from run {ids['first']}" in words
+
+
+def test_a_failed_run_shows_the_error_the_end_of_the_log_and_what_is_missing(page_of):
+    words = read(page_of("failed")).words()
+    assert "✕ failed" in words
+    assert "Missing: the gate was not reached; the run is failed." in words
+    assert "ValueError: no <b>model</b> today" in words
+    assert "The end of the log of train" in words
+    assert "Traceback (most recent call last)" in words
+    assert "Missing: The run did not finish its evaluation: step 'evaluate' is skipped." in words
+
+
+def test_steps_that_work_at_once_are_counted_and_drawn_one_below_the_other(page_of):
+    page = read(page_of("first"))
+    assert "up to 2 at once" in page.words()
+    bars = [attributes for tag, attributes in page.elements if tag == "rect" and "bar" in attributes["class"].split()]
+    places = [(float(bar["x"].rstrip("%")), float(bar["width"].rstrip("%"))) for bar in bars]
+    assert len(places) == 4
+    (left, width), (right, _), *_ = places
+    assert right < left + width
+
+
+def test_a_run_that_was_killed_is_told_as_stopped_with_what_it_had(store):
+    words = written(store, record(status=RunStatus.RUNNING, steps=(StepRecord(name="train"),))).words()
+    assert "! stopped" in words
+    assert "The run was stopped before it was done" in words
+    assert "Missing: the gate was not reached; the run is stopped." in words
+
+
+@pytest.mark.parametrize("status", list(RunStatus))
+def test_a_record_with_nothing_in_it_makes_a_page_in_every_state(store, status):
+    words = written(store, record(status=status, pipeline={})).words()
+    assert words.count("Missing:") >= 8
+
+
+def test_another_version_of_the_record_makes_a_page(store):
+    pipeline = {"metrics": [{"name": "x"}], "steps": [1, {"kind": "training"}], "parameters": [3], "model": None}
+    assert "Missing:" in written(store, record(pipeline=pipeline, parameters={"q": 1})).words()
+
+
+def test_no_text_of_a_record_becomes_markup(store):
+    rows = [
+        Prediction(sample=HOSTILE, group=HOSTILE, label=HOSTILE, scores=(0.1, 0.9)),
+    ]
+    classes = (HOSTILE, "other")
+    matrix = ConfusionMatrix(classes=classes, counts=((0, 1), (0, 0)))
+    value = MetricValue(value=0.5, low=0.4, high=0.6, method="wilson")
+    report = MetricReport(values={"acc": value}, confusion_matrices={HOSTILE: matrix}, notes={HOSTILE: HOSTILE})
+    clause = ClauseVerdict(clause=HOSTILE, metric="acc", value=0.5, threshold=0.9, passed=False, reason=HOSTILE)
+    metric = replace(METRIC, title=HOSTILE, description=HOSTILE)
+    made = record(
+        plugin=HOSTILE,
+        runner=HOSTILE,
+        status=RunStatus.REJECTED,
+        parameters={HOSTILE: HOSTILE},
+        config=HOSTILE,
+        pipeline={"metrics": [metric.to_json()], "steps": list(STEPS)},
+        dataset=DatasetRecord(name=HOSTILE, path=HOSTILE, digest=HOSTILE, files=1, size_bytes=1, is_generated=True),
+        steps=(
+            StepRecord(name="train", status=StepStatus.FAILED, error=HOSTILE, because=HOSTILE, warning=HOSTILE),
+            replace(evaluated(store, rows, classes=classes, report=report), key_components={HOSTILE: HOSTILE}),
+        ),
+        verdict=Verdict(accepted=False, clauses=(clause,), message=HOSTILE),
+        environment={HOSTILE: HOSTILE},
+        error=HOSTILE,
+    )
+    page = written(store, made)
+    tags = {tag for tag, _ in written(store, record(steps=made.steps[1:], verdict=made.verdict)).elements}
+    assert {tag for tag, _ in page.elements} - tags <= {"details", "summary", "pre"}
+    assert [tag for tag, _ in page.elements].count("script") == 1
+    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+    assert page.words().count("<script>alert(1)</script>") > 15
+
+
+def test_the_page_refers_to_nothing_outside_of_the_workspace_and_forbids_to_load(page_of):
+    text = page_of("accepted").read_text()
+    page = Page(text)
+    for tag, attributes in page.elements:
+        assert tag not in {"link", "iframe", "object", "embed", "base", "form"}
+        assert attributes.get("src", "data:").startswith("data:")
+        assert re.match(r"#|\.\./[\w-]+/report\.html$|logs/[\w-]+\.log$", attributes.get("href", "#")), attributes
+        assert "style" not in attributes
+    policy = next(a["content"] for t, a in page.elements if t == "meta" and "http-equiv" in a)
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy
+
+
+def test_a_damaged_evaluation_and_damaged_predictions_are_named_not_raised(store):
+    def spoil(folder):
+        (folder / "predictions.jsonl").write_text("nonsense\n")
+
+    step = StepRecord(
+        name="evaluate",
+        status=StepStatus.DONE,
+        outputs={
+            "predictions": artifact(store, spoil),
+            "evaluation": artifact(store, lambda folder: (folder / "evaluation.json").write_text("[1, 2]")),
+        },
+    )
+    words = written(store, record(steps=(step,))).words()
+    assert "holds list, not an object" in words
+    assert "(line 1): expected a header" in words
+
+
+@pytest.mark.parametrize(
+    "evaluation",
+    [
+        {"confusion_matrices": {"x": {"classes": ["a", "b"], "counts": [[1], [2, 3]]}}},
+        {"confusion_matrices": {"x": {"classes": ["a", "b"], "counts": [["1", None], [2, 3]]}}},
+        {"confusion_matrices": {"x": {"classes": 3, "counts": 4}}},
+        {"confusion_matrices": [], "notes": [], "s": {"acc": {"value": "high"}}},
+        {"s": {"acc": {"value": 1e999, "confidence_interval": {"low": None, "high": "x", "level": 0.95}}}},
+        {"s": {"acc": {"value": -4, "confidence_interval": {"low": 9, "high": 2, "method": "wilson"}}}},
+    ],
+)
+def test_an_evaluation_that_was_changed_by_hand_makes_a_page(store, evaluation):
+    made = record()
+    store.save_run(made)
+    (store.run_folder(made.run_id) / "evaluation.json").write_text(json.dumps(evaluation))
+    assert read(write_report(store, made.run_id)).words()
+
+
+def test_a_metric_that_is_missing_or_out_of_range_is_shown_as_such(store):
+    clause = ClauseVerdict(
+        clause="acc >= 0.5", metric="acc", value=None, threshold=0.5, passed=False, reason="acc is NaN"
+    )
+    value = MetricValue(value=float("nan"), low=float("nan"), high=float("nan"))
+    made = record(
+        status=RunStatus.REJECTED,
+        verdict=Verdict(accepted=False, clauses=(clause,), message="no"),
+        steps=(evaluated(store, report=MetricReport(values={"acc": value})),),
+    )
+    words = written(store, made).words()
+    assert "value - threshold 0.5 acc is NaN" in words
+    assert "not a number ✕ is NaN" in words
+
+
+def test_a_plugin_that_is_gone_and_data_that_are_gone_leave_a_page_without_previews(store, tmp_path):
+    rows = [Prediction(sample="one.wav", group="g", label="a", scores=(0.2, 0.8))]
+    step = evaluated(store, rows)
+    data = DatasetRecord(name="d", path=str(tmp_path / "gone"), digest="0" * 64, files=1, size_bytes=1)
+    words = written(store, record(steps=(step,), dataset=data)).words()
+    assert "No preview: the data are no longer where the run read them." in words
+    assert "✕ wrong a taken for b" in words
+    words = written(store, record(steps=(step,), dataset=replace(data, path=str(tmp_path)))).words()
+    assert "No preview: no use case 'NOWHERE'" in words
+
+
+def test_previews_of_each_kind_are_in_the_page_and_one_that_fails_says_why(page_of):
+    page = read(page_of("accepted"))
+    sources = [attributes["src"].partition(",")[0] for tag, attributes in page.elements if "src" in attributes]
+    assert set(sources) == {"data:audio/wav;base64", "data:image/png;base64"}
+    words = page.words()
+    assert "</pre><script>document.title = 'owned'</script>" in words
+    assert "hook mlops_get_sample_preview failed: OSError: no <such> file" in words
+    assert "No preview of this sample." in words
+    assert "<u>a tone</u>" in words
+
+
+def test_a_history_of_another_shape_is_named_and_the_others_are_drawn(store):
+    good = artifact(store, lambda folder: (folder / "history.csv").write_text("epoch,loss\n1,3\n2,\n3,1\n"))
+    bad = artifact(store, lambda folder: (folder / "history.csv").write_text("epoch,loss\n1,<b>low</b>\n"))
+    step = StepRecord(name="train", status=StepStatus.DONE, outputs={"model": good, "other": bad})
+    page = written(store, record(steps=(step,)))
+    assert sum(attributes.get("class") == "curve training" for _, attributes in page.elements) == 1
+    assert "(line 2): could not convert string to float: '<b>low</b>'" in page.words()
+
+
+def test_a_large_run_makes_a_small_page_in_little_time(store):
+    size, rows = 100, 100_000
+    names = tuple(f"class {number}" for number in range(size))
+    wrong = set(range(0, rows, 7))
+
+    def predictions():
+        for at in range(rows):
+            truth = at % size
+            scores = [0.001] * 3
+            scores[(truth + (at in wrong)) % 3] = 0.998
+            yield Prediction(sample=f"s{at:06d}", group="g", label=("x", "y", "z")[truth % 3], scores=tuple(scores))
+
+    counts = tuple(tuple((row * column) % 13 for column in range(size)) for row in range(size))
+    matrices = {f"by {name}": ConfusionMatrix(classes=names, counts=counts) for name in ("sample", "part")}
+    value = MetricValue(value=0.5, low=0.4, high=0.6, method="wilson", count=rows)
+    report = MetricReport(values={"acc": value}, confusion_matrices=matrices)
+    step = evaluated(store, predictions(), classes=("x", "y", "z"), report=report)
+    steps = tuple(
+        StepRecord(
+            name=f"step-{number}",
+            status=StepStatus.DONE,
+            key="0" * 64,
+            key_components={f"code module_{at}": "0" * 64 for at in range(30)},
+            started=f"2026-01-01T00:{number // 60 % 60:02d}:{number % 60:02d}+00:00",
+            duration_s=2,
+        )
+        for number in range(1000)
+    )
+    made = record(steps=(*steps, step), config="key: value\n" * 100_000)
+    store.save_run(made)
+    began = time.process_time()
+    path = write_report(store, made.run_id)
+    assert time.process_time() - began < 20
+    assert path.stat().st_size < 5_000_000
+    assert "of 100000 samples are classified wrongly" in read(path).words()
+
+
+def test_more_classes_than_can_be_drawn_are_still_told_by_their_confusions(store):
+    names = tuple(f"c{number}" for number in range(400))
+    counts = tuple(tuple(9 if (row, column) == (3, 7) else 0 for column in range(400)) for row in range(400))
+    matrix = ConfusionMatrix(classes=names, counts=counts)
+    step = evaluated(store, report=MetricReport(values={}, confusion_matrices={"sample": matrix}))
+    words = written(store, record(steps=(step,))).words()
+    assert "400 classes are too many to be drawn" in words
+    assert "c3 taken for c7 9 of 9" in words
+
+
+def test_the_previous_accepted_run_is_the_one_before_not_a_later_or_another_use_case(store):
+    for number, (use_case, status) in enumerate(
+        [
+            ("NOWHERE", RunStatus.ACCEPTED),
+            ("NOWHERE", RunStatus.ACCEPTED),
+            ("ELSEWHERE", RunStatus.ACCEPTED),
+            ("NOWHERE", RunStatus.REJECTED),
+            ("NOWHERE", RunStatus.FAILED),
+            ("NOWHERE", RunStatus.ACCEPTED),
+        ]
+    ):
+        store.save_run(record(run_id=f"2026010{number}-000000-aaaaaa", use_case=use_case, status=status))
+    words = read(write_report(store, "20260104-000000-aaaaaa")).words()
+    assert "Compared with run 20260101-000000-aaaaaa (it has no report yet: mlops runs report 20260101" in words
+    words = read(write_report(store, "20260100-000000-aaaaaa")).words()
+    assert "No run of NOWHERE in this workspace was accepted before this one." in words
+
+
+def test_an_unknown_run_is_refused_and_a_page_that_cannot_be_written_is_named(store):
+    with pytest.raises(UsageError, match="no run 'nope'"):
+        write_report(store, "nope")
+    made = record()
+    store.save_run(made)
+    (store.run_folder(made.run_id) / "report.html").mkdir()
+    with pytest.raises(StoreError, match="report .*report.html cannot be written"):
+        write_report(store, made.run_id)
+
+
+def test_an_artifact_that_was_removed_is_named(store):
+    step = evaluated(store, [Prediction(sample="s", group="g", label="a", scores=(1.0, 0.0))])
+    trained = StepRecord(name="train", status=StepStatus.DONE, outputs={"model": "0" * 64})
+    made = record(steps=(trained, replace(step, outputs={"predictions": "1" * 64, "evaluation": "2" * 64})))
+    words = written(store, made).words()
+    assert "The artifact train.model is no longer in the workspace." in words
+    assert "The artifact evaluate.predictions is no longer in the workspace." in words
+    assert "The artifact evaluate.evaluation is no longer in the workspace." in words
+
+
+def test_the_report_of_a_toy_run_has_no_history_and_says_so(toy, workspace):
+    made = mlops_core.run(toy, workspace=workspace)
+    with Store(workspace) as store:
+        words = read(write_report(store, made.run_id)).words()
+    assert "Missing: Step 'train' wrote no history.csv." in words
+    assert Path(workspace, "runs", made.run_id, "report.html").is_file()
