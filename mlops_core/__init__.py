@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from mlops_core.conditions import AllOf, AnyOf, Comparison, Gate, Not, Operator, Verdict, parse_condition
     from mlops_core.config import Section, UseCaseConfig
     from mlops_core.datasets import Dataset, GeneratedSource, GitSource, Source, SplitSample, check_no_leak
+    from mlops_core.discovery import discover_use_cases
     from mlops_core.errors import ConfigError, DatasetError, MlopsError, PluginError, StepError, UsageError
     from mlops_core.hookspecs import PluginContext, hookimpl
-    from mlops_core.manager import UseCase, discover_use_cases, load_use_case
+    from mlops_core.manager import UseCase, load_use_case
     from mlops_core.metrics import (
         ConfusionMatrix,
         Direction,
@@ -41,7 +42,8 @@ _MODULES = {
     "datasets": ("Dataset", "GeneratedSource", "GitSource", "Source", "SplitSample", "check_no_leak"),
     "errors": ("ConfigError", "DatasetError", "MlopsError", "PluginError", "StepError", "UsageError"),
     "hookspecs": ("PluginContext", "hookimpl"),
-    "manager": ("UseCase", "discover_use_cases", "load_use_case"),
+    "discovery": ("discover_use_cases",),
+    "manager": ("UseCase", "load_use_case"),
     "metrics": (
         "ConfusionMatrix",
         "Direction",

@@ -65,7 +65,8 @@ def _environment() -> Iterator[Finding]:
 
 
 def _plugins() -> Iterator[Finding]:
-    from mlops_core.manager import discover_use_cases, load_use_case
+    from mlops_core.discovery import discover_use_cases
+    from mlops_core.manager import load_use_case
 
     try:
         installed = discover_use_cases()

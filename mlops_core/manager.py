@@ -1,8 +1,7 @@
-"""Finding and loading use cases, and `UseCase`, the typed façade through which core calls hooks.
+"""Loading a use case, and `UseCase`, the typed façade through which core calls hooks.
 
-The only module that touches pluggy's manager. Discovery reads the metadata of installed distributions and
-imports nothing. The chosen use case is loaded alone, in a manager of its own, so a broken or duplicate plugin
-harms only whoever selects it.
+The only module that touches pluggy's manager. The chosen use case is loaded alone, in a manager of its own, so a
+broken or duplicate plugin harms only whoever selects it. Which use cases there are is in `mlops_core.discovery`.
 """
 
 from __future__ import annotations
@@ -12,14 +11,14 @@ import importlib.metadata
 import importlib.util
 import io
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
 from mlops_core import hookspecs
-from mlops_core.errors import ConfigError, MlopsError, PluginError, UsageError, did_you_mean
+from mlops_core.discovery import ENTRY_POINT_GROUP, InstalledUseCase, find_use_case
+from mlops_core.errors import ConfigError, MlopsError, PluginError, did_you_mean
 from mlops_core.hookspecs import PluginContext
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from mlops_core.predictions import Predictions
     from mlops_core.previews import Preview
 
-ENTRY_POINT_GROUP = "mlops.usecases"
 REQUIRED_HOOKS = (
     "mlops_get_config_model",
     "mlops_get_datasets",
@@ -45,62 +43,6 @@ REQUIRED_HOOKS = (
     "mlops_load_predictor",
 )
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstalledUseCase:
-    """A use case as its distribution's metadata announces it; nothing of it is imported.
-
-    Attributes:
-        name: the entry point's name, which is the use case's.
-        target: the module, or ``module:object``, that holds the hooks.
-        distribution: name of the distribution that provides it.
-        version: version of that distribution.
-    """
-
-    name: str
-    target: str
-    distribution: str
-    version: str
-
-    def __str__(self) -> str:
-        """Name it as messages do."""
-        return f"use case '{self.name}' ({self.distribution} {self.version})"
-
-
-def discover_use_cases() -> tuple[InstalledUseCase, ...]:
-    """Return every installed use case, sorted by name; duplicates are all there."""
-    found = [
-        InstalledUseCase(
-            name=entry.name,
-            target=entry.value,
-            distribution=entry.dist.name if entry.dist else "unknown distribution",
-            version=entry.dist.version if entry.dist else "0",
-        )
-        for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
-    ]
-    # One distribution can be seen twice, through two entries of sys.path that mean the same folder.
-    return tuple(sorted(set(found), key=lambda use_case: (use_case.name.casefold(), use_case.distribution)))
-
-
-def find_use_case(name: str) -> InstalledUseCase:
-    """Return the installed use case called `name`, without regard to case.
-
-    Raises:
-        UsageError: there is none.
-        PluginError: several distributions provide it.
-    """
-    installed = discover_use_cases()
-    matches = [use_case for use_case in installed if use_case.name.casefold() == name.casefold()]
-    if not matches:
-        names = sorted({use_case.name for use_case in installed})
-        hint = did_you_mean(name, names) or ";"
-        listed = ", ".join(names) or "none (pip install a plugin, for example mlops-aed)"
-        raise UsageError(f"no use case '{name}'{hint} installed: {listed}")
-    if len(matches) > 1:
-        providers = " and ".join(f"{match.distribution} {match.version}" for match in matches)
-        raise PluginError(f"use case '{name}' is provided by {providers}; uninstall all but one of them")
-    return matches[0]
 
 
 def load_use_case(name: str) -> UseCase:

@@ -33,6 +33,9 @@ _COMMANDS = {
     "doctor": "Check environment, plugins, disk and workspace; repair after damage.",
     "compile": "Compile a use case to a SageMaker pipeline definition, without AWS.",
     "sagemaker": "Work with SageMaker pipeline definitions.",
+    "plugin": "Write a plugin, and check it against the contract.",
+    "gate": "Try a gate on models that it must reject.",
+    "matrix": "Run every installed use case on every runner, at its smallest configuration.",
     "gc": "Remove what no kept run and no model needs.",
 }
 

@@ -38,8 +38,8 @@ def _registry(context: dict[str, str | None]) -> Iterator[Registry]:
 
 def _name(usecase: str | None) -> str:
     """Return the use case's name as it is registered; its plugin need not be installed any more."""
+    from mlops_core.discovery import find_use_case
     from mlops_core.errors import PluginError, UsageError
-    from mlops_core.manager import find_use_case
 
     given = chosen_use_case(usecase)
     try:

@@ -19,7 +19,7 @@ F = TypeVar("F", bound="Callable[..., object]")
 def _complete_use_case(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
     from click.shell_completion import CompletionItem
 
-    from mlops_core.manager import discover_use_cases
+    from mlops_core.discovery import discover_use_cases
 
     names = (use_case.name for use_case in discover_use_cases())
     return [CompletionItem(name) for name in names if name.casefold().startswith(incomplete.casefold())]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from mlops_core.errors import ExitCode, MlopsError
 from mlops_core.pipeline import StepKind
 from mlops_core.runners.confinement import landlock_version
-from mlops_core.runners.process import ProcessOutcome
+from mlops_core.runners.process import ProcessOutcome, module_of
 from mlops_core.steps import Shard, StepRequest
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from mlops_core.pipeline import Step
     from mlops_core.runners import RunRequest
-    from mlops_core.runners.process import StepProcesses
+    from mlops_core.runners.process import Modules, StepProcesses
     from mlops_core.store import Store
 
 _BACKOFF_S = (1.0, 5.0, 15.0, 30.0)
@@ -76,8 +76,13 @@ class StepExecution:
         self._run_id = run_id
         self._processes = processes
         self._cancelled = threading.Event()
+        self._cleaning = ThreadPoolExecutor(max_workers=1, thread_name_prefix="clean")
         self._sections = request.config.sections()
         self._metrics = tuple(metric.to_json() for metric in request.pipeline.metrics)
+
+    def close(self) -> None:
+        """Wait until the folders of ended steps are gone."""
+        self._cleaning.shutdown()
 
     def cancel(self) -> None:
         """Have every process killed and every wait ended."""
@@ -106,6 +111,21 @@ class StepExecution:
                 break
         return replace(result, duration_s=time.monotonic() - began, attempts=attempt)
 
+    def prepare(self, step: Step) -> None:
+        """Begin to import what the step needs, while another one runs."""
+        self._processes.prepare(self.modules(step))
+
+    def release(self, step: Step) -> None:
+        """Give up what was imported for the step: no other one needs it."""
+        self._processes.release(self.modules(step))
+
+    def modules(self, step: Step) -> Modules:
+        """Return what is imported before the step's process is forked: an evaluation calls the metric hook too."""
+        own = module_of(step.run)
+        if step.kind is not StepKind.EVALUATION:
+            return (own,)
+        return (own, "mlops_core.manager", module_of(self._request.use_case.installed.target))
+
     def log_path(self, step: str) -> Path:
         """Return the file with the output of a step (of its first shard, where it has several)."""
         return self._store.run_folder(self._run_id) / "logs" / f"{step}.log"
@@ -133,7 +153,7 @@ class StepExecution:
         except (MlopsError, OSError) as error:
             return Attempt(outcome=_failure(str(error)))
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            self._cleaning.submit(shutil.rmtree, folder, ignore_errors=True)
 
     def _check_inputs(self, inputs: Mapping[str, StepInput]) -> ProcessOutcome:
         """Find out whether the step wrote into its inputs, where the system could not keep it from that."""
@@ -206,7 +226,9 @@ class StepExecution:
         try:
             for path in (request.scratch, *request.outputs.values()):
                 path.mkdir(parents=True)
-            return self._processes.run(request, folder=folder, log=log, on_progress=on_progress)
+            return self._processes.run(
+                request, folder=folder, log=log, on_progress=on_progress, modules=self.modules(request.step)
+            )
         except OSError as error:
             return _failure(f"its process could not be started: {error}")
 

@@ -30,6 +30,7 @@ from mlops_core.runners.supervision import MESSAGE_LIMIT, supervise
 from mlops_core.steps import run_request_file
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -65,16 +66,17 @@ def _serve(channel: socket.socket) -> Path | None:
         channel.close()
         if message["kind"] == "supervisor":
             return supervise(socket.socket(fileno=descriptors[0]))
-        channel = _become_template(message["module"], *descriptors)
+        channel = _become_template(message["modules"], *descriptors)
 
 
-def _become_template(module: str, channel: int, log: int) -> socket.socket:
-    """Import `module`, with its output in the log, and tell the driver whether forking is safe."""
+def _become_template(modules: Sequence[str], channel: int, log: int) -> socket.socket:
+    """Import `modules`, with their output in the log, and tell the driver whether forking is safe."""
     _redirect_output(log)
-    try:
-        importlib.import_module(module)
-    except BaseException:  # noqa: BLE001  whatever it raises: the step imports it again and reports
-        traceback.print_exc()
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except BaseException:  # noqa: BLE001  whatever it raises: the step imports it again and reports
+            traceback.print_exc()
     _flush()
     null = os.open(os.devnull, os.O_WRONLY)
     _redirect_output(null)

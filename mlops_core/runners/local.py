@@ -11,7 +11,7 @@ import secrets
 import shutil
 import sqlite3
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from mlops_core.records import RunRecord, RunStatus, StepRecord, StepStatus
 from mlops_core.registry import ModelVersion, Registry
 from mlops_core.runners.decisions import StepDecisions
 from mlops_core.runners.execution import Attempt, StepExecution, StepInput
-from mlops_core.runners.process import ProcessOutcome, StepProcesses
+from mlops_core.runners.process import ProcessOutcome, StepProcesses, module_of
 from mlops_core.runners.sources import fetch_source, is_source_there
 from mlops_core.steps import TEST_SET_NOTE
 from mlops_core.store import CachedStep, write_atomically
@@ -128,7 +128,7 @@ class _Run:
     def _fetch(self, processes: StepProcesses) -> None:
         if not is_source_there(self._request.use_case, self._request.config.model, store=self._store):
             first = next(step for step in self._request.pipeline.ordered() if not step.needs)
-            processes.prepare(first.run.partition(":")[0])  # while the data arrive
+            processes.prepare((module_of(first.run),))  # while the data arrive
         self._observer.step_started(FETCH)
         began = time.monotonic()
         try:
@@ -162,7 +162,8 @@ class _Run:
 
     def _run_steps(self, processes: StepProcesses) -> None:
         execution = StepExecution(self._store, self._request, run_id=self.run_id, processes=processes)
-        _Schedule(self, execution, jobs=self._jobs).carry_out()
+        with contextlib.closing(execution):
+            _Schedule(self, execution, jobs=self._jobs).carry_out()
         for record in tuple(self._steps.values()):
             if record.status is StepStatus.PENDING:
                 self._end(replace(record, status=StepStatus.SKIPPED))
@@ -338,6 +339,11 @@ class _Schedule:
         self._by_name = {step.name: step for step in self._pipeline.ordered()}
         self._position = {name: position for position, name in enumerate(self._by_name)}
         self._sorter = graphlib.TopologicalSorter({name: step.needs for name, step in self._by_name.items()})
+        self._followers: defaultdict[str, list[Step]] = defaultdict(list)
+        for step in self._by_name.values():
+            for name in step.needs:
+                self._followers[name].append(step)
+        self._awaited = Counter(execution.modules(step) for step in self._by_name.values())
         self._queue: deque[Step] = deque()
         self._running: dict[Future[Attempt], Step] = {}
         self._blocked: defaultdict[str, list[Step]] = defaultdict(list)
@@ -369,6 +375,7 @@ class _Schedule:
                 if selection.is_left_out(name, self._pipeline):
                     continue
                 if self._run.is_reused(step):
+                    self._awaited[self._execution.modules(step)] -= 1
                     self._sorter.done(name)
                 else:
                     self._queue.append(step)
@@ -383,6 +390,8 @@ class _Schedule:
                 self._run.progress(name, label, done, total)
 
             self._running[pool.submit(self._execution.execute, step, inputs=inputs, on_progress=on_progress)] = step
+            for follower in self._followers[step.name]:
+                self._execution.prepare(follower)
 
     def _ended(self, step: Step, attempt: Attempt) -> None:
         if attempt.damaged:
@@ -391,6 +400,7 @@ class _Schedule:
         if not self._run.is_step_done(step, attempt, log=self._execution.log_path(step.name)):
             self._has_failed = True
             return
+        self._forget(step)
         waiting = self._blocked.pop(step.name, None)
         if waiting is None:
             self._sorter.done(step.name)
@@ -400,6 +410,13 @@ class _Schedule:
                 self._sorter.done(follower.name)
             else:
                 self._queue.append(follower)
+
+    def _forget(self, step: Step) -> None:
+        """Count down the steps that need what this one imported."""
+        modules = self._execution.modules(step)
+        self._awaited[modules] -= 1
+        if self._awaited[modules] <= 0:
+            self._execution.release(step)
 
     def _run_again_what_wrote(self, step: Step, damaged: Mapping[str, str]) -> None:
         writer = self._run.give_up_damaged(step, damaged)

@@ -19,7 +19,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from mlops_core.errors import ExitCode, RunnerError
 from mlops_core.runners.supervision import Ending, StepOrder
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from mlops_core.steps import StepRequest
 
+Modules: TypeAlias = tuple[str, ...]
 LOG_LIMIT_BYTES = 16 * 1024 * 1024
 """A step's log is cut after this; the rest is counted, so a step that prints without end fills no disk."""
 _POLL_S = 0.2
@@ -53,8 +54,8 @@ class StepProcesses:
         """Start nothing yet."""
         self._lock = threading.Lock()
         self._server: _Template | None = None
-        self._templates: dict[str, _Template] = {}
-        self._idle: defaultdict[str, list[_Supervisor]] = defaultdict(list)
+        self._templates: dict[Modules, _Template] = {}
+        self._idle: defaultdict[Modules, list[_Supervisor]] = defaultdict(list)
         self._busy: set[_Supervisor] = set()
         self._is_cancelled = False
 
@@ -71,11 +72,20 @@ class StepProcesses:
             if template is not None:
                 template.close()
 
-    def prepare(self, module: str) -> None:
-        """Begin to import a step's module, so that it is ready when the step is; returns at once."""
+    def prepare(self, modules: Modules) -> None:
+        """Begin to import what a step needs, so that it is ready when the step is; returns at once."""
         null = os.open(os.devnull, os.O_WRONLY)
         with _closing(null), contextlib.suppress(OSError, ValueError):
-            self._begun_template(module, log=null)
+            self._begun_template(modules, log=null)
+
+    def release(self, modules: Modules) -> None:
+        """Give up the memory that holds imported modules; no step will need them again."""
+        with self._lock:
+            for supervisor in self._idle.pop(modules, []):
+                supervisor.close()
+            template = self._templates.pop(modules, None)
+        if template is not None:
+            template.close()
 
     def cancel(self) -> None:
         """Have all processes killed, and refuse to start more; `run` returns soon wherever it is waiting."""
@@ -85,7 +95,13 @@ class StepProcesses:
                 supervisor.cancel()
 
     def run(
-        self, request: StepRequest, *, folder: Path, log: Path, on_progress: Callable[[str, int, int], None]
+        self,
+        request: StepRequest,
+        *,
+        folder: Path,
+        log: Path,
+        on_progress: Callable[[str, int, int], None],
+        modules: Modules = (),
     ) -> ProcessOutcome:
         """Execute `request` in a process of its own and wait for its end.
 
@@ -94,6 +110,7 @@ class StepProcesses:
             folder: an existing folder for the request and its result; the step may write below it.
             log: the file to which standard output and error are appended, up to `LOG_LIMIT_BYTES`.
             on_progress: called with (label, done, total).
+            modules: imported before the process is forked; by default the step's own.
         """
         path = folder / "request.json"
         path.write_text(json.dumps(request.to_json()), encoding="utf-8")
@@ -109,63 +126,63 @@ class StepProcesses:
         pump = _LogPump(reading, log)
         progress = _ProgressReader(request.progress_file, on_progress)
         try:
-            report = self._execute(order, request.step.run.partition(":")[0], log=writing, progress=progress)
+            report = self._execute(order, modules or (module_of(request.step.run),), log=writing, progress=progress)
         except (OSError, RunnerError, ValueError) as error:
             report = {"ending": Ending.CANCELLED} if self._is_cancelled else {"error": str(error)}
         pump.finish()
         progress.read()
         return _outcome(report, order)
 
-    def _execute(self, order: StepOrder, module: str, *, log: int, progress: _ProgressReader) -> dict[str, Any]:
+    def _execute(self, order: StepOrder, modules: Modules, *, log: int, progress: _ProgressReader) -> dict[str, Any]:
         report: dict[str, Any] = {}
         with contextlib.ExitStack() as opened:
             opened.enter_context(_closing(log))
-            supervisor = self._take_supervisor(module, log=log, timeout_s=order.timeout_s)
+            supervisor = self._take_supervisor(modules, log=log, timeout_s=order.timeout_s)
             try:
                 supervisor.send(order, log=log)
                 opened.close()
                 report = supervisor.wait(progress)
             finally:
-                self._give_back(supervisor, module, report)
+                self._give_back(supervisor, modules, report)
         return report
 
     # --- Supervisors and what they are forked from ----------------------------------------------------------
 
-    def _take_supervisor(self, module: str, *, log: int, timeout_s: float) -> _Supervisor:
+    def _take_supervisor(self, modules: Modules, *, log: int, timeout_s: float) -> _Supervisor:
         with self._lock:
-            idle = self._idle[module]
+            idle = self._idle[modules]
             supervisor = idle.pop() if idle else None
         if supervisor is None:
-            supervisor = self._template(module, log=log, timeout_s=timeout_s).fork_supervisor()
+            supervisor = self._template(modules, log=log, timeout_s=timeout_s).fork_supervisor()
         with self._lock:
             self._busy.add(supervisor)
             if self._is_cancelled:
                 supervisor.cancel()
         return supervisor
 
-    def _give_back(self, supervisor: _Supervisor, module: str, report: dict[str, Any]) -> None:
+    def _give_back(self, supervisor: _Supervisor, modules: Modules, report: dict[str, Any]) -> None:
         """Keep a supervisor for the next step, unless its step failed, was ended or left processes behind."""
         went_well = report.get("ending") == Ending.EXITED and not report["status"] and not report["left_behind"]
         with self._lock:
             self._busy.discard(supervisor)
             if went_well and not self._is_cancelled:
-                self._idle[module].append(supervisor)
+                self._idle[modules].append(supervisor)
                 return
         supervisor.close()
 
-    def _template(self, module: str, *, log: int, timeout_s: float) -> _Template:
-        """Return the process from which steps of `module` are forked; the plain server where that is not safe."""
-        server, template = self._begun_template(module, log=log)
+    def _template(self, modules: Modules, *, log: int, timeout_s: float) -> _Template:
+        """Return what steps that need `modules` are forked from; the plain server where a template is not safe."""
+        server, template = self._begun_template(modules, log=log)
         return template if template.wait_until_ready(timeout_s, is_cancelled=lambda: self._is_cancelled) else server
 
-    def _begun_template(self, module: str, *, log: int) -> tuple[_Template, _Template]:
-        """Return the server and the template of `module`, which may still be importing it."""
+    def _begun_template(self, modules: Modules, *, log: int) -> tuple[_Template, _Template]:
+        """Return the server and the template of `modules`, which may still be importing them."""
         with self._lock:
             if self._server is None or not self._server.is_usable:
                 self._server, self._templates = _start_server(), {}
-            template = self._templates.get(module)
+            template = self._templates.get(modules)
             if template is None or not template.is_usable:
-                template = self._templates[module] = self._server.fork_template(module, log=log)
+                template = self._templates[modules] = self._server.fork_template(modules, log=log)
             return self._server, template
 
 
@@ -210,10 +227,10 @@ class _Template:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
 
-    def fork_template(self, module: str, *, log: int) -> _Template:
+    def fork_template(self, modules: Modules, *, log: int) -> _Template:
         ours, theirs = socket.socketpair()
         with theirs:
-            pid = self._ask({"kind": "template", "module": module}, [theirs.fileno(), log])
+            pid = self._ask({"kind": "template", "modules": modules}, [theirs.fileno(), log])
         return _Template(ours, pid=pid)
 
     def fork_supervisor(self) -> _Supervisor:
@@ -254,6 +271,11 @@ class _Template:
             except (OSError, ValueError):
                 self.is_usable = False
                 raise
+
+
+def module_of(reference: str) -> str:
+    """Return the module of a reference such as ``"package.module:function"``."""
+    return reference.partition(":")[0]
 
 
 def _start_server() -> _Template:

@@ -8,8 +8,9 @@ import uuid
 import pytest
 
 import mlops_core
+from mlops_core.discovery import discover_use_cases
 from mlops_core.errors import PluginError, UsageError
-from mlops_core.manager import discover_use_cases, load_use_case
+from mlops_core.manager import load_use_case
 
 GOOD = "from mlops_toy.plugin import *\nfrom mlops_toy.plugin import hookimpl\n"
 
@@ -34,7 +35,7 @@ def install(tmp_path, monkeypatch, toy):
 
 def test_discovery_reads_metadata_and_imports_nothing(toy):
     code = (
-        "import sys; from mlops_core.manager import discover_use_cases;"
+        "import sys; from mlops_core.discovery import discover_use_cases;"
         "print([u.name for u in discover_use_cases()], [m for m in sys.modules if m.startswith('mlops_toy')])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -80,7 +80,7 @@ def use_case_is_announced_once(session: ContractSession) -> Iterator[str]:
 
     Fix: keep one entry point of this name in the group mlops.usecases; rename or uninstall the other.
     """
-    from mlops_core.manager import discover_use_cases
+    from mlops_core.discovery import discover_use_cases
 
     name = session.declaration.use_case
     found = [item for item in discover_use_cases() if item.name.casefold() == name.casefold()]
@@ -174,7 +174,7 @@ def plugin_imports_no_other_plugin(session: ContractSession) -> Iterator[str]:
 
     Fix: copy what is shared, or publish it as a library of its own: plugins are installed and removed one by one.
     """
-    from mlops_core.manager import discover_use_cases
+    from mlops_core.discovery import discover_use_cases
 
     own = _own_package(session)
     others = {item.target.partition(".")[0].partition(":")[0]: item for item in discover_use_cases()}

@@ -1,0 +1,66 @@
+"""Finding use cases: from the metadata of installed distributions, and importing nothing of them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import dataclass
+
+from mlops_core.errors import PluginError, UsageError, did_you_mean
+
+ENTRY_POINT_GROUP = "mlops.usecases"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstalledUseCase:
+    """A use case as its distribution's metadata announces it; nothing of it is imported.
+
+    Attributes:
+        name: the entry point's name, which is the use case's.
+        target: the module, or ``module:object``, that holds the hooks.
+        distribution: name of the distribution that provides it.
+        version: version of that distribution.
+    """
+
+    name: str
+    target: str
+    distribution: str
+    version: str
+
+    def __str__(self) -> str:
+        """Name it as messages do."""
+        return f"use case '{self.name}' ({self.distribution} {self.version})"
+
+
+def discover_use_cases() -> tuple[InstalledUseCase, ...]:
+    """Return every installed use case, sorted by name; duplicates are all there."""
+    found = [
+        InstalledUseCase(
+            name=entry.name,
+            target=entry.value,
+            distribution=entry.dist.name if entry.dist else "unknown distribution",
+            version=entry.dist.version if entry.dist else "0",
+        )
+        for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
+    ]
+    # One distribution can be seen twice, through two entries of sys.path that mean the same folder.
+    return tuple(sorted(set(found), key=lambda use_case: (use_case.name.casefold(), use_case.distribution)))
+
+
+def find_use_case(name: str) -> InstalledUseCase:
+    """Return the installed use case called `name`, without regard to case.
+
+    Raises:
+        UsageError: there is none.
+        PluginError: several distributions provide it.
+    """
+    installed = discover_use_cases()
+    matches = [use_case for use_case in installed if use_case.name.casefold() == name.casefold()]
+    if not matches:
+        names = sorted({use_case.name for use_case in installed})
+        hint = did_you_mean(name, names) or ";"
+        listed = ", ".join(names) or "none (pip install a plugin, for example mlops-aed)"
+        raise UsageError(f"no use case '{name}'{hint} installed: {listed}")
+    if len(matches) > 1:
+        providers = " and ".join(f"{match.distribution} {match.version}" for match in matches)
+        raise PluginError(f"use case '{name}' is provided by {providers}; uninstall all but one of them")
+    return matches[0]
