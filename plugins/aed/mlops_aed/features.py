@@ -148,7 +148,7 @@ def _tiled_window(length: int, size: int) -> Doubles:
 
 @lru_cache(maxsize=8)
 def _filter_groups(settings: FeatureExtraction, *, rate: int) -> tuple[tuple[slice, slice, Floats], ...]:
-    """Return (filters, bins, weights of shape (bins, filters)) for groups of neighbouring filters; empty filters are left out."""
+    """Return (filters, bins, weights of shape (bins, filters)) for groups of filters; empty filters are left out."""
     bank = mel_filters(settings, rate=rate)
     groups = []
     for first in range(0, len(bank), _FILTER_GROUP):
