@@ -13,6 +13,8 @@ from mlops_core.errors import UsageError
 @click.pass_obj
 def command(context: dict[str, str | None], *, run: str, is_opened: bool) -> None:
     """Write the report of a run, finished or not, as one HTML page, and print where it is."""
+    import webbrowser
+
     from mlops_core.api import workspace_path
     from mlops_core.report import write_report
     from mlops_core.store import Store
@@ -20,5 +22,5 @@ def command(context: dict[str, str | None], *, run: str, is_opened: bool) -> Non
     with Store(workspace_path(context["workspace"])) as store:
         path = write_report(store, run)
     click.echo(path)
-    if is_opened and click.launch(path.as_uri()) != 0:
-        raise UsageError(f"no web browser could be started; open {path} yourself")
+    if is_opened and not webbrowser.open(path.as_uri()):
+        raise UsageError(f"no web browser could be started; open {path} yourself, or set BROWSER to a command")

@@ -50,8 +50,9 @@ def nice_scale(values: Iterable[float]) -> Scale:
         end = start + _DIVISIONS * width
         if end >= high - 1e-9 * abs(high):
             # Fractions end at 1: an axis that goes beyond would promise what cannot be.
-            beyond = end - 1 if low >= 0 and high <= 1 < end else 0.0
-            return Scale(start - beyond, end - beyond) if beyond <= start else Scale(0.0, 1.0)
+            if low >= 0 and high <= 1 < end:
+                return Scale(max(0.0, start - (end - 1)), 1.0)
+            return Scale(start, end)
     return Scale(low, high)
 
 

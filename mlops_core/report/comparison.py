@@ -68,7 +68,7 @@ class RunComparison:
         later: id of the run that is compared.
         metrics: of both.
         is_same_test_set: both were evaluated on the same samples and labels; None when that is not known.
-        groups: ``run``, ``parameters``, ``configuration``, ``data``, ``code``, ``environment``, each with what differs.
+        groups: what differs, by ``origin``, ``parameters``, ``configuration``, ``data``, ``code``, ``environment``.
     """
 
     earlier: str
@@ -106,7 +106,7 @@ def _facts(record: RunRecord) -> Iterator[tuple[str, dict[str, str]]]:
     data = record.dataset
     components = [(step.name, step.key_components) for step in record.steps]
     yield (
-        "run",
+        "origin",
         {
             "use case": record.use_case,
             "plugin": record.plugin,

@@ -12,6 +12,7 @@ from mlops_core.report.charts import IntervalMark, Scale, interval_chart, nice_s
 from mlops_core.report.comparison import Judgement, MetricComparison
 from mlops_core.report.facts import Missing
 from mlops_core.report.markup import Markup, Node, element, group
+from mlops_core.steps import TEST_SET_NOTE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,13 +68,17 @@ def _row(evidence: Evidence, metric: Metric, report: MetricReport) -> tuple[Node
     mark = interval_mark(evidence, metric)
     label = f"{metric.title or metric.name}: {_described(value, mark.thresholds)}"
     return (
-        lines(metric.title or metric.name, element("code", metric.name), _meaning(metric)),
+        lines(*_names(metric), _meaning(metric)),
         lines(element("strong", format_number(value.value if value else None)), badge(fault, "bad") if fault else None),
         lines(interval_text(value), muted(_basis(value))) if value else "-",
         interval_chart(mark, metric_scale(metric, mark), label=label),
         lines(*map(format_number, mark.thresholds)) if mark.thresholds else muted("none"),
         _previous(evidence, metric),
     )
+
+
+def _names(metric: Metric) -> tuple[Node, ...]:
+    return (metric.title, code(metric.name)) if metric.title else (code(metric.name),)
 
 
 def _meaning(metric: Metric) -> Markup:
@@ -165,7 +170,9 @@ def change_badge(found: MetricComparison) -> Markup:
 
 
 def _notes(report: MetricReport) -> Markup | None:
-    if not report.notes:
+    notes: dict[str, Node] = {
+        name.replace("_", " "): code(str(value)) for name, value in report.notes.items() if name != TEST_SET_NOTE
+    }
+    if not notes:
         return None
-    notes: dict[str, Node] = {name.replace("_", " "): code(str(value)) for name, value in report.notes.items()}
     return group(element("h3", "Evaluated on"), facts_list(notes))

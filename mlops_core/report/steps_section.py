@@ -104,7 +104,7 @@ def _duration(step: StepRecord) -> Node:
 def _remarks(evidence: Evidence, step: StepRecord) -> Iterator[Node]:
     if step.reused_from:
         yield group("reused from run ", _run_link(evidence, step.reused_from))
-    if step.because:
+    if step.because and not (step.reused_from and step.reused_from in step.because):
         yield muted(step.because)
     if step.attempts > 1:
         yield f"{step.attempts} attempts"
@@ -112,7 +112,7 @@ def _remarks(evidence: Evidence, step: StepRecord) -> Iterator[Node]:
         yield callout("warn", step.warning)
     if step.error:
         yield callout("bad", step.error)
-    if step.changes:
+    if len(step.changes) > 1:  # a single one stands in the sentence above
         shown = {change.component: _change(change.old, change.new) for change in step.changes[:_CHANGES]}
         more = len(step.changes) - len(shown)
         rest = element("p", muted(f"and {more} more")) if more else None

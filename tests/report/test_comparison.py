@@ -1,0 +1,169 @@
+"""Two runs side by side, as data and in a terminal."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from mlops_core.cli import cli
+from mlops_core.errors import UsageError
+from mlops_core.metrics import Direction, Metric, MetricReport, MetricValue, Unit
+from mlops_core.records import DatasetRecord, RunRecord, RunStatus, StepRecord
+from mlops_core.report.comparison import Judgement, compare_runs, flatten_yaml
+from mlops_core.report.facts import Missing, RunFacts
+from mlops_core.steps import TEST_SET_NOTE
+
+HIGHER = Metric(name="acc", section="s", unit=Unit.FRACTION, minimum=0, maximum=1, direction=Direction.HIGHER)
+LOWER = Metric(name="loss", section="s", unit=Unit.NONE, minimum=0, maximum=9, direction=Direction.LOWER)
+
+
+def facts(tmp_path, values=None, *, test_set="same", **changes):
+    fields = {
+        "run_id": "r",
+        "use_case": "U",
+        "plugin": "p 1",
+        "runner": "local",
+        "status": RunStatus.ACCEPTED,
+        "created": "",
+        "seed": 0,
+        "parameters": {},
+        "config": "",
+        "pipeline": {},
+    }
+    notes = {TEST_SET_NOTE: test_set} if test_set else {}
+    return RunFacts(
+        record=RunRecord(**{**fields, **changes}),
+        metrics=(HIGHER, LOWER),
+        evaluation=MetricReport(values=values, notes=notes) if values is not None else Missing("none"),
+        folder=tmp_path,
+    )
+
+
+def value(number, half=0.1):
+    return MetricValue(value=number, low=number - half, high=number + half, method="wilson")
+
+
+def test_a_change_is_judged_by_the_direction_and_the_intervals(tmp_path):
+    compared = compare_runs(
+        facts(tmp_path, {"acc": value(0.6), "loss": value(2)}), facts(tmp_path, {"acc": value(0.7), "loss": value(4)})
+    )
+    acc, loss = compared.metrics
+    assert (acc.judgement, acc.is_within_intervals) == (Judgement.BETTER, True)
+    assert acc.change == pytest.approx(0.1)
+    assert (loss.judgement, loss.is_within_intervals) == (Judgement.WORSE, False)
+    assert compared.is_same_test_set is True
+
+
+def test_a_value_that_one_run_does_not_have_cannot_be_compared(tmp_path):
+    compared = compare_runs(facts(tmp_path), facts(tmp_path, {"acc": value(float("nan")), "loss": value(1)}))
+    assert [found.judgement for found in compared.metrics] == [Judgement.UNKNOWN] * 2
+    assert [found.change for found in compared.metrics] == [None] * 2
+    assert compared.is_same_test_set is None
+    assert json.loads(json.dumps(compared.to_json(), allow_nan=False))["metrics"]["acc"]["later"] is None
+
+
+def test_other_samples_are_another_test_set(tmp_path):
+    values = {"acc": value(0.6)}
+    assert compare_runs(facts(tmp_path, values), facts(tmp_path, values, test_set="other")).is_same_test_set is False
+
+
+def test_each_kind_of_difference_is_found_and_nothing_else(tmp_path):
+    data = DatasetRecord(name="d", path="/one", digest="1" * 64, files=3, size_bytes=9)
+    step = StepRecord(name="train", key_components={"code m": "1", "input x": "1", "seed": "0"})
+    earlier = facts(tmp_path, config="a: {b: 1, c: [1]}\n", parameters={"q": 0.5}, dataset=data, steps=(step,))
+    moved = DatasetRecord(name="d", path="/two", digest="2" * 64, files=3, size_bytes=9)
+    changed = StepRecord(name="train", key_components={"code m": "2", "input x": "2", "seed": "1"})
+    later = facts(
+        tmp_path,
+        config="a:\n  c: [1]\n  b: 2\nd: {}\n",
+        parameters={"q": 0.9},
+        dataset=moved,
+        steps=(changed,),
+        seed=1,
+        environment={"python": "3"},
+    )
+    groups = compare_runs(earlier, later).groups
+    assert {name: [(d.name, d.earlier, d.later) for d in found] for name, found in groups.items()} == {
+        "origin": [("seed", "0", "1")],
+        "parameters": [("q", "0.5", "0.9")],
+        "configuration": [("a.b", "1", "2"), ("d", "", "{}")],
+        "data": [("digest", "1" * 64, "2" * 64)],
+        "code": [("code m", "1", "2")],
+        "environment": [("python", "", "3")],
+    }
+    assert not any(compare_runs(later, later).groups.values())
+
+
+def test_a_configuration_that_is_no_yaml_is_compared_as_a_text():
+    assert flatten_yaml("a: [") == {"(text)": "a: ["}
+    assert flatten_yaml("") == {}
+    assert flatten_yaml("a: {b: {c: null}}") == {"a.b.c": "None"}
+
+
+# --- In a terminal ----------------------------------------------------------------------------------------
+
+
+def call(gallery, *arguments):
+    workspace, _ = gallery
+    return CliRunner().invoke(cli, ["--workspace", str(workspace), "runs", *arguments])
+
+
+def test_compare_prints_metrics_what_differs_and_what_does_not(gallery):
+    _, ids = gallery
+    out = call(gallery, "compare", ids["first"], ids["accepted"]).output
+    assert f"A: run {ids['first']}\nB: run {ids['accepted']}\n" in out
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert "acc 0.8 0.9 +0.1 better, but the intervals overlap" in lines
+    assert "mistakes 16 8 -8 better" in lines
+    assert "configuration training.skill 0.8 0.9" in lines
+    assert "unchanged: origin, parameters, data, code, environment" in out
+
+
+def test_compare_takes_the_latest_run_where_one_is_given_and_prints_json(gallery):
+    _, ids = gallery
+    found = json.loads(call(gallery, "compare", ids["rejected"], "--json").output)
+    assert (found["earlier"], found["later"]) == (ids["rejected"], ids["failed"])
+    assert found["metrics"]["acc"] == {
+        "earlier": 0.8,
+        "later": None,
+        "change": None,
+        "judgement": "not comparable",
+        "is_within_intervals": None,
+    }
+    assert found["differences"]["configuration"] == [
+        {"name": "training.behaviour", "earlier": "normal", "later": "raise"}
+    ]
+
+
+def test_compare_refuses_a_run_that_is_not_there(gallery):
+    assert isinstance(call(gallery, "compare", "nope").exception, UsageError)
+
+
+def test_report_writes_the_page_again_and_prints_where_it_is(gallery):
+    workspace, ids = gallery
+    path = workspace / "runs" / ids["accepted"] / "report.html"
+    path.unlink()
+    result = call(gallery, "report", ids["accepted"][:-2])
+    assert result.output == f"{path}\n"
+    assert path.read_text().startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize(("answer", "code"), [("true", 0), ("false", 2)])
+def test_report_opens_the_page_in_the_browser_that_the_environment_names(gallery, tmp_path, answer, code):
+    workspace, ids = gallery
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n{answer}\n')
+    browser.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-c", "from mlops_core.cli import main; main()", "runs", "report", "latest", "--open"],
+        env={"PATH": "", "BROWSER": f"{browser} %s", "MLOPS_HOME": str(workspace)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    path = workspace / "runs" / ids["failed"] / "report.html"
+    assert (done.returncode, done.stdout) == (code, f"{path}\n")
+    assert (tmp_path / "opened").read_text() == f"{path.as_uri()}\n"
+    assert ("no web browser could be started; open" in done.stderr) is (code == 2)
