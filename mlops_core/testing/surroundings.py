@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_UNLIKELY_SEED = 0x6D6C6F7073
+
+
 @contextlib.contextmanager
 def guarded(what: str, *, changes: list[str], printed: list[str]) -> Iterator[None]:
     """Call plugin code inside; append to `changes` what it changed in this process, and undo it.
@@ -45,6 +48,8 @@ class _Surroundings:
         self._folder = os.getcwd()  # noqa: PTH109  a text, as chdir takes it
         self._path = list(sys.path)
         self._random = random.getstate()
+        random.seed(_UNLIKELY_SEED)  # so that seeding anew with what was there before is noticed too
+        self._seeded = random.getstate()
         self._filters = list(warnings.filters)
         self._handlers = list(logging.getLogger().handlers)
         self._level = logging.getLogger().level
@@ -58,7 +63,7 @@ class _Surroundings:
             ("environment variables", dict(os.environ) == self._environ, self._restore_environ),
             ("the working directory", os.getcwd() == self._folder, lambda: os.chdir(self._folder)),  # noqa: PTH109
             ("sys.path", sys.path == self._path, lambda: sys.path.__setitem__(slice(None), self._path)),
-            ("the state of random", random.getstate() == self._random, lambda: random.setstate(self._random)),
+            ("the state of random", random.getstate() == self._seeded, lambda: None),
             ("the logging of the process", self._has_same_logging(), self._restore_logging),
             ("the warning filters", warnings.filters == self._filters, self._restore_filters),
             ("what Ctrl-C does", signal.getsignal(signal.SIGINT) == self._interrupt, self._restore_interrupt),
@@ -67,6 +72,7 @@ class _Surroundings:
             if not is_same:
                 undo()
                 found.append(name)
+        random.setstate(self._random)
         return found
 
     def _restore_environ(self) -> None:

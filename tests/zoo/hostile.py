@@ -95,7 +95,7 @@ ZOO = (
     hostile(
         "sets_up_logging",
         "importing_changes_nothing",
-        ("plugin.py", "", "\nimport logging\nlogging.basicConfig(level=1)\n"),
+        ("plugin.py", "", "\nimport logging\nlogging.getLogger().setLevel(1)\n"),
     ),
     hostile(
         "heavy", "loading_imports_nothing_heavy", ("plugin.py", "", "\nimport torch\n"), files={"torch/__init__.py": ""}
@@ -456,7 +456,7 @@ ZOO = (
             "def evaluate(context):\n",
             "def evaluate(context):\n"
             "    index = sqlite3.connect(context.input('model') / 'index.db', isolation_level=None)\n"
-            "    index.execute('BEGIN IMMEDIATE')\n"
+            "    index.execute('BEGIN')\n    index.execute('CREATE TABLE other (name)')\n"
             "    index.execute('ROLLBACK')\n",
         ),
     ),

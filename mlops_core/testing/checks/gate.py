@@ -123,7 +123,7 @@ def gate_rejects_an_untrained_model(session: ContractSession) -> Iterator[str]:
         yield f"accepted with {', '.join(values)}"
 
 
-@check(after=JUDGED)
+@check(after=(*JUDGED, "gate_rejects_nan_metrics"))
 def gate_rejects_an_empty_test_set(session: ContractSession) -> Iterator[str]:
     """An evaluation without a single prediction is rejected.
 
@@ -201,7 +201,7 @@ def gate_rejects_inverted_predictions(session: ContractSession) -> Iterator[str]
     yield from _accepted(session, canaries.inverted(session.predictions))
 
 
-@check(after=(*JUDGED, "gate_rejects_a_constant_predictor"))
+@check(after=(*JUDGED, "gate_rejects_a_constant_predictor", "metrics_declare_unit_and_range"))
 def gate_rejects_inverted_metrics(session: ContractSession) -> Iterator[str]:
     """A perfect model whose metrics are reported the wrong way round (an error for an accuracy) is rejected.
 

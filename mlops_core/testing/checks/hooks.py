@@ -183,7 +183,7 @@ def hooks_change_nothing_around_them(session: ContractSession) -> Iterator[str]:
 
     Fix: set what you need inside the step that needs it.
     """
-    for hook, call in _describing(session).items():
+    for hook, call in _unguarded(session, session.config.model).items():
         changes: list[str] = []
         with guarded(hook, changes=changes, printed=[]):
             call()
@@ -220,9 +220,21 @@ def default_configuration_file_is_packaged(session: ContractSession) -> Iterator
 
 
 def _describing(session: ContractSession, model: Any = None) -> dict[str, Callable[[], Any]]:
-    """Return hook -> a call of it through the façade."""
+    """Return hook -> a call of it through the façade; what it changes around it is put back."""
+
+    def guarded_call(hook: str, call: Callable[[], Any]) -> Callable[[], Any]:
+        def guarded_one() -> Any:
+            with session.guard(hook):
+                return call()
+
+        return guarded_one
+
+    calls = _unguarded(session, session.config.model if model is None else model)
+    return {hook: guarded_call(hook, call) for hook, call in calls.items()}
+
+
+def _unguarded(session: ContractSession, config: Any) -> dict[str, Callable[[], Any]]:
     use_case = session.use_case
-    config = session.config.model if model is None else model
     return {
         "mlops_get_config_model": use_case.config_model,
         "mlops_get_config_file": use_case.default_config_path,

@@ -23,6 +23,7 @@ _SHARES = (0.5, 0.1, 0.0)
 
 @check(
     after=(
+        "fetching_writes_to_its_folder_only",
         "steps_survive_read_only_inputs",
         "steps_leave_no_process_behind",
         "outputs_are_plain_files",

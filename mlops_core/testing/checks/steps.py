@@ -33,7 +33,7 @@ _SCANNED_BYTES = 4 << 20
 _RESERVED = set('<>:"\\|?*')
 
 
-@check(after=("hooks_return_declared_types",))
+@check(after=("hooks_return_declared_types", "use_case_name_is_portable"))
 def pipeline_can_be_built(session: ContractSession) -> Iterator[str]:
     """The steps, parameters, metrics and the gate form a pipeline.
 

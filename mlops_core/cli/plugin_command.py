@@ -1,0 +1,178 @@
+"""``mlops plugin new|check|checks``."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mlops_core.cli.options import config_options, json_option, parse_parameters
+from mlops_core.cli.output import format_duration, print_json, print_table
+from mlops_core.errors import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mlops_core.testing.registry import Check
+    from mlops_core.testing.session import Outcome
+    from mlops_core.testing.subjects import Subject
+
+
+@click.group("plugin")
+def command() -> None:
+    """Write a plugin, and check it against the contract."""
+
+
+@command.command("new")
+@click.argument("name")
+@click.option(
+    "--kind",
+    type=click.Choice(["audio", "image", "tabular"]),
+    default="tabular",
+    show_default=True,
+    help="What its samples are.",
+)
+@click.option("--into", type=click.Path(file_okay=False), default=".", show_default=True, help="Where its folder goes.")
+def new(*, name: str, kind: str, into: str) -> None:
+    """Write a complete small distribution with the use case NAME, for example BIRD_CALLS."""
+    from mlops_core.scaffolding import write_plugin
+
+    folder = write_plugin(name, kind=kind, into=Path(into))
+    click.echo(f"{folder} holds a whole plugin; next:")
+    click.echo(f"  pip install -e '{folder}[test]'")
+    click.echo(f"  mlops run --usecase {name}")
+    click.echo(f"  mlops plugin check {folder}")
+
+
+@command.command("checks")
+@json_option
+def checks(*, as_json: bool) -> None:
+    """List the checks of the contract: what each demands, and what to do when it fails."""
+    from mlops_core.testing.registry import all_checks
+
+    found = all_checks().values()
+    if as_json:
+        print_json([{"name": one.name, "phase": one.phase, "rule": one.rule, "fix": one.remedy} for one in found])
+        return
+    print_table(("phase", "check", "rule"), [(one.phase, one.name, one.rule) for one in found])
+
+
+@command.command("check")
+@click.argument("subject", metavar="NAME|DIST|PATH")
+@config_options
+@click.option(
+    "--param", "parameters", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the pipeline. Repeatable."
+)
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="CAPABILITY",
+    help="The use case does not claim this, for example is_deterministic. Repeatable.",
+)
+@click.option("--only", multiple=True, metavar="CHECK", help="Make this check only. Repeatable.")
+@json_option
+def check(
+    *,
+    subject: str,
+    config: str | None,
+    overrides: tuple[str, ...],
+    parameters: tuple[str, ...],
+    without: tuple[str, ...],
+    only: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Check a use case, all of a distribution, or of a folder that need not be installed, against the contract.
+
+    What tests/test_contract.py declares is used. The exit code is 6 when a rule is broken.
+    """
+    from mlops_core.testing.registry import all_checks, find_check
+    from mlops_core.testing.subjects import subjects
+
+    chosen = [find_check(name) for name in only] or list(all_checks().values())
+    results = []
+    with subjects(subject) as found:
+        for item in found:
+            changed = _changed(item, config=config, overrides=overrides, parameters=parameters, without=without)
+            results.append(_check_one(changed, chosen, is_quiet=as_json))
+    if as_json:
+        print_json(results)
+    return ExitCode.OK if all(result["is_good"] for result in results) else ExitCode.PLUGIN
+
+
+def _changed(
+    subject: Subject,
+    *,
+    config: str | None,
+    overrides: tuple[str, ...],
+    parameters: tuple[str, ...],
+    without: tuple[str, ...],
+) -> Subject:
+    from mlops_core.errors import UsageError, did_you_mean
+    from mlops_core.testing.declaration import capability_flags
+
+    declared = subject.declaration
+    flags = capability_flags()
+    for name in without:
+        if name not in flags:
+            raise UsageError(
+                f"--without {name}: no such capability{did_you_mean(name, flags)} known: {', '.join(flags)}"
+            )
+    changes: dict[str, Any] = dict.fromkeys(without, False)
+    changes["overrides"] = (*declared.overrides, *overrides)
+    changes["parameters"] = {**declared.parameters, **parse_parameters(parameters)}
+    if config:
+        changes["config"] = Path(config)
+    return replace(subject, declaration=replace(declared, **changes))
+
+
+def _check_one(subject: Subject, checks: Iterable[Check], *, is_quiet: bool) -> dict[str, Any]:
+    from mlops_core.testing.processes import Processes
+    from mlops_core.testing.session import ContractSession
+
+    if not is_quiet:
+        click.echo(f"{subject.installed}; {subject.origin}")
+    with tempfile.TemporaryDirectory(prefix="mlops-check-") as folder, Processes() as processes:
+        session = ContractSession(subject.declaration, processes=processes, folder=Path(folder))
+        outcomes = []
+        for one in checks:
+            outcome = session.outcome(one)
+            outcomes.append(outcome)
+            if not is_quiet and outcome.status != "passed":
+                _print_outcome(one, outcome)
+    if not is_quiet:
+        _print_summary(outcomes)
+    return {
+        "use_case": subject.installed.name,
+        "distribution": subject.installed.distribution,
+        "declared_in": subject.origin,
+        "is_good": all(outcome.is_good for outcome in outcomes),
+        "checks": [
+            {
+                "name": outcome.check,
+                "status": outcome.status,
+                "messages": list(outcome.violations),
+                "duration_s": round(outcome.duration_s, 3),
+            }
+            for outcome in outcomes
+        ],
+    }
+
+
+def _print_outcome(check: Check, outcome: Outcome) -> None:
+    if outcome.is_good or outcome.status == "blocked":
+        click.echo(f"  {outcome.status:<8} {check.name}: {'; '.join(outcome.violations)}")
+        return
+    click.echo(f"  {'FAILED':<8} {check.name}: {check.rule}")
+    for violation in outcome.violations:
+        click.echo(f"           found: {violation}")
+    click.echo(f"           fix: {check.remedy}")
+
+
+def _print_summary(outcomes: list[Outcome]) -> None:
+    counts = Counter(str(outcome.status) for outcome in outcomes)
+    listed = ", ".join(f"{count} {status}" for status, count in counts.items())
+    click.echo(f"{len(outcomes)} checks: {listed} in {format_duration(sum(one.duration_s for one in outcomes))}")
