@@ -1,7 +1,7 @@
 """Intervals around predictions: two quantile models, widened until they hold the share of true values they promise.
 
 The widening is conformal: how far each true value of the training part lies outside the interval of models that have
-not seen it (out of fold), and of these distances the quantile at the level wanted.
+not seen it, and of these distances the quantile at the level wanted.
 Source: Y. Romano, E. Patterson, E. Candès, Conformalized Quantile Regression, NeurIPS 2019, with the out-of-fold
 residuals of R. Barber et al., Predictive inference with the jackknife+, Annals of Statistics 49 (2021).
 """

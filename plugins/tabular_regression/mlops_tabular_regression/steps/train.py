@@ -1,4 +1,4 @@
-"""Choose a setting within the training part, train it on all of it, and calibrate the intervals out of fold."""
+"""Choose a setting within the training part, train it on all of it, calibrate intervals on rows not trained on."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from mlops_tabular_regression.table_store import read_table
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import lightgbm as lgb
     from numpy.typing import NDArray
 
     from mlops_core.steps import StepContext
@@ -69,7 +70,6 @@ class _Found:
     best: Trial
     low: Trial
     high: Trial
-    widening: float
 
 
 def train(context: StepContext) -> None:
@@ -81,9 +81,8 @@ def train(context: StepContext) -> None:
         [work.seed + number for number in range(work.training.bags)],
         threads=work.threads,
     )
-    low, high = boosting.each(
-        lambda trial: boosting.fit(trial.setting, work.design), [found.low, found.high], threads=work.threads
-    )
+    low, high, widening = _intervals(work, found)
+    context.log.info("the interval between the quantile models is widened by %.4g to either side", widening)
     model = TrainedModel(
         table=work.table,
         rules=work.rules,
@@ -91,7 +90,7 @@ def train(context: StepContext) -> None:
         means=tuple(means),
         low=low,
         high=high,
-        widening=found.widening,
+        widening=widening,
         level=work.level,
     )
     folder = context.output("model")
@@ -153,9 +152,7 @@ def _search(context: StepContext, work: _Work) -> _Found:
         [_quantile(best, quantile, work.training) for quantile in quantiles(work.level)],
         progress=lambda done, total: context.progress("quantile model", done, total),
     )
-    widening = conformal_widening(folds.predictions(low), folds.predictions(high), design.target, level=work.level)
-    context.log.info("the interval between the quantile models is widened by %.4g to either side", widening)
-    return _Found(rows=rows, folds=folds, trials=trials, best=best, low=low, high=high, widening=widening)
+    return _Found(rows=rows, folds=folds, trials=trials, best=best, low=low, high=high)
 
 
 def _searched_rows(context: StepContext, work: _Work) -> NDArray[np.intp]:
@@ -177,6 +174,25 @@ def _quantile(best: Trial, quantile: float, training: TrainingSection) -> Settin
         seed=setting.seed,
         training=training,
     )
+
+
+def _intervals(work: _Work, found: _Found) -> tuple[lgb.Booster, lgb.Booster, float]:
+    """Return the quantile models and the widening of what is between them.
+
+    Where all rows were searched on, the out-of-fold predictions calibrate; of a larger table, the rows that were
+    searched on are kept from the quantile models and calibrate them.
+    """
+    is_all = len(found.rows) == len(work.groups)
+    design = work.design if is_all else work.design.part(~np.isin(np.arange(len(work.groups)), found.rows))
+    low, high = boosting.each(
+        lambda trial: boosting.fit(trial.setting, design), [found.low, found.high], threads=work.threads
+    )
+    known = found.folds.design
+    if is_all:
+        ends = found.folds.predictions(found.low), found.folds.predictions(found.high)
+    else:
+        ends = boosting.predict(low, known.values), boosting.predict(high, known.values)
+    return low, high, conformal_widening(*ends, known.target, level=work.level)
 
 
 def _importance(work: _Work, found: _Found, model: TrainedModel) -> list[Importance]:
