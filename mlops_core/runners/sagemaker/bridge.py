@@ -59,8 +59,8 @@ def to_sagemaker_pipeline(
         config: a ``user_config.yaml``.
         overrides: texts such as ``"training.epochs=3"``.
         parameters: name -> text; they become the defaults.
-        account: ``region``, ``role``, ``bucket``, ``image``, ``model_package_group``, ``settings`` (a
-            ``sagemaker.yaml``), ``dataset_digest``, or ``sagemaker_session``, an SDK session to use instead of a new one.
+        account: ``region``, ``role``, ``bucket``, ``image``, ``model_package_group``, ``dataset_digest``, ``settings``
+            (a ``sagemaker.yaml``), or ``sagemaker_session``, an SDK session to use instead of a new one.
 
     Raises:
         RunnerError: the SDK is not installed, or is another major version.
