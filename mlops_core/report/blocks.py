@@ -83,7 +83,7 @@ def badge(text: str, kind: str) -> Markup:
 
 def missing_note(reason: str) -> Markup:
     """Return the note that stands where a part is missing."""
-    return element("p", element("strong", "Missing: "), reason, class_="missing")
+    return element("p", element("strong", "Missing: "), f"{reason[:1].upper()}{reason[1:]}", class_="missing")
 
 
 def callout(kind: str, *children: Node) -> Markup:

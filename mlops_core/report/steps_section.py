@@ -53,7 +53,9 @@ def _summary(evidence: Evidence, drawn: Timeline) -> str:
     reused = [step for step in record.steps if step.status is StepStatus.REUSED]
     told = [f"{format_duration(record.duration_s)} for the whole run."]
     if drawn.bars:
-        overlap = f", up to {drawn.most_at_once} at once" if drawn.most_at_once > 1 else ", one after the other"
+        overlap = ", one after the other" if len(drawn.bars) > 1 else ""
+        if drawn.most_at_once > 1:
+            overlap = f", up to {drawn.most_at_once} at once"
         told.append(f"{_count(len(drawn.bars), 'step')} worked for {format_duration(drawn.work_s)}{overlap}.")
     if reused:
         told.append(

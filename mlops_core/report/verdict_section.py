@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from mlops_core.metrics import MetricReport
@@ -85,14 +86,19 @@ def _data_note(record: RunRecord) -> Markup | None:
 def _tiles(evidence: Evidence) -> Iterator[Markup]:
     record = evidence.record
     yield from _metric_tiles(evidence)
-    reused = sum(step.status is StepStatus.REUSED for step in record.steps)
-    done = sum(step.status is StepStatus.DONE for step in record.steps)
-    yield _tile("Duration", format_duration(record.duration_s), f"{done} steps run, {reused} reused")
+    yield _tile("Duration", format_duration(record.duration_s), _step_counts(record))
     if record.dataset:
         size = format_size(record.dataset.size_bytes)
         yield _tile("Data", record.dataset.name, f"{record.dataset.files} files, {size}")
     if record.model_version is not None:
         yield _tile("Model", f"Version {record.model_version}", record.alias_note)
+
+
+def _step_counts(record: RunRecord) -> str:
+    counts = Counter(step.status for step in record.steps)
+    shown = {"run": counts[StepStatus.DONE], "reused": counts[StepStatus.REUSED], "failed": counts[StepStatus.FAILED]}
+    told = ", ".join(f"{count} {what}" for what, count in shown.items() if count)
+    return f"steps: {told}" if told else "no step was done"
 
 
 def _metric_tiles(evidence: Evidence) -> Iterator[Markup]:

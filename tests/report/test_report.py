@@ -129,7 +129,7 @@ def test_a_rejected_run_says_which_clause_failed_and_what_changed_since_the_acce
 def test_a_failed_run_shows_the_error_the_end_of_the_log_and_what_is_missing(page_of):
     words = read(page_of("failed")).words()
     assert "✕ failed" in words
-    assert "Missing: the gate was not reached; the run is failed." in words
+    assert "Missing: The gate was not reached; the run is failed." in words
     assert "ValueError: no <b>model</b> today" in words
     assert "The end of the log of train" in words
     assert "Traceback (most recent call last)" in words
@@ -150,7 +150,7 @@ def test_a_run_that_was_killed_is_told_as_stopped_with_what_it_had(store):
     words = written(store, record(status=RunStatus.RUNNING, steps=(StepRecord(name="train"),))).words()
     assert "! stopped" in words
     assert "The run was stopped before it was done" in words
-    assert "Missing: the gate was not reached; the run is stopped." in words
+    assert "Missing: The gate was not reached; the run is stopped." in words
 
 
 @pytest.mark.parametrize("status", list(RunStatus))
