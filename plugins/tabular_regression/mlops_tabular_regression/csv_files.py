@@ -45,9 +45,21 @@ def open_csv(path: Path, table: TableSection, *, needs_target: bool) -> OpenTabl
         DatasetError: it is empty, no text, or its first row is neither a header nor a row of the schema.
     """
     encoding = _encoding(path, table.encoding)
-    first = _first_rows(path, encoding, table)
+    line, first = _first_rows(path, encoding, table)
     delimiter = _best_delimiter(first, table, needs_target=needs_target)
-    layout = _layout(path, first, table, delimiter=delimiter, needs_target=needs_target, encoding=encoding)
+    where = f"{path.name} (line {line})"
+    cells = first.get(delimiter, [])
+    _refuse_wrong_delimiter(where, first, table, delimiter, needs_target=needs_target)
+    has_header = table.header if table.header is not None else count_matches(cells, table) > 0
+    find = match_columns if has_header else _columns_by_order
+    layout = _Layout(
+        path=path,
+        encoding=encoding,
+        delimiter=delimiter,
+        has_header=has_header,
+        width=len(cells),
+        columns=find(cells, table, needs_target=needs_target, where=where),
+    )
     remarks = layout.columns.remarks()
     if table.delimiter is None and delimiter != ",":
         remarks = (f"the columns are separated by {delimiter!r}", *remarks)
@@ -81,19 +93,20 @@ def _encoding(path: Path, declared: str) -> str:
     return "utf-8-sig" if is_utf8 else declared
 
 
-def _first_rows(path: Path, encoding: str, table: TableSection) -> dict[str, list[str]]:
-    """Return the first row that is not blank, taken apart by each delimiter with which that can be done."""
+def _first_rows(path: Path, encoding: str, table: TableSection) -> tuple[int, dict[str, list[str]]]:
+    """Return the first row that is not blank, with its line, taken apart by each delimiter that allows it."""
+    line = 1
     found: dict[str, list[str]] = {}
     fault: DatasetError | None = None
     for delimiter in dict.fromkeys((*([table.delimiter] if table.delimiter else []), *DELIMITERS)):
         try:
             with contextlib.closing(_rows(path, encoding, delimiter)) as rows:
-                found[delimiter] = next(rows, (0, []))[1]
+                line, found[delimiter] = next(rows, (1, []))
         except DatasetError as error:
             fault = fault or error
     if fault and not found:
         raise fault
-    return found
+    return line, found
 
 
 def _best_delimiter(first: dict[str, list[str]], table: TableSection, *, needs_target: bool) -> str:
@@ -110,28 +123,6 @@ def _best_delimiter(first: dict[str, list[str]], table: TableSection, *, needs_t
 def _widths(table: TableSection, *, needs_target: bool) -> tuple[int, ...]:
     """Return how many cells a row without a header may have."""
     return (len(table.columns),) if needs_target else (len(table.columns), len(table.features))
-
-
-def _layout(
-    path: Path,
-    first: dict[str, list[str]],
-    table: TableSection,
-    *,
-    delimiter: str,
-    needs_target: bool,
-    encoding: str,
-) -> _Layout:
-    where = f"{path.name} (line 1)"
-    cells = first.get(delimiter, [])
-    _refuse_wrong_delimiter(where, first, table, delimiter, needs_target=needs_target)
-    has_header = table.header if table.header is not None else count_matches(cells, table) > 0
-    if has_header:
-        columns = match_columns(cells, table, needs_target=needs_target, where=where)
-    else:
-        columns = _columns_by_order(cells, table, needs_target=needs_target, where=where)
-    return _Layout(
-        path=path, encoding=encoding, delimiter=delimiter, has_header=has_header, width=len(cells), columns=columns
-    )
 
 
 def _refuse_wrong_delimiter(
