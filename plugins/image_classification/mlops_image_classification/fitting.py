@@ -129,7 +129,7 @@ class Fitter:
             done = tf.cast(optimizer.iterations, tf.float32)
             keep = tf.minimum(momentum, done / (done + 9.0))  # the first averages forget the random start
             for average, weight in pairs:
-                average.assign(keep * average + (1.0 - keep) * weight)
+                average.assign_add((1.0 - keep) * (weight - average))  # so that frozen weights stay as they are
             return loss
 
         return update  # type: ignore[no-any-return]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,11 +79,10 @@ def _load_weights(model: keras.Model, path: Path, *, sha256: str) -> None:
     if found != sha256:
         raise ConfigError(f"training.model.weights_sha256: {path} has the SHA-256 {found}, not {sha256}")
     try:
-        if path.name.endswith(".weights.h5"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # by which Keras tells that layers keep random weights
             model.load_weights(path)
-        else:  # the older layout, in which the publishers' own files are
-            model.load_weights(path, by_name=False)
-    except (ValueError, OSError, KeyError) as error:
+    except (ValueError, OSError, KeyError, UserWarning) as error:
         cause = " ".join(str(error).split())[:200]
         raise ConfigError(f"training.model.weights: {path} does not fit {model.name}: {cause}") from error
 
