@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from mlops_core.errors import DatasetError, PipelineError
+from mlops_core.fetching.staging import fetch_sources
 from mlops_core.file_digests import MARKER, tree_manifest
 
 if TYPE_CHECKING:
@@ -71,7 +72,22 @@ class GeneratedSource:
     run: str
 
 
-AnySource: TypeAlias = Source | GitSource | GeneratedSource
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitSource:
+    """One zip archive in several files, as ``zip -s`` writes it.
+
+    Attributes:
+        parts: ``.z01``, ``.z02``, ... and last ``.zip``, each with its checksum.
+        strip: leading path components that are dropped when unpacking.
+        to: sub-folder of the data set; empty for its top.
+    """
+
+    parts: tuple[Source, ...]
+    strip: int = 0
+    to: str = ""
+
+
+AnySource: TypeAlias = Source | SplitSource | GitSource | GeneratedSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +140,7 @@ def fetch(
 ) -> Path:
     """Bring `dataset` to the folder `destination`, unless it is complete there already.
 
-    Downloads stay in ``<destination>.partial`` when they are cut off, and are continued by the next call. Of two
+    What has arrived stays in ``<destination>.partial`` when the fetch is cut off, and the next call goes on. Of two
     processes that fetch the same data set, one waits for the other.
 
     Args:
@@ -148,8 +164,8 @@ def fetch(
         try:
             files.mkdir(parents=True)
             if not (populate and populate(files)):
-                for source in dataset.sources:
-                    _fetch_source(dataset, source, files, seed=seed, progress=progress, is_offline=is_offline)
+                told = progress or (lambda _label, _done, _total: None)
+                fetch_sources(dataset, partial, files, seed=seed, progress=told, is_offline=is_offline)
             _complete(dataset, files, seed=seed)
             shutil.rmtree(destination, ignore_errors=True)
             files.rename(destination)
@@ -157,8 +173,8 @@ def fetch(
             raise DatasetError(f"data set '{dataset.name}': {error.strerror or error} ({destination})") from error
         finally:
             shutil.rmtree(files, ignore_errors=True)
-            if not list(partial.glob("*.part")):  # a download that was cut off stays, to be continued
-                shutil.rmtree(partial, ignore_errors=True)
+            with contextlib.suppress(OSError):  # what has arrived stays, to be continued
+                partial.rmdir()
     return destination
 
 
@@ -169,38 +185,6 @@ def is_complete(dataset: Dataset, destination: Path) -> bool:
     except (OSError, ValueError):
         return False
     return bool(marker.get("name") == dataset.name and marker.get("sources") == repr(dataset.sources))
-
-
-def _fetch_source(
-    dataset: Dataset, source: AnySource, files: Path, *, seed: int, progress: Progress | None, is_offline: bool
-) -> None:
-    told = progress or (lambda _label, _done, _total: None)
-    if isinstance(source, GeneratedSource):
-        from mlops_core.code_references import load_function
-
-        load_function(source.run, what=f"data set '{dataset.name}'")(files, seed=seed, progress=told)
-        return
-    if is_offline:
-        raise DatasetError(
-            f"data set '{dataset.name}' is not on this machine and may not be fetched (offline); "
-            "set dataset.path to a folder that holds it"
-        )
-    if isinstance(source, GitSource):
-        from mlops_core.fetching.git import clone
-
-        clone(source.url, source.revision, files, name=dataset.name)
-        return
-    from mlops_core.fetching.archives import unpack
-    from mlops_core.fetching.http import download
-
-    target = files / source.to
-    target.mkdir(parents=True, exist_ok=True)
-    archive = download(source, files.parent, name=dataset.name, progress=told)
-    if source.unpack:
-        unpack(archive, target, strip=source.strip)
-        archive.unlink()
-    else:
-        archive.rename(target / archive.name)
 
 
 def _complete(dataset: Dataset, files: Path, *, seed: int) -> None:

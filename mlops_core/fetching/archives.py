@@ -28,7 +28,7 @@ def unpack(archive: Path, target: Path, *, strip: int = 0) -> None:
         DatasetError: it is no archive, is damaged, or holds something that it should not; what was unpacked is
             below `target` still, which the caller drops.
     """
-    budget = _Budget(archive)
+    budget = Budget(archive.name, packed_bytes=archive.stat().st_size)
     try:
         if zipfile.is_zipfile(archive):
             _unpack_zip(archive, target, strip=strip, budget=budget)
@@ -40,57 +40,78 @@ def unpack(archive: Path, target: Path, *, strip: int = 0) -> None:
         raise DatasetError(f"{archive.name} is damaged: {error}") from error
 
 
-class _Budget:
-    """Counts what comes out, against what went in."""
+class Budget:
+    """Counts what comes out of an archive, against what went in."""
 
-    def __init__(self, archive: Path) -> None:
-        self._name = archive.name
-        packed = archive.stat().st_size
-        self._left = min(SIZE_LIMIT_BYTES, max(_RATIO_FREE_BYTES, packed * RATIO_LIMIT))
+    def __init__(self, name: str, *, packed_bytes: int) -> None:
+        """Begin to count for the archive `name` of `packed_bytes`."""
+        self._name = name
+        self._left = min(SIZE_LIMIT_BYTES, max(_RATIO_FREE_BYTES, packed_bytes * RATIO_LIMIT))
         self._files = FILE_LIMIT
 
-    def copy(self, source: IO[bytes], target: Path) -> None:
+    def count_file(self) -> None:
+        """Count one file.
+
+        Raises:
+            DatasetError: there are too many.
+        """
         self._files -= 1
         if self._files < 0:
             raise DatasetError(f"{self._name} holds more than {FILE_LIMIT:,} files; refused")
+
+    def spend(self, size: int) -> None:
+        """Count `size` unpacked bytes.
+
+        Raises:
+            DatasetError: they are too many for an honest archive.
+        """
+        self._left -= size
+        if self._left < 0:
+            raise DatasetError(f"{self._name} unpacks to far more than its size (a bomb?); refused")
+
+    def copy(self, source: IO[bytes], target: Path) -> None:
+        """Write what `source` holds to the new file `target`, and count it."""
+        self.count_file()
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
             raise DatasetError(f"{self._name} holds '{target.name}' twice; refused")
         with target.open("xb") as stream:
             while chunk := source.read(1 << 20):
-                self._left -= len(chunk)
-                if self._left < 0:
-                    raise DatasetError(f"{self._name} unpacks to far more than its size (a bomb?); refused")
+                self.spend(len(chunk))
                 stream.write(chunk)
 
 
-def _unpack_zip(archive: Path, target: Path, *, strip: int, budget: _Budget) -> None:
+def _unpack_zip(archive: Path, target: Path, *, strip: int, budget: Budget) -> None:
     with zipfile.ZipFile(archive) as content:
         for member in content.infolist():
             kind = member.external_attr >> 28
             if kind == 0o12:
                 raise DatasetError(f"{archive.name} holds the link '{member.filename}'; refused")
-            path = _safe(member.filename, archive, strip=strip)
+            path = safe_path(member.filename, archive.name, strip=strip)
             if path is not None and not member.is_dir():
                 with content.open(member) as source:
                     budget.copy(source, target / path)
 
 
-def _unpack_tar(archive: Path, target: Path, *, strip: int, budget: _Budget) -> None:
+def _unpack_tar(archive: Path, target: Path, *, strip: int, budget: Budget) -> None:
     with tarfile.open(archive) as content:
         for member in content:
             if not (member.isfile() or member.isdir()):
                 raise DatasetError(f"{archive.name} holds '{member.name}', a link or a device; refused")
-            path = _safe(member.name, archive, strip=strip)
+            path = safe_path(member.name, archive.name, strip=strip)
             source = content.extractfile(member) if member.isfile() else None
             if path is not None and source is not None:
                 budget.copy(source, target / path)
 
 
-def _safe(name: str, archive: Path, *, strip: int) -> PurePosixPath | None:
-    """Return the path below the target; None for what `strip` removes whole."""
+def safe_path(name: str, archive: str, *, strip: int) -> PurePosixPath | None:
+    """Return the path of the member `name` below the target; None for what `strip` removes whole.
+
+    Raises:
+        DatasetError: it would leave the target.
+    """
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or (path.parts and ":" in path.parts[0]):
-        raise DatasetError(f"{archive.name} holds '{name}', which would leave the folder; refused")
+        raise DatasetError(f"{archive} holds '{name}', which would leave the folder; refused")
     parts = path.parts[strip:]
     return PurePosixPath(*parts) if parts else None

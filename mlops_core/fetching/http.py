@@ -28,13 +28,16 @@ _RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 def download(source: Source, folder: Path, *, name: str, progress: Progress) -> Path:
     """Download `source` into `folder` and return the file.
 
-    What arrived is kept in ``<file>.part`` with its ETag beside it; a later call asks only for the rest.
+    What arrived is kept in ``<file>.part`` with its ETag beside it; a later call asks only for the rest. A file that
+    is there under its own name was complete and right, and is not asked for again.
 
     Raises:
         DatasetError: no answer, a refusal, or another content than the catalogue says.
     """
     file_name = urllib.parse.unquote(urllib.parse.urlsplit(source.url).path).rpartition("/")[2] or "download"
     target = folder / file_name
+    if target.is_file():
+        return target
     partial = folder / f"{file_name}.part"
     error = ""
     for attempt in range(ATTEMPTS):

@@ -1,0 +1,111 @@
+"""Bringing the sources of a data set together, source by source, so that an interrupted fetch goes on where it was.
+
+Each source has a folder of its own below the partial folder: its downloads, and ``files``, what they unpack to. A
+source that is finished is marked; when all are, their files are put into one tree.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from mlops_core.errors import DatasetError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlops_core.datasets import AnySource, Dataset, Progress, Source, SplitSource
+
+_DONE = "done"
+
+
+def fetch_sources(
+    dataset: Dataset, partial: Path, files: Path, *, seed: int, progress: Progress, is_offline: bool
+) -> None:
+    """Fetch what is missing of `dataset` into the folder `partial`, then put everything into the folder `files`.
+
+    Raises:
+        DatasetError: a source cannot be had, is damaged, or two of them hold the same file.
+    """
+    stages = [partial / f"source-{number}" for number, _ in enumerate(dataset.sources)]
+    for source, stage in zip(dataset.sources, stages, strict=True):
+        mark = stage / _DONE
+        if mark.is_file() and mark.read_text(encoding="utf-8") == repr(source):
+            continue
+        stage.mkdir(parents=True, exist_ok=True)
+        try:
+            _fetch(dataset, source, stage, seed=seed, progress=progress, is_offline=is_offline)
+        except DatasetError:
+            if not any(stage.glob("*.part")):  # nothing that could be continued
+                shutil.rmtree(stage)
+            raise
+        mark.write_text(repr(source), encoding="utf-8")
+    for source, stage in zip(dataset.sources, stages, strict=True):
+        _merge(stage / "files", files / getattr(source, "to", ""), name=dataset.name)
+        shutil.rmtree(stage)
+
+
+def _fetch(
+    dataset: Dataset, source: AnySource, stage: Path, *, seed: int, progress: Progress, is_offline: bool
+) -> None:
+    from mlops_core.datasets import GeneratedSource, GitSource, SplitSource
+
+    target = stage / "files"
+    is_resumable = isinstance(source, SplitSource)
+    if not is_resumable:
+        shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(exist_ok=is_resumable)
+    if isinstance(source, GeneratedSource):
+        from mlops_core.code_references import load_function
+
+        load_function(source.run, what=f"data set '{dataset.name}'")(target, seed=seed, progress=progress)
+        return
+    if is_offline:
+        raise DatasetError(
+            f"data set '{dataset.name}' is not on this machine and may not be fetched (offline); "
+            "set dataset.path to a folder that holds it"
+        )
+    if isinstance(source, GitSource):
+        from mlops_core.fetching.git import clone
+
+        clone(source.url, source.revision, target, name=dataset.name)
+    elif isinstance(source, SplitSource):
+        _fetch_split(dataset, source, stage, progress=progress)
+    else:
+        _fetch_file(dataset, source, stage, progress=progress)
+
+
+def _fetch_file(dataset: Dataset, source: Source, stage: Path, *, progress: Progress) -> None:
+    from mlops_core.fetching.archives import unpack
+    from mlops_core.fetching.http import download
+
+    archive = download(source, stage, name=dataset.name, progress=progress)
+    if source.unpack:
+        unpack(archive, stage / "files", strip=source.strip)
+        archive.unlink()
+    else:
+        archive.rename(stage / "files" / archive.name)
+
+
+def _fetch_split(dataset: Dataset, source: SplitSource, stage: Path, *, progress: Progress) -> None:
+    from mlops_core.fetching.http import download
+    from mlops_core.fetching.split_archives import unpack_split
+
+    parts = [download(part, stage, name=dataset.name, progress=progress) for part in source.parts]
+    label = f"{parts[-1].name}: file"
+    unpack_split(parts, stage / "files", strip=source.strip, progress=lambda done, total: progress(label, done, total))
+    for part in parts:
+        part.unlink()
+
+
+def _merge(source: Path, target: Path, *, name: str) -> None:
+    """Move everything below `source` to `target`."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.iterdir()):
+        place = target / path.name
+        if path.is_dir() and place.is_dir():
+            _merge(path, place, name=name)
+        elif place.exists():
+            raise DatasetError(f"data set '{name}': two of its sources hold '{path.name}'; refused")
+        else:
+            path.rename(place)
