@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -33,7 +34,7 @@ def command(
     as_json: bool,
     files: tuple[str, ...],
 ) -> None:
-    """Classify FILES with a registered model: the best classes of each with their scores.
+    """Ask a registered model about FILES: the best classes of each with their scores, or a number with its interval.
 
     Only the registered artifact is used: neither data set nor run are needed.
     """
@@ -44,9 +45,11 @@ def command(
     answers = list(_with_progress(predictor, paths))
     classes = predictor.classes
     if as_json:
-        print_json([{"path": answer.path, "scores": _named(answer, classes)} for answer in answers])
-        return
-    print_table(("file", "class" if classes else "value", "score"), [_row(answer, classes, top) for answer in answers])
+        print_json([_to_json(answer, classes) for answer in answers])
+    elif classes:
+        print_table(("file", "class", "score"), [_row(answer, classes, top) for answer in answers])
+    else:
+        print_table(("file", "sample", "value", "interval"), [_number_row(answer) for answer in answers])
 
 
 def _existing(files: Sequence[str]) -> list[Path]:
@@ -74,12 +77,23 @@ def _with_progress(predictor: Predictor, paths: Sequence[Path]) -> Iterator[Samp
     )
 
 
-def _named(answer: SampleScores, classes: Sequence[str]) -> dict[str, float] | list[float]:
-    return dict(zip(classes, answer.scores, strict=True)) if classes else list(answer.scores)
+def _to_json(answer: SampleScores, classes: Sequence[str]) -> dict[str, object]:
+    """Return an answer as JSON types; sample and interval only where it has them."""
+    found: dict[str, object] = {"path": answer.path}
+    if answer.sample:
+        found["sample"] = answer.sample
+    found["scores"] = dict(zip(classes, answer.scores, strict=True)) if classes else list(answer.scores)
+    if answer.interval:
+        found["interval"] = asdict(answer.interval)
+    return found
+
+
+def _number_row(answer: SampleScores) -> tuple[str, str, str, str]:
+    interval = answer.interval
+    told = f"{interval.low:.6g} to {interval.high:.6g} ({interval.level:.0%})" if interval else "-"
+    return answer.path, answer.sample or "-", " ".join(f"{value:.6g}" for value in answer.scores), told
 
 
 def _row(answer: SampleScores, classes: Sequence[str], top: int) -> tuple[str, str, str]:
-    if not classes:
-        return answer.path, " ".join(f"{value:.6g}" for value in answer.scores), "-"
     ranked = sorted(zip(answer.scores, classes, strict=True), key=lambda pair: -pair[0])[:top]
     return answer.path, ", ".join(name for _, name in ranked), ", ".join(f"{score:.3f}" for score, _ in ranked)
