@@ -28,7 +28,7 @@ _ENTRY = struct.Struct("<4s4B4H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
 _FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF
 _LONGEST_COMMENT = 0xFFFF
-_ENCRYPTED, _IS_UTF8 = 1, 0x800
+_ENCRYPTED = 1
 _WIDE, _UNICODE_NAME = 0x0001, 0x7075
 _STORED, _DEFLATED = 0, 8
 _LINK = 0o12
@@ -151,7 +151,7 @@ def _entry(joined: _Joined) -> _Member:
     joined.read(comment_length)
     wide = _Wide(extra.get(_WIDE, b""))
     return _Member(
-        name=_decoded(name, flags, extra.get(_UNICODE_NAME, b"")),
+        name=_decoded(name, extra.get(_UNICODE_NAME, b"")),
         flags=flags,
         method=method,
         crc=crc,
@@ -163,11 +163,14 @@ def _entry(joined: _Joined) -> _Member:
     )
 
 
-def _decoded(name: bytes, flags: int, unicode_name: bytes) -> str:
-    """Return a name: UTF-8 where a flag says so or the zip program has added it, else code page 437."""
+def _decoded(name: bytes, unicode_name: bytes) -> str:
+    """Return a name: UTF-8 where it is, as the zip program writes on Unix without saying so; else code page 437."""
     if unicode_name[:5] == struct.pack("<BL", 1, zlib.crc32(name)):
         return unicode_name[5:].decode("utf-8")
-    return name.decode("utf-8" if flags & _IS_UTF8 else "cp437")
+    try:
+        return name.decode("utf-8")
+    except UnicodeDecodeError:
+        return name.decode("cp437")
 
 
 class _Wide:
