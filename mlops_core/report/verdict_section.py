@@ -124,7 +124,7 @@ def verdict_section(evidence: Evidence) -> PageSection:
     """Return the verdict with each clause, and what failed where there is no verdict."""
     record = evidence.record
     if record.verdict is None:
-        body = group(missing_note(_no_verdict(record)), *_failures(evidence))
+        body = group(missing_note(_no_verdict(record)), *_failures(evidence), _next_command(record))
         return PageSection(anchor="verdict", title="Verdict", body=body)
     clauses = record.verdict.clauses
     passed = sum(clause.passed for clause in clauses)
@@ -140,8 +140,19 @@ def verdict_section(evidence: Evidence) -> PageSection:
             legend(),
             element("p", record.verdict.message, class_="message") if record.verdict.message else None,
             *_failures(evidence),
+            _next_command(record),
         ),
     )
+
+
+def _next_command(record: RunRecord) -> Markup | None:
+    """Return what a reader may want to do now, as it is typed into a terminal."""
+    if record.model_version is not None:
+        approve = f"mlops models approve {record.model_version} --usecase {record.use_case} --why REASON"
+        return element("p", "To approve the model: ", code(approve))
+    if record.status in (RunStatus.FAILED, RunStatus.STOPPED):
+        return element("p", "To go on where it ended: ", code(f"mlops run --resume {record.run_id}"))
+    return None
 
 
 def _clause(evidence: Evidence, clause: ClauseVerdict) -> Markup:

@@ -107,6 +107,7 @@ def test_an_accepted_run_is_told_with_each_clause_and_metric(gallery, page_of):
     assert "2 of 2 clauses of the gate are met." in words
     assert "acc >= q_acc value 0.9 threshold 0.5 0.9 meets it" in words
     assert "Generated data. gallery is made by code" in words
+    assert "To approve the model: mlops models approve 2 --usecase GALLERY --why REASON" in words
     evaluation = json.loads((workspace / "runs" / ids["accepted"] / "evaluation.json").read_text())
     interval = evaluation["classification_metrics"]["acc"]["confidence_interval"]
     assert f"95 %: {interval['low']:.4g} to {interval['high']:.4g} wilson, 80 samples" in words
@@ -126,13 +127,14 @@ def test_a_rejected_run_says_which_clause_failed_and_what_changed_since_the_acce
     assert f"reused from run {ids['first']}" in words
 
 
-def test_a_failed_run_shows_the_error_the_end_of_the_log_and_what_is_missing(page_of):
+def test_a_failed_run_shows_the_error_the_end_of_the_log_and_what_is_missing(gallery, page_of):
     words = read(page_of("failed")).words()
     assert "✕ failed" in words
     assert "Missing: The gate was not reached; the run is failed." in words
     assert "ValueError: no <b>model</b> today" in words
     assert "The end of the log of train" in words
     assert "Traceback (most recent call last)" in words
+    assert f"To go on where it ended: mlops run --resume {gallery[1]['failed']}" in words
     assert "Missing: The run did not finish its evaluation: step 'evaluate' is skipped." in words
 
 
