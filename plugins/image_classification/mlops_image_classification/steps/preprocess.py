@@ -11,7 +11,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import DatasetError
+from mlops_core.errors import ConfigError, DatasetError
 from mlops_image_classification.config import DatasetSection, Preprocessing
 from mlops_image_classification.decoding import read_pixels
 from mlops_image_classification.fingerprints import fingerprint, write_fingerprints
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
 
-BLOCK = 512
+BLOCK = 128
 """Pictures in one file; a shard writes whole blocks, so that the files do not depend on the number of shards."""
 _CHUNK = 8
 
@@ -37,12 +37,18 @@ def preprocess(context: StepContext) -> None:
     """Write every picture that can be used, its fingerprint, and why others cannot.
 
     Raises:
+        ConfigError: there are more shards than blocks.
         DatasetError: more pictures than ``preprocessing.max_unreadable`` cannot be used; they are named.
     """
     settings = context.section("preprocessing", Preprocessing)
     dataset = context.input("dataset")
     pictures = read_pictures(dataset, context.section("dataset", DatasetSection), context.log)
     starts = range(context.shard.index * BLOCK, len(pictures), context.shard.count * BLOCK)
+    if not starts:
+        raise ConfigError(
+            f"preprocessing.shards: {context.shard.count} are too many for {len(pictures)} pictures; "
+            f"each needs at least one block of {BLOCK}"
+        )
     work = partial(_pixels_or_reason, dataset=dataset, settings=settings)
     unreadable: list[str] = []
     done = 0
