@@ -154,3 +154,62 @@ def test_a_container_executes_the_same_step(toy, tmp_path):
     subprocess.run([sys.executable, str(script), str(tmp_path / "request.json")], check=True)
     assert (tmp_path / "out" / "000.txt").read_text() == "2 short"
     assert json.loads((tmp_path / "result.json").read_text()) == {"exit_code": 0, "error": ""}
+
+
+def test_why_explains_a_step_with_old_and_new_values(mlops):
+    mlops("run", "-u", "TOY")
+    mlops("run", "-u", "TOY", "--set", "training.bias=0.5")
+    assert "changed: config training.bias: 0.0 -> 0.5" in mlops("why", "latest", "train")
+    assert "reused" in mlops("why", "latest", "preprocess")
+    assert "did you mean 'train'" in mlops("why", "latest", "trian", code=2)
+
+
+def test_a_plan_knows_what_changed_besides_inputs_that_are_still_to_come(mlops):
+    mlops("run", "-u", "TOY")
+    arguments = ("--force", "preprocess", "--set", "training.bias=1", "--json")
+    planned = {item["step"]: item for item in json.loads(mlops("plan", "-u", "TOY", *arguments))}
+    assert planned["preprocess"]["replaces"]
+    assert planned["train"]["action"] == "run"
+    assert planned["train"]["reason"].startswith("changed: config training.bias: 0.0 -> 1.0; and preprocess.features")
+    assert planned["evaluate"]["action"] == "maybe"
+
+
+def test_a_failed_run_prints_the_command_that_goes_on_with_it(mlops):
+    err = mlops("run", "-u", "TOY", "--set", "training.behaviour=raise", code=4)
+    hint = next(line for line in err.splitlines() if line.startswith("to go on: mlops "))
+    run_id = hint.rsplit(" ", 1)[1]
+    mlops("run", "--resume", run_id, code=4)
+    shown = json.loads(mlops("runs", "show", run_id, "--json"))
+    assert {step["name"]: step["status"] for step in shown["steps"]}["preprocess"] == "reused"
+
+
+def test_models_are_approved_aliased_rolled_back_and_exported(mlops, tmp_path):
+    mlops("run", "-u", "TOY")
+    mlops("run", "-u", "TOY", "--set", "training.bias=0.1")
+    mlops("models", "approve", "-u", "TOY", "1", "--why", "checked")
+    mlops("models", "alias", "-u", "TOY", "production", "1", "--why", "first")
+    mlops("models", "alias", "-u", "TOY", "production", "2", "--why", "second")
+    mlops("models", "rollback", "-u", "TOY", "production", "--why", "worse")
+    models = {item["version"]: item for item in json.loads(mlops("models", "list", "--json"))}
+    assert models[1]["status"] == "Approved"
+    assert models[1]["aliases"] == ["best", "production"]
+    history = json.loads(mlops("models", "history", "-u", "TOY", "--json"))
+    assert [entry["why"] for entry in history if entry["subject"] == "alias production"] == ["first", "second", "worse"]
+    mlops("models", "export", "-u", "TOY", "production", str(tmp_path / "out"))
+    assert json.loads((tmp_path / "out" / "mlops-model.json").read_text())["version"] == 1
+
+
+def test_predict_prints_classes_with_scores_from_the_registered_artifact_alone(mlops, tmp_path):
+    mlops("run", "-u", "TOY")
+    names = [tmp_path / "aa", tmp_path / "aaaaaaaaa"]
+    for name in names:
+        name.touch()
+    answers = json.loads(mlops("predict", "-u", "TOY", "--model", "best", "--json", *map(str, names)))
+    assert [answer["scores"] for answer in answers] == [{"long": 0.0, "short": 1.0}, {"long": 1.0, "short": 0.0}]
+    assert "no file" in mlops("predict", "-u", "TOY", str(tmp_path / "none"), code=5)
+
+
+def test_gc_and_doctor_say_what_they_found(mlops):
+    mlops("run", "-u", "TOY")
+    assert "would remove 0 runs, 0 artifacts" in mlops("gc", "--dry-run")
+    assert "every one was read" in mlops("doctor")

@@ -1,0 +1,85 @@
+"""gc removes only what nobody needs; doctor names what is wrong."""
+
+import mlops_core
+from mlops_core.diagnosis import examine
+from mlops_core.housekeeping import find_damage, find_garbage, remove_garbage
+from mlops_core.registry import Registry
+from mlops_core.store import Store
+
+
+def run(workspace, *overrides, **options):
+    return mlops_core.run("TOY", workspace=workspace, overrides=overrides, **options)
+
+
+def collect(workspace, keep):
+    with Store(workspace) as store:
+        garbage = find_garbage(store, keep=keep)
+        remove_garbage(store, garbage)
+    return garbage
+
+
+def test_what_a_kept_run_or_a_registered_model_needs_stays(toy, workspace):
+    registered = run(workspace)
+    rejected = [
+        run(workspace, f"training.bias={100 + index}", parameters={"q_acc": "0.9"}, seed=index) for index in range(3)
+    ]
+    garbage = collect(workspace, keep=1)
+    assert set(garbage.runs) == {record.run_id for record in rejected[:2]}
+    with Store(workspace) as store:
+        assert {summary.run_id for summary in store.list_runs()} == {registered.run_id, rejected[2].run_id}
+        for record in (registered, rejected[2]):
+            for step in record.steps:
+                assert all(store.artifact_damage(digest) is None for digest in step.outputs.values())
+        gone = set(rejected[0].step("train").outputs.values())
+        assert not any(map(store.has_artifact, gone))
+    assert mlops_core.load_model("TOY", workspace=workspace).classes
+    assert {str(step.status) for step in run(workspace).steps} == {"reused"}
+
+
+def test_nothing_is_removed_twice_and_nothing_that_is_kept(toy, workspace):
+    run(workspace)
+    assert collect(workspace, keep=1).artifacts == ()
+    assert collect(workspace, keep=0).runs == ()  # its model is registered
+
+
+def test_a_run_that_is_being_carried_out_is_kept(toy, workspace):
+    record = run(workspace, "training.bias=100", parameters={"q_acc": "0.9"})
+    with Store(workspace) as store, store.run_lock(record.run_id):
+        assert find_garbage(store, keep=0).runs == ()
+    assert collect(workspace, keep=0).runs == (record.run_id,)
+
+
+def test_a_damaged_artifact_is_named_with_those_who_need_it_and_the_cure(toy, workspace):
+    record = run(workspace)
+    model = record.step("train").outputs["model"]
+    with Store(workspace) as store:
+        path = store.artifact_path(model) / "model.txt"
+        path.chmod(0o644)
+        path.write_text("7")
+        (damage,) = find_damage(store)
+    assert damage.artifact == model
+    assert damage.fault.endswith("model.txt has changed")
+    assert damage.needed_by == ("model TOY version 1", f"run {record.run_id}")
+    assert damage.cure == f"mlops run --resume {record.run_id}"
+
+
+def test_doctor_finds_a_sound_installation_good_and_creates_no_workspace(toy, workspace):
+    findings = examine(workspace)
+    assert not workspace.exists()
+    assert {finding.subject for finding in findings} >= {"python", "step isolation", "plugin TOY", "disk", "workspace"}
+    assert all(finding.is_good for finding in findings if finding.subject in ("python", "plugin TOY", "workspace"))
+
+
+def test_doctor_names_a_database_that_is_none(toy, workspace):
+    workspace.mkdir()
+    (workspace / "mlops.db").write_text("this is no database, and long enough to be looked at" * 100)
+    finding = next(finding for finding in examine(workspace) if finding.subject == "workspace")
+    assert not finding.is_good
+    assert "not a database" in finding.found
+
+
+def test_the_registry_survives_gc(toy, workspace):
+    run(workspace)
+    collect(workspace, keep=0)
+    with Store(workspace) as store:
+        assert [version.version for version in Registry(store).versions()] == [1]

@@ -1,0 +1,214 @@
+"""The registry: approvals and aliases in a ledger that only grows, and never two of anything."""
+
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+import mlops_core
+from mlops_core.errors import StoreError, UsageError
+from mlops_core.metrics import Direction
+from mlops_core.registry import BEST, ApprovalStatus, ModelVersion, Registry
+from mlops_core.store import Store
+
+
+@pytest.fixture
+def registry(workspace):
+    with Store(workspace) as store:
+        yield Registry(store)
+
+
+def candidate(artifact, score, **changes):
+    fields = {
+        "use_case": "TOY",
+        "version": 0,
+        "run_id": f"run-{artifact}",
+        "created": "2026-01-01",
+        "artifact": artifact,
+        "metrics": {"acc": score},
+        "compared_by": "acc",
+        "direction": Direction.HIGHER,
+        "test_set": "t",
+        **changes,
+    }
+    return ModelVersion(**fields)
+
+
+def test_a_version_waits_for_approval_and_the_ledger_says_who_decided_when_and_why(registry):
+    version = registry.register(candidate("a", 0.5))
+    assert version.status is ApprovalStatus.PENDING
+    registry.set_status(version, ApprovalStatus.APPROVED, why="looks good", who="ada")
+    assert registry.version("TOY", 1).status is ApprovalStatus.APPROVED
+    entry = registry.history("TOY")[-1]
+    assert (entry.who, entry.subject, entry.previous, entry.value, entry.why) == (
+        "ada",
+        "version 1",
+        "PendingManualApproval",
+        "Approved",
+        "looks good",
+    )
+    assert entry.at
+
+
+def test_a_decision_without_a_reason_is_refused(registry):
+    version = registry.register(candidate("a", 0.5))
+    with pytest.raises(UsageError, match="give a reason"):
+        registry.set_status(version, ApprovalStatus.APPROVED, why=" ")
+
+
+def test_a_decision_on_what_has_changed_meanwhile_is_refused(registry):
+    seen = registry.register(candidate("a", 0.5))
+    registry.set_status(seen, ApprovalStatus.REJECTED, why="no")
+    with pytest.raises(UsageError, match="is Rejected and no longer PendingManualApproval"):
+        registry.set_status(seen, ApprovalStatus.APPROVED, why="yes")
+
+
+def test_the_same_model_with_the_same_evaluation_is_registered_once(registry):
+    first = registry.register(candidate("a", 0.5))
+    assert registry.register(candidate("a", 0.5, run_id="another")).version == first.version
+    assert registry.register(candidate("a", 0.5, test_set="other")).version == first.version + 1
+
+
+def test_an_alias_moves_only_from_where_its_mover_saw_it(registry):
+    for artifact in "abc":
+        registry.register(candidate(artifact, 0.5))
+    registry.move_alias("TOY", "production", version=1, expected=None, why="first")
+    registry.move_alias("TOY", "production", version=2, expected=1, why="better")
+    with pytest.raises(UsageError, match="alias production of model 'TOY' is 2 and no longer 1"):
+        registry.move_alias("TOY", "production", version=3, expected=1, why="also better")
+    assert registry.alias_target("TOY", "production") == 2
+    assert registry.version("TOY", "production").version == 2
+
+
+def test_an_alias_of_an_unknown_version_or_an_illegal_name_is_refused(registry):
+    registry.register(candidate("a", 0.5))
+    with pytest.raises(UsageError, match="no version or alias '7'"):
+        registry.move_alias("TOY", "production", version=7, expected=None, why="x")
+    with pytest.raises(UsageError, match="alias '1st'"):
+        registry.move_alias("TOY", "1st", version=1, expected=None, why="x")
+    registry.move_alias("TOY", "production", version=1, expected=None, why="x")
+    with pytest.raises(UsageError, match="did you mean 'production'"):
+        registry.version("TOY", "prodution")
+
+
+def test_a_rollback_points_the_alias_where_it_was_before(registry):
+    for artifact in "ab":
+        registry.register(candidate(artifact, 0.5))
+    with pytest.raises(UsageError, match="nothing to roll back to"):
+        registry.roll_back("TOY", "production", why="bad")
+    registry.move_alias("TOY", "production", version=1, expected=None, why="x")
+    registry.move_alias("TOY", "production", version=2, expected=1, why="x")
+    registry.roll_back("TOY", "production", why="bad")
+    assert registry.alias_target("TOY", "production") == 1
+
+
+@pytest.mark.parametrize(
+    ("direction", "scores", "best"),
+    [
+        (Direction.HIGHER, (0.5, 0.7, 0.6), 2),
+        (Direction.HIGHER, (0.5, 0.5), 1),
+        (Direction.LOWER, (0.5, 0.7, 0.4), 3),
+        (Direction.HIGHER, (0.5, float("nan")), 1),
+    ],
+)
+def test_best_moves_only_to_a_strictly_better_version(registry, direction, scores, best):
+    for index, score in enumerate(scores):
+        registry.promote_best(registry.register(candidate(f"a{index}", score, direction=direction)))
+    assert registry.alias_target("TOY", BEST) == best
+
+
+def test_best_does_not_move_between_different_test_sets(registry):
+    registry.promote_best(registry.register(candidate("a", 0.5)))
+    note = registry.promote_best(registry.register(candidate("b", 0.9, test_set="easier")))
+    assert registry.alias_target("TOY", BEST) == 1
+    assert "another test set" in note
+
+
+def test_the_ledger_can_be_neither_changed_nor_shortened(registry, workspace):
+    registry.register(candidate("a", 0.5))
+    database = sqlite3.connect(workspace / "mlops.db")
+    for statement in ("UPDATE ledger SET who = 'me'", "DELETE FROM ledger"):
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            database.execute(statement)
+    database.close()
+
+
+def test_of_many_movers_at_once_each_move_is_kept_and_one_target_is_left(registry, workspace):
+    for index in range(8):
+        registry.register(candidate(f"a{index}", index / 10))
+    code = (
+        "import sys\n"
+        "from mlops_core.registry import Registry\nfrom mlops_core.store import Store\n"
+        "from pathlib import Path\n"
+        f"with Store(Path({str(workspace)!r})) as store:\n"
+        "    registry = Registry(store)\n"
+        "    registry.promote_best(registry.version('TOY', int(sys.argv[1])))\n"
+    )
+    movers = [subprocess.Popen([sys.executable, "-c", code, str(number)]) for number in range(1, 9)]
+    assert [mover.wait(timeout=60) for mover in movers] == [0] * 8
+    assert registry.alias_target("TOY", BEST) == 8
+    moves = [entry for entry in registry.history("TOY") if entry.subject == "alias best"]
+    assert [entry.previous for entry in moves] == ["", *(entry.value for entry in moves[:-1])]
+
+
+def test_a_run_registers_with_the_comparison_that_moves_best(toy, workspace):
+    record = mlops_core.run("TOY", workspace=workspace)
+    assert record.alias_note == "best: version 1 is the first"
+    worse = mlops_core.run("TOY", workspace=workspace, overrides=["training.bias=-3"], parameters={"q_acc": "0.1"})
+    assert worse.alias_note.startswith("best: stays at version 1: acc 1 -> ")
+    with Store(workspace) as store:
+        assert [version.aliases for version in Registry(store).versions()] == [(), ("best",)]
+
+
+def test_an_exported_model_says_where_it_comes_from_and_is_never_written_over(toy, workspace, tmp_path):
+    mlops_core.run("TOY", workspace=workspace)
+    found = mlops_core.api.export_model("TOY", "best", tmp_path / "out", workspace=workspace)
+    assert (tmp_path / "out" / "model.txt").exists()
+    assert found.run_id in (tmp_path / "out" / "mlops-model.json").read_text()
+    with pytest.raises(UsageError, match="exists; a model is exported to a new folder only"):
+        mlops_core.api.export_model("TOY", "best", tmp_path / "out", workspace=workspace)
+
+
+VERSION_1 = """
+CREATE TABLE runs (run_id TEXT PRIMARY KEY, use_case TEXT NOT NULL, status TEXT NOT NULL, created TEXT NOT NULL,
+    runner TEXT NOT NULL, pid INTEGER NOT NULL, duration_s REAL NOT NULL DEFAULT 0, model_version INTEGER);
+CREATE TABLE step_cache (key TEXT PRIMARY KEY, use_case TEXT NOT NULL, step TEXT NOT NULL, outputs TEXT NOT NULL,
+    components TEXT NOT NULL, run_id TEXT NOT NULL, duration_s REAL NOT NULL, created REAL NOT NULL);
+CREATE INDEX step_cache_by_step ON step_cache (use_case, step, created);
+CREATE TABLE file_digests (path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    inode INTEGER NOT NULL, sha256 TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE model_versions (use_case TEXT NOT NULL, version INTEGER NOT NULL, run_id TEXT NOT NULL,
+    created TEXT NOT NULL, artifact TEXT NOT NULL, status TEXT NOT NULL, record TEXT NOT NULL,
+    PRIMARY KEY (use_case, version)) WITHOUT ROWID;
+INSERT INTO runs VALUES ('r2', 'TOY', 'accepted', '2026-02-02', 'local', 1, 1.5, 1);
+INSERT INTO runs VALUES ('r1', 'TOY', 'failed', '2026-01-01', 'local', 1, 0.5, NULL);
+INSERT INTO step_cache VALUES ('k', 'TOY', 'train', '{}', '{}', 'r2', 3.0, 5.0);
+INSERT INTO model_versions VALUES ('TOY', 1, 'r2', '2026-02-02', 'abc', 'PendingManualApproval',
+    '{"run_id": "r2", "created": "2026-02-02", "artifact": "abc", "metrics": {"acc": 0.9}}');
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_workspace_of_the_first_version_is_brought_up_to_date_and_loses_nothing(workspace):
+    workspace.mkdir()
+    database = sqlite3.connect(workspace / "mlops.db")
+    database.executescript(VERSION_1)
+    database.close()
+    with Store(workspace) as store:
+        assert [run.run_id for run in store.list_runs()] == ["r2", "r1"]
+        assert store.expected_duration_s("TOY", "train") == 3.0
+        found = Registry(store).version("TOY")
+        assert (found.version, found.status, found.metrics) == (1, ApprovalStatus.PENDING, {"acc": 0.9})
+        Registry(store).set_status(found, ApprovalStatus.APPROVED, why="x")
+        assert Registry(store).register(replace(found, artifact="new")).version == 2
+
+
+def test_a_workspace_of_a_later_version_is_refused(workspace):
+    workspace.mkdir()
+    database = sqlite3.connect(workspace / "mlops.db")
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+    with pytest.raises(StoreError, match="has version 99; this mlops reads version 2"):
+        Store(workspace)
