@@ -4,6 +4,7 @@ import copy
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -371,3 +372,19 @@ def test_the_command_prints_each_fault_and_its_cure(definition, tmp_path):
     assert json.loads(done.stdout) == []
     done = subprocess.run([*command, "nowhere.json"], capture_output=True, text=True, check=False)
     assert (done.returncode, "nowhere.json cannot be read" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parent / "definitions").glob("*by_sdk*.json")), ids=lambda p: p.stem
+)
+def test_a_definition_that_the_sdk_wrote_gives_no_complaint(path):
+    """Versions 2 and 3: Processing, Training, Tuning, Transform, Model, RegisterModel, Condition, Fail and others."""
+    assert check_text(path.read_text()) == ()
+
+
+def test_a_fault_in_a_definition_of_the_sdk_is_found():
+    path = Path(__file__).parent / "definitions" / "many_steps_by_sdk_v2.json"
+    data = json.loads(path.read_text())
+    tuning = next(step for step in data["Steps"] if step["Type"] == "Tuning")
+    del tuning["Arguments"]["HyperParameterTuningJobConfig"]["Strategy"]
+    assert [fault.path.rpartition(".")[2] for fault in check_definition(data)] == ["Strategy"]
