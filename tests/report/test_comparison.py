@@ -1,6 +1,7 @@
 """Two runs side by side, as data and in a terminal."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -141,18 +142,25 @@ def test_compare_refuses_a_run_that_is_not_there(gallery):
     assert isinstance(call(gallery, "compare", "nope").exception, UsageError)
 
 
-def test_report_writes_the_page_again_and_prints_where_it_is(gallery):
+@pytest.fixture
+def own_gallery(gallery, tmp_path):
+    """A copy of the runs that a test may change."""
     workspace, ids = gallery
+    return shutil.copytree(workspace, tmp_path / "copy"), ids
+
+
+def test_report_writes_the_page_again_and_prints_where_it_is(own_gallery):
+    workspace, ids = own_gallery
     path = workspace / "runs" / ids["accepted"] / "report.html"
     path.unlink()
-    result = call(gallery, "report", ids["accepted"][:-2])
+    result = call(own_gallery, "report", ids["accepted"][:-2])
     assert result.output == f"{path}\n"
     assert path.read_text().startswith("<!DOCTYPE html>")
 
 
 @pytest.mark.parametrize(("answer", "code"), [("true", 0), ("false", 2)])
-def test_report_opens_the_page_in_the_browser_that_the_environment_names(gallery, tmp_path, answer, code):
-    workspace, ids = gallery
+def test_report_opens_the_page_in_the_browser_that_the_environment_names(own_gallery, tmp_path, answer, code):
+    workspace, ids = own_gallery
     browser = tmp_path / "browser"
     browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n{answer}\n')
     browser.chmod(0o755)
