@@ -176,7 +176,8 @@ def test_a_processing_step_reads_its_inputs_and_leaves_its_outputs_in_s3(world):
         .describe()["Metadata"]["ProcessingJob"]["Arn"]
         .endswith(record.steps[0].properties["ProcessingJobName"])
     )
-    assert [str(step.status) for step in world.seen] == ["Starting", "Executing", "Succeeded"]
+    seen = [(str(step.status), bool(step.metadata)) for step in world.seen]
+    assert seen == [("Starting", False), ("Executing", False), ("Executing", True), ("Succeeded", True)]
 
 
 def test_a_job_sees_its_own_environment_and_configuration_and_nothing_of_the_callers(world, monkeypatch):
@@ -303,6 +304,8 @@ def test_a_failing_container_fails_the_step_with_its_own_message_and_nothing_fol
     assert record.steps[0].failure == "AlgorithmError: the words are missing, exit code: 4"
     assert statuses(record) == {"Bad": "Failed"}
     assert "about to fail" in plain.log(record, "Bad")
+    (log,) = record.steps[0].logs
+    assert record.steps[0].metadata["ProcessingJob"]["Arn"].endswith(log.removesuffix(".algo-1.log"))
 
 
 def test_what_a_container_leaves_as_its_message_can_be_referred_to(plain):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 VERSION = "2020-12-01"
-SUPPORTED = ("Processing", "Training", "Condition", "Fail", "RegisterModel", "Model")
+SUPPORTED = ("Processing", "Training", "Condition", "Fail", "RegisterModel", "Model", "Callback")
 """The step types that the interpreter executes."""
 _STEP_REFERENCE = re.compile(r"Steps\.([A-Za-z0-9_-]+)")
 
@@ -78,6 +78,7 @@ class StepDefinition:
         cache_expires: ISO 8601 duration; empty when results are not reused.
         retries: in the order of the definition.
         branch: None at the top level.
+        queue: URL of the queue that a callback step writes to; text or expression.
     """
 
     name: str
@@ -88,11 +89,12 @@ class StepDefinition:
     cache_expires: str = ""
     retries: tuple[RetryPolicy, ...] = ()
     branch: Branch | None = None
+    queue: Any = ""
 
     def references(self) -> frozenset[str]:
         """Return the steps that its own arguments mention, without those inside its branches."""
-        own = {name: value for name, value in self.arguments.items() if name not in ("IfSteps", "ElseSteps")}
-        return frozenset(_referenced_steps(own))
+        own = [value for name, value in self.arguments.items() if name not in ("IfSteps", "ElseSteps")]
+        return frozenset(_referenced_steps([*own, self.queue]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,6 +287,7 @@ def _step(data: Mapping[str, Any], branch: Branch | None) -> StepDefinition:
         cache_expires=str(cache.get("ExpireAfter", "")) if cache.get("Enabled") else "",
         retries=tuple(map(_retry_policy, data.get("RetryPolicies") or ())),
         branch=branch,
+        queue=data.get("SqsQueueUrl", ""),
     )
 
 

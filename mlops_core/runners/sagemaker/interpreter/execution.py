@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from mlops_core.runners.sagemaker.interpreter.callbacks import Callbacks
     from mlops_core.runners.sagemaker.interpreter.containers import Containers
     from mlops_core.runners.sagemaker.interpreter.definition import Definition, RetryPolicy, StepDefinition
     from mlops_core.runners.sagemaker.interpreter.objects import ObjectStore
@@ -60,6 +61,7 @@ class Surroundings:
         max_parallel: steps at once.
         environment: variables that every container gets besides its own.
         on_step: called from any thread with each new state of a step.
+        callbacks: for callback steps; None where nobody could answer.
     """
 
     objects: ObjectStore
@@ -70,6 +72,7 @@ class Surroundings:
     max_parallel: int = 2
     environment: Mapping[str, str] = field(default_factory=dict)
     on_step: Callable[[StepExecution], None] = _ignore
+    callbacks: Callbacks | None = None
 
 
 class PipelineExecution:
@@ -116,6 +119,7 @@ class PipelineExecution:
             arn_prefix=arn.partition(":pipeline/")[0],
             stopped=self._stopped,
             environment=surroundings.environment,
+            announce=lambda _: None,
         )
 
     @property
@@ -227,7 +231,7 @@ class PipelineExecution:
         try:
             state = self._attempt_until_done(step, state)
         except StepStopped:
-            state = replace(state, status=StepStatus.STOPPED)
+            state = replace(self._steps[step.name], status=StepStatus.STOPPED)
         except StepFault as fault:
             state = replace(self._steps[step.name], status=StepStatus.FAILED, failure=str(fault))
         except Exception as error:  # noqa: BLE001  a definition can be wrong in more ways than are foreseen; its step fails
@@ -247,7 +251,7 @@ class PipelineExecution:
                     raise
             if self._stopped.wait(delay):
                 raise StepStopped
-            state = self._set(replace(state, attempts=state.attempts + 1))
+            state = self._set(replace(self._steps[step.name], attempts=state.attempts + 1))
 
     def _attempt(self, step: StepDefinition, state: StepExecution) -> StepExecution:
         scope = _ExecutionScope(self)
@@ -269,13 +273,26 @@ class PipelineExecution:
         return replace(_done(state, self._perform(step, arguments)), signature=signature)
 
     def _perform(self, step: StepDefinition, arguments: Mapping[str, Any]) -> JobResult:
+        place = replace(self._place, announce=lambda found: self._announce(step.name, found))
         if step.type == "Processing":
-            return run_processing(step.name, arguments, self._place)
+            return run_processing(step.name, arguments, place)
         if step.type == "Training":
-            return run_training(step.name, arguments, self._place)
+            return run_training(step.name, arguments, place)
         if step.type == "RegisterModel":
-            return run_registration(arguments, self._place, self._around.registrar)
-        return run_model_creation(step.name, arguments, self._place, self._around.registrar)
+            return run_registration(arguments, place, self._around.registrar)
+        if step.type == "Callback":
+            return self._call_back(step, arguments)
+        return run_model_creation(step.name, arguments, place, self._around.registrar)
+
+    def _call_back(self, step: StepDefinition, arguments: Mapping[str, Any]) -> JobResult:
+        if self._around.callbacks is None:
+            raise StepFault(FaultKind.CLIENT, "a Callback step needs an endpoint that can be answered; none is here")
+        queue = as_text(self.resolve(step.queue))
+        return self._around.callbacks.call(queue, arguments, arn=self._record.arn, stopped=self._stopped)
+
+    def _announce(self, name: str, found: JobResult) -> None:
+        state = replace(self._steps[name], properties=found.properties, metadata=found.metadata, logs=found.logs)
+        self._set(state)
 
     def _set(self, state: StepExecution) -> StepExecution:
         with self._lock:

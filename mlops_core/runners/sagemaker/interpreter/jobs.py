@@ -43,6 +43,7 @@ class JobPlace:
         arn_prefix: ``arn:aws:sagemaker:<region>:<account>``.
         stopped: set when the execution is stopped.
         environment: variables that every container gets besides its own.
+        announce: told of a job as soon as it has a name, so that its logs can be found while it runs.
     """
 
     objects: ObjectStore
@@ -53,6 +54,7 @@ class JobPlace:
     arn_prefix: str
     stopped: threading.Event
     environment: Mapping[str, str]
+    announce: Callable[[JobResult], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.runners.sagemaker.interpreter.faults import FaultKind, StepFault
@@ -43,6 +44,17 @@ def run_processing(step: str, request: Mapping[str, Any], place: JobPlace) -> Jo
     outputs = list((request.get("ProcessingOutputConfig") or {}).get("Outputs") or ())
     arn = f"{place.arn_prefix}:processing-job/{name}"
     hosts = make_hosts(place, name=name, cluster=cluster)
+    job = JobResult(
+        properties={
+            **request,
+            "ProcessingJobName": name,
+            "ProcessingJobArn": arn,
+            "ProcessingJobStatus": "InProgress",
+        },
+        metadata={"ProcessingJob": {"Arn": arn}},
+        logs=tuple(host.log.name for host in hosts),
+    )
+    place.announce(job)
     try:
         for host in hosts:
             _prepare(place, host, request, arn=arn, outputs=outputs)
@@ -60,17 +72,7 @@ def run_processing(step: str, request: Mapping[str, Any], place: JobPlace) -> Jo
         message = left_message(hosts[0], "message")
     finally:
         shutil.rmtree(place.work / name, ignore_errors=True)
-    return JobResult(
-        properties={
-            **request,
-            "ProcessingJobName": name,
-            "ProcessingJobArn": arn,
-            "ProcessingJobStatus": "Completed",
-            "ExitMessage": message,
-        },
-        metadata={"ProcessingJob": {"Arn": arn}},
-        logs=tuple(host.log.name for host in hosts),
-    )
+    return replace(job, properties={**job.properties, "ProcessingJobStatus": "Completed", "ExitMessage": message})
 
 
 def _command(request: Mapping[str, Any]) -> list[Any]:

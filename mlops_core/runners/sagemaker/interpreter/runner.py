@@ -291,7 +291,7 @@ class _Run:
                 self._steps[step.name] = StepRecord(name=step.name, status=Status.SKIPPED)
             for state in found:
                 source = machine.place.history.execution_folder(_origin(state, self.run_id)) / "logs"
-                paths = [source / name for name in state.logs or _left_logs(source, state)]
+                paths = [source / name for name in state.logs]
                 copy_logs([path for path in paths if path.exists()], folder=logs, step=state.name)
 
     def _collect_outputs(self, record: ExecutionRecord, results: Results) -> None:
@@ -415,11 +415,6 @@ def _job_names(step: Step) -> tuple[str, ...]:
 def _origin(state: StepExecution, run_id: str) -> str:
     """Return the execution whose folder holds the logs of a step."""
     return state.cache_source.rpartition("/")[2] or run_id
-
-
-def _left_logs(folder: Path, state: StepExecution) -> list[str]:
-    """Return the logs of a job that failed, and so could not say where they are."""
-    return sorted(path.name for path in folder.glob(f"pipelines-*-{state.name}-*.log"))
 
 
 def _step_record(name: str, states: tuple[StepExecution, ...]) -> StepRecord:

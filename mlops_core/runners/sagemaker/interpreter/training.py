@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tarfile
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.runners.sagemaker.interpreter.faults import FaultKind, StepFault
@@ -56,6 +57,12 @@ def run_training(step: str, request: Mapping[str, Any], place: JobPlace) -> JobR
     arn = f"{place.arn_prefix}:training-job/{name}"
     output = S3Uri.parse((request.get("OutputDataConfig") or {}).get("S3OutputPath"))
     hosts = make_hosts(place, name=name, cluster=request.get("ResourceConfig") or {})
+    job = JobResult(
+        properties={**request, "TrainingJobName": name, "TrainingJobArn": arn, "TrainingJobStatus": "InProgress"},
+        metadata={"TrainingJob": {"Arn": arn}},
+        logs=tuple(host.log.name for host in hosts),
+    )
+    place.announce(job)
     try:
         for host in hosts:
             _prepare(place, host, request)
@@ -75,19 +82,13 @@ def run_training(step: str, request: Mapping[str, Any], place: JobPlace) -> JobR
         _upload(place, hosts, model=model, data=output.join(name, "output", "output.tar.gz"))
     finally:
         shutil.rmtree(place.work / name, ignore_errors=True)
-    return JobResult(
-        properties={
-            **request,
-            "TrainingJobName": name,
-            "TrainingJobArn": arn,
-            "TrainingJobStatus": "Completed",
-            "SecondaryStatus": "Completed",
-            "ModelArtifacts": {"S3ModelArtifacts": str(model)},
-            "FinalMetricDataList": _metrics(request, [host.log for host in hosts]),
-        },
-        metadata={"TrainingJob": {"Arn": arn}},
-        logs=tuple(host.log.name for host in hosts),
-    )
+    found = {
+        "TrainingJobStatus": "Completed",
+        "SecondaryStatus": "Completed",
+        "ModelArtifacts": {"S3ModelArtifacts": str(model)},
+        "FinalMetricDataList": _metrics(request, [host.log for host in hosts]),
+    }
+    return replace(job, properties={**job.properties, **found})
 
 
 def _prepare(place: JobPlace, host: Host, request: Mapping[str, Any]) -> None:
