@@ -39,12 +39,12 @@ def command() -> None:
 @click.option("--into", type=click.Path(file_okay=False), default=".", show_default=True, help="Where its folder goes.")
 def new(*, name: str, kind: str, into: str) -> None:
     """Write a complete small distribution with the use case NAME, for example BIRD_CALLS."""
-    from mlops_core.scaffolding import write_plugin
+    from mlops_core.scaffolding import use_case_name, write_plugin
 
     folder = write_plugin(name, kind=kind, into=Path(into))
     click.echo(f"{folder} holds a whole plugin; next:")
     click.echo(f"  pip install -e '{folder}[test]'")
-    click.echo(f"  mlops run --usecase {name}")
+    click.echo(f"  mlops run --usecase {use_case_name(name)}")
     click.echo(f"  mlops plugin check {folder}")
 
 

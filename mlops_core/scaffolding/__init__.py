@@ -1,7 +1,7 @@
 """Writing a new plugin: a whole distribution from the templates in this package.
 
 A template is a file that ends in ``.template``; ``${use_case}``, ``${package}``, ``${distribution}`` and
-``${version}`` are replaced in it, and ``package`` in its path. Those of a kind come after, and replace, the common ones.
+``${version}`` are replaced in it, and ``package`` in its path. Those of a kind replace common ones of the same path.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def write_plugin(name: str, *, kind: str, into: Path) -> Path:
     Raises:
         UsageError: the name or the kind is wrong, the use case is installed already, or the folder is not empty.
     """
-    use_case = _checked_name(name)
+    use_case = use_case_name(name)
     if kind not in KINDS:
         raise UsageError(f"no kind '{kind}'{did_you_mean(kind, KINDS)} kinds: {', '.join(KINDS)}")
     words = _words(use_case)
@@ -51,14 +51,19 @@ def write_plugin(name: str, *, kind: str, into: Path) -> Path:
     return folder
 
 
-def _checked_name(name: str) -> str:
+def use_case_name(name: str) -> str:
+    """Return the name of a new use case in its portable form.
+
+    Raises:
+        UsageError: it is none, or the use case is installed already.
+    """
     from mlops_core.discovery import discover_use_cases
 
     use_case = name.strip().upper().replace("-", "_").replace(" ", "_")
     if not _NAME.match(use_case) or len(use_case) > _NAME_LIMIT:
         raise UsageError(
-            f"'{name}' cannot name a use case; expected letters, digits and single underscores, a letter first, at most "
-            f"{_NAME_LIMIT} characters, for example BIRD_CALLS"
+            f"'{name}' cannot name a use case; expected letters, digits and single underscores, a letter first, "
+            f"at most {_NAME_LIMIT} characters, for example BIRD_CALLS"
         )
     for installed in discover_use_cases():
         if installed.name == use_case:

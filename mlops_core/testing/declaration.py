@@ -83,6 +83,7 @@ class ContractDeclaration:
         split: the output that holds the split, ``"step.output"``; empty for the one named ``split``, if any.
         sharded_steps: steps that claim to be shardable; empty for those whose declaration has several shards.
         shards: the numbers of shards that are compared.
+        runners: names of the runners on which it claims to run; empty for all that are installed.
         predictor_tolerance: by how much a score of the predictor may differ from the evaluation's.
         predictor_samples: how many samples the predictor is asked about.
         timeout_s: seconds that one step, or one run, may take.
@@ -106,6 +107,7 @@ class ContractDeclaration:
     split: str = ""
     sharded_steps: tuple[str, ...] = ()
     shards: tuple[int, ...] = (1, 2, 3)
+    runners: tuple[str, ...] = ()
     predictor_tolerance: float = 1e-4
     predictor_samples: int = 20
     timeout_s: float = 300.0

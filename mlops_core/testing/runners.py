@@ -11,19 +11,15 @@ import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from mlops_core.testing.trees import tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mlops_core.runners import RunRequest
     from mlops_core.testing.session import ContractSession
-
-_KNOWN = {
-    "local": ("mlops_core.runners.local", "mlops_core.testing.runners:LocalUnderTest"),
-}
-"""Name -> the module that has to be there, and the class that brings it under test."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +47,28 @@ class RunnerOutcome:
     workspace: Path
 
 
-class RunnerUnderTest(Protocol):
-    """A runner that can be tried on this machine, without any account."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerUnderTest:
+    """A runner that can be tried on this machine, without any account.
+
+    Attributes:
+        name: as the records of its runs call it.
+        carrier: ``"package.module:Class"``; made as ``Class(store, observer=, jobs=)``, it has ``run(request)``.
+        compiler: ``"package.module:function"`` of this module's kind: request -> text; empty for a runner that reads
+            the pipeline as it is.
+    """
+
+    name: str
+    carrier: str
+    compiler: str = ""
 
     @property
-    def name(self) -> str:
-        """As ``--runner`` calls it."""
+    def is_installed(self) -> bool:
+        """Whether its module is there."""
+        try:
+            return importlib.util.find_spec(self.carrier.partition(":")[0]) is not None
+        except ModuleNotFoundError:
+            return False
 
     def compile(self, session: ContractSession) -> str:
         """Return what the runner would be given, as text.
@@ -64,38 +76,43 @@ class RunnerUnderTest(Protocol):
         Raises:
             MlopsError: the pipeline uses what this runner does not have.
         """
+        if not self.compiler:
+            return json.dumps(session.pipeline.to_json(), sort_keys=True)
+        module, _, name = self.compiler.partition(":")
+        text: str = getattr(importlib.import_module(module), name)(session.request)
+        return text
 
     def run(self, session: ContractSession) -> RunnerOutcome:
-        """Carry out the session's run."""
-
-
-class LocalUnderTest:
-    """The runner of this machine."""
-
-    name = "local"
-
-    def compile(self, session: ContractSession) -> str:
-        """Return the pipeline itself, which this runner reads as it is."""
-        return json.dumps(session.pipeline.to_json(), sort_keys=True)
-
-    def run(self, session: ContractSession) -> RunnerOutcome:
-        """Carry out a run in a workspace of its own."""
+        """Carry out the session's run in a workspace of its own."""
         workspace = session.new_folder("workspace")
-        answer = session.run_locally(workspace)
+        answer = session.run_locally(workspace, carrier=self.carrier)
         if answer.error:
             return _nothing(workspace, answer.error)
         return outcome_of(answer.result, workspace)
 
 
+LOCAL = RunnerUnderTest(name="local", carrier="mlops_core.runners.local:LocalRunner")
+_KNOWN = (
+    LOCAL,
+    RunnerUnderTest(
+        name="sagemaker-local",
+        carrier="mlops_core.runners.sagemaker.interpreter.runner:SageMakerLocalRunner",
+        compiler="mlops_core.testing.runners:compiled_for_sagemaker",
+    ),
+)
+
+
 def installed_runners() -> tuple[RunnerUnderTest, ...]:
-    """Return the runners whose module is there."""
-    found = []
-    for module, reference in _KNOWN.values():
-        if importlib.util.find_spec(module) is None:
-            continue
-        place, _, name = reference.partition(":")
-        found.append(getattr(importlib.import_module(place), name)())
-    return tuple(found)
+    """Return the runners that are there."""
+    return tuple(runner for runner in _KNOWN if runner.is_installed)
+
+
+def compiled_for_sagemaker(request: RunRequest) -> str:
+    """Return the SageMaker definition of a run, without any account."""
+    from mlops_core.runners.sagemaker.compilation import compile_pipeline
+    from mlops_core.runners.sagemaker.compile_settings import load_settings
+
+    return compile_pipeline(request, load_settings()).to_text()
 
 
 def outcome_of(record: Mapping[str, Any], workspace: Path) -> RunnerOutcome:

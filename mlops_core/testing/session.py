@@ -352,9 +352,9 @@ class ContractSession:
     @Product
     def local(self) -> RunnerOutcome:
         """A whole run on this machine's runner."""
-        from mlops_core.testing.runners import LocalUnderTest
+        from mlops_core.testing.runners import LOCAL
 
-        return LocalUnderTest().run(self)
+        return LOCAL.run(self)
 
     # --- Metrics ------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ def pipeline_compiles_for_every_runner(session: ContractSession) -> Iterator[str
 
     Fix: whatever the runner's message says; a pipeline may use only what every runner has.
     """
-    for runner in installed_runners():
+    for runner in _claimed(session):
         first = runner.compile(session)
         if runner.compile(session) != first:
             yield f"{runner.name}: compiled twice, it is not the same"
@@ -43,7 +43,7 @@ def outputs_are_equal_on_every_runner(session: ContractSession) -> Iterator[str]
     if not session.declaration.is_deterministic:
         raise NotApplicableError("declared: is_deterministic = False")
     expected = session.completed.trees()
-    for runner in installed_runners():
+    for runner in _claimed(session):
         found = _ran(session, runner)
         if found.error:
             yield f"{runner.name}: {found.error}"
@@ -63,7 +63,7 @@ def verdicts_are_equal_on_every_runner(session: ContractSession) -> Iterator[str
     verdict = session.pipeline.gate.evaluate(
         session.report, metrics=session.pipeline.metrics, parameters=session.numbers
     )
-    for runner in installed_runners():
+    for runner in _claimed(session):
         found = _ran(session, runner)
         expected = "accepted" if verdict.accepted else "rejected"
         if found.status != expected:
@@ -80,6 +80,11 @@ def accepted_models_are_registered(session: ContractSession) -> Iterator[str]:
     is_accepted = found.status == "accepted"
     if is_accepted is (found.model_version is None):
         yield f"the run is {found.status}, and the model is {'not ' if found.model_version is None else ''}registered"
+
+
+def _claimed(session: ContractSession) -> list[RunnerUnderTest]:
+    names = session.declaration.runners
+    return [runner for runner in installed_runners() if not names or runner.name in names]
 
 
 def _ran(session: ContractSession, runner: RunnerUnderTest) -> RunnerOutcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import threading
@@ -19,18 +20,19 @@ if TYPE_CHECKING:
 def run_locally(arguments: dict[str, Any]) -> dict[str, Any]:
     """Carry out a run in ``arguments["workspace"]`` and return its record.
 
-    ``kill`` is (step, delay in seconds): this process then kills
+    ``carrier`` names the class of another runner; ``kill`` is (step, delay in seconds): this process then kills
     itself that long after the step has started, unless the step has ended before.
     """
-    from mlops_core.runners.local import LocalRunner
     from mlops_core.store import Store
 
+    module, _, name = arguments.get("carrier", "mlops_core.runners.local:LocalRunner").partition(":")
+    carrier = getattr(importlib.import_module(module), name)
     request = _request(arguments)
     kill = arguments.get("kill")
     observer = _Killer(step=kill[0], delay_s=kill[1]) if kill else SilentObserver()
     with Store(Path(arguments["workspace"])) as store:
-        record = LocalRunner(store, observer=observer, jobs=arguments.get("jobs")).run(request)
-        found = record.to_json()
+        record = carrier(store, observer=observer, jobs=arguments.get("jobs")).run(request)
+        found: dict[str, Any] = record.to_json()
         digests = {digest for step in record.steps for digest in step.outputs.values()}
         found["artifacts"] = {digest: str(store.artifact_path(digest)) for digest in sorted(digests)}
     return found

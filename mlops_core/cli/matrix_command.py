@@ -1,0 +1,90 @@
+"""``mlops matrix``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mlops_core.cli.options import json_option
+from mlops_core.cli.output import format_duration, print_json, print_table
+from mlops_core.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from mlops_core.testing.matrix import Cell
+    from mlops_core.testing.runners import RunnerUnderTest
+
+_PAGE = "matrix.html"
+
+
+@click.command("matrix")
+@click.option("--usecase", "-u", "names", multiple=True, metavar="NAME", help="Only this use case. Repeatable.")
+@click.option("--runner", "runner_names", multiple=True, metavar="NAME", help="Only this runner. Repeatable.")
+@click.option(
+    "--html", "page", type=click.Path(dir_okay=False), help=f"Where the page goes (default: {_PAGE} in the workspace)."
+)
+@json_option
+@click.pass_obj
+def command(
+    context: dict[str, str | None],
+    *,
+    names: tuple[str, ...],
+    runner_names: tuple[str, ...],
+    page: str | None,
+    as_json: bool,
+) -> int:
+    """Run every installed use case at its smallest configuration, on every runner; make a table and a page.
+
+    Nothing is registered in the workspace. The exit code is 0 when every run is accepted, 3 when some are rejected, 4
+    when some failed, 6 when a use case cannot be loaded or two runners made different outputs.
+    """
+    from mlops_core.api import workspace_path
+    from mlops_core.discovery import discover_use_cases, find_use_case
+    from mlops_core.testing.matrix import exit_code, html_page, metrics_text, run_matrix
+    from mlops_core.testing.processes import Processes
+
+    chosen = [find_use_case(name) for name in names] or list(discover_use_cases())
+    if not chosen:
+        raise UsageError("no use case is installed; pip install a plugin, or write one: mlops plugin new NAME")
+    with Processes() as processes:
+        cells = run_matrix(chosen, runners=_runners(runner_names), processes=processes, on_cell=_report)
+    path = Path(page) if page else workspace_path(context["workspace"]) / _PAGE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(html_page(cells, title="mlops matrix"), encoding="utf-8")
+    if as_json:
+        print_json([cell.to_json() for cell in cells])
+    else:
+        print_table(
+            ("use case", "runner", "outcome", "metrics", "outputs", "took"),
+            [
+                (
+                    cell.use_case,
+                    cell.runner or "-",
+                    cell.status,
+                    metrics_text(cell) or "-",
+                    "same" if cell.is_same else "DIFFER",
+                    format_duration(cell.duration_s),
+                )
+                for cell in cells
+            ],
+        )
+        for cell in cells:
+            if cell.message:
+                click.echo(f"{cell.use_case} {cell.runner}: {cell.message}")
+        click.echo(f"page: {path}")
+    return exit_code(cells)
+
+
+def _runners(names: tuple[str, ...]) -> list[RunnerUnderTest]:
+    from mlops_core.testing.runners import installed_runners
+
+    installed = {runner.name: runner for runner in installed_runners()}
+    for name in names:
+        if name not in installed:
+            raise UsageError(f"no runner '{name}'{did_you_mean(name, installed)} installed: {', '.join(installed)}")
+    return [installed[name] for name in names] or list(installed.values())
+
+
+def _report(cell: Cell) -> None:
+    click.echo(f"  {cell.use_case} on {cell.runner or 'no runner'}: {cell.status}", err=True)

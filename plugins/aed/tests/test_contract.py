@@ -1,0 +1,14 @@
+"""The contract of every use case, on audio event detection."""
+
+import pytest
+
+from mlops_core.testing import UseCaseContract
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+class TestAed(UseCaseContract):
+    use_case = "AED"
+    config = "examples/tiny.yaml"
+    untrained = ("training.steps=1",)
+    predictor_samples = 8
