@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.errors import UsageError
+from mlops_core.errors import MlopsError, UsageError
 from mlops_core.manager import load_use_case
 from mlops_core.settings import read_settings
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mlops_core.registry import ModelVersion
     from mlops_core.runners import RunObserver, RunRequest
     from mlops_core.runners.selection import Selection
+    from mlops_core.store import Store
 
 
 def run(
@@ -90,7 +91,20 @@ def run(
             **selection,
         )
     with Store(workspace_path(workspace)) as store:
-        return open_runner(runner, store, observer=observer or SilentObserver(), jobs=jobs).run(request)
+        told = observer or SilentObserver()
+        record = open_runner(runner, store, observer=told, jobs=jobs).run(request)
+        _write_report(store, record, told)
+        return record
+
+
+def _write_report(store: Store, record: RunRecord, observer: RunObserver) -> None:
+    """Write the run's page; a page that cannot be written is said, and changes nothing about the run."""
+    from mlops_core.report import write_report
+
+    try:
+        write_report(store, record.run_id)
+    except (MlopsError, OSError) as error:
+        observer.note(f"the report of this run was not written: {error}")
 
 
 def prepare_run(

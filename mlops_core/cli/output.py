@@ -96,6 +96,10 @@ class PlainObserver:
         """Print how it ended."""
         click.echo(f"  {record.name}: {record.status} {_ending(record)}".rstrip(), err=True)
 
+    def note(self, text: str) -> None:
+        """Print it."""
+        click.echo(f"  note: {text}", err=True)
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -146,6 +150,10 @@ class TerminalObserver:
         )
         self._console.print(line)
 
+    def note(self, text: str) -> None:
+        """Print it above the bars."""
+        self._console.print(f"  note: {text}", markup=False)
+
     def close(self) -> None:
         """Stop drawing."""
         self._progress.stop()
@@ -173,7 +181,7 @@ def print_outcome(record: RunRecord) -> None:
             f"{record.model_version}, PendingManualApproval"
         )
         click.echo(record.alias_note)
-    click.echo(f"details: mlops runs show {record.run_id}")
+    click.echo(f"details: mlops runs show {record.run_id}; page: mlops runs report {record.run_id} --open")
 
 
 def print_continuation(run_id: str, *, workspace: str | None) -> None:

@@ -59,6 +59,9 @@ class RunObserver(Protocol):
     def step_ended(self, record: StepRecord) -> None:
         """A step is done, reused, failed, skipped or stopped."""
 
+    def note(self, text: str) -> None:
+        """Something should be known that changes nothing about the run."""
+
 
 class SilentObserver:
     """Ignores everything."""
@@ -73,6 +76,9 @@ class SilentObserver:
         """Ignore it."""
 
     def step_ended(self, record: StepRecord) -> None:
+        """Ignore it."""
+
+    def note(self, text: str) -> None:
         """Ignore it."""
 
 

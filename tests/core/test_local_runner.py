@@ -382,3 +382,13 @@ def test_a_damaged_model_is_not_used_and_the_cure_works(toy, workspace):
         mlops_core.load_model("TOY", workspace=workspace)
     mlops_core.run(workspace=workspace, resume=first.run_id)
     assert mlops_core.load_model("TOY", workspace=workspace).classes == ("long", "short")
+
+
+def test_a_run_leaves_its_page_and_a_page_that_cannot_be_written_does_not_fail_it(toy, workspace):
+    record = run(workspace)
+    page = workspace / "runs" / record.run_id / "report.html"
+    assert record.run_id in page.read_text()
+    page.unlink()
+    page.mkdir()
+    again = mlops_core.run(workspace=workspace, resume=record.run_id)
+    assert again.status == "accepted"
