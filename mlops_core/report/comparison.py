@@ -5,6 +5,7 @@ Owns the comparison as data; the command line prints it, the page draws it.
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -143,7 +144,7 @@ def _leaves(prefix: str, value: object) -> Iterator[tuple[str, str]]:
         for key, item in value.items():
             yield from _leaves(f"{prefix}.{key}" if prefix else str(key), item)
     else:
-        yield prefix, str(value)
+        yield prefix, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _differences(earlier: Mapping[str, str], later: Mapping[str, str]) -> tuple[Difference, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlops_core.quantities import format_number, short_digest
-from mlops_core.report.blocks import PageSection, callout, code, data_table, missing_note, muted
+from mlops_core.report.blocks import PageSection, callout, code, data_table, details, missing_note, muted
 from mlops_core.report.facts import Missing
 from mlops_core.report.markup import Markup, Node, element, group
 from mlops_core.report.metrics_section import change_badge
@@ -13,11 +13,12 @@ from mlops_core.report.metrics_section import change_badge
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlops_core.report.comparison import RunComparison
+    from mlops_core.report.comparison import Difference, RunComparison
     from mlops_core.report.evidence import Evidence
 
 _DIGEST_LENGTH = 64
-_SHOWN_ROWS = 200
+_SHOWN_ROWS = 12
+_FOLDED_ROWS = 300
 _SHOWN_SIGNS = 200
 
 
@@ -71,12 +72,17 @@ def _metrics(compared: RunComparison) -> Markup:
 
 def _differences(compared: RunComparison) -> Iterator[Markup]:
     found = [(name, item) for name, items in compared.groups.items() for item in items]
-    rows = [
-        (code(item.name), muted(name), _value(item.earlier), _value(item.later)) for name, item in found[:_SHOWN_ROWS]
-    ]
-    yield data_table("What else differs", ("What", "Part of", "Previous", "This run"), rows, class_="changes")
-    if len(found) > len(rows):
-        yield element("p", muted(f"and {len(found) - len(rows)} more"))
+    yield _table("What else differs", found[:_SHOWN_ROWS])
+    folded = found[_SHOWN_ROWS:]
+    if folded:
+        yield details(f"{len(folded)} more differences", _table("More differences", folded[:_FOLDED_ROWS]))
+    if len(folded) > _FOLDED_ROWS:
+        yield element("p", muted(f"and {len(folded) - _FOLDED_ROWS} more, which the command below lists"))
+
+
+def _table(caption: str, found: list[tuple[str, Difference]]) -> Markup:
+    rows = [(code(item.name), muted(name), _value(item.earlier), _value(item.later)) for name, item in found]
+    return data_table(caption, ("What", "Part of", "Previous", "This run"), rows, class_="changes")
 
 
 def _value(text: str) -> Node:

@@ -100,7 +100,7 @@ def test_each_kind_of_difference_is_found_and_nothing_else(tmp_path):
 def test_a_configuration_that_is_no_yaml_is_compared_as_a_text():
     assert flatten_yaml("a: [") == {"(text)": "a: ["}
     assert flatten_yaml("") == {}
-    assert flatten_yaml("a: {b: {c: null}}") == {"a.b.c": "None"}
+    assert flatten_yaml("a: {b: {c: null}}") == {"a.b.c": "null"}
 
 
 # --- In a terminal ----------------------------------------------------------------------------------------

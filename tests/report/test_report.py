@@ -359,6 +359,16 @@ def test_the_previous_accepted_run_is_the_one_before_not_a_later_or_another_use_
     assert "No run of NOWHERE in this workspace was accepted before this one." in words
 
 
+def test_many_differences_are_folded_and_the_first_ones_shown(store):
+    for number, value in enumerate(("old", "new")):
+        config = "".join(f"key_{at:02d}: {value}\n" for at in range(40))
+        store.save_run(record(run_id=f"2026010{number}-000000-aaaaaa", config=config))
+    page = read(write_report(store, "20260101"))
+    words = page.words()
+    assert words.index("key_11 configuration old new") < words.index("28 more differences")
+    assert words.index("28 more differences") < words.index("key_39 configuration old new")
+
+
 def test_an_unknown_run_is_refused_and_a_page_that_cannot_be_written_is_named(store):
     with pytest.raises(UsageError, match="no run 'nope'"):
         write_report(store, "nope")
