@@ -13,8 +13,9 @@ from mlops_image_classification.plugin import mlops_get_steps
 from PIL import Image
 
 import mlops_core
-from mlops_core.datasets import digest_tree
+from mlops_core.file_digests import digest_tree
 from mlops_core.manager import load_use_case
+from mlops_core.predictions import read_predictions
 
 DATA = Path(os.environ.get("MLOPS_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 SMALL = (
@@ -77,8 +78,6 @@ def test_a_small_run_is_repeatable_and_its_model_agrees_with_the_evaluation(tmp_
 
 def evaluated(workspace, record):
     """Sample -> class with the highest score, as the evaluation stored it."""
-    from mlops_core.predictions import read_predictions
-
     digest = next(step for step in record.steps if step.name == "evaluate").outputs["predictions"]
     folder = next(
         path for path in (workspace / "objects").rglob("*") if path.is_dir() and digest in str(path).replace("/", "")
