@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soundfile
 from mlops_aed.clips import Clip, write_split
-from mlops_aed.config import FeatureExtraction, Preprocessing
+from mlops_aed.config import AedConfig, FeatureExtraction, Preprocessing
 from mlops_aed.extraction import Extraction, extract
 from mlops_aed.feature_store import FeatureWriter
 from mlops_aed.features import log_mel, patches
@@ -285,7 +285,7 @@ def peak(count: int) -> dict[str, float]:
             folder / "split",
             (Clip(name=f"{n}.wav", label=str(n % 10), group=str(n), fold=1, part="train") for n in range(count)),
         )
-        step = next(step for step in mlops_get_steps(None, None) if step.name == "preprocess")  # type: ignore[arg-type]
+        step = next(step for step in mlops_get_steps(AedConfig(), None) if step.name == "preprocess")
         start = time.perf_counter()
         execute(
             StepRequest(

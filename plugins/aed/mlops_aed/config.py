@@ -6,21 +6,88 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from mlops_aed.pretrained import with_digest
+from mlops_aed.training_config import DataAugmentation, ModelChoice, Training
 from mlops_core.config import Section, UseCaseConfig
 
+__all__ = [
+    "AedConfig",
+    "DataAugmentation",
+    "DatasetSection",
+    "FeatureExtraction",
+    "General",
+    "ModelChoice",
+    "Preprocessing",
+    "Quantization",
+    "Training",
+]
+
 Positive = Annotated[int, Field(gt=0)]
+Mode = Literal["training", "evaluation", "quantization", "chain_tqe", "chain_eqe"]
+
+
+class General(Section):
+    """What a run does: train, or take the model at ``model_path``; quantize it, or not.
+
+    ``training`` and ``evaluation`` stop at the float model, ``chain_tqe`` (train) and ``chain_eqe`` (an existing
+    model) go on to the quantized one and compare the two; ``quantization`` is ``chain_eqe`` by another name.
+    """
+
+    operation_mode: Mode = "training"
+    model_path: str | None = None
+    model_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _digest_is_noted(cls, data: object) -> object:
+        return with_digest(data, path_key="model_path", digest_key="model_sha256")
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the run trains a model."""
+        return self.operation_mode in {"training", "chain_tqe"}
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether the run ends in a quantized model."""
+        return self.operation_mode in {"quantization", "chain_tqe", "chain_eqe"}
+
+    @model_validator(mode="after")
+    def _model_fits_mode(self) -> Self:
+        if not self.is_trained and self.model_path is None:
+            raise ValueError(f"operation_mode {self.operation_mode} needs model_path (.h5, .keras, .tflite or .onnx)")
+        if self.is_trained and self.model_path is not None:
+            raise ValueError(f"operation_mode {self.operation_mode} trains a model; model_path belongs to evaluation")
+        return self
 
 
 class DatasetSection(Section):
-    """Which clips are used, and how they are split."""
+    """Which clips are used, how they are labelled, and how they are split.
+
+    ``csv`` and ``audio`` name a table of labels and the folder of its files below ``path``; without them the layout is
+    found out. ``strategy`` is how parts are made: by the data set's folds, by whole recordings, or by clips at random,
+    which lets pieces of one recording stand on two sides. ``shards`` is how many processes or machines share the
+    features; it changes nothing else.
+    """
 
     name: Annotated[str, Field(min_length=1)] = "AED_Dataset"
     path: str | None = None
+    csv: str | None = None
+    audio: str | None = None
+    file_extension: Annotated[str, Field(pattern=r"^\.\w+$")] = ".wav"
+    ontology: str | None = None
     class_names: tuple[str, ...] | None = None
+    multi_label: bool = False
+    only_keep_monolabel: bool = True
+    use_garbage_class: bool = False
+    n_samples_per_garbage_class: Positive | None = None
+    strategy: Literal["fold", "group", "random"] = "fold"
     test_fold: int | None = None
     validation_fold: int | None = None
     validation_split: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
+    test_split: Annotated[float, Field(gt=0, lt=1)] = 0.2
     max_unreadable: Annotated[int, Field(ge=0)] = 0
+    shards: Positive = 1
 
     @model_validator(mode="after")
     def _folds_differ(self) -> Self:
@@ -28,6 +95,16 @@ class DatasetSection(Section):
             raise ValueError("test_fold and validation_fold are the same; the test fold must stay unseen")
         if self.class_names is not None and len(set(self.class_names)) < 2:
             raise ValueError("class_names needs at least two different classes")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_fit(self) -> Self:
+        if self.use_garbage_class and self.class_names is None:
+            raise ValueError("use_garbage_class needs class_names: the other classes become 'other'")
+        if self.use_garbage_class and self.multi_label:
+            raise ValueError("use_garbage_class and multi_label exclude each other: a clip of no class has no label")
+        if not self.multi_label and not self.only_keep_monolabel:
+            raise ValueError("only_keep_monolabel: false needs multi_label: true; else a clip has one label")
         return self
 
 
@@ -80,43 +157,29 @@ class FeatureExtraction(Section):
         return self
 
 
-class DataAugmentation(Section):
-    """What is done to training patches: strengths; 0 switches each off."""
+class Quantization(Section):
+    """Post-training quantization to 8 bits; calibrated on training patches."""
 
-    mixup_alpha: Annotated[float, Field(ge=0, le=2)] = 0.3
-    time_mask: Annotated[int, Field(ge=0)] = 16
-    frequency_mask: Annotated[int, Field(ge=0)] = 8
-    time_shift: Annotated[int, Field(ge=0)] = 24
-
-
-class ModelChoice(Section):
-    """The network."""
-
-    name: Literal["residual"] = "residual"
-    filters: Annotated[tuple[Positive, ...], Field(min_length=2, max_length=5)] = (16, 32, 64)
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
-
-
-class Training(Section):
-    """How it is trained; a step is one weight update on one batch."""
-
-    model: ModelChoice = ModelChoice()
-    batch_size: Positive = 32
-    steps: Positive = 2000
-    patience: Positive = 500
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.003
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0005
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    granularity: Literal["per_channel", "per_tensor"] = "per_channel"
+    input_type: Literal["int8", "uint8", "float"] = "int8"
+    output_type: Literal["int8", "uint8", "float"] = "float"
+    calibration_split: Annotated[float, Field(gt=0, le=1)] = 1.0
+    calibration_patches: Positive = 500
+    export_onnx: bool = False
+    max_accuracy_drop: Annotated[float, Field(ge=0, le=1)] | None = None
+    max_flash_kib: Annotated[float, Field(gt=0)] | None = None
 
 
 class AedConfig(UseCaseConfig):
     """The whole configuration."""
 
+    general: General = General()
     dataset: DatasetSection = DatasetSection()
     preprocessing: Preprocessing = Preprocessing()
     feature_extraction: FeatureExtraction = FeatureExtraction()
     data_augmentation: DataAugmentation = DataAugmentation()
     training: Training = Training()
+    quantization: Quantization = Quantization()
 
     @model_validator(mode="after")
     def _rates_fit(self) -> Self:
@@ -125,5 +188,19 @@ class AedConfig(UseCaseConfig):
             raise ValueError(
                 f"feature_extraction.fmax {self.feature_extraction.fmax} is above half of "
                 f"preprocessing.target_rate ({half:g} Hz)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _backbone_fits(self) -> Self:
+        found = (self.feature_extraction.n_mels, self.feature_extraction.patch_length)
+        model = self.training.model
+        if self.general.is_trained and model.name == "yamnet" and found != (64, 96):
+            raise ValueError(
+                f"training.model.name yamnet takes patches of 64 mels and 96 frames; feature_extraction gives {found}"
+            )
+        if self.general.is_trained and model.name == "yamnet" and model.pretrained and model.weights is None:
+            raise ValueError(
+                "training.model.weights must name the pretrained weights (a .h5 file or its https address)"
             )
         return self

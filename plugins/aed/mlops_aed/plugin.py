@@ -79,7 +79,7 @@ def mlops_get_parameters(config: AedConfig, context: PluginContext) -> tuple[Par
 
 
 @hookimpl
-def mlops_get_steps(config: UseCaseConfig, context: PluginContext) -> tuple[Step, ...]:
+def mlops_get_steps(config: AedConfig, context: PluginContext) -> tuple[Step, ...]:
     """Return split → preprocess → train → evaluate."""
     return (
         Step(
@@ -96,6 +96,7 @@ def mlops_get_steps(config: UseCaseConfig, context: PluginContext) -> tuple[Step
             inputs={"dataset": DATASET, "split": "split.split"},
             outputs=("features",),
             config=("dataset", *_FEATURES),
+            shards=config.dataset.shards,
             packages=_AUDIO_PACKAGES,
             resources=Resources(instance_type="ml.m5.xlarge"),
         ),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from mlops_aed.clips import Clip, read_split_classes, write_split
-from mlops_aed.config import FeatureExtraction, Preprocessing
+from mlops_aed.config import AedConfig, FeatureExtraction, Preprocessing
 from mlops_aed.extraction import Extraction, extract
 from mlops_aed.feature_store import FeatureWriter, open_features, read_left_out, read_rows
 from mlops_aed.features import clip_patches
@@ -36,7 +36,7 @@ def make_clips(folder, count, *, broken=()):
 
 def preprocess(folder, target, *, shards, max_unreadable=0):
     """Execute the step as a runner does: each shard, then the merge."""
-    step = next(step for step in mlops_get_steps(None, None) if step.name == "preprocess")
+    step = next(step for step in mlops_get_steps(AedConfig(), None) if step.name == "preprocess")
     sections = {
         "dataset": {"max_unreadable": max_unreadable},
         "preprocessing": {},
