@@ -68,9 +68,7 @@ def match_columns(names: Sequence[str], table: TableSection, *, needs_target: bo
     missing = [name for name in wanted if normalise_name(name) not in places]
     if missing:
         hint = did_you_mean(missing[0], names)
-        raise DatasetError(
-            f"{where}: no column {' and no column '.join(map(repr, missing[:_SHOWN]))}{hint}; found: {_listed(names)}"
-        )
+        raise DatasetError(f"{where}: no column {_listed(missing)}{hint}; found: {_listed(names)}")
     for name in wanted:
         found = places[normalise_name(name)]
         if len(found) > 1:

@@ -30,11 +30,11 @@ def conformal_widening(low: Numbers, high: Numbers, target: Numbers, *, level: f
 
     Args:
         low: lower end for each row, by a model that has not seen it.
-        high: upper end likewise.
+        high: upper end likewise; where the two are crossed, they are put in order as in `widened`.
         target: the true values.
         level: share of them that the intervals are to hold.
     """
-    outside = np.sort(np.maximum(low - target, target - high))
+    outside = np.sort(np.maximum(np.minimum(low, high) - target, target - np.maximum(low, high)))
     rank = math.ceil((len(outside) + 1) * level)  # one more than there are: the next value counts as unseen
     return float(outside[min(rank, len(outside)) - 1])
 

@@ -1,7 +1,5 @@
 """A small schema and ways to write and read tables of it."""
 
-import csv
-
 import pytest
 from mlops_tabular_regression.checking import Checker
 from mlops_tabular_regression.config import RulesSection, TableSection
@@ -48,8 +46,3 @@ class Read:
         self.features = [row for batch in batches for row in batch.features.tolist()]
         self.target = [number for batch in batches for number in batch.target.tolist()]
         self.ids = [text for batch in batches for text in batch.ids]
-
-
-def read_csv(path):
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
