@@ -54,7 +54,7 @@ DATASETS: dict[str, tuple[Dataset, ...]] = {
     "SCENE": (
         Dataset(
             name="SCENE_Dataset",
-            title="480 generated landscapes of six kinds, 96x96 pixels",
+            title="288 generated landscapes of six kinds, 96x96 pixels",
             licence="Apache-2.0",
             description="Drawn by code from the run's seed, in the layout of the Intel scenes; not photographs.",
             sources=(GeneratedSource(run="mlops_image_classification.synthetic_scenes:generate"),),

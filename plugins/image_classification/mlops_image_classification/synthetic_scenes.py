@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, int, int], None]
 
-TRAIN_PICTURES, TEST_PICTURES = 60, 20
+TRAIN_PICTURES, TEST_PICTURES = 36, 12
 SIDE = 96
 _QUALITY = 90
 
