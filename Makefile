@@ -1,5 +1,6 @@
 # make run   set up, then run the audio use case on its generated data set
 # make test  set up, then the whole suite
+# make bench ratios against peers, which get an environment of their own
 # make check set up, then ruff, mypy, import-linter, documentation
 PYTHON ?= python3
 VENV   ?= .venv
@@ -10,7 +11,10 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 STAMP  := $(VENV)/.installed
 export MLOPS_TEST_DATA ?= $(abspath ../shared/data)
 
-.PHONY: run test test-real check format docs clean
+BENCH  := .venv-bench
+PEERS  := .venv-peers
+
+.PHONY: run test test-real test-faults check format docs bench clean
 
 run: $(STAMP)
 	$(BIN)/mlops run --usecase AED
@@ -20,6 +24,25 @@ test: $(STAMP)
 
 test-real: $(STAMP)
 	$(BIN)/python -m pytest -m real_data -s
+
+test-faults: $(STAMP)
+	MLOPS_FAULT_ROUNDS=200 $(BIN)/python -m pytest --timeout 7200 -n auto tests/faults
+
+bench: $(BENCH)/.installed $(PEERS)/.installed
+	$(BENCH)/bin/python benchmarks/engines.py --ours $(BENCH)/bin --peers $(PEERS)/bin
+	$(BENCH)/bin/python benchmarks/hashing.py
+	$(BIN)/python benchmarks/features.py
+	$(BIN)/python benchmarks/training_input.py
+
+$(BENCH)/.installed: $(STAMP) $(wildcard mlops_core/*.py mlops_core/*/*.py)
+	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip --quiet install --constraint constraints.txt --force-reinstall . numpy
+	touch $@
+
+$(PEERS)/.installed: benchmarks/peers.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip --quiet install --requirement benchmarks/peers.txt
+	touch $@
 
 check: $(STAMP)
 	$(BIN)/ruff check .
@@ -44,4 +67,4 @@ $(STAMP): pyproject.toml constraints.txt $(PLUGINS)
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mlops .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(BENCH) $(PEERS) .mlops .mypy_cache .ruff_cache .pytest_cache

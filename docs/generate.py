@@ -1,13 +1,25 @@
-"""Write docs/hooks.md from the specifications, so that it cannot say anything else: ``make docs``."""
+"""Write docs/hooks.md and docs/cli.md from the code, so that they cannot say anything else: ``make docs``."""
 
 from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
 
 from mlops_core import hookspecs
+from mlops_core.cli import cli
 from mlops_core.manager import REQUIRED_HOOKS
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CLI_HEADER = """# Commands
+
+Written by `make docs` from the commands themselves; a test compares the two. Exit codes: 0 done and accepted, 1 a
+defect of mlops, 2 usage or configuration, 3 gate rejected, 4 step or runner failed, 5 data set, 6 plugin, 130 interrupted.
+"""
 HEADER = """# Hooks
 
 Every hook that core calls, in the order in which it calls them. Written by `make docs` from
@@ -27,5 +39,22 @@ def hooks_page() -> str:
     return "\n".join(parts)
 
 
+def cli_page() -> str:
+    """Return the page with the help of every command."""
+    return "\n".join([CLI_HEADER, *_commands(click.Context(cli, info_name="mlops", max_content_width=100))])
+
+
+def _commands(context: click.Context) -> Iterator[str]:
+    command = context.command
+    yield f"## {context.command_path}\n\n```\n{command.get_help(context)}\n```\n"
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            if inner is not None:
+                yield from _commands(click.Context(inner, parent=context, info_name=name, max_content_width=100))
+
+
 if __name__ == "__main__":
-    (Path(__file__).parent / "hooks.md").write_text(hooks_page(), encoding="utf-8")
+    here = Path(__file__).parent
+    (here / "hooks.md").write_text(hooks_page(), encoding="utf-8")
+    (here / "cli.md").write_text(cli_page(), encoding="utf-8")

@@ -20,6 +20,7 @@ def test_the_page_of_hooks_is_the_specifications():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert (DOCS / "hooks.md").read_text() == module.hooks_page(), "run: make docs"
+    assert (DOCS / "cli.md").read_text() == module.cli_page(), "run: make docs"
 
 
 @pytest.mark.parametrize("name", HOOKS)

@@ -98,11 +98,7 @@ def mlops_get_model(config: Config, context: PluginContext) -> str:
 @hookimpl
 def mlops_get_metrics(config: Config, context: PluginContext) -> Sequence[Metric]:
     """Return the one metric."""
-    return [
-        Metric(
-            name="acc", section="metrics", unit=Unit.FRACTION, minimum=0, maximum=1, direction=Direction.HIGHER
-        )
-    ]
+    return [Metric(name="acc", section="metrics", unit=Unit.FRACTION, minimum=0, maximum=1, direction=Direction.HIGHER)]
 
 
 @hookimpl
