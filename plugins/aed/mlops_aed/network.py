@@ -1,4 +1,4 @@
-"""The residual network, and its file format: byte-identical for identical weights."""
+"""A network in a folder: its file format, byte-identical for identical weights, and its scores."""
 
 from __future__ import annotations
 
@@ -11,36 +11,9 @@ import numpy as np
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlops_aed.config import ModelChoice
-
 ARCHITECTURE_FILE = "architecture.json"
 WEIGHTS_FILE = "weights.npz"
 METADATA_FILE = "metadata.json"
-
-
-def build(choice: ModelChoice, *, shape: tuple[int, int], classes: int) -> keras.Model:
-    """Return an untrained network for patches of `shape` (n_mels, frames); it gives probabilities, (batch, classes)."""
-    inputs = keras.Input(shape=(*shape, 1), name="patch")
-    x = _convolution(inputs, choice.filters[0], strides=2)
-    for filters in choice.filters[1:]:
-        x = _residual(x, filters)
-    x = keras.layers.GlobalAveragePooling2D()(x)
-    x = keras.layers.Dropout(choice.dropout)(x)
-    outputs = keras.layers.Dense(classes, activation="softmax", name="scores")(x)
-    return keras.Model(inputs, outputs, name="aed_residual")
-
-
-def _convolution(x: Any, filters: int, *, strides: int = 1, is_activated: bool = True, size: int = 3) -> Any:
-    x = keras.layers.Conv2D(filters, size, strides=strides, padding="same", use_bias=False)(x)
-    x = keras.layers.BatchNormalization(momentum=0.9)(x)
-    return keras.layers.ReLU()(x) if is_activated else x
-
-
-def _residual(x: Any, filters: int) -> Any:
-    shortcut = _convolution(x, filters, strides=2, is_activated=False, size=1)
-    x = _convolution(x, filters, strides=2)
-    x = _convolution(x, filters, is_activated=False)
-    return keras.layers.ReLU()(keras.layers.Add()([x, shortcut]))
 
 
 def save(model: keras.Model, folder: Path, metadata: dict[str, Any]) -> None:

@@ -30,21 +30,25 @@ _EPSILON = 1e-4
 
 
 def build_backbone(*, shape: tuple[int, int] = PATCH_SHAPE) -> tuple[keras.KerasTensor, list[keras.KerasTensor]]:
-    """Return the input (batch, n_mels, frames, 1) and what each of the six layers gives, with random weights."""
+    """Return the input (batch, n_mels, frames, 1) and what each of the eleven convolutions gives, activated.
+
+    The weights are random.
+    """
     inputs = keras.Input(shape=(*shape, 1), name="patch")
     x = keras.layers.Permute((2, 1, 3), name="frames_first")(inputs)
     found = [_normalised(keras.layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False, name="layer1_conv")(x))]
     for number, (stride, filters) in enumerate(BLOCKS, 2):
-        found.append(_separable(found[-1], f"layer{number}", stride=stride, filters=filters))
+        found += _separable(found[-1], f"layer{number}", stride=stride, filters=filters)
     return inputs, found
 
 
-def _separable(x: Any, name: str, *, stride: int, filters: int) -> Any:
+def _separable(x: Any, name: str, *, stride: int, filters: int) -> tuple[Any, Any]:
     depthwise = keras.layers.DepthwiseConv2D(
         3, strides=stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv"
     )
     pointwise = keras.layers.Conv2D(filters, 1, padding="same", use_bias=False, name=f"{name}_pointwise_conv")
-    return _normalised(pointwise(_normalised(depthwise(x))))
+    between = _normalised(depthwise(x))
+    return between, _normalised(pointwise(between))
 
 
 def _normalised(x: Any) -> Any:

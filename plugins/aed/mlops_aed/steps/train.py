@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import csv
-from typing import TYPE_CHECKING, Any
+import math
+from dataclasses import astuple
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from mlops_aed import network
+from mlops_aed import architectures, backbone_training, network, yamnet
 from mlops_aed.augmentation import training_batches
 from mlops_aed.clips import TRAIN, VALIDATION
 from mlops_aed.config import DataAugmentation, FeatureExtraction, Preprocessing, Training
 from mlops_aed.feature_store import open_features, read_classes, read_rows
+from mlops_aed.fitting import HistoryRow, TrainingData, fit, validated
+from mlops_aed.pretrained import obtain
+from mlops_aed.training_input import Ahead, MappedPatches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,23 +27,46 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-_CHECK_EVERY = 50
-"""Weight updates between two looks at the validation part."""
-
 
 def train(context: StepContext) -> None:
     """Write the network with the best validation loss, its metadata and ``history.csv``."""
     settings = context.section("training", Training)
     keras.utils.set_random_seed(context.seed)
     tf.config.experimental.enable_op_determinism()
-    features = context.input("features")
-    classes = read_classes(features)
-    patches, targets = _part(context, TRAIN, classes)
-    mean, deviation = float(patches.mean(dtype=np.float64)), float(patches.std(dtype=np.float64)) or 1.0
-    patches = network.normalise(patches, mean, deviation)
-    held, held_targets = _part(context, VALIDATION, classes)
-    held = network.normalise(held, mean, deviation)
-    model = network.build(settings.model, shape=patches.shape[1:], classes=len(classes))
+    folder = context.input("features")
+    classes = read_classes(folder)
+    patches = open_features(folder)
+    model = architectures.build(settings.model, shape=patches.shape[1:], classes=len(classes))
+    if settings.model.name == "yamnet" and settings.model.pretrained:
+        history, moments = _train_pretrained(context, model, settings), (0.0, 1.0)
+    else:
+        moments = MappedPatches(patches, [row.index for row in read_rows(folder, TRAIN)]).moments()
+        history = _train_all(context, model, settings, moments=moments)
+    _write(context, model, classes, history, moments=moments)
+
+
+def _train_pretrained(context: StepContext, model: keras.Model, settings: Training) -> list[HistoryRow]:
+    """Fit the head; without fine-tuning, on the validation part too, which then has nothing to decide."""
+    where = settings.model.weights or ""
+    path = obtain(where, context.scratch, sha256=settings.model.weights_sha256, key="training.model.weights")
+    yamnet.load_pretrained(model, path)
+    folder = context.input("features")
+    rows = read_rows(folder, *((TRAIN,) if settings.fine_tune else (TRAIN, VALIDATION)))
+    backbone_training.fit_head_of(context, model, rows, classes=read_classes(folder), penalty=settings.head_penalty)
+    if settings.fine_tune:
+        backbone_training.freeze_statistics(model)
+        return _train_all(context, model, settings, moments=(0.0, 1.0))
+    model.compile(loss="categorical_crossentropy", metrics=["accuracy"])
+    held, targets = _part(context, VALIDATION, moments=(0.0, 1.0))
+    row = validated(model, (held[:][..., None], targets), step=1, loss=math.nan)
+    return [HistoryRow(step=1, loss=row.validation_loss, validation_loss=math.nan, validation_accuracy=math.nan)]
+
+
+def _train_all(
+    context: StepContext, model: keras.Model, settings: Training, *, moments: tuple[float, float]
+) -> list[HistoryRow]:
+    patches, targets = _part(context, TRAIN, moments=moments)
+    held, held_targets = _part(context, VALIDATION, moments=moments)
     context.log.info("%d weights; %d patches to train, %d to validate", model.count_params(), len(patches), len(held))
     batches = training_batches(
         patches,
@@ -47,66 +75,37 @@ def train(context: StepContext) -> None:
         batch_size=settings.batch_size,
         seed=context.seed,
     )
-    history = _fit(context, model, batches, (held[..., None], held_targets), settings)
-    _write(context, model, classes, history, mean=mean, deviation=deviation)
+    with Ahead(batches) as ahead:
+        data = TrainingData(
+            batches=ahead,
+            held=(held[:][..., None], held_targets),
+            batches_per_epoch=max(1, len(patches) // settings.batch_size),
+        )
+        return fit(context, model, data, settings)
 
 
-def _part(context: StepContext, part: str, classes: tuple[str, ...]) -> tuple[Floats, Floats]:
+def _part(context: StepContext, part: str, *, moments: tuple[float, float]) -> tuple[MappedPatches, Floats]:
     folder = context.input("features")
+    classes = read_classes(folder)
     rows = read_rows(folder, part)
-    patches = np.asarray(open_features(folder)[[row.index for row in rows]])
-    targets = np.eye(len(classes), dtype=np.float32)[[classes.index(row.label) for row in rows]]
-    return patches, targets
-
-
-def _fit(
-    context: StepContext, model: keras.Model, batches: Any, held: tuple[Floats, Floats], settings: Training
-) -> list[tuple[int, float, float, float]]:
-    model.compile(
-        optimizer=keras.optimizers.AdamW(
-            learning_rate=keras.optimizers.schedules.CosineDecay(
-                0.0, settings.steps, warmup_target=settings.learning_rate, warmup_steps=min(100, settings.steps // 10)
-            ),
-            weight_decay=settings.weight_decay,
-        ),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
-        metrics=["accuracy"],
-    )
-    history: list[tuple[int, float, float, float]] = []
-    best: tuple[float, int, list[Any]] = (float("inf"), 0, model.get_weights())
-    for step in range(1, settings.steps + 1):
-        loss = model.train_on_batch(*next(batches), return_dict=True)["loss"]
-        context.progress("step", step, settings.steps)
-        if step % _CHECK_EVERY and step < settings.steps:
-            continue
-        found = model.evaluate(*held, batch_size=256, verbose=0, return_dict=True)
-        model.reset_metrics()
-        history.append((step, float(loss), found["loss"], found["accuracy"]))
-        context.log.info("step %d: loss %.3f, validation loss %.3f, accuracy %.3f", *history[-1])
-        if found["loss"] < best[0]:
-            best = (found["loss"], step, model.get_weights())
-        elif step - best[1] >= settings.patience:
-            context.log.info("no better validation loss for %d steps: stopped", step - best[1])
-            break
-    model.set_weights(best[2])
-    context.log.info("kept the weights of step %d", best[1])
-    return history
+    mean, deviation = moments
+    patches = MappedPatches(open_features(folder), [row.index for row in rows], mean=mean, deviation=deviation)
+    return patches, np.eye(len(classes), dtype=np.float32)[[classes.index(row.label) for row in rows]]
 
 
 def _write(
     context: StepContext,
     model: keras.Model,
     classes: tuple[str, ...],
-    history: list[tuple[int, float, float, float]],
+    history: list[HistoryRow],
     *,
-    mean: float,
-    deviation: float,
+    moments: tuple[float, float],
 ) -> None:
     folder = context.output("model")
     metadata = {
         "classes": classes,
-        "mean": mean,
-        "deviation": deviation,
+        "mean": moments[0],
+        "deviation": moments[1],
         "preprocessing": context.section("preprocessing", Preprocessing).model_dump(),
         "feature_extraction": context.section("feature_extraction", FeatureExtraction).model_dump(),
         "weights": int(model.count_params()),
@@ -115,4 +114,4 @@ def _write(
     with (folder / "history.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(("step", "loss", "validation_loss", "validation_accuracy"))
-        writer.writerows(history)
+        writer.writerows(map(astuple, history))

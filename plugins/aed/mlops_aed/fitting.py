@@ -1,0 +1,184 @@
+"""Training loops: weight updates until the validation loss stops falling, or epochs with Keras's callbacks.
+
+Which optimizer, callback and schedule, and with which arguments, was checked by `mlops_aed.training_config`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from mlops_aed.schedules import SCHEDULES, learning_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mlops_aed.config import Training
+    from mlops_core.steps import StepContext
+
+    Floats = NDArray[np.float32]
+
+_CHECK_EVERY = 50
+"""Weight updates between two looks at the validation part."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryRow:
+    """What was seen after `step` weight updates."""
+
+    step: int
+    loss: float
+    validation_loss: float
+    validation_accuracy: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingData:
+    """What a loop is fed with.
+
+    Attributes:
+        batches: endless, (batch, n_mels, frames, 1) and (batch, classes).
+        held: validation patches (patches, n_mels, frames, 1) and one-hot targets (patches, classes).
+        batches_per_epoch: so that each training patch comes once an epoch.
+    """
+
+    batches: Iterator[tuple[Floats, Floats]]
+    held: tuple[Floats, Floats]
+    batches_per_epoch: int
+
+
+def fit(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[HistoryRow]:
+    """Train `model` in place, by epochs where the settings count them, else by weight updates."""
+    if settings.epochs is not None:
+        return _fit_epochs(context, model, data, settings)
+    return _fit_steps(context, model, data, settings)
+
+
+def _fit_steps(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[HistoryRow]:
+    model.compile(
+        optimizer=keras.optimizers.AdamW(
+            learning_rate=keras.optimizers.schedules.CosineDecay(
+                0.0, settings.steps, warmup_target=settings.learning_rate, warmup_steps=min(100, settings.steps // 10)
+            ),
+            weight_decay=settings.weight_decay,
+        ),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
+        metrics=["accuracy"],
+    )
+    history: list[HistoryRow] = []
+    best: tuple[float, int, list[Any]] = (float("inf"), 0, model.get_weights())
+    for step in range(1, settings.steps + 1):
+        loss = model.train_on_batch(*next(data.batches), return_dict=True)["loss"]
+        context.progress("step", step, settings.steps)
+        if step % _CHECK_EVERY and step < settings.steps:
+            continue
+        row = validated(model, data.held, step=step, loss=float(loss))
+        history.append(row)
+        context.log.info(
+            "step %d: loss %.3f, validation loss %.3f, accuracy %.3f",
+            step,
+            row.loss,
+            row.validation_loss,
+            row.validation_accuracy,
+        )
+        if row.validation_loss < best[0]:
+            best = (row.validation_loss, step, model.get_weights())
+        elif step - best[1] >= settings.patience:
+            context.log.info("no better validation loss for %d steps: stopped", step - best[1])
+            break
+    model.set_weights(best[2])
+    context.log.info("kept the weights of step %d", best[1])
+    return history
+
+
+def validated(model: keras.Model, held: tuple[Floats, Floats], *, step: int, loss: float) -> HistoryRow:
+    """Return what the compiled `model` gives for the validation part."""
+    found = model.evaluate(*held, batch_size=256, verbose=0, return_dict=True)
+    model.reset_metrics()
+    return HistoryRow(step=step, loss=loss, validation_loss=found["loss"], validation_accuracy=found["accuracy"])
+
+
+def _fit_epochs(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[HistoryRow]:
+    """Train by epochs; keep the weights of the epoch with the highest validation accuracy, the first of equal ones."""
+    epochs = settings.epochs or 1
+    best = _BestWeights(context, epochs)
+    model.compile(
+        optimizer=build_optimizer(settings),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
+        metrics=["accuracy"],
+    )
+    found = model.fit(
+        data.batches,
+        steps_per_epoch=data.batches_per_epoch,
+        epochs=epochs,
+        validation_data=data.held,
+        validation_batch_size=256,
+        callbacks=[*build_callbacks(settings), best],
+        verbose=0,
+    ).history
+    model.set_weights(best.weights)
+    context.log.info("kept the weights of epoch %d of %d", best.epoch + 1, len(found["loss"]))
+    return [
+        HistoryRow(
+            step=(epoch + 1) * data.batches_per_epoch,
+            loss=loss,
+            validation_loss=held_loss,
+            validation_accuracy=accuracy,
+        )
+        for epoch, (loss, held_loss, accuracy) in enumerate(
+            zip(found["loss"], found["val_loss"], found["val_accuracy"], strict=True)
+        )
+    ]
+
+
+class _BestWeights(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
+    """Notes the weights of the epoch with the highest validation accuracy, in memory, and the progress."""
+
+    def __init__(self, context: StepContext, epochs: int) -> None:
+        super().__init__()
+        self.epoch = 0
+        self.weights: list[Any] = []
+        self._accuracy = -1.0
+        self._context = context
+        self._epochs = epochs
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        found = logs or {}
+        self._context.progress("epoch", epoch + 1, self._epochs)
+        self._context.log.info(
+            "epoch %d: loss %.3f, validation loss %.3f, accuracy %.3f",
+            epoch + 1,
+            found["loss"],
+            found["val_loss"],
+            found["val_accuracy"],
+        )
+        if found["val_accuracy"] > self._accuracy:
+            self._accuracy, self.epoch, self.weights = found["val_accuracy"], epoch, self.model.get_weights()
+
+
+def build_optimizer(settings: Training) -> keras.optimizers.Optimizer:
+    """Return the optimizer that the settings name; Adam with ``learning_rate`` where they name none."""
+    for name, arguments in (settings.optimizer or {}).items():
+        return getattr(keras.optimizers, name)(**arguments)
+    return keras.optimizers.Adam(learning_rate=settings.learning_rate)
+
+
+def build_callbacks(settings: Training) -> list[keras.callbacks.Callback]:
+    """Return the callbacks that the settings name, in their order."""
+    found = []
+    for name, arguments in settings.callbacks.items():
+        if name in SCHEDULES:
+            numbers = {key: value for key, value in arguments.items() if key != "verbose"}
+            found.append(keras.callbacks.LearningRateScheduler(_rate_of_epoch(name, numbers)))
+        else:
+            found.append(getattr(keras.callbacks, name)(**arguments))
+    return found
+
+
+def _rate_of_epoch(name: str, arguments: dict[str, Any]) -> Any:
+    return lambda epoch, _: learning_rate(name, arguments, epoch)

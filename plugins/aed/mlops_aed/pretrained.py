@@ -1,0 +1,57 @@
+"""Where an existing model comes from: a file on this machine or an address, with the digest of its content."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from mlops_core.config import normalise_path
+from mlops_core.datasets import Source
+from mlops_core.errors import ConfigError
+from mlops_core.fetching.http import download
+
+
+def obtain(where: str, folder: Path, *, sha256: str | None, key: str) -> Path:
+    """Return the file at `where`, downloaded into `folder` if it is an address.
+
+    Args:
+        where: a path, with either kind of slash, or an http(s) address.
+        folder: for the download.
+        sha256: what its content must be; None for whatever it is.
+        key: the configuration key that says so, for messages.
+
+    Raises:
+        ConfigError: no such file, or another content.
+        DatasetError: it cannot be downloaded, or what arrived is something else.
+    """
+    if where.startswith(("http://", "https://")):
+        return download(Source(url=where, sha256=sha256 or "", unpack=False), folder, name=key, progress=_silent)
+    path = Path(normalise_path(where)).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"{key}: no file {path}; expected a path on the machine that trains, or an https address")
+    found = digest(path)
+    if sha256 is not None and found != sha256:
+        raise ConfigError(f"{key}: {path} has the SHA-256 {found}; expected {sha256}")
+    return path
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal text."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def with_digest(section: object, *, path_key: str, digest_key: str) -> object:
+    """Return a raw configuration section with the digest of the file that it names, where that file is here.
+
+    So the file's content, not only its name, decides whether a step is run again.
+    """
+    where = section.get(path_key) if isinstance(section, dict) else None
+    if not isinstance(section, dict) or not isinstance(where, str) or section.get(digest_key) is not None:
+        return section
+    path = Path(normalise_path(where)).expanduser()
+    return {**section, digest_key: digest(path)} if path.is_file() else section
+
+
+def _silent(label: str, done: int, total: int) -> None:
+    """Take no notice of progress; a backbone is smaller than one audio file."""
