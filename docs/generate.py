@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 CLI_HEADER = """# Commands
 
 Written by `make docs` from the commands themselves; a test compares the two. Exit codes: 0 done and accepted, 1 a
-defect of mlops, 2 usage or configuration, 3 gate rejected, 4 step or runner failed, 5 data set, 6 plugin, 130 interrupted.
+defect of mlops, 2 usage or configuration, 3 gate rejected, 4 step or runner failed, 5 data set, 6 plugin, 130
+interrupted.
 """
 HEADER = """# Hooks
 

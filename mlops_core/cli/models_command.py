@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mlops_core.cli.options import chosen_use_case, json_option, use_case_option
-from mlops_core.cli.output import print_json, print_table
+from mlops_core.cli.output import format_time, print_json, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,7 +67,7 @@ def list_models(context: dict[str, str | None], *, usecase: str | None, as_json:
                 version.version,
                 version.status,
                 " ".join(version.aliases) or "-",
-                version.created,
+                format_time(version.created),
                 " ".join(f"{name}={value:.4g}" for name, value in version.metrics.items()),
                 f"{version.dataset}{' (generated)' if version.is_generated_data else ''}",
                 version.run_id,
@@ -186,7 +186,7 @@ def show_history(context: dict[str, str | None], *, usecase: str | None, at: str
     print_table(
         ("when", "who", "subject", "before", "now", "why"),
         [
-            (entry.at, entry.who, entry.subject, entry.previous or "-", entry.value or "-", entry.why)
+            (format_time(entry.at), entry.who, entry.subject, entry.previous or "-", entry.value or "-", entry.why)
             for entry in entries
         ],
     )

@@ -38,7 +38,7 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, ti
 
         table = Table(*headings, title=title or None, title_justify="left")
         for row in rows:
-            table.add_row(*(Text(str(cell)) for cell in row))
+            table.add_row(*(Text(str(cell), overflow="fold") for cell in row))
         Console().print(table)
         return
     if title:
@@ -47,6 +47,11 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, ti
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def format_time(moment: str) -> str:
+    """Return a moment in ISO 8601 as a table shows it: UTC, to the second."""
+    return moment[:19].replace("T", " ")
 
 
 def run_observer() -> PlainObserver | TerminalObserver:

@@ -6,7 +6,7 @@ import click
 
 from mlops_core.cli import runs_compare_command, runs_report_command
 from mlops_core.cli.options import json_option
-from mlops_core.cli.output import format_duration, format_size, print_json, print_outcome, print_table
+from mlops_core.cli.output import format_duration, format_size, format_time, print_json, print_outcome, print_table
 from mlops_core.errors import UsageError, did_you_mean
 
 
@@ -39,7 +39,7 @@ def list_runs(context: dict[str, str | None], *, usecase: str | None, limit: int
                 run.run_id,
                 run.use_case,
                 run.status,
-                run.created,
+                format_time(run.created),
                 format_duration(run.duration_s),
                 run.model_version or "-",
             )

@@ -22,6 +22,7 @@ from mlops_core.registry import Registry
 from mlops_core.store import Store
 
 ROUNDS = int(os.environ.get("MLOPS_FAULT_ROUNDS", "5"))
+CHAIN = Path(__file__).parents[2] / "benchmarks" / "chain_plugin"
 MLOPS = [sys.executable, "-c", "from mlops_core.cli import main; main()"]
 
 
@@ -93,15 +94,15 @@ def test_a_run_that_is_killed_at_any_moment_is_resumed_to_the_same_artifacts(ref
         shutil.rmtree(workspace)
 
 
-def test_many_runs_at_once_in_one_workspace_end_well(toy, tmp_path):
+def test_many_runs_of_two_use_cases_at_once_in_one_workspace_end_well(toy, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", f"{os.environ['PYTHONPATH']}{os.pathsep}{CHAIN}")
     workspace = tmp_path / "shared"
-    for number in range(max(1, ROUNDS // 20)):
-        variants = [["--set", f"training.bias={(number * 8 + index) / 1000}"] for index in range(4)]
-        variants += [[], [], ["--force", "preprocess"], ["--force", "train"]]
+    for number in range(max(1, ROUNDS // 10)):
+        variants = [["-u", "TOY", "--set", f"training.bias={(number * 8 + index) / 1000}"] for index in range(3)]
+        variants += [["-u", "TOY"], ["-u", "TOY", "--force", "preprocess"], ["-u", "TOY", "--force", "train"]]
+        variants += [["-u", "CHAIN"], ["-u", "CHAIN", "--seed", str(number)]]
         drivers = [
-            subprocess.Popen(
-                command(workspace, "run", "-u", "TOY", *variant), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-            )
+            subprocess.Popen(command(workspace, "run", *variant), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             for variant in variants
         ]
         for driver in drivers:
