@@ -227,7 +227,7 @@ def read_order(arguments: Sequence[str]) -> ContainerOrder:
         seed = int(found.get("--seed", ["0"])[-1])
     except (ValueError, KeyError, TypeError) as error:
         raise RunnerError(f"the request in the command's arguments is damaged: {error}") from error
-    gate_parameters = request.gate.parameters if request.gate else ()
+    gate_parameters = tuple(map(_without_limits, request.gate.parameters)) if request.gate else ()
     return ContainerOrder(
         request=request,
         root=found.get("--root", [CONTAINER_ROOT])[-1],
@@ -309,8 +309,8 @@ def _value(parameter: Parameter, text: str) -> ParameterValue:
         raise ConfigError(f"{error}; set it when the execution is started") from error
 
 
-def without_limits(parameter: Parameter) -> Parameter:
-    """Return the parameter as the gate needs it: the gate itself rejects a threshold that is out of range."""
+def _without_limits(parameter: Parameter) -> Parameter:
+    """Return the parameter as the gate reads it: a threshold that is out of range is a verdict, not a failed step."""
     return replace(parameter, minimum=None, maximum=None)
 
 
@@ -328,5 +328,4 @@ __all__ = [
     "parameter_to_json",
     "read_order",
     "to_arguments",
-    "without_limits",
 ]

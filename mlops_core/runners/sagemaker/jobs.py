@@ -22,7 +22,6 @@ from mlops_core.runners.sagemaker.contract import (
     Layout,
     Part,
     to_arguments,
-    without_limits,
 )
 from mlops_core.runners.sagemaker.gates import PROPERTY_FILE, gate_parameters
 
@@ -334,7 +333,7 @@ def _request(job: Job, context: JobContext) -> ContainerRequest:
     known = {each.name: each for each in pipeline.parameters}
     gate = None
     if job.has_verdict:
-        gate = GateRequest(gate=pipeline.gate, parameters=tuple(map(without_limits, gate_parameters(pipeline))))
+        gate = GateRequest(gate=pipeline.gate, parameters=gate_parameters(pipeline))
     return ContainerRequest(
         use_case=context.use_case,
         layout=job.layout,
