@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import StoreError
-from mlops_core.report.evidence import REPORT_FILE, gather
+from mlops_core.report.evidence import DAMAGED, REPORT_FILE, gather
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,10 +31,17 @@ def write_report(store: Store, run_id: str) -> Path:
     from mlops_core.report.page import render
     from mlops_core.store import write_atomically
 
-    evidence = gather(store, run_id)
+    try:
+        evidence = gather(store, run_id)
+        page = render(evidence)
+    except (*DAMAGED, sqlite3.Error) as error:
+        raise StoreError(
+            f"run {run_id}: its record in {store.home} is not one that this mlops writes, so no report can be made: "
+            f"{type(error).__name__}: {error}"
+        ) from error
     path = evidence.facts.folder / REPORT_FILE
     try:
-        write_atomically(path, render(evidence))
+        write_atomically(path, page)
     except OSError as error:
         raise StoreError(f"report {path} cannot be written: {error}") from error
     return path

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from mlops_core.records import RunRecord
     from mlops_core.report.facts import RunFacts
 
+_ORIGIN = ("use case", "plugin", "runner", "seed", "status")
+_DATA = ("name", "digest", "files", "size_bytes")
+
 
 class Judgement(StrEnum):
     """How the later of two values compares."""
@@ -103,29 +106,16 @@ def compare_runs(earlier: RunFacts, later: RunFacts) -> RunComparison:
     )
 
 
-def _facts(record: RunRecord) -> Iterator[tuple[str, dict[str, str]]]:
+def _facts(record: RunRecord) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """Yield each group of facts; they are compared as texts."""
     data = record.dataset
-    components = [(step.name, step.key_components) for step in record.steps]
-    yield (
-        "origin",
-        {
-            "use case": record.use_case,
-            "plugin": record.plugin,
-            "runner": record.runner,
-            "seed": str(record.seed),
-            "status": str(record.status),
-        },
-    )
-    yield "parameters", {name: str(value) for name, value in record.parameters.items()}
+    yield "origin", {name: getattr(record, name.replace(" ", "_")) for name in _ORIGIN}
+    yield "parameters", record.parameters
     yield "configuration", flatten_yaml(record.config)
-    yield (
-        "data",
-        {"name": data.name, "digest": data.digest, "files": str(data.files), "bytes": str(data.size_bytes)}
-        if data
-        else {},
-    )
-    yield "code", {name: value for _, parts in components for name, value in parts.items() if name.startswith("code ")}
-    yield "environment", dict(record.environment)
+    yield "data", {name.removesuffix("_bytes"): getattr(data, name) for name in _DATA} if data else {}
+    components = (item for step in record.steps for item in step.key_components.items())
+    yield "code", {name: value for name, value in components if name.startswith("code ")}
+    yield "environment", record.environment
 
 
 def flatten_yaml(text: str) -> dict[str, str]:
@@ -147,9 +137,9 @@ def _leaves(prefix: str, value: object) -> Iterator[tuple[str, str]]:
         yield prefix, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _differences(earlier: Mapping[str, str], later: Mapping[str, str]) -> tuple[Difference, ...]:
+def _differences(earlier: Mapping[str, object], later: Mapping[str, object]) -> tuple[Difference, ...]:
     names = dict.fromkeys((*later, *earlier))
-    pairs = ((name, earlier.get(name, ""), later.get(name, "")) for name in names)
+    pairs = ((name, str(earlier.get(name, "")), str(later.get(name, ""))) for name in names)
     return tuple(Difference(name=name, earlier=old, later=new) for name, old, new in pairs if old != new)
 
 

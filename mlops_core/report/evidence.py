@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mlops_core.store import Store
 
 REPORT_FILE = "report.html"
+DAMAGED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+"""What a record that was changed by hand, or written by another version, leads to: its parts are of other types."""
 _SAMPLES = 12
 _PREVIEWS_BYTES = 2_500_000
 _PREVIEWS_S = 3.0
@@ -68,12 +70,12 @@ def gather(store: Store, run_id: str) -> Evidence:
         StoreError: its record is damaged.
     """
     facts = read_facts(store, run_id)
-    previous = _previous(store, facts.record)
+    previous, comparison = _previous(store, facts)
     worst = _worst(store, facts.record)
     return Evidence(
         facts=facts,
         previous=previous,
-        comparison=previous if isinstance(previous, Missing) else compare_runs(previous, facts),
+        comparison=comparison,
         has_previous_report=isinstance(previous, RunFacts) and (previous.folder / REPORT_FILE).is_file(),
         histories=read_histories(store, facts.record),
         worst=worst,
@@ -86,14 +88,18 @@ def gather(store: Store, run_id: str) -> Evidence:
     )
 
 
-def _previous(store: Store, record: RunRecord) -> RunFacts | Missing:
-    found = previous_accepted(store, record)
+def _previous(store: Store, facts: RunFacts) -> tuple[RunFacts, RunComparison] | tuple[Missing, Missing]:
+    use_case = facts.record.use_case
+    found = previous_accepted(store, facts.record)
     if found is None:
-        return Missing(f"No run of {record.use_case} in this workspace was accepted before this one.")
+        missing = Missing(f"No run of {use_case} in this workspace was accepted before this one.")
+        return missing, missing
     try:
-        return read_facts(store, found)
-    except MlopsError as error:
-        return Missing(str(error))
+        previous = read_facts(store, found)
+        return previous, compare_runs(previous, facts)
+    except (MlopsError, *DAMAGED) as error:
+        missing = Missing(f"The record of run {found} is damaged: {error}.")
+        return missing, missing
 
 
 def _worst(store: Store, record: RunRecord) -> WorstSamples | Missing:

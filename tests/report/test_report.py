@@ -359,6 +359,28 @@ def test_the_previous_accepted_run_is_the_one_before_not_a_later_or_another_use_
     assert "No run of NOWHERE in this workspace was accepted before this one." in words
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"plugin": None},
+        {"parameters": [1]},
+        {"duration_s": "long"},
+        {"steps": [{"name": "train", "status": "done", "outputs": {"model": 7}}]},
+        {"steps": [{"name": "train", "status": "done", "started": 4, "duration_s": None}]},
+        {"dataset": {"name": "d", "path": 3, "digest": 1, "files": None, "size_bytes": "x"}},
+    ],
+)
+def test_a_record_that_was_changed_by_hand_is_named_and_harms_no_other_report(store, damage):
+    damaged, later = record(), record(run_id="20260102-000000-abcdef")
+    for made in (damaged, later):
+        store.save_run(made)
+    path = store.run_folder(damaged.run_id) / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **damage}))
+    with pytest.raises(StoreError, match=f"run {damaged.run_id}: its record .* is not one that this mlops writes"):
+        write_report(store, damaged.run_id)
+    assert read(write_report(store, later.run_id)).words()
+
+
 def test_many_differences_are_folded_and_the_first_ones_shown(store):
     for number, value in enumerate(("old", "new")):
         config = "".join(f"key_{at:02d}: {value}\n" for at in range(40))
