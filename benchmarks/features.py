@@ -111,7 +111,7 @@ def scipy_loop(paths: Sequence[Path]) -> int:
 def mlops_step(paths: Sequence[Path], *, workers: int) -> int:
     """Write the feature store of the clips, as the step does."""
     clips = [Clip(name=path.name, label="", group="", fold=1, part="train") for path in paths]
-    work = Extraction(audio=paths[0].parent, preprocessing=PREPARE, features=EXTRACT)
+    work = Extraction(dataset=paths[0].parent, preprocessing=PREPARE, features=EXTRACT)
     with tempfile.TemporaryDirectory() as scratch:
         with FeatureWriter(Path(scratch), classes=("",), shape=(EXTRACT.n_mels, EXTRACT.patch_length)) as writer:
             for chunk in extract(clips, work, spool=Path(scratch), workers=workers):

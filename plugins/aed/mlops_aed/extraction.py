@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from mlops_aed.clips import clip_path
 from mlops_aed.features import clip_patches
 from mlops_aed.memory import keep_freed_memory
 from mlops_core.errors import DatasetError, StepError
@@ -36,9 +37,9 @@ _AHEAD = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extraction:
-    """What is done to each clip; `audio` is the folder below which their names are."""
+    """What is done to each clip; `dataset` is the folder below which their files are."""
 
-    audio: Path
+    dataset: Path
     preprocessing: Preprocessing
     features: FeatureExtraction
 
@@ -126,7 +127,7 @@ def _extract_chunk(names: Sequence[str], path: Path) -> tuple[int | str, ...]:
     with path.open("wb") as stream:
         for name in names:
             try:
-                found = clip_patches(extraction.audio / name, extraction.preprocessing, extraction.features)
+                found = clip_patches(clip_path(extraction.dataset, name), extraction.preprocessing, extraction.features)
             except DatasetError as error:
                 outcomes.append(str(error))
                 continue

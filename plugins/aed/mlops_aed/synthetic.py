@@ -65,11 +65,11 @@ def generate(folder: Path, *, seed: int, progress: Callable[[str, int, int], Non
         for source in range(SOURCES_PER_CLASS):
             group = f"{target}{source:02d}"
             draw = np.random.default_rng([seed, target, source])
-            recording = _recording(draw)
+            recording = make_recording(draw)
             for take in range(CLIPS_PER_SOURCE):
                 fold = source % FOLDS + 1
                 name = f"{fold}-{group}-{'ABCD'[take]}-{target}.wav"
-                clip = _clip(SOUNDS[label], recording, draw)
+                clip = make_clip(SOUNDS[label], recording, draw)
                 soundfile.write(folder / "audio" / name, clip, RATE_HZ, subtype="PCM_16")
                 rows.append((name, fold, target, label, "True", group, "ABCD"[take]))
                 progress("clip", len(rows), total)
@@ -79,7 +79,8 @@ def generate(folder: Path, *, seed: int, progress: Callable[[str, int, int], Non
         writer.writerows(sorted(rows))
 
 
-def _recording(draw: np.random.Generator) -> Recording:
+def make_recording(draw: np.random.Generator) -> Recording:
+    """Return what the clips of one source shall have in common."""
     return Recording(
         pitch_hz=float(np.exp(draw.uniform(np.log(250), np.log(1400)))),
         tempo_hz=float(draw.uniform(2.5, 6.0)),
@@ -91,9 +92,10 @@ def _recording(draw: np.random.Generator) -> Recording:
     )
 
 
-def _clip(
+def make_clip(
     sound: Callable[[Recording, np.random.Generator], Signal], recording: Recording, draw: np.random.Generator
 ) -> Signal:
+    """Return one clip of 2 s, shape (samples,), in -1 ... 1."""
     signal = sound(recording, draw)
     signal = signal / max(float(np.sqrt(np.mean(signal**2))), 1e-9)
     delay = int(draw.uniform(0.02, 0.08) * RATE_HZ)

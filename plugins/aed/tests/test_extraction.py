@@ -109,7 +109,7 @@ def test_clips_are_read_only_a_few_chunks_ahead(tmp_path):
             yield clips[len(taken) % 2]
 
     (tmp_path / "spool").mkdir()
-    work = Extraction(audio=tmp_path / "data" / "audio", preprocessing=Preprocessing(), features=FeatureExtraction())
+    work = Extraction(dataset=tmp_path / "data", preprocessing=Preprocessing(), features=FeatureExtraction())
     chunks = extract(endless(), work, spool=tmp_path / "spool", workers=2)
     for _ in range(5):
         next(chunks).path.unlink()
@@ -129,7 +129,7 @@ from mlops_aed.config import FeatureExtraction, Preprocessing
 folder = Path({str(tmp_path / "data")!r})
 real = extraction.clip_patches
 extraction.clip_patches = lambda path, *rest: os._exit(9) if path.name == "020.wav" else real(path, *rest)
-work = extraction.Extraction(audio=folder / "audio", preprocessing=Preprocessing(), features=FeatureExtraction())
+work = extraction.Extraction(dataset=folder, preprocessing=Preprocessing(), features=FeatureExtraction())
 try:
     list(extraction.extract(read_split(folder / "split"), work, spool=Path({str(tmp_path / "spool")!r}), workers=2))
 except extraction.StepError as error:

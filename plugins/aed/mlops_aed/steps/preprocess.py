@@ -27,7 +27,7 @@ def preprocess(context: StepContext) -> None:
     classes, total = read_split_classes(context.input("split"))
     clips = islice(iter_split(context.input("split")), context.shard.index, None, context.shard.count)
     extraction = Extraction(
-        audio=context.input("dataset") / "audio",
+        dataset=context.input("dataset"),
         preprocessing=context.section("preprocessing", Preprocessing),
         features=context.section("feature_extraction", FeatureExtraction),
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from mlops_aed.clips import assign_parts, read_labels, write_split
+from mlops_aed.clips import write_split
 from mlops_aed.config import DatasetSection
+from mlops_aed.labels import read_labels
+from mlops_aed.splitting import assign_parts
 
 if TYPE_CHECKING:
     from mlops_core.steps import StepContext
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 def split(context: StepContext) -> None:
     """Read the labels, split by fold and source recording, write ``split.csv``."""
     settings = context.section("dataset", DatasetSection)
-    clips = assign_parts(read_labels(context.input("dataset"), settings, context.log), settings, seed=context.seed)
+    labelled = read_labels(context.input("dataset"), settings, context.log, seed=context.seed)
+    clips = assign_parts(labelled, settings, seed=context.seed)
+    if settings.strategy == "random":
+        context.log.warning("strategy 'random': pieces of one recording may stand on two sides; scores may be too high")
     write_split(context.output("split"), clips)
     context.log.info("clips: %s", dict(Counter(clip.part for clip in clips)))
