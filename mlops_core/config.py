@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import logging
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,9 +21,12 @@ from mlops_core.errors import ConfigError, did_you_mean
 from mlops_core.yaml_source import REDACTED, YamlSource, read_yaml_file, read_yaml_scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from mlops_core.config_import import ImportedConfig
+
+_LOG = logging.getLogger(__name__)
 _OVERRIDE_KEY = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*\Z")
 
 
@@ -79,6 +83,7 @@ def load_config(
     path: Path | None,
     overrides: Sequence[str] = (),
     environ: Mapping[str, str],
+    convert: Callable[[YamlSource], ImportedConfig | None] | None = None,
 ) -> LoadedConfig:
     """Return the validated configuration.
 
@@ -88,11 +93,35 @@ def load_config(
         path: the user's file, merged over the default section by section and key by key.
         overrides: texts ``a.b=value``; the value is read as YAML.
         environ: for ``${NAME}``.
+        convert: asked whether the user's file has another program's layout; it returns what the file means then.
 
     Raises:
         ConfigError: every fault at once.
     """
-    sources = [read_yaml_file(file, environ=environ) for file in (default, path) if file is not None]
+    sources = [read_yaml_file(default, environ=environ)] if default is not None else []
+    if path is not None:
+        sources.append(_read_user_file(path, environ=environ, convert=convert))
+    return validate_sources(model, sources, overrides=overrides, path=path)
+
+
+def validate_sources(
+    model: type[UseCaseConfig],
+    sources: Sequence[YamlSource],
+    *,
+    overrides: Sequence[str] = (),
+    path: Path | None = None,
+) -> LoadedConfig:
+    """Return the validated configuration of documents that were read, a later one over an earlier one.
+
+    Args:
+        model: what it must be.
+        sources: the documents.
+        overrides: texts ``a.b=value``.
+        path: the user's file, for messages.
+
+    Raises:
+        ConfigError: every fault at once.
+    """
     merged: dict[str, Any] = {}
     for source in sources:
         _merge(merged, source.data)
@@ -111,6 +140,18 @@ def load_config(
         raise ConfigError(f"{name} has {len(problems)} faults", problems=problems) from None
     secrets = frozenset().union(*(source.secrets for source in sources))
     return LoadedConfig(model=validated, path=path, secrets=secrets)
+
+
+def _read_user_file(
+    path: Path, *, environ: Mapping[str, str], convert: Callable[[YamlSource], ImportedConfig | None] | None
+) -> YamlSource:
+    if convert is not None:
+        imported = convert(read_yaml_file(path, environ=environ, is_foreign=True))
+        if imported is not None:
+            imported.require_accepted()
+            _LOG.warning("%s", imported.summary())
+            return imported.source
+    return read_yaml_file(path, environ=environ)
 
 
 def normalise_path(text: str) -> str:

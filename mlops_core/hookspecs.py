@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
     from mlops_core.conditions import Gate
     from mlops_core.config import UseCaseConfig
+    from mlops_core.config_import import ImportedConfig
     from mlops_core.datasets import Dataset
     from mlops_core.metrics import Metric, MetricReport
     from mlops_core.pipeline import Parameter, Step
     from mlops_core.prediction import Predictor
     from mlops_core.predictions import Predictions
     from mlops_core.previews import Preview
+    from mlops_core.yaml_source import YamlSource
 
 PROJECT = "mlops"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -70,6 +72,20 @@ def mlops_get_config_file(context: PluginContext) -> Path:  # type: ignore[empty
 
     :param context: which use case was asked for.
     :returns: an existing YAML file that the model accepts as it is.
+    """
+
+
+@hookspec(firstresult=True)
+def mlops_import_config(source: YamlSource, layout: str | None, context: PluginContext) -> ImportedConfig | None:
+    """Return what a configuration means that another program's users wrote.
+
+    Called in the driver for ``import``, and before the user's ``--config`` file is validated: a file in a layout that
+    the plugin recognises is taken as it is. Optional: core's default is that there is no other layout. Since 0.1.
+
+    :param source: the file as data, with the line of each key; ``${NAME}`` is expanded, ``${now:...}`` is not.
+    :param layout: which layout ``import`` was told that it is; None to recognise it.
+    :param context: which use case was asked for.
+    :returns: the use case's own configuration, and what became of each key; None when the layout is not known.
     """
 
 

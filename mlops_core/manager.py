@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 
     from mlops_core.conditions import Gate
     from mlops_core.config import LoadedConfig, UseCaseConfig
+    from mlops_core.config_import import ImportedConfig
     from mlops_core.datasets import Dataset
     from mlops_core.metrics import Metric, MetricReport
     from mlops_core.pipeline import Parameter, Pipeline, Step
     from mlops_core.prediction import Predictor
     from mlops_core.predictions import Predictions
     from mlops_core.previews import Preview
+    from mlops_core.yaml_source import YamlSource
 
 REQUIRED_HOOKS = (
     "mlops_get_config_model",
@@ -115,7 +117,21 @@ class UseCase:
             path=path,
             overrides=overrides,
             environ=environ or {},
+            convert=self.import_config,
         )
+
+    def import_config(self, source: YamlSource, *, layout: str | None = None) -> ImportedConfig | None:
+        """Return what a file in another program's layout means; None when the use case does not know the layout."""
+        from mlops_core.config_import import ImportedConfig
+
+        imported: ImportedConfig | None = self._call(
+            "mlops_import_config",
+            (ImportedConfig, type(None)),
+            default=lambda: None,
+            source=source,
+            layout=layout,
+        )
+        return imported
 
     def datasets(self, config: UseCaseConfig) -> tuple[Dataset, ...]:
         """Return the catalogue."""

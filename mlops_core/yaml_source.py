@@ -42,8 +42,10 @@ class YamlSource:
     secrets: set[str] = field(default_factory=set)
 
 
-def read_yaml_file(path: Path, *, environ: Mapping[str, str]) -> YamlSource:
+def read_yaml_file(path: Path, *, environ: Mapping[str, str], is_foreign: bool = False) -> YamlSource:
     """Read a file, expanding ``${NAME}`` from `environ`.
+
+    In a foreign file, one that another program reads too, ``${now:%Y}`` and the like stay as they are.
 
     Raises:
         ConfigError: missing, larger than 1 MiB (found before it is read), not UTF-8, not YAML, not a mapping.
@@ -61,10 +63,10 @@ def read_yaml_file(path: Path, *, environ: Mapping[str, str]) -> YamlSource:
         raise ConfigError(f"{path} is not UTF-8 text (byte {error.start})") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    return read_yaml_text(text, name=path.name, environ=environ)
+    return read_yaml_text(text, name=path.name, environ=environ, is_foreign=is_foreign)
 
 
-def read_yaml_text(text: str, *, name: str, environ: Mapping[str, str]) -> YamlSource:
+def read_yaml_text(text: str, *, name: str, environ: Mapping[str, str], is_foreign: bool = False) -> YamlSource:
     """Read `text`; errors are those of `read_yaml_file`."""
     node = _compose(text, name)
     source = YamlSource(name=name, data={})
@@ -72,7 +74,7 @@ def read_yaml_text(text: str, *, name: str, environ: Mapping[str, str]) -> YamlS
         return source
     if not isinstance(node, yaml.MappingNode):
         raise ConfigError(f"{name}: expected a mapping of sections at the top level (line {node.start_mark.line + 1})")
-    reader = _Reader(source, environ)
+    reader = _Reader(source, environ, is_foreign=is_foreign)
     source.data = reader.value(node, "", depth=0)
     if reader.problems:
         raise ConfigError(f"{name}: {len(reader.problems)} problem(s)", problems=reader.problems)
@@ -108,11 +110,14 @@ def _compose(text: str, name: str) -> yaml.Node | None:
 class _Reader:
     """Turns nodes into values, noting lines and problems."""
 
-    def __init__(self, source: YamlSource, environ: Mapping[str, str], *, expands: bool = True) -> None:
+    def __init__(
+        self, source: YamlSource, environ: Mapping[str, str], *, expands: bool = True, is_foreign: bool = False
+    ) -> None:
         self.problems: list[str] = []
         self._source = source
         self._environ = environ
         self._expands = expands
+        self._is_foreign = is_foreign
         self._nodes = 0
         self._constructor = yaml.SafeLoader("")
 
@@ -163,6 +168,8 @@ class _Reader:
             name = match[1]
             if name is None:
                 return "${"
+            if ":" in name and self._is_foreign:
+                return match[0]
             if ":" in name or not name.isidentifier():
                 self._problem(key, f"holds ${{{name}}}; only environment variables are expanded", line)
                 return ""

@@ -1,0 +1,98 @@
+"""A configuration in another program's layout, as a use case's own: what became of each of its keys.
+
+A plugin's hook ``mlops_import_config`` does the work; this module owns what it returns. The lines of the foreign file
+stay attached to the values, so that a fault found later still names the place that its author must change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from mlops_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mlops_core.yaml_source import YamlSource
+
+
+class ImportFate(StrEnum):
+    """What became of a key of the foreign file."""
+
+    MAPPED = "mapped"
+    IGNORED = "ignored"
+    DEAD = "dead"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedKey:
+    """One key of the foreign file.
+
+    Attributes:
+        key: dotted, as it stands there.
+        line: counted from 1; 0 where it does not stand there.
+        fate: what became of it.
+        target: dotted key of the use case that it sets; empty for none.
+        note: why it is ignored, dead or refused, or how it was changed.
+    """
+
+    key: str
+    line: int
+    fate: ImportFate
+    target: str = ""
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the key as JSON types only."""
+        return {
+            "key": self.key,
+            "line": self.line,
+            "fate": str(self.fate),
+            "target": self.target,
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedConfig:
+    """A foreign file as the use case's own configuration.
+
+    Attributes:
+        layout: which layout it was, for people.
+        source: the use case's sections; its lines are those of the foreign file.
+        keys: each key of the foreign file, in its order.
+    """
+
+    layout: str
+    source: YamlSource
+    keys: tuple[ImportedKey, ...]
+
+    def with_fate(self, fate: ImportFate) -> tuple[ImportedKey, ...]:
+        """Return the keys of that fate."""
+        return tuple(item for item in self.keys if item.fate is fate)
+
+    def require_accepted(self) -> None:
+        """Stop where a key was refused.
+
+        Raises:
+            ConfigError: all of them, each with its key and line.
+        """
+        refused = [
+            f"{self.source.name}: {item.key}: {item.note} (line {item.line})" for item in self.keys if _is_refused(item)
+        ]
+        if len(refused) == 1:
+            raise ConfigError(refused[0])
+        if refused:
+            raise ConfigError(f"{self.source.name} has {len(refused)} faults", problems=refused)
+
+    def summary(self) -> str:
+        """Return one line: which layout, and how many keys had which fate."""
+        counts = ", ".join(f"{len(self.with_fate(fate))} {fate}" for fate in ImportFate if self.with_fate(fate))
+        sections = sorted({item.key.partition(".")[0] for item in self.with_fate(ImportFate.IGNORED)})
+        ignored = f"; ignored in: {', '.join(sections)}" if sections else ""
+        return f"{self.source.name}: read as {self.layout}: {counts}{ignored}"
+
+
+def _is_refused(item: ImportedKey) -> bool:
+    return item.fate is ImportFate.REFUSED
