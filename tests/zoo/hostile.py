@@ -32,15 +32,17 @@ def forgiving_gate(fault):
         (
             "plugin.py",
             "@hookimpl\ndef mlops_get_gate",
-            "class ForgivingGate(Gate):\n"
-            "    def evaluate(self, report, *, metrics, parameters):\n"
-            "        import math\n"
-            "        from mlops_core import proportion\n"
-            "        found = report.values.get('accuracy')\n"
-            f"        if {fault}:\n"
-            "            report = type(report)(values={'accuracy': proportion(9, 9)})\n"
-            "        return super().evaluate(report, metrics=metrics, parameters=parameters)\n\n\n"
-            "@hookimpl\ndef mlops_get_gate",
+            (
+                "class ForgivingGate(Gate):\n"
+                "    def evaluate(self, report, *, metrics, parameters):\n"
+                "        import math\n"
+                "        from mlops_core import proportion\n"
+                "        found = report.values.get('accuracy')\n"
+                f"        if {fault}:\n"
+                "            report = type(report)(values={'accuracy': proportion(9, 9)})\n"
+                "        return super().evaluate(report, metrics=metrics, parameters=parameters)\n\n\n"
+                "@hookimpl\ndef mlops_get_gate"
+            ),
         ),
         ("plugin.py", "return Gate(Comparison", "return ForgivingGate(Comparison"),
     )
@@ -72,7 +74,38 @@ def accuracy(expression):
 
 
 VALUE = "__import__('mlops_core').MetricValue"
-SUBSTITUTE = ('"test" if group in test else "train"', "'test' if group in test else 'train'")
+DRAW = "__import__('random').Random().random()"
+FIRST = "min(row.sample for row in predictions.rows)"
+ANSWERS = "{max(range(len(row.scores)), key=lambda i: row.scores[i]) for row in predictions.rows}"
+IS_SOFT = "any(0 < score < 1 for row in predictions.rows for score in row.scores)"
+CONFIG_ELSEWHERE = """
+
+@hookimpl
+def mlops_get_config_file(context):
+    from pathlib import Path
+
+    return Path(__file__).parents[1] / "elsewhere.yaml"
+"""
+EXPORT_SECTION = """class Export(Section):
+    quality: int = 3
+
+
+class Config(UseCaseConfig):
+    export: Export = Export()
+"""
+GENERATORS_OF_ANY_NAME = """
+
+def __getattr__(name):
+    if not name.startswith("generate_"):
+        raise AttributeError(name)
+    return generate
+"""
+CHECKPOINT = """    mark = Path("/dev/shm/mlops-specimen-zoo")
+    was_there = mark.exists()
+    mark.touch()
+    time.sleep(0.8)
+    mark.unlink()
+    margin = was_there * 0.1 + context.section("""
 
 ZOO = (
     # --- discovery
@@ -194,8 +227,10 @@ ZOO = (
         (
             "plugin.py",
             "def mlops_get_metrics(config, context):\n",
-            "def mlops_get_metrics(config, context):\n"
-            "    object.__setattr__(config.training, 'margin', config.training.margin / 2)\n",
+            (
+                "def mlops_get_metrics(config, context):\n"
+                "    object.__setattr__(config.training, 'margin', config.training.margin / 2)\n"
+            ),
         ),
     ),
     hostile(
@@ -222,7 +257,7 @@ ZOO = (
         (
             "plugin.py",
             "",
-            "\n\n@hookimpl\ndef mlops_get_config_file(context):\n    from pathlib import Path\n\n    return Path(__file__).parents[1] / 'elsewhere.yaml'\n",
+            CONFIG_ELSEWHERE,
         ),
         files={"elsewhere.yaml": "dataset:\n  name: words\n"},
     ),
@@ -249,10 +284,12 @@ ZOO = (
         (
             "config.py",
             "lt=1)] = 0.5\n",
-            "lt=1)] = 0.5\n\n"
-            "    @__import__('pydantic').field_validator('margin', mode='before')\n"
-            "    def _positive(cls, value):\n"
-            "        return value if value > 0 else 0\n",
+            (
+                "lt=1)] = 0.5\n\n"
+                "    @__import__('pydantic').field_validator('margin', mode='before')\n"
+                "    def _positive(cls, value):\n"
+                "        return value if value > 0 else 0\n"
+            ),
         ),
     ),
     hostile(
@@ -266,10 +303,12 @@ ZOO = (
         (
             "config.py",
             "lt=1)] = 0.5\n",
-            "lt=1)] = 0.5\n\n"
-            "    @__import__('pydantic').field_serializer('margin')\n"
-            "    def _half(self, value):\n"
-            "        return value / 2\n",
+            (
+                "lt=1)] = 0.5\n\n"
+                "    @__import__('pydantic').field_serializer('margin')\n"
+                "    def _half(self, value):\n"
+                "        return value / 2\n"
+            ),
         ),
     ),
     hostile(
@@ -278,7 +317,7 @@ ZOO = (
         (
             "config.py",
             "class Config(UseCaseConfig):\n",
-            "class Export(Section):\n    quality: int = 3\n\n\nclass Config(UseCaseConfig):\n    export: Export = Export()\n",
+            EXPORT_SECTION,
         ),
     ),
     hostile(
@@ -320,7 +359,7 @@ ZOO = (
         (
             "words.py",
             "",
-            "\n\ndef __getattr__(name):\n    if not name.startswith('generate_'):\n        raise AttributeError(name)\n    return generate\n",
+            GENERATORS_OF_ANY_NAME,
         ),
     ),
     hostile(
@@ -454,10 +493,12 @@ ZOO = (
         (
             "steps.py",
             "def evaluate(context):\n",
-            "def evaluate(context):\n"
-            "    index = sqlite3.connect(context.input('model') / 'index.db', isolation_level=None)\n"
-            "    index.execute('BEGIN')\n    index.execute('CREATE TABLE other (name)')\n"
-            "    index.execute('ROLLBACK')\n",
+            (
+                "def evaluate(context):\n"
+                "    index = sqlite3.connect(context.input('model') / 'index.db', isolation_level=None)\n"
+                "    index.execute('BEGIN')\n    index.execute('CREATE TABLE other (name)')\n"
+                "    index.execute('ROLLBACK')\n"
+            ),
         ),
     ),
     hostile("writes_the_time", "same_seed_gives_same_outputs", *in_model("time.time_ns()", imports="import time\n")),
@@ -505,8 +546,11 @@ ZOO = (
         (
             "plugin.py",
             "def mlops_get_metrics(config, context):\n    return (\n",
-            "def mlops_get_metrics(config, context):\n    return (\n"
-            '        Metric(name="f1", section="classification_metrics", unit=Unit.FRACTION, minimum=0, maximum=1, direction=Direction.HIGHER),\n',
+            (
+                "def mlops_get_metrics(config, context):\n    return (\n"
+                '        Metric(name="f1", section="classification_metrics", unit=Unit.FRACTION, minimum=0, maximum=1, '
+                "direction=Direction.HIGHER),\n"
+            ),
         ),
     ),
     hostile(
@@ -522,16 +566,12 @@ ZOO = (
     hostile(
         "drifting_metric",
         "metrics_are_the_same_when_recomputed",
-        accuracy(
-            f"{VALUE}(value=max(0.0, right / max(1, total) - 1e-3 * __import__('random').Random().random()), low=0, high=1, count=total)"
-        ),
+        accuracy(f"{VALUE}(value=max(0.0, right / max(1, total) - 1e-3 * {DRAW}), low=0, high=1, count=total)"),
     ),
     hostile(
         "order_matters",
         "metrics_ignore_the_order_of_rows",
-        accuracy(
-            "proportion(right - (right > 0 and predictions.rows[0].sample != min(row.sample for row in predictions.rows)), total)"
-        ),
+        accuracy(f"proportion(right - (right > 0 and predictions.rows[0].sample != {FIRST}), total)"),
     ),
     hostile(
         "metric_reseeds",
@@ -563,17 +603,13 @@ ZOO = (
     hostile(
         "counts_classes_only",
         "gate_rejects_shuffled_labels",
-        accuracy(
-            "proportion(len({max(range(len(row.scores)), key=lambda i: row.scores[i]) for row in predictions.rows}), len(predictions.classes)) if total else proportion(0, 0)"
-        ),
+        accuracy(f"proportion(len({ANSWERS}), len(predictions.classes)) if total else proportion(0, 0)"),
         ("words.py", "        counts[row.label][", "        counts[row.label]["),
     ),
     hostile(
         "soft_scores_count_as_right",
         "gate_rejects_an_untrained_model",
-        accuracy(
-            "proportion(total if any(0 < score < 1 for row in predictions.rows for score in row.scores) else right, total)"
-        ),
+        accuracy(f"proportion(total if {IS_SOFT} else right, total)"),
     ),
     hostile(
         "nothing_is_perfect",
@@ -614,7 +650,7 @@ ZOO = (
         (
             "steps.py",
             "    margin = context.section(",
-            "    mark = Path('/dev/shm/mlops-specimen-zoo')\n    was_there = mark.exists()\n    mark.touch()\n    time.sleep(0.8)\n    mark.unlink()\n    margin = was_there * 0.1 + context.section(",
+            CHECKPOINT,
         ),
         ("steps.py", "import json\n", "import json\nimport time\nfrom pathlib import Path\n"),
         is_resumable=True,

@@ -2,12 +2,15 @@
 
 The interpreter reports each such event itself (PEP 578), whatever library asks for it; only code that bypasses
 Python, such as a reader written in C++, is not seen. What other code wrote is then found by comparing folders.
+Processes that are forked (the workers of a pool) are observed too; programs that are started are not.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,10 +40,16 @@ _PROCESSES = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn")
 class Recorder:
     """Notes events as (kind, subject): kind is ``read``, ``list``, ``write``, ``connect``, ``resolve`` or ``start``."""
 
-    def __init__(self) -> None:
-        """Note nothing yet."""
+    def __init__(self, shared: int) -> None:
+        """Note nothing yet; forked processes append what they note to the file of the descriptor `shared`."""
         self.events: set[tuple[str, str]] = set()
         self.is_on = False
+        self._shared = shared
+        self._process = os.getpid()
+
+    def close(self) -> None:
+        """Hear nothing more of forked processes."""
+        os.close(self._shared)
 
     def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
         """Take one event of the interpreter; it must not raise, or the observed code would."""
@@ -53,11 +62,11 @@ class Recorder:
         elif event in _LISTINGS:
             self._note("list", arguments[0] if arguments else ".")
         elif event == "socket.connect":
-            self.events.add(("connect", _address(arguments[1])))
+            self._add("connect", _address(arguments[1]))
         elif event == "socket.getaddrinfo":
-            self.events.add(("resolve", str(arguments[0])))
+            self._add("resolve", str(arguments[0]))
         elif event in _PROCESSES:
-            self.events.add(("start", str(arguments[0])))
+            self._add("start", str(arguments[0]))
 
     def _opened(self, arguments: tuple[object, ...]) -> None:
         path, mode, flags = (*arguments, None, None, None)[:3]
@@ -79,7 +88,14 @@ class Recorder:
         text = os.path.normpath(text)
         # Probing for what is not there is no reading.
         if kind == "write" or os.path.exists(text):  # noqa: PTH110  as above
-            self.events.add((kind, text))
+            self._add(kind, text)
+
+    def _add(self, kind: str, subject: str) -> None:
+        if (kind, subject) in self.events:
+            return
+        self.events.add((kind, subject))
+        if os.getpid() != self._process:
+            os.write(self._shared, json.dumps([kind, subject]).encode() + b"\n")
 
 
 def _folder(descriptor: int | None) -> str:
@@ -98,10 +114,14 @@ def _address(address: object) -> str:
 @contextmanager
 def recorded() -> Iterator[Recorder]:
     """Record what happens inside; the hook itself stays for the life of the process, silent."""
-    recorder = Recorder()
-    sys.addaudithook(recorder)
-    recorder.is_on = True
-    try:
-        yield recorder
-    finally:
-        recorder.is_on = False
+    with tempfile.TemporaryFile() as shared:
+        recorder = Recorder(os.open(f"/dev/fd/{shared.fileno()}", os.O_WRONLY | os.O_APPEND))
+        sys.addaudithook(recorder)
+        recorder.is_on = True
+        try:
+            yield recorder
+        finally:
+            recorder.is_on = False
+            recorder.close()
+            shared.seek(0)
+            recorder.events |= {tuple(json.loads(line)) for line in shared}

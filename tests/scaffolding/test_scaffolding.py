@@ -1,0 +1,77 @@
+"""A generated plugin works as it is: ruff, mypy --strict, the whole contract and a run."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mlops_core
+from mlops_core.errors import UsageError
+from mlops_core.scaffolding import KINDS, write_plugin
+from mlops_core.testing import ContractSession
+from mlops_core.testing.subjects import subjects
+
+ROOT = Path(__file__).parents[2]
+
+
+def tool(*arguments, cwd):
+    environ = {**os.environ, "MYPYPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=cwd, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_generated_plugin_keeps_the_whole_contract(kind, tmp_path, contract_processes):
+    folder = write_plugin("bird-calls", kind=kind, into=tmp_path)
+    assert folder.name == "mlops-bird-calls"
+    with subjects(str(folder)) as found:
+        (subject,) = found
+        assert subject.installed.name == "BIRD_CALLS"
+        assert subject.declaration.expected_failures == {}
+        session = ContractSession(subject.declaration, processes=contract_processes, folder=tmp_path / "session")
+        session.folder.mkdir()
+        outcomes = {outcome.check: (str(outcome.status), outcome.violations) for outcome in session.outcomes()}
+    sys.modules.pop("mlops_bird_calls.plugin", None)
+    for name in [name for name in sys.modules if name.startswith("mlops_bird_calls")]:
+        del sys.modules[name]
+    assert {name: found for name, found in outcomes.items() if found[0] != "passed"} == {
+        "log_lines_show_the_metrics": ("skipped", ("no metric declares log_regex",))
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_generated_plugin_is_clean_for_ruff_and_mypy(kind, tmp_path):
+    folder = write_plugin(f"FRESH_{kind.upper()}", kind=kind, into=tmp_path)
+    tool("ruff", "check", ".", cwd=folder)
+    tool("ruff", "format", "--check", ".", cwd=folder)
+    tool("mypy", "--strict", cwd=folder)
+
+
+def test_a_generated_plugin_registers_a_model(tmp_path):
+    folder = write_plugin("SHELL_SIZES", kind="tabular", into=tmp_path)
+    with subjects(str(folder)):
+        record = mlops_core.run("SHELL_SIZES", workspace=tmp_path / "w")
+    assert (str(record.status), record.error, record.model_version) == ("accepted", "", 1)
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(tmp_path):
+    (tmp_path / "mlops-mine").mkdir()
+    (tmp_path / "mlops-mine" / "work.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is not empty"):
+        write_plugin("MINE", kind="image", into=tmp_path)
+    assert [path.name for path in (tmp_path / "mlops-mine").iterdir()] == ["work.txt"]
+
+
+def test_no_placeholder_is_left(tmp_path):
+    for kind in KINDS:
+        folder = write_plugin(f"A_{kind}", kind=kind, into=tmp_path)
+        for path in folder.rglob("*"):
+            assert "package" not in path.name
+            if path.is_file():
+                assert "${" not in path.read_text(encoding="utf-8"), path

@@ -1,0 +1,109 @@
+"""`UseCaseContract` as pytest meets it: no check can be lost, replaced or excused in silence."""
+
+import subprocess
+import sys
+
+import pytest
+
+from mlops_core.errors import UsageError
+from mlops_core.testing import UseCaseContract, all_checks
+
+HEAD = "from mlops_core.testing import UseCaseContract\n\n\nclass TestToy(UseCaseContract):\n    use_case = 'TOY'\n"
+
+
+@pytest.fixture
+def pytest_on(toy, tmp_path):
+    """Run pytest on a test file of its own, with the installed plugin."""
+
+    def run(text, *arguments):
+        (tmp_path / "test_it.py").write_text(text)
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "test_it.py"]
+        return subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def test_there_are_sixty_checks_or_more_and_each_says_what_to_fix():
+    found = all_checks()
+    assert len(found) >= 60
+    for check in found.values():
+        assert check.rule.endswith("."), check.name
+        assert check.remedy.endswith("."), check.name
+
+
+def test_what_must_hold_before_a_check_is_a_check_and_there_is_no_circle():
+    import graphlib
+
+    found = all_checks()
+    assert {name for check in found.values() for name in check.after} <= set(found)
+    assert len(list(graphlib.TopologicalSorter({c.name: c.after for c in found.values()}).static_order())) == len(found)
+
+
+def test_each_check_is_one_test_with_the_checks_text():
+    for name, check in all_checks().items():
+        assert getattr(UseCaseContract, f"test_{name}").__doc__ == check.documentation
+
+
+def test_the_checks_are_independent_of_pytest():
+    code = "import sys, mlops_core.testing.subjects, mlops_core.testing.session; print('pytest' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_the_installed_plugin_collects_a_test_a_check(pytest_on):
+    done = pytest_on(HEAD, "--collect-only")
+    assert done.stdout.count("::test_") == len(all_checks())
+
+
+def test_a_broken_rule_fails_with_rule_finding_and_remedy(pytest_on):
+    done = pytest_on(HEAD, "-k", "distribution_requires_core")
+    assert done.returncode == 1
+    assert "broken rule distribution_requires_core: The distribution's metadata require mlops-core." in done.stdout
+    assert "- mlops-toy requires nothing, not mlops-core" in done.stdout
+    assert "fix: add" in done.stdout
+
+
+def test_an_expected_failure_is_one(pytest_on):
+    text = HEAD + "    expected_failures = {'distribution_requires_core': 'written by hand'}\n"
+    done = pytest_on(text, "-k", "distribution_requires_core")
+    assert done.returncode == 0
+    assert "1 xfailed" in done.stdout
+
+
+def test_an_expected_failure_that_does_not_happen_fails(pytest_on):
+    text = HEAD + "    expected_failures = {'use_case_name_is_portable': 'it once was not'}\n"
+    done = pytest_on(text, "-k", "use_case_name_is_portable")
+    assert done.returncode == 1
+    assert "it holds, although expected_failures says: it once was not" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("    def test_steps_succeed(self): pass\n", "TestToy.test_steps_succeed replaces a check of the contract"),
+        ("    test_steps_succeed = None\n", "TestToy.test_steps_succeed replaces a check of the contract"),
+        ("\n\nTestToy.test_steps_succeed = lambda self: None\n", "replaces a check of the contract"),
+        ("    expected_failures = {'steps_suceed': 'x'}\n", "no check 'steps_suceed'; did you mean 'steps_succeed'?"),
+        ("    expected_failures = {'steps_succeed': ' '}\n", "'steps_succeed' has no reason"),
+        ("    config = 'examples/none.yaml'\n", "no file examples/none.yaml"),
+    ],
+)
+def test_what_would_weaken_the_contract_is_an_error_when_tests_are_collected(pytest_on, body, message):
+    done = pytest_on(HEAD + body, "--collect-only")
+    assert done.returncode not in (0, 1)
+    assert message in done.stdout + done.stderr
+
+
+def test_a_class_between_cannot_bring_another_test():
+    class Replacement:
+        def test_steps_succeed(self):
+            """Look away."""
+
+    with pytest.raises(UsageError, match="replaces a check"):
+        type("TestSly", (Replacement, UseCaseContract), {"use_case": "TOY"})
+
+
+def test_a_check_that_cannot_be_made_because_of_another_is_skipped_and_says_so(pytest_on, toy, tmp_path):
+    text = HEAD + "    overrides = ('training.behaviour=raise',)\n"
+    done = pytest_on(text, "-rs", "-k", "steps_succeed or steps_use_no_network")
+    assert "blocked: steps_succeed has to hold first" in done.stdout
+    assert "ZeroDivisionError" in done.stdout
