@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _COMMANDS = {
     "list": "List the installed use cases.",
     "describe": "Show a use case: its steps, parameters, metrics, gate and data sets.",
+    "import": "Turn another program's configuration into a user_config.yaml, and say what became of each key.",
     "fetch": "Fetch the data set of a use case, and nothing else.",
     "plan": "Show what a run would do, and why, without doing it.",
     "run": "Run a use case: fetch, its steps, gate, register.",
@@ -29,6 +30,7 @@ _COMMANDS = {
     "runs": "Look at finished and running runs.",
     "models": "Look at registered models: approve, reject, alias, roll back, export.",
     "parity": "Run locally, execute the compiled definition, and compare the two.",
+    "sagemaker-local": "Serve a SageMaker endpoint on this machine that really executes pipelines.",
     "predict": "Classify files with a registered model.",
     "doctor": "Check environment, plugins, disk and workspace; repair after damage.",
     "compile": "Compile a use case to a SageMaker pipeline definition, without AWS.",
@@ -57,7 +59,7 @@ class LazyGroup(click.Group):
         """Import a command, or explain that there is none."""
         if cmd_name not in self._help:
             ctx.fail(f"no command '{cmd_name}'{did_you_mean(cmd_name, self._help)} see: mlops --help")
-        module = importlib.import_module(f"{self._package}.{cmd_name}_command")
+        module = importlib.import_module(f"{self._package}.{cmd_name.replace('-', '_')}_command")
         command: click.Command = module.command
         return command
 

@@ -1,0 +1,41 @@
+"""``mlops sagemaker-local``."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+
+import click
+
+
+@click.group("sagemaker-local")
+def command() -> None:
+    """Use a SageMaker endpoint on this machine that really executes pipelines."""
+
+
+@command.command("serve")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of 127.0.0.1 (default: any that is free).")
+@click.option("--jobs", "-j", type=click.IntRange(min=1), help="Steps of one execution at once (default: one a core).")
+@click.pass_obj
+def serve_command(context: dict[str, str | None], *, port: int, jobs: int | None) -> int:
+    """Answer for SageMaker, S3, IAM, EventBridge and more on 127.0.0.1, until Ctrl-C.
+
+    boto3 and the SageMaker SDK use it with AWS_ENDPOINT_URL. Pipelines are checked when they are created and executed
+    in processes of this machine when they are started. Everything but the logs of executions is forgotten at the end.
+    """
+    from mlops_core import api
+    from mlops_core.errors import ExitCode
+    from mlops_core.runners.sagemaker.interpreter.endpoint.server import SageMakerEndpoint
+
+    folder = Path(api.workspace_path(context["workspace"])).absolute() / "sagemaker-local" / "endpoint"
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    with SageMakerEndpoint(folder, port=port, max_parallel=jobs) as endpoint:
+        click.echo(f"SageMaker endpoint at {endpoint.url}; executions are in {folder}")
+        click.echo(f"export AWS_ENDPOINT_URL={endpoint.url} AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any")
+        click.echo("Ctrl-C ends it")
+        ended.wait()
+        click.echo("ending executions ...", err=True)
+    return ExitCode.OK
