@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from mlops_core.records import StepStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mlops_core.records import RunRecord, StepRecord
 
 _GAP_SHARE = 0.05
+_SHORT_GAP_S = 0.1
 _LONG_GAP_SHARE = 0.2
+_LONG_GAP_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +58,7 @@ class Timeline:
 
 def timeline(record: RunRecord) -> Timeline:
     """Return the timeline of a run."""
-    worked = [(step, *span) for step in record.steps if (span := _span(step))]
+    worked = tuple(_worked(record))
     spans = [(start, end) for _, start, end in worked]
     axis = _Axis(spans)
     return Timeline(
@@ -72,15 +74,24 @@ def timeline(record: RunRecord) -> Timeline:
     )
 
 
-def _span(step: StepRecord) -> tuple[float, float] | None:
-    """Return start and end in seconds; None when the step did no work in this run."""
+def _worked(record: RunRecord) -> Iterator[tuple[StepRecord, float, float]]:
+    """Yield each step that did work in this run, with its start and end in seconds since the first start."""
+    started = [(step, start) for step in record.steps if (start := _start(step))]
+    if not started:
+        return
+    first = min(start for _, start in started)
+    for step, start in started:
+        start_s = (start - first).total_seconds()
+        yield step, start_s, start_s + max(step.duration_s, 0.0)
+
+
+def _start(step: StepRecord) -> dt.datetime | None:
     if not step.started or step.status is StepStatus.REUSED:
         return None
     try:
-        start = dt.datetime.fromisoformat(step.started).timestamp()
+        return dt.datetime.fromisoformat(step.started)
     except ValueError:
         return None
-    return start, start + max(step.duration_s, 0.0)
 
 
 class _Axis:
@@ -96,9 +107,9 @@ class _Axis:
         length, previous = 0.0, busy[0][0] if busy else 0.0
         for start, end in busy:
             gap = start - previous
-            if gap > _LONG_GAP_SHARE * work:
+            if gap > max(_LONG_GAP_SHARE * work, _LONG_GAP_S):
                 self.is_shortened = True
-                gap = _GAP_SHARE * work
+                gap = max(_GAP_SHARE * work, _SHORT_GAP_S)
             self._offsets.append(length + gap)
             length += gap + end - start
             previous = end

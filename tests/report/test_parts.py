@@ -188,8 +188,8 @@ def test_reused_steps_have_no_bar_and_count_as_saved():
 def test_every_bar_is_on_the_axis(spans):
     drawn = timeline(run_with(*(step(f"s{at}", start, length) for at, (start, length) in enumerate(spans))))
     for bar in drawn.bars:
-        assert -1e-5 <= bar.start <= bar.start + bar.length <= 1 + 1e-5
-        assert bar.length * drawn.span_s == pytest.approx(bar.step.duration_s, abs=1e-3)
+        assert -1e-9 <= bar.start <= bar.start + bar.length <= 1 + 1e-9
+        assert bar.length * drawn.span_s == pytest.approx(bar.step.duration_s, abs=1e-6)
 
 
 def test_a_time_that_cannot_be_read_is_left_out():
