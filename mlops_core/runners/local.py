@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import graphlib
 import os
 import platform
 import secrets
 import shutil
 import sqlite3
 import time
-from collections import Counter, defaultdict, deque
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,7 +20,8 @@ from mlops_core.records import RunRecord, RunStatus, StepRecord, StepStatus
 from mlops_core.registry import ModelVersion, Registry
 from mlops_core.runners.decisions import StepDecisions
 from mlops_core.runners.execution import Attempt, StepExecution, StepInput
-from mlops_core.runners.process import ProcessOutcome, StepProcesses, module_of
+from mlops_core.runners.process import ProcessOutcome, StepProcesses
+from mlops_core.runners.schedule import Schedule, import_ahead
 from mlops_core.runners.sources import fetch_source, is_source_there
 from mlops_core.steps import TEST_SET_NOTE
 from mlops_core.store import CachedStep, write_atomically
@@ -127,8 +125,8 @@ class _Run:
 
     def _fetch(self, processes: StepProcesses) -> None:
         if not is_source_there(self._request.use_case, self._request.config.model, store=self._store):
-            first = next(step for step in self._request.pipeline.ordered() if not step.needs)
-            processes.prepare((module_of(first.run),))  # while the data arrive
+            execution = StepExecution(self._store, self._request, run_id=self.run_id, processes=processes)
+            import_ahead(execution, self._request.pipeline.ordered())  # while the data arrive
         self._observer.step_started(FETCH)
         began = time.monotonic()
         try:
@@ -163,7 +161,7 @@ class _Run:
     def _run_steps(self, processes: StepProcesses) -> None:
         execution = StepExecution(self._store, self._request, run_id=self.run_id, processes=processes)
         with contextlib.closing(execution):
-            _Schedule(self, execution, jobs=self._jobs).carry_out()
+            Schedule(self, execution, jobs=self._jobs).carry_out()
         for record in tuple(self._steps.values()):
             if record.status is StepStatus.PENDING:
                 self._end(replace(record, status=StepStatus.SKIPPED))
@@ -326,111 +324,6 @@ class _Run:
     def _save(self) -> None:
         self._record = replace(self._record, steps=tuple(self._steps.values()))
         self._store.save_run(self._record)
-
-
-class _Schedule:
-    """Which step is carried out when: as soon as what it reads is there and a process is free."""
-
-    def __init__(self, run: _Run, execution: StepExecution, *, jobs: int) -> None:
-        self._run = run
-        self._execution = execution
-        self._jobs = jobs
-        self._pipeline = run.request.pipeline
-        self._by_name = {step.name: step for step in self._pipeline.ordered()}
-        self._position = {name: position for position, name in enumerate(self._by_name)}
-        self._sorter = graphlib.TopologicalSorter({name: step.needs for name, step in self._by_name.items()})
-        self._followers: defaultdict[str, list[Step]] = defaultdict(list)
-        for step in self._by_name.values():
-            for name in step.needs:
-                self._followers[name].append(step)
-        self._awaited = Counter(execution.modules(step) for step in self._by_name.values())
-        self._queue: deque[Step] = deque()
-        self._running: dict[Future[Attempt], Step] = {}
-        self._blocked: defaultdict[str, list[Step]] = defaultdict(list)
-        self._has_failed = False
-
-    def carry_out(self) -> None:
-        self._sorter.prepare()
-        with ThreadPoolExecutor(max_workers=self._jobs, thread_name_prefix="step") as pool:
-            try:
-                self._take_ready()
-                while self._queue or self._running:
-                    self._start(pool)
-                    if not self._running:
-                        break
-                    done, _ = wait(self._running, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        self._ended(self._running.pop(future), future.result())
-                    self._take_ready()
-            except BaseException:
-                self._stop()
-                raise
-
-    def _take_ready(self) -> None:
-        """Reuse each step whose inputs are there, or put it in the queue."""
-        selection = self._run.request.selection
-        while names := sorted(self._sorter.get_ready(), key=self._position.__getitem__):
-            for name in names:
-                step = self._by_name[name]
-                if selection.is_left_out(name, self._pipeline):
-                    continue
-                if self._run.is_reused(step):
-                    self._awaited[self._execution.modules(step)] -= 1
-                    self._sorter.done(name)
-                else:
-                    self._queue.append(step)
-
-    def _start(self, pool: ThreadPoolExecutor) -> None:
-        keep_going = self._run.request.selection.keep_going
-        while self._queue and len(self._running) < self._jobs and (keep_going or not self._has_failed):
-            step = self._queue.popleft()
-            inputs = self._run.start(step)
-
-            def on_progress(label: str, done: int, total: int, name: str = step.name) -> None:
-                self._run.progress(name, label, done, total)
-
-            self._running[pool.submit(self._execution.execute, step, inputs=inputs, on_progress=on_progress)] = step
-            for follower in self._followers[step.name]:
-                self._execution.prepare(follower)
-
-    def _ended(self, step: Step, attempt: Attempt) -> None:
-        if attempt.damaged:
-            self._run_again_what_wrote(step, attempt.damaged)
-            return
-        if not self._run.is_step_done(step, attempt, log=self._execution.log_path(step.name)):
-            self._has_failed = True
-            return
-        self._forget(step)
-        waiting = self._blocked.pop(step.name, None)
-        if waiting is None:
-            self._sorter.done(step.name)
-            return
-        for follower in waiting:  # decided again, for the output may have come out otherwise
-            if self._run.is_reused(follower):
-                self._sorter.done(follower.name)
-            else:
-                self._queue.append(follower)
-
-    def _forget(self, step: Step) -> None:
-        """Count down the steps that need what this one imported."""
-        modules = self._execution.modules(step)
-        self._awaited[modules] -= 1
-        if self._awaited[modules] <= 0:
-            self._execution.release(step)
-
-    def _run_again_what_wrote(self, step: Step, damaged: Mapping[str, str]) -> None:
-        writer = self._run.give_up_damaged(step, damaged)
-        is_new = writer.name not in self._blocked
-        self._blocked[writer.name].append(step)
-        if is_new and not self._run.is_reused(writer):
-            self._queue.appendleft(writer)
-
-    def _stop(self) -> None:
-        """Kill what is running and wait for its end."""
-        self._execution.cancel()
-        wait(self._running)
-        for step in self._running.values():
-            self._run.stop(step)
 
 
 def _new(request: RunRequest) -> RunRecord:

@@ -1,0 +1,168 @@
+"""Which step of a run is carried out when: as soon as what it reads is there and a process is free.
+
+What it means to reuse, start or end a step is the run's business (`mlops_core.runners.local`); what happens in a
+process is that of `mlops_core.runners.execution`.
+"""
+
+from __future__ import annotations
+
+import graphlib
+import itertools
+from collections import Counter, defaultdict, deque
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from mlops_core.pipeline import Step
+    from mlops_core.runners import RunRequest
+    from mlops_core.runners.execution import Attempt, StepExecution, StepInput
+
+_IMPORTED_AHEAD = 2
+"""Sets of modules that are imported while a step runs, for those that follow; each takes memory."""
+
+
+class ScheduledRun(Protocol):
+    """What a schedule asks of the run that it serves; all calls come from one thread."""
+
+    @property
+    def request(self) -> RunRequest:
+        """What is run."""
+
+    def is_reused(self, step: Step) -> bool:
+        """Decide whether a step whose inputs are known is run or reused; in the second case it has ended."""
+
+    def start(self, step: Step) -> dict[str, StepInput]:
+        """Note that the step starts; return where its inputs are."""
+
+    def progress(self, step: str, label: str, done: int, total: int) -> None:
+        """Pass on how far a step is; called from any thread."""
+
+    def is_step_done(self, step: Step, attempt: Attempt, *, log: Path) -> bool:
+        """Keep what came of a step; tell whether it succeeded."""
+
+    def give_up_damaged(self, step: Step, damaged: Mapping[str, str]) -> Step:
+        """Discard one damaged artifact that `step` reads; return the step that wrote it."""
+
+    def stop(self, step: Step) -> None:
+        """Note that the step was cancelled."""
+
+
+def import_ahead(execution: StepExecution, steps: Iterable[Step]) -> None:
+    """Begin to import what the next steps need."""
+    begun = set()
+    for step in steps:
+        modules = execution.modules(step)
+        if modules not in begun:
+            begun.add(modules)
+            execution.prepare(step)
+        if len(begun) >= _IMPORTED_AHEAD:
+            return
+
+
+class Schedule:
+    """Which step is carried out when: as soon as what it reads is there and a process is free."""
+
+    def __init__(self, run: ScheduledRun, execution: StepExecution, *, jobs: int) -> None:
+        self._run = run
+        self._execution = execution
+        self._jobs = jobs
+        self._pipeline = run.request.pipeline
+        self._by_name = {step.name: step for step in self._pipeline.ordered()}
+        self._position = {name: position for position, name in enumerate(self._by_name)}
+        self._sorter = graphlib.TopologicalSorter({name: step.needs for name, step in self._by_name.items()})
+        self._awaited = Counter(execution.modules(step) for step in self._by_name.values())
+        self._queue: deque[Step] = deque()
+        self._running: dict[Future[Attempt], Step] = {}
+        self._blocked: defaultdict[str, list[Step]] = defaultdict(list)
+        self._has_failed = False
+
+    def carry_out(self) -> None:
+        """Carry out all steps that are asked for, as far as none fails.
+
+        Raises:
+            KeyboardInterrupt: after all processes were ended.
+        """
+        self._sorter.prepare()
+        with ThreadPoolExecutor(max_workers=self._jobs, thread_name_prefix="step") as pool:
+            try:
+                self._take_ready()
+                while self._queue or self._running:
+                    self._start(pool)
+                    if not self._running:
+                        break
+                    done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        self._ended(self._running.pop(future), future.result())
+                    self._take_ready()
+            except BaseException:
+                self._stop()
+                raise
+
+    def _take_ready(self) -> None:
+        """Reuse each step whose inputs are there, or put it in the queue."""
+        selection = self._run.request.selection
+        while names := sorted(self._sorter.get_ready(), key=self._position.__getitem__):
+            for name in names:
+                step = self._by_name[name]
+                if selection.is_left_out(name, self._pipeline):
+                    continue
+                if self._run.is_reused(step):
+                    self._awaited[self._execution.modules(step)] -= 1
+                    self._sorter.done(name)
+                else:
+                    self._queue.append(step)
+
+    def _start(self, pool: ThreadPoolExecutor) -> None:
+        keep_going = self._run.request.selection.keep_going
+        while self._queue and len(self._running) < self._jobs and (keep_going or not self._has_failed):
+            step = self._queue.popleft()
+            inputs = self._run.start(step)
+
+            def on_progress(label: str, done: int, total: int, name: str = step.name) -> None:
+                self._run.progress(name, label, done, total)
+
+            self._running[pool.submit(self._execution.execute, step, inputs=inputs, on_progress=on_progress)] = step
+            later = itertools.islice(self._by_name.values(), self._position[step.name] + 1, None)
+            import_ahead(self._execution, (one for one in later if self._awaited[self._execution.modules(one)] > 0))
+
+    def _ended(self, step: Step, attempt: Attempt) -> None:
+        if attempt.damaged:
+            self._run_again_what_wrote(step, attempt.damaged)
+            return
+        if not self._run.is_step_done(step, attempt, log=self._execution.log_path(step.name)):
+            self._has_failed = True
+            return
+        self._forget(step)
+        waiting = self._blocked.pop(step.name, None)
+        if waiting is None:
+            self._sorter.done(step.name)
+            return
+        for follower in waiting:  # decided again, for the output may have come out otherwise
+            if self._run.is_reused(follower):
+                self._sorter.done(follower.name)
+            else:
+                self._queue.append(follower)
+
+    def _forget(self, step: Step) -> None:
+        """Count down the steps that need what this one imported."""
+        modules = self._execution.modules(step)
+        self._awaited[modules] -= 1
+        if self._awaited[modules] <= 0:
+            self._execution.release(step)
+
+    def _run_again_what_wrote(self, step: Step, damaged: Mapping[str, str]) -> None:
+        writer = self._run.give_up_damaged(step, damaged)
+        is_new = writer.name not in self._blocked
+        self._blocked[writer.name].append(step)
+        if is_new and not self._run.is_reused(writer):
+            self._queue.appendleft(writer)
+
+    def _stop(self) -> None:
+        """Kill what is running and wait for its end."""
+        self._execution.cancel()
+        wait(self._running)
+        for step in self._running.values():
+            self._run.stop(step)
