@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mlops_core.config import UseCaseConfig
     from mlops_core.config_import import ImportedConfig
     from mlops_core.datasets import Dataset
+    from mlops_core.inspections import Inspection
     from mlops_core.metrics import Metric, MetricReport
     from mlops_core.pipeline import Parameter, Step
     from mlops_core.prediction import Predictor
@@ -125,6 +126,20 @@ def mlops_fetch_dataset(dataset: Dataset, destination: Path, context: PluginCont
     :param destination: a new, empty folder; it becomes visible to others only after the hook has returned.
     :param context: which use case was asked for.
     :returns: True when the data set is complete; None to leave it to core.
+    """
+
+
+@hookspec(firstresult=True)
+def mlops_inspect_dataset(dataset: Path, config: UseCaseConfig, context: PluginContext) -> Inspection:  # type: ignore[empty-body]
+    """Look into a data set: how many samples of what, how long or large, and what is wrong with them.
+
+    Called in the driver for ``mlops datasets check`` and ``mlops datasets stats``; it may read every sample. Optional:
+    core's default counts the files. Since 0.1.
+
+    :param dataset: the folder with the data, which is complete; read only.
+    :param config: the validated configuration.
+    :param context: which use case was asked for.
+    :returns: facts, tables, distributions and findings; a fault of the data is a finding and no exception.
     """
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mlops_core.config import LoadedConfig, UseCaseConfig
     from mlops_core.config_import import ImportedConfig
     from mlops_core.datasets import Dataset
+    from mlops_core.inspections import Inspection
     from mlops_core.metrics import Metric, MetricReport
     from mlops_core.pipeline import Parameter, Pipeline, Step
     from mlops_core.prediction import Predictor
@@ -230,6 +231,19 @@ class UseCase:
         # Annotated for mypy: a Protocol is not a "concrete" type for an argument of type[T].
         predictor: Predictor = self._call("mlops_load_predictor", (Predictor,), model=model)
         return predictor
+
+    def inspect_dataset(self, dataset: Path, config: UseCaseConfig) -> Inspection:
+        """Return what is in the data set in the folder `dataset`, and what is wrong with it."""
+        from mlops_core.inspections import Inspection, inspect_files
+
+        inspection: Inspection = self._call(
+            "mlops_inspect_dataset",
+            Inspection,
+            default=lambda: inspect_files(dataset),
+            dataset=dataset,
+            config=config,
+        )
+        return inspection
 
     def sample_preview(self, sample: str, dataset: Path) -> Preview | None:
         """Return what a sample of the data in `dataset` looks or sounds like; None when it has no preview."""

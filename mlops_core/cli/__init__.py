@@ -23,6 +23,7 @@ _COMMANDS = {
     "list": "List the installed use cases.",
     "describe": "Show a use case: its steps, parameters, metrics, gate and data sets.",
     "import": "Turn another program's configuration into a user_config.yaml, and say what became of each key.",
+    "datasets": "Look at data sets: list, show, check, stats.",
     "fetch": "Fetch the data set of a use case, and nothing else.",
     "plan": "Show what a run would do, and why, without doing it.",
     "run": "Run a use case: fetch, its steps, gate, register.",

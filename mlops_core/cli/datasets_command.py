@@ -1,0 +1,228 @@
+"""``mlops datasets``: what a use case can fetch, what is on this machine, and what is in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mlops_core.cli.options import chosen_use_case, config_options, json_option, use_case_option
+from mlops_core.cli.output import format_size, print_json, print_table, run_observer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlops_core.config import UseCaseConfig
+    from mlops_core.datasets import Dataset
+    from mlops_core.inspections import Inspection
+    from mlops_core.manager import UseCase
+
+_SHOWN = 5
+
+
+@click.group("datasets")
+def command() -> None:
+    """Look at data sets: list, show, check, stats."""
+
+
+def _data_options(function: Callable[..., object]) -> Callable[..., object]:
+    """Add what ``check`` and ``stats`` have in common."""
+    function = click.pass_obj(function)
+    function = json_option(function)
+    function = click.option("--seed", type=int, default=0, show_default=True, help="Of generated data.")(function)
+    function = config_options(function)
+    function = use_case_option(function)
+    return click.argument("name", required=False)(function)
+
+
+@command.command("list")
+@use_case_option
+@json_option
+@click.pass_obj
+def list_datasets(context: dict[str, str | None], *, usecase: str | None, as_json: bool) -> None:
+    """List the data sets of a use case, and which of them are on this machine."""
+    from mlops_core.api import workspace_path
+    from mlops_core.datasets import is_complete
+
+    loaded, config = _loaded(usecase, None, (), None)
+    folder = workspace_path(context["workspace"]) / "datasets"
+    rows = [(entry, is_complete(entry, folder / entry.name)) for entry in loaded.datasets(config)]
+    if as_json:
+        print_json([{**_described(entry), "is_here": is_here} for entry, is_here in rows])
+        return
+    print_table(
+        ("name", "here", "download", "licence", "what"),
+        [
+            (
+                entry.name,
+                "yes" if is_here else "no",
+                "generated" if entry.is_generated else format_size(entry.size_bytes) if entry.size_bytes else "-",
+                entry.licence,
+                entry.title,
+            )
+            for entry, is_here in rows
+        ],
+    )
+
+
+@command.command("show")
+@click.argument("name")
+@use_case_option
+@json_option
+@click.pass_obj
+def show_dataset(context: dict[str, str | None], *, name: str, usecase: str | None, as_json: bool) -> None:
+    """Show one data set: its licence, where it comes from, and where it is."""
+    from mlops_core.api import workspace_path
+    from mlops_core.datasets import is_complete
+
+    loaded, config = _loaded(usecase, None, (), name)
+    entry = loaded.dataset(config)
+    folder = workspace_path(context["workspace"]) / "datasets" / entry.name
+    facts = {**_described(entry), "is_here": is_complete(entry, folder), "folder": str(folder)}
+    if as_json:
+        print_json(facts)
+        return
+    rows: list[tuple[str, object]] = []
+    for key, value in facts.items():
+        items = value if isinstance(value, list) else [value]
+        rows.extend((key.replace("_", " ") if number == 0 else "", item) for number, item in enumerate(items))
+    print_table(("what", ""), rows)
+
+
+@command.command("check")
+@_data_options
+def check_dataset(
+    context: dict[str, str | None],
+    *,
+    name: str | None,
+    usecase: str | None,
+    config: str | None,
+    overrides: tuple[str, ...],
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Look for faults: unreadable samples, duplicates across folds, and what else the use case knows.
+
+    Ends with exit code 5 if there is an error among them.
+    """
+    from mlops_core.errors import DatasetError
+
+    inspection, what = _inspect(context, (usecase, config, overrides, name), seed=seed)
+    if as_json:
+        print_json(list(inspection.to_json()["findings"]))
+    else:
+        for finding in inspection.findings:
+            click.echo(f"{finding.level}: {finding.check}: {finding.message}")
+            for sample in finding.samples[:_SHOWN]:
+                click.echo(f"    {sample}")
+            if len(finding.samples) > _SHOWN:
+                click.echo(f"    and {len(finding.samples) - _SHOWN} more (--json shows all)")
+        counts = [sum(finding.level == level for finding in inspection.findings) for level in ("warning", "note")]
+        click.echo(f"{what}: {inspection.errors} errors, {counts[0]} warnings, {counts[1]} notes")
+    if inspection.errors:
+        raise DatasetError(f"{what}: {inspection.errors} finding(s) are errors")
+
+
+@command.command("stats")
+@click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Write an SVG a distribution there.")
+@_data_options
+def show_stats(
+    context: dict[str, str | None],
+    *,
+    plots: Path | None,
+    name: str | None,
+    usecase: str | None,
+    config: str | None,
+    overrides: tuple[str, ...],
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Count and measure the samples: classes, parts, sizes, and what else the use case knows."""
+    from mlops_core.report.histograms import histogram_svg
+
+    inspection, what = _inspect(context, (usecase, config, overrides, name), seed=seed)
+    if as_json:
+        print_json(inspection.to_json())
+    else:
+        print_table(("what", ""), inspection.facts, title=what)
+        for table in inspection.tables:
+            click.echo()
+            print_table(table.columns, table.rows, title=table.title)
+    if plots is not None:
+        plots.mkdir(parents=True, exist_ok=True)
+        for distribution in inspection.distributions:
+            (plots / f"{distribution.name}.svg").write_text(histogram_svg(distribution), encoding="utf-8")
+        click.echo(f"{len(inspection.distributions)} plots in {plots}", err=True)
+
+
+def _loaded(
+    usecase: str | None, config: str | None, overrides: tuple[str, ...], name: str | None
+) -> tuple[UseCase, UseCaseConfig]:
+    from mlops_core.manager import load_use_case
+    from mlops_core.settings import read_settings
+
+    loaded = load_use_case(chosen_use_case(usecase))
+    chosen = (*overrides, f"dataset.name={name}") if name else overrides
+    path = Path(config) if config else None
+    return loaded, loaded.load_config(path, overrides=chosen, environ=read_settings().environ).model
+
+
+def _inspect(
+    context: dict[str, str | None],
+    choice: tuple[str | None, str | None, tuple[str, ...], str | None],
+    *,
+    seed: int,
+) -> tuple[Inspection, str]:
+    """Return what is in the chosen data set, and its name; a generated one is made, none is fetched."""
+    from mlops_core.api import workspace_path
+    from mlops_core.runners.sources import fetch_source
+    from mlops_core.store import Store
+
+    loaded, config = _loaded(*choice)
+    _check_is_here(loaded, config, workspace_path(context["workspace"]))
+    observer = run_observer()
+    observer.step_started("fetch")
+    with Store(workspace_path(context["workspace"])) as store:
+        source = fetch_source(
+            loaded,
+            config,
+            store=store,
+            seed=seed,
+            is_offline=True,
+            progress=lambda label, done, total: observer.step_progress("fetch", label, done, total),
+        )
+    return loaded.inspect_dataset(source.path, config), source.record.name
+
+
+def _check_is_here(loaded: UseCase, config: UseCaseConfig, workspace: Path) -> None:
+    from mlops_core.datasets import is_complete
+    from mlops_core.errors import DatasetError
+
+    name, folder = loaded.dataset_source(config)
+    if folder is not None:
+        return
+    entry = loaded.dataset(config)
+    if not entry.is_generated and not is_complete(entry, workspace / "datasets" / entry.name):
+        raise DatasetError(
+            f"data set '{name}' is not on this machine; fetch it first: "
+            f"mlops fetch --usecase {loaded.name} --set dataset.name={name}"
+        )
+
+
+def _described(entry: Dataset) -> dict[str, object]:
+    return {
+        "name": entry.name,
+        "title": entry.title,
+        "description": entry.description,
+        "licence": entry.licence,
+        "homepage": entry.homepage,
+        "is_generated": entry.is_generated,
+        "size_bytes": entry.size_bytes,
+        "required": list(entry.required),
+        "sources": [
+            getattr(part, "url", None) or f"code {getattr(part, 'run', '')}"
+            for source in entry.sources
+            for part in getattr(source, "parts", (source,))
+        ],
+    }
