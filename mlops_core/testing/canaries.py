@@ -102,7 +102,15 @@ def described(report: MetricReport) -> str:
 
 
 def _scored(predictions: Predictions, scores: Callable[[Prediction], tuple[float, ...]]) -> Predictions:
-    return replace(predictions, rows=tuple(replace(row, scores=scores(row)) for row in predictions.rows))
+    return replace(predictions, rows=tuple(_answered(row, scores(row)) for row in predictions.rows))
+
+
+def _answered(row: Prediction, scores: tuple[float, ...]) -> Prediction:
+    """Return the row with another answer; an interval keeps its width and moves to the new number."""
+    if row.interval is None:
+        return replace(row, scores=scores)
+    half = (row.interval.high - row.interval.low) / 2
+    return replace(row, scores=scores, interval=replace(row.interval, low=scores[0] - half, high=scores[0] + half))
 
 
 def _right(predictions: Predictions, row: Prediction) -> tuple[float, ...]:

@@ -214,7 +214,7 @@ class Execution:
         folder: Path,
         changed: Iterable[str],
     ) -> ObservedStep:
-        found = answer.result or {"events": (), "sections": (), "parameters": (), "inputs": ()}
+        found = answer.result or {"events": (), "sections": (), "parameters": (), "inputs": (), "code": ()}
         events = [(kind, subject) for kind, subject in found["events"]]
         looked = [subject for kind, subject in events if kind in ("read", "list")]
         configuration = {str(path) for path in self.configuration}
@@ -227,7 +227,7 @@ class Execution:
             reads=tuple(
                 path
                 for path in looked
-                if path not in configuration and not is_below(path, known) and not self._is_code(path)
+                if path not in configuration and not is_below(path, known) and not self._is_code(path, found["code"])
             ),
             writes=tuple(
                 path for kind, path in events if kind == "write" and not is_below(path, own) and not _is_cache(path)
@@ -247,11 +247,11 @@ class Execution:
             log=answer.log,
         )
 
-    def _is_code(self, path: str) -> bool:
+    def _is_code(self, path: str, packages: Iterable[str]) -> bool:
         """Tell whether a file belongs to Python, to an installed distribution or to the system, not to the run."""
         if is_below(path, [str(self.root)]):
             return False
-        return _is_cache(path) or is_below(path, (*_SYSTEM, *code_folders()))
+        return _is_cache(path) or is_below(path, (*_SYSTEM, *code_folders(), *packages))
 
 
 def step_request(

@@ -26,7 +26,6 @@ def execute(arguments: dict[str, Any]) -> dict[str, Any]:
     if "read_only_inputs" in arguments["surroundings"]:
         forbid_writing_elsewhere(arguments["writable"])
     reads = _record_reads(steps.StepContext)
-    before = set(sys.modules)
     request = Path(arguments["request"])
     with recorded() as recorder:
         steps.run_request_file(request)
@@ -38,8 +37,14 @@ def execute(arguments: dict[str, Any]) -> dict[str, Any]:
         "sections": sorted(reads["section"]),
         "parameters": sorted(reads["parameter"]),
         "inputs": sorted(reads["input"]),
-        "modules": sorted(set(sys.modules) - before),
+        "code": sorted(_code_folders()),
     }
+
+
+def _code_folders() -> set[str]:
+    """Return the folders of all packages that were imported: an editable one lies outside of the search path."""
+    packages = [module for name, module in list(sys.modules.items()) if "." not in name]
+    return {str(folder) for package in packages for folder in getattr(package, "__path__", ())}
 
 
 class _Noting(dict[str, Any]):

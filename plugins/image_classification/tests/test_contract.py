@@ -1,0 +1,23 @@
+"""The contract of every use case, on both use cases of this plugin."""
+
+import pytest
+
+from mlops_core.testing import UseCaseContract
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+class TestRoadSign(UseCaseContract):
+    use_case = "ROAD_SIGN"
+    config = "examples/tiny_road_sign.yaml"
+    sharded_steps = ("preprocess",)
+    predictor_samples = 12
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+class TestScene(UseCaseContract):
+    use_case = "SCENE"
+    config = "examples/tiny_scene.yaml"
+    sharded_steps = ("preprocess",)
+    predictor_samples = 12

@@ -1,0 +1,26 @@
+"""The contract of every use case, on the regression of tables."""
+
+import csv
+
+import pytest
+
+from mlops_core.testing import UseCaseContract
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+class TestAbalone(UseCaseContract):
+    use_case = "ABALONE"
+    config = "examples/tiny.yaml"
+    predictor_tolerance = 1e-6
+
+    @staticmethod
+    def sample_file(sample, *, dataset, folder):
+        """Write the row of a sample to a table of its own: the predictor gives one answer a row."""
+        (table,) = dataset.glob("*.csv")
+        with table.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.reader(stream))
+        path = folder / f"{sample.replace(' ', '_')}.csv"
+        with path.open("w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream).writerows([rows[0], rows[int(sample.split()[1])]])
+        return path
