@@ -81,7 +81,7 @@ def mlops_get_steps(config: UseCaseConfig, context: PluginContext) -> tuple[Step
             run="mlops_tabular_regression.steps.train:train",
             inputs={"table": "check.table", "split": "split.split"},
             outputs=("model",),
-            config=("table", "rules", "features", "split", "training", "intervals"),
+            config=("table", "rules", "features", "training", "intervals"),
             packages=_MODEL_PACKAGES,
             resources=Resources(instance_type="ml.m5.xlarge"),
         ),
@@ -91,7 +91,6 @@ def mlops_get_steps(config: UseCaseConfig, context: PluginContext) -> tuple[Step
             run="mlops_tabular_regression.steps.evaluate:evaluate",
             inputs={"table": "check.table", "split": "split.split", "model": "train.model"},
             outputs=("predictions",),
-            config=("split",),
             packages=_MODEL_PACKAGES,
         ),
     )

@@ -42,6 +42,10 @@ class StoredTable:
         """Return the name of a row in predictions: its id, else its number in the file."""
         return str(self.ids[index]) if len(self.ids) else sample_name(int(self.rows[index]))
 
+    def group(self, index: int) -> str:
+        """Return the name of a row's group."""
+        return f"group {self.groups[index]}"
+
 
 def sample_name(row: int) -> str:
     """Return the name of a row without an id."""

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlops_core.predictions import Prediction, Predictions, write_predictions
-from mlops_tabular_regression.config import SplitSection
 from mlops_tabular_regression.metrics import compute_metrics
 from mlops_tabular_regression.model_store import read_trained
-from mlops_tabular_regression.steps.split import FOLDS_FILE
+from mlops_tabular_regression.splitting import TEST, rows_of_part
 from mlops_tabular_regression.table_store import read_table
 
 if TYPE_CHECKING:
@@ -20,14 +19,13 @@ if TYPE_CHECKING:
 def evaluate(context: StepContext) -> None:
     """Write one prediction a row; log the lines from which an engine shows its metrics."""
     table = read_table(context.input("table"))
-    folds = np.load(context.input("split") / FOLDS_FILE, allow_pickle=False)
-    tested = np.flatnonzero(folds == context.section("split", SplitSection).test_fold)
+    tested = rows_of_part(context.input("split"), TEST)
     model = read_trained(context.input("model"))
     answers = model.answer(np.asarray(table.features[tested]))
     predictions = tuple(
         Prediction(
             sample=table.sample(int(index)),
-            group=f"group {table.groups[index]}",
+            group=table.group(int(index)),
             label=float(table.target[index]),
             scores=(value,),
             interval=interval,

@@ -9,7 +9,7 @@ import numpy as np
 from mlops_core.datasets import SplitSample, check_no_leak
 from mlops_core.errors import DatasetError
 from mlops_tabular_regression.config import SplitSection
-from mlops_tabular_regression.splitting import assign_folds
+from mlops_tabular_regression.splitting import TEST, TRAIN, assign_folds, write_split
 from mlops_tabular_regression.table_store import read_table
 
 if TYPE_CHECKING:
@@ -20,11 +20,9 @@ if TYPE_CHECKING:
     from mlops_core.steps import StepContext
     from mlops_tabular_regression.table_store import StoredTable
 
-FOLDS_FILE = "folds.npy"
-
 
 def split(context: StepContext) -> None:
-    """Write the fold of each row.
+    """Write ``split.csv``: part and fold of each row.
 
     Raises:
         DatasetError: there are too few groups for the folds.
@@ -39,8 +37,8 @@ def split(context: StepContext) -> None:
         )
     folds = assign_folds(np.asarray(table.target), np.asarray(table.groups), folds=settings.folds, seed=context.seed)
     is_test = folds == settings.test_fold
-    check_no_leak({"train": _together(table, ~is_test), "test": _together(table, is_test)})
-    np.save(context.output("split") / FOLDS_FILE, folds, allow_pickle=False)
+    check_no_leak({TRAIN: _together(table, ~is_test), TEST: _together(table, is_test)})
+    write_split(context.output("split"), table, folds, test_fold=settings.test_fold)
     context.log.info("%d rows to train, %d to test (fold %d)", (~is_test).sum(), is_test.sum(), settings.test_fold)
 
 
@@ -48,4 +46,4 @@ def _together(table: StoredTable, is_chosen: NDArray[np.bool_]) -> Iterator[Spli
     """Yield the chosen rows whose group has several; a row that is alone cannot leak."""
     _, codes, sizes = np.unique(table.groups, return_inverse=True, return_counts=True)
     for index in np.flatnonzero(is_chosen & (sizes[codes] > 1)):
-        yield SplitSample(sample=table.sample(int(index)), group=f"group {table.groups[index]}", label="")
+        yield SplitSample(sample=table.sample(int(index)), group=table.group(int(index)), label="")

@@ -16,7 +16,6 @@ from mlops_tabular_regression.config import (
     FeaturesSection,
     IntervalsSection,
     RulesSection,
-    SplitSection,
     TableSection,
     TrainingSection,
 )
@@ -25,8 +24,7 @@ from mlops_tabular_regression.importance import Importance, gain_shares, permuta
 from mlops_tabular_regression.intervals import conformal_widening, quantiles
 from mlops_tabular_regression.model_store import TrainedModel, write_trained
 from mlops_tabular_regression.search import Folds, Trial
-from mlops_tabular_regression.splitting import assign_folds
-from mlops_tabular_regression.steps.split import FOLDS_FILE
+from mlops_tabular_regression.splitting import TRAIN, assign_folds, rows_of_part
 from mlops_tabular_regression.table_store import read_table
 
 if TYPE_CHECKING:
@@ -105,8 +103,7 @@ def train(context: StepContext) -> None:
 
 def _read_work(context: StepContext) -> _Work:
     stored = read_table(context.input("table"))
-    folds = np.load(context.input("split") / FOLDS_FILE, allow_pickle=False)
-    rows = np.flatnonzero(folds != context.section("split", SplitSection).test_fold)
+    rows = rows_of_part(context.input("split"), TRAIN)
     table = context.section("table", TableSection)
     derived = context.section("features", FeaturesSection)
     features = np.asarray(stored.features[rows])
