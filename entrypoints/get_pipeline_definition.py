@@ -1,0 +1,8 @@
+"""Write the definition of a SageMaker pipeline: ``get-pipeline-definition`` for whoever has no console script."""
+
+import sys
+
+from mlops_core.runners.sagemaker.entry_points import get_pipeline_definition
+
+if __name__ == "__main__":
+    sys.exit(get_pipeline_definition())

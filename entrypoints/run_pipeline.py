@@ -1,0 +1,8 @@
+"""Create or update a SageMaker pipeline, start it, wait for its end: ``run-pipeline`` for whoever has no console script."""
+
+import sys
+
+from mlops_core.runners.sagemaker.entry_points import run_pipeline
+
+if __name__ == "__main__":
+    sys.exit(run_pipeline())
