@@ -1,6 +1,7 @@
 """Definitions that the SageMaker SDK wrote are executed as they are: code with ``/opt/ml`` in its source included."""
 
 import json
+import tarfile
 import textwrap
 from pathlib import Path
 
@@ -80,6 +81,31 @@ FILES = {
     "example/example-1/input/code/train.py": TRAIN,
     "example/example-1/input/sm_drivers/sm_train.sh": DRIVER,
 }
+
+
+def packed(tmp_path):
+    """Put the training script into the archive in which SDK 2 uploads it."""
+    folder = tmp_path / "s3" / "example-bucket" / "example" / "code"
+    folder.mkdir(parents=True)
+    script = tmp_path / "train.py"
+    script.write_text(textwrap.dedent(TRAIN))
+    with tarfile.open(folder / "sourcedir.tar.gz", "w:gz") as tar:
+        tar.add(script, arcname="train.py")
+    return {name: text for name, text in FILES.items() if not name.startswith("example/")}
+
+
+@needs_mounts
+def test_a_definition_of_sdk_2_is_executed_and_registers_its_model(tmp_path):
+    record = execute(tmp_path, "written_by_sdk_v2.json", packed(tmp_path), ModelApprovalStatus="Approved")
+    names = ("Prepare", "Train", "Evaluate", "Judge", "Register-RegisterModel")
+    assert [(step.name, str(step.status), step.failure) for step in record.steps] == [
+        (name, "Succeeded", "") for name in names
+    ]
+    package = json.loads((tmp_path / "packages" / "Example" / "1.json").read_text())
+    assert package["ModelApprovalStatus"] == "Approved"
+    model = package["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
+    assert model == record.step("Train").properties["ModelArtifacts"]["S3ModelArtifacts"]
+    assert (tmp_path / "s3" / "example-bucket" / "out" / "e1" / "train" / "train.csv").exists()
 
 
 @needs_mounts
