@@ -137,6 +137,7 @@ class Training(Section):
     batch_size: Positive = 64
     epochs: Positive = 60
     patience: Positive = 20
+    perfect_epochs: Positive = 10
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.002
     warmup_epochs: Annotated[float, Field(ge=0)] = 3
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.05

@@ -32,6 +32,7 @@ class Phase:
         learning_rate: its highest value.
         warmup_epochs: in which it rises to that; afterwards it falls as a cosine to 0.
         patience: epochs without a better validation loss after which it stops.
+        perfect_epochs: epochs in a row without a wrong validation picture after which it stops.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Phase:
     learning_rate: float
     warmup_epochs: float
     patience: int
+    perfect_epochs: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,7 @@ class Fitter:
         """
         update = self._update_function(phase, batches.per_epoch)
         judge = _judge_function(self._averaged)
+        perfect = 0
         best: tuple[float, int, Weights] = (float("inf"), 0, self._averaged.get_weights())
         for epoch in range(1, phase.epochs + 1):
             losses = [update(*next(batches.training)) for _ in range(batches.per_epoch)]
@@ -105,7 +108,8 @@ class Fitter:
             tell(self.history[-1])
             if loss < best[0]:
                 best = (loss, epoch, self._averaged.get_weights())
-            elif epoch - best[1] >= phase.patience:
+            perfect = perfect + 1 if accuracy == 1.0 else 0
+            if epoch - best[1] >= phase.patience or perfect >= phase.perfect_epochs:
                 break
         self._averaged.set_weights(best[2])
         self._model.set_weights(best[2])

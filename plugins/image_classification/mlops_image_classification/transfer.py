@@ -25,6 +25,7 @@ def phases(settings: Training) -> tuple[Phase, ...]:
                 learning_rate=settings.learning_rate,
                 warmup_epochs=settings.warmup_epochs,
                 patience=settings.patience,
+                perfect_epochs=settings.perfect_epochs,
             ),
         )
     tuning = settings.fine_tuning
@@ -34,6 +35,7 @@ def phases(settings: Training) -> tuple[Phase, ...]:
         learning_rate=settings.learning_rate,
         warmup_epochs=0,
         patience=settings.patience,
+        perfect_epochs=settings.perfect_epochs,
     )
     rest = Phase(
         name=FINE_TUNING,
@@ -41,6 +43,7 @@ def phases(settings: Training) -> tuple[Phase, ...]:
         learning_rate=tuning.learning_rate,
         warmup_epochs=settings.warmup_epochs,
         patience=settings.patience,
+        perfect_epochs=settings.perfect_epochs,
     )
     return (head, rest) if tuning.head_epochs else (rest,)
 

@@ -271,7 +271,7 @@ def fit(plugin, model, settings, phase=None, weights=None, data=None):
     return fitter.history, best
 
 
-SETTINGS = Training(epochs=12, patience=12, learning_rate=0.01, ema_momentum=0.5, warmup_epochs=1)
+SETTINGS = Training(epochs=12, patience=12, perfect_epochs=12, learning_rate=0.01, ema_momentum=0.5, warmup_epochs=1)
 
 
 def test_a_network_learns_and_the_same_seed_gives_the_same_weights(plugin):
@@ -293,7 +293,9 @@ def test_it_stops_when_the_validation_loss_does_not_fall_and_keeps_the_best_weig
 
     keras.utils.set_random_seed(1)
     x, y = shades()
-    settings = SETTINGS.model_copy(update={"epochs": 50, "patience": 2, "learning_rate": 0.5, "ema_momentum": 0.0})
+    settings = SETTINGS.model_copy(
+        update={"epochs": 50, "patience": 2, "perfect_epochs": 50, "learning_rate": 0.5, "ema_momentum": 0.0}
+    )
     model = build(plugin)
     history, best = fit(plugin, model, settings, data=(x, np.roll(y, 1, axis=0)))
     assert len(history) == best + 2 < 50
@@ -301,6 +303,17 @@ def test_it_stops_when_the_validation_loss_does_not_fall_and_keeps_the_best_weig
     scores = np.asarray(model(x, training=False))
     kept = float(np.mean(-np.log(np.maximum(scores[np.roll(y, 1, axis=0) > 0], 1e-7))))
     assert kept == pytest.approx(history[best - 1].validation_loss, abs=1e-3)
+
+
+def test_it_stops_when_no_validation_picture_is_wrong_for_a_while(plugin):
+    import keras
+
+    keras.utils.set_random_seed(1)
+    settings = SETTINGS.model_copy(update={"epochs": 60, "patience": 60, "perfect_epochs": 3})
+    history, _ = fit(plugin, build(plugin), settings)
+    assert len(history) < 60
+    assert [record.validation_accuracy for record in history[-3:]] == [1.0, 1.0, 1.0]
+    assert [record.validation_accuracy for record in history[-4:-1]] != [1.0, 1.0, 1.0]
 
 
 def test_class_weights_make_rare_classes_count_more(plugin):
