@@ -1,5 +1,6 @@
 """The endpoint as boto3 sees it: a real process on loopback, whose executions are executed."""
 
+import importlib.util
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -410,6 +412,44 @@ def test_our_own_compiled_pipeline_runs_on_the_endpoint(toy, tmp_path, monkeypat
         assert len(sagemaker.list_model_packages(ModelPackageGroupName="TOY")["ModelPackageSummaryList"]) == 2
         cached = steps_of(sagemaker, arn)["train"]["CacheHitResult"]["SourcePipelineExecutionArn"]
         assert cached != arn
+
+
+def sdk_python():
+    """Return a Python that has the SageMaker SDK: this one, or the one that MLOPS_TEST_SDK_PYTHON names."""
+    found = os.environ.get("MLOPS_TEST_SDK_PYTHON")
+    return found or (sys.executable if importlib.util.find_spec("sagemaker") else None)
+
+
+@pytest.mark.skipif(
+    sdk_python() is None, reason="the SageMaker SDK is not installed (MLOPS_TEST_SDK_PYTHON names none)"
+)
+def test_the_sagemaker_sdk_is_a_client(url, tmp_path):
+    settings = tmp_path / "config.yaml"
+    modules = {"TelemetryOptOut": True}
+    settings.write_text(json.dumps({"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": modules}}}))
+    given = {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "any",
+        "AWS_SECRET_ACCESS_KEY": "any",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "SAGEMAKER_USER_CONFIG_OVERRIDE": str(settings),
+    }
+    command = [sdk_python(), str(Path(__file__).with_name("sdk_client.py"))]
+    found = subprocess.run(command, env=os.environ | given, capture_output=True, text=True, check=False, timeout=240)
+    assert found.returncode == 0, found.stderr[-2000:]
+    assert json.loads(found.stdout.splitlines()[-1]) == [
+        {"status": "Succeeded", "steps": {"Measure": "Succeeded", "Judge": "Succeeded"}},
+        {"status": "Failed", "steps": {"Measure": "Succeeded", "Judge": "Succeeded", "Reject": "Failed"}},
+    ]
+
+
+def test_a_role_may_do_everything_since_nothing_is_enforced(client):
+    trust = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    arn = client("iam").create_role(RoleName="simulated", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    actions = ["sagemaker:CreatePipeline", "s3:GetObject"]
+    found = client("iam").simulate_principal_policy(PolicySourceArn=arn, ActionNames=actions)["EvaluationResults"]
+    assert [(one["EvalActionName"], one["EvalDecision"]) for one in found] == [(name, "allowed") for name in actions]
 
 
 def test_ctrl_c_ends_the_endpoint_and_what_it_runs(tmp_path):

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from moto.core.responses import ActionResult, EmptyResult
+from moto.iam.responses import IamResponse
 from moto.sagemaker.exceptions import ConflictException, ResourceNotFound, ValidationError
 from moto.sagemaker.responses import SageMakerResponse
 
@@ -26,30 +27,30 @@ _MARK = "_mlops_endpoint"
 
 
 class ReplacedCalls:
-    """Methods that stand in moto's response class from `install` to `remove`."""
+    """Methods that stand in moto's response classes from `install` to `remove`."""
 
-    def __init__(self, calls: Mapping[str, Callable[[Any], Any]]) -> None:
-        """Keep `calls`, by the name of moto's method."""
+    def __init__(self, calls: Mapping[tuple[type, str], Callable[[Any], Any]]) -> None:
+        """Keep `calls`, by response class and name of the method."""
         self._calls = calls
-        self._former: dict[str, Any] = {}
+        self._former: dict[tuple[type, str], Any] = {}
 
     def install(self) -> bool:
         """Put the methods in place; False when another endpoint's are there."""
         if getattr(SageMakerResponse, _MARK, None) is not None:
             return False
         setattr(SageMakerResponse, _MARK, self)
-        for name, call in self._calls.items():
-            self._former[name] = SageMakerResponse.__dict__.get(name)
-            setattr(SageMakerResponse, name, call)
+        for (owner, name), call in self._calls.items():
+            self._former[owner, name] = owner.__dict__.get(name)
+            setattr(owner, name, call)
         return True
 
     def remove(self) -> None:
         """Put moto's own methods back."""
-        for name, former in self._former.items():
+        for (owner, name), former in self._former.items():
             if former is None:
-                delattr(SageMakerResponse, name)
+                delattr(owner, name)
             else:
-                setattr(SageMakerResponse, name, former)
+                setattr(owner, name, former)
         delattr(SageMakerResponse, _MARK)
         self._former.clear()
 
@@ -58,7 +59,10 @@ def replaced_calls(executions: EndpointExecutions) -> ReplacedCalls:
     """Return the calls of an endpoint with these executions."""
     calls = _PipelineCalls(executions)
     names = [name for name in dir(_PipelineCalls) if not name.startswith("_")]
-    return ReplacedCalls({name: _bound(getattr(calls, name)) for name in names})
+    found: dict[tuple[type, str], Callable[[Any], Any]] = {
+        (SageMakerResponse, name): _bound(getattr(calls, name)) for name in names
+    }
+    return ReplacedCalls(found | {(IamResponse, "simulate_principal_policy"): _simulate_principal_policy})
 
 
 def _bound(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -66,6 +70,16 @@ def _bound(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return call(response)
 
     return method
+
+
+def _simulate_principal_policy(response: Any) -> Any:
+    """Say that everything is allowed: this endpoint asks nobody for permission."""
+    resource = (_given(response, "ResourceArns") or ["*"])[0]
+    results = [
+        {"EvalActionName": name, "EvalResourceName": resource, "EvalDecision": "allowed"}
+        for name in _given(response, "ActionNames") or ()
+    ]
+    return ActionResult({"EvaluationResults": results, "IsTruncated": False})
 
 
 class _PipelineCalls:
