@@ -88,7 +88,12 @@ def optimizer_arguments(name: str) -> tuple[str, ...]:
     return (*_EVERY_OPTIMIZER, *OPTIMIZERS[name])
 
 
-def _known_optimizer(given: dict[str, dict[str, Scalar]] | None) -> dict[str, dict[str, Scalar]] | None:
+def check_optimizer(given: dict[str, dict[str, Scalar]] | None) -> dict[str, dict[str, Scalar]] | None:
+    """Return what was given.
+
+    Raises:
+        ValueError: it is not one of Keras's optimizers with arguments that it has.
+    """
     if given is None:
         return None
     if len(given) != 1:
@@ -103,7 +108,12 @@ def _known_optimizer(given: dict[str, dict[str, Scalar]] | None) -> dict[str, di
     return given
 
 
-def _known_callbacks(given: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def check_callbacks(given: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return what was given.
+
+    Raises:
+        ValueError: one is not on the list, has an argument that it does not take, or two set the learning rate.
+    """
     for name, arguments in given.items():
         if name not in CALLBACKS:
             raise ValueError(f"'{name}' is no callback{did_you_mean(name, CALLBACKS)} known: {', '.join(CALLBACKS)}")
@@ -200,8 +210,8 @@ class Training(Section):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     head_penalty: Annotated[float, Field(gt=0, le=1)] | None = None
     epochs: Positive | None = None
-    optimizer: Annotated[dict[str, dict[str, Scalar]] | None, AfterValidator(_known_optimizer)] = None
-    callbacks: Annotated[dict[str, dict[str, Any]], AfterValidator(_known_callbacks)] = Field(default_factory=dict)
+    optimizer: Annotated[dict[str, dict[str, Scalar]] | None, AfterValidator(check_optimizer)] = None
+    callbacks: Annotated[dict[str, dict[str, Any]], AfterValidator(check_callbacks)] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _epochs_have_their_keys(self) -> Self:

@@ -1,0 +1,72 @@
+"""The section ``data_augmentation``, nested (v2 and newer) or flat (v1), as strengths of ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SECTION = "data_augmentation"
+_MASKS = (
+    ("frequency_mask", "freq_mask_param", 1),
+    ("time_mask", "time_mask_param", 1),
+    ("frequency_masks", "n_freq_mask", 3),
+    ("time_masks", "n_time_mask", 4),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strength:
+    """One of our keys, its value, and the keys of the file that set it."""
+
+    target: str
+    value: Any
+    names: tuple[str, ...] = ()
+    note: str = ""
+
+
+def strengths(values: Mapping[str, Any]) -> tuple[Strength, ...]:
+    """Return a value for each of our strengths: what the file does not ask for is off, whatever our defaults are.
+
+    Args:
+        values: name in the v2/v3 layout -> value as it was read.
+    """
+    own = {name.removeprefix(f"{SECTION}."): value for name, value in values.items() if name.startswith(SECTION)}
+    noise, has_noise = _part(own, "GaussianNoise", ("scale",))
+    volume, has_volume = _part(own, "VolumeAugment", ("min_scale", "max_scale"))
+    masks, has_masks = _part(own, "SpecAug", tuple(theirs for _, theirs, _ in _MASKS))
+    flat = own.get("GaussianNoise")
+    scale = flat if isinstance(flat, int | float) and not isinstance(flat, bool) else noise.get("scale")
+    low, high = (volume.get("min_scale") or 1.0, volume.get("max_scale") or 1.0) if has_volume else (1.0, 1.0)
+    return (
+        Strength(target="mixup_alpha", value=0),
+        Strength(target="time_shift", value=0),
+        Strength(target="noise", value=(scale or 0.0) if has_noise else 0.0, names=_names("GaussianNoise", "scale")),
+        Strength(target="volume", value=(low, high), names=_names("VolumeAugment", "min_scale", "max_scale")),
+        *(
+            Strength(
+                target=ours,
+                value=_or_default(masks.get(theirs), default) if has_masks else 0,
+                names=_names("SpecAug", theirs),
+                note="" if has_masks else "off",
+            )
+            for ours, theirs, default in _MASKS
+        ),
+    )
+
+
+def _part(own: Mapping[str, Any], name: str, keys: tuple[str, ...]) -> tuple[dict[str, Any], bool]:
+    """Return the arguments of one kind of augmentation, and whether it is on."""
+    is_on = bool(own.get(name, own.get(f"{name}.enable")))
+    return {key: own.get(f"{name}.{key}", own.get(key)) for key in keys}, is_on
+
+
+def _or_default(value: Any, default: int) -> Any:
+    return default if value is None else value
+
+
+def _names(part: str, *keys: str) -> tuple[str, ...]:
+    inner = [f"{SECTION}.{part}.{key}" for key in keys]
+    return (f"{SECTION}.{part}", f"{SECTION}.{part}.enable", *inner, *(f"{SECTION}.{key}" for key in keys))
