@@ -116,14 +116,12 @@ class CompiledPipeline:
         return _session(self).client(service, config=config)
 
     def _describe(self, client: Client) -> Json | None:
-        from botocore.exceptions import ClientError
-
         try:
-            return client.describe_pipeline(PipelineName=self.name)
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in _MISSING:
+            return _call(client.describe_pipeline, PipelineName=self.name)
+        except RunnerError as error:
+            if _code(error.__cause__) in _MISSING:
                 return None
-            raise _service_error(error) from error
+            raise
 
     def _definition_argument(self) -> dict[str, Any]:
         text = self.definition()
@@ -289,11 +287,15 @@ def _call(method: Callable[..., Any], **request: Any) -> Any:
         raise _service_error(error) from error
 
 
+def _code(error: BaseException | None) -> str:
+    """Return the service's code of an error; empty when it did not come from the service."""
+    response = getattr(error, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))
+
+
 def _service_error(error: Exception) -> RunnerError:
     text = " ".join(str(error).split())
-    response = getattr(error, "response", None) or {}
-    code = response.get("Error", {}).get("Code", "")
-    if code in ("ExpiredToken", "ExpiredTokenException", "RequestExpired"):
+    if _code(error) in ("ExpiredToken", "ExpiredTokenException", "RequestExpired"):
         return RunnerError(f"the credentials have expired: {text}; sign in again and repeat the command")
     if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
         return RunnerError(f"{text}; sign in, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
