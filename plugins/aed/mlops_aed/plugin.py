@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     from mlops_aed.config import AedConfig
     from mlops_core.conditions import Gate
     from mlops_core.config import UseCaseConfig
+    from mlops_core.config_import import ImportedConfig
     from mlops_core.datasets import Dataset
     from mlops_core.hookspecs import PluginContext
+    from mlops_core.inspections import Inspection
     from mlops_core.metrics import Metric, MetricReport
     from mlops_core.prediction import Predictor
     from mlops_core.predictions import Predictions
     from mlops_core.previews import Preview
+    from mlops_core.yaml_source import YamlSource
 
 _FEATURES = ("preprocessing", "feature_extraction")
 _AUDIO_PACKAGES = ("numpy", "soundfile", "soxr")
@@ -34,11 +37,32 @@ def mlops_get_config_model(context: PluginContext) -> type[AedConfig]:
 
 
 @hookimpl
+def mlops_import_config(source: YamlSource, layout: str | None, context: PluginContext) -> ImportedConfig | None:
+    """Read the three layouts of the STM32 model zoo's configuration."""
+    from mlops_aed.stm32.layouts import Layout, detect
+
+    found = detect(source.data)
+    if layout not in {None, "stm32"} or (found is None and layout is None):
+        return None
+    from mlops_aed.stm32.conversion import convert
+
+    return convert(source, found or Layout.V2)
+
+
+@hookimpl
 def mlops_get_datasets(config: UseCaseConfig, context: PluginContext) -> tuple[Dataset, ...]:
     """Return the catalogue."""
     from mlops_aed.catalogue import DATASETS
 
     return DATASETS
+
+
+@hookimpl
+def mlops_inspect_dataset(dataset: Path, config: AedConfig, context: PluginContext) -> Inspection:
+    """Measure every clip; look for faults and for duplicates across folds."""
+    from mlops_aed.inspection import inspect_dataset
+
+    return inspect_dataset(dataset, config)
 
 
 def get_pipeline_parameters(default_threshold: float = 0.5, dataset_name: str = "AED_Dataset") -> tuple[Parameter, ...]:
