@@ -63,7 +63,7 @@ class ObservedStep:
         writes: files written that it does not declare.
         configuration_reads: configuration files that it read by itself.
         connections: addresses other than this machine's.
-        opened: the declared inputs in which it read or listed something.
+        opened: the declared inputs that it asked for, or in which it read or listed something.
         sections: configuration sections that it asked for.
         parameters: parameters that it looked at.
         changed_inputs: what differs in its inputs afterwards, one phrase a file.
@@ -236,9 +236,9 @@ class Execution:
             connections=tuple(
                 subject for kind, subject in events if kind == "connect" and not subject.startswith(_LOCAL_ADDRESSES)
             ),
-            opened=frozenset(
-                name for name, path in inputs.items() if any(is_below(subject, [str(path)]) for subject in looked)
-            ),
+            # Asking for the folder is enough: a decoder written in C opens files that no hook sees.
+            opened=frozenset(found["inputs"])
+            | {name for name, path in inputs.items() if any(is_below(subject, [str(path)]) for subject in looked)},
             sections=frozenset(found["sections"]),
             parameters=frozenset(found["parameters"]),
             changed_inputs=tuple(changed),

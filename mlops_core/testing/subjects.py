@@ -24,6 +24,7 @@ from mlops_core.discovery import ENTRY_POINT_GROUP, InstalledUseCase, discover_u
 from mlops_core.errors import PluginError, UsageError, did_you_mean
 from mlops_core.testing.contract import contract_classes
 from mlops_core.testing.declaration import ContractDeclaration
+from mlops_core.testing.trees import is_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,7 +181,7 @@ def _write_metadata(place: Path, project: dict[str, Any], entries: dict[str, str
 
 @contextlib.contextmanager
 def _on_path(*folders: Path) -> Iterator[None]:
-    """Put folders at the beginning of the search path, here and in the processes that are started."""
+    """Put folders at the beginning of the search path, here and in processes; forget in the end what came from them."""
     before, variable = list(sys.path), os.environ.get("PYTHONPATH")
     texts = [str(folder) for folder in folders]
     sys.path[:0] = texts
@@ -190,6 +191,10 @@ def _on_path(*folders: Path) -> Iterator[None]:
         yield
     finally:
         sys.path[:] = before
+        for name, module in list(sys.modules.items()):
+            places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+            if any(is_below(str(place), texts) for place in places if place):
+                del sys.modules[name]
         if variable is None:
             del os.environ["PYTHONPATH"]
         else:

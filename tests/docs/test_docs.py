@@ -2,6 +2,9 @@
 
 import importlib.util
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,9 @@ import pytest
 import mlops_core
 from mlops_core import hookspecs
 from mlops_core.manager import REQUIRED_HOOKS
+from mlops_core.testing import ContractSession, all_checks
+from mlops_core.testing.declaration import capability_flags
+from mlops_core.testing.subjects import subjects
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -41,21 +47,62 @@ def test_each_hook_says_when_it_is_called_and_what_it_returns(name):
         assert f":param {argument}:" in hook.__doc__
 
 
-def test_the_tutorial_is_a_whole_plugin_that_runs(tmp_path, monkeypatch):
+def _tutorial(folder):
+    """Write the files of the tutorial into `folder`."""
     blocks = re.findall(r"```(?:python|toml|yaml) title=(\S+)\n(.*?)```", (DOCS / "plugins.md").read_text(), re.DOTALL)
-    folder = tmp_path / "words"
     for name, text in blocks:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    info = folder / "mlops_words-0.1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mlops-words\nVersion: 0.1.0\n")
-    entry = re.search(r'\[project.entry-points."mlops.usecases"\]\n(.*)\n', dict(blocks)["pyproject.toml"])[1]
-    (info / "entry_points.txt").write_text(f"[mlops.usecases]\n{entry.replace(chr(34), '')}\n")
-    monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-    record = mlops_core.run("WORDS", workspace=tmp_path / "w")
+
+
+def test_the_tutorial_is_a_whole_plugin_that_runs(tmp_path):
+    _tutorial(tmp_path / "words")
+    with subjects(str(tmp_path / "words")):
+        record = mlops_core.run("WORDS", workspace=tmp_path / "w")
     assert (record.status, record.error, record.model_version) == ("accepted", "", 1)
+
+
+@pytest.mark.slow
+def test_the_tutorial_keeps_the_contract(tmp_path, contract_processes):
+    _tutorial(tmp_path / "words")
+    with subjects(str(tmp_path / "words")) as (subject,):
+        session = ContractSession(subject.declaration, processes=contract_processes, folder=tmp_path)
+        found = {outcome.check: outcome.violations for outcome in session.outcomes() if not outcome.is_good}
+    assert found == {}
+
+
+@pytest.mark.slow
+def test_the_first_commands_of_the_tutorial_lead_to_a_registered_model(tmp_path):
+    """Installing is left out: the folder is put on the search path instead."""
+    block = re.search(r"```console\n(.*?)```", (DOCS / "plugins.md").read_text(), re.DOTALL)[1]
+    lines = [shlex.split(line) for line in block.splitlines()]
+    assert [line[0] for line in lines] == ["mlops", "pip", "mlops", "mlops", "mlops"]
+
+    def mlops(line):
+        code = "from mlops_core.cli import main; main()"
+        command = [sys.executable, "-c", code, *line[1:]]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    mlops(lines[0])
+    folder = tmp_path / lines[1][-1].removesuffix("[test]")
+    with subjects(str(folder)):
+        assert "model BIRD_CALLS version 1, PendingManualApproval" in mlops(lines[2])
+        assert "BIRD_CALLS" in mlops(lines[3])
+        assert "failed" not in mlops(lines[4])
+
+
+def test_the_page_of_the_contract_lists_every_check_with_its_rule():
+    page = (DOCS / "contract_tests.md").read_text()
+    for check in all_checks().values():
+        assert f"| `{check.name}` | {check.rule} |" in page
+
+
+def test_the_page_of_the_contract_lists_every_capability():
+    page = (DOCS / "contract_tests.md").read_text()
+    for name in (*capability_flags(), "expected_failures"):
+        assert f"`{name}`" in page or f"{name} =" in page
 
 
 def test_no_page_links_to_what_does_not_exist():

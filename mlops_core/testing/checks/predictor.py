@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.testing.registry import check
+from mlops_core.testing.registry import NotApplicableError, check
 from mlops_core.testing.trees import differences, shown, tree
 
 if TYPE_CHECKING:
@@ -31,12 +31,14 @@ class Interview:
         answer: what came back.
         model: the copy of the artifact that it was loaded from.
         before: that copy's files before it was loaded.
+        without_samples: why it was asked about nothing; empty when it was asked.
     """
 
     samples: Mapping[str, Path]
     answer: Answer
     model: Path
     before: Mapping[str, str]
+    without_samples: str = ""
 
 
 def interview(session: ContractSession) -> Interview:
@@ -53,7 +55,12 @@ def _interview(session: ContractSession) -> Interview:
     count = session.declaration.predictor_samples
     chosen = names[:: max(1, len(names) // count)][:count]
     folder = session.new_folder("samples")
-    samples = {name: session.declaration.sample_file(name, dataset=session.dataset, folder=folder) for name in chosen}
+    without_samples = ""
+    try:
+        files = [session.declaration.sample_file(name, dataset=session.dataset, folder=folder) for name in chosen]
+    except NotApplicableError as reason:  # it can be loaded at least
+        files, without_samples = [], str(reason)
+    samples = dict(zip(chosen, files, strict=False))
     model = session.new_folder("model", is_made=False)
     shutil.copytree(session.model, model)
     before = tree(model)
@@ -65,7 +72,19 @@ def _interview(session: ContractSession) -> Interview:
             "paths": [str(path) for path in samples.values()],
         },
     )
-    return Interview(samples=samples, answer=answer, model=model, before=before)
+    return Interview(samples=samples, answer=answer, model=model, before=before, without_samples=without_samples)
+
+
+def _asked(session: ContractSession) -> Interview:
+    """Return the interview if the predictor was asked about samples.
+
+    Raises:
+        NotApplicableError: it was not; the message says why.
+    """
+    found = interview(session)
+    if found.without_samples:
+        raise NotApplicableError(found.without_samples)
+    return found
 
 
 @check(after=("steps_succeed",), needs="has_predictor")
@@ -105,7 +124,7 @@ def predictor_answers_each_path_in_order(session: ContractSession) -> Iterator[s
 
     Fix: yield SampleScores(path=str(path), ...) inside a loop over the paths.
     """
-    found = interview(session)
+    found = _asked(session)
     answers = [answer["path"] for answer in found.answer.result["answers"]]
     asked = [str(path) for path in found.samples.values()]
     if len(answers) != len(asked):
@@ -124,7 +143,7 @@ def predictor_agrees_with_the_evaluation(session: ContractSession) -> Iterator[s
 
     Fix: prepare a file exactly as the steps do; share that code between step and predictor.
     """
-    found = interview(session)
+    found = _asked(session)
     parts: defaultdict[str, list[tuple[float, ...]]] = defaultdict(list)
     for row in session.predictions.rows:
         parts[row.sample].append(row.scores)
@@ -145,7 +164,7 @@ def predictor_names_a_bad_file(session: ContractSession) -> Iterator[str]:
     Fix: catch what the decoder raises and raise mlops_core.DatasetError(f"{path} cannot be decoded: ...").
     """
     folder = session.new_folder("bad files")
-    kind = next(iter(interview(session).samples.values())).suffix
+    kind = next(iter(_asked(session).samples.values())).suffix
     broken = folder / f"broken{kind}"
     broken.write_bytes(b"\x00\xff not what it should be \x00" * 3)
     for path in (broken, folder / f"missing{kind}"):
