@@ -5,6 +5,7 @@ Every reason why a file cannot be used is a `DatasetError` that names it.
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlops_image_classification.config import Preprocessing
-    from mlops_image_classification.pictures import Region
+    from mlops_image_classification.pictures import Picture, Region
 
 _WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 _LARGEST = {8: 255.0, 16: 65535.0}
@@ -53,6 +54,14 @@ def read_pixels(path: Path, settings: Preprocessing, *, region: Region | None = 
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, MemoryError) as error:
         cause = " ".join(str(error).split()) or type(error).__name__
         raise DatasetError(f"{path} cannot be decoded: {cause}") from None
+
+
+def pixels_or_reason(picture: Picture, dataset: Path, settings: Preprocessing) -> NDArray[np.uint8] | str:
+    """Return the pixels of a picture below `dataset`, or one line that says why it cannot be used."""
+    try:
+        return read_pixels(dataset / picture.name, settings, region=picture.region)
+    except DatasetError as error:
+        return str(error).replace(f"{dataset}{os.sep}", "")
 
 
 def _size(path: Path) -> int:

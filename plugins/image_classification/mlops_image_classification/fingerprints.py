@@ -28,6 +28,8 @@ _HASH_SIDE = 8
 _THUMBNAIL_SIDE = 12
 _THUMBNAIL_SIZE = _THUMBNAIL_SIDE * _THUMBNAIL_SIDE * 3
 _CHUNK_PAIRS = 4_000_000
+_CHUNK_ROWS = 50_000
+_COLUMNS = ("numbers", "digests", "hashes", "thumbnails")
 MAX_BITS = _HASH_SIDE - 1
 """Hashes are looked up by 8 parts of 8 bits; of two that differ in at most 7 bits, one part at least is equal."""
 
@@ -84,25 +86,23 @@ def _one(pixels: Pixels) -> tuple[bytes, int, Pixels]:
 
 def write_fingerprints(path: Path, fingerprints: Fingerprints) -> None:
     """Write one file."""
-    np.savez(
-        path,
-        numbers=fingerprints.numbers,
-        digests=fingerprints.digests,
-        hashes=fingerprints.hashes,
-        thumbnails=fingerprints.thumbnails,
-    )
+    np.savez(path, **{name: getattr(fingerprints, name) for name in _COLUMNS})
 
 
 def read_fingerprints(folder: Path) -> Fingerprints:
     """Return what all files in `folder` hold, ordered by number."""
-    columns: dict[str, list[NDArray[np.generic]]] = {"numbers": [], "digests": [], "hashes": [], "thumbnails": []}
+    parts = []
     for path in sorted(folder.glob("*.npz")):
         with np.load(path, allow_pickle=False) as data:
-            for name, parts in columns.items():
-                parts.append(data[name])
-    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
-    order = np.argsort(joined["numbers"])
-    return Fingerprints(**{name: values[order] for name, values in joined.items()})
+            parts.append(Fingerprints(**{name: data[name] for name in _COLUMNS}))
+    return joined(parts)
+
+
+def joined(parts: Sequence[Fingerprints]) -> Fingerprints:
+    """Return all fingerprints of several parts, ordered by number."""
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
+    order = np.argsort(columns["numbers"])
+    return Fingerprints(**{name: values[order] for name, values in columns.items()})
 
 
 def find_copies(fingerprints: Fingerprints, *, max_bits: int, min_similarity: float | None) -> list[Pair]:
@@ -127,16 +127,17 @@ def find_copies(fingerprints: Fingerprints, *, max_bits: int, min_similarity: fl
 def _near_copies(
     fingerprints: Fingerprints, chosen: NDArray[np.intp], max_bits: int, min_similarity: float
 ) -> Iterator[Pair]:
-    hashes = fingerprints.hashes[chosen]
-    vectors = _normalised(fingerprints.thumbnails[chosen])
     seen: set[tuple[int, int]] = set()
-    for first, second in _candidates(hashes, max_bits):
-        similarity = np.einsum("ij,ij->i", vectors[first], vectors[second])
-        for position in np.flatnonzero(similarity >= min_similarity):
-            pair = (int(chosen[first[position]]), int(chosen[second[position]]))
-            if pair not in seen:
-                seen.add(pair)
-                yield Pair(first=pair[0], second=pair[1], is_exact=False, similarity=float(similarity[position]))
+    for first, second in _candidates(fingerprints.hashes[chosen], max_bits):
+        for start in range(0, len(first), _CHUNK_ROWS):  # so that memory does not grow with the pictures
+            left, right = (chosen[found[start : start + _CHUNK_ROWS]] for found in (first, second))
+            vectors = (_normalised(fingerprints.thumbnails[rows]) for rows in (left, right))
+            similarity = np.einsum("ij,ij->i", *vectors)
+            for position in np.flatnonzero(similarity >= min_similarity):
+                pair = (int(left[position]), int(right[position]))
+                if pair not in seen:
+                    seen.add(pair)
+                    yield Pair(first=pair[0], second=pair[1], is_exact=False, similarity=float(similarity[position]))
 
 
 def _normalised(thumbnails: Pixels) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlops_core.config import UseCaseConfig
     from mlops_core.datasets import Dataset
     from mlops_core.hookspecs import PluginContext
+    from mlops_core.inspections import Inspection
     from mlops_core.metrics import Metric, MetricReport
     from mlops_core.prediction import Predictor
     from mlops_core.predictions import Predictions
@@ -46,6 +47,14 @@ def mlops_get_datasets(config: UseCaseConfig, context: PluginContext) -> tuple[D
     from mlops_image_classification.catalogue import DATASETS
 
     return DATASETS[context.use_case]
+
+
+@hookimpl
+def mlops_inspect_dataset(dataset: Path, config: ImageConfig, context: PluginContext) -> Inspection:
+    """Return classes, parts, tracks, what cannot be read, copies and conflicting labels."""
+    from mlops_image_classification.inspection import inspect_dataset
+
+    return inspect_dataset(dataset, config)
 
 
 @hookimpl

@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING
 
 from mlops_core.errors import ConfigError, DatasetError
 from mlops_image_classification.config import DatasetSection, Preprocessing
-from mlops_image_classification.decoding import read_pixels
+from mlops_image_classification.decoding import pixels_or_reason
 from mlops_image_classification.fingerprints import fingerprint, write_fingerprints
 from mlops_image_classification.pictures import listed, read_pictures
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -49,7 +47,7 @@ def preprocess(context: StepContext) -> None:
             f"preprocessing.shards: {context.shard.count} are too many for {len(pictures)} pictures; "
             f"each needs at least one block of {BLOCK}"
         )
-    work = partial(_pixels_or_reason, dataset=dataset, settings=settings)
+    work = partial(pixels_or_reason, dataset=dataset, settings=settings)
     unreadable: list[str] = []
     done = 0
     with multiprocessing.get_context("fork" if os.name == "posix" else "spawn").Pool(os.cpu_count()) as pool:
@@ -83,10 +81,3 @@ def _write_block(context: StepContext, block: int, found: list[tuple[Picture, Pi
     write_fingerprints(folder / f"{name}.npz", fingerprint(usable))
     write_block(context.output("pictures") / f"{name}.tfrecord", usable)
     return list(reasons.values())
-
-
-def _pixels_or_reason(picture: Picture, *, dataset: Path, settings: Preprocessing) -> Pixels | str:
-    try:
-        return read_pixels(dataset / picture.name, settings, region=picture.region)
-    except DatasetError as error:
-        return str(error).replace(f"{dataset}{os.sep}", "")

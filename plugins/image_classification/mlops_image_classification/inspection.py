@@ -1,0 +1,141 @@
+"""A look into a data set of pictures: classes, parts and tracks, what cannot be read, copies and conflicting labels."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from mlops_core.errors import DatasetError
+from mlops_core.inspections import Distribution, FactTable, Finding, Inspection, Level
+from mlops_image_classification.decoding import pixels_or_reason
+from mlops_image_classification.fingerprints import find_copies, fingerprint, joined
+from mlops_image_classification.pictures import PARTS, read_pictures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from mlops_image_classification.config import ImageConfig
+    from mlops_image_classification.fingerprints import Fingerprints, Pair
+    from mlops_image_classification.pictures import Picture
+
+_BLOCK = 128
+_LOG = logging.getLogger(__name__)
+
+
+def inspect_dataset(dataset: Path, config: ImageConfig) -> Inspection:
+    """Return what the folder `dataset` holds; every picture is decoded once, one block of them is held at a time."""
+    try:
+        pictures = read_pictures(dataset, config.dataset, _LOG)
+    except DatasetError as error:
+        return Inspection(findings=(Finding(level=Level.ERROR, check="layout", message=str(error)),))
+    prints, reasons = _decoded(dataset, pictures, config)
+    readable = [pictures[number] for number in prints.numbers]
+    copies = find_copies(
+        prints, max_bits=config.split.near_duplicate_bits, min_similarity=config.split.near_duplicate_similarity
+    )
+    classes = Counter(picture.label for picture in pictures)
+    findings = (*_unreadable(reasons), *_copies(copies, readable), *_missing(pictures), *_tracks_in_two_parts(pictures))
+    return Inspection(
+        facts=(
+            ("pictures", str(len(pictures))),
+            ("classes", str(len(classes))),
+            ("tracks or single pictures", str(len({picture.group for picture in pictures}))),
+        ),
+        tables=(_by_part(pictures),),
+        distributions=(
+            Distribution(
+                name="class", title="Pictures by class", labels=tuple(sorted(classes)), counts=_counts(classes)
+            ),
+        ),
+        findings=findings,
+    )
+
+
+def _decoded(dataset: Path, pictures: Sequence[Picture], config: ImageConfig) -> tuple[Fingerprints, list[str]]:
+    parts, reasons = [fingerprint([])], []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding leaves Python's lock to others
+        for start in range(0, len(pictures), _BLOCK):
+            block = pictures[start : start + _BLOCK]
+            found = list(pool.map(lambda picture: pixels_or_reason(picture, dataset, config.preprocessing), block))
+            usable = [(p.number, pixels) for p, pixels in zip(block, found, strict=True) if not isinstance(pixels, str)]
+            parts.append(fingerprint(usable))
+            reasons += [reason for reason in found if isinstance(reason, str)]
+    return joined(parts), reasons
+
+
+def _counts(classes: Counter[str]) -> tuple[int, ...]:
+    return tuple(classes[name] for name in sorted(classes))
+
+
+def _by_part(pictures: Iterable[Picture]) -> FactTable:
+    counts = Counter((picture.label, picture.part) for picture in pictures)
+    parts = [part for part in (*PARTS, "") if any(found == part for _, found in counts)]
+    names = sorted({name for name, _ in counts})
+    return FactTable(
+        title="pictures by class and part",
+        columns=("class", *(part or "not assigned" for part in parts)),
+        rows=tuple((name, *(counts[name, part] for part in parts)) for name in names),
+    )
+
+
+def _unreadable(reasons: Sequence[str]) -> tuple[Finding, ...]:
+    if not reasons:
+        return ()
+    text = f"{len(reasons)} picture(s) cannot be used"
+    return (Finding(level=Level.ERROR, check="unreadable", message=text, samples=tuple(reasons)),)
+
+
+def _copies(copies: Sequence[Pair], pictures: Sequence[Picture]) -> tuple[Finding, ...]:
+    def labels_differ(pair: Pair) -> bool:
+        return pictures[pair.first].label != pictures[pair.second].label
+
+    def parts_differ(pair: Pair) -> bool:
+        return pictures[pair.first].part != pictures[pair.second].part
+
+    kinds = (
+        (Level.NOTE, "exact copies", [pair for pair in copies if pair.is_exact]),
+        (Level.NOTE, "near copies", [pair for pair in copies if not pair.is_exact]),
+        (Level.WARNING, "copies in two parts", [pair for pair in copies if parts_differ(pair)]),
+        (Level.ERROR, "exact copies with different labels", [p for p in copies if p.is_exact and labels_differ(p)]),
+        (
+            Level.WARNING,
+            "near copies with different labels",
+            [p for p in copies if not p.is_exact and labels_differ(p)],
+        ),
+    )
+    return tuple(
+        Finding(
+            level=level,
+            check=check,
+            message=f"{len(pairs)} pair(s)",
+            samples=tuple(f"{pictures[pair.first].name} and {pictures[pair.second].name}" for pair in pairs),
+        )
+        for level, check, pairs in kinds
+        if pairs
+    )
+
+
+def _missing(pictures: Sequence[Picture]) -> tuple[Finding, ...]:
+    classes = {picture.label for picture in pictures}
+    found = []
+    for part in sorted({picture.part for picture in pictures} - {""}):
+        lacking = tuple(sorted(classes - {picture.label for picture in pictures if picture.part == part}))
+        if lacking:
+            text = f"the {part} part has no picture of {len(lacking)} class(es)"
+            found.append(Finding(level=Level.ERROR, check="classes", message=text, samples=lacking))
+    return tuple(found)
+
+
+def _tracks_in_two_parts(pictures: Sequence[Picture]) -> tuple[Finding, ...]:
+    parts: defaultdict[str, set[str]] = defaultdict(set)
+    for picture in pictures:
+        parts[picture.group].add(picture.part)
+    split = tuple(sorted(group for group, found in parts.items() if len(found) > 1))
+    if not split:
+        return ()
+    text = f"{len(split)} track(s) stand on two sides; a run refuses them"
+    return (Finding(level=Level.ERROR, check="tracks", message=text, samples=split),)

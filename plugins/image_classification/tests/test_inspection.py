@@ -1,0 +1,66 @@
+"""What a look into a data set finds."""
+
+import numpy as np
+import pytest
+from mlops_image_classification.inspection import inspect_dataset
+from PIL import Image, ImageEnhance
+
+from mlops_core.manager import load_use_case
+
+CONFIG = load_use_case("ROAD_SIGN").load_config().model
+
+
+def texture(seed):
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((48, 48), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def data(tmp_path):
+    for number, (part, label) in enumerate((p, c) for p in ("train", "test") for c in ("a", "b")):
+        folder = tmp_path / part / label
+        folder.mkdir(parents=True)
+        for frame in range(3):
+            texture(10 * number + frame).save(folder / f"{number:05d}_{frame:05d}.png")
+    return tmp_path
+
+
+def findings(data):
+    return {finding.check: finding for finding in inspect_dataset(data, CONFIG).findings}
+
+
+def test_a_sound_data_set_has_facts_and_no_findings(data):
+    found = inspect_dataset(data, CONFIG)
+    assert dict(found.facts) == {"pictures": "12", "classes": "2", "tracks or single pictures": "4"}
+    assert found.tables[0].columns == ("class", "train", "test")
+    assert found.tables[0].rows == (("a", 3, 3), ("b", 3, 3))
+    assert found.distributions[0].counts == (6, 6)
+    assert found.findings == ()
+
+
+def test_copies_conflicts_and_unreadable_files_are_named(data):
+    texture(0).save(data / "train" / "b" / "00009_00000.ppm")
+    ImageEnhance.Brightness(texture(1)).enhance(0.9).save(data / "test" / "a" / "00008_00000.png")
+    (data / "train" / "a" / "00007_00000.png").write_bytes(b"no")
+    found = findings(data)
+    assert found["unreadable"].samples == ("train/a/00007_00000.png is no image that can be read (2 bytes)",)
+    conflict = ("train/a/00000_00000.png and train/b/00009_00000.ppm",)
+    assert found["exact copies"].samples == found["exact copies with different labels"].samples == conflict
+    near = ("test/a/00008_00000.png and train/a/00000_00001.png",)
+    assert found["near copies"].samples == found["copies in two parts"].samples == near
+    assert "near copies with different labels" not in found
+    assert inspect_dataset(data, CONFIG).errors == 2
+
+
+def test_a_class_that_a_part_lacks_and_a_wrong_layout_are_errors(data):
+    folder = data / "train" / "c"
+    folder.mkdir()
+    texture(99).save(folder / "1.png")
+    assert findings(data)["classes"].samples == ("c",)
+    (data / "test" / "c").mkdir()
+    assert "class folder" in findings(data)["layout"].message
+
+
+def test_a_track_on_two_sides_is_an_error(data):
+    texture(77).save(data / "test" / "a" / "00000_00009.png")
+    assert findings(data)["tracks"].samples == ("a/00000",)
