@@ -36,6 +36,8 @@ _COMMANDS = {
     "doctor": "Check environment, plugins, disk and workspace; repair after damage.",
     "compile": "Compile a use case to a SageMaker pipeline definition, without AWS.",
     "sagemaker": "Work with SageMaker pipeline definitions.",
+    "package": "Write what docker build needs for the image in which steps run.",
+    "ci": "Write the files of a CI service: CodeBuild, GitHub, GitLab.",
     "plugin": "Write a plugin, and check it against the contract.",
     "gate": "Try a gate on models that it must reject.",
     "matrix": "Run every installed use case on every runner, at its smallest configuration.",
