@@ -12,6 +12,7 @@ from mlops_core.testing import UseCaseContract
 class TestAbalone(UseCaseContract):
     use_case = "ABALONE"
     config = "examples/tiny.yaml"
+    untrained = ("training.rounds=1",)
     predictor_tolerance = 1e-6
 
     @staticmethod
