@@ -66,7 +66,8 @@ def test_the_tutorial_is_a_whole_plugin_that_runs(tmp_path):
 def test_the_tutorial_keeps_the_contract(tmp_path, contract_processes):
     _tutorial(tmp_path / "words")
     with subjects(str(tmp_path / "words")) as (subject,):
-        session = ContractSession(subject.declaration, processes=contract_processes, folder=tmp_path)
+        session = ContractSession(subject.declaration, processes=contract_processes, folder=tmp_path / "session")
+        session.folder.mkdir()
         found = {outcome.check: outcome.violations for outcome in session.outcomes() if not outcome.is_good}
     assert found == {}
 

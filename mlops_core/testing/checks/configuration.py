@@ -156,21 +156,31 @@ def dataset_can_be_chosen(session: ContractSession) -> Iterator[str]:
 
 
 def _sections_that_hooks_use(session: ContractSession, names: list[str]) -> set[str]:
-    """Return the sections on which the declared steps depend, found by changing numbers in them."""
-    found = set()
+    """Return the sections on which the declared pipeline depends, found by changing their values."""
     before = session.pipeline.to_json()
-    for name in names:
-        for path in _leaves(session):
-            value = _value(_data(session), path)
-            if path[0] != name or isinstance(value, bool) or not isinstance(value, int | float):
-                continue
-            data = _data(session)
-            _at(data, path[:-1])[path[-1]] = value + 1
-            if _is_accepted(session, data):
-                model = session.use_case.config_model().model_validate(data)
-                if session.use_case.pipeline(model).to_json() != before:
-                    found.add(name)
-    return found
+    return {
+        path[0]
+        for path in _leaves(session)
+        if path[0] in names and any(made != before for made in _other_pipelines(session, path))
+    }
+
+
+def _other_pipelines(session: ContractSession, path: tuple[str, ...]) -> Iterator[object]:
+    """Yield the pipelines that come of other values of one key, where the model takes them."""
+    for value in _others(_value(_data(session), path)):
+        data = _data(session)
+        _at(data, path[:-1])[path[-1]] = value
+        if _is_accepted(session, data):
+            with session.guard("building the pipeline"):
+                yield session.use_case.pipeline(session.use_case.config_model().model_validate(data)).to_json()
+
+
+def _others(value: object) -> tuple[object, ...]:
+    if isinstance(value, bool):
+        return (not value,)
+    if isinstance(value, int):
+        return (value + 1, value - 1)
+    return (value + 1, value / 2, value * 0.9) if isinstance(value, float) else ()
 
 
 def _data(session: ContractSession) -> dict[str, Any]:
