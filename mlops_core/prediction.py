@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import IO, TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -71,4 +71,70 @@ class Predictor(Protocol):
 
         Raises:
             DatasetError: a file cannot be used; it is named.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happens in a recording, from `onset_s` to `offset_s` seconds after its beginning.
+
+    Attributes:
+        onset_s: when it begins.
+        offset_s: when it ends.
+        label: its class.
+        confidence: mean score of the class meanwhile, 0 to 1.
+    """
+
+    onset_s: float
+    offset_s: float
+    label: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventOptions:
+    """How events are told from scores.
+
+    Attributes:
+        threshold: the score from which on a class is there, 0 to 1.
+        shortest_s: shorter events are left out.
+        raw_rate_hz: the source has no header and holds 16-bit little-endian mono samples at this rate; else None.
+    """
+
+    threshold: float = 0.5
+    shortest_s: float = 0.0
+    raw_rate_hz: int | None = None
+
+
+class Listening(Protocol):
+    """One recording that is being listened to: iterate once over its events, in the order of their ends."""
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds of the recording that have been heard."""
+
+    @property
+    def computed_s(self) -> float:
+        """Seconds of computing that this took."""
+
+    @property
+    def latency_s(self) -> float:
+        """Seconds from the beginning of a sound to its first scores: what must be heard, and the mean computing."""
+
+    def __iter__(self) -> Iterator[Event]:
+        """Yield the events as they end."""
+
+    def draw(self, path: Path) -> None:
+        """Write a picture of what was heard and found, in the format of the path's suffix."""
+
+
+@runtime_checkable
+class EventPredictor(Protocol):
+    """A predictor that also finds events in long recordings and streams."""
+
+    def listen(self, source: Path | IO[bytes], options: EventOptions) -> Listening:
+        """Begin to listen to a file, or to a stream that cannot be sought.
+
+        Raises:
+            DatasetError: the source cannot be decoded; also while iterating.
         """

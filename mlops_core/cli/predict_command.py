@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 @use_case_option
 @click.option("--model", metavar="MODEL", help="A version's number or an alias such as 'best' (default: the newest).")
 @click.option("--top", type=click.IntRange(min=1), default=1, show_default=True, help="Classes to show for each file.")
+@click.option(
+    "--events",
+    "form",
+    type=click.Choice(("table", "json", "audacity")),
+    help="Find events in long recordings; '-' listens to standard input (WAV).",
+)
+@click.option("--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Score of an event.")
+@click.option("--shortest", type=click.FloatRange(min=0), default=0.0, help="Leave out events of fewer seconds.")
+@click.option("--raw", type=click.IntRange(min=1), metavar="RATE", help="Standard input is 16-bit mono, no header.")
+@click.option("--picture", metavar="PNG", help="Draw the recording and its events there.")
 @json_option
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=str))
 @click.pass_obj
@@ -31,6 +41,11 @@ def command(
     usecase: str | None,
     model: str | None,
     top: int,
+    form: str | None,
+    threshold: float,
+    shortest: float,
+    raw: int | None,
+    picture: str | None,
     as_json: bool,
     files: tuple[str, ...],
 ) -> None:
@@ -40,8 +55,15 @@ def command(
     """
     from mlops_core.api import load_model
 
-    paths = _existing(files)
+    paths = _existing([file for file in files if form is None or file != "-"])
     predictor = load_model(chosen_use_case(usecase), model, workspace=context["workspace"])
+    if form is not None:
+        from mlops_core.cli.events_output import print_events
+        from mlops_core.prediction import EventOptions
+
+        options = EventOptions(threshold=threshold, shortest_s=shortest, raw_rate_hz=raw)
+        print_events(predictor, files, options=options, form="json" if as_json else form, picture=picture)
+        return
     answers = list(_with_progress(predictor, paths))
     classes = predictor.classes
     if as_json:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from mlops_aed import network
 from mlops_aed.config import FeatureExtraction, Preprocessing
+from mlops_aed.events import AudioListening, Hearing
 from mlops_aed.features import clip_patches
 from mlops_core.prediction import SampleScores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from mlops_core.prediction import EventOptions
 
 
 class AedPredictor:
@@ -37,3 +40,13 @@ class AedPredictor:
         for path in paths:
             found = network.scores(self._model, clip_patches(path, self._preprocessing, self._features), self._metadata)
             yield SampleScores(path=str(path), scores=tuple(map(float, found.mean(axis=0))))
+
+    def listen(self, source: Path | IO[bytes], options: EventOptions) -> AudioListening:
+        """Begin to listen for events in a long recording or a stream; errors are those of `predict`."""
+        hearing = Hearing(
+            classes=self.classes,
+            scorer=lambda patches: network.scores(self._model, patches, self._metadata),
+            preprocessing=self._preprocessing,
+            features=self._features,
+        )
+        return AudioListening(source, hearing, options)

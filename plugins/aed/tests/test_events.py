@@ -1,0 +1,207 @@
+"""Events of long recordings and streams: times, classes, formats, speed, a picture; and faults that are named."""
+
+import io
+import json
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from mlops_aed.config import FeatureExtraction, Preprocessing
+from mlops_aed.events import AudioListening, EventTracker, Hearing
+from mlops_aed.streams import read_blocks
+
+from mlops_core.cli.events_output import print_events
+from mlops_core.errors import DatasetError, UsageError
+from mlops_core.prediction import EventOptions, EventPredictor
+
+RATE = 16_000
+
+
+def tone(frequency_hz, seconds, rate=RATE):
+    return 0.4 * np.sin(2 * np.pi * frequency_hz * np.arange(int(seconds * rate)) / rate)
+
+
+def pitch_scores(patches):
+    """A model that knows two classes by where the energy of a patch is."""
+    bands = np.exp(patches).mean(axis=2).argmax(axis=1)
+    return np.stack([bands < 20, bands >= 20], axis=1).astype(np.float32)
+
+
+HEARING = Hearing(
+    classes=("low", "high"), scorer=pitch_scores, preprocessing=Preprocessing(), features=FeatureExtraction()
+)
+
+
+class Model:
+    classes = ("low", "high")
+
+    def predict(self, paths):
+        raise NotImplementedError
+
+    def listen(self, source, options):
+        return AudioListening(source, HEARING, options)
+
+
+@pytest.fixture
+def recording():
+    """Three seconds low, four of silence, five high."""
+    return np.concatenate([tone(300, 3), np.zeros(4 * RATE), tone(3000, 5)]).astype(np.float32)
+
+
+def write(path, samples, rate=RATE, **kwargs):
+    soundfile.write(path, samples, rate, **kwargs)
+    return path
+
+
+def close(events, expected):
+    assert [event.label for event in events] == [label for label, _, _ in expected]
+    for event, (_, onset, offset) in zip(events, expected, strict=True):
+        assert event.onset_s == pytest.approx(onset, abs=0.75)
+        assert event.offset_s == pytest.approx(offset, abs=0.75)
+        assert 0.5 <= event.confidence <= 1
+
+
+def test_a_model_that_listens_is_known_as_one():
+    assert isinstance(Model(), EventPredictor)
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100, 8_000])
+def test_events_are_where_the_sounds_are(tmp_path, recording, rate):
+    samples = np.interp(np.arange(12 * rate) / rate, np.arange(len(recording)) / RATE, recording)
+    heard = AudioListening(write(tmp_path / "a.wav", samples, rate), HEARING, EventOptions())
+    close(list(heard), [("low", 0, 3), ("high", 7, 12)])
+    assert heard.duration_s == pytest.approx(12, abs=0.01)
+    assert 0 < heard.computed_s < 12
+    assert heard.latency_s > 0.97
+
+
+def test_a_stream_gives_the_same_events_as_the_file(tmp_path, recording):
+    path = write(tmp_path / "a.wav", recording)
+    expected = list(AudioListening(path, HEARING, EventOptions()))
+    raw = (recording * 32767).astype("<i2").tobytes()
+    sources = [
+        (io.BytesIO(path.read_bytes()), None),
+        (io.BytesIO(wav(recording, "<f4", 3, 32)), None),
+        (io.BytesIO(wav(recording, "<i4", 1, 32, scale=2**31 - 256)), None),
+        (io.BytesIO(raw), RATE),
+    ]
+    for stream, rate in sources:
+        found = list(AudioListening(stream, HEARING, EventOptions(raw_rate_hz=rate)))
+        assert [(e.label, e.onset_s, e.offset_s) for e in found] == [(e.label, e.onset_s, e.offset_s) for e in expected]
+
+
+def wav(samples, kind, encoding, bits, *, scale=1):
+    """A WAV as a program writes it into a pipe: sizes unknown, a chunk before the data that nobody asked for."""
+    data = (samples.astype(np.float64) * scale).astype(kind).tobytes()
+    layout = struct.pack("<2H2L2H", encoding, 1, RATE, RATE * bits // 8, bits // 8, bits)
+    return b"RIFF\xff\xff\xff\xffWAVELIST\x03\0\0\0abc\0fmt \x10\0\0\0" + layout + b"data\xff\xff\xff\xff" + data
+
+
+def test_stereo_streams_are_mixed_and_a_cut_sample_is_dropped():
+    samples = np.stack([tone(300, 2), -tone(300, 2)], axis=1)
+    layout = struct.pack("<2H2L2H", 1, 2, RATE, RATE * 4, 4, 16)
+    data = (samples * 32767).astype("<i2").tobytes()[:-3]
+    stream = io.BytesIO(b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + layout + b"data\0\0\0\0" + data)
+    rate, blocks = read_blocks(stream)
+    found = np.concatenate(list(blocks))
+    assert (rate, len(found)) == (RATE, 2 * RATE - 1)
+    assert np.abs(found).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no WAV stream; for 16-bit mono"),
+        (b"RIFF\0\0\0\0WAVE", "ends within the WAV header"),
+        (b"RIFF\0\0\0\0WAVEdata\0\0\0\0", "does not say how samples"),
+        (b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + struct.pack("<2H2L2H", 6, 1, 8000, 8000, 1, 8), "encoding 6 with 8 bits"),
+    ],
+)
+def test_a_stream_that_cannot_be_read_is_refused(content, message):
+    with pytest.raises(DatasetError, match=message):
+        AudioListening(io.BytesIO(content), HEARING, EventOptions())
+
+
+def test_a_recording_shorter_than_a_patch_is_heard_too(tmp_path):
+    heard = AudioListening(write(tmp_path / "a.wav", tone(300, 0.4)), HEARING, EventOptions())
+    events = list(heard)
+    assert [(event.label, event.onset_s) for event in events] == [("low", 0.0)]
+    assert events[0].offset_s == pytest.approx(0.4, abs=0.25)
+
+
+def test_memory_does_not_grow_with_the_recording():
+    code = """
+import io, resource, sys
+import numpy as np
+sys.path.insert(0, sys.argv[2])
+import test_events as t
+class Endless(io.RawIOBase):
+    left = int(sys.argv[1]) * 32000
+    def read(self, size=-1):
+        size = min(size, self.left); self.left -= size
+        return bytes(size)
+heard = t.AudioListening(Endless(), t.HEARING, t.EventOptions(raw_rate_hz=16000))
+assert list(heard) == []
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+    folder = __file__.rpartition("/")[0]
+    peaks = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", code, seconds, folder], capture_output=True, text=True, check=True
+            ).stdout
+        )
+        for seconds in ("60", "1800")
+    ]
+    assert peaks[1] < peaks[0] + 25
+
+
+def test_scores_of_overlapping_patches_are_averaged_and_short_events_left_out():
+    tracker = EventTracker(("a", "b"), EventOptions(threshold=0.6), step_s=0.25)
+    rows = np.zeros((12, 2), np.float32)
+    rows[2:8, 0] = 1.0
+    rows[5, 1] = 1.0
+    events = tracker.add(rows)
+    assert [(event.label, event.onset_s, event.offset_s) for event in events] == [("a", 1.0, 2.25)]
+    short = EventTracker(("a", "b"), EventOptions(threshold=0.6, shortest_s=2.0), step_s=0.25)
+    assert short.add(rows) == []
+
+
+def test_all_formats_say_the_same(tmp_path, recording, capsys):
+    path = str(write(tmp_path / "a.wav", recording))
+    picture = tmp_path / "a.png"
+    print_events(Model(), [path], options=EventOptions(), form="json", picture=str(picture))
+    out, err = capsys.readouterr()
+    (document,) = json.loads(out)
+    assert document["duration_s"] == 12.0
+    assert 0 < document["real_time_factor"] < 1
+    assert "12.0 s heard in" in err
+    print_events(Model(), [path], options=EventOptions(), form="audacity", picture=None)
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [(float(on), float(off), text.split()[0]) for on, off, text in lines] == [
+        (event["onset_s"], event["offset_s"], event["label"]) for event in document["events"]
+    ]
+    print_events(Model(), [path], options=EventOptions(), form="table", picture=None)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == ["onset", "offset", "confidence", "class"]
+    assert [row[3] for row in rows[1:]] == ["low", "high"]
+    from PIL import Image
+
+    with Image.open(picture) as image:
+        assert image.format == "PNG"
+        spectrogram = np.asarray(image)[:256, 120:]
+        bottom, top = spectrogram[200:, :300].mean(), spectrogram[:60, :300].mean()
+        assert bottom > top + 20
+
+
+def test_a_wrong_picture_and_a_model_that_cannot_listen_are_refused(tmp_path, recording):
+    path = str(write(tmp_path / "a.wav", recording))
+    with pytest.raises(UsageError, match="name the picture .png"):
+        print_events(Model(), [path], options=EventOptions(), form="table", picture=str(tmp_path / "a.xyz"))
+    with pytest.raises(UsageError, match="give one file"):
+        print_events(Model(), [path, path], options=EventOptions(), form="table", picture="a.png")
+    with pytest.raises(UsageError, match="leave --events out"):
+        print_events(object(), [path], options=EventOptions(), form="table", picture=None)
