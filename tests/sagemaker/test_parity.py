@@ -1,6 +1,7 @@
 """The executed definition does what a local run does: same order, parameters, digests, verdict, message."""
 
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -129,6 +130,23 @@ def test_options_that_a_definition_cannot_honour_are_refused(toy, workspace):
         mlops_core.run("TOY", workspace=workspace, runner="sagemaker-local", only=["train"])
     with pytest.raises(UsageError, match="no runner 'sagemaker-lokal'; did you mean 'sagemaker-local'"):
         mlops_core.run("TOY", workspace=workspace, runner="sagemaker-lokal")
+
+
+def test_ctrl_c_stops_the_run_ends_its_processes_and_keeps_what_is_done(toy, workspace):
+    code = "from mlops_core.cli import main; main()"
+    command = [sys.executable, "-c", code, "--workspace", str(workspace), "run", "-u", "TOY"]
+    command += ["--runner", "sagemaker-local", "--set", "training.behaviour=leak"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if "preprocess: done" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.INTERRUPTED, errors
+    record = mlops_core.open_run(workspace=workspace)
+    assert (record.status, record.step("preprocess").status) == ("stopped", "done")
+    found = subprocess.run(["pgrep", "-f", str(workspace)], capture_output=True, text=True, check=False)
+    assert found.stdout == ""
 
 
 def test_the_command_prints_the_comparison_and_says_that_all_is_equal(toy, workspace):

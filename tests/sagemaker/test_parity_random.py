@@ -215,7 +215,7 @@ def compare(request, dataset, root):
     assert (str(gate.status), gate.failure) == ("Succeeded", "")
     assert gate.properties["Outcome"] == str(verdict.accepted)
     said = record.step("fail")
-    assert (said.failure if said else "") == verdict.message.encode()[:1024].decode(errors="ignore")
+    assert (said.failure if said else "") == verdict.message.encode()[:1024].decode(errors="ignore").strip()
     assert (executed.packages / "RANDOM").exists() is verdict.accepted
     assert str(record.status) == ("Succeeded" if verdict.accepted else "Failed")
     return verdict

@@ -200,7 +200,7 @@ def left_message(host: Host, *names: str) -> str:
     for name in names:
         path = host.tree.path(f"{OPT_ML}/output/{name}")
         if path.is_file():
-            return path.read_bytes()[:_MESSAGE_LIMIT].decode("utf-8", errors="replace").strip()
+            return path.read_bytes()[:_MESSAGE_LIMIT].decode("utf-8", errors="ignore").strip()
     return ""
 
 

@@ -174,6 +174,8 @@ class _s3_faults:  # noqa: N801  a context manager reads as a function
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
 
+        if isinstance(error, Boto3Error) and isinstance(error.__context__, ClientError):
+            error = error.__context__  # an upload hides what the endpoint said
         if isinstance(error, ClientError):
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             fault = FaultKind.SERVICE if status >= 500 else FaultKind.CLIENT

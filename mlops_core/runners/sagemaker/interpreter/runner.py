@@ -9,22 +9,17 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import re
 import sqlite3
 import threading
 import time
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import (
-    DatasetError,
     ExitCode,
     GateRejectedError,
     MlopsError,
-    PluginError,
     RunnerError,
-    StepError,
     UsageError,
 )
 from mlops_core.metrics import read_evaluation
@@ -45,6 +40,14 @@ from mlops_core.runners.sagemaker.interpreter.containers import ProcessContainer
 from mlops_core.runners.sagemaker.interpreter.definition import parse_definition
 from mlops_core.runners.sagemaker.interpreter.execution import PipelineExecution, Surroundings
 from mlops_core.runners.sagemaker.interpreter.objects import FolderObjects, S3Uri
+from mlops_core.runners.sagemaker.interpreter.outcomes import (
+    STATUSES,
+    failure_of,
+    job_names,
+    origin_of,
+    rejection_of,
+    step_record,
+)
 from mlops_core.runners.sagemaker.interpreter.records import FolderHistory, StepStatus
 from mlops_core.runners.sagemaker.interpreter.registration import FolderRegistrar
 from mlops_core.runners.sagemaker.jobs import MERGE_SUFFIX, JobContext
@@ -54,8 +57,6 @@ from mlops_core.steps import TEST_SET_NOTE
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlops_core.conditions import Verdict
-    from mlops_core.pipeline import Step
     from mlops_core.runners import RunObserver, RunRequest
     from mlops_core.runners.sagemaker.interpreter.containers import Containers
     from mlops_core.runners.sagemaker.interpreter.definition import Definition
@@ -69,13 +70,6 @@ _ARN = "arn:aws:sagemaker:us-east-1:123456789012:pipeline"
 _ACCOUNT = AccountSettings(
     role="arn:aws:iam::123456789012:role/mlops-local", bucket=BUCKET, image="mlops-local:installed"
 )
-_STATUSES = {
-    StepStatus.SUCCEEDED: Status.DONE,
-    StepStatus.FAILED: Status.FAILED,
-    StepStatus.STOPPED: Status.STOPPED,
-}
-_FAILURE = re.compile(r"(?:[A-Za-z]+: )?(?P<message>.*?)(?:, exit code: (?P<code>\d+))?\Z", re.DOTALL)
-_ERRORS: dict[int, type[MlopsError]] = {ExitCode.DATASET: DatasetError, ExitCode.PLUGIN: PluginError}
 
 
 class SageMakerLocalRunner:
@@ -275,28 +269,28 @@ class _Run:
         if is_new:
             self._observer.step_started(name)
         is_last = self._request.pipeline.step(name).shards == 1 or state.name != name
-        if state.status in _STATUSES and state.end and (is_last or state.status is not StepStatus.SUCCEEDED):
-            self._observer.step_ended(_step_record(name, (state,)))
+        if state.status in STATUSES and state.end and (is_last or state.status is not StepStatus.SUCCEEDED):
+            self._observer.step_ended(step_record(name, (state,)))
 
     # --- Results ------------------------------------------------------------------------------------------
 
     def _collect_steps(self, record: ExecutionRecord, machine: _Machine) -> None:
         logs = self._store.run_folder(self.run_id) / "logs"
         for step in self._request.pipeline.steps:
-            states = [record.step(name) for name in _job_names(step)]
+            states = [record.step(name) for name in job_names(step)]
             found = tuple(state for state in states if state)
             if found:
-                self._steps[step.name] = _step_record(step.name, found)
+                self._steps[step.name] = step_record(step.name, found)
             else:
                 self._steps[step.name] = StepRecord(name=step.name, status=Status.SKIPPED)
             for state in found:
-                source = machine.place.history.execution_folder(_origin(state, self.run_id)) / "logs"
+                source = machine.place.history.execution_folder(origin_of(state, self.run_id)) / "logs"
                 paths = [source / name for name in state.logs]
                 copy_logs([path for path in paths if path.exists()], folder=logs, step=state.name)
 
     def _collect_outputs(self, record: ExecutionRecord, results: Results) -> None:
         for step in self._request.pipeline.steps:
-            last = record.step(_job_names(step)[-1])
+            last = record.step(job_names(step)[-1])
             if last and last.status is StepStatus.SUCCEEDED:
                 outputs = results.add_outputs(step, self._store)
                 self._steps[step.name] = replace(self._steps[step.name], outputs=outputs)
@@ -304,10 +298,9 @@ class _Run:
 
     def _conclude(self, record: ExecutionRecord, results: Results) -> None:
         """Take over what the definition decided: accept and register, or raise what a local run would raise."""
-        failed = next((step for step in record.steps if step.status is StepStatus.FAILED), None)
         gate = record.step(GATE_STEP)
         if gate is None or gate.status is not StepStatus.SUCCEEDED:
-            raise self._failure(failed, record)
+            raise self._failure(record)
         verdict = results.verdict()
         self._record = replace(self._record, verdict=verdict)
         is_met = gate.properties["Outcome"] == "True"
@@ -319,21 +312,13 @@ class _Run:
         registered = record.step(REGISTER_STEP)
         if not is_met:
             said = record.step(FAIL_STEP)
-            raise GateRejectedError(verdict.message if said is None else _rejection(said, verdict))
+            raise GateRejectedError(verdict.message if said is None else rejection_of(said, verdict))
         if registered is None or registered.status is not StepStatus.SUCCEEDED:
-            raise self._failure(failed, record)
+            raise self._failure(record)
         self._register(results)
 
-    def _failure(self, failed: StepExecution | None, record: ExecutionRecord) -> MlopsError:
-        if failed is None:
-            return RunnerError(f"the execution ended as {record.status} before its gate: {record.failure}")
-        message = _message(failed.failure)
-        if failed.name not in self._steps and failed.name.removesuffix(MERGE_SUFFIX) not in self._steps:
-            return RunnerError(f"step '{failed.name}' of the definition failed: {failed.failure}")
-        kind = _ERRORS.get(_exit_code(failed.failure), StepError)
-        prefix = "" if message.startswith("step '") else f"step '{failed.name}' failed: "
-        log = self._store.run_folder(self.run_id) / "logs" / f"{failed.name}.log"
-        return kind(f"{prefix}{message}; log: {log}")
+    def _failure(self, record: ExecutionRecord) -> MlopsError:
+        return failure_of(record, self._request.pipeline, logs=self._store.run_folder(self.run_id) / "logs")
 
     def _register(self, results: Results) -> None:
         """Make the package that the definition registered a version of this workspace's registry."""
@@ -406,63 +391,6 @@ def _new(request: RunRequest) -> RunRecord:
 
 def _bucket(settings: CompileSettings) -> str:
     return settings.account.bucket or BUCKET
-
-
-def _job_names(step: Step) -> tuple[str, ...]:
-    return (step.name,) if step.shards == 1 else (step.name, f"{step.name}{MERGE_SUFFIX}")
-
-
-def _origin(state: StepExecution, run_id: str) -> str:
-    """Return the execution whose folder holds the logs of a step."""
-    return state.cache_source.rpartition("/")[2] or run_id
-
-
-def _step_record(name: str, states: tuple[StepExecution, ...]) -> StepRecord:
-    """Return one record for the jobs of a step."""
-    worst = next((state for state in states if state.status is not StepStatus.SUCCEEDED), states[-1])
-    sources = {state.cache_source for state in states}
-    status = _STATUSES.get(worst.status, Status.STOPPED)
-    source = states[-1].cache_source.rpartition("/")[2]
-    if status is Status.DONE and "" not in sources:
-        status = Status.REUSED
-    return StepRecord(
-        name=name,
-        status=status,
-        started=states[0].start,
-        duration_s=sum(_seconds(state) for state in states),
-        attempts=max(state.attempts for state in states),
-        reused_from=source if status is Status.REUSED else "",
-        because="equal arguments in an earlier execution" if status is Status.REUSED else "executed by the definition",
-        error=_message(worst.failure).removeprefix(f"step '{name}' failed: "),
-    )
-
-
-def _message(failure: str) -> str:
-    """Return what the container said, without what the service puts around it."""
-    found = _FAILURE.match(failure)
-    return found["message"] if found else failure
-
-
-def _exit_code(failure: str) -> int:
-    found = _FAILURE.match(failure)
-    return int(found["code"] or 0) if found else 0
-
-
-def _seconds(state: StepExecution) -> float:
-    if not state.end:
-        return 0.0
-    return (datetime.fromisoformat(state.end) - datetime.fromisoformat(state.start)).total_seconds()
-
-
-def _rejection(said: StepExecution, verdict: Verdict) -> str:
-    """Return the whole message, after checking that the Fail step said it too, as far as the service lets it.
-
-    Raises:
-        RunnerError: it said something else.
-    """
-    if not verdict.message.encode().startswith(said.failure.encode()) or not said.failure:
-        raise RunnerError(f"the definition failed with {said.failure!r}, the gate with {verdict.message!r}")
-    return verdict.message
 
 
 __all__ = ["NAME", "SageMakerLocalRunner"]

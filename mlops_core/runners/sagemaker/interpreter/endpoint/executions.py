@@ -132,7 +132,7 @@ class EndpointExecutions:
             history=self._history,
             folder=folder,
             max_parallel=min(start.max_parallel or self._max_parallel, self._max_parallel),
-            environment={"AWS_REGION": account.region, "AWS_DEFAULT_REGION": account.region},
+            environment=account.environment(),
             on_step=on_step,
             callbacks=callbacks,
         )

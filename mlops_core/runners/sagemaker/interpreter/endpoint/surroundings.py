@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mlops_core.runners.sagemaker.interpreter.records import ExecutionRecord, StepExecution
 
 _LOG = logging.getLogger(__name__)
+_SECRET = "loopback"  # noqa: S105  no secret: moto checks none
 _LOG_LINES = 10_000
 _LOG_BATCH = 1_000
 _GROUPS = {"Processing": "/aws/sagemaker/ProcessingJobs", "Training": "/aws/sagemaker/TrainingJobs"}
@@ -48,9 +49,19 @@ class Account:
             endpoint_url=self._url,
             region_name=self.region,
             aws_access_key_id=self.account,
-            aws_secret_access_key="loopback",  # noqa: S106  moto checks none
+            aws_secret_access_key=_SECRET,
             config=Config(max_pool_connections=20, retries={"max_attempts": 1}),
         )
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables by which code in a container finds this endpoint, as it finds the service there."""
+        return {
+            "AWS_ENDPOINT_URL": self._url,
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_ACCESS_KEY_ID": self.account,
+            "AWS_SECRET_ACCESS_KEY": _SECRET,
+        }
 
     def send_event(self, kind: str, detail: Mapping[str, Any], *, resource: str) -> None:
         """Let EventBridge match an event of the service against its rules."""
