@@ -6,14 +6,13 @@ no command is taken from a variable and evaluated.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 ARTIFACTS = "/tmp/ml"  # noqa: S108  the place that the projects' artifacts name
 SECRETS = (
@@ -54,15 +53,19 @@ if [ -z "${MLOPS_STEP_IMAGE:-}" ]; then
 fi
 """
 RUN = """\
-run-pipeline --module-name pipelines.stm.pipeline \\
-  --role-arn "$SAGEMAKER_PIPELINE_ROLE_ARN" \\
-  --tags "[{\\"Key\\": \\"sagemaker:project-name\\", \\"Value\\": \\"$SAGEMAKER_PROJECT_NAME\\"}, \
-{\\"Key\\": \\"sagemaker:project-id\\", \\"Value\\": \\"$SAGEMAKER_PROJECT_ID\\"}]" \\
-  --kwargs "{\\"usecase_name\\": \\"$USECASE_NAME\\", \\"region\\": \\"$AWS_REGION\\", \
-\\"role\\": \\"$SAGEMAKER_PIPELINE_ROLE_ARN\\", \\"default_bucket\\": \\"$ARTIFACT_BUCKET\\", \
-\\"pipeline_name\\": \\"$SAGEMAKER_PROJECT_NAME_ID\\", \\"model_package_group_name\\": \\"$SAGEMAKER_PROJECT_NAME_ID\\", \
-\\"base_job_prefix\\": \\"$SAGEMAKER_PROJECT_NAME_ID\\", \\"sagemaker_project_name\\": \\"$SAGEMAKER_PROJECT_NAME\\"}" \\
-  --artifacts-dir /tmp/ml
+TAGS="$(printf '[{"Key": "sagemaker:project-name", "Value": "%s"}, {"Key": "sagemaker:project-id", "Value": "%s"}]' \\
+  "$SAGEMAKER_PROJECT_NAME" "$SAGEMAKER_PROJECT_ID")"
+KWARGS="$(printf '{"%s": "%s", "%s": "%s", "%s": "%s", "%s": "%s", "%s": "%s", "%s": "%s", "%s": "%s", "%s": "%s"}' \\
+  usecase_name "$USECASE_NAME" \\
+  region "$AWS_REGION" \\
+  role "$SAGEMAKER_PIPELINE_ROLE_ARN" \\
+  default_bucket "$ARTIFACT_BUCKET" \\
+  pipeline_name "$SAGEMAKER_PROJECT_NAME_ID" \\
+  model_package_group_name "$SAGEMAKER_PROJECT_NAME_ID" \\
+  base_job_prefix "$SAGEMAKER_PROJECT_NAME_ID" \\
+  sagemaker_project_name "$SAGEMAKER_PROJECT_NAME")"
+run-pipeline --module-name pipelines.stm.pipeline --role-arn "$SAGEMAKER_PIPELINE_ROLE_ARN" \\
+  --tags "$TAGS" --kwargs "$KWARGS" --artifacts-dir /tmp/ml
 """
 
 
@@ -160,7 +163,7 @@ def github(project: Project) -> str:
 
 
 def gitlab(project: Project) -> str:
-    """Return ``.gitlab-ci.yml``; the variables of `SECRETS` are set in the project, AWS_ROLE_ARN is assumed with OIDC."""
+    """Return ``.gitlab-ci.yml``; the project sets the variables of `SECRETS`, and AWS_ROLE_ARN, assumed with OIDC."""
     token = "$CI_PROJECT_DIR/.oidc-token"  # noqa: S105  a path
     data = {
         "pipeline": {
