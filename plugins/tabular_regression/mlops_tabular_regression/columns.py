@@ -65,22 +65,26 @@ def match_columns(names: Sequence[str], table: TableSection, *, needs_target: bo
     for position, name in enumerate(names):
         places.setdefault(normalise_name(name), []).append(position)
     wanted = wanted_columns(table, needs_target=needs_target)
-    missing = [name for name in wanted if normalise_name(name) not in places]
-    if missing:
-        hint = did_you_mean(missing[0], names)
-        raise DatasetError(f"{where}: no column {_listed(missing)}{hint}; found: {_listed(names)}")
-    for name in wanted:
-        found = places[normalise_name(name)]
-        if len(found) > 1:
-            told = " and ".join(str(position + 1) for position in found)
-            raise DatasetError(f"{where}: column '{name}' stands {len(found)} times, in columns {told}; expected once")
     known = {normalise_name(name) for name in (*wanted, table.target, table.id or "", table.group or "")}
     unknown = tuple(name for name in names if normalise_name(name) not in known)
+    _refuse_ambiguous(places, wanted, where=where)
+    missing = [name for name in wanted if normalise_name(name) not in places]
+    if missing:
+        hint = did_you_mean(missing[0], unknown)
+        raise DatasetError(f"{where}: no column {_listed(missing)}{hint}; found: {_listed(names)}")
     if unknown and table.unknown_columns == "refuse":
         raise DatasetError(
             f"{where}: {_listed(unknown)} not declared in table.columns, and table.unknown_columns is 'refuse'"
         )
     return MatchedColumns(positions={name: places[normalise_name(name)][0] for name in wanted}, unknown=unknown)
+
+
+def _refuse_ambiguous(places: Mapping[str, Sequence[int]], wanted: Sequence[str], *, where: str) -> None:
+    for name in wanted:
+        found = places.get(normalise_name(name), ())
+        if len(found) > 1:
+            told = " and ".join(str(position + 1) for position in found)
+            raise DatasetError(f"{where}: column '{name}' stands {len(found)} times, in columns {told}; expected once")
 
 
 def _listed(names: Sequence[str]) -> str:

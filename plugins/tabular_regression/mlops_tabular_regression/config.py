@@ -29,6 +29,10 @@ class Rule(StrEnum):
     DUPLICATE = "duplicate"
 
 
+UNUSABLE = (Rule.SHAPE, Rule.TARGET)
+"""A row that breaks one of these rules cannot be used, so that it cannot be reported only."""
+
+
 class Policy(StrEnum):
     """What is done about it: the data are refused, the row is dropped, or it is reported and used."""
 
@@ -109,7 +113,7 @@ class Column(Section):
 
 
 def _check_policies(where: str, policies: dict[Rule, Policy]) -> None:
-    for rule in (Rule.SHAPE, Rule.TARGET):
+    for rule in UNUSABLE:
         if policies.get(rule) is Policy.REPORT:
             raise ValueError(f"{where}: a row with a {rule} fault cannot be used; expected {rule}: refuse or drop")
 

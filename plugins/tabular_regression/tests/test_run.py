@@ -137,7 +137,7 @@ def test_a_target_that_is_missing_ends_the_run_and_names_file_row_and_column(tmp
     record = run_on(folder, tmp_path)
     assert record.exit_code == 5
     assert f"1 violation of the schema: {FILE}: row 7 (line 8), column 'rings': 'NaN'" in record.error
-    assert "drop or report" in record.error
+    assert "set rules.target to drop;" in record.error
 
 
 def test_many_violations_are_counted_and_the_first_named(tmp_path):
@@ -162,9 +162,20 @@ def test_dropped_rows_and_equal_rows_are_told_and_a_group_stays_on_one_side(tmp_
     assert "equal to row 1 in every column" in log
 
 
-def test_too_few_rows_are_refused_with_what_is_needed(tmp_path):
-    record = run_on(broken(tmp_path, lambda lines: lines[:6]), tmp_path)
-    assert "5 folds need at least 10" in record.error
+@pytest.mark.parametrize(
+    ("count", "message"),
+    [(5, "5 folds need at least 10"), (0, f"{FILE}: it has no rows; expected at least one row")],
+)
+def test_too_few_rows_are_refused_with_what_is_needed(tmp_path, count, message):
+    record = run_on(broken(tmp_path, lambda lines: lines[: count + 1]), tmp_path)
+    assert record.exit_code == 5
+    assert message in record.error
+
+
+def test_a_table_of_which_all_rows_are_dropped_is_refused(tmp_path):
+    folder = broken(tmp_path, lambda lines: [lines[0], *(f"Q{line[1:]}" for line in lines[1:20])])
+    record = run_on(folder, tmp_path, "rules.category=drop")
+    assert "none of its rows can be used: 19 violations" in record.error
 
 
 def test_any_table_is_learned_by_its_schema_alone(tmp_path):

@@ -88,6 +88,7 @@ def test_columns_that_nobody_declares_are_told_or_refused(read):
         ("\n\nkind,size,age\na,1,2\n", r"table\.csv \(line 3\): no column 'shell_weight'"),
         ("kind,sise,shell_weight,age\n", r"no column 'size'; did you mean 'sise'\?"),
         ("kind,size,Size,shell_weight,age\n", r"column 'size' stands 2 times, in columns 2 and 3"),
+        ("kind,size,Size,age\n", r"column 'size' stands 2 times, in columns 2 and 3"),
         (
             "kind size shell_weight age\na 1 2 3\n",
             r"one single cell by each of the delimiters ','.*expected the columns",

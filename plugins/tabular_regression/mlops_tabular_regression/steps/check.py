@@ -10,7 +10,7 @@ import numpy as np
 
 from mlops_core.errors import DatasetError
 from mlops_tabular_regression.checking import Checker, Violation
-from mlops_tabular_regression.config import Policy, Rule, RulesSection, TableSection
+from mlops_tabular_regression.config import UNUSABLE, Policy, Rule, RulesSection, TableSection
 from mlops_tabular_regression.table_store import StoredTable, write_table
 from mlops_tabular_regression.tables import find_table, open_table
 
@@ -48,7 +48,9 @@ def check(context: StepContext) -> None:
         stored = _stored(batches, opened, checker, rules)
     _refuse(checker, report)
     if not len(stored.target):
-        raise DatasetError(f"{opened.path.name}: no usable row; the step's log says what was wrong with the others")
+        dropped = checker.total(Policy.DROP)
+        told = f"none of its rows can be used: {dropped} violations, in the step's log" if dropped else "it has no rows"
+        raise DatasetError(f"{opened.path.name}: {told}; expected at least one row")
     write_table(context.output("table"), stored, file=opened.path.name)
     _summarise(context.output("report") / SUMMARY_FILE, opened, checker, stored)
     context.log.info(
@@ -169,11 +171,12 @@ def _refuse(checker: Checker, report: _Report) -> None:
     if not count:
         return
     more = f"; and {count - len(report.refused)} more, in the step's log" if count > len(report.refused) else ""
-    rules = ", ".join(sorted({rule for _, rule, policy in checker.counts if policy is Policy.REFUSE}))
+    rules = sorted({rule for _, rule, policy in checker.counts if policy is Policy.REFUSE})
+    others = "drop" if set(rules) <= set(UNUSABLE) else "drop or report"
     noun = "violation" if count == 1 else "violations"
     raise DatasetError(
         f"{count} {noun} of the schema: {'; '.join(map(str, report.refused))}{more}; "
-        f"mend the file, or let the policy of the rule ({rules}) be drop or report"
+        f"mend the file, or set {' and '.join(f'rules.{rule}' for rule in rules)} to {others}"
     )
 
 
