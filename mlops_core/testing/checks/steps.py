@@ -74,16 +74,24 @@ def step_code_can_be_called(session: ContractSession) -> Iterator[str]:
 
 @check(after=BUILT)
 def step_packages_are_installed(session: ContractSession) -> Iterator[str]:
-    """Every package that a step declares is the name of an installed distribution.
+    """Every package that a step declares is the name of an installed distribution, or of an alternative to one.
 
-    Fix: use the distribution's name (scikit-learn, not sklearn): its version belongs to the step's key.
+    Fix: use the distribution's name (scikit-learn, not sklearn): its version belongs to the step's key. Alternatives,
+    such as tensorflow and tensorflow-cpu, are both declared.
     """
     for step in session.pipeline.steps:
-        for package in step.packages:
-            try:
-                importlib.metadata.version(package)
-            except importlib.metadata.PackageNotFoundError:
+        installed = [package for package in step.packages if _is_installed(package)]
+        for package in set(step.packages) - set(installed):
+            if not any(f"{one}-".startswith(f"{package}-") or f"{package}-".startswith(f"{one}-") for one in installed):
                 yield f"step '{step.name}': no distribution '{package}' is installed"
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 @check(after=("step_code_can_be_called",))

@@ -4,6 +4,8 @@ import pytest
 
 from mlops_core.testing import UseCaseContract
 
+KEYS = "the version of tensorflow, and of pillow outside of preprocess, belongs to no key yet"
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
@@ -12,6 +14,7 @@ class TestRoadSign(UseCaseContract):
     config = "examples/tiny_road_sign.yaml"
     sharded_steps = ("preprocess",)
     predictor_samples = 12
+    expected_failures = {"step_packages_are_declared": KEYS}
 
 
 @pytest.mark.slow
@@ -21,3 +24,4 @@ class TestScene(UseCaseContract):
     config = "examples/tiny_scene.yaml"
     sharded_steps = ("preprocess",)
     predictor_samples = 12
+    expected_failures = {"step_packages_are_declared": KEYS}
