@@ -41,7 +41,8 @@ def _unreadable(folder: Path, pictures: Sequence[Picture]) -> list[LeftOut]:
     reasons: dict[str, str] = {}
     for path in sorted(folder.glob("*.unreadable.json")):
         reasons |= json.loads(path.read_text(encoding="utf-8"))
-    return [LeftOut(name=pictures[int(number)].name, reason=reason) for number, reason in reasons.items()]
+    named = [(pictures[int(number)].name, reason) for number, reason in reasons.items()]
+    return [LeftOut(name=name, reason=reason.removeprefix(f"{name} ")) for name, reason in named]
 
 
 def _tell(log: logging.Logger, found: Split, pictures: Sequence[Picture]) -> None:
