@@ -120,9 +120,11 @@ def compile_use_case(
     """Return the compiled definition; the keywords are those of `to_sagemaker_pipeline`."""
     from pathlib import Path
 
-    from mlops_core.api import prepare_run
+    from mlops_core.manager import load_use_case
+    from mlops_core.runners import RunRequest
     from mlops_core.runners.sagemaker.compilation import compile_pipeline
     from mlops_core.runners.sagemaker.compile_settings import load_settings
+    from mlops_core.settings import read_settings
 
     settings_path, digest = account.pop("settings", None), account.pop("dataset_digest", "")
     unknown = sorted(account.keys() - {"role", "bucket", "image", "model_package_group"})
@@ -132,8 +134,14 @@ def compile_use_case(
             "dataset_digest, sagemaker_session"
         )
     changes = [f"account.{key}={json.dumps(value)}" for key, value in account.items() if value]
-    settings = load_settings(Path(settings_path) if settings_path else None, overrides=changes)
-    request = prepare_run(use_case, config=config, overrides=overrides, parameters=parameters)
+    path = Path(settings_path) if settings_path else None
+    environ = read_settings().environ
+    settings = load_settings(path, overrides=changes, environ=environ)
+    loaded = load_use_case(use_case)
+    configuration = loaded.load_config(Path(config) if config else None, overrides=overrides, environ=environ)
+    pipeline = loaded.pipeline(configuration.model)
+    values = pipeline.resolve_parameters(parameters or {})
+    request = RunRequest(use_case=loaded, config=configuration, pipeline=pipeline, parameters=values)
     return compile_pipeline(request, settings, dataset_digest=digest)
 
 

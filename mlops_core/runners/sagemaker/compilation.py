@@ -15,17 +15,8 @@ from mlops_core.pipeline import EVALUATION_OUTPUT, ParameterType, StepKind
 from mlops_core.runners.sagemaker import expressions as ex
 from mlops_core.runners.sagemaker.contract import GATE_OUTPUT, code_digest
 from mlops_core.runners.sagemaker.gates import compile_gate
-from mlops_core.runners.sagemaker.jobs import (
-    BUCKET,
-    IMAGE,
-    MERGE_SUFFIX,
-    RETRY_POLICIES,
-    ROLE,
-    SEED,
-    JobContext,
-    emit_job,
-    jobs_of,
-)
+from mlops_core.runners.sagemaker.job_graph import BUCKET, IMAGE, MERGE_SUFFIX, ROLE, SEED, JobContext, jobs_of
+from mlops_core.runners.sagemaker.jobs import RETRY_POLICIES, emit_job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,10 +44,12 @@ class Definition:
     Attributes:
         data: the definition as JSON types.
         dataset: catalogue name of the data set that it reads below ``train/datasets/`` of the bucket.
+        max_parallel_steps: of one execution; said when the pipeline is created. None for the service's default.
     """
 
     data: Mapping[str, Any]
     dataset: str
+    max_parallel_steps: int | None = None
 
     def to_text(self) -> str:
         """Return the definition as people read it; equal for equal pipelines."""
@@ -100,7 +93,11 @@ def compile_pipeline(request: RunRequest, settings: CompileSettings, *, dataset_
         "PipelineExperimentConfig": {"ExperimentName": ex.PIPELINE_NAME, "TrialName": ex.EXECUTION_ID},
         "Steps": list(_steps(request, context)),
     }
-    return Definition(data=json.loads(json.dumps(data)), dataset=request.pipeline.dataset)
+    return Definition(
+        data=json.loads(json.dumps(data)),
+        dataset=request.pipeline.dataset,
+        max_parallel_steps=settings.account.max_parallel_steps,
+    )
 
 
 def _steps(request: RunRequest, context: JobContext) -> Iterator[dict[str, Any]]:

@@ -79,6 +79,8 @@ class CompiledPipeline:
         request = {"PipelineName": self.name, "RoleArn": role_arn, **self._definition_argument()}
         if description:
             request["PipelineDescription"] = description
+        if self.compiled.max_parallel_steps:
+            request["ParallelismConfiguration"] = {"MaxParallelExecutionSteps": self.compiled.max_parallel_steps}
         existing = self._describe(client)
         if existing is not None:
             response = _call(client.update_pipeline, **request)
