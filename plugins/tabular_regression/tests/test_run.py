@@ -17,6 +17,7 @@ from mlops_core.predictions import read_predictions
 from mlops_core.store import Store
 
 SMALL = ("training.objectives=[squared]", "training.leaves=[7]", "training.rounds=120", "training.bags=1")
+MLOPS = (sys.executable, "-c", "from mlops_core.cli import main; main()")
 DATA = Path(os.environ.get("MLOPS_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
 
@@ -90,6 +91,24 @@ def test_a_row_that_cannot_be_predicted_is_named(finished, tmp_path):
     path.write_text(f"{header}\n")
     with pytest.raises(mlops_core.DatasetError, match=r"new\.csv has a header and no rows"):
         list(model.predict([path]))
+
+
+def test_the_command_line_shows_each_row_with_its_number_and_interval(finished, tmp_path):
+    workspace, _ = finished
+    source = workspace / "datasets" / "Abalone_Generated" / FILE
+    few = tmp_path / "few.csv"
+    few.write_text("\n".join(source.read_text().splitlines()[:3]))
+
+    def mlops(*arguments):
+        command = [*MLOPS, "--workspace", str(workspace), "predict", "-u", "ABALONE"]
+        return subprocess.run([*command, *arguments, str(few)], capture_output=True, text=True, check=True).stdout
+
+    answers = json.loads(mlops("--json"))
+    assert [answer["sample"] for answer in answers] == ["row 1", "row 2"]
+    for answer in answers:
+        assert answer["interval"]["low"] <= answer["scores"][0] <= answer["interval"]["high"]
+        assert answer["interval"]["level"] == 0.9
+    assert f"{answers[1]['interval']['high']:.6g} (90%)" in mlops()
 
 
 def test_the_model_is_text_and_tells_what_matters(finished):
