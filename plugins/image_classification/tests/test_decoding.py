@@ -1,5 +1,8 @@
 """Any image file is used correctly, or the error names it."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from mlops_image_classification.config import Preprocessing
@@ -56,6 +59,19 @@ def test_sixteen_bits_are_narrowed_to_their_upper_eight_and_not_clipped(tmp_path
     pixels = read_pixels(tmp_path / name, SETTINGS)
     assert [int(pixels[place][0]) for place in ((3, 3), (3, 12), (12, 3), (12, 12))] == [0, 64, 128, 255]
     assert (pixels[..., 0] == pixels[..., 2]).all()
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def test_sixteen_bits_a_channel_in_colour_are_narrowed_too(tmp_path):
+    values = (np.asarray(quarters()).astype(">u2") * 257).reshape(64, -1)  # Pillow reads such files and writes none
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", 64, 64, 16, 2, 0, 0, 0)
+    content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    check(read_pixels(tmp_path / "a.png", SETTINGS), 0)
 
 
 def test_a_dark_picture_of_sixteen_bits_stays_dark(tmp_path):
