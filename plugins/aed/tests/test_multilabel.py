@@ -1,0 +1,89 @@
+"""Several labels a clip: mAP and d-prime against their definitions, and the way through the predictions file."""
+
+import math
+
+import numpy as np
+import pytest
+from mlops_aed.feature_store import PatchRow
+from mlops_aed.multilabel import (
+    METRICS,
+    area_under_curve,
+    average_precision,
+    clip_predictions,
+    compute_metrics,
+    multi_hot,
+)
+
+from mlops_core.metrics import check_report
+from mlops_core.predictions import Prediction, Predictions, read_predictions, write_predictions
+
+
+def rows(labels, patches=2):
+    return [
+        PatchRow(index=0, part="test", label=label, group=f"g{n}", clip=f"{n}.wav", patch=patch)
+        for n, label in enumerate(labels)
+        for patch in range(patches)
+    ]
+
+
+def test_average_precision_is_the_mean_precision_at_each_hit():
+    scores, truth = np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, False, True, False])
+    assert average_precision(scores, truth) == pytest.approx((1 / 1 + 2 / 3) / 2)
+    assert average_precision(-scores, truth) == pytest.approx((1 / 2 + 2 / 4) / 2)
+    assert average_precision(np.zeros(4), truth) == pytest.approx(0.5)  # all equal: the share of hits
+
+
+def test_the_area_under_the_curve_is_the_share_of_pairs_in_order():
+    draw = np.random.default_rng(0)
+    scores, truth = np.round(draw.uniform(size=60), 1), draw.uniform(size=60) < 0.3
+    pairs = [(a > b) + 0.5 * (a == b) for a in scores[truth] for b in scores[~truth]]
+    assert area_under_curve(scores, truth) == pytest.approx(np.mean(pairs))
+
+
+def test_labels_become_targets_of_one_or_several_classes():
+    np.testing.assert_array_equal(multi_hot(["b", "a|c"], ("a", "b", "c")), [[0, 1, 0], [1, 0, 1]])
+
+
+def test_metrics_go_through_the_predictions_file(tmp_path):
+    draw = np.random.default_rng(1)
+    labels = [("a", "b", "c", "a|b", "b|c")[n % 5] for n in range(60)]
+    classes = ("a", "b", "c")
+    scores = np.repeat(multi_hot(labels, classes), 2, axis=0) + draw.normal(0, 0.8, (120, 3))
+    write_predictions(tmp_path, classes, clip_predictions(rows(labels), scores))
+    report = compute_metrics(read_predictions(tmp_path))
+    mean = scores.reshape(60, 2, 3).mean(axis=1)
+    truth = multi_hot(labels, classes) > 0
+    areas = [area_under_curve(mean[:, k], truth[:, k]) for k in range(3)]
+    expected = np.mean([average_precision(mean[:, k], truth[:, k]) for k in range(3)])
+    assert report.values["map"].value == pytest.approx(expected, abs=1e-4)
+    area = 0.5 * (1 + math.erf(report.values["d_prime"].value / 2))  # the definition, turned round
+    assert area == pytest.approx(np.mean(areas), abs=1e-4)
+    for value in report.values.values():
+        assert value.low < value.value < value.high
+        assert value.count == 60
+    assert report.notes["labels"] == 84
+    assert check_report(report, METRICS) == ()
+
+
+def test_a_perfect_ranking_has_a_finite_d_prime_and_a_class_that_nobody_has_is_left_out():
+    labels = ["a", "b"] * 10
+    scores = np.repeat(multi_hot(labels, ("a", "b", "c")), 2, axis=0)
+    report = compute_metrics(Predictions(classes=("a", "b", "c"), rows=tuple(clip_predictions(rows(labels), scores))))
+    assert report.values["map"].value == 1.0
+    assert 3 < report.values["d_prime"].value < 10
+    assert report.notes["classes_ranked"] == 2
+
+
+def test_one_class_in_all_clips_cannot_be_ranked_and_fails_a_gate():
+    scores = np.ones((4, 1))
+    report = compute_metrics(Predictions(classes=("a",), rows=tuple(clip_predictions(rows(["a", "a"]), scores))))
+    assert math.isnan(report.values["map"].value)
+    assert check_report(report, METRICS)
+
+
+def test_rows_that_contradict_each_other_are_refused():
+    contradiction = tuple(
+        Prediction(sample="x", part=n, group="x", label="a", scores=(float(n), 0.0)) for n in range(2)
+    )
+    with pytest.raises(ValueError, match="'x' have different scores"):
+        compute_metrics(Predictions(classes=("a", "b"), rows=contradiction))
