@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
 from mlops_core.cli.options import (
@@ -14,6 +17,9 @@ from mlops_core.cli.options import (
 from mlops_core.cli.output import print_json, print_table, run_observer
 from mlops_core.errors import ExitCode
 
+if TYPE_CHECKING:
+    from mlops_core.runners.sagemaker.interpreter.parity import ParityReport
+
 
 @click.command("parity")
 @use_case_option
@@ -21,9 +27,17 @@ from mlops_core.errors import ExitCode
 @click.option("--param", "parameters", multiple=True, metavar="NAME=VALUE", help="Set a parameter. Repeatable.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of every random choice.")
 @click.option("--jobs", "-j", type=click.IntRange(min=1), help="Steps at once (default: one a core).")
+@click.option("--settings", type=click.Path(dir_okay=False), help="A sagemaker.yaml, as for mlops compile.")
+@click.option(
+    "--set-sagemaker",
+    "settings_overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override one of these settings. Repeatable.",
+)
 @click.option("--offline", "is_offline", is_flag=True, help="Refuse to fetch from the network.")
 @click.option("--reuse", is_flag=True, help="Take over results of earlier runs instead of making everything anew.")
-@click.option("--all", "shows_all", is_flag=True, help="Show equal rows too that say nothing new: statuses, errors.")
+@click.option("--all", "shows_all", is_flag=True, help="Show also what is empty on both sides.")
 @json_option
 @click.pass_obj
 def command(
@@ -35,6 +49,8 @@ def command(
     parameters: tuple[str, ...],
     seed: int,
     jobs: int | None,
+    settings: str | None,
+    settings_overrides: tuple[str, ...],
     is_offline: bool,
     reuse: bool,
     shows_all: bool,
@@ -46,9 +62,13 @@ def command(
     also when both rejected the model or both failed in the same way; 4: they differ.
     """
     from mlops_core import api
+    from mlops_core.runners.sagemaker.compile_settings import load_settings
     from mlops_core.runners.sagemaker.interpreter.parity import prove_parity
+    from mlops_core.settings import read_settings
     from mlops_core.store import Store
 
+    file = Path(settings) if settings else None
+    compilation = load_settings(file, overrides=settings_overrides, environ=read_settings().environ)
     request = api.prepare_run(
         chosen_use_case(usecase),
         config=config,
@@ -60,21 +80,27 @@ def command(
     observer = run_observer()
     try:
         with Store(api.workspace_path(context["workspace"])) as store:
-            report = prove_parity(request, store=store, observer=observer, jobs=jobs, is_fresh=not reuse)
+            report = prove_parity(
+                request, store=store, observer=observer, jobs=jobs, settings=compilation, is_fresh=not reuse
+            )
     finally:
         observer.close()
     if as_json:
         print_json(report.to_json())
-        return ExitCode.STEP if report.differences else ExitCode.OK
+    else:
+        _print(report, shows_all=shows_all)
+    return ExitCode.STEP if report.differences else ExitCode.OK
+
+
+def _print(report: ParityReport, *, shows_all: bool) -> None:
     rows = [
         ("equal" if row.is_equal else "DIFFERS", row.subject, row.what, row.local, row.executed)
         for row in report.rows
-        if shows_all or not row.is_equal or not row.is_plain
+        if shows_all or not row.is_plain
     ]
     print_table(("", "subject", "what", "local run", "executed definition"), rows)
     click.echo(f"local run {report.local_run}, executed definition {report.executed_run}")
     if report.differences:
         click.echo(f"mlops: error: {len(report.differences)} of {len(report.rows)} comparisons differ", err=True)
-        return ExitCode.STEP
-    click.echo(f"all {len(report.rows)} comparisons are equal")
-    return ExitCode.OK
+    else:
+        click.echo(f"all {len(report.rows)} comparisons are equal")

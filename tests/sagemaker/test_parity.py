@@ -157,6 +157,8 @@ def test_the_command_prints_the_comparison_and_says_that_all_is_equal(toy, works
     rows = json.loads(found.stdout)["rows"]
     assert all(line["is_equal"] for line in rows)
     assert {line["subject"] for line in rows} >= {"run", "preprocess", "train", "evaluate", "verdict", "model"}
+    command += ["--set-sagemaker", "account.bucket=other-bucket", "--set-sagemaker", "steps.train.timeout_s=77"]
     found = subprocess.run([*command, "--reuse", "--all"], capture_output=True, text=True, check=False)
-    assert f"all {len(rows)} comparisons are equal" in found.stdout
+    assert f"all {len(rows)} comparisons are equal" in found.stdout, found.stderr
+    assert (workspace / "sagemaker-local" / "s3" / "other-bucket" / "train" / "datasets" / "words").is_dir()
     assert found.stdout.splitlines()[0].split() == ["subject", "what", "local", "run", "executed", "definition"]

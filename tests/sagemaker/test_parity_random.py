@@ -27,7 +27,7 @@ from mlops_core.runners.sagemaker.interpreter.execution import PipelineExecution
 from mlops_core.runners.sagemaker.interpreter.objects import FolderObjects, S3Uri, upload_folder
 from mlops_core.runners.sagemaker.interpreter.parity import contracted_order, prove_parity
 from mlops_core.runners.sagemaker.interpreter.registration import FolderRegistrar
-from mlops_core.runners.sagemaker.jobs import JobContext
+from mlops_core.runners.sagemaker.job_graph import JobContext
 from mlops_core.steps import Shard, StepRequest
 from mlops_core.store import Store
 

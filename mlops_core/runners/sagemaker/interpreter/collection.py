@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mlops_core.pipeline import Step
     from mlops_core.runners.sagemaker.interpreter.execution import PipelineExecution
     from mlops_core.runners.sagemaker.interpreter.objects import ObjectStore
-    from mlops_core.runners.sagemaker.jobs import JobContext
+    from mlops_core.runners.sagemaker.job_graph import JobContext
     from mlops_core.store import Store
 
 

@@ -10,7 +10,7 @@ from mlops_core.errors import DatasetError, ExitCode, MlopsError, PluginError, R
 from mlops_core.records import StepRecord
 from mlops_core.records import StepStatus as Status
 from mlops_core.runners.sagemaker.interpreter.records import StepStatus
-from mlops_core.runners.sagemaker.jobs import MERGE_SUFFIX
+from mlops_core.runners.sagemaker.job_graph import MERGE_SUFFIX
 
 if TYPE_CHECKING:
     from pathlib import Path

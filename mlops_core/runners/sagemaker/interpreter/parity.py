@@ -13,13 +13,14 @@ from mlops_core.pipeline import Pipeline
 from mlops_core.runners.local import LocalRunner
 from mlops_core.runners.sagemaker.compilation import RESERVED_PARAMETERS
 from mlops_core.runners.sagemaker.interpreter.runner import SageMakerLocalRunner
-from mlops_core.runners.sagemaker.jobs import MERGE_SUFFIX
+from mlops_core.runners.sagemaker.job_graph import MERGE_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mlops_core.records import RunRecord, StepRecord
     from mlops_core.runners import RunObserver, RunRequest
+    from mlops_core.runners.sagemaker.compile_settings import CompileSettings
     from mlops_core.runners.sagemaker.interpreter.definition import Definition
     from mlops_core.store import Store
 
@@ -71,7 +72,13 @@ class ParityReport:
 
 
 def prove_parity(
-    request: RunRequest, *, store: Store, observer: RunObserver, jobs: int | None = None, is_fresh: bool = True
+    request: RunRequest,
+    *,
+    store: Store,
+    observer: RunObserver,
+    jobs: int | None = None,
+    settings: CompileSettings | None = None,
+    is_fresh: bool = True,
 ) -> ParityReport:
     """Run locally, execute the compiled definition, and compare the two.
 
@@ -80,13 +87,14 @@ def prove_parity(
         store: the workspace of both runs.
         observer: is told what happens in both.
         jobs: steps at once; None for one a core.
+        settings: of the compilation; None for none.
         is_fresh: execute every step in both, also where earlier results could be taken over.
     """
     if is_fresh:
         force = frozenset(step.name for step in request.pipeline.steps)
         request = replace(request, selection=replace(request.selection, force=force))
     local = LocalRunner(store, observer=observer, jobs=jobs).run(request)
-    runner = SageMakerLocalRunner(store, observer=observer, jobs=jobs)
+    runner = SageMakerLocalRunner(store, observer=observer, jobs=jobs, settings=settings)
     executed = runner.run(request)
     return compare_runs(local, executed, runner.definition_of(executed.run_id))
 

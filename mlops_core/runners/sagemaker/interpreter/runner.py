@@ -34,7 +34,7 @@ from mlops_core.runners.sagemaker.compilation import (
     REGISTER_STEP,
     compile_pipeline,
 )
-from mlops_core.runners.sagemaker.compile_settings import AccountSettings, CompileSettings
+from mlops_core.runners.sagemaker.compile_settings import CompileSettings
 from mlops_core.runners.sagemaker.interpreter.collection import Results, copy_logs, place_dataset
 from mlops_core.runners.sagemaker.interpreter.containers import ProcessContainers
 from mlops_core.runners.sagemaker.interpreter.definition import parse_definition
@@ -50,7 +50,7 @@ from mlops_core.runners.sagemaker.interpreter.outcomes import (
 )
 from mlops_core.runners.sagemaker.interpreter.records import FolderHistory, StepStatus
 from mlops_core.runners.sagemaker.interpreter.registration import FolderRegistrar
-from mlops_core.runners.sagemaker.jobs import MERGE_SUFFIX, JobContext
+from mlops_core.runners.sagemaker.job_graph import MERGE_SUFFIX, JobContext
 from mlops_core.runners.sources import fetch_source
 from mlops_core.steps import TEST_SET_NOTE
 
@@ -67,9 +67,11 @@ NAME = "sagemaker-local"
 BUCKET = "mlops-local"
 _DEFINITION = "definition.json"
 _ARN = "arn:aws:sagemaker:us-east-1:123456789012:pipeline"
-_ACCOUNT = AccountSettings(
-    role="arn:aws:iam::123456789012:role/mlops-local", bucket=BUCKET, image="mlops-local:installed"
-)
+_ACCOUNT = {
+    "role": "arn:aws:iam::123456789012:role/mlops-local",
+    "bucket": BUCKET,
+    "image": "mlops-local:installed",
+}
 
 
 class SageMakerLocalRunner:
@@ -90,13 +92,13 @@ class SageMakerLocalRunner:
             store: the workspace; buckets and executions are in its folder ``sagemaker-local``.
             observer: is told what happens.
             jobs: steps at once; None for one a core.
-            settings: as for a compilation; None for names that mean this machine.
+            settings: as for a compilation; names that are not set mean this machine.
             containers: what starts a step's command; None for processes of this machine.
         """
         self._store = store
         self._observer = observer
         self._jobs = jobs or os.cpu_count() or 1
-        self._settings = settings or CompileSettings(account=_ACCOUNT)
+        self._settings = _complete(settings or CompileSettings())
         self._containers = containers or ProcessContainers()
 
     def run(self, request: RunRequest) -> RunRecord:
@@ -362,6 +364,13 @@ class _Run:
     def _save(self) -> None:
         self._record = replace(self._record, steps=tuple(self._steps.values()))
         self._store.save_run(self._record)
+
+
+def _complete(settings: CompileSettings) -> CompileSettings:
+    """Return the settings with a name for whatever would have to be given when an execution is started."""
+    account = settings.account
+    missing = {name: value for name, value in _ACCOUNT.items() if getattr(account, name) is None}
+    return settings.model_copy(update={"account": account.model_copy(update=missing)})
 
 
 def _refuse_selection(request: RunRequest) -> None:
