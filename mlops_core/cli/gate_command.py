@@ -79,7 +79,7 @@ _WORDS = {"passed": "pass", "failed": "FAIL", "unexpected": "FAIL", "blocked": "
 
 
 def _json(outcome: object) -> dict[str, object]:
-    from mlops_core.testing.session import Outcome
+    from mlops_core.testing.outcomes import Outcome
 
     assert isinstance(outcome, Outcome)  # noqa: S101  for mypy
     return {"canary": outcome.check, "status": outcome.status, "messages": list(outcome.violations)}

@@ -17,8 +17,8 @@ from mlops_core.errors import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from mlops_core.testing.outcomes import Outcome
     from mlops_core.testing.registry import Check
-    from mlops_core.testing.session import Outcome
     from mlops_core.testing.subjects import Subject
 
 

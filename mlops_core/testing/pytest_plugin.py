@@ -13,9 +13,10 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mlops_core.testing.outcomes import Outcome
     from mlops_core.testing.processes import Processes
     from mlops_core.testing.registry import Check
-    from mlops_core.testing.session import ContractSession, Outcome
+    from mlops_core.testing.session import ContractSession
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +59,7 @@ def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str
 
 def report_outcome(check: Check, outcome: Outcome) -> None:
     """Turn an outcome into pytest's: pass, fail with the rule and what to do, skip, or expected failure."""
-    from mlops_core.testing.session import Status
+    from mlops_core.testing.outcomes import Status
 
     text = "; ".join(outcome.violations)
     if outcome.status is Status.SKIPPED:

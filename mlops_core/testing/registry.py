@@ -33,6 +33,7 @@ class Phase(StrEnum):
     CATALOGUE = "catalogue"
     DATA = "data"
     STEPS = "steps"
+    RESULTS = "results"
     METRICS = "metrics"
     GATE = "gate"
     RESUME = "resume"

@@ -9,18 +9,19 @@ from __future__ import annotations
 import importlib
 import shutil
 import time
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import ContractError, MlopsError
 from mlops_core.testing.execution import Execution, Surrounding
+from mlops_core.testing.outcomes import Outcome, Status
 from mlops_core.testing.processes import Call
+from mlops_core.testing.products import Product
 from mlops_core.testing.registry import NotApplicableError, all_checks
 from mlops_core.testing.surroundings import guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from mlops_core.config import LoadedConfig
@@ -35,71 +36,6 @@ if TYPE_CHECKING:
     from mlops_core.testing.processes import Answer, Processes
     from mlops_core.testing.registry import Check
     from mlops_core.testing.runners import RunnerOutcome
-
-T = TypeVar("T")
-
-
-class Status(StrEnum):
-    """What became of a check."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-    BLOCKED = "blocked"
-    EXPECTED = "expected"
-    UNEXPECTED = "unexpected"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What became of one check.
-
-    Attributes:
-        check: its name.
-        status: blocked where a check before it failed, expected where it fails as declared, unexpected where it
-            passes although it was declared to fail.
-        violations: one sentence each; the reason where it was skipped or blocked.
-        duration_s: wall time, with that of what it was the first to ask for.
-    """
-
-    check: str
-    status: Status
-    violations: tuple[str, ...] = ()
-    duration_s: float = 0.0
-
-    @property
-    def is_good(self) -> bool:
-        """Nothing has to be done about it."""
-        return self.status in (Status.PASSED, Status.SKIPPED, Status.EXPECTED)
-
-
-class Product(Generic[T]):
-    """A method of `ContractSession` as an attribute that is made once, whether it returns or raises."""
-
-    def __init__(self, function: Callable[[ContractSession], T]) -> None:
-        """Make the attribute with `function`."""
-        self._function = function
-        self.__doc__ = function.__doc__
-
-    @overload
-    def __get__(self, session: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, session: ContractSession, owner: type) -> T: ...
-    def __get__(self, session: ContractSession | None, owner: type) -> Self | T:
-        """Return what the function has made, or raise what it has raised."""
-        if session is None:
-            return self
-        name = self._function.__name__
-        if name not in session.made:
-            try:
-                session.made[name] = (self._function(session), None)
-            except (Exception, SystemExit) as error:  # noqa: BLE001  kept, and raised to everybody who asks
-                session.made[name] = (None, error)
-        value, problem = session.made[name]
-        if problem is not None:
-            raise problem
-        found: T = value
-        return found
 
 
 class ContractSession:
