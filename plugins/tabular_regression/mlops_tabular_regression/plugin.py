@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlops_core.metrics import Metric, MetricReport
     from mlops_core.prediction import Predictor
     from mlops_core.predictions import Predictions
+    from mlops_core.previews import Preview
     from mlops_tabular_regression.config import TabularConfig
 
 _MODEL_PACKAGES = ("lightgbm", "numpy")
@@ -126,3 +127,11 @@ def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:
     from mlops_tabular_regression.predictor import TablePredictor
 
     return TablePredictor(model)
+
+
+@hookimpl
+def mlops_get_sample_preview(sample: str, dataset: Path, context: PluginContext) -> Preview | None:
+    """Return the cells of a row."""
+    from mlops_tabular_regression.row_preview import preview_row
+
+    return preview_row(dataset, sample)

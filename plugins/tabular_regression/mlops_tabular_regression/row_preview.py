@@ -1,0 +1,63 @@
+"""A row of the table as text, for the report of a run; standard library only, for it runs in the driver.
+
+The configuration is not known here, so only what needs none is shown: the one text table of a data set, whose header
+is a first row without numbers.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from mlops_core.previews import Preview
+from mlops_tabular_regression.tables import TEXT_SUFFIXES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_SAMPLE = re.compile(r"row ([1-9][0-9]*)\Z")
+_DELIMITERS = ",;\t|"
+_CELLS = 100
+_CHARACTERS = 200
+
+
+def preview_row(dataset: Path, sample: str) -> Preview | None:
+    """Return the cells of the row that a prediction's sample names; None where it cannot be found."""
+    found = _SAMPLE.match(sample)
+    tables = [path for path in sorted(dataset.iterdir()) if path.is_file() and path.suffix.lower() in TEXT_SUFFIXES]
+    if not found or len(tables) != 1:
+        return None
+    header, cells = _read(tables[0], int(found[1]))
+    if not cells:
+        return None
+    names = header or [f"column {position}" for position in range(1, len(cells) + 1)]
+    lines = [f"{name}: {cell[:_CHARACTERS]}" for name, cell in zip(names[:_CELLS], cells, strict=False)]
+    return Preview(media_type="text/plain", data="\n".join(lines).encode(), caption=f"{tables[0].name}, {sample}")
+
+
+def _read(path: Path, number: int) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the header, empty without one, and the row `number`, empty where there is none."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+        start = stream.readline()
+        stream.seek(0)
+        reader = csv.reader(stream, delimiter=max(_DELIMITERS, key=start.count))
+        rows = (cells for cells in reader if len(cells) > 1)
+        try:
+            first = next(rows, [])
+            has_header = not any(map(_is_number, first))
+            skipped = number - 1 if has_header else number - 2
+            row = first if skipped < 0 else next(islice(rows, skipped, None), [])
+        except csv.Error:
+            return [], []
+    return first if has_header else [], row
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
