@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlops_image_classification.config import ImageConfig
 
 _IMAGE_PACKAGES = ("numpy", "pillow")
-_MODEL_PACKAGES = ("numpy", "keras")
+_MODEL_PACKAGES = (*_IMAGE_PACKAGES, "keras", "tensorflow", "tensorflow-cpu")  # of the last two there is one
 
 
 @hookimpl
@@ -84,7 +84,7 @@ def mlops_get_steps(config: ImageConfig, context: PluginContext) -> tuple[Step, 
             inputs={"dataset": DATASET},
             outputs=("pictures", "fingerprints"),
             config=("dataset", "preprocessing"),
-            packages=_IMAGE_PACKAGES,
+            packages=_MODEL_PACKAGES,
             resources=Resources(instance_type="ml.m5.xlarge"),
             shards=config.preprocessing.shards,
         ),
