@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import StepError
 from mlops_core.prediction import Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 PREDICTIONS_FILE = "predictions.jsonl"
@@ -42,14 +42,29 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictions:
-    """All rows of a predictions file; `classes` is empty for a regression."""
+    """All rows of a predictions file.
+
+    Attributes:
+        classes: in the order of the scores; empty for a regression.
+        rows: one a sample, or a part of one.
+        facts: numbers about the model that no row shows, for example its size in bytes.
+    """
 
     classes: tuple[str, ...]
     rows: tuple[Prediction, ...]
+    facts: Mapping[str, float] = field(default_factory=dict)
 
 
-def write_predictions(folder: Path, classes: Iterable[str], rows: Iterable[Prediction]) -> None:
+def write_predictions(
+    folder: Path, classes: Iterable[str], rows: Iterable[Prediction], *, facts: Mapping[str, float] | None = None
+) -> None:
     """Write ``predictions.jsonl`` into `folder`, row by row.
+
+    Args:
+        folder: for the file.
+        classes: in the order of the scores; empty for a regression.
+        rows: one a sample, or a part of one.
+        facts: numbers about the model that no row shows; each finite.
 
     Raises:
         StepError: a row has a wrong number of scores, a score or a number that is not finite, an unknown
@@ -58,7 +73,8 @@ def write_predictions(folder: Path, classes: Iterable[str], rows: Iterable[Predi
     names = tuple(classes)
     partial = folder / f"{PREDICTIONS_FILE}.partial"
     with partial.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.write(json.dumps({"format": _FORMAT, "classes": names}, ensure_ascii=False) + "\n")
+        header = {"format": _FORMAT, "classes": names} | ({"facts": dict(facts)} if facts else {})
+        stream.write(json.dumps(header, ensure_ascii=False, allow_nan=False) + "\n")
         for row in rows:
             _check(row, names)
             stream.write(json.dumps(_fields(row), ensure_ascii=False, allow_nan=False) + "\n")
@@ -73,8 +89,12 @@ def read_predictions(folder: Path) -> Predictions:
     """
     path = folder / PREDICTIONS_FILE
     lines = _lines(path)
-    classes = _classes(next(lines, None), path)
-    return Predictions(classes=classes, rows=tuple(_row(line, path, number) for number, line in enumerate(lines, 2)))
+    first = next(lines, None)
+    return Predictions(
+        classes=_classes(first, path),
+        rows=tuple(_row(line, path, number) for number, line in enumerate(lines, 2)),
+        facts=_facts(first, path),
+    )
 
 
 def read_classes(folder: Path) -> tuple[str, ...]:
@@ -99,7 +119,7 @@ def iter_predictions(folder: Path) -> Iterator[Prediction]:
 def merge_predictions(parts: Iterable[Path], folder: Path) -> None:
     """Write the rows of several predictions files into one, in `folder`, ordered by sample and part.
 
-    The order does not depend on how the samples were spread over the parts.
+    The order does not depend on how the samples were spread over the parts. Facts are those of the first part.
 
     Raises:
         StepError: a part is missing or damaged, or the parts have different classes.
@@ -109,7 +129,7 @@ def merge_predictions(parts: Iterable[Path], folder: Path) -> None:
     if len(classes) > 1:
         raise StepError(f"shards wrote predictions of different classes: {' and '.join(map(str, sorted(classes)))}")
     rows = sorted((row for predictions in found for row in predictions.rows), key=lambda row: (row.sample, row.part))
-    write_predictions(folder, classes.pop(), rows)
+    write_predictions(folder, classes.pop(), rows, facts=found[0].facts)
 
 
 def digest_test_set(predictions: Predictions) -> str:
@@ -171,6 +191,13 @@ def _classes(line: str | None, path: Path) -> tuple[str, ...]:
     except (ValueError, KeyError, TypeError):
         pass
     raise StepError(f"{path} (line 1): expected a header with the format {_FORMAT!r}")
+
+
+def _facts(line: str | None, path: Path) -> dict[str, float]:
+    found = json.loads(line or "{}").get("facts", {})
+    if not isinstance(found, dict) or not all(map(_is_finite_number, found.values())):
+        raise StepError(f"{path} (line 1): facts {found!r} are not finite numbers by name")
+    return found
 
 
 def _row(line: str, path: Path, number: int) -> Prediction:

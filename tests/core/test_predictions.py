@@ -82,3 +82,14 @@ def test_a_standard_deviation_stands_beside_the_value_and_is_read_back(tmp_path)
     data = json.loads((tmp_path / "evaluation.json").read_text())
     assert data["regression_metrics"]["mse"]["standard_deviation"] == 2.1
     assert read_evaluation(tmp_path, [metric]).values["mse"] == value
+
+
+def test_facts_of_a_model_travel_with_its_predictions(tmp_path):
+    row = Prediction(sample="a", group="g", label="x", scores=(1.0, 0.0))
+    write_predictions(tmp_path, ("x", "y"), [row], facts={"flash_bytes": 1024})
+    merge_predictions((tmp_path,), tmp_path)
+    assert read_predictions(tmp_path).facts == {"flash_bytes": 1024}
+    text = (tmp_path / "predictions.jsonl").read_text().replace("1024", '"much"')
+    (tmp_path / "predictions.jsonl").write_text(text)
+    with pytest.raises(StepError, match="are not finite numbers"):
+        read_predictions(tmp_path)

@@ -480,3 +480,11 @@ def test_a_port_that_is_taken_is_one_clear_line(tmp_path):
         f"mlops: error: port {port} of 127.0.0.1 cannot be used: Address already in use; "
         "choose another, or 0 for any that is free\n"
     )
+
+
+def test_without_moto_one_line_says_what_to_install(tmp_path):
+    code = "import sys; sys.modules['moto'] = None; from mlops_core.cli import main; main()"
+    command = [sys.executable, "-c", code, "--workspace", str(tmp_path), "sagemaker-local", "serve"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert found.returncode == ExitCode.USAGE
+    assert found.stderr == "mlops: error: the endpoint needs moto: pip install 'mlops-core[test]'\n"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv as csv_module
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from mlops_aed.pretrained import with_digest
 from mlops_aed.training_config import DataAugmentation, ModelChoice, Training
-from mlops_core.config import Section, UseCaseConfig
+from mlops_core.config import Section, UseCaseConfig, normalise_path
 
 __all__ = [
     "AedConfig",
@@ -23,6 +25,7 @@ __all__ = [
 ]
 
 Positive = Annotated[int, Field(gt=0)]
+MAX_FOLD = 10
 Mode = Literal["training", "evaluation", "quantization", "chain_tqe", "chain_eqe"]
 
 
@@ -61,12 +64,23 @@ class General(Section):
         return self
 
 
+def known_folds(path: object, csv: object) -> tuple[int, ...]:
+    """Return the folds that the table of a data set on this machine has; 1 to 5, those of ESC-50, without a table."""
+    table = Path(normalise_path(str(path))).expanduser() / (str(csv) if csv else "meta/esc50.csv") if path else None
+    if table is None or not table.is_file():
+        return (1, 2, 3, 4, 5)
+    with table.open(newline="", encoding="utf-8-sig") as stream:
+        found = {row.get("fold") or "" for row in csv_module.DictReader(stream)}
+    return tuple(sorted(int(fold) for fold in found if fold.strip().isdigit()))
+
+
 class DatasetSection(Section):
     """Which clips are used, how they are labelled, and how they are split.
 
     ``csv`` and ``audio`` name a table of labels and the folder of its files below ``path``; without them the layout is
     found out. ``strategy`` is how parts are made: by the data set's folds, by whole recordings, or by clips at random,
-    which lets pieces of one recording stand on two sides. ``shards`` is how many processes or machines share the
+    which lets pieces of one recording stand on two sides. ``folds`` is a cross-validation: each of them (``all``: each
+    that there is) is the test fold of a branch of its own. ``shards`` is how many processes or machines share the
     features; it changes nothing else.
     """
 
@@ -83,11 +97,27 @@ class DatasetSection(Section):
     n_samples_per_garbage_class: Positive | None = None
     strategy: Literal["fold", "group", "random"] = "fold"
     test_fold: int | None = None
+    folds: Annotated[tuple[Annotated[int, Field(ge=0, le=MAX_FOLD)], ...], Field(min_length=2)] | None = None
     validation_fold: int | None = None
     validation_split: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
     test_split: Annotated[float, Field(gt=0, lt=1)] = 0.2
     max_unreadable: Annotated[int, Field(ge=0)] = 0
     shards: Positive = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_folds_are_counted(cls, data: object) -> object:
+        if isinstance(data, dict) and data.get("folds") == "all":
+            return {**data, "folds": known_folds(data.get("path"), data.get("csv"))}
+        return data
+
+    @model_validator(mode="after")
+    def _cross_validation_chooses_folds(self) -> Self:
+        if self.folds is not None and (self.test_fold is not None or self.strategy != "fold"):
+            raise ValueError("folds makes each fold the test fold once; leave test_fold empty and strategy at fold")
+        if self.folds is not None and len(set(self.folds)) < len(self.folds):
+            raise ValueError(f"folds {list(self.folds)} names one twice")
+        return self
 
     @model_validator(mode="after")
     def _folds_differ(self) -> Self:
@@ -198,9 +228,5 @@ class AedConfig(UseCaseConfig):
         if self.general.is_trained and model.name == "yamnet" and found != (64, 96):
             raise ValueError(
                 f"training.model.name yamnet takes patches of 64 mels and 96 frames; feature_extraction gives {found}"
-            )
-        if self.general.is_trained and model.name == "yamnet" and model.pretrained and model.weights is None:
-            raise ValueError(
-                "training.model.weights must name the pretrained weights (a .h5 file or its https address)"
             )
         return self

@@ -148,9 +148,11 @@ class _Ranking:
         return int(self._has_both(chosen).sum())
 
     def _has_both(self, chosen: Sequence[int]) -> NDArray[np.bool_]:
+        import numpy as np
+
         truth = self._truth[list(chosen)]
-        hits = truth.sum(axis=0)
-        return (hits > 0) & (hits < len(truth))
+        hits: NDArray[np.int64] = truth.sum(axis=0)
+        return np.asarray((hits > 0) & (hits < len(truth)), dtype=bool)
 
     def mean_average_precision(self, chosen: Sequence[int]) -> float:
         """Return the mean of the classes' average precision; clips of equal score share their precision."""

@@ -1,19 +1,22 @@
-"""A network in a folder: its file format, byte-identical for identical weights, and its scores."""
+"""A Keras network in a folder: its file format, byte-identical for identical weights, and its scores."""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import keras
 import numpy as np
 
+from mlops_aed.model_folder import ARCHITECTURE_FILE, WEIGHTS_FILE, read_metadata, write_metadata
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-ARCHITECTURE_FILE = "architecture.json"
-WEIGHTS_FILE = "weights.npz"
-METADATA_FILE = "metadata.json"
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
+
+_BATCH = 256
 
 
 def save(model: keras.Model, folder: Path, metadata: dict[str, Any]) -> None:
@@ -21,7 +24,7 @@ def save(model: keras.Model, folder: Path, metadata: dict[str, Any]) -> None:
     (folder / ARCHITECTURE_FILE).write_text(model.to_json() + "\n", encoding="utf-8")
     names = [f"{position:03d}" for position in range(len(model.weights))]
     np.savez(folder / WEIGHTS_FILE, **dict(zip(names, model.get_weights(), strict=True)))
-    (folder / METADATA_FILE).write_text(json.dumps(metadata, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_metadata(folder, metadata)
 
 
 def load(folder: Path) -> tuple[keras.Model, dict[str, Any]]:
@@ -29,16 +32,17 @@ def load(folder: Path) -> tuple[keras.Model, dict[str, Any]]:
     model = keras.models.model_from_json((folder / ARCHITECTURE_FILE).read_text(encoding="utf-8"))
     with np.load(folder / WEIGHTS_FILE, allow_pickle=False) as weights:
         model.set_weights([weights[name] for name in sorted(weights.files)])
-    return model, json.loads((folder / METADATA_FILE).read_text(encoding="utf-8"))
+    return model, read_metadata(folder)
 
 
-def scores(model: keras.Model, patches: np.ndarray, metadata: dict[str, Any], *, batch_size: int = 256) -> np.ndarray:
-    """Return the scores of `patches` (patches, n_mels, frames), shape (patches, classes)."""
-    normalised = normalise(patches, metadata["mean"], metadata["deviation"])
-    found: np.ndarray = model.predict(normalised[..., None], batch_size=batch_size, verbose=0)
-    return found
+class KerasScorer:
+    """A float network, ready to be asked."""
 
+    def __init__(self, folder: Path) -> None:
+        """Load what `save` wrote."""
+        self._model, _ = load(folder)
 
-def normalise(patches: np.ndarray, mean: float, deviation: float) -> np.ndarray:
-    """Return patches with the training patches' mean 0 and standard deviation 1."""
-    return np.asarray((patches - mean) / deviation, dtype=np.float32)
+    def scores(self, patches: Floats) -> Floats:
+        """Return the scores of normalised `patches` (patches, n_mels, frames), shape (patches, classes)."""
+        shape = (len(patches), *self._model.input_shape[1:])
+        return cast("Floats", self._model.predict(patches.reshape(shape), batch_size=_BATCH, verbose=0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlops_core import hookimpl
-from mlops_core.pipeline import DATASET, Parameter, ParameterType, Resources, Step, StepKind
+from mlops_core.pipeline import Parameter, ParameterType
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,14 +18,11 @@ if TYPE_CHECKING:
     from mlops_core.hookspecs import PluginContext
     from mlops_core.inspections import Inspection
     from mlops_core.metrics import Metric, MetricReport
+    from mlops_core.pipeline import Step
     from mlops_core.prediction import Predictor
     from mlops_core.predictions import Predictions
     from mlops_core.previews import Preview
     from mlops_core.yaml_source import YamlSource
-
-_FEATURES = ("preprocessing", "feature_extraction")
-_AUDIO_PACKAGES = ("numpy", "soundfile", "soxr")
-_MODEL_PACKAGES = ("numpy", "keras")
 
 
 @hookimpl
@@ -99,74 +96,54 @@ def get_pipeline_parameters(default_threshold: float = 0.5, dataset_name: str = 
 @hookimpl
 def mlops_get_parameters(config: AedConfig, context: PluginContext) -> tuple[Parameter, ...]:
     """Return the thresholds of the gate and the names that existing systems set."""
-    return get_pipeline_parameters(dataset_name=config.dataset.name)
+    found = get_pipeline_parameters(dataset_name=config.dataset.name)
+    if not config.dataset.multi_label:
+        return found
+    from mlops_aed.multilabel_steps import parameter
+
+    return (*(item for item in found if item.type is not ParameterType.FLOAT), parameter())
 
 
 @hookimpl
 def mlops_get_steps(config: AedConfig, context: PluginContext) -> tuple[Step, ...]:
-    """Return split → preprocess → train → evaluate."""
-    return (
-        Step(
-            name="split",
-            run="mlops_aed.steps.split:split",
-            inputs={"dataset": DATASET},
-            outputs=("split",),
-            config=("dataset",),
-        ),
-        Step(
-            name="preprocess",
-            run="mlops_aed.steps.preprocess:preprocess",
-            merge="mlops_aed.steps.preprocess:merge",
-            inputs={"dataset": DATASET, "split": "split.split"},
-            outputs=("features",),
-            config=("dataset", *_FEATURES),
-            shards=config.dataset.shards,
-            packages=_AUDIO_PACKAGES,
-            resources=Resources(instance_type="ml.m5.xlarge"),
-        ),
-        Step(
-            name="train",
-            kind=StepKind.TRAINING,
-            run="mlops_aed.steps.train:train",
-            inputs={"features": "preprocess.features"},
-            outputs=("model",),
-            config=("data_augmentation", "training", *_FEATURES),
-            packages=_MODEL_PACKAGES,
-            resources=Resources(instance_type="ml.m5.2xlarge"),
-        ),
-        Step(
-            name="evaluate",
-            kind=StepKind.EVALUATION,
-            run="mlops_aed.steps.evaluate:evaluate",
-            inputs={"features": "preprocess.features", "model": "train.model"},
-            outputs=("predictions",),
-            packages=_MODEL_PACKAGES,
-        ),
-    )
+    """Return the steps that the operation mode asks for."""
+    from mlops_aed import multilabel_steps, pipeline_steps
+
+    return multilabel_steps.steps(config) if config.dataset.multi_label else pipeline_steps.steps(config)
 
 
 @hookimpl
-def mlops_get_metrics(config: UseCaseConfig, context: PluginContext) -> tuple[Metric, ...]:
-    """Return clip and patch accuracy."""
-    from mlops_aed.metrics import METRICS
+def mlops_get_model(config: AedConfig, context: PluginContext) -> str:
+    """Return the trained, loaded or quantized model."""
+    from mlops_aed.pipeline_steps import model_reference
 
-    return METRICS
+    return model_reference(config)
+
+
+@hookimpl
+def mlops_get_metrics(config: AedConfig, context: PluginContext) -> tuple[Metric, ...]:
+    """Return clip and patch accuracy; of a quantized model also what it loses and costs."""
+    from mlops_aed import metrics, multilabel
+
+    return multilabel.METRICS if config.dataset.multi_label else metrics.declared_metrics(config)
 
 
 @hookimpl
 def mlops_compute_metrics(predictions: Predictions, context: PluginContext) -> MetricReport:
-    """Compute both accuracies from the scores of the patches."""
-    from mlops_aed.metrics import compute_metrics
+    """Compute both accuracies from the scores of the patches; for clips of several labels, how they are ranked."""
+    from mlops_aed import metrics, multilabel
 
-    return compute_metrics(predictions)
+    if multilabel.LABELS_FACT in predictions.facts:
+        return multilabel.compute_metrics(predictions)
+    return metrics.compute_metrics(predictions)
 
 
 @hookimpl
-def mlops_get_gate(config: UseCaseConfig, context: PluginContext) -> Gate:
-    """Return: both accuracies reach their thresholds."""
-    from mlops_aed.metrics import GATE
+def mlops_get_gate(config: AedConfig, context: PluginContext) -> Gate:
+    """Return: both accuracies reach their thresholds, and a quantized model keeps to its limits."""
+    from mlops_aed import metrics, multilabel
 
-    return GATE
+    return multilabel.GATE if config.dataset.multi_label else metrics.gate(config)
 
 
 @hookimpl

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING
 
-from mlops_aed import network
+from mlops_aed import model_folder
 from mlops_aed.config import FeatureExtraction, Preprocessing
 from mlops_aed.events import AudioListening, Hearing
 from mlops_aed.features import clip_patches
@@ -21,8 +21,9 @@ class AedPredictor:
     """Gives each file the mean of its patches' scores; their order is that of the soft vote in the evaluation."""
 
     def __init__(self, folder: Path) -> None:
-        """Load what the step ``train`` wrote."""
-        self._model, self._metadata = network.load(folder)
+        """Load a float or a quantized model; the latter without TensorFlow."""
+        self._scorer = model_folder.open_scorer(folder)
+        self._metadata = model_folder.read_metadata(folder)
         self._preprocessing = Preprocessing.model_validate(self._metadata["preprocessing"])
         self._features = FeatureExtraction.model_validate(self._metadata["feature_extraction"])
 
@@ -38,14 +39,15 @@ class AedPredictor:
             DatasetError: a file cannot be decoded.
         """
         for path in paths:
-            found = network.scores(self._model, clip_patches(path, self._preprocessing, self._features), self._metadata)
+            patches = clip_patches(path, self._preprocessing, self._features)
+            found = model_folder.scores(self._scorer, patches, self._metadata)
             yield SampleScores(path=str(path), scores=tuple(map(float, found.mean(axis=0))))
 
     def listen(self, source: Path | IO[bytes], options: EventOptions) -> AudioListening:
         """Begin to listen for events in a long recording or a stream; errors are those of `predict`."""
         hearing = Hearing(
             classes=self.classes,
-            scorer=lambda patches: network.scores(self._model, patches, self._metadata),
+            scorer=lambda patches: model_folder.scores(self._scorer, patches, self._metadata),
             preprocessing=self._preprocessing,
             features=self._features,
         )

@@ -10,6 +10,13 @@ from mlops_core.datasets import Source
 from mlops_core.errors import ConfigError
 from mlops_core.fetching.http import download
 
+ZOO_WEIGHTS = (
+    "https://github.com/STMicroelectronics/stm32ai-modelzoo/raw/f501e52ee1f0ba8854b3ee958a7dc7b9e21a791a/"
+    "audio_event_detection/scripts/utils/models/yamnet/yamnet_256_f32.h5"
+)
+"""YAMNet-256 where the model zoo publishes it, at one commit."""
+ZOO_WEIGHTS_SHA256 = "dfa6066b3f3bece880e9813b05cffb6a8328fe3da832f62401ce553dd380d2b3"
+
 
 def obtain(where: str, folder: Path, *, sha256: str | None, key: str) -> Path:
     """Return the file at `where`, downloaded into `folder` if it is an address.

@@ -161,6 +161,7 @@ class ModelChoice(Section):
 
     ``pooling`` without a value is ``multi`` for yamnet (means and maxima of the last map, means of the one before:
     768 values, for a short sound has a high maximum and a low mean) and none, the whole last map, for the others.
+    ``weights`` without a value are those that the model zoo publishes.
     """
 
     name: Literal["residual", "yamnet", "miniresnet", "miniresnetv2", "custom"] = "residual"

@@ -68,7 +68,7 @@ def numpy_embedding(path, patch):
 
 
 def keras_embedding(path, patch):
-    import keras  # noqa: PLC0415  TensorFlow takes seconds
+    import keras
     from mlops_aed import yamnet
 
     inputs, found = yamnet.build_backbone()

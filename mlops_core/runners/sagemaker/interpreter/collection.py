@@ -48,7 +48,10 @@ def place_dataset(objects: FolderObjects, folder: Path, uri: S3Uri, *, digest: s
             place = partial / path.relative_to(folder)
             place.parent.mkdir(parents=True, exist_ok=True)
             _link(path.resolve(), place)
-    partial.rename(target)
+    try:
+        partial.rename(target)
+    except OSError:  # another run has just placed it
+        shutil.rmtree(partial)
     write_atomically(marker, digest)
 
 

@@ -167,13 +167,12 @@ class FolderHistory:
         write_atomically(path, json.dumps(record.to_json(), indent=1, ensure_ascii=False))
 
     def newest_first(self, pipeline: str) -> Iterator[ExecutionRecord]:
-        """Yield the executions of a pipeline by their time of start."""
-        found = []
-        for path in self.folder.glob("*/execution.json"):
+        """Yield the executions of a pipeline, that which changed last first; a record is read when it is asked for."""
+        paths = sorted(self.folder.glob("*/execution.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        for path in paths:
             record = ExecutionRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
             if record.pipeline == pipeline:
-                found.append(record)
-        yield from sorted(found, key=lambda record: record.start, reverse=True)
+                yield record
 
 
 def now() -> str:

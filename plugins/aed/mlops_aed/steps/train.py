@@ -17,7 +17,7 @@ from mlops_aed.clips import TRAIN, VALIDATION
 from mlops_aed.config import DataAugmentation, FeatureExtraction, Preprocessing, Training
 from mlops_aed.feature_store import open_features, read_classes, read_rows
 from mlops_aed.fitting import HistoryRow, TrainingData, fit, validated
-from mlops_aed.pretrained import obtain
+from mlops_aed.pretrained import ZOO_WEIGHTS, ZOO_WEIGHTS_SHA256, obtain
 from mlops_aed.training_input import Ahead, MappedPatches
 
 if TYPE_CHECKING:
@@ -47,8 +47,10 @@ def train(context: StepContext) -> None:
 
 def _train_pretrained(context: StepContext, model: keras.Model, settings: Training) -> list[HistoryRow]:
     """Fit the head; without fine-tuning, on the validation part too, which then has nothing to decide."""
-    where = settings.model.weights or ""
-    path = obtain(where, context.scratch, sha256=settings.model.weights_sha256, key="training.model.weights")
+    where, sha256 = settings.model.weights, settings.model.weights_sha256
+    if where is None:
+        where, sha256 = ZOO_WEIGHTS, ZOO_WEIGHTS_SHA256
+    path = obtain(where, context.scratch, sha256=sha256, key="training.model.weights")
     yamnet.load_pretrained(model, path)
     folder = context.input("features")
     rows = read_rows(folder, *((TRAIN,) if settings.fine_tune else (TRAIN, VALIDATION)))

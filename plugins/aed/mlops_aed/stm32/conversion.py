@@ -95,6 +95,7 @@ class _Conversion:
         self._general()
         self._dataset()
         self._copy("preprocessing.", "feature_extraction.")
+        self._set("feature_extraction.norm", self._values.get("feature_extraction.norm"), "feature_extraction.norm")
         self._augmentation()
         self._training()
         self._quantization()

@@ -1,0 +1,102 @@
+"""Models that another program wrote: ``.h5`` of Keras 2 and 3, ``.keras``, ``.tflite``, ``.onnx``.
+
+No code in a file is ever run: layers that hold code are refused.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+
+from mlops_core.errors import ConfigError
+
+_CODE_LAYERS = {"Lambda", "TFOpLambda", "SlicingOpLambda"}
+
+
+def load_keras(path: Path) -> keras.Model:
+    """Return the network in a ``.keras`` or ``.h5`` file.
+
+    Raises:
+        ConfigError: it is damaged, or holds code.
+    """
+    try:
+        if path.suffix == ".keras":
+            return keras.models.load_model(path, compile=False, safe_mode=True)
+        return _load_h5(path)
+    except ConfigError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(f"{path} is no readable Keras model: {' '.join(str(error).split())[:300]}") from error
+
+
+def _load_h5(path: Path) -> keras.Model:
+    """Load a copy in which no name has a ``/``: Keras 2 allowed it, Keras 3 refuses it."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "model.h5"
+        with h5py.File(path) as source, h5py.File(copy, "w") as target:
+            described = source.attrs.get("model_config")
+            if described is None:
+                raise ConfigError(f"{path} holds weights without a network; expected a whole model")
+            config = json.loads(described)
+            _refuse_code(config, path)
+            for name in ("keras_version", "backend"):
+                target.attrs[name] = _text(source.attrs.get(name, ""))
+            target.attrs["model_config"] = json.dumps(_modern(config))
+            _copy_weights(source["model_weights"], target.create_group("model_weights"))
+        return keras.models.load_model(copy, compile=False, safe_mode=True)
+
+
+def _copy_weights(source: Any, target: Any) -> None:
+    for name in ("keras_version", "backend"):
+        target.attrs[name] = _text(source.attrs.get(name, ""))
+    layers = [_text(layer) for layer in source.attrs["layer_names"]]
+    target.attrs["layer_names"] = [_flat(layer).encode() for layer in layers]
+    if "top_level_model_weights" in source:
+        target.create_group("top_level_model_weights").attrs["weight_names"] = np.array([], dtype="S1")
+    for layer in layers:
+        names = [_text(name) for name in source[layer].attrs["weight_names"]]
+        group = target.create_group(_flat(layer))
+        group.attrs["weight_names"] = [_flat(name).encode() for name in names] or np.array([], dtype="S1")
+        for name in names:
+            group[_flat(name)] = source[layer][name][()]
+
+
+def _flat(name: str) -> str:
+    return name.replace("/", "__")
+
+
+def _text(name: object) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def _refuse_code(config: Any, path: Path) -> None:
+    if isinstance(config, dict):
+        if config.get("class_name") in _CODE_LAYERS:
+            raise ConfigError(f"{path} has a layer {config['class_name']}, which holds code; code is never run")
+        for value in config.values():
+            _refuse_code(value, path)
+    elif isinstance(config, list):
+        for value in config:
+            _refuse_code(value, path)
+
+
+def _modern(config: Any) -> Any:
+    """Return the description as Keras 3 takes it.
+
+    ``/`` in names, and in what refers to them, is replaced (paths do not occur, so every text with a slash is a name);
+    ``groups`` of a depthwise convolution, always 1, is gone.
+    """
+    if isinstance(config, dict):
+        found = {key: _modern(value) for key, value in config.items()}
+        if found.get("class_name") == "DepthwiseConv2D" and isinstance(found.get("config"), dict):
+            found["config"].pop("groups", None)
+        return found
+    if isinstance(config, list):
+        return [_modern(value) for value in config]
+    return _flat(config) if isinstance(config, str) else config

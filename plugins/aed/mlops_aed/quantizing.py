@@ -1,0 +1,60 @@
+"""Post-training quantization to 8 bits by LiteRT's converter, and the export to ONNX."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import keras
+    from numpy.typing import NDArray
+
+    from mlops_aed.config import Quantization
+
+    Floats = NDArray[np.float32]
+
+_TYPES = {"int8": tf.int8, "uint8": tf.uint8, "float": tf.float32}
+
+
+def to_tflite(model: keras.Model, calibration: Floats, settings: Quantization) -> bytes:
+    """Return the network with 8-bit weights and activations.
+
+    Args:
+        model: the float network; takes (batch, n_mels, frames, 1).
+        calibration: normalised training patches, (patches, n_mels, frames).
+        settings: types of input and output, and whether each channel has its own scale.
+    """
+
+    def samples() -> Iterator[list[Floats]]:
+        for patch in calibration:
+            yield [patch[None, ..., None].astype(np.float32)]
+
+    converter = _converter(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = samples
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = _TYPES[settings.input_type]
+    converter.inference_output_type = _TYPES[settings.output_type]
+    converter._experimental_disable_per_channel = settings.granularity == "per_tensor"  # noqa: SLF001  its only switch
+    found: bytes = converter.convert()
+    return found
+
+
+def to_float_tflite(model: keras.Model) -> bytes:
+    """Return the network as it is, in the same format: what the quantized one is compared with on a board."""
+    found: bytes = _converter(model).convert()
+    return found
+
+
+def _converter(model: keras.Model) -> Any:
+    """Return a converter of the function for one patch at a time; a file for a board has no batches."""
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    shape = (1, *model.input_shape[1:])
+
+    infer = tf.function(lambda patch: model(patch, training=False), input_signature=[tf.TensorSpec(shape, tf.float32)])
+    return tf.lite.TFLiteConverter.from_concrete_functions([infer.get_concrete_function()], model)

@@ -1,0 +1,65 @@
+"""Quantize the float model; write it with what it costs, and its tables for a microcontroller."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlops_aed import c_header, model_folder, network, onnx_export, quantizing
+from mlops_aed.clips import TRAIN
+from mlops_aed.config import FeatureExtraction, Preprocessing, Quantization
+from mlops_aed.feature_store import open_features, read_rows
+from mlops_aed.litert import LiteRtModel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mlops_core.steps import StepContext
+
+    Floats = NDArray[np.float32]
+
+
+def quantize(context: StepContext) -> None:
+    """Write ``quantized_model.tflite``, its metadata, ``C_header`` and, if asked, ``model.onnx``."""
+    settings = context.section("quantization", Quantization)
+    model, metadata = network.load(context.input("model"))
+    calibration = _calibration(context, settings, metadata["mean"], metadata["deviation"])
+    folder = context.output("model")
+    path = folder / model_folder.QUANTIZED_FILE
+    path.write_bytes(quantizing.to_tflite(model, calibration, settings))
+    quantized = LiteRtModel(path)
+    cost = quantized.cost()
+    context.log.info(
+        "calibrated with %d training patches; %.1f KiB of flash, about %.1f KiB of activations, %.2f million MACs",
+        len(calibration),
+        cost.flash_bytes / 1024,
+        cost.activations_bytes / 1024,
+        cost.multiplications / 1e6,
+    )
+    quantity = quantized.input_quantity
+    described = {
+        **metadata,
+        "cost": asdict(cost),
+        "input": {"type": quantity.dtype.name, "scale": quantity.scale, "zero_point": quantity.zero_point},
+        "quantization": settings.model_dump(),
+    }
+    model_folder.write_metadata(folder, described)
+    c_header.write(
+        folder / "C_header",
+        classes=metadata["classes"],
+        preprocessing=context.section("preprocessing", Preprocessing),
+        features=context.section("feature_extraction", FeatureExtraction),
+    )
+    if settings.export_onnx:
+        onnx_export.export(model, folder / model_folder.ONNX_FILE)
+        onnx_export.require_equal(model, folder / model_folder.ONNX_FILE, calibration[:16])
+
+
+def _calibration(context: StepContext, settings: Quantization, mean: float, deviation: float) -> Floats:
+    """Return some normalised patches of the training part, spread evenly over it; none of another part."""
+    rows = read_rows(context.input("features"), TRAIN)
+    wanted = max(1, min(settings.calibration_patches, round(len(rows) * settings.calibration_split)))
+    chosen = [rows[place].index for place in np.linspace(0, len(rows) - 1, wanted).astype(int)]
+    return model_folder.normalise(np.asarray(open_features(context.input("features"))[chosen]), mean, deviation)
