@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -79,7 +80,8 @@ def manifest_of(files: Iterable[TreeFile]) -> TreeManifest:
     digest = hashlib.sha256()
     count = size = 0
     for file in files:
-        digest.update(json.dumps([file.path, file.size, file.sha256], ensure_ascii=False).encode())
+        line = json.dumps([file.path, file.size, file.sha256], ensure_ascii=False)
+        digest.update(line.encode(errors="surrogateescape"))
         count += 1
         size += file.size
     return TreeManifest(digest=digest.hexdigest(), count=count, size_bytes=size)
@@ -93,10 +95,14 @@ def digest_tree(folder: Path) -> str:
 def iter_tree(folder: Path, *, cache: StatCache | None = None) -> Iterator[TreeFile]:
     """Yield each file below `folder` in the order of its path.
 
-    A file whose state is that in `cache` is not read. Links are followed to files, not to folders.
+    A file whose state is that in `cache` is not read. Links are followed, as those who read the folder follow them;
+    a link back to a folder that it stands in ends there.
+
+    Raises:
+        OSError: a file or folder cannot be read.
     """
-    paths = sorted(_walk(os.fspath(folder), ""))
     top = os.fspath(folder)
+    paths = sorted(_walk(top, "", above=frozenset({_identity(top)})))
     for start in range(0, len(paths), _BATCH):
         yield from _hash_batch(top, paths[start : start + _BATCH], cache=cache)
 
@@ -107,13 +113,53 @@ def file_state(path: str | Path) -> FileState:
     return FileState(size=stat.st_size, mtime_ns=stat.st_mtime_ns, ctime_ns=stat.st_ctime_ns, inode=stat.st_ino)
 
 
-def _walk(folder: str, prefix: str) -> Iterator[str]:
+def find_foreign_entry(folder: Path) -> str | None:
+    """Return what below `folder`, or `folder` itself, is no file or folder of its own, or None.
+
+    A link, a second name of a file that stands elsewhere, a pipe, a socket or a device: what it leads to can change,
+    or be changed, without the folder being touched.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        return f"{folder} is a link to another place" if folder.is_symlink() else f"{folder} is no folder"
+    for top, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = os.path.join(top, name)  # noqa: PTH118  called for each of many files
+            mode, links = _mode_and_links(path)
+            if stat.S_ISLNK(mode):
+                return f"{path} is a link to {os.readlink(path)}"  # noqa: PTH115  as above
+            if stat.S_ISREG(mode) and links > 1:
+                return f"{path} is a second name of a file (hard link)"
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                return f"{path} is a pipe, socket or device"
+    return None
+
+
+def _mode_and_links(path: str) -> tuple[int, int]:
+    found = os.lstat(path)
+    return found.st_mode, found.st_nlink
+
+
+def _identity(path: str) -> tuple[int, int]:
+    found = os.stat(path)  # noqa: PTH116  as in file_state
+    return found.st_dev, found.st_ino
+
+
+def _walk(folder: str, prefix: str, *, above: frozenset[tuple[int, int]]) -> Iterator[str]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                yield from _walk(entry.path, f"{prefix}{entry.name}/")
+                yield from _walk(entry.path, f"{prefix}{entry.name}/", above=above)
+            elif entry.is_dir():
+                yield from _walk_link(entry.path, f"{prefix}{entry.name}/", above=above)
             elif entry.is_file() and not (prefix == "" and entry.name == MARKER):
                 yield f"{prefix}{entry.name}"
+
+
+def _walk_link(link: str, prefix: str, *, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+    """Yield the files of a folder that a link leads to, unless that link was followed on the way here."""
+    identity = _identity(link)
+    if identity not in above:
+        yield from _walk(link, prefix, above=above | {identity})
 
 
 def _hash_batch(top: str, paths: Sequence[str], *, cache: StatCache | None) -> Iterator[TreeFile]:

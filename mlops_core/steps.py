@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlops_core.code_references import load_function
 from mlops_core.errors import ExitCode, MlopsError, StepError, did_you_mean
+from mlops_core.file_digests import find_foreign_entry
 from mlops_core.pipeline import EVALUATION_OUTPUT, PREDICTIONS_OUTPUT, Step, StepKind
 
 if TYPE_CHECKING:
@@ -222,10 +223,20 @@ def execute(request: StepRequest) -> None:
     else:
         _run_code(request)
     for name, folder in request.outputs.items():
-        if name != EVALUATION_OUTPUT and not any(folder.iterdir()):
-            raise StepError(f"step '{step.name}' wrote nothing to its output '{name}'")
+        if name != EVALUATION_OUTPUT:
+            _check_output(name, folder, step=step.name)
     if step.kind is StepKind.EVALUATION and (request.parts or request.shard.count == 1):
         _evaluate(request)
+
+
+def _check_output(name: str, folder: Path, *, step: str) -> None:
+    foreign = find_foreign_entry(folder)
+    if foreign:
+        raise StepError(
+            f"step '{step}', output '{name}': {foreign}; outputs hold files of their own: copy what is meant"
+        )
+    if not any(folder.iterdir()):
+        raise StepError(f"step '{step}' wrote nothing to its output '{name}'")
 
 
 def _run_code(request: StepRequest) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from mlops_core.errors import StoreError, UsageError
-from mlops_core.file_digests import iter_tree, manifest_of
+from mlops_core.file_digests import find_foreign_entry, iter_tree, manifest_of
 from mlops_core.records import RunRecord, RunStatus, StepRecord
 from mlops_core.store_schema import SCHEMA_VERSION, bring_up_to_date
 
@@ -149,7 +149,13 @@ class Store:
 
         An artifact that is there already is kept, and `folder` is removed. The files become read only. Files are not
         forced to the disk one by one: after a power cut a damaged artifact is found when it is used, and made again.
+
+        Raises:
+            StoreError: something in it is no file of its own, such as a link.
         """
+        foreign = find_foreign_entry(folder)
+        if foreign:
+            raise StoreError(f"{foreign}; an artifact holds files of its own only: copy what is meant")
         files = tuple(iter_tree(folder))
         digest = manifest_of(files).digest
         target = self.artifact_path(digest)
@@ -267,7 +273,7 @@ class Store:
         row = self._db.execute(
             "SELECT sha256 FROM file_digests "
             "WHERE path = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ? AND inode = ?",
-            (path, state.size, state.mtime_ns, state.ctime_ns, state.inode),
+            (_as_text(path), state.size, state.mtime_ns, state.ctime_ns, state.inode),
         ).fetchone()
         return str(row[0]) if row else None
 
@@ -277,7 +283,7 @@ class Store:
             return
         self._db.execute(
             "INSERT OR REPLACE INTO file_digests VALUES (?, ?, ?, ?, ?, ?)",
-            (path, state.size, state.mtime_ns, state.ctime_ns, state.inode, sha256),
+            (_as_text(path), state.size, state.mtime_ns, state.ctime_ns, state.inode, sha256),
         )
 
     # --- Runs ---------------------------------------------------------------------------------------------
@@ -422,11 +428,19 @@ def changed_files(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, 
     return tuple(sorted(path for path in {*old, *new} if old.get(path) != new.get(path)))
 
 
+def _as_text(path: str) -> str:
+    """Return a path that may hold bytes which are no UTF-8 as text that SQLite takes."""
+    return path.encode(errors="backslashreplace").decode()
+
+
 def write_atomically(path: Path, text: str) -> None:
-    """Write `text` to `path` so that a reader sees the old file or the whole new one, also after a crash."""
+    """Write `text` to `path` so that a reader sees the old file or the whole new one, also after a crash.
+
+    What UTF-8 cannot express (a file name of other bytes) is written as the escape that JSON reads back.
+    """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())

@@ -230,6 +230,36 @@ def test_a_step_cannot_write_outside_its_outputs(toy, workspace):
     assert not list(workspace.rglob("outside"))
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "what"),
+    [("link", "more is a link to"), ("link_output", "model is a link to"), ("pipe", "more is a pipe, socket")],
+)
+def test_an_output_that_leads_elsewhere_is_refused_and_named(toy, workspace, behaviour, what):
+    record = run(workspace, f"training.behaviour={behaviour}")
+    assert record.step("train").status == "failed"
+    assert "output 'model': " in record.step("train").error
+    assert what in record.step("train").error
+    assert "copy what is meant" in record.step("train").error
+    assert statuses(run(workspace))["preprocess"] == "reused"
+
+
+def test_the_store_takes_nothing_in_that_leads_elsewhere_and_leaves_it_as_it_is(tmp_path):
+    victim = tmp_path / "victim.sh"
+    victim.write_text("echo")
+    victim.chmod(0o755)
+    with Store(tmp_path / "home") as store:
+        for make in (lambda path: path.symlink_to(victim), lambda path: path.hardlink_to(victim)):
+            folder = store.work_folder("test")
+            make(folder / "model")
+            with pytest.raises(StoreError, match=r"model is a .*link"):
+                store.add_artifact(folder)
+        link = store.work_folder("test") / "output"
+        link.symlink_to(tmp_path)
+        with pytest.raises(StoreError, match="output is a link"):
+            store.add_artifact(link)
+    assert victim.stat().st_mode & 0o777 == 0o755
+
+
 def test_a_step_cannot_delete_its_inputs_unseen(toy, workspace):
     features = run(workspace).step("preprocess").outputs["features"]
     record = run(workspace, "training.behaviour=delete_inputs")

@@ -54,6 +54,9 @@ class Training(Section):
         "write_outside",
         "delete_inputs",
         "random",
+        "link",
+        "link_output",
+        "pipe",
     ] = "normal"
 
 

@@ -1,4 +1,5 @@
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -40,10 +41,18 @@ def train(context):
         "write_outside": lambda: (context.input("features").parent / "outside").write_text("x"),
         "delete_inputs": lambda: shutil.rmtree(context.input("features")),
         "random": lambda: (context.output("model") / "noise").write_text(str(uuid.uuid4())),
+        "link": lambda: (context.output("model") / "more").symlink_to(context.input("features")),
+        "link_output": lambda: _replace_by_link(context.output("model"), context.input("features")),
+        "pipe": lambda: os.mkfifo(context.output("model") / "more"),
         "leak": lambda: subprocess.Popen([sys.executable, "-c", "import time; time.sleep(45)"]),
     }.get(settings.behaviour, lambda: None)()
-    if settings.behaviour != "nothing":
+    if settings.behaviour not in ("nothing", "link_output"):
         (context.output("model") / "model.txt").write_text(str(6.0 * FACTOR + settings.bias))
+
+
+def _replace_by_link(folder, target):
+    folder.rmdir()
+    folder.symlink_to(target)
 
 
 def _start_daemon():

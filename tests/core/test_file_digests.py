@@ -1,0 +1,65 @@
+"""Digests of folders: links, loops of links, names that are no UTF-8."""
+
+import os
+
+import pytest
+
+from mlops_core.file_digests import digest_tree, find_foreign_entry, iter_tree, tree_manifest
+from mlops_core.store import Store, write_atomically
+
+
+def paths(folder):
+    return [file.path for file in iter_tree(folder)]
+
+
+def test_a_change_behind_a_linked_folder_changes_the_digest(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.wav").write_text("a")
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "audio").symlink_to(tmp_path / "elsewhere")
+    before = digest_tree(data)
+    assert paths(data) == ["audio/a.wav"]
+    (tmp_path / "elsewhere" / "a.wav").write_text("b")
+    assert digest_tree(data) != before
+
+
+def test_a_folder_reached_by_a_link_has_the_digest_of_the_folder_itself(tmp_path):
+    for name in ("real", "linked"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "real" / "audio").mkdir()
+    (tmp_path / "real" / "audio" / "a.wav").write_text("a")
+    (tmp_path / "linked" / "audio").symlink_to(tmp_path / "real" / "audio")
+    assert digest_tree(tmp_path / "real") == digest_tree(tmp_path / "linked")
+
+
+def test_links_in_a_circle_end(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "file").write_text("x")
+    (tmp_path / "a" / "top").symlink_to(tmp_path)
+    (tmp_path / "a" / "self").symlink_to(tmp_path / "a")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    assert "a/file" in paths(tmp_path)
+    assert len(paths(tmp_path)) < 10
+
+
+def test_a_name_that_is_no_utf8_is_digested_cached_and_written(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / os.fsdecode(b"caf\xe9.wav")).write_text("sound")
+    with Store(tmp_path / "home") as store:
+        first, second = (tree_manifest(data, cache=store) for _ in range(2))
+    assert first == second
+    assert first.count == 1
+    write_atomically(tmp_path / "page.html", paths(data)[0])
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == "caf\\udce9.wav"
+
+
+@pytest.mark.parametrize("make", ["symlink_to", "hardlink_to"])
+def test_what_leads_elsewhere_is_found_deep_below(tmp_path, make):
+    (tmp_path / "target").write_text("x")
+    deep = tmp_path / "output" / "a" / "b"
+    deep.mkdir(parents=True)
+    assert find_foreign_entry(tmp_path / "output") is None
+    getattr(deep / "link", make)(tmp_path / "target")
+    assert str(deep / "link") in find_foreign_entry(tmp_path / "output")
