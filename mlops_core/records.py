@@ -107,6 +107,32 @@ class DatasetRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteRecord:
+    """Where a service carries out a run; the run goes on there when no process of this machine follows it.
+
+    Attributes:
+        execution: the service's name of the execution.
+        pipeline: the service's name of the pipeline.
+        region: of the service.
+        bucket: that holds data and results.
+        model_package: the service's name of the registered model; empty while there is none.
+        approval: of that model, in the service's words.
+    """
+
+    execution: str
+    pipeline: str
+    region: str
+    bucket: str
+    model_package: str = ""
+    approval: str = ""
+
+    @property
+    def package_version(self) -> str:
+        """The version of the model package, in its group; empty while there is none."""
+        return self.model_package.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """One run, with everything that is needed to explain it again.
 
@@ -130,6 +156,7 @@ class RunRecord:
         environment: Python, platform and package versions.
         error: one line, when it failed.
         exit_code: what a command that made this run exits with.
+        remote: where a service carries it out; None for a run of this machine.
     """
 
     run_id: str
@@ -151,6 +178,7 @@ class RunRecord:
     environment: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
     exit_code: int = 0
+    remote: RemoteRecord | None = None
 
     def step(self, name: str) -> StepRecord | None:
         """Return the record of the step `name`, if the run has one."""
@@ -179,6 +207,7 @@ class RunRecord:
             "environment": dict(self.environment),
             "error": self.error,
             "exit_code": self.exit_code,
+            **({"remote": asdict(self.remote)} if self.remote else {}),
         }
 
     @classmethod
@@ -192,5 +221,6 @@ class RunRecord:
                 "dataset": DatasetRecord(**data["dataset"]) if data["dataset"] else None,
                 "steps": tuple(StepRecord.from_json(step) for step in data["steps"]),
                 "verdict": Verdict.from_json(data["verdict"]) if data["verdict"] else None,
+                "remote": RemoteRecord(**data["remote"]) if data.get("remote") else None,
             }
         )
