@@ -365,8 +365,16 @@ class Store:
         return RunSummary(**fields)
 
     def _status_now(self, status: RunStatus, run_id: str) -> RunStatus:
-        is_gone = status is RunStatus.RUNNING and not self.is_run_alive(run_id)
+        is_gone = status is RunStatus.RUNNING and not self.is_run_alive(run_id) and not self._is_remote(run_id)
         return RunStatus.STOPPED if is_gone else status
+
+    def _is_remote(self, run_id: str) -> bool:
+        """Tell whether a service carries out the run; it goes on without a process of this machine."""
+        try:
+            data = json.loads((self.run_folder(run_id) / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return isinstance(data, dict) and bool(data.get("remote"))
 
     def load_run(self, run_id: str) -> RunRecord:
         """Return the record of a run; ``latest`` and unambiguous beginnings of an id are understood.
