@@ -4,8 +4,6 @@ import pytest
 
 from mlops_core.testing import UseCaseContract
 
-KEYS = "the version of tensorflow, and of pillow outside of preprocess, belongs to no key yet"
-
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
@@ -14,7 +12,6 @@ class TestRoadSign(UseCaseContract):
     config = "examples/tiny_road_sign.yaml"
     sharded_steps = ("preprocess",)
     predictor_samples = 12
-    expected_failures = {"step_packages_are_declared": KEYS}
 
 
 @pytest.mark.slow
@@ -24,4 +21,3 @@ class TestScene(UseCaseContract):
     config = "examples/tiny_scene.yaml"
     sharded_steps = ("preprocess",)
     predictor_samples = 12
-    expected_failures = {"step_packages_are_declared": KEYS}
