@@ -1,5 +1,6 @@
 """What the documentation says is what the code does."""
 
+import contextlib
 import importlib.util
 import re
 import shlex
@@ -7,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 import mlops_core
 from mlops_core import hookspecs
+from mlops_core.cli import cli
 from mlops_core.manager import REQUIRED_HOOKS
 from mlops_core.testing import ContractSession, all_checks
 from mlops_core.testing.declaration import capability_flags
@@ -110,6 +113,26 @@ def test_no_page_links_to_what_does_not_exist():
     for page in [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("plugins/*/*.md")]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def _command_lines():
+    for page in [ROOT / "README.md", *DOCS.glob("*.md"), *ROOT.glob("plugins/*/README.md")]:
+        for block in re.findall(r"```(?:console|sh|bash)?\n(.*?)```", page.read_text(), re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                if re.match(r"mlops [a-z]", line):
+                    yield pytest.param(line, id=f"{page.name}: {line}")
+
+
+@pytest.mark.parametrize("line", [*_command_lines()])
+def test_a_command_in_the_documentation_exists_with_its_options(line):
+    """Names of files need not exist, so what a value means is not checked."""
+    arguments = shlex.split(line.split("|")[0], comments=True)[1:]
+    command, parent = cli, click.Context(cli)
+    while isinstance(command, click.Group):
+        name, command, arguments = command.resolve_command(parent, arguments)
+        parent = click.Context(command, info_name=name, parent=parent)
+    with contextlib.suppress(click.BadParameter):
+        command.make_context(command.name, arguments, parent=parent)
 
 
 def test_every_public_name_is_documented():
