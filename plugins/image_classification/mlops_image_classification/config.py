@@ -144,6 +144,7 @@ class Training(Section):
     label_smoothing: Fraction = 0.1
     ema_momentum: Fraction = 0.99
     class_weights: Literal["none", "balanced", "sqrt"] = "none"
+    mirrored_scores: bool = False
     cache_mb: Annotated[int, Field(ge=0)] = 1024
 
 
@@ -164,10 +165,15 @@ class ImageConfig(UseCaseConfig):
     gate: GateSection
 
     @model_validator(mode="after")
-    def _size_fits(self) -> Self:
+    def _fits_together(self) -> Self:
         size, name = self.preprocessing.image_size, self.training.model.name
         if name != RESIDUAL and size < _SMALLEST_OF_APPLICATIONS:
             raise ValueError(
                 f"preprocessing.image_size {size} is below {_SMALLEST_OF_APPLICATIONS}, the least that {name} takes"
+            )
+        if self.training.mirrored_scores and not self.data_augmentation.horizontal_flip:
+            raise ValueError(
+                "training.mirrored_scores asks about mirrored pictures, on which it is not trained; set "
+                "data_augmentation.horizontal_flip to true, or mirrored_scores to false"
             )
         return self

@@ -19,6 +19,8 @@ from mlops_image_classification.calibration import with_temperature
 from mlops_image_classification.config import IMAGENET, RESIDUAL
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from mlops_image_classification.config import ModelChoice
 
 ARCHITECTURE_FILE = "architecture.json"
@@ -142,7 +144,28 @@ def load(folder: Path) -> tuple[keras.Model, dict[str, Any]]:
     return model, json.loads((folder / METADATA_FILE).read_text(encoding="utf-8"))
 
 
-def scores(model: keras.Model, images: Any, *, temperature: float) -> list[tuple[float, ...]]:
-    """Return the calibrated scores of `images` (batch, size, size, 3), float32, 0 to 1: for each, one a class."""
-    found = with_temperature(np.asarray(model(images, training=False)), temperature)
-    return [tuple(round(float(score), 6) for score in row) for row in found]
+def probabilities(model: keras.Model, images: Any, *, is_mirrored: bool) -> NDArray[np.float64]:
+    """Return the uncalibrated scores of `images` (batch, size, size, 3), float32, 0 to 1: (batch, classes).
+
+    Args:
+        model: the network.
+        images: the batch.
+        is_mirrored: whether to average the scores of each picture and of its mirror image.
+    """
+    found = np.asarray(model(images, training=False), np.float64)
+    if is_mirrored:
+        found = (found + np.asarray(model(images[:, :, ::-1], training=False), np.float64)) / 2
+    return found
+
+
+def scores(model: keras.Model, images: Any, metadata: dict[str, Any]) -> list[tuple[float, ...]]:
+    """Return the calibrated scores of `images` (batch, size, size, 3), float32, 0 to 1: for each, one a class.
+
+    Args:
+        model: the network.
+        images: the batch.
+        metadata: as `load` returns it; how the network is to be asked.
+    """
+    found = probabilities(model, images, is_mirrored=metadata.get("mirrored_scores", False))
+    calibrated = with_temperature(found, metadata["temperature"])
+    return [tuple(round(float(score), 6) for score in row) for row in calibrated]

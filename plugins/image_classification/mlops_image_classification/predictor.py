@@ -42,6 +42,6 @@ class ImagePredictor:
         while batch := list(islice(remaining, _BATCH)):
             pixels = np.stack([read_pixels(path, self._preprocessing) for path in batch])
             images = pixels.astype(np.float32) / np.float32(255.0)
-            found = network.scores(self._model, images, temperature=self._metadata["temperature"])
+            found = network.scores(self._model, images, self._metadata)
             for path, scores in zip(batch, found, strict=True):
                 yield SampleScores(path=str(path), scores=scores)

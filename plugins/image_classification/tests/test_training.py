@@ -380,6 +380,28 @@ def test_only_the_head_is_trained_first_then_the_upper_layers_and_never_their_no
 # --- Scores -----------------------------------------------------------------------------------------------
 
 
+def test_mirrored_scores_are_the_mean_of_a_picture_and_its_mirror_image(plugin):
+    import keras
+
+    keras.utils.set_random_seed(1)
+    model, batch = build(plugin), images(4)
+    plain, mirrored = (
+        np.array(plugin.network.scores(model, pictures, {"temperature": 1.0}))
+        for pictures in (batch, batch[:, :, ::-1])
+    )
+    averaged = np.array(plugin.network.scores(model, batch, {"temperature": 1.0, "mirrored_scores": True}))
+    assert np.abs(plain - mirrored).max() > 1e-3
+    assert averaged == pytest.approx((plain + mirrored) / 2, abs=2e-6)
+
+
+def test_mirrored_scores_of_a_network_that_saw_no_mirror_images_are_refused():
+    scene, sign = (load_use_case(name).load_config().model for name in ("SCENE", "ROAD_SIGN"))
+    assert scene.training.mirrored_scores
+    assert not sign.training.mirrored_scores
+    with pytest.raises(ConfigError, match="asks about mirrored pictures, on which it is not trained; set"):
+        load_use_case("ROAD_SIGN").load_config(overrides=["training.mirrored_scores=true"])
+
+
 def test_the_temperature_mends_confidence_and_changes_no_decision():
     from mlops_image_classification.calibration import best_temperature, with_temperature
 

@@ -28,7 +28,7 @@ def evaluate(context: StepContext) -> None:
     )
     rows: list[Prediction] = []
     for images, _ in reader.scoring_batches():
-        for scores in network.scores(model, images, temperature=metadata["temperature"]):
+        for scores in network.scores(model, images, metadata):
             sample = samples[len(rows)]
             rows.append(Prediction(sample=sample.name, group=sample.group, label=sample.label, scores=scores))
         context.progress("picture", len(rows), len(samples))

@@ -52,7 +52,8 @@ def train(context: StepContext) -> None:
         "classes": training.classes,
         "use_case": context.use_case,
         "preprocessing": context.section("preprocessing", Preprocessing).model_dump(exclude={"shards"}),
-        "temperature": _temperature(model, validation),
+        "mirrored_scores": settings.mirrored_scores,
+        "temperature": _temperature(model, validation, is_mirrored=settings.mirrored_scores),
         "weights": int(model.count_params()),
     }
     context.log.info("temperature of the scores: %.3f", metadata["temperature"])
@@ -103,11 +104,12 @@ def _fit(context: StepContext, model: keras.Model, training: PartReader, validat
     return fitter.history
 
 
-def _temperature(model: keras.Model, validation: PartReader) -> float:
-    found = [(model(images, training=False), targets) for images, targets in validation.scoring_batches()]
-    scores = np.concatenate([np.asarray(scores) for scores, _ in found])
-    labels = np.concatenate([np.argmax(targets, axis=1) for _, targets in found])
-    return best_temperature(scores, labels)
+def _temperature(model: keras.Model, validation: PartReader, *, is_mirrored: bool) -> float:
+    scores, labels = [], []
+    for images, targets in validation.scoring_batches():
+        scores.append(network.probabilities(model, images, is_mirrored=is_mirrored))
+        labels.append(np.argmax(targets, axis=1))
+    return best_temperature(np.concatenate(scores), np.concatenate(labels))
 
 
 def class_weights(training: PartReader, kind: str) -> np.ndarray:
