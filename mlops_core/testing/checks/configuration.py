@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import typing
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import ConfigError
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     import pydantic
 
+    from mlops_core.pipeline import Pipeline
     from mlops_core.testing.session import ContractSession
 
 VALID = ("smallest_configuration_is_valid",)
@@ -130,16 +133,17 @@ def configuration_survives_its_text(session: ContractSession) -> Iterator[str]:
 
 @check(after=(*BUILT, "hooks_leave_arguments_untouched"))
 def every_section_is_used(session: ContractSession) -> Iterator[str]:
-    """Every section of the configuration is declared by a step, or is `dataset`, which core reads.
+    """Every section of the configuration is used: a step declares it, or a key of it changes the pipeline.
+
+    A step that stands in the pipeline only when another key has another value counts. `dataset` is read by core.
 
     Fix: declare it in the `config` of the step that reads it, or remove it: a key that does nothing misleads.
     """
     used = {section for step in session.pipeline.steps for section in step.config} | {"dataset"}
     unused = [name for name in type(session.config.model).model_fields if name not in used]
-    hooks = _sections_that_hooks_use(session, unused)
-    for name in unused:
-        if name not in hooks:
-            yield f"no step declares the section '{name}'"
+    if unused:
+        elsewhere = _sections_that_other_pipelines_use(session)
+        yield from (f"no step declares the section '{name}'" for name in unused if name not in elsewhere)
 
 
 @check(after=VALID)
@@ -155,24 +159,28 @@ def dataset_can_be_chosen(session: ContractSession) -> Iterator[str]:
         yield "the section 'dataset' has no keys 'name' and 'path'"
 
 
-def _sections_that_hooks_use(session: ContractSession, names: list[str]) -> set[str]:
-    """Return the sections on which the declared pipeline depends, found by changing their values."""
+def _sections_that_other_pipelines_use(session: ContractSession) -> set[str]:
+    """Return the sections on which the pipeline depends, found by changing one key at a time.
+
+    Those are the section of a key that changes it, and those that the steps declare that come of the change.
+    """
     before = session.pipeline.to_json()
-    return {
-        path[0]
-        for path in _leaves(session)
-        if path[0] in names and any(made != before for made in _other_pipelines(session, path))
-    }
+    found = set()
+    for path in _leaves(session):
+        for pipeline in _other_pipelines(session, path):
+            if pipeline.to_json() != before:
+                found |= {path[0], *(section for step in pipeline.steps for section in step.config)}
+    return found
 
 
-def _other_pipelines(session: ContractSession, path: tuple[str, ...]) -> Iterator[object]:
+def _other_pipelines(session: ContractSession, path: tuple[str, ...]) -> Iterator[Pipeline]:
     """Yield the pipelines that come of other values of one key, where the model takes them."""
-    for value in _others(_value(_data(session), path)):
+    for value in (*_others(_value(_data(session), path)), *_choices(session, path)):
         data = _data(session)
         _at(data, path[:-1])[path[-1]] = value
         if _is_accepted(session, data):
             with session.guard("building the pipeline"):
-                yield session.use_case.pipeline(session.use_case.config_model().model_validate(data)).to_json()
+                yield session.use_case.pipeline(session.use_case.config_model().model_validate(data))
 
 
 def _others(value: object) -> tuple[object, ...]:
@@ -181,6 +189,22 @@ def _others(value: object) -> tuple[object, ...]:
     if isinstance(value, int):
         return (value + 1, value - 1)
     return (value + 1, value / 2, value * 0.9) if isinstance(value, float) else ()
+
+
+def _choices(session: ContractSession, path: tuple[str, ...]) -> tuple[object, ...]:
+    """Return the values among which a key of a closed set chooses."""
+    model = dict(_models(session))[path[:-1]]
+    waiting: list[Any] = [type(model).model_fields[path[-1]].annotation]
+    found: list[object] = []
+    while waiting:
+        annotation = waiting.pop()
+        if typing.get_origin(annotation) is typing.Literal:
+            found += typing.get_args(annotation)
+        elif isinstance(annotation, type) and issubclass(annotation, Enum):
+            found += [member.value for member in annotation]
+        else:
+            waiting += typing.get_args(annotation)
+    return tuple(found)
 
 
 def _data(session: ContractSession) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def steps(config: AedConfig) -> tuple[Step, ...]:
             inputs={"features": "preprocess.features"},
             outputs=("model",),
             config=("data_augmentation", "training", *_FEATURES),
-            packages=("numpy", "keras"),
+            packages=("numpy", "keras", "tensorflow", "tensorflow-cpu", "h5py"),
             resources=Resources(instance_type="ml.m5.2xlarge"),
         ),
         Step(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from mlops_core.pipeline import DATASET, Resources, Step, StepKind
@@ -13,13 +14,14 @@ if TYPE_CHECKING:
 _FEATURES = ("preprocessing", "feature_extraction")
 _AUDIO_PACKAGES = ("numpy", "soundfile", "soxr")
 _MODEL_PACKAGES = ("numpy", "keras")
+_TENSORFLOW = ("tensorflow", "tensorflow-cpu")
 
 
 def steps(config: AedConfig) -> tuple[Step, ...]:
     """Return split → preprocess → train (or load) → quantize, if asked → evaluate."""
     if config.dataset.folds:
         return _folds(config, config.dataset.folds)
-    source = _train() if config.general.is_trained else _load()
+    source = _train() if config.general.is_trained else _load(config)
     if not config.general.is_quantized:
         return (*_data(config), source, _evaluate({"model": f"{source.name}.model"}, "evaluate"))
     inputs = {"model": "quantize.model", "float_model": f"{source.name}.model"}
@@ -65,19 +67,21 @@ def _train() -> Step:
         inputs={"features": "preprocess.features"},
         outputs=("model",),
         config=("data_augmentation", "training", *_FEATURES),
-        packages=_MODEL_PACKAGES,
+        packages=(*_MODEL_PACKAGES, *_TENSORFLOW, "h5py", "scipy"),
         resources=Resources(instance_type="ml.m5.2xlarge"),
     )
 
 
-def _load() -> Step:
+def _load(config: AedConfig) -> Step:
+    suffix = PurePosixPath(str(config.general.model_path)).suffix
+    packages = {".tflite": ("ai-edge-litert",), ".onnx": ("onnxruntime",)}.get(suffix, _TENSORFLOW)
     return Step(
         name="load",
         run="mlops_aed.steps.load_model:load_model",
         inputs={"features": "preprocess.features"},
         outputs=("model",),
         config=("general", *_FEATURES),
-        packages=_MODEL_PACKAGES,
+        packages=(*_MODEL_PACKAGES, "h5py", *packages),
     )
 
 
@@ -89,7 +93,7 @@ def _quantize(config: AedConfig, source: str) -> Step:
         inputs={"features": "preprocess.features", "model": f"{source}.model"},
         outputs=("model",),
         config=("quantization", *_FEATURES),
-        packages=(*_MODEL_PACKAGES, "ai-edge-litert", *packages),
+        packages=(*_MODEL_PACKAGES, *_AUDIO_PACKAGES[1:], *_TENSORFLOW, "ai-edge-litert", *packages),
         resources=Resources(instance_type="ml.m5.xlarge"),
     )
 
