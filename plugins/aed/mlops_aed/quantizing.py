@@ -1,4 +1,4 @@
-"""Post-training quantization to 8 bits by LiteRT's converter, and the export to ONNX."""
+"""Post-training quantization to 8 bits by LiteRT's converter."""
 
 from __future__ import annotations
 
@@ -52,9 +52,12 @@ def to_float_tflite(model: keras.Model) -> bytes:
 
 
 def _converter(model: keras.Model) -> Any:
-    """Return a converter of the function for one patch at a time; a file for a board has no batches."""
+    """Return a converter of the function for one patch at a time; a file for a board has no batches.
+
+    The function's variables become constants. Given the network as the object that owns them, the converter would save
+    and load it again, with the variables left in the graph, which the calibration cannot read.
+    """
     logging.getLogger("absl").setLevel(logging.ERROR)
     shape = (1, *model.input_shape[1:])
-
     infer = tf.function(lambda patch: model(patch, training=False), input_signature=[tf.TensorSpec(shape, tf.float32)])
-    return tf.lite.TFLiteConverter.from_concrete_functions([infer.get_concrete_function()], model)
+    return tf.lite.TFLiteConverter.from_concrete_functions([infer.get_concrete_function()])
