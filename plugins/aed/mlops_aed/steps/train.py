@@ -8,7 +8,6 @@ from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from mlops_aed import architectures, backbone_training, network, yamnet
@@ -16,11 +15,13 @@ from mlops_aed.augmentation import training_batches
 from mlops_aed.clips import TRAIN, VALIDATION
 from mlops_aed.config import DataAugmentation, FeatureExtraction, Preprocessing, Training
 from mlops_aed.feature_store import open_features, read_classes, read_rows
-from mlops_aed.fitting import HistoryRow, TrainingData, fit, validated
+from mlops_aed.fitting import HistoryRow, TrainingData, fit, loss_and_accuracy, validated
+from mlops_aed.multilabel import multi_hot
 from mlops_aed.pretrained import ZOO_WEIGHTS, ZOO_WEIGHTS_SHA256, obtain
 from mlops_aed.training_input import Ahead, MappedPatches
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from mlops_core.steps import StepContext
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 
 def train(context: StepContext) -> None:
     """Write the network with the best validation loss, its metadata and ``history.csv``."""
+    train_network(context, is_multi_label=False)
+
+
+def train_network(context: StepContext, *, is_multi_label: bool) -> None:
+    """Do the work of `train`; with `is_multi_label` each class has a probability of its own."""
     settings = context.section("training", Training)
     keras.utils.set_random_seed(context.seed)
     tf.config.experimental.enable_op_determinism()
@@ -37,35 +43,59 @@ def train(context: StepContext) -> None:
     classes = read_classes(folder)
     patches = open_features(folder)
     model = architectures.build(settings.model, shape=patches.shape[1:], classes=len(classes))
+    if is_multi_label:
+        model.layers[-1].activation = keras.activations.sigmoid
     if settings.model.name == "yamnet" and settings.model.pretrained:
-        history, moments = _train_pretrained(context, model, settings), (0.0, 1.0)
+        history, moments = _train_pretrained(context, model, settings, is_multi_label=is_multi_label), (0.0, 1.0)
     else:
         moments = MappedPatches(patches, [row.index for row in read_rows(folder, TRAIN)]).moments()
-        history = _train_all(context, model, settings, moments=moments)
+        history = _train_all(context, model, settings, moments=moments, is_multi_label=is_multi_label)
     _write(context, model, classes, history, moments=moments)
 
 
-def _train_pretrained(context: StepContext, model: keras.Model, settings: Training) -> list[HistoryRow]:
-    """Fit the head; without fine-tuning, on the validation part too, which then has nothing to decide."""
+def _train_pretrained(
+    context: StepContext, model: keras.Model, settings: Training, *, is_multi_label: bool
+) -> list[HistoryRow]:
+    """Fit the head, by epochs where the settings count them; then tune all, if asked.
+
+    Fitted to convergence, without fine-tuning, the head sees the validation part too: that has nothing to decide.
+    """
     where, sha256 = settings.model.weights, settings.model.weights_sha256
     if where is None:
         where, sha256 = ZOO_WEIGHTS, ZOO_WEIGHTS_SHA256
     path = obtain(where, context.scratch, sha256=sha256, key="training.model.weights")
     yamnet.load_pretrained(model, path)
+    if settings.epochs is not None and not settings.fine_tune:
+        for layer in model.layers[:-1]:
+            layer.trainable = False
+        return _train_all(context, model, settings, moments=(0.0, 1.0))
     folder = context.input("features")
     rows = read_rows(folder, *((TRAIN,) if settings.fine_tune else (TRAIN, VALIDATION)))
-    backbone_training.fit_head_of(context, model, rows, classes=read_classes(folder), penalty=settings.head_penalty)
+    backbone_training.fit_head_of(
+        context,
+        model,
+        rows,
+        classes=read_classes(folder),
+        penalty=settings.head_penalty,
+        is_multi_label=is_multi_label,
+    )
     if settings.fine_tune:
         backbone_training.freeze_statistics(model)
-        return _train_all(context, model, settings, moments=(0.0, 1.0))
-    model.compile(loss="categorical_crossentropy", metrics=["accuracy"])
+        return _train_all(context, model, settings, moments=(0.0, 1.0), is_multi_label=is_multi_label)
+    loss, accuracy = loss_and_accuracy(label_smoothing=0.0, is_multi_label=is_multi_label)
+    model.compile(loss=loss, metrics=[accuracy])
     held, targets = _part(context, VALIDATION, moments=(0.0, 1.0))
     row = validated(model, (held[:][..., None], targets), step=1, loss=math.nan)
     return [HistoryRow(step=1, loss=row.validation_loss, validation_loss=math.nan, validation_accuracy=math.nan)]
 
 
 def _train_all(
-    context: StepContext, model: keras.Model, settings: Training, *, moments: tuple[float, float]
+    context: StepContext,
+    model: keras.Model,
+    settings: Training,
+    *,
+    moments: tuple[float, float],
+    is_multi_label: bool,
 ) -> list[HistoryRow]:
     patches, targets = _part(context, TRAIN, moments=moments)
     held, held_targets = _part(context, VALIDATION, moments=moments)
@@ -82,17 +112,17 @@ def _train_all(
             batches=ahead,
             held=(held[:][..., None], held_targets),
             batches_per_epoch=max(1, len(patches) // settings.batch_size),
+            is_multi_label=is_multi_label,
         )
         return fit(context, model, data, settings)
 
 
 def _part(context: StepContext, part: str, *, moments: tuple[float, float]) -> tuple[MappedPatches, Floats]:
     folder = context.input("features")
-    classes = read_classes(folder)
     rows = read_rows(folder, part)
     mean, deviation = moments
     patches = MappedPatches(open_features(folder), [row.index for row in rows], mean=mean, deviation=deviation)
-    return patches, np.eye(len(classes), dtype=np.float32)[[classes.index(row.label) for row in rows]]
+    return patches, multi_hot((row.label for row in rows), read_classes(folder))
 
 
 def _write(
