@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlops_core.records import RunRecord
     from mlops_core.registry import ModelVersion
     from mlops_core.runners import RunObserver, RunRequest
+    from mlops_core.runners.options import RunnerOptions
     from mlops_core.runners.selection import Selection
     from mlops_core.store import Store
 
@@ -36,7 +37,8 @@ def run(
     keep_going: bool = False,
     resume: str = "",
     is_offline: bool = False,
-    runner: str = "local",
+    runner: str = "",
+    options: RunnerOptions | None = None,
     observer: RunObserver | None = None,
 ) -> RunRecord:
     """Run a use case: fetch, its steps, gate, register.
@@ -55,7 +57,9 @@ def run(
         keep_going: after a failure, carry out the steps that do not depend on the failed one.
         resume: id of a run to go on with, by its own configuration, parameters and seed.
         is_offline: refuse to fetch from the network.
-        runner: where the steps run; one of `mlops_core.runners.RUNNERS`.
+        runner: where the steps run; one of `mlops_core.runners.RUNNERS`. Empty for ``local`` or, with `resume`, for
+            that of the run.
+        options: of a runner that uses other machines.
         observer: is told what happens.
 
     Returns:
@@ -92,7 +96,8 @@ def run(
         )
     with Store(workspace_path(workspace)) as store:
         told = observer or SilentObserver()
-        record = open_runner(runner, store, observer=told, jobs=jobs).run(request)
+        name = runner or (request.resumed.runner if request.resumed else "local")
+        record = open_runner(name, store, observer=told, jobs=jobs, options=options).run(request)
         _write_report(store, record, told)
         return record
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +13,9 @@ from mlops_core.cli.options import (
     config_options,
     json_option,
     parse_parameters,
+    remote_options,
     run_options,
+    runner_options,
     selection_options,
     use_case_option,
 )
@@ -31,19 +33,20 @@ if TYPE_CHECKING:
 @selection_options
 @click.option(
     "--runner",
-    default="local",
-    show_default=True,
+    default="",
     metavar="NAME",
-    help="Where the steps run: local, or sagemaker-local for the compiled definition, executed here.",
+    help="Where the steps run: local (default), sagemaker, or sagemaker-local: the compiled definition, executed here.",
 )
 @click.option("--resume", default="", metavar="RUN", help="Go on with this run; an id, its beginning, or 'latest'.")
 @click.option("--keep-going", is_flag=True, help="After a failure, run the steps that do not depend on it.")
 @click.option("--jobs", "-j", type=click.IntRange(min=1), help="Steps at once (default: one a core).")
 @click.option("--offline", "is_offline", is_flag=True, help="Refuse to fetch from the network.")
+@remote_options
 @json_option
 @click.pass_obj
 def command(
     context: dict[str, str | None],
+    /,
     *,
     usecase: str | None,
     config: str | None,
@@ -59,12 +62,13 @@ def command(
     jobs: int | None,
     is_offline: bool,
     as_json: bool,
+    **remote: Any,
 ) -> int:
     """Run a use case: fetch, its steps, gate, register.
 
     Everything is checked before anything runs. A step whose inputs, code and configuration are unchanged is not
     run again. A model that the gate rejects is not registered, and the exit code is 3. Ctrl-C stops the run so that
-    it can be resumed; a second Ctrl-C stops at once.
+    it can be resumed; a second Ctrl-C stops at once. With --runner sagemaker, Ctrl-C only ends the watching.
     """
     from mlops_core import api
 
@@ -86,6 +90,7 @@ def command(
             keep_going=keep_going,
             is_offline=is_offline,
             runner=runner,
+            options=runner_options(**remote),
             observer=observer,
         )
     except KeyboardInterrupt:

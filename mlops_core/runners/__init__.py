@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from mlops_core.errors import UsageError, did_you_mean
+from mlops_core.runners.options import RunnerOptions
 from mlops_core.runners.selection import Selection
 
 if TYPE_CHECKING:
@@ -96,18 +97,42 @@ class Runner(Protocol):
 RUNNERS = {
     "local": "mlops_core.runners.local:LocalRunner",
     "sagemaker-local": "mlops_core.runners.sagemaker.interpreter.runner:SageMakerLocalRunner",
+    "sagemaker": "mlops_core.runners.sagemaker.remote.runner:SageMakerRunner",
 }
 """Name -> class, imported on use; each takes the store, an observer and how many steps may run at once."""
 
 
-def open_runner(name: str, store: Store, *, observer: RunObserver, jobs: int | None = None) -> Runner:
+def open_runner(
+    name: str,
+    store: Store,
+    *,
+    observer: RunObserver,
+    jobs: int | None = None,
+    options: RunnerOptions | None = None,
+) -> Runner:
     """Return the runner called `name`.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or an option means nothing to it.
+        ConfigError: the settings that the options name are wrong.
     """
     if name not in RUNNERS:
         raise UsageError(f"no runner '{name}'{did_you_mean(name, RUNNERS)} runners: {', '.join(RUNNERS)}")
     module, _, kind = RUNNERS[name].partition(":")
-    runner: Runner = getattr(importlib.import_module(module), kind)(store, observer=observer, jobs=jobs)
+    given = _understood(name, options or RunnerOptions())
+    runner: Runner = getattr(importlib.import_module(module), kind)(store, observer=observer, jobs=jobs, **given)
     return runner
+
+
+def _understood(name: str, options: RunnerOptions) -> dict[str, object]:
+    if name == "sagemaker":
+        return {"options": options}
+    settings = ("settings", "settings_overrides") if name == "sagemaker-local" else ()
+    options.check(name, known=settings)
+    if not settings or not (options.settings or options.settings_overrides):
+        return {}
+    from mlops_core.runners.sagemaker.compile_settings import load_settings
+    from mlops_core.settings import read_settings
+
+    environ = read_settings().environ
+    return {"settings": load_settings(options.settings, overrides=options.settings_overrides, environ=environ)}

@@ -1,7 +1,7 @@
 """A compiled pipeline at the service: created or updated, started, waited for, its evaluation brought back.
 
 `CompiledPipeline` has the methods of the SDK's ``Pipeline`` that deployment scripts call, so both can be used by the
-entry points. boto3 is imported when the first call is made. Nothing here compiles or checks.
+entry points. Nothing here compiles or checks.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import RunnerError
+from mlops_core.runners.sagemaker.interpreter.objects import S3Uri
+from mlops_core.runners.sagemaker.remote.account import Account, call, code_of
+from mlops_core.runners.sagemaker.remote.results import publish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from mlops_core.runners.sagemaker.compilation import Definition
@@ -27,8 +30,6 @@ Json = Any
 INLINE_LIMIT = 100 * 1024
 """Characters of a definition that are sent within the call; longer ones go to S3."""
 FINAL = ("Succeeded", "Failed", "Stopped")
-PUBLISHED_PREFIX = "evaluation/build/"
-"""Where deployment scripts look for the evaluation of the last execution."""
 _MISSING = ("ResourceNotFound", "ResourceNotFoundException", "ValidationException")
 _POLL_S = (2.0, 30.0)
 
@@ -43,7 +44,7 @@ class CompiledPipeline:
         region: of the account; the usual variables of AWS decide where it is None.
         bucket: for a definition that is too long for a call, and for the published evaluation.
         parameters: values for an execution, besides the definition's defaults.
-        session: a boto3 session; a new one where it is None.
+        account: at whose service it is; a new one where it is None.
     """
 
     name: str
@@ -51,7 +52,7 @@ class CompiledPipeline:
     region: str | None = None
     bucket: str | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
-    session: Any = None
+    account: Account | None = None
 
     def definition(self) -> str:
         """Return the definition as it is submitted."""
@@ -83,15 +84,19 @@ class CompiledPipeline:
             request["ParallelismConfiguration"] = {"MaxParallelExecutionSteps": self.compiled.max_parallel_steps}
         existing = self._describe(client)
         if existing is not None:
-            response = _call(client.update_pipeline, **request)
+            response = call(client.update_pipeline, **request)
             if tags:
-                _call(client.add_tags, ResourceArn=existing["PipelineArn"], Tags=list(tags))
+                call(client.add_tags, ResourceArn=existing["PipelineArn"], Tags=list(tags))
             return response
         token = _token(self.name, self.definition(), role_arn)
-        return _call(client.create_pipeline, ClientRequestToken=token, Tags=list(tags), **request)
+        return call(client.create_pipeline, ClientRequestToken=token, Tags=list(tags), **request)
 
-    def start(self, parameters: Mapping[str, str] | None = None) -> Execution:
+    def start(self, parameters: Mapping[str, str] | None = None, *, token: str = "") -> Execution:
         """Start an execution.
+
+        Args:
+            parameters: values besides those of the pipeline and the definition's defaults.
+            token: a second call with the same one starts nothing; at least 32 characters, empty for none.
 
         Raises:
             RunnerError: a parameter has no value, or the service refuses it.
@@ -106,22 +111,27 @@ class CompiledPipeline:
         request: dict[str, Any] = {"PipelineName": self.name}
         if values:
             request["PipelineParameters"] = [{"Name": name, "Value": values[name]} for name in sorted(values)]
+        if token:
+            request["ClientRequestToken"] = token
         client = self.client("sagemaker")
-        arn = _call(client.start_pipeline_execution, **request)["PipelineExecutionArn"]
+        arn = call(client.start_pipeline_execution, **request)["PipelineExecutionArn"]
         return Execution(arn=arn, client=client)
 
     def client(self, service: str) -> Client:
         """Return a client of the service, which tries again when it is throttled."""
-        from botocore.config import Config
+        return self.used_account().client(service)
 
-        config = Config(retries={"mode": "adaptive", "max_attempts": 10})
-        return _session(self).client(service, config=config)
+    def used_account(self) -> Account:
+        """Return the account at whose service the pipeline is."""
+        if self.account is None:
+            self.account = Account(region=self.region)
+        return self.account
 
     def _describe(self, client: Client) -> Json | None:
         try:
-            return _call(client.describe_pipeline, PipelineName=self.name)
+            return call(client.describe_pipeline, PipelineName=self.name)
         except RunnerError as error:
-            if _code(error.__cause__) in _MISSING:
+            if code_of(error) in _MISSING:
                 return None
             raise
 
@@ -132,7 +142,7 @@ class CompiledPipeline:
         if not self.bucket:
             raise RunnerError(f"the definition has {len(text):,} characters and must go to S3: name a bucket")
         key = f"{self.name}/definitions/{hashlib.sha256(text.encode()).hexdigest()}.json"
-        _call(self.client("s3").put_object, Bucket=self.bucket, Key=key, Body=text.encode())
+        call(self.client("s3").put_object, Bucket=self.bucket, Key=key, Body=text.encode())
         return {"PipelineDefinitionS3Location": {"Bucket": self.bucket, "ObjectKey": key}}
 
 
@@ -150,14 +160,14 @@ class Execution:
 
     def describe(self) -> Json:
         """Return the service's description."""
-        return _call(self.client.describe_pipeline_execution, PipelineExecutionArn=self.arn)
+        return call(self.client.describe_pipeline_execution, PipelineExecutionArn=self.arn)
 
     def list_steps(self) -> list[Json]:
         """Return all steps, in the order of their start, from as many pages as there are."""
         steps: list[Json] = []
         request = {"PipelineExecutionArn": self.arn, "SortOrder": "Ascending"}
         while True:
-            page = _call(self.client.list_pipeline_execution_steps, **request)
+            page = call(self.client.list_pipeline_execution_steps, **request)
             steps += page.get("PipelineExecutionSteps", [])
             if not page.get("NextToken"):
                 return steps
@@ -223,20 +233,7 @@ def publish_evaluation(pipeline: CompiledPipeline, steps: Sequence[Json], *, fol
     uri = _evaluation_uri(pipeline, steps)
     if not uri:
         return 0
-    s3 = pipeline.client("s3")
-    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    prefix = prefix.rstrip("/") + "/"
-    count = 0
-    for key in _keys(s3, bucket, prefix):
-        name = key.removeprefix(prefix)
-        source = {"Bucket": bucket, "Key": key}
-        _call(s3.copy_object, Bucket=bucket, Key=f"{PUBLISHED_PREFIX}{name}", CopySource=source)
-        if folder is not None:
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(_call(s3.get_object, **source)["Body"].read())
-        count += 1
-    return count
+    return publish(pipeline.used_account(), uri, bucket=pipeline.bucket or S3Uri.parse(uri).bucket, folder=folder)
 
 
 def _evaluation_uri(pipeline: CompiledPipeline, steps: Sequence[Json]) -> str:
@@ -248,59 +245,13 @@ def _evaluation_uri(pipeline: CompiledPipeline, steps: Sequence[Json]) -> str:
         arn = (step.get("Metadata") or {}).get("ProcessingJob", {}).get("Arn", "")
         if not arn or step.get("StepStatus") != "Succeeded":
             continue
-        job = _call(client.describe_processing_job, ProcessingJobName=arn.rpartition("/")[2])
+        job = call(client.describe_processing_job, ProcessingJobName=arn.rpartition("/")[2])
         for output in job.get("ProcessingOutputConfig", {}).get("Outputs", []):
             if output["OutputName"] == EVALUATION_OUTPUT:
                 return str(output["S3Output"]["S3Uri"])
     return ""
 
 
-def _keys(s3: Client, bucket: str, prefix: str) -> Iterator[str]:
-    request = {"Bucket": bucket, "Prefix": prefix}
-    while True:
-        page = _call(s3.list_objects_v2, **request)
-        yield from (item["Key"] for item in page.get("Contents", ()))
-        if not page.get("IsTruncated"):
-            return
-        request["ContinuationToken"] = page["NextContinuationToken"]
-
-
-def _session(pipeline: CompiledPipeline) -> Any:
-    if pipeline.session is None:
-        try:
-            import boto3
-        except ImportError as error:
-            raise RunnerError(f"boto3 cannot be imported: {error}; pip install 'mlops-core[aws]'") from error
-        pipeline.session = boto3.Session(region_name=pipeline.region)
-    return pipeline.session
-
-
 def _token(*parts: str) -> str:
     """Return the same token for the same request, so that a repeated call makes nothing twice."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _call(method: Callable[..., Any], **request: Any) -> Any:
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        return method(**request)
-    except (ClientError, BotoCoreError) as error:
-        raise _service_error(error) from error
-
-
-def _code(error: BaseException | None) -> str:
-    """Return the service's code of an error; empty when it did not come from the service."""
-    response = getattr(error, "response", None) or {}
-    return str(response.get("Error", {}).get("Code", ""))
-
-
-def _service_error(error: Exception) -> RunnerError:
-    text = " ".join(str(error).split())
-    if _code(error) in ("ExpiredToken", "ExpiredTokenException", "RequestExpired"):
-        return RunnerError(f"the credentials have expired: {text}; sign in again and repeat the command")
-    if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
-        return RunnerError(f"{text}; sign in, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
-    if type(error).__name__ == "NoRegionError":
-        return RunnerError(f"{text}; set AWS_REGION, or pass the region")
-    return RunnerError(text)
