@@ -12,6 +12,7 @@ from mlops_aed.config import FeatureExtraction
 from mlops_aed.crops import by_clip, dense_patches
 from mlops_aed.feature_store import open_features
 from mlops_aed.head import choose_penalty, clip_importance, fit_head, group_folds
+from mlops_aed.multilabel import multi_hot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +36,7 @@ def fit_head_of(
     *,
     classes: Sequence[str],
     penalty: float | None,
+    is_multi_label: bool = False,
 ) -> None:
     """Set the last layer of `model` to what fits the patches `rows` best, everything before it frozen.
 
@@ -44,14 +46,16 @@ def fit_head_of(
         rows: the patches to fit; those of one clip stand together.
         classes: in the order of the outputs.
         penalty: of the weights; None to choose it by leaving source recordings out.
+        is_multi_label: patches may be of several classes, and `model` ends in sigmoids.
     """
     values, origin = _dense_values(context, model, rows)
-    targets = np.eye(len(classes), dtype=np.float32)[[list(classes).index(row.label) for row in origin]]
+    targets = multi_hot((row.label for row in origin), classes)
     clips = [row.clip for row in origin]
     if penalty is None:
         folds = group_folds([row.group for row in origin], [row.label for row in origin])
-        penalty = choose_penalty(values, targets, clips=clips, folds=folds)
-    head = fit_head(values, targets, importance=clip_importance(clips), penalty=penalty)
+        penalty = choose_penalty(values, targets, clips=clips, folds=folds, is_multi_label=is_multi_label)
+    importance = clip_importance(clips)
+    head = fit_head(values, targets, importance=importance, penalty=penalty, is_multi_label=is_multi_label)
     model.get_layer("scores").set_weights([head.weights, head.biases])
     context.log.info("fitted %d values of %d patches, penalty %g", values.shape[1], len(values), penalty)
 

@@ -133,6 +133,8 @@ class DatasetSection(Section):
             raise ValueError("use_garbage_class needs class_names: the other classes become 'other'")
         if self.use_garbage_class and self.multi_label:
             raise ValueError("use_garbage_class and multi_label exclude each other: a clip of no class has no label")
+        if self.multi_label and self.folds is not None:
+            raise ValueError("folds and multi_label exclude each other; choose one fold with test_fold")
         if not self.multi_label and not self.only_keep_monolabel:
             raise ValueError("only_keep_monolabel: false needs multi_label: true; else a clip has one label")
         return self

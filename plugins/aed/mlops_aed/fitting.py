@@ -43,13 +43,25 @@ class TrainingData:
 
     Attributes:
         batches: endless, (batch, n_mels, frames, 1) and (batch, classes).
-        held: validation patches (patches, n_mels, frames, 1) and one-hot targets (patches, classes).
+        held: validation patches (patches, n_mels, frames, 1) and targets (patches, classes), one-hot or several-hot.
         batches_per_epoch: so that each training patch comes once an epoch.
+        is_multi_label: a patch may be of several classes: each class is asked by itself.
     """
 
     batches: Iterator[tuple[Floats, Floats]]
     held: tuple[Floats, Floats]
     batches_per_epoch: int
+    is_multi_label: bool = False
+
+
+def loss_and_accuracy(*, label_smoothing: float, is_multi_label: bool) -> tuple[keras.Loss, keras.Metric]:
+    """Return the cross-entropy over the classes and the share of right answers; of several labels, for each class."""
+    if is_multi_label:
+        return keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing), keras.metrics.BinaryAccuracy(
+            "accuracy"
+        )
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
+    return loss, keras.metrics.CategoricalAccuracy("accuracy")
 
 
 def fit(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[HistoryRow]:
@@ -60,6 +72,9 @@ def fit(context: StepContext, model: keras.Model, data: TrainingData, settings: 
 
 
 def _fit_steps(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[HistoryRow]:
+    loss_function, accuracy = loss_and_accuracy(
+        label_smoothing=settings.label_smoothing, is_multi_label=data.is_multi_label
+    )
     model.compile(
         optimizer=keras.optimizers.AdamW(
             learning_rate=keras.optimizers.schedules.CosineDecay(
@@ -67,8 +82,8 @@ def _fit_steps(context: StepContext, model: keras.Model, data: TrainingData, set
             ),
             weight_decay=settings.weight_decay,
         ),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
-        metrics=["accuracy"],
+        loss=loss_function,
+        metrics=[accuracy],
     )
     history: list[HistoryRow] = []
     best: tuple[float, int, list[Any]] = (float("inf"), 0, model.get_weights())
@@ -107,11 +122,10 @@ def _fit_epochs(context: StepContext, model: keras.Model, data: TrainingData, se
     """Train by epochs; keep the weights of the epoch with the highest validation accuracy, the first of equal ones."""
     epochs = settings.epochs or 1
     best = _BestWeights(context, epochs)
-    model.compile(
-        optimizer=build_optimizer(settings),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
-        metrics=["accuracy"],
+    loss_function, accuracy = loss_and_accuracy(
+        label_smoothing=settings.label_smoothing, is_multi_label=data.is_multi_label
     )
+    model.compile(optimizer=build_optimizer(settings), loss=loss_function, metrics=[accuracy])
     found = model.fit(
         data.batches,
         steps_per_epoch=data.batches_per_epoch,

@@ -1,4 +1,6 @@
-"""A classifier on the values of a frozen backbone: multinomial logistic regression, to convergence.
+"""A classifier on the values of a frozen backbone: logistic regression, to convergence.
+
+It is multinomial where a patch is of one class; where it may be of several, each class has one of its own.
 
 It has one minimum, so it needs no learning rate, no epochs and no validation part, and gives the same weights
 whatever the seed. How strongly it is held back (`penalty`) is chosen by leaving whole source recordings out.
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from scipy import optimize
+from scipy import optimize, special
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +26,8 @@ PENALTIES = (0.03, 0.01, 0.003)
 _OPTIONS = {"maxiter": 200, "ftol": 1e-7}
 _ROUGH = {"maxiter": 100, "ftol": 1e-5}
 """Enough to tell penalties apart."""
+_LARGEST_LOSS = 16.0
+"""Of a patch, when penalties are compared: one that is wholly wrong shall not decide alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,31 +38,49 @@ class Head:
     biases: Floats
 
     def scores(self, values: Floats) -> Floats:
-        """Return probabilities, (patches, classes)."""
-        logits = values @ self.weights + self.biases
-        found = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return cast("Floats", found / found.sum(axis=1, keepdims=True))
+        """Return probabilities that are 1 together, (patches, classes)."""
+        return cast("Floats", special.softmax(values @ self.weights + self.biases, axis=1))
+
+    def losses(self, values: Floats, targets: Floats, *, is_multi_label: bool = False) -> Floats:
+        """Return the cross-entropy of each patch, (patches,)."""
+        losses, _ = _cross_entropy(values @ self.weights + self.biases, targets, is_multi_label=is_multi_label)
+        return losses
 
 
-def fit_head(values: Floats, targets: Floats, *, importance: Floats, penalty: float) -> Head:
+def _cross_entropy(logits: Floats, targets: Floats, *, is_multi_label: bool) -> tuple[Floats, Floats]:
+    """Return the loss of each patch, (patches,), and the probabilities, (patches, classes)."""
+    if is_multi_label:
+        losses = (np.logaddexp(0, logits) - targets * logits).sum(axis=1)
+        return losses, cast("Floats", special.expit(logits))
+    lower = logits - logits.max(axis=1, keepdims=True)
+    exponents = np.exp(lower)
+    sums = exponents.sum(axis=1, keepdims=True)
+    return -(targets * (lower - np.log(sums))).sum(axis=1), exponents / sums
+
+
+def fit_head(
+    values: Floats, targets: Floats, *, importance: Floats, penalty: float, is_multi_label: bool = False
+) -> Head:
     """Return the head with the smallest weighted cross-entropy plus `penalty` times the sum of squared weights.
 
     The values are standardised for the fit, so that the penalty means the same for each; the head takes them raw.
 
     Args:
         values: (patches, values).
-        targets: (patches, classes), each row with sum 1.
+        targets: (patches, classes), each row with sum 1 unless there are several labels.
         importance: (patches,), of each row; only their ratios count.
         penalty: positive.
+        is_multi_label: each class has a probability of its own.
     """
-    problem = _Problem(values, targets, importance)
+    problem = _Problem(values, targets, importance, is_multi_label=is_multi_label)
     return problem.head(problem.solution(penalty, options=_OPTIONS))
 
 
 class _Problem:
     """The patches of one fit, standardised once."""
 
-    def __init__(self, values: Floats, targets: Floats, importance: Floats) -> None:
+    def __init__(self, values: Floats, targets: Floats, importance: Floats, *, is_multi_label: bool) -> None:
+        self._is_multi_label = is_multi_label
         self._mean, self._deviation = values.mean(axis=0), values.std(axis=0) + np.float32(1e-6)
         ones = np.ones(len(values), np.float32)
         self._rows = np.column_stack([(values - self._mean) / self._deviation, ones]).astype(np.float32)
@@ -76,12 +98,9 @@ class _Problem:
 
     def _loss(self, flat: NDArray[np.float64], held: Floats) -> tuple[float, NDArray[np.float64]]:
         weights = flat.reshape(self._shape).astype(np.float32)
-        logits = self._rows @ weights
-        logits -= logits.max(axis=1, keepdims=True)
-        exponents = np.exp(logits)
-        sums = exponents.sum(axis=1, keepdims=True)
-        value = float((held * weights**2).sum() - (self._share * self._targets * (logits - np.log(sums))).sum())
-        gradient = self._rows.T @ (self._share * (exponents / sums - self._targets)) + 2 * held * weights
+        losses, found = _cross_entropy(self._rows @ weights, self._targets, is_multi_label=self._is_multi_label)
+        value = float((held * weights**2).sum() + (self._share[:, 0] * losses).sum())
+        gradient = self._rows.T @ (self._share * (found - self._targets)) + 2 * held * weights
         return value, gradient.astype(np.float64).ravel()
 
     def head(self, fitted: Floats) -> Head:
@@ -100,25 +119,33 @@ def clip_importance(clips: Sequence[str]) -> Floats:
     return (1.0 / np.sqrt(counts[inverse])).astype(np.float32)
 
 
-def choose_penalty(values: Floats, targets: Floats, *, clips: Sequence[str], folds: NDArray[np.int64]) -> float:
+def choose_penalty(
+    values: Floats,
+    targets: Floats,
+    *,
+    clips: Sequence[str],
+    folds: NDArray[np.int64],
+    is_multi_label: bool = False,
+) -> float:
     """Return the penalty whose heads lose least on source recordings that they have not seen.
 
     Args:
         values: (patches, values).
-        targets: one-hot, (patches, classes).
+        targets: (patches, classes), one-hot unless there are several labels.
         clips: the clip of each patch.
         folds: the part that each patch is left out with; a source recording is in one.
+        is_multi_label: each class has a probability of its own.
     """
     importance = clip_importance(clips)
     losses = np.zeros(len(PENALTIES))
     for fold in np.unique(folds):
         out = folds == fold
-        problem = _Problem(values[~out], targets[~out], importance[~out])
+        problem = _Problem(values[~out], targets[~out], importance[~out], is_multi_label=is_multi_label)
         start: Floats | None = None
         for position, penalty in enumerate(PENALTIES):
             start = problem.solution(penalty, options=_ROUGH, start=start)
-            right = (problem.head(start).scores(values[out]) * targets[out]).sum(axis=1)
-            losses[position] -= float((importance[out] * np.log(np.maximum(right, 1e-7))).sum())
+            found = problem.head(start).losses(values[out], targets[out], is_multi_label=is_multi_label)
+            losses[position] += float((importance[out] * np.minimum(found, _LARGEST_LOSS)).sum())
     return PENALTIES[int(np.argmin(losses))]
 
 

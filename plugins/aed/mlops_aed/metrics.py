@@ -117,7 +117,7 @@ def _cost(name: str, title: str, description: str, *, unit: Unit = Unit.NONE, ma
     )
 
 
-_COSTS = (
+COSTS = (
     _cost("model_flash_kib", "Flash, KiB", "Size of the .tflite file."),
     _cost("weights_kib", "Weights, KiB", "Size of the constants in it."),
     _cost("activations_kib", "Activations, KiB", "Largest sum of tensors alive at once, an estimate of RAM."),
@@ -141,7 +141,7 @@ def declared_metrics(config: AedConfig) -> tuple[Metric, ...]:
         *METRICS,
         *(_FOLDS if config.dataset.folds else ()),
         *(_COMPARISON if is_compared else ()),
-        *(_COSTS if has_costs else ()),
+        *(COSTS if has_costs else ()),
     )
 
 
@@ -185,7 +185,7 @@ def compute_metrics(predictions: Predictions) -> MetricReport:
     """
     rows = [row for row in predictions.rows if not row.sample.startswith(FLOAT_PREFIX)]
     report = _of_one_model(rows, predictions.classes)
-    values = {**report.values, **_cost_values(predictions)}
+    values = {**report.values, **cost_values(predictions)}
     matrices, notes = dict(report.confusion_matrices), dict(report.notes)
     fold_values, fold_notes = _of_folds(rows, predictions.classes)
     values |= fold_values
@@ -279,9 +279,10 @@ def _agreement(rows: Sequence[Prediction], others: Sequence[Prediction]) -> tupl
     return proportion(sum(same.values()), len(same)), shares
 
 
-def _cost_values(predictions: Predictions) -> dict[str, MetricValue]:
+def cost_values(predictions: Predictions) -> dict[str, MetricValue]:
+    """Return what a quantized model costs, out of the facts beside its predictions; nothing without them."""
     facts = predictions.facts
-    if not facts:
+    if "flash_bytes" not in facts:
         return {}
     return {
         "model_flash_kib": _exact(facts["flash_bytes"] / _KIB),

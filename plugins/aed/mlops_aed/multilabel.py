@@ -14,8 +14,9 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from mlops_aed.clips import split_label
-from mlops_core.conditions import Comparison, Gate, Operator
-from mlops_core.metrics import Direction, Metric, MetricReport, Unit, bootstrap_by_group
+from mlops_aed.metrics import COSTS, FLOAT_PREFIX, cost_values
+from mlops_core.conditions import AllOf, Comparison, Gate, Operator
+from mlops_core.metrics import Direction, Metric, MetricReport, MetricValue, Unit, bootstrap_by_group
 from mlops_core.predictions import Prediction
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mlops_aed.config import AedConfig
     from mlops_aed.feature_store import PatchRow
     from mlops_core.predictions import Predictions
 
@@ -64,13 +66,42 @@ METRICS = (
     ),
 )
 
-GATE = Gate(
-    Comparison(
-        metric="map",
-        operator=Operator.AT_LEAST,
-        threshold=MAP_THRESHOLD,
-        message="Execution failed due to mean average precision <",
+
+def _of_both(name: str, title: str, description: str, *, limits: tuple[float, float], direction: Direction) -> Metric:
+    return Metric(
+        name=name,
+        section=_SECTION,
+        unit=Unit.NONE if name.endswith("d_prime") else Unit.FRACTION,
+        minimum=limits[0],
+        maximum=limits[1],
+        direction=direction,
+        title=title,
+        description=description,
     )
+
+
+_COMPARISON = (
+    _of_both(
+        "float_map",
+        "Mean average precision, float",
+        "Of the model before quantization.",
+        limits=(0.0, 1.0),
+        direction=Direction.HIGHER,
+    ),
+    _of_both(
+        "float_d_prime",
+        "d-prime, float",
+        "Of the model before quantization.",
+        limits=(-10.0, 10.0),
+        direction=Direction.HIGHER,
+    ),
+    _of_both(
+        "int8_map_drop",
+        "Mean average precision lost by quantization",
+        "That of the float model less that of the quantized one.",
+        limits=(-1.0, 1.0),
+        direction=Direction.LOWER,
+    ),
 )
 
 
@@ -86,8 +117,11 @@ def multi_hot(labels: Iterable[str], classes: Sequence[str]) -> Floats:
     return targets
 
 
-def clip_predictions(rows: Sequence[PatchRow], scores: Floats) -> Iterator[Prediction]:
-    """Yield one prediction a clip and label, from the scores (patches, classes) of the patches `rows`."""
+def clip_predictions(rows: Sequence[PatchRow], scores: Floats, *, prefix: str = "") -> Iterator[Prediction]:
+    """Yield one prediction a clip and label, from the scores (patches, classes) of the patches `rows`.
+
+    The clips' names begin with `prefix`.
+    """
     start = 0
     for _, members in groupby(rows, key=lambda row: row.clip):
         patches = list(members)
@@ -95,7 +129,7 @@ def clip_predictions(rows: Sequence[PatchRow], scores: Floats) -> Iterator[Predi
         start += len(patches)
         for position, label in enumerate(split_label(patches[0].label)):
             yield Prediction(
-                sample=patches[0].clip,
+                sample=f"{prefix}{patches[0].clip}",
                 part=position,
                 group=patches[0].group,
                 label=label,
@@ -103,23 +137,65 @@ def clip_predictions(rows: Sequence[PatchRow], scores: Floats) -> Iterator[Predi
             )
 
 
+def declared_metrics(config: AedConfig) -> tuple[Metric, ...]:
+    """Return the metrics of a run with this configuration."""
+    is_quantized = config.general.is_quantized
+    has_costs = is_quantized or str(config.general.model_path).endswith(".tflite")
+    return (*METRICS, *(_COMPARISON if is_quantized else ()), *(COSTS if has_costs else ()))
+
+
+def gate(config: AedConfig) -> Gate:
+    """Return: the mean average precision reaches its threshold; a quantized model keeps to its limits, if set."""
+    clauses = [
+        Comparison(
+            metric="map",
+            operator=Operator.AT_LEAST,
+            threshold=MAP_THRESHOLD,
+            message="Execution failed due to mean average precision <",
+        )
+    ]
+    limits = (
+        ("int8_map_drop", config.quantization.max_accuracy_drop),
+        ("model_flash_kib", config.quantization.max_flash_kib),
+    )
+    for metric, threshold in limits if config.general.is_quantized else ():
+        if threshold is not None:
+            clauses.append(Comparison(metric=metric, operator=Operator.AT_MOST, threshold=threshold))
+    return Gate(AllOf(tuple(clauses)))
+
+
 def compute_metrics(predictions: Predictions) -> MetricReport:
-    """Return mAP and d-prime; intervals resample recordings.
+    """Return mAP and d-prime, and the comparison with a float model; intervals resample recordings.
 
     Raises:
         ValueError: rows of one clip have different scores: they were not written by `clip_predictions`.
     """
+    classes = predictions.classes
+    rows = [row for row in predictions.rows if not row.sample.startswith(FLOAT_PREFIX)]
+    report = _of_one_model(rows, classes)
+    values = {**report.values, **cost_values(predictions)}
+    float_rows = [row for row in predictions.rows if row.sample.startswith(FLOAT_PREFIX)]
+    if float_rows:
+        other = _of_one_model(float_rows, classes).values
+        values |= {f"float_{name}": value for name, value in other.items()}
+        drop = other["map"].value - values["map"].value
+        values["int8_map_drop"] = MetricValue(value=drop, low=drop, high=drop, count=other["map"].count)
+    return MetricReport(values=values, notes=report.notes)
+
+
+def _of_one_model(rows: Sequence[Prediction], classes: tuple[str, ...]) -> MetricReport:
     truth: defaultdict[str, set[str]] = defaultdict(set)
     first: dict[str, Prediction] = {}
-    for row in predictions.rows:
+    for row in rows:
         truth[row.sample].add(str(row.label))
         if first.setdefault(row.sample, row).scores != row.scores:
             raise ValueError(f"rows of the clip '{row.sample}' have different scores")
     clips = list(first)
-    ranking = _Ranking([first[clip].scores for clip in clips], [truth[clip] for clip in clips], predictions.classes)
+    ranking = _Ranking([first[clip].scores for clip in clips], [truth[clip] for clip in clips], classes)
     groups: defaultdict[str, list[int]] = defaultdict(list)
     for position, clip in enumerate(clips):
         groups[first[clip].group].append(position)
+    everything = range(len(clips))
     return MetricReport(
         values={
             "map": bootstrap_by_group(groups, ranking.mean_average_precision, resamples=_RESAMPLES),
@@ -129,7 +205,8 @@ def compute_metrics(predictions: Predictions) -> MetricReport:
             "clips": len(clips),
             "labels": sum(map(len, truth.values())),
             "source_recordings": len(groups),
-            "classes_ranked": ranking.ranked(range(len(clips))),
+            "classes_ranked": ranking.ranked(everything),
+            **{f"average_precision_{name}": value for name, value in ranking.by_class(classes).items()},
         },
     )
 
@@ -168,6 +245,13 @@ class _Ranking:
             return area
         half_a_pair = 2.0 / len(chosen) ** 2
         return math.sqrt(2) * NormalDist().inv_cdf(min(max(area, half_a_pair), 1 - half_a_pair))
+
+    def by_class(self, classes: Sequence[str]) -> dict[str, float]:
+        """Return the average precision of each class that can be ranked."""
+        import numpy as np
+
+        ranked = np.flatnonzero(self._has_both(range(len(self._truth)))).tolist()
+        return {classes[k]: round(average_precision(self._scores[:, k], self._truth[:, k]), 4) for k in ranked}
 
     def _mean(self, chosen: Sequence[int], statistic: Statistic) -> float:
         import numpy as np

@@ -1,57 +1,27 @@
-"""The pipeline for clips of several labels: the same split and features, one sigmoid a class, other metrics."""
+"""The pipeline for clips of several labels: that of single labels, with a sigmoid a class and other metrics."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mlops_core.pipeline import DATASET, Parameter, ParameterType, Resources, Step, StepKind
+from mlops_aed import pipeline_steps
+from mlops_core.pipeline import Parameter, ParameterType
 
 if TYPE_CHECKING:
     from mlops_aed.config import AedConfig
+    from mlops_core.pipeline import Step
 
-_FEATURES = ("preprocessing", "feature_extraction")
+_OTHER_CODE = {
+    "mlops_aed.steps.train:train": "mlops_aed.steps.train_labels:train",
+    "mlops_aed.steps.evaluate:evaluate": "mlops_aed.steps.evaluate_labels:evaluate",
+    "mlops_aed.steps.evaluate:compare": "mlops_aed.steps.evaluate_labels:compare",
+}
 
 
 def steps(config: AedConfig) -> tuple[Step, ...]:
-    """Return split → preprocess → train → evaluate."""
-    return (
-        Step(
-            name="split",
-            run="mlops_aed.steps.split:split",
-            inputs={"dataset": DATASET},
-            outputs=("split",),
-            config=("dataset",),
-        ),
-        Step(
-            name="preprocess",
-            run="mlops_aed.steps.preprocess:preprocess",
-            merge="mlops_aed.steps.preprocess:merge",
-            inputs={"dataset": DATASET, "split": "split.split"},
-            outputs=("features",),
-            config=("dataset", *_FEATURES),
-            shards=config.dataset.shards,
-            packages=("numpy", "soundfile", "soxr"),
-            resources=Resources(instance_type="ml.m5.xlarge"),
-        ),
-        Step(
-            name="train",
-            kind=StepKind.TRAINING,
-            run="mlops_aed.steps.train_labels:train",
-            inputs={"features": "preprocess.features"},
-            outputs=("model",),
-            config=("data_augmentation", "training", *_FEATURES),
-            packages=("numpy", "keras", "tensorflow", "tensorflow-cpu", "h5py"),
-            resources=Resources(instance_type="ml.m5.2xlarge"),
-        ),
-        Step(
-            name="evaluate",
-            kind=StepKind.EVALUATION,
-            run="mlops_aed.steps.evaluate_labels:evaluate",
-            inputs={"features": "preprocess.features", "model": "train.model"},
-            outputs=("predictions",),
-            packages=("numpy", "keras"),
-        ),
-    )
+    """Return split → preprocess → train (or load) → quantize, if asked → evaluate."""
+    return tuple(replace(step, run=_OTHER_CODE.get(step.run, step.run)) for step in pipeline_steps.steps(config))
 
 
 def parameter() -> Parameter:

@@ -125,7 +125,7 @@ def mlops_get_metrics(config: AedConfig, context: PluginContext) -> tuple[Metric
     """Return clip and patch accuracy; of a quantized model also what it loses and costs."""
     from mlops_aed import metrics, multilabel
 
-    return multilabel.METRICS if config.dataset.multi_label else metrics.declared_metrics(config)
+    return multilabel.declared_metrics(config) if config.dataset.multi_label else metrics.declared_metrics(config)
 
 
 @hookimpl
@@ -143,7 +143,7 @@ def mlops_get_gate(config: AedConfig, context: PluginContext) -> Gate:
     """Return: both accuracies reach their thresholds, and a quantized model keeps to its limits."""
     from mlops_aed import metrics, multilabel
 
-    return multilabel.GATE if config.dataset.multi_label else metrics.gate(config)
+    return multilabel.gate(config) if config.dataset.multi_label else metrics.gate(config)
 
 
 @hookimpl

@@ -30,7 +30,7 @@ def evaluate(context: StepContext) -> None:
     folder = context.input("model")
     metadata = model_folder.read_metadata(folder)
     predictions = tuple(_predictions(folder, rows, patches))
-    _write(context, metadata["classes"], predictions, facts=_facts(folder, patches))
+    _write(context, metadata["classes"], predictions, facts=model_facts(folder, patches))
 
 
 def compare(context: StepContext) -> None:
@@ -44,7 +44,7 @@ def compare(context: StepContext) -> None:
         *_predictions(folder, rows, patches),
         *_predictions(context.input("float_model"), rows, patches, prefix=FLOAT_PREFIX),
     )
-    _write(context, metadata["classes"], predictions, facts=_facts(folder, patches))
+    _write(context, metadata["classes"], predictions, facts=model_facts(folder, patches))
 
 
 def _predictions(
@@ -62,7 +62,7 @@ def _predictions(
         )
 
 
-def _facts(folder: Path, patches: np.ndarray) -> dict[str, float]:
+def model_facts(folder: Path, patches: np.ndarray) -> dict[str, float]:
     """Return what the quantized model costs, and how much of the test patches its input cannot say."""
     path = folder / model_folder.QUANTIZED_FILE
     if not path.is_file():

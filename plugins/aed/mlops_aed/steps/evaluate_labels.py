@@ -1,36 +1,53 @@
-"""Score the test clips of several labels each."""
+"""Score the test clips of several labels each, with the quantized and the float model where there are both."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_aed import network
+import numpy as np
+
+from mlops_aed import model_folder
 from mlops_aed.clips import TEST
 from mlops_aed.feature_store import open_features, read_rows
+from mlops_aed.metrics import FLOAT_PREFIX
 from mlops_aed.multilabel import LABELS_FACT, clip_predictions, compute_metrics
-from mlops_aed.training_input import MappedPatches
+from mlops_aed.steps.evaluate import model_facts
 from mlops_core.predictions import Predictions, write_predictions
 
 if TYPE_CHECKING:
+    from mlops_core.predictions import Prediction
     from mlops_core.steps import StepContext
 
 
 def evaluate(context: StepContext) -> None:
     """Write one prediction a clip and label; log the lines from which an engine shows its metrics."""
-    folder = context.input("features")
-    rows = read_rows(folder, TEST)
-    model, metadata = network.load(context.input("model"))
-    patches = MappedPatches(
-        open_features(folder),
-        [row.index for row in rows],
-        mean=metadata["mean"],
-        deviation=metadata["deviation"],
-    )
-    scores = model.predict(patches[:][..., None], batch_size=256, verbose=0)
-    predictions = tuple(clip_predictions(rows, scores))
-    classes = tuple(metadata["classes"])
-    facts = {LABELS_FACT: round(len(predictions) / len({row.clip for row in rows}), 4)}
+    _score(context, {"": "model"})
+
+
+def compare(context: StepContext) -> None:
+    """Do the same with both models; the samples of the float one have another name."""
+    _score(context, {"": "model", FLOAT_PREFIX: "float_model"})
+
+
+def _score(context: StepContext, models: dict[str, str]) -> None:
+    """Score with the models in the inputs that are named, each below its prefix; the first is the one that counts."""
+    features = context.input("features")
+    rows = read_rows(features, TEST)
+    patches = np.asarray(open_features(features)[[row.index for row in rows]])
+    classes = tuple(model_folder.read_metadata(context.input("model"))["classes"])
+    predictions: list[Prediction] = []
+    for prefix, name in models.items():
+        folder = context.input(name)
+        found = model_folder.scores(model_folder.open_scorer(folder), patches, model_folder.read_metadata(folder))
+        predictions += clip_predictions(rows, found, prefix=prefix)
+    labels = sum(not prediction.sample.startswith(FLOAT_PREFIX) for prediction in predictions)
+    facts = {
+        LABELS_FACT: round(labels / len({row.clip for row in rows}), 4),
+        **model_facts(context.input("model"), patches),
+    }
     write_predictions(context.output("predictions"), classes, predictions, facts=facts)
-    values = compute_metrics(Predictions(classes=classes, rows=predictions, facts=facts)).values
+    values = compute_metrics(Predictions(classes=classes, rows=tuple(predictions), facts=facts)).values
+    for name, value in values.items():
+        context.log.info("%s on test set : %.4f", name, value.value)
     context.log.info("Mean average precision on test set : %.4f", values["map"].value)
     context.log.info("d-prime on test set : %.4f", values["d_prime"].value)

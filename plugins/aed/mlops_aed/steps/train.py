@@ -68,7 +68,7 @@ def _train_pretrained(
     if settings.epochs is not None and not settings.fine_tune:
         for layer in model.layers[:-1]:
             layer.trainable = False
-        return _train_all(context, model, settings, moments=(0.0, 1.0))
+        return _train_all(context, model, settings, moments=(0.0, 1.0), is_multi_label=is_multi_label)
     folder = context.input("features")
     rows = read_rows(folder, *((TRAIN,) if settings.fine_tune else (TRAIN, VALIDATION)))
     backbone_training.fit_head_of(
