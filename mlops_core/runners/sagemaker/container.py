@@ -239,7 +239,7 @@ class _Container:
             progress_file=folder / "progress.jsonl",
             metrics=tuple(metric.to_json() for metric in self._request.metrics),
             parts={
-                name: tuple(_linked(path, folder / "parts" / name / path.name) for path in paths)
+                name: tuple(_copied(path, folder / "parts" / name / path.name) for path in paths)
                 for name, paths in parts.items()
             },
         )
@@ -307,17 +307,12 @@ class _Container:
         _write_message(self._places.root, "message", message)
 
 
-def _linked(folder: Path, target: Path) -> Path:
-    """Return a copy of a folder in which a merge may move files about; an attempt after it finds them all again."""
+def _copied(folder: Path, target: Path) -> Path:
+    """Return a copy of a folder in which a merge may move files about; an attempt after it finds them all again.
 
-    def link(source: str, place: str) -> None:
-        try:
-            os.link(source, place)
-        except OSError:  # another volume
-            shutil.copy2(source, place)
-
-    shutil.copytree(folder, target, copy_function=link)
-    return target
+    Not links: what a merge moves into its output would be a second name of a file in its input, and is refused.
+    """
+    return shutil.copytree(folder, target, copy_function=shutil.copyfile)
 
 
 def _run(processes: StepProcesses, request: StepRequest, *, folder: Path) -> ProcessOutcome:
