@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mlops_core.config import UseCaseConfig
     from mlops_core.datasets import Dataset
     from mlops_core.hookspecs import PluginContext
+    from mlops_core.inspections import Inspection
     from mlops_core.metrics import Metric, MetricReport
     from mlops_core.prediction import Predictor
     from mlops_core.predictions import Predictions
@@ -37,6 +38,14 @@ def mlops_get_datasets(config: UseCaseConfig, context: PluginContext) -> tuple[D
     from mlops_tabular_regression.catalogue import DATASETS
 
     return DATASETS
+
+
+@hookimpl
+def mlops_inspect_dataset(dataset: Path, config: TabularConfig, context: PluginContext) -> Inspection:
+    """Return rows, columns, the distribution of the target, and each violation of the schema."""
+    from mlops_tabular_regression.inspection import inspect_dataset
+
+    return inspect_dataset(dataset, config)
 
 
 @hookimpl

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from mlops_tabular_regression import boosting, search
 from mlops_tabular_regression.boosting import Design, Setting
+from mlops_tabular_regression.collecting import find_equal_rows, join_groups
 from mlops_tabular_regression.config import TrainingSection
 from mlops_tabular_regression.importance import permutation_losses
 from mlops_tabular_regression.intervals import conformal_widening, widened
 from mlops_tabular_regression.search import Folds
 from mlops_tabular_regression.splitting import assign_folds
-from mlops_tabular_regression.steps.check import _duplicates, _joined_groups
 
 from mlops_core.errors import ConfigError, DatasetError
 
@@ -47,7 +47,7 @@ def test_rows_of_one_group_are_in_one_fold():
 
 def test_equal_rows_are_found_wherever_they_stand_and_missing_cells_are_equal():
     features = np.array([[1, np.nan], [2, 3], [1, np.nan], [2, 3], [0.0, 1], [-0.0, 1]])
-    first, is_repeated = _duplicates(features, np.array([1.0, 2, 1, 9, 5, 5]))
+    first, is_repeated = find_equal_rows(features, np.array([1.0, 2, 1, 9, 5, 5]))
     assert first.tolist() == [0, 1, 0, 3, 4, 4]
     assert is_repeated.tolist() == [False, False, True, False, False, True]
 
@@ -55,7 +55,7 @@ def test_equal_rows_are_found_wherever_they_stand_and_missing_cells_are_equal():
 def test_groups_that_share_an_equal_row_are_joined_also_through_others():
     groups = np.array([0, 0, 1, 1, 2, 2, 3])
     first = np.array([0, 1, 1, 3, 3, 5, 6])  # row 2 equals row 1, row 4 equals row 3
-    joined = _joined_groups(groups, first)
+    joined = join_groups(groups, first)
     assert len(set(joined[:6])) == 1
     assert joined[6] != joined[0]
 

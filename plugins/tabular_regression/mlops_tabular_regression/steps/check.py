@@ -6,23 +6,21 @@ import csv
 import json
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-
 from mlops_core.errors import DatasetError
 from mlops_tabular_regression.checking import Checker, Violation
-from mlops_tabular_regression.config import UNUSABLE, Policy, Rule, RulesSection, TableSection
-from mlops_tabular_regression.table_store import StoredTable, write_table
+from mlops_tabular_regression.collecting import collect
+from mlops_tabular_regression.config import UNUSABLE, Policy, RulesSection, TableSection
+from mlops_tabular_regression.table_store import write_table
 from mlops_tabular_regression.tables import find_table, open_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from mlops_core.steps import StepContext
     from mlops_tabular_regression.checking import CheckedBatch
     from mlops_tabular_regression.rows import OpenTable
+    from mlops_tabular_regression.table_store import StoredTable
 
 VIOLATIONS_FILE = "violations.csv"
 SUMMARY_FILE = "summary.json"
@@ -45,7 +43,7 @@ def check(context: StepContext) -> None:
     with _Report(context, context.output("report") / VIOLATIONS_FILE) as report:
         checker = Checker(table, rules, report.add)
         batches = list(_with_progress(context, checker.batches(opened)))
-        stored = _stored(batches, opened, checker, rules)
+        stored = collect(batches, opened, checker, rules)
     _refuse(checker, report)
     if not len(stored.target):
         dropped = checker.total(Policy.DROP)
@@ -97,73 +95,6 @@ def _with_progress(context: StepContext, batches: Iterator[CheckedBatch]) -> Ite
         context.progress("row", done, done + 1)
         yield batch
     context.progress("row", done, done)
-
-
-def _stored(batches: Sequence[CheckedBatch], opened: OpenTable, checker: Checker, rules: RulesSection) -> StoredTable:
-    if not batches:
-        return StoredTable(
-            features=np.empty((0, 0)),
-            target=np.empty(0),
-            rows=np.empty(0, dtype=np.int64),
-            groups=np.empty(0, dtype=np.int64),
-            ids=np.empty(0, dtype=np.str_),
-        )
-    features = np.concatenate([batch.features for batch in batches])
-    target = np.concatenate([batch.target for batch in batches])
-    rows = np.concatenate([batch.rows for batch in batches])
-    ids = [text for batch in batches for text in batch.ids]
-    groups = [text for batch in batches for text in batch.groups]
-    first, is_repeated = _duplicates(features, target)
-    policy = rules.policy(Rule.DUPLICATE)
-    for index in np.flatnonzero(is_repeated):
-        checker.tell(_duplicate(opened, int(rows[index]), int(rows[first[index]]), policy))
-    is_kept = ~is_repeated if policy is Policy.DROP else np.ones(len(target), dtype=bool)
-    codes = _joined_groups(np.unique(groups, return_inverse=True)[1], first) if groups else first
-    return StoredTable(
-        features=features[is_kept],
-        target=target[is_kept],
-        rows=rows[is_kept],
-        groups=np.asarray(codes, dtype=np.int64)[is_kept],
-        ids=np.asarray(ids, dtype=np.str_)[is_kept] if ids else np.empty(0, dtype=np.str_),
-    )
-
-
-def _duplicates(
-    features: NDArray[np.float64], target: NDArray[np.float64]
-) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Return for each row the first row that is equal to it in every column, and whether that is an earlier one."""
-    whole = np.ascontiguousarray(np.column_stack([features, target]) + 0.0)  # +0.0 makes -0.0 equal to 0.0
-    as_bytes = whole.view(np.dtype((np.void, whole.dtype.itemsize * whole.shape[1]))).ravel()
-    _, first, inverse = np.unique(as_bytes, return_index=True, return_inverse=True)
-    first_of_row = first[inverse]
-    return first_of_row, first_of_row != np.arange(len(whole))
-
-
-def _duplicate(opened: OpenTable, row: int, earlier: int, policy: Policy) -> Violation:
-    return Violation(
-        file=opened.path.name,
-        row=row,
-        line=0,
-        column="",
-        rule=Rule.DUPLICATE,
-        found=f"equal to row {earlier} in every column",
-        expected="each row once",
-        policy=policy,
-    )
-
-
-def _joined_groups(groups: NDArray[np.intp], first: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return groups so that rows of one group, and rows that are equal, are together."""
-    codes = groups.copy()
-    while True:
-        low = np.minimum(codes, codes[first])
-        np.minimum.at(low, first, low)  # an equal row draws the first one into its group, and the other way round
-        smallest = np.full(len(codes), len(codes), dtype=codes.dtype)
-        np.minimum.at(smallest, groups, low)
-        joined = smallest[groups]
-        if np.array_equal(joined, codes):
-            return joined
-        codes = joined
 
 
 def _refuse(checker: Checker, report: _Report) -> None:

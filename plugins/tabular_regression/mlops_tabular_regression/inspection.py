@@ -1,0 +1,139 @@
+"""A look into a table: its rows and columns, how the target is distributed, and each cell that breaks the schema.
+
+The same reader and the same rules as in the step ``check``; nothing is refused here, everything is told.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlops_core.errors import DatasetError
+from mlops_core.inspections import Distribution, FactTable, Finding, Inspection, Level
+from mlops_tabular_regression.checking import Checker
+from mlops_tabular_regression.collecting import collect
+from mlops_tabular_regression.config import Policy, Rule
+from mlops_tabular_regression.tables import find_table, open_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from mlops_tabular_regression.checking import Violation
+    from mlops_tabular_regression.config import Column, TableSection, TabularConfig
+    from mlops_tabular_regression.rows import OpenTable
+    from mlops_tabular_regression.table_store import StoredTable
+
+_LEVELS = {Policy.REFUSE: Level.ERROR, Policy.DROP: Level.WARNING, Policy.REPORT: Level.NOTE}
+_CONSEQUENCES = {
+    Policy.REFUSE: "a run refuses them",
+    Policy.DROP: "a run leaves their rows out",
+    Policy.REPORT: "a run uses them",
+}
+_LISTED = 1000
+"""Violations of one kind that are kept as text; a table of a million wrong rows shall not fill the memory."""
+_BARS = 20
+
+
+def inspect_dataset(dataset: Path, config: TabularConfig) -> Inspection:
+    """Return what the table in the folder `dataset` holds."""
+    violations = _Violations()
+    try:
+        opened = open_table(find_table(dataset, config.table), config.table)
+        checker = Checker(config.table, config.rules, violations.add)
+        stored = collect(list(checker.batches(opened)), opened, checker, config.rules)
+    except DatasetError as error:
+        return Inspection(findings=(*violations.findings(), _error("table", str(error))))
+    findings = (*_remarks(opened), *violations.findings())
+    if not np.isfinite(stored.target).any():
+        return Inspection(findings=(*findings, _error("rows", f"{opened.path.name}: no row with a target can be used")))
+    return Inspection(
+        facts=(
+            ("file", opened.path.name),
+            ("rows", str(len(stored.target))),
+            ("groups of rows", str(len(np.unique(stored.groups)))),
+            ("features", str(len(config.table.features))),
+        ),
+        tables=_tables(config.table, stored),
+        distributions=(_distribution(config.table, stored),),
+        findings=findings,
+    )
+
+
+def _error(check: str, message: str) -> Finding:
+    return Finding(level=Level.ERROR, check=check, message=message)
+
+
+def _remarks(opened: OpenTable) -> tuple[Finding, ...]:
+    return tuple(
+        Finding(level=Level.NOTE, check="layout", message=f"{opened.path.name}: {remark}") for remark in opened.remarks
+    )
+
+
+class _Violations:
+    """Counts violations by rule and consequence and keeps the first of each kind."""
+
+    def __init__(self) -> None:
+        self._counts: defaultdict[tuple[Rule, Policy], int] = defaultdict(int)
+        self._shown: defaultdict[tuple[Rule, Policy], list[str]] = defaultdict(list)
+
+    def add(self, violation: Violation) -> None:
+        kind = (violation.rule, violation.policy)
+        self._counts[kind] += 1
+        if self._counts[kind] <= _LISTED:
+            self._shown[kind].append(str(violation))
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return one finding a kind, the worst first."""
+        order = sorted(self._counts, key=lambda kind: (list(Policy).index(kind[1]), list(Rule).index(kind[0])))
+        return tuple(self._finding(*kind) for kind in order)
+
+    def _finding(self, rule: Rule, policy: Policy) -> Finding:
+        count, shown = self._counts[rule, policy], self._shown[rule, policy]
+        more = f"; the first {len(shown)} are listed" if len(shown) < count else ""
+        return Finding(
+            level=_LEVELS[policy],
+            check=rule,
+            message=f"{count} violation(s) of the schema; {_CONSEQUENCES[policy]}{more}",
+            samples=tuple(shown),
+        )
+
+
+def _tables(table: TableSection, stored: StoredTable) -> tuple[FactTable, ...]:
+    values = {column.name: stored.features[:, place] for place, column in enumerate(table.features)}
+    values[table.target] = stored.target
+    numeric = [column for column in table.columns if column.is_numeric]
+    numbers = FactTable(
+        title="numbers",
+        columns=("column", "unit", "missing", "least", "mean", "greatest"),
+        rows=tuple(_number_row(column, values[column.name]) for column in numeric),
+    )
+    rows = tuple(row for column in table.columns if not column.is_numeric for row in _category_rows(column, values))
+    categories = FactTable(title="categories", columns=("column", "category", "rows"), rows=rows)
+    return (numbers, categories) if rows else (numbers,)
+
+
+def _number_row(column: Column, values: np.ndarray) -> tuple[str | int, ...]:
+    there = values[np.isfinite(values)]
+    measures = (f"{measure(there):.4g}" for measure in (np.min, np.mean, np.max)) if len(there) else ("-", "-", "-")
+    return (column.name, column.unit or "-", len(values) - len(there), *measures)
+
+
+def _category_rows(column: Column, values: Mapping[str, np.ndarray]) -> list[tuple[str | int, ...]]:
+    codes = values[column.name]
+    counts = [(name, int(np.count_nonzero(codes == place))) for place, name in enumerate(column.categories)]
+    missing = int(np.count_nonzero(np.isnan(codes)))
+    return [(column.name, name, count) for name, count in (*counts, *([("missing", missing)] if missing else []))]
+
+
+def _distribution(table: TableSection, stored: StoredTable) -> Distribution:
+    counts, edges = np.histogram(stored.target[np.isfinite(stored.target)], bins=_BARS)
+    return Distribution(
+        name="target",
+        title=f"Rows by {table.target}",
+        unit=table.column(table.target).unit,
+        edges=tuple(float(edge) for edge in edges),
+        counts=tuple(int(count) for count in counts),
+    )

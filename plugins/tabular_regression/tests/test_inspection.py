@@ -1,0 +1,99 @@
+"""What a look into a table finds."""
+
+import pytest
+from mlops_tabular_regression.config import TabularConfig
+from mlops_tabular_regression.inspection import inspect_dataset
+
+from mlops_core.inspections import Level
+from mlops_core.manager import load_use_case
+
+HEADER = "kind,size,shell_weight,age\n"
+
+
+@pytest.fixture
+def look(tmp_path, table):
+    def run(content, **rules):
+        if content is not None:
+            (tmp_path / "table.csv").write_text(content)
+        return inspect_dataset(tmp_path, TabularConfig(table=table(), rules=rules))
+
+    return run
+
+
+def findings(inspection):
+    return {finding.check: finding for finding in inspection.findings}
+
+
+def test_a_sound_table_has_facts_and_no_findings(look):
+    found = look(f"{HEADER}a,1,2,3\nb,2,,4\na,6,1,11\n")
+    assert dict(found.facts) == {"file": "table.csv", "rows": "3", "groups of rows": "3", "features": "3"}
+    numbers, categories = found.tables
+    assert numbers.rows == (
+        ("size", "-", 0, "1", "3", "6"),
+        ("shell_weight", "-", 1, "1", "1.5", "2"),
+        ("age", "-", 0, "3", "6", "11"),
+    )
+    assert categories.rows == (("kind", "a", 2), ("kind", "b", 1))
+    [target] = found.distributions
+    assert (sum(target.counts), target.edges[0], target.edges[-1]) == (3, 3, 11)
+    assert found.findings == ()
+
+
+def test_each_violation_is_told_with_its_place_and_what_a_run_would_do(look):
+    content = f"{HEADER}a,1,2,3\nz,1,2,3\na,0,2,3\na,1,2,NaN\na,1,2\na,1,2,3\n"
+    found = look(content, range="report", shape="drop")
+    told = findings(found)
+    assert {check: finding.level for check, finding in told.items()} == {
+        "category": Level.ERROR,
+        "target": Level.ERROR,
+        "shape": Level.WARNING,
+        "range": Level.NOTE,
+        "duplicate": Level.NOTE,
+    }
+    assert [finding.level for finding in found.findings] == sorted(
+        (finding.level for finding in found.findings), key=list(Level).index
+    )
+    assert told["target"].samples == ("table.csv: row 4 (line 5), column 'age': 'NaN'; expected a whole number >= 0",)
+    assert told["shape"].samples == ("table.csv: row 5 (line 6): 3 cells; expected 4",)
+    assert "a run uses them" in told["range"].message
+    assert found.errors == 2
+    assert sum(found.distributions[0].counts) == 4  # the row without a target has no bar
+
+
+@pytest.mark.parametrize(
+    ("content", "check", "message"),
+    [
+        (None, "table", "the data set holds no table"),
+        ("kind,size,age\na,1,2\n", "table", r"table.csv (line 1): no column 'shell_weight'"),
+        (HEADER, "rows", "table.csv: no row with a target can be used"),
+        (f"{HEADER}a,1,2,\n", "rows", "table.csv: no row with a target can be used"),
+        (f'{HEADER}a,0,2,3\na,"1', "table", "the row that starts on line 3 cannot be read"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_a_finding_and_no_exception(look, content, check, message):
+    found = look(content)
+    assert message in findings(found)[check].message
+    assert found.errors
+
+
+def test_of_many_violations_of_a_kind_the_first_are_listed_and_all_are_counted(look):
+    found = findings(look(HEADER + "a,0,2,3\n" * 1500))["range"]
+    assert len(found.samples) == 1000
+    assert "1500 violation(s)" in found.message
+    assert "the first 1000 are listed" in found.message
+
+
+def test_what_the_reader_noticed_is_a_note(look):
+    found = findings(look("a;1;2;3\n"))["layout"]
+    assert found.level is Level.NOTE
+    assert "the columns are" in found.message
+
+
+def test_the_generated_table_is_sound_but_for_its_heights_of_0(tmp_path):
+    from mlops_tabular_regression.synthetic import generate
+
+    generate(tmp_path, seed=0, progress=lambda *_: None)
+    loaded = load_use_case("ABALONE")
+    found = loaded.inspect_dataset(tmp_path, loaded.load_config().model)
+    assert not found.errors
+    assert all("column 'height': '0'" in sample for sample in findings(found)["range"].samples)
