@@ -14,7 +14,7 @@ export MLOPS_TEST_DATA ?= $(abspath ../shared/data)
 BENCH  := .venv-bench
 PEERS  := .venv-peers
 
-.PHONY: run test test-real test-faults check format docs bench clean
+.PHONY: run test test-real test-faults test-parity check format docs bench clean
 
 run: $(STAMP)
 	$(BIN)/mlops run --usecase AED
@@ -27,6 +27,10 @@ test-real: $(STAMP)
 
 test-faults: $(STAMP)
 	MLOPS_FAULT_ROUNDS=200 $(BIN)/python -m pytest --timeout 7200 -n auto tests/faults
+
+test-parity: $(STAMP)
+	MLOPS_TEST_PARITY=all MLOPS_TEST_PIPELINES=4000 MLOPS_TEST_GATES=10000 $(BIN)/python -m pytest --timeout 7200 -n auto -rP \
+	  tests/sagemaker/test_parity_use_cases.py tests/sagemaker/test_parity_random.py tests/sagemaker/test_parity_gates.py
 
 bench: $(BENCH)/.installed $(PEERS)/.installed
 	$(BENCH)/bin/python benchmarks/engines.py --ours $(BENCH)/bin --peers $(PEERS)/bin

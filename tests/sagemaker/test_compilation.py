@@ -10,6 +10,7 @@ import re
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,13 @@ def test_a_use_case_compiles_to_its_golden_file(toy, golden):
     if os.environ.get("MLOPS_UPDATE_GOLDEN"):
         golden.write_text(found)
     assert found == golden.read_text()
+
+
+def test_every_use_case_of_this_project_has_a_golden_file():
+    projects = (Path(__file__).parents[2] / "plugins").glob("*/pyproject.toml")
+    entries = [tomllib.loads(path.read_text())["project"]["entry-points"]["mlops.usecases"] for path in projects]
+    names = {name for each in entries for name in each}
+    assert names <= {path.stem for path in GOLDEN.glob("*.json")}
 
 
 def test_every_installed_use_case_compiles_without_fault(toy):
@@ -312,7 +320,7 @@ class Scope:
 
 
 @given(condition=CONDITIONS, found=st.tuples(VALUES, VALUES, VALUES), thresholds=st.tuples(VALUES, VALUES))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=int(os.environ.get("MLOPS_TEST_GATES", "200")), deadline=None)
 def test_the_compiled_gate_decides_what_the_gate_decides(tmp_path_factory, condition, found, thresholds):
     folder = tmp_path_factory.mktemp("evaluation")
     p = 0.5 if thresholds[0] is None or not math.isfinite(thresholds[0]) else thresholds[0]

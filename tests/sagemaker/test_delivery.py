@@ -180,6 +180,16 @@ def test_versions_are_pinned_and_what_came_from_a_folder_is_not(tmp_path):
     assert "mlops-core" not in pinned
 
 
+def test_what_a_build_left_beside_the_sources_is_not_taken_for_an_installation(tmp_path, monkeypatch):
+    info = tmp_path / "mlops_core.egg-info"
+    info.mkdir()
+    (info / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: mlops-core\nVersion: 0.1.0\n")
+    before = image_tag(find_use_case("AED"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "mlops-core" not in constraints()
+    assert image_tag(find_use_case("AED")) == before
+
+
 def test_a_folder_with_other_files_is_not_touched(toy, tmp_path):
     (tmp_path / "image").mkdir()
     (tmp_path / "image" / "thesis.txt").write_text("mine")

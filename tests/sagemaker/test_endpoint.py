@@ -235,14 +235,18 @@ def test_the_log_of_a_failed_step_is_in_cloudwatch_and_its_job_says_why(client):
 
 def test_an_execution_is_stopped_and_retried_where_it_ended(client, tmp_path):
     go, started = tmp_path / "go", tmp_path / "started"
-    slow = f"""
-import pathlib, time
-pathlib.Path("{started}").touch()
-while not pathlib.Path("{go}").exists():
+    slow = """
+import os, pathlib, time
+place = pathlib.Path(os.environ["PLACE"])
+(place / "started").touch()
+while not (place / "go").exists():
     time.sleep(0.02)
 """
-    quick = f"open('{tmp_path}/count', 'a').write('x')"
-    text = definition(processing("Quick", quick), processing("Slow", slow, DependsOn=["Quick"]))
+    quick = "import os; open(os.environ['PLACE'] + '/count', 'a').write('x')"
+    steps = [processing("Quick", quick), processing("Slow", slow, DependsOn=["Quick"])]
+    for step in steps:  # not within the command, of which the service takes 256 characters
+        step["Arguments"]["Environment"] = {"PLACE": str(tmp_path)}
+    text = definition(*steps)
     sagemaker = create(client, "stopped", text)
     arn = start(sagemaker, "stopped")
     while not started.exists():

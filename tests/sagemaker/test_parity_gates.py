@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -33,6 +34,8 @@ from mlops_core.runners.sagemaker.interpreter.definition import ParameterDefinit
 from mlops_core.runners.sagemaker.interpreter.functions import resolve
 from mlops_core.runners.sagemaker.verdicts import gate_evaluation, verdict_message
 
+GATES = int(os.environ.get("MLOPS_TEST_GATES", "300"))
+"""make test-parity draws thousands."""
 NUMBERS = (0.0, 0.1, 0.25, 0.3, 0.1 + 0.2, 0.5, math.nextafter(0.5, 1), math.nextafter(0.5, 0), 1.0, 5e-324)
 RANGES = ((0.0, 1.0), (-math.inf, math.inf), (0.0, math.inf), (-1.0, 0.5))
 METRICS = tuple(
@@ -136,7 +139,7 @@ def execute(pipeline, folder, given):
 
 
 @pytest.mark.slow
-@settings(max_examples=4000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=GATES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     condition=conditions,
     found=st.lists(values, min_size=len(METRICS), max_size=len(METRICS)),

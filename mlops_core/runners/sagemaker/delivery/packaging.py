@@ -61,12 +61,10 @@ def image_tag(use_case: InstalledUseCase) -> str:
 
 def constraints() -> str:
     """Return ``name==version`` of everything that is installed here, except what was installed from a folder."""
-    found = {
-        distribution.name.lower(): distribution.version
-        for distribution in importlib.metadata.distributions()
-        if distribution.name and not _folder_of(distribution)
-    }
-    return "".join(f"{name}=={found[name]}\n" for name in sorted(found))
+    installed = [distribution for distribution in importlib.metadata.distributions() if distribution.name]
+    found = {distribution.name.lower(): distribution.version for distribution in installed}
+    ours = {distribution.name.lower() for distribution in installed if _folder_of(distribution)}
+    return "".join(f"{name}=={found[name]}\n" for name in sorted(found.keys() - ours))
 
 
 def _prepare(folder: Path, wheels: Path) -> None:
@@ -109,10 +107,11 @@ def _pip(*arguments: str, name: str) -> None:
 
 
 def _distribution(name: str) -> importlib.metadata.Distribution:
-    try:
-        return importlib.metadata.distribution(name)
-    except importlib.metadata.PackageNotFoundError as error:
-        raise PluginError(f"{name} is not installed; pip install it") from error
+    found = list(importlib.metadata.distributions(name=name))
+    if not found:
+        raise PluginError(f"{name} is not installed; pip install it")
+    # A build leaves an egg-info beside the sources; where that folder is on the path, it is found first.
+    return next((one for one in found if _folder_of(one)), found[0])
 
 
 def _folder_of(distribution: importlib.metadata.Distribution) -> Path | None:

@@ -39,7 +39,8 @@ class SageMakerEndpoint:
             from mlops_core.runners.sagemaker.interpreter.endpoint.calls import replaced_calls
             from mlops_core.runners.sagemaker.interpreter.endpoint.executions import EndpointExecutions
         except ImportError as error:
-            raise UsageError(f"the endpoint needs {error.name}: pip install 'mlops-core[test]'") from error
+            missing = (error.name or "moto").partition(".")[0]
+            raise UsageError(f"the endpoint needs {missing}: pip install 'mlops-core[test]'") from error
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
         from werkzeug.serving import make_server
 
