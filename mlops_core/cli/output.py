@@ -186,6 +186,13 @@ def print_outcome(record: RunRecord) -> None:
             f"{record.model_version}, PendingManualApproval"
         )
         click.echo(record.alias_note)
+    if record.remote and record.remote.model_package:
+        click.echo(
+            f"accepted in {format_duration(record.duration_s)}: model package {record.remote.package_version}, "
+            f"{record.remote.approval}: {record.remote.model_package}"
+        )
+    if record.status == "running":
+        click.echo(f"the execution goes on: {record.remote.execution if record.remote else record.run_id}")
     click.echo(f"details: mlops runs show {record.run_id}; page: mlops runs report {record.run_id} --open")
 
 

@@ -1,13 +1,30 @@
-"""``mlops runs list|show|logs|report|compare``."""
+"""``mlops runs list|show|logs|report|compare|stop|retry``."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from mlops_core.cli import runs_compare_command, runs_report_command
+from mlops_core.cli import runs_compare_command, runs_report_command, runs_stop_command
 from mlops_core.cli.options import json_option
-from mlops_core.cli.output import format_duration, format_size, format_time, print_json, print_outcome, print_table
+from mlops_core.cli.output import (
+    format_duration,
+    format_size,
+    format_time,
+    print_json,
+    print_outcome,
+    print_table,
+)
 from mlops_core.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from mlops_core.store import RunSummary, Store
+
+
+_OFFLINE = click.option(
+    "--offline", "is_offline", is_flag=True, help="Show what is known here, without asking a service."
+)
 
 
 @click.group("runs")
@@ -18,49 +35,81 @@ def command() -> None:
 @command.command("list")
 @click.option("--usecase", "-u", metavar="NAME", help="Only runs of this use case.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
+@_OFFLINE
 @json_option
 @click.pass_obj
-def list_runs(context: dict[str, str | None], *, usecase: str | None, limit: int, as_json: bool) -> None:
-    """List the newest runs."""
+def list_runs(
+    context: dict[str, str | None], *, usecase: str | None, limit: int, is_offline: bool, as_json: bool
+) -> None:
+    """List the newest runs; those that a service still carries out are asked for."""
     from dataclasses import asdict
 
     from mlops_core.api import workspace_path
+    from mlops_core.runners.remote_runs import refresh_running
     from mlops_core.store import Store
 
     with Store(workspace_path(context["workspace"])) as store:
         runs = store.list_runs(use_case=usecase, limit=limit)
+        if not is_offline and refresh_running(store, runs, note=_note):
+            runs = store.list_runs(use_case=usecase, limit=limit)
+        models = {run.run_id: _model(store, run) for run in runs}
     if as_json:
         print_json([asdict(run) for run in runs])
         return
     print_table(
-        ("run", "use case", "status", "created", "took", "model"),
+        ("run", "use case", "runner", "status", "created", "took", "model"),
         [
             (
                 run.run_id,
                 run.use_case,
+                run.runner,
                 run.status,
                 format_time(run.created),
                 format_duration(run.duration_s),
-                run.model_version or "-",
+                models[run.run_id],
             )
             for run in runs
         ],
     )
 
 
+def _model(store: Store, run: RunSummary) -> str:
+    """Return the number of the registered model; of a model package where a service registered it."""
+    from mlops_core.runners.remote_runs import is_remote
+
+    if run.model_version is not None:
+        return str(run.model_version)
+    if run.status != "accepted" or not is_remote(run.runner):
+        return "-"
+    remote = store.load_run(run.run_id).remote
+    return f"package {remote.package_version}" if remote and remote.model_package else "-"
+
+
+def _note(text: str) -> None:
+    click.echo(f"note: {text}", err=True)
+
+
 @command.command("show")
 @click.argument("run", default="latest")
+@_OFFLINE
 @json_option
 @click.pass_obj
-def show_run(context: dict[str, str | None], *, run: str, as_json: bool) -> None:
+def show_run(context: dict[str, str | None], *, run: str, is_offline: bool, as_json: bool) -> None:
     """Explain one run: its data, steps, verdict and model."""
-    from mlops_core.api import open_run
+    from mlops_core.api import workspace_path
+    from mlops_core.runners.remote_runs import refreshed
+    from mlops_core.store import Store
 
-    record = open_run(run, workspace=context["workspace"])
+    with Store(workspace_path(context["workspace"])) as store:
+        record = store.load_run(run)
+        if not is_offline:
+            record = refreshed(store, record, note=_note)
     if as_json:
         print_json(record.to_json())
         return
     click.echo(f"run {record.run_id}: {record.use_case} ({record.plugin}), {record.status}, seed {record.seed}")
+    if record.remote:
+        click.echo(f"carried out by: {record.runner}, {record.remote.execution}")
     if record.dataset:
         data = record.dataset
         click.echo(
@@ -82,14 +131,17 @@ def show_run(context: dict[str, str | None], *, run: str, as_json: bool) -> None
 @command.command("logs")
 @click.argument("run", default="latest")
 @click.option("--step", help="Only this step's log.")
+@_OFFLINE
 @click.pass_obj
-def show_logs(context: dict[str, str | None], *, run: str, step: str | None) -> None:
-    """Print the logs of a run's steps."""
+def show_logs(context: dict[str, str | None], *, run: str, step: str | None, is_offline: bool) -> None:
+    """Print the logs of a run's steps, those of a service as far as they are written."""
     from mlops_core.api import workspace_path
     from mlops_core.store import Store
 
     with Store(workspace_path(context["workspace"])) as store:
         run_id = store.full_run_id(run)
+        if not is_offline:
+            _fetch_logs(store, run_id, step)
         logs = sorted((store.run_folder(run_id) / "logs").glob("*.log"), key=lambda log: log.stat().st_mtime)
     known = [log.stem for log in logs]
     if step and step not in known:
@@ -104,5 +156,21 @@ def show_logs(context: dict[str, str | None], *, run: str, step: str | None) -> 
                     click.echo(line, nl=False)
 
 
+def _fetch_logs(store: Store, run_id: str, step: str | None) -> None:
+    """Bring the logs of a run that a service carries out; what is here already is shown when that cannot be."""
+    from mlops_core.errors import MlopsError
+    from mlops_core.runners.remote_runs import is_remote, open_remote_run
+
+    record = store.load_run(run_id)
+    if not is_remote(record.runner) or record.remote is None:
+        return
+    try:
+        open_remote_run(store, record).fetch_logs(step)
+    except MlopsError as error:
+        _note(f"the logs are shown as far as they are here: {error}")
+
+
+command.add_command(runs_stop_command.stop_command)
+command.add_command(runs_stop_command.retry_command)
 command.add_command(runs_report_command.command)
 command.add_command(runs_compare_command.command)

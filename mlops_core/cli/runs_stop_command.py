@@ -1,0 +1,68 @@
+"""``mlops runs stop`` and ``mlops runs retry``: for runs that a service carries out."""
+
+from __future__ import annotations
+
+import click
+
+from mlops_core.cli.output import print_outcome, run_observer
+from mlops_core.errors import ExitCode, UsageError
+
+_TIMEOUT = click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer than this."
+)
+
+
+@click.command("stop")
+@click.argument("run", default="latest")
+@click.option("--no-wait", is_flag=True, help="Do not wait until it has ended.")
+@_TIMEOUT
+@click.pass_obj
+def stop_command(context: dict[str, str | None], *, run: str, no_wait: bool, timeout_s: float | None) -> int:
+    """Stop a run that a service carries out. What has succeeded is kept; mlops runs retry goes on with it."""
+    from mlops_core.api import workspace_path
+    from mlops_core.records import RunStatus
+    from mlops_core.runners.remote_runs import open_remote_run
+    from mlops_core.store import Store
+
+    with Store(workspace_path(context["workspace"])) as store:
+        remote = open_remote_run(store, store.load_run(run))
+        remote.refresh()
+        if remote.record.status is not RunStatus.RUNNING:
+            raise UsageError(f"run {remote.record.run_id} has ended: {remote.record.status}")
+        remote.stop()
+        if no_wait:
+            click.echo(f"run {remote.record.run_id}: asked to stop; mlops runs show looks at it")
+            return ExitCode.OK
+        record = remote.follow(timeout_s=timeout_s)
+    click.echo(f"run {record.run_id}: {record.status}")
+    return ExitCode.OK
+
+
+@click.command("retry")
+@click.argument("run", default="latest")
+@click.option("--no-wait", is_flag=True, help="Do not wait for its end.")
+@_TIMEOUT
+@click.pass_obj
+def retry_command(context: dict[str, str | None], *, run: str, no_wait: bool, timeout_s: float | None) -> int:
+    """Go on with a run that failed or was stopped, where it ended. A run of this machine is resumed."""
+    from mlops_core import api
+    from mlops_core.records import RunStatus
+    from mlops_core.runners.options import RunnerOptions
+
+    record = api.open_run(run, workspace=context["workspace"])
+    if record.status in (RunStatus.ACCEPTED, RunStatus.REJECTED):
+        raise UsageError(f"run {record.run_id} was {record.status}; there is nothing to retry: start a new run")
+    observer = run_observer()
+    try:
+        record = api.run(
+            resume=record.run_id,
+            workspace=context["workspace"],
+            options=RunnerOptions(is_detached=no_wait, timeout_s=timeout_s),
+            observer=observer,
+        )
+    finally:
+        observer.close()
+    print_outcome(record)
+    if record.error:
+        click.echo(f"mlops: error: {record.error}", err=True)
+    return record.exit_code
