@@ -2,54 +2,111 @@
 
 from __future__ import annotations
 
+import json
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from mlops_core.cli.options import chosen_use_case, config_options, json_option, use_case_option
 from mlops_core.cli.output import format_size, print_json, run_observer
+from mlops_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from mlops_core.datasets import Progress
+    from mlops_core.records import DatasetRecord
+    from mlops_core.runners import RunRequest
+    from mlops_core.store import Store
 
 
 @click.command("fetch")
 @use_case_option
 @config_options
+@click.option("--dataset", metavar="NAME", help="A data set of the catalogue; short for --set dataset.name=NAME.")
+@click.option(
+    "--to", "target", metavar="S3_URI", help="Make it complete there: s3://bucket/prefix/. Sends what is missing."
+)
+@click.option("--verify", "is_verified", is_flag=True, help="With --to: compare every object, not only the manifest.")
+@click.option("--region", help="With --to: of the bucket (default: AWS_REGION, or the profile's).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of generated data.")
-@click.option("--offline", "is_offline", is_flag=True, help="Refuse to use the network.")
+@click.option("--offline", "is_offline", is_flag=True, help="Refuse to fetch from the network.")
 @json_option
 @click.pass_obj
 def command(
     context: dict[str, str | None],
+    /,
     *,
     usecase: str | None,
     config: str | None,
     overrides: tuple[str, ...],
+    dataset: str | None,
+    target: str | None,
+    is_verified: bool,
+    region: str | None,
     seed: int,
     is_offline: bool,
     as_json: bool,
 ) -> None:
-    """Fetch the data set of a use case, and nothing else."""
-    from dataclasses import asdict
+    """Fetch the data set of a use case, and nothing else.
 
+    With --to, it is made complete in S3: nothing is sent, nor even fetched, when the manifest there says that it is.
+    An upload that was cut off goes on where it ended; the manifest is written last.
+    """
     from mlops_core.api import prepare_run, workspace_path
-    from mlops_core.runners.sources import fetch_source
     from mlops_core.store import Store
 
-    request = prepare_run(chosen_use_case(usecase), config=config, overrides=overrides, seed=seed)
+    if target is None and (is_verified or region):
+        raise UsageError("--verify and --region belong to --to s3://bucket/prefix/")
+    changes = (*overrides, f"dataset.name={json.dumps(dataset)}") if dataset else overrides
+    request = prepare_run(chosen_use_case(usecase), config=config, overrides=changes, seed=seed, is_offline=is_offline)
     observer = run_observer()
     with Store(workspace_path(context["workspace"])) as store:
-        source = fetch_source(
-            request.use_case,
-            request.config.model,
-            store=store,
-            seed=seed,
-            is_offline=is_offline,
-            progress=lambda label, done, total: observer.step_progress("fetch", label, done, total),
-        )
-    record = source.record
+        if target is None:
+            record, more = _fetch(request, store, observer.fetch_progress())
+        else:
+            record, more = _provide(request, store, observer.fetch_progress(), target, region, is_verified=is_verified)
+    observer.close()
+    _print(record, more, as_json=as_json)
+
+
+def _fetch(request: RunRequest, store: Store, progress: Progress) -> tuple[DatasetRecord, dict[str, Any]]:
+    from mlops_core.runners.sources import fetch_source
+
+    source = fetch_source(
+        request.use_case,
+        request.config.model,
+        store=store,
+        seed=request.seed,
+        is_offline=request.is_offline,
+        progress=progress,
+    )
+    return source.record, {"was_there": source.was_there}
+
+
+def _provide(
+    request: RunRequest, store: Store, progress: Progress, target: str, region: str | None, *, is_verified: bool
+) -> tuple[DatasetRecord, dict[str, Any]]:
+    from mlops_core.runners.sagemaker.remote.account import Account
+    from mlops_core.runners.sagemaker.remote.datasets import provide_dataset
+
+    provided = provide_dataset(
+        request, target, store=store, account=Account(region=region), progress=progress, is_verified=is_verified
+    )
+    found = {"was_there": not (provided.sent or provided.removed), "sent": provided.sent, "removed": provided.removed}
+    return provided.record, {**found, "place": str(provided.place)}
+
+
+def _print(record: DatasetRecord, more: dict[str, Any], *, as_json: bool) -> None:
+    from dataclasses import asdict
+
     if as_json:
-        print_json({**asdict(record), "was_there": source.was_there})
+        print_json({**asdict(record), **more})
         return
-    what = "already complete" if source.was_there else "fetched"
+    what = "already complete" if more["was_there"] else "fetched"
+    if "place" in more and not more["was_there"]:
+        what = f"{more['sent']} of {record.files} files sent"
+        what += f", {more['removed']} removed" if more["removed"] else ""
     kind = " generated data," if record.is_generated else ""
     click.echo(
         f"{record.name}: {what},{kind} {record.files} files, {format_size(record.size_bytes)}, "
-        f"digest {record.digest[:12]}, in {record.path}"
+        f"digest {record.digest[:12]}, in {more.get('place', record.path)}"
     )

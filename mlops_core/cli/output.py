@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
 
+    from mlops_core.datasets import Progress
     from mlops_core.records import RunRecord, StepRecord
 
 # By the words of `mlops_core.records.StepStatus`, which is not imported here: tables are printed by commands that start
@@ -101,6 +103,10 @@ class PlainObserver:
         """Print how it ended."""
         click.echo(f"  {record.name}: {record.status} {_ending(record)}".rstrip(), err=True)
 
+    def fetch_progress(self) -> Progress:
+        """Return what is told how far the fetch of a data set is, outside a run."""
+        return lambda label, done, total: self.step_progress("fetch", label, done, total)
+
     def note(self, text: str) -> None:
         """Print it."""
         click.echo(f"  note: {text}", err=True)
@@ -118,7 +124,7 @@ class TerminalObserver:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
         self._console: Console = Console(stderr=True, highlight=False)
-        self._progress: Progress = Progress(
+        self._progress: Bars = Progress(
             TextColumn("  {task.fields[step]:<12}"),
             BarColumn(bar_width=28),
             TextColumn("{task.fields[count]}"),
@@ -154,6 +160,12 @@ class TerminalObserver:
             f"  {record.name:<12} ", (f"{record.status:<8}", _STYLES.get(record.status, "")), " ", _ending(record)
         )
         self._console.print(line)
+
+    def fetch_progress(self) -> Progress:
+        """Draw a bar, and return what moves it: how far the fetch of a data set is, outside a run."""
+        self._progress.start()
+        self.step_started("fetch")
+        return lambda label, done, total: self.step_progress("fetch", label, done, total)
 
     def note(self, text: str) -> None:
         """Print it above the bars."""

@@ -160,10 +160,10 @@ def provide_dataset(
     """
     place = Place.parse(uri)
     bucket = Bucket(place.bucket, account=account)
-    manifest = read_manifest(bucket, place)
     use_case, config = request.use_case, request.config.model
     name, given = use_case.dataset_source(config)
     sources = repr(use_case.dataset(config).sources) if given is None else ""
+    manifest = read_manifest(bucket, place)
     is_here = is_source_there(use_case, config, store=store)
     if manifest and not is_verified and not is_here and (manifest.name, manifest.sources) == (name, sources):
         return Provided(record=_record(manifest, str(place)), place=place)
