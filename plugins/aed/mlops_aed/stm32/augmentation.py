@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mlops_aed.stm32.draft import Draft
+
 SECTION = "data_augmentation"
 _MASKS = (
     ("frequency_mask", "freq_mask_param", 1),
@@ -27,13 +29,9 @@ class Strength:
     note: str = ""
 
 
-def strengths(values: Mapping[str, Any]) -> tuple[Strength, ...]:
-    """Return a value for each of our strengths: what the file does not ask for is off, whatever our defaults are.
-
-    Args:
-        values: name in the v2/v3 layout -> value as it was read.
-    """
-    own = {name.removeprefix(f"{SECTION}."): value for name, value in values.items() if name.startswith(SECTION)}
+def strengths(draft: Draft) -> tuple[Strength, ...]:
+    """Return a value for each of our strengths: what the file does not ask for is off, whatever our defaults are."""
+    own = {name.removeprefix(f"{SECTION}."): draft.value(name) for name in draft.names(f"{SECTION}.")}
     noise, has_noise = _part(own, "GaussianNoise", ("scale",))
     volume, has_volume = _part(own, "VolumeAugment", ("min_scale", "max_scale"))
     masks, has_masks = _part(own, "SpecAug", tuple(theirs for _, theirs, _ in _MASKS))

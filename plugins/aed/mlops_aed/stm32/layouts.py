@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from mlops_aed.stm32.rules import OPEN_SECTIONS, REFUSED_SECTIONS, RULES, sections
+from mlops_aed.stm32.rules import OPEN_SECTIONS, REFUSED_SECTIONS, RULES, V1_RULES, V4_RULES, sections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from mlops_aed.stm32.values import Rule
     from mlops_core.yaml_source import YamlSource
 
 
@@ -63,25 +64,6 @@ _V1 = {
     "train_parameters.training_epochs": "training.epochs",
     "train_parameters.dropout": "training.dropout",
 }
-_V1_ONLY = (
-    "train_parameters.optimizer",
-    "train_parameters.initial_learning",
-    "train_parameters.patience",
-    "train_parameters.learning_rate_scheduler",
-    "train_parameters.restore_best_weights",
-    "data_augmentation.GaussianNoise",
-    "data_augmentation.VolumeAugment",
-    "data_augmentation.min_scale",
-    "data_augmentation.max_scale",
-    "data_augmentation.SpecAug",
-    "data_augmentation.freq_mask_param",
-    "data_augmentation.time_mask_param",
-    "data_augmentation.n_freq_mask",
-    "data_augmentation.n_time_mask",
-    "data_augmentation.mask_value",
-    "quantization.quantize",
-    "quantization.evaluate",
-)
 _V4 = {
     "model.model_name": "training.model.name",
     "model.input_shape": "training.model.input_shape",
@@ -90,9 +72,10 @@ _V4 = {
     "dataset.dataset_name": "dataset.name",
     "training.resume_training": "training.resume_training_from",
 }
-_V4_ONLY = ("model.framework", "model.model_type", "dataset.classes_file_path", "dataset.prediction_audio_path")
 RENAMED = {Layout.V1: _V1, Layout.V2: {}, Layout.V4: _V4}
-ADDED = {Layout.V1: _V1_ONLY, Layout.V2: (), Layout.V4: _V4_ONLY}
+ADDED: dict[Layout, dict[str, Rule]] = {Layout.V1: V1_RULES, Layout.V2: {}, Layout.V4: V4_RULES}
+_V2_SECTIONS = {"operation_mode", "hydra", "dataset_specific", "tools", "benchmarking", "deployment", "prediction"}
+"""Keys at the top that no configuration of ours has."""
 _RENAMED_SECTIONS = {Layout.V1: {"pre_processing": "preprocessing", "stm32ai": "tools"}}
 
 
@@ -108,20 +91,24 @@ def detect(data: Mapping[str, Any]) -> Layout | None:
         isinstance(dataset, dict) and "dataset_name" in dataset
     ):
         return Layout.V4
-    if {"operation_mode", "mlflow", "hydra", "dataset_specific", "tools"} & data.keys():
-        return Layout.V2
-    return None
+    general = data.get("general")
+    is_ours = isinstance(general, dict) and "operation_mode" in general
+    return Layout.V2 if not is_ours and _V2_SECTIONS & data.keys() else None
+
+
+def key_of(name: str, layout: Layout) -> str:
+    """Return how the key `name` of the layout v2/v3 is called in another; `name` where there is none."""
+    for key, target in RENAMED[layout].items():
+        if target == name:
+            return key
+    section, dot, rest = name.partition(".")
+    renamed = {target: key for key, target in _RENAMED_SECTIONS.get(layout, {}).items()}
+    return f"{renamed.get(section, section)}{dot}{rest}"
 
 
 def legal_keys(layout: Layout) -> tuple[str, ...]:
     """Return every dotted key that a file of the layout may hold, without those of open sections."""
-    backwards = {name: key for key, name in RENAMED[layout].items()}
-    by_section = {name: key for key, name in _RENAMED_SECTIONS.get(layout, {}).items()}
-    found = []
-    for name in RULES:
-        section, _, rest = name.partition(".")
-        found.append(backwards.get(name) or (f"{by_section[section]}.{rest}" if section in by_section else name))
-    return (*found, *RENAMED[layout], *ADDED[layout])
+    return (*(key_of(name, layout) for name in RULES), *RENAMED[layout], *ADDED[layout])
 
 
 def legal_sections(layout: Layout) -> tuple[str, ...]:
@@ -143,7 +130,7 @@ def _walk(source: YamlSource, layout: Layout, data: Mapping[str, Any], prefix: s
     for part, value in data.items():
         key = f"{prefix}{part}"
         is_inner = any(legal.startswith(f"{key}.") for legal in known)
-        name = _name(key, layout)
+        name = name_of(key, layout)
         is_open = name.partition(".")[0] in {*OPEN_SECTIONS, *REFUSED_SECTIONS} and key.count(".") < 1
         if isinstance(value, dict) and (is_inner or (is_open and value)):
             yield from _walk(source, layout, value, f"{key}.", known)
@@ -151,7 +138,8 @@ def _walk(source: YamlSource, layout: Layout, data: Mapping[str, Any], prefix: s
             yield Found(key=key, name=name, value=value, line=source.lines.get(key, 0))
 
 
-def _name(key: str, layout: Layout) -> str:
+def name_of(key: str, layout: Layout) -> str:
+    """Return how a key of a layout is called in the layout v2/v3; `key` where there is no name."""
     if key in RENAMED[layout]:
         return RENAMED[layout][key]
     section, dot, rest = key.partition(".")

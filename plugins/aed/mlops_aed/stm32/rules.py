@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlops_aed.stm32.models import NAMES
 from mlops_aed.stm32.values import Kind, Rule
 
 MODES = (
@@ -25,6 +26,7 @@ _SEED = "the seed of a run is given by --seed"
 _ONE_TABLE = "one table of clips is split by folds and recordings"
 _CALIBRATION = "calibration uses training patches only"
 _ALWAYS = "always so here"
+_MASK = "masks have the mean of all patches"
 
 
 def _positive(*, required: bool = True) -> Rule:
@@ -44,7 +46,7 @@ _REQUIRED_FLAG = _yes_no(required=True)
 
 RULES: dict[str, Rule] = {
     "operation_mode": Rule(kind=Kind.TEXT, choices=MODES, is_required=True),
-    "general.project_name": _ignored("names an experiment of MLflow; runs are listed by use case", Kind.TEXT),
+    "general.project_name": Rule(kind=Kind.TEXT),
     "general.model_path": _PATH,
     "general.logs_dir": _ignored(_OWN_FOLDER, Kind.PATH),
     "general.saved_models_dir": _ignored(_OWN_FOLDER, Kind.PATH),
@@ -119,9 +121,10 @@ RULES: dict[str, Rule] = {
     "data_augmentation.SpecAug.time_mask_param": Rule(kind=Kind.INTEGER, low=0),
     "data_augmentation.SpecAug.n_freq_mask": Rule(kind=Kind.INTEGER, low=0),
     "data_augmentation.SpecAug.n_time_mask": Rule(kind=Kind.INTEGER, low=0),
-    "data_augmentation.SpecAug.mask_value": Rule(kind=Kind.NUMBER, ignored="masks have the mean of all patches"),
-    "training.model.name": Rule(kind=Kind.TEXT, choices=("yamnet", "miniresnet", "custom"), is_required=True),
-    "training.model.embedding_size": Rule(kind=Kind.INTEGER, low=256, high=256),
+    "data_augmentation.SpecAug.mask_value": Rule(kind=Kind.NUMBER, ignored=_MASK),
+    "training.model.name": Rule(kind=Kind.TEXT, choices=NAMES),
+    "training.model.code": Rule(kind=Kind.TEXT),
+    "training.model.embedding_size": Rule(kind=Kind.INTEGER, low=1),
     "training.model.n_stacks": Rule(kind=Kind.INTEGER, low=1, high=2),
     "training.model.version": Rule(kind=Kind.TEXT, choices=("v1", "v2")),
     "training.model.pooling": Rule(kind=Kind.TEXT, choices=("avg", "max")),
@@ -160,6 +163,7 @@ RULES: dict[str, Rule] = {
         for key in ("profile", "input_type", "output_type", "input_chpos", "output_chpos")
     },
     "evaluation.target": Rule(kind=Kind.TEXT, choices=("host", "stedgeai_host", "stedgeai_n6"), ignored="the host"),
+    "mlflow.uri": Rule(kind=Kind.PATH),
     "deployment.unknown_class_threshold": Rule(
         kind=Kind.NUMBER,
         low=0,
@@ -169,12 +173,39 @@ RULES: dict[str, Rule] = {
 }
 """Dotted key -> rule. What stands below one of `OPEN_SECTIONS` needs no rule."""
 
+V1_RULES: dict[str, Rule] = {
+    "train_parameters.optimizer": Rule(kind=Kind.TEXT),
+    "train_parameters.initial_learning": Rule(kind=Kind.NUMBER, low=0, is_open=True),
+    "train_parameters.patience": _positive(required=False),
+    "train_parameters.learning_rate_scheduler": Rule(kind=Kind.TEXT, choices=("reducelronplateau", "constant")),
+    "train_parameters.restore_best_weights": _yes_no(),
+    "data_augmentation.GaussianNoise": Rule(kind=Kind.NUMBER, low=0),
+    "data_augmentation.VolumeAugment": _yes_no(),
+    "data_augmentation.min_scale": Rule(kind=Kind.NUMBER, low=0, is_open=True),
+    "data_augmentation.max_scale": Rule(kind=Kind.NUMBER, low=0, is_open=True),
+    "data_augmentation.SpecAug": _yes_no(),
+    "data_augmentation.freq_mask_param": Rule(kind=Kind.INTEGER, low=0),
+    "data_augmentation.time_mask_param": Rule(kind=Kind.INTEGER, low=0),
+    "data_augmentation.n_freq_mask": Rule(kind=Kind.INTEGER, low=0),
+    "data_augmentation.n_time_mask": Rule(kind=Kind.INTEGER, low=0),
+    "data_augmentation.mask_value": Rule(kind=Kind.NUMBER, ignored=_MASK),
+    "quantization.quantize": _yes_no(),
+    "quantization.evaluate": _yes_no(),
+}
+"""Keys that only the layout v1 has."""
+V4_RULES: dict[str, Rule] = {
+    "model.framework": Rule(kind=Kind.TEXT, choices=("tf",), ignored="networks are built with Keras"),
+    "model.model_type": _ignored("model.model_name says it", Kind.TEXT),
+    "dataset.classes_file_path": _PATH,
+    "dataset.prediction_audio_path": _ignored("mlops predict --usecase AED FILES classifies files", Kind.PATH),
+}
+"""Keys that only the layout v4 has."""
+
 OPEN_SECTIONS: dict[str, str] = {
     "prediction": "mlops predict --usecase AED FILES classifies files with a registered model",
     "tools": _TOOLS,
     "benchmarking": _TOOLS,
     "deployment": _TOOLS,
-    "mlflow": "runs are recorded in the workspace",
     "hydra": _OWN_FOLDER,
 }
 """Sections that are not used here as a whole, with the reason."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops_aed.schedules import SCHEDULES
+from mlops_aed.stm32.layouts import Layout
 from mlops_aed.stm32.values import Kind, Rule, read_value
 from mlops_aed.training_config import CALLBACKS, OPTIMIZERS, check_callbacks, check_optimizer
 
+if TYPE_CHECKING:
+    from mlops_aed.stm32.draft import Draft
+
+_V1_PATIENCE = 100
 _FORBIDDEN = {
     "ModelCheckpoint": "the best weights are kept anyway",
     "TensorBoard": "the training curve is in the report",
@@ -45,38 +50,45 @@ def convert_callbacks(value: dict[str, Any] | str) -> dict[str, dict[str, Any]]:
     return check_callbacks({_known(name, CALLBACKS): _arguments(name, arguments) for name, arguments in given.items()})
 
 
-def convert_v1_training(
-    values: dict[str, Any],
-) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]], tuple[str, str] | None]:
-    """Return optimizer, callbacks, and the key that is wrong with its message, of the layout v1.
+def set_fitting(draft: Draft) -> None:
+    """Set how the network is trained: by epochs, with the zoo's loss."""
+    for key in ("fine_tune", "batch_size", "epochs"):
+        value = draft.value(f"training.{key}")
+        if value is not None:
+            draft.set(f"training.{key}", value, f"training.{key}")
+    draft.set("training.label_smoothing", 0.0)
+    resumed = draft.value("training.resume_training_from")
+    if resumed:
+        note = "is set; a stopped run goes on by itself when its command is repeated; leave it empty"
+        draft.refuse("training.resume_training_from", note)
+    if draft.layout is Layout.V1:
+        _set_v1(draft)
+        return
+    for name, reader in (("training.optimizer", convert_optimizer), ("training.callbacks", convert_callbacks)):
+        if draft.value(name) is not None:
+            try:
+                draft.set(name, reader(draft.value(name)), name)
+            except ValueError as error:
+                draft.refuse(name, str(error))
 
-    Its patience is that of early stopping; ``reducelronplateau`` waits half as long.
-    """
+
+def _set_v1(draft: Draft) -> None:
+    """Set optimizer and callbacks; v1's patience is of early stopping, and ``reducelronplateau`` waits half as long."""
     section = "train_parameters"
+    rate, name = draft.value(f"{section}.initial_learning"), draft.value(f"{section}.optimizer") or "adam"
     try:
-        name = values.get(f"{section}.optimizer") or "adam"
-        optimizer = convert_optimizer({name: {"learning_rate": values.get(f"{section}.initial_learning") or 0.001}})
+        optimizer = convert_optimizer({str(name): {"learning_rate": 0.001 if rate is None else rate}})
+        draft.set("training.optimizer", optimizer, f"{section}.optimizer", f"{section}.initial_learning")
     except ValueError as error:
-        return {}, {}, (f"{section}.optimizer", str(error))
-    patience = _count(values.get(f"{section}.patience"))
-    if patience is None:
-        return {}, {}, (f"{section}.patience", "is no whole number above 0")
-    restore = values.get(f"{section}.restore_best_weights") is not False
+        draft.refuse(f"{section}.optimizer", str(error))
+    patience = draft.value(f"{section}.patience") or _V1_PATIENCE
+    restore = draft.value(f"{section}.restore_best_weights") is not False
     watch = {"monitor": "val_accuracy", "mode": "max"}
     callbacks = {"EarlyStopping": {**watch, "patience": patience, "restore_best_weights": restore}}
-    scheduler = str(values.get(f"{section}.learning_rate_scheduler") or "constant").casefold()
-    if scheduler == "reducelronplateau":
+    if draft.value(f"{section}.learning_rate_scheduler") == "reducelronplateau":
         callbacks["ReduceLROnPlateau"] = {**watch, "factor": 0.5, "patience": max(1, patience // 2), "min_lr": 1e-5}
-    elif scheduler != "constant":
-        note = f"is {scheduler!r}; legal: reducelronplateau, constant"
-        return {}, {}, (f"{section}.learning_rate_scheduler", note)
-    return optimizer, callbacks, None
-
-
-def _count(value: object) -> int | None:
-    if value is None:
-        return 100
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+    keys = ("patience", "restore_best_weights", "learning_rate_scheduler")
+    draft.set("training.callbacks", callbacks, *(f"{section}.{key}" for key in keys))
 
 
 def _known(name: str, known: dict[str, Any]) -> str:

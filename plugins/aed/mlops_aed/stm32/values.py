@@ -124,6 +124,8 @@ def _text(value: object) -> object:
 
 
 def _path(value: object) -> object:
+    if value is False:  # how a switch that became a path is left off
+        return None
     return normalise_path(value.strip()) if isinstance(value, str) else _WRONG
 
 

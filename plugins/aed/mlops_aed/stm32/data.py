@@ -1,0 +1,109 @@
+"""The sections ``dataset`` and ``dataset_specific``: which clips, of which classes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlops_aed.stm32.draft import Draft
+
+_NAMES = {"esc10": "ESC-10", "fsd50k": "FSD50K", "custom": "custom"}
+_FSD50K = "dataset_specific.fsd50k"
+_FOLDERS = {
+    "csv_folder": "FSD50K.ground_truth",
+    "dev_audio_folder": "FSD50K.dev_audio",
+    "eval_audio_folder": "FSD50K.eval_audio",
+}
+_COPIED = ("class_names", "multi_label", "use_garbage_class", "validation_split", "test_split")
+
+
+def set_dataset(draft: Draft) -> None:
+    """Set where the clips are, and the choice among them."""
+    name = draft.value("dataset.name")
+    if name is not None:
+        draft.set("dataset.name", _NAMES[name], "dataset.name")
+    if name == "fsd50k":
+        _set_fsd50k(draft)
+    else:
+        _set_tables(draft)
+        draft.ignore(*draft.names(_FSD50K), note="dataset.name is not fsd50k")
+    extension = draft.value("dataset.file_extension")
+    if extension:
+        text = extension if extension.startswith(".") else f".{extension}"
+        draft.set("dataset.file_extension", text, "dataset.file_extension")
+    _set_garbage_class(draft)
+    _set_classes_of_file(draft)
+    for key in _COPIED:
+        if draft.value(f"dataset.{key}") is not None:
+            draft.set(f"dataset.{key}", draft.value(f"dataset.{key}"), f"dataset.{key}")
+
+
+def _set_classes_of_file(draft: Draft) -> None:
+    """Set the class names that stand in a text file, one a line."""
+    key = "dataset.classes_file_path"
+    path = draft.value(key)
+    if path is None:
+        return
+    if draft.value("dataset.class_names"):
+        draft.refuse(key, "and dataset.class_names exclude each other; keep one of them")
+        return
+    try:
+        lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        draft.refuse(key, f"is {path}, which cannot be read ({type(error).__name__}); legal: a text, one class a line")
+        return
+    draft.set("dataset.class_names", tuple(filter(None, map(str.strip, lines))), key)
+
+
+def _set_garbage_class(draft: Draft) -> None:
+    count, threshold = "dataset.n_samples_per_garbage_class", "deployment.unknown_class_threshold"
+    if not draft.value("dataset.use_garbage_class"):
+        draft.ignore(count, note="dataset.use_garbage_class is off")
+        return
+    draft.set(count, draft.value(count), count)
+    if (draft.value(threshold) or 0) > 0:
+        draft.refuse(threshold, "and dataset.use_garbage_class exclude each other; set it to 0")
+
+
+def _set_fsd50k(draft: Draft) -> None:
+    paths = []
+    for key, expected in _FOLDERS.items():
+        path = draft.value(f"{_FSD50K}.{key}")
+        if path and PurePosixPath(path).name != expected:
+            draft.refuse(f"{_FSD50K}.{key}", f"is {path}; legal: the publisher's folder, which is called {expected}")
+        elif path:
+            paths.append(str(PurePosixPath(path).parent))
+    if len(set(paths)) == 1:
+        draft.set("dataset.path", paths[0] or ".", *(f"{_FSD50K}.{key}" for key in _FOLDERS), note="the folder above")
+    elif paths:
+        draft.refuse(f"{_FSD50K}.csv_folder", f"and the audio folders must be in one folder, not in {', '.join(paths)}")
+    for key, target in (("audioset_ontology_path", "ontology"), ("only_keep_monolabel", "only_keep_monolabel")):
+        value = draft.value(f"{_FSD50K}.{key}")
+        if value is not None:
+            draft.set(f"dataset.{target}", value, f"{_FSD50K}.{key}")
+    unused = [name for name in draft.names("dataset.") if name.endswith(("_audio_path", "_csv_path"))]
+    draft.ignore(*unused, note=f"dataset.name is fsd50k: {_FSD50K} says where the clips are")
+
+
+def _set_tables(draft: Draft) -> None:
+    """Set the folder above the table and its files, and both below it."""
+    csv_name, audio_name = "dataset.training_csv_path", "dataset.training_audio_path"
+    for part in ("validation", "test"):
+        for key in (f"dataset.{part}_csv_path", f"dataset.{part}_audio_path"):
+            if draft.value(key):
+                draft.refuse(key, "is set; one table is split here: put all clips into it, with a column 'split'")
+    csv, audio = draft.value(csv_name), draft.value(audio_name)
+    for name, value, other in ((csv_name, csv, audio_name), (audio_name, audio, csv_name)):
+        if not value and draft.value(other):
+            draft.refuse(name, f"is required together with {other}; legal: a path")
+    if not csv or not audio:
+        return
+    if PurePosixPath(csv).is_absolute() != PurePosixPath(audio).is_absolute():
+        draft.refuse(csv_name, f"and {audio_name} must both be absolute paths, or both relative ones")
+        return
+    root = os.path.commonpath([csv, audio]) or "."
+    draft.set("dataset.path", root)
+    for target, name, path in (("csv", csv_name, csv), ("audio", audio_name, audio)):
+        draft.set(f"dataset.{target}", os.path.relpath(path, root).replace("\\", "/"), name, note=f"below {root}")

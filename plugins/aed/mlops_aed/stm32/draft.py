@@ -1,0 +1,193 @@
+"""A configuration of ours while it is made from a file of the model zoo, and what became of each key of that file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlops_aed.stm32 import layouts
+from mlops_aed.stm32.layouts import Layout
+from mlops_aed.stm32.rules import OPEN_SECTIONS, REFUSED_SECTIONS, RULES
+from mlops_aed.stm32.values import read_value
+from mlops_core.config_import import ImportedConfig, ImportedKey, ImportFate
+from mlops_core.errors import did_you_mean
+from mlops_core.yaml_source import YamlSource
+
+if TYPE_CHECKING:
+    from mlops_aed.stm32.layouts import Found
+    from mlops_aed.stm32.values import Rule
+
+
+class Draft:
+    """One file on its way: its values by their names in the layout v2/v3, and our keys as they are set."""
+
+    def __init__(self, source: YamlSource, layout: Layout) -> None:
+        """Read every key of `source`; those that are wrong are noted as refused."""
+        self.layout = layout
+        self._source = source
+        self._keys: list[ImportedKey] = []
+        self._open: dict[str, Found] = {}
+        self._values: dict[str, Any] = {}
+        self._data: dict[str, Any] = {}
+        self._lines: dict[str, int] = {}
+        for found in layouts.walk(source, layout):
+            self._read(found)
+        self._require_keys()
+
+    def value(self, name: str) -> Any:
+        """Return what the key holds; None for no value."""
+        return self._values.get(name)
+
+    def has_section(self, section: str) -> bool:
+        """Return whether a key of the section holds a value, or is refused."""
+        wrong = {layouts.name_of(item.key, self.layout) for item in self._keys}
+        return any(name.startswith(f"{section}.") for name in (*self._values, *wrong))
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the keys that nothing was done with yet and that begin so."""
+        return [name for name in self._open if name.startswith(prefix)]
+
+    # --- What becomes of a key --------------------------------------------------------------------------
+
+    def set(self, target: str, value: object, *names: str, note: str = "") -> None:
+        """Set our key `target`, and note that the keys `names` of the file did it."""
+        place = self._data
+        *path, last = target.split(".")
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = list(value) if isinstance(value, tuple) else value
+        for name in names:
+            if name in self._open:
+                self._lines.setdefault(target, self._open[name].line)
+        self.map(*names, target=target, note=note)
+
+    def map(self, *names: str, target: str, note: str = "") -> None:
+        """Note that the keys `names` became `target`."""
+        for name in names:
+            self._close(name, ImportFate.MAPPED, target=target, note=note)
+
+    def ignore(self, *names: str, note: str) -> None:
+        """Note that the keys `names` are not used, and why; those that never are say so themselves."""
+        for name in names:
+            rule = self._rules().get(name)
+            if rule is None or not (rule.dead or rule.ignored) or self._values.get(name) is None:
+                self._close(name, ImportFate.IGNORED, note=note)
+
+    def refuse(self, name: str, note: str) -> None:
+        """Note that the key `name` is wrong, whether it is set or not."""
+        if name in self._open:
+            self._close(name, ImportFate.REFUSED, note=note)
+            return
+        key = layouts.key_of(name, self.layout)
+        if any(item.key == key and item.fate is ImportFate.REFUSED for item in self._keys):
+            return
+        self._keys.append(ImportedKey(key=key, line=self._line_above(key), fate=ImportFate.REFUSED, note=note))
+
+    def result(self) -> ImportedConfig:
+        """Return what was made of the file; each key that nothing was done with is ignored, or dead."""
+        for name in list(self._open):
+            rule = self._rules().get(name)
+            if rule is not None and rule.dead:
+                self._close(name, ImportFate.DEAD, note=rule.dead)
+            elif rule is not None and rule.ignored:
+                self._close(name, ImportFate.IGNORED, note=rule.ignored)
+            else:
+                note = "no value" if self._values.get(name) is None else "not needed with these settings"
+                self._close(name, ImportFate.IGNORED, note=note)
+        order = {key: position for position, key in enumerate(self._source.lines)}
+        return ImportedConfig(
+            layout=str(self.layout),
+            source=YamlSource(
+                name=self._source.name, data=self._data, lines=self._lines, secrets=set(self._source.secrets)
+            ),
+            keys=tuple(sorted(self._keys, key=lambda item: order.get(item.key, len(order)))),
+        )
+
+    def _close(self, name: str, fate: ImportFate, *, target: str = "", note: str = "") -> None:
+        found = self._open.pop(name, None)
+        if found is not None:
+            self._note(found, fate, target=target, note=note)
+
+    def _note(self, found: Found, fate: ImportFate, *, target: str = "", note: str = "") -> None:
+        self._keys.append(ImportedKey(key=found.key, line=found.line, fate=fate, target=target, note=note))
+
+    def _line_above(self, key: str) -> int:
+        """Return the line of the nearest section around a key that is not there; 1 for none."""
+        while "." in key:
+            key = key.rpartition(".")[0]
+            if key in self._source.lines:
+                return self._source.lines[key]
+        return 1
+
+    def _rules(self) -> dict[str, Rule]:
+        return {**RULES, **layouts.ADDED[self.layout]}
+
+    # --- Reading ----------------------------------------------------------------------------------------
+
+    def _read(self, found: Found) -> None:
+        section = found.name.partition(".")[0]
+        if section in REFUSED_SECTIONS:
+            self._note(found, ImportFate.REFUSED, note=REFUSED_SECTIONS[section])
+        elif found.name in (rules := self._rules()):
+            self._read_known(found, rules[found.name])
+        elif section in OPEN_SECTIONS and "." in found.key:
+            self._note(found, ImportFate.IGNORED, note=OPEN_SECTIONS[section])
+        elif "." not in found.key and found.key in layouts.legal_sections(self.layout):
+            self._read_section(found)
+        else:
+            self._refuse_unknown(found)
+
+    def _read_section(self, found: Found) -> None:
+        """Note a section that is no mapping: empty, or wrong."""
+        if found.value is None or found.value in ({}, "None"):
+            self._note(found, ImportFate.IGNORED, note="empty")
+        else:
+            self._note(found, ImportFate.REFUSED, note=f"is {found.value!r}; legal: a mapping of keys")
+
+    def _read_known(self, found: Found, rule: Rule) -> None:
+        try:
+            value = read_value(found.value, rule)
+        except ValueError as error:
+            self._note(found, ImportFate.REFUSED, note=str(error))
+            return
+        if found.name in self._open:
+            self._read_again(found, value)
+            return
+        self._values[found.name] = value
+        self._open[found.name] = found
+
+    def _read_again(self, found: Found, value: object) -> None:
+        """Compare two keys of the file that mean the same."""
+        first = self._open[found.name]
+        if value == self._values[found.name]:
+            self._note(found, ImportFate.IGNORED, note=f"says what {first.key} says")
+        else:
+            note = f"is {value!r} and {first.key} is {self._values[found.name]!r}; both mean the same: keep one"
+            self._note(found, ImportFate.REFUSED, note=note)
+
+    def _refuse_unknown(self, found: Found) -> None:
+        """Refuse a key that the layout does not have there, or a value where a mapping belongs."""
+        section, _, part = found.key.rpartition(".")
+        prefix = f"{section}." if section else ""
+        legal = layouts.legal_keys(self.layout) if section else layouts.legal_sections(self.layout)
+        near = sorted({key.removeprefix(prefix).partition(".")[0] for key in legal if key.startswith(prefix)})
+        if part in near:
+            inner = sorted({key.rpartition(".")[2] for key in legal if key.startswith(f"{found.key}.")})
+            note = f"is {found.value!r}; legal: a mapping with the keys {', '.join(inner)}"
+        else:
+            what = f"is no key of '{section}'" if section else "is no section"
+            note = f"{what}{did_you_mean(part, near)} legal: {', '.join(near)}"
+        self._note(found, ImportFate.REFUSED, note=note)
+
+    def _require_keys(self) -> None:
+        """Refuse a section that is there without a key that the model zoo requires; v1 had defaults."""
+        if self.layout is Layout.V1:
+            return
+        told = {item.key for item in self._keys}
+        for name, rule in RULES.items():
+            section = name.rpartition(".")[0]
+            is_optional = not rule.is_required or rule.ignored or rule.dead
+            key = layouts.key_of(name, self.layout)
+            if is_optional or not section or name in self._values or key in told:
+                continue
+            if any(other.rpartition(".")[0] == section for other in self._open):
+                self.refuse(name, f"is required and not set; legal: {rule.legal}")

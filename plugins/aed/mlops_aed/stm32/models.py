@@ -1,0 +1,124 @@
+"""Which network: ``training.model`` by its name in any of the layouts, or the file at ``general.model_path``."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlops_aed.stm32.draft import Draft
+
+NAMES = (
+    "yamnet",
+    "miniresnet",
+    "miniresnetv2",
+    "custom",
+    "yamnet_e256",
+    "yamnet_e512",
+    "yamnet_e1024",
+    *(f"miniresnetv{version}_s{stacks}{end}" for version in (1, 2) for stacks in (1, 2) for end in ("", "_ap")),
+)
+"""The networks by the names that the three layouts have for them; v4 has all about a network in its name."""
+EMBEDDING = 256
+_MINIRESNET = re.compile(r"miniresnet(?:v(?P<version>[12]))?(?:_s(?P<stacks>[12]))?(?P<average>_ap)?")
+_SECTION = "training.model"
+
+
+def set_model(draft: Draft, *, mode: str, is_trained: bool) -> None:
+    """Set the network of the run; refuse two, none, and one that does not fit the features."""
+    path, name = draft.value("general.model_path"), draft.value(f"{_SECTION}.name")
+    if not is_trained:
+        _set_path(draft, mode)
+        return
+    if path and name:
+        draft.refuse("general.model_path", f"and {_SECTION}.name exclude each other; keep one of them")
+    elif path:
+        draft.set("general.model_path", path, "general.model_path", note="training goes on from it")
+        draft.set(f"{_SECTION}.name", "file")
+    elif name:
+        _set_network(draft, name)
+    else:
+        note = f"is required by operation_mode {mode}, or general.model_path; legal: {', '.join(NAMES)}"
+        draft.refuse(f"{_SECTION}.name", note)
+    _check_shape(draft)
+
+
+def _set_path(draft: Draft, mode: str) -> None:
+    path = draft.value("general.model_path")
+    if path:
+        draft.set("general.model_path", path, "general.model_path")
+    else:
+        draft.refuse(
+            "general.model_path", f"is required by operation_mode {mode}: a .h5, .keras, .tflite or .onnx file"
+        )
+    _check_shape(draft)
+    draft.ignore(*draft.names(_SECTION), note="the model at general.model_path is taken")
+
+
+def _set_network(draft: Draft, name: str) -> None:
+    if name == "custom":
+        _set_custom(draft)
+    elif name.startswith("yamnet"):
+        _set_yamnet(draft, name)
+    else:
+        _set_miniresnet(draft, name)
+    dropout = draft.value("training.dropout")
+    draft.set(f"{_SECTION}.dropout", dropout or 0, "training.dropout")
+
+
+def _set_custom(draft: Draft) -> None:
+    code = draft.value(f"{_SECTION}.code")
+    if code is None:
+        draft.refuse(
+            f"{_SECTION}.name",
+            f"is 'custom': add {_SECTION}.code: package.module:function, a function (input shape, classes) -> network",
+        )
+        return
+    draft.set(f"{_SECTION}.name", "custom", f"{_SECTION}.name")
+    draft.set(f"{_SECTION}.code", code, f"{_SECTION}.code")
+
+
+def _set_yamnet(draft: Draft, name: str) -> None:
+    key = f"{_SECTION}.embedding_size"
+    wanted = int(name.removeprefix("yamnet_e")) if "_e" in name else draft.value(key) or EMBEDDING
+    if wanted != EMBEDDING:
+        source = f"{_SECTION}.name" if "_e" in name else key
+        draft.refuse(
+            source, f"asks for {wanted} values; legal: {EMBEDDING}, the backbone whose weights can be read here"
+        )
+        return
+    draft.set(f"{_SECTION}.name", "yamnet", f"{_SECTION}.name")
+    draft.set(f"{_SECTION}.embedding_size", EMBEDDING, key)
+    # The zoo's network has the mean of the last map; ours, by default, three times as many values.
+    draft.set(f"{_SECTION}.pooling", "avg")
+    pretrained = draft.value(f"{_SECTION}.pretrained_weights")
+    draft.set(f"{_SECTION}.pretrained", pretrained is not False, f"{_SECTION}.pretrained_weights")
+
+
+def _set_miniresnet(draft: Draft, name: str) -> None:
+    found = _MINIRESNET.fullmatch(name)
+    version = (found and found["version"]) or str(draft.value(f"{_SECTION}.version") or "v1")[-1]
+    if name == "miniresnetv2":
+        version = "2"
+    stacks = (found and found["stacks"]) or draft.value(f"{_SECTION}.n_stacks") or 1
+    pooling = "avg" if found and found["average"] else draft.value(f"{_SECTION}.pooling")
+    ours = "miniresnetv2" if version == "2" else "miniresnet"
+    draft.set(f"{_SECTION}.name", ours, f"{_SECTION}.name", f"{_SECTION}.version")
+    draft.set(f"{_SECTION}.n_stacks", int(stacks), f"{_SECTION}.n_stacks")
+    draft.set(f"{_SECTION}.pooling", pooling, f"{_SECTION}.pooling")
+    if draft.value(f"{_SECTION}.pretrained_weights"):
+        note = "weights are known for yamnet only; this network begins with random ones"
+        draft.ignore(f"{_SECTION}.pretrained_weights", note=note)
+
+
+def _check_shape(draft: Draft) -> None:
+    """Compare the network's input with what the features give; the last 1 may be left out."""
+    key = f"{_SECTION}.input_shape"
+    shape = draft.value(key)
+    expected = (draft.value("feature_extraction.n_mels"), draft.value("feature_extraction.patch_length"))
+    if shape is None or None in expected:
+        return
+    if shape not in {expected, (*expected, 1)}:
+        draft.refuse(key, f"is {shape}; legal with these features: {(*expected, 1)}")
+    else:
+        draft.map(key, target="feature_extraction", note="equals (n_mels, patch_length, 1)")

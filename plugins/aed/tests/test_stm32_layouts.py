@@ -1,0 +1,328 @@
+"""The three layouts of the model zoo's configuration, as they are: what each key becomes, and what is told of it."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from mlops_aed.config import AedConfig
+from mlops_aed.stm32.conversion import convert
+from mlops_aed.stm32.layouts import Layout, detect
+
+from mlops_core.cli import _exit_code
+from mlops_core.config import validate_sources
+from mlops_core.config_import import ImportFate
+from mlops_core.errors import ConfigError
+from mlops_core.manager import load_use_case
+from mlops_core.yaml_source import read_yaml_text
+
+LAYOUTS = Path(__file__).parent / "stm32"
+FILES = {"v1": Layout.V1, "v2": Layout.V2, "v4": Layout.V4}
+MEL_OF_YAMNET = {"patch_length": 96, "n_mels": 64, "overlap": 0.25, "n_fft": 512, "hop_length": 160}
+MEL_OF_MINIRESNET = {"patch_length": 50, "n_fft": 1024, "hop_length": 320, "center": True, "norm": "slaney"}
+
+
+def text_of(name):
+    return (LAYOUTS / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def imported(text, name="user_config.yaml"):
+    source = read_yaml_text(text, name=name, environ={}, is_foreign=True)
+    return convert(source, detect(source.data))
+
+
+def loaded(text):
+    found = imported(text)
+    found.require_accepted()
+    return validate_sources(AedConfig, [found.source]).model
+
+
+def fates(text):
+    return {item.key: item for item in imported(text).keys}
+
+
+@pytest.mark.parametrize(("name", "layout"), FILES.items())
+def test_each_layout_is_recognised_and_read_as_it_is(name, layout):
+    found = imported(text_of(name))
+    assert found.layout == str(layout)
+    assert found.with_fate(ImportFate.REFUSED) == ()
+    model = loaded(text_of(name))
+    assert model.general.operation_mode == "chain_tqe"
+    assert (model.dataset.name, model.dataset.path) == ("ESC-10", "../datasets/ESC-50")
+    assert (model.dataset.csv, model.dataset.audio) == ("meta/esc50.csv", "audio")
+    assert len(model.dataset.class_names) == 10
+    assert model.training.batch_size == 16
+    assert model.training.label_smoothing == 0
+    assert model.preprocessing.top_db == 60
+
+
+def test_v1_becomes_a_miniresnet_with_early_stopping():
+    model = loaded(text_of("v1"))
+    assert (model.training.model.name, model.training.model.n_stacks) == ("miniresnetv2", 1)
+    assert model.training.model.pooling is None
+    assert model.feature_extraction.model_dump().items() >= MEL_OF_MINIRESNET.items()
+    assert (model.feature_extraction.to_db, model.feature_extraction.power) == (True, 2)
+    assert model.dataset.validation_split == 0.1
+    assert model.dataset.test_split == 0.2
+    assert model.training.epochs == 50
+    assert model.training.optimizer == {"Adam": {"learning_rate": 0.001}}
+    assert model.training.callbacks["EarlyStopping"]["patience"] == 100
+    assert model.training.callbacks["ReduceLROnPlateau"]["patience"] == 50
+    assert (model.data_augmentation.noise, model.data_augmentation.volume) == (0.1, (0.8, 1.2))
+    assert model.data_augmentation.time_mask == 0
+
+
+def test_v2_becomes_a_frozen_yamnet_of_256_values():
+    model = loaded(text_of("v2"))
+    chosen = model.training.model
+    assert (chosen.name, chosen.pretrained, chosen.pooling, chosen.dropout) == ("yamnet", True, "avg", 0)
+    assert not model.training.fine_tune
+    assert model.feature_extraction.model_dump().items() >= MEL_OF_YAMNET.items()
+    assert model.feature_extraction.norm is None
+    assert (model.quantization.input_type, model.quantization.output_type) == ("int8", "float")
+    assert model.quantization.calibration_split == 0.1
+    assert model.data_augmentation.mixup_alpha == model.data_augmentation.time_shift == 0
+    assert model.training.callbacks["ReduceLROnPlateau"] == {
+        "monitor": "val_accuracy",
+        "mode": "max",
+        "factor": 0.5,
+        "patience": 100,
+        "min_lr": 1e-5,
+    }
+
+
+def test_v4_says_all_about_a_network_in_its_name():
+    model = loaded(text_of("v4"))
+    assert (model.training.model.name, model.training.model.n_stacks) == ("miniresnetv2", 1)
+    assert model.training.fine_tune
+    assert model.training.callbacks["LRCosineDecay"] == {
+        "initial_lr": 0.001,
+        "hold_steps": 5,
+        "decay_steps": 20,
+        "end_lr": 1e-5,
+    }
+    assert model.quantization.export_onnx
+    assert model.data_augmentation.noise == 0.1  # written 1./10
+    assert (model.data_augmentation.time_mask, model.data_augmentation.time_masks) == (4, 3)
+    assert (model.data_augmentation.frequency_mask, model.data_augmentation.frequency_masks) == (4, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "network", "stacks", "pooling"),
+    [
+        ("miniresnetv1_s1", "miniresnet", 1, None),
+        ("miniresnetv1_s2_ap", "miniresnet", 2, "avg"),
+        ("miniresnetv2_s2", "miniresnetv2", 2, None),
+        ("MiniResNetV2_s1_ap", "miniresnetv2", 1, "avg"),
+    ],
+)
+def test_names_of_v4_are_taken_apart(name, network, stacks, pooling):
+    found = loaded(text_of("v4").replace("miniresnetv2_s1", name)).training.model
+    assert (found.name, found.n_stacks, found.pooling) == (network, stacks, pooling)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_key_of_the_file_is_in_the_report_with_its_line(name):
+    lines = {}
+
+    def walk(node, prefix):
+        for key, value in node.value:
+            inner = f"{prefix}{key.value}"
+            if isinstance(value, yaml.MappingNode):
+                walk(value, f"{inner}.")
+            else:
+                lines[inner] = key.start_mark.line + 1
+
+    walk(yaml.compose(text_of(name)), "")
+    told = {item.key: item.line for item in imported(text_of(name)).keys}
+    for key, line in lines.items():
+        above = [part for part in told if key == part or key.startswith(f"{part}.")]
+        assert above, key
+        assert all(told[part] <= line for part in above)
+        if key in told:
+            assert told[key] == line
+
+
+def test_what_is_not_used_has_a_reason_and_what_never_was_is_called_dead():
+    found = fates(text_of("v2"))
+    assert found["preprocessing.lengthen"].fate is ImportFate.DEAD
+    for key in ("tools.stedgeai", "benchmarking.board", "deployment.IDE"):
+        assert found[key].fate is ImportFate.IGNORED
+        assert "needs ST's tools" in found[key].note
+    assert all(item.note for item in found.values() if item.fate is not ImportFate.MAPPED)
+    assert all(item.target for item in found.values() if item.fate is ImportFate.MAPPED)
+    for dead in ("training.frozen_layers", "dataset.batch_size"):
+        section = dead.partition(".")[0]
+        text = text_of("v2").replace(f"\n{section}:\n", f"\n{section}:\n  {dead.partition('.')[2]}: 8\n", 1)
+        assert fates(text)[dead].fate is ImportFate.DEAD
+
+
+MODES = {
+    "training": ("train", None),
+    "evaluation": ("load", None),
+    "quantization": ("load", "quantize"),
+    "chain_tqe": ("train", "quantize"),
+    "chain_tbqeb": ("train", "quantize"),
+    "chain_tqeb": ("train", "quantize"),
+    "chain_eqe": ("load", "quantize"),
+    "chain_eqeb": ("load", "quantize"),
+    "chain_qb": ("load", "quantize"),
+    "chain_qd": ("load", "quantize"),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_operation_mode_selects_its_steps(mode):
+    source, quantize = MODES[mode]
+    text = text_of("v2").replace("operation_mode: chain_tbqeb", f"operation_mode: {mode}")
+    if source == "load":
+        text = text.replace("  model_path:\n", "  model_path: models\\best_model.h5\n")
+    use_case = load_use_case("AED")
+    steps = [step.name for step in use_case.pipeline(loaded(text)).ordered()]
+    assert steps == [name for name in ("split", "preprocess", source, quantize, "evaluate") if name]
+
+
+@pytest.mark.parametrize("mode", ["prediction", "benchmarking", "deployment"])
+def test_a_mode_that_no_run_can_have_is_refused_with_what_to_do(mode):
+    found = fates(text_of("v2").replace("chain_tbqeb", mode))["operation_mode"]
+    assert found.fate is ImportFate.REFUSED
+    assert ("mlops predict" if mode == "prediction" else "needs ST's tools") in found.note
+    assert "Legal here: training, evaluation" in found.note
+
+
+def test_a_model_that_exists_makes_the_sections_of_training_unused():
+    text = text_of("v2").replace("chain_tbqeb", "evaluation").replace("model_path:\n", "model_path: m.tflite\n")
+    found = fates(text)
+    assert found["training.epochs"].note == "operation_mode evaluation trains nothing"
+    assert found["quantization.quantizer"].note == "operation_mode evaluation quantizes nothing"
+    assert loaded(text).general.model_path == "m.tflite"
+    with_resume = text.replace("resume_training_from:\n", "resume_training_from: last.h5\n")
+    assert loaded(with_resume).general.model_path == "m.tflite"
+
+
+def test_values_are_read_as_their_authors_write_them():
+    text = text_of("v2")
+    for old, new in (
+        ("    scale: 0.1", "    scale: 1./10"),
+        ("  overlap: 0.25", "  overlap: (1 + 1)/8"),
+        ("  center: False", "  center: 'False'"),
+        ("  norm: None", "  norm: 'None'"),
+        ("input_shape: (64, 96, 1)", "input_shape: [64, 96]"),
+        ("  epochs: 50", "  epochs: '50'"),
+        ("    Adam:\n      learning_rate: 0.001", "    adamw:\n      learning_rate: 1e-3"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    model = loaded(text)
+    assert (model.data_augmentation.noise, model.feature_extraction.overlap) == (0.1, 0.25)
+    assert (model.feature_extraction.center, model.feature_extraction.norm) == (False, None)
+    assert (model.training.epochs, model.training.optimizer) == (50, {"AdamW": {"learning_rate": 0.001}})
+
+
+def test_variables_are_expanded_and_an_unset_one_is_named():
+    text = (
+        text_of("v2")
+        .replace(r"..\datasets\ESC-50\audio", r"${DATA}\ESC-50\audio")
+        .replace(r"..\datasets\ESC-50\meta", r"${DATA}\ESC-50\meta")
+    )
+    source = read_yaml_text(text, name="c.yaml", environ={"DATA": r"C:\sounds"}, is_foreign=True)
+    assert convert(source, Layout.V2).source.data["dataset"]["path"] == "C:/sounds/ESC-50"
+    with pytest.raises(ConfigError) as caught:
+        read_yaml_text(text, name="c.yaml", environ={}, is_foreign=True)
+    assert "dataset.training_audio_path needs the environment variable DATA" in str(caught.value.problems)
+
+
+def test_fsd50k_is_found_above_its_three_folders(tmp_path):
+    text = text_of("v2").replace("name: esc10", "name: fsd50k")
+    model = loaded(text)
+    assert (model.dataset.name, model.dataset.path) == ("FSD50K", "../datasets/FSD50K")
+    assert model.dataset.csv is None
+    assert model.dataset.ontology.endswith("audioset_ontology.json")
+    elsewhere = text.replace("../datasets/FSD50K/FSD50K.dev_audio", "../other/FSD50K.dev_audio")
+    assert "must be in one folder" in fates(elsewhere)["dataset_specific.fsd50k.csv_folder"].note
+    renamed = text.replace("FSD50K/FSD50K.dev_audio", "FSD50K/train")
+    assert "which is called FSD50K.dev_audio" in fates(renamed)["dataset_specific.fsd50k.dev_audio_folder"].note
+
+
+def test_class_names_may_stand_in_a_file(tmp_path):
+    names = tmp_path / "classes.txt"
+    names.write_text("rain\ndog\n", encoding="utf-8")
+    text = re.sub(r"  class_names: .*\n", "", text_of("v4")).replace(
+        "classes_file_path:", f"classes_file_path: {names}"
+    )
+    assert loaded(text).dataset.class_names == ("rain", "dog")
+    names.unlink()
+    assert "cannot be read" in fates(text)["dataset.classes_file_path"].note
+    both = text_of("v4").replace("classes_file_path:", f"classes_file_path: {names}")
+    assert "exclude each other" in fates(both)["dataset.classes_file_path"].note
+
+
+def test_a_configuration_of_ours_is_in_none_of_the_layouts():
+    source = read_yaml_text("dataset: {name: ESC-10}\ntraining: {epochs: 3}\n", name="c", environ={})
+    assert detect(source.data) is None
+
+
+@pytest.fixture
+def mlops(capfd, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        code = _exit_code(list(arguments))
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return call
+
+
+def test_import_writes_a_file_that_says_the_same_and_reports_every_key(tmp_path, mlops):
+    (tmp_path / "theirs.yaml").write_text(text_of("v2"), encoding="utf-8")
+    code, out, err = mlops("import", "stm32", "theirs.yaml", "-o", "ours.yaml")
+    assert code == 0, err
+    table = [line.split() for line in out.splitlines()]
+    assert ["17", "dataset.file_extension", "mapped", "dataset.file_extension"] in table
+    assert any(row[1:4] == ["preprocessing.lengthen", "dead", "never"] for row in table)
+    assert any(row[1:3] == ["tools.stedgeai", "ignored"] for row in table)
+    assert "read as layout v2/v3 of the STM32 model zoo" in out
+    assert "wrote ours.yaml: mlops run --usecase AED --config ours.yaml" in err
+    ours = load_use_case("AED").load_config(tmp_path / "ours.yaml").model
+    assert ours == load_use_case("AED").load_config(tmp_path / "theirs.yaml").model
+    code, _, err = mlops("import", "stm32", "theirs.yaml", "-o", "ours.yaml")
+    assert code == 2
+    assert "nothing is overwritten" in err
+
+
+def test_import_of_a_file_with_faults_names_all_of_them_and_writes_nothing(tmp_path, mlops):
+    text = text_of("v2").replace("n_mels: 64", "n_mels: many").replace("epochs: 50", "epochs: 0")
+    (tmp_path / "theirs.yaml").write_text(text, encoding="utf-8")
+    code, out, err = mlops("import", "stm32", "theirs.yaml", "-o", "ours.yaml")
+    assert code == 2
+    assert "2 refused" in out
+    assert "theirs.yaml has 2 faults" in err
+    assert "feature_extraction.n_mels: is 'many'; legal: a whole number of at least 1 (line 56)" in err
+    assert "training.epochs: is 0; legal: a whole number of at least 1 (line 97)" in err
+    assert not (tmp_path / "ours.yaml").exists()
+
+
+def test_run_takes_their_file_as_it_is_and_stops_at_its_faults(tmp_path, mlops):
+    (tmp_path / "theirs.yaml").write_text(text_of("v1").replace("patience: 100", "patience: long"), encoding="utf-8")
+    code, _, err = mlops("--workspace", "w", "run", "-u", "AED", "-c", "theirs.yaml")
+    assert code == 2
+    assert "theirs.yaml: train_parameters.patience: is 'long'; legal: a whole number of at least 1 (line 15)" in err
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_import_says_which_format_nobody_reads(tmp_path, mlops, as_json):
+    (tmp_path / "theirs.yaml").write_text("a: 1\n", encoding="utf-8")
+    code, _, err = mlops("import", "keras", "theirs.yaml", *(["--json"] if as_json else []))
+    assert code == 2
+    assert "no installed use case reads the format 'keras'" in err
+
+
+def test_import_as_json_holds_every_key(tmp_path, mlops):
+    (tmp_path / "theirs.yaml").write_text(text_of("v4"), encoding="utf-8")
+    code, out, _ = mlops("import", "stm32", "theirs.yaml", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["use_case"] == "AED"
+    assert {item["key"]: item["fate"] for item in found["keys"]}["model.model_name"] == "mapped"
