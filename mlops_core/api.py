@@ -196,6 +196,18 @@ def open_run(run_id: str = "latest", *, workspace: Path | str | None = None) -> 
         return store.load_run(run_id)
 
 
+def run_folder(run_id: str = "latest", *, workspace: Path | str | None = None) -> Path:
+    """Return the folder of a run: its record, configuration, logs, ``evaluation.json`` and page.
+
+    Raises:
+        UsageError: no such run.
+    """
+    from mlops_core.store import Store
+
+    with Store(workspace_path(workspace)) as store:
+        return store.run_folder(store.full_run_id(run_id))
+
+
 def load_model(use_case: str, version: int | str | None = None, *, workspace: Path | str | None = None) -> Predictor:
     """Return a registered model, ready to predict.
 

@@ -16,7 +16,8 @@ from enum import StrEnum
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mlops_core.errors import PipelineError, StepError, did_you_mean
+from mlops_core.errors import MlopsError, PipelineError, StepError, did_you_mean
+from mlops_core.inspections import FactTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -178,11 +179,13 @@ class MetricReport:
         values: metric name -> value.
         confusion_matrices: name -> matrix.
         notes: further facts, for example how many samples were used.
+        tables: what is shown beside the values, for example one row a fold of a cross-validation.
     """
 
     values: Mapping[str, MetricValue]
     confusion_matrices: Mapping[str, ConfusionMatrix] = field(default_factory=dict)
     notes: Mapping[str, str | int | float] = field(default_factory=dict)
+    tables: tuple[FactTable, ...] = ()
 
 
 def proportion(successes: int, count: int, *, level: float = _LEVEL) -> MetricValue:
@@ -285,6 +288,8 @@ def write_evaluation(folder: Path, report: MetricReport, metrics: Sequence[Metri
             data.setdefault(matrix.section, {})["confusion_matrix"] = matrix.by_name()
     data["confusion_matrices"] = {name: asdict(matrix) for name, matrix in sorted(report.confusion_matrices.items())}
     data["notes"] = dict(sorted(report.notes.items()))
+    if report.tables:
+        data["tables"] = [asdict(table) for table in report.tables]
     text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     (folder / EVALUATION_FILE).write_text(text, encoding="utf-8")
 
@@ -310,7 +315,7 @@ def read_evaluation(folder: Path, metrics: Sequence[Metric]) -> MetricReport:
         entry = section.get(metric.name) if isinstance(section, dict) else None
         if isinstance(entry, dict) and "value" in entry:
             values[metric.name] = _value_from_json(entry)
-    return MetricReport(values=values, confusion_matrices=_matrices(data), notes=_notes(data))
+    return MetricReport(values=values, confusion_matrices=_matrices(data), notes=_notes(data), tables=_tables(data))
 
 
 def _value_to_json(value: MetricValue) -> dict[str, Any]:
@@ -372,3 +377,14 @@ def _matrices(data: Mapping[str, Any]) -> dict[str, ConfusionMatrix]:
 def _notes(data: Mapping[str, Any]) -> dict[str, str | int | float]:
     found = data.get("notes")
     return dict(found) if isinstance(found, dict) else {}
+
+
+def _tables(data: Mapping[str, Any]) -> tuple[FactTable, ...]:
+    """Return the tables; a file that was changed by hand may hold anything, and has none then."""
+    try:
+        return tuple(
+            FactTable(title=str(table["title"]), columns=tuple(table["columns"]), rows=tuple(map(tuple, table["rows"])))
+            for table in data.get("tables", ())
+        )
+    except (MlopsError, KeyError, TypeError):
+        return ()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mlops_core.runners.options import RunnerOptions
 
 F = TypeVar("F", bound="Callable[..., object]")
+_FOLDS = "dataset.folds=all"
 
 
 def _complete_use_case(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
@@ -38,12 +39,25 @@ def use_case_option(function: F) -> F:
     )(function)
 
 
+def folds_option(function: F) -> F:
+    """Add ``--folds``, short for an override of the key by which a use case cross-validates; needs `config_options`."""
+    return click.option(
+        "--folds",
+        is_flag=True,
+        is_eager=True,  # before --set, whose values it begins
+        expose_value=False,
+        callback=lambda ctx, _, is_asked: ctx.meta.update({_FOLDS: is_asked}),
+        help=f"Cross-validate: each fold of the data set is the test fold once, in a branch of its own ({_FOLDS}).",
+    )(function)
+
+
 def config_options(function: F) -> F:
     """Add ``--config`` and ``--set``."""
     function = click.option(
         "--set",
         "overrides",
         multiple=True,
+        callback=lambda ctx, _, given: (_FOLDS, *given) if ctx.meta.get(_FOLDS) else given,
         metavar="KEY=VALUE",
         help="Override one configuration value, for example training.epochs=3. Repeatable.",
     )(function)

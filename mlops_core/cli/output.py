@@ -13,6 +13,7 @@ from mlops_core.quantities import format_duration, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from rich.console import Console
     from rich.progress import Progress as Bars
@@ -206,6 +207,20 @@ def print_outcome(record: RunRecord) -> None:
     if record.status == "running":
         click.echo(f"the execution goes on: {record.remote.execution if record.remote else record.run_id}")
     click.echo(f"details: mlops runs show {record.run_id}; page: mlops runs report {record.run_id} --open")
+
+
+def print_result_tables(folder: Path) -> None:
+    """Print the tables of a run's ``evaluation.json``, which lies in its folder; nothing where there are none."""
+    from mlops_core.errors import StepError
+    from mlops_core.metrics import read_evaluation
+
+    try:
+        tables = read_evaluation(folder, ()).tables
+    except StepError:
+        return
+    for table in tables:
+        rows = [[f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row] for row in table.rows]
+        print_table(table.columns, rows, title=table.title)
 
 
 def print_continuation(run_id: str, *, workspace: str | None) -> None:

@@ -10,6 +10,7 @@ import click
 from mlops_core.cli.options import (
     chosen_use_case,
     config_options,
+    folds_option,
     json_option,
     parse_parameters,
     run_options,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @click.command("plan")
 @use_case_option
 @config_options
+@folds_option
 @run_options
 @selection_options
 @json_option

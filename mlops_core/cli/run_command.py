@@ -11,6 +11,7 @@ import click
 from mlops_core.cli.options import (
     chosen_use_case,
     config_options,
+    folds_option,
     json_option,
     parse_parameters,
     remote_options,
@@ -19,7 +20,7 @@ from mlops_core.cli.options import (
     selection_options,
     use_case_option,
 )
-from mlops_core.cli.output import print_continuation, print_json, print_outcome, run_observer
+from mlops_core.cli.output import print_continuation, print_json, print_outcome, print_result_tables, run_observer
 from mlops_core.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @click.command("run")
 @use_case_option
 @config_options
+@folds_option
 @run_options
 @selection_options
 @click.option(
@@ -103,6 +105,7 @@ def command(
         print_json(record.to_json())
     else:
         print_outcome(record)
+        print_result_tables(api.run_folder(record.run_id, workspace=context["workspace"]))
     if record.error:
         click.echo(f"mlops: error: {record.error}", err=True)
     if record.exit_code not in (ExitCode.OK, ExitCode.REJECTED):

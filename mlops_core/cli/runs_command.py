@@ -14,6 +14,7 @@ from mlops_core.cli.output import (
     format_time,
     print_json,
     print_outcome,
+    print_result_tables,
     print_table,
 )
 from mlops_core.errors import UsageError, did_you_mean
@@ -96,7 +97,7 @@ def _note(text: str) -> None:
 @click.pass_obj
 def show_run(context: dict[str, str | None], *, run: str, is_offline: bool, as_json: bool) -> None:
     """Explain one run: its data, steps, verdict and model."""
-    from mlops_core.api import workspace_path
+    from mlops_core.api import run_folder, workspace_path
     from mlops_core.runners.remote_runs import refreshed
     from mlops_core.store import Store
 
@@ -126,6 +127,7 @@ def show_run(context: dict[str, str | None], *, run: str, is_offline: bool, as_j
     if record.error:
         click.echo(f"error: {record.error}")
     print_outcome(record)
+    print_result_tables(run_folder(record.run_id, workspace=context["workspace"]))
 
 
 @command.command("logs")

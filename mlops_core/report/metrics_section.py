@@ -17,6 +17,7 @@ from mlops_core.steps import TEST_SET_NOTE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mlops_core.inspections import FactTable
     from mlops_core.metrics import Metric, MetricValue
     from mlops_core.report.evidence import Evidence
 
@@ -44,6 +45,7 @@ def _body(evidence: Evidence) -> Markup:
     return group(
         data_table("Each metric with its confidence interval and thresholds", _HEADINGS, rows, class_="metrics"),
         legend(),
+        *map(_table, report.tables),
         _notes(report),
     )
 
@@ -167,6 +169,16 @@ def change_badge(found: MetricComparison) -> Markup:
         badge(f"{format_change(found.change)} {found.judgement}", kind),
         element("span", " the intervals overlap", class_="muted small") if found.is_within_intervals else None,
     )
+
+
+def _table(table: FactTable) -> Markup:
+    rows = ([_cell(value) for value in row] for row in table.rows)
+    return group(element("h3", table.title), data_table(table.title, table.columns, rows))
+
+
+def _cell(value: object) -> str:
+    is_number = isinstance(value, float | int) and not isinstance(value, bool)
+    return format_number(float(value)) if is_number else str(value)  # type: ignore[arg-type]  # mypy forgets is_number
 
 
 def _notes(report: MetricReport) -> Markup | None:

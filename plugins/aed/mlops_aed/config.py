@@ -18,6 +18,7 @@ __all__ = [
     "DatasetSection",
     "FeatureExtraction",
     "General",
+    "Mlflow",
     "ModelChoice",
     "Preprocessing",
     "Quantization",
@@ -25,7 +26,7 @@ __all__ = [
 ]
 
 Positive = Annotated[int, Field(gt=0)]
-MAX_FOLD = 10
+MAX_FOLD = 99
 Mode = Literal["training", "evaluation", "quantization", "chain_tqe", "chain_eqe"]
 
 
@@ -202,6 +203,22 @@ class Quantization(Section):
     max_flash_kib: Annotated[float, Field(gt=0)] | None = None
 
 
+class Mlflow(Section):
+    """Where the metrics of an evaluation are also recorded: a server, or a folder; nowhere without ``uri``."""
+
+    uri: str | None = None
+    experiment: Annotated[str, Field(min_length=1)] = "AED"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _folder_is_found_from_elsewhere(cls, data: object) -> object:
+        """A step does not run where the command was given."""
+        uri = data.get("uri") if isinstance(data, dict) else None
+        if not isinstance(data, dict) or not isinstance(uri, str) or not uri or "://" in uri or ":" in uri[2:]:
+            return data
+        return {**data, "uri": str(Path(normalise_path(uri)).expanduser().absolute())}
+
+
 class AedConfig(UseCaseConfig):
     """The whole configuration."""
 
@@ -212,6 +229,7 @@ class AedConfig(UseCaseConfig):
     data_augmentation: DataAugmentation = DataAugmentation()
     training: Training = Training()
     quantization: Quantization = Quantization()
+    mlflow: Mlflow = Mlflow()
 
     @model_validator(mode="after")
     def _rates_fit(self) -> Self:

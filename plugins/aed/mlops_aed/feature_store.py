@@ -9,10 +9,12 @@ import csv
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Self
 
 import numpy as np
+
+from mlops_aed.clips import iter_split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -153,9 +155,20 @@ def iter_rows(folder: Path) -> Iterator[PatchRow]:
             )
 
 
-def read_rows(folder: Path, *parts: str) -> list[PatchRow]:
-    """Return the patches of the given parts, in the file's order."""
-    return [row for row in iter_rows(folder) if row.part in parts]
+def read_rows(folder: Path, *parts: str, split: Path | None = None) -> list[PatchRow]:
+    """Return the patches of the given parts, in the file's order.
+
+    Args:
+        folder: of the features.
+        parts: the parts that are wanted.
+        split: the folder of the split that says which clip is in which part; None for the one that was in force when
+            the features were made. So one set of features serves many splits.
+    """
+    if split is None:
+        return [row for row in iter_rows(folder) if row.part in parts]
+    part_of = {clip.name: clip.part for clip in iter_split(split)}
+    found = (replace(row, part=part_of.get(row.clip, "")) for row in iter_rows(folder))
+    return [row for row in found if row.part in parts]
 
 
 def read_classes(folder: Path) -> tuple[str, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mlops_aed.side_by_side import agreement, class_table, fold_accuracies, fold_table, spread
+from mlops_aed.votes import FLOAT_PREFIX, ONNX_PREFIX, best_class, clips_of, rows_by_model, vote
 from mlops_core.conditions import AllOf, Comparison, Gate, Operator
 from mlops_core.metrics import (
     ConfusionMatrix,
@@ -19,19 +21,16 @@ from mlops_core.metrics import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mlops_aed.config import AedConfig
     from mlops_core.predictions import Prediction, Predictions
 
+__all__ = ["CLIP_THRESHOLD", "COSTS", "FLOAT_PREFIX", "METRICS", "PATCH_THRESHOLD", "compute_metrics", "cost_values"]
 _SECTION = "multiclass_classification_metrics"
 _COST = "model_cost"
 CLIP_THRESHOLD = "q_clip_level_acc_threshold"
 PATCH_THRESHOLD = "q_patch_level_acc_threshold"
-FLOAT_PREFIX = "float/"
-"""Begins the sample of a row that the float model gave, where a quantized one is compared with it."""
-FOLD_PREFIX = "fold-"
-"""Begins the sample of a row of a cross-validation; the fold's number and ``/`` follow."""
 
 
 def _accuracy(name: str, title: str, description: str, *, job_name: str = "", log_regex: str = "") -> Metric:
@@ -89,6 +88,17 @@ _COMPARISON = (
 )
 
 
+_ONNX = (
+    _accuracy("onnx_clip_acc", "Clip accuracy, ONNX", "Clip accuracy of the exported float model."),
+    _accuracy("onnx_patch_acc", "Patch accuracy, ONNX", "Patch accuracy of the exported float model."),
+    _accuracy(
+        "onnx_clip_agreement",
+        "Agreement, ONNX",
+        "Share of test clips to which export and original give the same class.",
+    ),
+)
+
+
 _FOLDS = (
     _accuracy("fold_clip_acc_mean", "Clip accuracy, mean of folds", "Mean of the folds' clip accuracies."),
     Metric(
@@ -130,6 +140,7 @@ COSTS = (
         maximum=1.0,
     ),
 )
+_ONNX_SIZE = _cost("onnx_kib", "ONNX, KiB", "Size of the exported .onnx file.")
 _KIB = 1024
 
 
@@ -141,6 +152,7 @@ def declared_metrics(config: AedConfig) -> tuple[Metric, ...]:
         *METRICS,
         *(_FOLDS if config.dataset.folds else ()),
         *(_COMPARISON if is_compared else ()),
+        *((*_ONNX, _ONNX_SIZE) if is_compared and config.quantization.export_onnx else ()),
         *(COSTS if has_costs else ()),
     )
 
@@ -172,55 +184,59 @@ def gate(config: AedConfig) -> Gate:
     return Gate(AllOf(tuple(clauses)))
 
 
-def best_class(scores: Sequence[float]) -> int:
-    """Return the index of the highest score; of equal ones the first, so that ties do not depend on chance."""
-    return max(range(len(scores)), key=lambda index: (scores[index], -index))
-
-
 def compute_metrics(predictions: Predictions) -> MetricReport:
     """Return clip and patch accuracy with their confusion matrices, and the comparison with a float model.
 
     A clip's class is the highest sum of its patches' scores (a soft vote). The interval of the clip accuracy is
     Wilson's; that of the patch accuracy resamples source recordings, for patches of one are not independent.
     """
-    rows = [row for row in predictions.rows if not row.sample.startswith(FLOAT_PREFIX)]
-    report = _of_one_model(rows, predictions.classes)
-    values = {**report.values, **cost_values(predictions)}
-    matrices, notes = dict(report.confusion_matrices), dict(report.notes)
-    fold_values, fold_notes = _of_folds(rows, predictions.classes)
-    values |= fold_values
-    notes |= fold_notes
-    float_rows = [row for row in predictions.rows if row.sample.startswith(FLOAT_PREFIX)]
-    if float_rows:
-        other = _of_one_model(float_rows, predictions.classes)
-        for level in ("clip", "patch"):
-            values[f"float_{level}_acc"] = other.values[f"{level}_acc"]
-            drop = other.values[f"{level}_acc"].value - values[f"{level}_acc"].value
-            values[f"int8_{level}_acc_drop"] = _exact(drop, count=values[f"{level}_acc"].count)
-            matrices[f"float_{level}"] = other.confusion_matrices[level]
-        agreement, by_class = _agreement(rows, float_rows)
-        values["clip_agreement"] = agreement
-        notes |= {f"agreement_{name}": share for name, share in by_class.items()}
-        _, other_notes = _of_folds(float_rows, predictions.classes)
-        notes |= {f"float_{name}": value for name, value in other_notes.items()}
-    return MetricReport(values=values, confusion_matrices=matrices, notes=notes)
+    models = rows_by_model(predictions.rows)
+    rows, classes = models[""], predictions.classes
+    report = _of_one_model(rows, classes)
+    values = {**report.values, **_fold_values(rows, classes), **cost_values(predictions)}
+    matrices = dict(report.confusion_matrices)
+    tables = [fold_table(models, classes)]
+    if FLOAT_PREFIX in models:
+        found = _of_one_model(models[FLOAT_PREFIX], classes)
+        values |= _comparison_values(values, found)
+        values["clip_agreement"] = agreement(rows, models[FLOAT_PREFIX])
+        matrices |= {f"float_{level}": matrix for level, matrix in found.confusion_matrices.items()}
+        tables.append(class_table(rows, models[FLOAT_PREFIX], classes))
+    if ONNX_PREFIX in models:
+        found = _of_one_model(models[ONNX_PREFIX], classes)
+        values |= {f"onnx_{name}": value for name, value in found.values.items()}
+        values["onnx_clip_agreement"] = agreement(models[ONNX_PREFIX], models[FLOAT_PREFIX])
+    return MetricReport(
+        values=values,
+        confusion_matrices=matrices,
+        notes=report.notes,
+        tables=tuple(table for table in tables if table),
+    )
+
+
+def _comparison_values(values: Mapping[str, MetricValue], found: MetricReport) -> dict[str, MetricValue]:
+    """Return the float model's accuracies, and what the quantized one, whose `values` these are, has lost."""
+    compared: dict[str, MetricValue] = {}
+    for level in ("clip", "patch"):
+        own, other = values[f"{level}_acc"], found.values[f"{level}_acc"]
+        compared[f"float_{level}_acc"] = other
+        compared[f"int8_{level}_acc_drop"] = _exact(other.value - own.value, count=own.count)
+    return compared
 
 
 def _of_one_model(rows: Sequence[Prediction], classes: tuple[str, ...]) -> MetricReport:
     index = {name: position for position, name in enumerate(classes)}
-    clips: defaultdict[str, list[Prediction]] = defaultdict(list)
     hits: defaultdict[str, list[bool]] = defaultdict(list)
-    size = len(index)
-    patch_counts = [[0] * size for _ in range(size)]
-    clip_counts = [[0] * size for _ in range(size)]
+    patch_counts = [[0] * len(classes) for _ in classes]
+    clip_counts = [[0] * len(classes) for _ in classes]
     for row in rows:
-        clips[row.sample].append(row)
         found = best_class(row.scores)
         hits[row.group].append(found == index[str(row.label)])
         patch_counts[index[str(row.label)]][found] += 1
+    clips = clips_of(rows)
     for members in clips.values():
-        clip_counts[index[str(members[0].label)]][_vote(members)] += 1
-    right = sum(clip_counts[position][position] for position in range(size))
+        clip_counts[index[str(members[0].label)]][vote(members)] += 1
+    right = sum(clip_counts[position][position] for position in range(len(classes)))
     return MetricReport(
         values={
             "clip_acc": proportion(right, len(clips)),
@@ -234,49 +250,16 @@ def _of_one_model(rows: Sequence[Prediction], classes: tuple[str, ...]) -> Metri
     )
 
 
-def _of_folds(rows: Sequence[Prediction], classes: tuple[str, ...]) -> tuple[dict[str, MetricValue], dict[str, float]]:
-    """Return mean and spread of the folds' clip accuracies, and both accuracies of each; nothing without folds."""
-    by_fold: defaultdict[str, list[Prediction]] = defaultdict(list)
-    for row in rows:
-        name = row.sample.removeprefix(FLOAT_PREFIX)
-        if name.startswith(FOLD_PREFIX):
-            by_fold[name.partition("/")[0].removeprefix(FOLD_PREFIX)].append(row)
-    if not by_fold:
-        return {}, {}
-    reports = {fold: _of_one_model(members, classes) for fold, members in sorted(by_fold.items())}
-    found = [report.values["clip_acc"].value for report in reports.values()]
-    notes = {
-        f"{level}_acc_fold_{fold}": round(report.values[f"{level}_acc"].value, 4)
-        for fold, report in reports.items()
-        for level in ("clip", "patch")
+def _fold_values(rows: Sequence[Prediction], classes: tuple[str, ...]) -> dict[str, MetricValue]:
+    """Return mean and spread of the folds' clip accuracies; nothing without cross-validation."""
+    found = [clip for clip, _ in fold_accuracies(rows, classes).values()]
+    if not found:
+        return {}
+    mean, deviation = spread(found)
+    return {
+        "fold_clip_acc_mean": replace(_exact(mean, count=len(found)), standard_deviation=deviation),
+        "fold_clip_acc_sd": _exact(deviation, count=len(found)),
     }
-    values = {
-        "fold_clip_acc_mean": _exact(statistics.fmean(found), count=len(found)),
-        "fold_clip_acc_sd": _exact(statistics.stdev(found) if len(found) > 1 else 0.0, count=len(found)),
-    }
-    return values, notes
-
-
-def _vote(rows: Sequence[Prediction]) -> int:
-    return best_class([sum(column) for column in zip(*(row.scores for row in rows), strict=True)])
-
-
-def _agreement(rows: Sequence[Prediction], others: Sequence[Prediction]) -> tuple[MetricValue, dict[str, float]]:
-    """Return the share of clips to which both models give the same class, and that share for each true class."""
-    votes: list[dict[str, int]] = []
-    labels: dict[str, str] = {}
-    for members in (rows, others):
-        clips: defaultdict[str, list[Prediction]] = defaultdict(list)
-        for row in members:
-            clips[row.sample.removeprefix(FLOAT_PREFIX)].append(row)
-            labels[row.sample.removeprefix(FLOAT_PREFIX)] = str(row.label)
-        votes.append({name: _vote(found) for name, found in clips.items()})
-    same = {name: votes[0][name] == votes[1].get(name) for name in votes[0]}
-    by_class: defaultdict[str, list[bool]] = defaultdict(list)
-    for name, is_same in same.items():
-        by_class[labels[name]].append(is_same)
-    shares = {name: round(sum(found) / len(found), 4) for name, found in sorted(by_class.items())}
-    return proportion(sum(same.values()), len(same)), shares
 
 
 def cost_values(predictions: Predictions) -> dict[str, MetricValue]:
@@ -284,7 +267,8 @@ def cost_values(predictions: Predictions) -> dict[str, MetricValue]:
     facts = predictions.facts
     if "flash_bytes" not in facts:
         return {}
-    return {
+    exported = {"onnx_kib": _exact(facts["onnx_bytes"] / _KIB)} if "onnx_bytes" in facts else {}
+    return exported | {
         "model_flash_kib": _exact(facts["flash_bytes"] / _KIB),
         "weights_kib": _exact(facts["weights_bytes"] / _KIB),
         "activations_kib": _exact(facts["activations_bytes"] / _KIB),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -15,56 +15,105 @@ _FEATURES = ("preprocessing", "feature_extraction")
 _AUDIO_PACKAGES = ("numpy", "soundfile", "soxr")
 _MODEL_PACKAGES = ("numpy", "keras")
 _TENSORFLOW = ("tensorflow", "tensorflow-cpu")
+_ONNX_PACKAGES = ("onnx", "onnxruntime", "tf2onnx")
+_FIGURES = "figures"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Branch:
+    """Which split the steps from the training on read, and how they are named.
+
+    Attributes:
+        split: the reference of the split.
+        fold: the number of the test fold of a cross-validation; None for a run with one split.
+    """
+
+    split: str
+    fold: int | None = None
+
+    @property
+    def data(self) -> dict[str, str]:
+        """The inputs that say which patches belong to which part."""
+        return {"features": "preprocess.features", "split": self.split}
+
+    def named(self, name: str) -> str:
+        """Return the name of a step in this branch."""
+        return name if self.fold is None else f"{name}-{self.fold}"
 
 
 def steps(config: AedConfig) -> tuple[Step, ...]:
     """Return split → preprocess → train (or load) → quantize, if asked → evaluate."""
     if config.dataset.folds:
         return _folds(config, config.dataset.folds)
-    source = _train() if config.general.is_trained else _load(config)
-    if not config.general.is_quantized:
-        return (*_data(config), source, _evaluate({"model": f"{source.name}.model"}, "evaluate"))
-    inputs = {"model": "quantize.model", "float_model": f"{source.name}.model"}
-    return (*_data(config), source, _quantize(config, source.name), _evaluate(inputs, "compare"))
+    split = _split("mlops_aed.steps.split:split", ("split",))
+    branch = _Branch(split="split.split")
+    return (split, _preprocess(config, split="split.split"), *_branch_steps(config, branch), _evaluate(config, branch))
 
 
 def model_reference(config: AedConfig) -> str:
     """Return the output that is registered; of a cross-validation, the model of the last fold."""
-    if config.dataset.folds:
-        return f"{'quantize' if config.general.is_quantized else 'train'}-{config.dataset.folds[-1]}.model"
-    if config.general.is_quantized:
-        return "quantize.model"
-    return "train.model" if config.general.is_trained else "load.model"
+    source = "train" if config.general.is_trained else "load"
+    name = "quantize" if config.general.is_quantized else source
+    branch = _Branch(split="", fold=config.dataset.folds[-1] if config.dataset.folds else None)
+    return f"{branch.named(name)}.model"
 
 
-def _data(config: AedConfig) -> tuple[Step, Step]:
-    split = Step(
-        name="split",
-        run="mlops_aed.steps.split:split",
-        inputs={"dataset": DATASET},
-        outputs=("split",),
-        config=("dataset",),
+def _folds(config: AedConfig, folds: tuple[int, ...]) -> tuple[Step, ...]:
+    """Return a branch for each fold, in which it is the test fold, and one evaluation of all of them.
+
+    The features are made once: they depend on a clip alone, and the split that they are made for has no parts.
+    """
+    split = _split("mlops_aed.steps.folds:split", ("clips", *(f"fold-{fold}" for fold in folds)))
+    found = [split, _preprocess(config, split="split.clips")]
+    for fold in folds:
+        branch = _Branch(split=f"split.fold-{fold}", fold=fold)
+        found += (*_branch_steps(config, branch), _score(config, branch))
+    evaluate = Step(
+        name="evaluate",
+        kind=StepKind.EVALUATION,
+        run="mlops_aed.steps.folds:evaluate",
+        inputs={
+            **{f"fold-{fold}": f"score-{fold}.predictions" for fold in folds},
+            **{f"split-{fold}": f"split.fold-{fold}" for fold in folds},
+        },
+        outputs=("predictions", _FIGURES),
+        results=(_FIGURES,),
+        config=("dataset", "mlflow"),
+        packages=("numpy",),
     )
-    preprocess = Step(
+    return (*found, evaluate)
+
+
+def _split(function: str, outputs: tuple[str, ...]) -> Step:
+    return Step(name="split", run=function, inputs={"dataset": DATASET}, outputs=outputs, config=("dataset",))
+
+
+def _preprocess(config: AedConfig, *, split: str) -> Step:
+    return Step(
         name="preprocess",
         run="mlops_aed.steps.preprocess:preprocess",
         merge="mlops_aed.steps.preprocess:merge",
-        inputs={"dataset": DATASET, "split": "split.split"},
+        inputs={"dataset": DATASET, "split": split},
         outputs=("features",),
         config=("dataset", *_FEATURES),
         shards=config.dataset.shards,
         packages=_AUDIO_PACKAGES,
         resources=Resources(instance_type="ml.m5.xlarge"),
     )
-    return split, preprocess
 
 
-def _train() -> Step:
+def _branch_steps(config: AedConfig, branch: _Branch) -> tuple[Step, ...]:
+    """Return train (or load) → quantize, if asked."""
+    source = _train(branch) if config.general.is_trained else _load(config, branch)
+    return (source, _quantize(config, branch, source.name)) if config.general.is_quantized else (source,)
+
+
+def _train(branch: _Branch) -> Step:
     return Step(
-        name="train",
+        name=branch.named("train"),
         kind=StepKind.TRAINING,
         run="mlops_aed.steps.train:train",
-        inputs={"features": "preprocess.features"},
+        inputs=branch.data,
         outputs=("model",),
         config=("data_augmentation", "training", *_FEATURES),
         packages=(*_MODEL_PACKAGES, *_TENSORFLOW, "h5py", "scipy"),
@@ -72,11 +121,11 @@ def _train() -> Step:
     )
 
 
-def _load(config: AedConfig) -> Step:
+def _load(config: AedConfig, branch: _Branch) -> Step:
     suffix = PurePosixPath(str(config.general.model_path)).suffix
     packages = {".tflite": ("ai-edge-litert",), ".onnx": ("onnxruntime",)}.get(suffix, _TENSORFLOW)
     return Step(
-        name="load",
+        name=branch.named("load"),
         run="mlops_aed.steps.load_model:load_model",
         inputs={"features": "preprocess.features"},
         outputs=("model",),
@@ -85,12 +134,12 @@ def _load(config: AedConfig) -> Step:
     )
 
 
-def _quantize(config: AedConfig, source: str) -> Step:
-    packages = ("onnx", "onnxruntime") if config.quantization.export_onnx else ()
+def _quantize(config: AedConfig, branch: _Branch, source: str) -> Step:
+    packages = _ONNX_PACKAGES if config.quantization.export_onnx else ()
     return Step(
-        name="quantize",
+        name=branch.named("quantize"),
         run="mlops_aed.steps.quantize:quantize",
-        inputs={"features": "preprocess.features", "model": f"{source}.model"},
+        inputs={**branch.data, "model": f"{source}.model"},
         outputs=("model",),
         config=("quantization", *_FEATURES),
         packages=(*_MODEL_PACKAGES, *_AUDIO_PACKAGES[1:], *_TENSORFLOW, "ai-edge-litert", *packages),
@@ -98,48 +147,33 @@ def _quantize(config: AedConfig, source: str) -> Step:
     )
 
 
-def _evaluate(inputs: dict[str, str], function: str) -> Step:
+def _evaluate(config: AedConfig, branch: _Branch) -> Step:
+    has_figures = not config.dataset.multi_label
     return Step(
         name="evaluate",
         kind=StepKind.EVALUATION,
-        run=f"mlops_aed.steps.evaluate:{function}",
-        inputs={"features": "preprocess.features", **inputs},
+        run=f"mlops_aed.steps.evaluate:{'compare' if config.general.is_quantized else 'evaluate'}",
+        inputs=_evaluated(config, branch),
+        outputs=("predictions", _FIGURES) if has_figures else ("predictions",),
+        results=(_FIGURES,) if has_figures else (),
+        config=("mlflow",) if has_figures else (),
+        packages=_MODEL_PACKAGES,
+    )
+
+
+def _score(config: AedConfig, branch: _Branch) -> Step:
+    return Step(
+        name=branch.named("score"),
+        run=f"mlops_aed.steps.evaluate:{'score_both' if config.general.is_quantized else 'score'}",
+        inputs=_evaluated(config, branch),
         outputs=("predictions",),
         packages=_MODEL_PACKAGES,
     )
 
 
-def _folds(config: AedConfig, folds: tuple[int, ...]) -> tuple[Step, ...]:
-    """Return a branch for each fold, in which it is the test fold, and one evaluation of all of them."""
-    single = config.model_copy(update={"dataset": config.dataset.model_copy(update={"folds": None})})
-    found: list[Step] = []
-    for fold in folds:
-        for step in steps(single):
-            is_last = step.kind is StepKind.EVALUATION
-            name = "score" if is_last else step.name
-            found.append(
-                replace(
-                    step,
-                    name=f"{name}-{fold}",
-                    kind=StepKind.PROCESSING if is_last else step.kind,
-                    run=f"mlops_aed.steps.folds:split_{fold}" if step.name == "split" else step.run,
-                    inputs={key: _of_fold(reference, fold) for key, reference in step.inputs.items()},
-                )
-            )
-    evaluate = Step(
-        name="evaluate",
-        kind=StepKind.EVALUATION,
-        run="mlops_aed.steps.folds:evaluate",
-        inputs={f"fold-{fold}": f"score-{fold}.predictions" for fold in folds},
-        outputs=("predictions",),
-        config=("dataset",),
-        packages=_MODEL_PACKAGES,
-    )
-    return (*found, evaluate)
-
-
-def _of_fold(reference: str, fold: int) -> str:
-    if reference == DATASET:
-        return reference
-    step, _, output = reference.partition(".")
-    return f"{step}-{fold}.{output}"
+def _evaluated(config: AedConfig, branch: _Branch) -> dict[str, str]:
+    """Return what an evaluation reads: the test part and the model; with a quantized one the float one, too."""
+    source = f"{branch.named('train' if config.general.is_trained else 'load')}.model"
+    if not config.general.is_quantized:
+        return {**branch.data, "model": source}
+    return {**branch.data, "model": f"{branch.named('quantize')}.model", "float_model": source}

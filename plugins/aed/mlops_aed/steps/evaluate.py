@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_aed import model_folder
+from mlops_aed import evaluation_files, model_folder
 from mlops_aed.clips import TEST
 from mlops_aed.feature_store import open_features, read_rows
 from mlops_aed.litert import LiteRtModel
-from mlops_aed.metrics import FLOAT_PREFIX, compute_metrics
+from mlops_aed.votes import FLOAT_PREFIX, ONNX_PREFIX
 from mlops_core.predictions import Prediction, Predictions, write_predictions
 
 if TYPE_CHECKING:
@@ -19,39 +19,70 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_aed.feature_store import PatchRow
+    from mlops_aed.model_folder import Scorer
     from mlops_core.steps import StepContext
 
 
 def evaluate(context: StepContext) -> None:
-    """Write one prediction a patch; log the lines from which an engine shows its metrics."""
-    features = context.input("features")
-    rows = read_rows(features, TEST)
-    patches = np.asarray(open_features(features)[[row.index for row in rows]])
-    folder = context.input("model")
-    metadata = model_folder.read_metadata(folder)
-    predictions = tuple(_predictions(folder, rows, patches))
-    _write(context, metadata["classes"], predictions, facts=model_facts(folder, patches))
+    """Write one prediction a patch, figures, and the lines from which an engine shows its metrics."""
+    evaluation_files.write(context, _scored(context), splits={"": context.input("split")})
 
 
 def compare(context: StepContext) -> None:
-    """Write one prediction a patch and model: the quantized one's, and the float one's under another name."""
-    features = context.input("features")
-    rows = read_rows(features, TEST)
-    patches = np.asarray(open_features(features)[[row.index for row in rows]])
+    """Do the same with one prediction a patch and model: the float one's samples have a name that says so."""
+    evaluation_files.write(context, _compared(context), splits={"": context.input("split")})
+
+
+def score(context: StepContext) -> None:
+    """Write one prediction a patch of the test fold of a cross-validation."""
+    _write(context, _scored(context))
+
+
+def score_both(context: StepContext) -> None:
+    """Write one prediction a patch and model of the test fold of a cross-validation."""
+    _write(context, _compared(context))
+
+
+def _write(context: StepContext, found: Predictions) -> None:
+    write_predictions(context.output("predictions"), found.classes, found.rows, facts=found.facts)
+
+
+def _scored(context: StepContext) -> Predictions:
+    rows, patches = _test_part(context)
     folder = context.input("model")
-    metadata = model_folder.read_metadata(folder)
-    predictions = (
-        *_predictions(folder, rows, patches),
-        *_predictions(context.input("float_model"), rows, patches, prefix=FLOAT_PREFIX),
-    )
-    _write(context, metadata["classes"], predictions, facts=model_facts(folder, patches))
+    predictions = tuple(_predictions(model_folder.open_scorer(folder), folder, rows, patches))
+    return Predictions(classes=_classes(folder), rows=predictions, facts=model_facts(folder, patches))
+
+
+def _compared(context: StepContext) -> Predictions:
+    rows, patches = _test_part(context)
+    quantized, original = context.input("model"), context.input("float_model")
+    predictions = [
+        *_predictions(model_folder.open_scorer(quantized), quantized, rows, patches),
+        *_predictions(model_folder.open_scorer(original), original, rows, patches, prefix=FLOAT_PREFIX),
+    ]
+    exported = quantized / model_folder.ONNX_FILE
+    if exported.is_file():
+        from mlops_aed.onnx_models import OnnxModel
+
+        predictions += _predictions(OnnxModel(exported), quantized, rows, patches, prefix=ONNX_PREFIX)
+    return Predictions(classes=_classes(quantized), rows=tuple(predictions), facts=model_facts(quantized, patches))
+
+
+def _test_part(context: StepContext) -> tuple[list[PatchRow], np.ndarray]:
+    features = context.input("features")
+    rows = read_rows(features, TEST, split=context.input("split"))
+    return rows, np.asarray(open_features(features)[[row.index for row in rows]])
+
+
+def _classes(folder: Path) -> tuple[str, ...]:
+    return tuple(model_folder.read_metadata(folder)["classes"])
 
 
 def _predictions(
-    folder: Path, rows: Sequence[PatchRow], patches: np.ndarray, *, prefix: str = ""
+    scorer: Scorer, folder: Path, rows: Sequence[PatchRow], patches: np.ndarray, *, prefix: str = ""
 ) -> Iterator[Prediction]:
-    metadata = model_folder.read_metadata(folder)
-    found = model_folder.scores(model_folder.open_scorer(folder), patches, metadata)
+    found = model_folder.scores(scorer, patches, model_folder.read_metadata(folder))
     for row, scores in zip(rows, found, strict=True):
         yield Prediction(
             sample=f"{prefix}{row.clip}",
@@ -70,16 +101,6 @@ def model_facts(folder: Path, patches: np.ndarray) -> dict[str, float]:
     metadata = model_folder.read_metadata(folder)
     model = LiteRtModel(path)
     normalised = model_folder.normalise(patches, metadata["mean"], metadata["deviation"])
-    return {**asdict(model.cost()), "input_clipping_rate": round(model.clipping_rate(normalised), 8)}
-
-
-def _write(
-    context: StepContext, classes: Sequence[str], predictions: tuple[Prediction, ...], *, facts: dict[str, float]
-) -> None:
-    write_predictions(context.output("predictions"), classes, predictions, facts=facts)
-    values = compute_metrics(Predictions(classes=tuple(classes), rows=predictions, facts=facts)).values
-    context.log.info("Clip-level accuracy on test set : %.4f", values["clip_acc"].value)
-    context.log.info("Patch-level accuracy on test set : %.4f", values["patch_acc"].value)
-    if "float_clip_acc" in values:
-        context.log.info("Clip-level Accuracy of float model = %.2f%%", 100 * values["float_clip_acc"].value)
-        context.log.info("Clip-level Accuracy of quantized model = %.2f%%", 100 * values["clip_acc"].value)
+    facts = {**asdict(model.cost()), "input_clipping_rate": round(model.clipping_rate(normalised), 8)}
+    exported = folder / model_folder.ONNX_FILE
+    return {**facts, "onnx_bytes": exported.stat().st_size} if exported.is_file() else facts

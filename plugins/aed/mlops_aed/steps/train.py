@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mlops_aed.feature_store import PatchRow
     from mlops_core.steps import StepContext
 
     Floats = NDArray[np.float32]
@@ -48,7 +49,7 @@ def train_network(context: StepContext, *, is_multi_label: bool) -> None:
     if settings.model.name == "yamnet" and settings.model.pretrained:
         history, moments = _train_pretrained(context, model, settings, is_multi_label=is_multi_label), (0.0, 1.0)
     else:
-        moments = MappedPatches(patches, [row.index for row in read_rows(folder, TRAIN)]).moments()
+        moments = MappedPatches(patches, [row.index for row in _rows(context, TRAIN)]).moments()
         history = _train_all(context, model, settings, moments=moments, is_multi_label=is_multi_label)
     _write(context, model, classes, history, moments=moments)
 
@@ -70,7 +71,7 @@ def _train_pretrained(
             layer.trainable = False
         return _train_all(context, model, settings, moments=(0.0, 1.0), is_multi_label=is_multi_label)
     folder = context.input("features")
-    rows = read_rows(folder, *((TRAIN,) if settings.fine_tune else (TRAIN, VALIDATION)))
+    rows = _rows(context, *((TRAIN,) if settings.fine_tune else (TRAIN, VALIDATION)))
     backbone_training.fit_head_of(
         context,
         model,
@@ -117,9 +118,13 @@ def _train_all(
         return fit(context, model, data, settings)
 
 
+def _rows(context: StepContext, *parts: str) -> list[PatchRow]:
+    return read_rows(context.input("features"), *parts, split=context.input("split"))
+
+
 def _part(context: StepContext, part: str, *, moments: tuple[float, float]) -> tuple[MappedPatches, Floats]:
     folder = context.input("features")
-    rows = read_rows(folder, part)
+    rows = _rows(context, part)
     mean, deviation = moments
     patches = MappedPatches(open_features(folder), [row.index for row in rows], mean=mean, deviation=deviation)
     return patches, multi_hot((row.label for row in rows), read_classes(folder))

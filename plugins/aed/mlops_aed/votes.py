@@ -1,0 +1,102 @@
+"""Rows of predictions: which model and which fold gave one, and what the patches of a clip say together.
+
+One file of predictions may hold the rows of several models and of several test folds; a sample's name says so:
+``clip``, ``float/clip``, ``onnx/clip``, ``fold-3/clip``, ``float/fold-3/clip``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from mlops_core.predictions import Prediction
+
+FLOAT_PREFIX = "float/"
+"""Begins the sample of a row that the float model gave, where a quantized one is compared with it."""
+ONNX_PREFIX = "onnx/"
+"""Begins the sample of a row that the exported float model gave."""
+FOLD_PREFIX = "fold-"
+"""Begins the sample of a row of a cross-validation; the fold's number and ``/`` follow."""
+_MODEL_PREFIXES = (FLOAT_PREFIX, ONNX_PREFIX)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleName:
+    """What a sample's name says.
+
+    Attributes:
+        model: the prefix of the model; empty for the one that is evaluated.
+        fold: the number of the test fold; empty without cross-validation.
+        clip: the clip's own name.
+    """
+
+    model: str
+    fold: str
+    clip: str
+
+    @property
+    def tested(self) -> str:
+        """The name without the model: equal for two models that were asked the same."""
+        return f"{FOLD_PREFIX}{self.fold}/{self.clip}" if self.fold else self.clip
+
+
+def sample_name(sample: str) -> SampleName:
+    """Return what the name of a sample says."""
+    model = next((prefix for prefix in _MODEL_PREFIXES if sample.startswith(prefix)), "")
+    rest = sample.removeprefix(model)
+    head, separator, clip = rest.partition("/")
+    fold = head.removeprefix(FOLD_PREFIX)
+    if separator and head.startswith(FOLD_PREFIX) and fold.isdigit():
+        return SampleName(model=model, fold=fold, clip=clip)
+    return SampleName(model=model, fold="", clip=rest)
+
+
+def in_fold(sample: str, fold: int) -> str:
+    """Return the name of a sample of one split as that of a test fold."""
+    name = sample_name(sample)
+    return f"{name.model}{FOLD_PREFIX}{fold}/{name.clip}"
+
+
+def rows_by_model(rows: Iterable[Prediction]) -> dict[str, list[Prediction]]:
+    """Return the rows of each model by its prefix; those of the one that is evaluated first."""
+    found: defaultdict[str, list[Prediction]] = defaultdict(list)
+    for row in rows:
+        found[sample_name(row.sample).model].append(row)
+    return {model: found[model] for model in ("", *_MODEL_PREFIXES) if model in found}
+
+
+def rows_by_fold(rows: Iterable[Prediction]) -> dict[str, list[Prediction]]:
+    """Return the rows of each test fold, in the order of their numbers; nothing without cross-validation."""
+    found: defaultdict[str, list[Prediction]] = defaultdict(list)
+    for row in rows:
+        fold = sample_name(row.sample).fold
+        if fold:
+            found[fold].append(row)
+    return {fold: found[fold] for fold in sorted(found, key=int)}
+
+
+def clips_of(rows: Iterable[Prediction]) -> dict[str, list[Prediction]]:
+    """Return the patches of each clip by the clip's name without the model."""
+    found: defaultdict[str, list[Prediction]] = defaultdict(list)
+    for row in rows:
+        found[sample_name(row.sample).tested].append(row)
+    return dict(found)
+
+
+def best_class(scores: Sequence[float]) -> int:
+    """Return the index of the highest score; of equal ones the first, so that ties do not depend on chance."""
+    return max(range(len(scores)), key=lambda index: (scores[index], -index))
+
+
+def vote(patches: Sequence[Prediction]) -> int:
+    """Return the index of the class with the highest sum of scores over the patches of a clip (a soft vote)."""
+    return best_class([sum(column) for column in zip(*(patch.scores for patch in patches), strict=True)])
+
+
+def votes_of(rows: Iterable[Prediction]) -> Mapping[str, int]:
+    """Return the class of each clip by the clip's name without the model."""
+    return {clip: vote(patches) for clip, patches in clips_of(rows).items()}
