@@ -254,8 +254,9 @@ class Step:
 
     def to_json(self) -> dict[str, Any]:
         """Return the step as JSON types only."""
-        fields = {**asdict(self), "inputs": dict(self.inputs)}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+        values = {name: getattr(self, name) for name in self.__slots__}
+        data = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return {**data, "inputs": dict(self.inputs), "resources": asdict(self.resources)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Step:

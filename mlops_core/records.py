@@ -36,6 +36,9 @@ class StepStatus(StrEnum):
     STOPPED = "stopped"
 
 
+_MAPPINGS = ("key_components", "inputs", "outputs")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRecord:
     """One step of one run.
@@ -74,7 +77,9 @@ class StepRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON types only."""
-        return asdict(self)
+        values = {name: getattr(self, name) for name in self.__slots__}
+        data = {name: dict(value) if name in _MAPPINGS else value for name, value in values.items()}
+        return {**data, "changes": [asdict(change) for change in self.changes]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> StepRecord:

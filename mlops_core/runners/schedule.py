@@ -7,7 +7,6 @@ process is that of `mlops_core.runners.execution`.
 from __future__ import annotations
 
 import graphlib
-import itertools
 from collections import Counter, defaultdict, deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Protocol
@@ -74,6 +73,7 @@ class Schedule:
         self._position = {name: position for position, name in enumerate(self._by_name)}
         self._sorter = graphlib.TopologicalSorter({name: step.needs for name, step in self._by_name.items()})
         self._awaited = Counter(execution.modules(step) for step in self._by_name.values())
+        self._first = {execution.modules(step): step for step in reversed(self._by_name.values())}
         self._queue: deque[Step] = deque()
         self._running: dict[Future[Attempt], Step] = {}
         self._blocked: defaultdict[str, list[Step]] = defaultdict(list)
@@ -110,7 +110,7 @@ class Schedule:
                 if selection.is_left_out(name, self._pipeline):
                     continue
                 if self._run.is_reused(step):
-                    self._awaited[self._execution.modules(step)] -= 1
+                    self._count_down(step)
                     self._sorter.done(name)
                 else:
                     self._queue.append(step)
@@ -125,8 +125,12 @@ class Schedule:
                 self._run.progress(name, label, done, total)
 
             self._running[pool.submit(self._execution.execute, step, inputs=inputs, on_progress=on_progress)] = step
-            later = itertools.islice(self._by_name.values(), self._position[step.name] + 1, None)
-            import_ahead(self._execution, (one for one in later if self._awaited[self._execution.modules(one)] > 0))
+            self._import_ahead(step)
+
+    def _import_ahead(self, step: Step) -> None:
+        """Import what the next steps need, while `step` runs; one step for each set of modules stands for them."""
+        own = self._execution.modules(step)
+        import_ahead(self._execution, (self._first[modules] for modules in self._awaited if modules != own))
 
     def _ended(self, step: Step, attempt: Attempt) -> None:
         if attempt.damaged:
@@ -147,11 +151,18 @@ class Schedule:
                 self._queue.append(follower)
 
     def _forget(self, step: Step) -> None:
-        """Count down the steps that need what this one imported."""
+        """Give up what this step imported, unless a later one needs it."""
+        if self._count_down(step) == 0:
+            self._execution.release(step)
+
+    def _count_down(self, step: Step) -> int:
+        """Return how many steps that are still to come need what this one imports."""
         modules = self._execution.modules(step)
         self._awaited[modules] -= 1
-        if self._awaited[modules] <= 0:
-            self._execution.release(step)
+        if self._awaited[modules] > 0:
+            return self._awaited[modules]
+        del self._awaited[modules]
+        return 0
 
     def _run_again_what_wrote(self, step: Step, damaged: Mapping[str, str]) -> None:
         writer = self._run.give_up_damaged(step, damaged)
