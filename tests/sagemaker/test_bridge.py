@@ -1,6 +1,6 @@
 """The bridge: what the SageMaker SDK makes of a use case equals what we compile.
 
-The SDK (730 MB, 132 packages) need not be installed beside the tests: MLOPS_TEST_SAGEMAKER_PYTHON may name an
+The SDK (730 MB, 132 packages) need not be installed beside the tests: MLOPS_TEST_SDK_PYTHON may name an
 interpreter that has it, for example that of a separate environment with ``pip install 'mlops-core[sagemaker]'``.
 """
 
@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-INTERPRETER = os.environ.get("MLOPS_TEST_SAGEMAKER_PYTHON") or (
+INTERPRETER = os.environ.get("MLOPS_TEST_SDK_PYTHON") or (
     sys.executable if importlib.util.find_spec("sagemaker") else None
 )
 needs_sdk = pytest.mark.skipif(
-    INTERPRETER is None, reason="the SageMaker SDK is not installed and MLOPS_TEST_SAGEMAKER_PYTHON is not set"
+    INTERPRETER is None, reason="the SageMaker SDK is not installed and MLOPS_TEST_SDK_PYTHON is not set"
 )
 ACCOUNT = {"bucket": "a-bucket", "image": "an-image", "role": "arn:aws:iam::123456789012:role/Role"}
 PROGRAM = """

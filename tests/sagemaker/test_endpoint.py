@@ -18,6 +18,7 @@ pytest.importorskip("moto", reason="the extra 'test' is not installed")
 from botocore.exceptions import ClientError  # noqa: E402  after the skip
 
 from mlops_core.errors import ExitCode  # noqa: E402  the same
+from mlops_core.runners.sagemaker.checking import check_text  # noqa: E402  the same
 
 ROLE = "arn:aws:iam::123456789012:role/example"
 COMMAND = [sys.executable, "-c", "from mlops_core.cli import main; main()"]
@@ -418,17 +419,20 @@ def test_our_own_compiled_pipeline_runs_on_the_endpoint(toy, tmp_path, monkeypat
         assert cached != arn
 
 
-def sdk_python():
-    """Return a Python that has the SageMaker SDK: this one, or the one that MLOPS_TEST_SDK_PYTHON names."""
-    found = os.environ.get("MLOPS_TEST_SDK_PYTHON")
-    return found or (sys.executable if importlib.util.find_spec("sagemaker") else None)
+SDK = {
+    "3": os.environ.get("MLOPS_TEST_SDK_PYTHON") or (sys.executable if importlib.util.find_spec("sagemaker") else None),
+    "2": os.environ.get("MLOPS_TEST_SDK2_PYTHON"),
+}
+"""A Python that has the SageMaker SDK, by major version: of another environment, for it needs 132 packages."""
 
 
-@pytest.mark.skipif(
-    sdk_python() is None, reason="the SageMaker SDK is not installed (MLOPS_TEST_SDK_PYTHON names none)"
-)
-def test_the_sagemaker_sdk_is_a_client(url, tmp_path):
-    settings = tmp_path / "config.yaml"
+def needs_sdk(version):
+    variable = {"3": "MLOPS_TEST_SDK_PYTHON", "2": "MLOPS_TEST_SDK2_PYTHON"}[version]
+    return pytest.mark.skipif(SDK[version] is None, reason=f"no SageMaker SDK {version}: {variable} names no Python")
+
+
+def run_sdk(version, script, *arguments, url, folder):
+    settings = folder / "config.yaml"
     modules = {"TelemetryOptOut": True}
     settings.write_text(json.dumps({"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": modules}}}))
     given = {
@@ -438,13 +442,32 @@ def test_the_sagemaker_sdk_is_a_client(url, tmp_path):
         "AWS_DEFAULT_REGION": "us-east-1",
         "SAGEMAKER_USER_CONFIG_OVERRIDE": str(settings),
     }
-    command = [sdk_python(), str(Path(__file__).with_name("sdk_client.py"))]
-    found = subprocess.run(command, env=os.environ | given, capture_output=True, text=True, check=False, timeout=240)
+    command = [SDK[version], str(Path(__file__).parent / script), *arguments]
+    found = subprocess.run(
+        command, cwd=folder, env=os.environ | given, capture_output=True, text=True, check=False, timeout=240
+    )
     assert found.returncode == 0, found.stderr[-2000:]
-    assert json.loads(found.stdout.splitlines()[-1]) == [
+    return found.stdout
+
+
+@needs_sdk("3")
+def test_the_sagemaker_sdk_is_a_client(url, tmp_path):
+    found = run_sdk("3", "sdk_client.py", url=url, folder=tmp_path)
+    assert json.loads(found.splitlines()[-1]) == [
         {"status": "Succeeded", "steps": {"Measure": "Succeeded", "Judge": "Succeeded"}},
         {"status": "Failed", "steps": {"Measure": "Succeeded", "Judge": "Succeeded", "Reject": "Failed"}},
     ]
+
+
+@pytest.mark.parametrize("version", [pytest.param(version, marks=needs_sdk(version)) for version in SDK])
+def test_the_sdk_still_writes_the_definitions_that_are_checked_and_executed_here(url, tmp_path, version):
+    output = tmp_path / "written.json"
+    run_sdk(version, f"definitions/write_with_sdk_{version}.py", str(output), url=url, folder=tmp_path)
+    text = output.read_text()
+    assert check_text(text) == ()
+    text = re.sub(r"/code/[0-9a-f]{64}/sourcedir", "/code/sourcedir", re.sub(r"/example-\d{14}/", "/example-1/", text))
+    kept = Path(__file__).parent / "definitions" / f"written_by_sdk_v{version}.json"
+    assert json.loads(text) == json.loads(kept.read_text())
 
 
 def test_a_role_may_do_everything_since_nothing_is_enforced(client):
