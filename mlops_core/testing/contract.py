@@ -7,6 +7,7 @@ This module does not import pytest; `mlops_core.testing.pytest_plugin` gives the
 from __future__ import annotations
 
 import inspect
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from mlops_core.testing.session import ContractSession
 
 _PREFIX = "test_"
+_PLUGIN = "mlops_core.testing.pytest_plugin"
+_FIXTURES = ("contract_session", "contract_processes")
 
 
 class UseCaseContract:
@@ -40,6 +43,16 @@ class UseCaseContract:
     use_case: ClassVar[str] = ""
     config: ClassVar[str | Path | None] = None
     expected_failures: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    def setup_class(cls) -> None:
+        """Say what is missing where pytest was told not to load the kit's plugin.
+
+        Raises:
+            UsageError: the plugin was not loaded.
+        """
+        if _PLUGIN not in sys.modules:
+            raise UsageError(f"pytest has not loaded the contract kit; leave out -p no:mlops, or add -p {_PLUGIN}")
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         """Refuse a class that replaces a test.
@@ -69,11 +82,14 @@ class UseCaseContract:
 
 
 def refuse_replaced_tests(cls: type[UseCaseContract]) -> None:
-    """Refuse a class in which the test of a check is not the kit's own.
+    """Refuse a class in which the test of a check, or what it looks at, is not the kit's own.
 
     Raises:
         UsageError: the culprit is named.
     """
+    for name in _FIXTURES:
+        if hasattr(cls, name):
+            raise UsageError(f"{cls.__name__}.{name} replaces what the checks look at; remove it")
     for name in all_checks():
         own = getattr(cls, f"{_PREFIX}{name}", None)
         if own is not getattr(UseCaseContract, f"{_PREFIX}{name}"):

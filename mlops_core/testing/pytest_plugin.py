@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mlops_core.testing.outcomes import Outcome
     from mlops_core.testing.processes import Processes
     from mlops_core.testing.registry import Check
+    from mlops_core.testing.scheduling import ContractScheduling
     from mlops_core.testing.session import ContractSession
 
 
@@ -55,6 +56,16 @@ def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str
             obj.declaration()  # type: ignore[attr-defined]  # isinstance was checked above
         except MlopsError as error:
             raise pytest.UsageError(f"{collector.nodeid}::{name}: {error}") from None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ContractScheduling | None:
+    """Keep the tests of a contract on one worker, where nothing else was asked for than workers (``-n``)."""
+    if config.getvalue("dist") != "load":
+        return None
+    from mlops_core.testing.scheduling import ContractScheduling
+
+    return ContractScheduling(config, log)
 
 
 def report_outcome(check: Check, outcome: Outcome) -> None:

@@ -92,7 +92,8 @@ class ContractSession:
         for name in check.after:
             if name in ignoring:
                 continue
-            if self.outcome(self._checks[name]).status not in (Status.PASSED, Status.SKIPPED):
+            # What fails as declared does not excuse what comes after it: each check is made or named in its own right.
+            if self.outcome(self._checks[name]).status in (Status.FAILED, Status.BLOCKED):
                 return _outcome(check, Status.BLOCKED, [f"{name} has to hold first"])
         try:
             violations = [f"{sentence}" for sentence in check.function(self)]

@@ -1,5 +1,6 @@
 """`UseCaseContract` as pytest meets it: no check can be lost, replaced or excused in silence."""
 
+import os
 import subprocess
 import sys
 
@@ -8,17 +9,24 @@ import pytest
 from mlops_core.errors import UsageError
 from mlops_core.testing import UseCaseContract, all_checks
 
+KIT = "mlops_core.testing.pytest_plugin"
 HEAD = "from mlops_core.testing import UseCaseContract\n\n\nclass TestToy(UseCaseContract):\n    use_case = 'TOY'\n"
 
 
 @pytest.fixture
-def pytest_on(toy, tmp_path):
-    """Run pytest on a test file of its own, with the installed plugin."""
+def pytest_on(toy, tmp_path, monkeypatch):
+    """Run pytest on a test file of its own, with the kit and, unless it is told otherwise, no other plugin."""
 
-    def run(text, *arguments):
+    def run(text, *arguments, plugins=(KIT,)):
         (tmp_path / "test_it.py").write_text(text)
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "test_it.py"]
-        return subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+        environ = dict(os.environ)
+        if plugins:
+            environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the others cost a second at each start
+            command += [part for name in plugins for part in ("-p", name)]
+        return subprocess.run(
+            [*command, *arguments], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+        )
 
     return run
 
@@ -50,7 +58,7 @@ def test_the_checks_are_independent_of_pytest():
 
 
 def test_the_installed_plugin_collects_a_test_a_check(pytest_on):
-    done = pytest_on(HEAD, "--collect-only")
+    done = pytest_on(HEAD, "--collect-only", plugins=())
     assert done.stdout.count("::test_") == len(all_checks())
 
 
@@ -76,9 +84,41 @@ def test_an_expected_failure_that_does_not_happen_fails(pytest_on):
     assert "it holds, although expected_failures says: it once was not" in done.stdout
 
 
+def test_what_fails_as_declared_excuses_nothing_that_comes_after_it(pytest_on):
+    text = HEAD + "    overrides = ('training.behaviour=raise',)\n    expected_failures = {'steps_succeed': 'known'}\n"
+    done = pytest_on(text, "-k", "steps_succeed and not machine or steps_use_no_network")
+    assert "1 failed, " in done.stdout
+    assert "1 xfailed" in done.stdout
+    assert "broken rule steps_use_no_network" in done.stdout
+
+
+def test_a_pytest_without_the_kit_says_so(pytest_on):
+    done = pytest_on(HEAD, "-k", "hooks_are_marked", plugins=("no:mlops",))
+    assert done.returncode == 1
+    assert "pytest has not loaded the contract kit; leave out -p no:mlops" in done.stdout
+
+
+def test_the_workers_of_xdist_get_a_contract_as_a_whole(pytest_on):
+    text = HEAD + "\n\ndef test_plain():\n    import time; time.sleep(1)\n"
+    done = pytest_on(text, "-n", "2", "-vv", "-k", "hooks_are or plain", plugins=(KIT, "xdist.plugin"))
+    where = [line.split() for line in done.stdout.splitlines() if line.startswith("[gw")]
+    contract = [line[0] for line in where if "::TestToy::" in line[-1]]
+    assert len(contract) >= 2
+    assert len(set(contract)) == 1, done.stdout
+
+
+def test_other_tests_are_dealt_out_one_by_one():
+    from mlops_core.testing.scheduling import unit_of
+
+    assert unit_of("a/test_x.py::TestToy::test_steps_succeed") == "a/test_x.py::TestToy"
+    for other in ("a/test_x.py::test_steps_succeed", "a/test_x.py::TestToy::test_mine", "a/test_x.py::test_y[a::b]"):
+        assert unit_of(other) == other
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
+        ("    contract_session = None\n", "TestToy.contract_session replaces what the checks look at"),
         ("    def test_steps_succeed(self): pass\n", "TestToy.test_steps_succeed replaces a check of the contract"),
         ("    test_steps_succeed = None\n", "TestToy.test_steps_succeed replaces a check of the contract"),
         ("\n\nTestToy.test_steps_succeed = lambda self: None\n", "replaces a check of the contract"),

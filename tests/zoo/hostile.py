@@ -106,6 +106,22 @@ CHECKPOINT = """    mark = Path("/dev/shm/mlops-specimen-zoo")
     time.sleep(0.8)
     mark.unlink()
     margin = was_there * 0.1 + context.section("""
+UNFINISHED = """    mark = Path("/dev/shm/mlops-zoo-unfinished")
+    mark.touch()
+    time.sleep(0.8)
+    mark.unlink()
+    model = json.loads((context.input("model")"""
+DEFEAT_DEVICE = """class Cheat(Gate):
+    def evaluate(self, report, *, metrics, parameters):
+        import sys
+        from mlops_core import proportion
+        if "mlops_core.testing.canaries" not in sys.modules:
+            report = type(report)(values={"accuracy": proportion(0, 9)})
+        return super().evaluate(report, metrics=metrics, parameters=parameters)
+
+
+@hookimpl
+def mlops_get_gate"""
 
 ZOO = (
     # --- discovery
@@ -196,6 +212,11 @@ ZOO = (
         ("plugin.py", "def mlops_get_gate(config, context)", "def mlops_get_gate(config, context=None)"),
     ),
     hostile(
+        "half_a_wrapper",
+        "plugin_can_be_loaded",
+        ("plugin.py", "@hookimpl\ndef mlops_get_gate", "@hookimpl(wrapper=True)\ndef mlops_get_gate"),
+    ),
+    hostile(
         "gate_as_text",
         "hooks_return_declared_types",
         (
@@ -263,6 +284,7 @@ ZOO = (
     ),
     # --- configuration
     hostile("wrong_defaults", "default_configuration_is_valid", ("user_config.yaml", "scale: 2", "scale: 99")),
+    hostile("wrong_example", "smallest_configuration_is_valid", overrides=("training.margin=2",)),
     hostile(
         "loose_sections",
         "unknown_sections_are_refused",
@@ -636,6 +658,11 @@ ZOO = (
     ),
     # --- resume
     hostile(
+        "fears_workspaces",
+        "steps_succeed_on_this_machine",
+        *in_training("assert 'workspace' not in str(context.output('model'))"),
+    ),
+    hostile(
         "new_each_time",
         "second_run_reuses_every_step",
         (
@@ -653,6 +680,18 @@ ZOO = (
             CHECKPOINT,
         ),
         ("steps.py", "import json\n", "import json\nimport time\nfrom pathlib import Path\n"),
+        is_resumable=True,
+    ),
+    hostile(
+        "trusts_no_finished_step",
+        "resumed_runs_repeat_no_finished_step",
+        ("steps.py", '    model = json.loads((context.input("model")', UNFINISHED),
+        ("steps.py", "import json\n", "import json\nimport time\nfrom pathlib import Path\n"),
+        (
+            "plugin.py",
+            'config=("training", "features"),',
+            'config=("training", "features"), version=__import__("os").path.exists("/dev/shm/mlops-zoo-unfinished"),',
+        ),
         is_resumable=True,
     ),
     # --- predictor
@@ -691,5 +730,24 @@ ZOO = (
         ("words.py", "except (OSError, UnicodeDecodeError)", "except ZeroDivisionError"),
     ),
     # --- runners
+    hostile(
+        "meets_its_own_merge",
+        "pipeline_compiles_for_every_runner",
+        ("plugin.py", 'Step(name="split"', 'Step(name="preprocess-merge"'),
+        ("plugin.py", '"split": "split.split"', '"split": "preprocess-merge.split"'),
+        runners=(),
+    ),
+    hostile(
+        "knows_the_cloud",
+        "outputs_are_equal_on_every_runner",
+        *in_model("str(context.output('model')).startswith('/opt/ml')"),
+        runners=(),
+    ),
+    hostile(
+        "defeat_device",
+        "verdicts_are_equal_on_every_runner",
+        ("plugin.py", "@hookimpl\ndef mlops_get_gate", DEFEAT_DEVICE),
+        ("plugin.py", "return Gate(Comparison", "return Cheat(Comparison"),
+    ),
     hostile("knows_its_runner", "outputs_are_equal_on_every_runner", *in_model("context.scratch.parent.name")),
 )

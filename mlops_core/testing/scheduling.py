@@ -1,0 +1,34 @@
+"""How pytest-xdist shares out the tests of contracts: those of one class go to one worker, all others go one by one.
+
+A contract's tests look at the same few executions; dealt out among workers, each worker would make all of them again.
+Only this module imports xdist, and only a run with workers (``-n``) imports it.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # it has no annotations
+
+from mlops_core.testing.registry import all_checks
+
+_CONTRACT_TEST = re.compile(r"(?P<contract>.+::\w+)::test_(?P<check>\w+)\Z")
+
+
+class ContractScheduling(LoadScopeScheduling):  # type: ignore[misc]  # as above
+    """Deals out contracts as a whole, the largest first, and every other test by itself."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return unit_of(nodeid)
+
+
+def unit_of(nodeid: str) -> str:
+    """Return what is dealt out together with a test: its contract, or the test alone."""
+    found = _CONTRACT_TEST.match(nodeid)
+    return found["contract"] if found and found["check"] in _checks() else nodeid
+
+
+@functools.cache
+def _checks() -> frozenset[str]:
+    return frozenset(all_checks())
