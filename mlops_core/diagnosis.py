@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from mlops_core.runners import RunRequest
+    from mlops_core.runners.options import RunnerOptions
     from mlops_core.store import Store
 
 _OLDEST_PYTHON = (3, 11)
@@ -46,6 +48,27 @@ def examine(home: Path, *, is_repaired: bool = False) -> tuple[Finding, ...]:
         is_repaired: change the workspace.
     """
     return (*_environment(), *_plugins(), *_disk(home), *_workspace(home, is_repaired=is_repaired))
+
+
+def examine_runner(request: RunRequest, options: RunnerOptions) -> tuple[Finding, ...]:
+    """Look at what a run in an account needs; nothing is changed.
+
+    Raises:
+        UsageError: role, bucket or image are not named.
+        ConfigError: the settings are wrong.
+    """
+    from mlops_core.runners.sagemaker.compilation import compile_pipeline
+    from mlops_core.runners.sagemaker.remote.account import Account
+    from mlops_core.runners.sagemaker.remote.preflight import examine_account
+    from mlops_core.runners.sagemaker.remote.target import find_target
+
+    target = find_target(request.use_case.name, options)
+    definition = compile_pipeline(request, target.settings).data
+    account = Account(region=options.region)
+    checks = examine_account(request.use_case.name, definition, target, account=account)
+    return tuple(
+        Finding(subject=check.subject, is_good=check.is_good, found=check.found, cure=check.cure) for check in checks
+    )
 
 
 def _environment() -> Iterator[Finding]:

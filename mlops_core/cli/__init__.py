@@ -35,7 +35,7 @@ _COMMANDS = {
     "predict": "Classify files with a registered model.",
     "doctor": "Check environment, plugins, disk and workspace; repair after damage.",
     "compile": "Compile a use case to a SageMaker pipeline definition, without AWS.",
-    "sagemaker": "Work with SageMaker pipeline definitions.",
+    "sagemaker": "Work with SageMaker pipeline definitions and accounts.",
     "package": "Write what docker build needs for the image in which steps run.",
     "ci": "Write the files of a CI service: CodeBuild, GitHub, GitLab.",
     "plugin": "Write a plugin, and check it against the contract.",

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
+from mlops_core.cli import sagemaker_account_command
 from mlops_core.cli.options import json_option
 from mlops_core.cli.output import print_json
 
 
 @click.group("sagemaker")
 def command() -> None:
-    """Work with SageMaker pipeline definitions."""
+    """Work with SageMaker pipeline definitions and accounts."""
 
 
 @command.command("check")
@@ -41,3 +42,7 @@ def check_command(*, file: str, as_json: bool) -> int:
         count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}" if faults else "no fault"
         click.echo(f"{file}: {count}{scope}")
     return int(ExitCode.USAGE if faults else ExitCode.OK)
+
+
+command.add_command(sagemaker_account_command.policy_command)
+command.add_command(sagemaker_account_command.estimate_command)

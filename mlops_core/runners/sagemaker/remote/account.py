@@ -20,6 +20,7 @@ Client = Any
 Json = Any
 
 _ATTEMPTS = 8
+_LONGEST = 500
 _TIMEOUTS_S = {"connect_timeout": 10, "read_timeout": 60}
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired")
 _UNKNOWN = ("InvalidAccessKeyId", "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch")
@@ -186,7 +187,8 @@ def as_dataset_error(error: MlopsError) -> DatasetError:
 
 
 def _service_error(error: BaseException) -> RunnerError:
-    text = " ".join(str(error).split())
+    text = re.sub(r"<[^>]*>", " ", str(error))  # what stands between the client and the service may answer in HTML
+    text = " ".join(text.split())[:_LONGEST]
     code, kind = code_of(error), type(error).__name__
     known = credential_fault(code, text)
     if known:

@@ -67,7 +67,8 @@ class SageMakerRunner:
         """Carry out the pipeline and return its record, finished unless the run is detached.
 
         Raises:
-            UsageError: a name is missing or wrong, or only some steps were asked for.
+            UsageError: a name is missing or wrong, only some steps were asked for, or it may cost too much.
+            DefinitionError: the service would refuse the compiled definition.
             RunnerError: the run could not begin.
             KeyboardInterrupt: after the execution was left to itself, or before it was started.
         """
@@ -76,6 +77,8 @@ class SageMakerRunner:
         if resumed and resumed.remote:
             return self._go_on(resumed)
         target = find_target(request.use_case.name, self._options)
+        self._compile(request, target)
+        check_cost(request, target.settings, store=self._store, options=self._options, note=self._observer.note)
         record = replace(_new(request), run_id=resumed.run_id) if resumed else _new(request)
         with self._store.run_lock(record.run_id):
             write_atomically(self._store.run_folder(record.run_id) / "config.yaml", record.config)
@@ -117,8 +120,6 @@ class SageMakerRunner:
             raise
 
     def _start(self, request: RunRequest, target: Target, record: RunRecord) -> RunRecord:
-        self._compile(request, target)  # what is wrong with it is said before any data are moved
-        check_cost(request, target.settings, store=self._store, options=self._options, note=self._observer.note)
         record = self._provide(request, target, record)
         assert record.dataset is not None  # noqa: S101  for mypy: _provide has set it
         compiled = self._compile(request, target, dataset_digest=record.dataset.digest)

@@ -1,0 +1,131 @@
+"""An S3 endpoint on loopback that counts what it gets and throws it away: what a client can do at most.
+
+One process, one thread, one buffer for all bodies. Only small objects that end with ``.json`` or ``.gz`` are kept, so
+that a manifest can be read again. Prints its port. Usage: ``python benchmarks/discarding_server.py``
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import sys
+from urllib.parse import unquote
+
+BUFFER = memoryview(bytearray(1 << 20))
+KEPT_BYTES = 1 << 20
+EMPTY = (
+    b'<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated><KeyCount>0</KeyCount></ListBucketResult>'
+)
+NO_KEY = b'<?xml version="1.0"?><Error><Code>NoSuchKey</Code><Message>none</Message></Error>'
+KEPT: dict[str, bytes] = {}
+COUNTS = {"PUT": 0, "GET": 0, "HEAD": 0, "POST": 0, "DELETE": 0, "bytes": 0}
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One client; the body of a request is counted and forgotten where it arrives."""
+
+    def __init__(self) -> None:
+        """Wait for the first request."""
+        self._head = b""
+        self._left = 0
+        self._body: list[bytes] | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  asyncio's signature
+        """Return the one buffer: nothing of it is needed after `buffer_updated`."""
+        return BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what has arrived."""
+        if self._left and nbytes <= self._left and self._body is None:
+            self._left -= nbytes
+            COUNTS["bytes"] += nbytes
+            if not self._left:
+                self._answer()
+            return
+        self._take(bytes(BUFFER[:nbytes]))
+
+    def _take(self, data: bytes) -> None:
+        while data:
+            if not self._left:
+                data = self._read_head(data)
+                continue
+            part, data = data[: self._left], data[self._left :]
+            self._left -= len(part)
+            COUNTS["bytes"] += len(part)
+            if self._body is not None:
+                self._body.append(part)
+            if not self._left:
+                self._answer()
+
+    def _read_head(self, data: bytes) -> bytes:
+        self._head += data
+        head, end, rest = self._head.partition(b"\r\n\r\n")
+        if not end:
+            return b""
+        lines = head.decode("latin-1").split("\r\n")
+        self._method, self._target, _ = lines[0].split(" ", 2)
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+        self._head = b""
+        self._left = int(headers.get("content-length", 0))
+        is_kept = self._target.endswith((".json", ".gz")) and self._left <= KEPT_BYTES
+        self._body = [] if is_kept else None
+        if headers.get("expect") == "100-continue":
+            self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if not self._left:
+            self._answer()
+        return rest
+
+    def _answer(self) -> None:
+        COUNTS[self._method] += 1
+        key = unquote(self._target.partition("?")[0])
+        if self._method == "PUT":
+            if self._body is not None:
+                KEPT[key] = b"".join(self._body)
+            self._respond(200, b"")
+        elif self._method == "DELETE":
+            KEPT.pop(key, None)
+            self._respond(204, b"")
+        elif self._method == "GET" and key in KEPT:
+            self._respond(200, KEPT[key])
+        elif self._method == "GET" and ("list-type" in self._target or "prefix" in self._target):
+            self._respond(200, EMPTY)
+        elif self._method == "POST":
+            KEPT.clear()
+            self._respond(200, b"<DeleteResult></DeleteResult>")
+        else:
+            self._respond(404, b"" if self._method == "HEAD" else NO_KEY)
+        self._body = None
+
+    def _respond(self, status: int, body: bytes) -> None:
+        etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        head = (
+            f'HTTP/1.1 {status} -\r\nETag: "{etag}"\r\nContent-Type: application/xml\r\n'
+            f"Last-Modified: Sat, 01 Jan 2022 00:00:00 GMT\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        self._send(head.encode() + body)
+
+    def _send(self, data: bytes) -> None:
+        assert self._transport is not None
+        self._transport.write(data)
+
+
+async def main() -> None:
+    """Serve until standard input is closed; then print what came."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Connection, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    async with server:
+        await loop.run_in_executor(None, sys.stdin.read)
+    print(COUNTS, flush=True)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main())
