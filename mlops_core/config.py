@@ -36,6 +36,19 @@ class Section(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
+class KeyFaultError(ValueError):
+    """Raised by a validator that looks at several keys: names the one that is wrong, so that its line is told.
+
+    Attributes:
+        key: dotted, below the section (or the document) whose validator raises.
+    """
+
+    def __init__(self, key: str, message: str) -> None:
+        """Blame `key` with `message`, which says what is legal."""
+        super().__init__(message)
+        self.key = key
+
+
 class UseCaseConfig(pydantic.BaseModel):
     """Base of a use case's whole configuration; each field is a section."""
 
@@ -194,7 +207,8 @@ def _problem(
     fault: Any, model: type[UseCaseConfig], sources: Sequence[YamlSource], overrides: Mapping[str, str]
 ) -> str:
     location = tuple(fault["loc"])
-    key = _dotted(location)
+    blamed = getattr(fault.get("ctx", {}).get("error"), "key", "")
+    key = _dotted((*location, blamed) if blamed else location)
     where, line = _origin(key, sources, overrides)
     return f"{where}: {key}: {_explained(fault, location, model)}{line}"
 
@@ -222,7 +236,7 @@ def _explained(fault: Any, location: Sequence[str | int], model: type[pydantic.B
     kind, found = fault["type"], fault["input"]
     if kind == "extra_forbidden":
         known = _fields(location[:-1], model)
-        return f"unknown key{did_you_mean(str(location[-1]), known)} known: {', '.join(known)}"
+        return f"unknown key{did_you_mean(str(location[-1]), known) or ';'} known: {', '.join(known)}"
     if kind == "missing":
         return "is required and not set"
     message = str(fault["msg"]).removeprefix("Value error, ")

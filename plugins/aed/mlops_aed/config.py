@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv as csv_module
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from mlops_aed.pretrained import with_digest
 from mlops_aed.training_config import DataAugmentation, ModelChoice, Training
-from mlops_core.config import Section, UseCaseConfig, normalise_path
+from mlops_core.config import KeyFaultError, Section, UseCaseConfig, normalise_path
 
 __all__ = [
     "AedConfig",
@@ -28,6 +28,7 @@ __all__ = [
 Positive = Annotated[int, Field(gt=0)]
 MAX_FOLD = 99
 Mode = Literal["training", "evaluation", "quantization", "chain_tqe", "chain_eqe"]
+_FLOAT_FILES = (".h5", ".keras")
 
 
 class General(Section):
@@ -58,11 +59,20 @@ class General(Section):
 
     @model_validator(mode="after")
     def _model_fits_mode(self) -> Self:
+        legal = _FLOAT_FILES if self.is_trained or self.is_quantized else (*_FLOAT_FILES, ".tflite", ".onnx")
         if not self.is_trained and self.model_path is None:
-            raise ValueError(f"operation_mode {self.operation_mode} needs model_path (.h5, .keras, .tflite or .onnx)")
-        if self.is_trained and self.model_path is not None:
-            raise ValueError(f"operation_mode {self.operation_mode} trains a model; model_path belongs to evaluation")
+            note = (
+                f"is required by operation_mode {self.operation_mode}; legal: a file of the format {', '.join(legal)}"
+            )
+            raise KeyFaultError("model_path", note)
+        if self.model_path is not None and self._suffix not in {*legal, ""}:
+            note = f"{self.model_path}: operation_mode {self.operation_mode} takes {', '.join(legal)}"
+            raise KeyFaultError("model_path", note)
         return self
+
+    @property
+    def _suffix(self) -> str:
+        return PurePosixPath(normalise_path(str(self.model_path))).suffix.lower()
 
 
 def known_folds(path: object, csv: object) -> tuple[int, ...]:
@@ -115,29 +125,33 @@ class DatasetSection(Section):
     @model_validator(mode="after")
     def _cross_validation_chooses_folds(self) -> Self:
         if self.folds is not None and (self.test_fold is not None or self.strategy != "fold"):
-            raise ValueError("folds makes each fold the test fold once; leave test_fold empty and strategy at fold")
+            raise KeyFaultError(
+                "folds", "makes each fold the test fold once; leave test_fold empty and strategy at fold"
+            )
         if self.folds is not None and len(set(self.folds)) < len(self.folds):
-            raise ValueError(f"folds {list(self.folds)} names one twice")
+            raise KeyFaultError("folds", f"{list(self.folds)} names one twice; expected different folds")
         return self
 
     @model_validator(mode="after")
     def _folds_differ(self) -> Self:
         if self.test_fold is not None and self.test_fold == self.validation_fold:
-            raise ValueError("test_fold and validation_fold are the same; the test fold must stay unseen")
+            raise KeyFaultError("validation_fold", "is the test_fold too; expected another, the test fold stays unseen")
         if self.class_names is not None and len(set(self.class_names)) < 2:
-            raise ValueError("class_names needs at least two different classes")
+            raise KeyFaultError("class_names", "expected at least two different classes")
         return self
 
     @model_validator(mode="after")
     def _labels_fit(self) -> Self:
         if self.use_garbage_class and self.class_names is None:
-            raise ValueError("use_garbage_class needs class_names: the other classes become 'other'")
+            raise KeyFaultError("use_garbage_class", "needs class_names: the other classes become 'other'")
         if self.use_garbage_class and self.multi_label:
-            raise ValueError("use_garbage_class and multi_label exclude each other: a clip of no class has no label")
+            raise KeyFaultError(
+                "use_garbage_class", "and multi_label exclude each other: a clip of no class has no label"
+            )
         if self.multi_label and self.folds is not None:
             raise ValueError("folds and multi_label exclude each other; choose one fold with test_fold")
         if not self.multi_label and not self.only_keep_monolabel:
-            raise ValueError("only_keep_monolabel: false needs multi_label: true; else a clip has one label")
+            raise KeyFaultError("only_keep_monolabel", "false needs multi_label: true; else a clip has one label")
         return self
 
 
@@ -155,7 +169,9 @@ class Preprocessing(Section):
     @model_validator(mode="after")
     def _lengths_fit(self) -> Self:
         if self.min_length > self.max_length:
-            raise ValueError(f"min_length {self.min_length} is above max_length {self.max_length}")
+            raise KeyFaultError(
+                "min_length", f"{self.min_length:g} is above max_length; legal: at most {self.max_length:g}"
+            )
         return self
 
 
@@ -182,11 +198,11 @@ class FeatureExtraction(Section):
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
         if self.n_fft & (self.n_fft - 1):
-            raise ValueError(f"n_fft {self.n_fft} is not a power of two")
+            raise KeyFaultError("n_fft", f"{self.n_fft} is not a power of two; legal: 256, 512, 1024, ...")
         if self.window_length > self.n_fft:
-            raise ValueError(f"window_length {self.window_length} is above n_fft {self.n_fft}")
+            raise KeyFaultError("window_length", f"{self.window_length} is above n_fft; legal: at most {self.n_fft}")
         if self.fmin >= self.fmax:
-            raise ValueError(f"fmin {self.fmin} is not below fmax {self.fmax}")
+            raise KeyFaultError("fmin", f"{self.fmin:g} is not below fmax; legal: less than {self.fmax:g} Hz")
         return self
 
 
@@ -235,10 +251,8 @@ class AedConfig(UseCaseConfig):
     def _rates_fit(self) -> Self:
         half = self.preprocessing.target_rate / 2
         if self.feature_extraction.fmax > half:
-            raise ValueError(
-                f"feature_extraction.fmax {self.feature_extraction.fmax} is above half of "
-                f"preprocessing.target_rate ({half:g} Hz)"
-            )
+            note = "is above half of preprocessing.target_rate; legal: at most"
+            raise KeyFaultError("feature_extraction.fmax", f"{self.feature_extraction.fmax:g} {note} {half:g} Hz")
         return self
 
     @model_validator(mode="after")
@@ -246,7 +260,14 @@ class AedConfig(UseCaseConfig):
         found = (self.feature_extraction.n_mels, self.feature_extraction.patch_length)
         model = self.training.model
         if self.general.is_trained and model.name == "yamnet" and found != (64, 96):
-            raise ValueError(
-                f"training.model.name yamnet takes patches of 64 mels and 96 frames; feature_extraction gives {found}"
-            )
+            note = f"yamnet takes patches of 64 mels and 96 frames; feature_extraction gives {found}"
+            raise KeyFaultError("training.model.name", note)
+        return self
+
+    @model_validator(mode="after")
+    def _one_network(self) -> Self:
+        name, path = self.training.model.name, self.general.model_path
+        if self.general.is_trained and (name == "file") != (path is not None):
+            note = f"is {'not set' if path is None else 'set'}, and training.model.name is {name}; "
+            raise KeyFaultError("general.model_path", note + "a model that is trained further needs model.name: file")
         return self

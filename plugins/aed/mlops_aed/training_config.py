@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from mlops_aed.pretrained import with_digest
 from mlops_aed.schedules import SCHEDULES, schedule_fault
-from mlops_core.config import Section
+from mlops_core.config import KeyFaultError, Section
 from mlops_core.errors import did_you_mean
 
 Positive = Annotated[int, Field(gt=0)]
@@ -100,7 +100,9 @@ def check_optimizer(given: dict[str, dict[str, Scalar]] | None) -> dict[str, dic
         raise ValueError(f"expected one optimizer, not {len(given)}; known: {', '.join(OPTIMIZERS)}")
     for name, arguments in given.items():
         if name not in OPTIMIZERS:
-            raise ValueError(f"'{name}' is no optimizer{did_you_mean(name, OPTIMIZERS)} known: {', '.join(OPTIMIZERS)}")
+            raise ValueError(
+                f"'{name}' is no optimizer{did_you_mean(name, OPTIMIZERS) or ';'} known: {', '.join(OPTIMIZERS)}"
+            )
         _require_arguments(name, arguments, optimizer_arguments(name))
         rate = arguments.get("learning_rate", 0.001)
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= 10:
@@ -116,7 +118,9 @@ def check_callbacks(given: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any
     """
     for name, arguments in given.items():
         if name not in CALLBACKS:
-            raise ValueError(f"'{name}' is no callback{did_you_mean(name, CALLBACKS)} known: {', '.join(CALLBACKS)}")
+            raise ValueError(
+                f"'{name}' is no callback{did_you_mean(name, CALLBACKS) or ';'} known: {', '.join(CALLBACKS)}"
+            )
         _require_arguments(name, arguments, CALLBACKS[name])
         for key, legal in (("monitor", _MONITORED), ("mode", _MODES)):
             if key in arguments and arguments[key] not in legal:
@@ -134,7 +138,9 @@ def check_callbacks(given: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any
 def _require_arguments(name: str, arguments: dict[str, Any], known: tuple[str, ...]) -> None:
     for key in arguments:
         if key not in known:
-            raise ValueError(f"{name} has no argument '{key}'{did_you_mean(key, known)} known: {', '.join(known)}")
+            raise ValueError(
+                f"{name} has no argument '{key}'{did_you_mean(key, known) or ';'} known: {', '.join(known)}"
+            )
 
 
 class DataAugmentation(Section):
@@ -152,19 +158,22 @@ class DataAugmentation(Section):
     @model_validator(mode="after")
     def _volume_is_a_range(self) -> Self:
         if not 0 < self.volume[0] <= self.volume[1]:
-            raise ValueError(f"volume {list(self.volume)} is not a range of positive factors, the smaller first")
+            raise KeyFaultError(
+                "volume", f"{list(self.volume)}: expected a range of positive factors, the smaller first"
+            )
         return self
 
 
 class ModelChoice(Section):
     """The network; a key that the chosen network does not use is not looked at.
 
+    ``file`` is the one at ``general.model_path``, which is trained further.
     ``pooling`` without a value is ``multi`` for yamnet (means and maxima of the last map, means of the one before:
     768 values, for a short sound has a high maximum and a low mean) and none, the whole last map, for the others.
     ``weights`` without a value are those that the model zoo publishes.
     """
 
-    name: Literal["residual", "yamnet", "miniresnet", "miniresnetv2", "custom"] = "residual"
+    name: Literal["residual", "yamnet", "miniresnet", "miniresnetv2", "custom", "file"] = "residual"
     filters: Annotated[tuple[Positive, ...], Field(min_length=2, max_length=5)] = (16, 32, 64)
     n_stacks: Literal[1, 2] = 1
     pooling: Literal["avg", "max", "multi"] | None = None
@@ -183,13 +192,13 @@ class ModelChoice(Section):
     @model_validator(mode="after")
     def _pooling_fits(self) -> Self:
         if self.pooling == "multi" and self.name != "yamnet":
-            raise ValueError(f"pooling multi belongs to yamnet; for {self.name}: avg or max")
+            raise KeyFaultError("pooling", f"multi belongs to yamnet; legal for {self.name}: avg or max")
         return self
 
     @model_validator(mode="after")
     def _custom_has_code(self) -> Self:
         if (self.name == "custom") != (self.code is not None):
-            raise ValueError("code 'package.module:function' belongs to name: custom, and custom needs it")
+            raise KeyFaultError("code", "'package.module:function' belongs to name: custom, and custom needs it")
         return self
 
 
@@ -217,5 +226,5 @@ class Training(Section):
     @model_validator(mode="after")
     def _epochs_have_their_keys(self) -> Self:
         if self.epochs is None and (self.optimizer or self.callbacks):
-            raise ValueError("optimizer and callbacks belong to training by epochs; set epochs")
+            raise KeyFaultError("epochs", "is not set; optimizer and callbacks belong to training by epochs")
         return self

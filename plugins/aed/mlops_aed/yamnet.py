@@ -99,8 +99,8 @@ def _fitting(
     name = f"{layer}/{suffix}"
     if name not in arrays:
         raise ConfigError(
-            f"{path.name} has no weight '{name}'{did_you_mean(name, arrays)} expected YAMNet-256 as the model zoo "
-            "publishes it (yamnet_256_f32.h5)"
+            f"{path.name} has no weight '{name}'{did_you_mean(name, arrays) or ';'} expected YAMNet-256 as the model "
+            "zoo publishes it (yamnet_256_f32.h5)"
         )
     if arrays[name].shape != tuple(shape):
         raise ConfigError(f"{path.name}: weight '{name}' has the shape {arrays[name].shape}; expected {tuple(shape)}")

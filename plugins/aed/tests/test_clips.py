@@ -175,10 +175,10 @@ def test_the_parameters_are_those_that_existing_systems_set():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("feature_extraction.n_fft=500", "feature_extraction: n_fft 500 is not a power of two"),
-        ("feature_extraction.window_length=600", "window_length 600 is above n_fft 512"),
+        ("feature_extraction.n_fft=500", "feature_extraction.n_fft: 500 is not a power of two"),
+        ("feature_extraction.window_length=600", "window_length: 600 is above n_fft; legal: at most 512"),
         ("feature_extraction.fmax=9000", "above half of"),
-        ("preprocessing.min_length=20", "min_length 20.0 is above max_length 10"),
+        ("preprocessing.min_length=20", "min_length: 20 is above max_length; legal: at most 10"),
         ("dataset.name=ESC50", "no data set 'ESC50' .*did you mean 'ESC-50'"),
     ],
 )

@@ -35,6 +35,7 @@ def strengths(draft: Draft) -> tuple[Strength, ...]:
     noise, has_noise = _part(own, "GaussianNoise", ("scale",))
     volume, has_volume = _part(own, "VolumeAugment", ("min_scale", "max_scale"))
     masks, has_masks = _part(own, "SpecAug", tuple(theirs for _, theirs, _ in _MASKS))
+    _check_volume(draft, volume)
     flat = own.get("GaussianNoise")
     scale = flat if isinstance(flat, int | float) and not isinstance(flat, bool) else noise.get("scale")
     low, high = (volume.get("min_scale") or 1.0, volume.get("max_scale") or 1.0) if has_volume else (1.0, 1.0)
@@ -53,6 +54,13 @@ def strengths(draft: Draft) -> tuple[Strength, ...]:
             for ours, theirs, default in _MASKS
         ),
     )
+
+
+def _check_volume(draft: Draft, volume: Mapping[str, Any]) -> None:
+    low, high = volume.get("min_scale"), volume.get("max_scale")
+    if low is not None and high is not None and low > high:
+        name = next(name for name in draft.names(f"{SECTION}.") if name.endswith("min_scale"))
+        draft.refuse(name, f"is {low:g}; legal: at most max_scale, which is {high:g}")
 
 
 def _part(own: Mapping[str, Any], name: str, keys: tuple[str, ...]) -> tuple[dict[str, Any], bool]:

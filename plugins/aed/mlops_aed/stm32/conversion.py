@@ -114,13 +114,13 @@ def _require_sections(draft: Draft, *, is_trained: bool, is_quantized: bool) -> 
 
 
 def _set_features(draft: Draft) -> None:
+    power = draft.value("feature_extraction.power")
+    if power is not None and power not in {1, 2}:
+        draft.refuse("feature_extraction.power", f"is {power}; legal: 1 or 2")
     for name in (*(f"preprocessing.{key}" for key in _WAVEFORM), *_feature_keys()):
         value = draft.value(name)
         if value is not None or name == "feature_extraction.norm":
             draft.set(name, value, name)
-    power = draft.value("feature_extraction.power")
-    if power is not None and power not in {1, 2}:
-        draft.refuse("feature_extraction.power", f"is {power}; legal: 1 or 2")
 
 
 def _feature_keys() -> tuple[str, ...]:

@@ -175,7 +175,7 @@ class Draft:
             note = f"is {found.value!r}; legal: a mapping with the keys {', '.join(inner)}"
         else:
             what = f"is no key of '{section}'" if section else "is no section"
-            note = f"{what}{did_you_mean(part, near)} legal: {', '.join(near)}"
+            note = f"{what}{did_you_mean(part, near) or ';'} legal: {', '.join(near)}"
         self._note(found, ImportFate.REFUSED, note=note)
 
     def _require_keys(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -96,6 +97,7 @@ def detect(data: Mapping[str, Any]) -> Layout | None:
     return Layout.V2 if not is_ours and _V2_SECTIONS & data.keys() else None
 
 
+@functools.cache
 def key_of(name: str, layout: Layout) -> str:
     """Return how the key `name` of the layout v2/v3 is called in another; `name` where there is none."""
     for key, target in RENAMED[layout].items():
@@ -106,6 +108,7 @@ def key_of(name: str, layout: Layout) -> str:
     return f"{renamed.get(section, section)}{dot}{rest}"
 
 
+@functools.cache
 def legal_keys(layout: Layout) -> tuple[str, ...]:
     """Return every dotted key that a file of the layout may hold, without those of open sections."""
     return (*(key_of(name, layout) for name in RULES), *RENAMED[layout], *ADDED[layout])

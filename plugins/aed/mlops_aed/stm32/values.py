@@ -103,7 +103,7 @@ def _in_range(value: Any, rule: Rule) -> Any:
     if rule.choices:
         matches = [choice for choice in rule.choices if choice.casefold() == str(value).casefold()]
         if not matches:
-            raise ValueError(f"is {_shown(value)}{did_you_mean(str(value), rule.choices)} legal: {rule.legal}")
+            raise ValueError(f"is {_shown(value)}{did_you_mean(str(value), rule.choices) or ';'} legal: {rule.legal}")
         return matches[0]
     if rule.kind in {Kind.INTEGER, Kind.NUMBER}:
         is_inside = rule.low < value < rule.high if rule.is_open else rule.low <= value <= rule.high
