@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import DefinitionError
-from mlops_core.runners.sagemaker.interpreter import processing, training
+from mlops_core.runners.sagemaker.interpreter import processing, training, tuning
 from mlops_core.runners.sagemaker.interpreter.records import StepStatus
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlops_core.runners.sagemaker.interpreter.definition import StepDefinition
     from mlops_core.runners.sagemaker.interpreter.records import ExecutionHistory, StepExecution
 
-_SIGNATURES = {"Processing": processing.SIGNATURE, "Training": training.SIGNATURE}
+_SIGNATURES = {"Processing": processing.SIGNATURE, "Training": training.SIGNATURE, "Tuning": tuning.SIGNATURE}
 _DURATION = re.compile(
     r"P?(?:(?P<years>\d+)Y)?(?:(?P<months>\d+)M)?(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
     r"(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+)S)?)?\Z",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 VERSION = "2020-12-01"
-SUPPORTED = ("Processing", "Training", "Condition", "Fail", "RegisterModel", "Model", "Callback")
+SUPPORTED = ("Processing", "Training", "Tuning", "Condition", "Fail", "RegisterModel", "Model", "Callback")
 """The step types that the interpreter executes."""
 _STEP_REFERENCE = re.compile(r"Steps\.([A-Za-z0-9_-]+)")
 

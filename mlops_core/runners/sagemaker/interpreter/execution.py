@@ -29,6 +29,7 @@ from mlops_core.runners.sagemaker.interpreter.records import (
 )
 from mlops_core.runners.sagemaker.interpreter.registration import run_model_creation, run_registration
 from mlops_core.runners.sagemaker.interpreter.training import run_training
+from mlops_core.runners.sagemaker.interpreter.tuning import run_tuning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -278,6 +279,8 @@ class PipelineExecution:
             return run_processing(step.name, arguments, place)
         if step.type == "Training":
             return run_training(step.name, arguments, place)
+        if step.type == "Tuning":
+            return run_tuning(step.name, arguments, place)
         if step.type == "RegisterModel":
             return run_registration(arguments, place, self._around.registrar)
         if step.type == "Callback":

@@ -27,7 +27,11 @@ _LOG = logging.getLogger(__name__)
 _SECRET = "loopback"  # noqa: S105  no secret: moto checks none
 _LOG_LINES = 10_000
 _LOG_BATCH = 1_000
-_GROUPS = {"Processing": "/aws/sagemaker/ProcessingJobs", "Training": "/aws/sagemaker/TrainingJobs"}
+_GROUPS = {
+    "Processing": "/aws/sagemaker/ProcessingJobs",
+    "Training": "/aws/sagemaker/TrainingJobs",
+    "Tuning": "/aws/sagemaker/TrainingJobs",
+}
 
 
 class Account:
