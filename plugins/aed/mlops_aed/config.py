@@ -36,11 +36,14 @@ class General(Section):
 
     ``training`` and ``evaluation`` stop at the float model, ``chain_tqe`` (train) and ``chain_eqe`` (an existing
     model) go on to the quantized one and compare the two; ``quantization`` is ``chain_eqe`` by another name.
+    ``model_path`` is a file of another program, or the folder that ``mlops models export`` wrote; ``model_classes``
+    says in which order the scores of such a file are, where that is not the alphabet's.
     """
 
     operation_mode: Mode = "training"
     model_path: str | None = None
     model_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    model_classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
 
     @model_validator(mode="before")
     @classmethod

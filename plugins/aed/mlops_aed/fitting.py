@@ -127,7 +127,7 @@ def _fit_epochs(context: StepContext, model: keras.Model, data: TrainingData, se
     )
     model.compile(optimizer=build_optimizer(settings), loss=loss_function, metrics=[accuracy])
     found = model.fit(
-        data.batches,
+        (batch for batch in data.batches),  # Keras takes a generator, not any iterator
         steps_per_epoch=data.batches_per_epoch,
         epochs=epochs,
         validation_data=data.held,

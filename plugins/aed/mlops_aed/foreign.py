@@ -35,6 +35,25 @@ def load_keras(path: Path) -> keras.Model:
         raise ConfigError(f"{path} is no readable Keras model: {' '.join(str(error).split())[:300]}") from error
 
 
+def load_for_training(path: Path, *, shape: tuple[int, int], classes: int) -> keras.Model:
+    """Return the network in a file, to be trained further.
+
+    Args:
+        path: of a ``.keras`` or ``.h5`` file.
+        shape: of the patches, (n_mels, frames).
+        classes: number of its scores.
+
+    Raises:
+        ConfigError: it is damaged, holds code, or has another input or output.
+    """
+    model = load_keras(path)
+    found = (tuple(model.input_shape[1:]), tuple(model.output_shape[1:]))
+    if found != ((*shape, 1), (classes,)):
+        raise ConfigError(f"{path} goes from {found[0]} to {found[1]}; expected from {(*shape, 1)} to {(classes,)}")
+    model.trainable = True
+    return model
+
+
 def _load_h5(path: Path) -> keras.Model:
     """Load a copy in which no name has a ``/``: Keras 2 allowed it, Keras 3 refuses it."""
     with tempfile.TemporaryDirectory() as folder:

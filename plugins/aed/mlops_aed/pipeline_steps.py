@@ -104,18 +104,19 @@ def _preprocess(config: AedConfig, *, split: str) -> Step:
 
 def _branch_steps(config: AedConfig, branch: _Branch) -> tuple[Step, ...]:
     """Return train (or load) → quantize, if asked."""
-    source = _train(branch) if config.general.is_trained else _load(config, branch)
+    source = _train(config, branch) if config.general.is_trained else _load(config, branch)
     return (source, _quantize(config, branch, source.name)) if config.general.is_quantized else (source,)
 
 
-def _train(branch: _Branch) -> Step:
+def _train(config: AedConfig, branch: _Branch) -> Step:
+    existing = ("general",) if config.training.model.name == "file" else ()
     return Step(
         name=branch.named("train"),
         kind=StepKind.TRAINING,
         run="mlops_aed.steps.train:train",
         inputs=branch.data,
         outputs=("model",),
-        config=("data_augmentation", "training", *_FEATURES),
+        config=(*existing, "data_augmentation", "training", *_FEATURES),
         packages=(*_MODEL_PACKAGES, *_TENSORFLOW, "h5py", "scipy"),
         resources=Resources(instance_type="ml.m5.2xlarge"),
     )
@@ -130,7 +131,7 @@ def _load(config: AedConfig, branch: _Branch) -> Step:
         inputs={"features": "preprocess.features"},
         outputs=("model",),
         config=("general", *_FEATURES),
-        packages=(*_MODEL_PACKAGES, "h5py", *packages),
+        packages=(*_MODEL_PACKAGES, "h5py", "scipy", *packages),
     )
 
 

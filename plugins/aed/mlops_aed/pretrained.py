@@ -19,7 +19,7 @@ ZOO_WEIGHTS_SHA256 = "dfa6066b3f3bece880e9813b05cffb6a8328fe3da832f62401ce553dd3
 
 
 def obtain(where: str, folder: Path, *, sha256: str | None, key: str) -> Path:
-    """Return the file at `where`, downloaded into `folder` if it is an address.
+    """Return the file, or the folder, at `where`; downloaded into `folder` if it is an address.
 
     Args:
         where: a path, with either kind of slash, or an http(s) address.
@@ -34,7 +34,7 @@ def obtain(where: str, folder: Path, *, sha256: str | None, key: str) -> Path:
     if where.startswith(("http://", "https://")):
         return download(Source(url=where, sha256=sha256 or "", unpack=False), folder, name=key, progress=_silent)
     path = Path(normalise_path(where)).expanduser()
-    if not path.is_file():
+    if not path.exists():
         raise ConfigError(f"{key}: no file {path}; expected a path on the machine that trains, or an https address")
     found = digest(path)
     if sha256 is not None and found != sha256:
@@ -43,7 +43,10 @@ def obtain(where: str, folder: Path, *, sha256: str | None, key: str) -> Path:
 
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal text."""
+    """Return the SHA-256 of a file as hexadecimal text; of a folder that of its files' names and digests."""
+    if path.is_dir():
+        lines = [f"{digest(item)} {item.name}" for item in sorted(path.iterdir()) if item.is_file()]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -57,7 +60,7 @@ def with_digest(section: object, *, path_key: str, digest_key: str) -> object:
     if not isinstance(section, dict) or not isinstance(where, str) or section.get(digest_key) is not None:
         return section
     path = Path(normalise_path(where)).expanduser()
-    return {**section, digest_key: digest(path)} if path.is_file() else section
+    return {**section, digest_key: digest(path)} if path.exists() else section
 
 
 def _silent(label: str, done: int, total: int) -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mlops_aed import model_folder
+from mlops_aed.class_order import ordered_classes, require_order
+from mlops_aed.clips import LABEL_SEPARATOR
 from mlops_aed.config import FeatureExtraction, General, Preprocessing
-from mlops_aed.feature_store import read_classes
+from mlops_aed.feature_store import iter_rows, open_features, read_classes
 from mlops_aed.pretrained import obtain
 from mlops_core.errors import ConfigError
 
@@ -17,48 +21,110 @@ if TYPE_CHECKING:
     from mlops_core.steps import StepContext
 
 _KEY = "general.model_path"
+_ORDER_KEY = "general.model_classes"
+_LOOKED_AT = 500
+"""Patches by which the order of the scores is judged."""
 
 
 def load_model(context: StepContext) -> None:
     """Write the model at ``general.model_path`` into the output, with the settings of the features.
 
     Raises:
-        ConfigError: it cannot be read, or it takes other patches or gives another number of classes.
+        ConfigError: it cannot be read, takes other patches, or gives other scores or in another order.
     """
     general = context.section("general", General)
     path = obtain(str(general.model_path), context.scratch, sha256=general.model_sha256, key=_KEY)
+    folder = context.output("model")
+    if path.is_dir():
+        _take_folder(context, path, folder)
+    else:
+        _take_file(context, path, folder)
+    metadata = model_folder.read_metadata(folder)
+    right = _check_order(context, folder, metadata, name=path.name)
+    context.log.info("took %s as the model; its scores are those of %s, in this order", path.name, metadata["classes"])
+    if right is not None:
+        context.log.info("of some patches of the data set %.1f %% are right", 100 * right)
+
+
+def _take_file(context: StepContext, path: Path, folder: Path) -> None:
+    """Write a model of another program; what it was trained with is not in it, so the configuration says it."""
     features = context.section("feature_extraction", FeatureExtraction)
     classes = read_classes(context.input("features"))
     metadata: dict[str, Any] = {
-        "classes": classes,
+        "classes": ordered_classes(context.section("general", General).model_classes, classes, key=_ORDER_KEY),
         "mean": 0.0,
         "deviation": 1.0,
         "preprocessing": context.section("preprocessing", Preprocessing).model_dump(),
         "feature_extraction": features.model_dump(),
         "origin": path.name,
     }
-    found, count = _write(path, context.output("model"), metadata)
-    shape = (features.n_mels, features.patch_length)
+    found, count = _write(path, folder, metadata)
+    require_fit(found, count, name=path.name, shape=(features.n_mels, features.patch_length), classes=classes)
+
+
+def require_fit(
+    found: tuple[int | None, ...], count: int, *, name: str, shape: tuple[int, int], classes: tuple[str, ...]
+) -> None:
+    """Refuse a model that takes other patches than the features are, or gives another number of scores.
+
+    Raises:
+        ConfigError: so it is.
+    """
     if tuple(size for size in found if size != 1) != shape:
         raise ConfigError(
-            f"{_KEY}: {path.name} takes patches of the shape {found}; feature_extraction gives {shape} (n_mels, frames)"
+            f"{_KEY}: {name} takes patches of the shape {found}; feature_extraction gives {shape} (n_mels, frames)"
         )
     if count != len(classes):
         raise ConfigError(
-            f"{_KEY}: {path.name} gives {count} scores; the data set has {len(classes)} classes: {classes}"
+            f"{_KEY}: {name} gives {count} scores; the data set has {len(classes)} classes: {', '.join(classes)}"
         )
-    context.log.info("took %s as the model; its scores are taken to be in the order of %s", path.name, list(classes))
 
 
-def _write(path: Path, folder: Path, metadata: dict[str, Any]) -> tuple[tuple[int, ...], int]:
+def _take_folder(context: StepContext, path: Path, folder: Path) -> None:
+    """Copy a model that ``mlops models export`` wrote, if it was trained with the features of this run.
+
+    Raises:
+        ConfigError: it is none, or was trained otherwise.
+    """
+    if not (path / model_folder.METADATA_FILE).is_file():
+        raise ConfigError(f"{_KEY}: {path} is no exported model; expected a file, or what mlops models export writes")
+    metadata = model_folder.read_metadata(path)
+    wanted = {
+        "preprocessing": context.section("preprocessing", Preprocessing).model_dump(),
+        "feature_extraction": context.section("feature_extraction", FeatureExtraction).model_dump(),
+    }
+    for section, now in wanted.items():
+        for key, value in metadata[section].items():
+            if now.get(key) != value:
+                raise ConfigError(f"{section}.{key} is {now.get(key)!r}; {path.name} was trained with {value!r}")
+    ordered_classes(metadata["classes"], read_classes(context.input("features")), key=f"{_KEY}: classes of {path.name}")
+    for item in path.iterdir():
+        if item.is_file():
+            shutil.copyfile(item, folder / item.name)
+
+
+def _check_order(context: StepContext, folder: Path, metadata: dict[str, Any], *, name: str) -> float | None:
+    """Ask the model about patches from all over the data set; None where a patch has several labels, or none is."""
+    rows = list(iter_rows(context.input("features")))
+    if not rows or any(LABEL_SEPARATOR in row.label for row in rows):
+        return None
+    places = np.unique(np.linspace(0, len(rows) - 1, min(_LOOKED_AT, len(rows))).astype(int))
+    patches = np.asarray(open_features(context.input("features"))[places])
+    found = model_folder.scores(model_folder.open_scorer(folder), patches, metadata)
+    labels = [rows[place].label for place in places]
+    return require_order(found, labels, metadata["classes"], key=_ORDER_KEY, name=f"{_KEY}: {name}")
+
+
+def _write(path: Path, folder: Path, metadata: dict[str, Any]) -> tuple[tuple[int | None, ...], int]:
     """Return the shape of a patch and the number of scores."""
-    if path.suffix in {".tflite", ".onnx"}:
-        name = model_folder.QUANTIZED_FILE if path.suffix == ".tflite" else model_folder.ONNX_FILE
+    suffix = path.suffix.lower()
+    if suffix in {".tflite", ".onnx"}:
+        name = model_folder.QUANTIZED_FILE if suffix == ".tflite" else model_folder.ONNX_FILE
         shutil.copyfile(path, folder / name)
         model_folder.write_metadata(folder, metadata)
         scorer: Any = model_folder.open_scorer(folder)
         return scorer.input_shape, scorer.classes
-    if path.suffix in {".h5", ".keras"}:
+    if suffix in {".h5", ".keras"}:
         from mlops_aed import foreign, network
 
         model = foreign.load_keras(path)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import keras
 import tensorflow as tf
 
-from mlops_aed import architectures, backbone_training, network, yamnet
+from mlops_aed import architectures, backbone_training, foreign, network, yamnet
 from mlops_aed.augmentation import training_batches
 from mlops_aed.clips import TRAIN, VALIDATION
-from mlops_aed.config import DataAugmentation, FeatureExtraction, Preprocessing, Training
+from mlops_aed.config import DataAugmentation, FeatureExtraction, General, Preprocessing, Training
 from mlops_aed.feature_store import open_features, read_classes, read_rows
 from mlops_aed.fitting import HistoryRow, TrainingData, fit, loss_and_accuracy, validated
 from mlops_aed.multilabel import multi_hot
@@ -43,15 +43,27 @@ def train_network(context: StepContext, *, is_multi_label: bool) -> None:
     folder = context.input("features")
     classes = read_classes(folder)
     patches = open_features(folder)
-    model = architectures.build(settings.model, shape=patches.shape[1:], classes=len(classes))
+    model = _network(context, settings, shape=patches.shape[1:], classes=len(classes))
     if is_multi_label:
         model.layers[-1].activation = keras.activations.sigmoid
     if settings.model.name == "yamnet" and settings.model.pretrained:
         history, moments = _train_pretrained(context, model, settings, is_multi_label=is_multi_label), (0.0, 1.0)
+    elif settings.model.name == "file":
+        moments = (0.0, 1.0)
+        history = _train_all(context, model, settings, moments=moments, is_multi_label=is_multi_label)
     else:
         moments = MappedPatches(patches, [row.index for row in _rows(context, TRAIN)]).moments()
         history = _train_all(context, model, settings, moments=moments, is_multi_label=is_multi_label)
     _write(context, model, classes, history, moments=moments)
+
+
+def _network(context: StepContext, settings: Training, *, shape: tuple[int, int], classes: int) -> keras.Model:
+    """Return the network to be trained; one that exists is taken from its file."""
+    if settings.model.name != "file":
+        return architectures.build(settings.model, shape=shape, classes=classes)
+    general = context.section("general", General)
+    path = obtain(str(general.model_path), context.scratch, sha256=general.model_sha256, key="general.model_path")
+    return foreign.load_for_training(path, shape=shape, classes=classes)
 
 
 def _train_pretrained(
