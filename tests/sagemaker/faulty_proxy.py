@@ -79,32 +79,40 @@ class _Handler(BaseHTTPRequestHandler):
         if self.proxy.on_request:
             self.proxy.on_request(self.command, path)
         fault = self.proxy.fault_for(self.command, path)
-        status = self._serve(fault, body)
-        self.proxy.seen.append(Request(self.command, path, status))
+        self._serve(fault, body)
 
-    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _any
+    def __getattr__(self, name):
+        if name.startswith("do_"):
+            return self._any
+        raise AttributeError(name)
+
+    def _note(self, status):
+        """Keep what is answered, before it is: a client that has its answer finds it in `seen`."""
+        self.proxy.seen.append(Request(self.command, unquote(self.path), status))
 
     def _serve(self, fault, body):
         if fault and fault.kind == "drop":
             self.close_connection = True
-            return 0
+            self._note(0)
+            return
         if fault and fault.kind == "slow":
             time.sleep(fault.seconds)
         elif fault and fault.kind != "cut":
-            return self._error(fault)
-        return self._forward(body, is_cut=bool(fault and fault.kind == "cut"))
+            self._error(fault)
+            return
+        self._forward(body, is_cut=bool(fault and fault.kind == "cut"))
 
     def _error(self, fault):
         status = int(fault.kind)
         code = fault.code or {403: "AccessDenied", 404: "NoSuchKey", 500: "InternalError", 503: "SlowDown"}[status]
         text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>said by the proxy</Message></Error>"
         content = b"" if self.command == "HEAD" else text.encode()
+        self._note(status)
         self.send_response(status)
         self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
-        return status
 
     def _forward(self, body, *, is_cut):
         place = urlsplit(self.proxy.target)
@@ -113,6 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
         connection.request(self.command, self.path, body=body, headers=headers)
         answer = connection.getresponse()
         content = answer.read()
+        self._note(answer.status)
         self.send_response(answer.status)
         for name, value in answer.getheaders():
             if name.lower() not in ("transfer-encoding", "connection", "content-length", "date", "server"):
@@ -123,7 +132,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content[: len(content) // 2] if is_cut else content)
         self.close_connection = self.close_connection or is_cut
         connection.close()
-        return answer.status
 
     def log_message(self, *_):
         pass

@@ -254,6 +254,28 @@ def test_script_mode_unpacks_the_source_and_passes_hyperparameters_as_arguments(
         assert tar.extractfile("args").read() == b"--epochs 10 --name x"
 
 
+COUNTING = """
+    import os, pathlib, sys
+    place = pathlib.Path("/opt/ml/checkpoints/epoch")
+    done = int(place.read_text()) if place.exists() else 0
+    place.write_text(str(done + 1))
+    pathlib.Path("/opt/ml/model/epochs").write_text(str(done + 1))
+    sys.exit(0 if done else 3)
+"""
+
+
+def test_a_training_that_ended_early_goes_on_from_its_checkpoints(plain):
+    plain.put("s3://b/in/x.txt", "the bucket exists")
+    step = training("Train", entry=COUNTING)
+    step["Arguments"]["CheckpointConfig"] = {"S3Uri": "s3://b/checkpoints"}
+    first = plain.run([step])
+    assert first.status == "Failed"
+    assert plain.get("s3://b/checkpoints/epoch") == "1", plain.log(first, "Train")
+    record = plain.run([step])
+    assert record.status == "Succeeded", record.steps[0].failure
+    assert plain.get("s3://b/checkpoints/epoch") == "2"
+
+
 @pytest.mark.parametrize("instances", [1, 2, 3])
 def test_sharded_inputs_reach_each_instance_once_and_the_outputs_come_together(plain, instances):
     for number in range(7):

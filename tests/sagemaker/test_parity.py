@@ -13,6 +13,7 @@ from mlops_core import api
 from mlops_core.errors import ExitCode, UsageError
 from mlops_core.registry import Registry
 from mlops_core.runners import SilentObserver
+from mlops_core.runners.sagemaker.compile_settings import load_settings
 from mlops_core.runners.sagemaker.interpreter.containers import ProcessContainers
 from mlops_core.runners.sagemaker.interpreter.parity import compare_runs, prove_parity
 from mlops_core.runners.sagemaker.interpreter.runner import SageMakerLocalRunner
@@ -105,6 +106,19 @@ def test_a_run_of_the_definition_is_recorded_as_every_run(toy, workspace, has_mo
     assert logs == {"preprocess.0.log", "preprocess.1.log", "preprocess-merge.log", "train.log", "evaluate.log"}
     model = mlops_core.load_model("TOY", workspace=workspace)
     assert model.classes == ("long", "short")
+
+
+def test_the_last_line_of_a_container_that_left_no_message_is_shown(toy, workspace):
+    request = api.prepare_run("TOY")
+    entry = '["python3", "-m", "mlops_core.not_in_this_image"]'
+    settings = load_settings(
+        overrides=[f"steps.train.raw.Arguments.AlgorithmSpecification.ContainerEntrypoint={entry}"]
+    )
+    with Store(workspace) as store:
+        record = SageMakerLocalRunner(store, observer=SilentObserver(), settings=settings).run(request)
+    assert (record.status, record.exit_code, record.model_version) == ("failed", ExitCode.STEP, None)
+    assert "step 'train' failed: its container left no message; its last line: " in record.error
+    assert "No module named mlops_core.not_in_this_image; log: " in record.error
 
 
 def test_a_second_execution_takes_its_steps_from_the_cache_and_force_executes_one(toy, workspace):

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
 """Neither is real: the interpreter knows no account. An endpoint that has its own gives them."""
+NO_MESSAGE = "See job logs for more information"
+"""What the service says where a container left no message."""
 _MESSAGE_LIMIT = 1024
 _HOUR_S = 3600.0
 _GROUP = "homogeneousCluster"
@@ -191,7 +193,7 @@ def run_hosts(place: JobPlace, hosts: tuple[Host, ...], *, order: Callable[[Host
     for host, future in zip(hosts, running, strict=True):
         code = future.result()
         if code != 0:
-            message = left_message(host, "failure", "message") or "See job logs for more information"
+            message = left_message(host, "failure", "message") or NO_MESSAGE
             raise StepFault(FaultKind.ALGORITHM, f"{message}, exit code: {code}")
 
 

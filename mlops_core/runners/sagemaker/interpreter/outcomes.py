@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mlops_core.errors import DatasetError, ExitCode, MlopsError, PluginError, RunnerError, StepError
 from mlops_core.records import StepRecord
 from mlops_core.records import StepStatus as Status
+from mlops_core.runners.sagemaker.interpreter.jobs import NO_MESSAGE
 from mlops_core.runners.sagemaker.interpreter.records import StepStatus
 from mlops_core.runners.sagemaker.job_graph import MERGE_SUFFIX
 
@@ -41,10 +42,11 @@ def failure_of(record: ExecutionRecord, pipeline: Pipeline, *, logs: Path) -> Ml
         return RunnerError(f"the execution ended as {record.status} before its gate: {record.failure}")
     if failed.name.removesuffix(MERGE_SUFFIX) not in {step.name for step in pipeline.steps}:
         return RunnerError(f"step '{failed.name}' of the definition failed: {failed.failure}")
-    message = _message(failed.failure)
+    log = logs / f"{failed.name}.log"
+    message = _explained(_message(failed.failure), log)
     prefix = "" if message.startswith("step '") else f"step '{failed.name}' failed: "
     kind = _ERRORS.get(_exit_code(failed.failure), StepError)
-    return kind(f"{prefix}{message}; log: {logs / f'{failed.name}.log'}")
+    return kind(f"{prefix}{message}; log: {log}")
 
 
 def job_names(step: Step) -> tuple[str, ...]:
@@ -81,6 +83,14 @@ def _message(failure: str) -> str:
     """Return what the container said, without what the service puts around it."""
     found = _FAILURE.match(failure)
     return found["message"] if found else failure
+
+
+def _explained(message: str, log: Path) -> str:
+    """Return the message; where a container left none, the last line of its log."""
+    if message != NO_MESSAGE or not log.is_file():
+        return message
+    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return f"its container left no message; its last line: {lines[-1] if lines else 'none'}"
 
 
 def _exit_code(failure: str) -> int:

@@ -21,7 +21,7 @@ from mlops_core.runners.sagemaker.interpreter.jobs import (
     make_order,
     run_hosts,
 )
-from mlops_core.runners.sagemaker.interpreter.objects import S3Uri
+from mlops_core.runners.sagemaker.interpreter.objects import S3Uri, download_prefix, upload_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,17 +67,20 @@ def run_training(step: str, request: Mapping[str, Any], place: JobPlace) -> JobR
         for host in hosts:
             _prepare(place, host, request)
         commands = {host.name: _command(place, host, request) for host in hosts}
-        run_hosts(
-            place,
-            hosts,
-            order=lambda host: make_order(
+        try:
+            run_hosts(
                 place,
-                host,
-                command=commands[host.name],
-                environment=_environment(host, request, name=name, arn=arn),
-                request=request,
-            ),
-        )
+                hosts,
+                order=lambda host: make_order(
+                    place,
+                    host,
+                    command=commands[host.name],
+                    environment=_environment(host, request, name=name, arn=arn),
+                    request=request,
+                ),
+            )
+        finally:
+            _keep_checkpoints(place, hosts, request)
         model = output.join(name, "output", "model.tar.gz")
         _upload(place, hosts, model=model, data=output.join(name, "output", "output.tar.gz"))
     finally:
@@ -111,8 +114,29 @@ def _prepare(place: JobPlace, host: Host, request: Mapping[str, Any]) -> None:
     host.tree.write_json(f"{configuration}/hyperparameters.json", _hyperparameters(request))
     host.tree.write_json(f"{configuration}/inputdataconfig.json", channels)
     host.tree.write_json(f"{configuration}/resourceconfig.json", host.resource_config)
-    if (request.get("CheckpointConfig") or {}).get("S3Uri"):
-        host.tree.folder(request["CheckpointConfig"].get("LocalPath", "/opt/ml/checkpoints"))
+    checkpoints = _checkpoints(request)
+    if checkpoints:
+        uri, folder = checkpoints
+        kept = host.tree.folder(folder)
+        if any(place.objects.keys(uri)):
+            download_prefix(place.objects, uri, kept)
+
+
+def _checkpoints(request: Mapping[str, Any]) -> tuple[S3Uri, str] | None:
+    """Return where checkpoints are kept, as an address that ends with a slash, and their folder in the container."""
+    config = request.get("CheckpointConfig") or {}
+    if not config.get("S3Uri"):
+        return None
+    return S3Uri.parse(f"{str(config['S3Uri']).rstrip('/')}/"), str(config.get("LocalPath", "/opt/ml/checkpoints"))
+
+
+def _keep_checkpoints(place: JobPlace, hosts: Sequence[Host], request: Mapping[str, Any]) -> None:
+    """Send the checkpoints to S3, also those of a training that failed or was stopped: the next one goes on there."""
+    checkpoints = _checkpoints(request)
+    if checkpoints:
+        uri, folder = checkpoints
+        for host in hosts:
+            upload_folder(place.objects, host.tree.path(folder), uri)
 
 
 def _hyperparameters(request: Mapping[str, Any]) -> dict[str, str]:
