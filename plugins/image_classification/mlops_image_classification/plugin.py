@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlops_core.metrics import Metric, MetricReport
     from mlops_core.prediction import Predictor
     from mlops_core.predictions import Predictions
+    from mlops_core.previews import Preview
     from mlops_image_classification.config import ImageConfig
 
 _IMAGE_PACKAGES = ("numpy", "pillow")
@@ -147,3 +148,11 @@ def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:
     from mlops_image_classification.predictor import ImagePredictor
 
     return ImagePredictor(model)
+
+
+@hookimpl
+def mlops_get_sample_preview(sample: str, dataset: Path, context: PluginContext) -> Preview | None:
+    """Return a small copy of the picture."""
+    from mlops_image_classification.picture_preview import preview_picture
+
+    return preview_picture(dataset, sample)

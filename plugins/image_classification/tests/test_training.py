@@ -417,6 +417,25 @@ def test_the_temperature_mends_confidence_and_changes_no_decision():
     assert np.abs(mended - honest).max() < 0.1
 
 
+def test_the_history_is_one_curve_through_all_phases_as_a_report_draws_it(plugin, tmp_path):
+    from mlops_core.report.histories import read_history
+
+    records = [
+        plugin.fitting.EpochRecord(
+            phase=phase, epoch=epoch, loss=2.0 / k, validation_loss=1.0 / k, validation_accuracy=k / 10
+        )
+        for k, (phase, epoch) in enumerate([("head", 1), ("head", 2), ("fine tuning", 1)], 1)
+    ]
+    plugin.train._write_history(tmp_path / "history.csv", records)
+    x, series = read_history(tmp_path / "history.csv")
+    assert x == "epoch"
+    assert {one.name: one.points for one in series} == {
+        "loss": ((1, 2.0), (2, 1.0), (3, 2 / 3)),
+        "validation_loss": ((1, 1.0), (2, 0.5), (3, 1 / 3)),
+        "validation_accuracy": ((1, 0.1), (2, 0.2), (3, 0.3)),
+    }
+
+
 def test_the_hyperparameters_are_one_flat_object_of_texts(plugin):
     found = plugin.train._flattened(json.loads(Training().model_dump_json()))
     assert found["model_filters"] == "[32, 64, 128, 256]"

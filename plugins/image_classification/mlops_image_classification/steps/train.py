@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import astuple, fields
+from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 import keras
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 HYPERPARAMETERS_FILE = "hyperparameters.json"
 HISTORY_FILE = "history.csv"
+_MEASURED = ("loss", "validation_loss", "validation_accuracy")
 _SQUARE_ROOT = "sqrt"
 
 
@@ -123,10 +124,12 @@ def class_weights(training: PartReader, kind: str) -> np.ndarray:
 
 
 def _write_history(path: Path, history: list[EpochRecord]) -> None:
+    """Write one row an epoch; they are counted through all phases, so that the curves go on."""
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([field.name for field in fields(EpochRecord)])
-        writer.writerows(astuple(record) for record in history)
+        writer.writerow(("epoch", *_MEASURED))
+        for epoch, record in enumerate(history, 1):
+            writer.writerow((epoch, *(getattr(record, name) for name in _MEASURED)))
 
 
 def _hyperparameters(context: StepContext) -> str:

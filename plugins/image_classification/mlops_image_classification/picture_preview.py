@@ -1,0 +1,61 @@
+"""A picture as the report of a run shows it: small, and in a format that every browser knows.
+
+Only Pillow is imported, for it runs in the driver; how pictures are prepared for a network is in
+`mlops_image_classification.decoding`.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageOps
+
+from mlops_core.errors import DatasetError
+from mlops_core.previews import Preview
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SIDE = 256
+_QUALITY = 85
+_PIXELS = 30_000_000
+"""Larger pictures that no JPEG decoder can shrink on the way take seconds; a report should take milliseconds."""
+
+
+def preview_picture(dataset: Path, sample: str) -> Preview | None:
+    """Return a small copy of the picture that a prediction's sample names; None for what is not there or is huge.
+
+    Raises:
+        DatasetError: it cannot be decoded.
+    """
+    path = dataset / sample
+    if not path.is_file() or not path.resolve().is_relative_to(dataset.resolve()):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of size and of odd metadata
+            with Image.open(path) as image:
+                return _preview(image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DatasetError(f"{sample} cannot be decoded: {' '.join(str(error).split())}") from None
+
+
+def _preview(image: Image.Image) -> Preview | None:
+    width, height = image.size
+    image.draft("RGB", (_SIDE, _SIDE))
+    if image.width * image.height > _PIXELS:
+        return None
+    small = ImageOps.exif_transpose(_narrowed(image))
+    small.thumbnail((_SIDE, _SIDE))
+    stream = io.BytesIO()
+    small.convert("RGB").save(stream, "JPEG", quality=_QUALITY)
+    return Preview(media_type="image/jpeg", data=stream.getvalue(), caption=f"{width} x {height} pixels")
+
+
+def _narrowed(image: Image.Image) -> Image.Image:
+    """Return a picture of 16 bits in 8, by the upper ones, others as they are."""
+    if image.mode.startswith("I"):
+        return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+    return image
