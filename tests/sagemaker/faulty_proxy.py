@@ -28,6 +28,7 @@ class Request:
     method: str
     path: str
     status: int
+    target: str = ""  # of a call that is not named by its address, such as SageMaker.DescribePipeline
 
 
 @dataclass
@@ -75,7 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _any(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        path = unquote(self.path)
+        path = unquote(self.path) + self.headers.get("X-Amz-Target", "")
         if self.proxy.on_request:
             self.proxy.on_request(self.command, path)
         fault = self.proxy.fault_for(self.command, path)
@@ -88,7 +89,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _note(self, status):
         """Keep what is answered, before it is: a client that has its answer finds it in `seen`."""
-        self.proxy.seen.append(Request(self.command, unquote(self.path), status))
+        target = self.headers.get("X-Amz-Target", "")
+        self.proxy.seen.append(Request(self.command, unquote(self.path), status, target))
 
     def _serve(self, fault, body):
         if fault and fault.kind == "drop":

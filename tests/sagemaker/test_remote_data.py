@@ -162,11 +162,11 @@ def test_unchanged_data_cost_one_request_and_less_than_half_a_second(world):
     time.sleep(0.1)  # files that changed this shortly ago are read again
     world.provide()
     world.proxy.seen.clear()
-    began = time.perf_counter()
+    began = time.process_time()
     assert world.provide().sent == 0
-    took = time.perf_counter() - began
+    took = time.process_time() - began
     assert [(one.method, one.path) for one in world.proxy.seen] == [("GET", f"/{world.bucket}/{MANIFEST}")]
-    assert took < 2.5  # measured by benchmarks/upload.py; here other tests run beside it
+    assert took < 0.5  # of a processor, since other tests run beside it; benchmarks/upload.py measures 2,000 files
 
 
 def test_only_what_changed_is_sent_and_what_is_gone_is_removed_from_any_workspace(world):
