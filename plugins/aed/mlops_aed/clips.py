@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from mlops_core.errors import DatasetError
+
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 PARTS = (TRAIN, VALIDATION, TEST)
 LABEL_SEPARATOR = "|"
@@ -58,6 +60,11 @@ def clip_path(dataset: Path, name: str) -> Path:
     """Return the audio file of the clip `name`; it need not exist."""
     path = dataset / "audio" / name
     return path if path.is_file() else dataset / name
+
+
+def of_clip(error: DatasetError, name: str) -> str:
+    """Return the message of an error about a file with the clip's whole name: files of two folders may be namesakes."""
+    return name.removesuffix(name.rpartition("/")[2]) + str(error)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _STEPS = 4
 """Patches that lie over one instant."""
-_BATCH = 32
+_BATCH = 64
 """Patches that are scored at once where they are there."""
 _QUIET_DB = -60.0
 """Mean power to full scale below which a patch has no event."""
@@ -59,6 +59,21 @@ class Hearing:
     def step(self) -> int:
         """Samples from one patch to the next."""
         return max(1, self.features.patch_length * self.features.hop_length // _STEPS)
+
+    def patches(self, samples: Floats) -> Floats:
+        """Return the patches of windows that are a step apart, (patches, n_mels, patch_length).
+
+        One spectrogram is cut, unless a window's own maximum or edges are part of its features.
+        """
+        settings, rate = self.features, self.preprocessing.target_rate
+        length = settings.patch_length
+        if settings.to_db or settings.center or self.step % settings.hop_length:
+            starts = range(0, len(samples) - self.window + 1, self.step)
+            windows = (samples[start : start + self.window] for start in starts)
+            return np.stack([log_mel(window, settings, rate=rate)[:, :length] for window in windows])
+        whole = log_mel(samples, settings, rate=rate)
+        views = np.lib.stride_tricks.sliding_window_view(whole, length, axis=1)
+        return np.ascontiguousarray(views[:, :: self.step // settings.hop_length].swapaxes(0, 1))
 
 
 class AudioListening:
@@ -142,10 +157,7 @@ class AudioListening:
         start = time.perf_counter()
         hearing = self._hearing
         windows = [samples[n * hearing.step : n * hearing.step + hearing.window] for n in range(count)]
-        rate = hearing.preprocessing.target_rate
-        patches = np.stack(
-            [log_mel(w, hearing.features, rate=rate)[:, : hearing.features.patch_length] for w in windows]
-        )
+        patches = hearing.patches(samples[: (count - 1) * hearing.step + hearing.window])
         scores = np.array(hearing.scorer(patches), dtype=np.float32)
         is_quiet = [10 * math.log10(float(np.mean(np.square(w))) + 1e-12) < _QUIET_DB for w in windows]
         scores[is_quiet] = 0.0

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from mlops_aed.clips import clip_path
+from mlops_aed.clips import clip_path, of_clip
 from mlops_aed.features import clip_patches
 from mlops_aed.memory import keep_freed_memory
 from mlops_core.errors import DatasetError, StepError
@@ -129,7 +129,7 @@ def _extract_chunk(names: Sequence[str], path: Path) -> tuple[int | str, ...]:
             try:
                 found = clip_patches(clip_path(extraction.dataset, name), extraction.preprocessing, extraction.features)
             except DatasetError as error:
-                outcomes.append(str(error))
+                outcomes.append(of_clip(error, name))
                 continue
             stream.write(found.astype("<f4", copy=False).data)
             outcomes.append(len(found))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soundfile
 
-from mlops_aed.clips import clip_path
+from mlops_aed.clips import clip_path, of_clip
 from mlops_aed.extraction import available_cores
 from mlops_aed.fingerprints import find_matches, fingerprint
 from mlops_aed.labels import read_labels
@@ -41,6 +41,8 @@ _SILENT_PEAK = 1e-4
 _SILENT_SHARE = 0.9
 _QUIET_DB = 60.0
 _FRAME_S = 0.1
+_UNKNOWN_SIZE = 0xFFFFFF00
+"""What a program that writes a WAV file into a pipe gives for its size, or more."""
 _CHUNK = 16
 
 
@@ -49,7 +51,8 @@ class ClipFacts:
     """What is known of one clip.
 
     Attributes:
-        duration_s: its length, as far as it is used.
+        duration_s: its length, as its file says.
+        is_cut_off: the file is shorter than its header says.
         rate_hz: as stored.
         channels: as stored.
         encoding: for example ``WAV PCM_16``.
@@ -63,6 +66,7 @@ class ClipFacts:
     """
 
     duration_s: float = 0.0
+    is_cut_off: bool = False
     rate_hz: int = 0
     channels: int = 0
     encoding: str = ""
@@ -89,7 +93,12 @@ def inspect_dataset(dataset: Path, config: AedConfig) -> Inspection:
         facts=_facts(clips, facts),
         tables=_tables(clips, facts),
         distributions=_distributions(clips, facts),
-        findings=(*_faults(clips, facts), *_exact_duplicates(clips, facts), *_same_sounds(clips, facts)),
+        findings=(
+            *_faults(clips, facts),
+            *_lengths(facts, config),
+            *_exact_duplicates(clips, facts),
+            *_same_sounds(clips, facts),
+        ),
     )
 
 
@@ -98,7 +107,7 @@ def _measured(name: str, *, dataset: Path, seconds: float) -> ClipFacts:
     try:
         return measure(path, seconds=seconds)
     except DatasetError as error:
-        return ClipFacts(error=str(error), words=np.zeros(0, dtype=np.uint32))
+        return ClipFacts(error=of_clip(error, name), words=np.zeros(0, dtype=np.uint32))
 
 
 def measure(path: Path, *, seconds: float) -> ClipFacts:
@@ -114,7 +123,8 @@ def measure(path: Path, *, seconds: float) -> ClipFacts:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return ClipFacts(
-        duration_s=len(samples) / rate,
+        duration_s=info.duration,
+        is_cut_off=len(samples) < min(info.frames, int(seconds * rate)) or _is_shorter_than_header(path),
         rate_hz=rate,
         channels=info.channels,
         encoding=f"{info.format} {info.subtype}",
@@ -125,6 +135,14 @@ def measure(path: Path, *, seconds: float) -> ClipFacts:
         digest=digest,
         words=fingerprint(resample(mono, rate, _RATE_HZ), rate=_RATE_HZ),
     )
+
+
+def _is_shorter_than_header(path: Path) -> bool:
+    """Tell whether a WAV file is shorter than it says; a decoder gives what is there and says nothing."""
+    with path.open("rb") as stream:
+        start = stream.read(8)
+    size = int.from_bytes(start[4:8], "little")
+    return start[:4] == b"RIFF" and 0 < size < _UNKNOWN_SIZE and path.stat().st_size < size + 8 - size % 2
 
 
 def _decibel(power: float) -> float:
@@ -223,6 +241,12 @@ def _faults(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> list[Finding]:
         ),
         (
             Level.WARNING,
+            "cut off",
+            "end before the length that their header gives",
+            (clip.name for clip, fact in pairs if fact.is_cut_off),
+        ),
+        (
+            Level.WARNING,
             "clipping",
             f"are at full scale for more than {_CLIPPED_SHARE:.1%} of the samples",
             (f"{clip.name}: {fact.clipped:.2%}" for clip, fact in pairs if fact.clipped > _CLIPPED_SHARE),
@@ -238,6 +262,19 @@ def _faults(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> list[Finding]:
         listed = ", ".join(f"{rate} Hz ({count})" for rate, count in rates.most_common())
         found.append(Finding(level=Level.NOTE, check="rates", message=f"clips have different rates: {listed}"))
     return found
+
+
+def _lengths(facts: Sequence[ClipFacts], config: AedConfig) -> list[Finding]:
+    """Return what is not heard of long clips."""
+    longest = config.preprocessing.max_length
+    lost = [fact.duration_s - longest for fact in facts if fact.duration_s > longest]
+    if not lost:
+        return []
+    message = (
+        f"{len(lost)} of {len(facts)} clips are longer than preprocessing.max_length ({longest:g} s); "
+        f"{sum(lost) / 3600:.2f} hours behind it are not used"
+    )
+    return [Finding(level=Level.NOTE, check="long", message=message)]
 
 
 def _exact_duplicates(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> list[Finding]:

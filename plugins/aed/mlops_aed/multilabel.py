@@ -14,8 +14,10 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from mlops_aed.clips import split_label
-from mlops_aed.metrics import COSTS, FLOAT_PREFIX, cost_values
+from mlops_aed.metrics import COSTS, cost_values
+from mlops_aed.votes import FLOAT_PREFIX
 from mlops_core.conditions import AllOf, Comparison, Gate, Operator
+from mlops_core.inspections import FactTable
 from mlops_core.metrics import Direction, Metric, MetricReport, MetricValue, Unit, bootstrap_by_group
 from mlops_core.predictions import Prediction
 
@@ -180,7 +182,7 @@ def compute_metrics(predictions: Predictions) -> MetricReport:
         values |= {f"float_{name}": value for name, value in other.items()}
         drop = other["map"].value - values["map"].value
         values["int8_map_drop"] = MetricValue(value=drop, low=drop, high=drop, count=other["map"].count)
-    return MetricReport(values=values, notes=report.notes)
+    return MetricReport(values=values, notes=report.notes, tables=report.tables)
 
 
 def _of_one_model(rows: Sequence[Prediction], classes: tuple[str, ...]) -> MetricReport:
@@ -206,8 +208,8 @@ def _of_one_model(rows: Sequence[Prediction], classes: tuple[str, ...]) -> Metri
             "labels": sum(map(len, truth.values())),
             "source_recordings": len(groups),
             "classes_ranked": ranking.ranked(everything),
-            **{f"average_precision_{name}": value for name, value in ranking.by_class(classes).items()},
         },
+        tables=(ranking.table(classes),),
     )
 
 
@@ -246,12 +248,19 @@ class _Ranking:
         half_a_pair = 2.0 / len(chosen) ** 2
         return math.sqrt(2) * NormalDist().inv_cdf(min(max(area, half_a_pair), 1 - half_a_pair))
 
-    def by_class(self, classes: Sequence[str]) -> dict[str, float]:
-        """Return the average precision of each class that can be ranked."""
-        import numpy as np
-
-        ranked = np.flatnonzero(self._has_both(range(len(self._truth)))).tolist()
-        return {classes[k]: round(average_precision(self._scores[:, k], self._truth[:, k]), 4) for k in ranked}
+    def table(self, classes: Sequence[str]) -> FactTable:
+        """Return a row a class: its clips, and how they are ranked; "-" where there is nothing to rank."""
+        is_ranked = self._has_both(range(len(self._truth))).tolist()
+        rows: list[tuple[str | int | float, ...]] = []
+        for k, name in enumerate(classes):
+            scores, truth = self._scores[:, k], self._truth[:, k]
+            if is_ranked[k]:
+                found = round(average_precision(scores, truth), 4), round(area_under_curve(scores, truth), 4)
+                rows.append((name, int(truth.sum()), *found))
+            else:
+                rows.append((name, int(truth.sum()), "-", "-"))
+        columns = ("class", "clips", "average precision", "area under the curve")
+        return FactTable(title="average precision of each class", columns=columns, rows=tuple(rows))
 
     def _mean(self, chosen: Sequence[int], statistic: Statistic) -> float:
         import numpy as np

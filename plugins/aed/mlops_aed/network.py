@@ -45,4 +45,6 @@ class KerasScorer:
     def scores(self, patches: Floats) -> Floats:
         """Return the scores of normalised `patches` (patches, n_mels, frames), shape (patches, classes)."""
         shape = (len(patches), *self._model.input_shape[1:])
+        if len(patches) <= _BATCH:  # `predict` needs tens of milliseconds before it begins: too long for a stream
+            return cast("Floats", self._model.predict_on_batch(patches.reshape(shape)))
         return cast("Floats", self._model.predict(patches.reshape(shape), batch_size=_BATCH, verbose=0))

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 BLOCK_S = 0.25
-"""Of a file, and at most of a stream: short enough to wait for, long enough not to cost."""
+"""At most, of a stream: short enough to wait for, long enough not to cost."""
+FILE_BLOCK_S = 16.0
+"""Of a file, for which nobody waits: some 64 patches at once."""
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 
 
@@ -61,6 +63,8 @@ def read_blocks(source: Path | IO[bytes], *, raw_rate_hz: int | None = None) -> 
 
 
 def _file_blocks(path: Path) -> tuple[int, Iterator[Floats]]:
+    if not path.is_file():
+        raise DatasetError(f"{path.name} cannot be decoded: no such file, or not a regular one")
     try:
         file = soundfile.SoundFile(path)
     except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
@@ -68,7 +72,7 @@ def _file_blocks(path: Path) -> tuple[int, Iterator[Floats]]:
 
     def blocks() -> Iterator[Floats]:
         with file:
-            yield from map(to_mono, file.blocks(blocksize=int(BLOCK_S * file.samplerate), dtype="float32"))
+            yield from map(to_mono, file.blocks(blocksize=int(FILE_BLOCK_S * file.samplerate), dtype="float32"))
 
     return int(file.samplerate), blocks()
 

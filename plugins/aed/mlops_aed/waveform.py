@@ -47,6 +47,8 @@ def decode(path: Path, *, seconds: float) -> tuple[Floats, int]:
     Raises:
         DatasetError: the file cannot be decoded, holds no sample, or one that is not a finite number.
     """
+    if not path.is_file():  # to open a named pipe would wait for ever
+        raise DatasetError(f"{path.name} cannot be decoded: no such file, or not a regular one")
     try:
         with soundfile.SoundFile(path) as file:
             is_int16 = file.subtype == "PCM_16"

@@ -9,9 +9,9 @@ import numpy as np
 from mlops_aed import model_folder
 from mlops_aed.clips import TEST
 from mlops_aed.feature_store import open_features, read_rows
-from mlops_aed.metrics import FLOAT_PREFIX
 from mlops_aed.multilabel import LABELS_FACT, clip_predictions, compute_metrics
 from mlops_aed.steps.evaluate import model_facts
+from mlops_aed.votes import FLOAT_PREFIX
 from mlops_core.predictions import Predictions, write_predictions
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def compare(context: StepContext) -> None:
 def _score(context: StepContext, models: dict[str, str]) -> None:
     """Score with the models in the inputs that are named, each below its prefix; the first is the one that counts."""
     features = context.input("features")
-    rows = read_rows(features, TEST)
+    rows = read_rows(features, TEST, split=context.input("split"))
     patches = np.asarray(open_features(features)[[row.index for row in rows]])
     classes = tuple(model_folder.read_metadata(context.input("model"))["classes"])
     predictions: list[Prediction] = []
