@@ -245,6 +245,14 @@ def test_fsd50k_is_found_above_its_three_folders(tmp_path):
     assert "which is called FSD50K.dev_audio" in fates(renamed)["dataset_specific.fsd50k.dev_audio_folder"].note
 
 
+def test_metrics_go_to_an_mlflow_server_and_not_into_a_folder():
+    pytest.importorskip("mlflow")
+    assert loaded(text_of("v2")).mlflow.uri is None
+    assert "no address of a server" in fates(text_of("v2"))["mlflow.uri"].note
+    model = loaded(text_of("v2").replace("./experiments_outputs/mlruns", "http://127.0.0.1:5000"))
+    assert (model.mlflow.uri, model.mlflow.experiment) == ("http://127.0.0.1:5000", "aed_project")
+
+
 def test_class_names_may_stand_in_a_file(tmp_path):
     names = tmp_path / "classes.txt"
     names.write_text("rain\ndog\n", encoding="utf-8")

@@ -144,13 +144,16 @@ def _set_quantization(draft: Draft) -> None:
 
 
 def _set_mlflow(draft: Draft) -> None:
-    """Set where MLflow records the run, if it can: every file of the zoo has an address, not everyone has MLflow."""
+    """Set where MLflow records the run, where that is a server; every file of the zoo names a folder."""
     keys = ("mlflow.uri", "general.project_name")
     uri, experiment = map(draft.value, keys)
-    if uri is None or importlib.util.find_spec("mlflow") is None:
-        draft.ignore(
-            *keys, note="MLflow is not installed (pip install 'mlops-aed[mlflow]'); the workspace records runs"
-        )
+    note = ""
+    if uri is None or not uri.startswith(("http://", "https://")):
+        note = "no address of a server; a step writes into its run only, where the metrics and their page are"
+    elif importlib.util.find_spec("mlflow") is None:
+        note = "MLflow is not installed: pip install 'mlops-aed[mlflow]'"
+    if note:
+        draft.ignore(*keys, note=note)
         return
     draft.set("mlflow.uri", uri, "mlflow.uri")
     if experiment:
