@@ -30,16 +30,9 @@ INSTALL = 'pip install --upgrade "mlops-core[aws]" .'
 DATASET = """\
 DATASET_NAME="$(mlops describe --usecase "$USECASE_NAME" --json |
   python -c 'import json, sys; print(json.load(sys.stdin)["dataset"])')"
-DATASET_URI="s3://$ARTIFACT_BUCKET/train/datasets/$DATASET_NAME"
-MARKER=.mlops-dataset.json
-# The marker is uploaded last, so a data set that is there is complete.
-if aws s3api head-object --bucket "$ARTIFACT_BUCKET" --key "train/datasets/$DATASET_NAME/$MARKER" > /dev/null 2>&1; then
-  echo "data set $DATASET_NAME is at $DATASET_URI"
-else
-  mlops --workspace temp fetch --usecase "$USECASE_NAME"
-  aws s3 cp "temp/datasets/$DATASET_NAME" "$DATASET_URI/" --recursive --exclude "$MARKER"
-  aws s3 cp "temp/datasets/$DATASET_NAME/$MARKER" "$DATASET_URI/$MARKER"
-fi
+# Nothing is fetched or sent when the manifest there, which is written last, says that the data set is complete.
+mlops --workspace temp fetch --usecase "$USECASE_NAME" --region "$AWS_REGION" \\
+  --to "s3://$ARTIFACT_BUCKET/train/datasets/$DATASET_NAME/"
 """
 IMAGE = """\
 if [ -z "${MLOPS_STEP_IMAGE:-}" ]; then
