@@ -1,6 +1,7 @@
 """A proxy on loopback between a client and an endpoint that answers with faults, as often as it is told."""
 
 import http.client
+import json
 import threading
 import time
 from dataclasses import dataclass, field
@@ -108,6 +109,8 @@ class _Handler(BaseHTTPRequestHandler):
         status = int(fault.kind)
         code = fault.code or {403: "AccessDenied", 404: "NoSuchKey", 500: "InternalError", 503: "SlowDown"}[status]
         text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>said by the proxy</Message></Error>"
+        if self.headers.get("X-Amz-Target"):
+            text = json.dumps({"__type": code, "message": "said by the proxy"})
         content = b"" if self.command == "HEAD" else text.encode()
         self._note(status)
         self.send_response(status)

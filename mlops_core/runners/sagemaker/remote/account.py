@@ -6,7 +6,9 @@ Every call to the service goes through `Account.call`. Nothing here knows what i
 from __future__ import annotations
 
 import contextlib
+import random
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import DatasetError, MlopsError, RunnerError
@@ -98,7 +100,9 @@ class Account:
             }
             config = Config(retries=retries, max_pool_connections=32, **_TIMEOUTS_S)
             with faults():
-                self._clients[service] = self.session.client(service, region_name=self.region, config=config)
+                made = self.session.client(service, region_name=self.region, config=config)
+            made.meta.events.register("before-parse", _refuse_cut_off)
+            self._clients[service] = made
         return self._clients[service]
 
     def call(self, service: str, operation: str, **request: Any) -> Json:
@@ -138,8 +142,32 @@ def call(method: Callable[..., Any], **request: Any) -> Json:
     Raises:
         RunnerError: the service refuses, cannot be reached, or does not know the caller.
     """
+    from botocore.exceptions import IncompleteReadError
+
     with faults():
+        for attempt in range(1, attempts()):
+            try:
+                return method(**request)
+            except IncompleteReadError:
+                # botocore does not try again once there is an answer. Every call that changes something here has a
+                # token or is an update, so a second one does nothing twice.
+                time.sleep(min(0.2 * 2**attempt, 5.0) * random.uniform(0.5, 1.0))  # noqa: S311  jitter, no secret
         return method(**request)
+
+
+def _refuse_cut_off(operation_model: Any, response_dict: Json, **_: Any) -> None:
+    """Refuse a body that is shorter than was announced: botocore takes half a JSON text for a whole empty one.
+
+    Raises:
+        IncompleteReadError: it is.
+    """
+    from botocore.exceptions import IncompleteReadError
+
+    body, announced = response_dict.get("body"), response_dict.get("headers", {}).get("content-length")
+    if operation_model.http.get("method") == "HEAD" or not isinstance(body, bytes) or announced is None:
+        return
+    if len(body) < int(announced):
+        raise IncompleteReadError(actual_bytes=len(body), expected_bytes=int(announced))
 
 
 @contextlib.contextmanager
