@@ -90,7 +90,7 @@ class AudioListening:
         self._rate, self._blocks = read_blocks(source, raw_rate_hz=options.raw_rate_hz)
         self._heard = 0
         self._computed = 0.0
-        self._batches: list[float] = []
+        self._batches = 0
         self._events: list[Event] = []
         self._sonogram = Sonogram(hearing.features, rate=hearing.preprocessing.target_rate)
 
@@ -107,7 +107,7 @@ class AudioListening:
     @property
     def latency_s(self) -> float:
         """Seconds of sound that a patch needs, and the mean time of computing a batch."""
-        computing = sum(self._batches) / len(self._batches) if self._batches else 0.0
+        computing = self._computed / self._batches if self._batches else 0.0
         return self._hearing.window / self._hearing.preprocessing.target_rate + computing
 
     def __iter__(self) -> Iterator[Event]:
@@ -164,7 +164,7 @@ class AudioListening:
         self._sonogram.add(patches)
         spent = time.perf_counter() - start
         self._computed += spent
-        self._batches.append(spent)
+        self._batches += 1
         return scores
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _COLUMNS = 4
 """Columns that are kept of each step; a step is a quarter of a patch."""
+_KEPT = 8192
+"""Columns at most, so that a stream without end needs no more memory."""
 _WIDTH, _HEIGHT, _ROW, _MARGIN = 1600, 256, 22, 120
 _BACKGROUND, _TEXT, _AXIS = (255, 255, 255), (20, 20, 20), (120, 120, 120)
 _COLOURS = ((59, 110, 165), (196, 90, 60), (70, 140, 80), (140, 90, 160), (180, 140, 40), (60, 150, 160))
@@ -32,12 +34,28 @@ class Sonogram:
         self._step = max(1, settings.patch_length // 4)
         self._column_s = self._step * settings.hop_length / rate / _COLUMNS
         self._columns: list[NDArray[np.float32]] = []
+        self._waiting: list[NDArray[np.float32]] = []
+        self._merged = 1
 
     def add(self, patches: NDArray[np.float32]) -> None:
         """Take patches (patches, n_mels, frames), each a quarter of its length after the last."""
         for patch in patches:
-            parts = np.array_split(patch[:, : self._step], _COLUMNS, axis=1)
-            self._columns.extend(part.mean(axis=1) for part in parts if part.shape[1])
+            for part in np.array_split(patch[:, : self._step], _COLUMNS, axis=1):
+                if part.shape[1]:
+                    self._add_column(part.mean(axis=1))
+
+    def _add_column(self, column: NDArray[np.float32]) -> None:
+        """Keep a column; when there are more than the picture can show, put every two together from then on."""
+        self._waiting.append(column)
+        if len(self._waiting) < self._merged:
+            return
+        self._columns.append(np.mean(self._waiting, axis=0))
+        self._waiting.clear()
+        if len(self._columns) >= _KEPT:
+            pairs = np.stack(self._columns).reshape(_KEPT // 2, 2, -1)
+            self._columns = list(pairs.mean(axis=1))
+            self._merged *= 2
+            self._column_s *= 2
 
     def draw(self, path: Path, events: Sequence[Event], *, duration_s: float) -> None:
         """Write the picture: time to the right, mel bands upwards, one row a class below.

@@ -72,7 +72,8 @@ def _file_blocks(path: Path) -> tuple[int, Iterator[Floats]]:
 
     def blocks() -> Iterator[Floats]:
         with file:
-            yield from map(to_mono, file.blocks(blocksize=int(FILE_BLOCK_S * file.samplerate), dtype="float32"))
+            for block in file.blocks(blocksize=int(FILE_BLOCK_S * file.samplerate), dtype="float32"):
+                yield _finite(to_mono(block), path.name)
 
     return int(file.samplerate), blocks()
 
@@ -88,7 +89,14 @@ def _stream_blocks(stream: IO[bytes], layout: SampleFormat) -> Iterator[Floats]:
         rest = data[whole:]
         if whole:
             samples = np.frombuffer(data[:whole], dtype=layout.kind).astype(np.float32) * np.float32(layout.scale)
-            yield to_mono(samples.reshape(-1, layout.channels)) if layout.channels > 1 else samples
+            mono = to_mono(samples.reshape(-1, layout.channels)) if layout.channels > 1 else samples
+            yield _finite(mono, "standard input")
+
+
+def _finite(samples: Floats, name: str) -> Floats:
+    if not np.isfinite(samples).all():
+        raise DatasetError(f"{name} holds samples that are not finite numbers")
+    return samples
 
 
 def read_wav_header(stream: IO[bytes]) -> SampleFormat:

@@ -5,12 +5,15 @@ import json
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
 from mlops_aed.config import FeatureExtraction, Preprocessing
 from mlops_aed.events import AudioListening, EventTracker, Hearing
+from mlops_aed.features import log_mel
+from mlops_aed.pictures import Sonogram
 from mlops_aed.streams import read_blocks
 
 from mlops_core.cli.events_output import print_events
@@ -125,11 +128,48 @@ def test_a_stream_that_cannot_be_read_is_refused(content, message):
         AudioListening(io.BytesIO(content), HEARING, EventOptions())
 
 
+def test_samples_that_are_no_numbers_are_refused_in_files_and_streams(tmp_path, recording):
+    recording[5000] = np.nan
+    for source in (write(tmp_path / "a.wav", recording, subtype="FLOAT"), io.BytesIO(wav(recording, "<f4", 3, 32))):
+        with pytest.raises(DatasetError, match="not finite"):
+            list(AudioListening(source, HEARING, EventOptions()))
+
+
 def test_a_recording_shorter_than_a_patch_is_heard_too(tmp_path):
     heard = AudioListening(write(tmp_path / "a.wav", tone(300, 0.4)), HEARING, EventOptions())
     events = list(heard)
     assert [(event.label, event.onset_s) for event in events] == [("low", 0.0)]
     assert events[0].offset_s == pytest.approx(0.4, abs=0.25)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        FeatureExtraction(),
+        FeatureExtraction(to_db=True),
+        FeatureExtraction(center=True),
+        FeatureExtraction(hop_length=161),
+    ],
+)
+def test_patches_of_many_windows_are_those_of_each_window(settings):
+    hearing = replace(HEARING, features=settings)
+    samples = np.random.default_rng(0).normal(0, 0.1, hearing.window + 7 * hearing.step).astype(np.float32)
+    found = hearing.patches(samples)
+    assert found.shape == (8, 64, 96)
+    for n, patch in enumerate(found):
+        window = samples[n * hearing.step : n * hearing.step + hearing.window]
+        np.testing.assert_array_equal(patch, log_mel(window, settings, rate=RATE)[:, :96])
+
+
+def test_the_picture_of_a_stream_keeps_a_bounded_number_of_columns():
+    sonogram = Sonogram(FeatureExtraction(), rate=RATE)
+    patches = np.repeat(np.arange(12_000, dtype=np.float32), 64 * 24).reshape(12_000, 64, 24)
+    sonogram.add(patches)
+    assert len(sonogram._columns) <= 8192
+    levels = sonogram._pixels(12_000 * 0.24)[0, :, 0].astype(int)
+    assert (np.diff(levels) >= 0).all()  # it still rises from the beginning to the end
+    assert levels[-1] > 250
+    assert abs(levels[len(levels) // 2] - 127) < 4
 
 
 def test_memory_does_not_grow_with_the_recording():

@@ -1,6 +1,7 @@
 """A look into a data set finds what is wrong with it, and nothing where nothing is wrong."""
 
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -86,6 +87,23 @@ def test_silence_clipping_and_unreadable_files_are_found(folder):
     assert findings["unreadable", "error"].samples[0].startswith("2-chirp1.wav cannot be decoded")
     assert findings["silence", "warning"].samples == ("1-chirp0.wav: 100%",)
     assert findings["clipping", "warning"].samples[0].startswith("1-chirp1.wav: ")
+
+
+def test_files_that_are_cut_off_and_clips_longer_than_what_is_used_are_found(folder):
+    audio = folder / "audio"
+    whole = (audio / "1-chirp0.wav").read_bytes()
+    (audio / "1-chirp0.wav").write_bytes(whole[: len(whole) // 2])
+    soundfile.write(audio / "1-waves0.wav", np.tile(sound([9], "waves"), 10), 16_000)
+    findings = found(folder)
+    assert findings["cut off", "warning"].samples == ("1-chirp0.wav",)
+    assert "1 of 12 clips are longer than preprocessing.max_length (10 s)" in findings["long", "note"].message
+    assert dict(inspect_dataset(folder, CONFIG).facts)["seconds a clip"].endswith("median 2.00")
+
+
+def test_a_named_pipe_is_unreadable_and_waited_for_by_nobody(folder):
+    (folder / "audio" / "2-chirp1.wav").unlink()
+    os.mkfifo(folder / "audio" / "2-chirp1.wav")
+    assert "no such file, or not a regular one" in found(folder)["unreadable", "error"].samples[0]
 
 
 def test_labels_that_cannot_be_read_are_a_finding_and_no_exception(folder):

@@ -1,10 +1,12 @@
 """Several labels a clip: mAP and d-prime against their definitions, and the way through the predictions file."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 from mlops_aed.feature_store import PatchRow
+from mlops_aed.head import PENALTIES, choose_penalty, fit_head
 from mlops_aed.multilabel import (
     METRICS,
     area_under_curve,
@@ -13,7 +15,12 @@ from mlops_aed.multilabel import (
     compute_metrics,
     multi_hot,
 )
+from mlops_aed.synthetic_fsd50k import PARENTS
+from mlops_aed.votes import FLOAT_PREFIX
 
+import mlops_core
+from mlops_core.errors import ConfigError
+from mlops_core.manager import load_use_case
 from mlops_core.metrics import check_report
 from mlops_core.predictions import Prediction, Predictions, read_predictions, write_predictions
 
@@ -87,3 +94,85 @@ def test_rows_that_contradict_each_other_are_refused():
     )
     with pytest.raises(ValueError, match="'x' have different scores"):
         compute_metrics(Predictions(classes=("a", "b"), rows=contradiction))
+
+
+def test_the_table_names_every_class_and_what_cannot_be_ranked():
+    labels = ["a", "b"] * 10
+    scores = np.repeat(multi_hot(labels, ("a", "b", "c")), 2, axis=0)
+    report = compute_metrics(Predictions(classes=("a", "b", "c"), rows=tuple(clip_predictions(rows(labels), scores))))
+    (table,) = report.tables
+    assert table.rows == (("a", 10, 1.0, 1.0), ("b", 10, 1.0, 1.0), ("c", 0, "-", "-"))
+
+
+def test_a_quantized_model_is_compared_with_the_float_one():
+    labels = ["a", "b"] * 20
+    draw = np.random.default_rng(0)
+    good = np.repeat(multi_hot(labels, ("a", "b")), 2, axis=0) + draw.normal(0, 0.2, (80, 2))
+    worse = good + draw.normal(0, 1.0, (80, 2))
+    found = (*clip_predictions(rows(labels), worse), *clip_predictions(rows(labels), good, prefix=FLOAT_PREFIX))
+    values = compute_metrics(Predictions(classes=("a", "b"), rows=found)).values
+    alone = compute_metrics(Predictions(classes=("a", "b"), rows=tuple(clip_predictions(rows(labels), good)))).values
+    assert values["float_map"].value == alone["map"].value
+    assert values["int8_map_drop"].value == pytest.approx(alone["map"].value - values["map"].value)
+    assert values["int8_map_drop"].value > 0.05
+
+
+def test_a_head_for_several_labels_converges_to_the_log_odds_of_each_class():
+    draw = np.random.default_rng(0)
+    values = draw.normal(size=(4000, 2)).astype(np.float32)
+    weights, biases = np.array([[2.0, 0.0], [-1.0, 1.5]]), np.array([-0.5, 1.0])
+    chances = 1 / (1 + np.exp(-(values @ weights + biases)))
+    targets = (draw.uniform(size=chances.shape) < chances).astype(np.float32)
+    head = fit_head(values, targets, importance=np.ones(4000, np.float32), penalty=1e-5, is_multi_label=True)
+    np.testing.assert_allclose(head.weights, weights, atol=0.25)
+    np.testing.assert_allclose(head.biases, biases, atol=0.2)
+    found = choose_penalty(
+        values,
+        targets,
+        clips=[str(n) for n in range(4000)],
+        folds=np.arange(4000) % 3,
+        is_multi_label=True,
+    )
+    assert found == min(PENALTIES)  # there is enough of it that no weight need be held back
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("dataset.folds=all", "folds and multi_label exclude each other"),
+        ("dataset.use_garbage_class=true", "use_garbage_class"),
+    ],
+)
+def test_what_does_not_fit_several_labels_is_refused(override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_use_case("AED").load_config(
+            overrides=["dataset.multi_label=true", "dataset.class_names=[a, b]", override],
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_several_labels_go_through_the_whole_pipeline_to_a_quantized_model(tmp_path):
+    record = mlops_core.run(
+        "AED",
+        workspace=tmp_path,
+        overrides=[
+            "dataset.name=AED_Dataset_FSD50K",
+            "dataset.multi_label=true",
+            "general.operation_mode=chain_tqe",
+            "training.steps=60",
+            "training.patience=60",
+            "training.model.filters=[8, 16]",
+        ],
+    )
+    assert str(record.status) == "accepted"
+    folder = tmp_path / "runs" / record.run_id
+    evaluation = json.loads((folder / "evaluation.json").read_text())
+    section = evaluation["multilabel_classification_metrics"]
+    assert set(section) == {"map", "d_prime", "float_map", "float_d_prime", "int8_map_drop"}
+    assert 0.3 < section["map"]["value"] < 1
+    assert abs(section["int8_map_drop"]["value"]) < 0.1
+    assert evaluation["notes"]["clips"] == 40
+    assert evaluation["notes"]["labels"] > 100
+    assert [row[0] for row in evaluation["tables"][0]["rows"]] == sorted(PARENTS)
+    assert "Mean average precision on test set : 0." in (folder / "logs" / "evaluate.log").read_text()
