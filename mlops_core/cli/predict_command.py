@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mlops_core.cli.native_messages import without_native_notes
 from mlops_core.cli.options import chosen_use_case, json_option, use_case_option
 from mlops_core.cli.output import print_json, print_table
 
@@ -56,7 +57,8 @@ def command(
     from mlops_core.api import load_model
 
     paths = _existing([file for file in files if form is None or file != "-"])
-    predictor = load_model(chosen_use_case(usecase), model, workspace=context["workspace"])
+    with without_native_notes():
+        predictor = load_model(chosen_use_case(usecase), model, workspace=context["workspace"])
     if form is not None:
         from mlops_core.cli.events_output import print_events
         from mlops_core.prediction import EventOptions
