@@ -133,6 +133,7 @@ def _fit_epochs(context: StepContext, model: keras.Model, data: TrainingData, se
         validation_data=data.held,
         validation_batch_size=256,
         callbacks=[*build_callbacks(settings), best],
+        shuffle=False,  # the batches are drawn at random already
         verbose=0,
     ).history
     model.set_weights(best.weights)
