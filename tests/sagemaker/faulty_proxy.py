@@ -40,6 +40,7 @@ class FaultyProxy:
     faults: list = field(default_factory=list)
     seen: list = field(default_factory=list)
     on_request: object = None
+    answer: object = None  # a function of (path, body) that returns (status, text) instead of the target's answer
 
     def __enter__(self):
         self._lock = threading.Lock()
@@ -80,6 +81,10 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(self.path) + self.headers.get("X-Amz-Target", "")
         if self.proxy.on_request:
             self.proxy.on_request(self.command, path)
+        answer = self.proxy.answer(path, body.decode("latin-1")) if self.proxy.answer else None
+        if answer:
+            self._send(*answer)
+            return
         fault = self.proxy.fault_for(self.command, path)
         self._serve(fault, body)
 
@@ -111,6 +116,9 @@ class _Handler(BaseHTTPRequestHandler):
         text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>said by the proxy</Message></Error>"
         if self.headers.get("X-Amz-Target"):
             text = json.dumps({"__type": code, "message": "said by the proxy"})
+        self._send(status, text)
+
+    def _send(self, status, text):
         content = b"" if self.command == "HEAD" else text.encode()
         self._note(status)
         self.send_response(status)
