@@ -67,6 +67,8 @@ class ObservedStep:
         sections: configuration sections that it asked for.
         parameters: parameters that it looked at.
         changed_inputs: what differs in its inputs afterwards, one phrase a file.
+        packages: what it had imported, top-level names.
+        is_confined: it could write nowhere else, where the surroundings ask for it.
         has_left_processes: it ended and something that it had started did not.
         progress: what it reported.
         log: its output.
@@ -83,6 +85,8 @@ class ObservedStep:
     sections: frozenset[str] = frozenset()
     parameters: frozenset[str] = frozenset()
     changed_inputs: tuple[str, ...] = ()
+    packages: frozenset[str] = frozenset()
+    is_confined: bool = False
     has_left_processes: bool = False
     progress: tuple[Mapping[str, Any], ...] = ()
     log: str = ""
@@ -122,6 +126,7 @@ class Execution:
         configuration: files that no step may read by itself.
         timeout_s: of each step.
         surroundings: what is different.
+        packages: foreign packages that are imported before the steps; none for an observation from the start.
     """
 
     request: RunRequest
@@ -132,6 +137,7 @@ class Execution:
     configuration: tuple[Path, ...]
     timeout_s: float
     surroundings: frozenset[Surrounding] = field(default_factory=frozenset)
+    packages: tuple[str, ...] = ()
 
     def carry_out(self, processes: Processes) -> Trace:
         """Execute every step, until one fails."""
@@ -202,6 +208,7 @@ class Execution:
             startup=_merged(_STARTUP, self.surroundings),
             environ={"TMPDIR": str(folder / "scratch"), **_merged(_ENVIRON, self.surroundings)},
             timeout_s=self.timeout_s,
+            packages=self.packages,
         )
 
     def _observed(
@@ -214,7 +221,14 @@ class Execution:
         folder: Path,
         changed: Iterable[str],
     ) -> ObservedStep:
-        found = answer.result or {"events": (), "sections": (), "parameters": (), "inputs": (), "code": ()}
+        found = answer.result or {
+            "events": (),
+            "sections": (),
+            "parameters": (),
+            "inputs": (),
+            "code": (),
+            "packages": (),
+        }
         events = [(kind, subject) for kind, subject in found["events"]]
         looked = [subject for kind, subject in events if kind in ("read", "list")]
         configuration = {str(path) for path in self.configuration}
@@ -242,6 +256,8 @@ class Execution:
             sections=frozenset(found["sections"]),
             parameters=frozenset(found["parameters"]),
             changed_inputs=tuple(changed),
+            packages=frozenset(found["packages"]),
+            is_confined=bool(found.get("is_confined")),
             has_left_processes=answer.has_left_processes,
             progress=_progress(folder / "progress.jsonl"),
             log=answer.log,

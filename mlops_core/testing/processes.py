@@ -40,6 +40,7 @@ class Call:
         startup: environment variables that must be set when the interpreter starts.
         environ: environment variables that may be set later.
         timeout_s: seconds until its whole process group is killed.
+        packages: foreign packages that are imported before, once for all calls that name the same.
     """
 
     function: str
@@ -49,6 +50,7 @@ class Call:
     startup: Mapping[str, str] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = 300.0
+    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,7 @@ class Processes:
             "environ": {"PYTHONPATH": _absolute(os.environ.get("PYTHONPATH", "")), **call.environ},
             "sys_path": [entry for entry in sys.path if entry],
             "timeout_s": call.timeout_s,
+            "packages": list(call.packages),
         }
         ended = self._exchange(self._host(call.startup), message)
         text = log.read_text(encoding="utf-8", errors="replace")[-_LOG_SHOWN:] if log.exists() else ""

@@ -18,6 +18,7 @@ from mlops_core.testing.outcomes import Outcome, Status
 from mlops_core.testing.processes import Call
 from mlops_core.testing.products import Product
 from mlops_core.testing.registry import NotApplicableError, all_checks
+from mlops_core.testing.source_code import foreign_distributions
 from mlops_core.testing.surroundings import guarded
 
 if TYPE_CHECKING:
@@ -245,6 +246,16 @@ class ContractSession:
         """An execution in which all surroundings are different at once."""
         return self.execute(*Surrounding)
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Foreign packages that the first execution had imported: those after it need not import them again."""
+        trace, _ = self.made.get("reference", (None, None))
+        if "packages" not in self.shared and trace is not None:
+            imported = frozenset().union(*(step.packages for step in trace.steps.values()))
+            self.shared["packages"] = foreign_distributions(imported)
+        found: tuple[str, ...] = self.shared.get("packages", ())
+        return found
+
     def execute(self, *surroundings: Surrounding) -> Trace:
         """Execute the pipeline once more, in surroundings of which some are different."""
         place, dataset = self.folder / "place", self.dataset
@@ -262,6 +273,7 @@ class ContractSession:
             configuration=self._configuration_files(),
             timeout_s=self.declaration.timeout_s,
             surroundings=frozenset(surroundings),
+            packages=self.packages,
         )
         return execution.carry_out(self.processes)
 

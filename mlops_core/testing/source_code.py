@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import importlib.util
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from mlops_core.testing.registry import NotApplicableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ImportStatement: TypeAlias = ast.Import | ast.ImportFrom
 _KNOWN_TO_CORE = frozenset(
@@ -59,6 +60,15 @@ def import_statements(tree: ast.AST, *, with_functions: bool) -> Iterator[Import
             waiting += node.orelse
         elif with_functions or not isinstance(node, _FUNCTIONS):
             waiting += ast.iter_child_nodes(node)
+
+
+def foreign_distributions(imported: Iterable[str]) -> tuple[str, ...]:
+    """Return those of top-level names that belong to a distribution which is neither core nor any plugin."""
+    from mlops_core.discovery import discover_use_cases
+
+    plugins = {package_of(item.target) for item in discover_use_cases()}
+    installed = importlib.metadata.packages_distributions()
+    return tuple(sorted(name for name in imported if name in installed and name not in plugins | _KNOWN_TO_CORE))
 
 
 def foreign_packages(module: str) -> set[str]:

@@ -501,7 +501,7 @@ ZOO = (
     ),
     hostile(
         "links",
-        "outputs_are_plain_files",
+        "steps_succeed",
         *in_training("(context.output('model') / 'latest').symlink_to('model.json')"),
     ),
     hostile("names_its_place", "outputs_name_no_place_of_this_machine", *in_model("str(context.output('model'))")),

@@ -71,6 +71,7 @@ def _interview(session: ContractSession) -> Interview:
             "model": str(model),
             "paths": [str(path) for path in samples.values()],
         },
+        packages=session.packages,
     )
     return Interview(samples=samples, answer=answer, model=model, before=before, without_samples=without_samples)
 
@@ -167,18 +168,24 @@ def predictor_names_a_bad_file(session: ContractSession) -> Iterator[str]:
     kind = next(iter(_asked(session).samples.values())).suffix
     broken = folder / f"broken{kind}"
     broken.write_bytes(b"\x00\xff not what it should be \x00" * 3)
-    for path in (broken, folder / f"missing{kind}"):
-        answer = session.call(
-            "predictor:ask_about_bad_file",
-            {"use_case": session.declaration.use_case, "model": str(interview(session).model), "path": str(path)},
-        )
-        if answer.error:
-            yield f"{path.name}: {answer.error}"
-        elif answer.result["kind"] != "DatasetError":
-            said = answer.result["kind"] or f"answered {answer.result['message'][:60]}"
-            yield f"{path.name}: {said} instead of DatasetError"
-        elif path.name not in answer.result["message"]:
-            yield f"{path.name}: the message does not name it: {answer.result['message']}"
+    paths = (broken, folder / f"missing{kind}")
+    answer = session.call(
+        "predictor:ask_about_bad_files",
+        {
+            "use_case": session.declaration.use_case,
+            "model": str(interview(session).model),
+            "paths": [str(path) for path in paths],
+        },
+        packages=session.packages,
+    )
+    if answer.error:
+        yield f"{broken.name} or {paths[1].name}: {answer.error}"
+    for path, said in zip(paths, answer.result or (), strict=False):
+        if said["kind"] != "DatasetError":
+            kind = said["kind"] or f"answered {said['message'][:60]}"
+            yield f"{path.name}: {kind} instead of DatasetError"
+        elif path.name not in said["message"]:
+            yield f"{path.name}: the message does not name it: {said['message']}"
 
 
 def _rounded(scores: list[float]) -> str:

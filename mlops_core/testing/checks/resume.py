@@ -26,7 +26,6 @@ _SHARES = (0.5, 0.1, 0.0)
         "fetching_writes_to_its_folder_only",
         "steps_survive_read_only_inputs",
         "steps_leave_no_process_behind",
-        "outputs_are_plain_files",
         "outputs_have_portable_names",
         "results_ignore_all_surroundings_together",
         "metrics_are_the_same_when_recomputed",

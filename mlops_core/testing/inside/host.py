@@ -1,7 +1,8 @@
 """The host: a warm interpreter that forks a child for each call and reports how the child ended.
 
 Calls come as JSON lines on standard input, endings go as JSON lines to standard output. Core is imported here once;
-a plugin never is, so that no call sees what another one has left in memory.
+a plugin never is, so that no call sees what another one has left in memory. A call may name foreign packages, such as
+tensorflow, that take long to import: it is then forked from a *template*, a fork of the host that has imported them.
 """
 
 from __future__ import annotations
@@ -12,11 +13,17 @@ import importlib
 import json
 import os
 import signal
+import socket
 import sys
+import tempfile
+import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _WARM = (
     "mlops_core.api",
@@ -37,15 +44,81 @@ def main() -> int:
     for name in _WARM:
         importlib.import_module(name)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal group; the caller decides
+    templates: dict[tuple[str, ...], _Template | None] = {}
     for line in sys.stdin:
         message = json.loads(line)
-        gc.freeze()
-        pid = os.fork()
-        if pid == 0:
-            _child(message)
-        sys.stdout.write(json.dumps(_wait(pid, message["timeout_s"])) + "\n")
+        packages = tuple(message["packages"])
+        if packages and packages not in templates:
+            templates[packages] = _new_template(packages, message["sys_path"])
+        template = templates.get(packages)
+        sys.stdout.write((template.exchange(line) if template else _answered(message)) + "\n")
         sys.stdout.flush()
+    for template in filter(None, templates.values()):
+        template.close()
     return 0
+
+
+def _answered(message: dict[str, Any]) -> str:
+    """Fork a child for a call and return how it ended, as one line of JSON."""
+    gc.freeze()
+    pid = os.fork()
+    if pid == 0:
+        _child(message)
+    return json.dumps(_wait(pid, message["timeout_s"]))
+
+
+class _Template:
+    """The host's end of a template: a process that has imported what calls need, and forks a child for each."""
+
+    def __init__(self, pid: int, channel: socket.socket) -> None:
+        self._pid = pid
+        self._stream = channel.makefile("rw", encoding="utf-8")
+        self.is_safe = self._stream.readline() == "safe\n"
+
+    def exchange(self, line: str) -> str:
+        """Have the template make a call and return how it ended."""
+        self._stream.write(line)
+        self._stream.flush()
+        return self._stream.readline().rstrip("\n")
+
+    def close(self) -> None:
+        """End the template."""
+        self._stream.close()
+        os.waitpid(self._pid, 0)
+
+
+def _new_template(packages: Iterable[str], sys_path: list[str]) -> _Template | None:
+    """Return a template that has imported `packages`; None where a fork of it would not be safe."""
+    near, far = socket.socketpair()
+    gc.freeze()
+    pid = os.fork()
+    if pid == 0:
+        near.close()
+        _serve_as_template(far, packages, sys_path)
+    far.close()
+    template = _Template(pid, near)
+    near.close()  # the stream keeps the socket
+    if template.is_safe:
+        return template
+    template.close()
+    return None
+
+
+def _serve_as_template(channel: socket.socket, packages: Iterable[str], sys_path: list[str]) -> NoReturn:
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in range(3):
+        os.dup2(null, descriptor)
+    sys.path[:] = sys_path
+    for name in packages:
+        with contextlib.suppress(Exception, SystemExit):  # whatever it is: the call imports it again and reports
+            importlib.import_module(name)
+    stream = channel.makefile("rw", encoding="utf-8")
+    stream.write("safe\n" if threading.active_count() == 1 else "with threads\n")
+    stream.flush()
+    for line in stream:
+        stream.write(_answered(json.loads(line)) + "\n")
+        stream.flush()
+    os._exit(0)
 
 
 def _wait(pid: int, timeout_s: float) -> dict[str, Any]:
@@ -106,6 +179,7 @@ def _enter(message: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.update(message["environ"])
     time.tzset()
+    tempfile.tempdir = None  # what was imported before may have asked for it
     sys.path[:] = message["sys_path"]
     importlib.invalidate_caches()
     os.chdir(message["cwd"])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlops_core.prediction import Predictor
 
 
 def ask(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -18,16 +21,17 @@ def ask(arguments: dict[str, Any]) -> dict[str, Any]:
     return {"classes": list(predictor.classes), "answers": answers}
 
 
-def ask_about_bad_file(arguments: dict[str, Any]) -> dict[str, str]:
-    """Ask about one file that cannot be used; return the kind of error and its message, or what was answered."""
-    from mlops_core.errors import MlopsError
+def ask_about_bad_files(arguments: dict[str, Any]) -> list[dict[str, str]]:
+    """Ask about files that cannot be used, one by one; return the kind of error and its message, or the answer."""
     from mlops_core.manager import load_use_case
 
     predictor = load_use_case(arguments["use_case"]).load_predictor(Path(arguments["model"]))
+    return [_asked(predictor, Path(path)) for path in arguments["paths"]]
+
+
+def _asked(predictor: Predictor, path: Path) -> dict[str, str]:
     try:
-        answers = list(predictor.predict([Path(arguments["path"])]))
-    except MlopsError as error:
-        return {"kind": type(error).__name__, "message": str(error)}
+        answers = list(predictor.predict([path]))
     except Exception as error:  # noqa: BLE001  which one it is is what the check is about
         return {"kind": type(error).__name__, "message": " ".join(str(error).split())}
     return {"kind": "", "message": repr(answers)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,14 +24,16 @@ def execute(arguments: dict[str, Any]) -> dict[str, Any]:
 
     if "listing_order" in arguments["surroundings"]:
         reverse_listings()
+    is_confined = os.geteuid() != 0
     if "read_only_inputs" in arguments["surroundings"]:
-        forbid_writing_elsewhere(arguments["writable"])
+        is_confined |= forbid_writing_elsewhere(arguments["writable"])
     reads = _record_reads(steps.StepContext)
     request = Path(arguments["request"])
     with recorded() as recorder:
         steps.run_request_file(request)
     outcome = json.loads(request.with_name("result.json").read_text(encoding="utf-8"))
     return {
+        "is_confined": is_confined,
         "exit_code": outcome["exit_code"],
         "error": outcome["error"],
         "events": sorted(recorder.events),
@@ -38,6 +41,7 @@ def execute(arguments: dict[str, Any]) -> dict[str, Any]:
         "parameters": sorted(reads["parameter"]),
         "inputs": sorted(reads["input"]),
         "code": sorted(_code_folders()),
+        "packages": sorted(name for name in list(sys.modules) if "." not in name),
     }
 
 
