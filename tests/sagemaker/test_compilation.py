@@ -98,6 +98,24 @@ def test_compiling_opens_no_connection_and_imports_no_aws_package(compiled, monk
     assert done.stderr == "[]\n"
 
 
+def test_the_settings_of_the_documentation_compile_without_fault(tmp_path):
+    pytest.importorskip("mlops_aed")
+    from mlops_core.api import prepare_run
+    from mlops_core.runners.sagemaker.compilation import compile_pipeline
+    from mlops_core.runners.sagemaker.compile_settings import load_settings
+
+    page = (Path(__file__).parents[2] / "docs" / "sagemaker.md").read_text()
+    path = tmp_path / "sagemaker.yaml"
+    path.write_text(re.search(r"```yaml\n(.*?)```", page, re.DOTALL)[1])
+    definition = compile_pipeline(prepare_run("AED", overrides=["dataset.shards=2"]), load_settings(path))
+    assert check_definition(definition.data) == ()
+    steps = {step["Name"]: step for step in definition.data["Steps"]}
+    assert steps["train"]["Arguments"]["StoppingCondition"]["MaxWaitTimeInSeconds"] == 28800
+    assert steps["preprocess"]["DisplayName"] == "Features"
+    assert steps["preprocess"]["Arguments"]["AppSpecification"]["ImageUri"] == "other:1"
+    assert steps["after"]["Type"] == "Lambda"
+
+
 def steps_of(definition):
     return {step["Name"]: step for step in definition.data["Steps"]}
 

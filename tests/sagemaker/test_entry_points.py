@@ -202,6 +202,8 @@ def test_a_module_of_the_project_is_used_as_it_is(tmp_path, status, code):
         (["-kwargs", '{"usecase_name": "TOYY"}'], "Exception: no use case 'TOYY'; did you mean 'TOY'?"),
         (["-kwargs", '{"usecase_name": "TOY", "rgion": "x"}'], "Exception: --kwargs: unknown key 'rgion'"),
         (["-kwargs", '{"usecase_name": "TOY", "role": "Admin"}'], "not the ARN of a role"),
+        (["-kwargs", '{"usecase_name": "TOY", "default_bucket": "s3://b"}'], "not the name of a bucket"),
+        (["-kwargs", '{"usecase_name": "TOY", "pipeline_name": "my words"}'], "'my words' is no name of a pipeline"),
     ],
 )
 def test_any_error_is_one_line_and_exit_1(toy, arguments, message):

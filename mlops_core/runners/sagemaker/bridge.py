@@ -67,10 +67,13 @@ def to_sagemaker_pipeline(
         UsageError: an unknown keyword.
         ConfigError: configuration, parameters or settings are wrong.
     """
+    from mlops_core.runners.sagemaker.remote.target import check_pipeline_name
+
     region = account.pop("region", None)
     session = account.pop("sagemaker_session", None)
-    definition = compile_use_case(use_case, config=config, overrides=overrides, parameters=parameters, **account)
     pipeline_name = name or use_case.replace("_", "-")
+    check_pipeline_name(pipeline_name)
+    definition = compile_use_case(use_case, config=config, overrides=overrides, parameters=parameters, **account)
     return sdk_pipeline(definition, name=pipeline_name, region=region, session=session)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import pydantic
 
 from mlops_core.config import Section, UseCaseConfig, load_config
+from mlops_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -169,6 +170,9 @@ def load_settings(
     Raises:
         ConfigError: every fault at once, each with file, line and key.
     """
-    loaded = load_config(CompileSettings, default=None, path=path, overrides=overrides, environ=environ or {})
+    try:
+        loaded = load_config(CompileSettings, default=None, path=path, overrides=overrides, environ=environ or {})
+    except ConfigError as error:  # which calls every override by the option of a use case's configuration
+        raise ConfigError(str(error).replace("--set ", "--set-sagemaker ")) from error
     assert isinstance(loaded.model, CompileSettings)  # noqa: S101  for mypy: load_config has validated it
     return loaded.model

@@ -93,6 +93,7 @@ def use_case_pipeline(module_name: str, kwargs: dict[str, Json], *, role: str | 
         UsageError: they name none, or have an unknown key.
     """
     from mlops_core.runners.sagemaker.bridge import compile_use_case
+    from mlops_core.runners.sagemaker.remote.target import check_pipeline_name
     from mlops_core.runners.sagemaker.submission import CompiledPipeline
     from mlops_core.settings import read_settings
 
@@ -106,6 +107,7 @@ def use_case_pipeline(module_name: str, kwargs: dict[str, Json], *, role: str | 
         )
     region, bucket = options.pop("region", None), options.pop("default_bucket", None)
     name = options.pop("pipeline_name", None) or use_case.replace("_", "-")
+    check_pipeline_name(name)
     compiled = compile_use_case(
         use_case,
         role=options.pop("role", None) or role,
