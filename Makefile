@@ -29,7 +29,7 @@ test-faults: $(STAMP)
 	MLOPS_FAULT_ROUNDS=200 $(BIN)/python -m pytest --timeout 7200 -n auto tests/faults
 
 test-parity: $(STAMP)
-	MLOPS_TEST_PARITY=all MLOPS_TEST_PIPELINES=4000 MLOPS_TEST_GATES=10000 $(BIN)/python -m pytest --timeout 7200 -n auto -rP \
+	MLOPS_TEST_PARITY=all MLOPS_TEST_PIPELINES=2000 MLOPS_TEST_GATES=10000 $(BIN)/python -m pytest --timeout 7200 -n auto -rP \
 	  tests/sagemaker/test_parity_use_cases.py tests/sagemaker/test_parity_random.py tests/sagemaker/test_parity_gates.py
 
 bench: $(BENCH)/.installed $(PEERS)/.installed
