@@ -36,6 +36,7 @@ class Sonogram:
         self._columns: list[NDArray[np.float32]] = []
         self._waiting: list[NDArray[np.float32]] = []
         self._merged = 1
+        self._rest: NDArray[np.float32] = np.zeros((settings.n_mels, 0), dtype=np.float32)
 
     def add(self, patches: NDArray[np.float32]) -> None:
         """Take patches (patches, n_mels, frames), each a quarter of its length after the last."""
@@ -43,6 +44,7 @@ class Sonogram:
             for part in np.array_split(patch[:, : self._step], _COLUMNS, axis=1):
                 if part.shape[1]:
                     self._add_column(part.mean(axis=1))
+        self._rest = patches[-1][:, self._step :]
 
     def _add_column(self, column: NDArray[np.float32]) -> None:
         """Keep a column; when there are more than the picture can show, put every two together from then on."""
@@ -67,7 +69,9 @@ class Sonogram:
 
         labels = sorted({event.label for event in events})
         picture = Image.new("RGB", (_MARGIN + _WIDTH, _HEIGHT + _ROW * (len(labels) + 2)), _BACKGROUND)
-        picture.paste(Image.fromarray(self._pixels(duration_s)).resize((_WIDTH, _HEIGHT)), (_MARGIN, 0))
+        pixels = self._pixels(duration_s)
+        width = max(1, min(_WIDTH, _place(pixels.shape[1] * self._column_s, duration_s) - _MARGIN))
+        picture.paste(Image.fromarray(pixels).resize((width, _HEIGHT)), (_MARGIN, 0))
         pen = ImageDraw.Draw(picture)
         pen.text((8, 8), "mel bands", fill=_TEXT)
         for number, label in enumerate(labels):
@@ -91,11 +95,17 @@ class Sonogram:
         count = max(1, round(duration_s / self._column_s))
         if not self._columns:
             return np.zeros((1, 1, 3), dtype=np.uint8)
-        values = np.stack(self._columns[:count], axis=1)[::-1]
+        values = np.stack((*self._columns, *self._last_columns())[:count], axis=1)[::-1]
         low, high = float(values.min()), float(values.max())
         grey = (values - low) / ((high - low) or 1.0)
         colours = np.stack([grey, grey**2, 0.25 + 0.5 * np.sin(np.pi * grey)], axis=2)
         return np.asarray(255 * np.clip(colours, 0, 1), dtype=np.uint8)
+
+    def _last_columns(self) -> list[NDArray[np.float32]]:
+        """Return the columns of what the last patch holds behind its first quarter."""
+        frames = max(1, self._step * self._merged // _COLUMNS)
+        starts = range(0, self._rest.shape[1] - frames + 1, frames)
+        return [self._rest[:, start : start + frames].mean(axis=1) for start in starts]
 
 
 def _place(at_s: float, duration_s: float) -> int:

@@ -235,6 +235,10 @@ def test_all_formats_say_the_same(tmp_path, recording, capsys):
         spectrogram = np.asarray(image)[:256, 120:]
         bottom, top = spectrogram[200:, :300].mean(), spectrogram[:60, :300].mean()
         assert bottom > top + 20
+        is_low = spectrogram[200:].mean(axis=(0, 2)) > spectrogram[:60].mean(axis=(0, 2)) + 10
+        is_high = spectrogram[60:120, :, 1].max(axis=0) > 128
+        assert np.flatnonzero(is_low).max() == pytest.approx(3 / 12 * 1600, abs=8)
+        assert np.flatnonzero(is_high).min() == pytest.approx(7 / 12 * 1600, abs=8)
 
 
 def test_a_wrong_picture_and_a_model_that_cannot_listen_are_refused(tmp_path, recording):
