@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+_SWITCHES = ("MLFLOW_ALLOW_FILE_STORE", "MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK")
+"""A folder is where the zoo's configurations keep their runs; and nothing is told to anybody else."""
+
 
 def zoo_metrics(models: Mapping[str, tuple[float, float, float]], *, part: str = "test_set") -> dict[str, float]:
     """Return the metrics by the zoo's names.
@@ -45,8 +48,8 @@ def log_to_mlflow(uri: str, *, experiment: str, metrics: Mapping[str, float], fi
     Raises:
         ConfigError: MLflow is not installed, or there is nothing to talk to.
     """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("DO_NOT_TRACK", "true")
+    for name in _SWITCHES:
+        os.environ.setdefault(name, "true")
     try:
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient

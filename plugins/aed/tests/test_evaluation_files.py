@@ -1,0 +1,256 @@
+"""What an evaluation leaves behind: numbers under the names that existing systems read, pictures, a full account."""
+
+import json
+import math
+
+import pytest
+from mlops_aed.clips import Clip, write_split
+from mlops_aed.config import AedConfig
+from mlops_aed.evaluation_files import write
+from mlops_aed.figures import draw_matrix
+from mlops_aed.metrics import compute_metrics, declared_metrics, gate
+from mlops_aed.pipeline_steps import steps
+from mlops_aed.tracking import log_to_mlflow, zoo_metrics
+from mlops_aed.votes import sample_name
+from PIL import Image
+
+from mlops_core.errors import ConfigError
+from mlops_core.metrics import ConfusionMatrix, check_report, read_evaluation, write_evaluation
+from mlops_core.predictions import Prediction, Predictions
+from mlops_core.steps import StepContext, StepRequest
+
+CLASSES = ("cat", "dog")
+COST = {
+    "flash_bytes": 102_400,
+    "weights_bytes": 90_000,
+    "activations_bytes": 40_960,
+    "multiplications": 2_000_000,
+    "input_clipping_rate": 0.25,
+}
+QUANTIZED = {"general": {"operation_mode": "chain_tqe"}}
+
+
+def row(sample, label, first, *, part=0, group="g"):
+    return Prediction(sample=sample, part=part, group=group, label=label, scores=(first, 1 - first))
+
+
+def two_models():
+    """Of four clips the quantized model has three right, the float one all; the first clip has two patches."""
+    quantized = [
+        row("a", "cat", 0.9),
+        row("a", "cat", 0.4, part=1),
+        row("b", "cat", 0.3),
+        row("c", "dog", 0.2),
+        row("d", "dog", 0.1),
+    ]
+    original = [row(f"float/{item.sample}", item.label, item.scores[0], part=item.part) for item in quantized]
+    original[2] = row("float/b", "cat", 0.6)
+    return Predictions(classes=CLASSES, rows=(*quantized, *original), facts=COST)
+
+
+def request(tmp_path, *, mlflow=None):
+    step = steps(AedConfig())[-1]
+    for name in step.outputs:
+        (tmp_path / name).mkdir()
+    (tmp_path / "split").mkdir()
+    write_split(
+        tmp_path / "split",
+        [Clip(name=name, label="cat", group=name, fold=1, part=part) for name, part in (("a", "train"), ("b", "test"))],
+    )
+    return StepRequest(
+        use_case="AED",
+        step=step,
+        config={"mlflow": {"uri": mlflow, "experiment": "sounds"}},
+        parameters={},
+        seed=7,
+        inputs={"split": tmp_path / "split"},
+        outputs={name: tmp_path / name for name in step.outputs},
+        scratch=tmp_path,
+    )
+
+
+def evaluate(tmp_path, predictions, **options):
+    context = StepContext(request(tmp_path, **options))
+    write(context, predictions, splits={"": context.input("split")})
+    return tmp_path / "figures"
+
+
+def test_losses_by_quantization_are_the_difference_of_the_two_models():
+    values = compute_metrics(two_models()).values
+    assert values["clip_acc"].value == 0.75
+    assert values["float_clip_acc"].value == 1.0
+    assert values["int8_clip_acc_drop"].value == 0.25
+    assert values["int8_patch_acc_drop"].value == pytest.approx(0.2)
+    assert values["clip_agreement"].value == 0.75
+    assert values["model_flash_kib"].value == 100
+    assert values["activations_kib"].value == 40
+    assert values["mega_macs"].value == 2
+    assert values["input_clipping_rate"].value == 0.25
+
+
+def test_agreement_is_told_class_by_class():
+    (table,) = compute_metrics(two_models()).tables
+    assert table.columns == ("class", "clips", "right, quantized", "right, float", "same class", "agreement")
+    assert table.rows == (("cat", 2, 1, 2, 1, 0.5), ("dog", 2, 2, 2, 2, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("limits", "passed"),
+    [
+        ({}, True),
+        ({"max_accuracy_drop": 0.25, "max_flash_kib": 100}, True),
+        ({"max_accuracy_drop": 0.24}, False),
+        ({"max_flash_kib": 99}, False),
+    ],
+)
+def test_a_gate_refuses_a_quantized_model_above_its_limits(limits, passed):
+    config = AedConfig.model_validate({**QUANTIZED, "quantization": limits})
+    thresholds = {"q_clip_level_acc_threshold": 0.5, "q_patch_level_acc_threshold": 0.5}
+    report = compute_metrics(two_models())
+    verdict = gate(config).evaluate(report, metrics=declared_metrics(config), parameters=thresholds)
+    assert verdict.accepted is passed
+
+
+def test_each_metric_of_a_comparison_is_declared_and_in_range(tmp_path):
+    config = AedConfig.model_validate(QUANTIZED)
+    report, declared = compute_metrics(two_models()), declared_metrics(config)
+    assert check_report(report, declared) == ()
+    write_evaluation(tmp_path, report, declared)
+    data = json.loads((tmp_path / "evaluation.json").read_text())
+    assert data["multiclass_classification_metrics"]["clip_acc"]["value"] == 0.75
+    assert data["multiclass_classification_metrics"]["patch_acc"]["value"] == pytest.approx(0.6)
+    assert data["model_cost"]["model_flash_kib"]["value"] == 100
+    assert read_evaluation(tmp_path, declared).tables == report.tables
+
+
+def test_an_exported_model_is_measured_beside_the_original():
+    given = two_models()
+    exported = [row(f"onnx/{item.sample}", item.label, 0.45, part=item.part) for item in given.rows[:5]]
+    found = compute_metrics(
+        Predictions(classes=CLASSES, rows=(*given.rows, *exported), facts={**COST, "onnx_bytes": 512})
+    )
+    assert found.values["onnx_clip_acc"].value == 0.5
+    assert found.values["onnx_clip_agreement"].value == 0.5
+    assert found.values["onnx_kib"].value == 0.5
+    config = AedConfig.model_validate({**QUANTIZED, "quantization": {"export_onnx": True}})
+    assert check_report(found, declared_metrics(config)) == ()
+
+
+def test_folds_are_told_one_by_one_with_mean_and_deviation():
+    rows = (
+        row("fold-1/a", "cat", 0.9),
+        row("fold-1/b", "dog", 0.9),
+        row("fold-2/a", "cat", 0.9),
+        row("fold-10/a", "cat", 0.9),
+    )
+    found = compute_metrics(Predictions(classes=CLASSES, rows=rows))
+    (table,) = found.tables
+    assert [line[0] for line in table.rows] == ["1", "2", "10", "mean", "standard deviation"]
+    assert table.rows[0] == ("1", 2, 2, 0.5, 0.5)
+    assert found.values["fold_clip_acc_mean"].value == pytest.approx(2.5 / 3)
+    assert found.values["fold_clip_acc_mean"].standard_deviation == pytest.approx(math.sqrt(1 / 12))
+    assert found.values["clip_acc"].value == 0.75
+
+
+@pytest.mark.parametrize(
+    ("sample", "expected"),
+    [
+        ("a.wav", ("", "", "a.wav")),
+        ("float/a.wav", ("float/", "", "a.wav")),
+        ("onnx/fold-12/b/a.wav", ("onnx/", "12", "b/a.wav")),
+        ("fold-x/a.wav", ("", "", "fold-x/a.wav")),
+    ],
+)
+def test_a_sample_says_which_model_and_fold_it_belongs_to(sample, expected):
+    found = sample_name(sample)
+    assert (found.model, found.fold, found.clip) == expected
+
+
+def test_pictures_have_the_names_of_the_model_zoo(tmp_path):
+    figures = evaluate(tmp_path, two_models())
+    assert {path.name for path in figures.glob("*.png")} == {
+        f"{model}_model_{level}_confusion_matrix_test_set.png"
+        for model in ("float", "quant")
+        for level in ("clip", "patch")
+    }
+
+
+def test_a_picture_is_darkest_where_all_of_a_class_are(tmp_path):
+    draw_matrix(ConfusionMatrix(classes=CLASSES, counts=((4, 0), (2, 2))), tmp_path / "m.png", title="m")
+    with Image.open(tmp_path / "m.png") as picture:
+        top, bottom = (
+            [sum(picture.getpixel((155 + 56 * column, 45 + 56 * line))) for column in (0, 1)] for line in (0, 1)
+        )
+    assert top[0] < bottom[0] == bottom[1] < top[1]
+
+
+def test_the_full_account_has_both_models_with_counts_classes_loss_and_the_split(tmp_path):
+    account = json.loads((evaluate(tmp_path, two_models()) / "evaluation_full.json").read_text())
+    assert account["seed"] == 7
+    assert account["models"]["quant"]["clip"]["accuracy"]["count"] == 4
+    found = account["models"]["quant"]["clip"]["classes"]["cat"]
+    assert found == {"count": 2, "precision": 1.0, "recall": 0.5, "f1": 0.666667}
+    assert account["models"]["float"]["patch"]["confusion_matrix"]["dog"] == {"cat": 0, "dog": 2}
+    expected = -sum(map(math.log, (0.9, 0.4, 0.6, 0.8, 0.9))) / 5
+    assert account["models"]["float"]["loss"] == pytest.approx(expected, abs=1e-5)
+    assert account["splits"]["all"]["train"] == account["splits"]["all"]["test"] == 1
+    assert len(account["splits"]["all"]["sha256"]) == 64
+
+
+def test_metrics_for_mlflow_have_the_names_of_the_model_zoo_in_percent():
+    found = zoo_metrics({"quant": (0.60004, 0.75, 0.4), "float": (0.8, 1.0, 0.3), "onnx": (0.8, 1.0, 0.3)})
+    assert found == {
+        "quant_patch_acc_test_set": 60.0,
+        "quant_clip_acc_test_set": 75.0,
+        "float_patch_acc_test_set": 80.0,
+        "float_clip_acc_test_set": 100.0,
+        "float_loss_test_set": 0.3,
+        "patch_float_acc_test_set": 80.0,
+        "clip_float_acc_test_set": 100.0,
+    }
+
+
+def test_a_relative_folder_of_mlflow_is_where_the_command_was_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = AedConfig.model_validate({"mlflow": {"uri": "./experiments_outputs\\mlruns"}})
+    assert config.mlflow.uri == str(tmp_path / "experiments_outputs" / "mlruns")
+    assert AedConfig.model_validate({"mlflow": {"uri": "http://h:5000"}}).mlflow.uri == "http://h:5000"
+
+
+def test_nothing_is_tracked_without_a_uri(tmp_path):
+    evaluate(tmp_path, two_models())
+    assert not list(tmp_path.rglob("mlruns"))
+
+
+def quiet(monkeypatch):
+    """Let the environment be as it was afterwards."""
+    for name in ("MLFLOW_ALLOW_FILE_STORE", "MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+        monkeypatch.setenv(name, "true")
+
+
+def mlflow_run(uri):
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("sounds")
+    (run,) = client.search_runs([experiment.experiment_id])
+    return run, {item.path for item in client.list_artifacts(run.info.run_id)}
+
+
+def test_metrics_and_pictures_are_in_mlflow(tmp_path, monkeypatch):
+    quiet(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    uri = str(tmp_path / "mlruns")
+    figures = evaluate(tmp_path, two_models(), mlflow=uri)
+    run, artifacts = mlflow_run(uri)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["quant_clip_acc_test_set"] == 75.0
+    assert run.data.metrics["float_patch_acc_test_set"] == 80.0
+    assert artifacts == {path.name for path in figures.iterdir()}
+
+
+def test_a_server_that_is_not_there_is_named(tmp_path, monkeypatch):
+    quiet(monkeypatch)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(ConfigError, match=r"mlflow\.uri: http://127\.0\.0\.1:9 takes no run"):
+        log_to_mlflow("http://127.0.0.1:9", experiment="x", metrics={}, files=tmp_path)
