@@ -1,4 +1,4 @@
-"""A client that uses the SageMaker SDK (v3) against an endpoint: create, start, wait, list, describe.
+"""A client that uses the SageMaker SDK (v3) against an endpoint: create, start, wait, list, describe, stop.
 
 Started by test_endpoint.py in a process of its own, for the SDK needs seconds and a region to be imported. The
 endpoint's address comes from AWS_ENDPOINT_URL; what was found is printed as JSON.
@@ -6,6 +6,7 @@ endpoint's address comes from AWS_ENDPOINT_URL; what was found is printed as JSO
 
 import json
 import sys
+import time
 
 import boto3
 from sagemaker.core.helper.session_helper import Session
@@ -69,4 +70,26 @@ for parameters in ({}, {"Least": 0.8}):
         sys.stderr.write(f"waiting: {error}\n")
     steps = {step["StepName"]: step["StepStatus"] for step in execution.list_steps()}
     found.append({"status": execution.describe()["PipelineExecutionStatus"], "steps": steps})
+slow = Processor(
+    role=ROLE,
+    image_uri="image:1",
+    instance_count=1,
+    instance_type="ml.m5.large",
+    entrypoint=["python3", "-c", "import time; time.sleep(600)"],
+    sagemaker_session=session,
+)
+waiting = Pipeline(
+    name="stopped-by-sdk",
+    steps=[ProcessingStep("Wait", step_args=slow.run(inputs=[], outputs=[]))],
+    sagemaker_session=Session(default_bucket="sdk"),
+)
+waiting.upsert(role_arn=ROLE)
+execution = waiting.start()
+while not any(step["StepStatus"] == "Executing" for step in execution.list_steps()):
+    time.sleep(0.2)
+execution.stop()
+while execution.describe()["PipelineExecutionStatus"] in ("Executing", "Stopping"):
+    time.sleep(0.2)
+steps = {step["StepName"]: step["StepStatus"] for step in execution.list_steps()}
+found.append({"status": execution.describe()["PipelineExecutionStatus"], "steps": steps})
 sys.stdout.write(json.dumps(found) + "\n")

@@ -456,6 +456,7 @@ def test_the_sagemaker_sdk_is_a_client(url, tmp_path):
     assert json.loads(found.splitlines()[-1]) == [
         {"status": "Succeeded", "steps": {"Measure": "Succeeded", "Judge": "Succeeded"}},
         {"status": "Failed", "steps": {"Measure": "Succeeded", "Judge": "Succeeded", "Reject": "Failed"}},
+        {"status": "Stopped", "steps": {"Wait": "Stopped"}},
     ]
 
 

@@ -134,6 +134,24 @@ def test_no_wait_and_timeout(service):
     assert "is Executing after 0 s; it goes on" in out
 
 
+@pytest.mark.slow
+def test_a_definition_of_more_than_100_kib_goes_to_s3_once_and_is_executed(service, tmp_path):
+    variables = {f"V{number}": "x" * 250 for number in range(100)}
+    settings = {"steps": {name: {"environment": variables} for name in ("preprocess", "train", "evaluate")}}
+    long = {f"W{number}": "x" * 500 for number in range(90)}
+    settings["steps"]["train"]["environment"] = long
+    path = tmp_path / "sagemaker.yaml"
+    path.write_text(json.dumps(settings))
+    given = json.dumps({**ACCOUNT, "settings": str(path)})
+    for _ in range(2):
+        out = call(*RUN, given, **service.environ)
+        assert "Created/Updated SageMaker Pipeline" in out
+    (item,) = service.client("s3").list_objects_v2(Bucket="bucket", Prefix="words-p-1/definitions/")["Contents"]
+    assert item["Size"] > 100 * 1024
+    found = service.client("sagemaker").describe_pipeline(PipelineName="words-p-1")["PipelineDefinition"]
+    assert len(found) >= item["Size"]
+
+
 def test_without_module_or_role_help_and_exit_2(toy):
     assert "Creates or updates and runs the pipeline for the pipeline script." in call("run_pipeline", code=2)
     assert "--role-arn" in call("run_pipeline", "-n", MODULE, code=2)
