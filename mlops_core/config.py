@@ -240,7 +240,8 @@ def _explained(fault: Any, location: Sequence[str | int], model: type[pydantic.B
     if kind == "missing":
         return "is required and not set"
     message = str(fault["msg"]).removeprefix("Value error, ")
-    message = f"{message[:1].lower()}{message[1:]}"
+    if kind not in {"value_error", "assertion_error"}:  # a validator's own words may begin with a name
+        message = f"{message[:1].lower()}{message[1:]}"
     if isinstance(found, dict):
         return message
     return f"{found!r}: {message}"
