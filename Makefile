@@ -35,6 +35,7 @@ test-parity: $(STAMP)
 bench: $(BENCH)/.installed $(PEERS)/.installed
 	$(BENCH)/bin/python benchmarks/engines.py --ours $(BENCH)/bin --peers $(PEERS)/bin
 	$(BENCH)/bin/python benchmarks/hashing.py
+	$(BIN)/python benchmarks/upload.py --ours $(BIN) --peers $(PEERS)/bin
 	$(BIN)/python benchmarks/features.py
 	$(BIN)/python benchmarks/training_input.py
 

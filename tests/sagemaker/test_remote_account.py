@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 boto3 = pytest.importorskip("boto3", reason="the extra 'aws' is not installed")
-pytest.importorskip("obstore", reason="the extra 'sagemaker' is not installed")
+pytest.importorskip("obstore", reason="the extra 'aws' is not installed")
 pytest.importorskip("moto", reason="the extra 'test' is not installed")
 
 from mlops_core import api  # noqa: E402  after the skip

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 boto3 = pytest.importorskip("boto3", reason="the extra 'aws' is not installed")
-pytest.importorskip("obstore", reason="the extra 'sagemaker' is not installed")
+pytest.importorskip("obstore", reason="the extra 'aws' is not installed")
 pytest.importorskip("moto", reason="the extra 'test' is not installed")
 
 from mlops_core import api  # noqa: E402  after the skip
@@ -421,4 +421,4 @@ def test_without_obstore_one_line_says_what_to_install(service):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == ExitCode.STEP
     assert "obstore cannot be imported" in done.stderr
-    assert "pip install 'mlops-core[sagemaker]'" in done.stderr
+    assert "pip install 'mlops-core[aws]'" in done.stderr

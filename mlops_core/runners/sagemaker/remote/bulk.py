@@ -211,7 +211,7 @@ def _open(name: str, account: Account) -> Any:
     try:
         from obstore.store import S3Store
     except ImportError as error:
-        raise RunnerError(f"obstore cannot be imported: {error}; pip install 'mlops-core[sagemaker]'") from error
+        raise RunnerError(f"obstore cannot be imported: {error}; pip install 'mlops-core[aws]'") from error
     endpoint = str(account.client("s3").meta.endpoint_url)
     config: S3Config = {"region": account.region, "checksum_algorithm": "SHA256"}
     if not re.search(r"\.amazonaws\.com(\.cn)?$", endpoint):
