@@ -41,7 +41,8 @@ def command(
     """
     from mlops_core.api import workspace_path
     from mlops_core.discovery import discover_use_cases, find_use_case
-    from mlops_core.testing.matrix import exit_code, html_page, metrics_text, run_matrix
+    from mlops_core.testing.matrix import comparison_text, exit_code, metrics_text, run_matrix
+    from mlops_core.testing.matrix_page import html_page
     from mlops_core.testing.processes import Processes
 
     chosen = [find_use_case(name) for name in names] or list(discover_use_cases())
@@ -63,7 +64,7 @@ def command(
                     cell.runner or "-",
                     cell.status,
                     metrics_text(cell) or "-",
-                    "same" if cell.is_same else "DIFFER",
+                    comparison_text(cell),
                     format_duration(cell.duration_s),
                 )
                 for cell in cells

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections import Counter
 from dataclasses import replace
@@ -15,7 +16,7 @@ from mlops_core.cli.output import format_duration, print_json, print_table
 from mlops_core.errors import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from mlops_core.testing.outcomes import Outcome
     from mlops_core.testing.registry import Check
@@ -74,6 +75,9 @@ def checks(*, as_json: bool) -> None:
     help="The use case does not claim this, for example is_deterministic. Repeatable.",
 )
 @click.option("--only", multiple=True, metavar="CHECK", help="Make this check only. Repeatable.")
+@click.option(
+    "--keep", type=click.Path(file_okay=False), help="Keep what is made (outputs, logs, workspaces) in this new folder."
+)
 @json_option
 def check(
     *,
@@ -83,6 +87,7 @@ def check(
     parameters: tuple[str, ...],
     without: tuple[str, ...],
     only: tuple[str, ...],
+    keep: str | None,
     as_json: bool,
 ) -> int:
     """Check a use case, all of a distribution, or of a folder that need not be installed, against the contract.
@@ -97,7 +102,8 @@ def check(
     with subjects(subject) as found:
         for item in found:
             changed = _changed(item, config=config, overrides=overrides, parameters=parameters, without=without)
-            results.append(_check_one(changed, chosen, is_quiet=as_json))
+            with _place(keep, use_case=item.installed.name) as folder:
+                results.append(_check_one(changed, chosen, folder=folder, is_quiet=as_json))
     if as_json:
         print_json(results)
     return ExitCode.OK if all(result["is_good"] for result in results) else ExitCode.PLUGIN
@@ -129,14 +135,30 @@ def _changed(
     return replace(subject, declaration=replace(declared, **changes))
 
 
-def _check_one(subject: Subject, checks: Iterable[Check], *, is_quiet: bool) -> dict[str, Any]:
+@contextlib.contextmanager
+def _place(keep: str | None, *, use_case: str) -> Iterator[Path]:
+    """Yield an empty folder for what is made: one that stays, if a person has named it."""
+    from mlops_core.errors import UsageError
+
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="mlops-check-") as folder:
+            yield Path(folder)
+        return
+    path = Path(keep) / use_case
+    if path.exists():
+        raise UsageError(f"--keep {keep}: {path} is there already; name a new folder")
+    path.mkdir(parents=True)
+    yield path
+
+
+def _check_one(subject: Subject, checks: Iterable[Check], *, folder: Path, is_quiet: bool) -> dict[str, Any]:
     from mlops_core.testing.processes import Processes
     from mlops_core.testing.session import ContractSession
 
     if not is_quiet:
         click.echo(f"{subject.installed}; {subject.origin}")
-    with tempfile.TemporaryDirectory(prefix="mlops-check-") as folder, Processes() as processes:
-        session = ContractSession(subject.declaration, processes=processes, folder=Path(folder))
+    with Processes() as processes:
+        session = ContractSession(subject.declaration, processes=processes, folder=folder)
         outcomes = []
         for one in checks:
             outcome = session.outcome(one)

@@ -1,11 +1,11 @@
 """The matrix: every installed use case at its smallest configuration, on every installed runner.
 
-Each cell is a run in a workspace of its own. The same rows become a table, JSON and one self-contained HTML page.
+Each cell is a run in a workspace of its own. The same rows become a table, JSON and one HTML page
+(`mlops_core.testing.matrix_page`).
 """
 
 from __future__ import annotations
 
-import html
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,14 +23,6 @@ if TYPE_CHECKING:
     from mlops_core.testing.processes import Processes
     from mlops_core.testing.runners import RunnerOutcome, RunnerUnderTest
 
-_STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color:#222;background:#fff}"
-    "table{border-collapse:collapse}th,td{text-align:left;padding:.35rem .8rem;border-bottom:1px solid #ddd}"
-    ".accepted{color:#06632b}.rejected{color:#8a5a00}.failed,.broken{color:#a11}small{color:#555}"
-    "@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}th,td{border-color:#444}small{color:#aaa}"
-    ".accepted{color:#6c9}.rejected{color:#db6}.failed,.broken{color:#f88}}"
-)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
@@ -45,7 +37,7 @@ class Cell:
         metrics: name -> value, as the gate saw it.
         duration_s: of the run.
         steps_s: step -> seconds.
-        is_same: its outputs are those of the first runner.
+        is_same: its outputs are those of the first runner; None where there was nothing to compare.
         message: what is wrong; empty when nothing is.
     """
 
@@ -57,13 +49,13 @@ class Cell:
     metrics: Mapping[str, float | None]
     duration_s: float = 0.0
     steps_s: Mapping[str, float]
-    is_same: bool = True
+    is_same: bool | None = None
     message: str = ""
 
     @property
     def exit_code(self) -> ExitCode:
         """What a command that made only this cell exits with."""
-        if self.status == "broken" or not self.is_same:
+        if self.status == "broken" or self.is_same is False:
             return ExitCode.PLUGIN
         return {"accepted": ExitCode.OK, "rejected": ExitCode.REJECTED}.get(self.status, ExitCode.STEP)
 
@@ -83,7 +75,7 @@ def run_matrix(
 
     Args:
         use_cases: the rows.
-        runners: the columns; the first is what the others are compared with.
+        runners: the columns; the first that came to a verdict is what the others are compared with.
         processes: where plugins' code is executed.
         on_cell: is told each cell as soon as it is known.
     """
@@ -121,8 +113,9 @@ def _row(use_case: InstalledUseCase, *, runners: Sequence[RunnerUnderTest], proc
         first: RunnerOutcome | None = None
         for runner in runners:
             found = runner.run(session)
-            first = first or found
-            differing = _differing(first, found) if session.declaration.is_deterministic else ""
+            is_compared = first is not None and session.declaration.is_deterministic and not found.error
+            differing = _differing(first, found) if first is not None and is_compared else ""
+            first = first or (None if found.error else found)
             yield Cell(
                 use_case=use_case.name,
                 plugin=plugin,
@@ -132,14 +125,12 @@ def _row(use_case: InstalledUseCase, *, runners: Sequence[RunnerUnderTest], proc
                 metrics=found.metrics,
                 duration_s=found.duration_s,
                 steps_s=found.durations_s,
-                is_same=not differing,
+                is_same=not differing if is_compared else None,
                 message=found.error or differing,
             )
 
 
 def _differing(first: RunnerOutcome, found: RunnerOutcome) -> str:
-    if first.error or found.error:
-        return ""
     phrases = [
         f"{reference}: {phrase}"
         for reference, files in first.outputs.items()
@@ -155,29 +146,6 @@ def metrics_text(cell: Cell) -> str:
     return " ".join(f"{name}={'-' if value is None else f'{value:.4g}'}" for name, value in cell.metrics.items())
 
 
-def html_page(cells: Sequence[Cell], *, title: str) -> str:
-    """Return the matrix as one page that needs no other file."""
-    rows = "\n".join(map(_html_row, cells))
-    counts = {status: sum(cell.status == status for cell in cells) for status in dict.fromkeys(c.status for c in cells)}
-    summary = ", ".join(f"{count} {status}" for status, count in counts.items()) or "no use case is installed"
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{_STYLE}</style></head><body>\n<h1>{html.escape(title)}</h1>\n<p>{html.escape(summary)}</p>\n"
-        "<table><thead><tr><th>use case</th><th>runner</th><th>outcome</th><th>metrics</th><th>outputs</th>"
-        f"<th>seconds</th><th>steps</th></tr></thead>\n<tbody>\n{rows}\n</tbody></table>\n</body></html>\n"
-    )
-
-
-def _html_row(cell: Cell) -> str:
-    steps = " ".join(f"{name} {seconds:.1f}" for name, seconds in cell.steps_s.items())
-    message = f"<br><small>{html.escape(cell.message)}</small>" if cell.message else ""
-    fields = (
-        f"{html.escape(cell.use_case)}<br><small>{html.escape(cell.plugin)}; {html.escape(cell.configuration)}</small>",
-        html.escape(cell.runner or "-"),
-        f'<span class="{cell.status}">{cell.status}</span>{message}',
-        html.escape(metrics_text(cell)) or "-",
-        "same" if cell.is_same else "<b>DIFFER</b>",
-        f"{cell.duration_s:.1f}",
-        html.escape(steps) or "-",
-    )
-    return f"<tr>{''.join(f'<td>{field}</td>' for field in fields)}</tr>"
+def comparison_text(cell: Cell) -> str:
+    """Return what became of comparing a cell's outputs, in one word."""
+    return {True: "same", False: "DIFFER", None: "-"}[cell.is_same]

@@ -48,6 +48,13 @@ def test_a_folder_need_not_be_installed(mlops):
     assert "1 checks: 1 passed" in out
 
 
+def test_what_a_check_has_made_can_be_kept_and_is_never_written_over(mlops, tmp_path):
+    mlops("plugin", "check", "TOY", "--only", "steps_succeed", "--keep", tmp_path / "kept")
+    assert list((tmp_path / "kept" / "TOY").glob("execution-1/artifacts/train.model/*"))
+    err = mlops("plugin", "check", "TOY", "--only", "steps_succeed", "--keep", tmp_path / "kept", code=2)
+    assert "is there already; name a new folder" in err
+
+
 def test_a_capability_can_be_left_out(mlops):
     out = mlops("plugin", "check", "TOY", "--only", "killed_runs_can_be_resumed", "--without", "is_resumable")
     assert "skipped  killed_runs_can_be_resumed: declared: is_resumable = False" in out
@@ -111,7 +118,7 @@ def test_the_selftest_can_use_the_predictions_of_a_run(mlops):
 
 def test_the_matrix_is_a_table_and_a_page(mlops, workspace):
     out = mlops("matrix", "-u", "TOY", "--runner", "local")
-    assert "TOY       local   accepted  acc=1    same" in out
+    assert "TOY       local   accepted  acc=1    -" in out
     page = (workspace / "matrix.html").read_text(encoding="utf-8")
     assert '<span class="accepted">accepted</span>' in page
     assert "http" not in page.replace("https://", "http", 0).split("<body>")[1]

@@ -1,0 +1,55 @@
+"""The matrix: every use case on every runner, and outputs that differ between two of them are named."""
+
+import pytest
+
+from mlops_core.discovery import find_use_case
+from mlops_core.testing.matrix import exit_code, run_matrix
+from mlops_core.testing.runners import LOCAL, RunnerUnderTest, installed_runners
+
+OTHER_SEED = """
+from dataclasses import replace
+from mlops_core.runners.local import LocalRunner
+
+class OtherSeed(LocalRunner):
+    def run(self, request):
+        return super().run(replace(request, seed=request.seed + 1))
+"""
+
+
+@pytest.fixture
+def matrix(toy, contract_processes):
+    def made(*runners):
+        told = []
+        cells = run_matrix([find_use_case("TOY")], runners=runners, processes=contract_processes, on_cell=told.append)
+        assert tuple(told) == cells
+        return cells
+
+    return made
+
+
+@pytest.mark.slow
+def test_a_use_case_does_the_same_on_every_installed_runner(matrix):
+    cells = matrix(*installed_runners())
+    assert [cell.runner for cell in cells] == ["local", "sagemaker-local"]
+    assert [(cell.status, cell.is_same, cell.message) for cell in cells] == [
+        ("accepted", None, ""),
+        ("accepted", True, ""),
+    ]
+    assert cells[0].metrics == cells[1].metrics
+    assert exit_code(cells) == 0
+
+
+def test_a_runner_that_makes_something_else_is_found_out(matrix, tmp_path, monkeypatch):
+    (tmp_path / "other_runner.py").write_text(OTHER_SEED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    cells = matrix(LOCAL, RunnerUnderTest(name="other", carrier="other_runner:OtherSeed"))
+    assert [cell.is_same for cell in cells] == [None, False]
+    assert "has other content" in cells[1].message
+    assert exit_code(cells) == 6
+
+
+def test_a_runner_that_falls_over_is_a_failed_cell_and_compared_with_nothing(matrix):
+    cells = matrix(RunnerUnderTest(name="absent", carrier="mlops_core.runners.absent:Runner"), LOCAL)
+    assert [(cell.status, cell.is_same) for cell in cells] == [("failed", None), ("accepted", None)]
+    assert "No module named 'mlops_core.runners.absent'" in cells[0].message
+    assert exit_code(cells) == 4
