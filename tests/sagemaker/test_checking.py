@@ -279,6 +279,11 @@ FAULTS = [
     (put(f"{CONDITION}/ElseSteps", {}), "ElseSteps", "not a list"),
     (put(f"{CONDITION}/ElseSteps/0/Arguments/Message", "x"), "ElseSteps[0].Arguments.Message", "ErrorMessage"),
     (put(f"{CONDITION}/ElseSteps/0/Arguments/ErrorMessage", 1), "ErrorMessage", "no text"),
+    # steps that are passed through
+    (extend("Steps", {"Name": "told", "Type": "Lambda", "Arguments": {}}), ".FunctionArn", "Lambda"),
+    (extend("Steps", {"Name": "asked", "Type": "Callback", "Arguments": {}}), ".SqsQueueUrl", "Callback"),
+    (extend("Steps", {"Name": "bulk", "Type": "Transform", "Arguments": {}}), ".TransformInput", "required"),
+    (extend("Steps", {"Name": "search", "Type": "Tuning", "Arguments": {}}), "ParameterTuningJobConfig", "required"),
     # registration
     (drop(f"{REGISTER}/ModelPackageGroupName"), "ModelPackageGroupName", "missing"),
     (drop(f"{REGISTER}/InferenceSpecification"), "InferenceSpecification", "missing"),

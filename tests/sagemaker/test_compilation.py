@@ -206,6 +206,68 @@ def test_raw_steps_pass_through(compiled):
     assert check_definition(definition.data) == ()
 
 
+TRANSFORM = {
+    "ModelName": {"Get": "Steps.served.ModelName"},
+    "TransformInput": {
+        "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://bucket/rows/"}},
+        "ContentType": "text/csv",
+    },
+    "TransformOutput": {"S3OutputPath": "s3://bucket/answers/"},
+    "TransformResources": {"InstanceCount": 1, "InstanceType": "ml.m5.large"},
+}
+SEARCH = {
+    "HyperParameterTuningJobConfig": {
+        "Strategy": "Bayesian",
+        "ResourceLimits": {"MaxNumberOfTrainingJobs": 8, "MaxParallelTrainingJobs": 4},
+        "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "acc"},
+        "ParameterRanges": {"IntegerParameterRanges": [{"Name": "bias", "MinValue": "0", "MaxValue": "9"}]},
+    },
+    "TrainingJobDefinition": {
+        "AlgorithmSpecification": {
+            "TrainingImage": {"Get": "Parameters.StepImage"},
+            "TrainingInputMode": "File",
+            "MetricDefinitions": [{"Name": "acc", "Regex": "acc=([0-9.]+)"}],
+        },
+        "InputDataConfig": [
+            {
+                "ChannelName": "features",
+                "DataSource": {
+                    "S3DataSource": {
+                        "S3DataType": "S3Prefix",
+                        "S3Uri": {"Get": "Steps.preprocess.ProcessingOutputConfig.Outputs['features'].S3Output.S3Uri"},
+                    }
+                },
+            }
+        ],
+        "OutputDataConfig": {"S3OutputPath": "s3://bucket/search"},
+        "ResourceConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 10},
+        "RoleArn": {"Get": "Parameters.ExecutionRole"},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
+    },
+}
+SERVED = {
+    "PrimaryContainer": {
+        "Image": {"Get": "Parameters.StepImage"},
+        "ModelDataUrl": {"Get": "Steps.train.ModelArtifacts.S3ModelArtifacts"},
+    },
+    "ExecutionRoleArn": {"Get": "Parameters.ExecutionRole"},
+}
+
+
+def test_transform_and_tuning_come_in_as_raw_steps_that_refer_to_ours(compiled):
+    steps = [
+        {"Name": "search", "Type": "Tuning", "Arguments": SEARCH},
+        {"Name": "served", "Type": "Model", "Arguments": SERVED, "DependsOn": ["gate"]},
+        {"Name": "answers", "Type": "Transform", "Arguments": TRANSFORM},
+    ]
+    definition = compiled(settings=[f"raw_steps={json.dumps(steps)}"])
+    assert check_definition(definition.data) == ()
+    assert [steps_of(definition)[step["Name"]] for step in steps] == steps
+    steps[2]["Arguments"] = {**TRANSFORM, "ModelName": {"Get": "Steps.served.ModelNam"}}
+    (fault,) = check_definition(compiled(settings=[f"raw_steps={json.dumps(steps)}"]).data)
+    assert "did you mean 'ModelName'" in str(fault)
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [

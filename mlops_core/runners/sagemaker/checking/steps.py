@@ -36,6 +36,7 @@ STEP_TYPES = (
     "ForEach",
 )
 _OWN_KEYS = {"Lambda": ("FunctionArn", "OutputParameters"), "Callback": ("SqsQueueUrl", "OutputParameters")}
+_NEEDED = {"Lambda": ("FunctionArn",), "Callback": ("SqsQueueUrl",)}
 _STRICT = (*JOB_TYPES[:4], "Model", "RegisterModel", "Condition", "Fail")
 """Types of which every key is known; others are looked at less closely."""
 _KEYS = ("Name", "Type", "Arguments", "DependsOn", "DisplayName", "Description")
@@ -82,6 +83,11 @@ def _has_known_type(step: StepEntry, faults: Faults) -> bool:
 def _check_keys(step: StepEntry, faults: Faults) -> None:
     if "Arguments" not in step.data:
         faults.add(step.arguments_path, "is missing", "give the arguments; {} for none")
+    for key in _NEEDED.get(step.type, ()):
+        if not step.data.get(key):
+            faults.add(
+                below(step.path, key), f"is required of a {step.type} step and missing", "add it beside Arguments"
+            )
     if step.type not in _STRICT:
         return
     known = [*_KEYS, *_OWN_KEYS.get(step.type, ())]
