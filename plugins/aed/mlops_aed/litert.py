@@ -107,7 +107,8 @@ class LiteRtModel:
 
     def cost(self) -> GraphCost:
         """Return what the graph costs."""
-        operations = self._interpreter._get_ops_details()  # noqa: SLF001  the runtime has no public view of its graph
+        nodes = self._interpreter._get_ops_details()  # noqa: SLF001  the runtime has no public view of its graph
+        operations = [node for node in nodes if node["op_name"] != "DELEGATE"]  # those stand for others, once more
         tensors = {item["index"]: item for item in self._interpreter.get_tensor_details()}
         made = {int(index) for item in operations for index in item["outputs"]} | {int(self._input["index"])}
         constants = {

@@ -1,0 +1,130 @@
+"""Quantized models: their types, what they cost, how near they are to the original, and what is refused."""
+
+import json
+from dataclasses import asdict
+
+import keras
+import numpy as np
+import pytest
+from mlops_aed import architectures, model_folder, network
+from mlops_aed.config import ModelChoice, Quantization
+from mlops_aed.litert import LiteRtModel, Quantity, quantized
+from mlops_aed.onnx_export import export, require_equal
+from mlops_aed.onnx_models import OnnxModel
+from mlops_aed.quantizing import to_tflite
+from mlops_aed.steps.evaluate import model_facts
+
+from mlops_core.errors import ConfigError, StepError
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # TensorFlow's own
+SHAPE = (64, 96)
+CLASSES = 3
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(1)
+    return architectures.build(ModelChoice(filters=(4, 8)), shape=SHAPE, classes=CLASSES)
+
+
+@pytest.fixture(scope="module")
+def patches():
+    return np.random.default_rng(2).standard_normal((24, *SHAPE)).astype(np.float32)
+
+
+def quantize(model, patches, folder, **settings):
+    path = folder / "quantized_model.tflite"
+    path.write_bytes(to_tflite(model, patches, Quantization(**settings)))
+    return LiteRtModel(path)
+
+
+@pytest.mark.parametrize("input_type", ["int8", "uint8", "float"])
+@pytest.mark.parametrize("output_type", ["int8", "float"])
+def test_each_type_of_input_and_output_gives_the_scores_of_the_original(
+    model, patches, tmp_path, input_type, output_type
+):
+    found = quantize(model, patches, tmp_path, input_type=input_type, output_type=output_type)
+    assert found.input_quantity.dtype == {"float": np.float32}.get(input_type, np.dtype(input_type))
+    assert found.input_shape == (*SHAPE, 1)
+    expected = model.predict(patches[..., None], verbose=0)
+    assert np.abs(found.scores(patches) - expected).max() < 0.05
+
+
+def test_uint8_comes_out_as_real_scores_too(model, patches, tmp_path):
+    found = quantize(model, patches, tmp_path, output_type="uint8")
+    assert np.abs(found.scores(patches).sum(axis=1) - 1).max() < 0.02
+
+
+def scales(path):
+    from ai_edge_litert.interpreter import Interpreter
+
+    tensors = Interpreter(model_path=str(path)).get_tensor_details()
+    return [len(found["quantization_parameters"]["scales"]) for found in tensors if len(found["shape"]) == 4]
+
+
+def test_each_channel_has_a_scale_of_its_own_unless_one_a_tensor_is_asked_for(model, patches, tmp_path):
+    for name in ("per_channel", "per_tensor"):
+        (tmp_path / name).mkdir()
+        quantize(model, patches, tmp_path / name, granularity=name)
+    assert max(scales(tmp_path / "per_channel" / "quantized_model.tflite")) == 8
+    assert max(scales(tmp_path / "per_tensor" / "quantized_model.tflite")) == 1
+
+
+def test_the_same_network_gives_the_same_file(model, patches, tmp_path):
+    assert to_tflite(model, patches, Quantization()) == to_tflite(model, patches, Quantization())
+
+
+def test_what_a_graph_costs_is_counted(patches, tmp_path):
+    inputs = keras.Input((*SHAPE, 1))
+    x = keras.layers.Conv2D(4, 3, strides=2, padding="same", activation="relu")(inputs)
+    x = keras.layers.DepthwiseConv2D(3, padding="same", activation="relu")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    known = keras.Model(inputs, keras.layers.Dense(CLASSES, activation="softmax")(x))
+    cost = quantize(known, patches, tmp_path).cost()
+    assert cost.multiplications == 32 * 48 * 4 * 9 + 32 * 48 * 4 * 9 + 4 * CLASSES
+    assert cost.flash_bytes == (tmp_path / "quantized_model.tflite").stat().st_size
+    assert cost.activations_bytes == 2 * 32 * 48 * 4  # the first map and the second, at one byte a value
+    weights, biases, axes = 4 * 9 + 4 * 9 + 4 * CLASSES, 4 * (4 + 4), 4 * 2  # a dense layer's zeros are left out
+    assert cost.weights_bytes == weights + biases + axes
+
+
+def test_values_that_the_input_cannot_say_are_counted(model, patches, tmp_path):
+    found = quantize(model, patches, tmp_path)
+    assert found.clipping_rate(patches) < 0.01
+    loud = patches.copy()
+    loud[:, :, :48] = 100.0
+    assert found.clipping_rate(loud) == pytest.approx(0.5, abs=0.01)
+    assert quantize(model, patches, tmp_path, input_type="float").clipping_rate(loud) == 0
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0.26, 1), (0.24, 0), (-1000.0, -128), (1000.0, 127)])
+def test_a_real_number_becomes_the_nearest_whole_one_that_can_be_said(value, expected):
+    quantity = Quantity(dtype=np.dtype("int8"), scale=0.5, zero_point=0)
+    assert quantized(np.array([value], dtype=np.float32), quantity).tolist() == [expected]
+
+
+def test_an_export_to_onnx_gives_the_scores_of_the_original(model, patches, tmp_path):
+    path = tmp_path / "model.onnx"
+    export(model, path)
+    require_equal(model, path, patches)
+    assert OnnxModel(path).scores(patches).shape == (24, CLASSES)
+    other = keras.models.clone_model(model)
+    with pytest.raises(StepError, match="gives other scores"):
+        require_equal(other, path, patches)
+
+
+def test_facts_of_a_quantized_model_are_its_cost_and_its_clipping(model, patches, tmp_path):
+    network.save(model, tmp_path, {"mean": 0.0, "deviation": 1.0, "classes": ["a", "b", "c"]})
+    assert model_facts(tmp_path, patches) == {}
+    found = quantize(model, patches, tmp_path)
+    facts = model_facts(tmp_path, patches)
+    assert facts == {**asdict(found.cost()), "input_clipping_rate": round(found.clipping_rate(patches), 8)}
+    (tmp_path / model_folder.ONNX_FILE).write_bytes(b"12345")
+    assert model_facts(tmp_path, patches)["onnx_bytes"] == 5
+    assert json.dumps(facts)
+
+
+def test_a_file_that_is_no_model_is_named(tmp_path):
+    (tmp_path / "broken.tflite").write_bytes(b"nothing")
+    with pytest.raises(ConfigError, match=r"broken\.tflite is no readable \.tflite file"):
+        LiteRtModel(tmp_path / "broken.tflite")
