@@ -75,7 +75,18 @@ def refreshed(store: Store, record: RunRecord, *, note: Callable[[str], None]) -
     except MlopsError as error:
         note(f"run {record.run_id} is shown as it was known last: {error}")
         return store.load_run(record.run_id)
+    if run.record.status is not RunStatus.RUNNING:
+        _write_report(store, record.run_id, note=note)
     return run.record
+
+
+def _write_report(store: Store, run_id: str, *, note: Callable[[str], None]) -> None:
+    from mlops_core.report import write_report
+
+    try:
+        write_report(store, run_id)
+    except (MlopsError, OSError) as error:
+        note(f"the report of run {run_id} was not written: {error}")
 
 
 def refresh_running(store: Store, runs: tuple[RunSummary, ...], *, note: Callable[[str], None]) -> bool:

@@ -300,6 +300,7 @@ def test_results_that_cannot_be_brought_back_now_are_brought_back_later(service)
     assert "pass  acc >= q_acc" in shown
     assert "PendingManualApproval" in shown
     assert service.proxy.faults[0].times == 0
+    assert "accepted" in (service.workspace / "runs" / record.run_id / "report.html").read_text()
 
 
 def test_a_start_whose_answer_is_lost_starts_nothing_twice(service):
