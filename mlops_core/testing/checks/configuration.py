@@ -184,6 +184,8 @@ def _other_pipelines(session: ContractSession, path: tuple[str, ...]) -> Iterato
 
 
 def _others(value: object) -> tuple[object, ...]:
+    if value is None:
+        return ("text", 1, 0.5, True)
     if isinstance(value, bool):
         return (not value,)
     if isinstance(value, int):

@@ -22,6 +22,7 @@ __all__ = [
     "ModelChoice",
     "Preprocessing",
     "Quantization",
+    "StEdgeAi",
     "Training",
 ]
 
@@ -222,6 +223,14 @@ class Quantization(Section):
     max_flash_kib: Annotated[float, Field(gt=0)] | None = None
 
 
+class StEdgeAi(Section):
+    """ST Edge AI Core, if ``path`` is its executable: a run then also says what it thinks that the model needs."""
+
+    path: str | None = None
+    target: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] = "stm32u5"
+    optimization: Literal["balanced", "time", "ram"] = "balanced"
+
+
 class Mlflow(Section):
     """Where the metrics of an evaluation are also recorded: a server, or a folder; nowhere without ``uri``."""
 
@@ -249,6 +258,7 @@ class AedConfig(UseCaseConfig):
     training: Training = Training()
     quantization: Quantization = Quantization()
     mlflow: Mlflow = Mlflow()
+    stedgeai: StEdgeAi = StEdgeAi()
 
     @model_validator(mode="after")
     def _rates_fit(self) -> Self:

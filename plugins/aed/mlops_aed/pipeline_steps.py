@@ -44,10 +44,11 @@ class _Branch:
 def steps(config: AedConfig) -> tuple[Step, ...]:
     """Return split → preprocess → train (or load) → quantize, if asked → evaluate."""
     if config.dataset.folds:
-        return _folds(config, config.dataset.folds)
+        return (*_folds(config, config.dataset.folds), *_analyses(config))
     split = _split("mlops_aed.steps.split:split", ("split",))
     branch = _Branch(split="split.split")
-    return (split, _preprocess(config, split="split.split"), *_branch_steps(config, branch), _evaluate(config, branch))
+    data = (split, _preprocess(config, split="split.split"))
+    return (*data, *_branch_steps(config, branch), *_analyses(config), _evaluate(config, branch))
 
 
 def model_reference(config: AedConfig) -> str:
@@ -146,6 +147,22 @@ def _quantize(config: AedConfig, branch: _Branch, source: str) -> Step:
         packages=(*_MODEL_PACKAGES, *_AUDIO_PACKAGES[1:], *_TENSORFLOW, "ai-edge-litert", *packages),
         resources=Resources(instance_type="ml.m5.xlarge"),
     )
+
+
+def _analyses(config: AedConfig) -> tuple[Step, ...]:
+    """Return the step that asks ST's tool about the model, where it is configured."""
+    if config.stedgeai.path is None:
+        return ()
+    step = Step(
+        name="analyze",
+        run="mlops_aed.steps.analyze:analyze",
+        inputs={"model": model_reference(config)},
+        outputs=("footprint",),
+        results=("footprint",),
+        config=("stedgeai",),
+        packages=(*_MODEL_PACKAGES, *_TENSORFLOW),
+    )
+    return (step,)
 
 
 def _evaluate(config: AedConfig, branch: _Branch) -> Step:

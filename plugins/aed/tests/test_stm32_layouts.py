@@ -147,7 +147,7 @@ def test_every_key_of_the_file_is_in_the_report_with_its_line(name):
 def test_what_is_not_used_has_a_reason_and_what_never_was_is_called_dead():
     found = fates(text_of("v2"))
     assert found["preprocessing.lengthen"].fate is ImportFate.DEAD
-    for key in ("tools.stedgeai", "benchmarking.board", "deployment.IDE"):
+    for key in ("tools.stedgeai.path_to_stedgeai", "tools.stedgeai.version", "benchmarking.board", "deployment.IDE"):
         assert found[key].fate is ImportFate.IGNORED
         assert "needs ST's tools" in found[key].note
     assert all(item.note for item in found.values() if item.fate is not ImportFate.MAPPED)
@@ -290,7 +290,7 @@ def test_import_writes_a_file_that_says_the_same_and_reports_every_key(tmp_path,
     table = [line.split() for line in out.splitlines()]
     assert ["17", "dataset.file_extension", "mapped", "dataset.file_extension"] in table
     assert any(row[1:4] == ["preprocessing.lengthen", "dead", "never"] for row in table)
-    assert any(row[1:3] == ["tools.stedgeai", "ignored"] for row in table)
+    assert any(row[1:3] == ["tools.stedgeai.version", "ignored"] for row in table)
     assert "read as layout v2/v3 of the STM32 model zoo" in out
     assert "wrote ours.yaml: mlops run --usecase AED --config ours.yaml" in err
     ours = load_use_case("AED").load_config(tmp_path / "ours.yaml").model

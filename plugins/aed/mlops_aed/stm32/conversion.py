@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_aed.stm32.augmentation import SECTION, strengths
@@ -38,6 +39,8 @@ _ELSEWHERE = {
 }
 _TRAINED = {"training", "chain_tqe"}
 _QUANTIZED = {"quantization", "chain_tqe", "chain_eqe"}
+_BOARDS = {"B-U585I-IOT02A": "stm32u5", "STM32N6570-DK": "stm32n6"}
+"""Board -> target of ST's tool."""
 _WAVEFORM = ("min_length", "max_length", "target_rate", "top_db", "frame_length", "hop_length", "trim_last_second")
 _QUANTIZATION = {
     "granularity": "granularity",
@@ -73,6 +76,7 @@ def _convert(draft: Draft, target: str) -> None:
     else:
         draft.ignore(*draft.names("quantization."), note=f"operation_mode {target} quantizes nothing")
     _set_mlflow(draft)
+    _set_tool(draft)
 
 
 def _mode(draft: Draft) -> str:
@@ -158,3 +162,21 @@ def _set_mlflow(draft: Draft) -> None:
     draft.set("mlflow.uri", uri, "mlflow.uri")
     if experiment:
         draft.set("mlflow.experiment", experiment, "general.project_name")
+
+
+def _set_tool(draft: Draft) -> None:
+    """Set ST's tool, where it is on this machine; the board says the target."""
+    path, speed = "tools.stedgeai.path_to_stedgeai", "tools.stedgeai.optimization"
+    boards = ("benchmarking.board", "deployment.hardware_setup.board")
+    value = draft.value(path)
+    if value is None or not Path(value).expanduser().is_file():
+        draft.ignore(path, speed, *boards, note="needs ST's tools; tools.stedgeai.path_to_stedgeai is no file here")
+        return
+    draft.set("stedgeai.path", value, path)
+    if draft.value(speed):
+        draft.set("stedgeai.optimization", draft.value(speed), speed)
+    board = next(filter(None, map(draft.value, boards)), None)
+    if board in _BOARDS:
+        draft.set("stedgeai.target", _BOARDS[board], *boards)
+    else:
+        draft.ignore(*boards, note=f"no known board; legal: {', '.join(_BOARDS)}")

@@ -164,6 +164,10 @@ RULES: dict[str, Rule] = {
     },
     "evaluation.target": Rule(kind=Kind.TEXT, choices=("host", "stedgeai_host", "stedgeai_n6"), ignored="the host"),
     "mlflow.uri": Rule(kind=Kind.PATH),
+    "tools.stedgeai.path_to_stedgeai": _PATH,
+    "tools.stedgeai.optimization": Rule(kind=Kind.TEXT, choices=("balanced", "time", "ram")),
+    "benchmarking.board": Rule(kind=Kind.TEXT),
+    "deployment.hardware_setup.board": Rule(kind=Kind.TEXT),
     "deployment.unknown_class_threshold": Rule(
         kind=Kind.NUMBER,
         low=0,

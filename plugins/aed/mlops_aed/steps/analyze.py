@@ -1,0 +1,39 @@
+"""Ask ST's own tool what the model of this run needs on a microcontroller."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from mlops_aed import model_folder, stedgeai
+from mlops_aed.config import StEdgeAi
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlops_core.steps import StepContext
+
+FOOTPRINT_FILE = "footprint.json"
+
+
+def analyze(context: StepContext) -> None:
+    """Write the tool's reports and ``footprint.json``."""
+    settings = context.section("stedgeai", StEdgeAi)
+    output = context.output("footprint")
+    model = _model_file(context.input("model"), context.scratch)
+    found = stedgeai.analyze(model, settings, output=output, workspace=context.scratch)
+    described = {"target": settings.target, "optimization": settings.optimization, **found}
+    (output / FOOTPRINT_FILE).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    context.log.info("on %s: %s", settings.target, ", ".join(f"{name} {value:,}" for name, value in found.items()))
+
+
+def _model_file(folder: Path, scratch: Path) -> Path:
+    """Return a file that the tool reads; a float network of ours is written as one."""
+    for name in (model_folder.QUANTIZED_FILE, model_folder.ONNX_FILE):
+        if (folder / name).is_file():
+            return folder / name
+    from mlops_aed import network, quantizing
+
+    path = scratch / "float_model.tflite"
+    path.write_bytes(quantizing.to_float_tflite(network.load(folder)[0]))
+    return path
