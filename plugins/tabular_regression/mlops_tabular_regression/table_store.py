@@ -44,7 +44,7 @@ class StoredTable:
 
     def group(self, index: int) -> str:
         """Return the name of a row's group."""
-        return f"group {self.groups[index]}"
+        return str(self.groups[index])
 
 
 def sample_name(row: int) -> str:
