@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import tarfile
 
 import pytest
@@ -108,6 +109,7 @@ def test_the_best_training_job_is_registered_and_one_that_fails_ends_nothing(tmp
     record = execute(tmp_path, tuning(objective=objective))
     assert record.status == "Succeeded", record.steps[0].failure
     found = record.step("Tune").properties
+    assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}", found["HyperParameterTuningJobName"])
     values = [value_of(job) for job in found["TrainingJobSummaries"]]
     assert values == sorted(values, reverse=objective == "Maximize")
     assert found["BestTrainingJob"] == found["TrainingJobSummaries"][0]

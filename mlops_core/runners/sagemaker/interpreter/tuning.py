@@ -65,7 +65,8 @@ def run_tuning(step: str, request: Mapping[str, Any], place: JobPlace) -> JobRes
         StepFault: no training job said the objective.
         StepStopped: the execution was stopped.
     """
-    name = job_name(place, step)[:32].rstrip("-")
+    long = job_name(place, step)
+    name = f"{long[:21].rstrip('-')}-{long[-10:]}"  # the service takes 32 characters; the last ten make it unique
     arn = f"{place.arn_prefix}:hyper-parameter-tuning-job/{name}"
     tuning = JobResult(
         properties={**request, "HyperParameterTuningJobName": name, "HyperParameterTuningJobArn": arn},
