@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from mlops_core.testing.registry import Check
     from mlops_core.testing.runners import RunnerOutcome
 
+_SHOWN = 8
+
 
 class ContractSession:
     """One use case under check."""
@@ -97,7 +99,7 @@ class ContractSession:
             if self.outcome(self._checks[name]).status in (Status.FAILED, Status.BLOCKED):
                 return _outcome(check, Status.BLOCKED, [f"{name} has to hold first"])
         try:
-            violations = [f"{sentence}" for sentence in check.function(self)]
+            violations = _shortened([f"{sentence}" for sentence in check.function(self)])
         except NotApplicableError as reason:
             return _outcome(check, Status.SKIPPED, [str(reason)])
         except MlopsError as error:
@@ -366,6 +368,12 @@ class ContractSession:
             "config": str(config.absolute()) if config else None,
             "overrides": list(self.declaration.overrides),
         }
+
+
+def _shortened(sentences: list[str]) -> list[str]:
+    """Return what fits on one screen: a rule that is broken in many places is broken."""
+    more = len(sentences) - _SHOWN
+    return [*sentences[:_SHOWN], f"and {more} more like these"] if more > 1 else sentences
 
 
 def _outcome(check: Check, status: Status, violations: Iterable[str]) -> Outcome:

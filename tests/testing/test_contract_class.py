@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from mlops_core.errors import UsageError
-from mlops_core.testing import UseCaseContract, all_checks
+from mlops_core.testing import Check, ContractDeclaration, ContractSession, UseCaseContract, all_checks
+from mlops_core.testing.registry import Phase
 
 KIT = "mlops_core.testing.pytest_plugin"
 HEAD = "from mlops_core.testing import UseCaseContract\n\n\nclass TestToy(UseCaseContract):\n    use_case = 'TOY'\n"
@@ -90,6 +91,21 @@ def test_what_fails_as_declared_excuses_nothing_that_comes_after_it(pytest_on):
     assert "1 failed, " in done.stdout
     assert "1 xfailed" in done.stdout
     assert "broken rule steps_use_no_network" in done.stdout
+
+
+def test_a_name_that_nobody_announces_is_one_failure_that_names_its_neighbour(pytest_on):
+    done = pytest_on(
+        HEAD.replace("'TOY'", "'TOYS'"), "-rs", "-k", "discovery or announced or portable or steps_succeed"
+    )
+    assert "no installed distribution announces 'TOYS'; did you mean 'TOY'?" in done.stdout
+    assert "1 failed, " in done.stdout
+    assert "blocked: " in done.stdout
+
+
+def test_a_rule_that_is_broken_in_many_places_fills_no_more_than_a_screen(toy, contract_processes, tmp_path):
+    session = ContractSession(ContractDeclaration(use_case="TOY"), processes=contract_processes, folder=tmp_path)
+    many = Check(name="many", phase=Phase.HOOKS, function=lambda _: [f"place {number}" for number in range(1000)])
+    assert session.outcome(many).violations == (*(f"place {n}" for n in range(8)), "and 992 more like these")
 
 
 def test_a_pytest_without_the_kit_says_so(pytest_on):

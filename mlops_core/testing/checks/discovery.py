@@ -7,6 +7,7 @@ import importlib.metadata
 import re
 from typing import TYPE_CHECKING
 
+from mlops_core.errors import did_you_mean
 from mlops_core.testing.registry import check
 from mlops_core.testing.source_code import import_statements, package_of, sources
 from mlops_core.testing.trees import is_below, shown
@@ -78,14 +79,16 @@ _MANY = 150
 def use_case_is_announced_once(session: ContractSession) -> Iterator[str]:
     """Exactly one installed distribution announces the use case.
 
-    Fix: keep one entry point of this name in the group mlops.usecases; rename or uninstall the other.
+    Fix: install the distribution (pip install -e .), or correct the name; of two that announce it, rename or remove one.
     """
     from mlops_core.discovery import discover_use_cases
 
     name = session.declaration.use_case
-    found = [item for item in discover_use_cases() if item.name.casefold() == name.casefold()]
+    installed = discover_use_cases()
+    found = [item for item in installed if item.name.casefold() == name.casefold()]
     if not found:
-        yield f"no installed distribution announces '{name}'"
+        names = sorted({item.name for item in installed})
+        yield f"no installed distribution announces '{name}'{did_you_mean(name, names)} installed: {shown(names, 9)}"
     if len(found) > 1:
         yield f"'{name}' is announced by {' and '.join(f'{item.distribution} ({item.target})' for item in found)}"
 
