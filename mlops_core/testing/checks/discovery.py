@@ -79,7 +79,7 @@ _MANY = 150
 def use_case_is_announced_once(session: ContractSession) -> Iterator[str]:
     """Exactly one installed distribution announces the use case.
 
-    Fix: install the distribution (pip install -e .), or correct the name; of two that announce it, rename or remove one.
+    Fix: install the distribution (pip install -e .) or correct the name; of two that announce it, rename or remove one.
     """
     from mlops_core.discovery import discover_use_cases
 
