@@ -74,3 +74,35 @@ def test_the_end_and_an_error_arrive_where_the_item_is_asked_for():
         assert next(stream) == 1
         with pytest.raises(ValueError, match="broken"):
             next(stream)
+
+
+def one_batch(**strengths):
+    off = {"mixup_alpha": 0, "time_shift": 0, "time_mask": 0, "frequency_mask": 0}
+    settings = DataAugmentation(**{**off, **strengths})
+    patches = np.ones((64, 20, 30), np.float32)
+    batch, _ = next(training_batches(patches, np.ones((64, 2), np.float32), settings=settings, batch_size=64, seed=0))
+    return batch[..., 0]
+
+
+def test_what_is_switched_off_changes_nothing():
+    np.testing.assert_array_equal(one_batch(), 1.0)
+
+
+def test_volume_is_one_factor_a_patch_and_noise_has_its_strength():
+    factors = one_batch(volume=(0.5, 1.5)).reshape(64, -1)
+    assert (factors == factors[:, :1]).all()
+    assert factors.min() >= 0.5
+    assert factors.max() <= 1.5
+    assert factors[:, 0].std() == pytest.approx(1 / 12**0.5, rel=0.3)
+    noise = one_batch(noise=0.2) - 1.0
+    assert noise.mean() == pytest.approx(0, abs=0.01)
+    assert noise.std() == pytest.approx(0.2, rel=0.02)
+
+
+def test_masks_are_as_many_and_as_wide_as_the_settings_say():
+    bands = (one_batch(frequency_mask=3, frequency_masks=2) == 0).all(axis=2)
+    frames = (one_batch(time_mask=5, time_masks=1) == 0).all(axis=1)
+    assert 3 < bands.sum(axis=1).max() <= 6
+    assert 0 < frames.sum(axis=1).max() <= 5
+    edges = np.abs(np.diff(bands.astype(int), axis=1)).sum(axis=1)
+    assert edges.max() == 4
