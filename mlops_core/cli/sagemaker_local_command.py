@@ -34,7 +34,8 @@ def serve_command(context: dict[str, str | None], *, port: int, jobs: int | None
         signal.signal(number, lambda *_: ended.set())
     with SageMakerEndpoint(folder, port=port, max_parallel=jobs) as endpoint:
         click.echo(f"SageMaker endpoint at {endpoint.url}; executions are in {folder}")
-        click.echo(f"export AWS_ENDPOINT_URL={endpoint.url} AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any")
+        click.echo(f"export AWS_ENDPOINT_URL={endpoint.url} AWS_DEFAULT_REGION=us-east-1")
+        click.echo("export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any")
         click.echo("Ctrl-C ends it")
         ended.wait()
         click.echo("ending executions ...", err=True)

@@ -498,6 +498,17 @@ def test_ctrl_c_ends_the_endpoint_and_what_it_runs(tmp_path):
     assert found.stdout == ""
 
 
+def test_the_lines_that_it_prints_are_all_that_boto3_needs(tmp_path):
+    with serving(tmp_path / "endpoint") as (_, process):
+        lines = [process.stdout.readline() for _ in range(2)]
+        given = dict(part.split("=", 1) for line in lines for part in line.split()[1:])
+        code = "import boto3; print(boto3.client('sagemaker').list_pipelines()['PipelineSummaries'])"
+        found = subprocess.run(
+            [sys.executable, "-c", code], env=os.environ | given, capture_output=True, text=True, check=False
+        )
+    assert (found.returncode, found.stdout) == (0, "[]\n"), found.stderr
+
+
 def test_a_port_that_is_taken_is_one_clear_line(tmp_path):
     with serving(tmp_path / "endpoint") as (url, _):
         port = url.rpartition(":")[2]
