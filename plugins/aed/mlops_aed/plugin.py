@@ -158,5 +158,6 @@ def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:
 def mlops_get_sample_preview(sample: str, dataset: Path, context: PluginContext) -> Preview | None:
     """Return a few seconds of a clip, to be played."""
     from mlops_aed.excerpt import preview_clip
+    from mlops_aed.votes import sample_name
 
-    return preview_clip(dataset, sample)
+    return preview_clip(dataset, sample_name(sample).clip)

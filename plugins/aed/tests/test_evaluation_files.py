@@ -10,6 +10,7 @@ from mlops_aed.evaluation_files import write
 from mlops_aed.figures import draw_matrix
 from mlops_aed.metrics import compute_metrics, declared_metrics, gate
 from mlops_aed.pipeline_steps import steps
+from mlops_aed.plugin import mlops_get_sample_preview
 from mlops_aed.tracking import log_to_mlflow, zoo_metrics
 from mlops_aed.votes import sample_name
 from PIL import Image
@@ -164,6 +165,12 @@ def test_folds_are_told_one_by_one_with_mean_and_deviation():
 def test_a_sample_says_which_model_and_fold_it_belongs_to(sample, expected):
     found = sample_name(sample)
     assert (found.model, found.fold, found.clip) == expected
+
+
+def test_a_sample_of_any_model_and_fold_can_be_listened_to(tmp_path):
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "audio" / "a.ogg").write_bytes(b"sound")
+    assert mlops_get_sample_preview("float/fold-2/a.ogg", tmp_path, None).data == b"sound"
 
 
 def test_pictures_have_the_names_of_the_model_zoo(tmp_path):

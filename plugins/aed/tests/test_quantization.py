@@ -7,14 +7,16 @@ import keras
 import numpy as np
 import pytest
 from mlops_aed import architectures, model_folder, network
-from mlops_aed.config import ModelChoice, Quantization
+from mlops_aed.config import AedConfig, General, ModelChoice, Quantization
 from mlops_aed.litert import LiteRtModel, Quantity, quantized
 from mlops_aed.onnx_export import export, require_equal
 from mlops_aed.onnx_models import OnnxModel
+from mlops_aed.pipeline_steps import steps
 from mlops_aed.quantizing import to_tflite
 from mlops_aed.steps.evaluate import model_facts
 
 from mlops_core.errors import ConfigError, StepError
+from mlops_core.steps import StepRequest, execute
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # TensorFlow's own
 SHAPE = (64, 96)
@@ -122,6 +124,26 @@ def test_facts_of_a_quantized_model_are_its_cost_and_its_clipping(model, patches
     (tmp_path / model_folder.ONNX_FILE).write_bytes(b"12345")
     assert model_facts(tmp_path, patches)["onnx_bytes"] == 5
     assert json.dumps(facts)
+
+
+def test_a_model_that_is_quantized_already_is_not_quantized_again(tmp_path):
+    (tmp_path / "model").mkdir()
+    model_folder.write_metadata(tmp_path / "model", {"origin": "theirs.tflite"})
+    step = next(
+        step for step in steps(AedConfig(general=General(operation_mode="chain_tqe"))) if step.name == "quantize"
+    )
+    request = StepRequest(
+        use_case="AED",
+        step=step,
+        config={"quantization": {}},
+        parameters={},
+        seed=0,
+        inputs={"model": tmp_path / "model"},
+        outputs={"model": tmp_path},
+        scratch=tmp_path,
+    )
+    with pytest.raises(ConfigError, match=r"theirs\.tflite cannot be quantized; expected a network of Keras"):
+        execute(request)
 
 
 def test_a_file_that_is_no_model_is_named(tmp_path):

@@ -12,6 +12,7 @@ from mlops_aed.clips import TRAIN
 from mlops_aed.config import FeatureExtraction, Preprocessing, Quantization
 from mlops_aed.feature_store import open_features, read_rows
 from mlops_aed.litert import LiteRtModel
+from mlops_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +25,13 @@ if TYPE_CHECKING:
 def quantize(context: StepContext) -> None:
     """Write ``quantized_model.tflite``, its metadata, ``C_header`` and, if asked, ``model.onnx``."""
     settings = context.section("quantization", Quantization)
-    model, metadata = network.load(context.input("model"))
+    source = context.input("model")
+    if not (source / model_folder.ARCHITECTURE_FILE).is_file():
+        raise ConfigError(
+            f"general.model_path: {model_folder.read_metadata(source)['origin']} cannot be quantized; expected a "
+            "network of Keras (.h5, .keras); with operation_mode evaluation it is measured as it is"
+        )
+    model, metadata = network.load(source)
     calibration = _calibration(context, settings, metadata["mean"], metadata["deviation"])
     folder = context.output("model")
     path = folder / model_folder.QUANTIZED_FILE
