@@ -2,6 +2,9 @@
 
 import json
 
+import pytest
+
+from mlops_core.inspections import FactTable
 from mlops_core.metrics import ConfusionMatrix, MetricReport, read_evaluation, write_evaluation
 
 
@@ -22,3 +25,18 @@ def test_a_confusion_matrix_without_a_section_stands_only_among_the_matrices(tmp
     matrix = ConfusionMatrix(classes=("cat", "dog"), counts=((3, 1), (0, 2)))
     write_evaluation(tmp_path, MetricReport(values={}, confusion_matrices={"test": matrix}), [])
     assert set(json.loads((tmp_path / "evaluation.json").read_text())) == {"format", "confusion_matrices", "notes"}
+
+
+def test_tables_are_written_beside_the_values_and_read_back(tmp_path):
+    table = FactTable(title="Folds", columns=("fold", "accuracy"), rows=(("1", 0.5), ("mean", 0.5)))
+    write_evaluation(tmp_path, MetricReport(values={}, tables=(table,)), [])
+    assert json.loads((tmp_path / "evaluation.json").read_text())["tables"] == [
+        {"title": "Folds", "columns": ["fold", "accuracy"], "rows": [["1", 0.5], ["mean", 0.5]]}
+    ]
+    assert read_evaluation(tmp_path, []).tables == (table,)
+
+
+@pytest.mark.parametrize("damaged", ["x", 3, [{"title": "x"}], [{"title": "x", "columns": ["a"], "rows": [[1, 2]]}]])
+def test_tables_that_were_changed_by_hand_are_left_out(tmp_path, damaged):
+    (tmp_path / "evaluation.json").write_text(json.dumps({"tables": damaged}))
+    assert read_evaluation(tmp_path, []).tables == ()
