@@ -93,16 +93,21 @@ class DatasetSection(Section):
     """Which clips are used, how they are labelled, and how they are split.
 
     ``csv`` and ``audio`` name a table of labels and the folder of its files below ``path``; without them the layout is
-    found out. ``strategy`` is how parts are made: by the data set's folds, by whole recordings, or by clips at random,
-    which lets pieces of one recording stand on two sides. ``folds`` is a cross-validation: each of them (``all``: each
-    that there is) is the test fold of a branch of its own. ``shards`` is how many processes or machines share the
-    features; it changes nothing else.
+    found out. Where ``test_csv``, and perhaps ``validation_csv``, name tables of their own, ``csv`` is that of the
+    training clips. ``strategy`` is how parts are made: by the data set's folds, by whole recordings, or by clips at
+    random, which lets pieces of one recording stand on two sides. ``folds`` is a cross-validation: each of them
+    (``all``: each that there is) is the test fold of a branch of its own. ``shards`` is how many processes or machines
+    share the features; it changes nothing else.
     """
 
     name: Annotated[str, Field(min_length=1)] = "AED_Dataset"
     path: str | None = None
     csv: str | None = None
     audio: str | None = None
+    validation_csv: str | None = None
+    validation_audio: str | None = None
+    test_csv: str | None = None
+    test_audio: str | None = None
     file_extension: Annotated[str, Field(pattern=r"^\.\w+$")] = ".wav"
     ontology: str | None = None
     class_names: tuple[str, ...] | None = None
@@ -134,6 +139,19 @@ class DatasetSection(Section):
             )
         if self.folds is not None and len(set(self.folds)) < len(self.folds):
             raise KeyFaultError("folds", f"{list(self.folds)} names one twice; expected different folds")
+        return self
+
+    @model_validator(mode="after")
+    def _tables_are_complete(self) -> Self:
+        if self.test_csv is not None and self.csv is None:
+            raise KeyFaultError("csv", "is not set; test_csv is a table beside that of the training clips")
+        for part in ("validation", "test"):
+            if getattr(self, f"{part}_audio") is not None and getattr(self, f"{part}_csv") is None:
+                raise KeyFaultError(f"{part}_audio", f"needs {part}_csv, the table of its files")
+        if self.validation_csv is not None and self.test_csv is None:
+            raise KeyFaultError("validation_csv", "needs test_csv; clips that decide nothing are the test clips")
+        if self.test_csv is not None and self.folds is not None:
+            raise KeyFaultError("folds", "and test_csv exclude each other; the test clips are chosen by one of them")
         return self
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mlops_aed.clips import LABEL_SEPARATOR, Clip, join_labels, listed
+from mlops_aed.clips import LABEL_SEPARATOR, TEST, TRAIN, VALIDATION, Clip, join_labels, listed
 from mlops_core.errors import DatasetError, did_you_mean
 
 if TYPE_CHECKING:
@@ -100,22 +100,38 @@ def _esc_clip(row: dict[str, str], table: Path, number: int) -> Clip:
 
 
 def _read_table(dataset: Path, settings: DatasetSection) -> list[Clip]:
+    """Read one table, whose clips are split, or one a part, whose clips stay there."""
+    others = (
+        (settings.validation_csv, settings.validation_audio, VALIDATION),
+        (settings.test_csv, settings.test_audio, TEST),
+    )
+    found = _table_clips(dataset, str(settings.csv), settings.audio, settings)
+    if not any(csv for csv, _, _ in others):
+        return found
+    found = [replace(clip, part=TRAIN) for clip in found]
+    for name, audio, part in others:
+        if name is not None:
+            found += [replace(clip, part=part) for clip in _table_clips(dataset, name, audio, settings)]
+    return found
+
+
+def _table_clips(dataset: Path, name: str, audio: str | None, settings: DatasetSection) -> list[Clip]:
     """Read any table with the columns filename and category; fold, src_file and split are optional."""
-    table = dataset / str(settings.csv)
-    folder = settings.audio if settings.audio is not None else ("audio" if (dataset / "audio").is_dir() else "")
+    table = dataset / name
+    folder = audio if audio is not None else ("audio" if (dataset / "audio").is_dir() else "")
     prefix = "" if folder in {"", ".", "audio"} else folder.replace("\\", "/").strip("/") + "/"
     clips = []
     for number, row in enumerate(_rows(table, ("filename", "category")), 2):
-        name, category = (str(row[column] or "").strip() for column in ("filename", "category"))
-        if not name or not category:
+        file, category = (str(row[column] or "").strip() for column in ("filename", "category"))
+        if not file or not category:
             raise DatasetError(f"{table}, row {number}: filename or category is empty")
-        if "." not in name.rpartition("/")[2]:
-            name += settings.file_extension
+        if "." not in file.rpartition("/")[2]:
+            file += settings.file_extension
         clips.append(
             Clip(
-                name=prefix + name,
+                name=prefix + file,
                 label=_label(category, settings, where=f"{table}, row {number}"),
-                group=(row.get("src_file") or name).strip(),
+                group=(row.get("src_file") or prefix + file).strip(),
                 fold=_whole(row.get("fold"), where=f"{table}, row {number}: fold"),
                 part=_part(row.get("split"), where=f"{table}, row {number}"),
             )

@@ -205,7 +205,7 @@ def test_folders_are_classes_where_there_is_no_table(tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("dataset.use_garbage_class=true", "use_garbage_class needs class_names"),
+        ("dataset.use_garbage_class=true", "use_garbage_class: needs class_names"),
         ("dataset.only_keep_monolabel=false", "needs multi_label: true"),
         ("dataset.strategy=rows", "fold.*group.*random"),
     ],

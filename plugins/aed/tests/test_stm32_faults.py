@@ -39,14 +39,14 @@ WRONG = {
     "dataset.file_extension": ("[.wav]", MISSING, "None"),
     "dataset.training_audio_path": (5, MISSING),
     "dataset.training_csv_path": ("[a.csv]", MISSING),
-    "dataset.validation_audio_path": (5, "other/audio"),
-    "dataset.validation_csv_path": (5, "other.csv"),
+    "dataset.validation_audio_path": (5,),
+    "dataset.validation_csv_path": (5,),
     "dataset.validation_split": (0, 1, 1.2, -0.1, "half", "1/0"),
     "dataset.quantization_audio_path": (5,),
     "dataset.quantization_csv_path": (5,),
     "dataset.quantization_split": (-0.1, 1.1, "all"),
-    "dataset.test_audio_path": (5, "other/audio"),
-    "dataset.test_csv_path": (5, "other.csv"),
+    "dataset.test_audio_path": (5,),
+    "dataset.test_csv_path": (5,),
     "dataset.multi_label": FLAG,
     "dataset.use_garbage_class": FLAG,
     "dataset.n_samples_per_garbage_class": (0, "two", 1.5),
@@ -180,7 +180,24 @@ def test_a_wrong_value_is_answered_with_its_key_its_line_and_what_is_legal(key, 
     about = [fault for fault in faults if re.match(rf"user_config\.yaml: {re.escape(key)}(\.\w+)?: ", fault)]
     assert about, faults
     assert f"(line {line})" in about[0], (line, about)
-    assert re.search(r"[Ll]egal|expected|known|exclude|split here|leave it empty|add training", about[0]), about
+    assert re.search(r"[Ll]egal|expected|known|exclude|leave it empty|add training", about[0]), about
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "test_audio_path",
+            "a",
+            "dataset.test_csv_path: is required together with dataset.test_audio_path; legal: a path",
+        ),
+        ("validation_csv_path", "a", "dataset.validation_audio_path: is required together with dataset.validation_csv"),
+        ("training_csv_path", "C:/a.csv", "dataset.training_csv_path: and the other paths must all be absolute"),
+    ],
+)
+def test_paths_that_do_not_go_together_are_refused(key, value, message):
+    text, _ = with_value(text_of("v2"), f"dataset.{key}", value)
+    assert message in str(faults_of(text))
 
 
 def test_the_file_without_a_fault_has_none():

@@ -1,12 +1,16 @@
 """The three layouts of the model zoo's configuration, as they are: what each key becomes, and what is told of it."""
 
 import json
+import logging
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import yaml
-from mlops_aed.config import AedConfig
+from mlops_aed.config import AedConfig, DatasetSection
+from mlops_aed.labels import read_labels
+from mlops_aed.splitting import assign_parts
 from mlops_aed.stm32.conversion import convert
 from mlops_aed.stm32.layouts import Layout, detect
 
@@ -243,6 +247,52 @@ def test_fsd50k_is_found_above_its_three_folders(tmp_path):
     assert "must be in one folder" in fates(elsewhere)["dataset_specific.fsd50k.csv_folder"].note
     renamed = text.replace("FSD50K/FSD50K.dev_audio", "FSD50K/train")
     assert "which is called FSD50K.dev_audio" in fates(renamed)["dataset_specific.fsd50k.dev_audio_folder"].note
+
+
+def with_tables(*parts):
+    text = text_of("v2")
+    for part in parts:
+        text = text.replace(f"{part}_audio_path:\n", f"{part}_audio_path: ..\\datasets\\{part}\\wav\n")
+        text = text.replace(f"{part}_csv_path:\n", f"{part}_csv_path: ..\\datasets\\{part}.csv\n")
+    return text
+
+
+def test_tables_of_the_parts_stay_tables_of_the_parts():
+    found = loaded(with_tables("validation", "test")).dataset
+    assert (found.path, found.csv, found.audio) == ("../datasets", "ESC-50/meta/esc50.csv", "ESC-50/audio")
+    assert (found.validation_csv, found.validation_audio) == ("validation.csv", "validation/wav")
+    assert (found.test_csv, found.test_audio) == ("test.csv", "test/wav")
+
+
+def test_a_validation_table_alone_is_what_the_zoo_reports():
+    found = loaded(with_tables("validation")).dataset
+    assert (found.test_csv, found.test_audio) == ("validation.csv", "validation/wav")
+    assert found.validation_csv is None
+    assert "they are the test clips" in fates(with_tables("validation"))["dataset.validation_csv_path"].note
+
+
+def test_clips_of_a_tables_part_stay_in_it(tmp_path):
+    for part, names in (("training", "abcdefgh"), ("test", "xy")):
+        (tmp_path / part).mkdir()
+        rows = [f"{name},{('dog', 'rain')[n % 2]}" for n, name in enumerate(names)]
+        (tmp_path / f"{part}.csv").write_text("\n".join(["filename,category", *rows, ""]), encoding="utf-8")
+        for name in names:
+            (tmp_path / part / f"{name}.wav").write_bytes(b"")
+    given = {"csv": "training.csv", "audio": "training", "test_csv": "test.csv", "test_audio": "test"}
+    settings = DatasetSection.model_validate({**given, "validation_split": 0.3})
+    clips = assign_parts(read_labels(tmp_path, settings, logging.getLogger("t")), settings, seed=0)
+    parts = {clip.name: clip.part for clip in clips}
+    assert {name for name, part in parts.items() if part == "test"} == {"test/x.wav", "test/y.wav"}
+    assert Counter(parts.values())["validation"] >= 2
+    assert len(parts) == 10
+
+
+def test_an_evaluation_on_a_board_is_refused_with_the_file_to_import():
+    text = (
+        "general:\n  model_path: m.tflite\n  config_path: user_config.yaml\nparameters:\n  profile: profile_O3\n"
+        "hydra:\n  verbose: False\n"
+    )
+    assert "import the file that general.config_path names" in fates(text)["parameters.profile"].note
 
 
 def test_metrics_go_to_an_mlflow_server_and_not_into_a_folder():

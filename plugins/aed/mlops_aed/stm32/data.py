@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ _FOLDERS = {
     "dev_audio_folder": "FSD50K.dev_audio",
     "eval_audio_folder": "FSD50K.eval_audio",
 }
+_KINDS = ("csv", "audio")
+_ABSOLUTE = re.compile(r"/|[A-Za-z]:/")
 _COPIED = ("class_names", "multi_label", "use_garbage_class", "validation_split", "test_split")
 
 
@@ -88,22 +91,37 @@ def _set_fsd50k(draft: Draft) -> None:
 
 
 def _set_tables(draft: Draft) -> None:
-    """Set the folder above the table and its files, and both below it."""
-    csv_name, audio_name = "dataset.training_csv_path", "dataset.training_audio_path"
-    for part in ("validation", "test"):
-        for key in (f"dataset.{part}_csv_path", f"dataset.{part}_audio_path"):
-            if draft.value(key):
-                draft.refuse(key, "is set; one table is split here: put all clips into it, with a column 'split'")
-    csv, audio = draft.value(csv_name), draft.value(audio_name)
-    for name, value, other in ((csv_name, csv, audio_name), (audio_name, audio, csv_name)):
-        if not value and draft.value(other):
-            draft.refuse(name, f"is required together with {other}; legal: a path")
-    if not csv or not audio:
+    """Set the folder above all tables and their files, and each of them below it."""
+    tables = {part: _table(draft, part) for part in ("training", "validation", "test")}
+    paths = [path for found in tables.values() for path in found]
+    if len({_ABSOLUTE.match(path) is not None for path in paths}) > 1:
+        draft.refuse(_key("training", "csv"), "and the other paths must all be absolute, or all relative")
         return
-    if PurePosixPath(csv).is_absolute() != PurePosixPath(audio).is_absolute():
-        draft.refuse(csv_name, f"and {audio_name} must both be absolute paths, or both relative ones")
+    if not tables["training"]:
         return
-    root = os.path.commonpath([csv, audio]) or "."
+    root = os.path.commonpath(paths) or "."
     draft.set("dataset.path", root)
-    for target, name, path in (("csv", csv_name, csv), ("audio", audio_name, audio)):
-        draft.set(f"dataset.{target}", os.path.relpath(path, root).replace("\\", "/"), name, note=f"below {root}")
+    note = ""
+    if tables["validation"] and not tables["test"]:
+        note = "; the zoo reports them, so they are the test clips, and others validate"
+        tables["test"], tables["validation"] = tables["validation"], ()
+    for part, found in tables.items():
+        source = "validation" if note and part == "test" else part
+        for kind, path in zip(_KINDS, found, strict=False):
+            target = kind if part == "training" else f"{part}_{kind}"
+            below = os.path.relpath(path, root).replace("\\", "/")
+            told = f"below {root}{note if part == 'test' else ''}"
+            draft.set(f"dataset.{target}", below, _key(source, kind), note=told)
+
+
+def _table(draft: Draft, part: str) -> tuple[str, ...]:
+    """Return the table and the folder of its files, or nothing."""
+    found = {kind: draft.value(_key(part, kind)) for kind in _KINDS}
+    for kind, other in zip(_KINDS, reversed(_KINDS), strict=True):
+        if not found[kind] and found[other]:
+            draft.refuse(_key(part, kind), f"is required together with {_key(part, other)}; legal: a path")
+    return tuple(str(path) for path in found.values()) if all(found.values()) else ()
+
+
+def _key(part: str, kind: str) -> str:
+    return f"dataset.{part}_{kind}_path"

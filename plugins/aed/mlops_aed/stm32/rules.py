@@ -23,7 +23,6 @@ MODES = (
 _TOOLS = "needs ST's tools"
 _OWN_FOLDER = "a run keeps everything in its own folder"
 _SEED = "the seed of a run is given by --seed"
-_ONE_TABLE = "one table of clips is split by folds and recordings"
 _CALIBRATION = "calibration uses training patches only"
 _ALWAYS = "always so here"
 _MASK = "masks have the mean of all patches"
@@ -54,6 +53,7 @@ RULES: dict[str, Rule] = {
     "general.display_figures": _yes_no(ignored="no window is opened; figures are in the report"),
     "general.global_seed": Rule(kind=Kind.INTEGER, ignored=_SEED),
     "general.gpu_memory_limit": Rule(kind=Kind.NUMBER, low=0, ignored="concerns a GPU only"),
+    "general.config_path": _ignored("import that file itself", Kind.PATH),
     "general.batch_size": Rule(kind=Kind.INTEGER, low=1, ignored="training.batch_size counts"),
     "general.num_threads_tflite": Rule(kind=Kind.INTEGER, low=1, ignored="one thread a process"),
     "dataset.name": Rule(kind=Kind.TEXT, choices=("esc10", "fsd50k", "custom"), is_required=True),
@@ -215,6 +215,8 @@ OPEN_SECTIONS: dict[str, str] = {
 """Sections that are not used here as a whole, with the reason."""
 REFUSED_SECTIONS: dict[str, str] = {
     "custom_data_augmentation": "names code of another program; code is never run",
+    "parameters": "is about an evaluation on a board, which needs ST's tools; import the file that general.config_path "
+    "names, with operation_mode: evaluation",
 }
 
 
