@@ -133,7 +133,7 @@ def _test_of(check: Check) -> Callable[..., None]:
     def test(self: UseCaseContract, contract_session: ContractSession) -> None:  # noqa: ARG001  a method
         from mlops_core.testing.pytest_plugin import report_outcome
 
-        report_outcome(check, contract_session.outcome(check))
+        report_outcome(check, contract_session)
 
     test.__name__ = f"{_PREFIX}{check.name}"
     test.__qualname__ = f"UseCaseContract.{test.__name__}"

@@ -26,12 +26,14 @@ class Outcome:
         status: blocked where a check before it failed, expected where it fails as declared, unexpected where it
             passes although it was declared to fail.
         violations: one sentence each; the reason where it was skipped or blocked.
+        cause: where it is blocked, the check whose failure is the reason.
         duration_s: wall time, with that of what it was the first to ask for.
     """
 
     check: str
     status: Status
     violations: tuple[str, ...] = ()
+    cause: str = ""
     duration_s: float = 0.0
 
     @property

@@ -13,7 +13,6 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlops_core.testing.outcomes import Outcome
     from mlops_core.testing.processes import Processes
     from mlops_core.testing.registry import Check
     from mlops_core.testing.scheduling import ContractScheduling
@@ -38,7 +37,10 @@ def contract_session(
 
     declaration = request.cls.declaration()
     folder = tmp_path_factory.mktemp(f"contract-{declaration.use_case.lower()}")
-    return ContractSession(declaration, processes=contract_processes, folder=folder)
+    session = ContractSession(declaration, processes=contract_processes, folder=folder)
+    chosen = [item.name for item in request.session.items if getattr(item, "cls", None) is request.cls]
+    session.shared["chosen"] = {name.removeprefix("test_") for name in chosen}
+    return session
 
 
 def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str, obj: object) -> None:
@@ -68,15 +70,22 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ContractS
     return ContractScheduling(config, log)
 
 
-def report_outcome(check: Check, outcome: Outcome) -> None:
-    """Turn an outcome into pytest's: pass, fail with the rule and what to do, skip, or expected failure."""
-    from mlops_core.testing.outcomes import Status
+def report_outcome(check: Check, session: ContractSession) -> None:
+    """Make a check and turn its outcome into pytest's: pass, fail with rule and remedy, skip, or expected failure.
 
+    A check that another one blocks is skipped, for that one fails; where it was not chosen (``-k``), this one fails.
+    """
+    from mlops_core.testing.outcomes import Status
+    from mlops_core.testing.registry import find_check
+
+    outcome = session.outcome(check)
     text = "; ".join(outcome.violations)
     if outcome.status is Status.SKIPPED:
         pytest.skip(text)
     if outcome.status is Status.BLOCKED:
-        pytest.skip(f"blocked: {text}")
+        if outcome.cause in session.shared["chosen"]:
+            pytest.skip(f"blocked: {text}")
+        pytest.fail(f"{check.name} cannot be made: {text}\nfix: {find_check(outcome.cause).remedy}", pytrace=False)
     if outcome.status is Status.EXPECTED:
         pytest.xfail(text)
     if outcome.status is not Status.PASSED:

@@ -96,8 +96,9 @@ class ContractSession:
             if name in ignoring:
                 continue
             # What fails as declared does not excuse what comes after it: each check is made or named in its own right.
-            if self.outcome(self._checks[name]).status in (Status.FAILED, Status.BLOCKED):
-                return _outcome(check, Status.BLOCKED, [f"{name} has to hold first"])
+            before = self.outcome(self._checks[name])
+            if before.status in (Status.FAILED, Status.BLOCKED):
+                return _blocked(check, before)
         try:
             violations = _shortened([f"{sentence}" for sentence in check.function(self)])
         except NotApplicableError as reason:
@@ -368,6 +369,14 @@ class ContractSession:
             "config": str(config.absolute()) if config else None,
             "overrides": list(self.declaration.overrides),
         }
+
+
+def _blocked(check: Check, before: Outcome) -> Outcome:
+    """Return the outcome of a check that cannot be made because of another one, or of what that one waits for."""
+    if before.status is Status.BLOCKED:
+        return replace(before, check=check.name)
+    sentence = f"{before.check} has to hold first: {before.violations[0]}"
+    return replace(_outcome(check, Status.BLOCKED, [sentence]), cause=before.check)
 
 
 def _shortened(sentences: list[str]) -> list[str]:

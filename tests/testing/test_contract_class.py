@@ -161,5 +161,12 @@ def test_a_class_between_cannot_bring_another_test():
 def test_a_check_that_cannot_be_made_because_of_another_is_skipped_and_says_so(pytest_on, toy, tmp_path):
     text = HEAD + "    overrides = ('training.behaviour=raise',)\n"
     done = pytest_on(text, "-rs", "-k", "steps_succeed or steps_use_no_network")
-    assert "blocked: steps_succeed has to hold first" in done.stdout
-    assert "ZeroDivisionError" in done.stdout
+    assert "blocked: steps_succeed has to hold first: step 'train': ZeroDivisionError" in done.stdout
+
+
+def test_a_check_that_is_blocked_by_one_that_was_not_chosen_fails_with_its_cause(pytest_on):
+    text = HEAD + "    overrides = ('training.behaviour=raise',)\n"
+    done = pytest_on(text, "-k", "gate_accepts")
+    assert done.returncode == 1
+    assert "gate_accepts_a_perfect_oracle cannot be made: steps_succeed has to hold first: step 'train'" in done.stdout
+    assert "fix: whatever the error says" in done.stdout
