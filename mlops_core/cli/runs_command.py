@@ -55,7 +55,7 @@ def list_runs(
             runs = store.list_runs(use_case=usecase, limit=limit)
         models = {run.run_id: _model(store, run) for run in runs}
     if as_json:
-        print_json([asdict(run) for run in runs])
+        print_json([{**asdict(run), "model": models[run.run_id]} for run in runs])
         return
     print_table(
         ("run", "use case", "runner", "status", "created", "took", "model"),

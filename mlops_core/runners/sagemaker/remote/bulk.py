@@ -192,8 +192,8 @@ def fault_text(error: Exception, *, bucket: str) -> str:
     if code == "AccessDenied" or kind in ("PermissionDeniedError", "UnauthenticatedError", "PermissionError"):
         action = denied_action(said)
         return f"access denied{f' ({action})' if action else ''}: mlops sagemaker policy prints what is needed"
-    if code in ("PermanentRedirect", "AuthorizationHeaderMalformed") or "301" in text[:300]:
-        return f"bucket '{bucket}' is in another region: {said or code}; pass that one with --region"
+    if code in ("PermanentRedirect", "AuthorizationHeaderMalformed") or "incorrectly configured region" in text:
+        return f"bucket '{bucket}' is in another region: {said or 'S3 redirects'}; pass that one with --region"
     status = found[1] if (found := _STATUS.search(text)) else ""
     first = " ".join(text.partition("Debug source:")[0].split())
     answer = f"S3 answers {status}: {code or ''} {said}".strip() if status else first
