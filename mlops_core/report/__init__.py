@@ -28,8 +28,8 @@ def write_report(store: Store, run_id: str) -> Path:
         UsageError: there is no such run.
         StoreError: its record is damaged, or the page cannot be written.
     """
+    from mlops_core.artifacts import write_atomically
     from mlops_core.report.page import render
-    from mlops_core.store import write_atomically
 
     try:
         evidence = gather(store, run_id)

@@ -151,7 +151,7 @@ class StepDecisions:
         kind, _, name = change.component.partition(" ")
         if kind != "input" or not change.old or not change.new:
             return str(change)
-        from mlops_core.store import changed_files
+        from mlops_core.artifacts import changed_files
 
         old, new = self._store.manifest(change.old), self._store.manifest(change.new)
         if old is None or new is None:

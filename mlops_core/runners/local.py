@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mlops_core.artifacts import write_atomically
 from mlops_core.errors import DatasetError, ExitCode, GateRejectedError, MlopsError, PluginError, StepError, StoreError
 from mlops_core.metrics import read_evaluation
 from mlops_core.pipeline import DATASET, EVALUATION_OUTPUT, FETCH
@@ -24,7 +25,7 @@ from mlops_core.runners.process import ProcessOutcome, StepProcesses
 from mlops_core.runners.schedule import Schedule, import_ahead
 from mlops_core.runners.sources import fetch_source, is_source_there
 from mlops_core.steps import TEST_SET_NOTE
-from mlops_core.store import CachedStep, write_atomically
+from mlops_core.store import CachedStep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

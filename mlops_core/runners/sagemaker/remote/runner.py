@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mlops_core.artifacts import write_atomically
 from mlops_core.errors import DefinitionError, ExitCode, MlopsError, RunnerError, UsageError
 from mlops_core.pipeline import EVALUATION_OUTPUT, FETCH
 from mlops_core.records import RemoteRecord, RunRecord, RunStatus, StepRecord, StepStatus
@@ -26,7 +27,6 @@ from mlops_core.runners.sagemaker.remote.datasets import provide_dataset
 from mlops_core.runners.sagemaker.remote.target import Target, find_target, pipeline_tags
 from mlops_core.runners.sagemaker.remote.tracking import RemoteRun
 from mlops_core.runners.sagemaker.submission import CompiledPipeline
-from mlops_core.store import write_atomically
 
 if TYPE_CHECKING:
     from mlops_core.runners import RunObserver, RunRequest
