@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mlops_aed.pretrained import with_digest
+from mlops_aed.pretrained import LocalPath, with_digest
 from mlops_aed.training_config import DataAugmentation, ModelChoice, Training
 from mlops_core.config import KeyFaultError, Section, UseCaseConfig, normalise_path
 
@@ -42,7 +42,7 @@ class General(Section):
     """
 
     operation_mode: Mode = "training"
-    model_path: str | None = None
+    model_path: LocalPath | None = None
     model_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     model_classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
 
@@ -109,7 +109,7 @@ class DatasetSection(Section):
     test_csv: str | None = None
     test_audio: str | None = None
     file_extension: Annotated[str, Field(pattern=r"^\.\w+$")] = ".wav"
-    ontology: str | None = None
+    ontology: LocalPath | None = None
     class_names: tuple[str, ...] | None = None
     multi_label: bool = False
     only_keep_monolabel: bool = True
@@ -244,7 +244,7 @@ class Quantization(Section):
 class StEdgeAi(Section):
     """ST Edge AI Core, if ``path`` is its executable: a run then also says what it thinks that the model needs."""
 
-    path: str | None = None
+    path: LocalPath | None = None
     target: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] = "stm32u5"
     optimization: Literal["balanced", "time", "ram"] = "balanced"
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from mlops_core.config import normalise_path
 from mlops_core.datasets import Source
@@ -59,8 +62,29 @@ def with_digest(section: object, *, path_key: str, digest_key: str) -> object:
     where = section.get(path_key) if isinstance(section, dict) else None
     if not isinstance(section, dict) or not isinstance(where, str) or section.get(digest_key) is not None:
         return section
-    path = Path(normalise_path(where)).expanduser()
-    return {**section, digest_key: digest(path)} if path.exists() else section
+    path = _here(where)
+    return {**section, digest_key: digest(path)} if path is not None else section
+
+
+def found_from_anywhere(where: str) -> str:
+    """Return a path of this machine as an absolute one: a step does not run where the command was given."""
+    path = _here(where)
+    return where if path is None else str(path)
+
+
+def _here(where: str) -> Path | None:
+    """Return the file or folder at `where`, absolute; None where there is none here, or it is an address."""
+    if not where or "://" in where:
+        return None
+    try:
+        path = Path(normalise_path(where)).expanduser().absolute()
+        return path if path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # no such home, a name that is too long
+        return None
+
+
+LocalPath = Annotated[str, AfterValidator(found_from_anywhere)]
+"""A path, or an address, in a configuration."""
 
 
 def _silent(label: str, done: int, total: int) -> None:

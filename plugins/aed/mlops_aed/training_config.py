@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from mlops_aed.pretrained import with_digest
+from mlops_aed.pretrained import LocalPath, with_digest
 from mlops_aed.schedules import SCHEDULES, schedule_fault
 from mlops_core.config import KeyFaultError, Section
 from mlops_core.errors import did_you_mean
@@ -179,7 +179,7 @@ class ModelChoice(Section):
     pooling: Literal["avg", "max", "multi"] | None = None
     embedding_size: Literal[256] = 256
     pretrained: bool = True
-    weights: str | None = None
+    weights: LocalPath | None = None
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     code: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")] | None = None
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2

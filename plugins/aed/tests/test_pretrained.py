@@ -5,6 +5,7 @@ import http.server
 import threading
 
 import pytest
+from mlops_aed.config import General, StEdgeAi
 from mlops_aed.pretrained import ZOO_WEIGHTS, ZOO_WEIGHTS_SHA256, digest, obtain, with_digest
 from mlops_aed.training_config import ModelChoice
 
@@ -100,3 +101,18 @@ def test_the_digest_of_a_folder_is_that_of_its_files(tmp_path):
 @pytest.mark.parametrize("odd", [None, [], "text", {"weights": 3}, {"weights": None}, {}])
 def test_a_section_that_names_no_file_stays_as_it_is(odd):
     assert with_digest(odd, path_key="weights", digest_key="weights_sha256") == odd
+
+
+def test_a_relative_path_is_found_from_where_steps_run(tmp_path, monkeypatch):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "w.h5").write_bytes(CONTENT)
+    monkeypatch.chdir(tmp_path)
+    assert ModelChoice(name="yamnet", weights=r"models\w.h5").weights == str(tmp_path / "models" / "w.h5")
+    general = General(operation_mode="evaluation", model_path="models/w.h5")
+    assert (general.model_path, general.model_sha256) == (str(tmp_path / "models" / "w.h5"), SHA256)
+    assert StEdgeAi(path="models/w.h5").path == str(tmp_path / "models" / "w.h5")
+
+
+@pytest.mark.parametrize("where", ["https://example.org/w.h5", "elsewhere/w.h5", "C:/w.h5", "~nobody/w.h5", "a" * 5000])
+def test_what_is_not_on_this_machine_stays_as_it_is_written(where):
+    assert ModelChoice(name="yamnet", weights=where).weights == where
