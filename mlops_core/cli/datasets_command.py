@@ -174,7 +174,7 @@ def _inspect(
     *,
     seed: int,
 ) -> tuple[Inspection, str]:
-    """Return what is in the chosen data set, and its name; a generated one is made, none is fetched."""
+    """Return what is in the chosen data set, and its name, or the user's folder; none is fetched."""
     from mlops_core.api import workspace_path
     from mlops_core.runners.sources import fetch_source
     from mlops_core.store import Store
@@ -192,7 +192,8 @@ def _inspect(
             is_offline=True,
             progress=lambda label, done, total: observer.step_progress("fetch", label, done, total),
         )
-    return loaded.inspect_dataset(source.path, config), source.record.name
+    _, folder = loaded.dataset_source(config)
+    return loaded.inspect_dataset(source.path, config), source.record.name if folder is None else str(folder)
 
 
 def _check_is_here(loaded: UseCase, config: UseCaseConfig, workspace: Path) -> None:

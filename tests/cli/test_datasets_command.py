@@ -52,7 +52,7 @@ def test_an_error_among_the_findings_ends_with_exit_code_5(run, tmp_path):
     code, out, err = run("check", "-u", "AED", "--set", f"dataset.path={tmp_path}")
     assert code == 5
     assert "error: labels: " in out
-    assert "1 finding(s) are errors" in err
+    assert f"{tmp_path}: 1 finding(s) are errors" in err  # it is the user's folder, whatever dataset.name says
     code, out, _ = run("check", "-u", "AED", "--set", f"dataset.path={tmp_path}", "--json")
     assert code == 5
     assert json.loads(out)[0]["level"] == "error"
