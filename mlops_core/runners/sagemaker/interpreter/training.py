@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from mlops_core.runners.sagemaker.interpreter.containers import ContainerOrder
+
 SIGNATURE = (
     "AlgorithmSpecification",
     "CheckpointConfig",
@@ -66,21 +68,7 @@ def run_training(step: str, request: Mapping[str, Any], place: JobPlace) -> JobR
     try:
         for host in hosts:
             _prepare(place, host, request)
-        commands = {host.name: _command(place, host, request) for host in hosts}
-        try:
-            run_hosts(
-                place,
-                hosts,
-                order=lambda host: make_order(
-                    place,
-                    host,
-                    command=commands[host.name],
-                    environment=_environment(host, request, name=name, arn=arn),
-                    request=request,
-                ),
-            )
-        finally:
-            _keep_checkpoints(place, hosts, request)
+        _run_containers(place, hosts, job.properties)
         model = output.join(name, "output", "model.tar.gz")
         _upload(place, hosts, model=model, data=output.join(name, "output", "output.tar.gz"))
     finally:
@@ -92,6 +80,21 @@ def run_training(step: str, request: Mapping[str, Any], place: JobPlace) -> JobR
         "FinalMetricDataList": _metrics(request, [host.log for host in hosts]),
     }
     return replace(job, properties={**job.properties, **found})
+
+
+def _run_containers(place: JobPlace, hosts: tuple[Host, ...], request: Mapping[str, Any]) -> None:
+    """Run the job's containers to their end, and keep the checkpoints however they ended."""
+    name, arn = request["TrainingJobName"], request["TrainingJobArn"]
+    commands = {host.name: _command(place, host, request) for host in hosts}
+
+    def order(host: Host) -> ContainerOrder:
+        environment = _environment(host, request, name=name, arn=arn)
+        return make_order(place, host, command=commands[host.name], environment=environment, request=request)
+
+    try:
+        run_hosts(place, hosts, order=order)
+    finally:
+        _keep_checkpoints(place, hosts, request)
 
 
 def _prepare(place: JobPlace, host: Host, request: Mapping[str, Any]) -> None:
