@@ -98,6 +98,26 @@ def foreign_packages(module: str) -> set[str]:
     return found - set(sys.stdlib_module_names) - _KNOWN_TO_CORE
 
 
+def environment_readings(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield line and name of whatever looks at the environment; a statement that only sets a variable does not."""
+    nodes = list(ast.walk(tree))
+    set_only = {id(found) for node in nodes if (found := _environment_that_is_set(node)) is not None}
+    for node in nodes:
+        match node:
+            case ast.Attribute(value=ast.Name(id="os"), attr="environ" | "environb" | "getenv"):
+                if id(node) not in set_only:
+                    yield node.lineno, f"os.{node.attr}"
+
+
+def _environment_that_is_set(node: ast.AST) -> ast.expr | None:
+    match node:
+        case ast.Assign(targets=[ast.Subscript() as item]) | ast.Delete(targets=[ast.Subscript() as item]):
+            return item.value
+        case ast.Expr(value=ast.Call(func=ast.Attribute(attr="setdefault" | "update" | "pop") as method)):
+            return method.value
+    return None
+
+
 def _file(root: Path, module: str) -> Path | None:
     path = root.joinpath(*module.split("."))
     return next((item for item in (path.with_suffix(".py"), path / "__init__.py") if item.is_file()), None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mlops_core.errors import did_you_mean
 from mlops_core.testing.registry import check
-from mlops_core.testing.source_code import import_statements, package_of, sources
+from mlops_core.testing.source_code import environment_readings, import_statements, package_of, sources
 from mlops_core.testing.trees import is_below, shown
 
 if TYPE_CHECKING:
@@ -223,14 +223,13 @@ def plugin_uses_public_names_only(session: ContractSession) -> Iterator[str]:
 def plugin_reads_no_environment(session: ContractSession) -> Iterator[str]:
     """The plugin's code does not read environment variables.
 
+    Setting one, for a library that a step is about to use, is no reading.
+
     Fix: make it a key of the configuration (``${NAME}`` is expanded there) or a parameter, so that it is recorded and
     belongs to the steps' keys.
     """
     for path, tree in sources(_own_package(session)):
-        for node in ast.walk(tree):
-            match node:
-                case ast.Attribute(value=ast.Name(id="os"), attr="environ" | "environb" | "getenv"):
-                    yield f"{path.name}:{node.lineno} reads os.{node.attr}"
+        yield from (f"{path.name}:{line} reads {what}" for line, what in environment_readings(tree))
 
 
 def _own_package(session: ContractSession) -> str:

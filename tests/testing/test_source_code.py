@@ -1,0 +1,41 @@
+"""What the kit reads out of a plugin's source."""
+
+import ast
+
+import pytest
+
+from mlops_core.testing.source_code import environment_readings, foreign_distributions
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("os.environ['A']", "os.environ"),
+        ("x = os.environ.get('A')", "os.environ"),
+        ("x = os.getenv('A')", "os.getenv"),
+        ("x = os.environ.setdefault('A', '1')", "os.environ"),
+        ("for x in os.environ: pass", "os.environ"),
+        ("os.environ['A'] += 'x'", "os.environ"),
+        ("os.environ['A'] = os.environ['B']", "os.environ"),
+    ],
+)
+def test_looking_at_a_variable_is_reading(text, name):
+    assert list(environment_readings(ast.parse(f"import os\n\n{text}\n"))) == [(3, name)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "os.environ['A'] = '1'",
+        "os.environ.setdefault('A', '1')",
+        "os.environ.update(A='1')",
+        "os.environ.pop('A', None)",
+        "del os.environ['A']",
+    ],
+)
+def test_setting_a_variable_is_no_reading(text):
+    assert list(environment_readings(ast.parse(text))) == []
+
+
+def test_packages_to_import_beforehand_are_those_of_other_distributions():
+    assert foreign_distributions(["pytest", "mlops_core", "os", "json", "yaml", "no_such_package"]) == ("pytest",)
