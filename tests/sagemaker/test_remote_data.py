@@ -222,6 +222,8 @@ def test_an_upload_that_was_cut_off_goes_on_where_it_ended(world):
         Fault("GET", "json", "drop", times=1),
         Fault("GET", "list-type", "500", times=2),
         Fault("GET", "list-type", "drop", times=1),
+        Fault("GET", "list-type", "cut", times=1),
+        Fault("PUT", "part-", "cut", times=3),
     ],
     ids=lambda fault: f"{fault.kind} of {fault.method} {fault.text}",
 )
@@ -232,6 +234,16 @@ def test_faults_that_pass_are_survived(world, fault):
     assert world.proxy.faults[0].times == 0
     world.proxy.faults = []
     world.assert_complete()
+
+
+def test_a_manifest_that_is_cut_off_once_is_read_again(world):
+    world.fill()
+    world.provide()
+    world.sent()
+    world.proxy.faults = [Fault("GET", "json", "cut", times=1)]
+    assert world.provide().sent == 0
+    assert world.proxy.faults[0].times == 0
+    assert world.sent() == []
 
 
 @pytest.mark.parametrize("fault", ["cut", "500"])

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import re
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -104,12 +106,35 @@ class Bucket:
         Raises:
             DatasetError: S3 refuses.
         """
+        last: str | None = None
+        failures = 0
+        while True:
+            try:
+                for found in self._listed(prefix, after=last):
+                    yield found
+                    last, failures = found.key, 0
+            except _CutOffError as error:
+                # obstore tries again until it has an answer, but not when half an answer is all that comes.
+                failures += 1
+                if failures >= attempts():
+                    raise self._error(prefix, error) from error
+                time.sleep(min(0.2 * 2**failures, 5.0) * random.uniform(0.5, 1.0))  # noqa: S311  jitter, no secret
+            else:
+                return
+
+    def _listed(self, prefix: str, *, after: str | None) -> Iterator[RemoteObject]:
         import obstore
+        from obstore.exceptions import GenericError
 
         with self._all_faults(prefix):
-            for page in obstore.list(self._store, prefix.rstrip("/"), chunk_size=_PAGE):
-                for item in page:
-                    yield RemoteObject(key=item["path"], size=item["size"], etag=_plain(item["e_tag"]))
+            try:
+                for page in obstore.list(self._store, prefix.rstrip("/"), offset=after, chunk_size=_PAGE):
+                    for item in page:
+                        yield RemoteObject(key=item["path"], size=item["size"], etag=_plain(item["e_tag"]))
+            except GenericError as error:
+                if "response body" in str(error):
+                    raise _CutOffError(str(error)) from error
+                raise
 
     def remove(self, keys: Iterable[str]) -> None:
         """Remove objects, a thousand with a request.
@@ -198,6 +223,10 @@ def fault_text(error: Exception, *, bucket: str) -> str:
     first = " ".join(text.partition("Debug source:")[0].split())
     answer = f"S3 answers {status}: {code or ''} {said}".strip() if status else first
     return f"{answer[:400]}; {attempts()} attempts were made; what was sent is kept: repeat the command"
+
+
+class _CutOffError(Exception):
+    """An answer ended before its end."""
 
 
 async def _next_done(waiting: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
