@@ -14,6 +14,7 @@ from mlops_core.config import KeyFaultError, Section, UseCaseConfig, normalise_p
 
 __all__ = [
     "AedConfig",
+    "Classify",
     "DataAugmentation",
     "DatasetSection",
     "FeatureExtraction",
@@ -241,6 +242,18 @@ class Quantization(Section):
     max_flash_kib: Annotated[float, Field(gt=0)] | None = None
 
 
+class Classify(Section):
+    """Files without labels, in the folder ``path``, that the model of a run is asked about when it is ready."""
+
+    path: LocalPath | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _digest_is_noted(cls, data: object) -> object:
+        return with_digest(data, path_key="path", digest_key="sha256")
+
+
 class StEdgeAi(Section):
     """ST Edge AI Core, if ``path`` is its executable: a run then also says what it thinks that the model needs."""
 
@@ -277,6 +290,7 @@ class AedConfig(UseCaseConfig):
     quantization: Quantization = Quantization()
     mlflow: Mlflow = Mlflow()
     stedgeai: StEdgeAi = StEdgeAi()
+    classify: Classify = Classify()
 
     @model_validator(mode="after")
     def _rates_fit(self) -> Self:

@@ -150,19 +150,24 @@ def _quantize(config: AedConfig, branch: _Branch, source: str) -> Step:
 
 
 def _analyses(config: AedConfig) -> tuple[Step, ...]:
-    """Return the step that asks ST's tool about the model, where it is configured."""
-    if config.stedgeai.path is None:
-        return ()
-    step = Step(
-        name="analyze",
-        run="mlops_aed.steps.analyze:analyze",
-        inputs={"model": model_reference(config)},
-        outputs=("footprint",),
-        results=("footprint",),
-        config=("stedgeai",),
-        packages=(*_MODEL_PACKAGES, *_TENSORFLOW),
+    """Return what is done with the finished model: ST's tool is asked about it, files are classified; if configured."""
+    found = []
+    if config.stedgeai.path is not None:
+        found.append(("analyze", "mlops_aed.steps.analyze:analyze", "footprint", "stedgeai"))
+    if config.classify.path is not None:
+        found.append(("classify", "mlops_aed.steps.classify:classify", "classes", "classify"))
+    return tuple(
+        Step(
+            name=name,
+            run=run,
+            inputs={"model": model_reference(config)},
+            outputs=(output,),
+            results=(output,),
+            config=(section,),
+            packages=(*_MODEL_PACKAGES, *_AUDIO_PACKAGES[1:], *_TENSORFLOW, "ai-edge-litert"),
+        )
+        for name, run, output, section in found
     )
-    return (step,)
 
 
 def _evaluate(config: AedConfig, branch: _Branch) -> Step:

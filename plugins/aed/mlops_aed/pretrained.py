@@ -48,7 +48,8 @@ def obtain(where: str, folder: Path, *, sha256: str | None, key: str) -> Path:
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal text; of a folder that of its files' names and digests."""
     if path.is_dir():
-        lines = [f"{digest(item)} {item.name}" for item in sorted(path.iterdir()) if item.is_file()]
+        files = sorted(item for item in path.rglob("*") if item.is_file())
+        lines = [f"{digest(item)} {item.relative_to(path).as_posix()}" for item in files]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,6 +1,8 @@
 """Models that another program wrote, taken through ``general.model_path``: each format, and what is wrong with it."""
 
+import csv
 import json
+import shutil
 import subprocess
 import sys
 import wave
@@ -18,6 +20,7 @@ import mlops_core
 from mlops_core.errors import ConfigError
 from mlops_core.manager import load_use_case
 from mlops_core.steps import StepContext, StepRequest
+from mlops_core.store import Store
 
 CLASSES = ("bass", "hum", "tone", "whistle")
 MELS, FRAMES = 64, 96
@@ -349,6 +352,14 @@ def write_sounds(folder):
     return folder
 
 
+def write_unknown_files(folder, sounds):
+    (folder / "below").mkdir(parents=True)
+    shutil.copy(sounds / "audio" / "2.wav", folder / "a.wav")
+    shutil.copy(sounds / "audio" / "3.wav", folder / "below" / "b.wav")
+    (folder / "notes.txt").write_text("no audio", encoding="utf-8")
+    return folder
+
+
 _WITHOUT_TENSORFLOW = """
 import sys
 class Refuse:
@@ -368,10 +379,17 @@ def test_a_quantized_file_is_evaluated_registered_and_asked_without_tensorflow(t
         f"general.model_path={write_tflite(tmp_path / 'zoo.tflite')}",
         f"dataset.path={sounds}",
         "dataset.name=tones",
+        f"classify.path={write_unknown_files(tmp_path / 'unknown', sounds)}",
     ]
     record = mlops_core.run("AED", workspace=tmp_path / "w", overrides=overrides)
     assert str(record.status) == "accepted", record.error
-    assert [step.name for step in record.steps if step.name != "fetch"] == ["split", "preprocess", "load", "evaluate"]
+    names = [step.name for step in record.steps]
+    assert [name for name in names if name != "fetch"] == ["split", "preprocess", "load", "classify", "evaluate"]
+    with Store(tmp_path / "w") as store:
+        table = store.artifact_path(record.step("classify").outputs["classes"]) / "classes.csv"
+        rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
+    assert [(row["file"], row["class"]) for row in rows] == [("a.wav", "tone"), ("below/b.wav", "whistle")]
+    assert float(rows[0]["tone"]) == float(rows[0]["score"]) > 0.5
     assert {clause.metric: clause.value for clause in record.verdict.clauses}["clip_acc"] == 1
     files = [str(sounds / "audio" / f"{n}.wav") for n in range(4)]
     command = ["--workspace", str(tmp_path / "w"), "predict", "--usecase", "AED", "--json", *files]

@@ -165,6 +165,7 @@ def test_what_is_not_used_has_a_reason_and_what_never_was_is_called_dead():
 MODES = {
     "training": ("train", None),
     "evaluation": ("load", None),
+    "prediction": ("load", None, "classify"),
     "quantization": ("load", "quantize"),
     "chain_tqe": ("train", "quantize"),
     "chain_tbqeb": ("train", "quantize"),
@@ -178,21 +179,31 @@ MODES = {
 
 @pytest.mark.parametrize("mode", MODES)
 def test_each_operation_mode_selects_its_steps(mode):
-    source, quantize = MODES[mode]
+    source, quantize, *more = MODES[mode]
     text = text_of("v2").replace("operation_mode: chain_tbqeb", f"operation_mode: {mode}")
     if source == "load":
         text = text.replace("  model_path:\n", "  model_path: models\\best_model.h5\n")
     use_case = load_use_case("AED")
     steps = [step.name for step in use_case.pipeline(loaded(text)).ordered()]
-    assert steps == [name for name in ("split", "preprocess", source, quantize, "evaluate") if name]
+    assert steps == [name for name in ("split", "preprocess", source, quantize, *more, "evaluate") if name]
 
 
-@pytest.mark.parametrize("mode", ["prediction", "benchmarking", "deployment"])
+@pytest.mark.parametrize("mode", ["benchmarking", "deployment"])
 def test_a_mode_that_no_run_can_have_is_refused_with_what_to_do(mode):
     found = fates(text_of("v2").replace("chain_tbqeb", mode))["operation_mode"]
     assert found.fate is ImportFate.REFUSED
-    assert ("mlops predict" if mode == "prediction" else "needs ST's tools") in found.note
+    assert "needs ST's tools" in found.note
     assert "Legal here: training, evaluation" in found.note
+
+
+@pytest.mark.parametrize(("name", "mode"), [("v2", "chain_tbqeb"), ("v4", "chain_tqeb")])
+def test_a_prediction_asks_about_the_files_of_a_folder(name, mode):
+    text = text_of(name).replace(mode, "prediction").replace("  model_path:\n", "  model_path: m.tflite\n")
+    assert loaded(text).classify.path == "../test_files"
+    without = re.sub(r"(test_files_path|prediction_audio_path): .*", r"\1:", text)
+    key = "prediction.test_files_path"
+    assert "is required by operation_mode prediction" in fates(without)[key].note
+    assert loaded(text_of(name)).classify.path is None
 
 
 def test_a_model_that_exists_makes_the_sections_of_training_unused():

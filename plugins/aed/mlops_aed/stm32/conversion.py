@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _TARGETS = {
     "training": "training",
     "evaluation": "evaluation",
+    "prediction": "evaluation",
     "quantization": "quantization",
     "chain_tqe": "chain_tqe",
     "chain_tbqeb": "chain_tqe",
@@ -32,15 +33,19 @@ _TARGETS = {
 }
 """Operation mode of the model zoo -> ours."""
 _ELSEWHERE = {
-    "prediction": "a run ends in an evaluation, which needs labels; run 'evaluation' once, then classify files with: "
-    "mlops predict --usecase AED FILES",
     "benchmarking": "it measures on a board, which needs ST's tools",
     "deployment": "it writes to a board, which needs ST's tools",
+}
+_NOTES = {
+    "prediction": "a model is evaluated before its answers are believed",
+    "chain_qd": "without deployment",
+    **dict.fromkeys(("chain_tbqeb", "chain_tqeb", "chain_eqeb", "chain_qb"), "without benchmarks"),
 }
 _TRAINED = {"training", "chain_tqe"}
 _QUANTIZED = {"quantization", "chain_tqe", "chain_eqe"}
 _BOARDS = {"B-U585I-IOT02A": "stm32u5", "STM32N6570-DK": "stm32n6"}
 """Board -> target of ST's tool."""
+_FILES = ("prediction.test_files_path", "dataset.prediction_audio_path")
 _WAVEFORM = ("min_length", "max_length", "target_rate", "top_db", "frame_length", "hop_length", "trim_last_second")
 _QUANTIZATION = {
     "granularity": "granularity",
@@ -77,6 +82,7 @@ def _convert(draft: Draft, target: str) -> None:
         draft.ignore(*draft.names("quantization."), note=f"operation_mode {target} quantizes nothing")
     _set_mlflow(draft)
     _set_tool(draft)
+    draft.ignore(*_FILES, note="concerns operation_mode prediction; or ask with: mlops predict --usecase AED FILES")
 
 
 def _mode(draft: Draft) -> str:
@@ -88,11 +94,21 @@ def _mode(draft: Draft) -> str:
         draft.refuse("operation_mode", f"is '{mode}': {_ELSEWHERE[mode]}. Legal here: {', '.join(_TARGETS)}")
     elif mode in _TARGETS:
         target = _TARGETS[mode]
-        note = "" if target == mode else "with an evaluation" if mode == "chain_qd" else "without benchmarks"
-        draft.set("general.operation_mode", target, "operation_mode", note=note)
+        draft.set("general.operation_mode", target, "operation_mode", note=_NOTES.get(mode, ""))
+        if mode == "prediction":
+            _set_files(draft)
     else:
         draft.refuse("operation_mode", f"is required and not set; legal: {', '.join(MODES)}")
     return mode
+
+
+def _set_files(draft: Draft) -> None:
+    """Set the folder of the files to be classified; v4 has it beside the data set."""
+    path = next(filter(None, map(draft.value, _FILES)), None)
+    if path is None:
+        draft.refuse(_FILES[0], "is required by operation_mode prediction; legal: the path of a folder")
+    else:
+        draft.set("classify.path", path, *_FILES)
 
 
 def _mode_of_v1(draft: Draft) -> str:

@@ -20,6 +20,7 @@ MODES = (
     "chain_qd",
     "chain_tqeb",
 )
+_FILES = "concerns operation_mode prediction; mlops predict --usecase AED FILES asks a registered model"
 _TOOLS = "needs ST's tools"
 _OWN_FOLDER = "a run keeps everything in its own folder"
 _SEED = "the seed of a run is given by --seed"
@@ -164,6 +165,7 @@ RULES: dict[str, Rule] = {
     },
     "evaluation.target": Rule(kind=Kind.TEXT, choices=("host", "stedgeai_host", "stedgeai_n6"), ignored="the host"),
     "mlflow.uri": Rule(kind=Kind.PATH),
+    "prediction.test_files_path": _PATH,
     "tools.stedgeai.path_to_stedgeai": _PATH,
     "tools.stedgeai.optimization": Rule(kind=Kind.TEXT, choices=("balanced", "time", "ram")),
     "benchmarking.board": Rule(kind=Kind.TEXT),
@@ -201,12 +203,12 @@ V4_RULES: dict[str, Rule] = {
     "model.framework": Rule(kind=Kind.TEXT, choices=("tf",), ignored="networks are built with Keras"),
     "model.model_type": _ignored("model.model_name says it", Kind.TEXT),
     "dataset.classes_file_path": _PATH,
-    "dataset.prediction_audio_path": _ignored("mlops predict --usecase AED FILES classifies files", Kind.PATH),
+    "dataset.prediction_audio_path": _PATH,
 }
 """Keys that only the layout v4 has."""
 
 OPEN_SECTIONS: dict[str, str] = {
-    "prediction": "mlops predict --usecase AED FILES classifies files with a registered model",
+    "prediction": _FILES,
     "tools": _TOOLS,
     "benchmarking": _TOOLS,
     "deployment": _TOOLS,

@@ -1,0 +1,44 @@
+"""Classify the files of a folder with the model of this run; nobody knows their labels, so nothing is measured."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlops_aed.config import Classify
+from mlops_aed.labels import AUDIO_SUFFIXES
+from mlops_aed.predictor import AedPredictor
+from mlops_core.config import normalise_path
+from mlops_core.errors import DatasetError
+
+if TYPE_CHECKING:
+    from mlops_core.steps import StepContext
+
+TABLE_FILE = "classes.csv"
+
+
+def classify(context: StepContext) -> None:
+    """Write ``classes.csv``: each file with its class, the score of it, and those of all classes.
+
+    Raises:
+        DatasetError: there is no such folder, no audio in it, or a file cannot be decoded.
+    """
+    folder = Path(normalise_path(str(context.section("classify", Classify).path))).expanduser()
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    if not files:
+        what = "holds no audio file" if folder.is_dir() else "is no folder"
+        raise DatasetError(
+            f"classify.path: {folder} {what}; expected a folder with {', '.join(sorted(AUDIO_SUFFIXES))}"
+        )
+    predictor = AedPredictor(context.input("model"))
+    path = context.output("classes") / TABLE_FILE
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("file", "class", "score", *predictor.classes))
+        for number, answer in enumerate(predictor.predict(files), 1):
+            score, name = max(zip(answer.scores, predictor.classes, strict=True))
+            file = Path(answer.path).relative_to(folder).as_posix()
+            writer.writerow((file, name, f"{score:.6f}", *(f"{value:.6f}" for value in answer.scores)))
+            context.log.info("%s: %s (%.3f)", file, name, score)
+            context.progress("file", number, len(files))
