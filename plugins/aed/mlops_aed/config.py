@@ -70,7 +70,7 @@ class General(Section):
                 f"is required by operation_mode {self.operation_mode}; legal: a file of the format {', '.join(legal)}"
             )
             raise KeyFaultError("model_path", note)
-        if self.model_path is not None and self._suffix not in {*legal, ""}:
+        if self.model_path is not None and self._suffix not in {*legal, "", ".gz"}:
             note = f"{self.model_path}: operation_mode {self.operation_mode} takes {', '.join(legal)}"
             raise KeyFaultError("model_path", note)
         return self

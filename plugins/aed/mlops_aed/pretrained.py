@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+import tarfile
+import zlib
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -13,6 +15,7 @@ from mlops_core.datasets import Source
 from mlops_core.errors import ConfigError
 from mlops_core.fetching.http import download
 
+MODEL_SUFFIXES = (".h5", ".keras", ".tflite", ".onnx")
 ZOO_WEIGHTS = (
     "https://github.com/STMicroelectronics/stm32ai-modelzoo/raw/f501e52ee1f0ba8854b3ee958a7dc7b9e21a791a/"
     "audio_event_detection/scripts/utils/models/yamnet/yamnet_256_f32.h5"
@@ -35,14 +38,38 @@ def obtain(where: str, folder: Path, *, sha256: str | None, key: str) -> Path:
         DatasetError: it cannot be downloaded, or what arrived is something else.
     """
     if where.startswith(("http://", "https://")):
-        return download(Source(url=where, sha256=sha256 or "", unpack=False), folder, name=key, progress=_silent)
+        source = Source(url=where, sha256=sha256 or "", unpack=False)
+        return _unpacked(download(source, folder, name=key, progress=_silent), folder, key=key)
     path = Path(normalise_path(where)).expanduser()
     if not path.exists():
         raise ConfigError(f"{key}: no file {path}; expected a path on the machine that trains, or an https address")
     found = digest(path)
     if sha256 is not None and found != sha256:
         raise ConfigError(f"{key}: {path} has the SHA-256 {found}; expected {sha256}")
-    return path
+    return _unpacked(path, folder, key=key)
+
+
+def _unpacked(path: Path, folder: Path, *, key: str) -> Path:
+    """Return the model of a ``.tar.gz``, which services write, copied into `folder`; another file as it is.
+
+    Raises:
+        ConfigError: the archive is damaged, or does not hold one model.
+    """
+    if not path.name.endswith(".tar.gz"):
+        return path
+    try:
+        with tarfile.open(path) as archive:
+            models = [item for item in archive if item.isfile() and PurePosixPath(item.name).suffix in MODEL_SUFFIXES]
+            chosen = [item for item in models if PurePosixPath(item.name).stem == "best_model"] or models
+            stream = archive.extractfile(chosen[0]) if len(chosen) == 1 else None
+            if stream is None:
+                names = ", ".join(item.name for item in models) or "none"
+                raise ConfigError(f"{key}: {path} holds {len(models)} models ({names}); expected one, or a best_model")
+            target = folder / PurePosixPath(chosen[0].name).name
+            target.write_bytes(stream.read())
+            return target
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise ConfigError(f"{key}: {path} is no readable archive: {' '.join(str(error).split())[:200]}") from error
 
 
 def digest(path: Path) -> str:

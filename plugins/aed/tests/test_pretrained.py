@@ -2,6 +2,8 @@
 
 import hashlib
 import http.server
+import io
+import tarfile
 import threading
 
 import pytest
@@ -116,3 +118,33 @@ def test_a_relative_path_is_found_from_where_steps_run(tmp_path, monkeypatch):
 @pytest.mark.parametrize("where", ["https://example.org/w.h5", "elsewhere/w.h5", "C:/w.h5", "~nobody/w.h5", "a" * 5000])
 def test_what_is_not_on_this_machine_stays_as_it_is_written(where):
     assert ModelChoice(name="yamnet", weights=where).weights == where
+
+
+def archive(path, *names):
+    with tarfile.open(path, "w:gz") as tar:
+        for name in names:
+            item = tarfile.TarInfo(name)
+            item.size = len(CONTENT)
+            tar.addfile(item, io.BytesIO(CONTENT))
+    return str(path)
+
+
+@pytest.mark.parametrize("names", [["../../m.h5", "log.txt"], ["saved/best_model.h5", "saved/last_model.h5"]])
+def test_the_model_of_an_archive_is_taken_and_nothing_is_written_elsewhere(tmp_path, names):
+    (tmp_path / "scratch").mkdir()
+    path = archive(tmp_path / "model.tar.gz", *names)
+    found = obtain(path, tmp_path / "scratch", sha256=None, key="k")
+    assert found == tmp_path / "scratch" / names[0].rpartition("/")[2]
+    assert found.read_bytes() == CONTENT
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["model.tar.gz", "scratch"]
+
+
+def test_an_archive_without_one_model_or_a_damaged_one_is_named(tmp_path):
+    path = archive(tmp_path / "two.tar.gz", "a.h5", "b.tflite")
+    with pytest.raises(ConfigError, match=r"two\.tar\.gz holds 2 models \(a\.h5, b\.tflite\); expected one"):
+        obtain(path, tmp_path, sha256=None, key="k")
+    with pytest.raises(ConfigError, match=r"holds 0 models \(none\)"):
+        obtain(archive(tmp_path / "none.tar.gz", "a.txt"), tmp_path, sha256=None, key="k")
+    (tmp_path / "cut.tar.gz").write_bytes((tmp_path / "two.tar.gz").read_bytes()[:60])
+    with pytest.raises(ConfigError, match=r"cut\.tar\.gz is no readable archive"):
+        obtain(str(tmp_path / "cut.tar.gz"), tmp_path, sha256=None, key="k")
