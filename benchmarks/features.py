@@ -20,6 +20,7 @@ import csv
 import functools
 import json
 import multiprocessing
+import operator
 import os
 import resource
 import statistics
@@ -388,18 +389,35 @@ def _parts_elsewhere(paths: Sequence[Path]) -> dict[str, float]:
     return found
 
 
+TARGETS = (
+    ("mlops to librosa, one process", operator.ge, 1.8),
+    ("mlops to librosa, two processes", operator.ge, 1.8),
+    ("time to the sum of the parts, plain", operator.le, 1.25),
+)
+"""Ratio, how it must compare, with what."""
+IMPORT_LIMIT_S = 0.3
+
+
+def missed(found: dict[str, object]) -> list[str]:
+    """Return which targets are missed."""
+    ratios = found["ratios"]
+    names = [name for name, meets, target in TARGETS if not meets(ratios[name], target)]  # type: ignore[index]
+    return [*names, "import of the step"] if found["import_s"] > IMPORT_LIMIT_S else names  # type: ignore[operator]
+
+
 def show(found: dict[str, object]) -> None:
     """Print the tables."""
+    targets = {name: f"{'at least' if meets is operator.ge else 'at most'} {value}" for name, meets, value in TARGETS}
     print("| loop | clips/s | processor ms a clip |\n|---|---|---|")
     for name, (speed, spent) in found["loops"].items():  # type: ignore[attr-defined]
         print(f"| {name} | {speed:.0f} | {spent:.2f} |")
     print("\n| part, alone | processor ms a clip |\n|---|---|")
     for name, value in found["parts_ms"].items():  # type: ignore[attr-defined]
         print(f"| {name} | {value:.2f} |")
-    print("\n| ratio | |\n|---|---|")
+    print("\n| ratio | | target |\n|---|---|---|")
     for name, value in found["ratios"].items():  # type: ignore[attr-defined]
-        print(f"| {name} | {value:.2f} |")
-    print(f"\nimport of the step: {found['import_s']} s of processor time")
+        print(f"| {name} | {value:.2f} | {targets.get(name, '')} |")
+    print(f"\nimport of the step: {found['import_s']} s of processor time, at most {IMPORT_LIMIT_S}")
     for row in found.get("memory", []):  # type: ignore[attr-defined]
         print(", ".join(f"{name} {value:.0f}" for name, value in row.items()))
 
@@ -427,6 +445,8 @@ def main() -> None:
             return
         found = report(paths[: options.clips], options.rounds, has_memory=options.memory)
     print(json.dumps(found, indent=2)) if options.json else show(found)
+    if missed(found):
+        sys.exit(f"missed: {'; '.join(missed(found))}")
 
 
 if __name__ == "__main__":

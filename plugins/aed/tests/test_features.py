@@ -1,6 +1,8 @@
 """The features mean what librosa's mean, on ordinary and on odd clips."""
 
 import logging
+import os
+from pathlib import Path
 
 import librosa
 import numpy as np
@@ -21,6 +23,7 @@ from mlops_core.errors import DatasetError
 
 PREPARE = Preprocessing()
 EXTRACT = FeatureExtraction()
+DATA = Path(os.environ.get("MLOPS_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 MINIRESNET = FeatureExtraction(
     patch_length=50,
     n_fft=1024,
@@ -97,6 +100,22 @@ def test_log_mel_and_patch_count_equal_librosas(tmp_path, name, settings):
     length = settings.patch_length
     step = length - int(length * 0.25)
     assert len(patches(found, settings)) == max(1, 1 + (expected.shape[1] - length) // step)
+
+
+@pytest.mark.real_data
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_log_mel_of_recordings_of_the_world_equals_librosas():
+    paths = sorted((DATA / "esc10" / "audio").glob("*.ogg"))[::8]
+    if not paths:
+        pytest.skip(f"no ESC-10 in {DATA}; set MLOPS_TEST_DATA")
+    for path in paths:
+        for settings in (EXTRACT, MINIRESNET):
+            expected = reference_log_mel(path, settings)
+            found = log_mel(prepare_waveform(load_waveform(path, PREPARE), PREPARE), settings, rate=16_000)
+            assert found.shape == expected.shape, path.name
+            difference = np.abs(found - expected)
+            assert difference.max() < 0.01, path.name
+            assert difference.mean() < 1e-4, path.name
 
 
 def test_a_five_second_clip_gives_six_patches_and_a_one_second_clip_one():
