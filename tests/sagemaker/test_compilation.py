@@ -53,7 +53,7 @@ def test_a_use_case_compiles_to_its_golden_file(toy, golden):
     found = without_code(compile_installed(name, *overrides.split(",") if overrides else ()).to_text())
     if os.environ.get("MLOPS_UPDATE_GOLDEN"):
         golden.write_text(found)
-    assert found == golden.read_text()
+    assert found == golden.read_text(), "after a wanted change of the use case: MLOPS_UPDATE_GOLDEN=1 pytest -k golden"
 
 
 def test_every_use_case_of_this_project_has_a_golden_file():
