@@ -1,6 +1,7 @@
 """Many objects of one bucket, fast: obstore with the credentials that boto3 finds. Imports obstore on use.
 
-Every body that is sent carries its SHA-256, which S3 compares before it keeps the object. Faults of the service are
+Every body that is sent carries its CRC-64/NVME, which S3 compares before it keeps the object; a SHA-256 of each body in
+the signature would take half of the time, and says nothing more on a connection with TLS. Faults of the service are
 tried again with jitter and growing waits; what remains is a `DatasetError` of one line.
 """
 
@@ -242,7 +243,7 @@ def _open(name: str, account: Account) -> Any:
     except ImportError as error:
         raise RunnerError(f"obstore cannot be imported: {error}; pip install 'mlops-core[aws]'") from error
     endpoint = str(account.client("s3").meta.endpoint_url)
-    config: S3Config = {"region": account.region, "checksum_algorithm": "SHA256"}
+    config: S3Config = {"region": account.region, "checksum_algorithm": "CRC64NVME", "unsigned_payload": True}
     if not re.search(r"\.amazonaws\.com(\.cn)?$", endpoint):
         config["endpoint"] = endpoint
     return S3Store(
