@@ -1,7 +1,7 @@
 """Writing a new plugin: a whole distribution from the templates in this package.
 
-A template is a file that ends in ``.template``; ``${use_case}``, ``${package}``, ``${distribution}`` and
-``${version}`` are replaced in it, and ``package`` in its path. Those of a kind replace common ones of the same path.
+A template is a file that ends in ``.template``; ``${use_case}``, ``${package}``, ``${distribution}``, ``${dataset}``
+and ``${version}`` are replaced in it, and ``package`` in its path. Those of a kind replace common ones of that path.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ def _words(use_case: str) -> dict[str, str]:
     release = version("mlops-core").split(".")
     return {
         "use_case": use_case,
+        "dataset": f"{use_case.lower().replace('_', '-')}-generated",  # use cases of one workspace share its data sets
         "package": f"mlops_{use_case.lower()}",
         "distribution": f"mlops-{use_case.lower().replace('_', '-')}",
         "version": ".".join(release[:2]),

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,14 @@ def test_a_generated_plugin_registers_a_model(tmp_path):
     with subjects(str(folder)):
         record = mlops_core.run("SHELL_SIZES", workspace=tmp_path / "w")
     assert (str(record.status), record.error, record.model_version) == ("accepted", "", 1)
+
+
+def test_generated_plugins_share_a_workspace_without_sharing_data(tmp_path):
+    folders = [write_plugin(name, kind=kind, into=tmp_path) for name, kind in (("SEA", "image"), ("LAND", "tabular"))]
+    with subjects(str(folders[0])), subjects(str(folders[1])), ThreadPoolExecutor() as pool:
+        runs = [pool.submit(mlops_core.run, name, workspace=tmp_path / "w") for name in ("SEA", "LAND")]
+        assert [str(run.result().status) for run in runs] == ["accepted", "accepted"]
+    assert len(list((tmp_path / "w" / "datasets").glob("*-generated"))) == 2
 
 
 def test_a_folder_that_is_not_empty_is_left_alone(tmp_path):
