@@ -14,6 +14,8 @@ import contextlib
 import functools
 import itertools
 import os
+import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -72,6 +74,13 @@ class Uploads:
         self._folder = folder
         self._environ = {**environ, "PYTHONPATH": str(PLUGIN)}
         self._numbers = itertools.count()
+        self.processor_s: dict[str, list[float]] = {"ours": [], "aws": []}
+
+    def _timed(self, who: str, command: list[str]) -> float:
+        before = _children_s()
+        took = seconds(command, extra=self._environ)
+        self.processor_s[who].append(_children_s() - before)
+        return took
 
     def ours(self, *, workspace: str | None = None, place: str | None = None) -> float:
         """Return the time of one ``mlops fetch --to``, in a new workspace where none is named."""
@@ -79,13 +88,13 @@ class Uploads:
         data = f'dataset.path="{self._folder / "data"}"'
         command = [self._mlops, "--workspace", str(self._folder / (workspace or f"workspace-{number}"))]
         command += ["fetch", "-u", "CHAIN", "--set", data, "--to", f"s3://{BUCKET}/{place or f'ours-{number}'}/"]
-        return seconds(command, extra=self._environ)
+        return self._timed("ours", command)
 
     def aws(self) -> float:
         """Return the time of one ``aws s3 cp --recursive``."""
         target = f"s3://{BUCKET}/aws-{next(self._numbers)}/"
         command = [self._aws, "s3", "cp", "--recursive", "--only-show-errors", str(self._folder / "data"), target]
-        return seconds(command, extra=self._environ)
+        return self._timed("aws", command)
 
     def recheck_call(self) -> float:
         """Return the time of the check within the command, once its modules are imported and its client made."""
@@ -113,16 +122,27 @@ class Uploads:
         return float(took)
 
 
+def _children_s() -> float:
+    """Return the processor time of all commands that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def compare(uploads: Uploads, *, repetitions: int) -> list[Ratio]:
     """Measure everything."""
     uploads.ours(workspace="known", place="same")
     time.sleep(0.1)
+    uploads.processor_s["ours"].clear()
     known, cold, aws = medians(
         [functools.partial(uploads.ours, workspace="known"), uploads.ours, uploads.aws], repetitions=repetitions
     )
     peer = "aws s3 cp --recursive"
     print(f"files/s: ours {FILES / known:.0f}, hashing first {FILES / cold:.0f}; {peer} {FILES / aws:.0f}")
     print(f"times as fast as {peer}: {aws / known:.2f}, hashing first {aws / cold:.2f}; wanted {FASTER:g}")
+    own_s, peer_s = (statistics.median(uploads.processor_s[who]) for who in ("ours", "aws"))
+    print(
+        f"processor time, which other programs on the machine do not change: ours {own_s:.2f} s, {peer} {peer_s:.2f} s"
+    )
     again = functools.partial(uploads.ours, workspace="known", place="same")
     command, call = medians([again, uploads.recheck_call], repetitions=repetitions)
     print(f"unchanged data checked again: {call:.3f} s; as a whole command {command:.3f} s")
