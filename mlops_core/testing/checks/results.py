@@ -116,7 +116,7 @@ def results_ignore_all_surroundings_together(session: ContractSession) -> Iterat
         yield from _first(_changed(session, session.varied))
 
 
-@check(after=REPEATABLE, needs="is_deterministic")
+@check(after=(*REPEATABLE, "steps_leave_inputs_unchanged"), needs="is_deterministic")
 def results_ignore_the_number_of_shards(session: ContractSession) -> Iterator[str]:
     """The merged output of a sharded step is the same with every number of shards.
 
