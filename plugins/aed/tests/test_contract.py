@@ -11,4 +11,5 @@ class TestAed(UseCaseContract):
     use_case = "AED"
     config = "examples/tiny.yaml"
     untrained = ("training.steps=1",)
+    sharded_steps = ("preprocess",)
     predictor_samples = 8
