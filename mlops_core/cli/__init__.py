@@ -61,7 +61,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command, or explain that there is none."""
         if cmd_name not in self._help:
-            ctx.fail(f"no command '{cmd_name}'{did_you_mean(cmd_name, self._help)} see: mlops --help")
+            ctx.fail(f"no command '{cmd_name}'{did_you_mean(cmd_name, self._help) or ';'} see: mlops --help")
         module = importlib.import_module(f"{self._package}.{cmd_name.replace('-', '_')}_command")
         command: click.Command = module.command
         return command
