@@ -44,10 +44,11 @@ def list_datasets(context: dict[str, str | None], *, usecase: str | None, as_jso
     """List the data sets of a use case, and which of them are on this machine."""
     from mlops_core.api import workspace_path
     from mlops_core.datasets import is_complete
+    from mlops_core.runners.sources import dataset_folder
 
     loaded, config = _loaded(usecase, None, (), None)
     folder = workspace_path(context["workspace"]) / "datasets"
-    rows = [(entry, is_complete(entry, folder / entry.name)) for entry in loaded.datasets(config)]
+    rows = [(entry, is_complete(entry, dataset_folder(folder, entry, seed=0))) for entry in loaded.datasets(config)]
     if as_json:
         print_json([{**_described(entry), "is_here": is_here} for entry, is_here in rows])
         return
@@ -75,10 +76,11 @@ def show_dataset(context: dict[str, str | None], *, name: str, usecase: str | No
     """Show one data set: its licence, where it comes from, and where it is."""
     from mlops_core.api import workspace_path
     from mlops_core.datasets import is_complete
+    from mlops_core.runners.sources import dataset_folder
 
     loaded, config = _loaded(usecase, None, (), name)
     entry = loaded.dataset(config)
-    folder = workspace_path(context["workspace"]) / "datasets" / entry.name
+    folder = dataset_folder(workspace_path(context["workspace"]) / "datasets", entry, seed=0)
     facts = {**_described(entry), "is_here": is_complete(entry, folder), "folder": str(folder)}
     if as_json:
         print_json(facts)
@@ -199,12 +201,13 @@ def _inspect(
 def _check_is_here(loaded: UseCase, config: UseCaseConfig, workspace: Path) -> None:
     from mlops_core.datasets import is_complete
     from mlops_core.errors import DatasetError
+    from mlops_core.runners.sources import dataset_folder
 
     name, folder = loaded.dataset_source(config)
     if folder is not None:
         return
     entry = loaded.dataset(config)
-    if not entry.is_generated and not is_complete(entry, workspace / "datasets" / entry.name):
+    if not entry.is_generated and not is_complete(entry, dataset_folder(workspace / "datasets", entry, seed=0)):
         raise DatasetError(
             f"data set '{name}' is not on this machine; fetch it first: "
             f"mlops fetch --usecase {loaded.name} --set dataset.name={name}"

@@ -125,7 +125,8 @@ class _Run:
     # --- Data ---------------------------------------------------------------------------------------------
 
     def _fetch(self, processes: StepProcesses) -> None:
-        if not is_source_there(self._request.use_case, self._request.config.model, store=self._store):
+        use_case, config = self._request.use_case, self._request.config.model
+        if not is_source_there(use_case, config, store=self._store, seed=self._request.seed):
             execution = StepExecution(self._store, self._request, run_id=self.run_id, processes=processes)
             import_ahead(execution, self._request.pipeline.ordered())  # while the data arrive
         self._observer.step_started(FETCH)

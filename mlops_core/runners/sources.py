@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +14,8 @@ from mlops_core.errors import DatasetError
 from mlops_core.file_digests import iter_tree, tree_manifest
 from mlops_core.pipeline import Step
 from mlops_core.records import DatasetRecord
-from mlops_core.runners.process import StepProcesses
+from mlops_core.runners.process import StepProcesses, module_of
+from mlops_core.step_keys import CodeIndex
 from mlops_core.steps import StepRequest
 
 if TYPE_CHECKING:
@@ -66,7 +69,7 @@ def fetch_source(  # noqa: PLR0913  what a runner, a plan and the command line k
             raise DatasetError(f"dataset.path: no folder {given}; expected the data set '{name}' there")
         return _described(given.absolute(), store=store, name=name, was_there=True)
     dataset = use_case.dataset(config)
-    path = store.datasets / dataset.name
+    path = dataset_folder(store.datasets, dataset, seed=seed)
     was_there = datasets.is_complete(dataset, path)
     if not was_there:
         generation = _Generation(use_case, dataset, store=store, seed=seed, progress=progress or _say_nothing)
@@ -139,7 +142,22 @@ def _say_nothing(_label: str, _done: int, _total: int) -> None:
     """Tell nobody."""
 
 
-def is_source_there(use_case: UseCase, config: UseCaseConfig, *, store: Store) -> bool:
+def source_identity(dataset: Dataset, *, seed: int) -> str:
+    """Return what makes the content of a data set: its sources; of generated data also the seed and the code.
+
+    Raises:
+        PluginError: generating code has no source that can be found.
+    """
+    code = CodeIndex()
+    parts: list[object] = []
+    for source in dataset.sources:
+        parts.append(repr(source))
+        if isinstance(source, datasets.GeneratedSource):
+            parts.append({"seed": seed, "code": code.digests(module_of(source.run))})
+    return json.dumps(parts)
+
+
+def is_source_there(use_case: UseCase, config: UseCaseConfig, *, store: Store, seed: int) -> bool:
     """Tell whether `fetch_source` has nothing to fetch.
 
     Raises:
@@ -149,7 +167,16 @@ def is_source_there(use_case: UseCase, config: UseCaseConfig, *, store: Store) -
     if given is not None:
         return True
     dataset = use_case.dataset(config)
-    return datasets.is_complete(dataset, store.datasets / dataset.name)
+    return datasets.is_complete(dataset, dataset_folder(store.datasets, dataset, seed=seed))
+
+
+def dataset_folder(folder: Path, dataset: Dataset, *, seed: int) -> Path:
+    """Return where in the workspace's `folder` a data set is kept.
+
+    Another one of the same name, of another seed or of changed code stands beside it.
+    """
+    identity = hashlib.sha256(source_identity(dataset, seed=seed).encode()).hexdigest()
+    return folder / f"{dataset.name}-{identity[:8]}"
 
 
 def _described(

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -105,7 +106,7 @@ def mlops_fetch_dataset(dataset, destination, context):
     )
     (folder / "user_config.yaml").write_text("dataset:\n  name: words\n")
     record = mlops_core.run("OWN", workspace=tmp_path / "w")
-    assert (tmp_path / "w" / "datasets" / "words" / "words.csv").read_text() == "xxxxxxxxx,long\nx,short"
+    assert (Path(record.dataset.path) / "words.csv").read_text() == "xxxxxxxxx,long\nx,short"
     assert record.dataset.files == 1
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -131,8 +132,8 @@ def test_a_second_execution_takes_its_steps_from_the_cache_and_force_executes_on
 
 
 def test_changed_data_are_never_answered_from_the_cache(toy, workspace):
-    mlops_core.run("TOY", workspace=workspace, runner="sagemaker-local")
-    words = workspace / "datasets" / "words" / "words.csv"
+    record = mlops_core.run("TOY", workspace=workspace, runner="sagemaker-local")
+    words = Path(record.dataset.path) / "words.csv"
     words.chmod(0o644)
     words.write_text(words.read_text() + "yyyyyyyyy,long\n")
     again = mlops_core.run("TOY", workspace=workspace, runner="sagemaker-local")

@@ -38,6 +38,11 @@ def finished(tmp_path_factory):
     return workspace, mlops_core.run("ABALONE", workspace=workspace, overrides=SMALL)
 
 
+def generated(workspace):
+    [folder] = (workspace / "datasets").glob("Abalone_Generated-????????")
+    return folder
+
+
 def test_the_generated_data_are_accepted_and_their_heights_of_0_reported(finished):
     workspace, record = finished
     assert str(record.status) == "accepted"
@@ -45,7 +50,7 @@ def test_the_generated_data_are_accepted_and_their_heights_of_0_reported(finishe
     violations = read_csv(artifact(workspace, record, "check", "report") / "violations.csv")
     assert [(one["column"], one["found"], one["policy"]) for one in violations] == [("height", "0", "report")] * 2
     [file] = {one["file"] for one in violations}
-    lines = (workspace / "datasets" / "Abalone_Generated" / file).read_text().splitlines()
+    lines = (generated(workspace) / file).read_text().splitlines()
     for one in violations:
         assert int(one["line"]) == int(one["row"]) + 1
         assert lines[int(one["line"]) - 1].split(",")[3] == "0"
@@ -71,7 +76,7 @@ def test_the_registered_model_alone_predicts_what_the_evaluation_stored(finished
     stored = {row.sample: (row.scores[0], row.interval) for row in rows}
     model = mlops_core.load_model("ABALONE", workspace=workspace)
     assert model.classes == ()
-    source = workspace / "datasets" / "Abalone_Generated" / FILE
+    source = generated(workspace) / FILE
     answers = {answer.sample: (answer.scores[0], answer.interval) for answer in model.predict([source])}
     assert len(answers) == ROWS
     assert {sample: answers[sample] for sample in stored} == stored
@@ -95,7 +100,7 @@ def test_a_row_that_cannot_be_predicted_is_named(finished, tmp_path):
 
 def test_the_command_line_shows_each_row_with_its_number_and_interval(finished, tmp_path):
     workspace, _ = finished
-    source = workspace / "datasets" / "Abalone_Generated" / FILE
+    source = generated(workspace) / FILE
     few = tmp_path / "few.csv"
     few.write_text("\n".join(source.read_text().splitlines()[:3]))
 

@@ -21,7 +21,7 @@ from mlops_core.records import DatasetRecord
 from mlops_core.runners.sagemaker.remote.bulk import Bucket, Sending, sorted_join
 from mlops_core.runners.sagemaker.remote.parts import LARGE_BYTES, LargeFile, send_in_parts
 from mlops_core.runners.sagemaker.remote.receipts import Receipt, Receipts
-from mlops_core.runners.sources import fetch_source, is_source_there
+from mlops_core.runners.sources import fetch_source, is_source_there, source_identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,9 +162,9 @@ def provide_dataset(
     bucket = Bucket(place.bucket, account=account)
     use_case, config = request.use_case, request.config.model
     name, given = use_case.dataset_source(config)
-    sources = repr(use_case.dataset(config).sources) if given is None else ""
+    sources = source_identity(use_case.dataset(config), seed=request.seed) if given is None else ""
     manifest = read_manifest(bucket, place)
-    is_here = is_source_there(use_case, config, store=store)
+    is_here = is_source_there(use_case, config, store=store, seed=request.seed)
     if manifest and not is_verified and not is_here and (manifest.name, manifest.sources) == (name, sources):
         return Provided(record=_record(manifest, str(place)), place=place)
     source = fetch_source(

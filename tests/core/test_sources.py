@@ -1,0 +1,37 @@
+"""Which data set is which: by where it comes from; of generated data also by seed and code."""
+
+import uuid
+
+import mlops_core
+from mlops_core.datasets import Dataset, GeneratedSource, Source
+from mlops_core.runners.sources import dataset_folder, source_identity
+
+
+def test_data_generated_from_another_seed_stand_beside_those_that_are_there(toy, workspace):
+    first, other = (mlops_core.run("TOY", workspace=workspace, seed=seed) for seed in (0, 1))
+    assert first.dataset.files == other.dataset.files == 1
+    assert first.dataset.digest != other.dataset.digest
+    again = mlops_core.run("TOY", workspace=workspace, seed=0)
+    assert again.dataset == first.dataset
+    assert {str(step.status) for step in again.steps} == {"reused"}
+
+
+def test_changed_code_makes_other_data(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"generating_{uuid.uuid4().hex}"
+    dataset = Dataset(name="words", title="Words", licence="CC0-1.0", sources=(GeneratedSource(run=f"{name}:words"),))
+    found = []
+    for text in ("def words(folder): ...", "def words(folder): pass", "def words(folder): ..."):
+        (tmp_path / f"{name}.py").write_text(text)
+        found.append(source_identity(dataset, seed=0))
+    assert found[0] == found[2] != found[1]
+
+
+def test_two_data_sets_of_one_name_do_not_replace_each_other(tmp_path):
+    def place(address, seed):
+        source = Source(url=f"https://example.org/{address}.zip", sha256="0" * 64, size=1)
+        dataset = Dataset(name="words", title="Words", licence="CC0-1.0", sources=(source,))
+        return dataset_folder(tmp_path, dataset, seed=seed)
+
+    assert place("words", seed=0) == place("words", seed=7)
+    assert place("words", seed=0) != place("other", seed=0)
