@@ -68,7 +68,7 @@ $(STAMP): pyproject.toml constraints.txt $(PLUGINS)
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "mlops needs Python 3.11 or newer, not " + sys.version.split()[0] + "; set PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --upgrade "pip>=24" "setuptools>=77" wheel
-	$(PIP) install --constraint constraints.txt --editable ".[test,check]" $(foreach project,$(PLUGINS),--editable "$(dir $(project))[test]")
+	$(PIP) install --constraint constraints.txt --config-settings editable_mode=compat --editable ".[test,check]" $(foreach project,$(PLUGINS),--editable "$(dir $(project))[test]")
 	touch $@
 
 clean:
