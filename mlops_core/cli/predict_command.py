@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from mlops_core.prediction import Predictor, SampleScores
 
+_BATCH = 64
+"""Files that a predictor is asked about at once."""
+
 
 @click.command("predict")
 @use_case_option
@@ -66,7 +69,8 @@ def command(
         options = EventOptions(threshold=threshold, shortest_s=shortest, raw_rate_hz=raw)
         print_events(predictor, files, options=options, form="json" if as_json else form, picture=picture)
         return
-    answers = list(_with_progress(predictor, paths))
+    faults: list[str] = []
+    answers = list(_with_progress(predictor, paths, faults))
     classes = predictor.classes
     if as_json:
         print_json([_to_json(answer, classes) for answer in answers])
@@ -74,6 +78,7 @@ def command(
         print_table(("file", "class", "score"), [_row(answer, classes, top) for answer in answers])
     else:
         print_table(("file", "sample", "value", "interval"), [_number_row(answer) for answer in answers])
+    _raise_faults(faults, of=len(paths))
 
 
 def _existing(files: Sequence[str]) -> list[Path]:
@@ -88,17 +93,48 @@ def _existing(files: Sequence[str]) -> list[Path]:
     return paths
 
 
-def _with_progress(predictor: Predictor, paths: Sequence[Path]) -> Iterator[SampleScores]:
-    """Yield the answers, with a progress bar on a terminal when there is more than one."""
-    if len(paths) == 1 or not sys.stderr.isatty():
-        yield from predictor.predict(paths)
-        return
-    from rich.console import Console
-    from rich.progress import track
+def _with_progress(predictor: Predictor, paths: Sequence[Path], faults: list[str]) -> Iterator[SampleScores]:
+    """Yield the answers, with a progress bar on a terminal when there is more than one file.
 
-    yield from track(
-        predictor.predict(paths), total=len(paths), description="files", console=Console(stderr=True), transient=True
-    )
+    Args:
+        predictor: that is asked.
+        paths: of the files.
+        faults: takes a line for each file that cannot be used; the others are answered all the same.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    is_shown = len(paths) > 1 and sys.stderr.isatty()
+    with Progress(console=Console(stderr=True), transient=True, disable=not is_shown) as progress:
+        bar = progress.add_task("files", total=len(paths))
+        for start in range(0, len(paths), _BATCH):
+            batch = paths[start : start + _BATCH]
+            yield from _answers(predictor, batch, faults)
+            progress.advance(bar, len(batch))
+
+
+def _answers(predictor: Predictor, batch: Sequence[Path], faults: list[str]) -> Iterator[SampleScores]:
+    from mlops_core.errors import DatasetError
+
+    try:
+        yield from list(predictor.predict(batch))
+    except DatasetError as error:
+        if len(batch) == 1:
+            faults.append(str(error))
+            return
+        for path in batch:  # one of them cannot be used: the others shall not suffer
+            yield from _answers(predictor, [path], faults)
+
+
+def _raise_faults(faults: Sequence[str], *, of: int) -> None:
+    from mlops_core.errors import DatasetError
+
+    if len(faults) == 1:
+        raise DatasetError(faults[0])
+    for fault in faults:
+        click.echo(fault, err=True)
+    if faults:
+        raise DatasetError(f"{len(faults)} of {of} files cannot be used; each is named above")
 
 
 def _to_json(answer: SampleScores, classes: Sequence[str]) -> dict[str, object]:

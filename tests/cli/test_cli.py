@@ -21,7 +21,7 @@ def mlops(toy, workspace):
             check=False,
         )
         assert done.returncode == code, done.stderr
-        return done.stderr if code else done.stdout
+        return done.stdout + done.stderr if code else done.stdout
 
     return call
 
@@ -207,6 +207,17 @@ def test_predict_prints_classes_with_scores_from_the_registered_artifact_alone(m
     answers = json.loads(mlops("predict", "-u", "TOY", "--model", "best", "--json", *map(str, names)))
     assert [answer["scores"] for answer in answers] == [{"long": 0.0, "short": 1.0}, {"long": 1.0, "short": 0.0}]
     assert "no file" in mlops("predict", "-u", "TOY", str(tmp_path / "none"), code=5)
+
+
+def test_a_file_that_cannot_be_used_does_not_keep_the_others_from_an_answer(mlops, tmp_path):
+    mlops("run", "-u", "TOY")
+    names = [tmp_path / name for name in ("aa", "b.bad", "aaaaaaaaa", "c.bad")]
+    for name in names:
+        name.touch()
+    told = mlops("predict", "-u", "TOY", *map(str, names), code=5)
+    for word in ("short", "long", "b.bad: no word", "c.bad: no word", "2 of 4 files cannot be used"):
+        assert word in told
+    assert told.count("no word") == 2
 
 
 def test_gc_and_doctor_say_what_they_found(mlops):

@@ -7,6 +7,7 @@ from mlops_core import (
     Comparison,
     ConfusionMatrix,
     Dataset,
+    DatasetError,
     Direction,
     Gate,
     GeneratedSource,
@@ -158,6 +159,8 @@ class ToyPredictor:
 
     def predict(self, paths):
         for path in paths:
+            if path.suffix == ".bad":
+                raise DatasetError(f"{path}: no word")
             is_long = len(path.name) > self._limit
             yield SampleScores(path=str(path), scores=(float(is_long), float(not is_long)))
 
