@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import os
-import platform
-import secrets
 import shutil
 import sqlite3
 import time
@@ -18,34 +15,24 @@ from mlops_core.errors import DatasetError, ExitCode, GateRejectedError, MlopsEr
 from mlops_core.metrics import read_evaluation
 from mlops_core.pipeline import DATASET, EVALUATION_OUTPUT, FETCH
 from mlops_core.records import RunRecord, RunStatus, StepRecord, StepStatus
-from mlops_core.registry import ModelVersion, Registry
 from mlops_core.runners.decisions import StepDecisions
 from mlops_core.runners.execution import Attempt, StepExecution, StepInput
 from mlops_core.runners.process import ProcessOutcome, StepProcesses
+from mlops_core.runners.run_records import new_record, register_model, utc_now
 from mlops_core.runners.schedule import Schedule, import_ahead
 from mlops_core.runners.sources import fetch_source, is_source_there
-from mlops_core.steps import TEST_SET_NOTE
 from mlops_core.store import CachedStep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from mlops_core.conditions import Verdict
-    from mlops_core.metrics import MetricReport
     from mlops_core.pipeline import Step
     from mlops_core.runners import RunObserver, RunRequest
     from mlops_core.store import Store
 
 
-def new_run_id() -> str:
-    """Return an id that starts with the time of creation and is unique."""
-    return f"{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-
-
-def utc_now() -> str:
-    """Return the time as ISO 8601 in UTC, to the millisecond."""
-    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
+NAME = "local"
 
 
 class LocalRunner:
@@ -84,7 +71,7 @@ class _Run:
         self._began = time.monotonic()
         self._dataset_path: Path | None = None
         self._steps = {step.name: StepRecord(name=step.name) for step in request.pipeline.ordered()}
-        self._record = _resumed(request) or _new(request)
+        self._record = _resumed(request) or new_record(request, runner=NAME)
         self._decisions = StepDecisions(store, request)
         self._written: set[str] = set()
         self._failure: MlopsError | None = None
@@ -284,33 +271,8 @@ class _Run:
         self._record = replace(self._record, verdict=verdict)
         if not verdict.accepted:
             raise GateRejectedError(verdict.message)
-        self._register(report, verdict)
-
-    def _register(self, report: MetricReport, verdict: Verdict) -> None:
-        assert verdict.accepted  # noqa: S101  the only caller has checked; nothing else may ever register
-        dataset = self._record.dataset
-        metric = self._request.pipeline.metrics[0]
-        registry = Registry(self._store)
-        version = registry.register(
-            ModelVersion(
-                use_case=self._record.use_case,
-                version=0,
-                run_id=self.run_id,
-                created=utc_now(),
-                artifact=self._decisions.digests[self._request.pipeline.model],
-                metrics={name: value.value for name, value in report.values.items()},
-                compared_by=metric.name,
-                direction=metric.direction,
-                test_set=str(report.notes.get(TEST_SET_NOTE, "")),
-                dataset=dataset.name if dataset else "",
-                dataset_digest=dataset.digest if dataset else "",
-                is_generated_data=bool(dataset and dataset.is_generated),
-                config=self._record.config,
-                plugin=self._record.plugin,
-            )
-        )
-        note = registry.promote_best(version)
-        self._record = replace(self._record, model_version=version.version, alias_note=note)
+        model = self._decisions.digests[pipeline.model]
+        self._record = register_model(self._store, self._record, request=self._request, artifact=model, report=report)
 
     def _finish(self, status: RunStatus, *, exit_code: ExitCode, error: str) -> None:
         duration_s = time.monotonic() - self._began
@@ -328,26 +290,10 @@ class _Run:
         self._store.save_run(self._record)
 
 
-def _new(request: RunRequest) -> RunRecord:
-    return RunRecord(
-        run_id=new_run_id(),
-        use_case=request.use_case.name,
-        plugin=f"{request.use_case.installed.distribution} {request.use_case.installed.version}",
-        runner="local",
-        status=RunStatus.RUNNING,
-        created=utc_now(),
-        seed=request.seed,
-        parameters=dict(request.parameters),
-        config=request.config.to_yaml(),
-        pipeline=request.pipeline.to_json(),
-        environment=_environment(request),
-    )
-
-
 def _resumed(request: RunRequest) -> RunRecord | None:
     if request.resumed is None:
         return None
-    return replace(_new(request), run_id=request.resumed.run_id, created=request.resumed.created)
+    return replace(new_record(request, runner=NAME), run_id=request.resumed.run_id, created=request.resumed.created)
 
 
 def _difference(earlier: CachedStep | None, attempt: Attempt) -> str:
@@ -368,19 +314,3 @@ def _workspace_error(store: Store, error: OSError | sqlite3.Error) -> StoreError
     return StoreError(
         f"workspace {store.home}: {error}; make room or set MLOPS_HOME to another folder; finished steps are kept"
     )
-
-
-def _environment(request: RunRequest) -> dict[str, str]:
-    from importlib.metadata import version
-
-    packages = sorted({package for step in request.pipeline.steps for package in step.packages})
-    found = {}
-    for package in ("mlops-core", *packages):
-        try:
-            found[package] = version(package)
-        except ModuleNotFoundError:
-            found[package] = "not installed"
-    return {"python": platform.python_version(), "platform": platform.platform(), **found}
-
-
-__all__ = ["LocalRunner", "new_run_id", "utc_now"]

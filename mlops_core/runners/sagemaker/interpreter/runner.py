@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import sqlite3
 import threading
 import time
@@ -26,8 +25,7 @@ from mlops_core.metrics import read_evaluation
 from mlops_core.pipeline import FETCH
 from mlops_core.records import RunRecord, RunStatus, StepRecord
 from mlops_core.records import StepStatus as Status
-from mlops_core.registry import ModelVersion, Registry
-from mlops_core.runners.local import new_run_id, utc_now
+from mlops_core.runners.run_records import new_record, register_model
 from mlops_core.runners.sagemaker.compilation import (
     FAIL_STEP,
     GATE_STEP,
@@ -52,7 +50,6 @@ from mlops_core.runners.sagemaker.interpreter.records import FolderHistory, Step
 from mlops_core.runners.sagemaker.interpreter.registration import FolderRegistrar
 from mlops_core.runners.sagemaker.job_graph import MERGE_SUFFIX, JobContext
 from mlops_core.runners.sources import fetch_source
-from mlops_core.steps import TEST_SET_NOTE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,7 +159,7 @@ class _Run:
         self._began = time.monotonic()
         self._lock = threading.Lock()
         self._started: set[str] = set()
-        self._record = _new(request)
+        self._record = new_record(request, runner=NAME)
         self._steps = {step.name: StepRecord(name=step.name) for step in request.pipeline.ordered()}
 
     @property
@@ -328,28 +325,13 @@ class _Run:
         evaluation = self._store.artifact_path(self._steps[name].outputs[output])
         report = read_evaluation(evaluation, self._request.pipeline.metrics)
         model_step, _, model_output = self._request.pipeline.model.partition(".")
-        dataset, metric = self._record.dataset, self._request.pipeline.metrics[0]
-        registry = Registry(self._store)
-        version = registry.register(
-            ModelVersion(
-                use_case=self._record.use_case,
-                version=0,
-                run_id=self.run_id,
-                created=utc_now(),
-                artifact=self._steps[model_step].outputs[model_output],
-                metrics={name: value.value for name, value in report.values.items()},
-                compared_by=metric.name,
-                direction=metric.direction,
-                test_set=str(report.notes.get(TEST_SET_NOTE, "")),
-                dataset=dataset.name if dataset else "",
-                dataset_digest=dataset.digest if dataset else "",
-                is_generated_data=bool(dataset and dataset.is_generated),
-                config=self._record.config,
-                plugin=self._record.plugin,
-            )
+        self._record = register_model(
+            self._store,
+            self._record,
+            request=self._request,
+            artifact=self._steps[model_step].outputs[model_output],
+            report=report,
         )
-        note = registry.promote_best(version)
-        self._record = replace(self._record, model_version=version.version, alias_note=note)
 
     # --- The record ---------------------------------------------------------------------------------------
 
@@ -380,22 +362,6 @@ def _refuse_selection(request: RunRequest) -> None:
             f"runner {NAME}: --from, --only, --keep-going and --resume are not for a compiled definition, "
             "which is executed as a whole; use --runner local, or --force STEP"
         )
-
-
-def _new(request: RunRequest) -> RunRecord:
-    return RunRecord(
-        run_id=new_run_id(),
-        use_case=request.use_case.name,
-        plugin=f"{request.use_case.installed.distribution} {request.use_case.installed.version}",
-        runner=NAME,
-        status=RunStatus.RUNNING,
-        created=utc_now(),
-        seed=request.seed,
-        parameters=dict(request.parameters),
-        config=request.config.to_yaml(),
-        pipeline=request.pipeline.to_json(),
-        environment={"python": platform.python_version(), "platform": platform.platform()},
-    )
 
 
 def _bucket(settings: CompileSettings) -> str:

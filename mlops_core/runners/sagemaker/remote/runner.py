@@ -7,7 +7,6 @@ in the run's record, so nothing is lost when this process ends; `mlops_core.runn
 from __future__ import annotations
 
 import hashlib
-import platform
 import shutil
 import time
 from dataclasses import replace
@@ -17,8 +16,8 @@ from mlops_core.artifacts import write_atomically
 from mlops_core.errors import DefinitionError, ExitCode, MlopsError, RunnerError, UsageError
 from mlops_core.pipeline import EVALUATION_OUTPUT, FETCH
 from mlops_core.records import RemoteRecord, RunRecord, RunStatus, StepRecord, StepStatus
-from mlops_core.runners.local import new_run_id, utc_now
 from mlops_core.runners.options import RunnerOptions
+from mlops_core.runners.run_records import new_record
 from mlops_core.runners.sagemaker.checking import check_definition
 from mlops_core.runners.sagemaker.compilation import Definition, compile_pipeline
 from mlops_core.runners.sagemaker.remote.account import Account
@@ -79,7 +78,9 @@ class SageMakerRunner:
         target = find_target(request.use_case.name, self._options)
         self._compile(request, target)
         check_cost(request, target.settings, store=self._store, options=self._options, note=self._observer.note)
-        record = replace(_new(request), run_id=resumed.run_id) if resumed else _new(request)
+        record = new_record(request, runner=NAME)
+        if resumed:
+            record = replace(record, run_id=resumed.run_id)
         with self._store.run_lock(record.run_id):
             write_atomically(self._store.run_folder(record.run_id) / "config.yaml", record.config)
             self._store.save_run(record)
@@ -207,29 +208,6 @@ def _refuse_selection(request: RunRequest) -> None:
             f"runner {NAME}: --from, --only, --force and --keep-going are not for a compiled definition, which the "
             "service executes as a whole; use --runner local"
         )
-
-
-def _new(request: RunRequest) -> RunRecord:
-    from importlib.metadata import version
-
-    return RunRecord(
-        run_id=new_run_id(),
-        use_case=request.use_case.name,
-        plugin=f"{request.use_case.installed.distribution} {request.use_case.installed.version}",
-        runner=NAME,
-        status=RunStatus.RUNNING,
-        created=utc_now(),
-        seed=request.seed,
-        parameters=dict(request.parameters),
-        config=request.config.to_yaml(),
-        pipeline=request.pipeline.to_json(),
-        steps=tuple(StepRecord(name=step.name) for step in request.pipeline.ordered()),
-        environment={
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "mlops-core": version("mlops-core"),
-        },
-    )
 
 
 __all__ = ["NAME", "SageMakerRunner"]
