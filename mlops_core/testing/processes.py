@@ -7,8 +7,10 @@ exits, crashes, hangs or leaves processes behind therefore harms one call only, 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -26,6 +28,8 @@ _PLAIN = {
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }
 _LOG_SHOWN = 20_000
+_END_S = 10.0
+"""A host has nothing to do when its input is closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +93,8 @@ class Processes:
             for stream in (host.stdin, host.stdout):
                 if stream is not None:
                     stream.close()
-            host.wait()
+        for host in self._hosts.values():
+            _await_end(host)
         self._hosts.clear()
 
     def call(self, call: Call) -> Answer:
@@ -147,6 +152,16 @@ class Processes:
         except (OSError, ValueError) as error:
             raise RunnerError(f"the process that forks others for the checks has ended: {error}") from error
         return ended
+
+
+def _await_end(host: subprocess.Popen[str]) -> None:
+    """Wait for a host, whose input is closed; kill it with its templates where it does not end."""
+    try:
+        host.wait(timeout=_END_S)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(host.pid, signal.SIGKILL)
+        host.wait()
 
 
 def _absolute(path: str) -> str:

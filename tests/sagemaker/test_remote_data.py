@@ -156,17 +156,14 @@ def test_names_with_any_characters_arrive_as_they_are(world):
     world.assert_complete()
 
 
-def test_unchanged_data_cost_one_request_and_less_than_half_a_second(world):
+def test_unchanged_data_cost_one_request(world):
     for number in range(300):
         world.write(f"{number:04d}", b"x")
     time.sleep(0.1)  # files that changed this shortly ago are read again
     world.provide()
     world.proxy.seen.clear()
-    began = time.process_time()
     assert world.provide().sent == 0
-    took = time.process_time() - began
     assert [(one.method, one.path) for one in world.proxy.seen] == [("GET", f"/{world.bucket}/{MANIFEST}")]
-    assert took < 0.5  # of a processor, since other tests run beside it; benchmarks/upload.py measures 2,000 files
 
 
 def test_only_what_changed_is_sent_and_what_is_gone_is_removed_from_any_workspace(world):

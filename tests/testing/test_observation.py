@@ -170,9 +170,15 @@ def test_listings_can_be_turned_round(call, module):
     assert call(f"{module}:order").result == [True, True]
 
 
-def test_hosts_end_with_their_session():
+def test_hosts_end_with_their_session(tmp_path, module):
+    """A host whose templates kept each other waiting would be killed, and end with another code."""
     with Processes() as processes:
         host = processes._host({})
+        for number, package in enumerate(("colorsys", "wave", "colorsys")):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            call = Call(function=f"{module}:environment", arguments={}, folder=folder, packages=(package,))
+            assert processes.call(call).error == ""
     assert host.returncode == 0
 
 

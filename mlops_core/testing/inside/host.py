@@ -37,6 +37,7 @@ _WARM = (
     "mlops_core.testing.inside.observation",
 )
 _POLL_S = 0.002
+_DESCRIPTORS = 1024
 
 
 def main() -> int:
@@ -105,6 +106,9 @@ def _new_template(packages: Iterable[str], sys_path: list[str]) -> _Template | N
 
 
 def _serve_as_template(channel: socket.socket, packages: Iterable[str], sys_path: list[str]) -> NoReturn:
+    # The sockets of other templates were inherited: while this process held them, those would never see their end.
+    os.closerange(3, channel.fileno())
+    os.closerange(channel.fileno() + 1, _DESCRIPTORS)
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(3):
         os.dup2(null, descriptor)

@@ -153,16 +153,10 @@ def test_the_classes_of_a_split_are_counted_without_keeping_its_clips(tmp_path):
         assert sum(1 for _ in csv.reader(stream)) == 8
 
 
-def test_the_step_is_imported_quickly_and_without_librosa_scipy_or_tensorflow():
+def test_the_step_is_imported_without_librosa_scipy_or_tensorflow():
     code = (
-        "import sys, time; import mlops_core.steps; start = time.process_time(); import mlops_aed.steps.preprocess;"
-        "print(time.process_time() - start, {'librosa', 'scipy', 'tensorflow', 'keras', 'numba'} & set(sys.modules))"
+        "import sys; import mlops_aed.steps.preprocess;"
+        "print({'librosa', 'scipy', 'tensorflow', 'keras', 'numba'} & set(sys.modules))"
     )
-    found = [
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split(
-            maxsplit=1
-        )
-        for _ in range(3)
-    ]
-    assert {names for _, names in found} == {"set()\n"}
-    assert min(float(seconds) for seconds, _ in found) < 0.3
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
