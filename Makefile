@@ -33,11 +33,13 @@ test-parity: $(STAMP)
 	  tests/sagemaker/test_parity_use_cases.py tests/sagemaker/test_parity_random.py tests/sagemaker/test_parity_gates.py
 
 bench: $(BENCH)/.installed $(PEERS)/.installed
-	$(BENCH)/bin/python benchmarks/engines.py --ours $(BENCH)/bin --peers $(PEERS)/bin
-	$(BENCH)/bin/python benchmarks/hashing.py
-	$(BIN)/python benchmarks/upload.py --ours $(BIN) --peers $(PEERS)/bin
-	$(BIN)/python benchmarks/features.py
-	$(BIN)/python benchmarks/training_input.py
+	@missed=0; \
+	$(BENCH)/bin/python benchmarks/engines.py --ours $(BENCH)/bin --peers $(PEERS)/bin || missed=1; \
+	$(BENCH)/bin/python benchmarks/hashing.py || missed=1; \
+	$(BIN)/python benchmarks/upload.py --ours $(BIN) --peers $(PEERS)/bin || missed=1; \
+	$(BIN)/python benchmarks/features.py || missed=1; \
+	$(BIN)/python benchmarks/training_input.py || missed=1; \
+	exit $$missed
 
 $(BENCH)/.installed: $(STAMP) $(wildcard mlops_core/*.py mlops_core/*/*.py)
 	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)

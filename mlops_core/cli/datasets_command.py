@@ -120,8 +120,7 @@ def check_dataset(
                 click.echo(f"    {sample}")
             if len(finding.samples) > _SHOWN:
                 click.echo(f"    and {len(finding.samples) - _SHOWN} more (--json shows all)")
-        counts = [sum(finding.level == level for finding in inspection.findings) for level in ("warning", "note")]
-        click.echo(f"{what}: {inspection.errors} errors, {counts[0]} warnings, {counts[1]} notes")
+        click.echo(f"{what}: {', '.join(_count(inspection, level) for level in ('error', 'warning', 'note'))}")
     if inspection.errors:
         raise DatasetError(f"{what}: {inspection.errors} finding(s) are errors")
 
@@ -212,6 +211,11 @@ def _check_is_here(loaded: UseCase, config: UseCaseConfig, workspace: Path) -> N
             f"data set '{name}' is not on this machine; fetch it first: "
             f"mlops fetch --usecase {loaded.name} --set dataset.name={name}"
         )
+
+
+def _count(inspection: Inspection, level: str) -> str:
+    found = sum(finding.level == level for finding in inspection.findings)
+    return f"{found} {level}" if found == 1 else f"{found} {level}s"
 
 
 def _described(entry: Dataset) -> dict[str, object]:
