@@ -84,6 +84,8 @@ def run(
                 "--param and --seed out, or start a new run: it takes over whatever is unchanged"
             )
         request = prepare_resumption(resume, workspace=workspace, is_offline=is_offline, **selection)
+        if use_case and use_case.upper() != request.use_case.name.upper():
+            raise UsageError(f"run {resume} is of the use case {request.use_case.name}, not of {use_case}")
     else:
         request = prepare_run(
             use_case,
@@ -129,6 +131,9 @@ def prepare_run(
     settings = read_settings()
     configuration = loaded.load_config(Path(config) if config else None, overrides=overrides, environ=settings.environ)
     pipeline = loaded.pipeline(configuration.model)
+    _, given = loaded.dataset_source(configuration.model)
+    if given is None:
+        loaded.dataset(configuration.model)  # a name that the catalogue does not have is refused here
     return RunRequest(
         use_case=loaded,
         config=configuration,
@@ -194,6 +199,17 @@ def open_run(run_id: str = "latest", *, workspace: Path | str | None = None) -> 
 
     with Store(workspace_path(workspace)) as store:
         return store.load_run(run_id)
+
+
+def approval_of(record: RunRecord, *, workspace: Path | str | None = None) -> str:
+    """Return how the model stands now that a run registered; the empty string where it registered none."""
+    from mlops_core.registry import Registry
+    from mlops_core.store import Store
+
+    if record.model_version is None:
+        return ""
+    with Store(workspace_path(workspace)) as store:
+        return str(Registry(store).version(record.use_case, record.model_version).status)
 
 
 def run_folder(run_id: str = "latest", *, workspace: Path | str | None = None) -> Path:
@@ -271,12 +287,15 @@ def export_model(
     with Store(workspace_path(workspace)) as store:
         found = Registry(store).version(use_case, version)
     source = model_path(found, workspace=workspace)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as partial:
-        shutil.copytree(source, Path(partial) / "model", copy_function=shutil.copyfile)
-        text = json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n"
-        (Path(partial) / "model" / "mlops-model.json").write_text(text, encoding="utf-8")
-        (Path(partial) / "model").rename(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as partial:
+            shutil.copytree(source, Path(partial) / "model", copy_function=shutil.copyfile)
+            text = json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n"
+            (Path(partial) / "model" / "mlops-model.json").write_text(text, encoding="utf-8")
+            (Path(partial) / "model").rename(target)
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written: {error.strerror or error}") from error
     return found
 
 

@@ -231,11 +231,11 @@ class Gate:
         declared = {metric.name: metric for metric in metrics}
         for name in sorted(self.metrics() - declared.keys()):
             raise PipelineError(
-                f"gate: unknown metric '{name}'{did_you_mean(name, declared)} metrics: {', '.join(declared)}"
+                f"gate: unknown metric '{name}'{did_you_mean(name, declared) or ';'} metrics: {', '.join(declared)}"
             )
         for name in sorted(self.parameters() - set(parameters)):
             raise PipelineError(
-                f"gate: unknown numeric parameter '{name}'{did_you_mean(name, parameters)} "
+                f"gate: unknown numeric parameter '{name}'{did_you_mean(name, parameters) or ';'} "
                 f"parameters: {', '.join(parameters) or 'none'}"
             )
         for comparison, _ in self._clauses:

@@ -187,6 +187,11 @@ def is_complete(dataset: Dataset, destination: Path) -> bool:
     return bool(marker.get("name") == dataset.name and marker.get("sources") == repr(dataset.sources))
 
 
+def recorded_digest(destination: Path) -> str:
+    """Return the digest that a complete data set had when it was fetched."""
+    return str(json.loads((destination / MARKER).read_text(encoding="utf-8"))["digest"])
+
+
 def _complete(dataset: Dataset, files: Path, *, seed: int) -> None:
     for pattern in dataset.required:
         if next(files.glob(pattern), None) is None:

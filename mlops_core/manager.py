@@ -160,7 +160,8 @@ class UseCase:
         catalogue = {dataset.name: dataset for dataset in self.datasets(config)}
         if name not in catalogue:
             raise ConfigError(
-                f"dataset.name: no data set '{name}' in the catalogue of {self.name}{did_you_mean(name, catalogue)}"
+                f"dataset.name: no data set '{name}' in the catalogue of {self.name}"
+                f"{did_you_mean(name, catalogue) or ';'}"
                 f" known: {', '.join(catalogue) or 'none'}; or set dataset.path to a folder that holds it"
             )
         return catalogue[name]
@@ -212,9 +213,18 @@ class UseCase:
 
     def compute_metrics(self, predictions: Predictions) -> MetricReport:
         """Return the metrics of stored predictions."""
-        from mlops_core.metrics import MetricReport
+        from mlops_core.metrics import ConfusionMatrix, MetricReport, MetricValue
 
-        report: MetricReport = self._call("mlops_compute_metrics", MetricReport, predictions=predictions)
+        hook = "mlops_compute_metrics"
+        report: MetricReport = self._call(hook, MetricReport, predictions=predictions)
+        values: Mapping[str, object] = report.values
+        for name, value in values.items():
+            if not isinstance(value, MetricValue):
+                raise self._wrong(hook, value, f"a MetricValue for '{name}'")
+        matrices: Mapping[str, object] = report.confusion_matrices
+        for name, matrix in matrices.items():
+            if not isinstance(matrix, ConfusionMatrix) or not matrix.is_square:
+                raise self._wrong(hook, matrix, f"a ConfusionMatrix for '{name}', with a row and a column a class")
         return report
 
     def gate(self, config: UseCaseConfig) -> Gate:

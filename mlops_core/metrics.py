@@ -164,6 +164,12 @@ class ConfusionMatrix:
     counts: tuple[tuple[int, ...], ...]
     section: str = ""
 
+    @property
+    def is_square(self) -> bool:
+        """Whether there is a row and a column for each class."""
+        count = len(self.classes)
+        return len(self.counts) == count and all(len(row) == count for row in self.counts)
+
     def by_name(self) -> dict[str, dict[str, int]]:
         """Return true class -> predicted class -> count."""
         return {

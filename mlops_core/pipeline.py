@@ -356,7 +356,7 @@ class Pipeline:
             if step.name == name:
                 return step
         names = [step.name for step in self.steps]
-        raise PipelineError(f"no step '{name}'{did_you_mean(name, names)} steps: {', '.join(names)}")
+        raise PipelineError(f"no step '{name}'{did_you_mean(name, names) or ';'} steps: {', '.join(names)}")
 
     def ancestors(self, name: str) -> frozenset[str]:
         """Return the steps whose outputs the step needs, directly or through others."""
@@ -408,7 +408,7 @@ class Pipeline:
         for name, text in given.items():
             if name not in known:
                 problems.append(
-                    f"no parameter '{name}'{did_you_mean(name, known)} parameters: {', '.join(known) or 'none'}"
+                    f"no parameter '{name}'{did_you_mean(name, known) or ';'} parameters: {', '.join(known) or 'none'}"
                 )
                 continue
             try:

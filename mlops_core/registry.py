@@ -203,7 +203,7 @@ class Registry:
         aliases = sorted(alias for version in versions for alias in version.aliases)
         what = f"version or alias '{wanted}' of model '{use_case}'" if wanted else f"registered model of '{use_case}'"
         raise UsageError(
-            f"no {what} in {self._store.home}{did_you_mean(str(wanted), aliases)} versions: {known}"
+            f"no {what} in {self._store.home}{did_you_mean(str(wanted), aliases) or ';'} versions: {known}"
             + (f"; aliases: {', '.join(aliases)}" if aliases else "")
         )
 
@@ -242,8 +242,8 @@ class Registry:
         """
         if not _ALIAS.match(alias):
             raise UsageError(f"alias {alias!r} is not a letter followed by lower-case letters, digits, '-' and '_'")
-        if version is not None:
-            self.version(use_case, version)
+        if version is not None and self.version(use_case, version).status is ApprovalStatus.REJECTED:
+            raise UsageError(f"model {use_case} version {version} was rejected; approve it before it gets an alias")
         return self._swap(
             use_case,
             f"{_ALIAS_SUBJECT}{alias}",
@@ -286,6 +286,8 @@ class Registry:
         Returns:
             What became of the alias, and why, in one line.
         """
+        if version.status is ApprovalStatus.REJECTED:
+            return f"best: version {version.version} was rejected and is not considered"
         while True:
             current = self.alias_target(version.use_case, BEST)
             best = None if current is None else self.version(version.use_case, current)

@@ -196,7 +196,7 @@ class StepContext:
         if name not in known:
             raise StepError(
                 f"step '{self._request.step.name}': {what} '{name}' is not declared"
-                f"{did_you_mean(name, known)} declared: {', '.join(known) or 'none'}"
+                f"{did_you_mean(name, known) or ';'} declared: {', '.join(known) or 'none'}"
             )
         return known[name]
 

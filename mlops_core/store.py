@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from mlops_core.file_digests import FileState
 
 JOURNAL = "steps.jsonl"
+_BUSY_S = 30.0
+"""How long one process waits for another one that writes."""
 _RACY_NS = 50_000_000
 """A file that changed this shortly before it was hashed may change again without a new time."""
 
@@ -80,7 +82,7 @@ class Store(ArtifactStore):
         try:
             for folder in (self.objects, self.manifests, self.runs, self.datasets, self.work):
                 folder.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self.home / "mlops.db", timeout=30, isolation_level=None)
+            self._db = sqlite3.connect(self.home / "mlops.db", timeout=_BUSY_S, isolation_level=None)
             self._prepare()
         except (OSError, sqlite3.Error) as error:
             raise StoreError(
@@ -101,7 +103,7 @@ class Store(ArtifactStore):
 
     def _prepare(self) -> None:
         self._db.row_factory = sqlite3.Row
-        self._db.execute("PRAGMA journal_mode = WAL")
+        self._use_write_ahead_log()
         self._db.execute("PRAGMA synchronous = NORMAL")
         if self._version() == SCHEMA_VERSION:
             return
@@ -113,6 +115,19 @@ class Store(ArtifactStore):
                     "use the mlops that wrote it, or set MLOPS_HOME to another folder"
                 )
             bring_up_to_date(self._db, found=version)
+
+    def _use_write_ahead_log(self) -> None:
+        """Change the mode of a new database; while another process does, SQLite refuses at once, so ask again."""
+        end = time.monotonic() + _BUSY_S
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
 
     def _version(self) -> int:
         return int(self._db.execute("PRAGMA user_version").fetchone()[0])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlops_core.cli.options import chosen_use_case, config_options, json_option, use_case_option
+from mlops_core.cli.options import SEED, chosen_use_case, config_options, json_option, use_case_option
 from mlops_core.cli.output import format_size, print_json, print_table, run_observer
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def _data_options(function: Callable[..., object]) -> Callable[..., object]:
     """Add what ``check`` and ``stats`` have in common."""
     function = click.pass_obj(function)
     function = json_option(function)
-    function = click.option("--seed", type=int, default=0, show_default=True, help="Of generated data.")(function)
+    function = click.option("--seed", type=SEED, default=0, show_default=True, help="Of generated data.")(function)
     function = config_options(function)
     function = use_case_option(function)
     return click.argument("name", required=False)(function)

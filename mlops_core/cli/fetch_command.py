@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlops_core.cli.options import chosen_use_case, config_options, json_option, use_case_option
+from mlops_core.cli.options import SEED, chosen_use_case, config_options, json_option, use_case_option
 from mlops_core.cli.output import format_size, print_json, run_observer
 from mlops_core.errors import UsageError
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 )
 @click.option("--verify", "is_verified", is_flag=True, help="With --to: compare every object, not only the manifest.")
 @click.option("--region", help="With --to: of the bucket (default: AWS_REGION, or the profile's).")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of generated data.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of generated data.")
 @click.option("--offline", "is_offline", is_flag=True, help="Refuse to fetch from the network.")
 @json_option
 @click.pass_obj

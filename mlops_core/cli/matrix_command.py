@@ -83,7 +83,9 @@ def _runners(names: tuple[str, ...]) -> list[RunnerUnderTest]:
     installed = {runner.name: runner for runner in installed_runners()}
     for name in names:
         if name not in installed:
-            raise UsageError(f"no runner '{name}'{did_you_mean(name, installed)} installed: {', '.join(installed)}")
+            raise UsageError(
+                f"no runner '{name}'{did_you_mean(name, installed) or ';'} installed: {', '.join(installed)}"
+            )
     return [installed[name] for name in names] or list(installed.values())
 
 

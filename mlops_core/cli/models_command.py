@@ -8,8 +8,10 @@ import click
 
 from mlops_core.cli.options import chosen_use_case, json_option, use_case_option
 from mlops_core.cli.output import format_time, print_json, print_table
+from mlops_core.errors import UsageError
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Iterator
 
     from mlops_core.registry import LedgerEntry, ModelVersion, Registry
@@ -174,12 +176,15 @@ def roll_back(context: dict[str, str | None], *, usecase: str | None, alias: str
 @click.pass_obj
 def show_history(context: dict[str, str | None], *, usecase: str | None, at: str | None, as_json: bool) -> None:
     """Show the ledger: who approved, rejected or moved what, when and why."""
+    import datetime as dt
     from dataclasses import asdict
 
+    end = _end_of(at) if at else None
     with _registry(context) as registry:
         entries = registry.history(_name(usecase))
-    if at:
-        entries = tuple({entry.subject: entry for entry in entries if entry.at[: len(at)] <= at}.values())
+    if end:
+        so_far = (entry for entry in entries if dt.datetime.fromisoformat(entry.at) <= end)
+        entries = tuple({entry.subject: entry for entry in so_far}.values())
     if as_json:
         print_json([asdict(entry) for entry in entries])
         return
@@ -190,6 +195,19 @@ def show_history(context: dict[str, str | None], *, usecase: str | None, at: str
             for entry in entries
         ],
     )
+
+
+def _end_of(time: str) -> dt.datetime:
+    """Return a moment that ISO 8601 gives; the end of the day where it gives a day only. Without offset it is UTC."""
+    import datetime as dt
+
+    try:
+        found = dt.datetime.fromisoformat(time)
+    except ValueError:
+        raise UsageError(f"--at {time}: expected a time in ISO 8601, such as 2026-05-03 or 2026-05-03T14:30") from None
+    if "T" not in time and " " not in time:
+        found += dt.timedelta(days=1, microseconds=-1)
+    return found if found.tzinfo else found.replace(tzinfo=dt.UTC)
 
 
 @command.command("export")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Callable[..., object]")
 _FOLDS = "dataset.folds=all"
+SEED = click.IntRange(0, 2**32 - 1)
+"""What every generator of random numbers takes."""
 
 
 def _complete_use_case(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
@@ -85,7 +87,7 @@ def selection_options(function: F) -> F:
 
 def run_options(function: F) -> F:
     """Add ``--param`` and ``--seed``."""
-    function = click.option("--seed", type=int, default=0, show_default=True, help="Of every random choice.")(function)
+    function = click.option("--seed", type=SEED, default=0, show_default=True, help="Of every random choice.")(function)
     return click.option(
         "--param",
         "parameters",

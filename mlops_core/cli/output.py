@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import sys
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,8 +31,17 @@ _STYLES = {"done": "green", "reused": "cyan", "failed": "bold red", "skipped": "
 
 
 def print_json(data: object) -> None:
-    """Print `data` as indented JSON."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    """Print `data` as indented JSON; a number that is not finite becomes null, a name of other bytes its escape."""
+    text = json.dumps(_strict(data), indent=2, ensure_ascii=False, allow_nan=False)
+    click.echo(text.encode(errors="backslashreplace").decode())
+
+
+def _strict(data: object) -> object:
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, Mapping):
+        return {key: _strict(value) for key, value in data.items()}
+    return [_strict(value) for value in data] if isinstance(data, list | tuple) else data
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
@@ -73,6 +85,12 @@ def _ending(record: StepRecord) -> str:
     return format_duration(record.duration_s) + warning
 
 
+def _tell(line: str) -> None:
+    """Print a line on standard error; a listener that has gone does not stop what is being done."""
+    with contextlib.suppress(OSError):
+        click.echo(line, err=True)
+
+
 class PlainObserver:
     """One line an event, on standard error, for logs and CI."""
 
@@ -85,11 +103,11 @@ class PlainObserver:
     def run_started(self, record: RunRecord) -> None:
         """Print the run's id."""
         self.run_id = record.run_id
-        click.echo(f"run {record.run_id}: {record.use_case} ({record.plugin})", err=True)
+        _tell(f"run {record.run_id}: {record.use_case} ({record.plugin})")
 
     def step_started(self, name: str) -> None:
         """Print that it starts."""
-        click.echo(f"  {name}: started", err=True)
+        _tell(f"  {name}: started")
 
     def step_progress(self, name: str, label: str, done: int, total: int) -> None:
         """Print a line for each tenth of the way."""
@@ -98,11 +116,11 @@ class PlainObserver:
             if self._tenths.get(f"{name} {label}") == tenth:
                 return
             self._tenths[f"{name} {label}"] = tenth
-        click.echo(f"  {name}: {label} {done}/{total}", err=True)
+        _tell(f"  {name}: {label} {done}/{total}")
 
     def step_ended(self, record: StepRecord) -> None:
         """Print how it ended."""
-        click.echo(f"  {record.name}: {record.status} {_ending(record)}".rstrip(), err=True)
+        _tell(f"  {record.name}: {record.status} {_ending(record)}".rstrip())
 
     def fetch_progress(self) -> Progress:
         """Return what is told how far the fetch of a data set is, outside a run."""
@@ -110,7 +128,7 @@ class PlainObserver:
 
     def note(self, text: str) -> None:
         """Print it."""
-        click.echo(f"  note: {text}", err=True)
+        _tell(f"  note: {text}")
 
     def close(self) -> None:
         """Nothing is open."""
@@ -177,8 +195,13 @@ class TerminalObserver:
         self._progress.stop()
 
 
-def print_outcome(record: RunRecord) -> None:
-    """Print verdict, metrics and where to look, after a run."""
+def print_outcome(record: RunRecord, *, approval: str) -> None:
+    """Print verdict, metrics and where to look, after a run.
+
+    Args:
+        record: of the run.
+        approval: how the model stands now that it registered.
+    """
     if record.dataset and record.dataset.is_generated:
         click.echo(f"data: {record.dataset.name}: generated data, not recordings of the world")
     if record.verdict:
@@ -196,7 +219,7 @@ def print_outcome(record: RunRecord) -> None:
     if record.model_version is not None:
         click.echo(
             f"accepted in {format_duration(record.duration_s)}: model {record.use_case} version "
-            f"{record.model_version}, PendingManualApproval"
+            f"{record.model_version}, {approval}"
         )
         click.echo(record.alias_note)
     if record.remote and record.remote.model_package:

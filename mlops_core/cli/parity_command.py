@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mlops_core.cli.options import (
+    SEED,
     chosen_use_case,
     config_options,
     json_option,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 @use_case_option
 @config_options
 @click.option("--param", "parameters", multiple=True, metavar="NAME=VALUE", help="Set a parameter. Repeatable.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of every random choice.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of every random choice.")
 @click.option("--jobs", "-j", type=click.IntRange(min=1), help="Steps at once (default: one a core).")
 @click.option("--settings", type=click.Path(dir_okay=False), help="A sagemaker.yaml, as for mlops compile.")
 @click.option(

@@ -59,7 +59,10 @@ def command(
     """
     from mlops_core.api import load_model
 
-    paths = _existing([file for file in files if form is None or file != "-"])
+    faults: list[str] = []
+    paths = _existing([file for file in files if form is None or file != "-"], faults)
+    if form is not None:
+        _raise_faults(faults, of=len(files))
     with without_native_notes():
         predictor = load_model(chosen_use_case(usecase), model, workspace=context["workspace"])
     if form is not None:
@@ -69,7 +72,6 @@ def command(
         options = EventOptions(threshold=threshold, shortest_s=shortest, raw_rate_hz=raw)
         print_events(predictor, files, options=options, form="json" if as_json else form, picture=picture)
         return
-    faults: list[str] = []
     answers = list(_with_progress(predictor, paths, faults))
     classes = predictor.classes
     if as_json:
@@ -78,19 +80,20 @@ def command(
         print_table(("file", "class", "score"), [_row(answer, classes, top) for answer in answers])
     else:
         print_table(("file", "sample", "value", "interval"), [_number_row(answer) for answer in answers])
-    _raise_faults(faults, of=len(paths))
+    _raise_faults(faults, of=len(files))
 
 
-def _existing(files: Sequence[str]) -> list[Path]:
+def _existing(files: Sequence[str], faults: list[str]) -> list[Path]:
+    """Return the files that are there; `faults` takes a line for each that is not."""
     from pathlib import Path
 
-    from mlops_core.errors import DatasetError
-
     paths = [Path(file) for file in files]
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise DatasetError(f"no file {missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else ""))
-    return paths
+    faults += [
+        f"{path} is a folder; give its files" if path.is_dir() else f"no file {path}"
+        for path in paths
+        if not path.is_file()
+    ]
+    return [path for path in paths if path.is_file()]
 
 
 def _with_progress(predictor: Predictor, paths: Sequence[Path], faults: list[str]) -> Iterator[SampleScores]:

@@ -78,7 +78,7 @@ def command(
     signal.signal(signal.SIGINT, _interrupt)
     try:
         record = api.run(
-            "" if resume else chosen_use_case(usecase),
+            (usecase or "") if resume else chosen_use_case(usecase),
             config=config,
             overrides=overrides,
             parameters=parse_parameters(parameters),
@@ -104,7 +104,7 @@ def command(
     if as_json:
         print_json(record.to_json())
     else:
-        print_outcome(record)
+        print_outcome(record, approval=api.approval_of(record, workspace=context["workspace"]))
         print_result_tables(api.run_folder(record.run_id, workspace=context["workspace"]))
     if record.error:
         click.echo(f"mlops: error: {record.error}", err=True)

@@ -97,7 +97,7 @@ def _note(text: str) -> None:
 @click.pass_obj
 def show_run(context: dict[str, str | None], *, run: str, is_offline: bool, as_json: bool) -> None:
     """Explain one run: its data, steps, verdict and model."""
-    from mlops_core.api import run_folder, workspace_path
+    from mlops_core.api import approval_of, run_folder, workspace_path
     from mlops_core.runners.remote_runs import refreshed
     from mlops_core.store import Store
 
@@ -126,7 +126,7 @@ def show_run(context: dict[str, str | None], *, run: str, is_offline: bool, as_j
     )
     if record.error:
         click.echo(f"error: {record.error}")
-    print_outcome(record)
+    print_outcome(record, approval=approval_of(record, workspace=context["workspace"]))
     print_result_tables(run_folder(record.run_id, workspace=context["workspace"]))
 
 
@@ -147,9 +147,8 @@ def show_logs(context: dict[str, str | None], *, run: str, step: str | None, is_
         logs = sorted((store.run_folder(run_id) / "logs").glob("*.log"), key=lambda log: log.stat().st_mtime)
     known = [log.stem for log in logs]
     if step and step not in known:
-        raise UsageError(
-            f"run {run_id} has no log of a step '{step}'{did_you_mean(step, known)} logs: {', '.join(known) or 'none'}"
-        )
+        hint = did_you_mean(step, known) or ";"
+        raise UsageError(f"run {run_id} has no log of a step '{step}'{hint} logs: {', '.join(known) or 'none'}")
     for log in logs:
         if step in (None, log.stem):
             click.echo(f"==> {log.stem} <==")

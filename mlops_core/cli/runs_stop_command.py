@@ -62,7 +62,7 @@ def retry_command(context: dict[str, str | None], *, run: str, no_wait: bool, ti
         )
     finally:
         observer.close()
-    print_outcome(record)
+    print_outcome(record, approval=api.approval_of(record, workspace=context["workspace"]))
     if record.error:
         click.echo(f"mlops: error: {record.error}", err=True)
     return record.exit_code

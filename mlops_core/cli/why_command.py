@@ -28,7 +28,7 @@ def command(context: dict[str, str | None], *, run: str, step: str | None, as_js
     chosen = [known for known in record.steps if step in (None, known.name)]
     if not chosen:
         raise UsageError(
-            f"run {record.run_id} has no step '{step}'{did_you_mean(str(step), names)} steps: {', '.join(names)}"
+            f"run {record.run_id} has no step '{step}'{did_you_mean(str(step), names) or ';'} steps: {', '.join(names)}"
         )
     if as_json:
         print_json([asdict(known) for known in chosen])

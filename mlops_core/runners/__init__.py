@@ -117,7 +117,7 @@ def open_runner(
         ConfigError: the settings that the options name are wrong.
     """
     if name not in RUNNERS:
-        raise UsageError(f"no runner '{name}'{did_you_mean(name, RUNNERS)} runners: {', '.join(RUNNERS)}")
+        raise UsageError(f"no runner '{name}'{did_you_mean(name, RUNNERS) or ';'} runners: {', '.join(RUNNERS)}")
     module, _, kind = RUNNERS[name].partition(":")
     given = _understood(name, options or RunnerOptions())
     runner: Runner = getattr(importlib.import_module(module), kind)(store, observer=observer, jobs=jobs, **given)

@@ -61,4 +61,4 @@ def _require_steps(option: str, names: Iterable[str], pipeline: Pipeline) -> Non
     known = [step.name for step in pipeline.steps]
     for name in names:
         if name not in known:
-            raise UsageError(f"{option}: no step '{name}'{did_you_mean(name, known)} steps: {', '.join(known)}")
+            raise UsageError(f"{option}: no step '{name}'{did_you_mean(name, known) or ';'} steps: {', '.join(known)}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_core import datasets
+from mlops_core.artifacts import changed_files
 from mlops_core.errors import DatasetError
 from mlops_core.file_digests import iter_tree, tree_manifest
 from mlops_core.pipeline import Step
@@ -60,7 +61,8 @@ def fetch_source(  # noqa: PLR0913  what a runner, a plan and the command line k
     Data that are generated are generated in a process of their own, as a step is: the driver stays small.
 
     Raises:
-        DatasetError: the user's folder does not exist or is empty, or the data set cannot be fetched.
+        DatasetError: the user's folder does not exist or is empty, the data set cannot be fetched, or it has changed
+            since it was fetched.
         ConfigError: the catalogue has no data set of the configured name.
     """
     name, given = use_case.dataset_source(config)
@@ -81,7 +83,7 @@ def fetch_source(  # noqa: PLR0913  what a runner, a plan and the command line k
             is_offline=is_offline,
             populate=lambda folder: use_case.fetch_dataset(dataset, folder) or generation.populate(folder, processes),
         )
-    return _described(
+    found = _described(
         path,
         store=store,
         name=dataset.name,
@@ -89,6 +91,10 @@ def fetch_source(  # noqa: PLR0913  what a runner, a plan and the command line k
         licence=dataset.licence,
         is_generated=dataset.is_generated,
     )
+    fetched = datasets.recorded_digest(path)
+    if found.record.digest != fetched:
+        raise DatasetError(_changed(found, fetched, store=store))
+    return found
 
 
 class _Generation:
@@ -140,6 +146,17 @@ class _Generation:
 
 def _say_nothing(_label: str, _done: int, _total: int) -> None:
     """Tell nobody."""
+
+
+def _changed(found: FetchedSource, fetched: str, *, store: Store) -> str:
+    known = store.manifest(fetched)
+    now = {file.path: file.sha256 for file in iter_tree(found.path, cache=store)}
+    names = () if known is None else changed_files(known, now)
+    which = f" ({names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''})" if names else ""
+    return (
+        f"data set '{found.record.name}' has changed since it was fetched{which}: remove {found.path} to have it "
+        "fetched again, or set dataset.path to a copy of it to use it as your own"
+    )
 
 
 def source_identity(dataset: Dataset, *, seed: int) -> str:

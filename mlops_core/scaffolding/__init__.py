@@ -39,7 +39,7 @@ def write_plugin(name: str, *, kind: str, into: Path) -> Path:
     """
     use_case = use_case_name(name)
     if kind not in KINDS:
-        raise UsageError(f"no kind '{kind}'{did_you_mean(kind, KINDS)} kinds: {', '.join(KINDS)}")
+        raise UsageError(f"no kind '{kind}'{did_you_mean(kind, KINDS) or ';'} kinds: {', '.join(KINDS)}")
     words = _words(use_case)
     folder = into / words["distribution"]
     if folder.exists() and any(folder.iterdir()):

@@ -113,5 +113,7 @@ def find_check(name: str) -> Check:
     """
     checks = all_checks()
     if name not in checks:
-        raise UsageError(f"no check '{name}'{did_you_mean(name, checks)} mlops plugin checks lists all {len(checks)}")
+        raise UsageError(
+            f"no check '{name}'{did_you_mean(name, checks) or ';'} mlops plugin checks lists all {len(checks)}"
+        )
     return checks[name]

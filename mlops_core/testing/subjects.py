@@ -73,7 +73,7 @@ def subjects(text: str) -> Iterator[tuple[Subject, ...]]:
     if not chosen:
         known = sorted({item.name for item in installed} | {item.distribution for item in installed})
         raise UsageError(
-            f"'{text}' is no installed use case or distribution, and no folder{did_you_mean(text, known)} "
+            f"'{text}' is no installed use case or distribution, and no folder{did_you_mean(text, known) or ';'} "
             f"installed: {', '.join(known) or 'none'}"
         )
     yield tuple(subject_of(item) for item in chosen)

@@ -1,11 +1,14 @@
 """The command line as a user meets it: output, exit codes, one line for each error."""
 
 import json
+import math
 import os
 import subprocess
 import sys
 
 import pytest
+
+from mlops_core.cli.output import print_json
 
 MLOPS = [sys.executable, "-c", "from mlops_core.cli import main; main()"]
 
@@ -218,6 +221,48 @@ def test_a_file_that_cannot_be_used_does_not_keep_the_others_from_an_answer(mlop
     for word in ("short", "long", "b.bad: no word", "c.bad: no word", "2 of 4 files cannot be used"):
         assert word in told
     assert told.count("no word") == 2
+
+
+def test_a_run_says_how_its_model_stands_now_and_a_rejected_one_gets_no_alias(mlops):
+    assert "version 1, PendingManualApproval" in mlops("run", "-u", "TOY")
+    mlops("models", "reject", "1", "-u", "TOY", "--why", "no")
+    assert "version 1, Rejected" in mlops("run", "-u", "TOY")
+    assert "version 1, Rejected" in mlops("runs", "show", "latest")
+    told = mlops("models", "alias", "production", "1", "-u", "TOY", "--why", "x", code=2)
+    assert "version 1 was rejected; approve it before" in told
+
+
+def test_a_run_of_another_use_case_is_not_resumed(mlops):
+    mlops("run", "-u", "TOY")
+    assert "is of the use case TOY, not of AED" in mlops("run", "--resume", "latest", "-u", "AED", code=2)
+
+
+def test_the_ledger_at_a_moment_takes_offsets_and_nothing_else(mlops):
+    mlops("run", "-u", "TOY")
+    assert "registered by run" in mlops("models", "history", "-u", "TOY", "--at", "2999-01-01T00:00+02:00")
+    assert "registered by run" not in mlops("models", "history", "-u", "TOY", "--at", "2001-01-01")
+    assert "expected a time in ISO 8601" in mlops("models", "history", "-u", "TOY", "--at", "yesterday", code=2)
+
+
+def test_what_is_wrong_is_refused_before_a_run_begins(mlops):
+    assert "no data set 'nope' in the catalogue of TOY;" in mlops(
+        "run", "-u", "TOY", "--set", "dataset.name=nope", code=2
+    )
+    assert "not in the range" in mlops("run", "-u", "TOY", "--seed", "-1", code=2)
+    assert "TOY" not in mlops("runs", "list")
+
+
+def test_a_listener_that_goes_does_not_stop_a_run(toy, workspace):
+    command = [*MLOPS, "--workspace", str(workspace), "run", "-u", "TOY"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        running.stderr.close()
+        assert "accepted in" in running.stdout.read()
+    assert running.returncode == 0
+
+
+def test_json_is_strict_whatever_the_numbers_and_names_are(capsys):
+    print_json({"values": [math.nan, math.inf, 1.5], "name": "caf\udce9"})
+    assert json.loads(capsys.readouterr().out) == {"values": [None, None, 1.5], "name": "caf\udce9"}
 
 
 def test_gc_and_doctor_say_what_they_found(mlops):

@@ -12,6 +12,7 @@ import mlops_core
 from mlops_core.discovery import discover_use_cases
 from mlops_core.errors import PluginError, UsageError
 from mlops_core.manager import load_use_case
+from mlops_core.predictions import Predictions
 
 GOOD = "from mlops_toy.plugin import *\nfrom mlops_toy.plugin import hookimpl\n"
 
@@ -108,6 +109,29 @@ def mlops_fetch_dataset(dataset, destination, context):
     record = mlops_core.run("OWN", workspace=tmp_path / "w")
     assert (Path(record.dataset.path) / "words.csv").read_text() == "xxxxxxxxx,long\nx,short"
     assert record.dataset.files == 1
+
+
+@pytest.mark.parametrize(
+    ("report", "message"),
+    [
+        ("MetricReport(values={'acc': 0.9})", "returned 0.9 (float); expected a MetricValue for 'acc'"),
+        (
+            "MetricReport(values={}, confusion_matrices={'clips': 3})",
+            "returned 3 (int); expected a ConfusionMatrix for 'clips'",
+        ),
+        (
+            "MetricReport(values={}, confusion_matrices={'c': ConfusionMatrix(classes=('a', 'b'), counts=((1, 2),))})",
+            "expected a ConfusionMatrix for 'c', with a row and a column a class",
+        ),
+    ],
+)
+def test_what_a_metric_hook_returns_is_checked_and_the_hook_is_named(install, report, message):
+    install("LOOSE", f"{GOOD}\n@hookimpl\ndef mlops_compute_metrics(predictions, context):\n    return {report}\n")
+    use_case = load_use_case("LOOSE")
+    with pytest.raises(PluginError) as raised:
+        use_case.compute_metrics(Predictions(classes=("long", "short"), rows=()))
+    assert message in str(raised.value)
+    assert "hook mlops_compute_metrics (" in str(raised.value)
 
 
 def test_a_duplicate_name_harms_only_whoever_selects_it(install):

@@ -1,9 +1,11 @@
 """Which data set is which: by where it comes from; of generated data also by seed and code."""
 
 import uuid
+from pathlib import Path
 
 import mlops_core
 from mlops_core.datasets import Dataset, GeneratedSource, Source
+from mlops_core.errors import ExitCode
 from mlops_core.runners.sources import dataset_folder, source_identity
 
 
@@ -14,6 +16,18 @@ def test_data_generated_from_another_seed_stand_beside_those_that_are_there(toy,
     again = mlops_core.run("TOY", workspace=workspace, seed=0)
     assert again.dataset == first.dataset
     assert {str(step.status) for step in again.steps} == {"reused"}
+
+
+def test_data_that_changed_since_they_were_fetched_are_refused_and_the_file_is_named(toy, workspace):
+    first = mlops_core.run("TOY", workspace=workspace)
+    path = Path(first.dataset.path) / "words.csv"
+    text = path.read_text()
+    path.write_text(text.replace("short", "long"))
+    changed = mlops_core.run("TOY", workspace=workspace)
+    assert (changed.status, changed.exit_code) == ("failed", ExitCode.DATASET)
+    assert "has changed since it was fetched (words.csv): remove " in changed.error
+    path.write_text(text)
+    assert mlops_core.run("TOY", workspace=workspace).status == "accepted"
 
 
 def test_changed_code_makes_other_data(tmp_path, monkeypatch):

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -131,12 +130,14 @@ def test_a_second_execution_takes_its_steps_from_the_cache_and_force_executes_on
     assert [str(step.status) for step in third.steps] == ["reused", "done", "done"]
 
 
-def test_changed_data_are_never_answered_from_the_cache(toy, workspace):
-    record = mlops_core.run("TOY", workspace=workspace, runner="sagemaker-local")
-    words = Path(record.dataset.path) / "words.csv"
-    words.chmod(0o644)
+def test_changed_data_are_never_answered_from_the_cache(toy, workspace, tmp_path):
+    words = tmp_path / "data" / "words.csv"
+    words.parent.mkdir()
+    words.write_text("".join(f"{'x' * (n % 12 + 1)},{'long' if n % 12 + 1 > 6 else 'short'}\n" for n in range(60)))
+    options = {"workspace": workspace, "runner": "sagemaker-local", "overrides": [f"dataset.path={words.parent}"]}
+    mlops_core.run("TOY", **options)
     words.write_text(words.read_text() + "yyyyyyyyy,long\n")
-    again = mlops_core.run("TOY", workspace=workspace, runner="sagemaker-local")
+    again = mlops_core.run("TOY", **options)
     assert [str(step.status) for step in again.steps] == ["done", "done", "done"]
 
 

@@ -240,7 +240,7 @@ def _check_settings(request: RunRequest, settings: CompileSettings) -> None:
     steps = {step.name: step for step in request.pipeline.steps}
     for name, changed in settings.steps.items():
         if name not in steps:
-            raise ConfigError(f"steps.{name}: no such step{did_you_mean(name, steps)} steps: {', '.join(steps)}")
+            raise ConfigError(f"steps.{name}: no such step{did_you_mean(name, steps) or ';'} steps: {', '.join(steps)}")
         step = steps[name]
         if (changed.spot or changed.checkpoints) and step.kind is not StepKind.TRAINING:
             raise ConfigError(f"steps.{name}: spot and checkpoints are for training steps; it is of kind {step.kind}")
@@ -251,7 +251,7 @@ def _check_sharded(step: Step, names: tuple[str, ...]) -> None:
     for name in names:
         if name not in step.inputs:
             raise ConfigError(
-                f"steps.{step.name}.sharded_inputs: no input '{name}'{did_you_mean(name, step.inputs)} "
+                f"steps.{step.name}.sharded_inputs: no input '{name}'{did_you_mean(name, step.inputs) or ';'} "
                 f"inputs: {', '.join(step.inputs)}"
             )
     if names and (step.shards == 1 or step.merge or step.kind is StepKind.EVALUATION):

@@ -88,7 +88,8 @@ def use_case_is_announced_once(session: ContractSession) -> Iterator[str]:
     found = [item for item in installed if item.name.casefold() == name.casefold()]
     if not found:
         names = sorted({item.name for item in installed})
-        yield f"no installed distribution announces '{name}'{did_you_mean(name, names)} installed: {shown(names, 9)}"
+        hint = did_you_mean(name, names) or ";"
+        yield f"no installed distribution announces '{name}'{hint} installed: {shown(names, 9)}"
     if len(found) > 1:
         yield f"'{name}' is announced by {' and '.join(f'{item.distribution} ({item.target})' for item in found)}"
 

@@ -84,7 +84,7 @@ def hook_arguments_are_known(session: ContractSession) -> Iterator[str]:
         allowed = inspect.signature(known[name]).parameters
         for argument in inspect.signature(function).parameters:
             if argument not in allowed:
-                yield f"{name} takes '{argument}'{did_you_mean(argument, allowed)} known: {', '.join(allowed)}"
+                yield f"{name} takes '{argument}'{did_you_mean(argument, allowed) or ';'} known: {', '.join(allowed)}"
 
 
 @check(after=("plugin_can_be_imported",))

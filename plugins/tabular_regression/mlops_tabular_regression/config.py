@@ -261,7 +261,7 @@ class TabularConfig(UseCaseConfig):
             for name in formula_names(derived.formula):
                 if name not in numeric:
                     raise ValueError(
-                        f"{where}: '{name}' is no numeric feature of table.columns{did_you_mean(name, numeric)} "
+                        f"{where}: '{name}' is no numeric feature of table.columns{did_you_mean(name, numeric) or ';'} "
                         f"numeric: {', '.join(numeric) or 'none'}"
                     )
         return self

@@ -32,7 +32,7 @@ def find_table(folder: Path, table: TableSection) -> Path:
         path = folder / table.file
         if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
             raise DatasetError(
-                f"table.file: no '{table.file}' in the data set{did_you_mean(table.file, names)} "
+                f"table.file: no '{table.file}' in the data set{did_you_mean(table.file, names) or ';'} "
                 f"tables there: {', '.join(names) or 'none'}"
             )
         return path

@@ -152,9 +152,10 @@ def check_cost(
         return estimate
     for step in estimate.steps:
         if step.usd is None:
+            hint = did_you_mean(step.instance_type, prices.instances) or ";"
             raise UsageError(
-                f"step '{step.name}': no price of {step.instance_type}"
-                f"{did_you_mean(step.instance_type, prices.instances)} --max-cost needs one: give a table with --prices"
+                f"step '{step.name}': no price of {step.instance_type}{hint} --max-cost needs one: give a table with "
+                "--prices"
             )
     if estimate.usd > options.max_cost:
         dearest = max(estimate.steps, key=lambda step: step.usd or 0.0)
