@@ -127,7 +127,7 @@ def _command_lines():
 def test_a_command_in_the_documentation_exists_with_its_options(line):
     """Names of files need not exist, so what a value means is not checked."""
     arguments = shlex.split(line.split("|")[0], comments=True)[1:]
-    command, parent = cli, click.Context(cli)
+    command, parent = cli, click.Context(cli, **cli.context_settings)
     while isinstance(command, click.Group):
         name, command, arguments = command.resolve_command(parent, arguments)
         parent = click.Context(command, info_name=name, parent=parent)

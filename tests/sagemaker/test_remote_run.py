@@ -204,14 +204,15 @@ def test_a_run_from_its_start_to_the_verdict_needs_what_the_policy_allows_and_st
     allowed = actions(policy(names, Audience.SUBMITTER))
     used = used_actions(service.proxy.seen)
     assert used - allowed == set()
-    assert allowed - used == {
+    written = {"sagemaker:CreatePipeline", "sagemaker:UpdatePipeline"}  # one of them: another test may have created it
+    assert used & written
+    assert allowed - used - written == {
         "iam:PassRole",  # asked for by the service
         "s3:DeleteObject",  # data that changed
         "s3:ListMultipartUploadParts",  # large files
         "sagemaker:AddTags",
         "sagemaker:RetryPipelineExecution",
         "sagemaker:StopPipelineExecution",
-        "sagemaker:UpdatePipeline",
     }
 
 

@@ -38,7 +38,7 @@ def test_a_small_run_is_repeatable_and_its_model_agrees_with_the_evaluation(tmp_
     code = (
         "import mlops_core, sys; from pathlib import Path\n"
         f"model = mlops_core.load_model('AED', workspace={str(tmp_path / 'a')!r})\n"
-        f"paths = sorted(Path({str(tmp_path / 'a' / 'datasets' / 'AED_Dataset' / 'audio')!r}).glob('5-*.wav'))\n"
+        f"paths = sorted(Path({records[0].dataset.path!r}, 'audio').glob('5-*.wav'))\n"
         "print([model.classes[max(range(10), key=lambda i: answer.scores[i])] for answer in model.predict(paths)])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
