@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -42,7 +42,10 @@ def hooks_page() -> str:
 
 def cli_page() -> str:
     """Return the page with the help of every command."""
-    return "\n".join([CLI_HEADER, *_commands(click.Context(cli, info_name="mlops", max_content_width=100))])
+    return "\n".join([CLI_HEADER, *_commands(click.Context(cli, info_name="mlops", **_SETTINGS))])
+
+
+_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "terminal_width": 80}
 
 
 def _commands(context: click.Context) -> Iterator[str]:
@@ -52,7 +55,7 @@ def _commands(context: click.Context) -> Iterator[str]:
         for name in command.list_commands(context):
             inner = command.get_command(context, name)
             if inner is not None:
-                yield from _commands(click.Context(inner, parent=context, info_name=name, max_content_width=100))
+                yield from _commands(click.Context(inner, parent=context, info_name=name, **_SETTINGS))
 
 
 if __name__ == "__main__":
