@@ -311,7 +311,8 @@ def peak(count: int) -> dict[str, float]:
     """Execute the step `preprocess` on `count` clips; return the peaks of this process, a worker and all together."""
     from mlops_aed.plugin import mlops_get_steps
 
-    from mlops_core.steps import StepRequest, execute
+    from mlops_core.steps.context import StepRequest
+    from mlops_core.steps.execution import execute
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from measuring import Ratio, medians, report
 
-from mlops_core.file_digests import tree_manifest
-from mlops_core.store import Store
+from mlops_core.datasets.digests import tree_manifest
+from mlops_core.workspace.store import Store
 
 FILES, SIZE = 2000, 450_000
 

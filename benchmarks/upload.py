@@ -102,7 +102,7 @@ class Uploads:
             "import sys, time\n"
             "from pathlib import Path\n"
             "from mlops_core.api import prepare_run\n"
-            "from mlops_core.store import Store\n"
+            "from mlops_core.workspace.store import Store\n"
             "from mlops_core.runners.sagemaker.remote.account import Account\n"
             "from mlops_core.runners.sagemaker.remote.datasets import provide_dataset\n"
             "account = Account(); account.client('s3')\n"

@@ -10,7 +10,7 @@ import click
 
 from mlops_core import hookspecs
 from mlops_core.cli import cli
-from mlops_core.manager import REQUIRED_HOOKS
+from mlops_core.use_cases.manager import REQUIRED_HOOKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,6 +20,6 @@ if __name__ == "__main__":
     if len(arguments) != 1:
         sys.exit(USAGE)
 
-    from mlops_core.steps import run_request_file
+    from mlops_core.steps.execution import run_request_file
 
     sys.exit(run_request_file(Path(arguments[0])))

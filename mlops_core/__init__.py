@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from mlops_core.api import load_model, open_run, run
     from mlops_core.conditions import AllOf, AnyOf, Comparison, Gate, Not, Operator, Verdict, parse_condition
     from mlops_core.config import Section, UseCaseConfig
-    from mlops_core.datasets import Dataset, GeneratedSource, GitSource, Source, SplitSample, check_no_leak
-    from mlops_core.discovery import discover_use_cases
+    from mlops_core.datasets.catalogue import Dataset, GeneratedSource, GitSource, Source
+    from mlops_core.datasets.previews import Preview
+    from mlops_core.datasets.splits import SplitSample, check_no_leak
     from mlops_core.errors import ConfigError, DatasetError, MlopsError, PluginError, StepError, UsageError
     from mlops_core.hookspecs import PluginContext, hookimpl
-    from mlops_core.manager import UseCase, load_use_case
     from mlops_core.metrics import (
         ConfusionMatrix,
         Direction,
@@ -29,21 +29,24 @@ if TYPE_CHECKING:
         proportion,
     )
     from mlops_core.pipeline import DATASET, Parameter, ParameterType, Pipeline, Resources, Step, StepKind
-    from mlops_core.prediction import Interval, Predictor, SampleScores
     from mlops_core.predictions import Prediction, Predictions, read_predictions, write_predictions
-    from mlops_core.previews import Preview
-    from mlops_core.records import RunRecord, RunStatus
-    from mlops_core.steps import Shard, StepContext
+    from mlops_core.predictors import Interval, Predictor, SampleScores
+    from mlops_core.steps.context import Shard, StepContext
+    from mlops_core.use_cases.discovery import discover_use_cases
+    from mlops_core.use_cases.manager import UseCase, load_use_case
+    from mlops_core.workspace.records import RunRecord, RunStatus
 
 _MODULES = {
     "api": ("load_model", "open_run", "run"),
     "conditions": ("AllOf", "AnyOf", "Comparison", "Gate", "Not", "Operator", "Verdict", "parse_condition"),
     "config": ("Section", "UseCaseConfig"),
-    "datasets": ("Dataset", "GeneratedSource", "GitSource", "Source", "SplitSample", "check_no_leak"),
+    "datasets.catalogue": ("Dataset", "GeneratedSource", "GitSource", "Source"),
+    "datasets.splits": ("SplitSample", "check_no_leak"),
+    "datasets.previews": ("Preview",),
     "errors": ("ConfigError", "DatasetError", "MlopsError", "PluginError", "StepError", "UsageError"),
     "hookspecs": ("PluginContext", "hookimpl"),
-    "discovery": ("discover_use_cases",),
-    "manager": ("UseCase", "load_use_case"),
+    "use_cases.discovery": ("discover_use_cases",),
+    "use_cases.manager": ("UseCase", "load_use_case"),
     "metrics": (
         "ConfusionMatrix",
         "Direction",
@@ -55,11 +58,10 @@ _MODULES = {
         "proportion",
     ),
     "pipeline": ("DATASET", "Parameter", "ParameterType", "Pipeline", "Resources", "Step", "StepKind"),
-    "prediction": ("Interval", "Predictor", "SampleScores"),
+    "predictors": ("Interval", "Predictor", "SampleScores"),
     "predictions": ("Prediction", "Predictions", "read_predictions", "write_predictions"),
-    "previews": ("Preview",),
-    "records": ("RunRecord", "RunStatus"),
-    "steps": ("Shard", "StepContext"),
+    "workspace.records": ("RunRecord", "RunStatus"),
+    "steps.context": ("Shard", "StepContext"),
 }
 _ORIGIN = {name: module for module, names in _MODULES.items() for name in names}
 

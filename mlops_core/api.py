@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import MlopsError, UsageError
-from mlops_core.manager import load_use_case
 from mlops_core.settings import read_settings
+from mlops_core.use_cases.manager import load_use_case
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from mlops_core.pipeline import ParameterValue, Pipeline
-    from mlops_core.prediction import Predictor
-    from mlops_core.records import RunRecord
-    from mlops_core.registry import ModelVersion
+    from mlops_core.predictors import Predictor
     from mlops_core.runners import RunObserver, RunRequest
-    from mlops_core.runners.options import RunnerOptions
+    from mlops_core.runners.remote.options import RunnerOptions
     from mlops_core.runners.selection import Selection
-    from mlops_core.store import Store
+    from mlops_core.workspace.records import RunRecord
+    from mlops_core.workspace.registry import ModelVersion
+    from mlops_core.workspace.store import Store
 
 
 def run(
@@ -74,7 +74,7 @@ def run(
         KeyboardInterrupt: after everything was stopped.
     """
     from mlops_core.runners import SilentObserver, open_runner
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
     selection = {"force": force, "start": start, "only": only, "keep_going": keep_going}
     if resume:
@@ -155,7 +155,7 @@ def prepare_resumption(
     """Return the request of an earlier run, to go on with it; errors are those of `run`."""
     from dataclasses import replace
 
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
     with Store(workspace_path(workspace)) as store:
         record = store.load_run(run_id)
@@ -195,7 +195,7 @@ def open_run(run_id: str = "latest", *, workspace: Path | str | None = None) -> 
     Raises:
         UsageError: no such run.
     """
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
     with Store(workspace_path(workspace)) as store:
         return store.load_run(run_id)
@@ -203,8 +203,8 @@ def open_run(run_id: str = "latest", *, workspace: Path | str | None = None) -> 
 
 def approval_of(record: RunRecord, *, workspace: Path | str | None = None) -> str:
     """Return how the model stands now that a run registered; the empty string where it registered none."""
-    from mlops_core.registry import Registry
-    from mlops_core.store import Store
+    from mlops_core.workspace.registry import Registry
+    from mlops_core.workspace.store import Store
 
     if record.model_version is None:
         return ""
@@ -218,7 +218,7 @@ def run_folder(run_id: str = "latest", *, workspace: Path | str | None = None) -
     Raises:
         UsageError: no such run.
     """
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
     with Store(workspace_path(workspace)) as store:
         return store.run_folder(store.full_run_id(run_id))
@@ -236,8 +236,8 @@ def load_model(use_case: str, version: int | str | None = None, *, workspace: Pa
         UsageError: no such version.
         StoreError: its artifact is gone or damaged.
     """
-    from mlops_core.registry import Registry
-    from mlops_core.store import Store
+    from mlops_core.workspace.registry import Registry
+    from mlops_core.workspace.store import Store
 
     loaded = load_use_case(use_case)
     with Store(workspace_path(workspace)) as store:
@@ -252,7 +252,7 @@ def model_path(version: ModelVersion, *, workspace: Path | str | None = None) ->
         StoreError: it is gone or damaged.
     """
     from mlops_core.errors import StoreError
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
     with Store(workspace_path(workspace)) as store:
         is_there = store.has_artifact(version.artifact)
@@ -278,8 +278,8 @@ def export_model(
     import shutil
     import tempfile
 
-    from mlops_core.registry import Registry
-    from mlops_core.store import Store
+    from mlops_core.workspace.registry import Registry
+    from mlops_core.workspace.store import Store
 
     target = Path(folder).absolute()
     if target.exists():

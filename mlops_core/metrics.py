@@ -16,8 +16,8 @@ from enum import StrEnum
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mlops_core.datasets.inspections import FactTable
 from mlops_core.errors import MlopsError, PipelineError, StepError, did_you_mean
-from mlops_core.inspections import FactTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

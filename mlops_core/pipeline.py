@@ -3,7 +3,7 @@
 Nothing in a pipeline is a callable: a step names its code as ``"package.module:function"`` and its inputs and
 outputs by name, so a pipeline can be planned, printed, hashed, sent to a container and compiled. The order of
 the steps follows from inputs and outputs alone. This module knows neither how a step is executed
-(`mlops_core.steps`) nor where (`mlops_core.runners`).
+(`mlops_core.steps.execution`) nor where (`mlops_core.runners`).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import StepError
-from mlops_core.prediction import Interval
+from mlops_core.predictors import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

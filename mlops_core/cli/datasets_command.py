@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mlops_core.config import UseCaseConfig
-    from mlops_core.datasets import Dataset
-    from mlops_core.inspections import Inspection
-    from mlops_core.manager import UseCase
+    from mlops_core.datasets.catalogue import Dataset
+    from mlops_core.datasets.inspections import Inspection
+    from mlops_core.use_cases.manager import UseCase
 
 _SHOWN = 5
 
@@ -43,8 +43,8 @@ def _data_options(function: Callable[..., object]) -> Callable[..., object]:
 def list_datasets(context: dict[str, str | None], *, usecase: str | None, as_json: bool) -> None:
     """List the data sets of a use case, and which of them are on this machine."""
     from mlops_core.api import workspace_path
-    from mlops_core.datasets import is_complete
-    from mlops_core.runners.sources import dataset_folder
+    from mlops_core.datasets.storage import is_complete
+    from mlops_core.runners.dataset_source import dataset_folder
 
     loaded, config = _loaded(usecase, None, (), None)
     folder = workspace_path(context["workspace"]) / "datasets"
@@ -75,8 +75,8 @@ def list_datasets(context: dict[str, str | None], *, usecase: str | None, as_jso
 def show_dataset(context: dict[str, str | None], *, name: str, usecase: str | None, as_json: bool) -> None:
     """Show one data set: its licence, where it comes from, and where it is."""
     from mlops_core.api import workspace_path
-    from mlops_core.datasets import is_complete
-    from mlops_core.runners.sources import dataset_folder
+    from mlops_core.datasets.storage import is_complete
+    from mlops_core.runners.dataset_source import dataset_folder
 
     loaded, config = _loaded(usecase, None, (), name)
     entry = loaded.dataset(config)
@@ -160,8 +160,8 @@ def show_stats(
 def _loaded(
     usecase: str | None, config: str | None, overrides: tuple[str, ...], name: str | None
 ) -> tuple[UseCase, UseCaseConfig]:
-    from mlops_core.manager import load_use_case
     from mlops_core.settings import read_settings
+    from mlops_core.use_cases.manager import load_use_case
 
     loaded = load_use_case(chosen_use_case(usecase))
     chosen = (*overrides, f"dataset.name={name}") if name else overrides
@@ -177,8 +177,8 @@ def _inspect(
 ) -> tuple[Inspection, str]:
     """Return what is in the chosen data set, and its name, or the user's folder; none is fetched."""
     from mlops_core.api import workspace_path
-    from mlops_core.runners.sources import fetch_source
-    from mlops_core.store import Store
+    from mlops_core.runners.dataset_source import fetch_source
+    from mlops_core.workspace.store import Store
 
     loaded, config = _loaded(*choice)
     _check_is_here(loaded, config, workspace_path(context["workspace"]))
@@ -198,9 +198,9 @@ def _inspect(
 
 
 def _check_is_here(loaded: UseCase, config: UseCaseConfig, workspace: Path) -> None:
-    from mlops_core.datasets import is_complete
+    from mlops_core.datasets.storage import is_complete
     from mlops_core.errors import DatasetError
-    from mlops_core.runners.sources import dataset_folder
+    from mlops_core.runners.dataset_source import dataset_folder
 
     name, folder = loaded.dataset_source(config)
     if folder is not None:

@@ -47,7 +47,7 @@ def command(
     from dataclasses import asdict
 
     from mlops_core.api import prepare_run, workspace_path
-    from mlops_core.diagnosis import examine, examine_runner
+    from mlops_core.workspace.diagnosis import examine, examine_runner
 
     options = runner_options(**account)
     if runner == "sagemaker":

@@ -11,12 +11,12 @@ import click
 
 from mlops_core.cli.output import print_json
 from mlops_core.errors import UsageError
-from mlops_core.prediction import EventPredictor
+from mlops_core.predictors import EventPredictor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlops_core.prediction import Event, EventOptions, Listening, Predictor
+    from mlops_core.predictors import Event, EventOptions, Listening, Predictor
 
 FORMATS = ("table", "json", "audacity")
 STANDARD_INPUT = "-"

@@ -12,10 +12,10 @@ from mlops_core.cli.output import format_size, print_json, run_observer
 from mlops_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from mlops_core.datasets import Progress
-    from mlops_core.records import DatasetRecord
+    from mlops_core.datasets.catalogue import Progress
     from mlops_core.runners import RunRequest
-    from mlops_core.store import Store
+    from mlops_core.workspace.records import DatasetRecord
+    from mlops_core.workspace.store import Store
 
 
 @click.command("fetch")
@@ -52,7 +52,7 @@ def command(
     An upload that was cut off goes on where it ended; the manifest is written last.
     """
     from mlops_core.api import prepare_run, workspace_path
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
     if target is None and (is_verified or region):
         raise UsageError("--verify and --region belong to --to s3://bucket/prefix/")
@@ -69,7 +69,7 @@ def command(
 
 
 def _fetch(request: RunRequest, store: Store, progress: Progress) -> tuple[DatasetRecord, dict[str, Any]]:
-    from mlops_core.runners.sources import fetch_source
+    from mlops_core.runners.dataset_source import fetch_source
 
     source = fetch_source(
         request.use_case,

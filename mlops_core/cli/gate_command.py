@@ -46,12 +46,12 @@ def selftest(
     The canaries are a constant predictor, shuffled labels, an untrained model, an empty test set, metrics that are NaN,
     infinite, missing or in percent, and inverted ones. The exit code is 6 when the gate judges one wrongly.
     """
-    from mlops_core.discovery import find_use_case
     from mlops_core.testing.checks.gate import SELFTEST
     from mlops_core.testing.processes import Processes
     from mlops_core.testing.registry import all_checks
     from mlops_core.testing.session import ContractSession
     from mlops_core.testing.subjects import subject_of
+    from mlops_core.use_cases.discovery import find_use_case
 
     subject = subject_of(find_use_case(chosen_use_case(usecase)))
     declared = replace(
@@ -95,8 +95,8 @@ def _of_run(session: ContractSession, run_id: str, *, workspace: str | None) -> 
     from mlops_core.errors import UsageError
     from mlops_core.metrics import read_evaluation
     from mlops_core.predictions import read_predictions
-    from mlops_core.store import Store
     from mlops_core.testing.session import ContractSession
+    from mlops_core.workspace.store import Store
 
     with Store(workspace_path(workspace)) as store:
         record = store.load_run(run_id)

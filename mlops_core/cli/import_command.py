@@ -14,7 +14,7 @@ from mlops_core.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from mlops_core.config import LoadedConfig
     from mlops_core.config_import import ImportedConfig
-    from mlops_core.manager import UseCase
+    from mlops_core.use_cases.manager import UseCase
 
 
 @click.command("import")
@@ -45,8 +45,8 @@ def command(*, layout: str, file: str, usecase: str | None, output: str | None, 
 
 
 def _imported(layout: str, file: Path, given: str | None) -> tuple[UseCase, ImportedConfig]:
-    from mlops_core.manager import load_use_case
     from mlops_core.settings import read_settings
+    from mlops_core.use_cases.manager import load_use_case
     from mlops_core.yaml_source import read_yaml_file
 
     settings = read_settings()
@@ -69,7 +69,7 @@ def _imported(layout: str, file: Path, given: str | None) -> tuple[UseCase, Impo
 
 
 def _installed() -> list[str]:
-    from mlops_core.discovery import discover_use_cases
+    from mlops_core.use_cases.discovery import discover_use_cases
 
     return sorted({use_case.name for use_case in discover_use_cases()})
 

@@ -12,7 +12,7 @@ from mlops_core.cli.output import print_json, print_table
 @json_option
 def command(*, as_json: bool) -> None:
     """List the installed use cases; nothing of them is imported."""
-    from mlops_core.discovery import discover_use_cases
+    from mlops_core.use_cases.discovery import discover_use_cases
 
     found = discover_use_cases()
     if as_json:

@@ -40,10 +40,10 @@ def command(
     when some failed, 6 when a use case cannot be loaded or two runners made different outputs.
     """
     from mlops_core.api import workspace_path
-    from mlops_core.discovery import discover_use_cases, find_use_case
     from mlops_core.testing.matrix import comparison_text, exit_code, metrics_text, run_matrix
     from mlops_core.testing.matrix_page import html_page
     from mlops_core.testing.processes import Processes
+    from mlops_core.use_cases.discovery import discover_use_cases, find_use_case
 
     chosen = [find_use_case(name) for name in names] or list(discover_use_cases())
     if not chosen:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Iterator
 
-    from mlops_core.registry import LedgerEntry, ModelVersion, Registry
+    from mlops_core.workspace.registry import LedgerEntry, ModelVersion, Registry
 
 import contextlib
 
@@ -31,8 +31,8 @@ def _why_option(function: Callable[..., object]) -> Callable[..., object]:
 @contextlib.contextmanager
 def _registry(context: dict[str, str | None]) -> Iterator[Registry]:
     from mlops_core.api import workspace_path
-    from mlops_core.registry import Registry
-    from mlops_core.store import Store
+    from mlops_core.workspace.registry import Registry
+    from mlops_core.workspace.store import Store
 
     with Store(workspace_path(context["workspace"])) as store:
         yield Registry(store)
@@ -40,8 +40,8 @@ def _registry(context: dict[str, str | None]) -> Iterator[Registry]:
 
 def _name(usecase: str | None) -> str:
     """Return the use case's name as it is registered; its plugin need not be installed any more."""
-    from mlops_core.discovery import find_use_case
     from mlops_core.errors import PluginError, UsageError
+    from mlops_core.use_cases.discovery import find_use_case
 
     given = chosen_use_case(usecase)
     try:
@@ -128,7 +128,7 @@ def reject_model(context: dict[str, str | None], *, usecase: str | None, model: 
 
 
 def _decide(context: dict[str, str | None], usecase: str | None, model: str, *, why: str, is_approved: bool) -> None:
-    from mlops_core.registry import ApprovalStatus
+    from mlops_core.workspace.registry import ApprovalStatus
 
     with _registry(context) as registry:
         version = registry.version(_name(usecase), model)

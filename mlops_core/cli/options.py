@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
-    from mlops_core.runners.options import RunnerOptions
+    from mlops_core.runners.remote.options import RunnerOptions
 
 F = TypeVar("F", bound="Callable[..., object]")
 _FOLDS = "dataset.folds=all"
@@ -24,7 +24,7 @@ SEED = click.IntRange(0, 2**32 - 1)
 def _complete_use_case(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
     from click.shell_completion import CompletionItem
 
-    from mlops_core.discovery import discover_use_cases
+    from mlops_core.use_cases.discovery import discover_use_cases
 
     names = (use_case.name for use_case in discover_use_cases())
     return [CompletionItem(name) for name in names if name.casefold().startswith(incomplete.casefold())]
@@ -154,7 +154,7 @@ def runner_options(
     import json
     from pathlib import Path
 
-    from mlops_core.runners.options import RunnerOptions
+    from mlops_core.runners.remote.options import RunnerOptions
 
     given = {"role": role, "bucket": bucket, "image": image}
     changes = tuple(f"account.{name}={json.dumps(value)}" for name, value in given.items() if value)

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-    from mlops_core.datasets import Progress
-    from mlops_core.records import RunRecord, StepRecord
+    from mlops_core.datasets.catalogue import Progress
+    from mlops_core.workspace.records import RunRecord, StepRecord
 
-# By the words of `mlops_core.records.StepStatus`, which is not imported here: tables are printed by commands that start
-# in half the time without it.
+# Keyed by the values of `mlops_core.workspace.records.StepStatus`, which is not imported here: without it, commands
+# that print tables start in half the time.
 _STYLES = {"done": "green", "reused": "cyan", "failed": "bold red", "skipped": "dim", "stopped": "yellow"}
 
 

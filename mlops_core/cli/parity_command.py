@@ -66,7 +66,7 @@ def command(
     from mlops_core.runners.sagemaker.compile_settings import load_settings
     from mlops_core.runners.sagemaker.interpreter.parity import prove_parity
     from mlops_core.settings import read_settings
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
     file = Path(settings) if settings else None
     compilation = load_settings(file, overrides=settings_overrides, environ=read_settings().environ)

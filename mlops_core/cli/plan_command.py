@@ -49,7 +49,7 @@ def command(
     """Show what a run would do, and why, without doing it: which step runs, what changed, what it overwrites."""
     from mlops_core.api import prepare_run, workspace_path
     from mlops_core.runners.planning import plan_run
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
     request = prepare_run(
         chosen_use_case(usecase),

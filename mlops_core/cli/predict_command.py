@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from mlops_core.prediction import Predictor, SampleScores
+    from mlops_core.predictors import Predictor, SampleScores
 
 _BATCH = 64
 """Files that a predictor is asked about at once."""
@@ -67,7 +67,7 @@ def command(
         predictor = load_model(chosen_use_case(usecase), model, workspace=context["workspace"])
     if form is not None:
         from mlops_core.cli.events_output import print_events
-        from mlops_core.prediction import EventOptions
+        from mlops_core.predictors import EventOptions
 
         options = EventOptions(threshold=threshold, shortest_s=shortest, raw_rate_hz=raw)
         print_events(predictor, files, options=options, form="json" if as_json else form, picture=picture)

@@ -20,7 +20,7 @@ from mlops_core.cli.output import (
 from mlops_core.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from mlops_core.store import RunSummary, Store
+    from mlops_core.workspace.store import RunSummary, Store
 
 
 _OFFLINE = click.option(
@@ -46,8 +46,8 @@ def list_runs(
     from dataclasses import asdict
 
     from mlops_core.api import workspace_path
-    from mlops_core.runners.remote_runs import refresh_running
-    from mlops_core.store import Store
+    from mlops_core.runners.remote.following import refresh_running
+    from mlops_core.workspace.store import Store
 
     with Store(workspace_path(context["workspace"])) as store:
         runs = store.list_runs(use_case=usecase, limit=limit)
@@ -76,7 +76,7 @@ def list_runs(
 
 def _model(store: Store, run: RunSummary) -> str:
     """Return the number of the registered model; of a model package where a service registered it."""
-    from mlops_core.runners.remote_runs import is_remote
+    from mlops_core.runners.remote.following import is_remote
 
     if run.model_version is not None:
         return str(run.model_version)
@@ -98,8 +98,8 @@ def _note(text: str) -> None:
 def show_run(context: dict[str, str | None], *, run: str, is_offline: bool, as_json: bool) -> None:
     """Explain one run: its data, steps, verdict and model."""
     from mlops_core.api import approval_of, run_folder, workspace_path
-    from mlops_core.runners.remote_runs import refreshed
-    from mlops_core.store import Store
+    from mlops_core.runners.remote.following import refreshed
+    from mlops_core.workspace.store import Store
 
     with Store(workspace_path(context["workspace"])) as store:
         record = store.load_run(run)
@@ -138,7 +138,7 @@ def show_run(context: dict[str, str | None], *, run: str, is_offline: bool, as_j
 def show_logs(context: dict[str, str | None], *, run: str, step: str | None, is_offline: bool) -> None:
     """Print the logs of a run's steps, those of a service as far as they are written."""
     from mlops_core.api import workspace_path
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
     with Store(workspace_path(context["workspace"])) as store:
         run_id = store.full_run_id(run)
@@ -160,7 +160,7 @@ def show_logs(context: dict[str, str | None], *, run: str, step: str | None, is_
 def _fetch_logs(store: Store, run_id: str, step: str | None) -> None:
     """Bring the logs of a run that a service carries out; what is here already is shown when that cannot be."""
     from mlops_core.errors import MlopsError
-    from mlops_core.runners.remote_runs import is_remote, open_remote_run
+    from mlops_core.runners.remote.following import is_remote, open_remote_run
 
     record = store.load_run(run_id)
     if not is_remote(record.runner) or record.remote is None:

@@ -30,7 +30,7 @@ def command(context: dict[str, str | None], *, earlier: str, later: str, as_json
     from mlops_core.api import workspace_path
     from mlops_core.report.comparison import compare_runs
     from mlops_core.report.facts import read_facts
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
     with Store(workspace_path(context["workspace"])) as store:
         compared = compare_runs(read_facts(store, earlier), read_facts(store, later))

@@ -17,7 +17,7 @@ def command(context: dict[str, str | None], *, run: str, is_opened: bool) -> Non
 
     from mlops_core.api import workspace_path
     from mlops_core.report import write_report
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
     with Store(workspace_path(context["workspace"])) as store:
         path = write_report(store, run)

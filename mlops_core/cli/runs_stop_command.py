@@ -20,9 +20,9 @@ _TIMEOUT = click.option(
 def stop_command(context: dict[str, str | None], *, run: str, no_wait: bool, timeout_s: float | None) -> int:
     """Stop a run that a service carries out. What has succeeded is kept; mlops runs retry goes on with it."""
     from mlops_core.api import workspace_path
-    from mlops_core.records import RunStatus
-    from mlops_core.runners.remote_runs import open_remote_run
-    from mlops_core.store import Store
+    from mlops_core.runners.remote.following import open_remote_run
+    from mlops_core.workspace.records import RunStatus
+    from mlops_core.workspace.store import Store
 
     with Store(workspace_path(context["workspace"])) as store:
         remote = open_remote_run(store, store.load_run(run))
@@ -46,8 +46,8 @@ def stop_command(context: dict[str, str | None], *, run: str, no_wait: bool, tim
 def retry_command(context: dict[str, str | None], *, run: str, no_wait: bool, timeout_s: float | None) -> int:
     """Go on with a run that failed or was stopped, where it ended. A run of this machine is resumed."""
     from mlops_core import api
-    from mlops_core.records import RunStatus
-    from mlops_core.runners.options import RunnerOptions
+    from mlops_core.runners.remote.options import RunnerOptions
+    from mlops_core.workspace.records import RunStatus
 
     record = api.open_run(run, workspace=context["workspace"])
     if record.status in (RunStatus.ACCEPTED, RunStatus.REJECTED):

@@ -71,7 +71,7 @@ def estimate_command(
     from mlops_core.api import prepare_run, workspace_path
     from mlops_core.runners.sagemaker.remote.costs import estimate_cost, load_prices
     from mlops_core.runners.sagemaker.remote.target import complete_settings
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
     request = prepare_run(chosen_use_case(usecase), config=config, overrides=overrides)
     settings = complete_settings(runner_options(**account))

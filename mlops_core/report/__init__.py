@@ -14,7 +14,7 @@ from mlops_core.report.evidence import DAMAGED, REPORT_FILE, gather
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
 
 def write_report(store: Store, run_id: str) -> Path:
@@ -28,8 +28,8 @@ def write_report(store: Store, run_id: str) -> Path:
         UsageError: there is no such run.
         StoreError: its record is damaged, or the page cannot be written.
     """
-    from mlops_core.artifacts import write_atomically
     from mlops_core.report.page import render
+    from mlops_core.workspace.artifacts import write_atomically
 
     try:
         evidence = gather(store, run_id)

@@ -12,13 +12,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.metrics import Direction, Metric, MetricReport, MetricValue
-from mlops_core.steps import TEST_SET_NOTE
+from mlops_core.steps.execution import TEST_SET_NOTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mlops_core.records import RunRecord
     from mlops_core.report.facts import RunFacts
+    from mlops_core.workspace.records import RunRecord
 
 _ORIGIN = ("use case", "plugin", "runner", "seed", "status")
 _DATA = ("name", "digest", "files", "size_bytes")

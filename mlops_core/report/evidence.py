@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import MlopsError
-from mlops_core.records import StepStatus
 from mlops_core.report.comparison import RunComparison, compare_runs
 from mlops_core.report.facts import Missing, RunFacts, log_tail, predictions_folder, previous_accepted, read_facts
 from mlops_core.report.histories import read_histories
 from mlops_core.report.worst import WorstSamples, find_worst
+from mlops_core.workspace.records import StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mlops_core.manager import UseCase
-    from mlops_core.previews import Preview
-    from mlops_core.records import RunRecord
+    from mlops_core.datasets.previews import Preview
     from mlops_core.report.histories import History
-    from mlops_core.store import Store
+    from mlops_core.use_cases.manager import UseCase
+    from mlops_core.workspace.records import RunRecord
+    from mlops_core.workspace.store import Store
 
 REPORT_FILE = "report.html"
 DAMAGED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
@@ -133,7 +133,7 @@ def _previews(record: RunRecord, worst: WorstSamples) -> Iterator[tuple[str, Pre
 
 
 def _use_case(record: RunRecord) -> UseCase | Missing:
-    from mlops_core.manager import load_use_case
+    from mlops_core.use_cases.manager import load_use_case
 
     if record.dataset is None or not Path(record.dataset.path).is_dir():
         return Missing("No preview: the data are no longer where the run read them.")

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from mlops_core.errors import MlopsError
 from mlops_core.metrics import EVALUATION_FILE, Metric, MetricReport, read_evaluation
 from mlops_core.pipeline import EVALUATION_OUTPUT, PREDICTIONS_OUTPUT, StepKind
-from mlops_core.records import RunStatus
+from mlops_core.workspace.records import RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mlops_core.records import RunRecord, StepRecord
-    from mlops_core.store import Store
+    from mlops_core.workspace.records import RunRecord, StepRecord
+    from mlops_core.workspace.store import Store
 
 _PAGES = (50, 1_000, 100_000)
 """How many runs are looked at for the previous accepted one: nearly always it is among the newest."""

@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mlops_core.inspections import Distribution
+    from mlops_core.datasets.inspections import Distribution
 
 _WIDTH, _BAR, _GAP, _LEFT, _TOP, _RIGHT = 640, 18, 4, 170, 44, 70
 

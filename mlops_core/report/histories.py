@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from mlops_core.records import RunRecord, StepRecord
-    from mlops_core.store import Store
+    from mlops_core.workspace.records import RunRecord, StepRecord
+    from mlops_core.workspace.store import Store
 
 HISTORY_FILE = "history.csv"
 _HELD_OUT = ("validation_", "val_")

@@ -12,12 +12,12 @@ from mlops_core.report.charts import IntervalMark, Scale, interval_chart, nice_s
 from mlops_core.report.comparison import Judgement, MetricComparison
 from mlops_core.report.facts import Missing
 from mlops_core.report.markup import Markup, Node, element, group
-from mlops_core.steps import TEST_SET_NOTE
+from mlops_core.steps.execution import TEST_SET_NOTE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlops_core.inspections import FactTable
+    from mlops_core.datasets.inspections import FactTable
     from mlops_core.metrics import Metric, MetricValue
     from mlops_core.report.evidence import Evidence
 

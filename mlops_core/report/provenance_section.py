@@ -8,11 +8,11 @@ from mlops_core.metrics import MetricReport
 from mlops_core.quantities import format_size
 from mlops_core.report.blocks import PageSection, code, data_table, details, digest, facts_list, missing_note, muted
 from mlops_core.report.markup import Markup, Node, element, group
-from mlops_core.steps import TEST_SET_NOTE
+from mlops_core.steps.execution import TEST_SET_NOTE
 
 if TYPE_CHECKING:
-    from mlops_core.records import RunRecord, StepRecord
     from mlops_core.report.evidence import Evidence
+    from mlops_core.workspace.records import RunRecord, StepRecord
 
 _CONFIG_LIMIT = 200_000
 _DETAILED_STEPS = 60

@@ -11,7 +11,7 @@ from mlops_core.report.facts import Missing
 from mlops_core.report.markup import Markup, data_uri, element
 
 if TYPE_CHECKING:
-    from mlops_core.previews import Preview
+    from mlops_core.datasets.previews import Preview
     from mlops_core.report.evidence import Evidence
     from mlops_core.report.worst import Guess, JudgedSample, WorstSamples
 

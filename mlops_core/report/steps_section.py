@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlops_core.quantities import format_duration
-from mlops_core.records import StepStatus
 from mlops_core.report.blocks import PageSection, badge, callout, code, details, facts_list, lines, missing_note, muted
 from mlops_core.report.charts import bar_chart
 from mlops_core.report.markup import Markup, Node, element, group
 from mlops_core.report.timeline import Bar, Timeline, timeline
+from mlops_core.workspace.records import StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlops_core.records import StepRecord
     from mlops_core.report.evidence import Evidence
+    from mlops_core.workspace.records import StepRecord
 
 STEP_KINDS = {
     StepStatus.DONE: "good",

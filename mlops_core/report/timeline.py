@@ -7,12 +7,12 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_core.records import StepStatus
+from mlops_core.workspace.records import StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from mlops_core.records import RunRecord, StepRecord
+    from mlops_core.workspace.records import RunRecord, StepRecord
 
 _GAP_SHARE = 0.05
 _SHORT_GAP_S = 0.1

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from mlops_core.metrics import MetricReport
 from mlops_core.quantities import format_duration, format_number, format_size
-from mlops_core.records import RunStatus, StepStatus
 from mlops_core.report.blocks import PageSection, badge, callout, code, details, missing_note
 from mlops_core.report.charts import interval_chart
 from mlops_core.report.markup import Markup, Node, element, group
 from mlops_core.report.metrics_section import interval_mark, interval_text, legend, metric_scale
+from mlops_core.workspace.records import RunStatus, StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mlops_core.conditions import ClauseVerdict
-    from mlops_core.records import RunRecord
     from mlops_core.report.evidence import Evidence
+    from mlops_core.workspace.records import RunRecord
 
 STATUS_KINDS = {
     RunStatus.ACCEPTED: "good",

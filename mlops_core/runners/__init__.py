@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from mlops_core.errors import UsageError, did_you_mean
-from mlops_core.runners.options import RunnerOptions
+from mlops_core.runners.remote.options import RunnerOptions
 from mlops_core.runners.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mlops_core.config import LoadedConfig
-    from mlops_core.manager import UseCase
     from mlops_core.pipeline import ParameterValue, Pipeline
-    from mlops_core.records import RunRecord, StepRecord
-    from mlops_core.store import Store
+    from mlops_core.use_cases.manager import UseCase
+    from mlops_core.workspace.records import RunRecord, StepRecord
+    from mlops_core.workspace.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +95,7 @@ class Runner(Protocol):
 
 
 RUNNERS = {
-    "local": "mlops_core.runners.local:LocalRunner",
+    "local": "mlops_core.runners.local.runner:LocalRunner",
     "sagemaker-local": "mlops_core.runners.sagemaker.interpreter.runner:SageMakerLocalRunner",
     "sagemaker": "mlops_core.runners.sagemaker.remote.runner:SageMakerRunner",
 }

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_core.pipeline import DATASET, FETCH
-from mlops_core.runners.decisions import StepDecisions
-from mlops_core.runners.sources import fetch_source, is_source_there
+from mlops_core.runners.dataset_source import fetch_source, is_source_there
+from mlops_core.runners.reuse import StepDecisions
 
 if TYPE_CHECKING:
     from mlops_core.pipeline import Step
     from mlops_core.runners import RunRequest
-    from mlops_core.step_keys import Change
-    from mlops_core.store import Store
+    from mlops_core.steps.keys import Change
+    from mlops_core.workspace.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

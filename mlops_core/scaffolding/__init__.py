@@ -57,7 +57,7 @@ def use_case_name(name: str) -> str:
     Raises:
         UsageError: it is none, or the use case is installed already.
     """
-    from mlops_core.discovery import discover_use_cases
+    from mlops_core.use_cases.discovery import discover_use_cases
 
     use_case = name.strip().upper().replace("-", "_").replace(" ", "_")
     if not _NAME.match(use_case) or len(use_case) > _NAME_LIMIT:

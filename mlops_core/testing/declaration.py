@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from mlops_core.datasets import SplitSample
+    from mlops_core.datasets.splits import SplitSample
 
 SPLIT_FILE = "split.csv"
 _SAMPLE_COLUMNS = ("sample", "name")
@@ -50,7 +50,7 @@ def read_split_file(output: Path) -> Mapping[str, list[SplitSample]]:
     Raises:
         NotApplicableError: there is no such file, or it has other columns.
     """
-    from mlops_core.datasets import SplitSample
+    from mlops_core.datasets.splits import SplitSample
 
     path = output / SPLIT_FILE
     if not path.is_file():

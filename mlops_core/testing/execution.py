@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from mlops_core.pipeline import Step
     from mlops_core.runners import RunRequest
-    from mlops_core.steps import StepRequest
+    from mlops_core.steps.context import StepRequest
     from mlops_core.testing.processes import Answer, Processes
 
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/proc", "/sys", "/dev", "/opt", "/nix", "/Library")
@@ -274,7 +274,7 @@ def step_request(
     request: RunRequest, step: Step, *, inputs: Mapping[str, Path], outputs: Mapping[str, Path], folder: Path
 ) -> StepRequest:
     """Return what a step of a run is given when it is executed in `folder`."""
-    from mlops_core.steps import StepRequest
+    from mlops_core.steps.context import StepRequest
 
     sections = request.config.sections()
     metrics = request.pipeline.metrics if step.kind is StepKind.EVALUATION else ()

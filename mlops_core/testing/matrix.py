@@ -19,9 +19,9 @@ from mlops_core.testing.trees import differences, shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from mlops_core.discovery import InstalledUseCase
     from mlops_core.testing.processes import Processes
     from mlops_core.testing.runners import RunnerOutcome, RunnerUnderTest
+    from mlops_core.use_cases.discovery import InstalledUseCase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,7 +91,7 @@ class RunnerUnderTest:
         return outcome_of(answer.result, workspace)
 
 
-LOCAL = RunnerUnderTest(name="local", carrier="mlops_core.runners.local:LocalRunner")
+LOCAL = RunnerUnderTest(name="local", carrier="mlops_core.runners.local.runner:LocalRunner")
 _KNOWN = (
     LOCAL,
     RunnerUnderTest(

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_core.config import LoadedConfig
-    from mlops_core.discovery import InstalledUseCase
-    from mlops_core.manager import UseCase
     from mlops_core.metrics import MetricReport
     from mlops_core.pipeline import Pipeline
     from mlops_core.predictions import Predictions
@@ -37,6 +35,8 @@ if TYPE_CHECKING:
     from mlops_core.testing.processes import Answer, Processes
     from mlops_core.testing.registry import Check
     from mlops_core.testing.runners import RunnerOutcome
+    from mlops_core.use_cases.discovery import InstalledUseCase
+    from mlops_core.use_cases.manager import UseCase
 
 _SHOWN = 8
 
@@ -125,7 +125,7 @@ class ContractSession:
     @Product
     def installed(self) -> InstalledUseCase:
         """The use case as its distribution announces it."""
-        from mlops_core.discovery import find_use_case
+        from mlops_core.use_cases.discovery import find_use_case
 
         return find_use_case(self.declaration.use_case)
 
@@ -142,7 +142,7 @@ class ContractSession:
     @Product
     def use_case(self) -> UseCase:
         """The façade, through which all hooks are called."""
-        from mlops_core.manager import UseCase
+        from mlops_core.use_cases.manager import UseCase
 
         return UseCase(self.plugin, installed=self.installed)
 

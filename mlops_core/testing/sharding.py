@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlops_core.pipeline import DATASET
-from mlops_core.steps import Shard
+from mlops_core.steps.context import Shard
 from mlops_core.testing.execution import step_request
 from mlops_core.testing.trees import tree
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_core.pipeline import Step
-    from mlops_core.steps import StepRequest
+    from mlops_core.steps.context import StepRequest
     from mlops_core.testing.session import ContractSession
 
 

@@ -64,7 +64,7 @@ def import_statements(tree: ast.AST, *, with_functions: bool) -> Iterator[Import
 
 def foreign_distributions(imported: Iterable[str]) -> tuple[str, ...]:
     """Return those of top-level names that belong to a distribution which is neither core nor any plugin."""
-    from mlops_core.discovery import discover_use_cases
+    from mlops_core.use_cases.discovery import discover_use_cases
 
     plugins = {package_of(item.target) for item in discover_use_cases()}
     installed = importlib.metadata.packages_distributions()

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
-from mlops_core.discovery import ENTRY_POINT_GROUP, InstalledUseCase, discover_use_cases
 from mlops_core.errors import PluginError, UsageError, did_you_mean
 from mlops_core.testing.contract import contract_classes
 from mlops_core.testing.declaration import ContractDeclaration
 from mlops_core.testing.trees import is_below
+from mlops_core.use_cases.discovery import ENTRY_POINT_GROUP, InstalledUseCase, discover_use_cases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

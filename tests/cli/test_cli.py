@@ -134,8 +134,8 @@ def test_a_container_executes_the_same_step(toy, tmp_path):
     """`entrypoints/run_step.py` does with a request what a local worker does."""
     from pathlib import Path
 
-    from mlops_core.manager import load_use_case
-    from mlops_core.steps import StepRequest
+    from mlops_core.steps.context import StepRequest
+    from mlops_core.use_cases.manager import load_use_case
 
     use_case = load_use_case("TOY")
     step = use_case.pipeline(use_case.load_config().model).step("preprocess")

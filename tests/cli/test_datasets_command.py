@@ -6,8 +6,8 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from mlops_core.cli import _exit_code
+from mlops_core.datasets.inspections import Distribution, FactTable, inspect_files
 from mlops_core.errors import PluginError
-from mlops_core.inspections import Distribution, FactTable, inspect_files
 from mlops_core.report.histograms import histogram_svg
 
 

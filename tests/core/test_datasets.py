@@ -13,20 +13,13 @@ import zipfile
 
 import pytest
 
-from mlops_core.datasets import (
-    Dataset,
-    GeneratedSource,
-    GitSource,
-    Source,
-    SplitSample,
-    check_no_leak,
-    fetch,
-    is_complete,
-)
+from mlops_core.datasets.catalogue import Dataset, GeneratedSource, GitSource, Source
+from mlops_core.datasets.digests import digest_tree, iter_tree, tree_manifest
+from mlops_core.datasets.fetching import archives
+from mlops_core.datasets.fetching import http as downloads
+from mlops_core.datasets.splits import SplitSample, check_no_leak
+from mlops_core.datasets.storage import fetch, is_complete
 from mlops_core.errors import DatasetError, PipelineError
-from mlops_core.fetching import archives
-from mlops_core.fetching import http as downloads
-from mlops_core.file_digests import digest_tree, iter_tree, tree_manifest
 
 
 def esc50_zip():
@@ -187,7 +180,7 @@ def test_what_is_missing_in_the_fetched_data_is_named(server, tmp_path):
 
 def test_two_processes_fetch_once(server, tmp_path):
     code = (
-        "import sys; from mlops_core.datasets import *; from pathlib import Path;"
+        "import sys; from mlops_core.datasets.catalogue import *; from mlops_core.datasets.storage import fetch; from pathlib import Path;"
         f"source = Source(url={server.url!r}, strip=1);"
         "wanted = Dataset(name='ESC-50', title='t', licence='l', sources=(source,));"
         f"fetch(wanted, Path({str(tmp_path / 'esc')!r}))"

@@ -8,9 +8,10 @@ import zlib
 
 import pytest
 
-from mlops_core.datasets import Dataset, Source, SplitSource, fetch
+from mlops_core.datasets.catalogue import Dataset, Source, SplitSource
+from mlops_core.datasets.fetching.split_archives import unpack_split
+from mlops_core.datasets.storage import fetch
 from mlops_core.errors import DatasetError
-from mlops_core.fetching.split_archives import unpack_split
 
 CONTENT = {
     "set/labels.csv": b"fname,labels\n1,Bark\n" * 40,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mlops_core.inspections import FactTable
+from mlops_core.datasets.inspections import FactTable
 from mlops_core.metrics import ConfusionMatrix, MetricReport, read_evaluation, write_evaluation
 
 

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from mlops_core.artifacts import write_atomically
-from mlops_core.file_digests import digest_tree, find_foreign_entry, iter_tree, tree_manifest
-from mlops_core.store import Store
+from mlops_core.datasets.digests import digest_tree, find_foreign_entry, iter_tree, tree_manifest
+from mlops_core.workspace.artifacts import write_atomically
+from mlops_core.workspace.store import Store
 
 
 def paths(folder):

@@ -1,10 +1,10 @@
 """gc removes only what nobody needs; doctor names what is wrong."""
 
 import mlops_core
-from mlops_core.diagnosis import examine
-from mlops_core.housekeeping import find_damage, find_garbage, remove_garbage
-from mlops_core.registry import Registry
-from mlops_core.store import Store
+from mlops_core.workspace.diagnosis import examine
+from mlops_core.workspace.housekeeping import find_damage, find_garbage, remove_garbage
+from mlops_core.workspace.registry import Registry
+from mlops_core.workspace.store import Store
 
 
 def run(workspace, *overrides, **options):

@@ -13,12 +13,12 @@ import pytest
 import mlops_core
 from mlops_core import Step
 from mlops_core.errors import ConfigError, ExitCode, StoreError, UsageError
-from mlops_core.registry import Registry
-from mlops_core.runners.confinement import landlock_version
-from mlops_core.runners.process import LOG_LIMIT_BYTES, StepProcesses
-from mlops_core.step_keys import Change
-from mlops_core.steps import StepRequest
-from mlops_core.store import Store
+from mlops_core.runners.local.confinement import landlock_version
+from mlops_core.runners.local.processes import LOG_LIMIT_BYTES, StepProcesses
+from mlops_core.steps.context import StepRequest
+from mlops_core.steps.keys import Change
+from mlops_core.workspace.registry import Registry
+from mlops_core.workspace.store import Store
 
 
 def run(workspace, *overrides, **options):

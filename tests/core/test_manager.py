@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import mlops_core
-from mlops_core.discovery import discover_use_cases
 from mlops_core.errors import PluginError, UsageError
-from mlops_core.manager import load_use_case
 from mlops_core.predictions import Predictions
+from mlops_core.use_cases.discovery import discover_use_cases
+from mlops_core.use_cases.manager import load_use_case
 
 GOOD = "from mlops_toy.plugin import *\nfrom mlops_toy.plugin import hookimpl\n"
 
@@ -37,7 +37,7 @@ def install(tmp_path, monkeypatch, toy):
 
 def test_discovery_reads_metadata_and_imports_nothing(toy):
     code = (
-        "import sys; from mlops_core.discovery import discover_use_cases;"
+        "import sys; from mlops_core.use_cases.discovery import discover_use_cases;"
         "print([u.name for u in discover_use_cases()], [m for m in sys.modules if m.startswith('mlops_toy')])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -151,7 +151,7 @@ def test_what_a_plugin_prints_does_not_reach_standard_output(install, capsys):
 
 def test_loading_a_use_case_imports_nothing_heavy(toy):
     code = (
-        "import sys; from mlops_core.manager import load_use_case; load_use_case('TOY');"
+        "import sys; from mlops_core.use_cases.manager import load_use_case; load_use_case('TOY');"
         "print({'numpy', 'tensorflow', 'librosa', 'boto3', 'sagemaker'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

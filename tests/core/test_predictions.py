@@ -7,8 +7,8 @@ import pytest
 
 from mlops_core.errors import StepError
 from mlops_core.metrics import Direction, Metric, MetricReport, MetricValue, Unit, read_evaluation, write_evaluation
-from mlops_core.prediction import Interval
 from mlops_core.predictions import Prediction, merge_predictions, read_predictions, write_predictions
+from mlops_core.predictors import Interval
 
 INTERVAL = Interval(low=7.5, high=12.0, level=0.9)
 

@@ -10,8 +10,8 @@ import pytest
 import mlops_core
 from mlops_core.errors import StoreError, UsageError
 from mlops_core.metrics import Direction
-from mlops_core.registry import BEST, ApprovalStatus, ModelVersion, Registry
-from mlops_core.store import Store
+from mlops_core.workspace.registry import BEST, ApprovalStatus, ModelVersion, Registry
+from mlops_core.workspace.store import Store
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_of_many_movers_at_once_each_move_is_kept_and_one_target_is_left(registr
         registry.register(candidate(f"a{index}", index / 10))
     code = (
         "import sys\n"
-        "from mlops_core.registry import Registry\nfrom mlops_core.store import Store\n"
+        "from mlops_core.workspace.registry import Registry\nfrom mlops_core.workspace.store import Store\n"
         "from pathlib import Path\n"
         f"with Store(Path({str(workspace)!r})) as store:\n"
         "    registry = Registry(store)\n"

@@ -4,9 +4,9 @@ import uuid
 from pathlib import Path
 
 import mlops_core
-from mlops_core.datasets import Dataset, GeneratedSource, Source
+from mlops_core.datasets.catalogue import Dataset, GeneratedSource, Source
 from mlops_core.errors import ExitCode
-from mlops_core.runners.sources import dataset_folder, source_identity
+from mlops_core.runners.dataset_source import dataset_folder, source_identity
 
 
 def test_data_generated_from_another_seed_stand_beside_those_that_are_there(toy, workspace):

@@ -2,9 +2,10 @@
 
 import pytest
 
-from mlops_core import Step, step_keys
+from mlops_core import Step
 from mlops_core.errors import PluginError
-from mlops_core.step_keys import Change, CodeIndex, step_key
+from mlops_core.steps import keys as step_keys
+from mlops_core.steps.keys import Change, CodeIndex, step_key
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 import mlops_core
-from mlops_core.housekeeping import database_fault, find_damage
-from mlops_core.registry import Registry
-from mlops_core.store import Store
+from mlops_core.workspace.housekeeping import database_fault, find_damage
+from mlops_core.workspace.registry import Registry
+from mlops_core.workspace.store import Store
 
 ROUNDS = int(os.environ.get("MLOPS_FAULT_ROUNDS", "5"))
 CHAIN = Path(__file__).parents[2] / "benchmarks" / "chain_plugin"

@@ -21,7 +21,7 @@ import pytest
 
 import mlops_core
 from mlops_core.report import write_report
-from mlops_core.store import Store
+from mlops_core.workspace.store import Store
 
 GALLERY = Path(__file__).parent / "gallery"
 

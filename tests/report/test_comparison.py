@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from mlops_core.cli import cli
 from mlops_core.errors import UsageError
 from mlops_core.metrics import Direction, Metric, MetricReport, MetricValue, Unit
-from mlops_core.records import DatasetRecord, RunRecord, RunStatus, StepRecord
 from mlops_core.report.comparison import Judgement, compare_runs, flatten_yaml
 from mlops_core.report.facts import Missing, RunFacts
-from mlops_core.steps import TEST_SET_NOTE
+from mlops_core.steps.execution import TEST_SET_NOTE
+from mlops_core.workspace.records import DatasetRecord, RunRecord, RunStatus, StepRecord
 
 HIGHER = Metric(name="acc", section="s", unit=Unit.FRACTION, minimum=0, maximum=1, direction=Direction.HIGHER)
 LOWER = Metric(name="loss", section="s", unit=Unit.NONE, minimum=0, maximum=9, direction=Direction.LOWER)

@@ -13,9 +13,9 @@ from mlops_core.conditions import ClauseVerdict, Verdict
 from mlops_core.errors import StoreError, UsageError
 from mlops_core.metrics import ConfusionMatrix, Direction, Metric, MetricReport, MetricValue, Unit, write_evaluation
 from mlops_core.predictions import Prediction, write_predictions
-from mlops_core.records import DatasetRecord, RunRecord, RunStatus, StepRecord, StepStatus
 from mlops_core.report import write_report
-from mlops_core.store import Store
+from mlops_core.workspace.records import DatasetRecord, RunRecord, RunStatus, StepRecord, StepStatus
+from mlops_core.workspace.store import Store
 
 HOSTILE = '</script></style><script>alert(1)</script><img src=x onerror=alert(2)> "\' onload="alert(3) \x00'
 METRIC = Metric(name="acc", section="s", unit=Unit.FRACTION, minimum=0, maximum=1, direction=Direction.HIGHER)

@@ -18,7 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_core.conditions import AllOf, AnyOf, Comparison, Gate, Not, Operator
-from mlops_core.discovery import discover_use_cases
 from mlops_core.errors import ConfigError, PipelineError
 from mlops_core.metrics import Direction, Metric, MetricReport, MetricValue, Unit, read_evaluation, write_evaluation
 from mlops_core.pipeline import Parameter, ParameterType, Pipeline, Step, StepKind
@@ -27,6 +26,7 @@ from mlops_core.runners.sagemaker.contract import ContainerRequest, GateRequest,
 from mlops_core.runners.sagemaker.gates import compile_gate, gate_parameters
 from mlops_core.runners.sagemaker.interpreter.comparisons import holds_all
 from mlops_core.runners.sagemaker.verdicts import gate_evaluation, verdict_message
+from mlops_core.use_cases.discovery import discover_use_cases
 
 GOLDEN = Path(__file__).parent / "golden"
 MLOPS = [sys.executable, "-c", "from mlops_core.cli import main; main()"]

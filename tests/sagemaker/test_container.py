@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops_core.file_digests import tree_manifest
+from mlops_core.datasets.digests import tree_manifest
 from mlops_core.runners.sagemaker.interpreter.functions import resolve
 
 SCRIPT = Path(__file__).parents[2] / "entrypoints" / "run_step.py"

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mlops_core.discovery import find_use_case
 from mlops_core.runners.sagemaker.delivery.ci import DATASET, IMAGE, PROVIDERS, RUN, SECRETS, Project
 from mlops_core.runners.sagemaker.delivery.packaging import _template, constraints, image_tag, write_image_folder
+from mlops_core.use_cases.discovery import find_use_case
 
 ROOT = Path(__file__).parents[2]
 ENTRYPOINTS = ROOT / "entrypoints"
@@ -158,7 +158,7 @@ def test_the_wheels_hold_core_and_the_one_plugin_and_the_code_that_was_compiled(
             top = {name.partition("/")[0] for name in archive.namelist()}
         assert all(name.startswith(wheel.name.partition("-")[0]) for name in top)
     program = (
-        "from mlops_core.manager import load_use_case; from mlops_core.step_keys import CodeIndex;"
+        "from mlops_core.use_cases.manager import load_use_case; from mlops_core.steps.keys import CodeIndex;"
         "from mlops_core.runners.sagemaker.contract import code_digest; import mlops_aed;"
         "use_case = load_use_case('AED'); pipeline = use_case.pipeline(use_case.load_config().model);"
         "print(mlops_aed.__file__, *(code_digest(use_case, step, code=CodeIndex()) for step in pipeline.steps))"

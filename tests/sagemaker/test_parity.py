@@ -11,13 +11,13 @@ import pytest
 import mlops_core
 from mlops_core import api
 from mlops_core.errors import ExitCode, UsageError
-from mlops_core.registry import Registry
 from mlops_core.runners import SilentObserver
 from mlops_core.runners.sagemaker.compile_settings import load_settings
 from mlops_core.runners.sagemaker.interpreter.containers import ProcessContainers
 from mlops_core.runners.sagemaker.interpreter.parity import compare_runs, prove_parity
 from mlops_core.runners.sagemaker.interpreter.runner import SageMakerLocalRunner
-from mlops_core.store import Store
+from mlops_core.workspace.registry import Registry
+from mlops_core.workspace.store import Store
 
 
 def prove(workspace, *overrides, **options):

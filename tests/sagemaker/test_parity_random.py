@@ -1,7 +1,8 @@
 """Thousands of random pipelines and gates: what a local run would do is what the executed definition does.
 
-Both sides execute every step by `mlops_core.steps.execute`, in this process; on one side as the local runner does, on
-the other within the compiled definition: trees, S3, parameters, property files, conditions, the container's own code.
+Both sides execute every step by `mlops_core.steps.execution.execute`, in this process; on one side as the local runner
+does, on the other within the compiled definition: trees, S3, parameters, property files, conditions, the
+container's own code.
 """
 
 import os
@@ -11,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mlops_core import api, steps
-from mlops_core.file_digests import iter_tree, manifest_of
-from mlops_core.manager import load_use_case
+from mlops_core import api
+from mlops_core.datasets.digests import iter_tree, manifest_of
 from mlops_core.metrics import read_evaluation
 from mlops_core.pipeline import DATASET, StepKind
 from mlops_core.runners import RunRequest, SilentObserver
@@ -28,8 +28,10 @@ from mlops_core.runners.sagemaker.interpreter.objects import FolderObjects, S3Ur
 from mlops_core.runners.sagemaker.interpreter.parity import contracted_order, prove_parity
 from mlops_core.runners.sagemaker.interpreter.registration import FolderRegistrar
 from mlops_core.runners.sagemaker.job_graph import JobContext
-from mlops_core.steps import Shard, StepRequest
-from mlops_core.store import Store
+from mlops_core.steps import execution as steps
+from mlops_core.steps.context import Shard, StepRequest
+from mlops_core.use_cases.manager import load_use_case
+from mlops_core.workspace.store import Store
 
 USE_CASE = Path(__file__).parent / "random_use_case"
 SETTINGS = CompileSettings(

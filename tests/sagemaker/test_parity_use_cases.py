@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from mlops_core import api
-from mlops_core.discovery import discover_use_cases
 from mlops_core.runners import SilentObserver
 from mlops_core.runners.sagemaker.interpreter.parity import prove_parity
-from mlops_core.store import Store
 from mlops_core.testing.subjects import subject_of
+from mlops_core.use_cases.discovery import discover_use_cases
+from mlops_core.workspace.store import Store
 
 FAILING = Path(__file__).parent / "failing_steps"
 SHARDS = {"AED": "dataset.shards", "ROAD_SIGN": "preprocessing.shards", "SCENE": "preprocessing.shards"}

@@ -16,15 +16,15 @@ pytest.importorskip("obstore", reason="the extra 'aws' is not installed")
 pytest.importorskip("moto", reason="the extra 'test' is not installed")
 
 from mlops_core import api  # noqa: E402  after the skip
-from mlops_core.diagnosis import examine_runner  # noqa: E402  the same
 from mlops_core.errors import ConfigError, ExitCode, RunnerError, UsageError  # noqa: E402  the same
-from mlops_core.runners.options import RunnerOptions  # noqa: E402  the same
+from mlops_core.runners.remote.options import RunnerOptions  # noqa: E402  the same
 from mlops_core.runners.sagemaker.compile_settings import load_settings  # noqa: E402  the same
 from mlops_core.runners.sagemaker.interpreter.containers import ProcessContainers  # noqa: E402  the same
 from mlops_core.runners.sagemaker.remote.account import Account  # noqa: E402  the same
 from mlops_core.runners.sagemaker.remote.costs import check_cost, estimate_cost, load_prices  # noqa: E402  the same
 from mlops_core.runners.sagemaker.remote.policy import Audience, actions, names_of, policy  # noqa: E402  the same
-from mlops_core.store import Store  # noqa: E402  the same
+from mlops_core.workspace.diagnosis import examine_runner  # noqa: E402  the same
+from mlops_core.workspace.store import Store  # noqa: E402  the same
 
 ROLE = "arn:aws:iam::123456789012:role/Role"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/steps:1"

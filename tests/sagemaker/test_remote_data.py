@@ -16,12 +16,12 @@ pytest.importorskip("obstore", reason="the extra 'aws' is not installed")
 pytest.importorskip("moto", reason="the extra 'test' is not installed")
 
 from mlops_core.api import prepare_run  # noqa: E402  after the skip
+from mlops_core.datasets.digests import tree_manifest  # noqa: E402  the same
 from mlops_core.errors import DatasetError  # noqa: E402  the same
-from mlops_core.file_digests import tree_manifest  # noqa: E402  the same
 from mlops_core.runners.sagemaker.remote.account import Account  # noqa: E402  the same
 from mlops_core.runners.sagemaker.remote.bulk import Bucket  # noqa: E402  the same
 from mlops_core.runners.sagemaker.remote.datasets import Place, provide_dataset, read_manifest  # noqa: E402  the same
-from mlops_core.store import Store  # noqa: E402  the same
+from mlops_core.workspace.store import Store  # noqa: E402  the same
 
 
 def _load(name):

@@ -18,10 +18,10 @@ pytest.importorskip("moto", reason="the extra 'test' is not installed")
 
 from mlops_core import api  # noqa: E402  after the skip
 from mlops_core.errors import ConfigError, DefinitionError, ExitCode, UsageError  # noqa: E402  the same
-from mlops_core.records import RunStatus, StepStatus  # noqa: E402  the same
-from mlops_core.runners.options import RunnerOptions  # noqa: E402  the same
+from mlops_core.runners.remote.options import RunnerOptions  # noqa: E402  the same
 from mlops_core.runners.sagemaker.remote.policy import Audience, actions, names_of, policy  # noqa: E402  the same
-from mlops_core.store import Store  # noqa: E402  the same
+from mlops_core.workspace.records import RunStatus, StepStatus  # noqa: E402  the same
+from mlops_core.workspace.store import Store  # noqa: E402  the same
 
 pytestmark = pytest.mark.slow
 ROLE = "arn:aws:iam::123456789012:role/Role"

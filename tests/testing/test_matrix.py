@@ -2,13 +2,13 @@
 
 import pytest
 
-from mlops_core.discovery import find_use_case
 from mlops_core.testing.matrix import exit_code, run_matrix
 from mlops_core.testing.runners import LOCAL, RunnerUnderTest, installed_runners
+from mlops_core.use_cases.discovery import find_use_case
 
 OTHER_SEED = """
 from dataclasses import replace
-from mlops_core.runners.local import LocalRunner
+from mlops_core.runners.local.runner import LocalRunner
 
 class OtherSeed(LocalRunner):
     def run(self, request):

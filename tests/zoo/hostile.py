@@ -179,7 +179,9 @@ ZOO = (
         ),
     ),
     hostile(
-        "private_name", "plugin_uses_public_names_only", ("plugin.py", "", "\nfrom mlops_core.manager import _cause\n")
+        "private_name",
+        "plugin_uses_public_names_only",
+        ("plugin.py", "", "\nfrom mlops_core.use_cases.manager import _cause\n"),
     ),
     hostile(
         "reads_environment",

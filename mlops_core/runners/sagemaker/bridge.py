@@ -123,11 +123,11 @@ def compile_use_case(
     """Return the compiled definition; the keywords are those of `to_sagemaker_pipeline`."""
     from pathlib import Path
 
-    from mlops_core.manager import load_use_case
     from mlops_core.runners import RunRequest
     from mlops_core.runners.sagemaker.compilation import compile_pipeline
     from mlops_core.runners.sagemaker.compile_settings import load_settings
     from mlops_core.settings import read_settings
+    from mlops_core.use_cases.manager import load_use_case
 
     settings_path, digest = account.pop("settings", None), account.pop("dataset_digest", "")
     unknown = sorted(account.keys() - {"role", "bucket", "image", "model_package_group"})

@@ -72,7 +72,7 @@ def compile_pipeline(request: RunRequest, settings: CompileSettings, *, dataset_
         PipelineError: a name is taken, or a step's configuration is too large for a container's command.
         ConfigError: a secret would be written into the definition, or the settings name an unknown step.
     """
-    from mlops_core.step_keys import CodeIndex
+    from mlops_core.steps.keys import CodeIndex
 
     _check_names(request)
     _check_secrets(request)

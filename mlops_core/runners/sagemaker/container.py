@@ -31,8 +31,8 @@ sees the whole input, as a local shard does (or, where the request has ``sharded
 share), and writes its share below ``<output>/<index, 4 digits>/``, so that no
 instance overwrites another's files; a second job ``<step>-merge`` reads these as the inputs ``<output>.parts``.
 
-**Retries and limits** are kept here as in a local run (`mlops_core.runners.process`): the service retries its own
-failures only, never those of a step's code.
+**Retries and limits** are kept here as in a local run (`mlops_core.runners.local.processes`): the service retries its
+own failures only, never those of a step's code.
 
 **The end**: exit code 0, or that of `mlops_core.errors.ExitCode`; on failure one line in ``output/failure`` and
 ``output/message``. The evaluation of a *rejected* model succeeds; its verdict is in ``output/message``, which the
@@ -57,12 +57,12 @@ from typing import TYPE_CHECKING
 from mlops_core.errors import ConfigError, ExitCode, MlopsError, RunnerError
 from mlops_core.pipeline import EVALUATION_OUTPUT
 from mlops_core.runners.sagemaker.contract import GATE_OUTPUT, ContainerOrder, Layout, Part, code_digest, read_order
-from mlops_core.steps import Shard, StepRequest
+from mlops_core.steps.context import Shard, StepRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mlops_core.runners.process import ProcessOutcome, StepProcesses
+    from mlops_core.runners.local.processes import ProcessOutcome, StepProcesses
     from mlops_core.runners.sagemaker.contract import ContainerRequest
 
 ROOT_VARIABLE = "MLOPS_CONTAINER_ROOT"
@@ -183,8 +183,8 @@ class _Container:
     def _check_code(self) -> None:
         if not self._order.code:
             return
-        from mlops_core.manager import load_use_case
-        from mlops_core.step_keys import CodeIndex
+        from mlops_core.steps.keys import CodeIndex
+        from mlops_core.use_cases.manager import load_use_case
 
         found = code_digest(load_use_case(self._request.use_case), self._step, code=CodeIndex())
         if found != self._order.code:
@@ -197,7 +197,7 @@ class _Container:
 
     def _execute(self, shard: Shard) -> dict[str, Path]:
         """Return output -> folder, after as many attempts as the step allows."""
-        from mlops_core.runners.process import StepProcesses
+        from mlops_core.runners.local.processes import StepProcesses
 
         inputs = {name: self._input(name) for name in self._step.inputs}
         parts = self._parts() if self._request.part is Part.MERGE else {}

@@ -17,14 +17,14 @@ from mlops_core.conditions import Gate
 from mlops_core.errors import ConfigError, PipelineError, RunnerError
 from mlops_core.metrics import Metric
 from mlops_core.pipeline import Parameter, ParameterType, Step, StepKind
-from mlops_core.steps import STEP_PROTOCOL_VERSION
+from mlops_core.steps.execution import STEP_PROTOCOL_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mlops_core.manager import UseCase
     from mlops_core.pipeline import ParameterValue
-    from mlops_core.step_keys import CodeIndex
+    from mlops_core.steps.keys import CodeIndex
+    from mlops_core.use_cases.manager import UseCase
 
 ENTRYPOINT = ("python3", "-m", "mlops_core.runners.sagemaker.container")
 """The command of every step's container; an image that holds core and the plugin needs nothing else."""

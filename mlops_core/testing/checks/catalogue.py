@@ -12,7 +12,7 @@ from mlops_core.testing.registry import NotApplicableError, check
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlops_core.datasets import Dataset, Source
+    from mlops_core.datasets.catalogue import Dataset, Source
     from mlops_core.testing.session import ContractSession
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
@@ -28,7 +28,7 @@ def _catalogue(session: ContractSession) -> tuple[Dataset, ...]:
 
 
 def _downloads(session: ContractSession) -> Iterator[tuple[Dataset, Source]]:
-    from mlops_core.datasets import Source
+    from mlops_core.datasets.catalogue import Source
 
     for dataset in _catalogue(session):
         for source in dataset.sources:
@@ -132,7 +132,7 @@ def generators_can_be_imported(session: ContractSession) -> Iterator[str]:
 
     Fix: correct GeneratedSource(run="package.module:function").
     """
-    from mlops_core.datasets import GeneratedSource
+    from mlops_core.datasets.catalogue import GeneratedSource
 
     references = {
         source.run: -1

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from mlops_core.datasets import SplitSample
+    from mlops_core.datasets.splits import SplitSample
     from mlops_core.testing.session import ContractSession
 
 FETCHED = ("dataset_can_be_fetched",)
@@ -101,7 +101,7 @@ def split_keeps_groups_together(session: ContractSession) -> Iterator[str]:
 
     Fix: split groups (recordings, tracks, drawings), not samples; mlops_core.check_no_leak finds what leaks.
     """
-    from mlops_core.datasets import check_no_leak
+    from mlops_core.datasets.splits import check_no_leak
 
     try:
         check_no_leak(_split(session))

@@ -81,7 +81,7 @@ def use_case_is_announced_once(session: ContractSession) -> Iterator[str]:
 
     Fix: install the distribution (pip install -e .) or correct the name; of two that announce it, rename or remove one.
     """
-    from mlops_core.discovery import discover_use_cases
+    from mlops_core.use_cases.discovery import discover_use_cases
 
     name = session.declaration.use_case
     installed = discover_use_cases()
@@ -178,7 +178,7 @@ def plugin_imports_no_other_plugin(session: ContractSession) -> Iterator[str]:
 
     Fix: copy what is shared, or publish it as a library of its own: plugins are installed and removed one by one.
     """
-    from mlops_core.discovery import discover_use_cases
+    from mlops_core.use_cases.discovery import discover_use_cases
 
     own = _own_package(session)
     others = {item.target.partition(".")[0].partition(":")[0]: item for item in discover_use_cases()}

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 _WARM = (
     "mlops_core.api",
     "mlops_core.config",
-    "mlops_core.datasets",
+    "mlops_core.datasets.catalogue",
     "mlops_core.hookspecs",
-    "mlops_core.manager",
+    "mlops_core.use_cases.manager",
     "mlops_core.predictions",
-    "mlops_core.runners.local",
-    "mlops_core.steps",
+    "mlops_core.runners.local.runner",
+    "mlops_core.steps.execution",
     "mlops_core.testing.inside.observation",
 )
 _POLL_S = 0.002

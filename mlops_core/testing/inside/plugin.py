@@ -13,7 +13,7 @@ from mlops_core.testing.inside.observation import recorded
 
 def describe(arguments: dict[str, Any]) -> dict[str, Any]:
     """Load ``arguments["use_case"]``, build its pipeline, and say what that imported and touched."""
-    from mlops_core.manager import load_use_case
+    from mlops_core.use_cases.manager import load_use_case
 
     before = set(sys.modules)
     with recorded() as recorder:
@@ -41,8 +41,8 @@ def inspect_code(arguments: dict[str, Any]) -> dict[str, str]:
 
 def fetch(arguments: dict[str, Any]) -> dict[str, Any]:
     """Fetch the configured data set to ``arguments["destination"]``, observed; ``is_offline`` as told."""
-    from mlops_core import datasets
-    from mlops_core.manager import load_use_case
+    from mlops_core.datasets import storage
+    from mlops_core.use_cases.manager import load_use_case
 
     use_case = load_use_case(arguments["use_case"])
     config = arguments["config"]
@@ -55,7 +55,7 @@ def fetch(arguments: dict[str, Any]) -> dict[str, Any]:
         return use_case.fetch_dataset(dataset, folder)
 
     with recorded() as recorder:
-        datasets.fetch(
+        storage.fetch(
             dataset,
             Path(arguments["destination"]),
             seed=arguments["seed"],

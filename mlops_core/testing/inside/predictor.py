@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlops_core.prediction import Predictor
+    from mlops_core.predictors import Predictor
 
 
 def ask(arguments: dict[str, Any]) -> dict[str, Any]:
     """Load the model in ``arguments["model"]`` and return its classes and its answers for ``arguments["paths"]``."""
-    from mlops_core.manager import load_use_case
+    from mlops_core.use_cases.manager import load_use_case
 
     predictor = load_use_case(arguments["use_case"]).load_predictor(Path(arguments["model"]))
     answers = [
@@ -23,7 +23,7 @@ def ask(arguments: dict[str, Any]) -> dict[str, Any]:
 
 def ask_about_bad_files(arguments: dict[str, Any]) -> list[dict[str, str]]:
     """Ask about files that cannot be used, one by one; return the kind of error and its message, or the answer."""
-    from mlops_core.manager import load_use_case
+    from mlops_core.use_cases.manager import load_use_case
 
     predictor = load_use_case(arguments["use_case"]).load_predictor(Path(arguments["model"]))
     return [_asked(predictor, Path(path)) for path in arguments["paths"]]

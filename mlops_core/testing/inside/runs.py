@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from mlops_core.runners import SilentObserver
 
 if TYPE_CHECKING:
-    from mlops_core.records import StepRecord
     from mlops_core.runners import RunRequest
+    from mlops_core.workspace.records import StepRecord
 
 
 def run_locally(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -23,9 +23,9 @@ def run_locally(arguments: dict[str, Any]) -> dict[str, Any]:
     ``carrier`` names the class of another runner; ``kill`` is (step, delay in seconds): this process then kills
     itself that long after the step has started, unless the step has ended before.
     """
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
-    module, _, name = arguments.get("carrier", "mlops_core.runners.local:LocalRunner").partition(":")
+    module, _, name = arguments.get("carrier", "mlops_core.runners.local.runner:LocalRunner").partition(":")
     carrier = getattr(importlib.import_module(module), name)
     request = _request(arguments)
     kill = arguments.get("kill")

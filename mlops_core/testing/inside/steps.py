@@ -19,7 +19,8 @@ def execute(arguments: dict[str, Any]) -> dict[str, Any]:
 
     ``arguments["surroundings"]`` names what is changed around it, ``arguments["writable"]`` where it may write.
     """
-    from mlops_core import steps
+    from mlops_core.steps.context import StepContext
+    from mlops_core.steps.execution import run_request_file
     from mlops_core.testing.inside.surroundings import forbid_writing_elsewhere, reverse_listings
 
     if "listing_order" in arguments["surroundings"]:
@@ -27,10 +28,10 @@ def execute(arguments: dict[str, Any]) -> dict[str, Any]:
     is_confined = os.geteuid() != 0
     if "read_only_inputs" in arguments["surroundings"]:
         is_confined |= forbid_writing_elsewhere(arguments["writable"])
-    reads = _record_reads(steps.StepContext)
+    reads = _record_reads(StepContext)
     request = Path(arguments["request"])
     with recorded() as recorder:
-        steps.run_request_file(request)
+        run_request_file(request)
     outcome = json.loads(request.with_name("result.json").read_text(encoding="utf-8"))
     return {
         "is_confined": is_confined,

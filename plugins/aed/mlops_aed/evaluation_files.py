@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mlops_core.metrics import ConfusionMatrix, MetricReport, MetricValue
     from mlops_core.predictions import Prediction
-    from mlops_core.steps import StepContext
+    from mlops_core.steps.context import StepContext
 
 FULL_FILE = "evaluation_full.json"
 _FIGURES = "figures"

@@ -18,7 +18,7 @@ import soxr
 from mlops_aed.features import log_mel
 from mlops_aed.pictures import Sonogram
 from mlops_aed.streams import read_blocks
-from mlops_core.prediction import Event
+from mlops_core.predictors import Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlops_aed.config import FeatureExtraction, Preprocessing
-    from mlops_core.prediction import EventOptions
+    from mlops_core.predictors import EventOptions
 
     Floats = NDArray[np.float32]
     Scorer = Callable[[Floats], Floats]
@@ -77,7 +77,7 @@ class Hearing:
 
 
 class AudioListening:
-    """Listens to one recording; see `mlops_core.prediction.Listening`."""
+    """Listens to one recording; see `mlops_core.predictors.Listening`."""
 
     def __init__(self, source: Path | IO[bytes], hearing: Hearing, options: EventOptions) -> None:
         """Open the source.

@@ -22,8 +22,8 @@ from mlops_aed.extraction import available_cores
 from mlops_aed.fingerprints import find_matches, fingerprint
 from mlops_aed.labels import read_labels
 from mlops_aed.waveform import decode, resample, to_mono
+from mlops_core.datasets.inspections import Distribution, FactTable, Finding, Inspection, Level
 from mlops_core.errors import DatasetError
-from mlops_core.inspections import Distribution, FactTable, Finding, Inspection, Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -17,7 +17,7 @@ from mlops_aed.clips import split_label
 from mlops_aed.metrics import COSTS, cost_values
 from mlops_aed.votes import FLOAT_PREFIX
 from mlops_core.conditions import AllOf, Comparison, Gate, Operator
-from mlops_core.inspections import FactTable
+from mlops_core.datasets.inspections import FactTable
 from mlops_core.metrics import Direction, Metric, MetricReport, MetricValue, Unit, bootstrap_by_group
 from mlops_core.predictions import Prediction
 

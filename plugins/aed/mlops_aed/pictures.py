@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlops_aed.config import FeatureExtraction
-    from mlops_core.prediction import Event
+    from mlops_core.predictors import Event
 
 _COLUMNS = 4
 """Columns that are kept of each step; a step is a quarter of a patch."""

@@ -8,13 +8,13 @@ from mlops_aed import model_folder
 from mlops_aed.config import FeatureExtraction, Preprocessing
 from mlops_aed.events import AudioListening, Hearing
 from mlops_aed.features import clip_patches
-from mlops_core.prediction import SampleScores
+from mlops_core.predictors import SampleScores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from mlops_core.prediction import EventOptions
+    from mlops_core.predictors import EventOptions
 
 
 class AedPredictor:

@@ -11,9 +11,9 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from mlops_core.config import normalise_path
-from mlops_core.datasets import Source
+from mlops_core.datasets.catalogue import Source
+from mlops_core.datasets.fetching.http import download
 from mlops_core.errors import ConfigError
-from mlops_core.fetching.http import download
 
 MODEL_SUFFIXES = (".h5", ".keras", ".tflite", ".onnx")
 ZOO_WEIGHTS = (

@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from mlops_aed.votes import FLOAT_PREFIX, ONNX_PREFIX, best_class, clips_of, rows_by_fold, votes_of
-from mlops_core.inspections import FactTable
+from mlops_core.datasets.inspections import FactTable
 from mlops_core.metrics import MetricValue, proportion
 
 if TYPE_CHECKING:

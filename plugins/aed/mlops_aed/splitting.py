@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlops_aed.clips import PARTS, TEST, TRAIN, VALIDATION, Clip, listed
-from mlops_core.datasets import SplitSample, check_no_leak
+from mlops_core.datasets.splits import SplitSample, check_no_leak
 from mlops_core.errors import DatasetError
 
 if TYPE_CHECKING:

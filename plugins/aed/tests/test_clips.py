@@ -14,10 +14,10 @@ from mlops_aed.splitting import assign_parts
 from mlops_aed.synthetic import generate
 from mlops_aed.votes import best_class
 
+from mlops_core.datasets.digests import digest_tree
 from mlops_core.errors import ConfigError, DatasetError
-from mlops_core.file_digests import digest_tree
-from mlops_core.manager import load_use_case
 from mlops_core.predictions import Prediction, Predictions
+from mlops_core.use_cases.manager import load_use_case
 
 LOG = logging.getLogger("test")
 HEADER = "filename,fold,target,category,esc10,src_file,take\n"

@@ -18,7 +18,7 @@ from PIL import Image
 from mlops_core.errors import ConfigError
 from mlops_core.metrics import ConfusionMatrix, check_report, read_evaluation, write_evaluation
 from mlops_core.predictions import Prediction, Predictions
-from mlops_core.steps import StepContext, StepRequest
+from mlops_core.steps.context import StepContext, StepRequest
 
 CLASSES = ("cat", "dog")
 COST = {

@@ -18,7 +18,7 @@ from mlops_aed.streams import read_blocks
 
 from mlops_core.cli.events_output import print_events
 from mlops_core.errors import DatasetError, UsageError
-from mlops_core.prediction import EventOptions, EventPredictor
+from mlops_core.predictors import EventOptions, EventPredictor
 
 RATE = 16_000
 

@@ -9,8 +9,8 @@ import pytest
 import soundfile
 from mlops_aed.excerpt import preview_clip
 
-from mlops_core.manager import load_use_case
-from mlops_core.previews import PREVIEW_LIMIT
+from mlops_core.datasets.previews import PREVIEW_LIMIT
+from mlops_core.use_cases.manager import load_use_case
 
 RATE = 44_100
 
@@ -82,7 +82,7 @@ def test_the_hook_is_asked_without_a_heavy_import(tmp_path):
     write(tmp_path, np.zeros(8000), rate=8000, subtype="PCM_16")
     assert load_use_case("AED").sample_preview("clip.wav", tmp_path).caption == "whole clip, 1.0 s"
     code = (
-        "import sys; from pathlib import Path; from mlops_core.manager import load_use_case\n"
+        "import sys; from pathlib import Path; from mlops_core.use_cases.manager import load_use_case\n"
         f"assert load_use_case('AED').sample_preview('clip.wav', Path({str(tmp_path)!r}))\n"
         "print({'numpy', 'soundfile', 'tensorflow', 'pydantic'} & set(sys.modules))"
     )

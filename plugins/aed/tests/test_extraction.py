@@ -15,7 +15,8 @@ from mlops_aed.features import clip_patches
 from mlops_aed.plugin import mlops_get_steps
 
 from mlops_core.errors import DatasetError, StepError
-from mlops_core.steps import Shard, StepRequest, execute
+from mlops_core.steps.context import Shard, StepRequest
+from mlops_core.steps.execution import execute
 
 
 def make_clips(folder, count, *, broken=()):

@@ -9,7 +9,7 @@ from mlops_aed.fitting import TrainingData, fit
 from mlops_aed.training_config import Training
 
 from mlops_core.pipeline import Step
-from mlops_core.steps import StepContext, StepRequest
+from mlops_core.steps.context import StepContext, StepRequest
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # TensorFlow's own
 STEP = Step(name="train", run="mlops_aed.steps.train:train", outputs=("model",))

@@ -22,8 +22,9 @@ from pydantic import ValidationError
 import mlops_core
 from mlops_core.cli import cli
 from mlops_core.pipeline import DATASET, StepKind
-from mlops_core.steps import StepRequest, execute
-from mlops_core.store import Store
+from mlops_core.steps.context import StepRequest
+from mlops_core.steps.execution import execute
+from mlops_core.workspace.store import Store
 
 DATA = Path(os.environ.get("MLOPS_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 BACKBONE = DATA / "yamnet_256" / "yamnet_256_f32.h5"

@@ -18,9 +18,9 @@ from mlops_aed.pipeline_steps import steps
 
 import mlops_core
 from mlops_core.errors import ConfigError
-from mlops_core.manager import load_use_case
-from mlops_core.steps import StepContext, StepRequest
-from mlops_core.store import Store
+from mlops_core.steps.context import StepContext, StepRequest
+from mlops_core.use_cases.manager import load_use_case
+from mlops_core.workspace.store import Store
 
 CLASSES = ("bass", "hum", "tone", "whistle")
 MELS, FRAMES = 64, 96

@@ -14,9 +14,9 @@ from mlops_aed.splitting import assign_parts
 from mlops_aed.synthetic import SOUNDS
 from mlops_aed.synthetic_fsd50k import generate
 
-from mlops_core.datasets import SplitSource
+from mlops_core.datasets.catalogue import SplitSource
 from mlops_core.errors import DatasetError
-from mlops_core.manager import load_use_case
+from mlops_core.use_cases.manager import load_use_case
 
 LOG = logging.getLogger("test")
 PARENTS = {

@@ -14,8 +14,8 @@ from mlops_aed.pipeline_steps import steps
 from mlops_aed.training_config import ModelChoice
 
 from mlops_core.errors import ConfigError
-from mlops_core.manager import load_use_case
-from mlops_core.steps import StepContext, StepRequest
+from mlops_core.steps.context import StepContext, StepRequest
+from mlops_core.use_cases.manager import load_use_case
 
 CLASSES = ("high", "low", "middle")
 PARTS = ("train", "train", "validation", "test")

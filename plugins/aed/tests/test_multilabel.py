@@ -20,9 +20,9 @@ from mlops_aed.votes import FLOAT_PREFIX
 
 import mlops_core
 from mlops_core.errors import ConfigError
-from mlops_core.manager import load_use_case
 from mlops_core.metrics import check_report
 from mlops_core.predictions import Prediction, Predictions, read_predictions, write_predictions
+from mlops_core.use_cases.manager import load_use_case
 
 
 def rows(labels, patches=2):

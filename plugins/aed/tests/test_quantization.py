@@ -16,7 +16,8 @@ from mlops_aed.quantizing import to_tflite
 from mlops_aed.steps.evaluate import model_facts
 
 from mlops_core.errors import ConfigError, StepError
-from mlops_core.steps import StepRequest, execute
+from mlops_core.steps.context import StepRequest
+from mlops_core.steps.execution import execute
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # TensorFlow's own
 SHAPE = (64, 96)

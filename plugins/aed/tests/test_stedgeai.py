@@ -101,7 +101,7 @@ def test_the_step_writes_the_footprint_of_a_float_model_too(tmp_path, tool):
     from mlops_aed import network
     from mlops_aed.steps.analyze import analyze as step_function
 
-    from mlops_core.steps import StepContext, StepRequest
+    from mlops_core.steps.context import StepContext, StepRequest
 
     for name in ("model", "footprint", "scratch"):
         (tmp_path / name).mkdir()

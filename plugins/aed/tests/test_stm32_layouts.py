@@ -18,7 +18,7 @@ from mlops_core.cli import _exit_code
 from mlops_core.config import validate_sources
 from mlops_core.config_import import ImportFate
 from mlops_core.errors import ConfigError
-from mlops_core.manager import load_use_case
+from mlops_core.use_cases.manager import load_use_case
 from mlops_core.yaml_source import read_yaml_text
 
 LAYOUTS = Path(__file__).parent / "stm32"

@@ -15,13 +15,13 @@ from mlops_core.pipeline import DATASET, Parameter, ParameterType, Resources, St
 if TYPE_CHECKING:
     from mlops_core.conditions import Gate
     from mlops_core.config import UseCaseConfig
-    from mlops_core.datasets import Dataset
+    from mlops_core.datasets.catalogue import Dataset
+    from mlops_core.datasets.inspections import Inspection
+    from mlops_core.datasets.previews import Preview
     from mlops_core.hookspecs import PluginContext
-    from mlops_core.inspections import Inspection
     from mlops_core.metrics import Metric, MetricReport
-    from mlops_core.prediction import Predictor
     from mlops_core.predictions import Predictions
-    from mlops_core.previews import Preview
+    from mlops_core.predictors import Predictor
     from mlops_image_classification.config import ImageConfig
 
 _IMAGE_PACKAGES = ("numpy", "pillow")

@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_core.datasets import SplitSample, check_no_leak
+from mlops_core.datasets.splits import SplitSample, check_no_leak
 from mlops_core.errors import DatasetError
 from mlops_image_classification.pictures import PARTS, TEST, TRAIN, VALIDATION, listed
 

@@ -12,7 +12,7 @@ from mlops_image_classification.splitting import Sample
 from pydantic import ValidationError
 
 from mlops_core.errors import ConfigError, StepError
-from mlops_core.manager import load_use_case
+from mlops_core.use_cases.manager import load_use_case
 
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.slow]
 SIZE = 32

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import DatasetError
-from mlops_core.prediction import SampleScores
+from mlops_core.predictors import SampleScores
 from mlops_tabular_regression.checking import Checker
 from mlops_tabular_regression.config import Policy
 from mlops_tabular_regression.model_store import read_trained

@@ -14,7 +14,7 @@ from mlops_tabular_regression.synthetic import FILE, ROWS, generate
 
 import mlops_core
 from mlops_core.predictions import read_predictions
-from mlops_core.store import Store
+from mlops_core.workspace.store import Store
 
 SMALL = ("training.objectives=[squared]", "training.leaves=[7]", "training.rounds=120", "training.bags=1")
 MLOPS = (sys.executable, "-c", "from mlops_core.cli import main; main()")
@@ -241,7 +241,7 @@ def test_a_table_above_the_search_limit_calibrates_on_rows_kept_from_the_quantil
 
 def test_the_hooks_import_nothing_heavy():
     code = (
-        "import sys; from mlops_core.manager import load_use_case\n"
+        "import sys; from mlops_core.use_cases.manager import load_use_case\n"
         "case = load_use_case('ABALONE'); case.config_model\n"
         "print(sorted({'numpy', 'lightgbm', 'pyarrow', 'sklearn', 'pandas'} & set(sys.modules)))"
     )

@@ -24,7 +24,7 @@ from mlops_core.errors import PluginError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from mlops_core.discovery import InstalledUseCase
+    from mlops_core.use_cases.discovery import InstalledUseCase
 
 CORE = "mlops-core"
 _LEFT_OUT = ("build", "dist", "tests", "docs", "benchmarks", "plugins", "entrypoints", "__pycache__")

@@ -11,13 +11,13 @@ import shutil
 import tarfile
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.artifacts import write_atomically
 from mlops_core.conditions import Verdict
 from mlops_core.errors import RunnerError
 from mlops_core.pipeline import EVALUATION_OUTPUT
 from mlops_core.runners.sagemaker.contract import GATE_OUTPUT
 from mlops_core.runners.sagemaker.interpreter.faults import StepFault
 from mlops_core.runners.sagemaker.interpreter.objects import FolderObjects, S3Uri, download_prefix
+from mlops_core.workspace.artifacts import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mlops_core.runners.sagemaker.interpreter.execution import PipelineExecution
     from mlops_core.runners.sagemaker.interpreter.objects import ObjectStore
     from mlops_core.runners.sagemaker.job_graph import JobContext
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
 
 def place_dataset(objects: FolderObjects, folder: Path, uri: S3Uri, *, digest: str) -> None:

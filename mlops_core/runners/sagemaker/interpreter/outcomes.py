@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import DatasetError, ExitCode, MlopsError, PluginError, RunnerError, StepError
-from mlops_core.records import StepRecord
-from mlops_core.records import StepStatus as Status
 from mlops_core.runners.sagemaker.interpreter.jobs import NO_MESSAGE
 from mlops_core.runners.sagemaker.interpreter.records import StepStatus
 from mlops_core.runners.sagemaker.job_graph import MERGE_SUFFIX
+from mlops_core.workspace.records import StepRecord
+from mlops_core.workspace.records import StepStatus as Status
 
 if TYPE_CHECKING:
     from pathlib import Path

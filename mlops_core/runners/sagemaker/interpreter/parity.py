@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlops_core.pipeline import Pipeline
-from mlops_core.runners.local import LocalRunner
+from mlops_core.runners.local.runner import LocalRunner
 from mlops_core.runners.sagemaker.compilation import RESERVED_PARAMETERS
 from mlops_core.runners.sagemaker.interpreter.runner import SageMakerLocalRunner
 from mlops_core.runners.sagemaker.job_graph import MERGE_SUFFIX
@@ -18,11 +18,11 @@ from mlops_core.runners.sagemaker.job_graph import MERGE_SUFFIX
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mlops_core.records import RunRecord, StepRecord
     from mlops_core.runners import RunObserver, RunRequest
     from mlops_core.runners.sagemaker.compile_settings import CompileSettings
     from mlops_core.runners.sagemaker.interpreter.definition import Definition
-    from mlops_core.store import Store
+    from mlops_core.workspace.records import RunRecord, StepRecord
+    from mlops_core.workspace.store import Store
 
 _SHORT = 12
 _DONE = ("done", "reused")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlops_core.artifacts import write_atomically
+from mlops_core.workspace.artifacts import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,9 +10,9 @@ import json
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlops_core.artifacts import write_atomically
 from mlops_core.runners.sagemaker.interpreter.faults import FaultKind, StepFault
 from mlops_core.runners.sagemaker.interpreter.jobs import JobPlace, JobResult, job_name
+from mlops_core.workspace.artifacts import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -23,9 +23,8 @@ from mlops_core.errors import (
 )
 from mlops_core.metrics import read_evaluation
 from mlops_core.pipeline import FETCH
-from mlops_core.records import RunRecord, RunStatus, StepRecord
-from mlops_core.records import StepStatus as Status
-from mlops_core.runners.run_records import new_record, register_model
+from mlops_core.runners.dataset_source import fetch_source
+from mlops_core.runners.lifecycle import new_record, register_model
 from mlops_core.runners.sagemaker.compilation import (
     FAIL_STEP,
     GATE_STEP,
@@ -49,7 +48,8 @@ from mlops_core.runners.sagemaker.interpreter.outcomes import (
 from mlops_core.runners.sagemaker.interpreter.records import FolderHistory, StepStatus
 from mlops_core.runners.sagemaker.interpreter.registration import FolderRegistrar
 from mlops_core.runners.sagemaker.job_graph import MERGE_SUFFIX, JobContext
-from mlops_core.runners.sources import fetch_source
+from mlops_core.workspace.records import RunRecord, RunStatus, StepRecord
+from mlops_core.workspace.records import StepStatus as Status
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from mlops_core.runners.sagemaker.interpreter.containers import Containers
     from mlops_core.runners.sagemaker.interpreter.definition import Definition
     from mlops_core.runners.sagemaker.interpreter.records import ExecutionRecord, StepExecution
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
 NAME = "sagemaker-local"
 BUCKET = "mlops-local"

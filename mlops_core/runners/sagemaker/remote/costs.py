@@ -16,17 +16,17 @@ import pydantic
 from mlops_core.config import UseCaseConfig, load_config
 from mlops_core.errors import UsageError, did_you_mean
 from mlops_core.quantities import format_duration
-from mlops_core.records import StepStatus
 from mlops_core.runners.sagemaker.compile_settings import StepSettings
+from mlops_core.workspace.records import StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mlops_core.pipeline import Pipeline, Step
     from mlops_core.runners import RunRequest
-    from mlops_core.runners.options import RunnerOptions
+    from mlops_core.runners.remote.options import RunnerOptions
     from mlops_core.runners.sagemaker.compile_settings import CompileSettings
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
 _TABLE = Path(__file__).with_name("prices.yaml")
 _HOURS_A_MONTH = 730

@@ -15,24 +15,24 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from mlops_core.datasets.digests import MARKER, file_state, iter_tree, manifest_of
 from mlops_core.errors import DatasetError, MlopsError
-from mlops_core.file_digests import MARKER, file_state, iter_tree, manifest_of
-from mlops_core.records import DatasetRecord
+from mlops_core.runners.dataset_source import fetch_source, is_source_there, source_identity
 from mlops_core.runners.sagemaker.remote.bulk import Bucket, Sending, sorted_join
 from mlops_core.runners.sagemaker.remote.parts import LARGE_BYTES, LargeFile, send_in_parts
 from mlops_core.runners.sagemaker.remote.receipts import Receipt, Receipts
-from mlops_core.runners.sources import fetch_source, is_source_there, source_identity
+from mlops_core.workspace.records import DatasetRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mlops_core.datasets import Progress
-    from mlops_core.file_digests import TreeFile
+    from mlops_core.datasets.catalogue import Progress
+    from mlops_core.datasets.digests import TreeFile
     from mlops_core.runners import RunRequest
     from mlops_core.runners.sagemaker.remote.account import Account
     from mlops_core.runners.sagemaker.remote.bulk import RemoteObject
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
 _FORMAT = "mlops-dataset/1"
 _SHOWN = 3

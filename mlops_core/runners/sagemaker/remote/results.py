@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mlops_core.pipeline import Pipeline
     from mlops_core.runners.sagemaker.interpreter.records import ExecutionRecord
     from mlops_core.runners.sagemaker.remote.account import Account
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
 PUBLISHED_PREFIX = "evaluation/build/"
 """Where deployment scripts look for the evaluation of the last execution."""

@@ -12,12 +12,10 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mlops_core.artifacts import write_atomically
 from mlops_core.errors import DefinitionError, ExitCode, MlopsError, RunnerError, UsageError
 from mlops_core.pipeline import EVALUATION_OUTPUT, FETCH
-from mlops_core.records import RemoteRecord, RunRecord, RunStatus, StepRecord, StepStatus
-from mlops_core.runners.options import RunnerOptions
-from mlops_core.runners.run_records import new_record
+from mlops_core.runners.lifecycle import new_record
+from mlops_core.runners.remote.options import RunnerOptions
 from mlops_core.runners.sagemaker.checking import check_definition
 from mlops_core.runners.sagemaker.compilation import Definition, compile_pipeline
 from mlops_core.runners.sagemaker.remote.account import Account
@@ -26,10 +24,12 @@ from mlops_core.runners.sagemaker.remote.datasets import provide_dataset
 from mlops_core.runners.sagemaker.remote.target import Target, find_target, pipeline_tags
 from mlops_core.runners.sagemaker.remote.tracking import RemoteRun
 from mlops_core.runners.sagemaker.submission import CompiledPipeline
+from mlops_core.workspace.artifacts import write_atomically
+from mlops_core.workspace.records import RemoteRecord, RunRecord, RunStatus, StepRecord, StepStatus
 
 if TYPE_CHECKING:
     from mlops_core.runners import RunObserver, RunRequest
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
 NAME = "sagemaker"
 _FAULTS_SHOWN = 3

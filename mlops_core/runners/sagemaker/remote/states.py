@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.records import StepRecord
-from mlops_core.records import StepStatus as Status
 from mlops_core.runners.sagemaker.compilation import GATE_STEP, REGISTER_STEP
 from mlops_core.runners.sagemaker.interpreter.outcomes import STATUSES, job_names, step_record
 from mlops_core.runners.sagemaker.interpreter.records import (
@@ -15,6 +13,8 @@ from mlops_core.runners.sagemaker.interpreter.records import (
     StepExecution,
     StepStatus,
 )
+from mlops_core.workspace.records import StepRecord
+from mlops_core.workspace.records import StepStatus as Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,7 @@ from mlops_core.settings import read_settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlops_core.runners.options import RunnerOptions
+    from mlops_core.runners.remote.options import RunnerOptions
 
 _VARIABLES = {
     "role": "SAGEMAKER_PIPELINE_ROLE_ARN",

@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING
 
 from mlops_core.errors import ExitCode, GateRejectedError, MlopsError, RunnerError
 from mlops_core.pipeline import EVALUATION_OUTPUT, Pipeline
-from mlops_core.records import RunStatus, StepRecord, StepStatus
 from mlops_core.runners.sagemaker.compilation import FAIL_STEP
 from mlops_core.runners.sagemaker.interpreter.outcomes import failure_of, rejection_of
 from mlops_core.runners.sagemaker.interpreter.records import ExecutionStatus
 from mlops_core.runners.sagemaker.remote import logs, results, states
 from mlops_core.runners.sagemaker.remote.account import Account
 from mlops_core.runners.sagemaker.submission import Execution
+from mlops_core.workspace.records import RunStatus, StepRecord, StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mlops_core.records import RemoteRecord, RunRecord
     from mlops_core.runners import RunObserver
     from mlops_core.runners.sagemaker.interpreter.records import ExecutionRecord
-    from mlops_core.store import Store
+    from mlops_core.workspace.records import RemoteRecord, RunRecord
+    from mlops_core.workspace.store import Store
 
 _POLL_S = (1.0, 20.0)
 _ENDED = {StepStatus.DONE, StepStatus.REUSED, StepStatus.FAILED, StepStatus.STOPPED, StepStatus.SKIPPED}

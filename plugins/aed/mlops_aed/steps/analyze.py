@@ -11,7 +11,7 @@ from mlops_aed.config import StEdgeAi
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlops_core.steps import StepContext
+    from mlops_core.steps.context import StepContext
 
 FOOTPRINT_FILE = "footprint.json"
 

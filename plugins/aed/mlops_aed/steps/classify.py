@@ -13,7 +13,7 @@ from mlops_core.config import normalise_path
 from mlops_core.errors import DatasetError
 
 if TYPE_CHECKING:
-    from mlops_core.steps import StepContext
+    from mlops_core.steps.context import StepContext
 
 TABLE_FILE = "classes.csv"
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mlops_aed.feature_store import PatchRow
     from mlops_aed.model_folder import Scorer
-    from mlops_core.steps import StepContext
+    from mlops_core.steps.context import StepContext
 
 
 def evaluate(context: StepContext) -> None:

@@ -16,7 +16,7 @@ from mlops_core.predictions import Predictions, write_predictions
 
 if TYPE_CHECKING:
     from mlops_core.predictions import Prediction
-    from mlops_core.steps import StepContext
+    from mlops_core.steps.context import StepContext
 
 
 def evaluate(context: StepContext) -> None:

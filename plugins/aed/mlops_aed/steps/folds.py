@@ -16,7 +16,7 @@ from mlops_core.errors import StepError
 from mlops_core.predictions import Predictions, read_predictions
 
 if TYPE_CHECKING:
-    from mlops_core.steps import StepContext
+    from mlops_core.steps.context import StepContext
 
 
 def split(context: StepContext) -> None:

@@ -18,7 +18,7 @@ from mlops_core.errors import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlops_core.steps import StepContext
+    from mlops_core.steps.context import StepContext
 
 _KEY = "general.model_path"
 _ORDER_KEY = "general.model_classes"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
-    from mlops_core.steps import StepContext
+    from mlops_core.steps.context import StepContext
 
 _SHOWN = 5
 

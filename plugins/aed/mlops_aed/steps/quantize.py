@@ -17,7 +17,7 @@ from mlops_core.errors import ConfigError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mlops_core.steps import StepContext
+    from mlops_core.steps.context import StepContext
 
     Floats = NDArray[np.float32]
 

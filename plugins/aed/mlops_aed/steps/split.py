@@ -11,7 +11,7 @@ from mlops_aed.labels import read_labels
 from mlops_aed.splitting import assign_parts
 
 if TYPE_CHECKING:
-    from mlops_core.steps import StepContext
+    from mlops_core.steps.context import StepContext
 
 
 def split(context: StepContext) -> None:

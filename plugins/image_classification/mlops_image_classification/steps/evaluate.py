@@ -12,7 +12,7 @@ from mlops_image_classification.pictures import TEST
 from mlops_image_classification.splitting import of_part, read_split
 
 if TYPE_CHECKING:
-    from mlops_core.steps import StepContext
+    from mlops_core.steps.context import StepContext
 
 
 def evaluate(context: StepContext) -> None:

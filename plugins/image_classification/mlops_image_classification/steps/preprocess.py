@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mlops_core.steps import StepContext
+    from mlops_core.steps.context import StepContext
     from mlops_image_classification.pictures import Picture
 
     Pixels = NDArray[np.uint8]

@@ -24,7 +24,7 @@ from mlops_image_classification.transfer import phases, set_trainable
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlops_core.steps import StepContext
+    from mlops_core.steps.context import StepContext
 
 HYPERPARAMETERS_FILE = "hyperparameters.json"
 HISTORY_FILE = "history.csv"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mlops_core.steps import StepContext
+    from mlops_core.steps.context import StepContext
     from mlops_tabular_regression.checking import CheckedBatch
     from mlops_tabular_regression.rows import OpenTable
     from mlops_tabular_regression.table_store import StoredTable

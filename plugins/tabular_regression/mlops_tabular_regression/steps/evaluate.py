@@ -13,7 +13,7 @@ from mlops_tabular_regression.splitting import TEST, rows_of_part
 from mlops_tabular_regression.table_store import read_table
 
 if TYPE_CHECKING:
-    from mlops_core.steps import StepContext
+    from mlops_core.steps.context import StepContext
 
 
 def evaluate(context: StepContext) -> None:

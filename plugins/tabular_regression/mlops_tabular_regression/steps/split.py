@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_core.datasets import SplitSample, check_no_leak
+from mlops_core.datasets.splits import SplitSample, check_no_leak
 from mlops_core.errors import DatasetError
 from mlops_tabular_regression.config import SplitSection
 from mlops_tabular_regression.splitting import TEST, TRAIN, assign_folds, write_split
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlops_core.steps import StepContext
+    from mlops_core.steps.context import StepContext
     from mlops_tabular_regression.table_store import StoredTable
 
 

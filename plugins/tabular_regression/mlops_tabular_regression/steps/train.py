@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import lightgbm as lgb
     from numpy.typing import NDArray
 
-    from mlops_core.steps import StepContext
+    from mlops_core.steps.context import StepContext
 
     Numbers = NDArray[np.float64]
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from mlops_core.errors import ExitCode, MlopsError
 from mlops_core.pipeline import StepKind
-from mlops_core.runners.confinement import landlock_version
-from mlops_core.runners.process import ProcessOutcome, module_of
-from mlops_core.steps import Shard, StepRequest
+from mlops_core.runners.local.confinement import landlock_version
+from mlops_core.runners.local.processes import ProcessOutcome, module_of
+from mlops_core.steps.context import Shard, StepRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from mlops_core.pipeline import Step
     from mlops_core.runners import RunRequest
-    from mlops_core.runners.process import Modules, StepProcesses
-    from mlops_core.store import Store
+    from mlops_core.runners.local.processes import Modules, StepProcesses
+    from mlops_core.workspace.store import Store
 
 _BACKOFF_S = (1.0, 5.0, 15.0, 30.0)
 _OK = ProcessOutcome(exit_code=ExitCode.OK, error="")
@@ -124,7 +124,7 @@ class StepExecution:
         own = module_of(step.run)
         if step.kind is not StepKind.EVALUATION:
             return (own,)
-        return (own, "mlops_core.manager", module_of(self._request.use_case.installed.target))
+        return (own, "mlops_core.use_cases.manager", module_of(self._request.use_case.installed.target))
 
     def log_path(self, step: str) -> Path:
         """Return the file with the output of a step (of its first shard, where it has several)."""

@@ -9,14 +9,14 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from mlops_core.records import RunRecord, RunStatus, StepRecord
-from mlops_core.registry import ModelVersion, Registry
-from mlops_core.steps import TEST_SET_NOTE
+from mlops_core.steps.execution import TEST_SET_NOTE
+from mlops_core.workspace.records import RunRecord, RunStatus, StepRecord
+from mlops_core.workspace.registry import ModelVersion, Registry
 
 if TYPE_CHECKING:
     from mlops_core.metrics import MetricReport
     from mlops_core.runners import RunRequest
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
 
 def new_run_id() -> str:

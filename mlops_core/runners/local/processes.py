@@ -1,7 +1,7 @@
 """The steps of one run as processes: `StepProcesses` has a fork server start them and brings back how they ended.
 
-It belongs to the driver. What happens on the other side of the sockets is in `mlops_core.runners.fork_server` and
-`mlops_core.runners.supervision`.
+It belongs to the driver. What happens on the other side of the sockets is in `mlops_core.runners.local.fork_server` and
+`mlops_core.runners.local.supervision`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from mlops_core.errors import ExitCode, RunnerError
-from mlops_core.runners.supervision import Ending, StepOrder
+from mlops_core.runners.local.supervision import Ending, StepOrder
 from mlops_core.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mlops_core.steps import StepRequest
+    from mlops_core.steps.context import StepRequest
 
 Modules: TypeAlias = tuple[str, ...]
 LOG_LIMIT_BYTES = 16 * 1024 * 1024
@@ -282,7 +282,7 @@ def _start_server() -> _Template:
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(  # noqa: S603  our own interpreter and module
-            [sys.executable, "-P", "-m", "mlops_core.runners.fork_server", str(theirs.fileno())],
+            [sys.executable, "-P", "-m", "mlops_core.runners.local.fork_server", str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],

@@ -9,23 +9,24 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_core import datasets
-from mlops_core.artifacts import changed_files
+from mlops_core.datasets import storage
+from mlops_core.datasets.catalogue import GeneratedSource
+from mlops_core.datasets.digests import iter_tree, tree_manifest
 from mlops_core.errors import DatasetError
-from mlops_core.file_digests import iter_tree, tree_manifest
 from mlops_core.pipeline import Step
-from mlops_core.records import DatasetRecord
-from mlops_core.runners.process import StepProcesses, module_of
-from mlops_core.step_keys import CodeIndex
-from mlops_core.steps import StepRequest
+from mlops_core.runners.local.processes import StepProcesses, module_of
+from mlops_core.steps.context import StepRequest
+from mlops_core.steps.keys import CodeIndex
+from mlops_core.workspace.artifacts import changed_files
+from mlops_core.workspace.records import DatasetRecord
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_core.config import UseCaseConfig
-    from mlops_core.datasets import Dataset, GeneratedSource, Progress
-    from mlops_core.manager import UseCase
-    from mlops_core.store import Store
+    from mlops_core.datasets.catalogue import Dataset, Progress
+    from mlops_core.use_cases.manager import UseCase
+    from mlops_core.workspace.store import Store
 
 _MANIFEST_LIMIT = 200_000
 """Files; of a larger data set only the digest is kept, not what it was made of."""
@@ -72,10 +73,10 @@ def fetch_source(  # noqa: PLR0913  what a runner, a plan and the command line k
         return _described(given.absolute(), store=store, name=name, was_there=True)
     dataset = use_case.dataset(config)
     path = dataset_folder(store.datasets, dataset, seed=seed)
-    was_there = datasets.is_complete(dataset, path)
+    was_there = storage.is_complete(dataset, path)
     if not was_there:
         generation = _Generation(use_case, dataset, store=store, seed=seed, progress=progress or _say_nothing)
-        datasets.fetch(
+        storage.fetch(
             dataset,
             path,
             seed=seed,
@@ -91,7 +92,7 @@ def fetch_source(  # noqa: PLR0913  what a runner, a plan and the command line k
         licence=dataset.licence,
         is_generated=dataset.is_generated,
     )
-    fetched = datasets.recorded_digest(path)
+    fetched = storage.recorded_digest(path)
     if found.record.digest != fetched:
         raise DatasetError(_changed(found, fetched, store=store))
     return found
@@ -113,7 +114,7 @@ class _Generation:
         Raises:
             DatasetError: the code failed.
         """
-        sources = [source for source in self._dataset.sources if isinstance(source, datasets.GeneratedSource)]
+        sources = [source for source in self._dataset.sources if isinstance(source, GeneratedSource)]
         if len(sources) < len(self._dataset.sources):
             return False
         with contextlib.ExitStack() as opened:
@@ -169,7 +170,7 @@ def source_identity(dataset: Dataset, *, seed: int) -> str:
     parts: list[object] = []
     for source in dataset.sources:
         parts.append(repr(source))
-        if isinstance(source, datasets.GeneratedSource):
+        if isinstance(source, GeneratedSource):
             parts.append({"seed": seed, "code": code.digests(module_of(source.run))})
     return json.dumps(parts)
 
@@ -184,7 +185,7 @@ def is_source_there(use_case: UseCase, config: UseCaseConfig, *, store: Store, s
     if given is not None:
         return True
     dataset = use_case.dataset(config)
-    return datasets.is_complete(dataset, dataset_folder(store.datasets, dataset, seed=seed))
+    return storage.is_complete(dataset, dataset_folder(store.datasets, dataset, seed=seed))
 
 
 def dataset_folder(folder: Path, dataset: Dataset, *, seed: int) -> Path:

@@ -1,10 +1,10 @@
 """The process from which a run's steps are forked: Python, core and a step's module are imported once.
 
-A run starts ``python -m mlops_core.runners.fork_server`` when its first step has to be executed. On request the
+A run starts ``python -m mlops_core.runners.local.fork_server`` when its first step has to be executed. On request the
 server forks a *template*, which imports the module of a step and then serves in the same way. From the template
-supervisors are forked (`mlops_core.runners.supervision`), one for each step that runs at the same time, and from
-those each execution, which calls `mlops_core.steps.run_request_file`, as a container does. So steps share imported
-code and nothing else: no step sees what another one left in memory.
+supervisors are forked (`mlops_core.runners.local.supervision`), one for each step that runs at the same time, and from
+those each execution, which calls `mlops_core.steps.execution.run_request_file`, as a container does. So steps share
+imported code and nothing else: no step sees what another one left in memory.
 
 Messages are JSON objects over a Unix socket, with file descriptors attached; each is answered before the next.
 The end of the driver closes the sockets, and that ends everything here.
@@ -26,8 +26,8 @@ import threading
 import traceback
 from typing import TYPE_CHECKING, NoReturn
 
-from mlops_core.runners.supervision import MESSAGE_LIMIT, supervise
-from mlops_core.steps import run_request_file
+from mlops_core.runners.local.supervision import MESSAGE_LIMIT, supervise
+from mlops_core.steps.execution import run_request_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

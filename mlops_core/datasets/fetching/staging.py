@@ -14,7 +14,7 @@ from mlops_core.errors import DatasetError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlops_core.datasets import AnySource, Dataset, Progress, Source, SplitSource
+    from mlops_core.datasets.catalogue import AnySource, Dataset, Progress, Source, SplitSource
 
 _DONE = "done"
 
@@ -48,7 +48,7 @@ def fetch_sources(
 def _fetch(
     dataset: Dataset, source: AnySource, stage: Path, *, seed: int, progress: Progress, is_offline: bool
 ) -> None:
-    from mlops_core.datasets import GeneratedSource, GitSource, SplitSource
+    from mlops_core.datasets.catalogue import GeneratedSource, GitSource, SplitSource
 
     target = stage / "files"
     is_resumable = isinstance(source, SplitSource)
@@ -66,7 +66,7 @@ def _fetch(
             "set dataset.path to a folder that holds it"
         )
     if isinstance(source, GitSource):
-        from mlops_core.fetching.git import clone
+        from mlops_core.datasets.fetching.git import clone
 
         clone(source.url, source.revision, target, name=dataset.name)
     elif isinstance(source, SplitSource):
@@ -76,8 +76,8 @@ def _fetch(
 
 
 def _fetch_file(dataset: Dataset, source: Source, stage: Path, *, progress: Progress) -> None:
-    from mlops_core.fetching.archives import unpack
-    from mlops_core.fetching.http import download
+    from mlops_core.datasets.fetching.archives import unpack
+    from mlops_core.datasets.fetching.http import download
 
     archive = download(source, stage, name=dataset.name, progress=progress)
     if source.unpack:
@@ -88,8 +88,8 @@ def _fetch_file(dataset: Dataset, source: Source, stage: Path, *, progress: Prog
 
 
 def _fetch_split(dataset: Dataset, source: SplitSource, stage: Path, *, progress: Progress) -> None:
-    from mlops_core.fetching.http import download
-    from mlops_core.fetching.split_archives import unpack_split
+    from mlops_core.datasets.fetching.http import download
+    from mlops_core.datasets.fetching.split_archives import unpack_split
 
     parts = [download(part, stage, name=dataset.name, progress=progress) for part in source.parts]
     label = f"{parts[-1].name}: file"

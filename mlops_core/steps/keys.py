@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import PluginError
-from mlops_core.steps import STEP_PROTOCOL_VERSION
+from mlops_core.steps.execution import STEP_PROTOCOL_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.conditions import Verdict
-from mlops_core.step_keys import Change
+from mlops_core.steps.keys import Change
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

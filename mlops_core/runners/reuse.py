@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from mlops_core.errors import UsageError
 from mlops_core.pipeline import DATASET, EVALUATION_OUTPUT, StepKind
-from mlops_core.step_keys import CodeIndex, step_key
+from mlops_core.steps.keys import CodeIndex, step_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mlops_core.pipeline import Step
     from mlops_core.runners import RunRequest
-    from mlops_core.step_keys import Change, StepKey
-    from mlops_core.store import CachedStep, Store
+    from mlops_core.steps.keys import Change, StepKey
+    from mlops_core.workspace.store import CachedStep, Store
 
 _METRICS_HOOK = "mlops_compute_metrics"
 _SHOWN = 3
@@ -151,7 +151,7 @@ class StepDecisions:
         kind, _, name = change.component.partition(" ")
         if kind != "input" or not change.old or not change.new:
             return str(change)
-        from mlops_core.artifacts import changed_files
+        from mlops_core.workspace.artifacts import changed_files
 
         old, new = self._store.manifest(change.old), self._store.manifest(change.new)
         if old is None or new is None:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import MlopsError
-from mlops_core.registry import Registry
+from mlops_core.workspace.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
 _WORK_AGE_S = 86_400.0
 _GRACE_S = 600.0

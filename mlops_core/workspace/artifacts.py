@@ -14,13 +14,13 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlops_core.datasets.digests import find_foreign_entry, iter_tree, manifest_of
 from mlops_core.errors import StoreError
-from mlops_core.file_digests import find_foreign_entry, iter_tree, manifest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from mlops_core.file_digests import TreeFile
+    from mlops_core.datasets.digests import TreeFile
 
 
 class ArtifactStore:

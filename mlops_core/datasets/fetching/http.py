@@ -16,7 +16,7 @@ from mlops_core.errors import DatasetError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlops_core.datasets import Progress, Source
+    from mlops_core.datasets.catalogue import Progress, Source
 
 ATTEMPTS = 5
 TIMEOUT_S = 30.0

@@ -1,8 +1,8 @@
 """The workspace on disk: runs, artifacts, the step cache and file digests (SQLite + files).
 
-``mlops.db`` is SQLite in WAL mode; ``objects/`` holds artifacts (`mlops_core.artifacts`); ``runs/<run-id>/`` one run;
-``datasets/<name>/`` fetched data; ``work/`` what is not finished. Files appear by rename, so a reader never sees a
-part of one, and several processes may share a workspace.
+``mlops.db`` is SQLite in WAL mode; ``objects/`` holds artifacts (`mlops_core.workspace.artifacts`); ``runs/<run-id>/``
+one run; ``datasets/<name>/`` fetched data; ``work/`` what is not finished. Files appear by rename, so a reader never
+sees a part of one, and several processes may share a workspace.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-from mlops_core.artifacts import ArtifactStore, write_atomically
 from mlops_core.errors import StoreError, UsageError
-from mlops_core.records import RunRecord, RunStatus, StepRecord
-from mlops_core.store_schema import SCHEMA_VERSION, bring_up_to_date
+from mlops_core.workspace.artifacts import ArtifactStore, write_atomically
+from mlops_core.workspace.records import RunRecord, RunStatus, StepRecord
+from mlops_core.workspace.schema import SCHEMA_VERSION, bring_up_to_date
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from mlops_core.file_digests import FileState
+    from mlops_core.datasets.digests import FileState
 
 JOURNAL = "steps.jsonl"
 _BUSY_S = 30.0
@@ -186,7 +186,7 @@ class Store(ArtifactStore):
             ),
         )
 
-    # --- File digests (a `StatCache` of mlops_core.datasets) ----------------------------------------------
+    # --- File digests (a `StatCache` of mlops_core.datasets.catalogue) ----------------------------------------------
 
     def lookup(self, path: str, state: FileState) -> str | None:
         """Return the digest of a file that has not changed since it was stored."""

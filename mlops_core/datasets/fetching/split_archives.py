@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import IO, TYPE_CHECKING, Self
 
+from mlops_core.datasets.fetching.archives import Budget, safe_path
 from mlops_core.errors import DatasetError
-from mlops_core.fetching.archives import Budget, safe_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,8 @@
 """Loading a use case, and `UseCase`, the typed façade through which core calls hooks.
 
 The only module that touches pluggy's manager. The chosen use case is loaded alone, in a manager of its own, so a
-broken or duplicate plugin harms only whoever selects it. Which use cases there are is in `mlops_core.discovery`.
+broken or duplicate plugin harms only whoever selects it. Which use cases are installed is the subject of
+`mlops_core.use_cases.discovery`.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pluggy
 
 from mlops_core import hookspecs
-from mlops_core.discovery import ENTRY_POINT_GROUP, InstalledUseCase, find_use_case
 from mlops_core.errors import ConfigError, MlopsError, PluginError, did_you_mean
 from mlops_core.hookspecs import PluginContext
+from mlops_core.use_cases.discovery import ENTRY_POINT_GROUP, InstalledUseCase, find_use_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
     from mlops_core.conditions import Gate
     from mlops_core.config import LoadedConfig, UseCaseConfig
     from mlops_core.config_import import ImportedConfig
-    from mlops_core.datasets import Dataset
-    from mlops_core.inspections import Inspection
+    from mlops_core.datasets.catalogue import Dataset
+    from mlops_core.datasets.inspections import Inspection
+    from mlops_core.datasets.previews import Preview
     from mlops_core.metrics import Metric, MetricReport
     from mlops_core.pipeline import Parameter, Pipeline, Step
-    from mlops_core.prediction import Predictor
     from mlops_core.predictions import Predictions
-    from mlops_core.previews import Preview
+    from mlops_core.predictors import Predictor
     from mlops_core.yaml_source import YamlSource
 
 REQUIRED_HOOKS = (
@@ -136,7 +137,7 @@ class UseCase:
 
     def datasets(self, config: UseCaseConfig) -> tuple[Dataset, ...]:
         """Return the catalogue."""
-        from mlops_core.datasets import Dataset
+        from mlops_core.datasets.catalogue import Dataset
 
         return self._call_many("mlops_get_datasets", Dataset, config=config)
 
@@ -236,7 +237,7 @@ class UseCase:
 
     def load_predictor(self, model: Path) -> Predictor:
         """Return the model in the folder `model`, ready to be asked."""
-        from mlops_core.prediction import Predictor
+        from mlops_core.predictors import Predictor
 
         # Annotated for mypy: a Protocol is not a "concrete" type for an argument of type[T].
         predictor: Predictor = self._call("mlops_load_predictor", (Predictor,), model=model)
@@ -244,7 +245,7 @@ class UseCase:
 
     def inspect_dataset(self, dataset: Path, config: UseCaseConfig) -> Inspection:
         """Return what is in the data set in the folder `dataset`, and what is wrong with it."""
-        from mlops_core.inspections import Inspection, inspect_files
+        from mlops_core.datasets.inspections import Inspection, inspect_files
 
         inspection: Inspection = self._call(
             "mlops_inspect_dataset",
@@ -257,7 +258,7 @@ class UseCase:
 
     def sample_preview(self, sample: str, dataset: Path) -> Preview | None:
         """Return what a sample of the data in `dataset` looks or sounds like; None when it has no preview."""
-        from mlops_core.previews import Preview
+        from mlops_core.datasets.previews import Preview
 
         preview: Preview | None = self._call(
             "mlops_get_sample_preview", (Preview, type(None)), default=lambda: None, sample=sample, dataset=dataset

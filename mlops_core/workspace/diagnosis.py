@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_core.runners import RunRequest
-    from mlops_core.runners.options import RunnerOptions
-    from mlops_core.store import Store
+    from mlops_core.runners.remote.options import RunnerOptions
+    from mlops_core.workspace.store import Store
 
 _OLDEST_PYTHON = (3, 11)
 _LITTLE_DISK_BYTES = 1 << 30
@@ -72,7 +72,7 @@ def examine_runner(request: RunRequest, options: RunnerOptions) -> tuple[Finding
 
 
 def _environment() -> Iterator[Finding]:
-    from mlops_core.runners.confinement import landlock_version
+    from mlops_core.runners.local.confinement import landlock_version
 
     yield Finding(
         subject="python",
@@ -88,8 +88,8 @@ def _environment() -> Iterator[Finding]:
 
 
 def _plugins() -> Iterator[Finding]:
-    from mlops_core.discovery import discover_use_cases
-    from mlops_core.manager import load_use_case
+    from mlops_core.use_cases.discovery import discover_use_cases
+    from mlops_core.use_cases.manager import load_use_case
 
     try:
         installed = discover_use_cases()
@@ -119,7 +119,7 @@ def _disk(home: Path) -> Iterator[Finding]:
 
 
 def _workspace(home: Path, *, is_repaired: bool) -> Iterator[Finding]:
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
     if not (home / "mlops.db").exists():
         yield Finding(subject="workspace", is_good=True, found=f"{home.absolute()} is not there yet")
@@ -133,7 +133,7 @@ def _workspace(home: Path, *, is_repaired: bool) -> Iterator[Finding]:
 
 
 def _store(store: Store, *, is_repaired: bool) -> Iterator[Finding]:
-    from mlops_core.housekeeping import database_fault, find_damage
+    from mlops_core.workspace.housekeeping import database_fault, find_damage
 
     fault = database_fault(store)
     cure = "restore mlops.db from a backup" if fault else ""

@@ -1,7 +1,7 @@
 """Which step of a run is carried out when: as soon as what it reads is there and a process is free.
 
-What it means to reuse, start or end a step is the run's business (`mlops_core.runners.local`); what happens in a
-process is that of `mlops_core.runners.execution`.
+What it means to reuse, start or end a step is the run's business (`mlops_core.runners.local.runner`); what happens in a
+process is that of `mlops_core.runners.local.execution`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from mlops_core.pipeline import Step
     from mlops_core.runners import RunRequest
-    from mlops_core.runners.execution import Attempt, StepExecution, StepInput
+    from mlops_core.runners.local.execution import Attempt, StepExecution, StepInput
 
 _IMPORTED_AHEAD = 2
 """Sets of modules that are imported while a step runs, for those that follow; each takes memory."""

@@ -10,18 +10,18 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mlops_core.artifacts import write_atomically
 from mlops_core.errors import DatasetError, ExitCode, GateRejectedError, MlopsError, PluginError, StepError, StoreError
 from mlops_core.metrics import read_evaluation
 from mlops_core.pipeline import DATASET, EVALUATION_OUTPUT, FETCH
-from mlops_core.records import RunRecord, RunStatus, StepRecord, StepStatus
-from mlops_core.runners.decisions import StepDecisions
-from mlops_core.runners.execution import Attempt, StepExecution, StepInput
-from mlops_core.runners.process import ProcessOutcome, StepProcesses
-from mlops_core.runners.run_records import new_record, register_model, utc_now
-from mlops_core.runners.schedule import Schedule, import_ahead
-from mlops_core.runners.sources import fetch_source, is_source_there
-from mlops_core.store import CachedStep
+from mlops_core.runners.dataset_source import fetch_source, is_source_there
+from mlops_core.runners.lifecycle import new_record, register_model, utc_now
+from mlops_core.runners.local.execution import Attempt, StepExecution, StepInput
+from mlops_core.runners.local.processes import ProcessOutcome, StepProcesses
+from mlops_core.runners.local.schedule import Schedule, import_ahead
+from mlops_core.runners.reuse import StepDecisions
+from mlops_core.workspace.artifacts import write_atomically
+from mlops_core.workspace.records import RunRecord, RunStatus, StepRecord, StepStatus
+from mlops_core.workspace.store import CachedStep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from mlops_core.pipeline import Step
     from mlops_core.runners import RunObserver, RunRequest
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
 
 NAME = "local"

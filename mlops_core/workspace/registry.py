@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
 
-    from mlops_core.store import Store
+    from mlops_core.workspace.store import Store
 
 BEST = "best"
 """The alias that core itself moves, to a strictly better version on the same test set."""

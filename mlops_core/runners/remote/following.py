@@ -9,16 +9,16 @@ import importlib
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mlops_core.errors import MlopsError, UsageError
-from mlops_core.records import RunStatus
 from mlops_core.runners import SilentObserver
+from mlops_core.workspace.records import RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mlops_core.records import RunRecord
     from mlops_core.runners import RunObserver
-    from mlops_core.store import RunSummary, Store
+    from mlops_core.workspace.records import RunRecord
+    from mlops_core.workspace.store import RunSummary, Store
 
 _CLASSES = {"sagemaker": "mlops_core.runners.sagemaker.remote.tracking:RemoteRun"}
 

@@ -22,7 +22,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.runners.confinement import (
+from mlops_core.runners.local.confinement import (
     adopt_orphans,
     confine_writes,
     end_with_parent,

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from mlops_core.datasets.digests import tree_manifest
 from mlops_core.errors import PluginError
-from mlops_core.file_digests import tree_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,0 +1,1 @@
+"""Data sets: the catalogue, splits, digests, and how files are fetched."""

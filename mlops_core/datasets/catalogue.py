@@ -1,0 +1,106 @@
+"""Catalogue entries: what a data set is called, where its files come from, and what must be in it.
+
+A data set is a folder. How its files arrive is in `mlops_core.datasets.storage`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from mlops_core.errors import PipelineError
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called with (label, done, total)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A file at a public address.
+
+    Attributes:
+        url: http(s) address.
+        sha256: checksum in hexadecimal; empty when the publisher gives none.
+        md5: likewise, for publishers that give only this one.
+        size: of the file in bytes; None when it is not known.
+        unpack: unpack the archive (zip, tar, tar.gz, ...) instead of keeping it.
+        strip: leading path components that are dropped when unpacking.
+        to: sub-folder of the data set; empty for its top.
+    """
+
+    url: str
+    sha256: str = ""
+    md5: str = ""
+    size: int | None = None
+    unpack: bool = True
+    strip: int = 0
+    to: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitSource:
+    """A commit of a git repository; the commit's id is the checksum of all its files."""
+
+    url: str
+    revision: str
+
+    def __post_init__(self) -> None:
+        """Refuse anything that could mean another content tomorrow."""
+        if len(self.revision) != 40 or not set(self.revision) <= set("0123456789abcdef"):
+            raise PipelineError(f"git source {self.url}: revision {self.revision!r} is not a full commit id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratedSource:
+    """Data made by code: ``"package.module:function"``, called as ``function(folder, seed=, progress=)``."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitSource:
+    """One zip archive in several files, as ``zip -s`` writes it.
+
+    Attributes:
+        parts: ``.z01``, ``.z02``, ... and last ``.zip``, each with its checksum.
+        strip: leading path components that are dropped when unpacking.
+        to: sub-folder of the data set; empty for its top.
+    """
+
+    parts: tuple[Source, ...]
+    strip: int = 0
+    to: str = ""
+
+
+AnySource: TypeAlias = Source | SplitSource | GitSource | GeneratedSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """A catalogue entry.
+
+    Attributes:
+        name: by which a configuration asks for it.
+        title: one line for people.
+        licence: of the data.
+        homepage: where its publisher describes it; empty for generated data.
+        description: what it holds.
+        size_bytes: of the download; 0 for generated data.
+        sources: what is fetched, in this order.
+        required: relative paths or globs without which it is not complete.
+    """
+
+    name: str
+    title: str
+    licence: str
+    homepage: str = ""
+    description: str = ""
+    size_bytes: int = 0
+    sources: tuple[AnySource, ...]
+    required: tuple[str, ...] = ()
+
+    @property
+    def is_generated(self) -> bool:
+        """Made by code, not recorded from the world."""
+        return any(isinstance(source, GeneratedSource) for source in self.sources)

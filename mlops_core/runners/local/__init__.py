@@ -1,0 +1,1 @@
+"""The local runner: each step in its own process on this machine."""

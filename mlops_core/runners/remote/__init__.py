@@ -1,0 +1,1 @@
+"""What every remote engine needs and no engine owns."""

@@ -1,0 +1,176 @@
+"""Executing one step: `execute`, which every engine calls.
+
+A `StepRequest` says everything that a step may see; it crosses a process or a machine as JSON. A local worker
+(``python -m mlops_core.steps.execution request.json``) and a container (``entrypoints/run_step.py``) call the same
+`execute`, so a step cannot tell where it runs. An engine only moves files and starts the process.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from mlops_core.code_references import load_function
+from mlops_core.datasets.digests import find_foreign_entry
+from mlops_core.errors import ExitCode, MlopsError, StepError
+from mlops_core.pipeline import EVALUATION_OUTPUT, PREDICTIONS_OUTPUT, Step, StepKind
+from mlops_core.steps.context import StepContext, StepRequest
+
+if TYPE_CHECKING:
+    import pydantic
+
+    M = TypeVar("M", bound=pydantic.BaseModel)
+
+STEP_PROTOCOL_VERSION = 2
+"""Raised when the way in which a step is executed changes what it may write; part of every step's key."""
+TEST_SET_NOTE = "test_set"
+"""The note of an evaluation that holds the digest of samples and labels: models are compared on equal ones only."""
+
+
+def execute(request: StepRequest) -> None:
+    """Run a step's function in this process; for an evaluation, compute the metrics from its predictions.
+
+    One shard of several leaves its part; a request with `StepRequest.parts` merges them. A step that is not sharded
+    does both at once.
+
+    Raises:
+        StepError: the code cannot be found, or it broke its declaration.
+        Exception: whatever the step's own code raises.
+    """
+    step = request.step
+    if request.is_generation:
+        generate = load_function(step.run, what="data set")
+        generate(*request.outputs.values(), seed=request.seed, progress=StepContext(request).progress)
+        return
+    if request.parts:
+        _merge(request)
+    elif request.shard.count == 1:
+        _run_whole(request)
+    else:
+        _run_code(request)
+    for name, folder in request.outputs.items():
+        if name != EVALUATION_OUTPUT:
+            _check_output(name, folder, step=step.name)
+    if step.kind is StepKind.EVALUATION and (request.parts or request.shard.count == 1):
+        _evaluate(request)
+
+
+def _check_output(name: str, folder: Path, *, step: str) -> None:
+    foreign = find_foreign_entry(folder)
+    if foreign:
+        raise StepError(
+            f"step '{step}', output '{name}': {foreign}; outputs hold files of their own: copy what is meant"
+        )
+    if not any(folder.iterdir()):
+        raise StepError(f"step '{step}' wrote nothing to its output '{name}'")
+
+
+def _run_code(request: StepRequest) -> None:
+    load_function(request.step.run, what=f"step '{request.step.name}'")(StepContext(request))
+
+
+def _run_whole(request: StepRequest) -> None:
+    """Run a step that is not sharded as if it were, so that its output is the same as with any number of shards."""
+    if request.step.kind is StepKind.EVALUATION and not request.step.merge:
+        from mlops_core.predictions import merge_predictions
+
+        _run_code(request)
+        folder = request.outputs[PREDICTIONS_OUTPUT]
+        if any(folder.iterdir()):
+            merge_predictions((folder,), folder)
+        return
+    if not request.step.merge:
+        _run_code(request)
+        return
+    only = request.scratch / "part"
+    parts = {output: only / output for output in request.step.outputs}
+    for folder in parts.values():
+        folder.mkdir(parents=True)
+    _run_code(replace(request, outputs=parts))
+    _merge(replace(request, parts={output: (folder,) for output, folder in parts.items()}))
+
+
+def _merge(request: StepRequest) -> None:
+    from mlops_core.predictions import merge_predictions
+
+    step = request.step
+    if step.merge:
+        load_function(step.merge, what=f"merge of step '{step.name}'")(StepContext(request))
+        return
+    for output, parts in request.parts.items():
+        if step.kind is StepKind.EVALUATION and output == PREDICTIONS_OUTPUT:
+            merge_predictions(parts, request.outputs[output])
+        else:
+            _move_files(step, output, parts=parts, target=request.outputs[output])
+
+
+def _move_files(step: Step, output: str, *, parts: tuple[Path, ...], target: Path) -> None:
+    for part in parts:
+        for path in sorted(part.rglob("*")):
+            if path.is_dir():
+                continue
+            place = target / path.relative_to(part)
+            if place.exists():
+                raise StepError(
+                    f"step '{step.name}': two shards wrote '{place.name}' to '{output}'; "
+                    "declare merge=, or put what distinguishes them into the name"
+                )
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(place)
+
+
+def _evaluate(request: StepRequest) -> None:
+    from mlops_core.metrics import Metric, write_evaluation
+    from mlops_core.predictions import digest_test_set, read_predictions
+    from mlops_core.use_cases.manager import load_use_case
+
+    predictions = read_predictions(request.outputs[PREDICTIONS_OUTPUT])
+    if not predictions.rows:
+        raise StepError(f"step '{request.step.name}' wrote no predictions: the test set is empty")
+    report = load_use_case(request.use_case).compute_metrics(predictions)
+    report = replace(report, notes={**report.notes, TEST_SET_NOTE: digest_test_set(predictions)})
+    metrics = [Metric.from_json(metric) for metric in request.metrics]
+    write_evaluation(request.outputs[EVALUATION_OUTPUT], report, metrics)
+
+
+def run_request_file(path: Path) -> ExitCode:
+    """Execute the request in the JSON file `path`; leave the outcome in ``result.json`` beside it.
+
+    Returns:
+        OK, or the exit code of the error, whose one-line message is in ``result.json`` and whose traceback is on
+        standard error.
+    """
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    code, message = ExitCode.OK, ""
+    try:
+        execute(StepRequest.from_json(json.loads(path.read_text(encoding="utf-8"))))
+    except MlopsError as error:
+        traceback.print_exc()
+        code, message = error.exit_code, str(error)
+    except KeyboardInterrupt:
+        code, message = ExitCode.INTERRUPTED, "interrupted"
+    except BaseException as error:  # noqa: BLE001  a step may raise anything, SystemExit included; all is a failure
+        traceback.print_exc()
+        code, message = ExitCode.STEP, _one_line(error)
+    path.with_name("result.json").write_text(json.dumps({"exit_code": code, "error": message}), encoding="utf-8")
+    return code
+
+
+def _one_line(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    if isinstance(error, SystemExit):
+        return f"the step called sys.exit({error.code!r}){where}"
+    text = " ".join(str(error).split())[:500]
+    return f"{type(error).__name__}: {text}{where}" if text else f"{type(error).__name__}{where}"
+
+
+if __name__ == "__main__":
+    sys.exit(run_request_file(Path(sys.argv[1])))

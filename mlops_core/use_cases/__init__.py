@@ -1,0 +1,1 @@
+"""Use cases: discovery from package metadata, and the façade over pluggy."""

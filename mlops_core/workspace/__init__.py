@@ -1,0 +1,1 @@
+"""The workspace: runs, artifacts, the step cache, the model registry, and their housekeeping."""
