@@ -2,7 +2,7 @@
 
 import sys
 
-from mlops_core.runners.sagemaker.entry_points import get_pipeline_definition
+from mlops_sagemaker.scripts import get_pipeline_definition
 
 if __name__ == "__main__":
     sys.exit(get_pipeline_definition())

@@ -2,7 +2,7 @@
 
 import sys
 
-from mlops_core.runners.sagemaker.entry_points import run_pipeline
+from mlops_sagemaker.scripts import run_pipeline
 
 if __name__ == "__main__":
     sys.exit(run_pipeline())

@@ -14,7 +14,7 @@ USAGE = "usage: run_step.py REQUEST.json | run_step.py --request=PIECE ..."
 if __name__ == "__main__":
     arguments = sys.argv[1:]
     if any(argument.startswith("--") for argument in arguments):
-        from mlops_core.runners.sagemaker.container import main
+        from mlops_sagemaker.container import main
 
         sys.exit(main(arguments))
     if len(arguments) != 1:

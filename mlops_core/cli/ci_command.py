@@ -23,8 +23,9 @@ def command() -> None:
 @click.argument("folder", type=click.Path(file_okay=False), default=".")
 def init_command(*, usecase: str | None, provider: str, install: str | None, force: bool, folder: str) -> None:
     """Write the CI service's file for a use case into FOLDER (default: here)."""
+    from mlops_sagemaker.delivery.ci import INSTALL, PROVIDERS, SECRETS, Project
+
     from mlops_core.errors import UsageError
-    from mlops_core.runners.sagemaker.delivery.ci import INSTALL, PROVIDERS, SECRETS, Project
     from mlops_core.use_cases.discovery import find_use_case
 
     use_case = find_use_case(chosen_use_case(usecase))

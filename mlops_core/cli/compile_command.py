@@ -12,7 +12,7 @@ from mlops_core.cli.options import chosen_use_case, config_options, parse_parame
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlops_core.runners.sagemaker.compilation import Definition
+    from mlops_sagemaker.compiler.definition import Definition
 
 
 @click.command("compile")
@@ -57,9 +57,10 @@ def command(
 
     What is not set here becomes a parameter without default, to be given when an execution is started.
     """
+    from mlops_sagemaker.compiler.definition import compile_pipeline
+    from mlops_sagemaker.settings import load_settings
+
     from mlops_core.api import prepare_run
-    from mlops_core.runners.sagemaker.compilation import compile_pipeline
-    from mlops_core.runners.sagemaker.compile_settings import load_settings
     from mlops_core.settings import read_settings
 
     request = prepare_run(
@@ -84,8 +85,9 @@ def command(
 
 
 def _check(definition: Definition) -> None:
+    from mlops_sagemaker.checking import check_definition, has_service_model
+
     from mlops_core.errors import RunnerError
-    from mlops_core.runners.sagemaker.checking import check_definition, has_service_model
 
     faults = check_definition(definition.data)
     if faults:

@@ -85,8 +85,9 @@ def _fetch(request: RunRequest, store: Store, progress: Progress) -> tuple[Datas
 def _provide(
     request: RunRequest, store: Store, progress: Progress, target: str, region: str | None, *, is_verified: bool
 ) -> tuple[DatasetRecord, dict[str, Any]]:
-    from mlops_core.runners.sagemaker.remote.account import Account
-    from mlops_core.runners.sagemaker.remote.datasets import provide_dataset
+    from mlops_sagemaker.service.account import Account
+
+    from mlops_core.runners.remote.datasets import provide_dataset
 
     provided = provide_dataset(
         request, target, store=store, account=Account(region=region), progress=progress, is_verified=is_verified

@@ -17,7 +17,7 @@ from mlops_core.cli.options import chosen_use_case, use_case_option
 @click.option("--tag", "tag_only", is_flag=True, help="Print the image's tag and write nothing.")
 def command(*, usecase: str | None, output: str, tag_only: bool) -> None:
     """Write what `docker build` needs for the step image: core, the one plugin, pinned versions, nothing else."""
-    from mlops_core.runners.sagemaker.delivery.packaging import image_tag, write_image_folder
+    from mlops_core.runners.container.packaging import image_tag, write_image_folder
     from mlops_core.use_cases.discovery import find_use_case
 
     use_case = find_use_case(chosen_use_case(usecase))

@@ -19,7 +19,7 @@ from mlops_core.cli.output import print_json, print_table, run_observer
 from mlops_core.errors import ExitCode
 
 if TYPE_CHECKING:
-    from mlops_core.runners.sagemaker.interpreter.parity import ParityReport
+    from mlops_core.runners.parity import ParityReport
 
 
 @click.command("parity")
@@ -62,9 +62,10 @@ def command(
     Order constraints, parameters, every artifact's digest, verdict and message are compared. Exit code 0: all equal,
     also when both rejected the model or both failed in the same way; 4: they differ.
     """
+    from mlops_sagemaker.settings import load_settings
+
     from mlops_core import api
-    from mlops_core.runners.sagemaker.compile_settings import load_settings
-    from mlops_core.runners.sagemaker.interpreter.parity import prove_parity
+    from mlops_core.runners.parity import prove_parity
     from mlops_core.settings import read_settings
     from mlops_core.workspace.store import Store
 

@@ -32,9 +32,10 @@ from mlops_core.cli.output import format_duration, print_json, print_table
 )
 def policy_command(*, usecase: str | None, pipeline_name: str, audience: str, **account: Any) -> None:
     """Print the least-privilege IAM policy, as JSON. What is not named stays open ('*')."""
-    from mlops_core.runners.sagemaker.compilation import model_package_group
-    from mlops_core.runners.sagemaker.remote.policy import Audience, names_of, policy
-    from mlops_core.runners.sagemaker.remote.target import check_pipeline_name, complete_settings
+    from mlops_sagemaker.compiler.definition import model_package_group
+    from mlops_sagemaker.service.policy import Audience, names_of, policy
+    from mlops_sagemaker.target import check_pipeline_name, complete_settings
+
     from mlops_core.settings import read_settings
 
     use_case = chosen_use_case(usecase)
@@ -68,9 +69,10 @@ def estimate_command(
     """Estimate how long a run in an account takes and what it costs, by earlier runs and a table of prices."""
     from dataclasses import asdict
 
+    from mlops_sagemaker.target import complete_settings
+
     from mlops_core.api import prepare_run, workspace_path
-    from mlops_core.runners.sagemaker.remote.costs import estimate_cost, load_prices
-    from mlops_core.runners.sagemaker.remote.target import complete_settings
+    from mlops_core.runners.remote.costs import estimate_cost, load_prices
     from mlops_core.workspace.store import Store
 
     request = prepare_run(chosen_use_case(usecase), config=config, overrides=overrides)

@@ -25,8 +25,9 @@ def check_command(*, file: str, as_json: bool) -> int:
 
     Against the service's own model (arguments, properties) and the rules of its graph. Exit code 2 with faults.
     """
+    from mlops_sagemaker.checking import check_text, has_service_model
+
     from mlops_core.errors import ExitCode, UsageError
-    from mlops_core.runners.sagemaker.checking import check_text, has_service_model
 
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")

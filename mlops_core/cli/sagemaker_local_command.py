@@ -24,9 +24,10 @@ def serve_command(context: dict[str, str | None], *, port: int, jobs: int | None
     boto3 and the SageMaker SDK use it with AWS_ENDPOINT_URL. Pipelines are checked when they are created and executed
     in processes of this machine when they are started. Everything but the logs of executions is forgotten at the end.
     """
+    from mlops_sagemaker.emulator.endpoint.server import SageMakerEndpoint
+
     from mlops_core import api
     from mlops_core.errors import ExitCode
-    from mlops_core.runners.sagemaker.interpreter.endpoint.server import SageMakerEndpoint
 
     folder = Path(api.workspace_path(context["workspace"])).absolute() / "sagemaker-local" / "endpoint"
     ended = threading.Event()

@@ -96,8 +96,8 @@ class Runner(Protocol):
 
 RUNNERS = {
     "local": "mlops_core.runners.local.runner:LocalRunner",
-    "sagemaker-local": "mlops_core.runners.sagemaker.interpreter.runner:SageMakerLocalRunner",
-    "sagemaker": "mlops_core.runners.sagemaker.remote.runner:SageMakerRunner",
+    "sagemaker-local": "mlops_sagemaker.local_runner:SageMakerLocalRunner",
+    "sagemaker": "mlops_sagemaker.runner:SageMakerRunner",
 }
 """Name -> class, imported on use; each takes the store, an observer and how many steps may run at once."""
 
@@ -131,7 +131,8 @@ def _understood(name: str, options: RunnerOptions) -> dict[str, object]:
     options.check(name, known=settings)
     if not settings or not (options.settings or options.settings_overrides):
         return {}
-    from mlops_core.runners.sagemaker.compile_settings import load_settings
+    from mlops_sagemaker.settings import load_settings
+
     from mlops_core.settings import read_settings
 
     environ = read_settings().environ

@@ -96,7 +96,7 @@ _KNOWN = (
     LOCAL,
     RunnerUnderTest(
         name="sagemaker-local",
-        carrier="mlops_core.runners.sagemaker.interpreter.runner:SageMakerLocalRunner",
+        carrier="mlops_sagemaker.local_runner:SageMakerLocalRunner",
         compiler="mlops_core.testing.runners:compiled_for_sagemaker",
     ),
 )
@@ -109,8 +109,8 @@ def installed_runners() -> tuple[RunnerUnderTest, ...]:
 
 def compiled_for_sagemaker(request: RunRequest) -> str:
     """Return the SageMaker definition of a run, without any account."""
-    from mlops_core.runners.sagemaker.compilation import compile_pipeline
-    from mlops_core.runners.sagemaker.compile_settings import load_settings
+    from mlops_sagemaker.compiler.definition import compile_pipeline
+    from mlops_sagemaker.settings import load_settings
 
     return compile_pipeline(request, load_settings()).to_text()
 

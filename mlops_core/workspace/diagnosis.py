@@ -57,10 +57,10 @@ def examine_runner(request: RunRequest, options: RunnerOptions) -> tuple[Finding
         UsageError: role, bucket or image are not named.
         ConfigError: the settings are wrong.
     """
-    from mlops_core.runners.sagemaker.compilation import compile_pipeline
-    from mlops_core.runners.sagemaker.remote.account import Account
-    from mlops_core.runners.sagemaker.remote.preflight import examine_account
-    from mlops_core.runners.sagemaker.remote.target import find_target
+    from mlops_sagemaker.compiler.definition import compile_pipeline
+    from mlops_sagemaker.service.account import Account
+    from mlops_sagemaker.service.preflight import examine_account
+    from mlops_sagemaker.target import find_target
 
     target = find_target(request.use_case.name, options)
     definition = compile_pipeline(request, target.settings).data

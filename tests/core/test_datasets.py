@@ -180,7 +180,8 @@ def test_what_is_missing_in_the_fetched_data_is_named(server, tmp_path):
 
 def test_two_processes_fetch_once(server, tmp_path):
     code = (
-        "import sys; from mlops_core.datasets.catalogue import *; from mlops_core.datasets.storage import fetch; from pathlib import Path;"
+        "import sys; from mlops_core.datasets.catalogue import *; from mlops_core.datasets.storage import fetch;"
+        "from pathlib import Path;"
         f"source = Source(url={server.url!r}, strip=1);"
         "wanted = Dataset(name='ESC-50', title='t', licence='l', sources=(source,));"
         f"fetch(wanted, Path({str(tmp_path / 'esc')!r}))"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlops_core.workspace.records import RunRecord
     from mlops_core.workspace.store import RunSummary, Store
 
-_CLASSES = {"sagemaker": "mlops_core.runners.sagemaker.remote.tracking:RemoteRun"}
+_CLASSES = {"sagemaker": "mlops_sagemaker.tracking:RemoteRun"}
 
 
 class RemoteRun(Protocol):

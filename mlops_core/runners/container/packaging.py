@@ -1,0 +1,144 @@
+"""The content of a step image: the wheels of core and of one plugin, pinned versions, Dockerfile, entry point.
+
+Nothing else is in it: no other plugin, no source tree, no data. What is installed here decides the versions, so a step
+in a container runs with the packages with which it was tried.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.resources
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.parse
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+from mlops_core.errors import PluginError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mlops_core.use_cases.discovery import InstalledUseCase
+
+CORE = "mlops-core"
+_LEFT_OUT = ("build", "dist", "tests", "docs", "benchmarks", "plugins", "entrypoints", "__pycache__")
+_TAG_LENGTH = 16
+
+
+def write_image_folder(use_case: InstalledUseCase, folder: Path) -> tuple[Path, ...]:
+    """Write what ``docker build`` needs for a use case's step image into `folder`; return the wheels.
+
+    Raises:
+        UsageError: the folder cannot be written, or holds other files.
+        PluginError: a distribution cannot be built, or cannot be had as it is installed.
+    """
+    wheels = folder / "wheels"
+    _prepare(folder, wheels)
+    for name in (CORE, use_case.distribution):
+        _write_wheel(name, wheels)
+    (folder / "constraints.txt").write_text(constraints(), encoding="utf-8")
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    values = {"use_case": use_case.name, "python": version}
+    (folder / "Dockerfile").write_text(_template("Dockerfile", values), encoding="utf-8")
+    (folder / "run_step.py").write_text(_template("run_step.py", {}), encoding="utf-8")
+    return tuple(sorted(wheels.glob("*.whl")))
+
+
+def image_tag(use_case: InstalledUseCase) -> str:
+    """Return a tag that changes whenever code or packages do: no image is ever replaced by another of its name."""
+    digest = hashlib.sha256(constraints().encode())
+    for name in (CORE, use_case.distribution):
+        for path in sorted(_source_files(name)):
+            digest.update(path.read_bytes())
+    return f"{use_case.name.lower()}-{digest.hexdigest()[:_TAG_LENGTH]}"
+
+
+def constraints() -> str:
+    """Return ``name==version`` of everything that is installed here, except what was installed from a folder."""
+    installed = [distribution for distribution in importlib.metadata.distributions() if distribution.name]
+    found = {distribution.name.lower(): distribution.version for distribution in installed}
+    ours = {distribution.name.lower() for distribution in installed if _folder_of(distribution)}
+    return "".join(f"{name}=={found[name]}\n" for name in sorted(found.keys() - ours))
+
+
+def _prepare(folder: Path, wheels: Path) -> None:
+    known = {"wheels", "constraints.txt", "Dockerfile", "run_step.py"}
+    try:
+        others = sorted(path.name for path in folder.iterdir() if path.name not in known) if folder.exists() else []
+        if others:
+            raise UsageError(f"--output {folder} holds other files ({others[0]}); name a new folder")
+        shutil.rmtree(wheels, ignore_errors=True)
+        wheels.mkdir(parents=True)
+    except OSError as error:
+        raise UsageError(f"--output {folder}: {error.strerror}") from error
+
+
+def _write_wheel(name: str, wheels: Path) -> None:
+    distribution = _distribution(name)
+    source = _folder_of(distribution)
+    with tempfile.TemporaryDirectory(prefix="mlops-package-") as temporary:
+        if source is None:
+            _pip("download", "--no-deps", "--dest", str(wheels), f"{name}=={distribution.version}", name=name)
+            return
+        copy = Path(temporary) / "source"
+        shutil.copytree(source, copy, ignore=_ignored)  # building leaves files behind, which nobody wants there
+        _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), str(copy), name=name)
+
+
+def _ignored(_: str, names: Iterable[str]) -> set[str]:
+    return {name for name in names if name in _LEFT_OUT or name.startswith(".") or name.endswith(".egg-info")}
+
+
+def _pip(*arguments: str, name: str) -> None:
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  our own interpreter's pip
+    if done.returncode != 0:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        reason = next(
+            (line for line in reversed(lines) if "ERROR" in line or "error" in line), lines[-1] if lines else ""
+        )
+        raise PluginError(f"no wheel of {name}: pip {arguments[0]} failed: {reason.strip()}")
+
+
+def _distribution(name: str) -> importlib.metadata.Distribution:
+    found = list(importlib.metadata.distributions(name=name))
+    if not found:
+        raise PluginError(f"{name} is not installed; pip install it")
+    # A build leaves an egg-info beside the sources; where that folder is on the path, it is found first.
+    return next((one for one in found if _folder_of(one)), found[0])
+
+
+def _folder_of(distribution: importlib.metadata.Distribution) -> Path | None:
+    """Return the folder from which a distribution was installed; None when it came from an index."""
+    text = distribution.read_text("direct_url.json")
+    if not text:
+        return None
+    url = urllib.parse.urlsplit(json.loads(text).get("url", ""))
+    return Path(urllib.parse.unquote(url.path)) if url.scheme == "file" else None
+
+
+def _source_files(name: str) -> Iterator[Path]:
+    """Yield the files of a distribution that decide what it does."""
+    distribution = _distribution(name)
+    folder = _folder_of(distribution)
+    if folder is None:
+        files = distribution.files or []
+        yield from (Path(str(path.locate())) for path in files if path.suffix in (".py", ".yaml"))
+        return
+    for path in folder.rglob("*"):
+        parts = path.relative_to(folder).parts
+        is_left_out = any(part in _LEFT_OUT or part.startswith(".") for part in parts)
+        if path.is_file() and not is_left_out and path.suffix in (".py", ".yaml", ".toml"):
+            yield path
+
+
+def _template(name: str, values: dict[str, str]) -> str:
+    files = importlib.resources.files("mlops_sagemaker.delivery")
+    text = (files / "templates" / f"{name}.template").read_text(encoding="utf-8")
+    return Template(text).substitute(values) if values else text

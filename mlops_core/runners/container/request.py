@@ -1,0 +1,251 @@
+"""What a compiled definition and a container agree on: the request, how it becomes command arguments, and back.
+
+The emitter writes a `ContainerRequest` with `to_arguments`; `mlops_core.runners.container.execution` reads it with
+`read_order`. The service allows 100 arguments of 256 characters, so the request is JSON cut into pieces. Neither how
+a step is executed nor what a definition looks like is known here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from mlops_core.conditions import Gate
+from mlops_core.errors import ConfigError, RunnerError
+from mlops_core.metrics import Metric
+from mlops_core.pipeline import Parameter, ParameterType, Step, StepKind
+from mlops_core.steps.execution import STEP_PROTOCOL_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mlops_core.pipeline import ParameterValue
+    from mlops_core.steps.keys import CodeIndex
+    from mlops_core.use_cases.manager import UseCase
+
+GATE_OUTPUT = "gate"
+"""The output of an evaluation's container that the Condition step reads."""
+_FORMAT = "mlops-container/1"
+
+
+class Part(StrEnum):
+    """Which part of a step a container does: all of it, the share of one instance, or the merge of the shares."""
+
+    WHOLE = "whole"
+    SHARD = "shard"
+    MERGE = "merge"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateRequest:
+    """What an evaluation's container needs to say the verdict in words.
+
+    Attributes:
+        gate: the condition.
+        parameters: those that it mentions.
+    """
+
+    gate: Gate
+    parameters: tuple[Parameter, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerRequest:
+    """What is fixed when a definition is compiled; values that are set at the start of an execution are not in it.
+
+    Attributes:
+        use_case: its name.
+        layout: of the container's files.
+        part: all of the step, one share, or the merge.
+        step: the step.
+        config: the configuration sections that it declares.
+        parameters: the parameters that it declares.
+        model_output: the output that a training job writes to its model folder.
+        packed: input -> folder within the ``tar.gz`` as which it arrives; empty for its top.
+        sharded_inputs: inputs of which this instance has a share of the files; the step works on all that it sees.
+        metrics: all declared ones, for an evaluation.
+        gate: for the part of an evaluation that computes the metrics; None otherwise.
+    """
+
+    use_case: str
+    layout: str
+    part: Part
+    step: Step
+    config: Mapping[str, Any] = field(default_factory=dict)
+    parameters: tuple[Parameter, ...] = ()
+    model_output: str = ""
+    packed: Mapping[str, str] = field(default_factory=dict)
+    sharded_inputs: tuple[str, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    gate: GateRequest | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the request as JSON types only; the machine is left out, since a result does not depend on it."""
+        step = self.step.to_json()
+        for name in ("instance_type", "volume_gb"):
+            step["resources"].pop(name, None)
+        return {
+            "format": _FORMAT,
+            "use_case": self.use_case,
+            "layout": self.layout,
+            "part": str(self.part),
+            "step": step,
+            "config": dict(self.config),
+            "parameters": [parameter_to_json(parameter) for parameter in self.parameters],
+            "model_output": self.model_output,
+            "packed": dict(self.packed),
+            "sharded_inputs": list(self.sharded_inputs),
+            "metrics": [metric.to_json() for metric in self.metrics],
+            "gate": _gate_to_json(self.gate),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ContainerRequest:
+        """Return the request that `to_json` wrote.
+
+        Raises:
+            RunnerError: it is of another format.
+        """
+        if data.get("format") != _FORMAT:
+            raise RunnerError(
+                f"the definition's requests have the format {data.get('format')!r}, this image reads {_FORMAT!r}; "
+                "compile the definition and build the image with one version of mlops-core"
+            )
+        return cls(
+            use_case=data["use_case"],
+            layout=data["layout"],
+            part=Part(data["part"]),
+            step=Step.from_json(data["step"]),
+            config=data["config"],
+            parameters=tuple(map(_parameter_from_json, data["parameters"])),
+            model_output=data["model_output"],
+            packed=data["packed"],
+            sharded_inputs=tuple(data["sharded_inputs"]),
+            metrics=tuple(map(Metric.from_json, data["metrics"])),
+            gate=_gate_from_json(data["gate"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerOrder:
+    """Everything that a container's command says.
+
+    Attributes:
+        request: what was fixed when the definition was compiled.
+        root: the folder that stands for ``/opt/ml``.
+        code: digest of the code that the definition was compiled from; empty for "do not compare".
+        seed: of every random choice.
+        parameters: value of each parameter that the step declares.
+        gate_parameters: value of each parameter that the gate mentions.
+        dataset_digest: of the data set, where the step reads it and the digest was known.
+    """
+
+    request: ContainerRequest
+    root: str = ""
+    code: str = ""
+    seed: int = 0
+    parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
+    gate_parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
+    dataset_digest: str = ""
+
+
+def read_order(arguments: Sequence[str]) -> ContainerOrder:
+    """Return what the arguments of a container's command say.
+
+    Raises:
+        RunnerError: an argument is unknown, or the request is missing or damaged.
+        ConfigError: the value of a parameter is not of its type, or out of its range.
+    """
+    found: dict[str, list[str]] = {}
+    for argument in arguments:
+        flag, separator, value = argument.partition("=")
+        if flag not in _FLAGS or not separator:
+            raise RunnerError(f"unknown argument {argument[:80]!r}; expected {', '.join(_FLAGS)}, each with '=VALUE'")
+        found.setdefault(flag, []).append(value)
+    try:
+        request = ContainerRequest.from_json(json.loads("".join(found.get("--request", ()))))
+        seed = int(found.get("--seed", ["0"])[-1])
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunnerError(f"the request in the command's arguments is damaged: {error}") from error
+    gate_parameters = tuple(map(_without_limits, request.gate.parameters)) if request.gate else ()
+    return ContainerOrder(
+        request=request,
+        root=found.get("--root", [""])[-1],
+        code=found.get("--code", [""])[-1],
+        seed=seed,
+        parameters=_values(request.parameters, found.get("--parameter", ())),
+        gate_parameters=_values(gate_parameters, found.get("--gate-parameter", ())),
+        dataset_digest=found.get("--dataset-digest", [""])[-1],
+    )
+
+
+def code_digest(use_case: UseCase, step: Step, *, code: CodeIndex) -> str:
+    """Return the SHA-256 of all code that decides what a step writes, as it is installed here.
+
+    It stands in the definition, so the service's step cache never answers for other code, and the container compares
+    it with what it holds, so a definition is never executed by an image of another version.
+    """
+    modules = [reference.partition(":")[0] for reference in (step.run, step.merge) if reference]
+    if step.kind is StepKind.EVALUATION:
+        modules.append(use_case.implementation_module("mlops_compute_metrics"))
+    digests = {"protocol": str(STEP_PROTOCOL_VERSION)}
+    for module in modules:
+        digests |= code.digests(module)
+    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+
+
+def parameter_to_json(parameter: Parameter) -> dict[str, Any]:
+    """Return what a container needs of a parameter to read and check its value."""
+    return {
+        "name": parameter.name,
+        "type": str(parameter.type),
+        "default": parameter.default,
+        "minimum": parameter.minimum,
+        "maximum": parameter.maximum,
+    }
+
+
+_FLAGS = ("--root", "--code", "--seed", "--dataset-digest", "--parameter", "--gate-parameter", "--request")
+
+
+def _parameter_from_json(data: Mapping[str, Any]) -> Parameter:
+    return Parameter(**{**data, "type": ParameterType(data["type"])})
+
+
+def _gate_to_json(gate: GateRequest | None) -> dict[str, Any] | None:
+    if gate is None:
+        return None
+    return {"gate": gate.gate.to_json(), "parameters": [parameter_to_json(each) for each in gate.parameters]}
+
+
+def _gate_from_json(data: Mapping[str, Any] | None) -> GateRequest | None:
+    if data is None:
+        return None
+    parameters = tuple(map(_parameter_from_json, data["parameters"]))
+    return GateRequest(gate=Gate.from_json(data["gate"]), parameters=parameters)
+
+
+def _values(parameters: tuple[Parameter, ...], texts: Sequence[str]) -> dict[str, ParameterValue]:
+    given = dict(text.split("=", 1) for text in texts)
+    missing = [parameter.name for parameter in parameters if parameter.name not in given]
+    if missing:
+        raise RunnerError(f"the command's arguments give no value of the parameter {', '.join(missing)}")
+    return {parameter.name: _value(parameter, given[parameter.name]) for parameter in parameters}
+
+
+def _value(parameter: Parameter, text: str) -> ParameterValue:
+    """Read a value as the service writes it: a whole float may come as an integer, and the other way round."""
+    if parameter.type is ParameterType.INTEGER and text.endswith(".0"):
+        text = text.removesuffix(".0")
+    try:
+        return parameter.parse(text)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; set it when the execution is started") from error
+
+
+def _without_limits(parameter: Parameter) -> Parameter:
+    """Return the parameter as the gate reads it: a threshold that is out of range is a verdict, not a failed step."""
+    return replace(parameter, minimum=None, maximum=None)

@@ -1,0 +1,83 @@
+"""The evaluation as a Condition step can read it, and the verdict in words; both made in the evaluation's container.
+
+``JsonGet`` ends an execution when a path is missing, and what the service makes of a null is not documented. So each
+declared metric gets a finite number and says beside it whether the gate may use it; the Condition step asks for both.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from mlops_core.conditions import Verdict
+from mlops_core.errors import ConfigError
+from mlops_core.metrics import EVALUATION_FILE, read_evaluation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from mlops_core.metrics import Metric
+    from mlops_core.pipeline import ParameterValue
+    from mlops_core.runners.container.request import ContainerRequest, GateRequest
+
+USABLE = "usable"
+_UNUSABLE_VALUE = 0.0
+"""Stands where there is no finite value; never compared, since ``usable`` is 0 beside it."""
+
+
+def gate_evaluation(
+    folder: Path, request: ContainerRequest, parameters: Mapping[str, ParameterValue]
+) -> dict[str, Any]:
+    """Return what the Condition step reads: the evaluation with every metric present, and the verdict.
+
+    Args:
+        folder: holds ``evaluation.json`` as core wrote it.
+        request: of an evaluation; its gate is set.
+        parameters: value of each parameter that the gate mentions.
+
+    Raises:
+        StepError: there is no evaluation.
+    """
+    assert request.gate is not None  # noqa: S101  for mypy: the only caller asks for it first
+    report = read_evaluation(folder, request.metrics)
+    data: dict[str, Any] = json.loads((folder / EVALUATION_FILE).read_text(encoding="utf-8"))
+    for metric in request.metrics:
+        found = report.values.get(metric.name)
+        _complete(data, metric, value=found.value if found else None)
+    numbers = {name: value for name, value in parameters.items() if isinstance(value, int | float)}
+    verdict = request.gate.gate.evaluate(report, metrics=request.metrics, parameters=numbers)
+    data["verdict"] = _within_limits(verdict, request.gate, parameters).to_json()
+    return data
+
+
+def verdict_message(verdict: Mapping[str, Any]) -> str:
+    """Return the line that a container leaves of a verdict's JSON: why it was rejected, or that it was accepted."""
+    return str(verdict["message"]) if not verdict["accepted"] else "accepted: every clause of the gate is met"
+
+
+def _complete(data: dict[str, Any], metric: Metric, *, value: float | None) -> None:
+    section = data.get(metric.section)
+    entries = section if isinstance(section, dict) else {}
+    entry = entries.get(metric.name)
+    entries[metric.name] = {
+        **(entry if isinstance(entry, dict) else {}),
+        "value": value if value is not None and math.isfinite(value) else _UNUSABLE_VALUE,
+        USABLE: 0 if metric.fault(value) else 1,
+    }
+    data[metric.section] = entries
+
+
+def _within_limits(verdict: Verdict, gate: GateRequest, parameters: Mapping[str, ParameterValue]) -> Verdict:
+    """Reject where a threshold is outside its parameter's own limits, which a local run refuses before it starts."""
+    faults = []
+    for parameter in gate.parameters:
+        try:
+            parameter.checked(parameters[parameter.name])
+        except ConfigError as error:
+            faults.append(f"Execution failed: {error}")
+    if not faults:
+        return verdict
+    messages = [*faults, *([verdict.message] if verdict.message else [])]
+    return Verdict(accepted=False, clauses=verdict.clauses, message="; ".join(messages))

@@ -1,0 +1,393 @@
+"""A data set in S3: complete when its manifest is there; what is missing is sent, the manifest last.
+
+The manifest is the object ``.mlops-dataset.json`` of the place, which no digest of a data set counts; it says digest,
+count and size, and where the list of files is. So unchanged data are known by one request, whatever their number.
+Objects are found to be what they should be by a listing and the receipts of what was sent, or by their MD5.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import io
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from mlops_sagemaker.service.parts import LARGE_BYTES, LargeFile, send_in_parts
+
+from mlops_core.datasets.digests import MARKER, file_state, iter_tree, manifest_of
+from mlops_core.errors import DatasetError, MlopsError
+from mlops_core.runners.dataset_source import fetch_source, is_source_there, source_identity
+from mlops_core.runners.remote.object_store import Bucket, Sending, sorted_join
+from mlops_core.runners.remote.upload_index import Receipt, Receipts
+from mlops_core.workspace.records import DatasetRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mlops_sagemaker.service.account import Account
+
+    from mlops_core.datasets.catalogue import Progress
+    from mlops_core.datasets.digests import TreeFile
+    from mlops_core.runners import RunRequest
+    from mlops_core.runners.remote.object_store import RemoteObject
+    from mlops_core.workspace.store import Store
+
+_FORMAT = "mlops-dataset/1"
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A folder of S3: a bucket and a prefix without a slash at its end."""
+
+    bucket: str
+    prefix: str
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """Return what ``s3://bucket/prefix/`` says.
+
+        Raises:
+            DatasetError: it is none, or the prefix is empty.
+        """
+        bucket, _, prefix = text.removeprefix("s3://").partition("/")
+        prefix = prefix.strip("/")
+        if not text.startswith("s3://") or not bucket or not prefix or "//" in prefix:
+            raise DatasetError(f"{text!r} is no place for a data set; expected s3://bucket/prefix/")
+        return cls(bucket=bucket, prefix=prefix)
+
+    def key(self, path: str) -> str:
+        """Return the key of a path of the data set."""
+        return f"{self.prefix}/{path}"
+
+    def __str__(self) -> str:
+        """Return it as an address."""
+        return f"s3://{self.bucket}/{self.prefix}/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteManifest:
+    """What a complete data set in S3 is.
+
+    Attributes:
+        name: of the data set.
+        digest: over relative path, size and content of each file.
+        files: how many.
+        size_bytes: of all files together.
+        sources: of the catalogue entry; empty for a folder of the user's own.
+        is_generated: made by code.
+        licence: of the catalogue entry.
+        listing: key of the list of files.
+        listing_sha256: of that list.
+    """
+
+    name: str
+    digest: str
+    files: int
+    size_bytes: int
+    sources: str = ""
+    is_generated: bool = False
+    licence: str = ""
+    listing: str = ""
+    listing_sha256: str = ""
+
+    def to_bytes(self) -> bytes:
+        """Return it as it stands in S3."""
+        return (json.dumps({"format": _FORMAT, **asdict(self)}, indent=1) + "\n").encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> RemoteManifest | None:
+        """Return the manifest; None for anything else, such as the marker of another program."""
+        try:
+            data: Any = json.loads(content)
+            if data.pop("format") != _FORMAT:
+                return None
+            return cls(**data)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provided:
+    """A data set that is complete in S3.
+
+    Attributes:
+        record: for a run.
+        place: where.
+        sent: how many files had to be sent.
+        removed: how many objects of a former content were removed.
+    """
+
+    record: DatasetRecord
+    place: Place
+    sent: int = 0
+    removed: int = 0
+
+
+def read_manifest(bucket: Bucket, place: Place) -> RemoteManifest | None:
+    """Return the manifest of a place; None when there is no complete data set.
+
+    Raises:
+        DatasetError: S3 refuses.
+    """
+    content = bucket.read(place.key(MARKER))
+    return RemoteManifest.from_bytes(content) if content is not None else None
+
+
+def provide_dataset(
+    request: RunRequest,
+    uri: str,
+    *,
+    store: Store,
+    account: Account,
+    progress: Progress,
+    is_verified: bool = False,
+) -> Provided:
+    """Make the data set of a run complete in S3; nothing is fetched or sent when it is.
+
+    Args:
+        request: names use case and configuration.
+        uri: ``s3://bucket/prefix/``.
+        store: the workspace, into which it is fetched where it is in neither place.
+        account: whose S3.
+        progress: is told how far it is.
+        is_verified: compare every object by a listing, also where the manifest says that all is there.
+
+    Raises:
+        DatasetError: it cannot be fetched or sent. What was sent stays, and the next call goes on.
+    """
+    place = Place.parse(uri)
+    bucket = Bucket(place.bucket, account=account)
+    use_case, config = request.use_case, request.config.model
+    name, given = use_case.dataset_source(config)
+    sources = source_identity(use_case.dataset(config), seed=request.seed) if given is None else ""
+    manifest = read_manifest(bucket, place)
+    is_here = is_source_there(use_case, config, store=store, seed=request.seed)
+    if manifest and not is_verified and not is_here and (manifest.name, manifest.sources) == (name, sources):
+        return Provided(record=_record(manifest, str(place)), place=place)
+    source = fetch_source(
+        use_case, config, store=store, seed=request.seed, is_offline=request.is_offline, progress=progress
+    )
+    wanted = _manifest(source.record, sources=sources)
+    if manifest and not is_verified and (manifest.name, manifest.digest) == (wanted.name, wanted.digest):
+        return Provided(record=source.record, place=place)
+    upload = Upload(bucket, place, store=store, account=account, progress=progress)
+    sent, removed = upload.carry_out(source.path, wanted, former=manifest)
+    return Provided(record=source.record, place=place, sent=sent, removed=removed)
+
+
+class Upload:
+    """One data set on its way to one place."""
+
+    def __init__(self, bucket: Bucket, place: Place, *, store: Store, account: Account, progress: Progress) -> None:
+        """Keep receipts in the workspace `store`."""
+        self._bucket = bucket
+        self._place = place
+        self._store = store
+        self._account = account
+        self._progress = progress
+        self._done = self._sent = 0
+
+    def carry_out(self, folder: Path, wanted: RemoteManifest, *, former: RemoteManifest | None) -> tuple[int, int]:
+        """Send what is missing, remove what belonged to a former content, and write the manifest last.
+
+        Args:
+            folder: with the files.
+            wanted: what shall be there; its listing is filled in.
+            former: the manifest that is there.
+
+        Returns:
+            How many files were sent, and how many objects were removed.
+
+        Raises:
+            DatasetError: S3 refuses, or a file changed since it was read, or the place holds something else.
+        """
+        with Receipts(self._store.home / "uploads", str(self._place)) as receipts:
+            if former:
+                self._learn(receipts, former)
+                self._bucket.remove([self._place.key(MARKER)])  # from here on it is not complete
+            strangers: list[str] = []
+            obsolete: list[str] = []
+            large: list[TreeFile] = []
+            pairs = sorted_join(
+                iter_tree(folder, cache=self._store),
+                self._bucket.objects(self._place.prefix),
+                strip=len(self._place.prefix) + 1,
+            )
+            missing = self._missing(pairs, folder, receipts=receipts, strangers=strangers, obsolete=obsolete)
+            self._bucket.send(self._sendings(missing, folder, wanted.files, receipts=receipts, large=large))
+            for file in large:
+                self._send_large(file, folder, wanted.files, receipts=receipts)
+            self._refuse(strangers)
+            self._bucket.remove(map(self._place.key, obsolete))
+            receipts.remove(obsolete)
+            self._finish(folder, wanted, former, receipts=receipts)
+        return self._sent, len(obsolete)
+
+    # --- What is missing ----------------------------------------------------------------------------------
+
+    def _missing(
+        self,
+        pairs: Iterator[tuple[TreeFile | None, RemoteObject | None]],
+        folder: Path,
+        *,
+        receipts: Receipts,
+        strangers: list[str],
+        obsolete: list[str],
+    ) -> Iterator[TreeFile]:
+        for file, there in pairs:
+            if file is None:
+                assert there is not None  # noqa: S101  for mypy: a pair has one side at least
+                path = there.key[len(self._place.prefix) + 1 :]
+                if path != MARKER:
+                    known = receipts.get(path)
+                    (obsolete if known and known.etag == there.etag else strangers).append(path)
+            elif there is None or not self._is_same(file, there, folder, receipts=receipts):
+                yield file
+            else:
+                self._done += 1
+
+    def _is_same(self, file: TreeFile, there: RemoteObject, folder: Path, *, receipts: Receipts) -> bool:
+        if there.size != file.size:
+            return False
+        receipt = receipts.get(file.path)
+        if receipt and receipt.etag == there.etag:
+            return receipt.sha256 == file.sha256
+        with (folder / file.path).open("rb") as stream:
+            digest = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        if digest != there.etag:
+            return False
+        receipts.add(Receipt(path=file.path, sha256=file.sha256, size=file.size, etag=there.etag))
+        return True
+
+    def _refuse(self, strangers: list[str]) -> None:
+        if strangers:
+            shown = ", ".join(strangers[:_SHOWN]) + (", ..." if len(strangers) > _SHOWN else "")
+            raise DatasetError(
+                f"{self._place} holds {len(strangers)} object{'s' if len(strangers) > 1 else ''} that do not belong to "
+                f"the data set, and a step would read them too: {shown}; remove them, or choose another place"
+            )
+
+    # --- Sending ------------------------------------------------------------------------------------------
+
+    def _sendings(
+        self, files: Iterator[TreeFile], folder: Path, total: int, *, receipts: Receipts, large: list[TreeFile]
+    ) -> Iterator[Sending]:
+        for file in files:
+            if file.size > LARGE_BYTES:
+                large.append(file)
+                continue
+            path = folder / file.path
+            yield Sending(
+                path=path,
+                key=self._place.key(file.path),
+                is_unchanged=functools.partial(self._is_unchanged, path, file),
+                on_sent=functools.partial(self._note, file, total, receipts),
+            )
+
+    def _is_unchanged(self, path: Path, file: TreeFile) -> bool:
+        """Tell whether a file still has the content that its digest speaks of, by its state or by reading it."""
+        known = self._store.lookup(str(path), file_state(path))
+        if known is None:
+            with path.open("rb") as stream:
+                known = hashlib.file_digest(stream, "sha256").hexdigest()
+        return known == file.sha256
+
+    def _note(self, file: TreeFile, total: int, receipts: Receipts, etag: str) -> None:
+        receipts.add(Receipt(path=file.path, sha256=file.sha256, size=file.size, etag=etag))
+        self._sent += 1
+        self._done += 1
+        self._progress("file to S3", self._done, total)
+
+    def _send_large(self, file: TreeFile, folder: Path, total: int, *, receipts: Receipts) -> None:
+        path = folder / file.path
+        sent = LargeFile(
+            path=path,
+            bucket=self._place.bucket,
+            key=self._place.key(file.path),
+            name=file.path,
+            sha256=file.sha256,
+            size=file.size,
+        )
+        on_part = lambda done, count: self._progress(f"part of {path.name}", done, count)  # noqa: E731  a callback
+        try:
+            etag = send_in_parts(sent, account=self._account, receipts=receipts, on_part=on_part)
+        except MlopsError as error:
+            raise DatasetError(f"{self._place}{file.path}: {error}; the parts that arrived are kept") from error
+        if not self._is_unchanged(path, file):
+            raise DatasetError(f"{path} changed while it was sent; let nothing write there and repeat")
+        self._note(file, total, receipts, etag)
+
+    # --- The manifest -------------------------------------------------------------------------------------
+
+    def _learn(self, receipts: Receipts, former: RemoteManifest) -> None:
+        """Take over the list of a former content, for whoever did not send it from this workspace."""
+        content = self._bucket.read(former.listing) if former.listing else None
+        if content is None or hashlib.sha256(content).hexdigest() != former.listing_sha256:
+            return  # the MD5 of the objects is compared instead
+        lines = gzip.decompress(content).decode("utf-8").splitlines()
+        receipts.add_all(_receipt(line) for line in lines)
+
+    def _finish(
+        self, folder: Path, wanted: RemoteManifest, former: RemoteManifest | None, *, receipts: Receipts
+    ) -> None:
+        listing = f"{self._place.prefix}.mlops-files/{wanted.digest}.txt.gz"
+        content = self._listing(folder, wanted, receipts=receipts)
+        self._bucket.write(listing, content)
+        complete = {**asdict(wanted), "listing": listing, "listing_sha256": hashlib.sha256(content).hexdigest()}
+        self._bucket.write(self._place.key(MARKER), RemoteManifest(**complete).to_bytes())
+        if former and former.listing and former.listing != listing:
+            self._bucket.remove([former.listing])
+
+    def _listing(self, folder: Path, wanted: RemoteManifest, *, receipts: Receipts) -> bytes:
+        """Return the list of files, after making sure that the data set still is what was to be sent."""
+        packed = io.BytesIO()
+        with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as stream:
+            found = manifest_of(self._listed(folder, stream, receipts=receipts))
+        if found.digest != wanted.digest:
+            raise DatasetError(f"{folder} changed while it was sent; let nothing write there and repeat")
+        return packed.getvalue()
+
+    def _listed(self, folder: Path, stream: gzip.GzipFile, *, receipts: Receipts) -> Iterator[TreeFile]:
+        for file in iter_tree(folder, cache=self._store):
+            receipt = receipts.get(file.path)
+            if receipt is None or receipt.sha256 != file.sha256:
+                raise DatasetError(f"{folder / file.path} changed while it was sent; repeat the command")
+            stream.write(f"{file.sha256} {file.size} {receipt.etag} {file.path}\n".encode())
+            yield file
+
+
+def _receipt(line: str) -> Receipt:
+    sha256, size, etag, path = line.split(" ", 3)
+    return Receipt(path=path, sha256=sha256, size=int(size), etag=etag)
+
+
+def _manifest(record: DatasetRecord, *, sources: str) -> RemoteManifest:
+    return RemoteManifest(
+        name=record.name,
+        digest=record.digest,
+        files=record.files,
+        size_bytes=record.size_bytes,
+        sources=sources,
+        is_generated=record.is_generated,
+        licence=record.licence,
+    )
+
+
+def _record(manifest: RemoteManifest, path: str) -> DatasetRecord:
+    return DatasetRecord(
+        name=manifest.name,
+        path=path,
+        digest=manifest.digest,
+        files=manifest.files,
+        size_bytes=manifest.size_bytes,
+        is_generated=manifest.is_generated,
+        licence=manifest.licence,
+    )
+
+
+__all__ = ["Place", "Provided", "RemoteManifest", "Upload", "provide_dataset", "read_manifest"]

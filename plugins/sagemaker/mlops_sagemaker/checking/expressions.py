@@ -1,0 +1,230 @@
+"""The expressions in a definition: what they refer to, whether that exists, and of which type the result is."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from mlops_core.errors import did_you_mean
+from mlops_sagemaker.checking.document import as_list
+from mlops_sagemaker.checking.faults import below
+from mlops_sagemaker.checking.properties import property_kind
+from mlops_sagemaker.checking.structure import PARAMETER_TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlops_sagemaker.checking.document import Document, StepEntry
+    from mlops_sagemaker.checking.faults import Faults
+    from mlops_sagemaker.checking.model import ServiceModel
+
+EXECUTION_VARIABLES = (
+    "PipelineName",
+    "PipelineArn",
+    "PipelineExecutionId",
+    "PipelineExecutionArn",
+    "StartDateTime",
+    "CurrentDateTime",
+    "TrainingJobName",
+    "ProcessingJobName",
+)
+FUNCTIONS = ("Std:Join", "Std:JsonGet")
+_STEP_REFERENCE = re.compile(r"Steps\.([A-Za-z0-9_-]+)(.*)\Z", re.DOTALL)
+_JSON_PATH_START = re.compile(r"[A-Za-z_$\[\"']")
+
+
+class Kind(StrEnum):
+    """What an expression's result is."""
+
+    STRING = "String"
+    INTEGER = "Integer"
+    FLOAT = "Float"
+    BOOLEAN = "Boolean"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A step that an expression reads."""
+
+    path: str
+    step: str
+
+
+def is_expression(value: object) -> bool:
+    """Tell whether an object stands for a value that is known at run time only."""
+    return isinstance(value, dict) and any(key == "Get" or key.startswith("Std:") for key in value)
+
+
+def references(value: object, path: str) -> Iterator[Reference]:
+    """Yield each step that `value` reads, wherever in it."""
+    if isinstance(value, dict):
+        target = value.get("Get")
+        found = _STEP_REFERENCE.match(target) if isinstance(target, str) else None
+        if found:
+            yield Reference(path=path, step=found[1])
+        for key, inner in value.items():
+            yield from references(inner, below(path, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from references(inner, below(path, index))
+
+
+class ExpressionChecker:
+    """Checks expressions of one definition."""
+
+    def __init__(self, document: Document, faults: Faults, *, model: ServiceModel | None) -> None:
+        """Check against `document`; properties against `model` where there is one."""
+        self._document = document
+        self._faults = faults
+        self._model = model
+
+    def check(self, value: dict[str, Any], path: str) -> Kind:
+        """Check an expression and return what its result is."""
+        if len(value) != 1:
+            keys = ", ".join(value)
+            self._faults.add(path, f"an expression has one key, not {keys}", "separate the expression from the rest")
+            return Kind.UNKNOWN
+        ((key, inner),) = value.items()
+        if key == "Get":
+            return self._get(inner, path)
+        if key == "Std:Join":
+            return self._join(inner, below(path, key))
+        if key == "Std:JsonGet":
+            return self._json_get(inner, below(path, key))
+        hint = did_you_mean(key, FUNCTIONS)
+        self._faults.add(path, f"unknown function '{key}'{hint}", f"use Get, {' or '.join(FUNCTIONS)}")
+        return Kind.UNKNOWN
+
+    def scalar(self, value: object, path: str) -> Kind:
+        """Check a value that must be a text, a number, true, false or an expression of one."""
+        if isinstance(value, dict):
+            return self.check(value, path)
+        if isinstance(value, bool):
+            return Kind.BOOLEAN
+        if isinstance(value, int):
+            return Kind.INTEGER
+        if isinstance(value, float):
+            return Kind.FLOAT
+        if isinstance(value, str):
+            return Kind.STRING
+        self._faults.add(path, f"{type(value).__name__} where a value is expected", "give a text, a number or a Get")
+        return Kind.UNKNOWN
+
+    # --- Get ----------------------------------------------------------------------------------------------
+
+    def _get(self, target: object, path: str) -> Kind:
+        place = below(path, "Get")
+        if not isinstance(target, str):
+            self._faults.add(place, "is not a text", "write 'Parameters.x', 'Steps.x.y' or 'Execution.x'")
+            return Kind.UNKNOWN
+        scope, _, rest = target.partition(".")
+        if scope == "Parameters":
+            return self._parameter(rest, place)
+        if scope == "Execution":
+            return self._variable(rest, place)
+        if scope == "Steps":
+            return self._property(target, place)
+        hint = did_you_mean(scope, ("Parameters", "Execution", "Steps"))
+        self._faults.add(
+            place, f"{target!r} refers to nothing{hint}", "begin with 'Parameters.', 'Steps.' or 'Execution.'"
+        )
+        return Kind.UNKNOWN
+
+    def _parameter(self, name: str, path: str) -> Kind:
+        declared = self._document.parameters.get(name)
+        if declared is None:
+            known = self._document.parameters
+            listed = ", ".join(known) or "none"
+            self._faults.add(path, f"no parameter '{name}'{did_you_mean(name, known)}", f"declare it; known: {listed}")
+            return Kind.UNKNOWN
+        kind = declared.get("Type")
+        return Kind(kind) if isinstance(kind, str) and kind in PARAMETER_TYPES else Kind.UNKNOWN
+
+    def _variable(self, name: str, path: str) -> Kind:
+        if name not in EXECUTION_VARIABLES:
+            hint = did_you_mean(name, EXECUTION_VARIABLES)
+            self._faults.add(path, f"no variable '{name}'{hint}", f"use one of {', '.join(EXECUTION_VARIABLES)}")
+            return Kind.UNKNOWN
+        return Kind.STRING
+
+    def _property(self, target: str, path: str) -> Kind:
+        found = _STEP_REFERENCE.match(target)
+        if not found:
+            self._faults.add(path, f"{target!r} names no step", "write 'Steps.<name>.<property>'")
+            return Kind.UNKNOWN
+        step = self._known_step(found[1], path)
+        if step is None:
+            return Kind.UNKNOWN
+        if found[2].startswith(".PropertyFiles."):
+            cure = "read a value of it with Std:JsonGet"
+            self._faults.add(path, f"{target!r} is a property file, not a value", cure)
+            return Kind.UNKNOWN
+        name = property_kind(step, found[2], path=path, faults=self._faults, model=self._model)
+        return Kind(name) if name else Kind.UNKNOWN
+
+    def _known_step(self, name: str, path: str) -> StepEntry | None:
+        step = self._document.step(name)
+        if step is None:
+            names = self._document.step_names
+            self._faults.add(path, f"no step '{name}'{did_you_mean(name, names)}", f"steps: {', '.join(names)}")
+        return step
+
+    # --- Functions ----------------------------------------------------------------------------------------
+
+    def _join(self, data: object, path: str) -> Kind:
+        if not isinstance(data, dict) or set(data) != {"On", "Values"}:
+            self._faults.add(path, "needs exactly On and Values", "write {'On': '', 'Values': [...]}")
+            return Kind.STRING
+        if not isinstance(data["On"], str):
+            self._faults.add(below(path, "On"), "the separator is not a text", "give a text; '' joins without one")
+        if not isinstance(data["Values"], list) or not data["Values"]:
+            self._faults.add(below(path, "Values"), "there is nothing to join", "give a list of values")
+            return Kind.STRING
+        for index, value in enumerate(data["Values"]):
+            self.scalar(value, below(below(path, "Values"), index))
+        return Kind.STRING
+
+    def _json_get(self, data: object, path: str) -> Kind:
+        if not isinstance(data, dict) or not data.keys() <= {"PropertyFile", "Path", "S3Uri"} or "Path" not in data:
+            self._faults.add(path, "needs PropertyFile (or S3Uri) and Path", "write {'PropertyFile': ..., 'Path': ...}")
+            return Kind.UNKNOWN
+        if ("PropertyFile" in data) == ("S3Uri" in data):
+            self._faults.add(path, "needs either PropertyFile or S3Uri", "give exactly one of them")
+        self._json_path(data["Path"], below(path, "Path"))
+        if "PropertyFile" in data:
+            self._property_file(data["PropertyFile"], below(path, "PropertyFile"))
+        else:
+            self.scalar(data["S3Uri"], below(path, "S3Uri"))
+        return Kind.UNKNOWN
+
+    def _json_path(self, value: object, path: str) -> None:
+        if not isinstance(value, str):
+            self._faults.add(
+                path, "the path within the file is not a literal text", "the service takes no expression here"
+            )
+        elif not _JSON_PATH_START.match(value) or value.endswith("."):
+            self._faults.add(path, f"{value!r} is no path within a file", "write for example 'metrics.accuracy.value'")
+
+    def _property_file(self, value: object, path: str) -> None:
+        target = value.get("Get") if isinstance(value, dict) else None
+        parts = target.split(".") if isinstance(target, str) else []
+        if len(parts) < 4 or parts[0] != "Steps" or parts[2] != "PropertyFiles":
+            self._faults.add(path, "names no property file", "write {'Get': 'Steps.<step>.PropertyFiles.<name>'}")
+            return
+        step = self._known_step(parts[1], below(path, "Get"))
+        if step is None:
+            return
+        files = [
+            item.get("PropertyFileName") for item in as_list(step.data.get("PropertyFiles")) if isinstance(item, dict)
+        ]
+        name = ".".join(parts[3:])
+        if name not in files:
+            known = [str(each) for each in files]
+            self._faults.add(
+                below(path, "Get"),
+                f"step '{step.name}' has no property file '{name}'{did_you_mean(name, known)}",
+                f"declare it in the step's PropertyFiles; declared: {', '.join(known) or 'none'}",
+            )

@@ -1,0 +1,144 @@
+"""Properties of steps: what ``Steps.<name>.<path>`` means, by the shapes of the service's Describe calls."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from mlops_core.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mlops_sagemaker.checking.document import StepEntry
+    from mlops_sagemaker.checking.faults import Faults
+    from mlops_sagemaker.checking.model import ServiceModel, Shape
+
+_SEGMENT = re.compile(r"\.([A-Za-z_]\w*)|\['([^']*)'\]|\[\"([^\"]*)\"\]|\[(\d+)\]")
+_KINDS = {
+    "string": "String",
+    "character": "String",
+    "timestamp": "String",
+    "integer": "Integer",
+    "long": "Integer",
+    "float": "Float",
+    "double": "Float",
+    "boolean": "Boolean",
+}
+_WITHOUT = {"Fail": "a Fail step has no properties"}
+_OWN = {"Condition": ("Outcome",)}
+
+
+def property_kind(step: StepEntry, text: str, *, path: str, faults: Faults, model: ServiceModel | None) -> str:
+    """Return the type of a property; empty where it is not known or wrong.
+
+    Args:
+        step: whose property it is.
+        text: what follows the step's name, for example ``.ModelArtifacts.S3ModelArtifacts``.
+        path: where the reference stands.
+        faults: for what is wrong.
+        model: the service's; None where botocore is missing.
+    """
+    if step.type in _WITHOUT:
+        faults.add(path, f"step '{step.name}': {_WITHOUT[step.type]}", "refer to another step")
+        return ""
+    segments = _segments(text)
+    if not segments:
+        cure = "write for example 'Steps.train.ModelArtifacts.S3ModelArtifacts'"
+        faults.add(path, f"{text!r} is no property of step '{step.name}'", cure)
+        return ""
+    if step.type in _OWN:
+        _check_name(str(segments[0]), _OWN[step.type], step, path=path, faults=faults)
+        return "String"
+    shapes = model.properties(step.type) if model else ()
+    if not shapes:
+        return ""
+    return _Walk(step, path=path, faults=faults).kind(shapes, segments)
+
+
+def _segments(text: str) -> list[str | int]:
+    found: list[str | int] = []
+    position = 0
+    while position < len(text):
+        match = _SEGMENT.match(text, position)
+        if not match:
+            return []
+        member, single, double, index = match.groups()
+        found.append(
+            int(index) if index is not None else next(part for part in (member, single, double) if part is not None)
+        )
+        position = match.end()
+    return found
+
+
+def _check_name(name: str, known: Iterable[str], step: StepEntry, *, path: str, faults: Faults) -> bool:
+    names = list(known)
+    if name in names:
+        return True
+    listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    faults.add(
+        path,
+        f"step '{step.name}' ({step.type}) has no property '{name}'{did_you_mean(name, names)}",
+        f"known: {listed}",
+    )
+    return False
+
+
+class _Walk:
+    def __init__(self, step: StepEntry, *, path: str, faults: Faults) -> None:
+        self._step = step
+        self._path = path
+        self._faults = faults
+
+    def kind(self, shapes: tuple[Shape, ...], segments: list[str | int]) -> str:
+        first, rest = segments[0], segments[1:]
+        members = {name: shape for found in shapes for name, shape in found.members.items()}
+        if not _check_name(str(first), members, self._step, path=self._path, faults=self._faults):
+            return ""
+        shape = members[str(first)]
+        for segment in rest:
+            shape = self._next(shape, segment)
+            if shape is None:
+                return ""
+        if shape.type_name not in _KINDS:
+            self._add(f"the property is a {shape.type_name}, not a value", "refer to one of its members")
+            return ""
+        return _KINDS[shape.type_name]
+
+    def _next(self, shape: Shape, segment: str | int) -> Shape | None:
+        if shape.type_name == "structure":
+            if not _check_name(str(segment), shape.members, self._step, path=self._path, faults=self._faults):
+                return None
+            return shape.members[segment]
+        if shape.type_name == "map":
+            return shape.value
+        if shape.type_name == "list":
+            if isinstance(segment, str):
+                self._check_item(segment)
+            return shape.member
+        self._add(f"{segment!r} is below a {shape.type_name}", "end the property earlier")
+        return None
+
+    def _check_item(self, name: str) -> None:
+        """A list of inputs or outputs is read by name; the names are those that the step itself gives."""
+        arguments = self._step.arguments
+        outputs = arguments.get("ProcessingOutputConfig")
+        groups = (
+            (arguments.get("ProcessingInputs"), "InputName"),
+            (outputs.get("Outputs") if isinstance(outputs, dict) else None, "OutputName"),
+        )
+        known = [
+            item[key]
+            for items, key in groups
+            for item in (items if isinstance(items, list) else ())
+            if isinstance(item, dict) and isinstance(item.get(key), str)
+        ]
+        if self._step.type == "Processing" and name not in known:
+            hint = did_you_mean(name, known)
+            self._add(
+                f"step '{self._step.name}' has no input or output '{name}'{hint}",
+                f"known: {', '.join(known) or 'none'}",
+            )
+
+    def _add(self, problem: str, cure: str) -> None:
+        self._faults.add(self._path, problem, cure)

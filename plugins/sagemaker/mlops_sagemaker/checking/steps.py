@@ -1,0 +1,216 @@
+"""What stands around a step's arguments: name, type, cache, retries, property files."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from mlops_core.errors import did_you_mean
+from mlops_sagemaker.checking.document import as_list
+from mlops_sagemaker.checking.faults import below
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlops_sagemaker.checking.document import Document, StepEntry
+    from mlops_sagemaker.checking.faults import Faults
+
+JOB_TYPES = ("Processing", "Training", "Transform", "Tuning", "AutoML", "ClarifyCheck", "QualityCheck")
+STEP_TYPES = (
+    *JOB_TYPES,
+    "Model",
+    "RegisterModel",
+    "Condition",
+    "Fail",
+    "Lambda",
+    "Callback",
+    "EMR",
+    "EMRServerless",
+    "EndpointConfig",
+    "Endpoint",
+    "InferenceComponent",
+    "Lineage",
+    "Job",
+    "Cleanup",
+    "ForEach",
+)
+_OWN_KEYS = {"Lambda": ("FunctionArn", "OutputParameters"), "Callback": ("SqsQueueUrl", "OutputParameters")}
+_NEEDED = {"Lambda": ("FunctionArn",), "Callback": ("SqsQueueUrl",)}
+_STRICT = (*JOB_TYPES[:4], "Model", "RegisterModel", "Condition", "Fail")
+"""Types of which every key is known; others are looked at less closely."""
+_KEYS = ("Name", "Type", "Arguments", "DependsOn", "DisplayName", "Description")
+_NAME = re.compile(r"[A-Za-z0-9\-_]{1,64}\Z")
+_NOT_CACHED = ("Condition", "Fail", "Model", "RegisterModel")
+_NOT_RETRIED = ("Condition", "Fail", "Lambda", "Callback", "EMR")
+_DURATION = re.compile(r"P(?=\d|T\d)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+S)?)?\Z|T?\d+[DHMSdhms]\Z")
+_STEP_FAULTS = ("Step.SERVICE_FAULT", "Step.THROTTLING")
+_JOB_FAULTS = ("SageMaker.JOB_INTERNAL_ERROR", "SageMaker.CAPACITY_ERROR", "SageMaker.RESOURCE_LIMIT")
+_RETRY_KEYS = ("ExceptionType", "IntervalSeconds", "BackoffRate", "MaxAttempts", "ExpireAfterMin")
+_ATTEMPTS_LIMIT, _MINUTES_LIMIT = 20, 14_400
+
+
+def check_steps(document: Document, faults: Faults) -> None:
+    """Check everything of every step but its arguments."""
+    counts = Counter(step.name for step in document.steps)
+    for step in document.steps:
+        _check_name(step, faults, count=counts[step.name])
+        if _has_known_type(step, faults):
+            _check_keys(step, faults)
+            _check_cache(step, faults)
+            _check_retries(step, faults)
+            _check_property_files(step, faults)
+
+
+def _check_name(step: StepEntry, faults: Faults, *, count: int) -> None:
+    path = f"{step.path}.Name"
+    if not _NAME.match(step.name):
+        faults.add(path, f"{step.data.get('Name')!r} is no name", "use 1 to 64 letters, digits, '-' and '_'")
+    elif count > 1:
+        faults.add(path, f"'{step.name}' is the name of {count} steps", "a step in a branch needs its own name too")
+
+
+def _has_known_type(step: StepEntry, faults: Faults) -> bool:
+    if step.type in STEP_TYPES:
+        return True
+    hint = did_you_mean(step.type, STEP_TYPES)
+    faults.add(
+        f"{step.path}.Type", f"unknown type {step.data.get('Type')!r}{hint}", f"use one of {', '.join(STEP_TYPES)}"
+    )
+    return False
+
+
+def _check_keys(step: StepEntry, faults: Faults) -> None:
+    if "Arguments" not in step.data:
+        faults.add(step.arguments_path, "is missing", "give the arguments; {} for none")
+    for key in _NEEDED.get(step.type, ()):
+        if not step.data.get(key):
+            faults.add(
+                below(step.path, key), f"is required of a {step.type} step and missing", "add it beside Arguments"
+            )
+    if step.type not in _STRICT:
+        return
+    known = [*_KEYS, *_OWN_KEYS.get(step.type, ())]
+    known += [] if step.type in _NOT_CACHED else ["CacheConfig"]
+    known += [] if step.type in _NOT_RETRIED else ["RetryPolicies"]
+    known += ["PropertyFiles"] if step.type == "Processing" else []
+    for key in step.data:
+        if key not in known:
+            faults.add(
+                below(step.path, key),
+                f"unknown key of a {step.type} step{did_you_mean(key, known)}",
+                f"known: {', '.join(known)}",
+            )
+
+
+def _check_cache(step: StepEntry, faults: Faults) -> None:
+    if "CacheConfig" not in step.data or step.type in _NOT_CACHED:
+        return
+    path, cache = f"{step.path}.CacheConfig", step.data["CacheConfig"]
+    if not isinstance(cache, dict):
+        faults.add(path, "is not an object", "write {'Enabled': true, 'ExpireAfter': 'P30D'}")
+        return
+    for key in cache:
+        if key not in ("Enabled", "ExpireAfter"):
+            known = ("Enabled", "ExpireAfter")
+            faults.add(below(path, key), f"unknown key{did_you_mean(key, known)}", f"known: {', '.join(known)}")
+    if not isinstance(cache.get("Enabled"), bool):
+        faults.add(f"{path}.Enabled", f"is {cache.get('Enabled')!r}", "set it to true or false")
+    expiry = cache.get("ExpireAfter")
+    if expiry is not None and not (isinstance(expiry, str) and _DURATION.match(expiry)):
+        faults.add(
+            f"{path}.ExpireAfter", f"{expiry!r} is no duration", "write it as ISO 8601, for example P30D or PT12H"
+        )
+
+
+def _check_retries(step: StepEntry, faults: Faults) -> None:
+    if "RetryPolicies" not in step.data or step.type in _NOT_RETRIED:
+        return
+    policies = step.data["RetryPolicies"]
+    if not isinstance(policies, list):
+        faults.add(f"{step.path}.RetryPolicies", "is not a list", "give a list of policies")
+        return
+    seen: set[str] = set()
+    for index, policy in enumerate(policies):
+        path = f"{step.path}.RetryPolicies[{index}]"
+        if not isinstance(policy, dict):
+            faults.add(path, "is not an object", "give ExceptionType and MaxAttempts")
+            continue
+        _check_exceptions(step, policy, path, faults, seen=seen)
+        _check_attempts(policy, path, faults)
+
+
+def _check_exceptions(step: StepEntry, policy: Mapping[str, Any], path: str, faults: Faults, *, seen: set[str]) -> None:
+    for key in policy:
+        if key not in _RETRY_KEYS:
+            faults.add(
+                below(path, key), f"unknown key{did_you_mean(key, _RETRY_KEYS)}", f"known: {', '.join(_RETRY_KEYS)}"
+            )
+    known = (*_STEP_FAULTS, *_JOB_FAULTS) if step.type in JOB_TYPES else _STEP_FAULTS
+    names = policy.get("ExceptionType")
+    if not isinstance(names, list) or not names:
+        faults.add(f"{path}.ExceptionType", "is not a list of failures", f"give one or more of {', '.join(known)}")
+        return
+    for index, name in enumerate(names):
+        place = f"{path}.ExceptionType[{index}]"
+        if name not in known:
+            hint = did_you_mean(str(name), known)
+            faults.add(place, f"{name!r} is no failure of a {step.type} step{hint}", f"use one of {', '.join(known)}")
+        elif str(name) in seen:
+            faults.add(place, f"'{name}' is in two policies", "the service applies one; remove the other")
+        seen.add(str(name))
+
+
+def _check_attempts(policy: Mapping[str, Any], path: str, faults: Faults) -> None:
+    if ("MaxAttempts" in policy) == ("ExpireAfterMin" in policy):
+        faults.add(path, "needs either MaxAttempts or ExpireAfterMin", "give exactly one of them")
+    limits = {
+        "MaxAttempts": (1, _ATTEMPTS_LIMIT),
+        "ExpireAfterMin": (1, _MINUTES_LIMIT),
+        "IntervalSeconds": (0, 86_400),
+        "BackoffRate": (0, 1000),
+    }
+    for key, (low, high) in limits.items():
+        value = policy.get(key)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if key in policy and not (is_number and low <= value <= high):  # type: ignore[operator]
+            faults.add(f"{path}.{key}", f"{value!r} is not a number from {low} to {high}", "correct it")
+
+
+def _check_property_files(step: StepEntry, faults: Faults) -> None:
+    if "PropertyFiles" not in step.data or step.type != "Processing":
+        return
+    files = step.data["PropertyFiles"]
+    if not isinstance(files, list):
+        faults.add(f"{step.path}.PropertyFiles", "is not a list", "give a list of property files")
+        return
+    config = step.arguments.get("ProcessingOutputConfig")
+    outputs = as_list(config.get("Outputs") if isinstance(config, dict) else None)
+    known = [
+        item["OutputName"] for item in outputs if isinstance(item, dict) and isinstance(item.get("OutputName"), str)
+    ]
+    counts = Counter(str(item.get("PropertyFileName")) for item in files if isinstance(item, dict))
+    for index, item in enumerate(files):
+        path = f"{step.path}.PropertyFiles[{index}]"
+        if not isinstance(item, dict):
+            faults.add(path, "is not an object", "give PropertyFileName, OutputName and FilePath")
+            continue
+        _check_property_file(item, path, faults, outputs=known, count=counts[str(item.get("PropertyFileName"))])
+
+
+def _check_property_file(item: Mapping[str, Any], path: str, faults: Faults, *, outputs: list[str], count: int) -> None:
+    for key in ("PropertyFileName", "OutputName", "FilePath"):
+        if not isinstance(item.get(key), str) or not item[key]:
+            faults.add(f"{path}.{key}", f"is {item.get(key)!r}", "give a text that is not empty")
+    for key in item:
+        if key not in ("PropertyFileName", "OutputName", "FilePath"):
+            faults.add(below(path, key), "unknown key", "known: PropertyFileName, OutputName, FilePath")
+    name = item.get("OutputName")
+    if isinstance(name, str) and name and name not in outputs:
+        faults.add(
+            f"{path}.OutputName",
+            f"no output '{name}'{did_you_mean(name, outputs)}",
+            f"outputs: {', '.join(outputs) or 'none'}",
+        )
+    if count > 1:
+        faults.add(f"{path}.PropertyFileName", f"'{item.get('PropertyFileName')}' is used {count} times", "rename one")

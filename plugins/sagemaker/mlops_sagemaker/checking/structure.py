@@ -1,0 +1,106 @@
+"""The frame of a definition: its top-level keys and its parameters."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from mlops_core.errors import did_you_mean
+from mlops_sagemaker.checking.document import as_list
+from mlops_sagemaker.checking.faults import below
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlops_sagemaker.checking.document import Document
+    from mlops_sagemaker.checking.faults import Faults
+
+VERSION = "2020-12-01"
+PARAMETER_TYPES = {"String": (str,), "Integer": (int,), "Float": (int, float), "Boolean": (bool,)}
+_TOP = ("Version", "Metadata", "Parameters", "PipelineExperimentConfig", "MlflowConfig", "Steps")
+_PARAMETER_KEYS = ("Name", "Type", "DefaultValue", "EnumValues")
+_PARAMETER_NAME = re.compile(r"[A-Za-z0-9\-_]{1,256}\Z")
+_PARAMETER_LIMIT = 200
+_STEP_LIMIT = 50
+
+
+def check_top(data: Mapping[str, Any], faults: Faults) -> None:
+    """Check version, keys and that there are steps."""
+    for key in data:
+        if key not in _TOP:
+            faults.add(below("$", key), f"unknown key{did_you_mean(key, _TOP)}", f"known: {', '.join(_TOP)}")
+    if data.get("Version") != VERSION:
+        faults.add("$.Version", f"is {data.get('Version')!r}", f"set it to '{VERSION}', the only version there is")
+    steps = data.get("Steps")
+    if not isinstance(steps, list) or not steps:
+        faults.add("$.Steps", "there is no step", "a definition needs a list of at least one")
+    elif len(steps) > _STEP_LIMIT:
+        faults.add("$.Steps", f"{len(steps)} steps; the service takes {_STEP_LIMIT}", "split the pipeline")
+    if "Parameters" in data and not isinstance(data["Parameters"], list):
+        faults.add("$.Parameters", "is not a list", "give a list of {'Name': ..., 'Type': ...}")
+
+
+def check_parameters(document: Document, faults: Faults) -> None:
+    """Check each declared parameter."""
+    items = as_list(document.data.get("Parameters"))
+    if len(items) > _PARAMETER_LIMIT:
+        faults.add("$.Parameters", f"{len(items)} parameters; the service takes {_PARAMETER_LIMIT}", "remove some")
+    names = Counter(item.get("Name") for item in items if isinstance(item, dict) and isinstance(item.get("Name"), str))
+    for index, item in enumerate(items):
+        path = below("$.Parameters", index)
+        if not isinstance(item, dict):
+            faults.add(path, "a parameter is an object", "give it Name and Type")
+            continue
+        _check_parameter(item, path, faults)
+        name = item.get("Name")
+        if isinstance(name, str) and names[name] > 1:
+            faults.add(f"{path}.Name", f"'{name}' is declared {names[name]} times", "keep one of them")
+
+
+def _check_parameter(item: Mapping[str, Any], path: str, faults: Faults) -> None:
+    for key in item:
+        if key not in _PARAMETER_KEYS:
+            faults.add(
+                below(path, key),
+                f"unknown key{did_you_mean(key, _PARAMETER_KEYS)}",
+                f"known: {', '.join(_PARAMETER_KEYS)}",
+            )
+    name = item.get("Name")
+    if not isinstance(name, str) or not _PARAMETER_NAME.match(name):
+        faults.add(f"{path}.Name", f"{name!r} is no name", "use 1 to 256 letters, digits, '-' and '_'")
+    kind = item.get("Type")
+    if not isinstance(kind, str) or kind not in PARAMETER_TYPES:
+        hint = did_you_mean(kind, PARAMETER_TYPES) if isinstance(kind, str) else ""
+        faults.add(f"{path}.Type", f"unknown type {kind!r}{hint}", f"use one of {', '.join(PARAMETER_TYPES)}")
+        return
+    if "DefaultValue" in item and not is_of_type(item["DefaultValue"], kind):
+        faults.add(
+            f"{path}.DefaultValue", f"{item['DefaultValue']!r} is no {kind}", "give a default of the declared type"
+        )
+    _check_enumeration(item, path, faults)
+
+
+def _check_enumeration(item: Mapping[str, Any], path: str, faults: Faults) -> None:
+    if "EnumValues" not in item:
+        return
+    values = item["EnumValues"]
+    if not isinstance(values, list) or not values:
+        faults.add(f"{path}.EnumValues", "is not a list of values", "list the allowed values, or remove the key")
+        return
+    for index, value in enumerate(values):
+        if not is_of_type(value, str(item["Type"])):
+            faults.add(
+                f"{path}.EnumValues[{index}]", f"{value!r} is no {item['Type']}", "give values of the declared type"
+            )
+    if "DefaultValue" in item and item["DefaultValue"] not in values:
+        faults.add(
+            f"{path}.DefaultValue", f"{item['DefaultValue']!r} is not among EnumValues", f"use one of {values!r}"
+        )
+
+
+def is_of_type(value: object, kind: str) -> bool:
+    """Tell whether a JSON value is of a parameter's type."""
+    if isinstance(value, bool):
+        return kind == "Boolean"
+    return isinstance(value, PARAMETER_TYPES[kind])

@@ -1,0 +1,1 @@
+"""Compiles a pipeline to a SageMaker pipeline definition."""

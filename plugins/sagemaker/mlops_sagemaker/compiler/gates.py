@@ -1,0 +1,140 @@
+"""A gate as the conditions of a Condition step, which rejects exactly what `mlops_core.conditions.Gate` rejects.
+
+The conditions of a step are joined by "and". First each metric that the gate mentions must be usable and each
+threshold within its metric's range; then the expression itself. There is no "and" below "or" in a definition, so it
+becomes not (not a or not b), with the comparisons turned round: all numbers are finite by then, so that is exact.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from mlops_core.conditions import AllOf, AnyOf, Comparison, Not, Operator
+from mlops_core.runners.container.verdict import USABLE
+from mlops_sagemaker.compiler.expressions import Expression, json_get, parameter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mlops_core.conditions import Condition, Gate
+    from mlops_core.metrics import Metric
+    from mlops_core.pipeline import Parameter, Pipeline
+
+PROPERTY_FILE = "evaluation"
+_TYPES = {
+    Operator.AT_LEAST: "GreaterThanOrEqualTo",
+    Operator.ABOVE: "GreaterThan",
+    Operator.AT_MOST: "LessThanOrEqualTo",
+    Operator.BELOW: "LessThan",
+}
+
+
+def compile_gate(pipeline: Pipeline, *, evaluation: str) -> list[Expression]:
+    """Return the conditions under which the model is registered.
+
+    Args:
+        pipeline: with the gate, its metrics and parameters.
+        evaluation: name of the definition's step that has the property file.
+    """
+    compiler = _GateCompiler(
+        metrics={metric.name: metric for metric in pipeline.metrics},
+        parameters={each.name: each for each in pipeline.parameters},
+        evaluation=evaluation,
+    )
+    return [
+        *compiler.usable(pipeline.gate),
+        *compiler.within_range(pipeline.gate),
+        *map(compiler.condition, _conjuncts(pipeline.gate.condition)),
+    ]
+
+
+def gate_parameters(pipeline: Pipeline) -> tuple[Parameter, ...]:
+    """Return the parameters that the gate mentions, in the order of their declaration."""
+    mentioned = pipeline.gate.parameters()
+    return tuple(each for each in pipeline.parameters if each.name in mentioned)
+
+
+class _GateCompiler:
+    def __init__(self, *, metrics: Mapping[str, Metric], parameters: Mapping[str, Parameter], evaluation: str) -> None:
+        self._metrics = metrics
+        self._parameters = parameters
+        self._evaluation = evaluation
+
+    def usable(self, gate: Gate) -> Iterator[Expression]:
+        mentioned = gate.metrics()
+        for name, metric in self._metrics.items():
+            if name in mentioned:
+                yield _binary(Operator.AT_LEAST, self._read(metric, USABLE), 1)
+
+    def within_range(self, gate: Gate) -> Iterator[Expression]:
+        """Yield what Gate.evaluate asks of thresholds, and what `Parameter.checked` asks before a local run."""
+        limits: dict[str, tuple[float, float]] = {}
+        for comparison in _comparisons(gate.condition):
+            name = comparison.threshold
+            if isinstance(name, str):
+                metric, declared = self._metrics[comparison.metric], self._parameters[name]
+                low, high = limits.get(name, (-math.inf, math.inf))
+                low = max(low, metric.minimum, -math.inf if declared.minimum is None else declared.minimum)
+                high = min(high, metric.maximum, math.inf if declared.maximum is None else declared.maximum)
+                limits[name] = (low, high)
+        for name in sorted(limits):
+            low, high = limits[name]
+            if math.isfinite(low):
+                yield _binary(Operator.AT_LEAST, parameter(name), low)
+            if math.isfinite(high):
+                yield _binary(Operator.AT_MOST, parameter(name), high)
+
+    def condition(self, condition: Condition, *, wanted: bool = True) -> Expression:
+        """Return an expression that holds exactly when `condition` is `wanted`."""
+        match condition:
+            case Comparison():
+                return self._comparison(condition, wanted=wanted)
+            case Not():
+                return self.condition(condition.part, wanted=not wanted)
+            case AllOf():
+                return self._some(condition, wanted=False) if not wanted else _not(self._some(condition, wanted=False))
+            case AnyOf():
+                return self._some(condition, wanted=True) if wanted else _not(self._some(condition, wanted=True))
+
+    def _some(self, condition: AllOf | AnyOf, *, wanted: bool) -> Expression:
+        """Return: at least one part is `wanted`."""
+        parts = [self.condition(part, wanted=wanted) for part in condition.parts]
+        return parts[0] if len(parts) == 1 else {"Type": "Or", "Conditions": parts}
+
+    def _comparison(self, comparison: Comparison, *, wanted: bool) -> Expression:
+        operator = comparison.operator if wanted else comparison.operator.opposite
+        threshold = comparison.threshold
+        right = parameter(threshold) if isinstance(threshold, str) else threshold
+        return _binary(operator, self._read(self._metrics[comparison.metric], "value"), right)
+
+    def _read(self, metric: Metric, key: str) -> Expression:
+        return json_get(self._evaluation, PROPERTY_FILE, f"{metric.section}.{metric.name}.{key}")
+
+
+def _binary(operator: Operator, left: Expression, right: Expression | float) -> Expression:
+    return {"Type": _TYPES[operator], "LeftValue": left, "RightValue": right}
+
+
+def _not(expression: Expression) -> Expression:
+    return {"Type": "Not", "Condition": expression}
+
+
+def _conjuncts(condition: Condition) -> Iterator[Condition]:
+    """Yield the parts of an "and" at the top, which the step itself joins."""
+    if isinstance(condition, AllOf):
+        for part in condition.parts:
+            yield from _conjuncts(part)
+    else:
+        yield condition
+
+
+def _comparisons(condition: Condition) -> Iterator[Comparison]:
+    match condition:
+        case Comparison():
+            yield condition
+        case Not():
+            yield from _comparisons(condition.part)
+        case AllOf() | AnyOf():
+            for part in condition.parts:
+                yield from _comparisons(part)

@@ -1,0 +1,273 @@
+"""The jobs of a definition: a Processing or Training step each, with one small function a kind.
+
+Which jobs there are, and which reads what, is in `mlops_sagemaker.compiler.job_graph`; the gate and the
+registration are in `mlops_sagemaker.compiler.definition`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from mlops_core.pipeline import DATASET, StepKind
+from mlops_core.runners.container.request import GATE_OUTPUT, ContainerRequest, GateRequest, Part
+from mlops_sagemaker.compiler import expressions as ex
+from mlops_sagemaker.compiler.arguments import ENTRYPOINT, to_arguments
+from mlops_sagemaker.compiler.gates import PROPERTY_FILE, gate_parameters
+from mlops_sagemaker.compiler.job_graph import IMAGE, ROLE, SEED, Job, JobContext
+from mlops_sagemaker.layout import Layout
+
+if TYPE_CHECKING:
+    from mlops_core.pipeline import Step
+
+_FILES = "files"
+"""Ends the address of an output: an input is a *prefix* of keys, and ``model`` would also find ``model-card``."""
+_MARGIN_S = 900
+"""For moving files and for the waits between attempts; a job's limit must never cut a step off before its own."""
+_LONGEST = {Layout.PROCESSING: 777_600, Layout.TRAINING: 2_419_200}
+_INPUTS = "/opt/ml/processing/input"
+_OUTPUTS = "/opt/ml/processing/output"
+RETRY_POLICIES = (
+    {
+        "ExceptionType": ["Step.SERVICE_FAULT", "Step.THROTTLING"],
+        "IntervalSeconds": 5,
+        "BackoffRate": 2.0,
+        "MaxAttempts": 6,
+    },
+    {
+        "ExceptionType": ["SageMaker.JOB_INTERNAL_ERROR", "SageMaker.CAPACITY_ERROR", "SageMaker.RESOURCE_LIMIT"],
+        "IntervalSeconds": 60,
+        "BackoffRate": 2.0,
+        "MaxAttempts": 5,
+    },
+)
+"""The service's own failures only; a step's own are retried in its container."""
+
+
+def emit_job(job: Job, context: JobContext) -> dict[str, Any]:
+    """Return the definition's step of a job."""
+    emit = training_step if job.layout is Layout.TRAINING else processing_step
+    step = emit(job, context)
+    if _is_cached(job, context):
+        step["CacheConfig"] = {"Enabled": True, "ExpireAfter": f"P{context.settings.account.cache_days}D"}
+    step["RetryPolicies"] = [dict(policy) for policy in RETRY_POLICIES]
+    return step
+
+
+def processing_step(job: Job, context: JobContext) -> dict[str, Any]:
+    """Return a Processing step: arguments of CreateProcessingJob."""
+    account, changed = context.settings.account, context.settings_of(job.step)
+    outputs: dict[str, Any] = {"Outputs": [_processing_output(job, output, context) for output in job.outputs]}
+    if account.kms_key:
+        outputs["KmsKeyId"] = account.kms_key
+    arguments: dict[str, Any] = {
+        "ProcessingResources": {"ClusterConfig": _cluster(job, context)},
+        "AppSpecification": {
+            "ImageUri": ex.parameter(IMAGE),
+            "ContainerEntrypoint": list(ENTRYPOINT),
+            "ContainerArguments": _arguments(job, context),
+        },
+        "RoleArn": ex.parameter(ROLE),
+        "ProcessingInputs": [_processing_input(job, name, context) for name in job.sources],
+        "ProcessingOutputConfig": outputs,
+        "StoppingCondition": {"MaxRuntimeInSeconds": _longest_s(job, context)},
+    }
+    if changed.environment:
+        arguments["Environment"] = dict(changed.environment)
+    network = _network(context)
+    if network:
+        arguments["NetworkConfig"] = network
+    _add_tags(arguments, context)
+    step: dict[str, Any] = {"Name": job.name, "Type": "Processing", "Arguments": arguments}
+    if job.has_verdict:
+        step["PropertyFiles"] = [
+            {"PropertyFileName": PROPERTY_FILE, "OutputName": GATE_OUTPUT, "FilePath": "evaluation.json"}
+        ]
+    return step
+
+
+def training_step(job: Job, context: JobContext) -> dict[str, Any]:
+    """Return a Training step: arguments of CreateTrainingJob."""
+    account, changed = context.settings.account, context.settings_of(job.step)
+    algorithm: dict[str, Any] = {
+        "TrainingImage": ex.parameter(IMAGE),
+        "TrainingInputMode": "File",
+        "ContainerEntrypoint": list(ENTRYPOINT),
+        "ContainerArguments": _arguments(job, context),
+    }
+    metrics = [
+        {"Name": m.job_name, "Regex": m.log_regex} for m in context.pipeline.metrics if m.job_name and m.log_regex
+    ]
+    if metrics:
+        algorithm["MetricDefinitions"] = metrics
+    output: dict[str, Any] = {"S3OutputPath": context.result_uri(job.name)}
+    if account.kms_key:
+        output["KmsKeyId"] = account.kms_key
+    arguments: dict[str, Any] = {
+        "AlgorithmSpecification": algorithm,
+        "OutputDataConfig": output,
+        "StoppingCondition": {"MaxRuntimeInSeconds": _longest_s(job, context)},
+        "ResourceConfig": _cluster(job, context),
+        "RoleArn": ex.parameter(ROLE),
+        "InputDataConfig": [_channel(job, name, context) for name in job.sources],
+    }
+    if changed.environment:
+        arguments["Environment"] = dict(changed.environment)
+    arguments |= _network(context) | _spot(job, context)
+    _add_tags(arguments, context)
+    return {"Name": job.name, "Type": "Training", "Arguments": arguments}
+
+
+# --- Inputs and outputs -----------------------------------------------------------------------------------
+
+
+def _processing_input(job: Job, name: str, context: JobContext) -> dict[str, Any]:
+    return {
+        "InputName": name,
+        "AppManaged": False,
+        "S3Input": {
+            "S3Uri": job.sources[name].uri,
+            "LocalPath": f"{_INPUTS}/{name}",
+            "S3DataType": "S3Prefix",
+            "S3InputMode": "File",
+            "S3DataDistributionType": _distribution(job, name, context),
+            "S3CompressionType": "None",
+        },
+    }
+
+
+def _channel(job: Job, name: str, context: JobContext) -> dict[str, Any]:
+    source = {
+        "S3DataType": "S3Prefix",
+        "S3Uri": job.sources[name].uri,
+        "S3DataDistributionType": _distribution(job, name, context),
+    }
+    return {
+        "ChannelName": name,
+        "DataSource": {"S3DataSource": source},
+        "CompressionType": "None",
+        "InputMode": "File",
+    }
+
+
+def _distribution(job: Job, name: str, context: JobContext) -> str:
+    is_sharded = job.part is Part.SHARD and name in context.settings_of(job.step).sharded_inputs
+    return "ShardedByS3Key" if is_sharded else "FullyReplicated"
+
+
+def _processing_output(job: Job, output: str, context: JobContext) -> dict[str, Any]:
+    return {
+        "OutputName": output,
+        "AppManaged": False,
+        "S3Output": {
+            "S3Uri": context.result_uri(job.name, output, _FILES),
+            "LocalPath": f"{_OUTPUTS}/{output}",
+            "S3UploadMode": "EndOfJob",
+        },
+    }
+
+
+# --- The container's command ------------------------------------------------------------------------------
+
+
+def _arguments(job: Job, context: JobContext) -> list[Any]:
+    request = _request(job, context)
+    names = [each.name for each in (*request.parameters, *(request.gate.parameters if request.gate else ()))]
+    return to_arguments(
+        request,
+        code=context.code[job.step.name],
+        seed=ex.parameter(SEED),
+        values={name: ex.parameter(name) for name in names},
+        dataset_digest=context.dataset_digest if DATASET in job.step.inputs.values() else "",
+    )
+
+
+def _request(job: Job, context: JobContext) -> ContainerRequest:
+    pipeline, step = context.pipeline, job.step
+    known = {each.name: each for each in pipeline.parameters}
+    gate = None
+    if job.has_verdict:
+        gate = GateRequest(gate=pipeline.gate, parameters=gate_parameters(pipeline))
+    return ContainerRequest(
+        use_case=context.use_case,
+        layout=job.layout,
+        part=job.part,
+        step=_timed(step, context),
+        config={name: context.sections[name] for name in step.config},
+        parameters=tuple(known[name] for name in step.parameters),
+        model_output=context.model_output(step) if job.layout is Layout.TRAINING else "",
+        packed={name: source.packed for name, source in job.sources.items() if source.packed is not None},
+        sharded_inputs=context.settings_of(step).sharded_inputs if job.part is Part.SHARD else (),
+        metrics=pipeline.metrics if step.kind is StepKind.EVALUATION else (),
+        gate=gate,
+    )
+
+
+def _timed(step: Step, context: JobContext) -> Step:
+    """Return the step with the timeout of the settings; the container keeps it, and the job's limit follows it."""
+    timeout_s = context.settings_of(step).timeout_s
+    return replace(step, resources=replace(step.resources, timeout_s=float(timeout_s))) if timeout_s else step
+
+
+# --- Machines ---------------------------------------------------------------------------------------------
+
+
+def _cluster(job: Job, context: JobContext) -> dict[str, Any]:
+    changed, resources = context.settings_of(job.step), job.step.resources
+    cluster: dict[str, Any] = {
+        "InstanceCount": job.instances,
+        "InstanceType": changed.instance_type or resources.instance_type,
+        "VolumeSizeInGB": changed.volume_gb or resources.volume_gb,
+    }
+    if context.settings.account.volume_kms_key:
+        cluster["VolumeKmsKeyId"] = context.settings.account.volume_kms_key
+    return cluster
+
+
+def _longest_s(job: Job, context: JobContext) -> int:
+    resources = _timed(job.step, context).resources
+    longest_s = math.ceil(resources.timeout_s * (resources.retries + 1)) + _MARGIN_S
+    return min(longest_s, _LONGEST[job.layout])
+
+
+def _spot(job: Job, context: JobContext) -> dict[str, Any]:
+    changed = context.settings_of(job.step)
+    found: dict[str, Any] = {}
+    if changed.spot:
+        longest_s = _longest_s(job, context)
+        wait_s = max(longest_s, changed.max_wait_s or 2 * longest_s)
+        found["EnableManagedSpotTraining"] = True
+        found["StoppingCondition"] = {"MaxRuntimeInSeconds": longest_s, "MaxWaitTimeInSeconds": wait_s}
+    if changed.checkpoints:
+        uri = context.result_uri(job.name, "checkpoints")
+        found["CheckpointConfig"] = {"S3Uri": uri, "LocalPath": "/opt/ml/checkpoints"}
+    return found
+
+
+def _network(context: JobContext) -> dict[str, Any]:
+    account = context.settings.account
+    found: dict[str, Any] = {}
+    if account.encrypt_traffic:
+        found["EnableInterContainerTrafficEncryption"] = True
+    if account.network_isolation:
+        found["EnableNetworkIsolation"] = True
+    if account.subnets:
+        found["VpcConfig"] = {"SecurityGroupIds": list(account.security_groups), "Subnets": list(account.subnets)}
+    return found
+
+
+def _add_tags(arguments: dict[str, Any], context: JobContext) -> None:
+    tags = context.settings.account.tags
+    if tags:
+        arguments["Tags"] = [{"Key": key, "Value": tags[key]} for key in sorted(tags)]
+
+
+def _is_cached(job: Job, context: JobContext) -> bool:
+    """Tell whether the service may reuse a result; it compares addresses, so a data set must come with its digest."""
+    if not (context.settings.account.cache_days and context.settings_of(job.step).cache):
+        return False
+    return bool(context.dataset_digest) or DATASET not in job.step.inputs.values()
+
+
+__all__ = ["RETRY_POLICIES", "JobContext", "emit_job", "processing_step", "training_step"]

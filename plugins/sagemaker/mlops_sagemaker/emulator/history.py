@@ -1,0 +1,56 @@
+"""The records of executions, as files."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import TYPE_CHECKING, Protocol
+
+from mlops_core.workspace.artifacts import write_atomically
+from mlops_sagemaker.service.executions import ExecutionRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class ExecutionHistory(Protocol):
+    """Keeps the records of executions."""
+
+    def save(self, record: ExecutionRecord) -> None:
+        """Keep the newest state of an execution."""
+
+    def newest_first(self, pipeline: str) -> Iterator[ExecutionRecord]:
+        """Yield the executions of a pipeline."""
+
+
+class FolderHistory:
+    """Keeps each record as ``<folder>/<execution id>/execution.json``."""
+
+    def __init__(self, folder: Path) -> None:
+        """Keep them in `folder`."""
+        self.folder = folder
+
+    def execution_folder(self, execution_id: str) -> Path:
+        """Return the folder of an execution, which exists."""
+        path = self.folder / execution_id
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def save(self, record: ExecutionRecord) -> None:
+        """Write the record in place of its former state."""
+        path = self.execution_folder(record.execution_id) / "execution.json"
+        write_atomically(path, json.dumps(record.to_json(), indent=1, ensure_ascii=False))
+
+    def newest_first(self, pipeline: str) -> Iterator[ExecutionRecord]:
+        """Yield the executions of a pipeline, that which changed last first; a record is read when it is asked for."""
+        paths = sorted(self.folder.glob("*/execution.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        for path in paths:
+            record = ExecutionRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
+            if record.pipeline == pipeline:
+                yield record
+
+
+def now() -> str:
+    """Return the time as ISO 8601 in UTC, to the microsecond."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,1 @@
+"""The jobs of an emulated execution: processing, training, tuning, registration, and their containers."""

@@ -1,0 +1,228 @@
+"""What processing and training jobs have in common: their order, their hosts, the data of each, how they end."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mlops_sagemaker.emulator.faults import FaultKind, StepFault
+from mlops_sagemaker.emulator.jobs.containers import ContainerOrder
+from mlops_sagemaker.emulator.jobs.tree import OPT_ML, Tree
+from mlops_sagemaker.emulator.objects import download_prefix, parse_uri, relative_key
+from mlops_sagemaker.service.outcomes import NO_MESSAGE
+from mlops_sagemaker.service.uris import S3Uri
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from mlops_sagemaker.emulator.jobs.containers import Containers
+    from mlops_sagemaker.emulator.objects import ObjectStore
+
+REGION = "us-east-1"
+ACCOUNT = "123456789012"
+"""Neither is real: the interpreter knows no account. An endpoint that has its own gives them."""
+_MESSAGE_LIMIT = 1024
+_HOUR_S = 3600.0
+_GROUP = "homogeneousCluster"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPlace:
+    """Where the jobs of one execution happen.
+
+    Attributes:
+        objects: what ``s3://`` means.
+        containers: what starts a command.
+        work: folder for trees.
+        logs: folder for logs.
+        execution_id: of the pipeline execution.
+        arn_prefix: ``arn:aws:sagemaker:<region>:<account>``.
+        stopped: set when the execution is stopped.
+        environment: variables that every container gets besides its own.
+        announce: told of a job as soon as it has a name, so that its logs can be found while it runs.
+    """
+
+    objects: ObjectStore
+    containers: Containers
+    work: Path
+    logs: Path
+    execution_id: str
+    arn_prefix: str
+    stopped: threading.Event
+    environment: Mapping[str, str]
+    announce: Callable[[JobResult], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """What a job left.
+
+    Attributes:
+        properties: what the service would describe of it.
+        metadata: what it lists for the step.
+        logs: paths of its logs, relative to the folder of logs.
+    """
+
+    properties: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    logs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """One instance of a job: ``algo-1``, ``algo-2``, ..."""
+
+    name: str
+    index: int
+    names: tuple[str, ...]
+    instance_type: str
+    tree: Tree
+    log: Path
+
+    @property
+    def resource_config(self) -> dict[str, Any]:
+        """What ``resourceconfig.json`` says on this instance."""
+        group = {"instance_group_name": _GROUP, "instance_type": self.instance_type, "hosts": list(self.names)}
+        return {
+            "current_host": self.name,
+            "current_instance_type": self.instance_type,
+            "current_group_name": _GROUP,
+            "hosts": list(self.names),
+            "instance_groups": [group],
+            "network_interface_name": "lo",
+        }
+
+
+def job_name(place: JobPlace, step: str) -> str:
+    """Return a name as the service makes them: unique, at most 63 characters."""
+    suffix = secrets.token_hex(5)
+    beginning = re.sub(r"[^A-Za-z0-9-]+", "-", f"pipelines-{place.execution_id}-{step}")[: 62 - len(suffix)]
+    return f"{beginning.rstrip('-')}-{suffix}"
+
+
+def make_hosts(place: JobPlace, *, name: str, cluster: Mapping[str, Any]) -> tuple[Host, ...]:
+    """Return the instances of a job, each with a tree of its own.
+
+    Args:
+        place: of the job.
+        name: of the job.
+        cluster: ``InstanceCount`` and ``InstanceType`` of the request.
+
+    Raises:
+        StepFault: the count is not a positive number.
+    """
+    count = cluster.get("InstanceCount", 1)
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise StepFault(FaultKind.CLIENT, f"InstanceCount: {count!r} is not a positive whole number")
+    names = tuple(f"algo-{number}" for number in range(1, count + 1))
+    place.logs.mkdir(parents=True, exist_ok=True)
+    hosts = tuple(
+        Host(
+            name=host,
+            index=index,
+            names=names,
+            instance_type=str(cluster.get("InstanceType", "local")),
+            tree=Tree(place.work / name / host),
+            log=place.logs / f"{name}.{host}.log",
+        )
+        for index, host in enumerate(names)
+    )
+    for host in hosts:
+        host.tree.folder(OPT_ML)
+    return hosts
+
+
+def fetch_input(place: JobPlace, host: Host, source: Mapping[str, Any], *, folder: Path) -> None:
+    """Bring the share of one instance of an S3 data source into `folder`.
+
+    Args:
+        place: of the job.
+        host: which instance.
+        source: ``S3Uri``, ``S3DataType``, ``S3DataDistributionType`` of the request.
+        folder: where to; made where missing.
+
+    Raises:
+        StepFault: nothing is there, or the kind of data source is not known here.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    uri = parse_uri(source.get("S3Uri"))
+    is_sharded = source.get("S3DataDistributionType", "FullyReplicated") == "ShardedByS3Key"
+    kind = source.get("S3DataType", "S3Prefix")
+    if kind == "ManifestFile":
+        _fetch_manifest(place, host, uri, folder=folder, is_sharded=is_sharded)
+        return
+    if kind != "S3Prefix":
+        raise StepFault(FaultKind.CLIENT, f"{uri}: S3DataType '{kind}' cannot be executed here")
+    keys = [key for key in place.objects.keys(uri) if not key.endswith("/")]
+    share = share_of(keys, host) if is_sharded else keys
+    download_prefix(place.objects, uri, folder, keys=share)
+
+
+def share_of(keys: Sequence[str], host: Host) -> list[str]:
+    """Return the objects of one instance under ``ShardedByS3Key``: every n-th, in the order of keys."""
+    return list(keys[host.index :: len(host.names)])
+
+
+def _fetch_manifest(place: JobPlace, host: Host, uri: S3Uri, *, folder: Path, is_sharded: bool) -> None:
+    try:
+        (head, *names) = json.loads(place.objects.read(uri))
+        prefix = parse_uri(head["prefix"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise StepFault(FaultKind.CLIENT, f"{uri}: not a manifest: {error}") from error
+    for name in share_of(names, host) if is_sharded else names:
+        target = folder / relative_key("", name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        place.objects.download(S3Uri(prefix.bucket, prefix.key + name), target)
+
+
+def run_hosts(place: JobPlace, hosts: tuple[Host, ...], *, order: Callable[[Host], ContainerOrder]) -> None:
+    """Run the containers of all instances at once.
+
+    Raises:
+        StepFault: the first instance that failed, with the message that it left.
+        StepStopped: the execution was stopped.
+    """
+    with ThreadPoolExecutor(max_workers=len(hosts), thread_name_prefix="host") as pool:
+        running = [pool.submit(place.containers.run, order(host)) for host in hosts]
+    for host, future in zip(hosts, running, strict=True):
+        code = future.result()
+        if code != 0:
+            message = left_message(host, "failure", "message") or NO_MESSAGE
+            raise StepFault(FaultKind.ALGORITHM, f"{message}, exit code: {code}")
+
+
+def left_message(host: Host, *names: str) -> str:
+    """Return what the container wrote to the first of these files in ``/opt/ml/output``; empty when to none."""
+    for name in names:
+        path = host.tree.path(f"{OPT_ML}/output/{name}")
+        if path.is_file():
+            return path.read_bytes()[:_MESSAGE_LIMIT].decode("utf-8", errors="ignore").strip()
+    return ""
+
+
+def make_order(
+    place: JobPlace, host: Host, *, command: Sequence[Any], environment: Mapping[str, Any], request: Mapping[str, Any]
+) -> ContainerOrder:
+    """Return what the container of one instance is told."""
+    stopping = request.get("StoppingCondition") or {}
+    return ContainerOrder(
+        command=tuple(map(str, command)),
+        environment={**place.environment, **{name: str(value) for name, value in environment.items()}},
+        tree=host.tree,
+        log=host.log,
+        timeout_s=float(stopping.get("MaxRuntimeInSeconds", 24 * _HOUR_S)),
+        image=image_of(request),
+        stopped=place.stopped,
+    )
+
+
+def image_of(request: Mapping[str, Any]) -> str:
+    """Return the image of a request, for messages."""
+    section = request.get("AppSpecification") or request.get("AlgorithmSpecification") or {}
+    return str(section.get("ImageUri") or section.get("TrainingImage") or "")

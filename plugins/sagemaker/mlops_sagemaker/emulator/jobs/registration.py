@@ -1,0 +1,94 @@
+"""Model packages and models: what ``RegisterModel`` and ``Model`` steps create.
+
+A `ModelRegistrar` puts a package wherever the execution belongs: into a folder, into this workspace's registry, or
+into the endpoint that started the execution.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mlops_core.workspace.artifacts import write_atomically
+from mlops_sagemaker.emulator.faults import FaultKind, StepFault
+from mlops_sagemaker.emulator.jobs.common import JobPlace, JobResult, job_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+APPROVALS = ("Approved", "Rejected", "PendingManualApproval")
+
+
+class ModelRegistrar(Protocol):
+    """Creates model packages and models."""
+
+    def register(self, request: Mapping[str, Any], place: JobPlace) -> str:
+        """Create a model package from the arguments of ``CreateModelPackage`` and return its ARN, all or nothing."""
+
+    def create_model(self, name: str, request: Mapping[str, Any], place: JobPlace) -> str:
+        """Create a model from the arguments of ``CreateModel`` and return its ARN."""
+
+
+class FolderRegistrar:
+    """Keeps each package as ``<folder>/<group>/<version>.json``."""
+
+    def __init__(self, folder: Path) -> None:
+        """Keep them in `folder`."""
+        self._folder = folder
+        self._lock = threading.Lock()
+
+    def register(self, request: Mapping[str, Any], place: JobPlace) -> str:
+        """Write the package under the next version of its group."""
+        group = self._folder / str(request["ModelPackageGroupName"])
+        with self._lock:
+            group.mkdir(parents=True, exist_ok=True)
+            version = 1 + max((int(path.stem) for path in group.glob("*.json")), default=0)
+            arn = f"{place.arn_prefix}:model-package/{group.name.lower()}/{version}"
+            package = {**request, "ModelPackageArn": arn, "ModelPackageVersion": version}
+            write_atomically(group / f"{version}.json", json.dumps(package, indent=1, sort_keys=True))
+        return arn
+
+    def create_model(self, name: str, request: Mapping[str, Any], place: JobPlace) -> str:
+        """Write the model under its name."""
+        arn = f"{place.arn_prefix}:model/{name.lower()}"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({**request, "ModelName": name, "ModelArn": arn}, indent=1, sort_keys=True)
+        write_atomically(self._folder / f"model-{name}.json", text)
+        return arn
+
+
+def run_registration(request: Mapping[str, Any], place: JobPlace, registrar: ModelRegistrar) -> JobResult:
+    """Execute a ``RegisterModel`` step, after checking that what it refers to is there.
+
+    Raises:
+        StepFault: no group, an unknown approval status, or data that do not exist.
+    """
+    approval = request.get("ModelApprovalStatus", "PendingManualApproval")
+    if approval not in APPROVALS:
+        raise StepFault(FaultKind.CLIENT, f"ModelApprovalStatus: '{approval}' is not one of {', '.join(APPROVALS)}")
+    if not request.get("ModelPackageGroupName"):
+        raise StepFault(FaultKind.CLIENT, "RegisterModel without ModelPackageGroupName")
+    _require_data(request, place)
+    arn = registrar.register(request, place)
+    properties = {**request, "ModelPackageArn": arn, "ModelPackageStatus": "Completed", "ModelApprovalStatus": approval}
+    return JobResult(properties=properties, metadata={"RegisterModel": {"Arn": arn}})
+
+
+def _require_data(request: Mapping[str, Any], place: JobPlace) -> None:
+    from mlops_sagemaker.emulator.objects import parse_uri
+
+    containers = (request.get("InferenceSpecification") or {}).get("Containers") or ()
+    for container in containers:
+        source = (container.get("ModelDataSource") or {}).get("S3DataSource") or {}
+        uri = container.get("ModelDataUrl") or source.get("S3Uri")
+        if uri and next(iter(place.objects.keys(parse_uri(uri))), None) is None:
+            raise StepFault(FaultKind.CLIENT, f"Could not find model data at {uri}")
+
+
+def run_model_creation(step: str, request: Mapping[str, Any], place: JobPlace, registrar: ModelRegistrar) -> JobResult:
+    """Execute a ``Model`` step."""
+    name = str(request.get("ModelName") or job_name(place, step))
+    arn = registrar.create_model(name, request, place)
+    return JobResult(properties={**request, "ModelName": name, "ModelArn": arn}, metadata={"Model": {"Arn": arn}})

@@ -1,0 +1,309 @@
+"""``run-pipeline`` and ``get-pipeline-definition``: what the deployment scripts of existing projects call.
+
+Flags, messages and exit codes are those of the SageMaker project templates. A module with ``get_pipeline(**kwargs)``
+may return our pipeline, the SDK's, or anything with ``definition``, ``upsert`` and ``start``. A module that does not
+exist means the use case that the keywords (or the variable USECASE_NAME) name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import inspect
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mlops_core.errors import RunnerError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import ModuleType
+
+    from mlops_sagemaker.service.pipelines import CompiledPipeline
+
+Json = Any
+AnyPipeline = Any
+"""Ours, the SDK's, or anything with ``definition``, ``upsert`` and ``start``."""
+
+IMAGE_VARIABLE = "MLOPS_STEP_IMAGE"
+_IGNORED = ("base_job_prefix", "sagemaker_project_name", "sagemaker_project_id", "sagemaker_project_arn")
+
+
+def run_pipeline(arguments: Sequence[str] | None = None) -> int:
+    """Create or update a pipeline, start it, wait for its end; return the exit code."""
+    parser = _run_parser()
+    given = parser.parse_args(arguments)
+    if given.module_name is None or given.role_arn is None:
+        parser.print_help()
+        return 2
+    return _outermost(lambda: _run(given))
+
+
+def get_pipeline_definition(arguments: Sequence[str] | None = None) -> int:
+    """Write a pipeline's definition to a file or standard output; return the exit code."""
+    parser = _definition_parser()
+    given = parser.parse_args(arguments)
+    if given.module_name is None:
+        parser.print_help()
+        return 2
+    return _outermost(lambda: _write_definition(given))
+
+
+def main_run_pipeline() -> None:
+    """Run the console script ``run-pipeline``."""
+    sys.exit(run_pipeline())
+
+
+def main_get_pipeline_definition() -> None:
+    """Run the console script ``get-pipeline-definition``."""
+    sys.exit(get_pipeline_definition())
+
+
+def load_pipeline(module_name: str, kwargs: dict[str, Json], *, role: str | None = None) -> AnyPipeline:
+    """Return what a module's ``get_pipeline`` makes, or a use case's pipeline where there is no such module.
+
+    Raises:
+        UsageError: the module has no ``get_pipeline``, or there is neither the module nor a use case.
+        RunnerError: what it returned is no pipeline.
+    """
+    module = _import(module_name)
+    if module is None:
+        return use_case_pipeline(module_name, kwargs, role=role)
+    function = getattr(module, "get_pipeline", None)
+    if not callable(function):
+        raise UsageError(f"module {module_name} has no function get_pipeline(**kwargs)")
+    pipeline = function(**kwargs)
+    lacking = [name for name in ("definition", "upsert", "start") if not callable(getattr(pipeline, name, None))]
+    if lacking:
+        raise RunnerError(
+            f"{module_name}.get_pipeline returned {type(pipeline).__name__}, which has no {', '.join(lacking)}"
+        )
+    return pipeline
+
+
+def use_case_pipeline(module_name: str, kwargs: dict[str, Json], *, role: str | None = None) -> CompiledPipeline:
+    """Return the pipeline of the use case that the templates' keywords name.
+
+    Raises:
+        UsageError: they name none, or have an unknown key.
+    """
+    from mlops_core.settings import read_settings
+    from mlops_sagemaker.bridge import compile_use_case
+    from mlops_sagemaker.service.pipelines import CompiledPipeline
+    from mlops_sagemaker.target import check_pipeline_name
+
+    options = {name: value for name, value in kwargs.items() if name not in _IGNORED and value is not None}
+    settings = read_settings()
+    use_case = options.pop("usecase_name", None) or settings.use_case
+    if not use_case:
+        raise UsageError(
+            f"no module '{module_name}', and no use case: create the module, pass usecase_name in --kwargs, "
+            "or set USECASE_NAME"
+        )
+    region, bucket = options.pop("region", None), options.pop("default_bucket", None)
+    name = options.pop("pipeline_name", None) or use_case.replace("_", "-")
+    check_pipeline_name(name)
+    compiled = compile_use_case(
+        use_case,
+        role=options.pop("role", None) or role,
+        bucket=bucket,
+        image=options.pop("image_uri", None) or settings.environ.get(IMAGE_VARIABLE),
+        model_package_group=options.pop("model_package_group_name", None),
+        config=options.pop("config", None),
+        settings=options.pop("settings", None),
+        parameters={key: _text(value) for key, value in (options.pop("parameters", None) or {}).items()},
+    )
+    if options:
+        raise UsageError(f"--kwargs: unknown key '{next(iter(options))}' for a use case")
+    return CompiledPipeline(name=name, compiled=compiled, region=region, bucket=bucket)
+
+
+def read_struct(text: str | None, *, flag: str) -> Json:
+    """Return a JSON text, or a Python literal as the templates write them; None for no text.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+        raise UsageError(f"{flag}: neither JSON nor a Python literal: {text[:200]!r}") from error
+
+
+# --- What the scripts do ----------------------------------------------------------------------------------
+
+
+def _run(given: argparse.Namespace) -> None:
+    kwargs = _keywords(given.kwargs)
+    tags = _tags(given, kwargs)
+    pipeline = load_pipeline(given.module_name, kwargs, role=given.role_arn)
+    click.echo("###### Creating/updating a SageMaker Pipeline with the following definition:")
+    click.echo(json.dumps(json.loads(pipeline.definition()), indent=2, sort_keys=True))
+    _check(pipeline)
+    if given.dry_run:
+        click.echo("###### Dry run: nothing was sent")
+        return
+    response = pipeline.upsert(role_arn=given.role_arn, description=given.description, tags=tags)
+    click.echo("\n###### Created/Updated SageMaker Pipeline: Response received:")
+    click.echo(str(response))
+    execution = pipeline.start()
+    click.echo(f"\n###### Execution started with PipelineExecutionArn: {execution.arn}")
+    if given.no_wait:
+        return
+    _follow(pipeline, execution, given)
+
+
+def _follow(pipeline: AnyPipeline, execution: Any, given: argparse.Namespace) -> None:
+    from mlops_sagemaker.service.pipelines import CompiledPipeline, failure_of, publish_evaluation, wait_for
+
+    click.echo("Waiting for the execution to finish...")
+    if not hasattr(execution, "describe"):  # not ours and not the SDK's: it waits as it can
+        execution.wait()
+        click.echo("\n#####Execution completed. Execution step details:")
+        click.echo(str(execution.list_steps()))
+        return
+    description = wait_for(execution, timeout_s=given.timeout)
+    steps = execution.list_steps()
+    click.echo("\n#####Execution completed. Execution step details:")
+    click.echo(json.dumps(steps, indent=2, default=str))
+    if isinstance(pipeline, CompiledPipeline):
+        folder = Path(given.artifacts_dir) if given.artifacts_dir else None
+        count = publish_evaluation(pipeline, steps, folder=folder)
+        click.echo(f"evaluation: {count} files" + (f" in {folder}" if folder else ""))
+    failure = failure_of(description, steps)
+    if failure:
+        raise RunnerError(failure)
+
+
+def _write_definition(given: argparse.Namespace) -> None:
+    pipeline = load_pipeline(given.module_name, _keywords(given.kwargs))
+    text = pipeline.definition()
+    if given.file_name:
+        Path(given.file_name).write_text(text, encoding="utf-8")
+    else:
+        click.echo(text)
+
+
+def _check(pipeline: AnyPipeline) -> None:
+    """Refuse what the service would refuse, before anything is sent; only our own definitions are judged."""
+    from mlops_sagemaker.checking import check_text
+    from mlops_sagemaker.service.pipelines import CompiledPipeline
+
+    faults = check_text(pipeline.definition()) if isinstance(pipeline, CompiledPipeline) else ()
+    if faults:
+        raise RunnerError(f"the definition has {len(faults)} faults, first: {faults[0]}")
+
+
+def _tags(given: argparse.Namespace, kwargs: dict[str, Json]) -> list[Json]:
+    tags = read_struct(given.tags, flag="--tags") or []
+    if not isinstance(tags, list) or not all(isinstance(tag, dict) and {"Key", "Value"} <= tag.keys() for tag in tags):
+        raise UsageError("--tags is no list of {'Key': ..., 'Value': ...}")
+    module = _import(given.module_name)
+    function = getattr(module, "get_pipeline_custom_tags", None)
+    if not callable(function):
+        return tags
+    values = (tags, kwargs.get("region"), kwargs.get("sagemaker_project_name"))
+    try:
+        return list(function(*values[: _arity(function)]))
+    except Exception as error:  # noqa: BLE001  the templates' function asks the service; a project without tags still runs
+        click.echo(f"Error getting project tags: {error}")
+        return tags
+
+
+def _arity(function: Callable[..., Any]) -> int:
+    parameters = inspect.signature(function).parameters.values()
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        return 3
+    return sum(
+        parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD) for parameter in parameters
+    )
+
+
+def _keywords(text: str | None) -> dict[str, Json]:
+    kwargs = read_struct(text, flag="--kwargs") or {}
+    if not isinstance(kwargs, dict):
+        raise UsageError("--kwargs is no dict")
+    return kwargs
+
+
+def _import(name: str) -> ModuleType | None:
+    """Import a module from the working directory or the environment; None where there is none of that name."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            return None
+        raise
+
+
+def _text(value: Json) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _outermost(action: Callable[[], None]) -> int:
+    try:
+        action()
+    except KeyboardInterrupt:
+        click.echo("Exception: interrupted; an execution that was started goes on")
+        return 130
+    except Exception as error:  # noqa: BLE001  the outermost function of a script: the templates' message and code
+        click.echo(f"Exception: {error}")
+        return 1
+    return 0
+
+
+# --- Flags ------------------------------------------------------------------------------------------------
+
+
+def _run_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="run-pipeline", description="Creates or updates and runs the pipeline for the pipeline script."
+    )
+    _add_module(parser)
+    parser.add_argument(
+        "-role-arn", "--role-arn", dest="role_arn", help="The role arn for the pipeline service execution role."
+    )
+    parser.add_argument("-description", "--description", dest="description", help="The description of the pipeline.")
+    parser.add_argument(
+        "-tags", "--tags", dest="tags", help="""List of dict strings of '[{"Key": "string", "Value": "string"}, ..]'"""
+    )
+    parser.add_argument("--no-wait", action="store_true", help="Start the execution and do not wait for its end.")
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="Wait no longer than this (default: no limit)."
+    )
+    parser.add_argument("--dry-run", action="store_true", help="Print and check the definition; send nothing.")
+    parser.add_argument(
+        "--artifacts-dir", metavar="FOLDER", help="Bring the evaluation here when the execution has ended."
+    )
+    return parser
+
+
+def _definition_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="get-pipeline-definition", description="Gets the pipeline definition for the pipeline script."
+    )
+    _add_module(parser)
+    parser.add_argument(
+        "-f", "--file-name", dest="file_name", help="The file to output the pipeline definition json to."
+    )
+    return parser
+
+
+def _add_module(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-n", "--module-name", dest="module_name", help="The module name of the pipeline to import.")
+    parser.add_argument(
+        "-kwargs", "--kwargs", dest="kwargs", help="Dict string of keyword arguments for the pipeline generation."
+    )

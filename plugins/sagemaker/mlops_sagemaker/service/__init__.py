@@ -1,0 +1,1 @@
+"""The SageMaker service: what boto3 sends and receives."""

@@ -1,0 +1,135 @@
+"""A large file to S3 in parts: several at once, each with its checksum; parts that arrived are not sent again."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mlops_core.errors import RunnerError
+from mlops_sagemaker.service.account import code_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mlops_core.runners.remote.upload_index import Receipts
+    from mlops_sagemaker.service.account import Account
+
+LARGE_BYTES = 16 << 20
+"""A file of more than this is sent in parts."""
+_PART_BYTES = 16 << 20
+_MOST_PARTS = 10_000
+_AT_ONCE = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LargeFile:
+    """What is sent.
+
+    Attributes:
+        path: of the file.
+        bucket: where to.
+        key: where to.
+        name: by which the receipts know it.
+        sha256: of its content.
+        size: in bytes.
+    """
+
+    path: Path
+    bucket: str
+    key: str
+    name: str
+    sha256: str
+    size: int
+
+
+def send_in_parts(
+    file: LargeFile, *, account: Account, receipts: Receipts, on_part: Callable[[int, int], None] | None = None
+) -> str:
+    """Send a file and return the object's etag.
+
+    Args:
+        file: what, and where to.
+        account: whose S3.
+        receipts: know of an upload that was cut off.
+        on_part: is told (parts that are there, all parts).
+
+    Raises:
+        RunnerError: S3 refuses. The parts that arrived are kept, and the next call goes on.
+    """
+    size = max(_PART_BYTES, -(-file.size // _MOST_PARTS))
+    count = -(-file.size // size)
+    upload_id, there = _resume(file, account=account, receipts=receipts)
+    found: dict[int, dict[str, Any]] = {}
+
+    def send(number: int) -> None:
+        found[number] = _part(file, number, size, upload_id, there.get(number), account)
+        if on_part:
+            on_part(len(found), count)
+
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        pending = [pool.submit(send, number) for number in range(1, count + 1)]
+        try:
+            for future in pending:
+                future.result()
+        finally:
+            for future in pending:
+                future.cancel()
+    result = account.call(
+        "s3",
+        "complete_multipart_upload",
+        Bucket=file.bucket,
+        Key=file.key,
+        UploadId=upload_id,
+        MultipartUpload={"Parts": [found[number] for number in sorted(found)]},
+    )
+    receipts.end_upload(file.name)
+    return str(result["ETag"]).strip('"')
+
+
+def _resume(file: LargeFile, *, account: Account, receipts: Receipts) -> tuple[str, dict[int, Any]]:
+    """Return the upload's id and its parts that are there; a new upload where there is none of this content."""
+    known = receipts.open_upload(file.name)
+    place = {"Bucket": file.bucket, "Key": file.key}
+    if known and known[0] == file.sha256:
+        try:
+            parts = account.pages("s3", "list_parts", "Parts", **place, UploadId=known[1])
+            return known[1], {part["PartNumber"]: part for part in parts}
+        except RunnerError as error:
+            if code_of(error) != "NoSuchUpload":
+                raise
+    upload_id = account.call("s3", "create_multipart_upload", **place, ChecksumAlgorithm="SHA256")["UploadId"]
+    receipts.begin_upload(file.name, sha256=file.sha256, upload_id=upload_id)
+    return str(upload_id), {}
+
+
+def _part(
+    file: LargeFile, number: int, size: int, upload_id: str, there: dict[str, Any] | None, account: Account
+) -> dict[str, Any]:
+    with file.path.open("rb") as stream:
+        stream.seek((number - 1) * size)
+        body = stream.read(size)
+    checksum = base64.b64encode(hashlib.sha256(body).digest()).decode()
+    if there and _is_same(there, body, checksum):
+        return {"PartNumber": number, "ETag": there["ETag"], "ChecksumSHA256": checksum}
+    sent = account.call(
+        "s3",
+        "upload_part",
+        Bucket=file.bucket,
+        Key=file.key,
+        UploadId=upload_id,
+        PartNumber=number,
+        Body=body,
+        ChecksumSHA256=checksum,
+    )
+    return {"PartNumber": number, "ETag": sent["ETag"], "ChecksumSHA256": checksum}
+
+
+def _is_same(there: dict[str, Any], body: bytes, checksum: str) -> bool:
+    if there.get("ChecksumSHA256"):
+        return bool(there["ChecksumSHA256"] == checksum)
+    digest = hashlib.md5(body, usedforsecurity=False).hexdigest()
+    return bool(there["Size"] == len(body) and str(there["ETag"]).strip('"') == digest)

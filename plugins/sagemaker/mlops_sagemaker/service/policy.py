@@ -1,0 +1,235 @@
+"""The least that must be allowed: to whoever submits and follows a pipeline, and to the role that carries it out.
+
+Each statement names its resources as narrowly as IAM lets it. A test compares the actions with the calls that a run
+really makes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from mlops_core.errors import UsageError
+from mlops_sagemaker.compiler.definition import model_package_group
+from mlops_sagemaker.service.results import PUBLISHED_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mlops_sagemaker.settings import CompileSettings
+
+Json = dict[str, Any]
+_SERVICE = "sagemaker.amazonaws.com"
+_LOG_GROUPS = ("/aws/sagemaker/ProcessingJobs", "/aws/sagemaker/TrainingJobs")
+
+
+class Audience(StrEnum):
+    """For whom a policy is."""
+
+    SUBMITTER = "submitter"
+    ROLE = "role"
+    TRUST = "trust"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """The names that stand in a policy; ``*`` for what is not known.
+
+    Attributes:
+        pipeline: at the service.
+        use_case: whose pipeline it is, as in the keys of its results.
+        group: of its model packages.
+        bucket: for data and results.
+        role: ARN of the role that carries it out.
+        region: of the account.
+        image: URI of the step image.
+        settings: for what is encrypted, or runs in a private network.
+    """
+
+    pipeline: str
+    use_case: str
+    group: str
+    bucket: str
+    role: str
+    region: str
+    image: str
+    settings: CompileSettings
+
+    @property
+    def account(self) -> str:
+        """Its number, from the role's ARN."""
+        return self.role.split(":")[4] if self.role.count(":") >= 5 else "*"
+
+    @property
+    def partition(self) -> str:
+        """Of the cloud, such as ``aws`` or ``aws-cn``."""
+        return self.role.split(":")[1] if self.role.count(":") >= 5 else "aws"
+
+    def arn(self, service: str, resource: str) -> str:
+        """Return the ARN of a resource of the account and region."""
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
+
+    def objects(self, *prefixes: str) -> list[str]:
+        """Return the ARNs of the objects below prefixes of the bucket."""
+        return [f"arn:{self.partition}:s3:::{self.bucket}/{prefix}*" for prefix in prefixes]
+
+
+def names_of(use_case: str, settings: CompileSettings, *, pipeline: str, region: str) -> Names:
+    """Return the names of a use case's pipeline."""
+    account = settings.account
+    return Names(
+        pipeline=pipeline,
+        use_case=account.prefix or use_case.lower(),
+        group=account.model_package_group or model_package_group(use_case),
+        bucket=account.bucket or "*",
+        role=account.role or "*",
+        region=region or "*",
+        image=account.image or "",
+        settings=settings,
+    )
+
+
+def policy(names: Names, audience: Audience) -> Json:
+    """Return a policy document.
+
+    Raises:
+        UsageError: the trust of a role needs no other names, but the role's own policy needs its ARN.
+    """
+    if audience is Audience.TRUST:
+        trust = {"Effect": "Allow", "Principal": {"Service": _SERVICE}, "Action": "sts:AssumeRole"}
+        return {"Version": "2012-10-17", "Statement": [trust]}
+    if audience is Audience.ROLE and names.role == "*":
+        raise UsageError("the policy of the role names the role itself: give --role, its ARN")
+    statements = _submitter(names) if audience is Audience.SUBMITTER else _role(names)
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def actions(document: Json) -> frozenset[str]:
+    """Return all actions that a policy document allows."""
+    return frozenset(action for statement in document["Statement"] for action in statement["Action"])
+
+
+# --- Whoever submits --------------------------------------------------------------------------------------
+
+
+def _submitter(names: Names) -> Iterator[Json]:
+    pipelines = [names.arn("sagemaker", f"pipeline/{name}") for name in _cased(names.pipeline)]
+    yield _allow(
+        "Pipeline",
+        _sagemaker("CreatePipeline", "UpdatePipeline", "DescribePipeline", "StartPipelineExecution"),
+        *pipelines,
+    )
+    yield _allow("Tags", _sagemaker("AddTags"), *pipelines)
+    executions = _sagemaker(
+        "DescribePipelineExecution",
+        "ListPipelineExecutionSteps",
+        "RetryPipelineExecution",
+        "StopPipelineExecution",
+    )
+    yield _allow("Executions", executions, *(f"{pipeline}/execution/*" for pipeline in pipelines))
+    yield _allow("Jobs", _sagemaker("DescribeProcessingJob"), names.arn("sagemaker", "processing-job/pipelines-*"))
+    packages = [names.arn("sagemaker", f"model-package/{group}/*") for group in _cased(names.group)]
+    yield _allow("ModelPackages", _sagemaker("DescribeModelPackage"), *packages)
+    yield _pass_role(names)
+    yield from _submitter_data(names)
+    groups = [names.arn("logs", f"log-group:{group}:*") for group in _LOG_GROUPS]
+    yield _allow("Logs", ["logs:DescribeLogStreams", "logs:GetLogEvents"], *groups)
+    yield from _keys(names)
+
+
+def _submitter_data(names: Names) -> Iterator[Json]:
+    prefixes = ("train/datasets/", f"{names.use_case}/executions/", PUBLISHED_PREFIX)
+    yield _list_bucket(names, *prefixes)
+    moving = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListMultipartUploadParts"]
+    yield _allow("Data", moving, *names.objects("train/datasets/"))
+    yield _allow("Results", ["s3:GetObject"], *names.objects(f"{names.use_case}/executions/"))
+    sent = names.objects(PUBLISHED_PREFIX, f"{names.pipeline}/definitions/")
+    yield _allow("EvaluationAndDefinitions", ["s3:PutObject"], *sent)
+    # The service reads a long definition with the rights of the caller.
+    yield _allow("LongDefinitions", ["s3:GetObject"], *names.objects(f"{names.pipeline}/definitions/"))
+
+
+# --- The role ---------------------------------------------------------------------------------------------
+
+
+def _role(names: Names) -> Iterator[Json]:
+    jobs = ("processing", "training")
+    making = [f"{verb}{kind.capitalize()}Job" for kind in jobs for verb in ("Create", "Describe", "Stop")]
+    arns = [names.arn("sagemaker", f"{kind}-job/pipelines-*") for kind in jobs]
+    yield _allow("Jobs", _sagemaker(*making, "AddTags"), *arns)
+    packages = [
+        names.arn("sagemaker", f"model-package{rest}")
+        for group in _cased(names.group)
+        for rest in (f"-group/{group}", f"/{group}", f"/{group}/*")
+    ]
+    registering = _sagemaker(
+        "CreateModelPackage", "CreateModelPackageGroup", "DescribeModelPackage", "DescribeModelPackageGroup"
+    )
+    yield _allow("ModelPackages", registering, *packages)
+    yield _pass_role(names)
+    results = f"{names.use_case}/executions/"
+    yield _list_bucket(names, "train/datasets/", results)
+    yield _allow("Data", ["s3:GetObject"], *names.objects("train/datasets/", results))
+    yield _allow("Results", ["s3:PutObject", "s3:AbortMultipartUpload"], *names.objects(results))
+    yield from _image(names)
+    groups = [names.arn("logs", f"log-group:{group}*") for group in _LOG_GROUPS]
+    writing = [f"logs:{verb}" for verb in ("CreateLogGroup", "CreateLogStream", "DescribeLogStreams", "PutLogEvents")]
+    yield _allow("Logs", writing, *groups)
+    metrics = _allow("Metrics", ["cloudwatch:PutMetricData"], "*")
+    yield metrics | {"Condition": {"StringLike": {"cloudwatch:namespace": ["/aws/sagemaker/*"]}}}
+    yield from _keys(names)
+    yield from _network(names)
+
+
+def _image(names: Names) -> Iterator[Json]:
+    repository = names.image.partition("/")[2].partition("@")[0].partition(":")[0] or "*"
+    pulling = [f"ecr:{verb}" for verb in ("BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer")]
+    yield _allow("Image", pulling, names.arn("ecr", f"repository/{repository}"))
+    yield _allow("Registry", ["ecr:GetAuthorizationToken"], "*")
+
+
+def _network(names: Names) -> Iterator[Json]:
+    if not names.settings.account.subnets:
+        return
+    verbs = [f"Describe{what}" for what in ("DhcpOptions", "NetworkInterfaces", "SecurityGroups", "Subnets", "Vpcs")]
+    for what in ("NetworkInterface", "NetworkInterfacePermission"):
+        verbs += [f"Create{what}", f"Delete{what}"]
+    yield _allow("PrivateNetwork", [f"ec2:{verb}" for verb in verbs], "*")
+
+
+# --- What both need ---------------------------------------------------------------------------------------
+
+
+def _keys(names: Names) -> Iterator[Json]:
+    account = names.settings.account
+    keys = sorted({key for key in (account.kms_key, account.volume_kms_key) if key})
+    if keys:
+        arns = [key if key.startswith("arn:") else names.arn("kms", f"key/{key}") for key in keys]
+        using = ["kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]
+        yield _allow("Keys", using, *arns)
+
+
+def _pass_role(names: Names) -> Json:
+    condition = {"StringEquals": {"iam:PassedToService": _SERVICE}}
+    return _allow("PassRole", ["iam:PassRole"], names.role) | {"Condition": condition}
+
+
+def _list_bucket(names: Names, *prefixes: str) -> Json:
+    condition = {"StringLike": {"s3:prefix": [f"{prefix}*" for prefix in prefixes]}}
+    return _allow("Listings", ["s3:ListBucket"], f"arn:{names.partition}:s3:::{names.bucket}") | {
+        "Condition": condition
+    }
+
+
+def _allow(name: str, what: Sequence[str], *resources: str) -> Json:
+    return {"Sid": name, "Effect": "Allow", "Action": list(what), "Resource": list(resources)}
+
+
+def _cased(name: str) -> tuple[str, ...]:
+    """Return the forms that a name may have in an ARN: the service writes some of them in lower case."""
+    return tuple(dict.fromkeys((name.lower(), name)))
+
+
+def _sagemaker(*verbs: str) -> list[str]:
+    return [f"sagemaker:{verb}" for verb in verbs]

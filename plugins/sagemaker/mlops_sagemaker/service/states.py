@@ -1,0 +1,110 @@
+"""What the service says of an execution and its steps, as the records that the interpreter keeps of its own."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+from mlops_core.workspace.records import StepRecord
+from mlops_core.workspace.records import StepStatus as Status
+from mlops_sagemaker.compiler.definition import GATE_STEP, REGISTER_STEP
+from mlops_sagemaker.service.executions import ExecutionRecord, ExecutionStatus, ExecutionStep, ExecutionStepStatus
+from mlops_sagemaker.service.outcomes import STATUSES, job_names, step_record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mlops_core.pipeline import Pipeline, Step
+
+Json = Any
+_JOBS = {"ProcessingJob": "Processing", "TrainingJob": "Training"}
+_UNDECIDED = {ExecutionStepStatus.STARTING, ExecutionStepStatus.EXECUTING}
+
+
+def execution_record(description: Json, steps: Sequence[Json]) -> ExecutionRecord:
+    """Return what DescribePipelineExecution and ListPipelineExecutionSteps say."""
+    status = ExecutionStatus(description["PipelineExecutionStatus"])
+    return ExecutionRecord(
+        arn=description["PipelineExecutionArn"],
+        pipeline=description["PipelineArn"].rpartition("/")[2],
+        status=status,
+        start=_time(description.get("CreationTime")),
+        end=_time(description.get("LastModifiedTime")) if status.is_final else "",
+        failure=description.get("FailureReason", ""),
+        steps=tuple(map(_step, steps)),
+    )
+
+
+def step_records(pipeline: Pipeline, execution: ExecutionRecord) -> dict[str, StepRecord]:
+    """Return a record of every step of the pipeline, in the order of execution."""
+    return {step.name: _record(step, execution) for step in pipeline.ordered()}
+
+
+def job_name(step: ExecutionStep | None) -> str:
+    """Return the name of the job that a step became; empty when it became none."""
+    for key in _JOBS:
+        arn = str((step.metadata.get(key) or {}).get("Arn", "")) if step else ""
+        if arn:
+            return arn.rpartition("/")[2]
+    return ""
+
+
+def is_met(execution: ExecutionRecord) -> bool | None:
+    """Return whether the condition was met; None when it was not reached."""
+    gate = execution.step(GATE_STEP)
+    if gate is None or gate.status is not ExecutionStepStatus.SUCCEEDED:
+        return None
+    return str((gate.metadata.get("Condition") or {}).get("Outcome")) == "True"
+
+
+def model_package(execution: ExecutionRecord) -> str:
+    """Return the ARN of the registered model package; empty when none was registered."""
+    step = execution.step(REGISTER_STEP)
+    if step is None or step.status is not ExecutionStepStatus.SUCCEEDED:
+        return ""
+    return str((step.metadata.get("RegisterModel") or {}).get("Arn", ""))
+
+
+def seconds(start: str, end: str) -> float:
+    """Return the time between two moments; up to now where the second is not known, 0 where the first is not."""
+    if not start:
+        return 0.0
+    last = dt.datetime.fromisoformat(end) if end else dt.datetime.now(dt.UTC)
+    return max(0.0, (last - dt.datetime.fromisoformat(start)).total_seconds())
+
+
+def _record(step: Step, execution: ExecutionRecord) -> StepRecord:
+    names = job_names(step)
+    states = tuple(state for state in map(execution.step, names) if state)
+    if not states:
+        return StepRecord(name=step.name, status=Status.SKIPPED if execution.status.is_final else Status.PENDING)
+    record = step_record(step.name, states)
+    is_open = any(state.status in _UNDECIDED for state in states) or len(states) < len(names)
+    has_failed = any(state.status in (ExecutionStepStatus.FAILED, ExecutionStepStatus.STOPPED) for state in states)
+    if not is_open or has_failed:
+        return record
+    status = Status.STOPPED if execution.status.is_final else Status.RUNNING
+    return StepRecord(name=step.name, status=status, started=states[0].start, attempts=record.attempts)
+
+
+def _step(data: Mapping[str, Json]) -> ExecutionStep:
+    metadata = data.get("Metadata") or {}
+    text = data.get("StepStatus", "")
+    return ExecutionStep(
+        name=data["StepName"],
+        type=next((kind for key, kind in _JOBS.items() if key in metadata), ""),
+        status=ExecutionStepStatus(text) if text in set(ExecutionStepStatus) else ExecutionStepStatus.EXECUTING,
+        start=_time(data.get("StartTime")),
+        end=_time(data.get("EndTime")),
+        attempts=int(data.get("AttemptCount") or 1),
+        failure=data.get("FailureReason", ""),
+        metadata=metadata,
+        cache_source=(data.get("CacheHitResult") or {}).get("SourcePipelineExecutionArn", ""),
+    )
+
+
+def _time(moment: Json) -> str:
+    return moment.astimezone(dt.UTC).isoformat(timespec="milliseconds") if isinstance(moment, dt.datetime) else ""
+
+
+__all__ = ["STATUSES", "execution_record", "is_met", "job_name", "model_package", "seconds", "step_records"]

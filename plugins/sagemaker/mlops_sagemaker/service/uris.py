@@ -1,0 +1,35 @@
+"""Addresses in S3."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlops_core.errors import RunnerError
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class S3Uri:
+    """A bucket and a key, or the beginning of one."""
+
+    bucket: str
+    key: str
+
+    @classmethod
+    def parse(cls, text: object) -> S3Uri:
+        """Parse ``s3://bucket/key``.
+
+        Raises:
+            RunnerError: the text is not an S3 address.
+        """
+        bucket, _, key = str(text).removeprefix("s3://").partition("/")
+        if not str(text).startswith("s3://") or not bucket:
+            raise RunnerError(f"{text!r} is not an s3:// URI")
+        return cls(bucket, key)
+
+    def join(self, *parts: str) -> S3Uri:
+        """Return the key below this one."""
+        return S3Uri(self.bucket, "/".join([self.key.rstrip("/"), *parts]).lstrip("/"))
+
+    def __str__(self) -> str:
+        """Return the URI as text."""
+        return f"s3://{self.bucket}/{self.key}"

@@ -1,0 +1,99 @@
+"""Where a run goes: pipeline name, role, bucket, image and region, from options, ``sagemaker.yaml`` and environment."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlops_core.errors import UsageError
+from mlops_core.settings import read_settings
+from mlops_sagemaker.compiler.definition import model_package_group
+from mlops_sagemaker.settings import CompileSettings, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlops_core.runners.remote.options import RunnerOptions
+
+_VARIABLES = {
+    "role": "SAGEMAKER_PIPELINE_ROLE_ARN",
+    "bucket": "ARTIFACT_BUCKET",
+    "image": "MLOPS_STEP_IMAGE",
+}
+"""Those of the project templates; options and settings beat them."""
+_NAME_VARIABLE = "SAGEMAKER_PROJECT_NAME_ID"
+_PIPELINE_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,255}\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where a run goes.
+
+    Attributes:
+        pipeline: name of the pipeline at the service.
+        role: ARN of the role that carries it out.
+        bucket: for data and results.
+        settings: of the compilation, with role, bucket and image set.
+    """
+
+    pipeline: str
+    role: str
+    bucket: str
+    settings: CompileSettings
+
+
+def find_target(use_case: str, options: RunnerOptions) -> Target:
+    """Return where a run of a use case goes.
+
+    Raises:
+        UsageError: a name is missing or cannot be one.
+        ConfigError: the settings are wrong.
+    """
+    settings = complete_settings(options)
+    account = settings.account
+    for name, variable in _VARIABLES.items():
+        if getattr(account, name) is None:
+            raise UsageError(
+                f"no {name}: give --{name}, or set account.{name} in the file of --settings, or the variable {variable}"
+            )
+    pipeline = options.pipeline_name or read_settings().environ.get(_NAME_VARIABLE) or model_package_group(use_case)
+    check_pipeline_name(pipeline)
+    assert account.role and account.bucket  # noqa: S101, PT018  for mypy: asked for above
+    return Target(pipeline=pipeline, role=account.role, bucket=account.bucket, settings=settings)
+
+
+def complete_settings(options: RunnerOptions) -> CompileSettings:
+    """Return the settings; what they leave open is taken from the variables of the project templates.
+
+    Raises:
+        ConfigError: they are wrong.
+    """
+    environ = read_settings().environ
+    settings = load_settings(options.settings, overrides=options.settings_overrides, environ=environ)
+    missing = [
+        f'account.{name}="{environ[variable]}"'
+        for name, variable in _VARIABLES.items()
+        if getattr(settings.account, name) is None and environ.get(variable)
+    ]
+    if not missing:
+        return settings
+    return load_settings(options.settings, overrides=(*missing, *options.settings_overrides), environ=environ)
+
+
+def check_pipeline_name(name: str) -> None:
+    """Refuse a name that the service would refuse.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not _PIPELINE_NAME.match(name):
+        raise UsageError(
+            f"{name!r} is no name of a pipeline; expected letters, digits and single hyphens between them, "
+            "at most 256 characters"
+        )
+
+
+def pipeline_tags(settings: CompileSettings) -> list[Mapping[str, str]]:
+    """Return the tags of the pipeline: those of its jobs."""
+    return [{"Key": key, "Value": value} for key, value in sorted(settings.account.tags.items())]

@@ -1,0 +1,18 @@
+"""Definitions compiled from the toy use case."""
+
+import pytest
+
+
+@pytest.fixture
+def compiled(toy):
+    """Compile the toy use case; returns a function of configuration, settings and parameters."""
+    from mlops_sagemaker.compiler.definition import compile_pipeline
+    from mlops_sagemaker.settings import load_settings
+
+    from mlops_core.api import prepare_run
+
+    def compile_toy(*overrides, settings=(), parameters=None, dataset_digest="", seed=0):
+        request = prepare_run("TOY", overrides=overrides, parameters=parameters, seed=seed)
+        return compile_pipeline(request, load_settings(overrides=settings), dataset_digest=dataset_digest)
+
+    return compile_toy

@@ -1,0 +1,264 @@
+"""The entry points of existing projects, called as they are: against an endpoint on loopback."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from mlops_sagemaker.scripts import read_struct
+
+ENTRYPOINTS = Path(__file__).parents[2] / "entrypoints"
+ROLE = "arn:aws:iam::123456789012:role/Role"
+MODULE = "pipelines.stm.pipeline"
+RUN = ("run_pipeline", "-n", MODULE, "-role-arn", ROLE, "-kwargs")
+ACCOUNT = {
+    "usecase_name": "TOY",
+    "region": "us-east-1",
+    "role": ROLE,
+    "default_bucket": "bucket",
+    "pipeline_name": "words-p-1",
+    "model_package_group_name": "words",
+    "base_job_prefix": "words",
+    "sagemaker_project_name": "words",
+    "image_uri": "image:1",
+}
+
+
+def call(script, *arguments, code=0, **environ):
+    done = subprocess.run(
+        [sys.executable, str(ENTRYPOINTS / f"{script}.py"), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environ},
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+@dataclass
+class Service:
+    session: object
+    environ: dict
+
+    def client(self, name):
+        return self.session.client(name, endpoint_url=self.environ["AWS_ENDPOINT_URL"])
+
+
+@pytest.fixture
+def service(toy, tmp_path):
+    """An endpoint with a bucket that holds the data set; boto3 and the scripts use it."""
+    boto3 = pytest.importorskip("boto3")
+    pytest.importorskip("moto")
+    from mlops_sagemaker.emulator.endpoint.server import SageMakerEndpoint
+
+    from mlops_core.code_references import load_function
+
+    with SageMakerEndpoint(tmp_path / "endpoint") as endpoint:
+        environ = {
+            "AWS_ENDPOINT_URL": endpoint.url,
+            "AWS_ACCESS_KEY_ID": "any",
+            "AWS_SECRET_ACCESS_KEY": "any",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        session = boto3.Session(aws_access_key_id="any", aws_secret_access_key="any", region_name="us-east-1")
+        service = Service(session, environ)
+        service.client("s3").create_bucket(Bucket="bucket")
+        folder = tmp_path / "words"
+        folder.mkdir()
+        load_function("mlops_toy.steps:generate", what="the data set")(folder, seed=0, progress=lambda *_: None)
+        service.client("s3").upload_file(str(folder / "words.csv"), "bucket", "train/datasets/words/words.csv")
+        yield service
+
+
+@pytest.mark.slow
+def test_run_pipeline_of_a_use_case_says_what_the_templates_say(service, tmp_path):
+    tags = json.dumps([{"Key": "team", "Value": "audio"}])
+    arguments = ["-n", MODULE, "-role-arn", ROLE, "-tags", tags, "-kwargs", json.dumps(ACCOUNT)]
+    out = call("run_pipeline", *arguments, "--artifacts-dir", str(tmp_path / "ml"), **service.environ)
+    order = [
+        "###### Creating/updating a SageMaker Pipeline with the following definition:",
+        "###### Created/Updated SageMaker Pipeline: Response received:",
+        "###### Execution started with PipelineExecutionArn: arn:aws:sagemaker:us-east-1:",
+        "Waiting for the execution to finish...",
+        "#####Execution completed. Execution step details:",
+        "evaluation: 1 files in",
+    ]
+    positions = [out.index(text) for text in order]
+    assert positions == sorted(positions)
+    evaluation = json.loads((tmp_path / "ml" / "evaluation.json").read_text())
+    assert evaluation["classification_metrics"]["acc"]["value"] == 1.0
+    published = service.client("s3").get_object(Bucket="bucket", Key="evaluation/build/evaluation.json")
+    assert json.loads(published["Body"].read()) == evaluation
+    client = service.client("sagemaker")
+    packages = client.list_model_packages(ModelPackageGroupName="words")["ModelPackageSummaryList"]
+    assert [package["ModelApprovalStatus"] for package in packages] == ["PendingManualApproval"]
+    arn = client.describe_pipeline(PipelineName="words-p-1")["PipelineArn"]
+    assert {"Key": "team", "Value": "audio"} in client.list_tags(ResourceArn=arn)["Tags"]
+    # again: an update, and a rejected model fails the build with the reason of the Fail step
+    rejected = {**ACCOUNT, "parameters": {"q_acc": 0.9}, "settings": None, "config": str(tmp_path / "bad.yaml")}
+    (tmp_path / "bad.yaml").write_text("training:\n  bias: 100\n")
+    out = call(
+        "run_pipeline", "-n", MODULE, "-role-arn", ROLE, "--kwargs", json.dumps(rejected), code=1, **service.environ
+    )
+    assert out.splitlines()[-1] == (
+        "Exception: the execution ended as Failed: step 'fail': Execution failed due to acc < 0.9"
+    )
+    assert len(client.list_model_packages(ModelPackageGroupName="words")["ModelPackageSummaryList"]) == 1
+
+
+@pytest.mark.slow
+def test_no_wait_and_timeout(service):
+    out = call(
+        "run_pipeline", "-n", MODULE, "-role-arn", ROLE, "-kwargs", json.dumps(ACCOUNT), "--no-wait", **service.environ
+    )
+    assert "Execution started" in out
+    assert "Waiting" not in out
+    out = call(
+        "run_pipeline",
+        "-n",
+        MODULE,
+        "-role-arn",
+        ROLE,
+        "-kwargs",
+        json.dumps(ACCOUNT),
+        "--timeout",
+        "0",
+        code=1,
+        **service.environ,
+    )
+    assert "is Executing after 0 s; it goes on" in out
+
+
+@pytest.mark.slow
+def test_a_definition_of_more_than_100_kib_goes_to_s3_once_and_is_executed(service, tmp_path):
+    variables = {f"V{number}": "x" * 250 for number in range(100)}
+    settings = {"steps": {name: {"environment": variables} for name in ("preprocess", "train", "evaluate")}}
+    long = {f"W{number}": "x" * 500 for number in range(90)}
+    settings["steps"]["train"]["environment"] = long
+    settings["account"] = {"max_parallel_steps": 1}
+    path = tmp_path / "sagemaker.yaml"
+    path.write_text(json.dumps(settings))
+    given = json.dumps({**ACCOUNT, "settings": str(path)})
+    for _ in range(2):
+        out = call(*RUN, given, **service.environ)
+        assert "Created/Updated SageMaker Pipeline" in out
+    (item,) = service.client("s3").list_objects_v2(Bucket="bucket", Prefix="words-p-1/definitions/")["Contents"]
+    assert item["Size"] > 100 * 1024
+    found = service.client("sagemaker").describe_pipeline(PipelineName="words-p-1")
+    assert len(found["PipelineDefinition"]) >= item["Size"]
+    assert found["ParallelismConfiguration"] == {"MaxParallelExecutionSteps": 1}
+
+
+def test_without_module_or_role_help_and_exit_2(toy):
+    assert "Creates or updates and runs the pipeline for the pipeline script." in call("run_pipeline", code=2)
+    assert "--role-arn" in call("run_pipeline", "-n", MODULE, code=2)
+    assert "--file-name" in call("get_pipeline_definition", code=2)
+
+
+def test_a_dry_run_prints_the_definition_and_sends_nothing(toy):
+    arguments = ["-n", MODULE, "-role-arn", ROLE, "-kwargs", json.dumps(ACCOUNT), "--dry-run"]
+    out = call("run_pipeline", *arguments, AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    assert '"Version": "2020-12-01"' in out
+    assert out.endswith("###### Dry run: nothing was sent\n")
+
+
+def test_a_definition_goes_to_a_file_or_to_standard_output(toy, tmp_path):
+    kwargs = "{'usecase_name': 'TOY', 'role': None}"  # a Python literal, as the templates pass it
+    out = call("get_pipeline_definition", "-n", MODULE, "-kwargs", kwargs)
+    assert json.loads(out)["Version"] == "2020-12-01"
+    path = tmp_path / "definition.json"
+    assert call("get_pipeline_definition", "-n", MODULE, "-kwargs", kwargs, "-f", str(path)) == ""
+    assert path.read_text() == out.rstrip("\n")
+    assert call("get_pipeline_definition", "-n", MODULE, USECASE_NAME="TOY") == call(
+        "get_pipeline_definition", "-n", MODULE, "-kwargs", '{"usecase_name": "TOY", "role": null}'
+    )
+
+
+OWN_MODULE = """
+class Execution:
+    arn = "arn:own"
+    def __init__(self): self.asked = 0
+    def describe(self):
+        return {"PipelineExecutionStatus": STATUS}
+    def list_steps(self):
+        return [{"StepName": "train", "StepStatus": "Stopped"}]
+
+class Pipeline:
+    def __init__(self, **kwargs): self.kwargs = kwargs
+    def definition(self): return '{"b": 1, "a": "%s"}' % self.kwargs.get("region")
+    def upsert(self, role_arn, description=None, tags=None): return {"tags": tags, "role": role_arn}
+    def start(self): return Execution()
+
+def get_pipeline(**kwargs): return Pipeline(**kwargs)
+
+def get_pipeline_custom_tags(new_tags, region, sagemaker_project_name=None):
+    return [*new_tags, {"Key": "project", "Value": sagemaker_project_name}]
+"""
+
+
+@pytest.mark.parametrize(("status", "code"), [("Succeeded", 0), ("Stopped", 1), ("Failed", 1)])
+def test_a_module_of_the_project_is_used_as_it_is(tmp_path, status, code):
+    (tmp_path / "own.py").write_text(OWN_MODULE.replace("STATUS", repr(status)))
+    kwargs = '{"region": "eu-west-1", "sagemaker_project_name": "words"}'
+    out = call("run_pipeline", "-n", "own", "-role-arn", "r", "-kwargs", kwargs, code=code)
+    assert '{\n  "a": "eu-west-1",\n  "b": 1\n}' in out
+    assert "{'tags': [{'Key': 'project', 'Value': 'words'}], 'role': 'r'}" in out
+    if code:
+        assert f"Exception: the execution ended as {status}" in out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-kwargs", "{"], "Exception: --kwargs: neither JSON nor a Python literal"),
+        (["-kwargs", "[1]"], "Exception: --kwargs is no dict"),
+        (["-tags", '["x"]'], "Exception: --tags is no list of"),
+        ([], "Exception: no module 'pipelines.stm.pipeline', and no use case"),
+        (["-kwargs", '{"usecase_name": "TOYY"}'], "Exception: no use case 'TOYY'; did you mean 'TOY'?"),
+        (["-kwargs", '{"usecase_name": "TOY", "rgion": "x"}'], "Exception: --kwargs: unknown key 'rgion'"),
+        (["-kwargs", '{"usecase_name": "TOY", "role": "Admin"}'], "not the ARN of a role"),
+        (["-kwargs", '{"usecase_name": "TOY", "default_bucket": "s3://b"}'], "not the name of a bucket"),
+        (["-kwargs", '{"usecase_name": "TOY", "pipeline_name": "my words"}'], "'my words' is no name of a pipeline"),
+    ],
+)
+def test_any_error_is_one_line_and_exit_1(toy, arguments, message):
+    out = call("run_pipeline", "-n", MODULE, "-role-arn", ROLE, *arguments, code=1)
+    assert message in out
+
+
+def test_an_error_within_the_projects_module_is_not_taken_for_a_missing_module(toy, tmp_path):
+    (tmp_path / "own.py").write_text("import surely_not_installed")
+    out = call("get_pipeline_definition", "-n", "own", USECASE_NAME="TOY", code=1)
+    assert out == "Exception: No module named 'surely_not_installed'\n"
+    (tmp_path / "other.py").write_text("def get_pipeline(**kwargs): return 5")
+    out = call("get_pipeline_definition", "-n", "other", code=1)
+    assert out == "Exception: other.get_pipeline returned int, which has no definition, upsert, start\n"
+
+
+def test_a_struct_is_json_or_a_python_literal():
+    assert read_struct('{"a": true, "b": null}', flag="x") == {"a": True, "b": None}
+    assert read_struct("{'a': True}", flag="x") == {"a": True}
+    assert read_struct(None, flag="x") is None
+
+
+def test_credentials_that_are_missing_are_one_clear_line(toy):
+    pytest.importorskip("boto3")
+    out = call(
+        "run_pipeline",
+        "-n",
+        MODULE,
+        "-role-arn",
+        ROLE,
+        "-kwargs",
+        json.dumps(ACCOUNT),
+        code=1,
+        AWS_EC2_METADATA_DISABLED="true",
+        AWS_ENDPOINT_URL="http://127.0.0.1:9",
+        HOME="/nonexistent",
+    )
+    assert "Exception: Unable to locate credentials; sign in" in out.splitlines()[-1]

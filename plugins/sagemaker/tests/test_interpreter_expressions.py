@@ -1,0 +1,238 @@
+"""References, functions, conditions and the graph of a definition, without anything being executed."""
+
+import json
+import math
+
+import pytest
+from mlops_sagemaker.emulator.caching import parse_duration
+from mlops_sagemaker.emulator.comparisons import holds_all
+from mlops_sagemaker.emulator.definition import parse_definition
+from mlops_sagemaker.emulator.faults import StepFault
+from mlops_sagemaker.emulator.functions import resolve
+
+from mlops_core.errors import DefinitionError
+
+
+class Values:
+    """A scope that holds what a test says."""
+
+    def __init__(self, *, parameters=None, properties=None, files=None):
+        self._parameters = parameters or {}
+        self._properties = properties or {}
+        self._files = files or {}
+
+    def parameters(self):
+        return self._parameters
+
+    def execution(self):
+        return {"PipelineName": "words", "PipelineExecutionId": "abc"}
+
+    def properties(self, step):
+        return self._properties[step]
+
+    def property_file(self, step, name):
+        return self._files[f"{step}.{name}"]
+
+    def document(self, uri):
+        return self._files[uri]
+
+
+def json_get(path):
+    return {"Std:JsonGet": {"PropertyFile": {"Get": "Steps.Evaluate.PropertyFiles.Report"}, "Path": path}}
+
+
+def definition(*steps, parameters=()):
+    return {"Version": "2020-12-01", "Metadata": {}, "Parameters": list(parameters), "Steps": list(steps)}
+
+
+def fail(name, **more):
+    return {"Name": name, "Type": "Fail", "Arguments": {"ErrorMessage": "no"}, **more}
+
+
+def condition(name, *, if_steps=(), else_steps=(), **more):
+    arguments = {"Conditions": [], "IfSteps": list(if_steps), "ElseSteps": list(else_steps)}
+    return {"Name": name, "Type": "Condition", "Arguments": arguments, **more}
+
+
+PROPERTIES = {
+    "Prepare": {
+        "ProcessingOutputConfig": {
+            "Outputs": [
+                {"OutputName": "test", "S3Output": {"S3Uri": "s3://b/test"}},
+                {"OutputName": "train", "S3Output": {"S3Uri": "s3://b/train"}},
+            ]
+        }
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ({"Get": "Parameters.Epochs"}, 3),
+        ({"Get": "Execution.PipelineName"}, "words"),
+        ({"Get": "Steps.Prepare.ProcessingOutputConfig.Outputs['train'].S3Output.S3Uri"}, "s3://b/train"),
+        ({"Get": 'Steps.Prepare.ProcessingOutputConfig.Outputs["test"].S3Output.S3Uri'}, "s3://b/test"),
+        ({"Get": "Steps.Prepare.ProcessingOutputConfig.Outputs[0].S3Output.S3Uri"}, "s3://b/test"),
+        (
+            {"Std:Join": {"On": "/", "Values": ["s3:/", {"Get": "Execution.PipelineExecutionId"}, 0.5, True]}},
+            "s3://abc/0.5/true",
+        ),
+        ({"Std:Join": {"On": " ", "Values": ["acc <", {"Std:Join": {"On": "", "Values": ["0", ".5"]}}]}}, "acc < 0.5"),
+        ({"a": [{"Get": "Parameters.Epochs"}, {"b": "Get"}]}, {"a": [3, {"b": "Get"}]}),
+    ],
+)
+def test_a_function_is_replaced_by_what_it_stands_for(expression, value):
+    assert resolve(expression, Values(parameters={"Epochs": 3}, properties=PROPERTIES)) == value
+
+
+def test_a_value_is_read_from_a_property_file_by_its_path():
+    report = json.dumps({"metrics": {"acc": {"value": 0.75}}, "list": [{"x": 1}, {"x": 2}]})
+    values = Values(files={"Evaluate.Report": report, "s3://b/report.json": report})
+    assert resolve(json_get("metrics.acc.value"), values) == 0.75
+    assert resolve(json_get("list[1].x"), values) == 2
+    assert resolve(json_get("['metrics']['acc'].value"), values) == 0.75
+    by_uri = {
+        "Std:JsonGet": {"S3Uri": {"Std:Join": {"On": "/", "Values": ["s3:/", "b", "report.json"]}}, "Path": "list[0].x"}
+    }
+    assert resolve(by_uri, values) == 1
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ({"Get": "Parameters.Epoch"}, "'Epoch' is not known; did you mean 'Epochs'?"),
+        ({"Get": "Execution.Id"}, "execution variable 'Id' is not known"),
+        ({"Get": "Steps.Prepare.ProcessingOutputConfig.Outputs['val'].S3Output.S3Uri"}, "there is no 'val'"),
+        ({"Get": "Steps.Prepare.ProcessingOutputConfig.Outputs[7]"}, "there is no '7'"),
+        ({"Get": "Nothing.Here"}, "expected Parameters., Execution. or Steps."),
+        (json_get("metrics.f1.value"), "there is no 'f1'"),
+        (json_get("metrics..acc"), "cannot read the path"),
+    ],
+)
+def test_what_is_not_there_is_a_fault_that_names_it(expression, message):
+    values = Values(
+        parameters={"Epochs": 3}, properties=PROPERTIES, files={"Evaluate.Report": '{"metrics": {"acc": {"value": 1}}}'}
+    )
+    with pytest.raises(StepFault, match="ClientError: ") as found:
+        resolve(expression, values)
+    assert message in str(found.value)
+
+
+def compare(kind, left, right):
+    return {"Type": kind, "LeftValue": left, "RightValue": right}
+
+
+@pytest.mark.parametrize(
+    ("tested", "expected"),
+    [
+        (compare("Equals", "a", "a"), True),
+        (compare("Equals", 1, 1.0), True),
+        (compare("GreaterThan", 0.5, 0.5), False),
+        (compare("GreaterThanOrEqualTo", 0.5, 0.5), True),
+        (compare("LessThan", 0.5, 0.5), False),
+        (compare("LessThanOrEqualTo", 0.5, 0.5), True),
+        ({"Type": "In", "QueryValue": "b", "Values": ["a", "b"]}, True),
+        ({"Type": "In", "QueryValue": 3, "Values": [1, 2]}, False),
+        ({"Type": "Not", "Condition": compare("Equals", 1, 2)}, True),
+        ({"Type": "Or", "Conditions": [compare("Equals", 1, 2), compare("LessThan", 1, 2)]}, True),
+        ({"Type": "Or", "Conditions": [compare("Equals", 1, 2), compare("LessThan", 2, 1)]}, False),
+    ],
+)
+def test_each_condition_type_decides_as_its_name_says(tested, expected):
+    assert holds_all([tested], Values()) is expected
+
+
+def test_the_list_of_conditions_is_a_conjunction():
+    true, false = compare("Equals", 1, 1), compare("Equals", 1, 2)
+    assert holds_all([true, true], Values())
+    assert not holds_all([true, false], Values())
+    assert not holds_all([false, true], Values())
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf, "0.9", True, [1]])
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda inner: inner,
+        lambda inner: {"Type": "Not", "Condition": inner},
+        lambda inner: {"Type": "Or", "Conditions": [compare("Equals", 1, 1), inner]},
+        lambda inner: {"Type": "Or", "Conditions": [inner, compare("Equals", 1, 1)]},
+    ],
+)
+def test_no_condition_is_met_by_a_value_that_is_no_number(value, around):
+    with pytest.raises(StepFault, match="cannot be compared"):
+        holds_all([around(compare("GreaterThanOrEqualTo", value, 0.5))], Values())
+
+
+def test_the_order_follows_from_references_depends_on_and_branches():
+    parsed = parse_definition(
+        definition(
+            condition("Judge", if_steps=[fail("Inside")], DependsOn=["Train"]),
+            fail("Train", Arguments={"ErrorMessage": {"Get": "Steps.Prepare.ProcessingJobName"}}),
+            fail("Prepare"),
+            fail("After", DependsOn=["Judge"]),
+        )
+    )
+    assert parsed.order() == ("Prepare", "Train", "Judge", "Inside", "After")
+    assert parsed.needs("After") == {"Judge", "Inside"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("not json", "the definition is not JSON"),
+        ("[]", "expected a definition of version '2020-12-01'"),
+        (json.dumps({"Version": "2021-01-01", "Steps": []}), "'2021-01-01'"),
+        (
+            definition({"Name": "A", "Type": "Lambda", "Arguments": {}}),
+            "steps of type 'Lambda' cannot be executed here",
+        ),
+        (definition(fail("A"), fail("A")), "'A' is defined twice"),
+        (
+            definition(fail("Train", DependsOn=["Prepar"]), fail("Prepare")),
+            "unknown step 'Prepar'; did you mean 'Prepare'?",
+        ),
+        (definition(fail("A", DependsOn=["B"]), fail("B", DependsOn=["A"])), "a cycle"),
+        (definition({"Name": "A"}), "not well formed: KeyError: 'Type'"),
+        (definition(parameters=[{"Name": "x", "Type": "Date"}]), "unknown type 'Date'"),
+    ],
+)
+def test_a_definition_that_cannot_be_executed_is_refused(text, message):
+    with pytest.raises(DefinitionError, match=message.replace("[", r"\[")):
+        parse_definition(text)
+
+
+def test_parameters_are_given_as_texts_and_read_by_their_type():
+    parsed = parse_definition(
+        definition(
+            parameters=[
+                {"Name": "q", "Type": "Float", "DefaultValue": 1},
+                {"Name": "n", "Type": "Integer", "DefaultValue": 2},
+                {"Name": "b", "Type": "Boolean", "DefaultValue": False},
+                {"Name": "s", "Type": "String", "DefaultValue": "x", "EnumValues": ["x", "y"]},
+                {"Name": "needed", "Type": "String"},
+            ]
+        )
+    )
+    values = parsed.values({"q": "0.5", "b": "True", "needed": "z"})
+    assert values == {"q": 0.5, "n": 2, "b": True, "s": "x", "needed": "z"}
+    for given, message in (
+        ({}, "'needed' has no default"),
+        ({"needed": "", "s": "z"}, "'z' is not one of"),
+        ({"needed": "", "n": "1.5"}, "'1.5' is not of type Integer"),
+        ({"needed": "", "nn": "1"}, "no parameter 'nn'"),
+    ):
+        with pytest.raises(DefinitionError, match=message):
+            parsed.values(given)
+
+
+@pytest.mark.parametrize(("text", "days"), [("P30D", 30), ("30d", 30), ("PT12H", 0.5), ("P1DT12H", 1.5), ("P1W", 7)])
+def test_a_cache_duration_is_iso_8601(text, days):
+    assert parse_duration(text).total_seconds() == days * 86_400
+
+
+@pytest.mark.parametrize("text", ["", "P", "soon", "30 days", "PT"])
+def test_a_cache_duration_that_is_none_is_refused(text):
+    with pytest.raises(DefinitionError, match="not an ISO 8601 duration"):
+        parse_duration(text)

@@ -1,0 +1,163 @@
+"""The same objects in a folder and in S3: keys, prefixes, and an endpoint that fails in every way it can."""
+
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from mlops_sagemaker.emulator.faults import FaultKind, StepFault
+from mlops_sagemaker.emulator.objects import FolderObjects, S3Objects, download_prefix, relative_key, upload_folder
+from mlops_sagemaker.service.uris import S3Uri
+
+
+@contextmanager
+def answering(status, body=b"", *, length=None):
+    """Serve one answer to everything, on loopback."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body) if length is None else length))
+            self.send_header("ETag", '"x"')
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+            self.close_connection = True
+
+        do_HEAD = do_PUT = do_GET  # noqa: N815  the names that the server calls
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def objects_at(url):
+    boto3 = pytest.importorskip("boto3", reason="the extra 'aws' is not installed")
+    from botocore.config import Config
+
+    config = Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=2)
+    return S3Objects(
+        boto3.client(
+            "s3",
+            endpoint_url=url,
+            region_name="us-east-1",
+            aws_access_key_id="any",
+            aws_secret_access_key="any",
+            config=config,
+        )
+    )
+
+
+def error(code):
+    return f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (403, error("AccessDenied"), FaultKind.CLIENT),
+        (404, error("NoSuchBucket"), FaultKind.CLIENT),
+        (500, error("InternalError"), FaultKind.SERVICE),
+        (503, error("SlowDown"), FaultKind.SERVICE),
+    ],
+)
+def test_what_the_endpoint_answers_becomes_a_fault_that_is_retried_only_if_it_may_pass(tmp_path, status, body, kind):
+    uri = S3Uri("bucket", "key")
+    (tmp_path / "file").write_text("x")
+    with answering(status, body) as url:
+        objects = objects_at(url)
+        for call in (
+            lambda: list(objects.keys(uri)),
+            lambda: objects.read(uri),
+            lambda: objects.download(uri, tmp_path / "got"),
+            lambda: objects.upload(tmp_path / "file", uri),
+        ):
+            with pytest.raises(StepFault, match="s3://bucket/key: ") as found:
+                call()
+            assert found.value.kind is kind
+    assert not (tmp_path / "got").exists()
+
+
+def test_a_body_that_is_cut_off_is_a_fault_that_is_retried_and_leaves_no_file(tmp_path):
+    with answering(200, b"half", length=1000) as url:
+        objects = objects_at(url)
+        with pytest.raises(StepFault) as found:
+            objects.download(S3Uri("bucket", "key"), tmp_path / "got")
+        assert found.value.kind is FaultKind.SERVICE
+        with pytest.raises(StepFault) as found:
+            objects.read(S3Uri("bucket", "key"))
+        assert found.value.kind is FaultKind.SERVICE
+    assert not (tmp_path / "got").exists()
+
+
+def test_an_endpoint_that_is_not_there_is_a_fault_that_is_retried(tmp_path):
+    with answering(200) as url:
+        pass
+    with pytest.raises(StepFault) as found:
+        objects_at(url).read(S3Uri("bucket", "key"))
+    assert found.value.kind is FaultKind.SERVICE
+
+
+def test_a_folder_holds_objects_by_the_rules_of_s3(tmp_path):
+    objects = FolderObjects(tmp_path / "s3")
+    (tmp_path / "file").write_text("x")
+    for key in ("b/2", "b/10", "a", "bc/1"):
+        objects.upload(tmp_path / "file", S3Uri("bucket", key))
+    assert list(objects.keys(S3Uri("bucket", ""))) == ["a", "b/10", "b/2", "bc/1"]
+    assert list(objects.keys(S3Uri("bucket", "b"))) == ["b/10", "b/2", "bc/1"]
+    assert list(objects.keys(S3Uri("bucket", "b/"))) == ["b/10", "b/2"]
+    assert list(objects.keys(S3Uri("bucket", "none"))) == []
+    with pytest.raises(StepFault, match="NoSuchBucket"):
+        list(objects.keys(S3Uri("other", "")))
+    with pytest.raises(StepFault, match="NoSuchKey"):
+        objects.read(S3Uri("bucket", "b"))
+
+
+@pytest.mark.parametrize("key", ["../out", "a/../../out", "/a", "a//b", "a/"])
+def test_a_key_that_could_leave_its_bucket_is_refused(tmp_path, key):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StepFault, match="cannot be a file of a folder"):
+        FolderObjects(tmp_path / "s3").upload(tmp_path / "file", S3Uri("bucket", key))
+
+
+def test_a_key_that_is_also_a_folder_is_refused(tmp_path):
+    objects = FolderObjects(tmp_path / "s3")
+    (tmp_path / "file").write_text("x")
+    objects.upload(tmp_path / "file", S3Uri("bucket", "a"))
+    with pytest.raises(StepFault, match="a key cannot also be the folder of another"):
+        objects.upload(tmp_path / "file", S3Uri("bucket", "a/b"))
+
+
+def test_a_folder_goes_to_s3_and_comes_back(tmp_path):
+    objects = FolderObjects(tmp_path / "s3")
+    (tmp_path / "tree" / "deep").mkdir(parents=True)
+    (tmp_path / "tree" / "deep" / "ä b.txt").write_text("x")
+    (tmp_path / "tree" / "top").write_text("y")
+    assert upload_folder(objects, tmp_path / "tree", S3Uri("bucket", "prefix/")) == 2
+    assert download_prefix(objects, S3Uri("bucket", "prefix/"), tmp_path / "back") == 2
+    assert (tmp_path / "back" / "deep" / "ä b.txt").read_text() == "x"
+    assert (tmp_path / "back" / "top").read_text() == "y"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "key", "path"),
+    [
+        ("a/b/", "a/b/c/d", "c/d"),
+        ("a/b", "a/b/c", "c"),
+        ("a/b", "a/b", "b"),
+        ("a/b", "a/bc/d", "bc/d"),
+        ("", "a/b", "a/b"),
+        ("b", "b", "b"),
+    ],
+)
+def test_a_relative_path_is_what_follows_the_prefix_or_its_folder(prefix, key, path):
+    assert relative_key(prefix, key) == path

@@ -1,0 +1,353 @@
+"""What is said of an account before a run: rights, what is there, what it costs; and an image that cannot run steps."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+boto3 = pytest.importorskip("boto3", reason="the extra 'aws' is not installed")
+pytest.importorskip("obstore", reason="the extra 'aws' is not installed")
+pytest.importorskip("moto", reason="the extra 'test' is not installed")
+
+from mlops_sagemaker.emulator.jobs.containers import ProcessContainers  # noqa: E402  the same
+from mlops_sagemaker.service.account import Account  # noqa: E402  the same
+from mlops_sagemaker.service.policy import Audience, actions, names_of, policy  # noqa: E402  the same
+from mlops_sagemaker.settings import load_settings  # noqa: E402  the same
+
+from mlops_core import api  # noqa: E402  after the skip
+from mlops_core.errors import ConfigError, ExitCode, RunnerError, UsageError  # noqa: E402  the same
+from mlops_core.runners.remote.costs import check_cost, estimate_cost, load_prices  # noqa: E402  the same
+from mlops_core.runners.remote.options import RunnerOptions  # noqa: E402  the same
+from mlops_core.workspace.diagnosis import examine_runner  # noqa: E402  the same
+from mlops_core.workspace.store import Store  # noqa: E402  the same
+
+ROLE = "arn:aws:iam::123456789012:role/Role"
+IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/steps:1"
+COMMAND = [sys.executable, "-c", "from mlops_core.cli import main; main()"]
+
+
+def _load(name):
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+proxies = _load("faulty_proxy")
+Fault = proxies.Fault
+
+
+class BareImage(ProcessContainers):
+    """Containers of an image with Python and nothing else."""
+
+    def run(self, order):
+        return super().run(replace(order, command=(order.command[0], "-I", "-S", *order.command[1:])))
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory):
+    from mlops_sagemaker.emulator.endpoint.server import SageMakerEndpoint
+
+    with SageMakerEndpoint(tmp_path_factory.mktemp("endpoint"), containers=BareImage()) as endpoint:
+        make = lambda service: _client(endpoint.url, service)  # noqa: E731  a short name
+        make("s3").create_bucket(Bucket="account")
+        place = {"LocationConstraint": "eu-west-1"}
+        make("s3").create_bucket(Bucket="elsewhere", CreateBucketConfiguration=place)
+        for name, service in (("Role", "sagemaker"), ("Distrusting", "lambda")):
+            trust = {
+                "Effect": "Allow",
+                "Action": "sts:AssumeRole",
+                "Principal": {"Service": f"{service}.amazonaws.com"},
+            }
+            document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+            make("iam").create_role(RoleName=name, AssumeRolePolicyDocument=document)
+        make("ecr").create_repository(repositoryName="steps")
+        kind = "application/vnd.docker.distribution.manifest.v2+json"
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": kind,
+            "config": {"digest": "sha256:" + "0" * 64, "size": 1},
+            "layers": [],
+        }
+        make("ecr").put_image(repositoryName="steps", imageManifest=json.dumps(manifest), imageTag="1")
+        yield endpoint.url
+
+
+def _client(url, service):
+    keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any", "region_name": "us-east-1"}
+    return boto3.Session(**keys).client(service, endpoint_url=url)
+
+
+@contextmanager
+def variables(**values):
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@pytest.fixture
+def proxy(endpoint, toy, _clean_environment):
+    with (
+        proxies.FaultyProxy(endpoint) as proxy,
+        variables(
+            AWS_ENDPOINT_URL=proxy.url,
+            AWS_ACCESS_KEY_ID="any",
+            AWS_SECRET_ACCESS_KEY="any",
+            AWS_REGION="us-east-1",
+            AWS_MAX_ATTEMPTS="1",
+            SAGEMAKER_PIPELINE_ROLE_ARN=ROLE,
+            ARTIFACT_BUCKET="account",
+            MLOPS_STEP_IMAGE=IMAGE,
+        ),
+    ):
+        yield proxy
+
+
+# --- Pre-flight -------------------------------------------------------------------------------------------
+
+
+def findings(*overrides, region=None, settings=()):
+    request = api.prepare_run("TOY", overrides=overrides)
+    options = RunnerOptions(region=region, settings_overrides=settings)
+    return {found.subject: found for found in examine_runner(request, options)}
+
+
+def quotas(**values):
+    found = [{"QuotaName": name.replace("__", " ").replace("_", "."), "Value": value} for name, value in values.items()]
+    return lambda path, _: (200, json.dumps({"Quotas": found})) if "ListServiceQuotas" in path else None
+
+
+def test_an_account_in_which_everything_is_there_is_found_in_order(proxy):
+    proxy.answer = quotas(ml_m5_large__for__processing__job__usage=4, ml_m5_large__for__training__job__usage=1)
+    found = findings()
+    assert {subject: one.found for subject, one in found.items() if not one.is_good} == {}
+    assert set(found) == {
+        *("packages", "credentials", "region", "role", "role's rights", "caller's rights", "bucket", "image", "quota")
+    }
+    assert found["image"].found.startswith(f"{IMAGE} is there")
+
+
+@pytest.mark.parametrize(
+    ("settings", "subject", "text", "cure"),
+    [
+        ('account.role="arn:aws:iam::123456789012:role/None"', "role", "there is no role None", "policy --for trust"),
+        ('account.role="arn:aws:iam::999999999999:role/Role"', "role", "of another account", "account 123456789012"),
+        ('account.role="arn:aws:iam::123456789012:role/Distrusting"', "role", "cannot be assumed", "--for trust"),
+        ('account.bucket="not-there"', "bucket", "there is no bucket not-there", "aws s3 mb s3://not-there"),
+        ('account.bucket="elsewhere"', "bucket", "elsewhere is in eu-west-1, not in us-east-1", "--region eu-west-1"),
+        (f'account.image="{IMAGE}2"', "image", "there is no image", "mlops package"),
+        (f'account.image="{IMAGE.replace("steps", "none")}"', "image", "there is no image", "mlops package"),
+        (f'account.image="{IMAGE.replace("us-east-1", "eu-west-1")}"', "image", "is in eu-west-1", "us-east-1"),
+        ('account.image="python:3.11"', "image", "not in ECR", "push it to ECR"),
+    ],
+)
+def test_what_is_missing_or_wrong_in_an_account_is_named_with_a_cure(proxy, settings, subject, text, cure):
+    found = findings(settings=(settings,))
+    assert found[subject].is_good is False
+    assert text in found[subject].found
+    assert cure in found[subject].cure
+
+
+def test_a_quota_that_is_too_small_is_wrong(proxy):
+    proxy.answer = quotas(ml_m5_large__for__processing__job__usage=2, ml_m5_large__for__training__job__usage=1)
+    found = findings("features.scale=3")["quota"]
+    assert not found.is_good or "training" in found.found
+    proxy.answer = quotas(ml_m5_large__for__training__job__usage=0)
+    found = findings()["quota"]
+    assert (found.is_good, found.found) == (False, "ml.m5.large for training job usage: 1 needed, 0 allowed")
+    assert "request an increase" in found.cure
+
+
+def test_rights_that_are_denied_are_listed(proxy):
+    def deny(_, body):
+        if "SimulatePrincipalPolicy" not in body:
+            return None
+        one = "<member><EvalActionName>{}</EvalActionName><EvalDecision>{}</EvalDecision></member>"
+        members = one.format("s3:GetObject", "allowed") + one.format("iam:PassRole", "implicitDeny")
+        results = f"<EvaluationResults>{members}</EvaluationResults><IsTruncated>false</IsTruncated>"
+        result = f"<SimulatePrincipalPolicyResult>{results}</SimulatePrincipalPolicyResult>"
+        return 200, f"<SimulatePrincipalPolicyResponse>{result}</SimulatePrincipalPolicyResponse>"
+
+    proxy.answer = deny
+    found = findings()["caller's rights"]
+    assert (found.is_good, found.found) == (False, "not allowed: iam:PassRole")
+    assert found.cure == "mlops sagemaker policy prints what is needed"
+
+
+def test_what_may_not_be_looked_at_is_unknown_and_not_wrong(proxy):
+    proxy.faults = [Fault("POST", "DescribeImages", "400", code="AccessDeniedException")]
+    found = findings()["image"]
+    assert found.is_good
+    assert found.found.startswith("not looked at: An error occurred (AccessDeniedException)")
+
+
+def test_a_region_without_the_service_and_a_bucket_that_may_not_be_read_are_wrong(proxy):
+    found = findings(region="us-eats-1")["region"]
+    assert found.found == "us-eats-1 is not known to have SageMaker; did you mean 'us-east-1'?"
+    proxy.faults = [Fault("HEAD", "/account", "403")]
+    assert findings()["bucket"].found == "account is another account's, or may not be read"
+
+
+def test_the_command_exits_with_4_when_something_is_wrong_and_expired_credentials_are_one_line(proxy):
+    proxy.answer = lambda _, body: (
+        (403, "<ErrorResponse><Error><Code>ExpiredToken</Code><Message>old</Message></Error></ErrorResponse>")
+        if "GetCallerIdentity" in body
+        else None
+    )
+    command = [*COMMAND, "doctor", "--runner", "sagemaker", "-u", "TOY", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == ExitCode.STEP
+    last = json.loads(done.stdout)[-1]
+    assert (last["subject"], last["is_good"]) == ("credentials", False)
+    assert last["found"].startswith("the credentials have expired: ")
+    assert "sign in again" in last["found"]
+
+
+def test_without_credentials_or_region_one_line_says_so(toy, tmp_path):
+    nothing = {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path)}
+    with variables(**nothing), pytest.raises(RunnerError, match="no region: pass --region, or set AWS_REGION"):
+        Account().client("s3")
+    with variables(**nothing, AWS_REGION="us-east-1"), pytest.raises(RunnerError, match="sign in, or set AWS_PROFILE"):
+        Account().call("sts", "get_caller_identity")
+    with variables(**nothing, AWS_PROFILE="none"), pytest.raises(RunnerError, match="profiles are in ~/.aws/config"):
+        Account().client("s3")
+
+
+# --- An image that cannot run steps -----------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_an_image_without_our_entry_point_is_named_as_the_reason(proxy, workspace):
+    record = api.run("TOY", runner="sagemaker", workspace=workspace)
+    assert record.exit_code == ExitCode.STEP
+    assert "No module named" in (workspace / "runs" / record.run_id / "logs" / "preprocess.log").read_text()
+    assert "the step image has no mlops-core and no plugin of TOY: build it with mlops package" in record.error
+
+
+# --- Policies ---------------------------------------------------------------------------------------------
+
+
+def names(**account):
+    changes = [f"account.{name}={json.dumps(value)}" for name, value in account.items()]
+    settings = load_settings(overrides=[f'account.role="{ROLE}"', 'account.bucket="data"', *changes])
+    return names_of("TOY", settings, pipeline="Words", region="eu-west-1")
+
+
+@pytest.mark.parametrize("audience", [Audience.SUBMITTER, Audience.ROLE])
+def test_a_policy_names_its_resources_and_fits_into_what_iam_allows(audience):
+    document = policy(names(image=IMAGE), audience)
+    assert len(json.dumps(document, separators=(",", ":"))) < 6144
+    assert len({statement["Sid"] for statement in document["Statement"]}) == len(document["Statement"])
+    open_ones = {s["Sid"] for s in document["Statement"] if "*" in s["Resource"]}
+    assert open_ones == (set() if audience is Audience.SUBMITTER else {"Registry", "Metrics"})
+    assert not any("*" in action for action in actions(document))
+    (passing,) = [s for s in document["Statement"] if "iam:PassRole" in s["Action"]]
+    assert passing["Resource"] == [ROLE]
+    assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+
+
+def test_a_submitter_may_write_data_and_the_role_results_only():
+    def writable(audience):
+        statements = policy(names(), audience)["Statement"]
+        return {where for s in statements if "s3:PutObject" in s["Action"] for where in s["Resource"]}
+
+    assert writable(Audience.ROLE) == {"arn:aws:s3:::data/toy/executions/*"}
+    assert writable(Audience.SUBMITTER) == {
+        f"arn:aws:s3:::data/{prefix}*" for prefix in ("train/datasets/", "evaluation/build/", "Words/definitions/")
+    }
+
+
+def test_encryption_and_a_private_network_add_what_they_need():
+    plain = actions(policy(names(), Audience.ROLE))
+    key = "arn:aws:kms:eu-west-1:123456789012:key/1"
+    more = actions(policy(names(kms_key=key, subnets=["subnet-1"], security_groups=["sg-1"]), Audience.ROLE)) - plain
+    assert "kms:GenerateDataKey" in more
+    assert "ec2:CreateNetworkInterface" in more
+    assert {action.partition(":")[0] for action in more} == {"kms", "ec2"}
+
+
+def test_the_policy_command_needs_no_account(toy):
+    def printed(*options):
+        command = [*COMMAND, "sagemaker", "policy", "-u", "TOY", *options]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert "sagemaker:StartPipelineExecution" in actions(json.loads(printed().stdout))
+    trust = json.loads(printed("--for", "trust").stdout)["Statement"][0]
+    assert trust["Principal"] == {"Service": "sagemaker.amazonaws.com"}
+    assert "give --role, its ARN" in printed("--for", "role").stderr
+    assert "sagemaker:CreateTrainingJob" in actions(json.loads(printed("--for", "role", "--role", ROLE).stdout))
+
+
+# --- Costs ------------------------------------------------------------------------------------------------
+
+
+def estimated(workspace, *overrides, settings=(), prices=None):
+    request = api.prepare_run("TOY", overrides=overrides)
+    with Store(workspace) as store:
+        return estimate_cost(request, load_settings(overrides=settings), store=store, prices=load_prices(prices))
+
+
+def test_steps_that_were_never_executed_cost_at_most_their_timeouts(toy, workspace):
+    settings = [f"steps.{name}.timeout_s=3600" for name in ("preprocess", "train", "evaluate")]
+    estimate = estimated(
+        workspace, "features.scale=2", settings=(*settings, 'steps.train.instance_type="ml.p3.2xlarge"')
+    )
+    by_name = {step.name: step for step in estimate.steps}
+    hourly = load_prices().instances
+    disk = 30 * load_prices().volume_gb_month / 730
+    assert by_name["train"].usd == pytest.approx(hourly["ml.p3.2xlarge"] + disk)
+    assert by_name["preprocess"].instances == 3  # two shards and their merge
+    assert by_name["preprocess"].usd == pytest.approx(3 * (hourly["ml.m5.large"] + disk))
+    assert estimate.duration_s == 3 * 3600
+    assert "at most, by the timeouts of preprocess, train, evaluate, never executed before" in str(estimate)
+
+
+def test_steps_that_were_executed_cost_what_they_took(toy, workspace):
+    api.run("TOY", workspace=workspace)
+    estimate = estimated(workspace)
+    assert {step.basis for step in estimate.steps} == {"this machine"}
+    assert 0 < estimate.usd < 0.1
+    assert "by the durations of earlier runs" in str(estimate)
+
+
+def test_a_limit_refuses_what_may_cost_more_and_what_has_no_price(toy, workspace, tmp_path):
+    table = tmp_path / "prices.yaml"
+    table.write_text("region: eu-west-1\ninstances:\n  ml.m5.large: 2.0\n")
+    notes = []
+
+    def check(max_cost, **changes):
+        request = api.prepare_run("TOY")
+        settings = load_settings(overrides=changes.get("settings", ()))
+        with Store(workspace) as store:
+            options = RunnerOptions(max_cost=max_cost, prices=table)
+            return check_cost(request, settings, store=store, options=options, note=notes.append)
+
+    assert check(1000.0).usd == pytest.approx(24 * 2.0 * 2 + 2.0 / 60, rel=0.2)
+    assert notes[0].startswith("estimate: about ")
+    assert notes[0].endswith("prices of eu-west-1")
+    with pytest.raises(
+        UsageError, match=r"more than --max-cost 10; most of it step 'preprocess': 1 x ml.m5.large for 24 h"
+    ):
+        check(10.0)
+    with pytest.raises(UsageError, match=r"step 'train': no price of ml.m5.xlarge; did you mean 'ml.m5.large'\?"):
+        check(1000.0, settings=('steps.train.instance_type="ml.m5.xlarge"',))
+
+
+def test_a_table_of_prices_that_is_wrong_is_refused_with_its_line(tmp_path):
+    table = tmp_path / "prices.yaml"
+    table.write_text("instances:\n  ml.m5.large: -1\n")
+    with pytest.raises(ConfigError, match=r"prices.yaml.*line 2"):
+        load_prices(table)
+    with pytest.raises(ConfigError):
+        load_prices(tmp_path / "none.yaml")

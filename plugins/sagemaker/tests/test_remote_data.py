@@ -1,0 +1,383 @@
+"""A data set on its way to S3: complete or not there, sent once, and nothing lost to any fault between."""
+
+import hashlib
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+boto3 = pytest.importorskip("boto3", reason="the extra 'aws' is not installed")
+pytest.importorskip("obstore", reason="the extra 'aws' is not installed")
+pytest.importorskip("moto", reason="the extra 'test' is not installed")
+
+from mlops_sagemaker.service.account import Account  # noqa: E402  the same
+
+from mlops_core.api import prepare_run  # noqa: E402  after the skip
+from mlops_core.datasets.digests import tree_manifest  # noqa: E402  the same
+from mlops_core.errors import DatasetError  # noqa: E402  the same
+from mlops_core.runners.remote.datasets import Place, provide_dataset, read_manifest  # noqa: E402  the same
+from mlops_core.runners.remote.object_store import Bucket  # noqa: E402  the same
+from mlops_core.workspace.store import Store  # noqa: E402  the same
+
+
+def _load(name):
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+proxies = _load("faulty_proxy")
+Fault = proxies.Fault
+PLACE = "train/datasets/words"
+MANIFEST = f"{PLACE}/.mlops-dataset.json"
+
+
+@pytest.fixture(scope="module")
+def s3_url():
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+class World:
+    """A bucket behind a proxy, a folder with files, and workspaces."""
+
+    def __init__(self, tmp_path, proxy, bucket):
+        self.proxy, self.bucket = proxy, bucket
+        self.folder = tmp_path / "data"
+        self.folder.mkdir()
+        self._tmp_path = tmp_path
+        self.account = Account()
+
+    def fill(self, count=12):
+        for number in range(count):
+            self.write(f"part-{number % 3}/clip {number:02d}.wav", os.urandom(2000))
+
+    def write(self, path, content):
+        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / path).write_bytes(content)
+
+    def provide(self, workspace="workspace", **options):
+        request = prepare_run("TOY", overrides=[f'dataset.path="{self.folder}"'])
+        with Store(self._tmp_path / workspace) as store:
+            uri = f"s3://{self.bucket}/{PLACE}/"
+            progress = lambda *_: None  # noqa: E731  says nothing
+            return provide_dataset(request, uri, store=store, account=Account(), progress=progress, **options)
+
+    def objects(self):
+        s3 = self.account.client("s3")
+        found = {}
+        for item in s3.list_objects_v2(Bucket=self.bucket).get("Contents", ()):
+            found[item["Key"]] = s3.get_object(Bucket=self.bucket, Key=item["Key"])["Body"].read()
+        return found
+
+    def files(self):
+        return {key.removeprefix(f"{PLACE}/"): value for key, value in self.objects().items() if PLACE + "/" in key}
+
+    def assert_complete(self):
+        found = self.files()
+        assert found.pop(".mlops-dataset.json")
+        wanted = {str(path.relative_to(self.folder)): path for path in self.folder.rglob("*") if path.is_file()}
+        assert found == {name: path.read_bytes() for name, path in wanted.items()}
+        manifest = read_manifest(Bucket(self.bucket, account=self.account), Place(bucket=self.bucket, prefix=PLACE))
+        assert (manifest.files, manifest.digest) == (len(wanted), tree_manifest(self.folder).digest)
+
+    def sent(self):
+        """Return the keys that were put since the last call."""
+        keys = [one.path.partition("?")[0] for one in self.proxy.seen if one.method == "PUT" and one.status == 200]
+        self.proxy.seen.clear()
+        return [key.removeprefix(f"/{self.bucket}/") for key in keys]
+
+
+@contextmanager
+def variables(**values):
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@pytest.fixture
+def world(tmp_path, s3_url, toy, _clean_environment, request):
+    bucket = f"b-{hashlib.sha256(request.node.name.encode()).hexdigest()[:20]}"
+    with (
+        proxies.FaultyProxy(s3_url) as proxy,
+        variables(
+            AWS_ENDPOINT_URL=proxy.url,
+            AWS_ACCESS_KEY_ID="any",
+            AWS_SECRET_ACCESS_KEY="any",
+            AWS_REGION="us-east-1",
+            AWS_MAX_ATTEMPTS="4",
+        ),
+    ):
+        world = World(tmp_path, proxy, bucket)
+        world.account.client("s3").create_bucket(Bucket=bucket)
+        proxy.seen.clear()
+        yield world
+
+
+def test_all_files_are_sent_and_the_manifest_last(world):
+    world.fill()
+    assert world.provide().sent == 12
+    sent = world.sent()
+    assert sent[-1] == MANIFEST
+    assert sent[-2].startswith(f"{PLACE}.mlops-files/")
+    assert len(sent) == 14
+    world.assert_complete()
+
+
+def test_names_with_any_characters_arrive_as_they_are(world):
+    names = [
+        "a b.wav",
+        "ü/ß.wav",
+        "x#y?z.wav",
+        "50%.wav",
+        "plus+and&.wav",
+        "quote'\".wav",
+        "[b]{c}~^`|\\.wav",
+        "日本.wav",
+    ]
+    for name in names:
+        world.write(name, name.encode())
+    assert world.provide().sent == len(names)
+    world.assert_complete()
+
+
+def test_unchanged_data_cost_one_request(world):
+    for number in range(300):
+        world.write(f"{number:04d}", b"x")
+    time.sleep(0.1)  # files that changed this shortly ago are read again
+    world.provide()
+    world.proxy.seen.clear()
+    assert world.provide().sent == 0
+    assert [(one.method, one.path) for one in world.proxy.seen] == [("GET", f"/{world.bucket}/{MANIFEST}")]
+
+
+def test_only_what_changed_is_sent_and_what_is_gone_is_removed_from_any_workspace(world):
+    world.fill()
+    world.provide()
+    world.sent()
+    world.write("part-0/clip 00.wav", b"changed")
+    world.write("part-0/new.wav", b"new")
+    (world.folder / "part-1/clip 01.wav").unlink()
+    provided = world.provide("another-workspace")
+    assert (provided.sent, provided.removed) == (2, 1)
+    assert {key.removeprefix(f"{PLACE}/") for key in world.sent()[:-2]} == {"part-0/clip 00.wav", "part-0/new.wav"}
+    world.assert_complete()
+
+
+def test_while_data_change_there_is_no_manifest(world):
+    world.fill()
+    world.provide()
+    world.write("part-0/clip 00.wav", b"changed")
+    world.proxy.faults = [Fault("PUT", "clip 00", "403")]
+    with pytest.raises(DatasetError, match="access denied"):
+        world.provide()
+    assert MANIFEST not in world.objects()
+    world.proxy.faults = []
+    assert world.provide().sent == 1
+    world.assert_complete()
+
+
+def test_an_upload_that_was_cut_off_goes_on_where_it_ended(world):
+    world.fill(30)
+    world.proxy.faults = [Fault("PUT", "part-", "403", after=20)]
+    with pytest.raises(DatasetError, match="access denied"):
+        world.provide()
+    assert MANIFEST not in world.objects()
+    first = [key for key in world.sent() if "part-" in key]
+    world.proxy.faults = []
+    provided = world.provide()
+    second = [key for key in world.sent() if "part-" in key]
+    assert provided.sent == len(second) <= 12
+    assert set(first) | set(second) >= {key for key in world.objects() if "part-" in key}
+    world.assert_complete()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("PUT", "part-", "500", times=6),
+        Fault("PUT", "part-", "503", times=6),
+        Fault("PUT", "part-", "slow", times=6),
+        Fault("PUT", "part-", "drop", times=3),
+        Fault("PUT", "json", "500", times=2),
+        Fault("GET", "json", "500", times=2),
+        Fault("GET", "json", "drop", times=1),
+        Fault("GET", "list-type", "500", times=2),
+        Fault("GET", "list-type", "drop", times=1),
+        Fault("GET", "list-type", "cut", times=1),
+        Fault("PUT", "part-", "cut", times=3),
+    ],
+    ids=lambda fault: f"{fault.kind} of {fault.method} {fault.text}",
+)
+def test_faults_that_pass_are_survived(world, fault):
+    world.fill()
+    world.proxy.faults = [Fault(**vars(fault))]
+    world.provide()
+    assert world.proxy.faults[0].times == 0
+    world.proxy.faults = []
+    world.assert_complete()
+
+
+def test_a_manifest_that_is_cut_off_once_is_read_again(world):
+    world.fill()
+    world.provide()
+    world.sent()
+    world.proxy.faults = [Fault("GET", "json", "cut", times=1)]
+    assert world.provide().sent == 0
+    assert world.proxy.faults[0].times == 0
+    assert world.sent() == []
+
+
+@pytest.mark.parametrize("fault", ["cut", "500"])
+def test_a_manifest_that_cannot_be_read_now_is_not_taken_for_none(world, fault):
+    world.fill()
+    world.provide()
+    world.sent()
+    world.proxy.faults = [Fault("GET", "json", fault)]
+    with pytest.raises(DatasetError, match=r"s3://.*mlops-dataset\.json: .*repeat the command"):
+        world.provide()
+    assert world.sent() == []
+    world.proxy.faults = []
+    world.assert_complete()
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (Fault("PUT", "part-", "403"), "access denied: mlops sagemaker policy prints what is needed"),
+        (Fault("PUT", "part-", "500"), "what was sent is kept: repeat the command"),
+        (Fault("GET", "list-type", "403"), "access denied"),
+        (Fault("GET", "json", "403"), "access denied"),
+        (Fault("GET", "json", "404", code="NoSuchBucket"), "there is no bucket"),
+        (Fault("GET", "json", "301", code="PermanentRedirect"), "is in another region"),
+        (Fault("PUT", "part-", "400", code="AuthorizationHeaderMalformed"), "is in another region"),
+        (Fault("PUT", "part-", "400", code="BadDigest"), "BadDigest said by the proxy"),
+        (Fault("PUT", "part-", "403", code="ExpiredToken"), "the credentials have expired: said by the proxy; sign in"),
+        (Fault("GET", "json", "403", code="InvalidAccessKeyId"), "the credentials are not accepted"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else f"{value.kind} {value.code} {value.method} {value.text}",
+)
+def test_faults_that_stay_are_one_clear_line_and_leave_no_manifest(world, fault, message):
+    world.fill()
+    world.proxy.faults = [Fault(**vars(fault))]
+    with variables(AWS_MAX_ATTEMPTS="2"), pytest.raises(DatasetError) as caught:
+        world.provide()
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    world.proxy.faults = []
+    assert MANIFEST not in world.objects()
+
+
+def test_objects_that_another_program_copied_are_not_sent_again(world):
+    world.fill()
+    for path in world.folder.rglob("*.wav"):
+        key = f"{PLACE}/{path.relative_to(world.folder)}"
+        world.account.client("s3").put_object(Bucket=world.bucket, Key=key, Body=path.read_bytes())
+    world.sent()
+    assert world.provide().sent == 0
+    assert len(world.sent()) == 2
+    world.assert_complete()
+
+
+def test_an_object_that_was_replaced_behind_our_back_is_found_by_verifying(world):
+    world.fill()
+    world.provide()
+    key = f"{PLACE}/part-0/clip 00.wav"
+    size = len((world.folder / "part-0/clip 00.wav").read_bytes())
+    world.account.client("s3").put_object(Bucket=world.bucket, Key=key, Body=b"z" * size)
+    assert world.provide().sent == 0
+    assert world.provide(is_verified=True).sent == 1
+    world.assert_complete()
+
+
+def test_objects_that_do_not_belong_there_are_refused_by_name(world):
+    world.fill()
+    world.account.client("s3").put_object(Bucket=world.bucket, Key=f"{PLACE}/stranger.wav", Body=b"x")
+    with pytest.raises(DatasetError, match="holds 1 object that do not belong to the data set.*stranger.wav"):
+        world.provide()
+    assert MANIFEST not in world.objects()
+
+
+def test_a_file_that_changes_while_it_is_sent_leaves_no_manifest(world):
+    world.fill()
+
+    def change(method, path):
+        if method == "PUT" and "clip 05" in path:
+            world.write("part-2/clip 05.wav", os.urandom(2000))
+
+    world.proxy.on_request = change
+    with pytest.raises(DatasetError, match="clip 05.wav changed while it was sent"):
+        world.provide()
+    world.proxy.on_request = None
+    assert MANIFEST not in world.objects()
+    assert world.provide().sent >= 1
+    world.assert_complete()
+
+
+def test_a_damaged_manifest_is_no_manifest(world):
+    world.fill()
+    world.provide()
+    world.account.client("s3").put_object(Bucket=world.bucket, Key=MANIFEST, Body=b'{"format": "mlops-data')
+    world.sent()
+    assert world.provide().sent == 0
+    assert len(world.sent()) == 2
+    world.assert_complete()
+
+
+def test_a_large_file_goes_in_parts_and_parts_that_arrived_are_not_sent_again(world):
+    world.write("large.bin", os.urandom(40_000_000))
+    world.write("small.bin", b"small")
+    world.proxy.faults = [Fault("PUT", "partNumber=3", "403")]
+    with pytest.raises(DatasetError, match="large.bin: .*the parts that arrived are kept"):
+        world.provide()
+    assert f"{PLACE}/large.bin" not in world.objects()
+    assert world.proxy.count("PUT", "partNumber=1") == 1
+    world.proxy.faults = []
+    world.proxy.seen.clear()
+    world.provide()
+    assert [world.proxy.count("PUT", f"partNumber={number}") for number in (1, 2, 3)] == [0, 0, 1]
+    world.assert_complete()
+
+
+def test_a_manifest_of_the_same_catalogue_entry_saves_the_fetch(world, tmp_path):
+    uri = f"s3://{world.bucket}/{PLACE}/"
+    request = prepare_run("TOY")
+    say_nothing = lambda *_: None  # noqa: E731  progress
+    with Store(tmp_path / "first") as store:
+        first = provide_dataset(request, uri, store=store, account=Account(), progress=say_nothing)
+    with Store(tmp_path / "second") as store:
+        second = provide_dataset(request, uri, store=store, account=Account(), progress=say_nothing)
+        assert not list(store.datasets.iterdir())
+    assert (first.sent, second.sent) == (1, 0)
+    assert (first.record.digest, first.record.is_generated) == (second.record.digest, second.record.is_generated)
+
+
+def test_the_command_says_what_it_did(world, tmp_path):
+    command = [sys.executable, "-c", "from mlops_core.cli import main; main()", "--workspace", str(tmp_path / "w")]
+    command += ["fetch", "-u", "TOY", "--dataset", "words", "--to", f"s3://{world.bucket}/{PLACE}/"]
+    out = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)]
+    assert out[0].startswith("words: 1 of 1 files sent, generated data, 1 files")
+    assert out[1].startswith("words: already complete, generated data, 1 files")
+    assert f"in s3://{world.bucket}/{PLACE}/" in out[1]
+
+
+@pytest.mark.parametrize("text", ["s3://bucket", "s3://bucket/", "bucket/x", "s3:///x", "s3://bucket/a//b"])
+def test_what_is_no_place_is_refused(text):
+    with pytest.raises(DatasetError, match="is no place for a data set; expected s3://bucket/prefix/"):
+        Place.parse(text)

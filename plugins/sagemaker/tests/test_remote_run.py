@@ -1,0 +1,426 @@
+"""Runs that an endpoint of the service carries out: from the first command to the verdict, and what may go wrong."""
+
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+boto3 = pytest.importorskip("boto3", reason="the extra 'aws' is not installed")
+pytest.importorskip("obstore", reason="the extra 'aws' is not installed")
+pytest.importorskip("moto", reason="the extra 'test' is not installed")
+
+from mlops_sagemaker.service.policy import Audience, actions, names_of, policy  # noqa: E402  the same
+
+from mlops_core import api  # noqa: E402  after the skip
+from mlops_core.errors import ConfigError, DefinitionError, ExitCode, UsageError  # noqa: E402  the same
+from mlops_core.runners.remote.options import RunnerOptions  # noqa: E402  the same
+from mlops_core.workspace.records import RunStatus, StepStatus  # noqa: E402  the same
+from mlops_core.workspace.store import Store  # noqa: E402  the same
+
+pytestmark = pytest.mark.slow
+ROLE = "arn:aws:iam::123456789012:role/Role"
+BUCKET = "remote-runs"
+COMMAND = [sys.executable, "-c", "from mlops_core.cli import main; main()"]
+
+
+def _load(name):
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+proxies = _load("faulty_proxy")
+Fault = proxies.Fault
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory):
+    """One endpoint for the module; the toy use case is importable in the processes that it starts."""
+    from mlops_sagemaker.emulator.endpoint.server import SageMakerEndpoint
+
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[1] / "toy")
+    with SageMakerEndpoint(tmp_path_factory.mktemp("endpoint"), max_parallel=2) as endpoint:
+        keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any", "region_name": "us-east-1"}
+        boto3.Session(**keys).client("s3", endpoint_url=endpoint.url).create_bucket(Bucket=BUCKET)
+        yield endpoint.url
+    os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
+
+
+@contextmanager
+def variables(**values):
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+class Notes:
+    """An observer that keeps what it is told."""
+
+    def __init__(self):
+        self.notes, self.steps = [], []
+
+    def run_started(self, record):
+        self.run_id = record.run_id
+
+    def step_started(self, name):
+        self.steps.append((name, "started"))
+
+    def step_progress(self, *_):
+        pass
+
+    def step_ended(self, record):
+        self.steps.append((record.name, str(record.status)))
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+class Service:
+    """The endpoint behind a proxy, and a workspace."""
+
+    def __init__(self, url, proxy, workspace):
+        self.url, self.proxy, self.workspace = url, proxy, workspace
+        self.observer = Notes()
+
+    def run(self, *overrides, parameters=None, resume="", **options):
+        return api.run(
+            "" if resume else "TOY",
+            overrides=overrides,
+            parameters=parameters,
+            resume=resume,
+            runner="" if resume else "sagemaker",
+            workspace=self.workspace,
+            options=RunnerOptions(**options),
+            observer=self.observer,
+        )
+
+    def client(self, name):
+        keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any", "region_name": "us-east-1"}
+        return boto3.Session(**keys).client(name, endpoint_url=self.url)
+
+    def packages(self):
+        return self.client("sagemaker").list_model_packages(ModelPackageGroupName="TOY")["ModelPackageSummaryList"]
+
+    def mlops(self, *arguments, code=0):
+        command = [*COMMAND, "--workspace", str(self.workspace), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr.replace("    Traceback", "")
+        return done.stdout + done.stderr
+
+
+@pytest.fixture
+def service(endpoint, workspace, toy, _clean_environment):
+    with (
+        proxies.FaultyProxy(endpoint) as proxy,
+        variables(
+            AWS_ENDPOINT_URL=proxy.url,
+            AWS_ACCESS_KEY_ID="any",
+            AWS_SECRET_ACCESS_KEY="any",
+            AWS_REGION="us-east-1",
+            AWS_MAX_ATTEMPTS="3",
+            SAGEMAKER_PIPELINE_ROLE_ARN=ROLE,
+            ARTIFACT_BUCKET=BUCKET,
+            MLOPS_STEP_IMAGE="image:1",
+        ),
+    ):
+        yield Service(endpoint, proxy, workspace)
+
+
+S3_ACTIONS = {
+    ("GET", False): "s3:GetObject",
+    ("HEAD", False): "s3:GetObject",
+    ("PUT", False): "s3:PutObject",
+    ("DELETE", False): "s3:DeleteObject",
+    ("GET", True): "s3:ListBucket",
+    ("POST", True): "s3:DeleteObject",
+}
+
+
+def used_actions(requests):
+    """Return the IAM actions of what the proxy saw."""
+    found = set()
+    for one in requests:
+        if one.target:
+            service, _, name = one.target.partition(".")
+            found.add(f"{'logs' if service.startswith('Logs') else 'sagemaker'}:{name}")
+        else:
+            found.add(S3_ACTIONS[one.method, "/" not in one.path[1:].partition("?")[0]])
+    return found
+
+
+def test_a_run_from_its_start_to_the_verdict_needs_what_the_policy_allows_and_stands_beside_local_ones(
+    service, tmp_path
+):
+    local = api.run("TOY", workspace=service.workspace)
+    service.proxy.faults = [
+        Fault("POST", "SageMaker.Describe", "500", times=2),
+        Fault("PUT", "words.csv", "503", times=1),
+    ]
+    record = service.run(artifacts_dir=tmp_path / "ml")
+    assert all(fault.times == 0 for fault in service.proxy.faults)
+    assert (record.status, record.exit_code, record.error) == (RunStatus.ACCEPTED, 0, "")
+    assert {step.name: step.status for step in record.steps} == dict.fromkeys(
+        ("preprocess", "train", "evaluate"), StepStatus.DONE
+    )
+    assert record.verdict == local.verdict
+    evaluations = [next(s for s in each.steps if s.name == "evaluate").outputs for each in (local, record)]
+    assert evaluations[0] == evaluations[1]
+    assert service.observer.steps[0] == ("fetch", "started")
+    assert any(note.startswith("estimate: about") for note in service.observer.notes)
+    # the evaluation is at its three places
+    wanted = (service.workspace / "runs" / local.run_id / "evaluation.json").read_bytes()
+    assert (tmp_path / "ml" / "evaluation.json").read_bytes() == wanted
+    published = service.client("s3").get_object(Bucket=BUCKET, Key="evaluation/build/evaluation.json")
+    assert published["Body"].read() == wanted
+    # the registered model package is shown as one
+    (package,) = service.packages()
+    assert record.remote.model_package == package["ModelPackageArn"]
+    listed = service.mlops("runs", "list")
+    assert re.search(rf"{record.run_id} +TOY +sagemaker +accepted .* package 1\n", listed)
+    assert re.search(rf"{local.run_id} +TOY +local +accepted .* 1\n", listed)
+    shown = service.mlops("runs", "show", record.run_id)
+    assert f"model package 1, PendingManualApproval: {package['ModelPackageArn']}" in shown
+    assert f"carried out by: sagemaker, {record.remote.execution}" in shown
+    assert (service.workspace / "runs" / record.run_id / "report.html").stat().st_size > 1000
+    assert "behaviour normal" in service.mlops("runs", "logs", record.run_id, "--step", "train")
+    # least privilege: every call is allowed, whatever else is allowed is for the other tests of this module
+    from mlops_sagemaker.settings import load_settings
+
+    names = names_of("TOY", load_settings(), pipeline="TOY", region="us-east-1")
+    allowed = actions(policy(names, Audience.SUBMITTER))
+    used = used_actions(service.proxy.seen)
+    assert used - allowed == set()
+    written = {"sagemaker:CreatePipeline", "sagemaker:UpdatePipeline"}  # one of them: another test may have created it
+    assert used & written
+    assert allowed - used - written == {
+        "iam:PassRole",  # asked for by the service
+        "s3:DeleteObject",  # data that changed
+        "s3:ListMultipartUploadParts",  # large files
+        "sagemaker:AddTags",
+        "sagemaker:RetryPipelineExecution",
+        "sagemaker:StopPipelineExecution",
+    }
+
+
+def test_a_rejected_model_is_not_registered_and_the_exit_code_is_3(service):
+    before = len(service.packages())
+    record = service.run("training.bias=100", parameters={"q_acc": "0.9"})
+    assert (record.status, record.exit_code) == (RunStatus.REJECTED, ExitCode.REJECTED)
+    assert record.error == "Execution failed due to acc < 0.9"
+    assert record.verdict.accepted is False
+    assert len(service.packages()) == before
+    out = service.mlops("runs", "retry", code=ExitCode.USAGE)
+    assert "was rejected; there is nothing to retry" in out
+
+
+def test_a_failed_step_shows_the_end_of_its_log_and_is_retried_where_it_failed(service):
+    record = service.run("training.behaviour=raise")
+    assert (record.status, record.exit_code) == (RunStatus.FAILED, ExitCode.STEP)
+    assert record.error.startswith("step 'train' failed: ZeroDivisionError: division by zero")
+    (log,) = [note for note in service.observer.notes if note.startswith("the end of the log of step 'train'")]
+    assert "ZeroDivisionError: division by zero" in log
+    assert Path(record.error.rpartition("log: ")[2]).read_text().count("ZeroDivisionError") >= 1
+    assert ("evaluate", "skipped") in service.observer.steps
+    service.proxy.seen.clear()
+    out = service.mlops("runs", "retry", record.run_id, code=ExitCode.STEP)
+    assert "SageMaker.RetryPipelineExecution" in {one.target for one in service.proxy.seen}
+    assert "train: failed" in out
+
+
+def slow_run(service, **options):
+    """Start a run whose training sleeps; return its id once it trains."""
+    settings = ("steps.train.timeout_s=100",)
+    record = service.run("training.behaviour=sleep", is_detached=True, settings_overrides=settings, **options)
+    assert record.status is RunStatus.RUNNING
+    return record
+
+
+def test_a_detached_run_goes_on_without_us_is_listed_stopped_and_followed_again(service):
+    record = slow_run(service)
+    assert re.search(rf"{record.run_id} .* running ", service.mlops("runs", "list"))
+    assert "to start a new run" not in service.mlops("runs", "show")
+    assert re.search(rf"{record.run_id} .* running ", service.mlops("runs", "list", "--offline"))
+    service.proxy.faults = [Fault("POST", "SageMaker.", "drop")]
+    out = service.mlops("runs", "list")
+    assert f"note: run {record.run_id} is shown as it was known last: " in out
+    assert re.search(rf"{record.run_id} .* running ", out)
+    service.proxy.faults = []
+    assert f"run {record.run_id}: stopped" in service.mlops("runs", "stop")
+    out = service.mlops("runs", "stop", code=ExitCode.USAGE)
+    assert f"run {record.run_id} has ended: stopped" in out
+    with Store(service.workspace) as store:
+        found = store.load_run(record.run_id)
+    assert (found.status, found.exit_code) == (RunStatus.STOPPED, ExitCode.STEP)
+    assert found.error == f"the execution was stopped; to go on where it ended: mlops runs retry {record.run_id}"
+
+
+def test_ctrl_c_detaches_and_says_how_to_come_back(service):
+    command = [*COMMAND, "--workspace", str(service.workspace), "run", "-u", "TOY", "--runner", "sagemaker"]
+    command += ["--set", "training.behaviour=sleep", "--set-sagemaker", "steps.train.timeout_s=100"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if "preprocess: started" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.INTERRUPTED
+    run_id = re.search(r"run (\S+):", "".join(lines))[1]
+    assert f"mlops runs show {run_id} looks at it, mlops runs stop {run_id} ends it" in rest
+    assert f"run --resume {run_id}" in rest
+    assert [one["status"] for one in json.loads(service.mlops("runs", "list", "--json"))] == ["running"]
+    record = service.run(resume=run_id, timeout_s=0)
+    assert record.error.startswith("the execution is Executing after 0 s, the limit of --timeout; it goes on")
+    assert (record.status, record.exit_code) == (RunStatus.RUNNING, ExitCode.STEP)
+    service.mlops("runs", "stop", run_id, "--no-wait")
+
+
+def test_results_that_cannot_be_brought_back_now_are_brought_back_later(service):
+    service.proxy.faults = [Fault("GET", "evaluation/files", "403")]
+    record = service.run()
+    assert record.status is RunStatus.RUNNING
+    assert "its results cannot be brought back now: " in record.error
+    assert "nothing is lost: mlops runs show" in record.error
+    service.proxy.faults = [Fault("GET", "evaluation.json", "cut", times=1)]
+    shown = service.mlops("runs", "show", record.run_id)
+    assert "pass  acc >= q_acc" in shown
+    assert "PendingManualApproval" in shown
+    assert service.proxy.faults[0].times == 0
+    assert "accepted" in (service.workspace / "runs" / record.run_id / "report.html").read_text()
+
+
+def test_a_start_whose_answer_is_lost_starts_nothing_twice(service):
+    before = len(_executions(service))
+    service.proxy.faults = [Fault("POST", "SageMaker.StartPipelineExecution", "cut", times=1)]
+    record = service.run(is_detached=True)
+    assert service.proxy.faults[0].times == 0
+    assert service.proxy.seen[-1].target == "SageMaker.StartPipelineExecution"
+    assert record.remote.execution in {one["PipelineExecutionArn"] for one in _executions(service)}
+    assert len(_executions(service)) == before + 1
+
+
+def _executions(service):
+    try:
+        found = service.client("sagemaker").list_pipeline_executions(PipelineName="TOY", MaxResults=100)
+    except Exception:  # noqa: BLE001  no pipeline yet
+        return []
+    return found["PipelineExecutionSummaries"]
+
+
+@pytest.mark.parametrize(
+    ("faults", "message"),
+    [
+        ([("POST", "SageMaker.CreatePipeline", "400", "ExpiredTokenException")], "the credentials have expired: "),
+        ([("POST", "SageMaker.DescribePipeline", "400", "AccessDeniedException")], "mlops sagemaker policy prints"),
+        ([("PUT", "words.csv", "403", "")], "access denied: mlops sagemaker policy prints"),
+        ([("GET", ".mlops-dataset.json", "404", "NoSuchBucket")], "there is no bucket 'nothing-there-yet'"),
+        ([("POST", "SageMaker.StartPipelineExecution", "500", "")], "said by the proxy"),
+    ],
+    ids=lambda value: value[0][1] if isinstance(value, list) else "",
+)
+def test_a_service_that_refuses_is_one_clear_line_and_starts_nothing(service, faults, message):
+    service.client("sagemaker")
+    before = len(_executions(service))
+    service.proxy.faults = [Fault(method, text, kind, code=code) for method, text, kind, code in faults]
+    service.client("s3").create_bucket(Bucket="nothing-there-yet")
+    service.client("s3").delete_object(Bucket="nothing-there-yet", Key="train/datasets/words/.mlops-dataset.json")
+    service.client("s3").delete_object(Bucket="nothing-there-yet", Key="train/datasets/words/words.csv")
+    record = service.run(pipeline_name="refused", settings_overrides=('account.bucket="nothing-there-yet"',))
+    assert (record.status, record.remote) == (RunStatus.FAILED, None)
+    assert message in record.error
+    assert "\n" not in record.error
+    assert len(_executions(service)) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pipeline_name": "two--parts!"}, "'two--parts!' is no name of a pipeline"),
+        ({"settings_overrides": ('account.bucket="Upper_Case"',)}, "not the name of a bucket"),
+        ({"settings_overrides": ('account.role="Admin"',)}, "not the ARN of a role"),
+        ({"settings_overrides": ('steps.train.instance_type="ml.m5.hug"',)}, "did you mean 'ml.m5"),
+        ({"settings_overrides": ('steps.train.instance_type="m5.large"',)}, "steps.train.instance_type"),
+        ({"settings_overrides": ("steps.trian.spot=true",)}, "no such step; did you mean 'train'?"),
+        ({"max_cost": 0.001}, "more than --max-cost 0.001"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else str(next(iter(value.values()))),
+)
+def test_what_is_wrong_is_said_before_anything_is_sent(service, options, message):
+    with pytest.raises((UsageError, ConfigError, DefinitionError)) as caught:
+        service.run(**options)
+    assert message in str(caught.value)
+    assert service.proxy.seen == []
+    assert json.loads(service.mlops("runs", "list", "--json")) == []
+
+
+def test_names_that_are_missing_are_asked_for(service):
+    with (
+        variables(ARTIFACT_BUCKET=""),
+        pytest.raises(UsageError, match="no bucket: give --bucket, or set account.bucket"),
+    ):
+        service.run()
+
+
+def test_a_definition_of_more_than_100_kib_goes_through_s3(service, tmp_path):
+    settings = tmp_path / "sagemaker.yaml"
+    lines = "\n".join(f"      VARIABLE_{number:0200d}: {'x' * 250}" for number in range(90))
+    steps = [f"  {name}:\n    environment:\n{lines}\n" for name in ("preprocess", "train", "evaluate")]
+    settings.write_text("steps:\n" + "".join(steps))
+    record = service.run(settings=settings, is_detached=True, pipeline_name="long")
+    assert record.remote
+    (put,) = [one for one in service.proxy.seen if one.method == "PUT" and "long/definitions/" in one.path]
+    assert put.status == 200
+
+
+def test_only_some_steps_are_refused(service):
+    with pytest.raises(UsageError, match="--from, --only, --force and --keep-going are not for a compiled definition"):
+        api.run("TOY", runner="sagemaker", workspace=service.workspace, only=["train"])
+
+
+def test_a_local_run_is_neither_stopped_nor_looked_for_at_a_service(service):
+    record = api.run("TOY", workspace=service.workspace)
+    service.proxy.seen.clear()
+    out = service.mlops("runs", "stop", record.run_id, code=ExitCode.USAGE)
+    assert f"run {record.run_id} was carried out by this machine" in out
+    service.mlops("runs", "show")
+    service.mlops("runs", "list")
+    assert service.proxy.seen == []
+
+
+def test_boto3_and_obstore_are_imported_by_no_command_that_stays_here(service):
+    api.run("TOY", workspace=service.workspace)
+    code = (
+        "import sys; from mlops_core.cli import _exit_code;"
+        "assert _exit_code(['--workspace', sys.argv[1], *sys.argv[2:]]) == 0;"
+        "print(sorted({'boto3', 'botocore', 'obstore', 'sagemaker'} & set(sys.modules)), file=sys.stderr)"
+    )
+    for words in (["runs", "list"], ["runs", "show"], ["runs", "logs"], ["sagemaker", "policy", "-u", "TOY"]):
+        command = [sys.executable, "-c", code, str(service.workspace), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stderr == "[]\n", words
+
+
+def test_without_obstore_one_line_says_what_to_install(service):
+    code = "import sys; sys.modules['obstore'] = None; from mlops_core.cli import main; main()"
+    command = [sys.executable, "-c", code, "--workspace", str(service.workspace)]
+    command += ["run", "-u", "TOY", "--runner", "sagemaker"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == ExitCode.STEP
+    assert "obstore cannot be imported" in done.stderr
+    assert "pip install 'mlops-core[aws]'" in done.stderr
