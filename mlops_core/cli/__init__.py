@@ -80,7 +80,7 @@ class LazyGroup(click.Group):
     "4 step or runner failed, 5 data set, 6 plugin, 130 interrupted.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@click.version_option(package_name="mlops-core", prog_name="mlops")
+@click.version_option(package_name="mlops-usecases", prog_name="mlops")
 @click.option("--verbose", is_flag=True, help="Show a traceback with an error.")
 @click.option(
     "--workspace",

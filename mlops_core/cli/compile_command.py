@@ -93,7 +93,7 @@ def _check(definition: Definition) -> None:
     if faults:
         raise RunnerError(_listed("the compiled definition", faults))
     if not has_service_model():
-        click.echo("only the graph was checked: pip install 'mlops-core[aws]' to check the arguments too", err=True)
+        click.echo("only the graph was checked: pip install 'mlops-sagemaker' to check the arguments too", err=True)
 
 
 def _listed(what: str, faults: Sequence[object]) -> str:

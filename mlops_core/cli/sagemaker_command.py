@@ -39,7 +39,7 @@ def check_command(*, file: str, as_json: bool) -> int:
     else:
         for fault in faults:
             click.echo(str(fault))
-        scope = "" if has_service_model() else " (only the graph: pip install 'mlops-core[aws]' for the arguments)"
+        scope = "" if has_service_model() else " (only the graph: pip install 'mlops-sagemaker' for the arguments)"
         count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}" if faults else "no fault"
         click.echo(f"{file}: {count}{scope}")
     return int(ExitCode.USAGE if faults else ExitCode.OK)

@@ -77,7 +77,7 @@ def _head(title: str) -> Markup:
         element("meta", http_equiv="Content-Security-Policy", content=policy),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
-        element("meta", name="generator", content=f"mlops-core {version('mlops-core')}"),
+        element("meta", name="generator", content=f"mlops-usecases {version('mlops-usecases')}"),
         element("title", title),
         style(css),
     )
@@ -91,7 +91,7 @@ def _navigation(sections: Sequence[PageSection]) -> Markup:
 
 def _footer() -> Markup:
     return element(
-        "footer", "Written by mlops-core ", version("mlops-core"), ". This page holds everything that it shows."
+        "footer", "Written by mlops-usecases ", version("mlops-usecases"), ". This page holds everything that it shows."
     )
 
 

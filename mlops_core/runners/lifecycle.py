@@ -88,7 +88,7 @@ def register_model(
 
 
 def _environment(request: RunRequest) -> dict[str, str]:
-    packages = ("mlops-core", *sorted({package for step in request.pipeline.steps for package in step.packages}))
+    packages = ("mlops-usecases", *sorted({package for step in request.pipeline.steps for package in step.packages}))
     found = {package: _version(package) for package in packages}
     return {"python": platform.python_version(), "platform": platform.platform(), **found}
 

@@ -74,7 +74,7 @@ def use_case_name(name: str) -> str:
 def _words(use_case: str) -> dict[str, str]:
     from importlib.metadata import version
 
-    release = version("mlops-core").split(".")
+    release = version("mlops-usecases").split(".")
     return {
         "use_case": use_case,
         "dataset": f"{use_case.lower().replace('_', '-')}-generated",  # use cases of one workspace share its data sets

@@ -31,8 +31,8 @@ def mlops(toy, workspace):
 def test_a_broken_rule_is_shown_with_finding_and_remedy_and_ends_with_code_6(mlops):
     out = mlops("plugin", "check", "toy", "--only", "distribution_requires_core", code=6)
     assert "use case 'TOY' (mlops-toy 0.1.0); its default configuration" in out
-    assert "FAILED   distribution_requires_core: The distribution's metadata require mlops-core." in out
-    assert "found: mlops-toy requires nothing, not mlops-core" in out
+    assert "FAILED   distribution_requires_core: The distribution's metadata require mlops-usecases." in out
+    assert "found: mlops-toy requires nothing, not mlops-usecases" in out
     assert "fix: add" in out
     assert "1 checks: 1 failed" in out
 

@@ -139,7 +139,7 @@ ZOO = (
         ("entry_points.txt", "SPECIMEN", "SPECIMEN__2"),
         use_case="SPECIMEN__2",
     ),
-    hostile("no_requirement", "distribution_requires_core", ("METADATA", "Requires-Dist: mlops-core\n", "")),
+    hostile("no_requirement", "distribution_requires_core", ("METADATA", "Requires-Dist: mlops-usecases\n", "")),
     hostile("import_error", "plugin_can_be_imported", ("plugin.py", "", "\nimport package_that_is_not_there\n")),
     hostile(
         "sets_up_logging",

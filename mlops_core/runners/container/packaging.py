@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mlops_core.use_cases.discovery import InstalledUseCase
 
-CORE = "mlops-core"
+CORE = "mlops-usecases"
 _LEFT_OUT = ("build", "dist", "tests", "docs", "benchmarks", "plugins", "entrypoints", "__pycache__")
 _TAG_LENGTH = 16
 

@@ -112,7 +112,7 @@ class ContainerRequest:
         if data.get("format") != _FORMAT:
             raise RunnerError(
                 f"the definition's requests have the format {data.get('format')!r}, this image reads {_FORMAT!r}; "
-                "compile the definition and build the image with one version of mlops-core"
+                "compile the definition and build the image with one version of mlops-usecases"
             )
         return cls(
             use_case=data["use_case"],

@@ -241,7 +241,7 @@ def _open(name: str, account: Account) -> Any:
     try:
         from obstore.store import S3Store
     except ImportError as error:
-        raise RunnerError(f"obstore cannot be imported: {error}; pip install 'mlops-core[aws]'") from error
+        raise RunnerError(f"obstore cannot be imported: {error}; pip install 'mlops-sagemaker'") from error
     endpoint = str(account.client("s3").meta.endpoint_url)
     config: S3Config = {"region": account.region, "checksum_algorithm": "CRC64NVME", "unsigned_payload": True}
     if not re.search(r"\.amazonaws\.com(\.cn)?$", endpoint):

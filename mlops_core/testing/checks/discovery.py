@@ -107,14 +107,14 @@ def use_case_name_is_portable(session: ContractSession) -> Iterator[str]:
 
 @check(after=("use_case_is_announced_once",))
 def distribution_requires_core(session: ContractSession) -> Iterator[str]:
-    """The distribution's metadata require mlops-core.
+    """The distribution's metadata require mlops-usecases.
 
-    Fix: add "mlops-core" with the versions that it works with to project.dependencies.
+    Fix: add "mlops-usecases" with the versions that it works with to project.dependencies.
     """
     requirements = importlib.metadata.requires(session.installed.distribution) or []
     names = {re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0].lower().replace("_", "-") for text in requirements}
-    if "mlops-core" not in names:
-        yield f"{session.installed.distribution} requires {shown(sorted(names)) or 'nothing'}, not mlops-core"
+    if "mlops-usecases" not in names:
+        yield f"{session.installed.distribution} requires {shown(sorted(names)) or 'nothing'}, not mlops-usecases"
 
 
 @check(after=("use_case_is_announced_once",))

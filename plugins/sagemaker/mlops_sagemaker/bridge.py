@@ -190,7 +190,7 @@ def _require_sdk() -> None:
         import sagemaker.mlops.workflow.pipeline  # noqa: F401  only whether it is there
     except ImportError as error:
         raise RunnerError(
-            f"the SageMaker SDK, version 3, cannot be imported: {error}; pip install 'mlops-core[sagemaker]', or use "
+            f"the SageMaker SDK, version 3, cannot be imported: {error}; pip install 'mlops-sagemaker[sdk]', or use "
             "`mlops compile`, which needs no SDK"
         ) from error
 

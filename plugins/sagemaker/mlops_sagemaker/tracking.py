@@ -265,7 +265,7 @@ class RemoteRun:
         text = f"{failure} {self._last_words(execution)}"
         if any(sign in text for sign in _NO_ENTRY_POINT):
             return RunnerError(
-                f"{failure}; the step image has no mlops-core and no plugin of {self.record.use_case}: build it with "
+                f"{failure}; the step image has no mlops-usecases and no plugin of {self.record.use_case}: build it with "
                 f"mlops package --usecase {self.record.use_case}, push it, and name it with --image"
             )
         return failure

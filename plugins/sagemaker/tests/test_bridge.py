@@ -1,7 +1,7 @@
 """The bridge: what the SageMaker SDK makes of a use case equals what we compile.
 
 The SDK (730 MB, 132 packages) need not be installed beside the tests: MLOPS_TEST_SDK_PYTHON may name an
-interpreter that has it, for example that of a separate environment with ``pip install 'mlops-core[sagemaker]'``.
+interpreter that has it, for example that of a separate environment with ``pip install 'mlops-sagemaker[sdk]'``.
 """
 
 import importlib.util
@@ -77,7 +77,7 @@ def test_without_the_sdk_the_message_says_what_to_do(toy):
 
     from mlops_core.errors import RunnerError
 
-    with pytest.raises(RunnerError, match="pip install 'mlops-core.sagemaker.', or use `mlops compile`"):
+    with pytest.raises(RunnerError, match="pip install 'mlops-usecases.sagemaker.', or use `mlops compile`"):
         to_sagemaker_pipeline("TOY", **ACCOUNT)
 
 

@@ -182,16 +182,16 @@ def test_the_wheels_hold_core_and_the_one_plugin_and_the_code_that_was_compiled(
 def test_versions_are_pinned_and_what_came_from_a_folder_is_not(tmp_path):
     pinned = dict(line.split("==") for line in constraints().split())
     assert pinned["pydantic"]
-    assert "mlops-core" not in pinned
+    assert "mlops-usecases" not in pinned
 
 
 def test_what_a_build_left_beside_the_sources_is_not_taken_for_an_installation(tmp_path, monkeypatch):
     info = tmp_path / "mlops_core.egg-info"
     info.mkdir()
-    (info / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: mlops-core\nVersion: 0.1.0\n")
+    (info / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: mlops-usecases\nVersion: 0.1.0\n")
     before = image_tag(find_use_case("AED"))
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert "mlops-core" not in constraints()
+    assert "mlops-usecases" not in constraints()
     assert image_tag(find_use_case("AED")) == before
 
 

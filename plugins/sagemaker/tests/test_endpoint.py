@@ -527,4 +527,4 @@ def test_without_moto_one_line_says_what_to_install(tmp_path):
     command = [sys.executable, "-c", code, "--workspace", str(tmp_path), "sagemaker-local", "serve"]
     found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert found.returncode == ExitCode.USAGE
-    assert found.stderr == "mlops: error: the endpoint needs moto: pip install 'mlops-core[test]'\n"
+    assert found.stderr == "mlops: error: the endpoint needs moto: pip install 'mlops-usecases[test]'\n"

@@ -232,7 +232,7 @@ def test_an_image_without_our_entry_point_is_named_as_the_reason(proxy, workspac
     record = api.run("TOY", runner="sagemaker", workspace=workspace)
     assert record.exit_code == ExitCode.STEP
     assert "No module named" in (workspace / "runs" / record.run_id / "logs" / "preprocess.log").read_text()
-    assert "the step image has no mlops-core and no plugin of TOY: build it with mlops package" in record.error
+    assert "the step image has no mlops-usecases and no plugin of TOY: build it with mlops package" in record.error
 
 
 # --- Policies ---------------------------------------------------------------------------------------------

@@ -423,4 +423,4 @@ def test_without_obstore_one_line_says_what_to_install(service):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == ExitCode.STEP
     assert "obstore cannot be imported" in done.stderr
-    assert "pip install 'mlops-core[aws]'" in done.stderr
+    assert "pip install 'mlops-sagemaker'" in done.stderr

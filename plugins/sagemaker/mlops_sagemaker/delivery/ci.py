@@ -26,7 +26,7 @@ SECRETS = (
     "AWS_DEV_ACCOUNT_NUMBER",
 )
 """What the service must know of the account; the names are those of the SageMaker project templates."""
-INSTALL = 'pip install --upgrade "mlops-core[aws]" .'
+INSTALL = 'pip install --upgrade "mlops-sagemaker" .'
 DATASET = """\
 DATASET_NAME="$(mlops describe --usecase "$USECASE_NAME" --json |
   python -c 'import json, sys; print(json.load(sys.stdin)["dataset"])')"

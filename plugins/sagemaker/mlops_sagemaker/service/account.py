@@ -70,7 +70,7 @@ class Account:
             try:
                 import boto3
             except ImportError as error:
-                raise RunnerError(f"boto3 cannot be imported: {error}; pip install 'mlops-core[aws]'") from error
+                raise RunnerError(f"boto3 cannot be imported: {error}; pip install 'mlops-sagemaker'") from error
             region = self._region or read_settings().environ.get("AWS_REGION")
             with faults():
                 self._session = boto3.Session(region_name=region)

@@ -79,7 +79,7 @@ def examine_account(
 
 def _packages() -> Check:
     missing = [name for name in ("boto3", "obstore") if importlib.util.find_spec(name) is None]
-    cure = "pip install 'mlops-core[aws]'" if missing else ""
+    cure = "pip install 'mlops-sagemaker'" if missing else ""
     found = f"{', '.join(missing)} cannot be imported" if missing else "boto3 and obstore can be imported"
     return Check(subject="packages", is_good=not missing, found=found, cure=cure)
 

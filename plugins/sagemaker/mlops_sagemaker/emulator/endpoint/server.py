@@ -40,7 +40,7 @@ class SageMakerEndpoint:
             from mlops_sagemaker.emulator.endpoint.executions import EndpointExecutions
         except ImportError as error:
             missing = (error.name or "moto").partition(".")[0]
-            raise UsageError(f"the endpoint needs {missing}: pip install 'mlops-core[test]'") from error
+            raise UsageError(f"the endpoint needs {missing}: pip install 'mlops-usecases[test]'") from error
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
         from werkzeug.serving import make_server
 

@@ -1,0 +1,131 @@
+"""Finding runners: ``local`` is part of core, all others come from installed distributions and are imported on use."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlops_core.errors import MlopsError, PluginError, UsageError, did_you_mean
+from mlops_core.runners.plugin import RunnerPlugin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RUNNER_GROUP = "mlops.runners"
+LOCAL = "local"
+_BUILT_IN = "mlops_core.runners.local.plugin:PLUGIN"
+_ON_THIS_MACHINE = "-local"
+"""Ends the name of a runner that carries out another runner's pipelines on this machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstalledRunner:
+    """A runner as its distribution's metadata announces it; nothing of it is imported.
+
+    Attributes:
+        name: the entry point's name, which is that of ``--runner``.
+        target: ``module:object`` of its `mlops_core.runners.RunnerPlugin`.
+        distribution: name of the distribution that provides it.
+        version: version of that distribution.
+    """
+
+    name: str
+    target: str
+    distribution: str
+    version: str
+
+    def __str__(self) -> str:
+        """Return the runner's name with the distribution that provides it."""
+        return f"runner '{self.name}' ({self.distribution} {self.version})"
+
+
+def discover_runners() -> tuple[InstalledRunner, ...]:
+    """Return every installed runner, ``local`` first, then by name; duplicates are included."""
+    from mlops_core import __version__
+
+    local = InstalledRunner(name=LOCAL, target=_BUILT_IN, distribution="mlops-usecases", version=__version__)
+    found = {
+        InstalledRunner(
+            name=entry.name,
+            target=entry.value,
+            distribution=entry.dist.name if entry.dist else "unknown distribution",
+            version=entry.dist.version if entry.dist else "0",
+        )
+        for entry in importlib.metadata.entry_points(group=RUNNER_GROUP)
+        if entry.name.casefold() != LOCAL  # the name is core's: no distribution can take it over
+    }
+    return (local, *sorted(found, key=lambda runner: (runner.name.casefold(), runner.distribution)))
+
+
+def find_runner(name: str) -> InstalledRunner:
+    """Return the installed runner called `name`, without regard to case.
+
+    Raises:
+        UsageError: it is not installed.
+        PluginError: several distributions provide it.
+    """
+    installed = discover_runners()
+    matches = [runner for runner in installed if runner.name.casefold() == name.casefold()]
+    if not matches:
+        names = sorted({runner.name for runner in installed})
+        hint = did_you_mean(name, names) or ";"
+        package = f"mlops-{name.casefold().removesuffix(_ON_THIS_MACHINE)}"
+        raise UsageError(
+            f"no runner '{name}'{hint} installed: {', '.join(names)}; another one comes with its own package, "
+            f"for example: pip install {package}"
+        )
+    if len(matches) > 1:
+        providers = " and ".join(f"{match.distribution} {match.version}" for match in matches)
+        raise PluginError(f"runner '{name}' is provided by {providers}; uninstall all but one of them")
+    return matches[0]
+
+
+def load_runner(name: str) -> RunnerPlugin:
+    """Import the plugin of the runner called `name`.
+
+    Raises:
+        UsageError: it is not installed.
+        PluginError: it cannot be imported, or is not a runner plugin.
+    """
+    return _loaded(find_runner(name))
+
+
+def _loaded(installed: InstalledRunner) -> RunnerPlugin:
+    try:
+        plugin = importlib.metadata.EntryPoint(installed.name, installed.target, RUNNER_GROUP).load()
+    except MlopsError:
+        raise
+    except (Exception, SystemExit) as error:  # a plugin may raise anything while it is imported
+        reason = " ".join(str(error).split())
+        raise PluginError(
+            f"{installed} cannot be imported: {type(error).__name__}: {reason}; reinstall {installed.distribution} "
+            "with its dependencies"
+        ) from error
+    if not isinstance(plugin, RunnerPlugin):
+        raise PluginError(
+            f"{installed}: {installed.target} is a {type(plugin).__name__}; expected an instance of "
+            "mlops_core.runners.RunnerPlugin"
+        )
+    return plugin
+
+
+def runners_that(can: Callable[[RunnerPlugin], bool]) -> tuple[str, ...]:
+    """Return the names of the installed runners of which `can` is true; a broken plugin is passed over."""
+    names = []
+    for installed in discover_runners():
+        try:
+            if can(_loaded(installed)):
+                names.append(installed.name)
+        except PluginError:
+            continue  # it harms only whoever selects it
+    return tuple(names)
+
+
+def command_groups() -> dict[str, InstalledRunner]:
+    """Return the name of a command group -> the runner that may provide it; nothing is imported."""
+    return {
+        runner.name: runner
+        for runner in discover_runners()
+        if runner.name != LOCAL and not runner.name.endswith(_ON_THIS_MACHINE)
+    }

@@ -1,0 +1,201 @@
+"""What a runner plugin provides: `RunnerPlugin`, named by an entry point of the group ``mlops.runners``.
+
+Only `RunnerPlugin.create_runner` is required. Every other method serves one command; an engine that lacks the ability
+keeps the default, which refuses the command by name. ``docs/runners.md`` walks through a whole one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from mlops_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    import click
+
+    from mlops_core.findings import Finding
+    from mlops_core.runners import Runner, RunObserver, RunRequest
+    from mlops_core.runners.remote.costs import Estimate
+    from mlops_core.runners.remote.following import RemoteRun
+    from mlops_core.runners.remote.object_store import ObjectStore
+    from mlops_core.workspace.records import RunRecord
+    from mlops_core.workspace.store import Store
+
+
+class Ability(StrEnum):
+    """What an engine can do besides carrying out a run; the values are the verbs of the command line."""
+
+    COMPILE = "compile"
+    PARITY = "parity"
+    CHECK = "check"
+    ESTIMATE = "estimate"
+    PACKAGE = "package"
+    CI = "ci"
+    STORE = "store"
+    FOLLOW = "follow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerOptions:
+    """Options of one run that only its runner understands. A runner plugin derives its own class."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledPipeline:
+    """A pipeline as an engine's own document.
+
+    Attributes:
+        text: the document; equal for equal pipelines, settings and code.
+        faults: what the engine would refuse, one line each; empty when nothing was found.
+        summary: one line for people, for example the number of steps.
+        open_parameters: parameters without a value, to be given when an execution is started.
+        notes: what could not be checked, one line each.
+    """
+
+    text: str
+    faults: tuple[str, ...] = ()
+    summary: str = ""
+    open_parameters: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CiFile:
+    """A file for a CI service.
+
+    Attributes:
+        path: relative to the project.
+        text: its content.
+        variables: names that must be set in the service.
+    """
+
+    path: str
+    text: str
+    variables: tuple[str, ...] = ()
+
+
+class ContainerImage(Protocol):
+    """How an engine starts a step's container: what the image must hold besides core and the use case's plugin."""
+
+    @property
+    def distributions(self) -> tuple[str, ...]:
+        """Names of the engine's own distributions that the image needs."""
+
+    @property
+    def check(self) -> str:
+        """A Python statement that fails when the image cannot execute steps, for example an import."""
+
+
+class RunnerPlugin:
+    """One engine. Subclass it and name an instance in the entry-point group ``mlops.runners``.
+
+    Attributes:
+        name: that of ``--runner``; equal to the entry point's name.
+        abilities: which of the optional methods are implemented.
+        runs_on_this_machine: a run needs no account and no network; ``mlops matrix`` then includes the runner.
+        url_schemes: addresses that `open_store` takes, for example ``("s3",)``.
+    """
+
+    name: str = ""
+    abilities: frozenset[Ability] = frozenset()
+    runs_on_this_machine: bool = False
+    url_schemes: tuple[str, ...] = ()
+
+    # --- Running ------------------------------------------------------------------------------------------
+
+    def create_runner(
+        self, store: Store, *, observer: RunObserver, jobs: int | None = None, options: RunnerOptions | None = None
+    ) -> Runner:
+        """Return what carries out one run. Required.
+
+        Args:
+            store: the workspace that keeps the run's record.
+            observer: receives the run's events.
+            jobs: number of steps to run in parallel; None for the engine's default.
+            options: from `read_options`; None for the defaults.
+
+        Raises:
+            UsageError: an option does not fit.
+            ConfigError: the settings that the options name are wrong.
+        """
+        raise NotImplementedError
+
+    def command_options(self, command: str) -> Sequence[click.Parameter]:
+        """Return the options that a command gets with ``--runner NAME``, for example ``run`` or ``doctor``."""
+        del command
+        return ()
+
+    def read_options(self, values: Mapping[str, object]) -> RunnerOptions:
+        """Return the options from the values of `command_options`, by the parameters' names.
+
+        Raises:
+            UsageError: a value does not fit.
+        """
+        del values
+        return RunnerOptions()
+
+    # --- Optional abilities -------------------------------------------------------------------------------
+
+    def open_run(self, store: Store, record: RunRecord, *, observer: RunObserver) -> RemoteRun:
+        """Return a run that the engine carries out elsewhere. `Ability.FOLLOW`.
+
+        Raises:
+            RunnerError: it was never started at the engine.
+        """
+        del store, observer
+        raise UsageError(
+            f"run {record.run_id} was carried out by this machine (runner {self.name}); Ctrl-C in its terminal stops "
+            f"it, and mlops run --resume {record.run_id} resumes it"
+        )
+
+    def compile(self, request: RunRequest, options: RunnerOptions, *, dataset_digest: str = "") -> CompiledPipeline:
+        """Return the pipeline as the engine's own document. `Ability.COMPILE`.
+
+        Args:
+            request: what a run would be given.
+            options: from `read_options`.
+            dataset_digest: digest of the data set, where the document refers to it.
+
+        Raises:
+            ConfigError: the settings are wrong.
+            PipelineError: the engine cannot express the pipeline.
+        """
+        del request, options, dataset_digest
+        raise self.refused(Ability.COMPILE)
+
+    def check(self, request: RunRequest, options: RunnerOptions) -> Iterable[Finding]:
+        """Yield what was looked at before a start: credentials, rights, names, quotas. `Ability.CHECK`."""
+        del request, options
+        raise self.refused(Ability.CHECK)
+
+    def estimate(self, request: RunRequest, options: RunnerOptions, *, store: Store) -> Estimate:
+        """Return how long a run may take and what it may cost. `Ability.ESTIMATE`."""
+        del request, options, store
+        raise self.refused(Ability.ESTIMATE)
+
+    def open_store(self, url: str, options: RunnerOptions) -> ObjectStore:
+        """Return the object store of an address of `url_schemes`. `Ability.STORE`."""
+        del url, options
+        raise self.refused(Ability.STORE)
+
+    def container_image(self) -> ContainerImage:
+        """Return what a step image for this engine needs. `Ability.PACKAGE`."""
+        raise self.refused(Ability.PACKAGE)
+
+    def ci_file(self, use_case: str, *, provider: str, install: str, folder: Path) -> CiFile:
+        """Return the file by which a CI service trains and registers a use case on this engine. `Ability.CI`."""
+        del use_case, provider, install, folder
+        raise self.refused(Ability.CI)
+
+    def command_group(self) -> click.Command | None:
+        """Return the commands that only this engine has, as the group ``mlops NAME``; None for none."""
+        return None
+
+    def refused(self, ability: Ability) -> UsageError:
+        """Return the error for an ability that this engine lacks."""
+        return UsageError(f"runner '{self.name}' does not support '{ability}'; choose another one with --runner")
