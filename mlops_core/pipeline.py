@@ -148,29 +148,57 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """What a step needs of a machine, and how its failure is treated.
+    """What a step needs of a machine, and how its failures are handled.
+
+    Each engine maps the needs to its own machines: the smallest one that fits. The local runner ignores the first four.
 
     Attributes:
-        instance_type: SageMaker's name of a machine; not used on this machine.
-        volume_gb: disk of that machine, in GB.
+        cpus: processor cores.
+        memory_gb: main memory, in GB.
+        gpus: accelerators.
+        disk_gb: disk space, in GB.
         timeout_s: seconds after which the step's whole process tree is killed.
-        retries: how many more attempts follow a failed one.
-        memory_mb: resident memory of all its processes, in MiB, at which they are killed; None for no limit.
+        retries: number of further attempts after a failed one.
+        memory_limit_mb: resident memory of all its processes, in MiB, at which they are killed; None for no limit.
     """
 
-    instance_type: str = "ml.m5.large"
-    volume_gb: int = 30
+    cpus: float = 2
+    memory_gb: float = 8
+    gpus: int = 0
+    disk_gb: int = 30
     timeout_s: float = 86_400.0
     retries: int = 0
-    memory_mb: int | None = None
+    memory_limit_mb: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no machine can have."""
-        if not self.instance_type.startswith("ml."):
-            raise PipelineError(f"instance type {self.instance_type!r} does not start with 'ml.'")
-        sizes = (self.timeout_s, self.volume_gb, 1 if self.memory_mb is None else self.memory_mb)
-        if min(sizes) <= 0 or self.retries < 0:
-            raise PipelineError(f"{self}: times and sizes must be positive, and retries not negative")
+        """Refuse sizes that no machine can have.
+
+        Raises:
+            PipelineError: names the value.
+        """
+        sizes = {
+            "cpus": self.cpus,
+            "memory_gb": self.memory_gb,
+            "disk_gb": self.disk_gb,
+            "timeout_s": self.timeout_s,
+            "memory_limit_mb": 1 if self.memory_limit_mb is None else self.memory_limit_mb,
+        }
+        for name, size in sizes.items():
+            if not (math.isfinite(size) and size > 0):
+                raise PipelineError(f"resources: {name}={size!r} is not a positive number")
+        for name, count in (("gpus", self.gpus), ("retries", self.retries)):
+            if count < 0:
+                raise PipelineError(f"resources: {name}={count!r} is negative")
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Resources:
+        """Return the resources of a stored step, those that earlier versions stored included."""
+        values = dict(data)
+        values.pop("instance_type", None)
+        for old, new in (("volume_gb", "disk_gb"), ("memory_mb", "memory_limit_mb")):
+            if old in values:
+                values[new] = values.pop(old)
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +291,7 @@ class Step:
         """Return the step that `Pipeline.to_json` wrote."""
         fields = dict(data)
         fields["kind"] = StepKind(fields["kind"])
-        fields["resources"] = Resources(**fields["resources"])
+        fields["resources"] = Resources.from_json(fields["resources"])
         for name in ("outputs", "results", "config", "parameters", "packages"):
             fields[name] = tuple(fields[name])
         return cls(**fields)

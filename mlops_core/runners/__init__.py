@@ -1,17 +1,26 @@
-"""Runners carry out a pipeline. All of them take one `RunRequest` and return one `RunRecord`."""
+"""Runners carry out pipelines. Each takes a `RunRequest` and returns a `RunRecord`; `RunnerPlugin` is what one provides.
+
+Every name here is public: runner plugins import from this package.
+"""
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from mlops_core.errors import UsageError, did_you_mean
-from mlops_core.runners.remote.options import RunnerOptions
+from mlops_core.runners.plugin import (
+    Ability,
+    CiFile,
+    CompiledPipeline,
+    ContainerImage,
+    RunnerOptions,
+    RunnerPlugin,
+)
 from mlops_core.runners.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from mlops_core.config import LoadedConfig
     from mlops_core.pipeline import ParameterValue, Pipeline
@@ -22,17 +31,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """What shall be run.
+    """One run, checked before anything is executed.
 
     Attributes:
         use_case: the loaded use case.
         config: its validated configuration.
         pipeline: built from that configuration.
         parameters: a value for each of the pipeline's parameters.
-        seed: of every random choice.
+        seed: random seed.
         is_offline: refuse to fetch from the network.
         selection: which steps are run even where they could be reused, or not at all.
-        resumed: the record of the run that is continued; None for a new run.
+        resumed: the record of the run that is resumed; None for a new run.
+        artifacts_dir: folder to which the evaluation is copied; None for no copy.
     """
 
     use_case: UseCase
@@ -43,63 +53,56 @@ class RunRequest:
     is_offline: bool = False
     selection: Selection = field(default_factory=Selection)
     resumed: RunRecord | None = None
+    artifacts_dir: Path | None = None
 
 
 class RunObserver(Protocol):
-    """Is told what happens in a run, from any thread; the command line draws it."""
+    """Receives run events, from any thread; the CLI renders them."""
 
     def run_started(self, record: RunRecord) -> None:
-        """A run exists from now on."""
+        """Handle the start of a run: its record exists from now on."""
 
     def step_started(self, name: str) -> None:
-        """A step's process is about to start; ``fetch`` is one too."""
+        """Handle the start of a step; ``fetch`` is one too."""
 
     def step_progress(self, name: str, label: str, done: int, total: int) -> None:
-        """A step has done `done` of `total`."""
+        """Handle the progress of a step: `done` of `total`, counted in `label`."""
 
     def step_ended(self, record: StepRecord) -> None:
-        """A step is done, reused, failed, skipped or stopped."""
+        """Handle the end of a step: done, reused, failed, skipped or stopped."""
 
     def note(self, text: str) -> None:
-        """Something should be known that changes nothing about the run."""
+        """Handle a message that changes nothing about the run."""
 
 
 class SilentObserver:
-    """Ignores everything."""
+    """Ignores all events."""
 
     def run_started(self, record: RunRecord) -> None:
-        """Ignore it."""
+        """Ignore the event."""
 
     def step_started(self, name: str) -> None:
-        """Ignore it."""
+        """Ignore the event."""
 
     def step_progress(self, name: str, label: str, done: int, total: int) -> None:
-        """Ignore it."""
+        """Ignore the event."""
 
     def step_ended(self, record: StepRecord) -> None:
-        """Ignore it."""
+        """Ignore the event."""
 
     def note(self, text: str) -> None:
-        """Ignore it."""
+        """Ignore the event."""
 
 
 class Runner(Protocol):
-    """Carries out a pipeline, wherever its steps run."""
+    """Carries out pipelines."""
 
     def run(self, request: RunRequest) -> RunRecord:
-        """Carry it out and return the finished record.
+        """Carry out a run and return its finished record.
 
         Raises:
-            MlopsError: the run could not begin; what goes wrong later is in the record.
+            MlopsError: the run could not begin; later errors are in the record.
         """
-
-
-RUNNERS = {
-    "local": "mlops_core.runners.local.runner:LocalRunner",
-    "sagemaker-local": "mlops_sagemaker.local_runner:SageMakerLocalRunner",
-    "sagemaker": "mlops_sagemaker.runner:SageMakerRunner",
-}
-"""Name -> class, imported on use; each takes the store, an observer and how many steps may run at once."""
 
 
 def open_runner(
@@ -113,27 +116,25 @@ def open_runner(
     """Return the runner called `name`.
 
     Raises:
-        UsageError: there is none, or an option means nothing to it.
+        UsageError: it is not installed, or an option does not fit.
+        PluginError: its plugin cannot be loaded.
         ConfigError: the settings that the options name are wrong.
     """
-    if name not in RUNNERS:
-        raise UsageError(f"no runner '{name}'{did_you_mean(name, RUNNERS) or ';'} runners: {', '.join(RUNNERS)}")
-    module, _, kind = RUNNERS[name].partition(":")
-    given = _understood(name, options or RunnerOptions())
-    runner: Runner = getattr(importlib.import_module(module), kind)(store, observer=observer, jobs=jobs, **given)
-    return runner
+    from mlops_core.runners.discovery import load_runner
+
+    return load_runner(name).create_runner(store, observer=observer, jobs=jobs, options=options)
 
 
-def _understood(name: str, options: RunnerOptions) -> dict[str, object]:
-    if name == "sagemaker":
-        return {"options": options}
-    settings = ("settings", "settings_overrides") if name == "sagemaker-local" else ()
-    options.check(name, known=settings)
-    if not settings or not (options.settings or options.settings_overrides):
-        return {}
-    from mlops_sagemaker.settings import load_settings
-
-    from mlops_core.settings import read_settings
-
-    environ = read_settings().environ
-    return {"settings": load_settings(options.settings, overrides=options.settings_overrides, environ=environ)}
+__all__ = [
+    "Ability",
+    "CiFile",
+    "CompiledPipeline",
+    "ContainerImage",
+    "RunObserver",
+    "RunRequest",
+    "Runner",
+    "RunnerOptions",
+    "RunnerPlugin",
+    "SilentObserver",
+    "open_runner",
+]

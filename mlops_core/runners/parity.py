@@ -9,20 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mlops_sagemaker.compiler.definition import RESERVED_PARAMETERS
-from mlops_sagemaker.compiler.job_graph import MERGE_SUFFIX
-from mlops_sagemaker.local_runner import SageMakerLocalRunner
 
 from mlops_core.pipeline import Pipeline
 from mlops_core.runners.local.runner import LocalRunner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from mlops_sagemaker.emulator.definition import Definition
-    from mlops_sagemaker.settings import CompileSettings
-
-    from mlops_core.runners import RunObserver, RunRequest
+        
+    from mlops_core.runners import Runner, RunObserver, RunRequest
     from mlops_core.workspace.records import RunRecord, StepRecord
     from mlops_core.workspace.store import Store
 
@@ -73,35 +68,51 @@ class ParityReport:
         return {"local_run": self.local_run, "executed_run": self.executed_run, "rows": rows}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutedDefinition:
+    """What an engine executed, as far as it is compared.
+
+    Attributes:
+        parameters: name -> value that the engine used, without the engine's own parameters.
+        seed: random seed that the engine used.
+        order: step -> the steps that it waits for.
+    """
+
+    parameters: Mapping[str, object]
+    seed: object
+    order: Mapping[str, frozenset[str]]
+
+
 def prove_parity(
     request: RunRequest,
     *,
     store: Store,
     observer: RunObserver,
+    runner: Runner,
+    definition_of: Callable[[str], ExecutedDefinition],
     jobs: int | None = None,
-    settings: CompileSettings | None = None,
     is_fresh: bool = True,
 ) -> ParityReport:
-    """Run locally, execute the compiled definition, and compare the two.
+    """Run locally and on another runner, and compare the two.
 
     Args:
-        request: what is run, twice.
+        request: the run, carried out twice.
         store: the workspace of both runs.
-        observer: is told what happens in both.
-        jobs: steps at once; None for one a core.
-        settings: of the compilation; None for none.
-        is_fresh: execute every step in both, also where earlier results could be taken over.
+        observer: receives the events of both.
+        runner: the other runner.
+        definition_of: returns what it executed, by the run's id.
+        jobs: number of steps to run in parallel; None for one per core.
+        is_fresh: execute every step in both runs, even where earlier results could be reused.
     """
     if is_fresh:
         force = frozenset(step.name for step in request.pipeline.steps)
         request = replace(request, selection=replace(request.selection, force=force))
     local = LocalRunner(store, observer=observer, jobs=jobs).run(request)
-    runner = SageMakerLocalRunner(store, observer=observer, jobs=jobs, settings=settings)
     executed = runner.run(request)
-    return compare_runs(local, executed, runner.definition_of(executed.run_id))
+    return compare_runs(local, executed, definition_of(executed.run_id))
 
 
-def compare_runs(local: RunRecord, executed: RunRecord, definition: Definition) -> ParityReport:
+def compare_runs(local: RunRecord, executed: RunRecord, definition: ExecutedDefinition) -> ParityReport:
     """Compare a local run with the execution of the definition that was compiled for it.
 
     Args:
@@ -130,30 +141,18 @@ def error_of(record: RunRecord) -> str:
     return record.error.partition("; log: ")[0]
 
 
-def contracted_order(definition: Definition) -> dict[str, frozenset[str]]:
-    """Return step -> the steps of the pipeline that it waits for, where a shard's job and its merge count as one."""
-    found: dict[str, set[str]] = {}
-    for name in definition.steps:
-        own = name.removesuffix(MERGE_SUFFIX)
-        needed = {other.removesuffix(MERGE_SUFFIX) for other in definition.needs(name)}
-        found.setdefault(own, set()).update(needed - {own})
-    return {name: frozenset(needed) for name, needed in found.items()}
-
-
-def _parameters(local: RunRecord, definition: Definition) -> Iterator[ParityRow]:
-    values = definition.values({"ExecutionRole": "", "ArtifactBucket": "", "StepImage": ""})
+def _parameters(local: RunRecord, definition: ExecutedDefinition) -> Iterator[ParityRow]:
     for name, value in local.parameters.items():
-        yield _row("parameter", name, value, values.get(name))
-    yield _row("parameter", "seed", local.seed, values.get("Seed"))
-    extra = sorted(values.keys() - local.parameters.keys() - set(RESERVED_PARAMETERS))
+        yield _row("parameter", name, value, definition.parameters.get(name))
+    yield _row("parameter", "seed", local.seed, definition.seed)
+    extra = sorted(definition.parameters.keys() - local.parameters.keys())
     yield _row("parameter", "others", "none", ", ".join(extra) or "none")
 
 
-def _order(pipeline: Pipeline, definition: Definition) -> Iterator[ParityRow]:
-    order = contracted_order(definition)
+def _order(pipeline: Pipeline, definition: ExecutedDefinition) -> Iterator[ParityRow]:
     for step in pipeline.ordered():
         needed = ", ".join(sorted(step.needs)) or "nothing"
-        yield _row(step.name, "waits for", needed, ", ".join(sorted(order.get(step.name, ()))) or "nothing")
+        yield _row(step.name, "waits for", needed, ", ".join(sorted(definition.order.get(step.name, ()))) or "nothing")
 
 
 def _step(name: str, local: StepRecord | None, executed: StepRecord | None) -> Iterator[ParityRow]:

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from mlops_core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     import click
 
-    from mlops_core.findings import Finding
     from mlops_core.runners import Runner, RunObserver, RunRequest
     from mlops_core.runners.remote.costs import Estimate
     from mlops_core.runners.remote.following import RemoteRun
-    from mlops_core.runners.remote.object_store import ObjectStore
+    from mlops_core.runners.remote.object_store import Bucket
+    from mlops_core.runners.parity import ExecutedDefinition
+    from mlops_core.workspace.diagnosis import HealthCheck
     from mlops_core.workspace.records import RunRecord
     from mlops_core.workspace.store import Store
 
@@ -79,16 +79,17 @@ class CiFile:
     variables: tuple[str, ...] = ()
 
 
-class ContainerImage(Protocol):
-    """How an engine starts a step's container: what the image must hold besides core and the use case's plugin."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerImage:
+    """What a step image for an engine holds besides core and the use case's plugin.
 
-    @property
-    def distributions(self) -> tuple[str, ...]:
-        """Names of the engine's own distributions that the image needs."""
+    Attributes:
+        distributions: names of the engine's own distributions.
+        module: the module whose ``main(arguments)`` executes a step in the container.
+    """
 
-    @property
-    def check(self) -> str:
-        """A Python statement that fails when the image cannot execute steps, for example an import."""
+    distributions: tuple[str, ...]
+    module: str
 
 
 class RunnerPlugin:
@@ -98,7 +99,7 @@ class RunnerPlugin:
         name: that of ``--runner``; equal to the entry point's name.
         abilities: which of the optional methods are implemented.
         runs_on_this_machine: a run needs no account and no network; ``mlops matrix`` then includes the runner.
-        url_schemes: addresses that `open_store` takes, for example ``("s3",)``.
+        url_schemes: addresses that `open_bucket` takes, for example ``("s3",)``.
     """
 
     name: str = ""
@@ -168,8 +169,18 @@ class RunnerPlugin:
         del request, options, dataset_digest
         raise self.refused(Ability.COMPILE)
 
-    def check(self, request: RunRequest, options: RunnerOptions) -> Iterable[Finding]:
-        """Yield what was looked at before a start: credentials, rights, names, quotas. `Ability.CHECK`."""
+    def executed_definition(self, store: Store, run_id: str) -> ExecutedDefinition:
+        """Return what a run of this engine executed, for a comparison with a local run. `Ability.PARITY`."""
+        del store, run_id
+        raise self.refused(Ability.PARITY)
+
+    def check(self, request: RunRequest | None, options: RunnerOptions) -> Iterable[HealthCheck]:
+        """Yield the checks before a start: credentials, rights, names, quotas. `Ability.CHECK`.
+
+        Args:
+            request: the run that would be started; None where no use case was named.
+            options: from `read_options`.
+        """
         del request, options
         raise self.refused(Ability.CHECK)
 
@@ -178,8 +189,8 @@ class RunnerPlugin:
         del request, options, store
         raise self.refused(Ability.ESTIMATE)
 
-    def open_store(self, url: str, options: RunnerOptions) -> ObjectStore:
-        """Return the object store of an address of `url_schemes`. `Ability.STORE`."""
+    def open_bucket(self, url: str, options: RunnerOptions) -> Bucket:
+        """Return the bucket or container of an address of `url_schemes`. `Ability.STORE`."""
         del url, options
         raise self.refused(Ability.STORE)
 
@@ -187,9 +198,18 @@ class RunnerPlugin:
         """Return what a step image for this engine needs. `Ability.PACKAGE`."""
         raise self.refused(Ability.PACKAGE)
 
-    def ci_file(self, use_case: str, *, provider: str, install: str, folder: Path) -> CiFile:
-        """Return the file by which a CI service trains and registers a use case on this engine. `Ability.CI`."""
-        del use_case, provider, install, folder
+    def ci_file(self, use_case: str, *, provider: str, install: str | None = None) -> CiFile:
+        """Return the file by which a CI service trains and registers a use case on this engine. `Ability.CI`.
+
+        Args:
+            use_case: its name.
+            provider: ``codebuild``, ``github`` or ``gitlab``.
+            install: the command that installs the project; None for the engine's default.
+
+        Raises:
+            UsageError: the engine does not support the provider.
+        """
+        del use_case, provider, install
         raise self.refused(Ability.CI)
 
     def command_group(self) -> click.Command | None:

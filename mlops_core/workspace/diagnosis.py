@@ -1,4 +1,4 @@
-"""What ``mlops doctor`` finds: environment, plugins, disk and workspace, each with a cure."""
+"""The checks of ``mlops doctor``: environment, plugins, disk and workspace, each with a fix."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mlops_core.runners import RunRequest
-    from mlops_core.runners.remote.options import RunnerOptions
     from mlops_core.workspace.store import Store
 
 _OLDEST_PYTHON = (3, 11)
@@ -24,128 +22,100 @@ _LITTLE_DISK_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was looked at.
+class HealthCheck:
+    """One check and its outcome.
 
     Attributes:
-        subject: what.
+        subject: what was checked.
         is_good: nothing has to be done.
-        found: in words.
-        cure: what to do; empty when nothing has to be done.
+        detail: the outcome, one line.
+        fix: what to do; empty when nothing has to be done.
     """
 
     subject: str
     is_good: bool
-    found: str
-    cure: str = ""
+    detail: str
+    fix: str = ""
 
 
-def examine(home: Path, *, is_repaired: bool = False) -> tuple[Finding, ...]:
-    """Look at everything; with `is_repaired`, discard damaged artifacts.
+def examine(home: Path, *, is_repaired: bool = False) -> tuple[HealthCheck, ...]:
+    """Check everything; with `is_repaired`, discard damaged artifacts.
 
     Args:
         home: the workspace; it is not created when it does not exist.
-        is_repaired: change the workspace.
+        is_repaired: repair the workspace.
     """
     return (*_environment(), *_plugins(), *_disk(home), *_workspace(home, is_repaired=is_repaired))
 
 
-def examine_runner(request: RunRequest, options: RunnerOptions) -> tuple[Finding, ...]:
-    """Look at what a run in an account needs; nothing is changed.
-
-    Raises:
-        UsageError: role, bucket or image are not named.
-        ConfigError: the settings are wrong.
-    """
-    from mlops_sagemaker.compiler.definition import compile_pipeline
-    from mlops_sagemaker.service.account import Account
-    from mlops_sagemaker.service.preflight import examine_account
-    from mlops_sagemaker.target import find_target
-
-    target = find_target(request.use_case.name, options)
-    definition = compile_pipeline(request, target.settings).data
-    account = Account(region=options.region)
-    checks = examine_account(request.use_case.name, definition, target, account=account)
-    return tuple(
-        Finding(subject=check.subject, is_good=check.is_good, found=check.found, cure=check.cure) for check in checks
-    )
-
-
-def _environment() -> Iterator[Finding]:
-    from mlops_core.runners.local.confinement import landlock_version
-
-    yield Finding(
+def _environment() -> Iterator[HealthCheck]:
+    yield HealthCheck(
         subject="python",
         is_good=sys.version_info >= _OLDEST_PYTHON,
-        found=f"{platform.python_version()} on {platform.platform()}",
-        cure="" if sys.version_info >= _OLDEST_PYTHON else "install Python 3.11 or newer",
+        detail=f"{platform.python_version()} on {platform.platform()}",
+        fix="" if sys.version_info >= _OLDEST_PYTHON else "install Python 3.11 or newer",
     )
-    version = landlock_version()
-    found = f"Landlock {version}: a step can write to its outputs only"
-    if not version:
-        found = "not confined by the system; inputs are checked after each step instead"
-    yield Finding(subject="step isolation", is_good=True, found=found)
 
 
-def _plugins() -> Iterator[Finding]:
+def _plugins() -> Iterator[HealthCheck]:
     from mlops_core.use_cases.discovery import discover_use_cases
     from mlops_core.use_cases.manager import load_use_case
 
     try:
         installed = discover_use_cases()
     except MlopsError as error:
-        yield Finding(subject="plugins", is_good=False, found=str(error), cure="uninstall one of them")
+        yield HealthCheck(subject="plugins", is_good=False, detail=str(error), fix="uninstall one of them")
         return
     if not installed:
-        yield Finding(subject="plugins", is_good=False, found="none is installed", cure="pip install a plugin")
+        yield HealthCheck(subject="plugins", is_good=False, detail="no use case is installed", fix="pip install a plugin")
     for use_case in installed:
         subject = f"plugin {use_case.name}"
         try:
             loaded = load_use_case(use_case.name)
             loaded.pipeline(loaded.load_config(None, environ={}).model)
         except MlopsError as error:
-            yield Finding(subject=subject, is_good=False, found=str(error), cure="reinstall or mend the plugin")
+            yield HealthCheck(subject=subject, is_good=False, detail=str(error), fix="reinstall or fix the plugin")
         else:
-            found = f"{use_case.distribution} {use_case.version} loads; its default configuration is valid"
-            yield Finding(subject=subject, is_good=True, found=found)
+            detail = f"{use_case.distribution} {use_case.version} loads; its default configuration is valid"
+            yield HealthCheck(subject=subject, is_good=True, detail=detail)
 
 
-def _disk(home: Path) -> Iterator[Finding]:
+def _disk(home: Path) -> Iterator[HealthCheck]:
     place = next(path for path in (home.absolute(), *home.absolute().parents) if path.exists())
     free = shutil.disk_usage(place).free
     is_good = free > _LITTLE_DISK_BYTES
-    cure = "" if is_good else "make room, for example with mlops gc"
-    yield Finding(subject="disk", is_good=is_good, found=f"{free / (1 << 30):.1f} GiB free at {place}", cure=cure)
+    fix = "" if is_good else "make room, for example with mlops gc"
+    yield HealthCheck(subject="disk", is_good=is_good, detail=f"{free / (1 << 30):.1f} GiB free at {place}", fix=fix)
 
 
-def _workspace(home: Path, *, is_repaired: bool) -> Iterator[Finding]:
+def _workspace(home: Path, *, is_repaired: bool) -> Iterator[HealthCheck]:
     from mlops_core.workspace.store import Store
 
     if not (home / "mlops.db").exists():
-        yield Finding(subject="workspace", is_good=True, found=f"{home.absolute()} is not there yet")
+        yield HealthCheck(subject="workspace", is_good=True, detail=f"{home.absolute()} does not exist yet")
         return
     try:
         with Store(home) as store:
             yield from _store(store, is_repaired=is_repaired)
     except (MlopsError, OSError, sqlite3.Error) as error:
-        cure = "restore mlops.db from a backup, or set MLOPS_HOME to another folder"
-        yield Finding(subject="workspace", is_good=False, found=str(error), cure=cure)
+        fix = "restore mlops.db from a backup, or set MLOPS_HOME to another folder"
+        yield HealthCheck(subject="workspace", is_good=False, detail=str(error), fix=fix)
 
 
-def _store(store: Store, *, is_repaired: bool) -> Iterator[Finding]:
+def _store(store: Store, *, is_repaired: bool) -> Iterator[HealthCheck]:
     from mlops_core.workspace.housekeeping import database_fault, find_damage
 
     fault = database_fault(store)
-    cure = "restore mlops.db from a backup" if fault else ""
-    yield Finding(subject="database", is_good=not fault, found=fault or f"{store.home} is sound", cure=cure)
+    fix = "restore mlops.db from a backup" if fault else ""
+    yield HealthCheck(subject="database", is_good=not fault, detail=fault or f"{store.home} is sound", fix=fix)
     count = 0
     for damage in find_damage(store):
         count += 1
         if is_repaired:
             store.discard_artifact(damage.artifact)
         users = ", ".join(damage.needed_by) or "nothing"
-        found = f"{damage.fault}; needed by {users}" + ("; discarded" if is_repaired else "")
-        cure = damage.cure if is_repaired else "mlops doctor --repair"
-        yield Finding(subject=f"artifact {damage.artifact[:12]}", is_good=False, found=found, cure=cure)
+        detail = f"{damage.fault}; needed by {users}" + ("; discarded" if is_repaired else "")
+        fix = damage.cure if is_repaired else "mlops doctor --repair"
+        yield HealthCheck(subject=f"artifact {damage.artifact[:12]}", is_good=False, detail=detail, fix=fix)
     if not count:
-        yield Finding(subject="artifacts", is_good=True, found="every one was read and is what its name says")
+        yield HealthCheck(subject="artifacts", is_good=True, detail="every artifact was read and matches its digest")

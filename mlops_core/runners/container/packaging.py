@@ -1,7 +1,7 @@
-"""The content of a step image: the wheels of core and of one plugin, pinned versions, Dockerfile, entry point.
+"""The content of a step image: the wheels of core, the engine and one use case, pinned versions, Dockerfile, entry point.
 
-Nothing else is in it: no other plugin, no source tree, no data. What is installed here decides the versions, so a step
-in a container runs with the packages with which it was tried.
+No other plugin, no source tree and no data are in it. The packages installed here decide the versions, so a step in a
+container runs with the packages with which it was tried.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from mlops_core.errors import PluginError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from mlops_core.runners import ContainerImage
     from mlops_core.use_cases.discovery import InstalledUseCase
 
 CORE = "mlops-usecases"
@@ -31,8 +32,8 @@ _LEFT_OUT = ("build", "dist", "tests", "docs", "benchmarks", "plugins", "entrypo
 _TAG_LENGTH = 16
 
 
-def write_image_folder(use_case: InstalledUseCase, folder: Path) -> tuple[Path, ...]:
-    """Write what ``docker build`` needs for a use case's step image into `folder`; return the wheels.
+def write_image_folder(use_case: InstalledUseCase, image: ContainerImage, folder: Path) -> tuple[Path, ...]:
+    """Write everything that ``docker build`` needs for a use case's step image into `folder`; return the wheels.
 
     Raises:
         UsageError: the folder cannot be written, or holds other files.
@@ -40,23 +41,27 @@ def write_image_folder(use_case: InstalledUseCase, folder: Path) -> tuple[Path, 
     """
     wheels = folder / "wheels"
     _prepare(folder, wheels)
-    for name in (CORE, use_case.distribution):
+    for name in _distributions(use_case, image):
         _write_wheel(name, wheels)
     (folder / "constraints.txt").write_text(constraints(), encoding="utf-8")
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    values = {"use_case": use_case.name, "python": version}
+    values = {"use_case": use_case.name, "python": version, "module": image.module}
     (folder / "Dockerfile").write_text(_template("Dockerfile", values), encoding="utf-8")
-    (folder / "run_step.py").write_text(_template("run_step.py", {}), encoding="utf-8")
+    (folder / "run_step.py").write_text(_template("run_step.py", {"module": image.module}), encoding="utf-8")
     return tuple(sorted(wheels.glob("*.whl")))
 
 
-def image_tag(use_case: InstalledUseCase) -> str:
+def image_tag(use_case: InstalledUseCase, image: ContainerImage) -> str:
     """Return a tag that changes whenever code or packages do: no image is ever replaced by another of its name."""
     digest = hashlib.sha256(constraints().encode())
-    for name in (CORE, use_case.distribution):
+    for name in _distributions(use_case, image):
         for path in sorted(_source_files(name)):
             digest.update(path.read_bytes())
     return f"{use_case.name.lower()}-{digest.hexdigest()[:_TAG_LENGTH]}"
+
+
+def _distributions(use_case: InstalledUseCase, image: ContainerImage) -> tuple[str, ...]:
+    return (CORE, *image.distributions, use_case.distribution)
 
 
 def constraints() -> str:
@@ -139,6 +144,6 @@ def _source_files(name: str) -> Iterator[Path]:
 
 
 def _template(name: str, values: dict[str, str]) -> str:
-    files = importlib.resources.files("mlops_sagemaker.delivery")
+    files = importlib.resources.files(__package__ or "mlops_core.runners.container")
     text = (files / "templates" / f"{name}.template").read_text(encoding="utf-8")
-    return Template(text).substitute(values) if values else text
+    return Template(text).substitute(values)

@@ -84,9 +84,13 @@ class ContainerRequest:
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as JSON types only; the machine is left out, since a result does not depend on it."""
-        step = self.step.to_json()
-        for name in ("instance_type", "volume_gb"):
-            step["resources"].pop(name, None)
+        resources = self.step.resources
+        limits = {
+            "timeout_s": resources.timeout_s,
+            "retries": resources.retries,
+            "memory_mb": resources.memory_limit_mb,
+        }
+        step = {**self.step.to_json(), "resources": limits}
         return {
             "format": _FORMAT,
             "use_case": self.use_case,

@@ -120,7 +120,7 @@ class StepProcesses:
             scratch=request.scratch,
             writable=(folder, *request.outputs.values(), *_DEVICES, *read_settings().caches),
             timeout_s=resources.timeout_s,
-            memory_mb=resources.memory_mb,
+            memory_limit_mb=resources.memory_limit_mb,
         )
         reading, writing = os.pipe()
         pump = _LogPump(reading, log)
@@ -337,7 +337,7 @@ def _outcome(report: dict[str, Any], order: StepOrder) -> ProcessOutcome:
         error = f"timed out after {order.timeout_s:g} s; its processes were killed"
         return ProcessOutcome(exit_code=ExitCode.STEP, error=error)
     if report["ending"] == Ending.OUT_OF_MEMORY:
-        error = f"used more than its limit memory_mb={order.memory_mb}; its processes were killed"
+        error = f"used more than its limit memory_limit_mb={order.memory_limit_mb}; its processes were killed"
         return ProcessOutcome(exit_code=ExitCode.STEP, error=error)
     return _reported(os.waitstatus_to_exitcode(report["status"]), order.request.with_name("result.json"))
 

@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import sqlite3
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import DatasetError, ExitCode, GateRejectedError, MlopsError, PluginError, StepError, StoreError
-from mlops_core.metrics import read_evaluation
-from mlops_core.pipeline import DATASET, EVALUATION_OUTPUT, FETCH
+from mlops_core.errors import DatasetError, ExitCode, MlopsError, PluginError, StepError
+from mlops_core.pipeline import DATASET, EVALUATION_OUTPUT
 from mlops_core.runners.dataset_source import fetch_source, is_source_there
-from mlops_core.runners.lifecycle import new_record, register_model, utc_now
+from mlops_core.runners.lifecycle import Result, Run, utc_now
 from mlops_core.runners.local.execution import Attempt, StepExecution, StepInput
 from mlops_core.runners.local.processes import ProcessOutcome, StepProcesses
 from mlops_core.runners.local.schedule import Schedule, import_ahead
 from mlops_core.runners.reuse import StepDecisions
-from mlops_core.workspace.artifacts import write_atomically
-from mlops_core.workspace.records import RunRecord, RunStatus, StepRecord, StepStatus
+from mlops_core.workspace.records import StepStatus
 from mlops_core.workspace.store import CachedStep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from mlops_core.datasets.catalogue import Progress
     from mlops_core.pipeline import Step
     from mlops_core.runners import RunObserver, RunRequest
+    from mlops_core.runners.dataset_source import FetchedSource
+    from mlops_core.workspace.records import RunRecord, StepRecord
     from mlops_core.workspace.store import Store
 
 
@@ -39,7 +37,7 @@ class LocalRunner:
     """Carries out a pipeline on this machine."""
 
     def __init__(self, store: Store, *, observer: RunObserver, jobs: int | None = None) -> None:
-        """Run in the workspace `store` with at most `jobs` steps at once (default: one a core)."""
+        """Run in the workspace `store` with at most `jobs` steps in parallel (default: one per core)."""
         self._store = store
         self._observer = observer
         self._jobs = jobs or os.cpu_count() or 1
@@ -49,101 +47,62 @@ class LocalRunner:
 
         Raises:
             KeyboardInterrupt: after every step's processes were ended and the record was saved as stopped.
-            UsageError: another process carries out the run that shall be resumed.
+            UsageError: another process carries out the run that is resumed.
             StoreError: nothing can be written in the workspace.
         """
-        run = _Run(self._store, request, observer=self._observer, jobs=self._jobs)
-        try:
-            with self._store.run_lock(run.run_id):
-                return run.carry_out()
-        except (OSError, sqlite3.Error) as error:
-            raise _workspace_error(self._store, error) from error
+        run = Run(self._store, request, observer=self._observer, runner=NAME)
+        steps = _LocalSteps(run, self._store, request, observer=self._observer, jobs=self._jobs)
+        return run.carry_out(steps.execute)
 
 
-class _Run:
-    """The state of one run; all of it belongs to the thread that called `carry_out`."""
+class _LocalSteps:
+    """The steps of one run; all of its state belongs to the thread that calls `execute`."""
 
-    def __init__(self, store: Store, request: RunRequest, *, observer: RunObserver, jobs: int) -> None:
+    def __init__(self, run: Run, store: Store, request: RunRequest, *, observer: RunObserver, jobs: int) -> None:
+        self._run = run
         self._store = store
         self._request = request
         self._observer = observer
         self._jobs = jobs
-        self._began = time.monotonic()
         self._dataset_path: Path | None = None
-        self._steps = {step.name: StepRecord(name=step.name) for step in request.pipeline.ordered()}
-        self._record = _resumed(request) or new_record(request, runner=NAME)
         self._decisions = StepDecisions(store, request)
         self._written: set[str] = set()
         self._failure: MlopsError | None = None
 
     @property
     def run_id(self) -> str:
-        return self._record.run_id
+        return self._run.run_id
 
-    def carry_out(self) -> RunRecord:
-        self._save()
-        folder = self._store.run_folder(self.run_id)
-        write_atomically(folder / "config.yaml", self._record.config)
-        self._observer.run_started(self._record)
-        try:
-            with StepProcesses() as processes:
-                self._fetch(processes)
-                self._run_steps(processes)
-            if not self._request.selection.only:
-                self._judge()
-        except KeyboardInterrupt:
-            self._finish(RunStatus.STOPPED, exit_code=ExitCode.INTERRUPTED, error="interrupted")
-            raise
-        except GateRejectedError as error:
-            self._finish(RunStatus.REJECTED, exit_code=error.exit_code, error=str(error))
-        except MlopsError as error:
-            self._finish(RunStatus.FAILED, exit_code=error.exit_code, error=str(error))
-        except (OSError, sqlite3.Error) as error:
-            failure = _workspace_error(self._store, error)
-            self._finish(RunStatus.FAILED, exit_code=failure.exit_code, error=str(failure))
-        except BaseException as error:
-            self._finish(RunStatus.FAILED, exit_code=ExitCode.DEFECT, error=f"{type(error).__name__}: {error}")
-            raise
-        else:
-            status = RunStatus.PARTIAL if self._request.selection.only else RunStatus.ACCEPTED
-            self._finish(status, exit_code=ExitCode.OK, error="")
-        return self._record
-
-    # --- Data ---------------------------------------------------------------------------------------------
+    def execute(self) -> Result | None:
+        with StepProcesses() as processes:
+            self._fetch(processes)
+            self._run_steps(processes)
+        if self._request.selection.only:
+            return None
+        pipeline, digests = self._request.pipeline, self._decisions.digests
+        evaluation = digests[f"{pipeline.evaluation_step.name}.{EVALUATION_OUTPUT}"]
+        return Result(evaluation=self._store.artifact_path(evaluation), model=digests[pipeline.model])
 
     def _fetch(self, processes: StepProcesses) -> None:
-        use_case, config = self._request.use_case, self._request.config.model
-        if not is_source_there(use_case, config, store=self._store, seed=self._request.seed):
-            execution = StepExecution(self._store, self._request, run_id=self.run_id, processes=processes)
-            import_ahead(execution, self._request.pipeline.ordered())  # while the data arrive
-        self._observer.step_started(FETCH)
-        began = time.monotonic()
-        try:
-            source = fetch_source(
-                self._request.use_case,
-                self._request.config.model,
+        request, config = self._request, self._request.config.model
+        if not is_source_there(request.use_case, config, store=self._store, seed=request.seed):
+            execution = StepExecution(self._store, request, run_id=self.run_id, processes=processes)
+            import_ahead(execution, request.pipeline.ordered())  # while the data arrive
+
+        def fetch(progress: Progress) -> FetchedSource:
+            return fetch_source(
+                request.use_case,
+                config,
                 store=self._store,
-                seed=self._request.seed,
-                is_offline=self._request.is_offline,
-                progress=lambda label, done, total: self._observer.step_progress(FETCH, label, done, total),
+                seed=request.seed,
+                is_offline=request.is_offline,
+                progress=progress,
                 processes=processes,
             )
-        except MlopsError as error:
-            self._observer.step_ended(StepRecord(name=FETCH, status=StepStatus.FAILED, error=str(error)))
-            raise
+
+        source = self._run.fetch(fetch)
         self._dataset_path = source.path
         self._decisions.digests[DATASET] = source.record.digest
-        self._record = replace(self._record, dataset=source.record)
-        self._save()
-        status = StepStatus.REUSED if source.was_there else StepStatus.DONE
-        self._observer.step_ended(
-            StepRecord(
-                name=FETCH,
-                status=status,
-                duration_s=time.monotonic() - began,
-                outputs={"dataset": source.record.digest},
-            )
-        )
 
     # --- Steps --------------------------------------------------------------------------------------------
 
@@ -151,7 +110,7 @@ class _Run:
         execution = StepExecution(self._store, self._request, run_id=self.run_id, processes=processes)
         with contextlib.closing(execution):
             Schedule(self, execution, jobs=self._jobs).carry_out()
-        for record in tuple(self._steps.values()):
+        for record in tuple(self._run.steps.values()):
             if record.status is StepStatus.PENDING:
                 self._end(replace(record, status=StepStatus.SKIPPED))
         if self._failure:
@@ -161,14 +120,14 @@ class _Run:
         """Decide whether the step is run or reused; in the second case it has ended."""
         decision = self._decisions.decide(step)
         record = replace(
-            self._steps[step.name],
+            self._run.steps[step.name],
             key=decision.key.digest,
             key_components=decision.key.components,
             inputs=self._decisions.input_digests(step),
             because=decision.because,
             changes=decision.changes,
         )
-        self._steps[step.name] = record
+        self._run.steps[step.name] = record
         cached = decision.reused
         if cached is None:
             return False
@@ -187,8 +146,8 @@ class _Run:
     def start(self, step: Step) -> dict[str, StepInput]:
         """Note that the step starts; return where its inputs are."""
         self._observer.step_started(step.name)
-        self._steps[step.name] = replace(self._steps[step.name], status=StepStatus.RUNNING, started=utc_now())
-        self._store.append_step(self.run_id, self._steps[step.name])
+        self._run.steps[step.name] = replace(self._run.steps[step.name], status=StepStatus.RUNNING, started=utc_now())
+        self._store.append_step(self.run_id, self._run.steps[step.name])
         return {name: self._input(reference) for name, reference in step.inputs.items()}
 
     def _input(self, reference: str) -> StepInput:
@@ -206,7 +165,7 @@ class _Run:
     def is_step_done(self, step: Step, attempt: Attempt, *, log: Path) -> bool:
         """Keep what came of a step; tell whether it succeeded."""
         record = replace(
-            self._steps[step.name],
+            self._run.steps[step.name],
             outputs=attempt.outputs,
             duration_s=attempt.duration_s,
             attempts=attempt.attempts,
@@ -246,10 +205,10 @@ class _Run:
 
     def stop(self, step: Step) -> None:
         """Note that the step was cancelled."""
-        self._end(replace(self._steps[step.name], status=StepStatus.STOPPED))
+        self._end(replace(self._run.steps[step.name], status=StepStatus.STOPPED))
 
     def _end(self, record: StepRecord) -> None:
-        self._steps[record.name] = record
+        self._run.steps[record.name] = record
         self._store.append_step(self.run_id, record)
         self._observer.step_ended(record)
 
@@ -257,43 +216,6 @@ class _Run:
     def request(self) -> RunRequest:
         """What is run."""
         return self._request
-
-    # --- The gate -----------------------------------------------------------------------------------------
-
-    def _judge(self) -> None:
-        pipeline = self._request.pipeline
-        evaluation = self._decisions.digests[f"{pipeline.evaluation_step.name}.{EVALUATION_OUTPUT}"]
-        folder = self._store.artifact_path(evaluation)
-        shutil.copyfile(folder / "evaluation.json", self._store.run_folder(self.run_id) / "evaluation.json")
-        report = read_evaluation(folder, pipeline.metrics)
-        numbers = {name: value for name, value in self._request.parameters.items() if isinstance(value, int | float)}
-        verdict = pipeline.gate.evaluate(report, metrics=pipeline.metrics, parameters=numbers)
-        self._record = replace(self._record, verdict=verdict)
-        if not verdict.accepted:
-            raise GateRejectedError(verdict.message)
-        model = self._decisions.digests[pipeline.model]
-        self._record = register_model(self._store, self._record, request=self._request, artifact=model, report=report)
-
-    def _finish(self, status: RunStatus, *, exit_code: ExitCode, error: str) -> None:
-        duration_s = time.monotonic() - self._began
-        if self._request.resumed:
-            duration_s += self._request.resumed.duration_s
-        self._record = replace(
-            self._record, status=status, exit_code=int(exit_code), error=error, duration_s=duration_s
-        )
-        # Where nothing can be written any more, the record in memory still says what happened.
-        with contextlib.suppress(OSError, sqlite3.Error):
-            self._save()
-
-    def _save(self) -> None:
-        self._record = replace(self._record, steps=tuple(self._steps.values()))
-        self._store.save_run(self._record)
-
-
-def _resumed(request: RunRequest) -> RunRecord | None:
-    if request.resumed is None:
-        return None
-    return replace(new_record(request, runner=NAME), run_id=request.resumed.run_id, created=request.resumed.created)
 
 
 def _difference(earlier: CachedStep | None, attempt: Attempt) -> str:
@@ -308,9 +230,3 @@ def _step_failure(name: str, outcome: ProcessOutcome, log: Path) -> MlopsError:
     message = f"step '{name}' failed: {outcome.error}; log: {log}"
     kind = {ExitCode.DATASET: DatasetError, ExitCode.PLUGIN: PluginError}.get(outcome.exit_code, StepError)
     return kind(message)
-
-
-def _workspace_error(store: Store, error: OSError | sqlite3.Error) -> StoreError:
-    return StoreError(
-        f"workspace {store.home}: {error}; make room or set MLOPS_HOME to another folder; finished steps are kept"
-    )

@@ -57,14 +57,14 @@ class StepOrder:
         scratch: the working directory, also for temporary files.
         writable: folders and devices to which the step may write; nothing else is writable.
         timeout_s: seconds until its processes are killed.
-        memory_mb: resident memory of all its processes, in MiB, at which they are killed; None for no limit.
+        memory_limit_mb: resident memory of all its processes, in MiB, at which they are killed; None for no limit.
     """
 
     request: Path
     scratch: Path
     writable: tuple[Path, ...]
     timeout_s: float
-    memory_mb: int | None
+    memory_limit_mb: int | None
 
     def to_json(self) -> dict[str, Any]:
         """Return the order as JSON types only."""
@@ -73,7 +73,7 @@ class StepOrder:
             "scratch": str(self.scratch),
             "writable": [str(path) for path in self.writable],
             "timeout_s": self.timeout_s,
-            "memory_mb": self.memory_mb,
+            "memory_limit_mb": self.memory_limit_mb,
         }
 
     @classmethod
@@ -84,7 +84,7 @@ class StepOrder:
             scratch=Path(data["scratch"]),
             writable=tuple(map(Path, data["writable"])),
             timeout_s=data["timeout_s"],
-            memory_mb=data["memory_mb"],
+            memory_limit_mb=data["memory_limit_mb"],
         )
 
 
@@ -159,9 +159,9 @@ def _watch(order: StepOrder, channel: socket.socket, *, pid: int, woken: int) ->
         left = deadline - time.monotonic()
         if left <= 0:
             return Ending.TIMED_OUT, 0
-        if order.memory_mb is not None and tree_memory_bytes(pid) > order.memory_mb * _MIB:
+        if order.memory_limit_mb is not None and tree_memory_bytes(pid) > order.memory_limit_mb * _MIB:
             return Ending.OUT_OF_MEMORY, 0
-        interval = left if order.memory_mb is None else min(left, _MEMORY_INTERVAL_S)
+        interval = left if order.memory_limit_mb is None else min(left, _MEMORY_INTERVAL_S)
         ready, _, _ = select.select([channel.fileno(), woken], [], [], interval)
         if channel.fileno() in ready:
             return Ending.CANCELLED, 0

@@ -1,18 +1,16 @@
-"""What a run may take and cost before it starts: machines, a table of prices, and how long its steps took before.
+"""How long a run may take and what it may cost before it starts: machines, a price table, and earlier durations.
 
-A step's duration is the median of its last executions, in the service first, then on this machine. One that was never
-executed counts with its timeout: the most that it can cost. Storage in S3, requests and transfers are not counted.
+A step's duration is the median of its last executions, on the same engine first, then on this machine. One that was
+never executed counts with its timeout: the most that it can cost. Storage, requests and transfers are not counted.
 """
 
 from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pydantic
-from mlops_sagemaker.settings import StepSettings
 
 from mlops_core.config import UseCaseConfig, load_config
 from mlops_core.errors import UsageError, did_you_mean
@@ -20,16 +18,15 @@ from mlops_core.quantities import format_duration
 from mlops_core.workspace.records import StepStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+    from pathlib import Path
 
-    from mlops_sagemaker.settings import CompileSettings
 
     from mlops_core.pipeline import Pipeline, Step
     from mlops_core.runners import RunRequest
-    from mlops_core.runners.remote.options import RunnerOptions
+    from mlops_core.runners.remote.machines import StepMachine
     from mlops_core.workspace.store import Store
 
-_TABLE = Path(__file__).with_name("prices.yaml")
 _HOURS_A_MONTH = 730
 _RUNS = 20
 """So many of the last runs of a use case are looked at."""
@@ -109,48 +106,53 @@ class Estimate:
         return f"{text}; no price of {_listed(priceless)}" if priceless else text
 
 
-def load_prices(path: Path | None = None) -> Prices:
-    """Return a table of prices; the one that comes along where none is named.
+def load_prices(path: Path) -> Prices:
+    """Read a price table.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the file is not a price table.
     """
-    model = load_config(Prices, default=None, path=path or _TABLE, environ={}).model
+    model = load_config(Prices, default=None, path=path, environ={}).model
     assert isinstance(model, Prices)  # noqa: S101  for mypy: load_config has validated it
     return model
 
 
-def estimate_cost(request: RunRequest, settings: CompileSettings, *, store: Store, prices: Prices) -> Estimate:
-    """Return what a run may take and cost; steps that the service will reuse count as executed."""
-    service = _service_durations(store, request.use_case.name)
+def estimate_cost(
+    request: RunRequest, machines: Mapping[str, StepMachine], *, runner: str, store: Store, prices: Prices
+) -> Estimate:
+    """Return how long a run may take and what it may cost; steps that the engine will reuse count as executed.
+
+    Args:
+        request: the run.
+        machines: step -> its machine.
+        runner: name of the runner, whose earlier runs come first.
+        store: the workspace with the earlier runs.
+        prices: the price table.
+    """
+    use_case = request.use_case.name
+    durations_s = _runner_durations_s(store, use_case, runner=runner)
     steps = {}
     for step in request.pipeline.ordered():
-        changed = settings.steps.get(step.name) or StepSettings()
-        duration_s, basis = _duration(step, changed, service, store=store, use_case=request.use_case.name)
-        steps[step.name] = _step_estimate(step, changed, prices, duration_s=duration_s, basis=basis)
+        machine = machines[step.name]
+        duration_s, basis = _duration(step, machine, durations_s, store=store, use_case=use_case)
+        steps[step.name] = _step_estimate(step, machine, prices, duration_s=duration_s, basis=basis)
     longest_s = _longest_s(request.pipeline, {name: step.duration_s for name, step in steps.items()})
     return Estimate(steps=tuple(steps.values()), duration_s=longest_s, region=prices.region or "an unnamed region")
 
 
-def check_cost(
-    request: RunRequest,
-    settings: CompileSettings,
-    *,
-    store: Store,
-    options: RunnerOptions,
-    note: Callable[[str], None],
-) -> Estimate:
-    """Say what a run may take and cost; refuse what may cost more than the options allow.
+def check_cost(estimate: Estimate, prices: Prices, *, max_cost: float | None) -> None:
+    """Refuse a run that may cost more than the limit.
+
+    Args:
+        estimate: of the run.
+        prices: the table by which it was made.
+        max_cost: in US dollars; None for no limit.
 
     Raises:
-        UsageError: it may, or the table lacks a price and a limit was set.
-        ConfigError: the table of prices is wrong.
+        UsageError: the run may cost more, or the table lacks a price and a limit was set.
     """
-    prices = load_prices(options.prices)
-    estimate = estimate_cost(request, settings, store=store, prices=prices)
-    note(f"estimate: {estimate}")
-    if options.max_cost is None:
-        return estimate
+    if max_cost is None:
+        return
     for step in estimate.steps:
         if step.usd is None:
             hint = did_you_mean(step.instance_type, prices.instances) or ";"
@@ -158,49 +160,48 @@ def check_cost(
                 f"step '{step.name}': no price of {step.instance_type}{hint} --max-cost needs one: give a table with "
                 "--prices"
             )
-    if estimate.usd > options.max_cost:
+    if estimate.usd > max_cost:
         dearest = max(estimate.steps, key=lambda step: step.usd or 0.0)
         raise UsageError(
-            f"the run may cost {_dollars(estimate.usd)}, more than --max-cost {options.max_cost:g}; most of it step "
+            f"the run may cost {_dollars(estimate.usd)}, more than --max-cost {max_cost:g}; most of it step "
             f"'{dearest.name}': {dearest.instances} x {dearest.instance_type} for "
             f"{format_duration(dearest.duration_s)} by {dearest.basis}, {_dollars(dearest.usd or 0.0)}; choose a "
             f"smaller machine, lower steps.{dearest.name}.timeout_s, or raise the limit"
         )
-    return estimate
 
 
-def _step_estimate(step: Step, changed: StepSettings, prices: Prices, *, duration_s: float, basis: str) -> StepEstimate:
-    kind = changed.instance_type or step.resources.instance_type
+def _step_estimate(
+    step: Step, machine: StepMachine, prices: Prices, *, duration_s: float, basis: str
+) -> StepEstimate:
     instances = step.shards + (1 if step.shards > 1 else 0)
-    volume = (changed.volume_gb or step.resources.volume_gb) * prices.volume_gb_month / _HOURS_A_MONTH
-    hourly = prices.instances.get(kind)
+    volume = machine.disk_gb * prices.volume_gb_month / _HOURS_A_MONTH
+    hourly = prices.instances.get(machine.name)
     usd = None if hourly is None else instances * (hourly + volume) * duration_s / 3600
     return StepEstimate(
-        name=step.name, instances=instances, instance_type=kind, duration_s=duration_s, basis=basis, usd=usd
+        name=step.name, instances=instances, instance_type=machine.name, duration_s=duration_s, basis=basis, usd=usd
     )
 
 
 def _duration(
-    step: Step, changed: StepSettings, service: Mapping[str, float], *, store: Store, use_case: str
+    step: Step, machine: StepMachine, durations_s: Mapping[str, float], *, store: Store, use_case: str
 ) -> tuple[float, str]:
-    if step.name in service:
-        return service[step.name], "the service"
-    local = store.expected_duration_s(use_case, step.name)
-    if local is not None:
-        return local, "this machine"
-    timeout_s = changed.timeout_s or step.resources.timeout_s
-    return timeout_s * (step.resources.retries + 1), _TIMEOUT
+    if step.name in durations_s:
+        return durations_s[step.name], "the service"
+    local_s = store.expected_duration_s(use_case, step.name)
+    if local_s is not None:
+        return local_s, "this machine"
+    return machine.timeout_s * (step.resources.retries + 1), _TIMEOUT
 
 
-def _service_durations(store: Store, use_case: str) -> dict[str, float]:
-    found: dict[str, list[float]] = {}
+def _runner_durations_s(store: Store, use_case: str, *, runner: str) -> dict[str, float]:
+    durations_s: dict[str, list[float]] = {}
     for run in store.list_runs(use_case=use_case, limit=_RUNS):
-        if run.runner != "sagemaker":
+        if run.runner != runner:
             continue
         for step in store.load_run(run.run_id).steps:
             if step.status is StepStatus.DONE:
-                found.setdefault(step.name, []).append(step.duration_s)
-    return {name: statistics.median(durations) for name, durations in found.items()}
+                durations_s.setdefault(step.name, []).append(step.duration_s)
+    return {name: statistics.median(values) for name, values in durations_s.items()}
 
 
 def _longest_s(pipeline: Pipeline, durations_s: Mapping[str, float]) -> float:

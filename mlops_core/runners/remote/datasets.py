@@ -1,8 +1,8 @@
-"""A data set in S3: complete when its manifest is there; what is missing is sent, the manifest last.
+"""A data set in an object store: complete when its manifest exists; missing files are sent, the manifest last.
 
-The manifest is the object ``.mlops-dataset.json`` of the place, which no digest of a data set counts; it says digest,
-count and size, and where the list of files is. So unchanged data are known by one request, whatever their number.
-Objects are found to be what they should be by a listing and the receipts of what was sent, or by their MD5.
+The manifest is the object ``.mlops-dataset.json`` below the data set's prefix, which no digest of a data set counts; it
+holds digest, count, size, and the key of the list of files. So an unchanged data set is recognised by one request,
+whatever its size. Objects are compared with files by a listing and the index of earlier uploads, or by their MD5.
 """
 
 from __future__ import annotations
@@ -15,20 +15,16 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from mlops_sagemaker.service.parts import LARGE_BYTES, LargeFile, send_in_parts
-
 from mlops_core.datasets.digests import MARKER, file_state, iter_tree, manifest_of
 from mlops_core.errors import DatasetError, MlopsError
 from mlops_core.runners.dataset_source import fetch_source, is_source_there, source_identity
-from mlops_core.runners.remote.object_store import Bucket, Sending, sorted_join
+from mlops_core.runners.remote.object_store import Bucket, LargeFile, Sending, sorted_join
 from mlops_core.runners.remote.upload_index import Receipt, Receipts
 from mlops_core.workspace.records import DatasetRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from mlops_sagemaker.service.account import Account
 
     from mlops_core.datasets.catalogue import Progress
     from mlops_core.datasets.digests import TreeFile
@@ -42,23 +38,31 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A folder of S3: a bucket and a prefix without a slash at its end."""
+    """A prefix in an object store.
 
+    Attributes:
+        scheme: of its address, for example ``s3``.
+        bucket: name of the bucket or container.
+        prefix: of all keys, without a slash at its end.
+    """
+
+    scheme: str = "s3"
     bucket: str
     prefix: str
 
     @classmethod
     def parse(cls, text: str) -> Place:
-        """Return what ``s3://bucket/prefix/`` says.
+        """Parse an address such as ``s3://bucket/prefix/``.
 
         Raises:
-            DatasetError: it is none, or the prefix is empty.
+            DatasetError: it is not an address of an object store, or the prefix is empty.
         """
-        bucket, _, prefix = text.removeprefix("s3://").partition("/")
+        scheme, separator, rest = text.partition("://")
+        bucket, _, prefix = rest.partition("/")
         prefix = prefix.strip("/")
-        if not text.startswith("s3://") or not bucket or not prefix or "//" in prefix:
-            raise DatasetError(f"{text!r} is no place for a data set; expected s3://bucket/prefix/")
-        return cls(bucket=bucket, prefix=prefix)
+        if not separator or not scheme.isalnum() or not bucket or not prefix or "//" in prefix:
+            raise DatasetError(f"{text!r} is not a valid address for a data set; expected s3://bucket/prefix/")
+        return cls(scheme=scheme, bucket=bucket, prefix=prefix)
 
     def key(self, path: str) -> str:
         """Return the key of a path of the data set."""
@@ -66,7 +70,7 @@ class Place:
 
     def __str__(self) -> str:
         """Return it as an address."""
-        return f"s3://{self.bucket}/{self.prefix}/"
+        return f"{self.scheme}://{self.bucket}/{self.prefix}/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +147,7 @@ def provide_dataset(
     uri: str,
     *,
     store: Store,
-    account: Account,
+    bucket: Bucket,
     progress: Progress,
     is_verified: bool = False,
 ) -> Provided:
@@ -153,7 +157,7 @@ def provide_dataset(
         request: names use case and configuration.
         uri: ``s3://bucket/prefix/``.
         store: the workspace, into which it is fetched where it is in neither place.
-        account: whose S3.
+        bucket: the bucket of `uri`.
         progress: is told how far it is.
         is_verified: compare every object by a listing, also where the manifest says that all is there.
 
@@ -161,7 +165,6 @@ def provide_dataset(
         DatasetError: it cannot be fetched or sent. What was sent stays, and the next call goes on.
     """
     place = Place.parse(uri)
-    bucket = Bucket(place.bucket, account=account)
     use_case, config = request.use_case, request.config.model
     name, given = use_case.dataset_source(config)
     sources = source_identity(use_case.dataset(config), seed=request.seed) if given is None else ""
@@ -175,7 +178,7 @@ def provide_dataset(
     wanted = _manifest(source.record, sources=sources)
     if manifest and not is_verified and (manifest.name, manifest.digest) == (wanted.name, wanted.digest):
         return Provided(record=source.record, place=place)
-    upload = Upload(bucket, place, store=store, account=account, progress=progress)
+    upload = Upload(bucket, place, store=store, progress=progress)
     sent, removed = upload.carry_out(source.path, wanted, former=manifest)
     return Provided(record=source.record, place=place, sent=sent, removed=removed)
 
@@ -183,12 +186,11 @@ def provide_dataset(
 class Upload:
     """One data set on its way to one place."""
 
-    def __init__(self, bucket: Bucket, place: Place, *, store: Store, account: Account, progress: Progress) -> None:
+    def __init__(self, bucket: Bucket, place: Place, *, store: Store, progress: Progress) -> None:
         """Keep receipts in the workspace `store`."""
         self._bucket = bucket
         self._place = place
         self._store = store
-        self._account = account
         self._progress = progress
         self._done = self._sent = 0
 
@@ -278,7 +280,7 @@ class Upload:
         self, files: Iterator[TreeFile], folder: Path, total: int, *, receipts: Receipts, large: list[TreeFile]
     ) -> Iterator[Sending]:
         for file in files:
-            if file.size > LARGE_BYTES:
+            if file.size > self._bucket.large_bytes:
                 large.append(file)
                 continue
             path = folder / file.path
@@ -301,13 +303,12 @@ class Upload:
         receipts.add(Receipt(path=file.path, sha256=file.sha256, size=file.size, etag=etag))
         self._sent += 1
         self._done += 1
-        self._progress("file to S3", self._done, total)
+        self._progress("file uploaded", self._done, total)
 
     def _send_large(self, file: TreeFile, folder: Path, total: int, *, receipts: Receipts) -> None:
         path = folder / file.path
         sent = LargeFile(
             path=path,
-            bucket=self._place.bucket,
             key=self._place.key(file.path),
             name=file.path,
             sha256=file.sha256,
@@ -315,7 +316,7 @@ class Upload:
         )
         on_part = lambda done, count: self._progress(f"part of {path.name}", done, count)  # noqa: E731  a callback
         try:
-            etag = send_in_parts(sent, account=self._account, receipts=receipts, on_part=on_part)
+            etag = self._bucket.send_large(sent, receipts=receipts, on_part=on_part)
         except MlopsError as error:
             raise DatasetError(f"{self._place}{file.path}: {error}; the parts that arrived are kept") from error
         if not self._is_unchanged(path, file):

@@ -1,8 +1,7 @@
-"""Many objects of one bucket, fast: obstore with the credentials that boto3 finds. Imports obstore on use.
+"""Many objects of one bucket or container, fast: `Bucket`, on top of obstore, which is imported on use.
 
-Every body that is sent carries its CRC-64/NVME, which S3 compares before it keeps the object; a SHA-256 of each body in
-the signature would take half of the time, and says nothing more on a connection with TLS. Faults of the service are
-tried again with jitter and growing waits; what remains is a `DatasetError` of one line.
+An engine says where the store is and what its errors mean (`StoreAccess`). Requests that fail are retried with jitter
+and growing waits; what remains is a `DatasetError` of one line.
 """
 
 from __future__ import annotations
@@ -10,29 +9,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import re
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from mlops_sagemaker.service.account import attempts, credential_fault, denied_action
 
 from mlops_core.errors import DatasetError, RunnerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from mlops_sagemaker.service.account import Account
-    from obstore.store import S3Config
+    from mlops_core.runners.remote.upload_index import Receipts
+
 
 _AT_ONCE = 48
-"""Requests in flight; S3 answers each in some 20 to 100 ms, whatever the bandwidth."""
+"""Requests in flight; a store answers each in some 20 to 100 ms, whatever the bandwidth."""
 _PAGE = 1000
-_CODE = re.compile(r"<Code>(.*?)</Code>")
-_MESSAGE = re.compile(r"<Message>(.*?)</Message>")
-_STATUS = re.compile(r"\b(?:status|status code|code)[: ]+(\d{3})\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,24 +55,71 @@ class Sending:
     on_sent: Callable[[str], None]
 
 
-class Bucket:
-    """One bucket."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreAccess:
+    """How an engine's object store is reached.
 
-    def __init__(self, name: str, *, account: Account) -> None:
-        """Open it; nothing is asked of S3 yet.
+    Attributes:
+        url: of the bucket or container, for example ``s3://name``.
+        config: obstore's configuration of the store.
+        credentials: obstore's credential provider: a callable that returns a mapping; None for none.
+        allow_http: allow connections without TLS, for a service on this machine.
+        attempts: how often a request is tried.
+        explain: returns what an error of obstore means and what to do, in one line.
+    """
+
+    url: str
+    config: Mapping[str, Any]
+    credentials: Callable[[], Any] | None
+    allow_http: bool
+    attempts: int
+    explain: Callable[[Exception], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LargeFile:
+    """A file that is sent in parts.
+
+    Attributes:
+        path: of the file.
+        key: of the object.
+        name: by which the upload index knows it.
+        sha256: digest of its content.
+        size: in bytes.
+    """
+
+    path: Path
+    key: str
+    name: str
+    sha256: str
+    size: int
+
+
+class Bucket:
+    """The objects of one bucket or container.
+
+    Attributes:
+        url: of the bucket, for example ``s3://name``.
+        large_bytes: a file of more than this is sent in parts.
+    """
+
+    large_bytes: ClassVar[int] = 16 << 20
+
+    def __init__(self, access: StoreAccess) -> None:
+        """Open it; nothing is sent yet.
 
         Raises:
-            RunnerError: obstore is not installed, or there are no credentials.
+            RunnerError: obstore is not installed.
         """
-        self.name = name
-        self._account = account
-        self._store = _open(name, account)
+        self.url = access.url
+        self._access = access
+        self._store = _open(access)
 
     def read(self, key: str) -> bytes | None:
-        """Return the content of a small object; None when there is none.
+        """Return the content of a small object; None when it does not exist.
 
         Raises:
-            DatasetError: S3 refuses.
+            DatasetError: the store refuses.
         """
         import obstore
 
@@ -94,7 +135,7 @@ class Bucket:
         """Put a small object and return its etag.
 
         Raises:
-            DatasetError: S3 refuses.
+            DatasetError: the store refuses.
         """
         import obstore
 
@@ -105,7 +146,7 @@ class Bucket:
         """Yield the objects whose key begins with ``prefix/``, in the order of keys, page by page.
 
         Raises:
-            DatasetError: S3 refuses.
+            DatasetError: the store refuses.
         """
         last: str | None = None
         failures = 0
@@ -117,7 +158,7 @@ class Bucket:
             except _CutOffError as error:
                 # obstore tries again until it has an answer, but not when half an answer is all that comes.
                 failures += 1
-                if failures >= attempts():
+                if failures >= self._access.attempts:
                     raise self._error(prefix, error) from error
                 time.sleep(min(0.2 * 2**failures, 5.0) * random.uniform(0.5, 1.0))  # noqa: S311  jitter, no secret
             else:
@@ -141,7 +182,7 @@ class Bucket:
         """Remove objects, a thousand with a request.
 
         Raises:
-            DatasetError: S3 refuses.
+            DatasetError: the store refuses.
         """
         import obstore
 
@@ -154,9 +195,31 @@ class Bucket:
         """Put files, many at once; they are taken from `files` as there is room.
 
         Raises:
-            DatasetError: S3 refuses one, or a file changed on its way. Those that were sent are known to `on_sent`.
+            DatasetError: the store refuses one, or a file changed on its way. Those that were sent are known to `on_sent`.
         """
         asyncio.run(self._send_all(files))
+
+    def send_large(
+        self, file: LargeFile, *, receipts: Receipts, on_part: Callable[[int, int], None] | None = None
+    ) -> str:
+        """Send a large file in parts and return the object's etag; an engine may override it to resume uploads.
+
+        Args:
+            file: the file and its key.
+            receipts: the index of uploads, for one that was cut off.
+            on_part: called with (parts sent, all parts).
+
+        Raises:
+            MlopsError: the store refuses.
+        """
+        import obstore
+
+        del receipts  # obstore cannot resume
+        with self._all_faults(file.key):
+            result = obstore.put(self._store, file.key, file.path, use_multipart=True)
+        if on_part:
+            on_part(1, 1)
+        return _plain(result["e_tag"])
 
     async def _send_all(self, files: Iterable[Sending]) -> None:
         waiting: set[asyncio.Task[None]] = set()
@@ -201,29 +264,7 @@ class Bucket:
     def _error(self, key: str, error: Exception) -> DatasetError:
         if isinstance(error, FileNotFoundError) and error.filename:
             return DatasetError(f"{error.filename}: {error.strerror}; it was there when the data set was read")
-        return DatasetError(f"s3://{self.name}/{key}: {fault_text(error, bucket=self.name)}")
-
-
-def fault_text(error: Exception, *, bucket: str) -> str:
-    """Return what an error of obstore says, and what to do, in one line."""
-    text = str(error)
-    code = found[1] if (found := _CODE.search(text)) else ""
-    said = found[1] if (found := _MESSAGE.search(text)) else ""
-    known = credential_fault(code, said or code)
-    if known:
-        return known
-    if code == "NoSuchBucket":
-        return f"there is no bucket '{bucket}'; create it, or name another with --bucket"
-    kind = type(error).__name__
-    if code == "AccessDenied" or kind in ("PermissionDeniedError", "UnauthenticatedError", "PermissionError"):
-        action = denied_action(said)
-        return f"access denied{f' ({action})' if action else ''}: mlops sagemaker policy prints what is needed"
-    if code in ("PermanentRedirect", "AuthorizationHeaderMalformed") or "incorrectly configured region" in text:
-        return f"bucket '{bucket}' is in another region: {said or 'S3 redirects'}; pass that one with --region"
-    status = found[1] if (found := _STATUS.search(text)) else ""
-    first = " ".join(text.partition("Debug source:")[0].split())
-    answer = f"S3 answers {status}: {code or ''} {said}".strip() if status else first
-    return f"{answer[:400]}; {attempts()} attempts were made; what was sent is kept: repeat the command"
+        return DatasetError(f"{self.url}/{key}: {self._access.explain(error)}")
 
 
 class _CutOffError(Exception):
@@ -237,42 +278,28 @@ async def _next_done(waiting: set[asyncio.Task[None]]) -> set[asyncio.Task[None]
     return pending
 
 
-def _open(name: str, account: Account) -> Any:
+def _open(access: StoreAccess) -> Any:
     try:
-        from obstore.store import S3Store
+        from obstore.store import from_url
     except ImportError as error:
-        raise RunnerError(f"obstore cannot be imported: {error}; pip install 'mlops-sagemaker'") from error
-    endpoint = str(account.client("s3").meta.endpoint_url)
-    config: S3Config = {"region": account.region, "checksum_algorithm": "CRC64NVME", "unsigned_payload": True}
-    if not re.search(r"\.amazonaws\.com(\.cn)?$", endpoint):
-        config["endpoint"] = endpoint
-    return S3Store(
-        name,
-        config=config,
+        raise RunnerError(f"obstore cannot be imported: {error}; pip install 'mlops-usecases[store]'") from error
+    provider = {} if access.credentials is None else {"credential_provider": access.credentials}
+    return from_url(  # type: ignore[call-overload]  the configuration's type depends on the store
+        access.url,
+        config=dict(access.config),
         client_options={
-            "allow_http": endpoint.startswith("http://"),
+            "allow_http": access.allow_http,
             "connect_timeout": timedelta(seconds=10),
             "timeout": timedelta(minutes=5),
             "read_timeout": timedelta(seconds=60),
         },
         retry_config={
-            "max_retries": attempts() - 1,
+            "max_retries": access.attempts - 1,
             "retry_timeout": timedelta(minutes=4),
             "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=15), "base": 2},
         },
-        credential_provider=_credentials(account),
+        **provider,
     )
-
-
-def _credentials(account: Account) -> Any:
-    from obstore.auth.boto3 import Boto3CredentialProvider
-
-    if account.session.get_credentials() is None:
-        raise RunnerError(
-            "unable to locate credentials; sign in, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        )
-    # Asked again every few minutes: boto3 renews what is about to expire.
-    return Boto3CredentialProvider(account.session, ttl=timedelta(minutes=5))
 
 
 def _plain(etag: str | None) -> str:

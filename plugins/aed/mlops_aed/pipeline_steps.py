@@ -99,7 +99,7 @@ def _preprocess(config: AedConfig, *, split: str) -> Step:
         config=("dataset", *_FEATURES),
         shards=config.dataset.shards,
         packages=_AUDIO_PACKAGES,
-        resources=Resources(instance_type="ml.m5.xlarge"),
+        resources=Resources(cpus=4, memory_gb=16),
     )
 
 
@@ -119,7 +119,7 @@ def _train(config: AedConfig, branch: _Branch) -> Step:
         outputs=("model",),
         config=(*existing, "data_augmentation", "training", *_FEATURES),
         packages=(*_MODEL_PACKAGES, *_TENSORFLOW, "h5py", "scipy"),
-        resources=Resources(instance_type="ml.m5.2xlarge"),
+        resources=Resources(cpus=8, memory_gb=32),
     )
 
 
@@ -145,7 +145,7 @@ def _quantize(config: AedConfig, branch: _Branch, source: str) -> Step:
         outputs=("model",),
         config=("quantization", *_FEATURES),
         packages=(*_MODEL_PACKAGES, *_AUDIO_PACKAGES[1:], *_TENSORFLOW, "ai-edge-litert", *packages),
-        resources=Resources(instance_type="ml.m5.xlarge"),
+        resources=Resources(cpus=4, memory_gb=16),
     )
 
 

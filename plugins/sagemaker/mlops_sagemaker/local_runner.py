@@ -6,27 +6,15 @@ here; it is what the executed definition did: its Condition step decides, its Re
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sqlite3
 import threading
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import (
-    ExitCode,
-    GateRejectedError,
-    MlopsError,
-    RunnerError,
-    UsageError,
-)
-from mlops_core.metrics import read_evaluation
-from mlops_core.pipeline import FETCH
+from mlops_core.errors import MlopsError, RunnerError, UsageError
 from mlops_core.runners.dataset_source import fetch_source
-from mlops_core.runners.lifecycle import new_record, register_model
-from mlops_core.workspace.records import RunRecord, RunStatus, StepRecord
-from mlops_core.workspace.records import StepStatus as Status
+from mlops_core.runners.lifecycle import Decision, Result, Run
+from mlops_core.workspace.records import StepRecord, StepStatus
 from mlops_sagemaker.compiler.definition import FAIL_STEP, GATE_STEP, REGISTER_STEP, compile_pipeline
 from mlops_sagemaker.compiler.job_graph import MERGE_SUFFIX, JobContext
 from mlops_sagemaker.emulator.collection import Results, copy_logs, place_dataset
@@ -37,14 +25,17 @@ from mlops_sagemaker.emulator.jobs.containers import ProcessContainers
 from mlops_sagemaker.emulator.jobs.registration import FolderRegistrar
 from mlops_sagemaker.emulator.objects import FolderObjects
 from mlops_sagemaker.service.executions import ExecutionStepStatus
-from mlops_sagemaker.service.outcomes import STATUSES, failure_of, job_names, origin_of, rejection_of, step_record
+from mlops_sagemaker.service.outcomes import STATUSES, failure_of, job_names, origin_of, step_record
 from mlops_sagemaker.service.uris import S3Uri
 from mlops_sagemaker.settings import CompileSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mlops_core.datasets.catalogue import Progress
     from mlops_core.runners import RunObserver, RunRequest
+    from mlops_core.runners.dataset_source import FetchedSource
+    from mlops_core.workspace.records import RunRecord
     from mlops_core.workspace.store import Store
     from mlops_sagemaker.emulator.definition import Definition
     from mlops_sagemaker.emulator.jobs.containers import Containers
@@ -96,22 +87,23 @@ class SageMakerLocalRunner:
             KeyboardInterrupt: after everything was stopped.
         """
         _refuse_selection(request)
-        run = _Run(self._store, request, observer=self._observer)
-        place = _Place.of(self._store, run.run_id)
-        with self._store.run_lock(run.run_id):
-            return run.carry_out(_Machine(self._settings, self._containers, place, self._jobs))
+        run = Run(self._store, request, observer=self._observer, runner=NAME)
+        machine = _Machine(self._settings, self._containers, _Place.of(self._store, run.run_id), self._jobs)
+        steps = _EmulatedSteps(run, self._store, request, observer=self._observer, machine=machine)
+        return run.carry_out(steps.execute)
 
-    def definition_of(self, run_id: str) -> Definition:
-        """Return the definition that a run executed.
 
-        Raises:
-            RunnerError: the run ended before it was compiled.
-        """
-        path = _Place.of(self._store, run_id).folder / _DEFINITION
-        try:
-            return parse_definition(path.read_bytes())
-        except OSError as error:
-            raise RunnerError(f"run {run_id} has no definition: {error}") from error
+def definition_of(store: Store, run_id: str) -> Definition:
+    """Return the definition that a run executed.
+
+    Raises:
+        RunnerError: the run ended before it was compiled.
+    """
+    path = _Place.of(store, run_id).folder / _DEFINITION
+    try:
+        return parse_definition(path.read_bytes())
+    except OSError as error:
+        raise RunnerError(f"run {run_id} has no definition: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,98 +131,72 @@ class _Machine:
     jobs: int
 
 
-class _Run:
-    """The state of one run."""
+class _EmulatedSteps:
+    """The steps of one run, carried out by executing its definition."""
 
-    def __init__(self, store: Store, request: RunRequest, *, observer: RunObserver) -> None:
+    def __init__(
+        self, run: Run, store: Store, request: RunRequest, *, observer: RunObserver, machine: _Machine
+    ) -> None:
+        self._run = run
         self._store = store
         self._request = request
         self._observer = observer
-        self._began = time.monotonic()
+        self._machine = machine
         self._lock = threading.Lock()
         self._started: set[str] = set()
-        self._record = new_record(request, runner=NAME)
-        self._steps = {step.name: StepRecord(name=step.name) for step in request.pipeline.ordered()}
-
-    @property
-    def run_id(self) -> str:
-        return self._record.run_id
-
-    def carry_out(self, machine: _Machine) -> RunRecord:
-        self._save()
-        self._observer.run_started(self._record)
-        try:
-            self._execute(machine)
-        except KeyboardInterrupt:
-            self._finish(RunStatus.STOPPED, exit_code=ExitCode.INTERRUPTED, error="interrupted")
-            raise
-        except GateRejectedError as error:
-            self._finish(RunStatus.REJECTED, exit_code=error.exit_code, error=str(error))
-        except MlopsError as error:
-            self._finish(RunStatus.FAILED, exit_code=error.exit_code, error=str(error))
-        except BaseException as error:
-            self._finish(RunStatus.FAILED, exit_code=ExitCode.DEFECT, error=f"{type(error).__name__}: {error}")
-            raise
-        else:
-            self._finish(RunStatus.ACCEPTED, exit_code=ExitCode.OK, error="")
-        return self._record
 
     # --- Executing the definition -------------------------------------------------------------------------
 
-    def _execute(self, machine: _Machine) -> None:
-        digest = self._fetch(machine)
-        definition = self._compile(machine, digest)
+    def execute(self) -> Result:
+        digest = self._fetch()
+        definition = self._compile(digest)
+        place = self._machine.place
         execution = PipelineExecution(
             definition,
-            arn=f"{_ARN}/{self._request.pipeline.name}/execution/{self.run_id}",
+            arn=f"{_ARN}/{self._request.pipeline.name}/execution/{self._run.run_id}",
             pipeline=self._request.pipeline.name,
             values=definition.values({}),
             surroundings=Surroundings(
-                objects=machine.place.objects,
-                containers=machine.containers,
-                registrar=FolderRegistrar(machine.place.folder.parent.parent / "packages"),
-                history=machine.place.history,
-                folder=machine.place.folder,
-                max_parallel=machine.jobs,
+                objects=place.objects,
+                containers=self._machine.containers,
+                registrar=FolderRegistrar(place.folder.parent.parent / "packages"),
+                history=place.history,
+                folder=place.folder,
+                max_parallel=self._machine.jobs,
                 on_step=self._observe,
             ),
         )
         try:
             record = execution.carry_out()
         finally:
-            self._collect_steps(execution.record, machine)
-        context = self._context(machine)
-        results = Results(execution, context, objects=machine.place.objects)
+            self._collect_steps(execution.record)
+        results = Results(execution, self._context(), objects=place.objects)
         self._collect_outputs(record, results)
-        self._conclude(record, results)
+        return self._result(record, results)
 
-    def _fetch(self, machine: _Machine) -> str:
-        """Bring the data set into the bucket; return its digest."""
-        self._observer.step_started(FETCH)
-        began = time.monotonic()
-        try:
-            source = fetch_source(
-                self._request.use_case,
-                self._request.config.model,
+    def _fetch(self) -> str:
+        """Bring the data set into the bucket and return its digest."""
+        request, machine = self._request, self._machine
+
+        def fetch(progress: Progress) -> FetchedSource:
+            return fetch_source(
+                request.use_case,
+                request.config.model,
                 store=self._store,
-                seed=self._request.seed,
-                is_offline=self._request.is_offline,
-                progress=lambda label, done, total: self._observer.step_progress(FETCH, label, done, total),
+                seed=request.seed,
+                is_offline=request.is_offline,
+                progress=progress,
             )
-        except MlopsError as error:
-            self._observer.step_ended(StepRecord(name=FETCH, status=Status.FAILED, error=str(error)))
-            raise
-        uri = S3Uri(_bucket(machine.settings), f"train/datasets/{self._request.pipeline.dataset}")
+
+        source = self._run.fetch(fetch)
+        uri = S3Uri(_bucket(machine.settings), f"train/datasets/{request.pipeline.dataset}")
         place_dataset(machine.place.objects, source.path, uri, digest=source.record.digest)
-        self._record = replace(self._record, dataset=source.record)
-        status = Status.REUSED if source.was_there else Status.DONE
-        self._observer.step_ended(StepRecord(name=FETCH, status=status, duration_s=time.monotonic() - began))
         return source.record.digest
 
-    def _compile(self, machine: _Machine, digest: str) -> Definition:
-        compiled = compile_pipeline(self._request, machine.settings, dataset_digest=digest)
+    def _compile(self, digest: str) -> Definition:
+        compiled = compile_pipeline(self._request, self._machine.settings, dataset_digest=digest)
         text = compiled.to_text()
-        (machine.place.folder / _DEFINITION).write_text(text, encoding="utf-8")
+        (self._machine.place.folder / _DEFINITION).write_text(text, encoding="utf-8")
         definition = parse_definition(text)
         for name in self._request.selection.force:
             for job in (name, f"{name}{MERGE_SUFFIX}"):
@@ -238,19 +204,19 @@ class _Run:
                     definition = definition.without_cache(job)
         return definition
 
-    def _context(self, machine: _Machine) -> JobContext:
+    def _context(self) -> JobContext:
         return JobContext(
-            use_case=self._record.use_case,
+            use_case=self._request.use_case.name,
             pipeline=self._request.pipeline,
             sections={},
             code={},
-            settings=machine.settings,
+            settings=self._machine.settings,
         )
 
     def _observe(self, state: ExecutionStep) -> None:
-        """Tell of a job as of the step that it belongs to; a merge ends its step."""
+        """Report a job as the step that it belongs to; a merge ends its step."""
         name = state.name.removesuffix(MERGE_SUFFIX)
-        if name not in self._steps:
+        if name not in self._run.steps:
             return
         with self._lock:
             is_new = name not in self._started
@@ -263,17 +229,17 @@ class _Run:
 
     # --- Results ------------------------------------------------------------------------------------------
 
-    def _collect_steps(self, record: ExecutionRecord, machine: _Machine) -> None:
-        logs = self._store.run_folder(self.run_id) / "logs"
+    def _collect_steps(self, record: ExecutionRecord) -> None:
+        logs = self._run.folder / "logs"
         for step in self._request.pipeline.steps:
-            states = [record.step(name) for name in job_names(step)]
-            found = tuple(state for state in states if state)
-            if found:
-                self._steps[step.name] = step_record(step.name, found)
+            states = tuple(state for name in job_names(step) if (state := record.step(name)))
+            if states:
+                self._run.steps[step.name] = step_record(step.name, states)
             else:
-                self._steps[step.name] = StepRecord(name=step.name, status=Status.SKIPPED)
-            for state in found:
-                source = machine.place.history.execution_folder(origin_of(state, self.run_id)) / "logs"
+                self._run.steps[step.name] = StepRecord(name=step.name, status=StepStatus.SKIPPED)
+            for state in states:
+                origin = origin_of(state, self._run.run_id)
+                source = self._machine.place.history.execution_folder(origin) / "logs"
                 paths = [source / name for name in state.logs]
                 copy_logs([path for path in paths if path.exists()], folder=logs, step=state.name)
 
@@ -282,60 +248,34 @@ class _Run:
             last = record.step(job_names(step)[-1])
             if last and last.status is ExecutionStepStatus.SUCCEEDED:
                 outputs = results.add_outputs(step, self._store)
-                self._steps[step.name] = replace(self._steps[step.name], outputs=outputs)
-        self._save()
+                self._run.steps[step.name] = replace(self._run.steps[step.name], outputs=outputs)
+        self._run.save()
 
-    def _conclude(self, record: ExecutionRecord, results: Results) -> None:
-        """Take over what the definition decided: accept and register, or raise what a local run would raise."""
+    def _result(self, record: ExecutionRecord, results: Results) -> Result:
+        """Return what the definition left and decided; raise what a local run would raise before its gate."""
         gate = record.step(GATE_STEP)
         if gate is None or gate.status is not ExecutionStepStatus.SUCCEEDED:
             raise self._failure(record)
-        verdict = results.verdict()
-        self._record = replace(self._record, verdict=verdict)
-        is_met = gate.properties["Outcome"] == "True"
-        if is_met is not verdict.accepted:
-            raise RunnerError(
-                f"the definition's condition came out {is_met}, the gate itself {verdict.accepted}: "
-                "they must agree; nothing was registered"
-            )
+        name, _, output = results.evaluation_reference().partition(".")
+        model_step, _, model_output = self._request.pipeline.model.partition(".")
+        fail_step = record.step(FAIL_STEP)
+        decision = Decision(
+            is_accepted=gate.properties["Outcome"] == "True", message=fail_step.failure if fail_step else ""
+        )
+        return Result(
+            evaluation=self._store.artifact_path(self._run.steps[name].outputs[output]),
+            model=self._run.steps[model_step].outputs[model_output],
+            decision=decision,
+            check_registration=lambda: self._check_registration(record),
+        )
+
+    def _check_registration(self, record: ExecutionRecord) -> None:
         registered = record.step(REGISTER_STEP)
-        if not is_met:
-            said = record.step(FAIL_STEP)
-            raise GateRejectedError(verdict.message if said is None else rejection_of(said, verdict))
         if registered is None or registered.status is not ExecutionStepStatus.SUCCEEDED:
             raise self._failure(record)
-        self._register(results)
 
     def _failure(self, record: ExecutionRecord) -> MlopsError:
-        return failure_of(record, self._request.pipeline, logs=self._store.run_folder(self.run_id) / "logs")
-
-    def _register(self, results: Results) -> None:
-        """Make the package that the definition registered a version of this workspace's registry."""
-        name, _, output = results.evaluation_reference().partition(".")
-        evaluation = self._store.artifact_path(self._steps[name].outputs[output])
-        report = read_evaluation(evaluation, self._request.pipeline.metrics)
-        model_step, _, model_output = self._request.pipeline.model.partition(".")
-        self._record = register_model(
-            self._store,
-            self._record,
-            request=self._request,
-            artifact=self._steps[model_step].outputs[model_output],
-            report=report,
-        )
-
-    # --- The record ---------------------------------------------------------------------------------------
-
-    def _finish(self, status: RunStatus, *, exit_code: ExitCode, error: str) -> None:
-        duration_s = time.monotonic() - self._began
-        self._record = replace(
-            self._record, status=status, exit_code=int(exit_code), error=error, duration_s=duration_s
-        )
-        with contextlib.suppress(OSError, sqlite3.Error):
-            self._save()
-
-    def _save(self) -> None:
-        self._record = replace(self._record, steps=tuple(self._steps.values()))
-        self._store.save_run(self._record)
+        return failure_of(record, self._request.pipeline, logs=self._run.folder / "logs")
 
 
 def _complete(settings: CompileSettings) -> CompileSettings:

@@ -1,34 +1,37 @@
 """The runner ``sagemaker``: data to S3, the compiled pipeline to the service, started and followed to its verdict.
 
 Everything that can be checked here is checked before anything is sent. From the moment an execution exists its ARN is
-in the run's record, so nothing is lost when this process ends; `mlops_sagemaker.tracking` goes on.
+in the run's record, so nothing is lost when this process ends; `mlops_core.runners.remote.following` continues.
 """
 
 from __future__ import annotations
 
 import hashlib
-import shutil
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import DefinitionError, ExitCode, MlopsError, RunnerError, UsageError
-from mlops_core.pipeline import EVALUATION_OUTPUT, FETCH
-from mlops_core.runners.lifecycle import new_record
-from mlops_core.runners.remote.costs import check_cost
+from mlops_core.errors import DefinitionError, RunnerError, UsageError
+from mlops_core.pipeline import EVALUATION_OUTPUT
+from mlops_core.runners.lifecycle import Run, copy_evaluation
+from mlops_core.runners.remote.costs import check_cost, estimate_cost, load_prices
 from mlops_core.runners.remote.datasets import provide_dataset
-from mlops_core.runners.remote.options import RunnerOptions
 from mlops_core.workspace.artifacts import write_atomically
-from mlops_core.workspace.records import RemoteRecord, RunRecord, RunStatus, StepRecord, StepStatus
+from mlops_core.workspace.records import RemoteRecord, RunRecord, RunStatus
 from mlops_sagemaker.checking import check_definition
 from mlops_sagemaker.compiler.definition import Definition, compile_pipeline
+from mlops_sagemaker.machines import list_prices, step_machines
+from mlops_sagemaker.options import SageMakerOptions
 from mlops_sagemaker.service.account import Account
-from mlops_sagemaker.service.pipelines import CompiledPipeline
+from mlops_sagemaker.service.pipelines import PipelineSubmission
+from mlops_sagemaker.service.store import S3Bucket
 from mlops_sagemaker.target import Target, find_target, pipeline_tags
-from mlops_sagemaker.tracking import RemoteRun
+from mlops_sagemaker.tracking import open_run
 
 if TYPE_CHECKING:
+    from mlops_core.datasets.catalogue import Progress
     from mlops_core.runners import RunObserver, RunRequest
+    from mlops_core.runners.remote.costs import Estimate, Prices
+    from mlops_core.runners.remote.datasets import Provided
     from mlops_core.workspace.store import Store
 
 NAME = "sagemaker"
@@ -44,100 +47,79 @@ class SageMakerRunner:
         *,
         observer: RunObserver,
         jobs: int | None = None,
-        options: RunnerOptions | None = None,
+        options: SageMakerOptions | None = None,
         account: Account | None = None,
     ) -> None:
         """Keep the records of runs in the workspace `store`.
 
         Args:
             store: the workspace.
-            observer: is told what happens.
-            jobs: steps at once; the settings' ``account.max_parallel_steps`` where it is None.
+            observer: receives the run's events.
+            jobs: number of steps to run in parallel; the settings' ``account.max_parallel_steps`` where it is None.
             options: account, limits, whether to wait.
             account: that of the options where it is None.
         """
         self._store = store
         self._observer = observer
         self._jobs = jobs
-        self._options = options or RunnerOptions()
+        self._options = options or SageMakerOptions()
         self._account = account or Account(region=self._options.region)
 
     def run(self, request: RunRequest) -> RunRecord:
         """Carry out the pipeline and return its record, finished unless the run is detached.
 
         Raises:
-            UsageError: a name is missing or wrong, only some steps were asked for, or it may cost too much.
+            UsageError: a name is missing or wrong, only some steps were selected, or the run may cost too much.
             DefinitionError: the service would refuse the compiled definition.
             RunnerError: the run could not begin.
             KeyboardInterrupt: after the execution was left to itself, or before it was started.
         """
         _refuse_selection(request)
-        resumed = request.resumed
-        if resumed and resumed.remote:
-            return self._go_on(resumed)
+        if request.resumed and request.resumed.remote:
+            return self._resume(request, request.resumed)
         target = find_target(request.use_case.name, self._options)
         self._compile(request, target)
-        check_cost(request, target.settings, store=self._store, options=self._options, note=self._observer.note)
-        record = new_record(request, runner=NAME)
-        if resumed:
-            record = replace(record, run_id=resumed.run_id)
-        with self._store.run_lock(record.run_id):
-            write_atomically(self._store.run_folder(record.run_id) / "config.yaml", record.config)
-            self._store.save_run(record)
-            self._observer.run_started(record)
-            return self._follow(self._submit(request, target, record))
+        self._check_cost(request, target)
+        run = Run(self._store, request, observer=self._observer, runner=NAME)
+        with self._store.run_lock(run.run_id):
+            run.begin()
+            with run.errors_recorded():
+                self._start(run, request, target)
+            return self._follow(request, run.record)
 
-    def _go_on(self, record: RunRecord) -> RunRecord:
+    def _resume(self, request: RunRequest, record: RunRecord) -> RunRecord:
         """Follow an execution again, after asking the service to retry it where it has failed or was stopped."""
         with self._store.run_lock(record.run_id):
             self._observer.run_started(record)
-            run = RemoteRun(self._store, record, observer=self._observer)
+            run = open_run(self._store, record, observer=self._observer)
             if record.status is RunStatus.RUNNING:
                 run.refresh()
             if run.record.status in (RunStatus.FAILED, RunStatus.STOPPED):
                 run.retry()
-            return run.record if run.record.status is not RunStatus.RUNNING else self._follow(run.record)
+            return run.record if run.record.status is not RunStatus.RUNNING else self._follow(request, run.record)
 
     # --- Before the execution exists ----------------------------------------------------------------------
 
-    def _submit(self, request: RunRequest, target: Target, record: RunRecord) -> RunRecord:
-        began = time.monotonic()
-        try:
-            return self._start(request, target, record)
-        except BaseException as error:
-            is_stopped = isinstance(error, KeyboardInterrupt)
-            code = getattr(error, "exit_code", ExitCode.INTERRUPTED if is_stopped else ExitCode.DEFECT)
-            known = self._store.load_run(record.run_id)
-            failed = replace(
-                known,
-                status=RunStatus.STOPPED if is_stopped else RunStatus.FAILED,
-                error="interrupted before the execution was started" if is_stopped else str(error),
-                exit_code=int(code),
-                duration_s=time.monotonic() - began,
-            )
-            self._store.save_run(failed)
-            if isinstance(error, MlopsError):
-                return failed
-            raise
+    def _start(self, run: Run, request: RunRequest, target: Target) -> None:
+        def provide(progress: Progress) -> Provided:
+            uri = f"s3://{target.bucket}/train/datasets/{request.pipeline.dataset}/"
+            bucket = S3Bucket(target.bucket, account=self._account)
+            return provide_dataset(request, uri, store=self._store, bucket=bucket, progress=progress)
 
-    def _start(self, request: RunRequest, target: Target, record: RunRecord) -> RunRecord:
-        record = self._provide(request, target, record)
-        assert record.dataset is not None  # noqa: S101  for mypy: _provide has set it
-        compiled = self._compile(request, target, dataset_digest=record.dataset.digest)
-        folder = self._store.run_folder(record.run_id)
-        write_atomically(folder / "definition.json", compiled.to_text())
-        pipeline = CompiledPipeline(
+        dataset = run.fetch(provide)
+        compiled = self._compile(request, target, dataset_digest=dataset.record.digest)
+        write_atomically(run.folder / "definition.json", compiled.to_text())
+        submission = PipelineSubmission(
             name=target.pipeline, compiled=compiled, bucket=target.bucket, account=self._account
         )
-        pipeline.upsert(target.role, tags=pipeline_tags(target.settings))
-        execution = pipeline.start(token=hashlib.sha256(f"{record.run_id} start".encode()).hexdigest())
+        submission.upsert(target.role, tags=pipeline_tags(target.settings))
+        execution = submission.start(token=hashlib.sha256(f"{run.run_id} start".encode()).hexdigest())
         self._observer.note(f"execution {execution.arn}")
         remote = RemoteRecord(
             execution=execution.arn, pipeline=target.pipeline, region=self._account.region, bucket=target.bucket
         )
-        record = replace(record, remote=remote)
-        self._store.save_run(record)
-        return record
+        run.record = replace(run.record, remote=remote)
+        run.save()
 
     def _compile(self, request: RunRequest, target: Target, *, dataset_digest: str = "") -> Definition:
         compiled = compile_pipeline(request, target.settings, dataset_digest=dataset_digest)
@@ -147,58 +129,45 @@ class SageMakerRunner:
             raise DefinitionError(f"the compiled definition has {len(faults)} fault(s): {shown}")
         return replace(compiled, max_parallel_steps=self._jobs) if self._jobs else compiled
 
-    def _provide(self, request: RunRequest, target: Target, record: RunRecord) -> RunRecord:
-        self._observer.step_started(FETCH)
-        began = time.monotonic()
-        try:
-            uri = f"s3://{target.bucket}/train/datasets/{request.pipeline.dataset}/"
-            provided = provide_dataset(
-                request,
-                uri,
-                store=self._store,
-                account=self._account,
-                progress=lambda label, done, total: self._observer.step_progress(FETCH, label, done, total),
-            )
-        except MlopsError as error:
-            self._observer.step_ended(StepRecord(name=FETCH, status=StepStatus.FAILED, error=str(error)))
-            raise
-        status = StepStatus.DONE if provided.sent else StepStatus.REUSED
-        duration_s = time.monotonic() - began
-        self._observer.step_ended(StepRecord(name=FETCH, status=status, duration_s=duration_s))
-        return replace(record, dataset=provided.record)
+    def _check_cost(self, request: RunRequest, target: Target) -> None:
+        prices = load_prices(self._options.prices) if self._options.prices else list_prices()
+        estimate = estimate_run(request, target, store=self._store, prices=prices)
+        self._observer.note(f"estimate: {estimate}")
+        check_cost(estimate, prices, max_cost=self._options.max_cost)
 
     # --- While it runs ------------------------------------------------------------------------------------
 
-    def _follow(self, record: RunRecord) -> RunRecord:
+    def _follow(self, request: RunRequest, record: RunRecord) -> RunRecord:
         if record.remote is None or self._options.is_detached:
             return record
-        run = RemoteRun(self._store, record, observer=self._observer, account=self._account_of(record.remote))
+        account = self._account if self._account.region == record.remote.region else None
+        run = open_run(self._store, record, observer=self._observer, account=account)
         try:
             record = run.follow(timeout_s=self._options.timeout_s)
         except KeyboardInterrupt:
             self._observer.note(
-                f"detached: the execution goes on in the service; mlops runs show {record.run_id} looks at it, "
-                f"mlops runs stop {record.run_id} ends it"
+                f"detached: the execution continues at the service; mlops runs show {record.run_id} shows it, "
+                f"mlops runs stop {record.run_id} stops it"
             )
             raise
         except RunnerError as error:
             return replace(run.record, error=str(error), exit_code=int(error.exit_code))
-        if self._options.artifacts_dir is not None and record.verdict is not None:
-            self._hand_over(record)
+        if request.artifacts_dir is not None and record.verdict is not None:
+            self._copy_evaluation(request, record)
         return record
 
-    def _account_of(self, remote: RemoteRecord) -> Account:
-        return self._account if self._account.region == remote.region else Account(region=remote.region)
-
-    def _hand_over(self, record: RunRecord) -> None:
-        folder = self._options.artifacts_dir
+    def _copy_evaluation(self, request: RunRequest, record: RunRecord) -> None:
         evaluation = next(
             (step.outputs[EVALUATION_OUTPUT] for step in record.steps if EVALUATION_OUTPUT in step.outputs), ""
         )
-        if folder is not None and evaluation:
-            source = self._store.artifact_path(evaluation)
-            shutil.copytree(source, folder, copy_function=shutil.copyfile, dirs_exist_ok=True)
-            self._observer.note(f"the evaluation is in {folder}")
+        if request.artifacts_dir is not None and evaluation:
+            copy_evaluation(self._store.artifact_path(evaluation), request.artifacts_dir, observer=self._observer)
+
+
+def estimate_run(request: RunRequest, target: Target, *, store: Store, prices: Prices) -> Estimate:
+    """Return how long a run may take in the account and what it may cost."""
+    machines = step_machines(request.pipeline, target.settings)
+    return estimate_cost(request, machines, runner=NAME, store=store, prices=prices)
 
 
 def _refuse_selection(request: RunRequest) -> None:

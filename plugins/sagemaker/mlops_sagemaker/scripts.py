@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import ModuleType
 
-    from mlops_sagemaker.service.pipelines import CompiledPipeline
+    from mlops_sagemaker.service.pipelines import PipelineSubmission
 
 Json = Any
 AnyPipeline = Any
@@ -86,7 +86,7 @@ def load_pipeline(module_name: str, kwargs: dict[str, Json], *, role: str | None
     return pipeline
 
 
-def use_case_pipeline(module_name: str, kwargs: dict[str, Json], *, role: str | None = None) -> CompiledPipeline:
+def use_case_pipeline(module_name: str, kwargs: dict[str, Json], *, role: str | None = None) -> PipelineSubmission:
     """Return the pipeline of the use case that the templates' keywords name.
 
     Raises:
@@ -94,7 +94,7 @@ def use_case_pipeline(module_name: str, kwargs: dict[str, Json], *, role: str | 
     """
     from mlops_core.settings import read_settings
     from mlops_sagemaker.bridge import compile_use_case
-    from mlops_sagemaker.service.pipelines import CompiledPipeline
+    from mlops_sagemaker.service.pipelines import PipelineSubmission
     from mlops_sagemaker.target import check_pipeline_name
 
     options = {name: value for name, value in kwargs.items() if name not in _IGNORED and value is not None}
@@ -120,7 +120,7 @@ def use_case_pipeline(module_name: str, kwargs: dict[str, Json], *, role: str | 
     )
     if options:
         raise UsageError(f"--kwargs: unknown key '{next(iter(options))}' for a use case")
-    return CompiledPipeline(name=name, compiled=compiled, region=region, bucket=bucket)
+    return PipelineSubmission(name=name, compiled=compiled, region=region, bucket=bucket)
 
 
 def read_struct(text: str | None, *, flag: str) -> Json:
@@ -165,7 +165,7 @@ def _run(given: argparse.Namespace) -> None:
 
 
 def _follow(pipeline: AnyPipeline, execution: Any, given: argparse.Namespace) -> None:
-    from mlops_sagemaker.service.pipelines import CompiledPipeline, failure_of, publish_evaluation, wait_for
+    from mlops_sagemaker.service.pipelines import PipelineSubmission, failure_of, publish_evaluation, wait_for
 
     click.echo("Waiting for the execution to finish...")
     if not hasattr(execution, "describe"):  # not ours and not the SDK's: it waits as it can
@@ -177,7 +177,7 @@ def _follow(pipeline: AnyPipeline, execution: Any, given: argparse.Namespace) ->
     steps = execution.list_steps()
     click.echo("\n#####Execution completed. Execution step details:")
     click.echo(json.dumps(steps, indent=2, default=str))
-    if isinstance(pipeline, CompiledPipeline):
+    if isinstance(pipeline, PipelineSubmission):
         folder = Path(given.artifacts_dir) if given.artifacts_dir else None
         count = publish_evaluation(pipeline, steps, folder=folder)
         click.echo(f"evaluation: {count} files" + (f" in {folder}" if folder else ""))
@@ -198,9 +198,9 @@ def _write_definition(given: argparse.Namespace) -> None:
 def _check(pipeline: AnyPipeline) -> None:
     """Refuse what the service would refuse, before anything is sent; only our own definitions are judged."""
     from mlops_sagemaker.checking import check_text
-    from mlops_sagemaker.service.pipelines import CompiledPipeline
+    from mlops_sagemaker.service.pipelines import PipelineSubmission
 
-    faults = check_text(pipeline.definition()) if isinstance(pipeline, CompiledPipeline) else ()
+    faults = check_text(pipeline.definition()) if isinstance(pipeline, PipelineSubmission) else ()
     if faults:
         raise RunnerError(f"the definition has {len(faults)} faults, first: {faults[0]}")
 

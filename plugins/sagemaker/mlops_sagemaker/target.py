@@ -14,7 +14,7 @@ from mlops_sagemaker.settings import CompileSettings, load_settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlops_core.runners.remote.options import RunnerOptions
+    from mlops_sagemaker.options import SageMakerOptions
 
 _VARIABLES = {
     "role": "SAGEMAKER_PIPELINE_ROLE_ARN",
@@ -43,7 +43,7 @@ class Target:
     settings: CompileSettings
 
 
-def find_target(use_case: str, options: RunnerOptions) -> Target:
+def find_target(use_case: str, options: SageMakerOptions) -> Target:
     """Return where a run of a use case goes.
 
     Raises:
@@ -63,7 +63,7 @@ def find_target(use_case: str, options: RunnerOptions) -> Target:
     return Target(pipeline=pipeline, role=account.role, bucket=account.bucket, settings=settings)
 
 
-def complete_settings(options: RunnerOptions) -> CompileSettings:
+def complete_settings(options: SageMakerOptions) -> CompileSettings:
     """Return the settings; what they leave open is taken from the variables of the project templates.
 
     Raises:

@@ -93,7 +93,7 @@ def mlops_get_steps(config: UseCaseConfig, context: PluginContext) -> tuple[Step
             outputs=("model",),
             config=("table", "rules", "features", "training", "intervals"),
             packages=_MODEL_PACKAGES,
-            resources=Resources(instance_type="ml.m5.xlarge"),
+            resources=Resources(cpus=4, memory_gb=16),
         ),
         Step(
             name="evaluate",

@@ -91,7 +91,7 @@ def mlops_get_parameters(config, context):
 @hookimpl
 def mlops_get_steps(config, context):
     quick = Resources(timeout_s=3 if config.training.behaviour == "sleep" else 60, retries=1)
-    limited = Resources(memory_mb=200)
+    limited = Resources(memory_limit_mb=200)
     return [
         Step(
             name="train",

@@ -17,6 +17,7 @@ from mlops_sagemaker.compiler.arguments import ENTRYPOINT, to_arguments
 from mlops_sagemaker.compiler.gates import PROPERTY_FILE, gate_parameters
 from mlops_sagemaker.compiler.job_graph import IMAGE, ROLE, SEED, Job, JobContext
 from mlops_sagemaker.layout import Layout
+from mlops_sagemaker.machines import instance_type
 
 if TYPE_CHECKING:
     from mlops_core.pipeline import Step
@@ -217,8 +218,8 @@ def _cluster(job: Job, context: JobContext) -> dict[str, Any]:
     changed, resources = context.settings_of(job.step), job.step.resources
     cluster: dict[str, Any] = {
         "InstanceCount": job.instances,
-        "InstanceType": changed.instance_type or resources.instance_type,
-        "VolumeSizeInGB": changed.volume_gb or resources.volume_gb,
+        "InstanceType": instance_type(job.step, changed),
+        "VolumeSizeInGB": changed.volume_gb or resources.disk_gb,
     }
     if context.settings.account.volume_kms_key:
         cluster["VolumeKmsKeyId"] = context.settings.account.volume_kms_key

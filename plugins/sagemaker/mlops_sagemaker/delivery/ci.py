@@ -1,20 +1,20 @@
 """The files by which a CI service trains, judges and registers a use case: CodeBuild, GitHub Actions, GitLab.
 
-All three run the same shell commands; only what stands around them differs. Data sets come from the catalogue by name;
-no command is taken from a variable and evaluated.
+The files are templates beside this module; all three run the same shell scripts, which are templates too. Data sets
+come from the catalogue by name; no command is taken from a variable and evaluated.
 """
 
 from __future__ import annotations
 
+import importlib.resources
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import yaml
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from mlops_core.errors import UsageError, did_you_mean
+from mlops_core.runners import CiFile
 
-ARTIFACTS = "/tmp/ml"  # noqa: S108  the place that the projects' artifacts name
 SECRETS = (
     "ARTIFACT_BUCKET",
     "AWS_REGION",
@@ -25,51 +25,25 @@ SECRETS = (
     "SAGEMAKER_PROJECT_NAME_ID",
     "AWS_DEV_ACCOUNT_NUMBER",
 )
-"""What the service must know of the account; the names are those of the SageMaker project templates."""
-INSTALL = 'pip install --upgrade "mlops-sagemaker" .'
-DATASET = """\
-DATASET_NAME="$(mlops describe --usecase "$USECASE_NAME" --json |
-  python -c 'import json, sys; print(json.load(sys.stdin)["dataset"])')"
-# Nothing is fetched or sent when the manifest there, which is written last, says that the data set is complete.
-mlops --workspace temp fetch --usecase "$USECASE_NAME" --region "$AWS_REGION" \\
-  --to "s3://$ARTIFACT_BUCKET/train/datasets/$DATASET_NAME/"
-"""
-IMAGE = """\
-if [ -z "${MLOPS_STEP_IMAGE:-}" ]; then
-  : "${STEP_IMAGE_REPOSITORY:?set it to an ECR repository, or MLOPS_STEP_IMAGE to an image that exists}"
-  mlops package --usecase "$USECASE_NAME" --output image
-  MLOPS_STEP_IMAGE="$STEP_IMAGE_REPOSITORY:$(mlops package --usecase "$USECASE_NAME" --tag)"
-  export MLOPS_STEP_IMAGE
-  aws ecr get-login-password --region "$AWS_REGION" |
-    docker login --username AWS --password-stdin "${STEP_IMAGE_REPOSITORY%%/*}"
-  docker build --tag "$MLOPS_STEP_IMAGE" image
-  docker push "$MLOPS_STEP_IMAGE"
-fi
-"""
-RUN = """\
-TAGS="$(printf '[{"Key": "sagemaker:project-name", "Value": "%s"}, {"Key": "sagemaker:project-id", "Value": "%s"}]' \\
-  "$SAGEMAKER_PROJECT_NAME" "$SAGEMAKER_PROJECT_ID")"
-KWARGS="$(printf '{"%s": "%s", "%s": "%s", "%s": "%s", "%s": "%s", "%s": "%s", "%s": "%s", "%s": "%s", "%s": "%s"}' \\
-  usecase_name "$USECASE_NAME" \\
-  region "$AWS_REGION" \\
-  role "$SAGEMAKER_PIPELINE_ROLE_ARN" \\
-  default_bucket "$ARTIFACT_BUCKET" \\
-  pipeline_name "$SAGEMAKER_PROJECT_NAME_ID" \\
-  model_package_group_name "$SAGEMAKER_PROJECT_NAME_ID" \\
-  base_job_prefix "$SAGEMAKER_PROJECT_NAME_ID" \\
-  sagemaker_project_name "$SAGEMAKER_PROJECT_NAME")"
-run-pipeline --module-name pipelines.stm.pipeline --role-arn "$SAGEMAKER_PIPELINE_ROLE_ARN" \\
-  --tags "$TAGS" --kwargs "$KWARGS" --artifacts-dir /tmp/ml
-"""
+"""Variables of the account that the service must have; the names are those of the SageMaker project templates."""
+PROVIDERS = {
+    "codebuild": ("buildspec.yml", "buildspec.yml"),
+    "github": (".github/workflows/pipeline.yml", "github.yml"),
+    "gitlab": (".gitlab-ci.yml", "gitlab.yml"),
+}
+"""Provider -> path of the file in a project, and its template."""
+INSTALL = "pip install --upgrade mlops-usecases mlops-sagemaker ."
+_SCRIPTS = {"dataset": ("dataset.sh",), "image-and-pipeline": ("image.sh", "pipeline.sh")}
+"""Marker in a template -> the scripts that replace it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """What the files are written for.
+    """What a file is written for.
 
     Attributes:
         use_case: its name.
-        install: the command that installs core and the plugin.
+        install: the command that installs core, this package and the use case's plugin.
         python: version of Python, such as ``3.11``.
     """
 
@@ -78,115 +52,62 @@ class Project:
     python: str = "3.11"
 
 
-class _Script(str):
-    """A text that YAML shows as a block."""
+def ci_file(use_case: str, *, provider: str, install: str | None = None) -> CiFile:
+    """Return the file of a CI service.
 
-    __slots__ = ()
+    Args:
+        use_case: its name.
+        provider: one of `PROVIDERS`.
+        install: the command that installs the project; None for `INSTALL`.
+
+    Raises:
+        UsageError: the provider is unknown.
+    """
+    if provider not in PROVIDERS:
+        hint = did_you_mean(provider, PROVIDERS) or ";"
+        raise UsageError(f"no CI provider '{provider}'{hint} providers: {', '.join(PROVIDERS)}")
+    path, _ = PROVIDERS[provider]
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    text = render(provider, Project(use_case=use_case, install=install or INSTALL, python=python))
+    return CiFile(path=path, text=text, variables=(*SECRETS, "STEP_IMAGE_REPOSITORY or MLOPS_STEP_IMAGE"))
 
 
-class _Dumper(yaml.SafeDumper):
-    """Keeps the order, and shows scripts as blocks."""
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002  PyYAML's
-        """Indent lists below their key, as these files are written by hand."""
-        return super().increase_indent(flow, indentless=False)
-
-
-_Dumper.add_representer(
-    _Script, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|")
-)
-
-
-def codebuild(project: Project) -> str:
-    """Return ``buildspec.yml``."""
-    data = {
-        "version": 0.2,
-        "env": {"shell": "bash", "variables": {"USECASE_NAME": project.use_case}},
-        "phases": {
-            "install": {"runtime-versions": {"python": project.python}, "commands": [project.install]},
-            "pre_build": {"commands": [_strict(DATASET)]},
-            "build": {"commands": [_strict(IMAGE + RUN)]},
-        },
-        "artifacts": {"files": [f"{ARTIFACTS}/**/*"], "name": "ml"},
+def render(provider: str, project: Project) -> str:
+    """Return the text of a provider's file."""
+    values = {
+        "use_case": _scalar(project.use_case),
+        "use_case-name": project.use_case,
+        "install": _scalar(project.install),
+        "python": _scalar(project.python),
+        "python-version": project.python,
     }
-    return _dumped(data, f"CodeBuild: trains, judges and registers {project.use_case}.")
+    lines: list[str] = []
+    for line in template(PROVIDERS[provider][1]).splitlines():
+        marker = line.strip().removeprefix("<<").removesuffix(">>")
+        if marker in _SCRIPTS and line.strip() == f"<<{marker}>>":
+            lines += _indented(marker, line[: len(line) - len(line.lstrip())])
+        else:
+            lines.append(_filled(line, values))
+    return "\n".join(lines) + "\n"
 
 
-def github(project: Project) -> str:
-    """Return a workflow of GitHub Actions; it assumes a role with OIDC, no key is stored."""
-    environment = {name: f"${{{{ secrets.{name} }}}}" for name in SECRETS}
-    steps = [
-        {"uses": "actions/checkout@v4"},
-        {"uses": "actions/setup-python@v5", "with": {"python-version": project.python}},
-        {
-            "uses": "aws-actions/configure-aws-credentials@v4",
-            "with": {
-                "role-to-assume": "${{ secrets.AWS_OIDC_ROLE_ARN || secrets.SAGEMAKER_PIPELINE_ROLE_ARN }}",
-                "aws-region": "${{ secrets.AWS_REGION }}",
-            },
-        },
-        {"name": "Install", "run": project.install},
-        {"name": "Data set", "run": _strict(DATASET)},
-        {"name": "Image and pipeline", "run": _strict(IMAGE + RUN)},
-        {
-            "uses": "actions/upload-artifact@v4",
-            "if": "always()",
-            "with": {"name": "ml", "path": ARTIFACTS, "if-no-files-found": "ignore"},
-        },
-    ]
-    data = {
-        "name": project.use_case,
-        "on": {"push": {"branches": ["main"]}, "workflow_dispatch": {}},
-        "permissions": {"id-token": "write", "contents": "read"},
-        "concurrency": {"group": f"pipeline-{project.use_case}"},
-        "jobs": {
-            "pipeline": {
-                "runs-on": "ubuntu-latest",
-                "env": {
-                    "USECASE_NAME": project.use_case,
-                    "STEP_IMAGE_REPOSITORY": "${{ vars.STEP_IMAGE_REPOSITORY }}",
-                    "MLOPS_STEP_IMAGE": "${{ vars.MLOPS_STEP_IMAGE }}",
-                    **environment,
-                },
-                "defaults": {"run": {"shell": "bash"}},
-                "steps": steps,
-            }
-        },
-    }
-    return _dumped(data, f"GitHub Actions: trains, judges and registers {project.use_case}.")
+def template(name: str) -> str:
+    """Return a file of the folder ``templates``."""
+    files = importlib.resources.files("mlops_sagemaker.delivery")
+    return (files / "templates" / name).read_text(encoding="utf-8")
 
 
-def gitlab(project: Project) -> str:
-    """Return ``.gitlab-ci.yml``; the project sets the variables of `SECRETS`, and AWS_ROLE_ARN, assumed with OIDC."""
-    token = "$CI_PROJECT_DIR/.oidc-token"  # noqa: S105  a path
-    data = {
-        "pipeline": {
-            "image": f"python:{project.python}",
-            "rules": [{"if": "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH"}],
-            "id_tokens": {"OIDC_TOKEN": {"aud": "sts.amazonaws.com"}},
-            "variables": {"USECASE_NAME": project.use_case, "AWS_WEB_IDENTITY_TOKEN_FILE": token},
-            "before_script": ['printf %s "$OIDC_TOKEN" > "$AWS_WEB_IDENTITY_TOKEN_FILE"', project.install],
-            "script": [_strict(DATASET), _strict(IMAGE + RUN)],
-            "after_script": [f"mkdir -p ml && cp -r {ARTIFACTS}/. ml/ || true"],
-            "artifacts": {"name": "ml", "paths": ["ml/"], "when": "always"},
-        }
-    }
-    return _dumped(data, f"GitLab CI: trains, judges and registers {project.use_case}.")
+def _indented(marker: str, indent: str) -> list[str]:
+    script = "".join(template(name) for name in _SCRIPTS[marker])
+    return [f"{indent}{line}" if line else line for line in script.splitlines()]
 
 
-PROVIDERS: Mapping[str, tuple[str, Callable[[Project], str]]] = {
-    "codebuild": ("buildspec.yml", codebuild),
-    "github": (".github/workflows/pipeline.yml", github),
-    "gitlab": (".gitlab-ci.yml", gitlab),
-}
-"""Provider -> file, and the function that writes its text."""
+def _filled(line: str, values: dict[str, str]) -> str:
+    for name, value in values.items():
+        line = line.replace(f"<<{name}>>", value)
+    return line
 
 
-def _strict(script: str) -> _Script:
-    """Let a script end at its first failing command, also within a pipe."""
-    return _Script(f"set -euo pipefail\n{script}")
-
-
-def _dumped(data: Mapping[str, Any], title: str) -> str:
-    text = yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True)
-    return f"# {title} Written by `mlops ci init`; edit it as you like.\n{text}"
+def _scalar(text: str) -> str:
+    """Return a text as a YAML scalar, quoted where YAML would read something else."""
+    return yaml.safe_dump(text, width=10_000, allow_unicode=True).removesuffix("...\n").strip()

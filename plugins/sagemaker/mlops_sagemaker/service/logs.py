@@ -77,10 +77,3 @@ def _lines(account: Account, group: str, stream: str) -> Iterator[str]:
         if page["nextForwardToken"] == request.get("nextToken"):
             return
         request["nextToken"] = page["nextForwardToken"]
-
-
-def tail(paths: tuple[Path, ...], *, lines: int = 20) -> tuple[str, ...]:
-    """Return the last lines of the last log."""
-    if not paths:
-        return ()
-    return tuple(paths[-1].read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])

@@ -15,7 +15,6 @@ from mlops_sagemaker.service.executions import ExecutionStepStatus
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlops_core.conditions import Verdict
     from mlops_core.pipeline import Pipeline, Step
     from mlops_sagemaker.service.executions import ExecutionRecord, ExecutionStep
 
@@ -103,14 +102,3 @@ def _seconds(state: ExecutionStep) -> float:
     if not state.end:
         return 0.0
     return (datetime.fromisoformat(state.end) - datetime.fromisoformat(state.start)).total_seconds()
-
-
-def rejection_of(said: ExecutionStep, verdict: Verdict) -> str:
-    """Return the whole message, after checking that the Fail step said it too, as far as the service lets it.
-
-    Raises:
-        RunnerError: it said something else.
-    """
-    if not verdict.message.encode().startswith(said.failure.encode()) or not said.failure:
-        raise RunnerError(f"the definition failed with {said.failure!r}, the gate with {verdict.message!r}")
-    return verdict.message

@@ -15,45 +15,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from mlops_core.runners.remote.object_store import LargeFile
     from mlops_core.runners.remote.upload_index import Receipts
     from mlops_sagemaker.service.account import Account
 
-LARGE_BYTES = 16 << 20
-"""A file of more than this is sent in parts."""
 _PART_BYTES = 16 << 20
 _MOST_PARTS = 10_000
 _AT_ONCE = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LargeFile:
-    """What is sent.
+class Target:
+    """Where files are sent: a bucket, and the account through which it is reached."""
 
-    Attributes:
-        path: of the file.
-        bucket: where to.
-        key: where to.
-        name: by which the receipts know it.
-        sha256: of its content.
-        size: in bytes.
-    """
-
-    path: Path
+    account: Account
     bucket: str
-    key: str
-    name: str
-    sha256: str
-    size: int
 
 
 def send_in_parts(
-    file: LargeFile, *, account: Account, receipts: Receipts, on_part: Callable[[int, int], None] | None = None
+    file: LargeFile, target: Target, *, receipts: Receipts, on_part: Callable[[int, int], None] | None = None
 ) -> str:
     """Send a file and return the object's etag.
 
     Args:
-        file: what, and where to.
-        account: whose S3.
+        file: the file and its key.
+        target: the bucket.
         receipts: know of an upload that was cut off.
         on_part: is told (parts that are there, all parts).
 
@@ -62,11 +48,11 @@ def send_in_parts(
     """
     size = max(_PART_BYTES, -(-file.size // _MOST_PARTS))
     count = -(-file.size // size)
-    upload_id, there = _resume(file, account=account, receipts=receipts)
+    upload_id, there = _resume(file, target, receipts=receipts)
     found: dict[int, dict[str, Any]] = {}
 
     def send(number: int) -> None:
-        found[number] = _part(file, number, size, upload_id, there.get(number), account)
+        found[number] = _part(file, number, size, upload_id, there.get(number), target)
         if on_part:
             on_part(len(found), count)
 
@@ -78,10 +64,10 @@ def send_in_parts(
         finally:
             for future in pending:
                 future.cancel()
-    result = account.call(
+    result = target.account.call(
         "s3",
         "complete_multipart_upload",
-        Bucket=file.bucket,
+        Bucket=target.bucket,
         Key=file.key,
         UploadId=upload_id,
         MultipartUpload={"Parts": [found[number] for number in sorted(found)]},
@@ -90,24 +76,24 @@ def send_in_parts(
     return str(result["ETag"]).strip('"')
 
 
-def _resume(file: LargeFile, *, account: Account, receipts: Receipts) -> tuple[str, dict[int, Any]]:
+def _resume(file: LargeFile, target: Target, *, receipts: Receipts) -> tuple[str, dict[int, Any]]:
     """Return the upload's id and its parts that are there; a new upload where there is none of this content."""
     known = receipts.open_upload(file.name)
-    place = {"Bucket": file.bucket, "Key": file.key}
+    place = {"Bucket": target.bucket, "Key": file.key}
     if known and known[0] == file.sha256:
         try:
-            parts = account.pages("s3", "list_parts", "Parts", **place, UploadId=known[1])
+            parts = target.account.pages("s3", "list_parts", "Parts", **place, UploadId=known[1])
             return known[1], {part["PartNumber"]: part for part in parts}
         except RunnerError as error:
             if code_of(error) != "NoSuchUpload":
                 raise
-    upload_id = account.call("s3", "create_multipart_upload", **place, ChecksumAlgorithm="SHA256")["UploadId"]
+    upload_id = target.account.call("s3", "create_multipart_upload", **place, ChecksumAlgorithm="SHA256")["UploadId"]
     receipts.begin_upload(file.name, sha256=file.sha256, upload_id=upload_id)
     return str(upload_id), {}
 
 
 def _part(
-    file: LargeFile, number: int, size: int, upload_id: str, there: dict[str, Any] | None, account: Account
+    file: LargeFile, number: int, size: int, upload_id: str, there: dict[str, Any] | None, target: Target
 ) -> dict[str, Any]:
     with file.path.open("rb") as stream:
         stream.seek((number - 1) * size)
@@ -115,10 +101,10 @@ def _part(
     checksum = base64.b64encode(hashlib.sha256(body).digest()).decode()
     if there and _is_same(there, body, checksum):
         return {"PartNumber": number, "ETag": there["ETag"], "ChecksumSHA256": checksum}
-    sent = account.call(
+    sent = target.account.call(
         "s3",
         "upload_part",
-        Bucket=file.bucket,
+        Bucket=target.bucket,
         Key=file.key,
         UploadId=upload_id,
         PartNumber=number,

@@ -1,6 +1,6 @@
 """A compiled pipeline at the service: created or updated, started, waited for, its evaluation brought back.
 
-`CompiledPipeline` has the methods of the SDK's ``Pipeline`` that deployment scripts call, so both can be used by the
+`PipelineSubmission` has the methods of the SDK's ``Pipeline`` that deployment scripts call, so both can be used by the
 entry points. Nothing here compiles or checks.
 """
 
@@ -35,7 +35,7 @@ _POLL_S = (2.0, 30.0)
 
 
 @dataclass(slots=True, kw_only=True)
-class CompiledPipeline:
+class PipelineSubmission:
     """A definition with the name under which it is submitted.
 
     Attributes:
@@ -214,7 +214,7 @@ def failure_of(description: Json, steps: Sequence[Json]) -> str:
     return f"the execution ended as {status}: {reason}"
 
 
-def publish_evaluation(pipeline: CompiledPipeline, steps: Sequence[Json], *, folder: Path | None = None) -> int:
+def publish_evaluation(pipeline: PipelineSubmission, steps: Sequence[Json], *, folder: Path | None = None) -> int:
     """Copy the execution's evaluation to ``evaluation/build/`` of the bucket and, where asked for, to a folder.
 
     Each execution writes to a place of its own, so two of them never mix; this gives the last one its well-known place.
@@ -236,7 +236,7 @@ def publish_evaluation(pipeline: CompiledPipeline, steps: Sequence[Json], *, fol
     return publish(pipeline.used_account(), uri, bucket=pipeline.bucket or S3Uri.parse(uri).bucket, folder=folder)
 
 
-def _evaluation_uri(pipeline: CompiledPipeline, steps: Sequence[Json]) -> str:
+def _evaluation_uri(pipeline: PipelineSubmission, steps: Sequence[Json]) -> str:
     """Return where the execution, or the earlier one from which the step was reused, left its evaluation."""
     from mlops_core.pipeline import EVALUATION_OUTPUT
 

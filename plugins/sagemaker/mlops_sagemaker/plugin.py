@@ -1,0 +1,191 @@
+"""What `mlops-sagemaker` provides: the runners ``sagemaker`` and ``sagemaker-local``. Light: everything is imported on use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlops_core.errors import UsageError
+from mlops_core.runners import Ability, CiFile, CompiledPipeline, ContainerImage, RunnerOptions, RunnerPlugin
+from mlops_sagemaker.options import SageMakerOptions, command_options, read_options, settings_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import click
+
+    from mlops_core.runners import Runner, RunObserver, RunRequest
+    from mlops_core.runners.parity import ExecutedDefinition
+    from mlops_core.runners.remote.costs import Estimate
+    from mlops_core.runners.remote.following import RemoteRun
+    from mlops_core.runners.remote.object_store import Bucket
+    from mlops_core.workspace.diagnosis import HealthCheck
+    from mlops_core.workspace.records import RunRecord
+    from mlops_core.workspace.store import Store
+    from mlops_sagemaker.settings import CompileSettings
+
+
+class SageMakerPlugin(RunnerPlugin):
+    """The runner ``sagemaker``: SageMaker Pipelines in an account."""
+
+    name = "sagemaker"
+    abilities = frozenset(
+        {
+            Ability.COMPILE,
+            Ability.CHECK,
+            Ability.ESTIMATE,
+            Ability.PACKAGE,
+            Ability.CI,
+            Ability.STORE,
+            Ability.FOLLOW,
+        }
+    )
+    url_schemes = ("s3",)
+
+    def create_runner(
+        self, store: Store, *, observer: RunObserver, jobs: int | None = None, options: RunnerOptions | None = None
+    ) -> Runner:
+        """Return the runner of an account."""
+        from mlops_sagemaker.runner import SageMakerRunner
+
+        return SageMakerRunner(store, observer=observer, jobs=jobs, options=_own(options))
+
+    def command_options(self, command: str) -> Sequence[click.Parameter]:
+        """Return the options that name an account."""
+        return command_options(command)
+
+    def read_options(self, values: Mapping[str, object]) -> SageMakerOptions:
+        """Return the options from the values of click parameters."""
+        return read_options(values)
+
+    def open_run(self, store: Store, record: RunRecord, *, observer: RunObserver) -> RemoteRun:
+        """Return a run with its execution."""
+        from mlops_sagemaker.tracking import open_run
+
+        return open_run(store, record, observer=observer)
+
+    def compile(self, request: RunRequest, options: RunnerOptions, *, dataset_digest: str = "") -> CompiledPipeline:
+        """Return the pipeline definition: no AWS call, no credentials, equal bytes each time."""
+        from mlops_sagemaker.checking import check_definition, has_service_model
+        from mlops_sagemaker.compiler.definition import compile_pipeline
+
+        definition = compile_pipeline(request, _settings(_own(options)), dataset_digest=dataset_digest)
+        steps, parameters = definition.data["Steps"], definition.data["Parameters"]
+        note = "only the graph was checked: install boto3 to check the arguments too"
+        return CompiledPipeline(
+            text=definition.to_text(),
+            faults=tuple(map(str, check_definition(definition.data))),
+            summary=f"{len(steps)} steps, {len(definition.to_compact_text()):,} characters as submitted",
+            open_parameters=tuple(item["Name"] for item in parameters if "DefaultValue" not in item),
+            notes=() if has_service_model() else (note,),
+        )
+
+    def check(self, request: RunRequest | None, options: RunnerOptions) -> Iterable[HealthCheck]:
+        """Yield the checks of the account: credentials, region, role, rights, bucket, image, quotas.
+
+        Raises:
+            UsageError: no use case was named.
+        """
+        from mlops_sagemaker.compiler.definition import compile_pipeline
+        from mlops_sagemaker.service.account import Account
+        from mlops_sagemaker.service.preflight import examine_account
+        from mlops_sagemaker.target import find_target
+
+        if request is None:
+            raise UsageError("runner 'sagemaker' checks the account of a use case: give --usecase NAME")
+        own = _own(options)
+        target = find_target(request.use_case.name, own)
+        definition = compile_pipeline(request, target.settings).data
+        yield from examine_account(request.use_case.name, definition, target, account=Account(region=own.region))
+
+    def estimate(self, request: RunRequest, options: RunnerOptions, *, store: Store) -> Estimate:
+        """Return how long a run may take in the account and what it may cost."""
+        from mlops_core.runners.remote.costs import estimate_cost, load_prices
+        from mlops_sagemaker.machines import list_prices, step_machines
+        from mlops_sagemaker.target import complete_settings
+
+        own = _own(options)
+        prices = load_prices(own.prices) if own.prices else list_prices()
+        machines = step_machines(request.pipeline, complete_settings(own))
+        return estimate_cost(request, machines, runner=self.name, store=store, prices=prices)
+
+    def open_bucket(self, url: str, options: RunnerOptions) -> Bucket:
+        """Return a bucket of S3."""
+        from mlops_core.runners.remote.datasets import Place
+        from mlops_sagemaker.service.account import Account
+        from mlops_sagemaker.service.store import S3Bucket
+
+        return S3Bucket(Place.parse(url).bucket, account=Account(region=_own(options).region))
+
+    def container_image(self) -> ContainerImage:
+        """Return what a step image needs: this distribution, and the module that executes a step."""
+        return ContainerImage(distributions=("mlops-sagemaker",), module="mlops_sagemaker.container")
+
+    def ci_file(self, use_case: str, *, provider: str, install: str | None = None) -> CiFile:
+        """Return the file of CodeBuild, GitHub Actions or GitLab."""
+        from mlops_sagemaker.delivery.ci import ci_file
+
+        return ci_file(use_case, provider=provider, install=install)
+
+    def command_group(self) -> click.Command:
+        """Return ``mlops sagemaker``."""
+        from mlops_sagemaker.commands import command
+
+        return command
+
+
+class SageMakerLocalPlugin(RunnerPlugin):
+    """The runner ``sagemaker-local``: the compiled definition, executed on this machine."""
+
+    name = "sagemaker-local"
+    abilities = frozenset({Ability.COMPILE, Ability.PARITY})
+    runs_on_this_machine = True
+
+    def create_runner(
+        self, store: Store, *, observer: RunObserver, jobs: int | None = None, options: RunnerOptions | None = None
+    ) -> Runner:
+        """Return the runner that executes definitions in the workspace."""
+        from mlops_sagemaker.local_runner import SageMakerLocalRunner
+
+        return SageMakerLocalRunner(store, observer=observer, jobs=jobs, settings=_settings(_own(options)))
+
+    def command_options(self, command: str) -> Sequence[click.Parameter]:
+        """Return the options of the compilation."""
+        return settings_options() if command in ("run", "parity", "compile") else ()
+
+    def read_options(self, values: Mapping[str, object]) -> SageMakerOptions:
+        """Return the options from the values of click parameters."""
+        return read_options(values)
+
+    def compile(self, request: RunRequest, options: RunnerOptions, *, dataset_digest: str = "") -> CompiledPipeline:
+        """Return the definition that a run would execute."""
+        return SAGEMAKER.compile(request, options, dataset_digest=dataset_digest)
+
+    def executed_definition(self, store: Store, run_id: str) -> ExecutedDefinition:
+        """Return what a run executed.
+
+        Raises:
+            RunnerError: the run ended before it was compiled.
+        """
+        from mlops_sagemaker.local_runner import definition_of
+        from mlops_sagemaker.parity import executed_definition
+
+        return executed_definition(definition_of(store, run_id))
+
+
+def _own(options: RunnerOptions | None) -> SageMakerOptions:
+    if options is None or options == RunnerOptions():
+        return SageMakerOptions()
+    if not isinstance(options, SageMakerOptions):
+        raise UsageError(f"runners of mlops-sagemaker take SageMakerOptions, not {type(options).__name__}")
+    return options
+
+
+def _settings(options: SageMakerOptions) -> CompileSettings:
+    from mlops_core.settings import read_settings
+    from mlops_sagemaker.settings import load_settings
+
+    return load_settings(options.settings, overrides=options.settings_overrides, environ=read_settings().environ)
+
+
+SAGEMAKER = SageMakerPlugin()
+SAGEMAKER_LOCAL = SageMakerLocalPlugin()
