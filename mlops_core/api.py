@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.errors import MlopsError, UsageError
+from mlops_core.errors import UsageError
 from mlops_core.settings import read_settings
 from mlops_core.use_cases.manager import load_use_case
 
@@ -14,12 +14,10 @@ if TYPE_CHECKING:
 
     from mlops_core.pipeline import ParameterValue, Pipeline
     from mlops_core.predictors import Predictor
-    from mlops_core.runners import RunObserver, RunRequest
-    from mlops_core.runners.remote.options import RunnerOptions
+    from mlops_core.runners import RunnerOptions, RunObserver, RunRequest
     from mlops_core.runners.selection import Selection
     from mlops_core.workspace.records import RunRecord
     from mlops_core.workspace.registry import ModelVersion
-    from mlops_core.workspace.store import Store
 
 
 def run(
@@ -39,6 +37,7 @@ def run(
     is_offline: bool = False,
     runner: str = "",
     options: RunnerOptions | None = None,
+    artifacts_dir: Path | str | None = None,
     observer: RunObserver | None = None,
 ) -> RunRecord:
     """Run a use case: fetch, its steps, gate, register.
@@ -49,18 +48,18 @@ def run(
         overrides: texts such as ``"training.epochs=3"``.
         parameters: name -> text, as after ``--param``.
         workspace: folder for everything that is kept; None for ``MLOPS_HOME``, else ``.mlops``.
-        seed: of every random choice.
-        jobs: steps at once; None for one a core.
-        force: names of steps to run even where they could be reused.
-        start: run this step and all that follow from it; those before must have results.
-        only: run just these steps, without the gate.
-        keep_going: after a failure, carry out the steps that do not depend on the failed one.
-        resume: id of a run to go on with, by its own configuration, parameters and seed.
+        seed: random seed.
+        jobs: number of steps to run in parallel; None for one per core.
+        force: names of steps to run even where their results could be reused.
+        start: run this step and all that follow it; those before it must have results.
+        only: run only these steps, without the gate.
+        keep_going: after a failure, run the steps that do not depend on the failed one.
+        resume: id of a run to resume with its own configuration, parameters and seed.
         is_offline: refuse to fetch from the network.
-        runner: where the steps run; one of `mlops_core.runners.RUNNERS`. Empty for ``local`` or, with `resume`, for
-            that of the run.
-        options: of a runner that uses other machines.
-        observer: is told what happens.
+        runner: name of the runner, as for ``--runner``. Empty for ``local`` or, with `resume`, for that of the run.
+        options: options of the runner, of the class that its plugin defines.
+        artifacts_dir: folder to which the evaluation is also copied.
+        observer: receives the run's events; an error in it never fails the run.
 
     Returns:
         The finished record; look at `RunRecord.status` and `RunRecord.verdict`. A rejected gate and a failed step
@@ -73,7 +72,10 @@ def run(
         StoreError: nothing can be written in the workspace.
         KeyboardInterrupt: after everything was stopped.
     """
+    from dataclasses import replace
+
     from mlops_core.runners import SilentObserver, open_runner
+    from mlops_core.runners.lifecycle import GuardedObserver, write_run_report
     from mlops_core.workspace.store import Store
 
     selection = {"force": force, "start": start, "only": only, "keep_going": keep_going}
@@ -96,22 +98,14 @@ def run(
             is_offline=is_offline,
             **selection,
         )
+    if artifacts_dir is not None:
+        request = replace(request, artifacts_dir=Path(artifacts_dir))
     with Store(workspace_path(workspace)) as store:
-        told = observer or SilentObserver()
+        events = GuardedObserver(observer or SilentObserver())
         name = runner or (request.resumed.runner if request.resumed else "local")
-        record = open_runner(name, store, observer=told, jobs=jobs, options=options).run(request)
-        _write_report(store, record, told)
+        record = open_runner(name, store, observer=events, jobs=jobs, options=options).run(request)
+        write_run_report(store, record.run_id, note=events.note)
         return record
-
-
-def _write_report(store: Store, record: RunRecord, observer: RunObserver) -> None:
-    """Write the run's page; a page that cannot be written is said, and changes nothing about the run."""
-    from mlops_core.report import write_report
-
-    try:
-        write_report(store, record.run_id)
-    except (MlopsError, OSError) as error:
-        observer.note(f"the report of this run was not written: {error}")
 
 
 def prepare_run(

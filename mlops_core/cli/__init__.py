@@ -14,68 +14,94 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlops_core.errors import ExitCode, MlopsError, did_you_mean
+from mlops_core.errors import ExitCode, MlopsError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_COMMANDS = {
-    "list": "List the installed use cases.",
-    "describe": "Show a use case: its steps, parameters, metrics, gate and data sets.",
-    "import": "Turn another program's configuration into a user_config.yaml, and say what became of each key.",
-    "datasets": "Look at data sets: list, show, check, stats.",
-    "fetch": "Fetch the data set of a use case, and nothing else.",
-    "plan": "Show what a run would do, and why, without doing it.",
-    "run": "Run a use case: fetch, its steps, gate, register.",
-    "why": "Say why a step of a run was run or reused.",
-    "runs": "Look at finished and running runs.",
-    "models": "Look at registered models: approve, reject, alias, roll back, export.",
-    "parity": "Run locally, execute the compiled definition, and compare the two.",
-    "sagemaker-local": "Serve a SageMaker endpoint on this machine that really executes pipelines.",
-    "predict": "Classify files with a registered model.",
-    "doctor": "Check environment, plugins, disk and workspace; repair after damage.",
-    "compile": "Compile a use case to a SageMaker pipeline definition, without AWS.",
-    "sagemaker": "Work with SageMaker pipeline definitions and accounts.",
-    "package": "Write what docker build needs for the image in which steps run.",
-    "ci": "Write the files of a CI service: CodeBuild, GitHub, GitLab.",
-    "plugin": "Write a plugin, and check it against the contract.",
-    "gate": "Try a gate on models that it must reject.",
-    "matrix": "Run every installed use case on every runner, at its smallest configuration.",
-    "gc": "Remove what no kept run and no model needs.",
+_SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "Run a use case": {
+        "list": ("use_case.list", "List installed use cases without importing them."),
+        "describe": ("use_case.describe", "Show the steps, parameters, metrics, gate and data sets of a use case."),
+        "import": ("use_case.import_config", "Convert another program's configuration to a user_config.yaml."),
+        "fetch": ("use_case.fetch", "Fetch the data set of a use case without running it."),
+        "plan": ("use_case.plan", "Show which steps a run would execute and why, without executing them."),
+        "run": ("use_case.run", "Run a use case: fetch, its steps, gate, register."),
+        "why": ("use_case.why", "Explain why a step of a run was executed or reused."),
+        "predict": ("use_case.predict", "Classify files with a registered model."),
+    },
+    "Inspect and maintain": {
+        "runs": ("workspace.runs", "Show, compare, stop and retry runs."),
+        "models": ("workspace.models", "Show registered models; approve, reject, alias, roll back, export."),
+        "datasets": ("workspace.datasets", "Show and check data sets."),
+        "doctor": ("workspace.doctor", "Check environment, plugins, disk and workspace; repair damage."),
+        "gc": ("workspace.gc", "Remove files that no kept run and no model needs."),
+    },
+    "Use an engine": {
+        "compile": ("engine.compile", "Compile a use case to an engine's own pipeline definition."),
+        "parity": ("engine.parity", "Run locally, execute the compiled definition, and compare the two."),
+        "package": ("engine.package", "Write a folder for docker build: the image in which steps run."),
+        "ci": ("engine.ci", "Write the files of a CI service: CodeBuild, GitHub, GitLab."),
+    },
+    "Write a plugin": {
+        "plugin": ("author.plugin", "Create a plugin, and check one against the contract."),
+        "gate": ("author.gate", "Test a gate on models that it must reject."),
+        "matrix": ("author.matrix", "Run every installed use case on every runner of this machine."),
+    },
 }
+"""Section of the help -> command -> (module, one-line help); a command is imported when it is called."""
+_COMMANDS = {name: entry for section in _SECTIONS.values() for name, entry in section.items()}
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called; their one-line help is known before."""
-
-    def __init__(self, *args: object, commands_help: Mapping[str, str], package: str, **kwargs: object) -> None:
-        """Take the commands from modules of `package`, named as the commands are."""
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self._help = commands_help
-        self._package = package
+    """The group of all commands: core's are imported when they are called, an engine's when it is named."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
-        """Return the commands in the order of their work."""
-        return list(self._help)
+        """Return the commands of core, then the groups of installed engines."""
+        from mlops_core.runners.discovery import command_groups
+
+        return [*_COMMANDS, *command_groups()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command, or explain that there is none."""
-        if cmd_name not in self._help:
-            ctx.fail(f"no command '{cmd_name}'{did_you_mean(cmd_name, self._help) or ';'} see: mlops --help")
-        module = importlib.import_module(f"{self._package}.{cmd_name.replace('-', '_')}_command")
-        command: click.Command = module.command
-        return command
+        """Import a command.
+
+        Raises:
+            UsageError: there is no such command.
+            PluginError: the engine's plugin cannot be loaded.
+        """
+        if cmd_name in _COMMANDS:
+            module = importlib.import_module(f"{__name__}.{_COMMANDS[cmd_name][0]}")
+            command: click.Command = module.command
+            return command
+        return self._engine_group(ctx, cmd_name)
+
+    def _engine_group(self, ctx: click.Context, name: str) -> click.Command:
+        from mlops_core.runners.discovery import command_groups, load_runner
+
+        groups = command_groups()
+        if name not in groups:
+            known = (*_COMMANDS, *groups)
+            ctx.fail(f"no command '{name}'{did_you_mean(name, known) or ';'} see: mlops --help")
+        group = load_runner(name).command_group()
+        if group is None:
+            raise UsageError(f"runner '{name}' has no commands of its own; use it with --runner {name}")
+        return group
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(self._help.items()))
+        """List the commands by section without importing them."""
+        from mlops_core.runners.discovery import command_groups
+
+        for title, commands in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, text) for name, (_, text) in commands.items()])
+        groups = command_groups()
+        if groups:
+            with formatter.section("Engines"):
+                formatter.write_dl([(name, f"Commands of {runner.distribution}.") for name, runner in groups.items()])
 
 
 @click.group(
     cls=LazyGroup,
-    commands_help=_COMMANDS,
-    package=__name__,
     epilog="Exit codes: 0 done and accepted, 1 defect of mlops, 2 usage or configuration, 3 gate rejected, "
     "4 step or runner failed, 5 data set, 6 plugin, 130 interrupted.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
@@ -85,7 +111,7 @@ class LazyGroup(click.Group):
 @click.option(
     "--workspace",
     type=click.Path(file_okay=False),
-    help="Folder for everything that is kept (default: MLOPS_HOME, else .mlops).",
+    help="Workspace folder (default: MLOPS_HOME, else .mlops).",
 )
 @click.pass_context
 def cli(context: click.Context, *, verbose: bool, workspace: str | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -13,12 +13,10 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
-    from mlops_core.runners.remote.options import RunnerOptions
-
 F = TypeVar("F", bound="Callable[..., object]")
 _FOLDS = "dataset.folds=all"
 SEED = click.IntRange(0, 2**32 - 1)
-"""What every generator of random numbers takes."""
+"""The seeds that every random number generator accepts."""
 
 
 def _complete_use_case(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
@@ -37,7 +35,7 @@ def use_case_option(function: F) -> F:
         "-u",
         metavar="NAME",
         shell_complete=_complete_use_case,
-        help="The use case (default: the environment variable USECASE_NAME).",
+        help="Use case to run (default: the environment variable USECASE_NAME).",
     )(function)
 
 
@@ -68,26 +66,26 @@ def config_options(function: F) -> F:
         "-c",
         metavar="FILE",
         type=click.Path(),
-        help="A user_config.yaml; what it does not set keeps the plugin's default.",
+        help="Configuration file (user_config.yaml); keys that it does not set keep the plugin's defaults.",
     )(function)
 
 
 def selection_options(function: F) -> F:
     """Add ``--from``, ``--only`` and ``--force``."""
     function = click.option(
-        "--force", multiple=True, metavar="STEP", help="Run this step even where it could be reused. Repeatable."
+        "--force", multiple=True, metavar="STEP", help="Run this step even if its result could be reused. Repeatable."
     )(function)
     function = click.option(
-        "--only", multiple=True, metavar="STEP", help="Run just this step, without the gate. Repeatable."
+        "--only", multiple=True, metavar="STEP", help="Run only this step, without the gate. Repeatable."
     )(function)
     return click.option(
-        "--from", "start", default="", metavar="STEP", help="Run this step and all that follow; reuse those before."
+        "--from", "start", default="", metavar="STEP", help="Run this step and all that follow it; reuse those before."
     )(function)
 
 
 def run_options(function: F) -> F:
     """Add ``--param`` and ``--seed``."""
-    function = click.option("--seed", type=SEED, default=0, show_default=True, help="Of every random choice.")(function)
+    function = click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed.")(function)
     return click.option(
         "--param",
         "parameters",
@@ -95,74 +93,6 @@ def run_options(function: F) -> F:
         metavar="NAME=VALUE",
         help="Set a parameter of the pipeline. Repeatable.",
     )(function)
-
-
-def account_options(function: F) -> F:
-    """Add the options that name an account: ``--settings``, ``--role``, ``--bucket``, ``--image``, ``--region``."""
-    for option in (
-        click.option("--region", help="Region of the account (default: AWS_REGION, or the profile's)."),
-        click.option("--image", help="URI of the step image (default: MLOPS_STEP_IMAGE)."),
-        click.option("--bucket", help="Bucket for data and results (default: ARTIFACT_BUCKET)."),
-        click.option("--role", help="ARN of the role of the jobs (default: SAGEMAKER_PIPELINE_ROLE_ARN)."),
-        click.option(
-            "--set-sagemaker",
-            "settings_overrides",
-            multiple=True,
-            metavar="KEY=VALUE",
-            help="Override one of these settings, for example steps.train.spot=true. Repeatable.",
-        ),
-        click.option(
-            "--settings",
-            type=click.Path(dir_okay=False),
-            help="A sagemaker.yaml: account, changes of single steps, inference.",
-        ),
-    ):
-        function = option(function)
-    return function
-
-
-def remote_options(function: F) -> F:
-    """Add the options of a run in an account; `runner_options` reads their values."""
-    for option in (
-        click.option(
-            "--artifacts-dir", metavar="FOLDER", type=click.Path(file_okay=False), help="Put the evaluation here, too."
-        ),
-        click.option("--prices", type=click.Path(dir_okay=False), help="A table of prices instead of the one here."),
-        click.option(
-            "--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Refuse a run that may cost more than this."
-        ),
-        click.option("--no-wait", "is_detached", is_flag=True, help="Start the execution and do not wait for its end."),
-        click.option(
-            "--timeout", "timeout_s", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer than this."
-        ),
-        click.option("--pipeline-name", default="", help="At the service (default: the use case's name)."),
-    ):
-        function = option(function)
-    return account_options(function)
-
-
-def runner_options(
-    *,
-    settings: str | None = None,
-    settings_overrides: tuple[str, ...] = (),
-    role: str | None = None,
-    bucket: str | None = None,
-    image: str | None = None,
-    **others: Any,
-) -> RunnerOptions:
-    """Return what the options of `account_options` and `remote_options` say."""
-    import json
-    from pathlib import Path
-
-    from mlops_core.runners.remote.options import RunnerOptions
-
-    given = {"role": role, "bucket": bucket, "image": image}
-    changes = tuple(f"account.{name}={json.dumps(value)}" for name, value in given.items() if value)
-    for name in ("prices", "artifacts_dir"):
-        if others.get(name):
-            others[name] = Path(others[name])
-    path = Path(settings) if settings else None
-    return RunnerOptions(settings=path, settings_overrides=(*settings_overrides, *changes), **others)
 
 
 def json_option(function: F) -> F:

@@ -1,4 +1,4 @@
-"""Runners carry out pipelines. Each takes a `RunRequest` and returns a `RunRecord`; `RunnerPlugin` is what one provides.
+"""Runners carry out pipelines: each takes a `RunRequest` and returns a `RunRecord`. A plugin provides a `RunnerPlugin`.
 
 Every name here is public: runner plugins import from this package.
 """

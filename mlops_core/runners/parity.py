@@ -9,14 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-
 from mlops_core.pipeline import Pipeline
 from mlops_core.runners.local.runner import LocalRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-        
     from mlops_core.runners import Runner, RunObserver, RunRequest
     from mlops_core.workspace.records import RunRecord, StepRecord
     from mlops_core.workspace.store import Store
@@ -83,7 +81,7 @@ class ExecutedDefinition:
     order: Mapping[str, frozenset[str]]
 
 
-def prove_parity(
+def prove_parity(  # noqa: PLR0913  two runners and their workspace
     request: RunRequest,
     *,
     store: Store,

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     import click
 
     from mlops_core.runners import Runner, RunObserver, RunRequest
+    from mlops_core.runners.parity import ExecutedDefinition
     from mlops_core.runners.remote.costs import Estimate
     from mlops_core.runners.remote.following import RemoteRun
     from mlops_core.runners.remote.object_store import Bucket
-    from mlops_core.runners.parity import ExecutedDefinition
     from mlops_core.workspace.diagnosis import HealthCheck
     from mlops_core.workspace.records import RunRecord
     from mlops_core.workspace.store import Store
@@ -137,7 +137,8 @@ class RunnerPlugin:
         Raises:
             UsageError: a value does not fit.
         """
-        del values
+        if values:
+            raise UsageError(f"runner '{self.name}' has no option '{next(iter(values))}'; leave it out")
         return RunnerOptions()
 
     # --- Optional abilities -------------------------------------------------------------------------------

@@ -67,7 +67,9 @@ def _plugins() -> Iterator[HealthCheck]:
         yield HealthCheck(subject="plugins", is_good=False, detail=str(error), fix="uninstall one of them")
         return
     if not installed:
-        yield HealthCheck(subject="plugins", is_good=False, detail="no use case is installed", fix="pip install a plugin")
+        yield HealthCheck(
+            subject="plugins", is_good=False, detail="no use case is installed", fix="pip install a plugin"
+        )
     for use_case in installed:
         subject = f"plugin {use_case.name}"
         try:

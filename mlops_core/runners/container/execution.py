@@ -12,8 +12,8 @@ an ``evaluation.json`` in which every declared metric has a finite ``value`` and
 own condition can read it; ``verdict`` in it is what `mlops_core.conditions.Gate` returns.
 
 **Shards**: every instance sees the whole input (or, where the request has ``sharded_inputs``, its share of the files)
-and writes below ``<output>/<index, 4 digits>/``, so that no instance overwrites another's files; a second container merges
-them, reading them as the inputs ``<output>.parts``.
+and writes below ``<output>/<index, 4 digits>/``, so that no instance overwrites another's files; a second container
+merges them, reading them as the inputs ``<output>.parts``.
 
 **Retries and limits** are kept here as in a local run (`mlops_core.runners.local.processes`).
 """

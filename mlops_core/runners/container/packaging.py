@@ -1,4 +1,4 @@
-"""The content of a step image: the wheels of core, the engine and one use case, pinned versions, Dockerfile, entry point.
+"""The content of a step image: wheels of core, engine and one use case, pinned versions, Dockerfile, entry point.
 
 No other plugin, no source tree and no data are in it. The packages installed here decide the versions, so a step in a
 container runs with the packages with which it was tried.

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-
     from mlops_core.pipeline import Pipeline, Step
     from mlops_core.runners import RunRequest
     from mlops_core.runners.remote.machines import StepMachine
@@ -170,9 +169,7 @@ def check_cost(estimate: Estimate, prices: Prices, *, max_cost: float | None) ->
         )
 
 
-def _step_estimate(
-    step: Step, machine: StepMachine, prices: Prices, *, duration_s: float, basis: str
-) -> StepEstimate:
+def _step_estimate(step: Step, machine: StepMachine, prices: Prices, *, duration_s: float, basis: str) -> StepEstimate:
     instances = step.shards + (1 if step.shards > 1 else 0)
     volume = machine.disk_gb * prices.volume_gb_month / _HOURS_A_MONTH
     hourly = prices.instances.get(machine.name)

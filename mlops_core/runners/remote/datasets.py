@@ -131,6 +131,11 @@ class Provided:
     sent: int = 0
     removed: int = 0
 
+    @property
+    def was_there(self) -> bool:
+        """Whether nothing had to be sent or removed."""
+        return not (self.sent or self.removed)
+
 
 def read_manifest(bucket: Bucket, place: Place) -> RemoteManifest | None:
     """Return the manifest of a place; None when there is no complete data set.

@@ -35,9 +35,7 @@ class Machine:
 
     def has(self, resources: Resources) -> bool:
         """Return whether a step with these needs fits."""
-        return (
-            self.cpus >= resources.cpus and self.memory_gb >= resources.memory_gb and self.gpus >= resources.gpus
-        )
+        return self.cpus >= resources.cpus and self.memory_gb >= resources.memory_gb and self.gpus >= resources.gpus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

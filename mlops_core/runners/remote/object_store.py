@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-
 from mlops_core.errors import DatasetError, RunnerError
 
 if TYPE_CHECKING:
@@ -195,7 +194,8 @@ class Bucket:
         """Put files, many at once; they are taken from `files` as there is room.
 
         Raises:
-            DatasetError: the store refuses one, or a file changed on its way. Those that were sent are known to `on_sent`.
+            DatasetError: the store refuses one, or a file changed on its way. `on_sent` was called
+                for those that were sent.
         """
         asyncio.run(self._send_all(files))
 
@@ -284,7 +284,7 @@ def _open(access: StoreAccess) -> Any:
     except ImportError as error:
         raise RunnerError(f"obstore cannot be imported: {error}; pip install 'mlops-usecases[store]'") from error
     provider = {} if access.credentials is None else {"credential_provider": access.credentials}
-    return from_url(  # type: ignore[call-overload]  the configuration's type depends on the store
+    return from_url(  # type: ignore[call-overload]  # the types depend on the store
         access.url,
         config=dict(access.config),
         client_options={

@@ -16,7 +16,7 @@ from mlops_aed.features import log_mel
 from mlops_aed.pictures import Sonogram
 from mlops_aed.streams import read_blocks
 
-from mlops_core.cli.events_output import print_events
+from mlops_core.cli.use_case.events_output import print_events
 from mlops_core.errors import DatasetError, UsageError
 from mlops_core.predictors import EventOptions, EventPredictor
 

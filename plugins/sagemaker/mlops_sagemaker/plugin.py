@@ -1,4 +1,4 @@
-"""What `mlops-sagemaker` provides: the runners ``sagemaker`` and ``sagemaker-local``. Light: everything is imported on use."""
+"""The runners ``sagemaker`` and ``sagemaker-local`` as plugins; heavy modules are imported on use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One execution at the service, as core follows it: described, stopped, retried, its logs and its evaluation fetched."""
+"""One execution at the service, as core follows it: state, stop, retry, logs and evaluation."""
 
 from __future__ import annotations
 
@@ -134,9 +134,7 @@ class SageMakerExecution:
         return self._latest
 
 
-def open_run(
-    store: Store, record: RunRecord, *, observer: RunObserver, account: Account | None = None
-) -> RemoteRun:
+def open_run(store: Store, record: RunRecord, *, observer: RunObserver, account: Account | None = None) -> RemoteRun:
     """Return a run with its execution.
 
     Args:

@@ -1,4 +1,4 @@
-"""The checker: each seeded fault is found at its place, with a cure; what is sound gives no complaint."""
+"""The checker: each seeded fault is found at its place, with a fix; what is sound gives no complaint."""
 
 import copy
 import json
@@ -303,7 +303,7 @@ def test_a_seeded_fault_is_found_at_its_place_with_a_cure(definition, change, pa
     faults = check_definition(definition)
     found = [fault for fault in faults if path in fault.path and word in str(fault)]
     assert found, [str(fault) for fault in faults]
-    assert all(fault.path.startswith("$") and fault.problem and fault.cure for fault in faults)
+    assert all(fault.path.startswith("$") and fault.problem and fault.fix for fault in faults)
 
 
 def test_all_faults_are_found_at_once(definition):

@@ -139,7 +139,7 @@ def test_an_account_in_which_everything_is_there_is_found_in_order(proxy):
 
 
 @pytest.mark.parametrize(
-    ("settings", "subject", "text", "cure"),
+    ("settings", "subject", "text", "fix"),
     [
         ('account.role="arn:aws:iam::123456789012:role/None"', "role", "there is no role None", "policy --for trust"),
         ('account.role="arn:aws:iam::999999999999:role/Role"', "role", "of another account", "account 123456789012"),
@@ -152,11 +152,11 @@ def test_an_account_in_which_everything_is_there_is_found_in_order(proxy):
         ('account.image="python:3.11"', "image", "not in ECR", "push it to ECR"),
     ],
 )
-def test_what_is_missing_or_wrong_in_an_account_is_named_with_a_cure(proxy, settings, subject, text, cure):
+def test_what_is_missing_or_wrong_in_an_account_is_named_with_a_cure(proxy, settings, subject, text, fix):
     found = findings(settings=(settings,))
     assert found[subject].is_good is False
     assert text in found[subject].found
-    assert cure in found[subject].cure
+    assert fix in found[subject].fix
 
 
 def test_a_quota_that_is_too_small_is_wrong(proxy):
@@ -166,7 +166,7 @@ def test_a_quota_that_is_too_small_is_wrong(proxy):
     proxy.answer = quotas(ml_m5_large__for__training__job__usage=0)
     found = findings()["quota"]
     assert (found.is_good, found.found) == (False, "ml.m5.large for training job usage: 1 needed, 0 allowed")
-    assert "request an increase" in found.cure
+    assert "request an increase" in found.fix
 
 
 def test_rights_that_are_denied_are_listed(proxy):
@@ -182,7 +182,7 @@ def test_rights_that_are_denied_are_listed(proxy):
     proxy.answer = deny
     found = findings()["caller's rights"]
     assert (found.is_good, found.found) == (False, "not allowed: iam:PassRole")
-    assert found.cure == "mlops sagemaker policy prints what is needed"
+    assert found.fix == "mlops sagemaker policy prints what is needed"
 
 
 def test_what_may_not_be_looked_at_is_unknown_and_not_wrong(proxy):

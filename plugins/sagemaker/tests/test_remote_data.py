@@ -16,12 +16,12 @@ pytest.importorskip("obstore", reason="the extra 'aws' is not installed")
 pytest.importorskip("moto", reason="the extra 'test' is not installed")
 
 from mlops_sagemaker.service.account import Account  # noqa: E402  the same
+from mlops_sagemaker.service.store import S3Bucket  # noqa: E402  the same
 
 from mlops_core.api import prepare_run  # noqa: E402  after the skip
 from mlops_core.datasets.digests import tree_manifest  # noqa: E402  the same
 from mlops_core.errors import DatasetError  # noqa: E402  the same
 from mlops_core.runners.remote.datasets import Place, provide_dataset, read_manifest  # noqa: E402  the same
-from mlops_core.runners.remote.object_store import Bucket  # noqa: E402  the same
 from mlops_core.workspace.store import Store  # noqa: E402  the same
 
 
@@ -73,7 +73,8 @@ class World:
         with Store(self._tmp_path / workspace) as store:
             uri = f"s3://{self.bucket}/{PLACE}/"
             progress = lambda *_: None  # noqa: E731  says nothing
-            return provide_dataset(request, uri, store=store, account=Account(), progress=progress, **options)
+            bucket = S3Bucket(self.bucket, account=Account())
+            return provide_dataset(request, uri, store=store, bucket=bucket, progress=progress, **options)
 
     def objects(self):
         s3 = self.account.client("s3")
@@ -90,7 +91,7 @@ class World:
         assert found.pop(".mlops-dataset.json")
         wanted = {str(path.relative_to(self.folder)): path for path in self.folder.rglob("*") if path.is_file()}
         assert found == {name: path.read_bytes() for name, path in wanted.items()}
-        manifest = read_manifest(Bucket(self.bucket, account=self.account), Place(bucket=self.bucket, prefix=PLACE))
+        manifest = read_manifest(S3Bucket(self.bucket, account=self.account), Place(bucket=self.bucket, prefix=PLACE))
         assert (manifest.files, manifest.digest) == (len(wanted), tree_manifest(self.folder).digest)
 
     def sent(self):

@@ -1,6 +1,6 @@
 """Checking a pipeline definition offline, whoever wrote it: against the service's model and the rules of its graph.
 
-`check_text` and `check_definition` return every fault at once, each with a JSON path and a cure. The service model is
+`check_text` and `check_definition` return every fault at once, each with a JSON path and a fix. The service model is
 botocore's (the extra ``aws``); without it, everything but the arguments and properties is still checked.
 """
 
@@ -27,8 +27,8 @@ SIZE_LIMIT = 1_048_576
 def check_text(text: str) -> tuple[Fault, ...]:
     """Return the faults of a definition given as text."""
     if len(text) > SIZE_LIMIT:
-        cure = "split the pipeline, or move long lists from arguments into files"
-        return (Fault("$", f"the definition has {len(text):,} characters; the service takes {SIZE_LIMIT:,}", cure),)
+        fix = "split the pipeline, or move long lists from arguments into files"
+        return (Fault("$", f"the definition has {len(text):,} characters; the service takes {SIZE_LIMIT:,}", fix),)
     try:
         data = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
     except RecursionError:

@@ -157,8 +157,8 @@ class _ShapeChecker:
         is_wrong_boolean = isinstance(value, bool) and kind != "boolean"
         if is_wrong_boolean or not isinstance(value, allowed):
             word = _WORDS.get(kind, "a number" if kind in ("float", "double") else "a whole number")
-            cure = f"give {word}" + (", in quotes" if kind == "string" and isinstance(value, int | float) else "")
-            self._faults.add(path, f"{_shown(value)} where {word} is expected", cure)
+            fix = f"give {word}" + (", in quotes" if kind == "string" and isinstance(value, int | float) else "")
+            self._faults.add(path, f"{_shown(value)} where {word} is expected", fix)
         elif isinstance(value, str):
             self._text(value, shape, path)
         elif not isinstance(value, bool):
@@ -202,12 +202,12 @@ class _ShapeChecker:
             word = _WORDS[shape.type_name]
             self._faults.add(path, f"an expression where {word} is expected", "expressions stand for texts and numbers")
         elif kind is not Kind.UNKNOWN and kind not in fitting:
-            cure = (
+            fix = (
                 "join it: {'Std:Join': {'On': '', 'Values': [...]}}"
                 if Kind.STRING in fitting
                 else "use one of its type"
             )
-            self._faults.add(path, f"a {kind} where {' or '.join(fitting)} is expected", cure)
+            self._faults.add(path, f"a {kind} where {' or '.join(fitting)} is expected", fix)
         else:
             self._default(value, shape, path)
 

@@ -42,8 +42,8 @@ def check_condition_step(step: StepEntry, faults: Faults, *, expressions: Expres
             checker.check(condition, f"{path}.Conditions[{index}]")
     _check_branches(step, faults)
     if step.condition:
-        cure = "put its conditions into the outer step, or let it depend on steps outside of branches"
-        faults.add(step.path, f"a Condition step inside the branch of '{step.condition}'", cure)
+        fix = "put its conditions into the outer step, or let it depend on steps outside of branches"
+        faults.add(step.path, f"a Condition step inside the branch of '{step.condition}'", fix)
 
 
 def _check_branches(step: StepEntry, faults: Faults) -> None:

@@ -159,8 +159,8 @@ class ExpressionChecker:
         if step is None:
             return Kind.UNKNOWN
         if found[2].startswith(".PropertyFiles."):
-            cure = "read a value of it with Std:JsonGet"
-            self._faults.add(path, f"{target!r} is a property file, not a value", cure)
+            fix = "read a value of it with Std:JsonGet"
+            self._faults.add(path, f"{target!r} is a property file, not a value", fix)
             return Kind.UNKNOWN
         name = property_kind(step, found[2], path=path, faults=self._faults, model=self._model)
         return Kind(name) if name else Kind.UNKNOWN

@@ -15,16 +15,16 @@ class Fault:
     Attributes:
         path: JSON path in the definition, for example ``$.Steps[2].Arguments.RoleArn``.
         problem: what is wrong.
-        cure: what to do.
+        fix: what to do.
     """
 
     path: str
     problem: str
-    cure: str
+    fix: str
 
     def __str__(self) -> str:
         """Return it as one line."""
-        return f"{self.path}: {self.problem}; {self.cure}"
+        return f"{self.path}: {self.problem}; {self.fix}"
 
 
 class Faults:
@@ -34,9 +34,9 @@ class Faults:
         """Begin with none."""
         self._found: dict[Fault, None] = {}
 
-    def add(self, path: str, problem: str, cure: str) -> None:
+    def add(self, path: str, problem: str, fix: str) -> None:
         """Note a fault."""
-        self._found[Fault(path, problem, cure)] = None
+        self._found[Fault(path, problem, fix)] = None
 
     def all(self) -> tuple[Fault, ...]:
         """Return all, in the order in which they were found."""

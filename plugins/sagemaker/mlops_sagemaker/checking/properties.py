@@ -44,8 +44,8 @@ def property_kind(step: StepEntry, text: str, *, path: str, faults: Faults, mode
         return ""
     segments = _segments(text)
     if not segments:
-        cure = "write for example 'Steps.train.ModelArtifacts.S3ModelArtifacts'"
-        faults.add(path, f"{text!r} is no property of step '{step.name}'", cure)
+        fix = "write for example 'Steps.train.ModelArtifacts.S3ModelArtifacts'"
+        faults.add(path, f"{text!r} is no property of step '{step.name}'", fix)
         return ""
     if step.type in _OWN:
         _check_name(str(segments[0]), _OWN[step.type], step, path=path, faults=faults)
@@ -140,5 +140,5 @@ class _Walk:
                 f"known: {', '.join(known) or 'none'}",
             )
 
-    def _add(self, problem: str, cure: str) -> None:
-        self._faults.add(self._path, problem, cure)
+    def _add(self, problem: str, fix: str) -> None:
+        self._faults.add(self._path, problem, fix)

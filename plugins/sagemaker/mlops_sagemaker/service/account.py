@@ -26,7 +26,7 @@ _LONGEST = 500
 _TIMEOUTS_S = {"connect_timeout": 10, "read_timeout": 60}
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired")
 _UNKNOWN = ("InvalidAccessKeyId", "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch")
-_CURES = (
+_FIXES = (
     (
         ("NoCredentialsError", "PartialCredentialsError"),
         "sign in, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
@@ -221,11 +221,11 @@ def _service_error(error: BaseException) -> RunnerError:
     known = credential_fault(code, text)
     if known:
         return RunnerError(known)
-    cure = next((cure for kinds, cure in _CURES if kind in kinds), "")
-    if cure:
-        return RunnerError(f"{text}; {cure}")
+    fix = next((fix for kinds, fix in _FIXES if kind in kinds), "")
+    if fix:
+        return RunnerError(f"{text}; {fix}")
     if code in _DENIED:
         action = denied_action(text)
-        cure = f"allow {action}" if action else "compare what you may do"
-        return RunnerError(f"{text}; {cure}: mlops sagemaker policy prints what is needed")
+        fix = f"allow {action}" if action else "compare what you may do"
+        return RunnerError(f"{text}; {fix}: mlops sagemaker policy prints what is needed")
     return RunnerError(text)

@@ -13,7 +13,6 @@ from mlops_sagemaker.service.account import code_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from mlops_core.runners.remote.object_store import LargeFile
     from mlops_core.runners.remote.upload_index import Receipts

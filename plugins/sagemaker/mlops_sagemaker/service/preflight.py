@@ -1,4 +1,4 @@
-"""What is looked at in an account before a run: caller, role, bucket, image, machines, each with a cure.
+"""What is looked at in an account before a run: caller, role, bucket, image, machines, each with a fix.
 
 Nothing is changed. What the caller may not look at is said to be unknown, not wrong.
 """
@@ -8,11 +8,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from mlops_core.errors import MlopsError, RunnerError, did_you_mean
+from mlops_core.workspace.diagnosis import HealthCheck
 from mlops_sagemaker.service.account import code_of
 from mlops_sagemaker.service.policy import Audience, actions, names_of, policy
 
@@ -29,29 +29,12 @@ _ECR = re.compile(
 )
 _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403")
 _SHOWN = 5
-_POLICY_CURE = "mlops sagemaker policy prints what is needed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One thing that was looked at.
-
-    Attributes:
-        subject: what.
-        is_good: nothing has to be done, or nothing can be said.
-        found: in words.
-        cure: what to do; empty when nothing has to be done.
-    """
-
-    subject: str
-    is_good: bool
-    found: str
-    cure: str = ""
+_POLICY_FIX = "mlops sagemaker policy prints what is needed"
 
 
 def examine_account(
     use_case: str, definition: Mapping[str, Any], target: Target, *, account: Account
-) -> Iterator[Check]:
+) -> Iterator[HealthCheck]:
     """Look at everything that a run needs.
 
     Args:
@@ -65,9 +48,9 @@ def examine_account(
         region = account.region
         caller = account.call("sts", "get_caller_identity")
     except MlopsError as error:
-        yield Check(subject="credentials", is_good=False, found=str(error), cure="sign in, and name a region")
+        yield HealthCheck(subject="credentials", is_good=False, detail=str(error), fix="sign in, and name a region")
         return
-    yield Check(subject="credentials", is_good=True, found=f"{caller['Arn']} in account {caller['Account']}")
+    yield HealthCheck(subject="credentials", is_good=True, detail=f"{caller['Arn']} in account {caller['Account']}")
     yield _region(account, region)
     names = names_of(use_case, target.settings, pipeline=target.pipeline, region=region)
     yield from _role(names, account, number=caller["Account"])
@@ -77,41 +60,41 @@ def examine_account(
     yield from _quotas(definition, account)
 
 
-def _packages() -> Check:
+def _packages() -> HealthCheck:
     missing = [name for name in ("boto3", "obstore") if importlib.util.find_spec(name) is None]
-    cure = "pip install 'mlops-sagemaker'" if missing else ""
+    fix = "pip install 'mlops-sagemaker'" if missing else ""
     found = f"{', '.join(missing)} cannot be imported" if missing else "boto3 and obstore can be imported"
-    return Check(subject="packages", is_good=not missing, found=found, cure=cure)
+    return HealthCheck(subject="packages", is_good=not missing, detail=found, fix=fix)
 
 
-def _region(account: Account, region: str) -> Check:
+def _region(account: Account, region: str) -> HealthCheck:
     known = account.session.get_available_regions("sagemaker")
     if region in known:
-        return Check(subject="region", is_good=True, found=f"{region} has SageMaker")
+        return HealthCheck(subject="region", is_good=True, detail=f"{region} has SageMaker")
     found = f"{region} is not known to have SageMaker{did_you_mean(region, known)}"
-    return Check(subject="region", is_good=False, found=found, cure="pass another with --region")
+    return HealthCheck(subject="region", is_good=False, detail=found, fix="pass another with --region")
 
 
 # --- Role -------------------------------------------------------------------------------------------------
 
 
-def _role(names: Names, account: Account, *, number: str) -> Iterator[Check]:
+def _role(names: Names, account: Account, *, number: str) -> Iterator[HealthCheck]:
     name = names.role.rpartition("/")[2]
     if names.account != number:
-        cure = f"name a role of account {number}, or sign in to the other account"
-        yield Check(subject="role", is_good=False, found=f"{names.role} is of another account", cure=cure)
+        fix = f"name a role of account {number}, or sign in to the other account"
+        yield HealthCheck(subject="role", is_good=False, detail=f"{names.role} is of another account", fix=fix)
         return
     try:
         role = account.call("iam", "get_role", RoleName=name)["Role"]
     except RunnerError as error:
-        cure = f"create it: mlops sagemaker policy --for trust and --for role print its policies (name: {name})"
-        yield _unseen("role", error, missing=("NoSuchEntity",), what=f"there is no role {name}", cure=cure)
+        fix = f"create it: mlops sagemaker policy --for trust and --for role print its policies (name: {name})"
+        yield _unseen("role", error, missing=("NoSuchEntity",), what=f"there is no role {name}", fix=fix)
         return
     if _trusts_service(role.get("AssumeRolePolicyDocument")):
-        yield Check(subject="role", is_good=True, found=f"{name} can be assumed by SageMaker")
+        yield HealthCheck(subject="role", is_good=True, detail=f"{name} can be assumed by SageMaker")
     else:
-        cure = "mlops sagemaker policy --for trust prints what its trust policy must say"
-        yield Check(subject="role", is_good=False, found=f"{name} cannot be assumed by SageMaker", cure=cure)
+        fix = "mlops sagemaker policy --for trust prints what its trust policy must say"
+        yield HealthCheck(subject="role", is_good=False, detail=f"{name} cannot be assumed by SageMaker", fix=fix)
     yield _permissions("role's rights", names.role, actions(policy(names, Audience.ROLE)), account)
 
 
@@ -132,7 +115,7 @@ def _several(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _permissions(subject: str, principal: str, wanted: frozenset[str], account: Account) -> Check:
+def _permissions(subject: str, principal: str, wanted: frozenset[str], account: Account) -> HealthCheck:
     """Ask IAM what a principal may do; it answers without regard to the resources' own policies."""
     source = re.sub(r":sts:(.*):assumed-role/([^/]+)/.*", r":iam:\1:role/\2", principal)
     try:
@@ -147,38 +130,38 @@ def _permissions(subject: str, principal: str, wanted: frozenset[str], account: 
     except RunnerError as error:
         return _unseen(subject, error)
     if not denied:
-        return Check(subject=subject, is_good=True, found=f"all {len(wanted)} actions are allowed")
+        return HealthCheck(subject=subject, is_good=True, detail=f"all {len(wanted)} actions are allowed")
     shown = ", ".join(denied[:_SHOWN]) + (f" and {len(denied) - _SHOWN} more" if len(denied) > _SHOWN else "")
-    return Check(subject=subject, is_good=False, found=f"not allowed: {shown}", cure=_POLICY_CURE)
+    return HealthCheck(subject=subject, is_good=False, detail=f"not allowed: {shown}", fix=_POLICY_FIX)
 
 
 # --- Bucket, image, machines ------------------------------------------------------------------------------
 
 
-def _bucket(name: str, account: Account, *, region: str) -> Check:
+def _bucket(name: str, account: Account, *, region: str) -> HealthCheck:
     try:
         found = account.call("s3", "head_bucket", Bucket=name)
     except RunnerError as error:
         if code_of(error) in _DENIED:
             text = f"{name} is another account's, or may not be read"
-            return Check(subject="bucket", is_good=False, found=text, cure=f"name your own, or: {_POLICY_CURE}")
-        cure = f"aws s3 mb s3://{name} --region {region}, or name another"
-        return _unseen("bucket", error, missing=("404", "NoSuchBucket"), what=f"there is no bucket {name}", cure=cure)
+            return HealthCheck(subject="bucket", is_good=False, detail=text, fix=f"name your own, or: {_POLICY_FIX}")
+        fix = f"aws s3 mb s3://{name} --region {region}, or name another"
+        return _unseen("bucket", error, missing=("404", "NoSuchBucket"), what=f"there is no bucket {name}", fix=fix)
     place = found.get("BucketRegion") or region
     if place != region:
-        cure = f"pass --region {place}, or name a bucket of {region}"
-        return Check(subject="bucket", is_good=False, found=f"{name} is in {place}, not in {region}", cure=cure)
-    return Check(subject="bucket", is_good=True, found=f"{name} is there, in {place}")
+        fix = f"pass --region {place}, or name a bucket of {region}"
+        return HealthCheck(subject="bucket", is_good=False, detail=f"{name} is in {place}, not in {region}", fix=fix)
+    return HealthCheck(subject="bucket", is_good=True, detail=f"{name} is there, in {place}")
 
 
-def _image(uri: str, account: Account, *, region: str) -> Check:
+def _image(uri: str, account: Account, *, region: str) -> HealthCheck:
     parts = _ECR.match(uri)
     if parts is None:
-        cure = "push it to ECR: ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY:TAG"
-        return Check(subject="image", is_good=False, found=f"{uri!r} is not in ECR, where jobs get it", cure=cure)
+        fix = "push it to ECR: ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY:TAG"
+        return HealthCheck(subject="image", is_good=False, detail=f"{uri!r} is not in ECR, where jobs get it", fix=fix)
     if parts["region"] != region:
         found = f"{uri} is in {parts['region']}; jobs in {region} cannot get it"
-        return Check(subject="image", is_good=False, found=found, cure=f"push it to ECR of {region}")
+        return HealthCheck(subject="image", is_good=False, detail=found, fix=f"push it to ECR of {region}")
     image = {"imageDigest": parts["digest"]} if parts["digest"] else {"imageTag": parts["tag"] or "latest"}
     try:
         details = account.call(
@@ -190,13 +173,13 @@ def _image(uri: str, account: Account, *, region: str) -> Check:
         )["imageDetails"]
     except RunnerError as error:
         missing = ("ImageNotFoundException", "RepositoryNotFoundException")
-        cure = "mlops package writes what docker build needs; build, push, and name it with --image"
-        return _unseen("image", error, missing=missing, what=f"there is no image {uri}", cure=cure)
+        fix = "mlops package writes what docker build needs; build, push, and name it with --image"
+        return _unseen("image", error, missing=missing, what=f"there is no image {uri}", fix=fix)
     size_mb = (details[0].get("imageSizeInBytes") or 0) / 1e6
-    return Check(subject="image", is_good=True, found=f"{uri} is there, {size_mb:.0f} MB")
+    return HealthCheck(subject="image", is_good=True, detail=f"{uri} is there, {size_mb:.0f} MB")
 
 
-def _quotas(definition: Mapping[str, Any], account: Account) -> Iterator[Check]:
+def _quotas(definition: Mapping[str, Any], account: Account) -> Iterator[HealthCheck]:
     wanted = _machines(definition)
     try:
         found = {
@@ -209,11 +192,15 @@ def _quotas(definition: Mapping[str, Any], account: Account) -> Iterator[Check]:
     for name, count in sorted(wanted.items()):
         value = found.get(name)
         if value is None:
-            yield Check(subject="quota", is_good=True, found=f"{name}: {count} needed; the service names no quota")
+            yield HealthCheck(
+                subject="quota", is_good=True, detail=f"{name}: {count} needed; the service names no quota"
+            )
             continue
         is_good = value >= count
-        cure = "" if is_good else "request an increase in Service Quotas, or choose another machine for the step"
-        yield Check(subject="quota", is_good=is_good, found=f"{name}: {count} needed, {value:g} allowed", cure=cure)
+        fix = "" if is_good else "request an increase in Service Quotas, or choose another machine for the step"
+        yield HealthCheck(
+            subject="quota", is_good=is_good, detail=f"{name}: {count} needed, {value:g} allowed", fix=fix
+        )
 
 
 def _machines(definition: Mapping[str, Any]) -> dict[str, int]:
@@ -232,12 +219,9 @@ def _machines(definition: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _unseen(
-    subject: str, error: RunnerError, *, missing: tuple[str, ...] = (), what: str = "", cure: str = ""
-) -> Check:
+    subject: str, error: RunnerError, *, missing: tuple[str, ...] = (), what: str = "", fix: str = ""
+) -> HealthCheck:
     """Return that something is not there; that it is unknown, where the caller may not look."""
     if code_of(error) in missing:
-        return Check(subject=subject, is_good=False, found=what, cure=cure)
-    return Check(subject=subject, is_good=True, found=f"not looked at: {error}")
-
-
-__all__ = ["Check", "examine_account"]
+        return HealthCheck(subject=subject, is_good=False, detail=what, fix=fix)
+    return HealthCheck(subject=subject, is_good=True, detail=f"not looked at: {error}")

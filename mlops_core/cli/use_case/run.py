@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,36 +15,49 @@ from mlops_core.cli.options import (
     folds_option,
     json_option,
     parse_parameters,
-    remote_options,
     run_options,
-    runner_options,
     selection_options,
     use_case_option,
 )
 from mlops_core.cli.output import print_continuation, print_json, print_outcome, print_result_tables, run_observer
+from mlops_core.cli.runner_options import RunnerCommand, argument_of
 from mlops_core.errors import ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import FrameType
 
+    from mlops_core.runners import RunnerOptions
 
-@click.command("run")
+
+def _default_runner(context: click.Context, arguments: Sequence[str]) -> str:
+    """Return the runner of the run that is resumed, else ``local``."""
+    resumed = argument_of(arguments, "--resume")
+    if not resumed:
+        return "local"
+    from mlops_core.api import open_run
+
+    return open_run(resumed, workspace=context.obj["workspace"]).runner
+
+
+@click.command("run", cls=RunnerCommand, default_runner=_default_runner)
 @use_case_option
 @config_options
 @folds_option
 @run_options
 @selection_options
-@click.option(
-    "--runner",
-    default="",
-    metavar="NAME",
-    help="Where the steps run: local (default), sagemaker, or sagemaker-local: the compiled definition, executed here.",
-)
-@click.option("--resume", default="", metavar="RUN", help="Go on with this run; an id, its beginning, or 'latest'.")
+@click.option("--resume", default="", metavar="RUN", help="Resume this run: an id, the beginning of one, or 'latest'.")
 @click.option("--keep-going", is_flag=True, help="After a failure, run the steps that do not depend on it.")
-@click.option("--jobs", "-j", type=click.IntRange(min=1), help="Steps at once (default: one a core).")
+@click.option(
+    "--jobs", "-j", type=click.IntRange(min=1), help="Number of steps to run in parallel (default: one per core)."
+)
 @click.option("--offline", "is_offline", is_flag=True, help="Refuse to fetch from the network.")
-@remote_options
+@click.option(
+    "--artifacts-dir",
+    metavar="FOLDER",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Also copy the evaluation to this folder.",
+)
 @json_option
 @click.pass_obj
 def command(
@@ -59,18 +73,19 @@ def command(
     only: tuple[str, ...],
     force: tuple[str, ...],
     runner: str,
+    runner_options: RunnerOptions,
     resume: str,
     keep_going: bool,
     jobs: int | None,
     is_offline: bool,
+    artifacts_dir: Path | None,
     as_json: bool,
-    **remote: Any,
 ) -> int:
     """Run a use case: fetch, its steps, gate, register.
 
     Everything is checked before anything runs. A step whose inputs, code and configuration are unchanged is not
     run again. A model that the gate rejects is not registered, and the exit code is 3. Ctrl-C stops the run so that
-    it can be resumed; a second Ctrl-C stops at once. With --runner sagemaker, Ctrl-C only ends the watching.
+    it can be resumed; a second Ctrl-C stops it at once. A run that a service carries out continues there after Ctrl-C.
     """
     from mlops_core import api
 
@@ -92,7 +107,8 @@ def command(
             keep_going=keep_going,
             is_offline=is_offline,
             runner=runner,
-            options=runner_options(**remote),
+            options=runner_options,
+            artifacts_dir=artifacts_dir,
             observer=observer,
         )
     except KeyboardInterrupt:

@@ -9,25 +9,44 @@ import click
 
 from mlops_core.cli.options import SEED, chosen_use_case, config_options, json_option, use_case_option
 from mlops_core.cli.output import format_size, print_json, run_observer
+from mlops_core.cli.runner_options import RunnerCommand, argument_of
 from mlops_core.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mlops_core.datasets.catalogue import Progress
-    from mlops_core.runners import RunRequest
+    from mlops_core.runners import RunnerOptions, RunRequest
+    from mlops_core.runners.remote.object_store import Bucket
     from mlops_core.workspace.records import DatasetRecord
     from mlops_core.workspace.store import Store
 
 
-@click.command("fetch")
+def _default_runner(_: click.Context, arguments: Sequence[str]) -> str:
+    """Return the runner whose object store ``--to`` names, else ``local``."""
+    from mlops_core.runners.discovery import LOCAL, runners_that
+
+    scheme, separator, _rest = argument_of(arguments, "--to").partition("://")
+    if not separator:
+        return LOCAL
+    names = runners_that(lambda plugin: scheme in plugin.url_schemes)
+    if not names:
+        raise UsageError(f"--to: no installed runner stores data at {scheme}://; install the plugin of one that does")
+    return names[0]
+
+
+@click.command("fetch", cls=RunnerCommand, default_runner=_default_runner)
 @use_case_option
 @config_options
-@click.option("--dataset", metavar="NAME", help="A data set of the catalogue; short for --set dataset.name=NAME.")
+@click.option("--dataset", metavar="NAME", help="Data set of the catalogue; short for --set dataset.name=NAME.")
 @click.option(
-    "--to", "target", metavar="S3_URI", help="Make it complete there: s3://bucket/prefix/. Sends what is missing."
+    "--to",
+    "target",
+    metavar="URL",
+    help="Make the data set complete in an object store, for example s3://bucket/prefix/: send missing files.",
 )
 @click.option("--verify", "is_verified", is_flag=True, help="With --to: compare every object, not only the manifest.")
-@click.option("--region", help="With --to: of the bucket (default: AWS_REGION, or the profile's).")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of generated data.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed of generated data.")
 @click.option("--offline", "is_offline", is_flag=True, help="Refuse to fetch from the network.")
 @json_option
 @click.pass_obj
@@ -41,21 +60,23 @@ def command(
     dataset: str | None,
     target: str | None,
     is_verified: bool,
-    region: str | None,
+    runner: str,
+    runner_options: RunnerOptions,
     seed: int,
     is_offline: bool,
     as_json: bool,
 ) -> None:
-    """Fetch the data set of a use case, and nothing else.
+    """Fetch the data set of a use case without running it.
 
-    With --to, it is made complete in S3: nothing is sent, nor even fetched, when the manifest there says that it is.
-    An upload that was cut off goes on where it ended; the manifest is written last.
+    With --to, make it complete in an object store: nothing is sent, or even fetched, when the manifest there says that
+    it is complete. An upload that was cut off is resumed; the manifest is written last.
     """
     from mlops_core.api import prepare_run, workspace_path
+    from mlops_core.runners.discovery import load_runner
     from mlops_core.workspace.store import Store
 
-    if target is None and (is_verified or region):
-        raise UsageError("--verify and --region belong to --to s3://bucket/prefix/")
+    if target is None and (is_verified or runner != "local"):
+        raise UsageError("--verify and --runner need an address: --to URL")
     changes = (*overrides, f"dataset.name={json.dumps(dataset)}") if dataset else overrides
     request = prepare_run(chosen_use_case(usecase), config=config, overrides=changes, seed=seed, is_offline=is_offline)
     observer = run_observer()
@@ -63,7 +84,8 @@ def command(
         if target is None:
             record, more = _fetch(request, store, observer.fetch_progress())
         else:
-            record, more = _provide(request, store, observer.fetch_progress(), target, region, is_verified=is_verified)
+            bucket = load_runner(runner).open_bucket(target, runner_options)
+            record, more = _provide(request, store, observer.fetch_progress(), target, bucket, is_verified=is_verified)
     observer.close()
     _print(record, more, as_json=as_json)
 
@@ -83,17 +105,13 @@ def _fetch(request: RunRequest, store: Store, progress: Progress) -> tuple[Datas
 
 
 def _provide(
-    request: RunRequest, store: Store, progress: Progress, target: str, region: str | None, *, is_verified: bool
+    request: RunRequest, store: Store, progress: Progress, target: str, bucket: Bucket, *, is_verified: bool
 ) -> tuple[DatasetRecord, dict[str, Any]]:
-    from mlops_sagemaker.service.account import Account
-
     from mlops_core.runners.remote.datasets import provide_dataset
 
-    provided = provide_dataset(
-        request, target, store=store, account=Account(region=region), progress=progress, is_verified=is_verified
-    )
-    found = {"was_there": not (provided.sent or provided.removed), "sent": provided.sent, "removed": provided.removed}
-    return provided.record, {**found, "place": str(provided.place)}
+    provided = provide_dataset(request, target, store=store, bucket=bucket, progress=progress, is_verified=is_verified)
+    state = {"was_there": provided.was_there, "sent": provided.sent, "removed": provided.removed}
+    return provided.record, {**state, "place": str(provided.place)}
 
 
 def _print(record: DatasetRecord, more: dict[str, Any], *, as_json: bool) -> None:

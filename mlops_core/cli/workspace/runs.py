@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlops_core.cli import runs_compare_command, runs_report_command, runs_stop_command
 from mlops_core.cli.options import json_option
 from mlops_core.cli.output import (
     format_duration,
@@ -17,6 +16,7 @@ from mlops_core.cli.output import (
     print_result_tables,
     print_table,
 )
+from mlops_core.cli.workspace import runs_compare, runs_report, runs_stop
 from mlops_core.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _fetch_logs(store: Store, run_id: str, step: str | None) -> None:
         _note(f"the logs are shown as far as they are here: {error}")
 
 
-command.add_command(runs_stop_command.stop_command)
-command.add_command(runs_stop_command.retry_command)
-command.add_command(runs_report_command.command)
-command.add_command(runs_compare_command.command)
+command.add_command(runs_stop.stop_command)
+command.add_command(runs_stop.retry_command)
+command.add_command(runs_report.command)
+command.add_command(runs_compare.command)

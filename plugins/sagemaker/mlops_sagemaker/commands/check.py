@@ -1,4 +1,4 @@
-"""``mlops sagemaker``: what concerns definitions and accounts, and no run."""
+"""``mlops sagemaker check``."""
 
 from __future__ import annotations
 
@@ -7,17 +7,11 @@ from pathlib import Path
 
 import click
 
-from mlops_core.cli import sagemaker_account_command
 from mlops_core.cli.options import json_option
 from mlops_core.cli.output import print_json
 
 
-@click.group("sagemaker")
-def command() -> None:
-    """Work with SageMaker pipeline definitions and accounts."""
-
-
-@command.command("check")
+@click.command("check")
 @click.argument("file", type=click.Path(dir_okay=False))
 @json_option
 def check_command(*, file: str, as_json: bool) -> int:
@@ -25,9 +19,8 @@ def check_command(*, file: str, as_json: bool) -> int:
 
     Against the service's own model (arguments, properties) and the rules of its graph. Exit code 2 with faults.
     """
-    from mlops_sagemaker.checking import check_text, has_service_model
-
     from mlops_core.errors import ExitCode, UsageError
+    from mlops_sagemaker.checking import check_text, has_service_model
 
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
@@ -35,15 +28,11 @@ def check_command(*, file: str, as_json: bool) -> int:
         raise UsageError(f"{file} cannot be read: {error}") from error
     faults = check_text(text)
     if as_json:
-        print_json([{"path": fault.path, "problem": fault.problem, "cure": fault.cure} for fault in faults])
+        print_json([{"path": fault.path, "problem": fault.problem, "fix": fault.fix} for fault in faults])
     else:
         for fault in faults:
             click.echo(str(fault))
-        scope = "" if has_service_model() else " (only the graph: pip install 'mlops-sagemaker' for the arguments)"
+        scope = "" if has_service_model() else " (only the graph: pip install boto3 for the arguments)"
         count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}" if faults else "no fault"
         click.echo(f"{file}: {count}{scope}")
     return int(ExitCode.USAGE if faults else ExitCode.OK)
-
-
-command.add_command(sagemaker_account_command.policy_command)
-command.add_command(sagemaker_account_command.estimate_command)

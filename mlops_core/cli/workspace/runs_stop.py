@@ -46,7 +46,7 @@ def stop_command(context: dict[str, str | None], *, run: str, no_wait: bool, tim
 def retry_command(context: dict[str, str | None], *, run: str, no_wait: bool, timeout_s: float | None) -> int:
     """Go on with a run that failed or was stopped, where it ended. A run of this machine is resumed."""
     from mlops_core import api
-    from mlops_core.runners.remote.options import RunnerOptions
+    from mlops_core.runners.discovery import load_runner
     from mlops_core.workspace.records import RunStatus
 
     record = api.open_run(run, workspace=context["workspace"])
@@ -57,7 +57,7 @@ def retry_command(context: dict[str, str | None], *, run: str, no_wait: bool, ti
         record = api.run(
             resume=record.run_id,
             workspace=context["workspace"],
-            options=RunnerOptions(is_detached=no_wait, timeout_s=timeout_s),
+            options=load_runner(record.runner).read_options(_options(no_wait=no_wait, timeout_s=timeout_s)),
             observer=observer,
         )
     finally:
@@ -66,3 +66,13 @@ def retry_command(context: dict[str, str | None], *, run: str, no_wait: bool, ti
     if record.error:
         click.echo(f"mlops: error: {record.error}", err=True)
     return record.exit_code
+
+
+def _options(*, no_wait: bool, timeout_s: float | None) -> dict[str, object]:
+    """Return the options that every remote runner has; those that were not given are left out."""
+    values: dict[str, object] = {}
+    if no_wait:
+        values["is_detached"] = True
+    if timeout_s is not None:
+        values["timeout_s"] = timeout_s
+    return values

@@ -66,7 +66,7 @@ def command(
     with without_native_notes():
         predictor = load_model(chosen_use_case(usecase), model, workspace=context["workspace"])
     if form is not None:
-        from mlops_core.cli.events_output import print_events
+        from mlops_core.cli.use_case.events_output import print_events
         from mlops_core.predictors import EventOptions
 
         options = EventOptions(threshold=threshold, shortest_s=shortest, raw_rate_hz=raw)

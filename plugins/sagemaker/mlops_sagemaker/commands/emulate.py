@@ -1,4 +1,4 @@
-"""``mlops sagemaker-local``."""
+"""``mlops sagemaker emulate``."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ from pathlib import Path
 import click
 
 
-@click.group("sagemaker-local")
-def command() -> None:
-    """Use a SageMaker endpoint on this machine that really executes pipelines."""
-
-
-@command.command("serve")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of 127.0.0.1 (default: any that is free).")
-@click.option("--jobs", "-j", type=click.IntRange(min=1), help="Steps of one execution at once (default: one a core).")
+@click.command("emulate")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1 (default: any free port).")
+@click.option(
+    "--jobs",
+    "-j",
+    type=click.IntRange(min=1),
+    help="Number of steps of one execution to run in parallel (default: one per core).",
+)
 @click.pass_obj
-def serve_command(context: dict[str, str | None], *, port: int, jobs: int | None) -> int:
-    """Answer for SageMaker, S3, IAM, EventBridge and more on 127.0.0.1, until Ctrl-C.
+def emulate_command(context: dict[str, str | None], *, port: int, jobs: int | None) -> int:
+    """Emulate SageMaker, S3, IAM, EventBridge and more on 127.0.0.1 until Ctrl-C.
 
     boto3 and the SageMaker SDK use it with AWS_ENDPOINT_URL. Pipelines are checked when they are created and executed
-    in processes of this machine when they are started. Everything but the logs of executions is forgotten at the end.
+    in processes of this machine when they are started. Everything except the logs of executions is lost at the end.
     """
-    from mlops_sagemaker.emulator.endpoint.server import SageMakerEndpoint
-
     from mlops_core import api
     from mlops_core.errors import ExitCode
+    from mlops_sagemaker.emulator.endpoint.server import SageMakerEndpoint
 
     folder = Path(api.workspace_path(context["workspace"])).absolute() / "sagemaker-local" / "endpoint"
     ended = threading.Event()

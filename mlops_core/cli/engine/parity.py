@@ -2,56 +2,52 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from mlops_core.cli.options import (
-    SEED,
     chosen_use_case,
     config_options,
     json_option,
     parse_parameters,
+    run_options,
     use_case_option,
 )
 from mlops_core.cli.output import print_json, print_table, run_observer
+from mlops_core.cli.runner_options import RunnerCommand, only_runner_with
 from mlops_core.errors import ExitCode
+from mlops_core.runners import Ability
 
 if TYPE_CHECKING:
+    from mlops_core.runners import RunnerOptions
     from mlops_core.runners.parity import ParityReport
 
 
-@click.command("parity")
+@click.command("parity", cls=RunnerCommand, default_runner=only_runner_with(Ability.PARITY))
 @use_case_option
 @config_options
-@click.option("--param", "parameters", multiple=True, metavar="NAME=VALUE", help="Set a parameter. Repeatable.")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of every random choice.")
-@click.option("--jobs", "-j", type=click.IntRange(min=1), help="Steps at once (default: one a core).")
-@click.option("--settings", type=click.Path(dir_okay=False), help="A sagemaker.yaml, as for mlops compile.")
+@run_options
 @click.option(
-    "--set-sagemaker",
-    "settings_overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override one of these settings. Repeatable.",
+    "--jobs", "-j", type=click.IntRange(min=1), help="Number of steps to run in parallel (default: one per core)."
 )
 @click.option("--offline", "is_offline", is_flag=True, help="Refuse to fetch from the network.")
-@click.option("--reuse", is_flag=True, help="Take over results of earlier runs instead of making everything anew.")
-@click.option("--all", "shows_all", is_flag=True, help="Show also what is empty on both sides.")
+@click.option("--reuse", is_flag=True, help="Reuse results of earlier runs instead of executing every step again.")
+@click.option("--all", "shows_all", is_flag=True, help="Also show comparisons that are empty on both sides.")
 @json_option
 @click.pass_obj
 def command(
     context: dict[str, str | None],
+    /,
     *,
     usecase: str | None,
     config: str | None,
     overrides: tuple[str, ...],
     parameters: tuple[str, ...],
     seed: int,
+    runner: str,
+    runner_options: RunnerOptions,
     jobs: int | None,
-    settings: str | None,
-    settings_overrides: tuple[str, ...],
     is_offline: bool,
     reuse: bool,
     shows_all: bool,
@@ -62,15 +58,11 @@ def command(
     Order constraints, parameters, every artifact's digest, verdict and message are compared. Exit code 0: all equal,
     also when both rejected the model or both failed in the same way; 4: they differ.
     """
-    from mlops_sagemaker.settings import load_settings
-
     from mlops_core import api
+    from mlops_core.runners.discovery import load_runner
     from mlops_core.runners.parity import prove_parity
-    from mlops_core.settings import read_settings
     from mlops_core.workspace.store import Store
 
-    file = Path(settings) if settings else None
-    compilation = load_settings(file, overrides=settings_overrides, environ=read_settings().environ)
     request = api.prepare_run(
         chosen_use_case(usecase),
         config=config,
@@ -79,11 +71,18 @@ def command(
         seed=seed,
         is_offline=is_offline,
     )
+    plugin = load_runner(runner)
     observer = run_observer()
     try:
         with Store(api.workspace_path(context["workspace"])) as store:
             report = prove_parity(
-                request, store=store, observer=observer, jobs=jobs, settings=compilation, is_fresh=not reuse
+                request,
+                store=store,
+                observer=observer,
+                runner=plugin.create_runner(store, observer=observer, jobs=jobs, options=runner_options),
+                definition_of=lambda run_id: plugin.executed_definition(store, run_id),
+                jobs=jobs,
+                is_fresh=not reuse,
             )
     finally:
         observer.close()

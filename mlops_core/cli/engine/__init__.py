@@ -1,0 +1,1 @@
+"""Commands for engines: compile, compare, package, deliver."""

@@ -1,0 +1,22 @@
+"""``mlops sagemaker``: the commands that only SageMaker has."""
+
+from __future__ import annotations
+
+import click
+
+from mlops_sagemaker.commands.account import estimate_command, policy_command
+from mlops_sagemaker.commands.check import check_command
+from mlops_sagemaker.commands.emulate import emulate_command
+
+
+@click.group("sagemaker")
+def command() -> None:
+    """Work with SageMaker pipeline definitions and accounts."""
+
+
+command.add_command(check_command)
+command.add_command(policy_command)
+command.add_command(estimate_command)
+command.add_command(emulate_command)
+
+__all__ = ["command"]
