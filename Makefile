@@ -30,7 +30,7 @@ test-faults: $(STAMP)
 
 test-parity: $(STAMP)
 	MLOPS_TEST_PARITY=all MLOPS_TEST_PIPELINES=2000 MLOPS_TEST_GATES=10000 $(BIN)/python -m pytest --timeout 7200 -n auto -rP \
-	  tests/sagemaker/test_parity_use_cases.py tests/sagemaker/test_parity_random.py tests/sagemaker/test_parity_gates.py
+	  plugins/sagemaker/tests/test_parity_use_cases.py plugins/sagemaker/tests/test_parity_random.py plugins/sagemaker/tests/test_parity_gates.py
 
 bench: $(BENCH)/.installed $(PEERS)/.installed
 	@missed=0; \

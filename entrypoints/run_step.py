@@ -1,7 +1,7 @@
-"""Execute one step: what a container, or any other engine, starts.
+"""Execute one step: the command of the container.
 
     python run_step.py REQUEST.json            a request file; the outcome is in result.json beside it
-    python run_step.py --request=... ...       a compiled definition's arguments, below /opt/ml or MLOPS_CONTAINER_ROOT
+    python run_step.py --request=... ...       the arguments of a compiled pipeline
 
 The exit code is that of the step.
 """

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 RUNNER_GROUP = "mlops.runners"
 LOCAL = "local"
+_CORE = "mlops-usecases"
 _BUILT_IN = "mlops_core.runners.local.plugin:PLUGIN"
 _ON_THIS_MACHINE = "-local"
 """Ends the name of a runner that carries out another runner's pipelines on this machine."""
@@ -42,9 +43,7 @@ class InstalledRunner:
 
 def discover_runners() -> tuple[InstalledRunner, ...]:
     """Return every installed runner, ``local`` first, then by name; duplicates are included."""
-    from mlops_core import __version__
-
-    local = InstalledRunner(name=LOCAL, target=_BUILT_IN, distribution="mlops-usecases", version=__version__)
+    local = InstalledRunner(name=LOCAL, target=_BUILT_IN, distribution=_CORE, version=_core_version())
     found = {
         InstalledRunner(
             name=entry.name,
@@ -88,7 +87,18 @@ def load_runner(name: str) -> RunnerPlugin:
         UsageError: it is not installed.
         PluginError: it cannot be imported, or is not a runner plugin.
     """
+    if name.casefold() == LOCAL:  # without a look at the metadata of all distributions
+        from mlops_core.runners.local.plugin import PLUGIN
+
+        return PLUGIN
     return _loaded(find_runner(name))
+
+
+def _core_version() -> str:
+    try:
+        return importlib.metadata.version(_CORE)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _loaded(installed: InstalledRunner) -> RunnerPlugin:

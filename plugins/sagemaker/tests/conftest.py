@@ -1,6 +1,16 @@
-"""Definitions compiled from the toy use case."""
+"""The toy use case of this repository, its guards, and definitions compiled from it."""
+
+import importlib.util
+from pathlib import Path
 
 import pytest
+
+_SHARED = Path(__file__).parents[3] / "tests" / "conftest.py"
+_spec = importlib.util.spec_from_file_location("mlops_shared_fixtures", _SHARED)
+shared = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(shared)
+toy, workspace = shared.toy, shared.workspace
+_only_loopback, _clean_environment = shared._only_loopback, shared._clean_environment
 
 
 @pytest.fixture

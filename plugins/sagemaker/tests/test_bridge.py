@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 INTERPRETER = os.environ.get("MLOPS_TEST_SDK_PYTHON") or (
     sys.executable if importlib.util.find_spec("sagemaker") else None
 )

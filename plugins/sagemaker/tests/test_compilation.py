@@ -1,6 +1,6 @@
 """The emitter: equal bytes, golden files, the gate's meaning, what is refused.
 
-After a wanted change of a definition: MLOPS_UPDATE_GOLDEN=1 pytest tests/sagemaker/test_compilation.py
+After a wanted change of a definition: MLOPS_UPDATE_GOLDEN=1 pytest plugins/sagemaker/tests/test_compilation.py
 """
 
 import json
@@ -59,8 +59,10 @@ def test_a_use_case_compiles_to_its_golden_file(toy, golden):
 
 
 def test_every_use_case_of_this_project_has_a_golden_file():
-    projects = (Path(__file__).parents[2] / "plugins").glob("*/pyproject.toml")
-    entries = [tomllib.loads(path.read_text())["project"]["entry-points"]["mlops.usecases"] for path in projects]
+    projects = (Path(__file__).parents[3] / "plugins").glob("*/pyproject.toml")
+    entries = [
+        tomllib.loads(path.read_text())["project"]["entry-points"].get("mlops.usecases", {}) for path in projects
+    ]
     names = {name for each in entries for name in each}
     assert names <= {path.stem for path in GOLDEN.glob("*.json")}
 
@@ -107,7 +109,7 @@ def test_the_settings_of_the_documentation_compile_without_fault(tmp_path):
 
     from mlops_core.api import prepare_run
 
-    page = (Path(__file__).parents[2] / "docs" / "sagemaker.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "sagemaker.md").read_text()
     path = tmp_path / "sagemaker.yaml"
     path.write_text(re.search(r"```yaml\n(.*?)```", page, re.DOTALL)[1])
     definition = compile_pipeline(prepare_run("AED", overrides=["dataset.shards=2"]), load_settings(path))

@@ -12,7 +12,7 @@ from mlops_sagemaker.emulator.functions import resolve
 
 from mlops_core.datasets.digests import tree_manifest
 
-SCRIPT = Path(__file__).parents[2] / "entrypoints" / "run_step.py"
+SCRIPT = Path(__file__).parents[3] / "entrypoints" / "run_step.py"
 DEFAULTS = {"ExecutionRole": "r", "ArtifactBucket": "b", "StepImage": "i"}
 
 

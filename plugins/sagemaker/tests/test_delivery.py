@@ -1,6 +1,6 @@
 """What CI services start: the files, and their commands executed as far as they need neither AWS nor Docker.
 
-After a wanted change of the files: MLOPS_UPDATE_GOLDEN=1 pytest tests/sagemaker/test_delivery.py
+After a wanted change of the files: MLOPS_UPDATE_GOLDEN=1 pytest plugins/sagemaker/tests/test_delivery.py
 """
 
 import json
@@ -13,14 +13,17 @@ from pathlib import Path
 
 import pytest
 import yaml
-from mlops_sagemaker.delivery.ci import DATASET, IMAGE, PROVIDERS, RUN, SECRETS, Project
+from mlops_sagemaker.delivery.ci import PROVIDERS, SECRETS, Project, render, template
+from mlops_sagemaker.plugin import SAGEMAKER
 
 from mlops_core.runners.container.packaging import _template, constraints, image_tag, write_image_folder
 from mlops_core.use_cases.discovery import find_use_case
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ENTRYPOINTS = ROOT / "entrypoints"
-OURS = Project(use_case="AED", install='pip install --upgrade ".[aws]" ./plugins/aed')
+OURS = Project(use_case="AED", install="pip install --upgrade . ./plugins/sagemaker ./plugins/aed")
+STEP_IMAGE = SAGEMAKER.container_image()
+DATASET, IMAGE, RUN = template("dataset.sh"), template("image.sh"), template("pipeline.sh")
 MLOPS = [sys.executable, "-c", "from mlops_core.cli import main; main()"]
 ENVIRONMENT = {
     "USECASE_NAME": "TOY",
@@ -138,7 +141,7 @@ def test_the_image_is_built_from_the_packaged_folder_and_pushed_under_its_own_ta
         f'{IMAGE}\necho "$MLOPS_STEP_IMAGE"', MLOPS_STEP_IMAGE="", STEP_IMAGE_REPOSITORY=repository, USECASE_NAME="AED"
     )
     image = out.splitlines()[-1]
-    assert image == f"{repository}:{image_tag(find_use_case('AED'))}"
+    assert image == f"{repository}:{image_tag(find_use_case('AED'), STEP_IMAGE)}"
     assert [call for call in calls() if call.startswith("docker")] == [
         "docker login --username AWS --password-stdin 123456789012.dkr.ecr.eu-west-1.amazonaws.com",
         f"docker build --tag {image} image",
@@ -150,13 +153,14 @@ def test_the_image_is_built_from_the_packaged_folder_and_pushed_under_its_own_ta
 @pytest.mark.slow
 def test_the_wheels_hold_core_and_the_one_plugin_and_the_code_that_was_compiled(tmp_path):
     pytest.importorskip("mlops_aed")
-    wheels = write_image_folder(find_use_case("AED"), tmp_path / "image")
-    assert [wheel.name.partition("-")[0] for wheel in wheels] == ["mlops_aed", "mlops_core"]
+    wheels = write_image_folder(find_use_case("AED"), STEP_IMAGE, tmp_path / "image")
+    assert [wheel.name.partition("-")[0] for wheel in wheels] == ["mlops_aed", "mlops_sagemaker", "mlops_usecases"]
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(tmp_path / "site")
             top = {name.partition("/")[0] for name in archive.namelist()}
-        assert all(name.startswith(wheel.name.partition("-")[0]) for name in top)
+        package = {"mlops_usecases": "mlops_core"}.get(wheel.name.partition("-")[0], wheel.name.partition("-")[0])
+        assert all(name.startswith((package, wheel.name.partition("-")[0])) for name in top)
     program = (
         "from mlops_core.use_cases.manager import load_use_case; from mlops_core.steps.keys import CodeIndex;"
         "from mlops_core.runners.container.request import code_digest; import mlops_aed;"
@@ -186,13 +190,13 @@ def test_versions_are_pinned_and_what_came_from_a_folder_is_not(tmp_path):
 
 
 def test_what_a_build_left_beside_the_sources_is_not_taken_for_an_installation(tmp_path, monkeypatch):
-    info = tmp_path / "mlops_core.egg-info"
+    info = tmp_path / "mlops_usecases.egg-info"
     info.mkdir()
     (info / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: mlops-usecases\nVersion: 0.1.0\n")
-    before = image_tag(find_use_case("AED"))
+    before = image_tag(find_use_case("AED"), STEP_IMAGE)
     monkeypatch.syspath_prepend(str(tmp_path))
     assert "mlops-usecases" not in constraints()
-    assert image_tag(find_use_case("AED")) == before
+    assert image_tag(find_use_case("AED"), STEP_IMAGE) == before
 
 
 def test_a_folder_with_other_files_is_not_touched(toy, tmp_path):
@@ -204,12 +208,12 @@ def test_a_folder_with_other_files_is_not_touched(toy, tmp_path):
 
 
 def texts_of_this_project():
-    values = {"use_case": "AED", "python": "3.11"}
+    values = {"use_case": "AED", "python": "3.11", "module": STEP_IMAGE.module}
     return {
-        "buildspec.yml": PROVIDERS["codebuild"][1](OURS),
-        "github-workflow.yml": PROVIDERS["github"][1](OURS),
+        "buildspec.yml": render("codebuild", OURS),
+        "github-workflow.yml": render("github", OURS),
         "Dockerfile": _template("Dockerfile", values),
-        "run_step.py": _template("run_step.py", {}),
+        "run_step.py": _template("run_step.py", values),
     }
 
 
@@ -253,7 +257,7 @@ def test_a_ci_file_is_yaml_with_scripts_that_the_shell_understands(toy, tmp_path
 
 
 def test_the_workflow_of_github_assumes_a_role_and_stores_no_key():
-    text = PROVIDERS["github"][1](OURS)
+    text = render("github", OURS)
     data = yaml.safe_load(text)
     assert data["permissions"] == {"id-token": "write", "contents": "read"}
     assert "AWS_SECRET_ACCESS_KEY" not in text

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 @contextmanager
 def serving(folder, *options):
-    command = [*COMMAND, "--workspace", str(folder), "sagemaker-local", "serve", *options]
+    command = [*COMMAND, "--workspace", str(folder), "sagemaker", "emulate", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
@@ -513,7 +513,7 @@ def test_the_lines_that_it_prints_are_all_that_boto3_needs(tmp_path):
 def test_a_port_that_is_taken_is_one_clear_line(tmp_path):
     with serving(tmp_path / "endpoint") as (url, _):
         port = url.rpartition(":")[2]
-        command = [*COMMAND, "--workspace", str(tmp_path), "sagemaker-local", "serve", "--port", port]
+        command = [*COMMAND, "--workspace", str(tmp_path), "sagemaker", "emulate", "--port", port]
         found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert found.returncode == ExitCode.USAGE
     assert found.stderr == (
@@ -524,7 +524,7 @@ def test_a_port_that_is_taken_is_one_clear_line(tmp_path):
 
 def test_without_moto_one_line_says_what_to_install(tmp_path):
     code = "import sys; sys.modules['moto'] = None; from mlops_core.cli import main; main()"
-    command = [sys.executable, "-c", code, "--workspace", str(tmp_path), "sagemaker-local", "serve"]
+    command = [sys.executable, "-c", code, "--workspace", str(tmp_path), "sagemaker", "emulate"]
     found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert found.returncode == ExitCode.USAGE
     assert found.stderr == "mlops: error: the endpoint needs moto: pip install 'mlops-usecases[test]'\n"

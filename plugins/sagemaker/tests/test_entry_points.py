@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mlops_sagemaker.scripts import read_struct
 
-ENTRYPOINTS = Path(__file__).parents[2] / "entrypoints"
+ENTRYPOINTS = Path(__file__).parents[3] / "entrypoints"
 ROLE = "arn:aws:iam::123456789012:role/Role"
 MODULE = "pipelines.stm.pipeline"
 RUN = ("run_pipeline", "-n", MODULE, "-role-arn", ROLE, "-kwargs")

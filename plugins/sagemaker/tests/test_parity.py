@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 from mlops_sagemaker.emulator.jobs.containers import ProcessContainers
-from mlops_sagemaker.local_runner import SageMakerLocalRunner
+from mlops_sagemaker.local_runner import SageMakerLocalRunner, definition_of
+from mlops_sagemaker.parity import executed_definition
 from mlops_sagemaker.settings import load_settings
 
 import mlops_core
@@ -20,10 +21,21 @@ from mlops_core.workspace.registry import Registry
 from mlops_core.workspace.store import Store
 
 
+def proof(request, store, jobs=2):
+    return prove_parity(
+        request,
+        store=store,
+        observer=SilentObserver(),
+        runner=SageMakerLocalRunner(store, observer=SilentObserver(), jobs=jobs),
+        definition_of=lambda run_id: executed_definition(definition_of(store, run_id)),
+        jobs=jobs,
+    )
+
+
 def prove(workspace, *overrides, **options):
     request = api.prepare_run("TOY", overrides=overrides, **options)
     with Store(workspace) as store:
-        return prove_parity(request, store=store, observer=SilentObserver(), jobs=2)
+        return proof(request, store)
 
 
 def row(report, subject, what):
@@ -73,8 +85,8 @@ def test_a_difference_is_found_and_named(toy, workspace):
     with Store(workspace) as store:
         runner = SageMakerLocalRunner(store, observer=SilentObserver())
         record = runner.run(request)
-        definition = runner.definition_of(record.run_id)
-    assert compare_runs(record, record, definition).differences == ()
+        definition = definition_of(store, record.run_id)
+    assert compare_runs(record, record, executed_definition(definition)).differences == ()
     step = replace(record.steps[0], outputs={"features": "0" * 64})
     changes = {
         "digest of features": replace(record, steps=(step, *record.steps[1:])),
@@ -83,12 +95,16 @@ def test_a_difference_is_found_and_named(toy, workspace):
         "registered": replace(record, model_version=None),
     }
     for what, changed in changes.items():
-        assert [line.what for line in compare_runs(record, changed, definition).differences] == [what]
+        assert [line.what for line in compare_runs(record, changed, executed_definition(definition)).differences] == [
+            what
+        ]
     other = replace(record, parameters={"q_acc": 0.6})
-    assert [line.subject for line in compare_runs(other, record, definition).differences] == ["parameter"]
+    assert [line.subject for line in compare_runs(other, record, executed_definition(definition)).differences] == [
+        "parameter"
+    ]
     steps = {**definition.steps, "train": replace(definition.steps["train"], depends_on=("evaluate",))}
     moved = replace(definition, steps=steps)
-    assert [line.what for line in compare_runs(record, record, moved).differences] == ["waits for"]
+    assert [line.what for line in compare_runs(record, record, executed_definition(moved)).differences] == ["waits for"]
 
 
 @pytest.mark.parametrize("has_mounts", [False, None])

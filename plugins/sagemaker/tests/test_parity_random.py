@@ -18,6 +18,8 @@ from mlops_sagemaker.emulator.definition import parse_definition
 from mlops_sagemaker.emulator.execution import PipelineExecution, Surroundings
 from mlops_sagemaker.emulator.jobs.registration import FolderRegistrar
 from mlops_sagemaker.emulator.objects import FolderObjects, upload_folder
+from mlops_sagemaker.local_runner import SageMakerLocalRunner, definition_of
+from mlops_sagemaker.parity import contracted_order, executed_definition
 from mlops_sagemaker.service.uris import S3Uri
 from mlops_sagemaker.settings import AccountSettings, CompileSettings
 
@@ -28,7 +30,7 @@ from mlops_core.pipeline import DATASET, StepKind
 from mlops_core.runners import RunRequest, SilentObserver
 from mlops_core.runners.container.execution import _Container, _failed
 from mlops_core.runners.container.request import Part, read_order
-from mlops_core.runners.parity import contracted_order, prove_parity
+from mlops_core.runners.parity import prove_parity
 from mlops_core.steps import execution as steps
 from mlops_core.steps.context import Shard, StepRequest
 from mlops_core.use_cases.manager import load_use_case
@@ -261,5 +263,12 @@ def test_a_random_step_that_fails_is_the_same_on_both_sides(use_case, dataset, t
 def test_a_random_pipeline_in_real_processes_does_the_same_on_both_sides(random_use_case, workspace, seed):
     request = api.prepare_run("RANDOM", overrides=[f"shape.seed={seed}"])
     with Store(workspace) as store:
-        report = prove_parity(request, store=store, observer=SilentObserver(), jobs=2)
+        report = prove_parity(
+            request,
+            store=store,
+            observer=SilentObserver(),
+            runner=SageMakerLocalRunner(store, observer=SilentObserver(), jobs=2),
+            definition_of=lambda run_id: executed_definition(definition_of(store, run_id)),
+            jobs=2,
+        )
     assert report.differences == ()

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mlops_sagemaker.local_runner import SageMakerLocalRunner, definition_of
+from mlops_sagemaker.parity import executed_definition
 
 from mlops_core import api
 from mlops_core.runners import SilentObserver
@@ -100,7 +102,14 @@ def request_of(name, scenario):
 def test_a_use_case_does_the_same_on_both_sides(failing_steps, workspace, use_case, scenario):
     request = request_of(use_case, scenario)
     with Store(workspace) as store:
-        report = prove_parity(request, store=store, observer=SilentObserver())
+        report = prove_parity(
+            request,
+            store=store,
+            observer=SilentObserver(),
+            runner=SageMakerLocalRunner(store, observer=SilentObserver(), jobs=2),
+            definition_of=lambda run_id: executed_definition(definition_of(store, run_id)),
+            jobs=2,
+        )
     assert report.differences == ()
     rows = {(row.subject, row.what): row.executed for row in report.rows}
     status, code = EXPECTED.get(scenario, ("accepted", 0))

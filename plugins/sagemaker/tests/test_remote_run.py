@@ -48,7 +48,7 @@ def endpoint(tmp_path_factory):
     from mlops_sagemaker.emulator.endpoint.server import SageMakerEndpoint
 
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = str(Path(__file__).parents[1] / "toy")
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[3] / "tests" / "toy")
     with SageMakerEndpoint(tmp_path_factory.mktemp("endpoint"), max_parallel=2) as endpoint:
         keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any", "region_name": "us-east-1"}
         boto3.Session(**keys).client("s3", endpoint_url=endpoint.url).create_bucket(Bucket=BUCKET)
