@@ -19,9 +19,9 @@ from mlops_core.runners.local.execution import Attempt, StepExecution, StepInput
 from mlops_core.runners.local.processes import ProcessOutcome, StepProcesses
 from mlops_core.runners.local.schedule import Schedule, import_ahead
 from mlops_core.runners.reuse import StepDecisions
-from mlops_core.workspace.artifacts import write_atomically
+from mlops_core.workspace.files import write_atomically
 from mlops_core.workspace.records import RunRecord, RunStatus, StepRecord, StepStatus
-from mlops_core.workspace.store import CachedStep
+from mlops_core.workspace.step_cache import CachedStep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +54,7 @@ class LocalRunner:
         """
         run = _Run(self._store, request, observer=self._observer, jobs=self._jobs)
         try:
-            with self._store.run_lock(run.run_id):
+            with self._store.runs.lock(run.run_id):
                 return run.carry_out()
         except (OSError, sqlite3.Error) as error:
             raise _workspace_error(self._store, error) from error
@@ -82,7 +82,7 @@ class _Run:
 
     def carry_out(self) -> RunRecord:
         self._save()
-        folder = self._store.run_folder(self.run_id)
+        folder = self._store.runs.folder(self.run_id)
         write_atomically(folder / "config.yaml", self._record.config)
         self._observer.run_started(self._record)
         try:
@@ -188,7 +188,7 @@ class _Run:
         """Note that the step starts; return where its inputs are."""
         self._observer.step_started(step.name)
         self._steps[step.name] = replace(self._steps[step.name], status=StepStatus.RUNNING, started=utc_now())
-        self._store.append_step(self.run_id, self._steps[step.name])
+        self._store.runs.append_step(self.run_id, self._steps[step.name])
         return {name: self._input(reference) for name, reference in step.inputs.items()}
 
     def _input(self, reference: str) -> StepInput:
@@ -196,7 +196,7 @@ class _Run:
             assert self._dataset_path is not None  # noqa: S101  for mypy: _fetch has set it
             return StepInput(path=self._dataset_path)
         digest = self._decisions.digests[reference]
-        path = self._store.artifact_path(digest)
+        path = self._store.artifacts.path(digest)
         return StepInput(path=path, artifact=digest, is_trusted=digest in self._written)
 
     def progress(self, step: str, label: str, done: int, total: int) -> None:
@@ -216,8 +216,8 @@ class _Run:
             self._end(replace(record, status=StepStatus.FAILED))
             self._failure = self._failure or _step_failure(step.name, attempt.outcome, log)
             return False
-        earlier = self._store.recorded_step(record.key)
-        self._store.remember_step(
+        earlier = self._store.step_cache.find(record.key)
+        self._store.step_cache.remember(
             self._request.use_case.name,
             step.name,
             CachedStep(
@@ -239,7 +239,7 @@ class _Run:
             digest = self._decisions.digests[reference]
             if digest in damaged:
                 writer = self._request.pipeline.step(reference.partition(".")[0])
-                self._store.discard_artifact(digest)
+                self._store.artifacts.discard(digest)
                 self._decisions.note_damage(writer.name, damaged[digest])
                 return writer
         raise AssertionError(f"step '{step.name}' reads none of {list(damaged)}")
@@ -250,7 +250,7 @@ class _Run:
 
     def _end(self, record: StepRecord) -> None:
         self._steps[record.name] = record
-        self._store.append_step(self.run_id, record)
+        self._store.runs.append_step(self.run_id, record)
         self._observer.step_ended(record)
 
     @property
@@ -263,8 +263,8 @@ class _Run:
     def _judge(self) -> None:
         pipeline = self._request.pipeline
         evaluation = self._decisions.digests[f"{pipeline.evaluation_step.name}.{EVALUATION_OUTPUT}"]
-        folder = self._store.artifact_path(evaluation)
-        shutil.copyfile(folder / "evaluation.json", self._store.run_folder(self.run_id) / "evaluation.json")
+        folder = self._store.artifacts.path(evaluation)
+        shutil.copyfile(folder / "evaluation.json", self._store.runs.folder(self.run_id) / "evaluation.json")
         report = read_evaluation(folder, pipeline.metrics)
         numbers = {name: value for name, value in self._request.parameters.items() if isinstance(value, int | float)}
         verdict = pipeline.gate.evaluate(report, metrics=pipeline.metrics, parameters=numbers)
@@ -287,7 +287,7 @@ class _Run:
 
     def _save(self) -> None:
         self._record = replace(self._record, steps=tuple(self._steps.values()))
-        self._store.save_run(self._record)
+        self._store.runs.save(self._record)
 
 
 def _resumed(request: RunRequest) -> RunRecord | None:

@@ -185,7 +185,7 @@ def _duration(
 ) -> tuple[float, str]:
     if step.name in service:
         return service[step.name], "the service"
-    local = store.expected_duration_s(use_case, step.name)
+    local = store.step_cache.expected_duration_s(use_case, step.name)
     if local is not None:
         return local, "this machine"
     timeout_s = changed.timeout_s or step.resources.timeout_s
@@ -194,10 +194,10 @@ def _duration(
 
 def _service_durations(store: Store, use_case: str) -> dict[str, float]:
     found: dict[str, list[float]] = {}
-    for run in store.list_runs(use_case=use_case, limit=_RUNS):
+    for run in store.runs.newest(use_case=use_case, limit=_RUNS):
         if run.runner != "sagemaker":
             continue
-        for step in store.load_run(run.run_id).steps:
+        for step in store.runs.load(run.run_id).steps:
             if step.status is StepStatus.DONE:
                 found.setdefault(step.name, []).append(step.duration_s)
     return {name: statistics.median(durations) for name, durations in found.items()}

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from mlops_core.runners import RunObserver
     from mlops_core.workspace.records import RunRecord
-    from mlops_core.workspace.store import RunSummary, Store
+    from mlops_core.workspace.runs import RunSummary
+    from mlops_core.workspace.store import Store
 
 _CLASSES = {"sagemaker": "mlops_sagemaker.tracking:RemoteRun"}
 
@@ -74,7 +75,7 @@ def refreshed(store: Store, record: RunRecord, *, note: Callable[[str], None]) -
         run.refresh()
     except MlopsError as error:
         note(f"run {record.run_id} is shown as it was known last: {error}")
-        return store.load_run(record.run_id)
+        return store.runs.load(record.run_id)
     if run.record.status is not RunStatus.RUNNING:
         _write_report(store, record.run_id, note=note)
     return run.record
@@ -93,5 +94,5 @@ def refresh_running(store: Store, runs: tuple[RunSummary, ...], *, note: Callabl
     """Bring those of `runs` that a service carries out up to date; tell whether there was one."""
     found = [run for run in runs if run.status is RunStatus.RUNNING and is_remote(run.runner)]
     for run in found:
-        refreshed(store, store.load_run(run.run_id), note=note)
+        refreshed(store, store.runs.load(run.run_id), note=note)
     return bool(found)

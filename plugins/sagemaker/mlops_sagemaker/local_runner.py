@@ -98,7 +98,7 @@ class SageMakerLocalRunner:
         _refuse_selection(request)
         run = _Run(self._store, request, observer=self._observer)
         place = _Place.of(self._store, run.run_id)
-        with self._store.run_lock(run.run_id):
+        with self._store.runs.lock(run.run_id):
             return run.carry_out(_Machine(self._settings, self._containers, place, self._jobs))
 
     def definition_of(self, run_id: str) -> Definition:
@@ -264,7 +264,7 @@ class _Run:
     # --- Results ------------------------------------------------------------------------------------------
 
     def _collect_steps(self, record: ExecutionRecord, machine: _Machine) -> None:
-        logs = self._store.run_folder(self.run_id) / "logs"
+        logs = self._store.runs.folder(self.run_id) / "logs"
         for step in self._request.pipeline.steps:
             states = [record.step(name) for name in job_names(step)]
             found = tuple(state for state in states if state)
@@ -307,12 +307,12 @@ class _Run:
         self._register(results)
 
     def _failure(self, record: ExecutionRecord) -> MlopsError:
-        return failure_of(record, self._request.pipeline, logs=self._store.run_folder(self.run_id) / "logs")
+        return failure_of(record, self._request.pipeline, logs=self._store.runs.folder(self.run_id) / "logs")
 
     def _register(self, results: Results) -> None:
         """Make the package that the definition registered a version of this workspace's registry."""
         name, _, output = results.evaluation_reference().partition(".")
-        evaluation = self._store.artifact_path(self._steps[name].outputs[output])
+        evaluation = self._store.artifacts.path(self._steps[name].outputs[output])
         report = read_evaluation(evaluation, self._request.pipeline.metrics)
         model_step, _, model_output = self._request.pipeline.model.partition(".")
         self._record = register_model(
@@ -335,7 +335,7 @@ class _Run:
 
     def _save(self) -> None:
         self._record = replace(self._record, steps=tuple(self._steps.values()))
-        self._store.save_run(self._record)
+        self._store.runs.save(self._record)
 
 
 def _complete(settings: CompileSettings) -> CompileSettings:

@@ -18,7 +18,7 @@ from mlops_core.runners.lifecycle import new_record
 from mlops_core.runners.remote.costs import check_cost
 from mlops_core.runners.remote.datasets import provide_dataset
 from mlops_core.runners.remote.options import RunnerOptions
-from mlops_core.workspace.artifacts import write_atomically
+from mlops_core.workspace.files import write_atomically
 from mlops_core.workspace.records import RemoteRecord, RunRecord, RunStatus, StepRecord, StepStatus
 from mlops_sagemaker.checking import check_definition
 from mlops_sagemaker.compiler.definition import Definition, compile_pipeline
@@ -81,15 +81,15 @@ class SageMakerRunner:
         record = new_record(request, runner=NAME)
         if resumed:
             record = replace(record, run_id=resumed.run_id)
-        with self._store.run_lock(record.run_id):
-            write_atomically(self._store.run_folder(record.run_id) / "config.yaml", record.config)
-            self._store.save_run(record)
+        with self._store.runs.lock(record.run_id):
+            write_atomically(self._store.runs.folder(record.run_id) / "config.yaml", record.config)
+            self._store.runs.save(record)
             self._observer.run_started(record)
             return self._follow(self._submit(request, target, record))
 
     def _go_on(self, record: RunRecord) -> RunRecord:
         """Follow an execution again, after asking the service to retry it where it has failed or was stopped."""
-        with self._store.run_lock(record.run_id):
+        with self._store.runs.lock(record.run_id):
             self._observer.run_started(record)
             run = RemoteRun(self._store, record, observer=self._observer)
             if record.status is RunStatus.RUNNING:
@@ -107,7 +107,7 @@ class SageMakerRunner:
         except BaseException as error:
             is_stopped = isinstance(error, KeyboardInterrupt)
             code = getattr(error, "exit_code", ExitCode.INTERRUPTED if is_stopped else ExitCode.DEFECT)
-            known = self._store.load_run(record.run_id)
+            known = self._store.runs.load(record.run_id)
             failed = replace(
                 known,
                 status=RunStatus.STOPPED if is_stopped else RunStatus.FAILED,
@@ -115,7 +115,7 @@ class SageMakerRunner:
                 exit_code=int(code),
                 duration_s=time.monotonic() - began,
             )
-            self._store.save_run(failed)
+            self._store.runs.save(failed)
             if isinstance(error, MlopsError):
                 return failed
             raise
@@ -124,7 +124,7 @@ class SageMakerRunner:
         record = self._provide(request, target, record)
         assert record.dataset is not None  # noqa: S101  for mypy: _provide has set it
         compiled = self._compile(request, target, dataset_digest=record.dataset.digest)
-        folder = self._store.run_folder(record.run_id)
+        folder = self._store.runs.folder(record.run_id)
         write_atomically(folder / "definition.json", compiled.to_text())
         pipeline = CompiledPipeline(
             name=target.pipeline, compiled=compiled, bucket=target.bucket, account=self._account
@@ -136,7 +136,7 @@ class SageMakerRunner:
             execution=execution.arn, pipeline=target.pipeline, region=self._account.region, bucket=target.bucket
         )
         record = replace(record, remote=remote)
-        self._store.save_run(record)
+        self._store.runs.save(record)
         return record
 
     def _compile(self, request: RunRequest, target: Target, *, dataset_digest: str = "") -> Definition:
@@ -196,7 +196,7 @@ class SageMakerRunner:
             (step.outputs[EVALUATION_OUTPUT] for step in record.steps if EVALUATION_OUTPUT in step.outputs), ""
         )
         if folder is not None and evaluation:
-            source = self._store.artifact_path(evaluation)
+            source = self._store.artifacts.path(evaluation)
             shutil.copytree(source, folder, copy_function=shutil.copyfile, dirs_exist_ok=True)
             self._observer.note(f"the evaluation is in {folder}")
 

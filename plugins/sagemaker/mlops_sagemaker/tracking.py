@@ -75,7 +75,7 @@ class RemoteRun:
     @property
     def folder(self) -> Path:
         """The folder of the run."""
-        return self._store.run_folder(self.record.run_id)
+        return self._store.runs.folder(self.record.run_id)
 
     # --- Looking ------------------------------------------------------------------------------------------
 
@@ -93,7 +93,7 @@ class RemoteRun:
         else:
             duration_s = states.seconds(execution.start, execution.end)
             self.record = replace(self.record, status=RunStatus.RUNNING, duration_s=duration_s, error="", exit_code=0)
-        self._store.save_run(self.record)
+        self._store.runs.save(self.record)
         return execution
 
     def follow(self, *, timeout_s: float | None = None) -> RunRecord:
@@ -155,7 +155,7 @@ class RemoteRun:
         token = _token(self.record.run_id, "retry", execution.end)
         self._call("retry_pipeline_execution", ClientRequestToken=token)
         self.record = replace(self.record, status=RunStatus.RUNNING, error="", exit_code=0, verdict=None)
-        self._store.save_run(self.record)
+        self._store.runs.save(self.record)
 
     # --- What the service says ----------------------------------------------------------------------------
 
@@ -252,7 +252,7 @@ class RemoteRun:
         name = self._pipeline.evaluation_step.name
         steps = tuple(replace(s, outputs=found.outputs) if s.name == name else s for s in self.record.steps)
         self.record = replace(self.record, steps=steps, verdict=found.verdict)
-        artifact = self._store.artifact_path(found.outputs[EVALUATION_OUTPUT])
+        artifact = self._store.artifacts.path(found.outputs[EVALUATION_OUTPUT])
         shutil.copyfile(artifact / "evaluation.json", self.folder / "evaluation.json")
         return found
 
