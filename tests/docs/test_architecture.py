@@ -1,4 +1,4 @@
-"""The shape of core: unique class names, no import circles, short functions, small folders, no engine and no use case."""
+"""The shape of core: unique class names, no import circles, short functions, small folders, no engine, no use case."""
 
 import ast
 import io
@@ -101,7 +101,6 @@ def test_class_names_are_unique_in_core():
 
 def test_files_of_core_do_not_import_each_other_in_a_circle():
     modules = {module_name(path): parsed(path) for path in FILES}
-    # `mlops_core` itself lists the public names for type checkers; nothing below it may import it in return.
     assert find_circle({name: imported_modules(tree, modules) for name, tree in modules.items()}) is None
 
 
@@ -137,8 +136,7 @@ def test_core_names_no_engine():
     assert mentions == []
 
 
-def test_core_names_no_shipped_use_case():
-    """Core may name `mlops-<word>` nowhere but in the examples of its templates and its help."""
+def test_core_names_no_shipped_plugin_and_no_use_case():
     names = {entry.name for entry in entry_points(group="mlops.usecases") if entry.value.split(".")[0] in _shipped()}
     assert names
     pattern = re.compile(rf"\b({'|'.join(map(re.escape, sorted(names | _shipped())))})\b")
