@@ -51,7 +51,7 @@ def ours(folder: Path, cache: Store | None = None) -> float:
         tree_manifest(folder)
     else:
         with cache.transaction():
-            tree_manifest(folder, cache=cache)
+            tree_manifest(folder, cache=cache.file_digests)
     return time.perf_counter() - began
 
 

@@ -152,10 +152,10 @@ def prepare_resumption(
     from mlops_core.workspace.store import Store
 
     with Store(workspace_path(workspace)) as store:
-        record = store.load_run(run_id)
+        record = store.runs.load(run_id)
         request = prepare_run(
             record.use_case,
-            config=store.run_folder(record.run_id) / "config.yaml",
+            config=store.runs.folder(record.run_id) / "config.yaml",
             parameters={name: _as_text(value) for name, value in record.parameters.items()},
             seed=record.seed,
             is_offline=is_offline,
@@ -192,7 +192,7 @@ def open_run(run_id: str = "latest", *, workspace: Path | str | None = None) -> 
     from mlops_core.workspace.store import Store
 
     with Store(workspace_path(workspace)) as store:
-        return store.load_run(run_id)
+        return store.runs.load(run_id)
 
 
 def approval_of(record: RunRecord, *, workspace: Path | str | None = None) -> str:
@@ -215,7 +215,7 @@ def run_folder(run_id: str = "latest", *, workspace: Path | str | None = None) -
     from mlops_core.workspace.store import Store
 
     with Store(workspace_path(workspace)) as store:
-        return store.run_folder(store.full_run_id(run_id))
+        return store.runs.folder(store.runs.full_id(run_id))
 
 
 def load_model(use_case: str, version: int | str | None = None, *, workspace: Path | str | None = None) -> Predictor:
@@ -249,14 +249,14 @@ def model_path(version: ModelVersion, *, workspace: Path | str | None = None) ->
     from mlops_core.workspace.store import Store
 
     with Store(workspace_path(workspace)) as store:
-        is_there = store.has_artifact(version.artifact)
-        damage = store.artifact_damage(version.artifact) if is_there else f"it is gone from {store.home}"
+        is_there = store.artifacts.has(version.artifact)
+        damage = store.artifacts.damage(version.artifact) if is_there else f"it is gone from {store.home}"
         if damage:
             raise StoreError(
                 f"model {version.use_case} version {version.version}: artifact {version.artifact[:12]}: {damage}; "
                 f"make it again with: mlops run --resume {version.run_id}"
             )
-        return store.artifact_path(version.artifact)
+        return store.artifacts.path(version.artifact)
 
 
 def export_model(

@@ -156,8 +156,8 @@ class ConfusionMatrix:
     Attributes:
         classes: names.
         counts: one row a true class.
-        section: the key of ``evaluation.json`` under which it also stands as ``confusion_matrix``, class by class, as
-            SageMaker's model quality reports have it; empty for none.
+        section: section of ``evaluation.json`` that also holds the matrix as ``confusion_matrix``, class by class, in
+            the layout of existing model quality reports; empty for none.
     """
 
     classes: tuple[str, ...]
@@ -272,8 +272,8 @@ def check_report(report: MetricReport, metrics: Sequence[Metric]) -> tuple[str, 
 def write_evaluation(folder: Path, report: MetricReport, metrics: Sequence[Metric]) -> None:
     """Write ``evaluation.json`` into `folder`, as strict JSON.
 
-    A value stands at ``<section>.<name>.value``, where SageMaker's ``JsonGet`` reads it. A value that is not finite
-    is written as null, with its reason beside it.
+    A value is at ``<section>.<name>.value``, where existing gates read it. A value that is not finite is written as
+    null, with the reason beside it.
 
     Raises:
         StepError: the report has a metric that is not declared.

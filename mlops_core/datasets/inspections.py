@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Level(StrEnum):
+class Severity(StrEnum):
     """How bad a finding is: an error makes ``mlops datasets check`` fail."""
 
     ERROR = "error"
@@ -28,7 +28,7 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class DatasetFinding:
     """Something about a data set that somebody should know.
 
     Attributes:
@@ -38,7 +38,7 @@ class Finding:
         samples: the samples that it is about, each as people can find it.
     """
 
-    level: Level
+    level: Severity
     check: str
     message: str
     samples: tuple[str, ...] = ()
@@ -92,12 +92,12 @@ class Inspection:
     facts: tuple[tuple[str, str], ...] = ()
     tables: tuple[FactTable, ...] = ()
     distributions: tuple[Distribution, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[DatasetFinding, ...] = ()
 
     @property
     def errors(self) -> int:
         """How many findings are errors."""
-        return sum(finding.level is Level.ERROR for finding in self.findings)
+        return sum(finding.level is Severity.ERROR for finding in self.findings)
 
     def to_json(self) -> Mapping[str, Any]:
         """Return everything as JSON types."""
@@ -110,8 +110,8 @@ def inspect_files(folder: Path) -> Inspection:
     sizes = {path.relative_to(folder): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     kinds = Counter(path.suffix.lower() or "no suffix" for path in sizes)
     empty = tuple(sorted(str(path) for path, size in sizes.items() if size == 0))
-    finding = Finding(
-        level=Level.WARNING, check="empty files", message=f"{len(empty)} file(s) are empty", samples=empty
+    finding = DatasetFinding(
+        level=Severity.WARNING, check="empty files", message=f"{len(empty)} file(s) are empty", samples=empty
     )
     return Inspection(
         facts=(

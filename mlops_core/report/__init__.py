@@ -29,7 +29,7 @@ def write_report(store: Store, run_id: str) -> Path:
         StoreError: its record is damaged, or the page cannot be written.
     """
     from mlops_core.report.page import render
-    from mlops_core.workspace.artifacts import write_atomically
+    from mlops_core.workspace.files import write_atomically
 
     try:
         evidence = gather(store, run_id)

@@ -60,13 +60,13 @@ def read_facts(store: Store, run_id: str) -> RunFacts:
         UsageError: there is no such run.
         StoreError: its record is damaged.
     """
-    record = store.load_run(run_id)
+    record = store.runs.load(run_id)
     metrics = declared_metrics(record)
     return RunFacts(
         record=record,
         metrics=metrics,
         evaluation=_evaluation(store, record, metrics),
-        folder=store.run_folder(record.run_id),
+        folder=store.runs.folder(record.run_id),
     )
 
 
@@ -93,7 +93,7 @@ def predictions_folder(store: Store, record: RunRecord) -> Path | Missing:
 def previous_accepted(store: Store, record: RunRecord) -> str | None:
     """Return the id of the last run of the same use case that was accepted before `record`; None when there is none."""
     for limit in _PAGES:
-        runs = store.list_runs(use_case=record.use_case, limit=limit)
+        runs = store.runs.newest(use_case=record.use_case, limit=limit)
         ids = [run.run_id for run in runs]
         start = ids.index(record.run_id) + 1 if record.run_id in ids else len(ids)
         found = next((run.run_id for run in runs[start:] if run.status is RunStatus.ACCEPTED), None)
@@ -128,7 +128,7 @@ def _evaluation(store: Store, record: RunRecord, metrics: tuple[Metric, ...]) ->
 
 
 def _evaluation_folders(store: Store, record: RunRecord) -> Iterator[Path | Missing]:
-    folder = store.run_folder(record.run_id)
+    folder = store.runs.folder(record.run_id)
     if (folder / EVALUATION_FILE).is_file():
         yield folder
     yield _evaluation_output(store, record, EVALUATION_OUTPUT)
@@ -141,7 +141,7 @@ def _evaluation_output(store: Store, record: RunRecord, output: str) -> Path | M
     step = steps[-1]
     if output not in step.outputs:
         return Missing(f"The run did not finish its evaluation: step '{step.name}' is {step.status}.")
-    folder = store.artifact_path(step.outputs[output])
+    folder = store.artifacts.path(step.outputs[output])
     if not folder.is_dir():
         return Missing(f"The artifact {step.name}.{output} is no longer in the workspace.")
     return folder

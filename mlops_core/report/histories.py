@@ -82,7 +82,7 @@ def read_histories(store: Store, record: RunRecord) -> tuple[History | Missing, 
 def _step_histories(store: Store, step: StepRecord) -> Iterator[History | Missing]:
     is_found = False
     for output, digest in step.outputs.items():
-        folder = store.artifact_path(digest)
+        folder = store.artifacts.path(digest)
         if not folder.is_dir():
             is_found = True
             yield Missing(f"The artifact {step.name}.{output} is no longer in the workspace.")

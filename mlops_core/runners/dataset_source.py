@@ -17,7 +17,7 @@ from mlops_core.pipeline import Step
 from mlops_core.runners.local.processes import StepProcesses, module_of
 from mlops_core.steps.context import StepRequest
 from mlops_core.steps.keys import CodeIndex
-from mlops_core.workspace.artifacts import changed_files
+from mlops_core.workspace.manifests import changed_files
 from mlops_core.workspace.records import DatasetRecord
 
 if TYPE_CHECKING:
@@ -150,8 +150,8 @@ def _say_nothing(_label: str, _done: int, _total: int) -> None:
 
 
 def _changed(found: FetchedSource, fetched: str, *, store: Store) -> str:
-    known = store.manifest(fetched)
-    now = {file.path: file.sha256 for file in iter_tree(found.path, cache=store)}
+    known = store.manifests.find(fetched)
+    now = {file.path: file.sha256 for file in iter_tree(found.path, cache=store.file_digests)}
     names = () if known is None else changed_files(known, now)
     which = f" ({names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''})" if names else ""
     return (
@@ -201,9 +201,9 @@ def _described(
     path: Path, *, store: Store, name: str, was_there: bool, licence: str = "", is_generated: bool = False
 ) -> FetchedSource:
     with store.transaction():
-        manifest = tree_manifest(path, cache=store)
-        if manifest.count <= _MANIFEST_LIMIT and store.manifest(manifest.digest) is None:
-            store.save_manifest(manifest.digest, iter_tree(path, cache=store))
+        manifest = tree_manifest(path, cache=store.file_digests)
+        if manifest.count <= _MANIFEST_LIMIT and store.manifests.find(manifest.digest) is None:
+            store.manifests.save(manifest.digest, iter_tree(path, cache=store.file_digests))
     if manifest.count == 0:
         raise DatasetError(f"data set '{name}': the folder {path} is empty")
     record = DatasetRecord(

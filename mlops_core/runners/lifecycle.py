@@ -23,7 +23,7 @@ from mlops_core.errors import ExitCode, GateRejectedError, MlopsError, RunnerErr
 from mlops_core.metrics import read_evaluation
 from mlops_core.pipeline import FETCH
 from mlops_core.steps.execution import TEST_SET_NOTE
-from mlops_core.workspace.artifacts import write_atomically
+from mlops_core.workspace.files import write_atomically
 from mlops_core.workspace.records import RunRecord, RunStatus, StepRecord, StepStatus
 from mlops_core.workspace.registry import ModelVersion, Registry
 
@@ -111,7 +111,7 @@ class Run:
     @property
     def folder(self) -> Path:
         """The run's folder in the workspace."""
-        return self._store.run_folder(self.run_id)
+        return self._store.runs.folder(self.run_id)
 
     def carry_out(self, execute: Callable[[], Result | None]) -> RunRecord:
         """Begin the run, execute its steps, judge the model, register it, and return the finished record.
@@ -126,7 +126,7 @@ class Run:
             StoreError: nothing can be written in the workspace.
         """
         try:
-            with self._store.run_lock(self.run_id):
+            with self._store.runs.lock(self.run_id):
                 self.begin()
                 with self.errors_recorded():
                     result = execute()
@@ -231,7 +231,7 @@ class Run:
     def save(self) -> None:
         """Save the record with the current state of all steps."""
         self.record = replace(self.record, steps=tuple(self.steps.values()))
-        self._store.save_run(self.record)
+        self._store.runs.save(self.record)
 
 
 class GuardedObserver:

@@ -64,7 +64,7 @@ def _plan_fetch(request: RunRequest, *, store: Store, decisions: StepDecisions) 
 def _plan_step(step: Step, request: RunRequest, *, store: Store, decisions: StepDecisions) -> PlannedStep:
     if request.selection.is_left_out(step.name, request.pipeline):
         return PlannedStep(step=step.name, action="leave out", reason="--only does not ask for it")
-    expected = store.expected_duration_s(request.use_case.name, step.name)
+    expected = store.step_cache.expected_duration_s(request.use_case.name, step.name)
     missing = [reference for reference in step.inputs.values() if reference not in decisions.digests]
     if missing:
         return _plan_uncertain(step, missing[0], decisions=decisions, expected_s=expected)
@@ -72,7 +72,7 @@ def _plan_step(step: Step, request: RunRequest, *, store: Store, decisions: Step
     if decision.reused:
         decisions.set_outputs(step, decision.reused.outputs)
         return PlannedStep(step=step.name, action="reuse", reason=decision.because, expected_s=0.0)
-    known = store.recorded_step(decision.key.digest)
+    known = store.step_cache.find(decision.key.digest)
     return PlannedStep(
         step=step.name,
         action="run",

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from mlops_core.pipeline import Step
     from mlops_core.runners import RunRequest
     from mlops_core.steps.keys import Change, StepKey
-    from mlops_core.workspace.store import CachedStep, Store
+    from mlops_core.workspace.step_cache import CachedStep
+    from mlops_core.workspace.store import Store
 
 _METRICS_HOOK = "mlops_compute_metrics"
 _SHOWN = 3
@@ -64,7 +65,7 @@ class StepDecisions:
         key = self.key(step)
         if step.name in self._damage:
             return Decision(key=key, reused=None, because=f"its artifact was damaged: {self._damage[step.name]}")
-        known = self._store.recorded_step(key.digest)
+        known = self._store.step_cache.find(key.digest)
         missing = self._missing(step, known) if known else ""
         must_run = selection.must_run(step.name, pipeline)
         if known and not missing and not must_run:
@@ -99,7 +100,7 @@ class StepDecisions:
 
     def changes_besides_inputs(self, step: Step) -> tuple[Change, ...] | None:
         """Return what has changed since a step was last executed, as far as its inputs are known; None if never."""
-        latest = self._store.latest_step(self._request.use_case.name, step.name)
+        latest = self._store.step_cache.latest(self._request.use_case.name, step.name)
         if latest is None:
             return None
         known = {name: self.digests.get(reference, "") for name, reference in step.inputs.items()}
@@ -126,16 +127,16 @@ class StepDecisions:
         """
         read_by_core = {self._request.pipeline.model, f"{step.name}.{EVALUATION_OUTPUT}"}
         for output, digest in known.outputs.items():
-            if not self._store.has_artifact(digest):
+            if not self._store.artifacts.has(digest):
                 return f"its artifact '{output}' ({digest[:12]}) is gone"
-            damage = self._store.artifact_damage(digest) if f"{step.name}.{output}" in read_by_core else None
+            damage = self._store.artifacts.damage(digest) if f"{step.name}.{output}" in read_by_core else None
             if damage:
-                self._store.discard_artifact(digest)
+                self._store.artifacts.discard(digest)
                 return f"its artifact '{output}' is damaged: {damage}"
         return ""
 
     def _changed(self, step: Step, key: StepKey) -> Decision:
-        latest = self._store.latest_step(self._request.use_case.name, step.name)
+        latest = self._store.step_cache.latest(self._request.use_case.name, step.name)
         if latest is None:
             return Decision(key=key, reused=None, because="it was never run")
         changes = key.changes_since(latest.components)
@@ -151,9 +152,9 @@ class StepDecisions:
         kind, _, name = change.component.partition(" ")
         if kind != "input" or not change.old or not change.new:
             return str(change)
-        from mlops_core.workspace.artifacts import changed_files
+        from mlops_core.workspace.manifests import changed_files
 
-        old, new = self._store.manifest(change.old), self._store.manifest(change.new)
+        old, new = self._store.manifests.find(change.old), self._store.manifests.find(change.new)
         if old is None or new is None:
             return str(change)
         files = changed_files(old, new)

@@ -35,7 +35,7 @@ class Change:
     """One component in which two keys differ; `old` or `new` is empty where it was not there.
 
     Attributes:
-        component: for example ``config training.epochs``, ``code mlops_aed.features``, ``input features``.
+        component: for example ``config training.epochs``, ``code my_plugin.features``, ``input features``.
         old: value or digest in the earlier key.
         new: value or digest in the later one.
     """
@@ -55,7 +55,7 @@ class StepKey:
 
     Attributes:
         digest: SHA-256 of the components, in hexadecimal.
-        components: name such as ``code mlops_aed.features`` or ``config training.epochs`` -> digest or value.
+        components: name such as ``code my_plugin.features`` or ``config training.epochs`` -> digest or value.
     """
 
     digest: str

@@ -114,7 +114,7 @@ def _store(store: Store, *, is_repaired: bool) -> Iterator[HealthCheck]:
     for damage in find_damage(store):
         count += 1
         if is_repaired:
-            store.discard_artifact(damage.artifact)
+            store.artifacts.discard(damage.artifact)
         users = ", ".join(damage.needed_by) or "nothing"
         detail = f"{damage.fault}; needed by {users}" + ("; discarded" if is_repaired else "")
         fix = damage.cure if is_repaired else "mlops doctor --repair"

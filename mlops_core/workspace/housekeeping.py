@@ -62,8 +62,8 @@ class Garbage:
 def find_damage(store: Store) -> Iterator[Damage]:
     """Read every artifact of the workspace and yield those that are damaged."""
     users = _users(store)
-    for folder in _artifacts(store):
-        fault = store.artifact_damage(folder.name)
+    for folder in store.artifacts.folders():
+        fault = store.artifacts.damage(folder.name)
         if fault:
             needed_by = tuple(users.get(folder.name, ()))
             runs = [name for name in needed_by if name.startswith("run ")]
@@ -87,9 +87,9 @@ def find_garbage(store: Store, *, keep: int, use_case: str | None = None) -> Gar
     needed = {version.artifact for version in Registry(store).versions()}
     for run_id in kept:
         needed |= _artifacts_of(store, run_id)
-    latest = time.time() - (_GRACE_S if any(map(store.is_run_alive, kept)) else 0.0)
+    latest = time.time() - (_GRACE_S if any(map(store.runs.is_alive, kept)) else 0.0)
     artifacts = tuple(
-        folder for folder in _artifacts(store) if folder.name not in needed and folder.stat().st_ctime <= latest
+        folder for folder in store.artifacts.folders() if folder.name not in needed and folder.stat().st_ctime <= latest
     )
     folders = tuple(path for path in store.work.iterdir() if _is_left_over(path))
     return Garbage(
@@ -103,11 +103,11 @@ def find_garbage(store: Store, *, keep: int, use_case: str | None = None) -> Gar
 def remove_garbage(store: Store, garbage: Garbage) -> None:
     """Remove what `find_garbage` found; a run that another process has begun to resume meanwhile is kept."""
     for run_id in garbage.runs:
-        if not store.is_run_alive(run_id):
-            store.forget_run(run_id)
+        if not store.runs.is_alive(run_id):
+            store.runs.forget(run_id)
     for digest in garbage.artifacts:
-        store.discard_artifact(digest)
-        store.forget_manifest(digest)
+        store.artifacts.discard(digest)
+        store.manifests.discard(digest)
     for folder in garbage.folders:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -118,17 +118,17 @@ def _sort_runs(store: Store, *, keep: int, use_case: str | None) -> tuple[list[s
     kept: list[str] = []
     removed: list[str] = []
     seen: dict[str, int] = {}
-    for run in store.list_runs(limit=-1):
+    for run in store.runs.newest(limit=-1):
         seen[run.use_case] = seen.get(run.use_case, 0) + 1
         is_other = use_case is not None and run.use_case.casefold() != use_case.casefold()
-        is_kept = is_other or seen[run.use_case] <= keep or run.run_id in models or store.is_run_alive(run.run_id)
+        is_kept = is_other or seen[run.use_case] <= keep or run.run_id in models or store.runs.is_alive(run.run_id)
         (kept if is_kept else removed).append(run.run_id)
     return kept, removed
 
 
 def _artifacts_of(store: Store, run_id: str) -> set[str]:
     try:
-        record = store.load_run(run_id)
+        record = store.runs.load(run_id)
     except MlopsError:  # a record that cannot be read names nothing
         return set()
     return {digest for step in record.steps for digest in step.outputs.values()}
@@ -137,17 +137,12 @@ def _artifacts_of(store: Store, run_id: str) -> set[str]:
 def _users(store: Store) -> dict[str, list[str]]:
     """Return artifact -> the runs (oldest first) and model versions that refer to it."""
     users: dict[str, list[str]] = {}
-    for run in reversed(store.list_runs(limit=-1)):
+    for run in reversed(store.runs.newest(limit=-1)):
         for digest in _artifacts_of(store, run.run_id):
             users.setdefault(digest, []).append(f"run {run.run_id}")
     for version in Registry(store).versions():
         users.setdefault(version.artifact, []).insert(0, f"model {version.use_case} version {version.version}")
     return users
-
-
-def _artifacts(store: Store) -> Iterator[Path]:
-    for shelf in sorted(store.objects.iterdir()):
-        yield from sorted(shelf.iterdir())
 
 
 def _is_left_over(path: Path) -> bool:

@@ -36,7 +36,7 @@ _VERSION_SUBJECT = "version "
 
 
 class ApprovalStatus(StrEnum):
-    """Where a version stands; the words are the model registry's of SageMaker."""
+    """Approval of a model version; the values are those that existing model registries use."""
 
     PENDING = "PendingManualApproval"
     APPROVED = "Approved"

@@ -1,6 +1,6 @@
-"""The tables of a workspace's database, and how an older workspace becomes one of today.
+"""The tables of a workspace's database, and the migrations from older versions.
 
-A migration is one script from a version to the next. It runs in the transaction that raises the version, so a
+A migration is a script from one version to the next. It runs in the transaction that raises the version, so a
 workspace is never between two; scripts are only ever added.
 """
 
@@ -79,20 +79,20 @@ ALTER TABLE model_versions DROP COLUMN status
 _SCRIPTS: Mapping[int, str] = {1: _VERSION_1, 2: _VERSION_2}
 
 
-def bring_up_to_date(database: sqlite3.Connection, *, found: int) -> None:
-    """Run every script after version `found` (0: an empty database); call it within a transaction."""
-    for version in range(found + 1, SCHEMA_VERSION + 1):
-        for statement in _statements(_SCRIPTS[version]):
+def migrate(database: sqlite3.Connection, *, version: int) -> None:
+    """Run every script after `version` (0: an empty database); call it within a transaction."""
+    for target in range(version + 1, SCHEMA_VERSION + 1):
+        for statement in _statements(_SCRIPTS[target]):
             database.execute(statement)
     database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _statements(script: str) -> list[str]:
-    """Split a script at its ends of statements; a trigger has semicolons inside."""
-    found, current = [], ""
+    """Split a script into statements; a trigger has semicolons inside."""
+    statements, current = [], ""
     for piece in script.split(";"):
         current += piece + ";"
         if sqlite3.complete_statement(current):
-            found.append(current)
+            statements.append(current)
             current = ""
-    return found
+    return statements

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from mlops_core.datasets.digests import digest_tree, find_foreign_entry, iter_tree, tree_manifest
-from mlops_core.workspace.artifacts import write_atomically
+from mlops_core.workspace.files import write_atomically
 from mlops_core.workspace.store import Store
 
 
@@ -49,7 +49,7 @@ def test_a_name_that_is_no_utf8_is_digested_cached_and_written(tmp_path):
     data.mkdir()
     (data / os.fsdecode(b"caf\xe9.wav")).write_text("sound")
     with Store(tmp_path / "home") as store:
-        first, second = (tree_manifest(data, cache=store) for _ in range(2))
+        first, second = (tree_manifest(data, cache=store.file_digests) for _ in range(2))
     assert first == second
     assert first.count == 1
     write_atomically(tmp_path / "page.html", paths(data)[0])

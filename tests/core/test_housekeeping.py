@@ -26,12 +26,12 @@ def test_what_a_kept_run_or_a_registered_model_needs_stays(toy, workspace):
     garbage = collect(workspace, keep=1)
     assert set(garbage.runs) == {record.run_id for record in rejected[:2]}
     with Store(workspace) as store:
-        assert {summary.run_id for summary in store.list_runs()} == {registered.run_id, rejected[2].run_id}
+        assert {summary.run_id for summary in store.runs.newest()} == {registered.run_id, rejected[2].run_id}
         for record in (registered, rejected[2]):
             for step in record.steps:
-                assert all(store.artifact_damage(digest) is None for digest in step.outputs.values())
+                assert all(store.artifacts.damage(digest) is None for digest in step.outputs.values())
         gone = set(rejected[0].step("train").outputs.values())
-        assert not any(map(store.has_artifact, gone))
+        assert not any(map(store.artifacts.has, gone))
     assert mlops_core.load_model("TOY", workspace=workspace).classes
     assert {str(step.status) for step in run(workspace).steps} == {"reused"}
 
@@ -44,7 +44,7 @@ def test_nothing_is_removed_twice_and_nothing_that_is_kept(toy, workspace):
 
 def test_a_run_that_is_being_carried_out_is_kept(toy, workspace):
     record = run(workspace, "training.bias=100", parameters={"q_acc": "0.9"})
-    with Store(workspace) as store, store.run_lock(record.run_id):
+    with Store(workspace) as store, store.runs.lock(record.run_id):
         assert find_garbage(store, keep=0).runs == ()
     assert collect(workspace, keep=0).runs == (record.run_id,)
 
@@ -53,7 +53,7 @@ def test_a_damaged_artifact_is_named_with_those_who_need_it_and_the_cure(toy, wo
     record = run(workspace)
     model = record.step("train").outputs["model"]
     with Store(workspace) as store:
-        path = store.artifact_path(model) / "model.txt"
+        path = store.artifacts.path(model) / "model.txt"
         path.chmod(0o644)
         path.write_text("7")
         (damage,) = find_damage(store)

@@ -152,7 +152,7 @@ def test_a_killed_driver_leaves_a_workspace_in_which_finished_steps_are_reused(t
     assert record.status == "accepted"
     assert statuses(record)["preprocess"] == "reused"
     with Store(workspace) as store:
-        assert [str(summary.status) for summary in store.list_runs()] == ["accepted", "stopped"]
+        assert [str(summary.status) for summary in store.runs.newest()] == ["accepted", "stopped"]
 
 
 def test_an_interrupt_stops_the_step_and_leaves_a_run_that_can_be_gone_on_with(toy, workspace):
@@ -192,7 +192,7 @@ def test_two_runs_at_once_share_a_workspace(toy, workspace):
 def test_the_newest_run_is_first_and_latest_even_within_a_second(toy, workspace):
     records = [run(workspace) for _ in range(4)]
     with Store(workspace) as store:
-        assert [summary.run_id for summary in store.list_runs()] == [record.run_id for record in reversed(records)]
+        assert [summary.run_id for summary in store.runs.newest()] == [record.run_id for record in reversed(records)]
     assert mlops_core.open_run(workspace=workspace).run_id == records[-1].run_id
 
 
@@ -252,11 +252,11 @@ def test_the_store_takes_nothing_in_that_leads_elsewhere_and_leaves_it_as_it_is(
             folder = store.work_folder("test")
             make(folder / "model")
             with pytest.raises(StoreError, match=r"model is a .*link"):
-                store.add_artifact(folder)
+                store.artifacts.add(folder)
         link = store.work_folder("test") / "output"
         link.symlink_to(tmp_path)
         with pytest.raises(StoreError, match="output is a link"):
-            store.add_artifact(link)
+            store.artifacts.add(link)
     assert victim.stat().st_mode & 0o777 == 0o755
 
 
@@ -265,7 +265,7 @@ def test_a_step_cannot_delete_its_inputs_unseen(toy, workspace):
     record = run(workspace, "training.behaviour=delete_inputs")
     assert record.status == "failed"
     with Store(workspace) as store:
-        assert store.artifact_damage(features) is None or not store.has_artifact(features)
+        assert store.artifacts.damage(features) is None or not store.artifacts.has(features)
     assert run(workspace, "training.bias=0.25").status == "accepted"
 
 
@@ -378,7 +378,7 @@ def test_a_step_with_another_output_under_the_same_key_is_called_not_determinist
 
 def flip_bits(store, digest):
     """Flip a bit as a bad disk does: neither size nor times show it."""
-    path = next(path for path in store.artifact_path(digest).rglob("*") if path.is_file())
+    path = next(path for path in store.artifacts.path(digest).rglob("*") if path.is_file())
     state = path.stat()
     path.chmod(0o644)
     data = bytearray(path.read_bytes())

@@ -197,8 +197,8 @@ def test_a_workspace_of_the_first_version_is_brought_up_to_date_and_loses_nothin
     database.executescript(VERSION_1)
     database.close()
     with Store(workspace) as store:
-        assert [run.run_id for run in store.list_runs()] == ["r2", "r1"]
-        assert store.expected_duration_s("TOY", "train") == 3.0
+        assert [run.run_id for run in store.runs.newest()] == ["r2", "r1"]
+        assert store.step_cache.expected_duration_s("TOY", "train") == 3.0
         found = Registry(store).version("TOY")
         assert (found.version, found.status, found.metrics) == (1, ApprovalStatus.PENDING, {"acc": 0.9})
         Registry(store).set_status(found, ApprovalStatus.APPROVED, why="x")

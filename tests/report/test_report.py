@@ -82,7 +82,7 @@ def artifact(store, write):
     folder = store.work_folder("test") / "content"
     folder.mkdir()
     write(folder)
-    return store.add_artifact(folder)
+    return store.artifacts.add(folder)
 
 
 def evaluated(store, rows=(), *, classes=("a", "b"), report=None):
@@ -94,7 +94,7 @@ def evaluated(store, rows=(), *, classes=("a", "b"), report=None):
 
 
 def written(store, made):
-    store.save_run(made)
+    store.runs.save(made)
     return read(write_report(store, made.run_id))
 
 
@@ -242,8 +242,8 @@ def test_a_damaged_evaluation_and_damaged_predictions_are_named_not_raised(store
 )
 def test_an_evaluation_that_was_changed_by_hand_makes_a_page(store, evaluation):
     made = record()
-    store.save_run(made)
-    (store.run_folder(made.run_id) / "evaluation.json").write_text(json.dumps(evaluation))
+    store.runs.save(made)
+    (store.runs.folder(made.run_id) / "evaluation.json").write_text(json.dumps(evaluation))
     assert read(write_report(store, made.run_id)).words()
 
 
@@ -322,7 +322,7 @@ def test_a_large_run_makes_a_small_page_in_little_time(store):
         for number in range(1000)
     )
     made = record(steps=(*steps, step), config="key: value\n" * 100_000)
-    store.save_run(made)
+    store.runs.save(made)
     path = write_report(store, made.run_id)
     assert path.stat().st_size < 5_000_000
     assert "of 100000 samples are classified wrongly" in read(path).words()
@@ -349,7 +349,7 @@ def test_the_previous_accepted_run_is_the_one_before_not_a_later_or_another_use_
             ("NOWHERE", RunStatus.ACCEPTED),
         ]
     ):
-        store.save_run(record(run_id=f"2026010{number}-000000-aaaaaa", use_case=use_case, status=status))
+        store.runs.save(record(run_id=f"2026010{number}-000000-aaaaaa", use_case=use_case, status=status))
     words = read(write_report(store, "20260104-000000-aaaaaa")).words()
     assert "Compared with run 20260101-000000-aaaaaa (it has no report yet: mlops runs report 20260101" in words
     words = read(write_report(store, "20260100-000000-aaaaaa")).words()
@@ -370,8 +370,8 @@ def test_the_previous_accepted_run_is_the_one_before_not_a_later_or_another_use_
 def test_a_record_that_was_changed_by_hand_is_named_and_harms_no_other_report(store, damage):
     damaged, later = record(), record(run_id="20260102-000000-abcdef")
     for made in (damaged, later):
-        store.save_run(made)
-    path = store.run_folder(damaged.run_id) / "run.json"
+        store.runs.save(made)
+    path = store.runs.folder(damaged.run_id) / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **damage}))
     with pytest.raises(StoreError, match=f"run {damaged.run_id}: its record .* is not one that this mlops writes"):
         write_report(store, damaged.run_id)
@@ -381,7 +381,7 @@ def test_a_record_that_was_changed_by_hand_is_named_and_harms_no_other_report(st
 def test_many_differences_are_folded_and_the_first_ones_shown(store):
     for number, value in enumerate(("old", "new")):
         config = "".join(f"key_{at:02d}: {value}\n" for at in range(40))
-        store.save_run(record(run_id=f"2026010{number}-000000-aaaaaa", config=config))
+        store.runs.save(record(run_id=f"2026010{number}-000000-aaaaaa", config=config))
     page = read(write_report(store, "20260101"))
     words = page.words()
     assert words.index("key_11 configuration old new") < words.index("28 more differences")
@@ -392,8 +392,8 @@ def test_an_unknown_run_is_refused_and_a_page_that_cannot_be_written_is_named(st
     with pytest.raises(UsageError, match="no run 'nope'"):
         write_report(store, "nope")
     made = record()
-    store.save_run(made)
-    (store.run_folder(made.run_id) / "report.html").mkdir()
+    store.runs.save(made)
+    (store.runs.folder(made.run_id) / "report.html").mkdir()
     with pytest.raises(StoreError, match="report .*report.html cannot be written"):
         write_report(store, made.run_id)
 

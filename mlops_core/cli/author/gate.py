@@ -99,7 +99,7 @@ def _of_run(session: ContractSession, run_id: str, *, workspace: str | None) -> 
     from mlops_core.workspace.store import Store
 
     with Store(workspace_path(workspace)) as store:
-        record = store.load_run(run_id)
+        record = store.runs.load(run_id)
         if record.use_case != session.installed.name:
             raise UsageError(f"run {record.run_id} is of {record.use_case}, not of {session.installed.name}")
         path = session.folder / "config.yaml"
@@ -115,7 +115,7 @@ def _of_run(session: ContractSession, run_id: str, *, workspace: str | None) -> 
         if step is None or not step.outputs:
             raise UsageError(f"run {record.run_id} has no evaluation; it is {record.status}")
         found.take_run(
-            predictions=read_predictions(store.artifact_path(step.outputs["predictions"])),
-            report=read_evaluation(store.artifact_path(step.outputs["evaluation"]), found.pipeline.metrics),
+            predictions=read_predictions(store.artifacts.path(step.outputs["predictions"])),
+            report=read_evaluation(store.artifacts.path(step.outputs["evaluation"]), found.pipeline.metrics),
         )
     return found

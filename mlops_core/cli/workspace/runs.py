@@ -20,7 +20,8 @@ from mlops_core.cli.workspace import runs_compare, runs_report, runs_stop
 from mlops_core.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from mlops_core.workspace.store import RunSummary, Store
+    from mlops_core.workspace.runs import RunSummary
+    from mlops_core.workspace.store import Store
 
 
 _OFFLINE = click.option(
@@ -50,9 +51,9 @@ def list_runs(
     from mlops_core.workspace.store import Store
 
     with Store(workspace_path(context["workspace"])) as store:
-        runs = store.list_runs(use_case=usecase, limit=limit)
+        runs = store.runs.newest(use_case=usecase, limit=limit)
         if not is_offline and refresh_running(store, runs, note=_note):
-            runs = store.list_runs(use_case=usecase, limit=limit)
+            runs = store.runs.newest(use_case=usecase, limit=limit)
         models = {run.run_id: _model(store, run) for run in runs}
     if as_json:
         print_json([{**asdict(run), "model": models[run.run_id]} for run in runs])
@@ -82,7 +83,7 @@ def _model(store: Store, run: RunSummary) -> str:
         return str(run.model_version)
     if run.status != "accepted" or not is_remote(run.runner):
         return "-"
-    remote = store.load_run(run.run_id).remote
+    remote = store.runs.load(run.run_id).remote
     return f"package {remote.package_version}" if remote and remote.model_package else "-"
 
 
@@ -102,7 +103,7 @@ def show_run(context: dict[str, str | None], *, run: str, is_offline: bool, as_j
     from mlops_core.workspace.store import Store
 
     with Store(workspace_path(context["workspace"])) as store:
-        record = store.load_run(run)
+        record = store.runs.load(run)
         if not is_offline:
             record = refreshed(store, record, note=_note)
     if as_json:
@@ -141,10 +142,10 @@ def show_logs(context: dict[str, str | None], *, run: str, step: str | None, is_
     from mlops_core.workspace.store import Store
 
     with Store(workspace_path(context["workspace"])) as store:
-        run_id = store.full_run_id(run)
+        run_id = store.runs.full_id(run)
         if not is_offline:
             _fetch_logs(store, run_id, step)
-        logs = sorted((store.run_folder(run_id) / "logs").glob("*.log"), key=lambda log: log.stat().st_mtime)
+        logs = sorted((store.runs.folder(run_id) / "logs").glob("*.log"), key=lambda log: log.stat().st_mtime)
     known = [log.stem for log in logs]
     if step and step not in known:
         hint = did_you_mean(step, known) or ";"
@@ -162,7 +163,7 @@ def _fetch_logs(store: Store, run_id: str, step: str | None) -> None:
     from mlops_core.errors import MlopsError
     from mlops_core.runners.remote.following import is_remote, open_remote_run
 
-    record = store.load_run(run_id)
+    record = store.runs.load(run_id)
     if not is_remote(record.runner) or record.remote is None:
         return
     try:

@@ -25,7 +25,7 @@ def stop_command(context: dict[str, str | None], *, run: str, no_wait: bool, tim
     from mlops_core.workspace.store import Store
 
     with Store(workspace_path(context["workspace"])) as store:
-        remote = open_remote_run(store, store.load_run(run))
+        remote = open_remote_run(store, store.runs.load(run))
         remote.refresh()
         if remote.record.status is not RunStatus.RUNNING:
             raise UsageError(f"run {remote.record.run_id} has ended: {remote.record.status}")

@@ -128,11 +128,11 @@ class StepExecution:
 
     def log_path(self, step: str) -> Path:
         """Return the file with the output of a step (of its first shard, where it has several)."""
-        return self._store.run_folder(self._run_id) / "logs" / f"{step}.log"
+        return self._store.runs.folder(self._run_id) / "logs" / f"{step}.log"
 
     def _damaged(self, inputs: Iterable[StepInput]) -> dict[str, str]:
         unsure = {given.artifact for given in inputs if given.artifact and not given.is_trusted}
-        found = {digest: self._store.artifact_damage(digest) for digest in unsure}
+        found = {digest: self._store.artifacts.damage(digest) for digest in unsure}
         return {digest: damage for digest, damage in found.items() if damage}
 
     def _attempt(
@@ -148,7 +148,7 @@ class StepExecution:
                 outcome = self._check_inputs(inputs)
             if outcome.exit_code is not ExitCode.OK:
                 return Attempt(outcome=outcome)
-            outputs = {output: self._store.add_artifact(folder / "outputs" / output) for output in step.all_outputs}
+            outputs = {output: self._store.artifacts.add(folder / "outputs" / output) for output in step.all_outputs}
             return Attempt(outputs=outputs)
         except (MlopsError, OSError) as error:
             return Attempt(outcome=_failure(str(error)))
@@ -158,9 +158,9 @@ class StepExecution:
     def _check_inputs(self, inputs: Mapping[str, StepInput]) -> ProcessOutcome:
         """Find out whether the step wrote into its inputs, where the system could not keep it from that."""
         for name, given in inputs.items():
-            damage = self._store.artifact_damage(given.artifact) if given.artifact else None
+            damage = self._store.artifacts.damage(given.artifact) if given.artifact else None
             if damage:
-                self._store.discard_artifact(given.artifact)
+                self._store.artifacts.discard(given.artifact)
                 return _failure(f"changed its input '{name}': {damage}; a step may write to its outputs only")
         return _OK
 

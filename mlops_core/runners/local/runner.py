@@ -16,7 +16,7 @@ from mlops_core.runners.local.processes import ProcessOutcome, StepProcesses
 from mlops_core.runners.local.schedule import Schedule, import_ahead
 from mlops_core.runners.reuse import StepDecisions
 from mlops_core.workspace.records import StepStatus
-from mlops_core.workspace.store import CachedStep
+from mlops_core.workspace.step_cache import CachedStep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,7 +81,7 @@ class _LocalSteps:
             return None
         pipeline, digests = self._request.pipeline, self._decisions.digests
         evaluation = digests[f"{pipeline.evaluation_step.name}.{EVALUATION_OUTPUT}"]
-        return Result(evaluation=self._store.artifact_path(evaluation), model=digests[pipeline.model])
+        return Result(evaluation=self._store.artifacts.path(evaluation), model=digests[pipeline.model])
 
     def _fetch(self, processes: StepProcesses) -> None:
         request, config = self._request, self._request.config.model
@@ -147,7 +147,7 @@ class _LocalSteps:
         """Note that the step starts; return where its inputs are."""
         self._observer.step_started(step.name)
         self._run.steps[step.name] = replace(self._run.steps[step.name], status=StepStatus.RUNNING, started=utc_now())
-        self._store.append_step(self.run_id, self._run.steps[step.name])
+        self._store.runs.append_step(self.run_id, self._run.steps[step.name])
         return {name: self._input(reference) for name, reference in step.inputs.items()}
 
     def _input(self, reference: str) -> StepInput:
@@ -155,7 +155,7 @@ class _LocalSteps:
             assert self._dataset_path is not None  # noqa: S101  for mypy: _fetch has set it
             return StepInput(path=self._dataset_path)
         digest = self._decisions.digests[reference]
-        path = self._store.artifact_path(digest)
+        path = self._store.artifacts.path(digest)
         return StepInput(path=path, artifact=digest, is_trusted=digest in self._written)
 
     def progress(self, step: str, label: str, done: int, total: int) -> None:
@@ -175,8 +175,8 @@ class _LocalSteps:
             self._end(replace(record, status=StepStatus.FAILED))
             self._failure = self._failure or _step_failure(step.name, attempt.outcome, log)
             return False
-        earlier = self._store.recorded_step(record.key)
-        self._store.remember_step(
+        earlier = self._store.step_cache.find(record.key)
+        self._store.step_cache.remember(
             self._request.use_case.name,
             step.name,
             CachedStep(
@@ -198,7 +198,7 @@ class _LocalSteps:
             digest = self._decisions.digests[reference]
             if digest in damaged:
                 writer = self._request.pipeline.step(reference.partition(".")[0])
-                self._store.discard_artifact(digest)
+                self._store.artifacts.discard(digest)
                 self._decisions.note_damage(writer.name, damaged[digest])
                 return writer
         raise AssertionError(f"step '{step.name}' reads none of {list(damaged)}")
@@ -209,7 +209,7 @@ class _LocalSteps:
 
     def _end(self, record: StepRecord) -> None:
         self._run.steps[record.name] = record
-        self._store.append_step(self.run_id, record)
+        self._store.runs.append_step(self.run_id, record)
         self._observer.step_ended(record)
 
     @property

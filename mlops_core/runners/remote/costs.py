@@ -184,7 +184,7 @@ def _duration(
 ) -> tuple[float, str]:
     if step.name in durations_s:
         return durations_s[step.name], "the service"
-    local_s = store.expected_duration_s(use_case, step.name)
+    local_s = store.step_cache.expected_duration_s(use_case, step.name)
     if local_s is not None:
         return local_s, "this machine"
     return machine.timeout_s * (step.resources.retries + 1), _TIMEOUT
@@ -192,10 +192,10 @@ def _duration(
 
 def _runner_durations_s(store: Store, use_case: str, *, runner: str) -> dict[str, float]:
     durations_s: dict[str, list[float]] = {}
-    for run in store.list_runs(use_case=use_case, limit=_RUNS):
+    for run in store.runs.newest(use_case=use_case, limit=_RUNS):
         if run.runner != runner:
             continue
-        for step in store.load_run(run.run_id).steps:
+        for step in store.runs.load(run.run_id).steps:
             if step.status is StepStatus.DONE:
                 durations_s.setdefault(step.name, []).append(step.duration_s)
     return {name: statistics.median(values) for name, values in durations_s.items()}

@@ -221,7 +221,7 @@ class Upload:
             obsolete: list[str] = []
             large: list[TreeFile] = []
             pairs = sorted_join(
-                iter_tree(folder, cache=self._store),
+                iter_tree(folder, cache=self._store.file_digests),
                 self._bucket.objects(self._place.prefix),
                 strip=len(self._place.prefix) + 1,
             )
@@ -298,7 +298,7 @@ class Upload:
 
     def _is_unchanged(self, path: Path, file: TreeFile) -> bool:
         """Tell whether a file still has the content that its digest speaks of, by its state or by reading it."""
-        known = self._store.lookup(str(path), file_state(path))
+        known = self._store.file_digests.lookup(str(path), file_state(path))
         if known is None:
             with path.open("rb") as stream:
                 known = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -359,7 +359,7 @@ class Upload:
         return packed.getvalue()
 
     def _listed(self, folder: Path, stream: gzip.GzipFile, *, receipts: Receipts) -> Iterator[TreeFile]:
-        for file in iter_tree(folder, cache=self._store):
+        for file in iter_tree(folder, cache=self._store.file_digests):
             receipt = receipts.get(file.path)
             if receipt is None or receipt.sha256 != file.sha256:
                 raise DatasetError(f"{folder / file.path} changed while it was sent; repeat the command")

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from mlops_core.runners import RunObserver
     from mlops_core.runners.lifecycle import Decision
     from mlops_core.workspace.records import RunRecord
-    from mlops_core.workspace.store import RunSummary, Store
+    from mlops_core.workspace.runs import RunSummary
+    from mlops_core.workspace.store import Store
 
 _POLL_S = (1.0, 20.0)
 _ENDED = {StepStatus.DONE, StepStatus.REUSED, StepStatus.FAILED, StepStatus.STOPPED, StepStatus.SKIPPED}
@@ -137,7 +138,7 @@ class RemoteRun:
     @property
     def folder(self) -> Path:
         """The folder of the run."""
-        return self._store.run_folder(self.record.run_id)
+        return self._store.runs.folder(self.record.run_id)
 
     # --- Following ----------------------------------------------------------------------------------------
 
@@ -156,7 +157,7 @@ class RemoteRun:
             self.record = replace(
                 self.record, status=RunStatus.RUNNING, duration_s=state.duration_s, error="", exit_code=0
             )
-        self._store.save_run(self.record)
+        self._store.runs.save(self.record)
         return state
 
     def follow(self, *, timeout_s: float | None = None) -> RunRecord:
@@ -216,7 +217,7 @@ class RemoteRun:
         # The token is the same for two requests after one end, and another one after the next end.
         self._execution.retry(token=_token(self.record.run_id, "retry", state.ended))
         self.record = replace(self.record, status=RunStatus.RUNNING, error="", exit_code=0, verdict=None)
-        self._store.save_run(self.record)
+        self._store.runs.save(self.record)
 
     # --- Steps --------------------------------------------------------------------------------------------
 
@@ -293,7 +294,7 @@ class RemoteRun:
         name = self._pipeline.evaluation_step.name
         steps = tuple(replace(s, outputs=evaluation.outputs) if s.name == name else s for s in self.record.steps)
         self.record = replace(self.record, steps=steps, verdict=evaluation.verdict)
-        artifact = self._store.artifact_path(evaluation.outputs[EVALUATION_OUTPUT])
+        artifact = self._store.artifacts.path(evaluation.outputs[EVALUATION_OUTPUT])
         shutil.copyfile(artifact / "evaluation.json", self.folder / "evaluation.json")
         return evaluation
 
@@ -355,7 +356,7 @@ def refreshed(store: Store, record: RunRecord, *, note: Callable[[str], None]) -
         run.refresh()
     except MlopsError as error:
         note(f"run {record.run_id} is shown as of its last refresh: {error}")
-        return store.load_run(record.run_id)
+        return store.runs.load(record.run_id)
     if run.record.status is not RunStatus.RUNNING:
         write_run_report(store, record.run_id, note=note)
     return run.record
@@ -365,5 +366,5 @@ def refresh_running(store: Store, runs: tuple[RunSummary, ...], *, note: Callabl
     """Refresh those of `runs` that a service carries out; return whether there was one."""
     remote = [run for run in runs if run.status is RunStatus.RUNNING and is_remote(run.runner)]
     for run in remote:
-        refreshed(store, store.load_run(run.run_id), note=note)
+        refreshed(store, store.runs.load(run.run_id), note=note)
     return bool(remote)

@@ -34,7 +34,7 @@ def run_locally(arguments: dict[str, Any]) -> dict[str, Any]:
         record = carrier(store, observer=observer, jobs=arguments.get("jobs")).run(request)
         found: dict[str, Any] = record.to_json()
         digests = {digest for step in record.steps for digest in step.outputs.values()}
-        found["artifacts"] = {digest: str(store.artifact_path(digest)) for digest in sorted(digests)}
+        found["artifacts"] = {digest: str(store.artifacts.path(digest)) for digest in sorted(digests)}
     return found
 
 

@@ -22,7 +22,7 @@ from mlops_aed.extraction import available_cores
 from mlops_aed.fingerprints import find_matches, fingerprint
 from mlops_aed.labels import read_labels
 from mlops_aed.waveform import decode, resample, to_mono
-from mlops_core.datasets.inspections import Distribution, FactTable, Finding, Inspection, Level
+from mlops_core.datasets.inspections import DatasetFinding, Distribution, FactTable, Inspection, Severity
 from mlops_core.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def inspect_dataset(dataset: Path, config: AedConfig) -> Inspection:
     try:
         clips = read_labels(dataset, config.dataset, logging.getLogger(__name__))
     except DatasetError as error:
-        return Inspection(findings=(Finding(level=Level.ERROR, check="labels", message=str(error)),))
+        return Inspection(findings=(DatasetFinding(level=Severity.ERROR, check="labels", message=str(error)),))
     work = partial(_measured, dataset=dataset, seconds=config.preprocessing.max_length)
     names = [clip.name for clip in clips]
     with multiprocessing.get_context("fork" if os.name == "posix" else "spawn").Pool(available_cores()) as pool:
@@ -228,25 +228,25 @@ def _distributions(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> tuple[D
     return tuple(found)
 
 
-def _faults(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> list[Finding]:
+def _faults(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> list[DatasetFinding]:
     pairs = list(zip(clips, facts, strict=True))
     rates = Counter(fact.rate_hz for _, fact in pairs if not fact.error)
-    checks: tuple[tuple[Level, str, str, Iterable[str]], ...] = (
-        (Level.ERROR, "unreadable", "cannot be used", (fact.error for _, fact in pairs if fact.error)),
+    checks: tuple[tuple[Severity, str, str, Iterable[str]], ...] = (
+        (Severity.ERROR, "unreadable", "cannot be used", (fact.error for _, fact in pairs if fact.error)),
         (
-            Level.WARNING,
+            Severity.WARNING,
             "silence",
             f"are silent for {_SILENT_SHARE:.0%} of the time or more",
             (f"{clip.name}: {fact.silent:.0%}" for clip, fact in pairs if fact.silent >= _SILENT_SHARE),
         ),
         (
-            Level.WARNING,
+            Severity.WARNING,
             "cut off",
             "end before the length that their header gives",
             (clip.name for clip, fact in pairs if fact.is_cut_off),
         ),
         (
-            Level.WARNING,
+            Severity.WARNING,
             "clipping",
             f"are at full scale for more than {_CLIPPED_SHARE:.1%} of the samples",
             (f"{clip.name}: {fact.clipped:.2%}" for clip, fact in pairs if fact.clipped > _CLIPPED_SHARE),
@@ -257,14 +257,16 @@ def _faults(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> list[Finding]:
         samples = tuple(matching)
         if samples:
             message = f"{len(samples)} of {len(clips)} clips {text}"
-            found.append(Finding(level=level, check=check, message=message, samples=samples))
+            found.append(DatasetFinding(level=level, check=check, message=message, samples=samples))
     if len(rates) > 1:
         listed = ", ".join(f"{rate} Hz ({count})" for rate, count in rates.most_common())
-        found.append(Finding(level=Level.NOTE, check="rates", message=f"clips have different rates: {listed}"))
+        found.append(
+            DatasetFinding(level=Severity.NOTE, check="rates", message=f"clips have different rates: {listed}")
+        )
     return found
 
 
-def _lengths(facts: Sequence[ClipFacts], config: AedConfig) -> list[Finding]:
+def _lengths(facts: Sequence[ClipFacts], config: AedConfig) -> list[DatasetFinding]:
     """Return what is not heard of long clips."""
     longest = config.preprocessing.max_length
     lost = [fact.duration_s - longest for fact in facts if fact.duration_s > longest]
@@ -274,23 +276,23 @@ def _lengths(facts: Sequence[ClipFacts], config: AedConfig) -> list[Finding]:
         f"{len(lost)} of {len(facts)} clips are longer than preprocessing.max_length ({longest:g} s); "
         f"{sum(lost) / 3600:.2f} hours behind it are not used"
     )
-    return [Finding(level=Level.NOTE, check="long", message=message)]
+    return [DatasetFinding(level=Severity.NOTE, check="long", message=message)]
 
 
-def _exact_duplicates(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> list[Finding]:
+def _exact_duplicates(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> list[DatasetFinding]:
     by_digest: defaultdict[str, list[Clip]] = defaultdict(list)
     for clip, fact in zip(clips, facts, strict=True):
         if fact.digest:
             by_digest[fact.digest].append(clip)
-    found: defaultdict[tuple[Level, str], list[str]] = defaultdict(list)
+    found: defaultdict[tuple[Severity, str], list[str]] = defaultdict(list)
     for same in by_digest.values():
         if len(same) > 1:
             found[_severity(same)].append(", ".join(f"{clip.name} ({clip.label}, {_place(clip)})" for clip in same))
     return _duplicate_findings(found, check="exact duplicates", what="files have the same bytes")
 
 
-def _same_sounds(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> list[Finding]:
-    found: defaultdict[tuple[Level, str], list[str]] = defaultdict(list)
+def _same_sounds(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> list[DatasetFinding]:
+    found: defaultdict[tuple[Severity, str], list[str]] = defaultdict(list)
     for match in find_matches([fact.words for fact in facts], rate=_RATE_HZ):
         pair = clips[match.first], clips[match.second]
         if facts[match.first].digest == facts[match.second].digest or pair[0].group == pair[1].group:
@@ -298,21 +300,21 @@ def _same_sounds(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> list[Find
         level, how = _severity(pair)
         names = " and ".join(f"{clip.name} ({clip.label}, {_place(clip)})" for clip in pair)
         text = f"{names}: {match.overlap_s:.1f} s, {match.error:.0%} of the bits differ"
-        found[Level.WARNING if level is Level.ERROR else level, how].append(text)
+        found[Severity.WARNING if level is Severity.ERROR else level, how].append(text)
     return _duplicate_findings(found, check="same sound", what="pairs of different recordings sound the same")
 
 
-def _severity(same: Sequence[Clip]) -> tuple[Level, str]:
+def _severity(same: Sequence[Clip]) -> tuple[Severity, str]:
     """Return how bad it is that clips are equal: it is an error where a split or a label would be wrong by it."""
     if len({clip.label for clip in same}) > 1:
-        return Level.ERROR, "with different labels"
+        return Severity.ERROR, "with different labels"
     if len({_place(clip) for clip in same}) > 1:
-        return Level.ERROR, "across folds or parts"
-    return Level.WARNING, "within one fold or part"
+        return Severity.ERROR, "across folds or parts"
+    return Severity.WARNING, "within one fold or part"
 
 
-def _duplicate_findings(found: dict[tuple[Level, str], list[str]], *, check: str, what: str) -> list[Finding]:
+def _duplicate_findings(found: dict[tuple[Severity, str], list[str]], *, check: str, what: str) -> list[DatasetFinding]:
     return [
-        Finding(level=level, check=check, message=f"{len(samples)} {what}, {how}", samples=tuple(samples))
+        DatasetFinding(level=level, check=check, message=f"{len(samples)} {what}, {how}", samples=tuple(samples))
         for (level, how), samples in sorted(found.items())
     ]

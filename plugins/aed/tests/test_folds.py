@@ -240,7 +240,7 @@ def _check_evaluation(evaluation):
 def artifact(workspace, record, step, output):
     digest = next(found for found in record.steps if found.name == step).outputs[output]
     with Store(workspace) as store:
-        return store.artifact_path(digest)
+        return store.artifacts.path(digest)
 
 
 def test_the_option_folds_asks_for_all_of_them(tmp_path):

@@ -386,7 +386,7 @@ def test_a_quantized_file_is_evaluated_registered_and_asked_without_tensorflow(t
     names = [step.name for step in record.steps]
     assert [name for name in names if name != "fetch"] == ["split", "preprocess", "load", "classify", "evaluate"]
     with Store(tmp_path / "w") as store:
-        table = store.artifact_path(record.step("classify").outputs["classes"]) / "classes.csv"
+        table = store.artifacts.path(record.step("classify").outputs["classes"]) / "classes.csv"
         rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
     assert [(row["file"], row["class"]) for row in rows] == [("a.wav", "tone"), ("below/b.wav", "whistle")]
     assert float(rows[0]["tone"]) == float(rows[0]["score"]) > 0.5

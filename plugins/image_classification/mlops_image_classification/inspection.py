@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from mlops_core.datasets.inspections import Distribution, FactTable, Finding, Inspection, Level
+from mlops_core.datasets.inspections import DatasetFinding, Distribution, FactTable, Inspection, Severity
 from mlops_core.errors import DatasetError
 from mlops_image_classification.decoding import pixels_or_reason
 from mlops_image_classification.fingerprints import find_copies, fingerprint, joined
@@ -31,7 +31,7 @@ def inspect_dataset(dataset: Path, config: ImageConfig) -> Inspection:
     try:
         pictures = read_pictures(dataset, config.dataset, _LOG)
     except DatasetError as error:
-        return Inspection(findings=(Finding(level=Level.ERROR, check="layout", message=str(error)),))
+        return Inspection(findings=(DatasetFinding(level=Severity.ERROR, check="layout", message=str(error)),))
     prints, reasons = _decoded(dataset, pictures, config)
     readable = [pictures[number] for number in prints.numbers]
     copies = find_copies(
@@ -82,14 +82,14 @@ def _by_part(pictures: Iterable[Picture]) -> FactTable:
     )
 
 
-def _unreadable(reasons: Sequence[str]) -> tuple[Finding, ...]:
+def _unreadable(reasons: Sequence[str]) -> tuple[DatasetFinding, ...]:
     if not reasons:
         return ()
     text = f"{len(reasons)} picture(s) cannot be used"
-    return (Finding(level=Level.ERROR, check="unreadable", message=text, samples=tuple(reasons)),)
+    return (DatasetFinding(level=Severity.ERROR, check="unreadable", message=text, samples=tuple(reasons)),)
 
 
-def _copies(copies: Sequence[Pair], pictures: Sequence[Picture]) -> tuple[Finding, ...]:
+def _copies(copies: Sequence[Pair], pictures: Sequence[Picture]) -> tuple[DatasetFinding, ...]:
     def labels_differ(pair: Pair) -> bool:
         return pictures[pair.first].label != pictures[pair.second].label
 
@@ -97,18 +97,18 @@ def _copies(copies: Sequence[Pair], pictures: Sequence[Picture]) -> tuple[Findin
         return pictures[pair.first].part != pictures[pair.second].part
 
     kinds = (
-        (Level.NOTE, "exact copies", [pair for pair in copies if pair.is_exact]),
-        (Level.NOTE, "near copies", [pair for pair in copies if not pair.is_exact]),
-        (Level.WARNING, "copies in two parts", [pair for pair in copies if parts_differ(pair)]),
-        (Level.ERROR, "exact copies with different labels", [p for p in copies if p.is_exact and labels_differ(p)]),
+        (Severity.NOTE, "exact copies", [pair for pair in copies if pair.is_exact]),
+        (Severity.NOTE, "near copies", [pair for pair in copies if not pair.is_exact]),
+        (Severity.WARNING, "copies in two parts", [pair for pair in copies if parts_differ(pair)]),
+        (Severity.ERROR, "exact copies with different labels", [p for p in copies if p.is_exact and labels_differ(p)]),
         (
-            Level.WARNING,
+            Severity.WARNING,
             "near copies with different labels",
             [p for p in copies if not p.is_exact and labels_differ(p)],
         ),
     )
     return tuple(
-        Finding(
+        DatasetFinding(
             level=level,
             check=check,
             message=f"{len(pairs)} pair(s)",
@@ -119,18 +119,18 @@ def _copies(copies: Sequence[Pair], pictures: Sequence[Picture]) -> tuple[Findin
     )
 
 
-def _missing(pictures: Sequence[Picture]) -> tuple[Finding, ...]:
+def _missing(pictures: Sequence[Picture]) -> tuple[DatasetFinding, ...]:
     classes = {picture.label for picture in pictures}
     found = []
     for part in sorted({picture.part for picture in pictures} - {""}):
         lacking = tuple(sorted(classes - {picture.label for picture in pictures if picture.part == part}))
         if lacking:
             text = f"the {part} part has no picture of {len(lacking)} class(es)"
-            found.append(Finding(level=Level.ERROR, check="classes", message=text, samples=lacking))
+            found.append(DatasetFinding(level=Severity.ERROR, check="classes", message=text, samples=lacking))
     return tuple(found)
 
 
-def _tracks_in_two_parts(pictures: Sequence[Picture]) -> tuple[Finding, ...]:
+def _tracks_in_two_parts(pictures: Sequence[Picture]) -> tuple[DatasetFinding, ...]:
     parts: defaultdict[str, set[str]] = defaultdict(set)
     for picture in pictures:
         parts[picture.group].add(picture.part)
@@ -138,4 +138,4 @@ def _tracks_in_two_parts(pictures: Sequence[Picture]) -> tuple[Finding, ...]:
     if not split:
         return ()
     text = f"{len(split)} track(s) stand on two sides; a run refuses them"
-    return (Finding(level=Level.ERROR, check="tracks", message=text, samples=split),)
+    return (DatasetFinding(level=Severity.ERROR, check="tracks", message=text, samples=split),)

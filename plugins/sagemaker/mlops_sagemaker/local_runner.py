@@ -263,7 +263,7 @@ class _EmulatedSteps:
             is_accepted=gate.properties["Outcome"] == "True", message=fail_step.failure if fail_step else ""
         )
         return Result(
-            evaluation=self._store.artifact_path(self._run.steps[name].outputs[output]),
+            evaluation=self._store.artifacts.path(self._run.steps[name].outputs[output]),
             model=self._run.steps[model_step].outputs[model_output],
             decision=decision,
             check_registration=lambda: self._check_registration(record),

@@ -15,7 +15,7 @@ from mlops_core.pipeline import EVALUATION_OUTPUT
 from mlops_core.runners.lifecycle import Run, copy_evaluation
 from mlops_core.runners.remote.costs import check_cost, estimate_cost, load_prices
 from mlops_core.runners.remote.datasets import provide_dataset
-from mlops_core.workspace.artifacts import write_atomically
+from mlops_core.workspace.files import write_atomically
 from mlops_core.workspace.records import RemoteRecord, RunRecord, RunStatus
 from mlops_sagemaker.checking import check_definition
 from mlops_sagemaker.compiler.definition import Definition, compile_pipeline
@@ -81,7 +81,7 @@ class SageMakerRunner:
         self._compile(request, target)
         self._check_cost(request, target)
         run = Run(self._store, request, observer=self._observer, runner=NAME)
-        with self._store.run_lock(run.run_id):
+        with self._store.runs.lock(run.run_id):
             run.begin()
             with run.errors_recorded():
                 self._start(run, request, target)
@@ -89,7 +89,7 @@ class SageMakerRunner:
 
     def _resume(self, request: RunRequest, record: RunRecord) -> RunRecord:
         """Follow an execution again, after asking the service to retry it where it has failed or was stopped."""
-        with self._store.run_lock(record.run_id):
+        with self._store.runs.lock(record.run_id):
             self._observer.run_started(record)
             run = open_run(self._store, record, observer=self._observer)
             if record.status is RunStatus.RUNNING:
@@ -161,7 +161,7 @@ class SageMakerRunner:
             (step.outputs[EVALUATION_OUTPUT] for step in record.steps if EVALUATION_OUTPUT in step.outputs), ""
         )
         if request.artifacts_dir is not None and evaluation:
-            copy_evaluation(self._store.artifact_path(evaluation), request.artifacts_dir, observer=self._observer)
+            copy_evaluation(self._store.artifacts.path(evaluation), request.artifacts_dir, observer=self._observer)
 
 
 def estimate_run(request: RunRequest, target: Target, *, store: Store, prices: Prices) -> Estimate:

@@ -117,7 +117,7 @@ def test_a_run_of_the_definition_is_recorded_as_every_run(toy, workspace, has_mo
         (version,) = Registry(store).versions()
         assert version.run_id == record.run_id
         assert version.artifact == record.step("train").outputs["model"]
-        assert store.load_run(record.run_id) == record
+        assert store.runs.load(record.run_id) == record
     logs = {path.name for path in (workspace / "runs" / record.run_id / "logs").iterdir()}
     assert logs == {"preprocess.0.log", "preprocess.1.log", "preprocess-merge.log", "train.log", "evaluate.log"}
     model = mlops_core.load_model("TOY", workspace=workspace)

@@ -264,7 +264,7 @@ def test_a_detached_run_goes_on_without_us_is_listed_stopped_and_followed_again(
     out = service.mlops("runs", "stop", code=ExitCode.USAGE)
     assert f"run {record.run_id} has ended: stopped" in out
     with Store(service.workspace) as store:
-        found = store.load_run(record.run_id)
+        found = store.runs.load(record.run_id)
     assert (found.status, found.exit_code) == (RunStatus.STOPPED, ExitCode.STEP)
     assert found.error == f"the execution was stopped; to go on where it ended: mlops runs retry {record.run_id}"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_core.datasets.inspections import Distribution, FactTable, Finding, Inspection, Level
+from mlops_core.datasets.inspections import DatasetFinding, Distribution, FactTable, Inspection, Severity
 from mlops_core.errors import DatasetError
 from mlops_tabular_regression.checking import Checker
 from mlops_tabular_regression.collecting import collect
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mlops_tabular_regression.rows import OpenTable
     from mlops_tabular_regression.table_store import StoredTable
 
-_LEVELS = {Policy.REFUSE: Level.ERROR, Policy.DROP: Level.WARNING, Policy.REPORT: Level.NOTE}
+_LEVELS = {Policy.REFUSE: Severity.ERROR, Policy.DROP: Severity.WARNING, Policy.REPORT: Severity.NOTE}
 _CONSEQUENCES = {
     Policy.REFUSE: "a run refuses them",
     Policy.DROP: "a run leaves their rows out",
@@ -62,13 +62,14 @@ def inspect_dataset(dataset: Path, config: TabularConfig) -> Inspection:
     )
 
 
-def _error(check: str, message: str) -> Finding:
-    return Finding(level=Level.ERROR, check=check, message=message)
+def _error(check: str, message: str) -> DatasetFinding:
+    return DatasetFinding(level=Severity.ERROR, check=check, message=message)
 
 
-def _remarks(opened: OpenTable) -> tuple[Finding, ...]:
+def _remarks(opened: OpenTable) -> tuple[DatasetFinding, ...]:
     return tuple(
-        Finding(level=Level.NOTE, check="layout", message=f"{opened.path.name}: {remark}") for remark in opened.remarks
+        DatasetFinding(level=Severity.NOTE, check="layout", message=f"{opened.path.name}: {remark}")
+        for remark in opened.remarks
     )
 
 
@@ -85,15 +86,15 @@ class _Violations:
         if self._counts[kind] <= _LISTED:
             self._shown[kind].append(str(violation))
 
-    def findings(self) -> tuple[Finding, ...]:
+    def findings(self) -> tuple[DatasetFinding, ...]:
         """Return one finding a kind, the worst first."""
         order = sorted(self._counts, key=lambda kind: (list(Policy).index(kind[1]), list(Rule).index(kind[0])))
         return tuple(self._finding(*kind) for kind in order)
 
-    def _finding(self, rule: Rule, policy: Policy) -> Finding:
+    def _finding(self, rule: Rule, policy: Policy) -> DatasetFinding:
         count, shown = self._counts[rule, policy], self._shown[rule, policy]
         more = f"; the first {len(shown)} are listed" if len(shown) < count else ""
-        return Finding(
+        return DatasetFinding(
             level=_LEVELS[policy],
             check=rule,
             message=f"{count} violation(s) of the schema; {_CONSEQUENCES[policy]}{more}",

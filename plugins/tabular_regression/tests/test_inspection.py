@@ -4,7 +4,7 @@ import pytest
 from mlops_tabular_regression.config import TabularConfig
 from mlops_tabular_regression.inspection import inspect_dataset
 
-from mlops_core.datasets.inspections import Level
+from mlops_core.datasets.inspections import Severity
 from mlops_core.use_cases.manager import load_use_case
 
 HEADER = "kind,size,shell_weight,age\n"
@@ -44,14 +44,14 @@ def test_each_violation_is_told_with_its_place_and_what_a_run_would_do(look):
     found = look(content, range="report", shape="drop")
     told = findings(found)
     assert {check: finding.level for check, finding in told.items()} == {
-        "category": Level.ERROR,
-        "target": Level.ERROR,
-        "shape": Level.WARNING,
-        "range": Level.NOTE,
-        "duplicate": Level.NOTE,
+        "category": Severity.ERROR,
+        "target": Severity.ERROR,
+        "shape": Severity.WARNING,
+        "range": Severity.NOTE,
+        "duplicate": Severity.NOTE,
     }
     assert [finding.level for finding in found.findings] == sorted(
-        (finding.level for finding in found.findings), key=list(Level).index
+        (finding.level for finding in found.findings), key=list(Severity).index
     )
     assert told["target"].samples == ("table.csv: row 4 (line 5), column 'age': 'NaN'; expected a whole number >= 0",)
     assert told["shape"].samples == ("table.csv: row 5 (line 6): 3 cells; expected 4",)
@@ -85,7 +85,7 @@ def test_of_many_violations_of_a_kind_the_first_are_listed_and_all_are_counted(l
 
 def test_what_the_reader_noticed_is_a_note(look):
     found = findings(look("a;1;2;3\n"))["layout"]
-    assert found.level is Level.NOTE
+    assert found.level is Severity.NOTE
     assert "the columns are" in found.message
 
 

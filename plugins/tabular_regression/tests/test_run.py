@@ -29,7 +29,7 @@ def read_csv(path):
 def artifact(workspace, record, step, output):
     with Store(workspace) as store:
         found = next(one for one in record.steps if one.name == step)
-        return store.artifact_path(found.outputs[output])
+        return store.artifacts.path(found.outputs[output])
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from mlops_core.conditions import Verdict
 from mlops_core.errors import RunnerError
 from mlops_core.pipeline import EVALUATION_OUTPUT
 from mlops_core.runners.container.request import GATE_OUTPUT
-from mlops_core.workspace.artifacts import write_atomically
+from mlops_core.workspace.files import write_atomically
 from mlops_sagemaker.emulator.faults import StepFault
 from mlops_sagemaker.emulator.objects import FolderObjects, download_prefix, parse_uri
 from mlops_sagemaker.service.uris import S3Uri
@@ -82,7 +82,7 @@ class Results:
         for output in step.all_outputs:
             folder = store.work_folder(f"{step.name}-{output}")
             try:
-                found[output] = store.add_artifact(self._fetch(f"{step.name}.{output}", folder))
+                found[output] = store.artifacts.add(self._fetch(f"{step.name}.{output}", folder))
             except (StepFault, tarfile.TarError, OSError) as error:
                 raise RunnerError(f"step '{step.name}': output '{output}' cannot be brought back: {error}") from error
             finally:

@@ -63,7 +63,7 @@ def fetch_evaluation(account: Account, pipeline: Pipeline, execution: ExecutionR
         work = store.work_folder(f"{step.name}-{name}")
         try:
             download(account, uris[name], work / "files")
-            outputs[name] = store.add_artifact(work / "files")
+            outputs[name] = store.artifacts.add(work / "files")
         finally:
             shutil.rmtree(work, ignore_errors=True)
     return Evaluation(

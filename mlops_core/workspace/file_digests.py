@@ -1,0 +1,45 @@
+"""Digests of files that were read before, by path and state of the file (table ``file_digests``)."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from mlops_core.datasets.digests import FileState
+
+_RACY_NS = 50_000_000
+"""A file that changed this shortly before it was hashed may change again without a new time."""
+
+
+class FileDigestCache:
+    """The file digests of one workspace: a `StatCache` of `mlops_core.datasets.digests`."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        """Use an open database of the present schema."""
+        self._db = database
+
+    def lookup(self, path: str, state: FileState) -> str | None:
+        """Return the digest of a file that has not changed since it was stored."""
+        row = self._db.execute(
+            "SELECT sha256 FROM file_digests "
+            "WHERE path = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ? AND inode = ?",
+            (_as_text(path), state.size, state.mtime_ns, state.ctime_ns, state.inode),
+        ).fetchone()
+        return str(row[0]) if row else None
+
+    def store(self, path: str, state: FileState, *, sha256: str) -> None:
+        """Keep the digest of a file, unless it changed so shortly ago that its next change could look the same."""
+        if state.ctime_ns > time.time_ns() - _RACY_NS:
+            return
+        self._db.execute(
+            "INSERT OR REPLACE INTO file_digests VALUES (?, ?, ?, ?, ?, ?)",
+            (_as_text(path), state.size, state.mtime_ns, state.ctime_ns, state.inode, sha256),
+        )
+
+
+def _as_text(path: str) -> str:
+    """Return a path that may hold bytes that are not UTF-8 as text that SQLite accepts."""
+    return path.encode(errors="backslashreplace").decode()

@@ -1,0 +1,181 @@
+"""Runs: a folder with the record of each run, the journal of its steps, its lock, and the table ``runs``.
+
+``runs/<run-id>/run.json`` is the record. While a run is carried out, each finished step is a line of ``steps.jsonl``,
+and the process holds a lock on ``run.lock``, which the system releases when the process ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import shutil
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from mlops_core.errors import StoreError, UsageError
+from mlops_core.workspace.files import write_atomically
+from mlops_core.workspace.records import RunRecord, RunStatus, StepRecord
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+    from pathlib import Path
+
+JOURNAL = "steps.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """One line of ``mlops runs list``."""
+
+    run_id: str
+    use_case: str
+    status: RunStatus
+    created: str
+    runner: str
+    duration_s: float
+    model_version: int | None
+
+
+class RunStore:
+    """The runs of one workspace."""
+
+    def __init__(self, root: Path, database: sqlite3.Connection) -> None:
+        """Keep runs below the folder `root` and list them in an open database of the present schema."""
+        self.root = root
+        self._db = database
+
+    def folder(self, run_id: str) -> Path:
+        """Return the folder of a run."""
+        return self.root / run_id
+
+    @contextlib.contextmanager
+    def lock(self, run_id: str) -> Iterator[None]:
+        """Hold the lock of a run; the operating system releases it when this process ends.
+
+        Raises:
+            UsageError: another process holds it.
+        """
+        folder = self.folder(run_id)
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        with (folder / "run.lock").open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UsageError(f"run {run_id} is being carried out by another process") from None
+            yield
+
+    def is_alive(self, run_id: str) -> bool:
+        """Return whether a process of this machine carries out the run."""
+        try:
+            with (self.folder(run_id) / "run.lock").open("r") as stream:
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
+    def save(self, record: RunRecord) -> None:
+        """Write ``run.json`` and the row of the run, and remove the journal of its steps, which the record includes."""
+        folder = self.folder(record.run_id)
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "run.json", json.dumps(record.to_json(), indent=1, ensure_ascii=False) + "\n")
+        self._db.execute(
+            "INSERT INTO runs (run_id, use_case, status, created, runner, duration_s, model_version) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run_id) DO UPDATE SET "
+            "status = excluded.status, duration_s = excluded.duration_s, model_version = excluded.model_version",
+            (
+                record.run_id,
+                record.use_case,
+                record.status,
+                record.created,
+                record.runner,
+                record.duration_s,
+                record.model_version,
+            ),
+        )
+        (folder / JOURNAL).unlink(missing_ok=True)
+
+    def append_step(self, run_id: str, step: StepRecord) -> None:
+        """Append a step to the journal of a run, so that the cost per step does not grow with the number of steps."""
+        line = json.dumps(step.to_json(), ensure_ascii=False) + "\n"
+        with (self.folder(run_id) / JOURNAL).open("a", encoding="utf-8") as stream:
+            stream.write(line)
+
+    def forget(self, run_id: str) -> None:
+        """Remove the folder and the row of a run; its artifacts stay until `housekeeping` removes them."""
+        self._db.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
+        shutil.rmtree(self.folder(run_id), ignore_errors=True)
+
+    def newest(self, *, use_case: str | None = None, limit: int = 50) -> tuple[RunSummary, ...]:
+        """Return the newest `limit` runs (-1: all), newest first; a run whose process is gone counts as stopped."""
+        rows = self._db.execute(
+            "SELECT * FROM runs WHERE ?1 IS NULL OR use_case = ?1 COLLATE NOCASE ORDER BY sequence DESC LIMIT ?2",
+            (use_case, limit),
+        )
+        return tuple(self._run_summary(row) for row in rows)
+
+    def _run_summary(self, row: sqlite3.Row) -> RunSummary:
+        fields = {name: row[name] for name in row.keys() if name != "sequence"}  # noqa: SIM118  iterating a Row gives its values
+        fields["status"] = self._status_now(RunStatus(row["status"]), row["run_id"])
+        return RunSummary(**fields)
+
+    def _status_now(self, status: RunStatus, run_id: str) -> RunStatus:
+        is_gone = status is RunStatus.RUNNING and not self.is_alive(run_id) and not self._is_remote(run_id)
+        return RunStatus.STOPPED if is_gone else status
+
+    def _is_remote(self, run_id: str) -> bool:
+        """Return whether a service carries out the run, which needs no process of this machine."""
+        try:
+            data = json.loads((self.folder(run_id) / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return isinstance(data, dict) and bool(data.get("remote"))
+
+    def load(self, run_id: str) -> RunRecord:
+        """Return the record of a run, by its id, an unambiguous prefix of it, or ``latest``.
+
+        Raises:
+            UsageError: no run matches, or several do.
+            StoreError: the record is damaged.
+        """
+        path = self.folder(self.full_id(run_id)) / "run.json"
+        try:
+            record = RunRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
+            journal = {step.name: step for step in _read_journal(path.with_name(JOURNAL))}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"run record {path} cannot be read: {error}") from error
+        steps = tuple(journal.get(step.name, step) for step in record.steps)
+        return replace(record, steps=steps, status=self._status_now(record.status, record.run_id))
+
+    def full_id(self, run_id: str) -> str:
+        """Return the id of the only run that begins with `run_id`, or of the newest for ``latest``.
+
+        Raises:
+            UsageError: no run matches, or several do.
+        """
+        if run_id == "latest":
+            rows = self._db.execute("SELECT run_id FROM runs ORDER BY sequence DESC LIMIT 1").fetchall()
+        else:
+            rows = self._db.execute(
+                "SELECT run_id FROM runs WHERE substr(run_id, 1, length(?1)) = ?1 ORDER BY run_id LIMIT 3", (run_id,)
+            ).fetchall()
+            rows = [row for row in rows if row[0] == run_id] or rows
+        if not rows:
+            raise UsageError(f"no run '{run_id}' in {self.root.parent}; list them with mlops runs list")
+        if len(rows) > 1:
+            raise UsageError(
+                f"run '{run_id}' is ambiguous: {', '.join(row[0] for row in rows)}, ...; give more characters"
+            )
+        return str(rows[0][0])
+
+
+def _read_journal(path: Path) -> Iterator[StepRecord]:
+    """Yield the complete lines of a journal; the last one may have been cut off when the driver was killed."""
+    if not path.exists():
+        return
+    text = path.read_text(encoding="utf-8")
+    for line in text[: text.rfind("\n") + 1].splitlines():
+        yield StepRecord.from_json(json.loads(line))

@@ -1,0 +1,85 @@
+"""The step cache: what each step produced, by the digest of its step key (table ``step_cache``)."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachedStep:
+    """A step that was executed before.
+
+    Attributes:
+        key: digest of its step key.
+        outputs: output -> digest of the artifact.
+        components: components of the key.
+        run_id: the run that executed the step.
+        duration_s: how long that took.
+    """
+
+    key: str
+    outputs: Mapping[str, str]
+    components: Mapping[str, str]
+    run_id: str
+    duration_s: float
+
+
+class StepCache:
+    """The executed steps of one workspace. Their artifacts may be gone: ask the artifact store."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        """Use an open database of the present schema."""
+        self._db = database
+
+    def find(self, key: str) -> CachedStep | None:
+        """Return the step with this key, if it was executed."""
+        row = self._db.execute("SELECT * FROM step_cache WHERE key = ?", (key,)).fetchone()
+        return _cached_step(row) if row else None
+
+    def latest(self, use_case: str, step: str) -> CachedStep | None:
+        """Return the last execution of the step of this name, with whatever key."""
+        row = self._db.execute(
+            "SELECT * FROM step_cache WHERE use_case = ? AND step = ? ORDER BY sequence DESC LIMIT 1", (use_case, step)
+        ).fetchone()
+        return _cached_step(row) if row else None
+
+    def expected_duration_s(self, use_case: str, step: str) -> float | None:
+        """Return the median duration of the last five executions of the step of this name, or None."""
+        rows = self._db.execute(
+            "SELECT duration_s FROM step_cache WHERE use_case = ? AND step = ? ORDER BY sequence DESC LIMIT 5",
+            (use_case, step),
+        ).fetchall()
+        return statistics.median(row[0] for row in rows) if rows else None
+
+    def remember(self, use_case: str, step: str, cached: CachedStep) -> None:
+        """Keep the outputs of a step under its key."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO step_cache (key, use_case, step, outputs, components, run_id, duration_s) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                cached.key,
+                use_case,
+                step,
+                json.dumps(dict(cached.outputs)),
+                json.dumps(dict(cached.components)),
+                cached.run_id,
+                cached.duration_s,
+            ),
+        )
+
+
+def _cached_step(row: sqlite3.Row) -> CachedStep:
+    return CachedStep(
+        key=row["key"],
+        outputs=json.loads(row["outputs"]),
+        components=json.loads(row["components"]),
+        run_id=row["run_id"],
+        duration_s=row["duration_s"],
+    )
