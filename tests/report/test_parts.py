@@ -11,9 +11,9 @@ from mlops_core.datasets.previews import PREVIEW_LIMIT, Preview
 from mlops_core.errors import PluginError, StepError
 from mlops_core.predictions import Prediction, write_predictions
 from mlops_core.quantities import format_duration, format_number, format_size
-from mlops_core.report.charts import Scale, nice_scale
+from mlops_core.report.kit.charts import (Scale, nice_scale)
 from mlops_core.report.histories import read_history, thinned
-from mlops_core.report.markup import document, element, group, script
+from mlops_core.report.kit.markup import (document, element, group, script)
 from mlops_core.report.timeline import timeline
 from mlops_core.report.worst import as_distribution, find_worst
 from mlops_core.workspace.records import RunRecord, RunStatus, StepRecord, StepStatus
