@@ -1,14 +1,14 @@
-"""How numbers are written for people: durations, sizes, metric values, digests."""
+"""Human-readable formats: durations, sizes, numbers, digests."""
 
 from __future__ import annotations
 
 import math
 
-_SHOWN_DIGITS = 12
+_SHORT_DIGEST = 12
 
 
 def format_duration(seconds: float) -> str:
-    """Return a duration as people read it: ``0.8 s``, ``42 s``, ``3 min 05 s``, ``2 h 04 min``."""
+    """Return a duration as text: ``0.8 s``, ``42 s``, ``3 min 05 s``, ``2 h 04 min``."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     if seconds < 59.5:
@@ -20,7 +20,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_size(size: float) -> str:
-    """Return a number of bytes with a binary unit."""
+    """Return a number of bytes with a binary unit, for example ``1.5 MiB``."""
     for unit in ("B", "KiB", "MiB"):
         if size < 1024:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
@@ -29,21 +29,21 @@ def format_size(size: float) -> str:
 
 
 def format_number(value: float | None) -> str:
-    """Return a number with four significant digits; a dash for None, words for what is not finite."""
+    """Return a number with four significant digits; a dash for None."""
     if value is None:
         return "-"
     if math.isnan(value):
-        return "not a number"
+        return "NaN"
     if math.isinf(value):
-        return "infinite" if value > 0 else "minus infinite"
+        return "infinity" if value > 0 else "-infinity"
     return f"{value:.4g}"
 
 
 def format_change(change: float) -> str:
-    """Return a difference with its sign, four significant digits."""
+    """Return a difference with its sign and four significant digits."""
     return "0" if change == 0 else f"{change:+.4g}"
 
 
 def short_digest(digest: str) -> str:
-    """Return the beginning of a digest, enough to recognise it."""
-    return digest[:_SHOWN_DIGITS]
+    """Return the first twelve characters of a digest."""
+    return digest[:_SHORT_DIGEST]

@@ -1,7 +1,7 @@
 """What a look into a data set finds: facts, tables, distributions, and findings with a level.
 
 A plugin returns an `Inspection` from ``mlops_inspect_dataset``; the command line shows it. How a sample is read is the
-plugin's business, how a distribution is drawn `mlops_core.report.histograms`'s.
+plugin's business, how a distribution is drawn that of `mlops_core.report.kit`.
 """
 
 from __future__ import annotations

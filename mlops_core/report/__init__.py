@@ -1,6 +1,7 @@
-"""One run as a self-contained HTML page, and two runs side by side.
+"""The report of a run as one self-contained HTML file, and the comparison of two runs.
 
-`write_report` gathers what is known of a run (`evidence`), renders it (`page`) and puts it beside the run's record.
+`write_report` reads what a report shows (`evidence`) and renders it (`page`, `sections`) with the kit that every page
+is built with (`kit`).
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ if TYPE_CHECKING:
 
 
 def write_report(store: Store, run_id: str) -> Path:
-    """Write ``report.html`` of a run, finished or not, and return its path.
+    """Write ``report.html`` into the folder of a run, finished or not, and return its path.
 
     Args:
         store: the workspace that holds the run.
-        run_id: its id, the beginning of it, or ``latest``.
+        run_id: its id, a unique prefix of it, or ``latest``.
 
     Raises:
-        UsageError: there is no such run.
-        StoreError: its record is damaged, or the page cannot be written.
+        UsageError: the workspace has no such run.
+        StoreError: the record is damaged, or the report cannot be written.
     """
     from mlops_core.report.page import render
     from mlops_core.workspace.files import write_atomically
@@ -36,14 +37,14 @@ def write_report(store: Store, run_id: str) -> Path:
         page = render(evidence)
     except (*DAMAGED, sqlite3.Error) as error:
         raise StoreError(
-            f"run {run_id}: its record in {store.home} is not one that this mlops writes, so no report can be made: "
-            f"{type(error).__name__}: {error}"
+            f"cannot write the report of run {run_id}: its record in {store.home} has an unexpected format "
+            f"({type(error).__name__}: {error}); the run may have been edited or written by another version"
         ) from error
     path = evidence.facts.folder / REPORT_FILE
     try:
         write_atomically(path, page)
     except OSError as error:
-        raise StoreError(f"report {path} cannot be written: {error}") from error
+        raise StoreError(f"cannot write the report {path}: {error}") from error
     return path
 
 

@@ -1,6 +1,6 @@
-"""Two runs side by side: what differs in metrics, configuration, data, code and environment.
+"""Comparison of two runs: differences in metrics, configuration, data, code and environment.
 
-Owns the comparison as data; the command line prints it, the page draws it.
+Owns the comparison as data; the command line and the report render it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DATA = ("name", "digest", "files", "size_bytes")
 
 
 class Judgement(StrEnum):
-    """How the later of two values compares."""
+    """How the later value of a metric compares with the earlier one."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -35,7 +35,7 @@ class Judgement(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A fact in which two runs differ; empty where one of them does not have it."""
+    """A fact in which two runs differ; the value is empty for a run that does not have it."""
 
     name: str
     earlier: str
@@ -44,15 +44,15 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricComparison:
-    """A metric of two runs.
+    """A metric in two runs.
 
     Attributes:
-        metric: its declaration, by the later run where both have it.
-        earlier: None where that run has no such value.
-        later: likewise.
-        change: later minus earlier; None unless both are numbers.
-        judgement: by the metric's direction.
-        is_within_intervals: the two intervals overlap, so the change may be chance; None where there are none.
+        metric: its declaration, that of the later run when both have one.
+        earlier: value in the earlier run; None when it has none.
+        later: value in the later run; None when it has none.
+        change: later minus earlier; None unless both are finite.
+        judgement: depends on the metric's direction.
+        is_within_intervals: the intervals overlap, so the change may be due to chance; None without intervals.
     """
 
     metric: Metric
@@ -65,14 +65,14 @@ class MetricComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunComparison:
-    """Two runs, side by side.
+    """The comparison of two runs.
 
     Attributes:
-        earlier: id of the run that is compared with.
-        later: id of the run that is compared.
-        metrics: of both.
-        is_same_test_set: both were evaluated on the same samples and labels; None when that is not known.
-        groups: what differs, by ``origin``, ``parameters``, ``configuration``, ``data``, ``code``, ``environment``.
+        earlier: id of the baseline run.
+        later: id of the run that is compared with it.
+        metrics: every metric of either run.
+        is_same_test_set: both were evaluated on the same samples and labels; None when this is unknown.
+        groups: the differences in ``origin``, ``parameters``, ``configuration``, ``data``, ``code``, ``environment``.
     """
 
     earlier: str
@@ -82,13 +82,13 @@ class RunComparison:
     groups: Mapping[str, tuple[Difference, ...]]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the comparison as JSON types only; what is no finite number is null."""
+        """Return the comparison as JSON types only; numbers that are not finite become null."""
         return {
             "earlier": self.earlier,
             "later": self.later,
             "is_same_test_set": self.is_same_test_set,
-            "metrics": {found.metric.name: _metric_to_json(found) for found in self.metrics},
-            "differences": {name: list(map(asdict, found)) for name, found in self.groups.items()},
+            "metrics": {entry.metric.name: _metric_to_json(entry) for entry in self.metrics},
+            "differences": {name: list(map(asdict, differences)) for name, differences in self.groups.items()},
         }
 
 
@@ -107,7 +107,7 @@ def compare_runs(earlier: RunFacts, later: RunFacts) -> RunComparison:
 
 
 def _facts(record: RunRecord) -> Iterator[tuple[str, Mapping[str, object]]]:
-    """Yield each group of facts; they are compared as texts."""
+    """Yield each group of facts; values are compared as text."""
     data = record.dataset
     yield "origin", {name: getattr(record, name.replace(" ", "_")) for name in _ORIGIN}
     yield "parameters", record.parameters
@@ -119,11 +119,11 @@ def _facts(record: RunRecord) -> Iterator[tuple[str, Mapping[str, object]]]:
 
 
 def flatten_yaml(text: str) -> dict[str, str]:
-    """Return dotted key -> value of a YAML text; one entry with the whole text where it is no mapping."""
+    """Return dotted key -> value of a YAML text; a single entry with the full text when it is not a mapping."""
     import yaml
 
     try:
-        data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  both are safe
+        data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  both loaders are safe
     except (yaml.YAMLError, RecursionError):
         data = None
     return dict(_leaves("", data)) if isinstance(data, dict) else {"(text)": text} if text else {}
@@ -157,14 +157,14 @@ def _value(facts: RunFacts, name: str) -> MetricValue | None:
 
 def _compare_values(metric: Metric, earlier: MetricValue | None, later: MetricValue | None) -> MetricComparison:
     change = later.value - earlier.value if earlier and later else math.nan
-    is_known = math.isfinite(change)
+    is_comparable = math.isfinite(change)
     return MetricComparison(
         metric=metric,
         earlier=earlier,
         later=later,
-        change=change if is_known else None,
-        judgement=_judgement(metric, change) if is_known else Judgement.UNKNOWN,
-        is_within_intervals=_is_overlapping(earlier, later) if earlier and later and is_known else None,
+        change=change if is_comparable else None,
+        judgement=_judgement(metric, change) if is_comparable else Judgement.UNKNOWN,
+        is_within_intervals=_is_overlapping(earlier, later) if earlier and later and is_comparable else None,
     )
 
 
@@ -188,11 +188,11 @@ def _is_same_test_set(earlier: RunFacts, later: RunFacts) -> bool | None:
     return digests[0] == digests[1] if all(digests) else None
 
 
-def _metric_to_json(found: MetricComparison) -> dict[str, Any]:
-    values = {"earlier": found.earlier, "later": found.later}
+def _metric_to_json(comparison: MetricComparison) -> dict[str, Any]:
+    values = {"earlier": comparison.earlier, "later": comparison.later}
     return {
         **{name: value.value if value and math.isfinite(value.value) else None for name, value in values.items()},
-        "change": found.change,
-        "judgement": found.judgement,
-        "is_within_intervals": found.is_within_intervals,
+        "change": comparison.change,
+        "judgement": comparison.judgement,
+        "is_within_intervals": comparison.is_within_intervals,
     }

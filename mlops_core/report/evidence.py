@@ -1,4 +1,4 @@
-"""Everything that the page of one run shows, gathered from the workspace; what cannot be had is a `Missing`."""
+"""Everything that the report of a run shows, read from the workspace; what is not available is a `Missing`."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
 
 REPORT_FILE = "report.html"
 DAMAGED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
-"""What a record that was changed by hand, or written by another version, leads to: its parts are of other types."""
+"""Errors caused by a record that was edited, or written by another version: its parts have unexpected types."""
 _SAMPLES = 12
 _PREVIEWS_BYTES = 2_500_000
 _PREVIEWS_S = 3.0
-"""A hook that is slow or generous makes a report with fewer previews, not a slow or huge one."""
+"""A slow hook, or one that returns large previews, leads to fewer previews instead of a slow or huge report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What is known of a run.
+    """Everything that the report of a run shows.
 
     Attributes:
         facts: of the run.
-        previous: of the last run that was accepted before it.
-        comparison: of the two.
-        has_previous_report: that run's page is there to be linked.
-        histories: of its training steps.
-        worst: the samples that the model gets most wrong.
-        previews: sample -> what it looks or sounds like.
-        logs: failed step -> the end of its log.
+        previous: facts of the previous accepted run.
+        comparison: of the two runs.
+        worst: the samples with the worst predictions.
+        has_previous_report: the previous run has a report that can be linked to.
+        histories: training histories of the training steps.
+        previews: sample id -> its preview.
+        logs: name of a failed step -> the last lines of its log.
     """
 
     facts: RunFacts
@@ -63,7 +63,7 @@ class Evidence:
 
 
 def gather(store: Store, run_id: str) -> Evidence:
-    """Return what is known of a run.
+    """Read everything that the report of a run shows.
 
     Raises:
         UsageError: there is no such run.
@@ -90,15 +90,15 @@ def gather(store: Store, run_id: str) -> Evidence:
 
 def _previous(store: Store, facts: RunFacts) -> tuple[RunFacts, RunComparison] | tuple[Missing, Missing]:
     use_case = facts.record.use_case
-    found = previous_accepted(store, facts.record)
-    if found is None:
-        missing = Missing(f"No run of {use_case} in this workspace was accepted before this one.")
+    previous_id = previous_accepted(store, facts.record)
+    if previous_id is None:
+        missing = Missing(f"This workspace has no earlier accepted run of {use_case}.")
         return missing, missing
     try:
-        previous = read_facts(store, found)
+        previous = read_facts(store, previous_id)
         return previous, compare_runs(previous, facts)
     except (MlopsError, *DAMAGED) as error:
-        missing = Missing(f"The record of run {found} is damaged: {error}.")
+        missing = Missing(f"The record of run {previous_id} is damaged: {error}.")
         return missing, missing
 
 
@@ -113,22 +113,22 @@ def _worst(store: Store, record: RunRecord) -> WorstSamples | Missing:
 
 
 def _previews(record: RunRecord, worst: WorstSamples) -> Iterator[tuple[str, Preview | Missing]]:
-    """Yield each sample with its preview, as long as there is room and time."""
+    """Yield each sample with its preview, within the limits of size and time."""
     use_case = _use_case(record)
-    room, end = _PREVIEWS_BYTES, time.monotonic() + _PREVIEWS_S
+    remaining_bytes, deadline = _PREVIEWS_BYTES, time.monotonic() + _PREVIEWS_S
     for sample in (judged.sample for judged in worst.samples):
         if isinstance(use_case, Missing):
             yield sample, use_case
             continue
-        if time.monotonic() > end:
-            yield sample, Missing("No preview: making the others took too long.")
+        if time.monotonic() > deadline:
+            yield sample, Missing("No preview: the time limit for previews was reached.")
             continue
         preview = _preview(use_case, record, sample)
         if not isinstance(preview, Missing):
-            if len(preview.data) > room:
-                preview = Missing("No preview: the page has no room for it.")
+            if len(preview.data) > remaining_bytes:
+                preview = Missing("No preview: the size limit for previews was reached.")
             else:
-                room -= len(preview.data)
+                remaining_bytes -= len(preview.data)
         yield sample, preview
 
 
@@ -136,7 +136,7 @@ def _use_case(record: RunRecord) -> UseCase | Missing:
     from mlops_core.use_cases.manager import load_use_case
 
     if record.dataset is None or not Path(record.dataset.path).is_dir():
-        return Missing("No preview: the data are no longer where the run read them.")
+        return Missing("No preview: the data set is no longer at the path that the run read.")
     try:
         return load_use_case(record.use_case)
     except MlopsError as error:
@@ -146,7 +146,7 @@ def _use_case(record: RunRecord) -> UseCase | Missing:
 def _preview(use_case: UseCase, record: RunRecord, sample: str) -> Preview | Missing:
     folder = Path(record.dataset.path if record.dataset else "")
     try:
-        found = use_case.sample_preview(sample, folder)
+        preview = use_case.sample_preview(sample, folder)
     except MlopsError as error:
         return Missing(f"No preview: {error}")
-    return found or Missing("No preview of this sample.")
+    return preview or Missing("No preview for this sample.")

@@ -1,4 +1,4 @@
-"""What is read of a run for its report and for comparisons; a part that is not there is a `Missing` with its reason."""
+"""The facts of a run that reports and comparisons read; a part that is not available is a `Missing` with its reason."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlops_core.workspace.store import Store
 
 _PAGES = (50, 1_000, 100_000)
-"""How many runs are looked at for the previous accepted one: nearly always it is among the newest."""
+"""Page sizes of the search for the previous accepted run, which is nearly always among the newest runs."""
 _LOG_LINES = 40
 _LOG_BYTES = 16_384
 _ESCAPE_CODES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
@@ -27,10 +27,10 @@ _ESCAPE_CODES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A part of a run that is not there.
+    """A part of a run that is not available.
 
     Attributes:
-        reason: one sentence for people.
+        reason: one sentence, shown in place of the part.
     """
 
     reason: str
@@ -38,13 +38,13 @@ class Missing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """A run with what its evaluation found.
+    """A run with its evaluation.
 
     Attributes:
-        record: the run's.
-        metrics: those that were declared.
-        evaluation: their values, or why there are none.
-        folder: of the run.
+        record: the run's record.
+        metrics: the declared metrics.
+        evaluation: their values, or the reason why there are none.
+        folder: the run's folder.
     """
 
     record: RunRecord
@@ -71,7 +71,7 @@ def read_facts(store: Store, run_id: str) -> RunFacts:
 
 
 def declared_metrics(record: RunRecord) -> tuple[Metric, ...]:
-    """Return the metrics of a run's pipeline; none where another version wrote them in a way that is not understood."""
+    """Return the declared metrics of a run's pipeline; empty when another version wrote them in an unknown format."""
     try:
         return tuple(Metric.from_json(metric) for metric in record.pipeline.get("metrics", ()))
     except (MlopsError, KeyError, TypeError, ValueError):
@@ -79,37 +79,37 @@ def declared_metrics(record: RunRecord) -> tuple[Metric, ...]:
 
 
 def steps_of_kind(record: RunRecord, kind: StepKind) -> tuple[StepRecord, ...]:
-    """Return the records of the steps of one kind, in order of execution."""
+    """Return the records of all steps of `kind`, in order of execution."""
     declared = record.pipeline.get("steps", ())
     names = {step.get("name") for step in declared if isinstance(step, dict) and step.get("kind") == kind}
     return tuple(step for step in record.steps if step.name in names)
 
 
 def predictions_folder(store: Store, record: RunRecord) -> Path | Missing:
-    """Return the artifact that holds the predictions of a run."""
+    """Return the folder of the artifact that contains the predictions of a run."""
     return _evaluation_output(store, record, PREDICTIONS_OUTPUT)
 
 
 def previous_accepted(store: Store, record: RunRecord) -> str | None:
-    """Return the id of the last run of the same use case that was accepted before `record`; None when there is none."""
+    """Return the id of the last accepted run of the same use case before `record`; None when there is none."""
     for limit in _PAGES:
         runs = store.runs.newest(use_case=record.use_case, limit=limit)
         ids = [run.run_id for run in runs]
         start = ids.index(record.run_id) + 1 if record.run_id in ids else len(ids)
-        found = next((run.run_id for run in runs[start:] if run.status is RunStatus.ACCEPTED), None)
-        if found or len(runs) < limit:
-            return found
+        accepted = next((run.run_id for run in runs[start:] if run.status is RunStatus.ACCEPTED), None)
+        if accepted or len(runs) < limit:
+            return accepted
     return None
 
 
 def log_tail(folder: Path, step: str) -> tuple[str, ...]:
-    """Return the last lines of a step's log, without the codes that colour a terminal; empty when there is none."""
+    """Return the last lines of a step's log without terminal colour codes; empty when there is no log."""
     try:
         with (folder / "logs" / f"{step}.log").open("rb") as stream:
             size = stream.seek(0, 2)
             stream.seek(max(0, size - _LOG_BYTES))
             text = stream.read().decode("utf-8", "replace")
-    except (OSError, ValueError):  # the second: a name that no file can have
+    except (OSError, ValueError):  # ValueError: the name is not a valid file name
         return ()
     return tuple(_ESCAPE_CODES.sub("", text).splitlines()[-_LOG_LINES:])
 
@@ -140,7 +140,7 @@ def _evaluation_output(store: Store, record: RunRecord, output: str) -> Path | M
         return Missing("The run has no evaluation step.")
     step = steps[-1]
     if output not in step.outputs:
-        return Missing(f"The run did not finish its evaluation: step '{step.name}' is {step.status}.")
+        return Missing(f"The evaluation did not finish: step '{step.name}' is {step.status}.")
     folder = store.artifacts.path(step.outputs[output])
     if not folder.is_dir():
         return Missing(f"The artifact {step.name}.{output} is no longer in the workspace.")

@@ -1,9 +1,9 @@
-"""Training curves: ``history.csv`` in an output of a training step.
+"""Training curves, read from ``history.csv`` in an output of a training step.
 
-The convention: a header line; the first column is the epoch or step, a number that grows; every other column is a
-number, and an empty cell or ``nan`` is a gap. A prefix ``validation_`` or ``val_`` marks what was measured on held-out
-data, ``train_`` or ``training_`` (or no prefix) what was measured on the training data; columns that are equal without
-their prefix are drawn in one chart.
+Format: a header line; the first column is the epoch or step, an increasing number; every other column is a number, and
+an empty cell or ``nan`` is a gap. The prefix ``validation_`` or ``val_`` marks values measured on held-out data;
+``train_``, ``training_`` or no prefix marks values measured on training data. Columns with the same name after the
+prefix share a chart.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ HISTORY_FILE = "history.csv"
 _HELD_OUT = ("validation_", "val_")
 _TRAINING = ("training_", "train_")
 _POINTS = 400
-"""A curve on a page needs no more; of a longer history the extremes of each stretch are kept."""
+"""Maximum number of points per curve; a longer history keeps the extremes of each segment."""
 _ROWS = 1_000_000
 _COLUMNS = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """One curve.
+    """One column of a training history.
 
     Attributes:
-        name: the column's.
-        quantity: its name without the prefix.
-        is_held_out: measured on data that were not trained on.
+        name: of the column.
+        quantity: the name without its prefix.
+        is_held_out: measured on held-out data.
         points: (x, y), both finite.
     """
 
@@ -52,13 +52,13 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """What one training step wrote down while it trained.
+    """The training history of a step.
 
     Attributes:
-        step: the step's name.
-        output: where its history was found.
+        step: name of the step.
+        output: name of the output that contains it.
         x_label: name of the first column.
-        series: the other columns that hold at least one number.
+        series: the other columns with at least one number.
     """
 
     step: str
@@ -67,16 +67,16 @@ class History:
     series: tuple[Series, ...]
 
     def charts(self) -> dict[str, tuple[Series, ...]]:
-        """Return quantity -> the curves that belong into one chart."""
+        """Return quantity -> the series of one chart."""
         quantities = dict.fromkeys(series.quantity for series in self.series)
         return {name: tuple(series for series in self.series if series.quantity == name) for name in quantities}
 
 
 def read_histories(store: Store, record: RunRecord) -> tuple[History | Missing, ...]:
-    """Return the history of each training step of a run, or why there is none."""
+    """Return the history of each training step of a run, or the reason why there is none."""
     steps = steps_of_kind(record, StepKind.TRAINING)
-    found = tuple(history for step in steps for history in _step_histories(store, step))
-    return found or (Missing("The run has no training step."),)
+    histories = tuple(history for step in steps for history in _step_histories(store, step))
+    return histories or (Missing("The run has no training step."),)
 
 
 def _step_histories(store: Store, step: StepRecord) -> Iterator[History | Missing]:
@@ -104,10 +104,10 @@ def _history(path: Path, *, step: str, output: str) -> History | Missing:
 
 
 def read_history(path: Path) -> tuple[str, tuple[Series, ...]]:
-    """Return the name of the first column and the curves of a ``history.csv``.
+    """Return the name of the first column and the series of a ``history.csv``.
 
     Raises:
-        StepError: it is not such a file; the line is named.
+        StepError: the file cannot be read or parsed; the message names the line.
     """
     columns: list[list[tuple[float, float]]] = []
     header: list[str] = []
@@ -154,7 +154,7 @@ def _series(name: str, points: Sequence[tuple[float, float]]) -> Series:
 
 
 def thinned(points: Sequence[tuple[float, float]], *, limit: int = _POINTS) -> list[tuple[float, float]]:
-    """Return at most `limit` points that keep the first, the last and the extremes of each stretch between."""
+    """Return at most `limit` points: the first, the last and the extremes of each segment between them."""
     if len(points) <= limit:
         return list(points)
     stretches = limit // 2 - 1

@@ -1,4 +1,4 @@
-"""When each step of a run worked, as bars on one axis; what the cache saved, and how much ran at once."""
+"""The steps of a run as bars on a time axis, with the time that the cache saved and the largest number in parallel."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _LONG_GAP_S = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """The work of one step.
+    """One step on the time axis.
 
     Attributes:
         step: its record.
-        start: where it begins, 0 to 1 of the axis.
-        length: how long it is, likewise.
+        start: its start as a share of the axis, 0 to 1.
+        length: its duration as a share of the axis, 0 to 1.
     """
 
     step: StepRecord
@@ -37,45 +37,45 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """The steps of a run in time.
+    """The steps of a run on a time axis.
 
     Attributes:
-        bars: one a step that worked in this run.
-        span_s: length of the axis.
-        work_s: of all bars together.
-        saved_s: what the reused steps took when they were done.
-        most_at_once: the largest number of bars at one moment.
-        is_shortened: a long time without work (the run was resumed later) is drawn short.
+        bars: one per step that ran in this run; reused steps have none.
+        span_s: length of the axis in seconds.
+        work_s: total duration of the bars in seconds.
+        saved_s: total duration, in seconds, of the original executions of the reused steps.
+        max_parallel: largest number of steps that ran at the same time.
+        is_shortened: long idle gaps (the run was resumed later) are cut from the axis.
     """
 
     bars: tuple[Bar, ...]
     span_s: float
     work_s: float
     saved_s: float
-    most_at_once: int
+    max_parallel: int
     is_shortened: bool
 
 
 def timeline(record: RunRecord) -> Timeline:
     """Return the timeline of a run."""
-    worked = tuple(_worked(record))
-    spans = [(start, end) for _, start, end in worked]
+    executions = tuple(_executions(record))
+    spans = [(start, end) for _, start, end in executions]
     axis = _Axis(spans)
     return Timeline(
         bars=tuple(
             Bar(step=step, start=axis.place(start), length=axis.place(end) - axis.place(start))
-            for step, start, end in worked
+            for step, start, end in executions
         ),
         span_s=axis.length,
         work_s=sum(end - start for start, end in spans),
         saved_s=sum(step.duration_s for step in record.steps if step.status is StepStatus.REUSED),
-        most_at_once=_most_at_once(spans),
+        max_parallel=_max_parallel(spans),
         is_shortened=axis.is_shortened,
     )
 
 
-def _worked(record: RunRecord) -> Iterator[tuple[StepRecord, float, float]]:
-    """Yield each step that did work in this run, with its start and end in seconds since the first start."""
+def _executions(record: RunRecord) -> Iterator[tuple[StepRecord, float, float]]:
+    """Yield each step that ran in this run, with its start and end in seconds since the first start."""
     started = [(step, start) for step in record.steps if (start := _start(step))]
     if not started:
         return
@@ -95,7 +95,7 @@ def _start(step: StepRecord) -> dt.datetime | None:
 
 
 class _Axis:
-    """Time as a share of the axis; gaps in which nothing worked are cut when they are long."""
+    """Maps time to shares of the axis; long idle gaps are cut."""
 
     def __init__(self, spans: Sequence[tuple[float, float]]) -> None:
         busy = _merged(spans)
@@ -116,10 +116,10 @@ class _Axis:
         self.length = length
 
     def place(self, moment: float) -> float:
-        """Return where a moment of work is, 0 to 1."""
-        at = max(bisect_right(self._starts, moment) - 1, 0)
-        inside = min(moment, self._busy[at][1]) - self._starts[at]
-        return (self._offsets[at] + inside) / self.length if self.length else 0.0
+        """Return the position of a moment on the axis, 0 to 1; the moment must be inside a span."""
+        index = max(bisect_right(self._starts, moment) - 1, 0)
+        inside = min(moment, self._busy[index][1]) - self._starts[index]
+        return (self._offsets[index] + inside) / self.length if self.length else 0.0
 
 
 def _merged(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -132,11 +132,11 @@ def _merged(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
     return merged
 
 
-def _most_at_once(spans: Iterable[tuple[float, float]]) -> int:
-    # At equal times an end comes before a start: steps that follow each other do not overlap.
+def _max_parallel(spans: Iterable[tuple[float, float]]) -> int:
+    # At equal times ends sort before starts: consecutive steps do not overlap.
     events = sorted(event for start, end in spans for event in ((start, 1), (end, -1)) if end > start)
-    now = most = 0
+    running = largest = 0
     for _, change in events:
-        now += change
-        most = max(most, now)
-    return most
+        running += change
+        largest = max(largest, running)
+    return largest

@@ -1,8 +1,8 @@
-"""The samples that the model gets most wrong, found in one pass over the predictions.
+"""The samples with the worst predictions, selected in one pass over the predictions file.
 
-A sample's score is the mean over its parts. Where the scores are no distribution (negative, or not of sum 1) their
-softmax is taken, for the ranking only. The loss of a sample is minus the logarithm of the score of its true class; of
-a regression, the absolute error. Only the rows of one sample and the worst samples so far are in memory.
+The score of a sample is the mean over its parts. Scores that are not a distribution (negative, or with a sum other than
+1) are replaced by their softmax, for the ranking only. The loss of a sample is the negative logarithm of the score of
+its true class, or for a regression the absolute error. Memory holds the rows of one sample and the worst so far.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _GUESSES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guess:
-    """A class with the score that the model gave it."""
+    """A class with its score."""
 
     label: str
     score: float
@@ -36,16 +36,16 @@ class Guess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedSample:
-    """What the model made of one sample.
+    """A sample with its prediction and loss.
 
     Attributes:
         sample: its id.
-        group: what must not cross a split.
-        parts: how many pieces of it were scored.
-        label: the true class, or the true number.
-        loss: the larger, the worse.
-        guesses: the best three classes, best first; empty for a regression.
-        label_score: of the true class; the prediction itself for a regression.
+        group: its group, which no split divides.
+        parts: number of parts that were scored.
+        label: the true class, or for a regression the true number.
+        loss: negative log score of the true class, or the absolute error.
+        guesses: the three classes with the highest scores, highest first; empty for a regression.
+        label_score: score of the true class; for a regression, the predicted number.
     """
 
     sample: str
@@ -58,19 +58,19 @@ class JudgedSample:
 
     @property
     def is_wrong(self) -> bool:
-        """Another class has the highest score; of a regression, nothing is wrong or right."""
+        """Whether another class has the highest score; always False for a regression."""
         return bool(self.guesses) and self.guesses[0].label != self.label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorstSamples:
-    """The worst of all samples.
+    """The samples with the highest losses.
 
     Attributes:
-        samples: the worst first.
-        count: of all samples.
-        wrong: how many of them are classified wrongly.
-        is_regression: their labels are numbers.
+        samples: highest loss first.
+        count: number of all samples.
+        wrong: number of misclassified samples.
+        is_regression: the labels are numbers.
     """
 
     samples: tuple[JudgedSample, ...]
@@ -80,7 +80,7 @@ class WorstSamples:
 
 
 class _Candidate(NamedTuple):
-    """A sample with what its judgement needs; only those that are kept are judged in full."""
+    """A sample with its loss; only the samples that are kept become a `JudgedSample`."""
 
     sample: str
     parts: tuple[Prediction, ...]
@@ -94,14 +94,14 @@ class _Candidate(NamedTuple):
 
 
 def find_worst(folder: Path, *, limit: int) -> WorstSamples:
-    """Return the `limit` worst samples of ``predictions.jsonl`` in `folder`.
+    """Return the `limit` worst samples of the predictions file in `folder`.
 
     Raises:
-        StepError: it is missing or damaged; file and line are named.
+        StepError: the file is missing or damaged; the message names file and line.
     """
     classes = read_classes(folder)
     count = wrong = 0
-    # The smallest of the kept samples is on top; equal losses are ordered by name, so that the choice is repeatable.
+    # A min-heap by loss; equal losses are ordered by name, so that the selection is repeatable.
     kept: list[tuple[float, _Reversed, _Candidate]] = []
     for candidate in _candidates(iter_predictions(folder), classes):
         count += 1
@@ -111,7 +111,7 @@ def find_worst(folder: Path, *, limit: int) -> WorstSamples:
             heapq.heappush(kept, entry)
         elif entry[:2] > kept[0][:2]:
             heapq.heapreplace(kept, entry)
-    ordered = sorted((candidate for _, _, candidate in kept), key=lambda found: (-found.loss, found.sample))
+    ordered = sorted((candidate for _, _, candidate in kept), key=lambda candidate: (-candidate.loss, candidate.sample))
     return WorstSamples(
         samples=tuple(_judged(candidate, classes) for candidate in ordered),
         count=count,
@@ -121,7 +121,7 @@ def find_worst(folder: Path, *, limit: int) -> WorstSamples:
 
 
 class _Reversed(str):
-    """A text that sorts after those that come later in the alphabet."""
+    """A string with the reverse of the alphabetical order."""
 
     __slots__ = ()
 
@@ -133,10 +133,10 @@ class _Reversed(str):
 
 
 def _candidates(rows: Iterable[Prediction], classes: tuple[str, ...]) -> Iterator[_Candidate]:
-    """Yield each sample; its rows follow each other, as core writes them."""
+    """Yield each sample; its rows are consecutive, as core writes them."""
     index = {name: position for position, name in enumerate(classes)}
-    for sample, found in groupby(rows, key=lambda row: row.sample):
-        parts = tuple(found)
+    for sample, sample_rows in groupby(rows, key=lambda row: row.sample):
+        parts = tuple(sample_rows)
         scores = mean_scores(parts)
         if not classes:
             yield _Candidate(sample, parts, [], None, abs(scores[0] - float(parts[0].label)))
@@ -147,30 +147,30 @@ def _candidates(rows: Iterable[Prediction], classes: tuple[str, ...]) -> Iterato
         yield _Candidate(sample, parts, shares, position, -math.log(max(score, _SMALLEST)))
 
 
-def _judged(found: _Candidate, classes: tuple[str, ...]) -> JudgedSample:
-    first = found.parts[0]
-    best = heapq.nlargest(_GUESSES, range(len(found.shares)), key=found.shares.__getitem__)
-    label_score = found.shares[found.position] if found.position is not None else 0.0
+def _judged(candidate: _Candidate, classes: tuple[str, ...]) -> JudgedSample:
+    first = candidate.parts[0]
+    best = heapq.nlargest(_GUESSES, range(len(candidate.shares)), key=candidate.shares.__getitem__)
+    label_score = candidate.shares[candidate.position] if candidate.position is not None else 0.0
     return JudgedSample(
-        sample=found.sample,
+        sample=candidate.sample,
         group=first.group,
-        parts=len(found.parts),
+        parts=len(candidate.parts),
         label=str(first.label) if classes else f"{float(first.label):g}",
-        loss=found.loss,
-        guesses=tuple(Guess(label=classes[position], score=found.shares[position]) for position in best),
-        label_score=label_score if classes else mean_scores(found.parts)[0],
+        loss=candidate.loss,
+        guesses=tuple(Guess(label=classes[position], score=candidate.shares[position]) for position in best),
+        label_score=label_score if classes else mean_scores(candidate.parts)[0],
     )
 
 
 def mean_scores(parts: Sequence[Prediction]) -> Sequence[float]:
-    """Return the mean of the parts' scores, class by class."""
+    """Return the mean score of each class over the parts."""
     if len(parts) == 1:
         return parts[0].scores
     return [sum(column) / len(parts) for column in zip(*(row.scores for row in parts), strict=True)]
 
 
 def as_distribution(scores: Sequence[float]) -> list[float]:
-    """Return `scores` where they are a distribution, else their softmax."""
+    """Return `scores` if they are a distribution, else their softmax."""
     if min(scores) >= 0 and abs(sum(scores) - 1) <= _SUM_TOLERANCE:
         return list(scores)
     top = max(scores)

@@ -1,88 +1,99 @@
-"""The matrix as one self-contained HTML page: a group of rows for each use case, one row for each runner.
+"""The matrix as one self-contained HTML page: a section per use case with a row per runner.
 
-On a narrow screen each row becomes a block of its own with the column's name before each value.
+On a narrow screen each row becomes a block of labelled values.
 """
 
 from __future__ import annotations
 
-import html
 import platform
 from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from mlops_core.testing.matrix import comparison_text, metrics_text
+from mlops_core.quantities import format_duration
+from mlops_core.report.kit import (
+    BadgeKind,
+    Markup,
+    Node,
+    PageSection,
+    badge,
+    code,
+    data_table,
+    element,
+    group,
+    lines,
+    muted,
+    render_page,
+)
+from mlops_core.testing.matrix import metrics_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mlops_core.testing.matrix import Cell
 
-_COLUMNS = ("runner", "outcome", "metrics", "outputs", "seconds", "steps, seconds")
-_STYLE = """
-:root{color-scheme:light dark;--bg:#f4f6f8;--surface:#fff;--line:#d8dee6;--text:#16202c;--muted:#52606f;
---good:#07635a;--warn:#6f4b00;--bad:#9c3206}
-@media(prefers-color-scheme:dark){:root{--bg:#0e1318;--surface:#161d25;--line:#2b3642;--text:#e7edf3;--muted:#a2afbd;
---good:#5fd6c4;--warn:#f3c65a;--bad:#ff9f75}}
-*{box-sizing:border-box}
-body{margin:0 auto;max-width:80rem;padding:1.5rem;background:var(--bg);color:var(--text);
-font:15px/1.5 system-ui,sans-serif;font-variant-numeric:tabular-nums}
-h1{margin:0;font-size:1.5rem}
-small,footer{color:var(--muted)}
-footer{margin-top:1rem;font-size:.85rem}
-table{width:100%;border-collapse:collapse;background:var(--surface);border:1px solid var(--line)}
-th,td{padding:.4rem .8rem;border-top:1px solid var(--line);text-align:left;vertical-align:top}
-thead th{font-weight:600;color:var(--muted)}
-tbody th{padding-top:1rem;font-size:1.05rem}
-tbody th small{font-weight:400}
-td:first-child{white-space:nowrap}
-.message{color:var(--muted);font-size:.85rem}.message,small,footer{overflow-wrap:anywhere}
-.accepted,.same{color:var(--good)}.rejected{color:var(--warn)}.failed,.broken,.DIFFER{color:var(--bad);font-weight:600}
-@media(max-width:50rem){body{padding:.75rem}thead{display:none}tr,td,tbody th{display:block;border:0}
-tbody tr{padding:.3rem 0;border-top:1px solid var(--line)}td{display:flex;gap:.6rem;padding:.1rem .8rem}
-td::before{content:attr(data-label);flex:0 0 6.5rem;color:var(--muted)}}
-"""
+_HEADINGS = ("Runner", "Outcome", "Metrics", "Outputs", "Duration", "Duration of each step")
+_STATUS_KINDS: Mapping[str, BadgeKind] = {"accepted": "good", "rejected": "warn", "failed": "bad", "broken": "bad"}
 
 
 def html_page(cells: Sequence[Cell], *, title: str) -> str:
-    """Return the matrix as one page that needs no other file."""
+    """Return the matrix as one page that needs no other file.
+
+    Args:
+        cells: grouped by use case, in order of the runners.
+        title: heading of the page.
+    """
+    use_cases = [list(rows) for _, rows in groupby(cells, key=lambda cell: cell.use_case)]
+    return render_page(
+        title=title,
+        brand="matrix",
+        header=_header(cells, title=title),
+        sections=[_section(number, rows) for number, rows in enumerate(use_cases)],
+        footer=(
+            f"Python {platform.python_version()} on {platform.platform(terse=True)}. Each use case runs at its "
+            "smallest configuration; its outputs on a runner are compared byte by byte with those on the first runner."
+        ),
+    )
+
+
+def _header(cells: Sequence[Cell], *, title: str) -> Markup:
     counts = Counter(cell.status for cell in cells)
-    summary = ", ".join(f'<span class="{name}">{count} {name}</span>' for name, count in counts.items())
-    head = "".join(f"<th>{name}</th>" for name in _COLUMNS)
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style></head><body>\n<h1>{html.escape(title)}</h1>\n"
-        f"<p>{summary or 'no use case is installed'}</p>\n"
-        f"<table><thead><tr>{head}</tr></thead>\n{_groups(cells)}\n</table>\n"
-        "<footer>Each use case at its smallest configuration; its outputs on a runner are compared, byte by byte, with "
-        f"those on the first. Python {platform.python_version()} on {html.escape(platform.platform(terse=True))}."
-        "</footer>\n</body></html>\n"
-    )
+    badges = (group(_status(f"{count} {status}", status), " ") for status, count in counts.items())
+    summary = group(*badges) if counts else "No use case is installed."
+    return element("header", element("h1", title), element("p", summary, class_="outcome"), class_="page-header")
 
 
-def _groups(cells: Iterable[Cell]) -> str:
-    return "\n".join(_group(list(group)) for _, group in groupby(cells, key=lambda cell: cell.use_case))
-
-
-def _group(cells: Sequence[Cell]) -> str:
+def _section(number: int, cells: Sequence[Cell]) -> PageSection:
     first = cells[0]
-    about = "; ".join(filter(None, (first.plugin, first.configuration)))
-    heading = f"{html.escape(first.use_case)} <small>{html.escape(about)}</small>"
-    rows = "\n".join(map(_row, cells))
-    return f'<tbody><tr><th colspan="{len(_COLUMNS)}">{heading}</th></tr>\n{rows}</tbody>'
+    table = data_table(f"Runs of {first.use_case}", _HEADINGS, map(_row, cells), class_="matrix-runs")
+    lead = ", ".join(filter(None, (first.plugin, first.configuration)))
+    return PageSection(anchor=f"use-case-{number}", title=first.use_case, lead=lead, body=table)
 
 
-def _row(cell: Cell) -> str:
-    message = f'<div class="message">{html.escape(cell.message)}</div>' if cell.message else ""
-    compared = comparison_text(cell)
-    values = (
-        html.escape(cell.runner) or "none",
-        f'<div><span class="{cell.status}">{cell.status}</span>{message}</div>',
-        html.escape(metrics_text(cell)) or "-",
-        f'<span class="{compared}">{compared}</span>',
-        f"{cell.duration_s:.1f}" if cell.duration_s else "-",
-        html.escape(", ".join(f"{name} {seconds:.1f}" for name, seconds in cell.steps_s.items())) or "-",
+def _row(cell: Cell) -> tuple[Node, ...]:
+    durations = (group(code(name), f" {format_duration(seconds)}") for name, seconds in cell.steps_s.items())
+    return (
+        cell.runner or muted("none"),
+        lines(_status(cell.status, cell.status), muted(cell.message) if cell.message else None),
+        lines(*_metrics(cell)),
+        _comparison(cell),
+        format_duration(cell.duration_s) if cell.duration_s else muted("-"),
+        lines(*durations) if cell.steps_s else muted("-"),
     )
-    labelled = zip(_COLUMNS, values, strict=True)
-    return "<tr>" + "".join(f'<td data-label="{name}">{value}</td>' for name, value in labelled) + "</tr>"
+
+
+def _metrics(cell: Cell) -> Iterator[Node]:
+    if not cell.metrics:
+        yield muted("-")
+    for phrase in metrics_text(cell).split():
+        yield code(phrase)
+
+
+def _status(text: str, status: str) -> Markup:
+    return badge(text, _STATUS_KINDS.get(status, "plain"))
+
+
+def _comparison(cell: Cell) -> Markup:
+    if cell.is_same is None:
+        return muted("not compared")
+    return badge("identical", "good") if cell.is_same else badge("different", "bad")

@@ -8,7 +8,7 @@ import pytest
 from mlops_core.cli import _exit_code
 from mlops_core.datasets.inspections import Distribution, FactTable, inspect_files
 from mlops_core.errors import PluginError
-from mlops_core.report.histograms import histogram_svg
+from mlops_core.report.kit import histogram_svg
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
-"""Runs of the use case GALLERY, and a headless Chromium that reads their reports.
+"""Runs of the use case GALLERY, and a headless Chromium that opens their reports.
 
 The browser is driven over its debugging pipe: JSON messages, each ended by a zero byte. No driver and no port: the
-protocol's two pipes are the browser's file descriptors 3 and 4. Where no Chromium is installed, what asks for it is
-skipped.
+protocol's two pipes are the browser's file descriptors 3 and 4. Tests that need it are skipped when no Chromium is
+installed.
 """
 
-import base64
 import fcntl
 import itertools
 import json
@@ -26,7 +25,8 @@ from mlops_core.workspace.store import Store
 GALLERY = Path(__file__).parent / "gallery"
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-# Puts the two pipes where the browser looks for them, then becomes the browser.
+TIMEOUT_S = 120  # generous: the machine may be busy
+# Moves the two pipes to the file descriptors that the browser expects, then becomes the browser.
 START = (
     "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
 )
@@ -38,28 +38,31 @@ class Browser:
     def __init__(self, profile):
         commands, self._to = os.pipe()
         self._from, answers = os.pipe()
-        given = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (commands, answers)]
+        inherited = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (commands, answers)]
         flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--mute-audio"]
-        flags += ["--autoplay-policy=no-user-gesture-required"]
-        flags += ["--remote-debugging-pipe", "--no-first-run", f"--user-data-dir={profile}", "about:blank"]
+        flags += ["--autoplay-policy=no-user-gesture-required", "--disable-quic", "--disable-background-networking"]
+        flags += ["--disable-component-update", "--disable-sync", "--disable-extensions", "--no-first-run"]
+        flags += ["--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"]
         self._process = subprocess.Popen(
-            [sys.executable, "-c", START, *map(str, given), CHROMIUM, *flags],
-            pass_fds=given,
+            [sys.executable, "-c", START, *map(str, inherited), CHROMIUM, *flags],
+            pass_fds=inherited,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        for end in (commands, answers, *given):
+        for end in (commands, answers, *inherited):
             os.close(end)
         self._numbers = itertools.count(1)
         self._buffer = b""
         self._session = None
+        self._loaded = set()
         self.problems = []
-        page = next(t for t in self.send("Target.getTargets")["targetInfos"] if t["type"] == "page")
-        self._session = self.send("Target.attachToTarget", targetId=page["targetId"], flatten=True)["sessionId"]
+        page = self.send("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.send("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
+        self.send("Page.setLifecycleEventsEnabled", enabled=True)
 
     def send(self, method, **parameters):
         number = next(self._numbers)
@@ -67,19 +70,19 @@ class Browser:
         if self._session:
             message["sessionId"] = self._session
         os.write(self._to, json.dumps(message).encode() + b"\0")
-        answer = self._read(lambda found: found.get("id") == number)
+        answer = self._read(lambda message: message.get("id") == number)
         assert "error" not in answer, (method, answer["error"])
         return answer["result"]
 
-    def _read(self, is_wanted, timeout_s=60):
+    def _read(self, is_wanted, timeout_s=TIMEOUT_S):
         end = time.monotonic() + timeout_s
         while True:
             while b"\0" in self._buffer:
                 line, _, self._buffer = self._buffer.partition(b"\0")
-                found = json.loads(line)
-                self._note(found)
-                if is_wanted(found):
-                    return found
+                message = json.loads(line)
+                self._note(message)
+                if is_wanted(message):
+                    return message
             ready, _, _ = select.select([self._from], [], [], max(0, end - time.monotonic()))
             chunk = os.read(self._from, 1 << 20) if ready else b""
             assert chunk, "the browser does not answer"
@@ -88,6 +91,8 @@ class Browser:
     def _note(self, event):
         parameters = event.get("params", {})
         match event.get("method"):
+            case "Page.lifecycleEvent" if parameters["name"] == "load":
+                self._loaded.add(parameters["loaderId"])
             case "Runtime.exceptionThrown":
                 self.problems.append(parameters["exceptionDetails"])
             case "Runtime.consoleAPICalled" if parameters["type"] in {"error", "warning", "assert"}:
@@ -106,8 +111,9 @@ class Browser:
         self.send(
             "Emulation.setEmulatedMedia", features=[{"name": name, "value": value} for name, value in features.items()]
         )
-        self.send("Page.navigate", url=path.as_uri())
-        self._read(lambda found: found.get("method") == "Page.loadEventFired")
+        loader = self.send("Page.navigate", url=path.as_uri())["loaderId"]
+        if loader not in self._loaded:  # an earlier navigation by a click may still report that it has loaded
+            self._read(lambda _: loader in self._loaded)
 
     def run(self, code):
         """Evaluate JavaScript and return its value; a promise is awaited."""
@@ -115,32 +121,26 @@ class Browser:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def wait_for(self, condition, timeout_s=10):
-        """Wait until a JavaScript expression is true; what a click leads to may come a moment later."""
+    def expect(self, code, value, timeout_s=TIMEOUT_S):
+        """Wait until a JavaScript expression has this value: the effect of a click may come a moment later."""
         end = time.monotonic() + timeout_s
-        while not self.run(condition):
-            assert time.monotonic() < end, f"never true: {condition}"
+        while (result := self.run(code)) != value:
+            assert time.monotonic() < end, f"{code} is {result!r}, not {value!r}"
             time.sleep(0.02)
 
     def click(self, selector):
-        """Click in the middle of the element, as a mouse does: it must be there, visible and on top."""
-        place = self.run(
+        """Click in the middle of the element, as a mouse does: the element must be visible and on top."""
+        x, y = self.run(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
             "e.scrollIntoView({block: 'center', behavior: 'instant'}); const b = e.getBoundingClientRect();"
             "return [b.x + b.width / 2, b.y + b.height / 2]; })()"
         )
         for kind, button in (("mouseMoved", "none"), ("mousePressed", "left"), ("mouseReleased", "left")):
-            self.send("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button=button, clickCount=1)
+            self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button, clickCount=1)
 
     def press(self, key):
         for kind in ("keyDown", "keyUp"):
             self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key)
-
-    def screenshot(self, path, *, is_whole=True):
-        size = self.send("Page.getLayoutMetrics")["cssContentSize"]
-        area = {"clip": {**size, "scale": 1}} if is_whole else {}
-        data = self.send("Page.captureScreenshot", captureBeyondViewport=is_whole, **area)["data"]
-        path.write_bytes(base64.b64decode(data))
 
     def close(self):
         self._session = None
@@ -154,10 +154,18 @@ class Browser:
         os.close(self._from)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Let one worker execute what needs the browser or the runs (`--dist loadgroup`): both are made once."""
+    for item in items:
+        if {"browser", "gallery"} & set(item.fixturenames):
+            item.add_marker(pytest.mark.xdist_group("report"))
+
+
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory):
     if CHROMIUM is None:
-        pytest.skip("no chromium is installed: apt-get install chromium")
+        pytest.skip("Chromium is not installed; apt-get install chromium")
     opened = Browser(tmp_path_factory.mktemp("profile"))
     yield opened
     opened.close()
@@ -165,7 +173,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def gallery(tmp_path_factory):
-    """Workspace and ids of runs of GALLERY: accepted, accepted with another skill, rejected, failed; each reported."""
+    """Workspace and ids of runs of GALLERY: accepted (twice), rejected and failed; each has a report."""
     workspace = tmp_path_factory.mktemp("gallery")
     runs = {
         "first": {},

@@ -1,4 +1,4 @@
-"""Two runs side by side, as data and in a terminal."""
+"""Comparison of two runs, as data and in a terminal."""
 
 import json
 import shutil
@@ -46,7 +46,7 @@ def value(number, half=0.1):
     return MetricValue(value=number, low=number - half, high=number + half, method="wilson")
 
 
-def test_a_change_is_judged_by_the_direction_and_the_intervals(tmp_path):
+def test_change_is_judged_by_direction_and_intervals(tmp_path):
     compared = compare_runs(
         facts(tmp_path, {"acc": value(0.6), "loss": value(2)}), facts(tmp_path, {"acc": value(0.7), "loss": value(4)})
     )
@@ -57,20 +57,20 @@ def test_a_change_is_judged_by_the_direction_and_the_intervals(tmp_path):
     assert compared.is_same_test_set is True
 
 
-def test_a_value_that_one_run_does_not_have_cannot_be_compared(tmp_path):
+def test_value_that_one_run_lacks_is_not_comparable(tmp_path):
     compared = compare_runs(facts(tmp_path), facts(tmp_path, {"acc": value(float("nan")), "loss": value(1)}))
-    assert [found.judgement for found in compared.metrics] == [Judgement.UNKNOWN] * 2
-    assert [found.change for found in compared.metrics] == [None] * 2
+    assert [entry.judgement for entry in compared.metrics] == [Judgement.UNKNOWN] * 2
+    assert [entry.change for entry in compared.metrics] == [None] * 2
     assert compared.is_same_test_set is None
     assert json.loads(json.dumps(compared.to_json(), allow_nan=False))["metrics"]["acc"]["later"] is None
 
 
-def test_other_samples_are_another_test_set(tmp_path):
+def test_other_samples_are_a_different_test_set(tmp_path):
     values = {"acc": value(0.6)}
     assert compare_runs(facts(tmp_path, values), facts(tmp_path, values, test_set="other")).is_same_test_set is False
 
 
-def test_each_kind_of_difference_is_found_and_nothing_else(tmp_path):
+def test_each_group_contains_exactly_its_differences(tmp_path):
     data = DatasetRecord(name="d", path="/one", digest="1" * 64, files=3, size_bytes=9)
     step = StepRecord(name="train", key_components={"code m": "1", "input x": "1", "seed": "0"})
     earlier = facts(tmp_path, config="a: {b: 1, c: [1]}\n", parameters={"q": 0.5}, dataset=data, steps=(step,))
@@ -86,7 +86,7 @@ def test_each_kind_of_difference_is_found_and_nothing_else(tmp_path):
         environment={"python": "3"},
     )
     groups = compare_runs(earlier, later).groups
-    assert {name: [(d.name, d.earlier, d.later) for d in found] for name, found in groups.items()} == {
+    assert {name: [(d.name, d.earlier, d.later) for d in differences] for name, differences in groups.items()} == {
         "origin": [("seed", "0", "1")],
         "parameters": [("q", "0.5", "0.9")],
         "configuration": [("a.b", "1", "2"), ("d", "", "{}")],
@@ -97,7 +97,7 @@ def test_each_kind_of_difference_is_found_and_nothing_else(tmp_path):
     assert not any(compare_runs(later, later).groups.values())
 
 
-def test_a_configuration_that_is_no_yaml_is_compared_as_a_text():
+def test_configuration_that_is_not_yaml_is_compared_as_text():
     assert flatten_yaml("a: [") == {"(text)": "a: ["}
     assert flatten_yaml("") == {}
     assert flatten_yaml("a: {b: {c: null}}") == {"a.b.c": "null"}
@@ -111,7 +111,7 @@ def call(gallery, *arguments):
     return CliRunner().invoke(cli, ["--workspace", str(workspace), "runs", *arguments])
 
 
-def test_compare_prints_metrics_what_differs_and_what_does_not(gallery):
+def test_compare_prints_metrics_differences_and_unchanged_groups(gallery):
     _, ids = gallery
     out = call(gallery, "compare", ids["first"], ids["accepted"]).output
     assert f"A: run {ids['first']}\nB: run {ids['accepted']}\n" in out
@@ -122,34 +122,34 @@ def test_compare_prints_metrics_what_differs_and_what_does_not(gallery):
     assert "unchanged: origin, parameters, data, code, environment" in out
 
 
-def test_compare_takes_the_latest_run_where_one_is_given_and_prints_json(gallery):
+def test_compare_defaults_to_the_latest_run_and_prints_json(gallery):
     _, ids = gallery
-    found = json.loads(call(gallery, "compare", ids["rejected"], "--json").output)
-    assert (found["earlier"], found["later"]) == (ids["rejected"], ids["failed"])
-    assert found["metrics"]["acc"] == {
+    comparison = json.loads(call(gallery, "compare", ids["rejected"], "--json").output)
+    assert (comparison["earlier"], comparison["later"]) == (ids["rejected"], ids["failed"])
+    assert comparison["metrics"]["acc"] == {
         "earlier": 0.8,
         "later": None,
         "change": None,
         "judgement": "not comparable",
         "is_within_intervals": None,
     }
-    assert found["differences"]["configuration"] == [
+    assert comparison["differences"]["configuration"] == [
         {"name": "training.behaviour", "earlier": "normal", "later": "raise"}
     ]
 
 
-def test_compare_refuses_a_run_that_is_not_there(gallery):
+def test_compare_refuses_an_unknown_run(gallery):
     assert isinstance(call(gallery, "compare", "nope").exception, UsageError)
 
 
 @pytest.fixture
 def own_gallery(gallery, tmp_path):
-    """A copy of the runs that a test may change."""
+    """A copy of the gallery that a test may change."""
     workspace, ids = gallery
     return shutil.copytree(workspace, tmp_path / "copy"), ids
 
 
-def test_report_writes_the_page_again_and_prints_where_it_is(own_gallery):
+def test_report_rewrites_the_page_and_prints_its_path(own_gallery):
     workspace, ids = own_gallery
     path = workspace / "runs" / ids["accepted"] / "report.html"
     path.unlink()
@@ -159,7 +159,7 @@ def test_report_writes_the_page_again_and_prints_where_it_is(own_gallery):
 
 
 @pytest.mark.parametrize(("answer", "code"), [("true", 0), ("false", 2)])
-def test_report_opens_the_page_in_the_browser_that_the_environment_names(own_gallery, tmp_path, answer, code):
+def test_report_opens_the_page_in_the_browser_of_the_environment(own_gallery, tmp_path, answer, code):
     workspace, ids = own_gallery
     browser = tmp_path / "browser"
     browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n{answer}\n')

@@ -1,4 +1,4 @@
-"""What the report of a run says, for runs that ended in every way, and for records that were written to do harm."""
+"""The text of run reports: for every run status, and for records that are damaged or malicious."""
 
 import html.parser
 import json
@@ -98,48 +98,48 @@ def written(store, made):
     return read(write_report(store, made.run_id))
 
 
-def test_an_accepted_run_is_told_with_each_clause_and_metric(gallery, page_of):
+def test_report_of_an_accepted_run_shows_each_clause_and_metric(gallery, page_of):
     words = read(page_of("accepted")).words()
     workspace, ids = gallery
     assert f"Run {ids['accepted']} ✓ accepted" in words
-    assert "The model meets its gate. It is version 2 in the registry." in words
-    assert "2 of 2 clauses of the gate are met." in words
+    assert "The model passed the gate and is registered as version 2." in words
+    assert "2 of 2 gate clauses passed." in words
     assert "acc >= q_acc value 0.9 threshold 0.5 0.9 meets it" in words
-    assert "Generated data. gallery is made by code" in words
-    assert "To approve the model: mlops models approve 2 --usecase GALLERY --why REASON" in words
+    assert "Generated data. The data set gallery is synthetic" in words
+    assert "Approve the model: mlops models approve 2 --usecase GALLERY --why REASON" in words
     evaluation = json.loads((workspace / "runs" / ids["accepted"] / "evaluation.json").read_text())
     interval = evaluation["classification_metrics"]["acc"]["confidence_interval"]
-    assert f"95 %: {interval['low']:.4g} to {interval['high']:.4g} wilson, 80 samples" in words
-    assert "8 of 80 samples are classified wrongly." in words
+    assert f"95% CI: {interval['low']:.4g} to {interval['high']:.4g} wilson, 80 samples" in words
+    assert "8 of 80 samples are misclassified." in words
 
 
-def test_a_rejected_run_says_which_clause_failed_and_what_changed_since_the_accepted_one(gallery, page_of):
+def test_report_of_a_rejected_run_shows_the_failed_clause_and_the_changes(gallery, page_of):
     page = read(page_of("rejected"))
     words = page.words()
     _, ids = gallery
     assert "Execution failed due to <acc> < 0.95" in words
-    assert "✕ fail acc >= q_acc value 0.8 threshold 0.95 0.8 does not meet it" in words
+    assert "✕ failed acc >= q_acc value 0.8 threshold 0.95 0.8 does not meet it" in words
     assert "q_acc parameters 0.5 0.95" in words
     assert "training.skill configuration 0.9 0.8" in words
-    assert "-0.1 worse the intervals overlap" in words
+    assert "-0.1 worse intervals overlap" in words
     assert f"../{ids['accepted']}/report.html" in [attributes.get("href") for _, attributes in page.elements]
-    assert f"reused from run {ids['first']}" in words
+    assert f"Reused from run {ids['first']}" in words
 
 
-def test_a_failed_run_shows_the_error_the_end_of_the_log_and_what_is_missing(gallery, page_of):
+def test_report_of_a_failed_run_shows_the_error_and_the_last_log_lines(gallery, page_of):
     words = read(page_of("failed")).words()
     assert "✕ failed" in words
-    assert "Missing: The gate was not reached; the run is failed." in words
+    assert "Not available. The gate was not evaluated (run status: failed)." in words
     assert "ValueError: no <b>model</b> today" in words
-    assert "The end of the log of train" in words
+    assert "Last log lines of train" in words
     assert "Traceback (most recent call last)" in words
-    assert f"To go on where it ended: mlops run --resume {gallery[1]['failed']}" in words
-    assert "Missing: The run did not finish its evaluation: step 'evaluate' is skipped." in words
+    assert f"Resume the run: mlops run --resume {gallery[1]['failed']}" in words
+    assert "Not available. The evaluation did not finish: step 'evaluate' is skipped." in words
 
 
-def test_steps_that_work_at_once_are_counted_and_drawn_one_below_the_other(page_of):
+def test_parallel_steps_are_counted_and_their_bars_overlap(page_of):
     page = read(page_of("first"))
-    assert "up to 2 at once" in page.words()
+    assert "up to 2 in parallel" in page.words()
     bars = [attributes for tag, attributes in page.elements if tag == "rect" and "bar" in attributes["class"].split()]
     places = [(float(bar["x"].rstrip("%")), float(bar["width"].rstrip("%"))) for bar in bars]
     assert len(places) == 4
@@ -147,22 +147,22 @@ def test_steps_that_work_at_once_are_counted_and_drawn_one_below_the_other(page_
     assert right < left + width
 
 
-def test_a_run_that_was_killed_is_told_as_stopped_with_what_it_had(store):
+def test_killed_run_is_reported_as_stopped(store):
     words = written(store, record(status=RunStatus.RUNNING, steps=(StepRecord(name="train"),))).words()
     assert "! stopped" in words
-    assert "The run was stopped before it was done" in words
-    assert "Missing: The gate was not reached; the run is stopped." in words
+    assert "The run was stopped before it finished" in words
+    assert "Not available. The gate was not evaluated (run status: stopped)." in words
 
 
 @pytest.mark.parametrize("status", list(RunStatus))
-def test_a_record_with_nothing_in_it_makes_a_page_in_every_state(store, status):
+def test_empty_record_has_a_report_in_every_status(store, status):
     words = written(store, record(status=status, pipeline={})).words()
-    assert words.count("Missing:") >= 8
+    assert words.count("Not available.") >= 8
 
 
-def test_another_version_of_the_record_makes_a_page(store):
+def test_record_of_another_version_has_a_report(store):
     pipeline = {"metrics": [{"name": "x"}], "steps": [1, {"kind": "training"}], "parameters": [3], "model": None}
-    assert "Missing:" in written(store, record(pipeline=pipeline, parameters={"q": 1})).words()
+    assert "Not available." in written(store, record(pipeline=pipeline, parameters={"q": 1})).words()
 
 
 def test_no_text_of_a_record_becomes_markup(store):
@@ -199,7 +199,7 @@ def test_no_text_of_a_record_becomes_markup(store):
     assert page.words().count("<script>alert(1)</script>") > 15
 
 
-def test_the_page_refers_to_nothing_outside_of_the_workspace_and_forbids_to_load(page_of):
+def test_report_refers_only_to_the_workspace_and_blocks_requests(page_of):
     text = page_of("accepted").read_text()
     page = Page(text)
     for tag, attributes in page.elements:
@@ -212,7 +212,7 @@ def test_the_page_refers_to_nothing_outside_of_the_workspace_and_forbids_to_load
     assert "unsafe" not in policy
 
 
-def test_a_damaged_evaluation_and_damaged_predictions_are_named_not_raised(store):
+def test_damaged_evaluation_and_predictions_are_reported_in_place(store):
     def spoil(folder):
         (folder / "predictions.jsonl").write_text("nonsense\n")
 
@@ -240,14 +240,14 @@ def test_a_damaged_evaluation_and_damaged_predictions_are_named_not_raised(store
         {"s": {"acc": {"value": -4, "confidence_interval": {"low": 9, "high": 2, "method": "wilson"}}}},
     ],
 )
-def test_an_evaluation_that_was_changed_by_hand_makes_a_page(store, evaluation):
+def test_edited_evaluation_has_a_report(store, evaluation):
     made = record()
     store.runs.save(made)
     (store.runs.folder(made.run_id) / "evaluation.json").write_text(json.dumps(evaluation))
     assert read(write_report(store, made.run_id)).words()
 
 
-def test_a_metric_that_is_missing_or_out_of_range_is_shown_as_such(store):
+def test_missing_metric_is_marked(store):
     clause = ClauseVerdict(
         clause="acc >= 0.5", metric="acc", value=None, threshold=0.5, passed=False, reason="acc is NaN"
     )
@@ -259,32 +259,32 @@ def test_a_metric_that_is_missing_or_out_of_range_is_shown_as_such(store):
     )
     words = written(store, made).words()
     assert "value - threshold 0.5 acc is NaN" in words
-    assert "not a number ✕ is NaN" in words
+    assert "NaN ✕ is NaN" in words
 
 
-def test_a_plugin_that_is_gone_and_data_that_are_gone_leave_a_page_without_previews(store, tmp_path):
+def test_missing_plugin_or_data_set_leaves_a_report_without_previews(store, tmp_path):
     rows = [Prediction(sample="one.wav", group="g", label="a", scores=(0.2, 0.8))]
     step = evaluated(store, rows)
     data = DatasetRecord(name="d", path=str(tmp_path / "gone"), digest="0" * 64, files=1, size_bytes=1)
     words = written(store, record(steps=(step,), dataset=data)).words()
-    assert "No preview: the data are no longer where the run read them." in words
-    assert "✕ wrong a taken for b" in words
+    assert "No preview: the data set is no longer at the path that the run read." in words
+    assert "✕ wrong a predicted as b" in words
     words = written(store, record(steps=(step,), dataset=replace(data, path=str(tmp_path)))).words()
     assert "No preview: no use case 'NOWHERE'" in words
 
 
-def test_previews_of_each_kind_are_in_the_page_and_one_that_fails_says_why(page_of):
+def test_report_contains_previews_of_each_kind_and_the_error_of_a_failed_one(page_of):
     page = read(page_of("accepted"))
     sources = [attributes["src"].partition(",")[0] for tag, attributes in page.elements if "src" in attributes]
     assert set(sources) == {"data:audio/wav;base64", "data:image/png;base64"}
     words = page.words()
     assert "</pre><script>document.title = 'owned'</script>" in words
     assert "hook mlops_get_sample_preview failed: OSError: no <such> file" in words
-    assert "No preview of this sample." in words
+    assert "No preview for this sample." in words
     assert "<u>a tone</u>" in words
 
 
-def test_a_history_of_another_shape_is_named_and_the_others_are_drawn(store):
+def test_unreadable_history_is_named_and_the_others_are_drawn(store):
     good = artifact(store, lambda folder: (folder / "history.csv").write_text("epoch,loss\n1,3\n2,\n3,1\n"))
     bad = artifact(store, lambda folder: (folder / "history.csv").write_text("epoch,loss\n1,<b>low</b>\n"))
     step = StepRecord(name="train", status=StepStatus.DONE, outputs={"model": good, "other": bad})
@@ -293,8 +293,8 @@ def test_a_history_of_another_shape_is_named_and_the_others_are_drawn(store):
     assert "(line 2): could not convert string to float: '<b>low</b>'" in page.words()
 
 
-def test_a_large_run_makes_a_small_page_in_little_time(store):
-    size, rows = 100, 100_000
+def test_report_of_a_large_run_is_small(store):
+    size, rows = 100, 20_000
     names = tuple(f"class {number}" for number in range(size))
     wrong = set(range(0, rows, 7))
 
@@ -325,20 +325,20 @@ def test_a_large_run_makes_a_small_page_in_little_time(store):
     store.runs.save(made)
     path = write_report(store, made.run_id)
     assert path.stat().st_size < 5_000_000
-    assert "of 100000 samples are classified wrongly" in read(path).words()
+    assert "2858 of 20000 samples are misclassified" in read(path).words()
 
 
-def test_more_classes_than_can_be_drawn_are_still_told_by_their_confusions(store):
+def test_matrix_that_is_too_large_is_replaced_by_its_confusions(store):
     names = tuple(f"c{number}" for number in range(400))
     counts = tuple(tuple(9 if (row, column) == (3, 7) else 0 for column in range(400)) for row in range(400))
     matrix = ConfusionMatrix(classes=names, counts=counts)
     step = evaluated(store, report=MetricReport(values={}, confusion_matrices={"sample": matrix}))
     words = written(store, record(steps=(step,))).words()
-    assert "400 classes are too many to be drawn" in words
-    assert "c3 taken for c7 9 of 9" in words
+    assert "A matrix of 400 classes is too large to draw" in words
+    assert "c3 predicted as c7 9 of 9" in words
 
 
-def test_the_previous_accepted_run_is_the_one_before_not_a_later_or_another_use_case(store):
+def test_previous_accepted_run_is_an_earlier_one_of_the_same_use_case(store):
     for number, (use_case, status) in enumerate(
         [
             ("NOWHERE", RunStatus.ACCEPTED),
@@ -351,9 +351,9 @@ def test_the_previous_accepted_run_is_the_one_before_not_a_later_or_another_use_
     ):
         store.runs.save(record(run_id=f"2026010{number}-000000-aaaaaa", use_case=use_case, status=status))
     words = read(write_report(store, "20260104-000000-aaaaaa")).words()
-    assert "Compared with run 20260101-000000-aaaaaa (it has no report yet: mlops runs report 20260101" in words
+    assert "Compared with run 20260101-000000-aaaaaa (no report yet: mlops runs report 20260101" in words
     words = read(write_report(store, "20260100-000000-aaaaaa")).words()
-    assert "No run of NOWHERE in this workspace was accepted before this one." in words
+    assert "This workspace has no earlier accepted run of NOWHERE." in words
 
 
 @pytest.mark.parametrize(
@@ -367,18 +367,18 @@ def test_the_previous_accepted_run_is_the_one_before_not_a_later_or_another_use_
         {"dataset": {"name": "d", "path": 3, "digest": 1, "files": None, "size_bytes": "x"}},
     ],
 )
-def test_a_record_that_was_changed_by_hand_is_named_and_harms_no_other_report(store, damage):
+def test_edited_record_is_named_and_does_not_affect_other_reports(store, damage):
     damaged, later = record(), record(run_id="20260102-000000-abcdef")
     for made in (damaged, later):
         store.runs.save(made)
     path = store.runs.folder(damaged.run_id) / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **damage}))
-    with pytest.raises(StoreError, match=f"run {damaged.run_id}: its record .* is not one that this mlops writes"):
+    with pytest.raises(StoreError, match=f"report of run {damaged.run_id}: its record in .* has an unexpected format"):
         write_report(store, damaged.run_id)
     assert read(write_report(store, later.run_id)).words()
 
 
-def test_many_differences_are_folded_and_the_first_ones_shown(store):
+def test_long_list_of_differences_is_folded_after_the_first_rows(store):
     for number, value in enumerate(("old", "new")):
         config = "".join(f"key_{at:02d}: {value}\n" for at in range(40))
         store.runs.save(record(run_id=f"2026010{number}-000000-aaaaaa", config=config))
@@ -388,17 +388,17 @@ def test_many_differences_are_folded_and_the_first_ones_shown(store):
     assert words.index("28 more differences") < words.index("key_39 configuration old new")
 
 
-def test_an_unknown_run_is_refused_and_a_page_that_cannot_be_written_is_named(store):
+def test_unknown_run_and_unwritable_report_are_errors(store):
     with pytest.raises(UsageError, match="no run 'nope'"):
         write_report(store, "nope")
     made = record()
     store.runs.save(made)
     (store.runs.folder(made.run_id) / "report.html").mkdir()
-    with pytest.raises(StoreError, match="report .*report.html cannot be written"):
+    with pytest.raises(StoreError, match="cannot write the report .*report.html"):
         write_report(store, made.run_id)
 
 
-def test_an_artifact_that_was_removed_is_named(store):
+def test_removed_artifact_is_named(store):
     step = evaluated(store, [Prediction(sample="s", group="g", label="a", scores=(1.0, 0.0))])
     trained = StepRecord(name="train", status=StepStatus.DONE, outputs={"model": "0" * 64})
     made = record(steps=(trained, replace(step, outputs={"predictions": "1" * 64, "evaluation": "2" * 64})))
@@ -408,9 +408,9 @@ def test_an_artifact_that_was_removed_is_named(store):
     assert "The artifact evaluate.evaluation is no longer in the workspace." in words
 
 
-def test_the_report_of_a_toy_run_has_no_history_and_says_so(toy, workspace):
+def test_report_says_that_a_training_step_wrote_no_history(toy, workspace):
     made = mlops_core.run(toy, workspace=workspace)
     with Store(workspace) as store:
         words = read(write_report(store, made.run_id)).words()
-    assert "Missing: Step 'train' wrote no history.csv." in words
+    assert "Not available. Step 'train' wrote no history.csv." in words
     assert Path(workspace, "runs", made.run_id, "report.html").is_file()

@@ -140,7 +140,7 @@ def show_stats(
     as_json: bool,
 ) -> None:
     """Count and measure the samples: classes, parts, sizes, and what else the use case knows."""
-    from mlops_core.report.histograms import histogram_svg
+    from mlops_core.report.kit import histogram_svg
 
     inspection, what = _inspect(context, (usecase, config, overrides, name), seed=seed)
     if as_json:

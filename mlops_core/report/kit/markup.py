@@ -1,6 +1,6 @@
-"""HTML and SVG as values: every text is escaped when it becomes part of an element, so no record becomes markup.
+"""HTML and SVG elements as values: text is escaped when it becomes part of an element, so data never becomes markup.
 
-Owns the syntax and nothing else; what stands on the page is decided by the sections.
+Owns the syntax only; the look is the style sheet's and the content is the sections'.
 """
 
 from __future__ import annotations
@@ -11,29 +11,30 @@ from html import escape
 from typing import TypeAlias
 
 _VOID = frozenset({"br", "col", "hr", "img", "input", "link", "meta"})
-_PLACES = 3
+_DECIMALS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Markup:
-    """A piece of HTML that is safe to write as it is; only this module makes one."""
+    """A piece of HTML or SVG that needs no escaping; only this module creates one."""
 
     html: str
 
 
 Node: TypeAlias = Markup | str | int | None
-"""A child of an element: text is escaped, None is left out."""
+"""A child of an element: text is escaped, None is omitted."""
 Attribute: TypeAlias = Markup | str | float | bool | None
-"""The value of an attribute: True stands for its name alone, False and None leave it out."""
+"""The value of an attribute: True writes its name only, False and None omit it."""
 
 
 def element(tag: str, *children: Node, **attributes: Attribute) -> Markup:
-    """Return the element ``tag`` with its children.
+    """Return an element with its children.
 
     Args:
-        tag: for example ``"td"``.
-        children: text (escaped), other elements, None.
-        attributes: a trailing underscore is dropped and others become hyphens: ``class_``, ``aria_label``.
+        tag: the element's name, for example ``"td"``.
+        children: text (escaped), other elements, or None.
+        attributes: trailing underscores are dropped and the others become hyphens: ``class_``, ``aria_label``.
+            Numbers are rounded to three decimals.
     """
     opening = f"<{tag}{_attributes(attributes)}>"
     if tag in _VOID:
@@ -42,34 +43,46 @@ def element(tag: str, *children: Node, **attributes: Attribute) -> Markup:
 
 
 def group(*children: Node) -> Markup:
-    """Return several nodes as one."""
+    """Return several nodes as one, without an element around them."""
     return Markup(_html(children))
 
 
 def style(text: str) -> Markup:
-    """Return a style sheet of our own."""
+    """Return a style sheet. It is written unescaped: pass constants only.
+
+    Raises:
+        ValueError: the text contains the end tag of its own element.
+    """
     return _raw("style", text)
 
 
 def script(text: str) -> Markup:
-    """Return a script of our own."""
+    """Return a script. It is written unescaped: pass constants only.
+
+    Raises:
+        ValueError: the text contains the end tag of its own element.
+    """
     return _raw("script", text)
 
 
 def data_uri(media_type: str, content: bytes) -> Markup:
-    """Return an address that holds its own content; there is nothing to be escaped in it, however long it is."""
+    """Return `content` as an address that can be the ``src`` of an image or a sound."""
+    # Base64 needs no escaping, which would take a while for a long value.
     return Markup(f"data:{escape(media_type)};base64,{base64.b64encode(content).decode('ascii')}")
 
 
 def document(*children: Node, language: str) -> str:
-    """Return a whole page; what cannot be encoded as UTF-8 (half a surrogate pair in a file name) is replaced."""
+    """Return a complete HTML document.
+
+    What UTF-8 cannot encode (half of a surrogate pair in a file name) is replaced by a question mark.
+    """
     text = f"<!DOCTYPE html>\n{element('html', *children, lang=language).html}\n"
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _raw(tag: str, text: str) -> Markup:
     if f"</{tag}" in text.lower():
-        raise ValueError(f"a {tag} must not contain its own end")
+        raise ValueError(f"a {tag} element must not contain its own end tag")
     return Markup(f"<{tag}>{text}</{tag}>")
 
 
@@ -94,4 +107,4 @@ def _attribute_name(name: str) -> str:
 def _attribute_text(value: Attribute) -> str:
     if isinstance(value, Markup):
         return value.html
-    return f"{round(value, _PLACES):g}" if isinstance(value, float) else escape(str(value))
+    return f"{round(value, _DECIMALS):g}" if isinstance(value, float) else escape(str(value))

@@ -1,4 +1,4 @@
-"""Each metric against its thresholds, with its interval, and beside the previous accepted run."""
+"""The metrics: each with its confidence interval, its thresholds and the value of the previous accepted run."""
 
 from __future__ import annotations
 
@@ -7,22 +7,39 @@ from typing import TYPE_CHECKING
 
 from mlops_core.metrics import MetricReport
 from mlops_core.quantities import format_change, format_number
-from mlops_core.report.blocks import PageSection, badge, code, data_table, facts_list, lines, missing_note, muted
-from mlops_core.report.charts import IntervalMark, Scale, interval_chart, nice_scale
 from mlops_core.report.comparison import Judgement, MetricComparison
 from mlops_core.report.facts import Missing
-from mlops_core.report.markup import Markup, Node, element, group
+from mlops_core.report.kit import (
+    BadgeKind,
+    IntervalMark,
+    Markup,
+    Node,
+    PageSection,
+    Scale,
+    badge,
+    code,
+    data_table,
+    element,
+    facts_list,
+    group,
+    interval_chart,
+    legend,
+    lines,
+    missing_note,
+    muted,
+    nice_scale,
+)
 from mlops_core.steps.execution import TEST_SET_NOTE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mlops_core.datasets.inspections import FactTable
     from mlops_core.metrics import Metric, MetricValue
     from mlops_core.report.evidence import Evidence
 
-_HEADINGS = ("Metric", "Value", "Interval", "On its scale", "Threshold", "Previous accepted")
-_JUDGEMENT_KINDS = {
+_HEADINGS = ("Metric", "Value", "Confidence interval", "Range", "Threshold", "Previous accepted")
+_JUDGEMENT_KINDS: Mapping[Judgement, BadgeKind] = {
     Judgement.BETTER: "good",
     Judgement.WORSE: "bad",
     Judgement.EQUAL: "plain",
@@ -31,7 +48,7 @@ _JUDGEMENT_KINDS = {
 
 
 def metrics_section(evidence: Evidence) -> PageSection:
-    """Return the table of metrics."""
+    """Return the table of metrics, with further tables and notes of the evaluation."""
     return PageSection(anchor="metrics", title="Metrics", body=_body(evidence))
 
 
@@ -40,39 +57,37 @@ def _body(evidence: Evidence) -> Markup:
     if isinstance(report, Missing):
         return missing_note(report.reason)
     if not evidence.facts.metrics:
-        return missing_note("the declaration of the metrics cannot be read from the run's record.")
+        return missing_note("the run record contains no readable metric declarations.")
     rows = [_row(evidence, metric, report) for metric in evidence.facts.metrics]
     return group(
-        data_table("Each metric with its confidence interval and thresholds", _HEADINGS, rows, class_="metrics"),
-        legend(),
+        data_table("Metrics with confidence intervals and gate thresholds", _HEADINGS, rows, class_="metrics"),
+        interval_legend(),
         *map(_table, report.tables),
         _notes(report),
     )
 
 
-def legend() -> Markup:
-    """Return what the marks of an interval chart mean."""
-    marks = {
-        "value": "value",
-        "interval": "confidence interval",
-        "threshold": "threshold",
-        "previous": "previous accepted run",
-    }
-    items = (
-        element("li", element("span", class_=f"mark {name}", aria_hidden="true"), text) for name, text in marks.items()
+def interval_legend() -> Markup:
+    """Return the legend of the interval charts."""
+    return legend(
+        (
+            ("value", "value"),
+            ("interval", "confidence interval"),
+            ("threshold", "threshold"),
+            ("previous", "previous accepted run"),
+        )
     )
-    return element("ul", *items, class_="legend")
 
 
 def _row(evidence: Evidence, metric: Metric, report: MetricReport) -> tuple[Node, ...]:
     value = report.values.get(metric.name)
     fault = metric.fault(value.value if value else None)
     mark = interval_mark(evidence, metric)
-    label = f"{metric.title or metric.name}: {_described(value, mark.thresholds)}"
+    label = f"{metric.title or metric.name}: {_description(value, mark.thresholds)}"
     return (
         lines(*_names(metric), _meaning(metric)),
         lines(element("strong", format_number(value.value if value else None)), badge(fault, "bad") if fault else None),
-        lines(interval_text(value), muted(_basis(value))) if value else "-",
+        lines(interval_text(value), muted(_method(value))) if value else "-",
         interval_chart(mark, metric_scale(metric, mark), label=label),
         lines(*map(format_number, mark.thresholds)) if mark.thresholds else muted("none"),
         _previous(evidence, metric),
@@ -89,29 +104,29 @@ def _meaning(metric: Metric) -> Markup:
 
 
 def interval_text(value: MetricValue) -> str:
-    """Return an interval as people write it; empty when there is none."""
+    """Return an interval as text, for example ``95% CI: 0.81 to 0.93``; "no interval" when there is none."""
     if not (math.isfinite(value.low) and math.isfinite(value.high)) or value.method == "none":
         return "no interval"
-    return f"{value.level * 100:g} %: {format_number(value.low)} to {format_number(value.high)}"
+    return f"{value.level * 100:g}% CI: {format_number(value.low)} to {format_number(value.high)}"
 
 
-def _basis(value: MetricValue) -> str:
+def _method(value: MetricValue) -> str:
     if value.method == "none":
         return f"n = {value.count}" if value.count else ""
-    what = "groups" if value.method == "bootstrap" else "samples"
-    return f"{value.method}, {value.count} {what}"
+    unit = "groups" if value.method == "bootstrap" else "samples"
+    return f"{value.method}, {value.count} {unit}"
 
 
-def _described(value: MetricValue | None, thresholds: Sequence[float]) -> str:
-    told = [format_number(value.value if value else None)]
+def _description(value: MetricValue | None, thresholds: Sequence[float]) -> str:
+    phrases = [format_number(value.value if value else None)]
     if value:
-        told.append(interval_text(value))
-    told += [f"threshold {format_number(threshold)}" for threshold in thresholds]
-    return ", ".join(told)
+        phrases.append(interval_text(value))
+    phrases += [f"threshold {format_number(threshold)}" for threshold in thresholds]
+    return ", ".join(phrases)
 
 
 def interval_mark(evidence: Evidence, metric: Metric, *, is_good: bool | None = None) -> IntervalMark:
-    """Return what is drawn of a metric; `is_good` None means: as all of its clauses together."""
+    """Return the marks of a metric's chart; when `is_good` is None, all of the metric's clauses decide together."""
     report = evidence.facts.evaluation
     value = report.values.get(metric.name) if isinstance(report, MetricReport) else None
     verdict = evidence.record.verdict
@@ -131,11 +146,11 @@ def interval_mark(evidence: Evidence, metric: Metric, *, is_good: bool | None = 
 
 
 def metric_scale(metric: Metric, mark: IntervalMark) -> Scale:
-    """Return the metric's range, or, where it has no end, a stretch that holds all that is drawn."""
+    """Return the metric's range; when it is unbounded, a scale that contains everything drawn."""
     if math.isfinite(metric.minimum) and math.isfinite(metric.maximum):
         return Scale(metric.minimum, metric.maximum)
-    drawn = [mark.value, mark.low, mark.high, mark.previous, *mark.thresholds, metric.minimum, metric.maximum]
-    return nice_scale(value for value in drawn if value is not None)
+    numbers = [mark.value, mark.low, mark.high, mark.previous, *mark.thresholds, metric.minimum, metric.maximum]
+    return nice_scale(number for number in numbers if number is not None)
 
 
 def _previous_value(evidence: Evidence, metric: Metric) -> MetricValue | None:
@@ -146,28 +161,28 @@ def _previous_value(evidence: Evidence, metric: Metric) -> MetricValue | None:
 
 
 def _previous(evidence: Evidence, metric: Metric) -> Node:
-    compared = evidence.comparison
-    if isinstance(compared, Missing):
+    runs = evidence.comparison
+    if isinstance(runs, Missing):
         return muted("none")
-    found = next((found for found in compared.metrics if found.metric.name == metric.name), None)
-    if found is None or found.earlier is None:
+    comparison = next((entry for entry in runs.metrics if entry.metric.name == metric.name), None)
+    if comparison is None or comparison.earlier is None:
         return muted("not measured")
     return lines(
-        format_number(found.earlier.value),
-        change_badge(found) if compared.is_same_test_set is not False else badge("another test set", "plain"),
+        format_number(comparison.earlier.value),
+        change_badge(comparison) if runs.is_same_test_set is not False else badge("different test set", "plain"),
     )
 
 
-def change_badge(found: MetricComparison) -> Markup:
-    """Return a change with its judgement."""
-    if found.change is None:
-        return badge(str(found.judgement), "plain")
-    if found.judgement is Judgement.EQUAL:
+def change_badge(comparison: MetricComparison) -> Markup:
+    """Return the change of a metric with its judgement."""
+    if comparison.change is None:
+        return badge(str(comparison.judgement), "plain")
+    if comparison.judgement is Judgement.EQUAL:
         return badge("equal", "plain")
-    kind = "plain" if found.is_within_intervals else _JUDGEMENT_KINDS[found.judgement]
+    kind = "plain" if comparison.is_within_intervals else _JUDGEMENT_KINDS[comparison.judgement]
     return group(
-        badge(f"{format_change(found.change)} {found.judgement}", kind),
-        element("span", " the intervals overlap", class_="muted small") if found.is_within_intervals else None,
+        badge(f"{format_change(comparison.change)} {comparison.judgement}", kind),
+        element("span", " intervals overlap", class_="muted small") if comparison.is_within_intervals else None,
     )
 
 
@@ -187,4 +202,4 @@ def _notes(report: MetricReport) -> Markup | None:
     }
     if not notes:
         return None
-    return group(element("h3", "Evaluated on"), facts_list(notes))
+    return group(element("h3", "Evaluation notes"), facts_list(notes))

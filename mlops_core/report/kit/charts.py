@@ -1,0 +1,203 @@
+"""The charts of the pages. Colours are the style sheet's; each chart has a text alternative."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from mlops_core.quantities import format_number
+from mlops_core.report.kit.markup import Markup, element, group
+from mlops_core.report.kit.svg import DIVISIONS, Scale, inline_svg, nice_scale, percent, standalone_svg
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mlops_core.datasets.inspections import Distribution
+    from mlops_core.report.kit.blocks import BadgeKind
+
+_WIDTH, _HEIGHT = 360, 226
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 10, 30
+_HISTOGRAM_WIDTH, _LABELS_WIDTH, _COUNTS_WIDTH = 640, 170, 70
+_TITLE_HEIGHT, _BAR_HEIGHT, _BAR_GAP = 44, 18, 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntervalMark:
+    """A value with its confidence interval and what it is compared with.
+
+    Attributes:
+        value: None or not finite when there is none.
+        low: lower end of the interval; not finite when there is none.
+        high: upper end of the interval; not finite when there is none.
+        thresholds: of the gate.
+        previous: value of the previous run.
+        is_good: the verdict of the gate; None when no gate judges the value.
+    """
+
+    value: float | None
+    low: float
+    high: float
+    thresholds: tuple[float, ...] = ()
+    previous: float | None = None
+    is_good: bool | None = None
+
+
+def interval_chart(mark: IntervalMark, scale: Scale, *, label: str) -> Markup:
+    """Return a value as a dot on its scale, its interval as a band and each threshold as a line."""
+    state = {None: "", True: " good", False: " bad"}[mark.is_good]
+    ends = [
+        element("text", format_number(scale.low), x=0, y=40, text_anchor="start"),
+        element("text", format_number(scale.high), x="100%", y=40, text_anchor="end"),
+    ]
+    return inline_svg(
+        *_interval_shapes(mark, scale), *ends, label=label, class_=f"interval-chart{state}", width="100%", height=44
+    )
+
+
+def _interval_shapes(mark: IntervalMark, scale: Scale) -> Iterator[Markup]:
+    middle = 13
+    yield element("rect", class_="track", x=0, y=middle - 2, width="100%", height=4, rx=2)
+    if math.isfinite(mark.low) and math.isfinite(mark.high):
+        start, end = scale.place(mark.low), scale.place(mark.high)
+        width = percent(max(end - start, 0.004))
+        yield element("rect", class_="interval", x=percent(start), y=middle - 6, width=width, height=12, rx=3)
+    for threshold in mark.thresholds:
+        x = percent(scale.place(threshold))
+        yield element("line", class_="threshold", x1=x, x2=x, y1=1, y2=25)
+    for class_, value in (("previous", mark.previous), ("value", mark.value)):
+        if value is not None and math.isfinite(value):
+            yield element("circle", class_=class_, cx=percent(scale.place(value)), cy=middle, r=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """A line of a curve chart.
+
+    Attributes:
+        name: as the legend and the readout show it.
+        kind: ``training`` is dashed, ``held-out`` is solid.
+        points: (x, y), both finite, in order of x; at least one.
+    """
+
+    name: str
+    kind: Literal["training", "held-out"]
+    points: tuple[tuple[float, float], ...]
+
+
+def curve_chart(curves: Sequence[Curve], *, x_label: str, label: str) -> Markup:
+    """Return curves over one x axis, whose values can be read with the pointer or the arrow keys (``kit.js``)."""
+    xs = Scale(*_ends([x for curve in curves for x, _ in curve.points]))
+    ys = nice_scale([y for curve in curves for _, y in curve.points])
+    data = {
+        "x": x_label,
+        "range": [xs.low, xs.high],
+        "plot": [_LEFT, _WIDTH - _RIGHT],
+        "series": [{"name": curve.name, "points": curve.points} for curve in curves],
+    }
+    return inline_svg(
+        _grid(xs, ys, x_label),
+        *(_curve(curve, xs, ys) for curve in curves),
+        element("line", class_="cursor", x1=_LEFT, x2=_LEFT, y1=_TOP, y2=_HEIGHT - _BOTTOM, visibility="hidden"),
+        label=label,
+        class_="curve-chart",
+        viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
+        tabindex=0,
+        data_curves=json.dumps(data, separators=(",", ":")),
+    )
+
+
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _grid(xs: Scale, ys: Scale, x_label: str) -> Markup:
+    parts = []
+    for tick in ys.ticks():
+        y = _y(ys, tick)
+        parts.append(element("line", class_="grid", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y))
+        parts.append(element("text", format_number(tick), x=_LEFT - 6, y=y + 4, text_anchor="end"))
+    base = _HEIGHT - _BOTTOM + 18
+    parts.append(element("text", format_number(xs.low), x=_LEFT, y=base, text_anchor="start"))
+    parts.append(element("text", x_label[:30], x=(_LEFT + _WIDTH - _RIGHT) / 2, y=base, text_anchor="middle"))
+    parts.append(element("text", format_number(xs.high), x=_WIDTH - _RIGHT, y=base, text_anchor="end"))
+    return group(*parts)
+
+
+def _curve(curve: Curve, xs: Scale, ys: Scale) -> Markup:
+    places = [(_x(xs, x), _y(ys, y)) for x, y in curve.points]
+    if len(places) == 1:
+        return element("circle", class_=f"curve point {curve.kind}", cx=places[0][0], cy=places[0][1], r=3)
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    return element("polyline", class_=f"curve {curve.kind}", points=path)
+
+
+def _x(scale: Scale, value: float) -> float:
+    return _LEFT + scale.place(value) * (_WIDTH - _LEFT - _RIGHT)
+
+
+def _y(scale: Scale, value: float) -> float:
+    return _HEIGHT - _BOTTOM - scale.place(value) * (_HEIGHT - _TOP - _BOTTOM)
+
+
+def span_bar(*, start: float, length: float, kind: BadgeKind, label: str) -> Markup:
+    """Return one bar of a timeline; `start` and `length` are shares of its width."""
+    grid = [
+        element("line", class_="grid", x1=percent(number / DIVISIONS), x2=percent(number / DIVISIONS), y1=0, y2=24)
+        for number in range(DIVISIONS + 1)
+    ]
+    # A very short bar is drawn wide enough to be seen, inside the chart.
+    bar = element(
+        "rect",
+        class_=f"bar {kind}",
+        x=percent(min(start, 0.995)),
+        y=4,
+        width=percent(max(length, 0.005)),
+        height=16,
+        rx=3,
+    )
+    return inline_svg(*grid, bar, label=label, class_="bar-chart", width="100%", height=24)
+
+
+def share_bar(share: float, *, kind: Literal["right", "wrong"], label: str) -> Markup:
+    """Return a horizontal bar of length `share`, 0 to 1."""
+    return inline_svg(
+        element("rect", class_="track", x=0, y=0, width="100%", height=8, rx=4),
+        element("rect", class_=f"share {kind}", x=0, y=0, width=percent(share), height=8, rx=4),
+        label=label,
+        class_="share-bar",
+        width="100%",
+        height=8,
+    )
+
+
+def histogram_svg(distribution: Distribution) -> str:
+    """Return a distribution as the content of an ``.svg`` file: one bar per class or per range of numbers."""
+    labels = distribution.labels or tuple(
+        f"{low:g} to {high:g}" for low, high in zip(distribution.edges, distribution.edges[1:], strict=False)
+    )
+    largest = max(distribution.counts, default=0) or 1
+    title = distribution.title + (f" ({distribution.unit})" if distribution.unit else "")
+    bars = (
+        _histogram_bar(label, count, top=_TITLE_HEIGHT + number * (_BAR_HEIGHT + _BAR_GAP), share=count / largest)
+        for number, (label, count) in enumerate(zip(labels, distribution.counts, strict=True))
+    )
+    return standalone_svg(
+        element("text", title, x=12, y=24, font_size=15, fill="#111"),
+        *bars,
+        title=title,
+        width=_HISTOGRAM_WIDTH,
+        height=_TITLE_HEIGHT + len(labels) * (_BAR_HEIGHT + _BAR_GAP) + 12,
+    )
+
+
+def _histogram_bar(label: str, count: int, *, top: int, share: float) -> Markup:
+    length = round(share * (_HISTOGRAM_WIDTH - _LABELS_WIDTH - _COUNTS_WIDTH), 1)
+    base = top + _BAR_HEIGHT - 5
+    return group(
+        element("text", label, x=_LABELS_WIDTH - 8, y=base, text_anchor="end", fill="#333"),
+        element("rect", x=_LABELS_WIDTH, y=top, width=length, height=_BAR_HEIGHT, fill="#3b6ea5"),
+        element("text", count, x=_LABELS_WIDTH + length + 6, y=base, fill="#333"),
+    )

@@ -1,0 +1,101 @@
+"""The header of the report: what ran, how it ended, and the key figures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from mlops_core.metrics import MetricReport
+from mlops_core.quantities import format_duration, format_number, format_size
+from mlops_core.report.kit import BadgeKind, Markup, badge, callout, element, tile
+from mlops_core.report.sections.metrics import interval_text
+from mlops_core.workspace.records import RunStatus, StepStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mlops_core.report.evidence import Evidence
+    from mlops_core.workspace.records import RunRecord
+
+_STATUS_KINDS: Mapping[RunStatus, BadgeKind] = {
+    RunStatus.ACCEPTED: "good",
+    RunStatus.REJECTED: "bad",
+    RunStatus.FAILED: "bad",
+    RunStatus.STOPPED: "warn",
+    RunStatus.PARTIAL: "warn",
+    RunStatus.RUNNING: "plain",
+}
+_METRIC_TILES = 3
+
+
+def page_header(evidence: Evidence) -> Markup:
+    """Return the header of the report."""
+    record = evidence.record
+    status = badge(str(record.status), _STATUS_KINDS[record.status])
+    return element(
+        "header",
+        element("p", " · ".join(_origin(record)), class_="eyebrow"),
+        element("h1", "Run ", element("span", record.run_id, class_="run-id"), " ", status),
+        element("p", _outcome(record), class_="outcome"),
+        _generated_data_note(record),
+        element("ul", *_tiles(evidence), class_="tiles"),
+        class_="page-header",
+    )
+
+
+def _origin(record: RunRecord) -> Iterator[str]:
+    yield record.use_case
+    yield record.plugin
+    yield f"{record.created[:10]} {record.created[11:19]} UTC"
+    yield f"seed {record.seed}"
+
+
+def _outcome(record: RunRecord) -> str:
+    version = record.model_version
+    registration = "was not registered" if version is None else f"is registered as version {version}"
+    return {
+        RunStatus.ACCEPTED: f"The model passed the gate and {registration}.",
+        RunStatus.REJECTED: f"The gate rejected the model. Nothing was registered. {record.error}",
+        RunStatus.FAILED: f"The run failed: {record.error or 'no reason was recorded'}",
+        RunStatus.STOPPED: "The run was stopped before it finished. There is no verdict.",
+        RunStatus.PARTIAL: "The selected steps finished. The gate was not evaluated.",
+        RunStatus.RUNNING: "The run had not finished when this report was generated.",
+    }[record.status]
+
+
+def _generated_data_note(record: RunRecord) -> Markup | None:
+    if record.dataset is None or not record.dataset.is_generated:
+        return None
+    return callout(
+        "warn",
+        element("strong", "Generated data. "),
+        f"The data set {record.dataset.name} is synthetic: these results say nothing about real-world data.",
+    )
+
+
+def _tiles(evidence: Evidence) -> Iterator[Markup]:
+    record = evidence.record
+    yield from _metric_tiles(evidence)
+    yield tile("Duration", format_duration(record.duration_s), _step_counts(record))
+    if record.dataset:
+        size = format_size(record.dataset.size_bytes)
+        yield tile("Data set", record.dataset.name, f"{record.dataset.files} files, {size}")
+    if record.model_version is not None:
+        yield tile("Model", f"Version {record.model_version}", record.alias_note)
+
+
+def _step_counts(record: RunRecord) -> str:
+    counts = Counter(step.status for step in record.steps)
+    shown = {"run": StepStatus.DONE, "reused": StepStatus.REUSED, "failed": StepStatus.FAILED}
+    phrases = ", ".join(f"{counts[status]} {verb}" for verb, status in shown.items() if counts[status])
+    return f"Steps: {phrases}" if phrases else "No step finished"
+
+
+def _metric_tiles(evidence: Evidence) -> Iterator[Markup]:
+    report = evidence.facts.evaluation
+    if not isinstance(report, MetricReport):
+        return
+    for metric in evidence.facts.metrics[:_METRIC_TILES]:
+        value = report.values.get(metric.name)
+        if value:
+            yield tile(metric.title or metric.name, format_number(value.value), interval_text(value))

@@ -1,0 +1,110 @@
+"""The verdict: each clause of the gate with its value, and the errors and logs of failed steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlops_core.quantities import format_number
+from mlops_core.report.kit import (
+    Markup,
+    PageSection,
+    badge,
+    callout,
+    code,
+    details,
+    element,
+    group,
+    interval_chart,
+    missing_note,
+)
+from mlops_core.report.sections.metrics import interval_legend, interval_mark, metric_scale
+from mlops_core.workspace.records import RunStatus, StepStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlops_core.conditions import ClauseVerdict, Verdict
+    from mlops_core.report.evidence import Evidence
+    from mlops_core.workspace.records import RunRecord
+
+
+def verdict_section(evidence: Evidence) -> PageSection:
+    """Return the verdict with each clause, and the failed steps."""
+    record = evidence.record
+    if record.verdict is None:
+        body = group(missing_note(_no_verdict(record)), *_failures(evidence), _next_command(record))
+        return PageSection(anchor="verdict", title="Verdict", body=body)
+    return PageSection(
+        anchor="verdict",
+        title="Verdict",
+        lead=_summary(record.verdict),
+        body=group(
+            element("ul", *(_clause(evidence, clause) for clause in record.verdict.clauses), class_="clauses"),
+            interval_legend(),
+            element("p", record.verdict.message, class_="message") if record.verdict.message else None,
+            *_failures(evidence),
+            _next_command(record),
+        ),
+    )
+
+
+def _summary(verdict: Verdict) -> Markup:
+    status = badge("accepted", "good") if verdict.accepted else badge("rejected", "bad")
+    passed = sum(clause.passed for clause in verdict.clauses)
+    return group(status, f" {passed} of {len(verdict.clauses)} gate clauses passed.")
+
+
+def _no_verdict(record: RunRecord) -> str:
+    if record.status is RunStatus.RUNNING:
+        return "the run has not reached its gate yet."
+    return f"the gate was not evaluated (run status: {record.status})."
+
+
+def _next_command(record: RunRecord) -> Markup | None:
+    """Return the command that a reader is likely to run next."""
+    if record.model_version is not None:
+        approve = f"mlops models approve {record.model_version} --usecase {record.use_case} --why REASON"
+        return element("p", "Approve the model: ", code(approve))
+    if record.status in (RunStatus.FAILED, RunStatus.STOPPED):
+        return element("p", "Resume the run: ", code(f"mlops run --resume {record.run_id}"))
+    return None
+
+
+def _clause(evidence: Evidence, clause: ClauseVerdict) -> Markup:
+    status = badge("passed", "good") if clause.passed else badge("failed", "bad")
+    return element(
+        "li",
+        element("div", status, " ", code(clause.clause), class_="clause-name"),
+        element(
+            "div",
+            element("span", "value ", element("strong", format_number(clause.value))),
+            element("span", "threshold ", element("strong", format_number(clause.threshold))),
+            class_="clause-values",
+        ),
+        element("div", clause.reason, class_="clause-reason"),
+        _clause_chart(evidence, clause),
+        class_="good" if clause.passed else "bad",
+    )
+
+
+def _clause_chart(evidence: Evidence, clause: ClauseVerdict) -> Markup | None:
+    metric = next((metric for metric in evidence.facts.metrics if metric.name == clause.metric), None)
+    if metric is None:
+        return None
+    mark = interval_mark(evidence, metric, is_good=clause.passed)
+    label = (
+        f"{metric.title or metric.name}: {format_number(clause.value)}, threshold {format_number(clause.threshold)}, "
+        f"{'passed' if clause.passed else 'failed'}"
+    )
+    return element("div", interval_chart(mark, metric_scale(metric, mark), label=label), class_="clause-chart")
+
+
+def _failures(evidence: Evidence) -> Iterator[Markup]:
+    """Yield each failed step with the end of its log."""
+    for step in evidence.record.steps:
+        if step.status is not StepStatus.FAILED:
+            continue
+        log = evidence.logs.get(step.name, ())
+        yield callout("bad", element("strong", f"Step {step.name} failed. "), step.error)
+        if log:
+            yield details(f"Last log lines of {step.name}", element("pre", "\n".join(log), tabindex=0), is_open=True)

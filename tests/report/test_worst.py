@@ -1,0 +1,76 @@
+"""Selection of the samples with the worst predictions."""
+
+import math
+import tracemalloc
+
+import pytest
+
+from mlops_core.predictions import Prediction, write_predictions
+from mlops_core.report.worst import as_distribution, find_worst
+
+
+def worst(tmp_path, rows, *, classes=("a", "b", "c"), limit=3):
+    write_predictions(tmp_path, classes, rows)
+    return find_worst(tmp_path, limit=limit)
+
+
+def row(sample, label, *scores, part=0):
+    return Prediction(sample=sample, part=part, group=f"g-{sample}", label=label, scores=scores)
+
+
+def test_most_confident_mistakes_come_first(tmp_path):
+    selection = worst(
+        tmp_path,
+        [row("fine", "a", 0.9, 0.05, 0.05), row("bad", "a", 0.01, 0.9, 0.09), row("so-so", "c", 0.4, 0.3, 0.3)],
+        limit=2,
+    )
+    assert [sample.sample for sample in selection.samples] == ["bad", "so-so"]
+    assert (selection.count, selection.wrong) == (3, 2)
+    first = selection.samples[0]
+    assert first.loss == pytest.approx(-math.log(0.01))
+    assert [(guess.label, guess.score) for guess in first.guesses] == [("b", 0.9), ("c", 0.09), ("a", 0.01)]
+    assert first.is_wrong
+
+
+def test_scores_of_the_parts_of_a_sample_are_averaged(tmp_path):
+    selection = worst(tmp_path, [row("x", "a", 0.2, 0.8, 0, part=0), row("x", "a", 1, 0, 0, part=1)])
+    assert (selection.count, selection.wrong) == (1, 0)
+    assert selection.samples[0].parts == 2
+    assert selection.samples[0].label_score == pytest.approx(0.6)
+
+
+def test_equal_losses_are_ordered_by_name_whatever_the_file_order(tmp_path):
+    names = ["d", "a", "c", "b", "e"]
+    chosen = []
+    for number, order in enumerate((names, names[::-1])):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        chosen.append([s.sample for s in worst(folder, [row(name, "a", 0, 1, 0) for name in order]).samples])
+    assert chosen == [["a", "b", "c"]] * 2
+
+
+def test_scores_that_are_not_a_distribution_are_ranked_by_their_softmax(tmp_path):
+    assert as_distribution((0.2, 0.8)) == [0.2, 0.8]
+    assert sum(as_distribution((-4.0, 900.0, 3.0))) == pytest.approx(1)
+    selection = worst(tmp_path, [row("x", "a", -4.0, 9.0, 3.0), row("y", "a", 40.0, 1.0, 1.0)])
+    assert [sample.sample for sample in selection.samples] == ["x", "y"]
+
+
+def test_largest_errors_of_a_regression_come_first(tmp_path):
+    rows = [row(name, label, score) for name, label, score in (("x", 3, 3.5), ("y", 9, 2.0), ("z", 1.5, 1.0))]
+    selection = worst(tmp_path, rows, classes=(), limit=2)
+    assert selection.is_regression
+    assert [(sample.sample, sample.loss, sample.label_score) for sample in selection.samples] == [
+        ("y", 7, 2),
+        ("x", 0.5, 3.5),
+    ]
+    assert selection.wrong == 0
+
+
+def test_memory_does_not_grow_with_the_number_of_predictions(tmp_path):
+    write_predictions(tmp_path, ("a", "b"), (row(f"s{number:06d}", "a", 0.5, 0.5) for number in range(10_000)))
+    tracemalloc.start()
+    find_worst(tmp_path, limit=5)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
