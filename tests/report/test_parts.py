@@ -12,7 +12,7 @@ from mlops_core.errors import PluginError, StepError
 from mlops_core.predictions import Prediction, write_predictions
 from mlops_core.quantities import format_duration, format_number, format_size
 from mlops_core.report.charts import Scale, nice_scale
-from mlops_core.report.histories import read_history, thinned
+from mlops_core.report.histories import read_series, thinned
 from mlops_core.report.markup import document, element, group, script
 from mlops_core.report.timeline import timeline
 from mlops_core.report.worst import as_distribution, find_worst
@@ -91,7 +91,7 @@ def test_numbers_are_written_for_people():
 def history(tmp_path, text):
     path = tmp_path / "history.csv"
     path.write_text(text)
-    return read_history(path)
+    return read_series(path)
 
 
 def test_columns_that_differ_in_their_prefix_belong_together(tmp_path):
@@ -117,11 +117,11 @@ def test_empty_cells_short_rows_and_what_is_not_finite_are_gaps(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "holds no curve"),
-        ("epoch\n1\n", "holds no curve"),
-        ("epoch,loss\n", "holds no curve"),
-        ("epoch,loss\n1,2\nlast,3\n", r"\(line 3\): could not convert"),
-        ("epoch,loss\n,3\n", r"\(line 2\): '' is no epoch"),
+        ("", "has no curve"),
+        ("epoch\n1\n", "has no curve"),
+        ("epoch,loss\n", "has no curve"),
+        ("epoch,loss\n1,2\nlast,3\n", r"\(line 3\): 'last' is not a number"),
+        ("epoch,loss\n,3\n", r"\(line 2\): '' is not a step"),
     ],
 )
 def test_a_file_that_is_no_history_is_named_with_its_line(tmp_path, text, message):
