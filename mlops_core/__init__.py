@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlops_core.config import Section, UseCaseConfig
     from mlops_core.datasets.catalogue import Dataset, GeneratedSource, GitSource, Source
     from mlops_core.datasets.previews import Preview
-    from mlops_core.datasets.splits import SplitSample, check_no_leak
+    from mlops_core.datasets.splits import SplitRow, SplitSample, check_no_leak, read_split, write_split
     from mlops_core.errors import ConfigError, DatasetError, MlopsError, PluginError, StepError, UsageError
     from mlops_core.hookspecs import PluginContext, hookimpl
     from mlops_core.metrics import (
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mlops_core.predictions import Prediction, Predictions, read_predictions, write_predictions
     from mlops_core.predictors import Interval, Predictor, SampleScores
     from mlops_core.steps.context import Shard, StepContext
+    from mlops_core.steps.histories import HistoryRow, read_history, write_history
     from mlops_core.use_cases.discovery import discover_use_cases
     from mlops_core.use_cases.manager import UseCase, load_use_case
     from mlops_core.workspace.records import RunRecord, RunStatus
@@ -41,7 +42,7 @@ _MODULES = {
     "conditions": ("AllOf", "AnyOf", "Comparison", "Gate", "Not", "Operator", "Verdict", "parse_condition"),
     "config": ("Section", "UseCaseConfig"),
     "datasets.catalogue": ("Dataset", "GeneratedSource", "GitSource", "Source"),
-    "datasets.splits": ("SplitSample", "check_no_leak"),
+    "datasets.splits": ("SplitRow", "SplitSample", "check_no_leak", "read_split", "write_split"),
     "datasets.previews": ("Preview",),
     "errors": ("ConfigError", "DatasetError", "MlopsError", "PluginError", "StepError", "UsageError"),
     "hookspecs": ("PluginContext", "hookimpl"),
@@ -62,6 +63,7 @@ _MODULES = {
     "predictions": ("Prediction", "Predictions", "read_predictions", "write_predictions"),
     "workspace.records": ("RunRecord", "RunStatus"),
     "steps.context": ("Shard", "StepContext"),
+    "steps.histories": ("HistoryRow", "read_history", "write_history"),
 }
 _ORIGIN = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -78,6 +80,7 @@ __all__ = [
     "Gate",
     "GeneratedSource",
     "GitSource",
+    "HistoryRow",
     "Interval",
     "Metric",
     "MetricReport",
@@ -101,6 +104,7 @@ __all__ = [
     "Section",
     "Shard",
     "Source",
+    "SplitRow",
     "SplitSample",
     "Step",
     "StepContext",
@@ -120,9 +124,13 @@ __all__ = [
     "open_run",
     "parse_condition",
     "proportion",
+    "read_history",
     "read_predictions",
+    "read_split",
     "run",
+    "write_history",
     "write_predictions",
+    "write_split",
 ]
 __version__ = "0.1.0"
 

@@ -1,14 +1,10 @@
-"""Training curves, read from ``history.csv`` in an output of a training step.
+"""Training curves of a report: the series of each ``history.csv`` in the outputs of the training steps.
 
-Format: a header line; the first column is the epoch or step, an increasing number; every other column is a number, and
-an empty cell or ``nan`` is a gap. The prefix ``validation_`` or ``val_`` marks values measured on held-out data;
-``train_``, ``training_`` or no prefix marks values measured on training data. Columns with the same name after the
-prefix share a chart.
+The format of the file, and what the prefixes of its columns mean, is described in `mlops_core.steps.histories`.
 """
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +12,7 @@ from typing import TYPE_CHECKING
 from mlops_core.errors import StepError
 from mlops_core.pipeline import StepKind
 from mlops_core.report.facts import Missing, steps_of_kind
+from mlops_core.steps.histories import HISTORY_FILE, read_history, read_history_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +21,6 @@ if TYPE_CHECKING:
     from mlops_core.workspace.records import RunRecord, StepRecord
     from mlops_core.workspace.store import Store
 
-HISTORY_FILE = "history.csv"
 _HELD_OUT = ("validation_", "val_")
 _TRAINING = ("training_", "train_")
 _POINTS = 400
@@ -97,50 +93,29 @@ def _step_histories(store: Store, step: StepRecord) -> Iterator[History | Missin
 
 def _history(path: Path, *, step: str, output: str) -> History | Missing:
     try:
-        x_label, series = read_history(path)
+        x_label, series = read_series(path)
     except StepError as error:
         return Missing(str(error))
     return History(step=step, output=output, x_label=x_label, series=series)
 
 
-def read_history(path: Path) -> tuple[str, tuple[Series, ...]]:
-    """Return the name of the first column and the series of a ``history.csv``.
+def read_series(path: Path) -> tuple[str, tuple[Series, ...]]:
+    """Return the name of the first column and the curves of a ``history.csv``.
 
     Raises:
-        StepError: the file cannot be read or parsed; the message names the line.
+        StepError: the file is damaged (the line is named), is longer than a report can draw, or has no curve.
     """
-    columns: list[list[tuple[float, float]]] = []
-    header: list[str] = []
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = csv.reader(stream)
-            header = next(rows, [])[: _COLUMNS + 1]
-            columns = [[] for _ in header[1:]]
-            for x, values in _numbers(rows, path, width=len(header)):
-                for column, y in zip(columns, values, strict=True):
-                    if math.isfinite(y):
-                        column.append((x, y))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise StepError(f"{path} cannot be read: {error}") from error
-    if len(header) < 2 or not any(columns):
-        raise StepError(f"{path} holds no curve; expected a header and rows of numbers, the epoch first")
-    named = zip(header[1:], columns, strict=True)
-    return header[0], tuple(_series(name, points) for name, points in named if points)
-
-
-def _numbers(rows: Iterator[list[str]], path: Path, *, width: int) -> Iterator[tuple[float, list[float]]]:
-    for number, row in enumerate(rows, 2):
-        if number > _ROWS:
-            raise StepError(f"{path} has more than {_ROWS} lines; write one line an epoch")
-        if not row:
-            continue
-        try:
-            x, *values = [float(cell) if cell.strip() else math.nan for cell in row[:width]]
-        except ValueError as error:
-            raise StepError(f"{path} (line {number}): {error}") from error
-        if not math.isfinite(x):
-            raise StepError(f"{path} (line {number}): {row[0]!r} is no epoch")
-        yield x, values + [math.nan] * (width - 1 - len(values))
+    header = read_history_header(path)[: _COLUMNS + 1]
+    columns: dict[str, list[tuple[float, float]]] = {name: [] for name in header[1:]}
+    for count, row in enumerate(read_history(path), 1):
+        if count > _ROWS:
+            raise StepError(f"{path} has more than {_ROWS} rows; write one row per epoch")
+        for name, points in columns.items():
+            if math.isfinite(row.values[name]):
+                points.append((row.step, row.values[name]))
+    if not any(columns.values()):
+        raise StepError(f"{path} has no curve; expected a header and rows of numbers, the epoch first")
+    return header[0], tuple(_series(name, points) for name, points in columns.items() if points)
 
 
 def _series(name: str, points: Sequence[tuple[float, float]]) -> Series:

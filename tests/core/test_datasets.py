@@ -324,5 +324,5 @@ def test_a_group_on_two_sides_is_refused_by_name():
         return [SplitSample(sample=f"{group}.wav", group=group, label="x") for group in groups]
 
     check_no_leak({"train": samples("a", "b"), "test": samples("c")})
-    with pytest.raises(DatasetError, match=r"1 group\(s\) stand on two sides: 'b' \(test and train\)"):
+    with pytest.raises(DatasetError, match=r"1 group\(s\) appear in more than one part: 'b' \(test and train\)"):
         check_no_leak({"train": samples("a", "b"), "test": samples("b", "c")})

@@ -3,13 +3,13 @@
 import pytest
 
 from mlops_core.errors import StepError
-from mlops_core.report.histories import read_history, thinned
+from mlops_core.report.histories import read_series, thinned
 
 
 def history(tmp_path, text):
     path = tmp_path / "history.csv"
     path.write_text(text)
-    return read_history(path)
+    return read_series(path)
 
 
 def test_columns_with_the_same_name_after_their_prefix_share_a_quantity(tmp_path):
@@ -35,11 +35,11 @@ def test_empty_cells_short_rows_and_non_finite_numbers_are_gaps(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "holds no curve"),
-        ("epoch\n1\n", "holds no curve"),
-        ("epoch,loss\n", "holds no curve"),
-        ("epoch,loss\n1,2\nlast,3\n", r"\(line 3\): could not convert"),
-        ("epoch,loss\n,3\n", r"\(line 2\): '' is no epoch"),
+        ("", "has no curve"),
+        ("epoch\n1\n", "has no curve"),
+        ("epoch,loss\n", "has no curve"),
+        ("epoch,loss\n1,2\nlast,3\n", r"\(line 3\): 'last' is not a number"),
+        ("epoch,loss\n,3\n", r"\(line 2\): '' is not a step"),
     ],
 )
 def test_error_in_a_history_names_the_line(tmp_path, text, message):

@@ -290,7 +290,7 @@ def test_unreadable_history_is_named_and_the_others_are_drawn(store):
     step = StepRecord(name="train", status=StepStatus.DONE, outputs={"model": good, "other": bad})
     page = written(store, record(steps=(step,)))
     assert sum(attributes.get("class") == "curve training" for _, attributes in page.elements) == 1
-    assert "(line 2): could not convert string to float: '<b>low</b>'" in page.words()
+    assert "(line 2): '<b>low</b>' is not a number" in page.words()
 
 
 def test_report_of_a_large_run_is_small(store):
