@@ -11,12 +11,12 @@ from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from mlops_core.testing.matrix import comparison_text, metrics_text
+from mlops_core.testing.matrix.cells import comparison_text, metrics_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mlops_core.testing.matrix import Cell
+    from mlops_core.testing.matrix.cells import Cell
 
 _COLUMNS = ("runner", "outcome", "metrics", "outputs", "seconds", "steps, seconds")
 _STYLE = """
