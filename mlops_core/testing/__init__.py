@@ -1,7 +1,7 @@
 """The contract kit: named checks of what every use case promises, for plugin authors, `mlops plugin check` and CI.
 
-The checks themselves (`mlops_core.testing.checks`) know nothing of pytest; `UseCaseContract` turns each into one
-test, and `mlops_core.testing.pytest_plugin`, the only module that imports pytest, gives those tests their session.
+The checks themselves (`mlops_core.testing.use_cases.checks`) do not depend on pytest; `UseCaseContract` turns each into
+one test, and `mlops_core.testing.pytest_plugin`, the only module that imports pytest, gives those tests their session.
 Importing this package imports nothing else.
 """
 
@@ -11,17 +11,18 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mlops_core.testing.contract import UseCaseContract
-    from mlops_core.testing.declaration import ContractDeclaration
-    from mlops_core.testing.registry import Check, all_checks
-    from mlops_core.testing.session import ContractSession
+    from mlops_core.testing.checks import Check
+    from mlops_core.testing.use_cases.contract import UseCaseContract
+    from mlops_core.testing.use_cases.declaration import ContractDeclaration
+    from mlops_core.testing.use_cases.registry import all_checks
+    from mlops_core.testing.use_cases.session import ContractSession
 
 _ORIGIN = {
-    "Check": "registry",
-    "ContractDeclaration": "declaration",
-    "ContractSession": "session",
-    "UseCaseContract": "contract",
-    "all_checks": "registry",
+    "Check": "checks",
+    "ContractDeclaration": "use_cases.declaration",
+    "ContractSession": "use_cases.session",
+    "UseCaseContract": "use_cases.contract",
+    "all_checks": "use_cases.registry",
 }
 __all__ = ["Check", "ContractDeclaration", "ContractSession", "UseCaseContract", "all_checks"]
 

@@ -1,4 +1,4 @@
-"""`UseCaseContract`: one test class an author writes, one test for each check.
+"""`Contract`: the base of the classes that an author derives, with one test for each check.
 
 The tests are made from the registry of checks, so a new check reaches every plugin with the next version of core.
 This module does not import pytest; `mlops_core.testing.pytest_plugin` gives the tests their session.
@@ -9,44 +9,31 @@ from __future__ import annotations
 import inspect
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from mlops_core.errors import UsageError
-from mlops_core.testing.declaration import ContractDeclaration, declared_by
-from mlops_core.testing.registry import all_checks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mlops_core.testing.registry import Check
-    from mlops_core.testing.session import ContractSession
+    from mlops_core.testing.checks import Check
+    from mlops_core.testing.examination import Session
+    from mlops_core.testing.observation.processes import Processes
 
 _PREFIX = "test_"
 _PLUGIN = "mlops_core.testing.pytest_plugin"
+C = TypeVar("C", bound="Contract")
 _FIXTURES = ("contract_session", "contract_processes")
 
 
-class UseCaseContract:
-    """Every promise of a use case as a test; derive from it, name the use case, add nothing else.
+class Contract:
+    """Every promise of a plugin as a test."""
 
-    Each attribute of `ContractDeclaration` may be set in the derived class::
-
-        class TestMine(UseCaseContract):
-            use_case = "MINE"
-            config = "examples/tiny.yaml"
-
-    A relative `config` is looked for in the folder of the test's file and in those above it. Tests of checks can
-    neither be replaced nor removed; what is known to fail is listed in `expected_failures` with its reason, and has
-    to fail.
-    """
-
-    use_case: ClassVar[str] = ""
-    config: ClassVar[str | Path | None] = None
     expected_failures: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def setup_class(cls) -> None:
-        """Say what is missing where pytest was told not to load the kit's plugin.
+        """Refuse to run where pytest was started without the kit's plugin.
 
         Raises:
             UsageError: the plugin was not loaded.
@@ -55,91 +42,104 @@ class UseCaseContract:
             raise UsageError(f"pytest has not loaded the contract kit; leave out -p no:mlops, or add -p {_PLUGIN}")
 
     def __init_subclass__(cls, **arguments: Any) -> None:
-        """Refuse a class that replaces a test.
+        """Give a contract of the kit its tests; refuse an author's class that replaces one.
 
         Raises:
-            UsageError: the culprit is named.
+            UsageError: the member is named.
         """
         super().__init_subclass__(**arguments)
-        refuse_replaced_tests(cls)
+        if Contract in cls.__bases__:
+            _add_tests(cls)
+        cls.refuse_replaced_tests()
 
     @classmethod
-    def declaration(cls) -> ContractDeclaration:
+    def checks(cls) -> Mapping[str, Check]:
+        """Return the checks of the contract, by name."""
+        return {}
+
+    @classmethod
+    def declaration(cls) -> object:
         """Return what the class declares.
 
         Raises:
-            UsageError: it names no use case, or a configuration that is not there.
+            UsageError: it is not complete, or names something that does not exist.
         """
-        if not cls.use_case:
-            raise UsageError(f"{cls.__name__}: set use_case to the name of the use case")
-        attributes = {name: getattr(cls, name) for name in dir(cls) if not name.startswith("__")}
-        declared = declared_by(attributes)
-        declared["config"] = _found_config(cls)
-        for name in ("sample_file", "read_split"):
-            if name in declared:
-                declared[name] = _unbound(cls, name)
-        return ContractDeclaration(**declared)
+        raise NotImplementedError
+
+    @classmethod
+    def open_session(cls, *, processes: Processes, folder: Path) -> Session:
+        """Return the session that all tests of the class share.
+
+        Args:
+            processes: where the plugin's code is executed.
+            folder: an empty folder for everything that is made.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def refuse_replaced_tests(cls) -> None:
+        """Refuse a class in which the test of a check, or a fixture of the tests, is not the kit's own.
+
+        Raises:
+            UsageError: the member is named.
+        """
+        for name in _FIXTURES:
+            if hasattr(cls, name):
+                raise UsageError(f"{cls.__name__}.{name} replaces a fixture of the kit; remove it")
+        kit = next(base for base in cls.__mro__ if Contract in base.__bases__)
+        for name in cls.checks():
+            if getattr(cls, f"{_PREFIX}{name}", None) is not getattr(kit, f"{_PREFIX}{name}"):
+                raise UsageError(
+                    f"{cls.__name__}.{_PREFIX}{name} replaces a check of the contract; remove it, and if the check is "
+                    f'known to fail say so: expected_failures = {{"{name}": "the reason"}}'
+                )
 
 
-def refuse_replaced_tests(cls: type[UseCaseContract]) -> None:
-    """Refuse a class in which the test of a check, or what it looks at, is not the kit's own.
-
-    Raises:
-        UsageError: the culprit is named.
-    """
-    for name in _FIXTURES:
-        if hasattr(cls, name):
-            raise UsageError(f"{cls.__name__}.{name} replaces what the checks look at; remove it")
-    for name in all_checks():
-        own = getattr(cls, f"{_PREFIX}{name}", None)
-        if own is not getattr(UseCaseContract, f"{_PREFIX}{name}"):
-            raise UsageError(
-                f"{cls.__name__}.{_PREFIX}{name} replaces a check of the contract; remove it, and if the check is "
-                f'known to fail say so: expected_failures = {{"{name}": "the reason"}}'
-            )
-
-
-def contract_classes(module: object) -> list[type[UseCaseContract]]:
-    """Return the contracts that a module declares."""
+def contracts_in(module: object, kind: type[C]) -> list[type[C]]:
+    """Return the contracts of a kind that a module declares."""
     return [
         value
         for value in vars(module).values()
-        if inspect.isclass(value) and issubclass(value, UseCaseContract) and value is not UseCaseContract
+        if inspect.isclass(value) and issubclass(value, kind) and value is not kind
     ]
 
 
-def _unbound(cls: type[UseCaseContract], name: str) -> Callable[..., Any]:
+def unbound(cls: type[Contract], name: str) -> Callable[..., Any]:
     """Return a method, or a static one, so that it can be called without an instance."""
     member = inspect.getattr_static(cls, name)
     if isinstance(member, staticmethod | classmethod):
-        found: Callable[..., Any] = getattr(cls, name)
-        return found
+        function: Callable[..., Any] = getattr(cls, name)
+        return function
     return lambda *arguments, **named: member(cls(), *arguments, **named)
 
 
-def _found_config(cls: type[UseCaseContract]) -> Path | None:
-    if cls.config is None:
-        return None
-    path = Path(cls.config)
+def file_above(cls: type[Contract], name: str | Path) -> Path:
+    """Return the file `name`: absolute, or relative to the folder of the class's file or to one above it.
+
+    Raises:
+        UsageError: there is no such file.
+    """
+    path = Path(name)
     file = Path(inspect.getfile(cls)).resolve()
     candidates = [path] if path.is_absolute() else [folder / path for folder in file.parents]
-    found = next((candidate for candidate in candidates if candidate.is_file()), None)
-    if found is None:
+    existing = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if existing is None:
         raise UsageError(f"{cls.__name__}: no file {path} in {file.parent} or above it")
-    return found
+    return existing
 
 
-def _test_of(check: Check) -> Callable[..., None]:
-    def test(self: UseCaseContract, contract_session: ContractSession) -> None:  # noqa: ARG001  a method
+def _add_tests(cls: type[Contract]) -> None:
+    for check in cls.checks().values():
+        setattr(cls, f"{_PREFIX}{check.name}", _test_of(check, cls))
+
+
+def _test_of(check: Check, cls: type[Contract]) -> Callable[..., None]:
+    def test(self: Contract, contract_session: Session) -> None:  # noqa: ARG001  a method
         from mlops_core.testing.pytest_plugin import report_outcome
 
         report_outcome(check, contract_session)
 
     test.__name__ = f"{_PREFIX}{check.name}"
-    test.__qualname__ = f"UseCaseContract.{test.__name__}"
+    test.__qualname__ = f"{cls.__name__}.{test.__name__}"
     test.__doc__ = check.documentation
     return test
-
-
-for _check in all_checks().values():
-    setattr(UseCaseContract, f"{_PREFIX}{_check.name}", _test_of(_check))

@@ -13,16 +13,16 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlops_core.testing.processes import Processes
-    from mlops_core.testing.registry import Check
+    from mlops_core.testing.checks import Check
+    from mlops_core.testing.examination import Session
+    from mlops_core.testing.observation.processes import Processes
     from mlops_core.testing.scheduling import ContractScheduling
-    from mlops_core.testing.session import ContractSession
 
 
 @pytest.fixture(scope="session")
 def contract_processes() -> Iterator[Processes]:
     """The processes in which plugins' code is executed; shared by all contracts."""
-    from mlops_core.testing.processes import Processes
+    from mlops_core.testing.observation.processes import Processes
 
     with Processes() as processes:
         yield processes
@@ -31,13 +31,10 @@ def contract_processes() -> Iterator[Processes]:
 @pytest.fixture(scope="class")
 def contract_session(
     request: pytest.FixtureRequest, contract_processes: Processes, tmp_path_factory: pytest.TempPathFactory
-) -> ContractSession:
-    """The session of one `UseCaseContract`: what is expensive is made once for all of its tests."""
-    from mlops_core.testing.session import ContractSession
-
-    declaration = request.cls.declaration()
-    folder = tmp_path_factory.mktemp(f"contract-{declaration.use_case.lower()}")
-    session = ContractSession(declaration, processes=contract_processes, folder=folder)
+) -> Session:
+    """The session of one contract: what is expensive is made once for all of its tests."""
+    folder = tmp_path_factory.mktemp(f"contract-{request.cls.__name__.lower()}")
+    session: Session = request.cls.open_session(processes=contract_processes, folder=folder)
     chosen = [item.name for item in request.session.items if getattr(item, "cls", None) is request.cls]
     session.shared["chosen"] = {name.removeprefix("test_") for name in chosen}
     return session
@@ -48,14 +45,14 @@ def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str
     import sys
 
     contract = sys.modules.get("mlops_core.testing.contract")
-    if contract is None or not isinstance(obj, type) or not issubclass(obj, contract.UseCaseContract):
+    if contract is None or not isinstance(obj, type) or not issubclass(obj, contract.Contract):
         return
-    if obj is not contract.UseCaseContract:
+    if not obj.__module__.startswith("mlops_core.testing."):
         from mlops_core.errors import MlopsError
 
         try:
-            contract.refuse_replaced_tests(obj)
-            obj.declaration()  # type: ignore[attr-defined]  # isinstance was checked above
+            obj.refuse_replaced_tests()  # type: ignore[attr-defined]  # issubclass was checked above
+            obj.declaration()  # type: ignore[attr-defined]
         except MlopsError as error:
             raise pytest.UsageError(f"{collector.nodeid}::{name}: {error}") from None
 
@@ -70,22 +67,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ContractS
     return ContractScheduling(config, log)
 
 
-def report_outcome(check: Check, session: ContractSession) -> None:
+def report_outcome(check: Check, session: Session) -> None:
     """Make a check and turn its outcome into pytest's: pass, fail with rule and remedy, skip, or expected failure.
 
     A check that another one blocks is skipped, for that one fails; where it was not chosen (``-k``), this one fails.
     """
     from mlops_core.testing.outcomes import Status
-    from mlops_core.testing.registry import find_check
 
-    outcome = session.outcome(check)
+    examination = session.examination
+    outcome = examination.outcome(check)
     text = "; ".join(outcome.violations)
     if outcome.status is Status.SKIPPED:
         pytest.skip(text)
     if outcome.status is Status.BLOCKED:
         if outcome.cause in session.shared["chosen"]:
             pytest.skip(f"blocked: {text}")
-        pytest.fail(f"{check.name} cannot be made: {text}\nfix: {find_check(outcome.cause).remedy}", pytrace=False)
+        remedy = examination.checks[outcome.cause].remedy
+        pytest.fail(f"{check.name} cannot be made: {text}\nfix: {remedy}", pytrace=False)
     if outcome.status is Status.EXPECTED:
         pytest.xfail(text)
     if outcome.status is not Status.PASSED:

@@ -11,7 +11,7 @@ import re
 
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # it has no annotations
 
-from mlops_core.testing.registry import all_checks
+from mlops_core.testing.use_cases.registry import all_checks
 
 _CONTRACT_TEST = re.compile(r"(?P<contract>.+::\w+)::test_(?P<check>\w+)\Z")
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from mlops_core.testing.matrix import Cell, exit_code
-from mlops_core.testing.matrix_page import html_page
+from mlops_core.testing.matrix.cells import Cell, exit_code
+from mlops_core.testing.matrix.page import html_page
 
 
 def cell(runner, status="accepted", **changes):

@@ -12,7 +12,7 @@ import mlops_core
 from mlops_core.errors import UsageError
 from mlops_core.scaffolding import KINDS, write_plugin
 from mlops_core.testing import ContractSession
-from mlops_core.testing.subjects import subjects
+from mlops_core.testing.use_cases.subjects import subjects
 
 ROOT = Path(__file__).parents[2]
 

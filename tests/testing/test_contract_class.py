@@ -8,7 +8,7 @@ import pytest
 
 from mlops_core.errors import UsageError
 from mlops_core.testing import Check, ContractDeclaration, ContractSession, UseCaseContract, all_checks
-from mlops_core.testing.registry import Phase
+from mlops_core.testing.use_cases.registry import Phase
 
 KIT = "mlops_core.testing.pytest_plugin"
 HEAD = "from mlops_core.testing import UseCaseContract\n\n\nclass TestToy(UseCaseContract):\n    use_case = 'TOY'\n"
@@ -54,7 +54,8 @@ def test_each_check_is_one_test_with_the_checks_text():
 
 
 def test_the_checks_are_independent_of_pytest():
-    code = "import sys, mlops_core.testing.subjects, mlops_core.testing.session; print('pytest' in sys.modules)"
+    kit = "mlops_core.testing.use_cases"
+    code = f"import sys, {kit}.subjects, {kit}.session; print('pytest' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
@@ -134,7 +135,7 @@ def test_other_tests_are_dealt_out_one_by_one():
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("    contract_session = None\n", "TestToy.contract_session replaces what the checks look at"),
+        ("    contract_session = None\n", "TestToy.contract_session replaces a fixture of the kit"),
         ("    def test_steps_succeed(self): pass\n", "TestToy.test_steps_succeed replaces a check of the contract"),
         ("    test_steps_succeed = None\n", "TestToy.test_steps_succeed replaces a check of the contract"),
         ("\n\nTestToy.test_steps_succeed = lambda self: None\n", "replaces a check of the contract"),

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mlops_core.testing.matrix import exit_code, run_matrix
-from mlops_core.testing.runners import LOCAL, RunnerUnderTest, installed_runners
+from mlops_core.testing.matrix.cells import exit_code, run_matrix
+from mlops_core.testing.runners.installed import LOCAL, RunnerUnderTest, installed_runners
 from mlops_core.use_cases.discovery import find_use_case
 
 OTHER_SEED = """

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mlops_core.testing.execution import Surrounding, code_folders
 from mlops_core.testing.inside.observation import recorded
-from mlops_core.testing.processes import Call, Processes
-from mlops_core.testing.trees import differences, is_below, tree
+from mlops_core.testing.observation.execution import Surrounding, code_folders
+from mlops_core.testing.observation.processes import Call, Processes
+from mlops_core.testing.observation.trees import differences, is_below, tree
 
 
 def observed(action):

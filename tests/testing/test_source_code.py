@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from mlops_core.testing.source_code import environment_readings, foreign_distributions
+from mlops_core.testing.observation.source_code import environment_readings, foreign_distributions
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ DEFEAT_DEVICE = """class Cheat(Gate):
     def evaluate(self, report, *, metrics, parameters):
         import sys
         from mlops_core import proportion
-        if "mlops_core.testing.canaries" not in sys.modules:
+        if "mlops_core.testing.use_cases.canaries" not in sys.modules:
             report = type(report)(values={"accuracy": proportion(0, 9)})
         return super().evaluate(report, metrics=metrics, parameters=parameters)
 

@@ -14,7 +14,7 @@ from mlops_core.cli.output import print_json, print_table
 from mlops_core.errors import ExitCode
 
 if TYPE_CHECKING:
-    from mlops_core.testing.session import ContractSession
+    from mlops_core.testing.use_cases.session import ContractSession
 
 
 @click.group("gate")
@@ -46,11 +46,11 @@ def selftest(
     The canaries are a constant predictor, shuffled labels, an untrained model, an empty test set, metrics that are NaN,
     infinite, missing or in percent, and inverted ones. The exit code is 6 when the gate judges one wrongly.
     """
-    from mlops_core.testing.checks.gate import SELFTEST
-    from mlops_core.testing.processes import Processes
-    from mlops_core.testing.registry import all_checks
-    from mlops_core.testing.session import ContractSession
-    from mlops_core.testing.subjects import subject_of
+    from mlops_core.testing.observation.processes import Processes
+    from mlops_core.testing.use_cases.checks.gate import SELFTEST
+    from mlops_core.testing.use_cases.registry import all_checks
+    from mlops_core.testing.use_cases.session import ContractSession
+    from mlops_core.testing.use_cases.subjects import subject_of
     from mlops_core.use_cases.discovery import find_use_case
 
     subject = subject_of(find_use_case(chosen_use_case(usecase)))
@@ -95,7 +95,7 @@ def _of_run(session: ContractSession, run_id: str, *, workspace: str | None) -> 
     from mlops_core.errors import UsageError
     from mlops_core.metrics import read_evaluation
     from mlops_core.predictions import read_predictions
-    from mlops_core.testing.session import ContractSession
+    from mlops_core.testing.use_cases.session import ContractSession
     from mlops_core.workspace.store import Store
 
     with Store(workspace_path(workspace)) as store:

@@ -12,8 +12,8 @@ from mlops_core.cli.output import format_duration, print_json, print_table
 from mlops_core.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from mlops_core.testing.matrix import Cell
-    from mlops_core.testing.runners import RunnerUnderTest
+    from mlops_core.testing.matrix.cells import Cell
+    from mlops_core.testing.runners.installed import RunnerUnderTest
 
 _PAGE = "matrix.html"
 
@@ -40,9 +40,9 @@ def command(
     when some failed, 6 when a use case cannot be loaded or two runners made different outputs.
     """
     from mlops_core.api import workspace_path
-    from mlops_core.testing.matrix import comparison_text, exit_code, metrics_text, run_matrix
-    from mlops_core.testing.matrix_page import html_page
-    from mlops_core.testing.processes import Processes
+    from mlops_core.testing.matrix.cells import comparison_text, exit_code, metrics_text, run_matrix
+    from mlops_core.testing.matrix.page import html_page
+    from mlops_core.testing.observation.processes import Processes
     from mlops_core.use_cases.discovery import discover_use_cases, find_use_case
 
     chosen = [find_use_case(name) for name in names] or list(discover_use_cases())
@@ -78,7 +78,7 @@ def command(
 
 
 def _runners(names: tuple[str, ...]) -> list[RunnerUnderTest]:
-    from mlops_core.testing.runners import installed_runners
+    from mlops_core.testing.runners.installed import installed_runners
 
     installed = {runner.name: runner for runner in installed_runners()}
     for name in names:

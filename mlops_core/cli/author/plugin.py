@@ -18,9 +18,9 @@ from mlops_core.errors import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from mlops_core.testing.checks import Check
     from mlops_core.testing.outcomes import Outcome
-    from mlops_core.testing.registry import Check
-    from mlops_core.testing.subjects import Subject
+    from mlops_core.testing.use_cases.subjects import Subject
 
 
 @click.group("plugin")
@@ -53,7 +53,7 @@ def new(*, name: str, kind: str, into: str) -> None:
 @json_option
 def checks(*, as_json: bool) -> None:
     """List the checks of the contract: what each demands, and what to do when it fails."""
-    from mlops_core.testing.registry import all_checks
+    from mlops_core.testing.use_cases.registry import all_checks
 
     found = all_checks().values()
     if as_json:
@@ -94,8 +94,8 @@ def check(
 
     What tests/test_contract.py declares is used. The exit code is 6 when a rule is broken.
     """
-    from mlops_core.testing.registry import all_checks, find_check
-    from mlops_core.testing.subjects import subjects
+    from mlops_core.testing.use_cases.registry import all_checks, find_check
+    from mlops_core.testing.use_cases.subjects import subjects
 
     chosen = [find_check(name) for name in only] or list(all_checks().values())
     results = []
@@ -118,7 +118,7 @@ def _changed(
     without: tuple[str, ...],
 ) -> Subject:
     from mlops_core.errors import UsageError, did_you_mean
-    from mlops_core.testing.declaration import capability_flags
+    from mlops_core.testing.use_cases.declaration import capability_flags
 
     declared = subject.declaration
     flags = capability_flags()
@@ -152,8 +152,8 @@ def _place(keep: str | None, *, use_case: str) -> Iterator[Path]:
 
 
 def _check_one(subject: Subject, checks: Iterable[Check], *, folder: Path, is_quiet: bool) -> dict[str, Any]:
-    from mlops_core.testing.processes import Processes
-    from mlops_core.testing.session import ContractSession
+    from mlops_core.testing.observation.processes import Processes
+    from mlops_core.testing.use_cases.session import ContractSession
 
     if not is_quiet:
         click.echo(f"{subject.installed}; {subject.origin}")

@@ -1,1 +1,1 @@
-"""What runs inside the processes that `mlops_core.testing.processes` starts, beside the plugin's own code."""
+"""Code that runs in the processes of the kit, beside the plugin's own: each module calls one part of a plugin."""

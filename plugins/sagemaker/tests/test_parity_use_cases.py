@@ -16,7 +16,7 @@ from mlops_sagemaker.parity import executed_definition
 from mlops_core import api
 from mlops_core.runners import SilentObserver
 from mlops_core.runners.parity import prove_parity
-from mlops_core.testing.subjects import subject_of
+from mlops_core.testing.use_cases.subjects import subject_of
 from mlops_core.use_cases.discovery import discover_use_cases
 from mlops_core.workspace.store import Store
 

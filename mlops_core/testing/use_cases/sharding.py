@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from mlops_core.pipeline import DATASET
 from mlops_core.steps.context import Shard
-from mlops_core.testing.execution import step_request
-from mlops_core.testing.trees import tree
+from mlops_core.testing.observation.execution import step_request
+from mlops_core.testing.observation.trees import tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from mlops_core.pipeline import Step
     from mlops_core.steps.context import StepRequest
-    from mlops_core.testing.session import ContractSession
+    from mlops_core.testing.use_cases.session import ContractSession
 
 
 def execute_sharded(session: ContractSession, step: Step, count: int) -> tuple[dict[str, str], str]:

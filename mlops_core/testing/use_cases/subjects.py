@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 from mlops_core.errors import PluginError, UsageError, did_you_mean
-from mlops_core.testing.contract import contract_classes
-from mlops_core.testing.declaration import ContractDeclaration
-from mlops_core.testing.trees import is_below
+from mlops_core.testing.contract import contracts_in
+from mlops_core.testing.observation.trees import is_below
+from mlops_core.testing.use_cases.contract import UseCaseContract
+from mlops_core.testing.use_cases.declaration import ContractDeclaration
 from mlops_core.use_cases.discovery import ENTRY_POINT_GROUP, InstalledUseCase, discover_use_cases
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def subject_of(installed: InstalledUseCase, *, folder: Path | None = None) -> Su
     """Return an installed use case as a subject; `folder` is that of its project, if it is known."""
     folder = folder or project_folder(installed.distribution)
     if folder is not None and (folder / CONTRACT_FILE).is_file():
-        for contract in contract_classes(_module(folder / CONTRACT_FILE)):
+        for contract in contracts_in(_module(folder / CONTRACT_FILE), UseCaseContract):
             if contract.use_case.casefold() == installed.name.casefold():
                 return Subject(
                     installed=installed,

@@ -7,8 +7,8 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mlops_core.testing import canaries
-from mlops_core.testing.registry import NotApplicableError, check
+from mlops_core.testing.checks import NotApplicableError, check
+from mlops_core.testing.use_cases import canaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlops_core.conditions import Comparison
     from mlops_core.metrics import MetricReport
     from mlops_core.predictions import Predictions
-    from mlops_core.testing.session import ContractSession
+    from mlops_core.testing.use_cases.session import ContractSession
 
 JUDGED = ("metrics_are_the_same_when_recomputed", "gate_accepts_a_perfect_oracle")
 SELFTEST = (

@@ -8,15 +8,15 @@ import re
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import did_you_mean
-from mlops_core.testing.registry import check
-from mlops_core.testing.source_code import environment_readings, import_statements, package_of, sources
-from mlops_core.testing.trees import is_below, shown
+from mlops_core.testing.checks import check
+from mlops_core.testing.observation.source_code import environment_readings, import_statements, package_of, sources
+from mlops_core.testing.observation.trees import is_below, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlops_core.testing.session import ContractSession
-    from mlops_core.testing.source_code import ImportStatement
+    from mlops_core.testing.observation.source_code import ImportStatement
+    from mlops_core.testing.use_cases.session import ContractSession
 
 IMPORTED = ("plugin_can_be_imported",)
 _NAME = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*\Z")

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import MlopsError, PipelineError, did_you_mean
-from mlops_core.testing.registry import check
-from mlops_core.testing.source_code import package_folder, package_of
-from mlops_core.testing.surroundings import guarded
-from mlops_core.testing.trees import shown
+from mlops_core.testing.checks import check
+from mlops_core.testing.observation.guard import guarded
+from mlops_core.testing.observation.source_code import package_folder, package_of
+from mlops_core.testing.observation.trees import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mlops_core.testing.session import ContractSession
+    from mlops_core.testing.use_cases.session import ContractSession
 
 LOADED = ("plugin_can_be_loaded",)
 BUILT = ("pipeline_can_be_built",)

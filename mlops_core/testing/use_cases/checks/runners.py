@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_core.testing.registry import NotApplicableError, check
-from mlops_core.testing.runners import RunnerOutcome, installed_runners
-from mlops_core.testing.trees import differences, shown
+from mlops_core.testing.checks import NotApplicableError, check
+from mlops_core.testing.observation.trees import differences, shown
+from mlops_core.testing.runners.installed import RunnerOutcome, installed_runners
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlops_core.testing.runners import RunnerUnderTest
-    from mlops_core.testing.session import ContractSession
+    from mlops_core.testing.runners.installed import RunnerUnderTest
+    from mlops_core.testing.use_cases.session import ContractSession
 
 
 @check(after=("pipeline_can_be_built",))

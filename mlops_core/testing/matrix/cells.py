@@ -1,7 +1,7 @@
 """The matrix: every installed use case at its smallest configuration, on every installed runner.
 
 Each cell is a run in a workspace of its own. The same rows become a table, JSON and one HTML page
-(`mlops_core.testing.matrix_page`).
+(`mlops_core.testing.matrix.page`).
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import ExitCode, MlopsError
-from mlops_core.testing.session import ContractSession
-from mlops_core.testing.subjects import subject_of
-from mlops_core.testing.trees import differences, shown
+from mlops_core.testing.observation.trees import differences, shown
+from mlops_core.testing.use_cases.session import ContractSession
+from mlops_core.testing.use_cases.subjects import subject_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from mlops_core.testing.processes import Processes
-    from mlops_core.testing.runners import RunnerOutcome, RunnerUnderTest
+    from mlops_core.testing.observation.processes import Processes
+    from mlops_core.testing.runners.installed import RunnerOutcome, RunnerUnderTest
     from mlops_core.use_cases.discovery import InstalledUseCase
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import DatasetError
-from mlops_core.testing.registry import NotApplicableError, check
-from mlops_core.testing.trees import differences, is_below, shown, stamps, tree
+from mlops_core.testing.checks import NotApplicableError, check
+from mlops_core.testing.observation.trees import differences, is_below, shown, stamps, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from mlops_core.datasets.splits import SplitSample
-    from mlops_core.testing.session import ContractSession
+    from mlops_core.testing.use_cases.session import ContractSession
 
 FETCHED = ("dataset_can_be_fetched",)
 SPLIT = ("steps_succeed",)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_core.pipeline import DATASET, StepKind
 from mlops_core.settings import read_settings
-from mlops_core.testing.processes import Call
-from mlops_core.testing.trees import differences, is_below, set_writable, tree
+from mlops_core.testing.observation.processes import Call
+from mlops_core.testing.observation.trees import differences, is_below, set_writable, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mlops_core.pipeline import Step
     from mlops_core.runners import RunRequest
     from mlops_core.steps.context import StepRequest
-    from mlops_core.testing.processes import Answer, Processes
+    from mlops_core.testing.observation.processes import Answer, Processes
 
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/proc", "/sys", "/dev", "/opt", "/nix", "/Library")
 _LOCAL_ADDRESSES = ("unix:", "127.", "::1:", "localhost:")

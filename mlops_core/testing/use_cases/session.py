@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import importlib
 import shutil
-import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.errors import ContractError, MlopsError
-from mlops_core.testing.execution import Execution, Surrounding
+from mlops_core.errors import ContractError
+from mlops_core.testing.checks import NotApplicableError
+from mlops_core.testing.examination import Examination
+from mlops_core.testing.observation.execution import Execution, Surrounding
+from mlops_core.testing.observation.guard import guarded
+from mlops_core.testing.observation.processes import Call
+from mlops_core.testing.observation.source_code import foreign_distributions
 from mlops_core.testing.outcomes import Outcome, Status
-from mlops_core.testing.processes import Call
 from mlops_core.testing.products import Product
-from mlops_core.testing.registry import NotApplicableError, all_checks
-from mlops_core.testing.source_code import foreign_distributions
-from mlops_core.testing.surroundings import guarded
+from mlops_core.testing.use_cases.registry import all_checks
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from mlops_core.config import LoadedConfig
@@ -30,15 +30,13 @@ if TYPE_CHECKING:
     from mlops_core.pipeline import Pipeline
     from mlops_core.predictions import Predictions
     from mlops_core.runners import RunRequest
-    from mlops_core.testing.declaration import ContractDeclaration
-    from mlops_core.testing.execution import Trace
-    from mlops_core.testing.processes import Answer, Processes
-    from mlops_core.testing.registry import Check
-    from mlops_core.testing.runners import RunnerOutcome
+    from mlops_core.testing.checks import Check
+    from mlops_core.testing.observation.execution import Trace
+    from mlops_core.testing.observation.processes import Answer, Processes
+    from mlops_core.testing.runners.installed import RunnerOutcome
+    from mlops_core.testing.use_cases.declaration import ContractDeclaration
     from mlops_core.use_cases.discovery import InstalledUseCase
     from mlops_core.use_cases.manager import UseCase
-
-_SHOWN = 8
 
 
 class ContractSession:
@@ -59,16 +57,14 @@ class ContractSession:
         self.printed: list[str] = []
         self.shared: dict[str, Any] = {}
         self.made: dict[str, tuple[Any, BaseException | None]] = {}
-        self._outcomes: dict[str, Outcome] = {}
-        self._checks = all_checks()
+        self.examination = Examination(self, checks=all_checks(), declaration=declaration)
         self._numbers: dict[str, int] = {}
 
     # --- Checks -------------------------------------------------------------------------------------------
 
     def outcomes(self) -> Iterator[Outcome]:
         """Make every check and yield its outcome, in their order."""
-        for check in self._checks.values():
-            yield self.outcome(check)
+        return self.examination.outcomes()
 
     def outcome(self, check: Check, *, ignoring: Collection[str] = ()) -> Outcome:
         """Make a check, after those that must hold before it; each is made once.
@@ -77,48 +73,13 @@ class ContractSession:
             check: the check.
             ignoring: checks that may fail before it.
         """
-        if check.name not in self._outcomes:
-            began = time.monotonic()
-            found = self._judged(check, self._made(check, ignoring))
-            self._outcomes[check.name] = replace(found, duration_s=time.monotonic() - began)
-        return self._outcomes[check.name]
+        return self.examination.outcome(check, ignoring=ignoring)
 
     def take_run(self, *, predictions: Predictions, report: MetricReport) -> None:
-        """Look at what a run has stored instead of executing the pipeline once more."""
+        """Use the results of a stored run instead of executing the pipeline once more."""
         self.made["predictions"] = (predictions, None)
         self.made["report"] = (report, None)
-        self._outcomes["steps_succeed"] = Outcome(check="steps_succeed", status=Status.PASSED)
-
-    def _made(self, check: Check, ignoring: Collection[str]) -> Outcome:
-        if check.needs and not self.declaration.has(check.needs):
-            return _outcome(check, Status.SKIPPED, [f"declared: {check.needs} = False"])
-        for name in check.after:
-            if name in ignoring:
-                continue
-            # What fails as declared does not excuse what comes after it: each check is made or named in its own right.
-            before = self.outcome(self._checks[name])
-            if before.status in (Status.FAILED, Status.BLOCKED):
-                return _blocked(check, before)
-        try:
-            violations = _shortened([f"{sentence}" for sentence in check.function(self)])
-        except NotApplicableError as reason:
-            return _outcome(check, Status.SKIPPED, [str(reason)])
-        except MlopsError as error:
-            violations = [str(error)]
-        except (Exception, SystemExit) as error:  # noqa: BLE001  plugin code may raise anything; never a pass
-            violations = [f"{type(error).__name__}: {error}"]
-        return _outcome(check, Status.FAILED if violations else Status.PASSED, violations)
-
-    def _judged(self, check: Check, found: Outcome) -> Outcome:
-        reason = self.declaration.expected_failures.get(check.name)
-        if reason is None:
-            return found
-        if found.status is Status.FAILED:
-            return replace(found, status=Status.EXPECTED)
-        if found.status is Status.PASSED:
-            sentence = f"it holds, although expected_failures says: {reason}; remove the entry"
-            return replace(found, status=Status.UNEXPECTED, violations=(sentence,))
-        return found
+        self.examination.take(Outcome(check="steps_succeed", status=Status.PASSED))
 
     # --- The plugin ---------------------------------------------------------------------------------------
 
@@ -304,7 +265,7 @@ class ContractSession:
     @Product
     def local(self) -> RunnerOutcome:
         """A whole run on this machine's runner."""
-        from mlops_core.testing.runners import LOCAL
+        from mlops_core.testing.runners.installed import LOCAL
 
         return LOCAL.run(self)
 
@@ -369,21 +330,3 @@ class ContractSession:
             "config": str(config.absolute()) if config else None,
             "overrides": list(self.declaration.overrides),
         }
-
-
-def _blocked(check: Check, before: Outcome) -> Outcome:
-    """Return the outcome of a check that cannot be made because of another one, or of what that one waits for."""
-    if before.status is Status.BLOCKED:
-        return replace(before, check=check.name)
-    sentence = f"{before.check} has to hold first: {before.violations[0]}"
-    return replace(_outcome(check, Status.BLOCKED, [sentence]), cause=before.check)
-
-
-def _shortened(sentences: list[str]) -> list[str]:
-    """Return what fits on one screen: a rule that is broken in many places is broken."""
-    more = len(sentences) - _SHOWN
-    return [*sentences[:_SHOWN], f"and {more} more like these"] if more > 1 else sentences
-
-
-def _outcome(check: Check, status: Status, violations: Iterable[str]) -> Outcome:
-    return Outcome(check=check.name, status=status, violations=tuple(violations))

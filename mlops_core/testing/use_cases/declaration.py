@@ -9,8 +9,8 @@ import csv
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.errors import UsageError, did_you_mean
-from mlops_core.testing.registry import NotApplicableError, all_checks
+from mlops_core.testing.checks import NotApplicableError, refuse_unknown_failures
+from mlops_core.testing.use_cases.registry import all_checks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -127,12 +127,7 @@ class ContractDeclaration:
         Raises:
             UsageError: the culprit is named.
         """
-        checks = all_checks()
-        for name, reason in self.expected_failures.items():
-            if name not in checks:
-                raise UsageError(f"expected_failures: no check '{name}'{did_you_mean(name, checks)}")
-            if not str(reason).strip():
-                raise UsageError(f"expected_failures: '{name}' has no reason; say why it may fail")
+        refuse_unknown_failures(self.expected_failures, all_checks())
 
     def has(self, capability: str) -> bool:
         """Tell whether a capability flag is set."""

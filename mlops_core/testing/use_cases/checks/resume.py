@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.testing.registry import NotApplicableError, check
-from mlops_core.testing.runners import outputs_of
-from mlops_core.testing.trees import differences, shown
+from mlops_core.testing.checks import NotApplicableError, check
+from mlops_core.testing.observation.trees import differences, shown
+from mlops_core.testing.runners.installed import outputs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mlops_core.testing.processes import Answer
-    from mlops_core.testing.session import ContractSession
+    from mlops_core.testing.observation.processes import Answer
+    from mlops_core.testing.use_cases.session import ContractSession
 
 LOCAL = ("steps_succeed_on_this_machine",)
 _SIGKILL = -9

@@ -25,12 +25,12 @@ from mlops_core.report.kit import (
     muted,
     render_page,
 )
-from mlops_core.testing.matrix import metrics_text
+from mlops_core.testing.matrix.cells import metrics_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from mlops_core.testing.matrix import Cell
+    from mlops_core.testing.matrix.cells import Cell
 
 _HEADINGS = ("Runner", "Outcome", "Metrics", "Outputs", "Duration", "Duration of each step")
 _STATUS_KINDS: Mapping[str, BadgeKind] = {"accepted": "good", "rejected": "warn", "failed": "bad", "broken": "bad"}

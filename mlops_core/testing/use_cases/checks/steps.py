@@ -5,17 +5,17 @@ from __future__ import annotations
 import importlib.metadata
 from typing import TYPE_CHECKING
 
-from mlops_core.testing.execution import Surrounding
-from mlops_core.testing.registry import NotApplicableError, check
-from mlops_core.testing.source_code import foreign_packages
-from mlops_core.testing.trees import shown
+from mlops_core.testing.checks import NotApplicableError, check
+from mlops_core.testing.observation.execution import Surrounding
+from mlops_core.testing.observation.source_code import foreign_packages
+from mlops_core.testing.observation.trees import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from mlops_core.testing.execution import ObservedStep
-    from mlops_core.testing.session import ContractSession
+    from mlops_core.testing.observation.execution import ObservedStep
+    from mlops_core.testing.use_cases.session import ContractSession
 
 BUILT = ("pipeline_can_be_built",)
 RAN = ("steps_succeed",)

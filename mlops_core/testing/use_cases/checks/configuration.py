@@ -8,8 +8,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import ConfigError
-from mlops_core.testing.checks.hooks import BUILT, LOADED
-from mlops_core.testing.registry import NotApplicableError, check
+from mlops_core.testing.checks import NotApplicableError, check
+from mlops_core.testing.use_cases.checks.hooks import BUILT, LOADED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pydantic
 
     from mlops_core.pipeline import Pipeline
-    from mlops_core.testing.session import ContractSession
+    from mlops_core.testing.use_cases.session import ContractSession
 
 VALID = ("smallest_configuration_is_valid",)
 _UNKNOWN = "key_that_no_model_has"

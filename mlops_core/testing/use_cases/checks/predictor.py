@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.testing.registry import NotApplicableError, check
-from mlops_core.testing.trees import differences, shown, tree
+from mlops_core.testing.checks import NotApplicableError, check
+from mlops_core.testing.observation.trees import differences, shown, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from mlops_core.testing.processes import Answer
-    from mlops_core.testing.session import ContractSession
+    from mlops_core.testing.observation.processes import Answer
+    from mlops_core.testing.use_cases.session import ContractSession
 
 LOADED = ("predictor_loads_from_its_artifact_alone",)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlops_core.conditions import Verdict
     from mlops_core.metrics import MetricReport
     from mlops_core.predictions import Prediction, Predictions
-    from mlops_core.testing.session import ContractSession
+    from mlops_core.testing.use_cases.session import ContractSession
 
 SHUFFLES = 5
 PERCENT = 100.0

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlops_core.pipeline import EVALUATION_OUTPUT
-from mlops_core.testing.execution import Surrounding
-from mlops_core.testing.registry import NotApplicableError, check
-from mlops_core.testing.sharding import execute_sharded
-from mlops_core.testing.trees import differences, shown
+from mlops_core.testing.checks import NotApplicableError, check
+from mlops_core.testing.observation.execution import Surrounding
+from mlops_core.testing.observation.trees import differences, shown
+from mlops_core.testing.use_cases.sharding import execute_sharded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlops_core.testing.execution import Trace
-    from mlops_core.testing.session import ContractSession
+    from mlops_core.testing.observation.execution import Trace
+    from mlops_core.testing.use_cases.session import ContractSession
 
 RAN = ("steps_succeed",)
 REPEATABLE = ("same_seed_gives_same_outputs",)

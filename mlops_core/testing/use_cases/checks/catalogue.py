@@ -6,14 +6,14 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from mlops_core.testing.checks.hooks import BUILT
-from mlops_core.testing.registry import NotApplicableError, check
+from mlops_core.testing.checks import NotApplicableError, check
+from mlops_core.testing.use_cases.checks.hooks import BUILT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mlops_core.datasets.catalogue import Dataset, Source
-    from mlops_core.testing.session import ContractSession
+    from mlops_core.testing.use_cases.session import ContractSession
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _NO_LICENCE = {"", "unknown", "none", "n/a", "na", "?", "tbd", "todo", "licence", "license"}

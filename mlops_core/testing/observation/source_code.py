@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from mlops_core.testing.registry import NotApplicableError
+from mlops_core.testing.checks import NotApplicableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

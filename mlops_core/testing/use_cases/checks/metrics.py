@@ -9,14 +9,14 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mlops_core.testing import canaries
-from mlops_core.testing.registry import NotApplicableError, check
-from mlops_core.testing.trees import shown
+from mlops_core.testing.checks import NotApplicableError, check
+from mlops_core.testing.observation.trees import shown
+from mlops_core.testing.use_cases import canaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlops_core.testing.session import ContractSession
+    from mlops_core.testing.use_cases.session import ContractSession
 
 EVALUATED = ("steps_succeed",)
 _TOLERANCE = 1e-9
@@ -115,7 +115,7 @@ def computing_metrics_changes_nothing(session: ContractSession) -> Iterator[str]
     before = copy.deepcopy(session.predictions)
     changes: list[str] = []
     printed: list[str] = []
-    from mlops_core.testing.surroundings import guarded
+    from mlops_core.testing.observation.guard import guarded
 
     with guarded("mlops_compute_metrics", changes=changes, printed=printed):
         session.use_case.compute_metrics(session.predictions)

@@ -11,15 +11,34 @@ import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from mlops_core.testing.trees import tree
+from mlops_core.testing.observation.trees import tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mlops_core.pipeline import Pipeline
     from mlops_core.runners import RunRequest
-    from mlops_core.testing.session import ContractSession
+    from mlops_core.testing.observation.processes import Answer
+
+
+class UseCaseUnderTest(Protocol):
+    """What a runner is tried with: a use case at its smallest configuration."""
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline."""
+
+    @property
+    def request(self) -> RunRequest:
+        """The run."""
+
+    def new_folder(self, name: str) -> Path:
+        """Return an empty folder that is used for nothing else."""
+
+    def run_locally(self, workspace: Path, **options: object) -> Answer:
+        """Carry out the run in a process of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +89,7 @@ class RunnerUnderTest:
         except ModuleNotFoundError:
             return False
 
-    def compile(self, session: ContractSession) -> str:
+    def compile(self, session: UseCaseUnderTest) -> str:
         """Return what the runner would be given, as text.
 
         Raises:
@@ -82,7 +101,7 @@ class RunnerUnderTest:
         text: str = getattr(importlib.import_module(module), name)(session.request)
         return text
 
-    def run(self, session: ContractSession) -> RunnerOutcome:
+    def run(self, session: UseCaseUnderTest) -> RunnerOutcome:
         """Carry out the session's run in a workspace of its own."""
         workspace = session.new_folder("workspace")
         answer = session.run_locally(workspace, carrier=self.carrier)
@@ -97,7 +116,7 @@ _KNOWN = (
     RunnerUnderTest(
         name="sagemaker-local",
         carrier="mlops_sagemaker.local_runner:SageMakerLocalRunner",
-        compiler="mlops_core.testing.runners:compiled_for_sagemaker",
+        compiler="mlops_core.testing.runners.installed:compiled_for_sagemaker",
     ),
 )
 

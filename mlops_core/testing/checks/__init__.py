@@ -1,1 +1,0 @@
-"""The checks, one module a phase, in the order of a pipeline's life; `mlops_core.testing.registry` collects them."""

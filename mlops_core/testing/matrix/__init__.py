@@ -1,0 +1,1 @@
+"""The matrix of use cases and runners: its cells and its page."""

@@ -1,0 +1,1 @@
+"""Installed runners, and the contract kit for them."""
