@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING
 
-from mlops_aed import model_folder
+from mlops_aed.audio.events import AudioListening, Hearing
+from mlops_aed.audio.features import clip_patches
 from mlops_aed.config import FeatureExtraction, Preprocessing
-from mlops_aed.events import AudioListening, Hearing
-from mlops_aed.features import clip_patches
+from mlops_aed.models import model_folder, scorers
 from mlops_core.predictors import SampleScores
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class AedPredictor:
 
     def __init__(self, folder: Path) -> None:
         """Load a float or a quantized model; the latter without TensorFlow."""
-        self._scorer = model_folder.open_scorer(folder)
+        self._scorer = scorers.open_scorer(folder)
         self._metadata = model_folder.read_metadata(folder)
         self._preprocessing = Preprocessing.model_validate(self._metadata["preprocessing"])
         self._features = FeatureExtraction.model_validate(self._metadata["feature_extraction"])
@@ -40,14 +40,14 @@ class AedPredictor:
         """
         for path in paths:
             patches = clip_patches(path, self._preprocessing, self._features)
-            found = model_folder.scores(self._scorer, patches, self._metadata)
+            found = scorers.scores(self._scorer, patches, self._metadata)
             yield SampleScores(path=str(path), scores=tuple(map(float, found.mean(axis=0))))
 
     def listen(self, source: Path | IO[bytes], options: EventOptions) -> AudioListening:
         """Begin to listen for events in a long recording or a stream; errors are those of `predict`."""
         hearing = Hearing(
             classes=self.classes,
-            scorer=lambda patches: model_folder.scores(self._scorer, patches, self._metadata),
+            scorer=lambda patches: scorers.scores(self._scorer, patches, self._metadata),
             preprocessing=self._preprocessing,
             features=self._features,
         )

@@ -10,11 +10,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
+from mlops_aed.audio.events import AudioListening, EventTracker, Hearing
+from mlops_aed.audio.features import log_mel
+from mlops_aed.audio.pictures import Sonogram
+from mlops_aed.audio.streams import read_blocks
 from mlops_aed.config import FeatureExtraction, Preprocessing
-from mlops_aed.events import AudioListening, EventTracker, Hearing
-from mlops_aed.features import log_mel
-from mlops_aed.pictures import Sonogram
-from mlops_aed.streams import read_blocks
 
 from mlops_core.cli.use_case.events_output import print_events
 from mlops_core.errors import DatasetError, UsageError
