@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlops_core.metrics import Metric, MetricReport
     from mlops_core.pipeline import Step
     from mlops_core.predictions import Predictions
-    from mlops_core.predictors import Predictor
+    from mlops_core.predictors import PredictionOutput, Predictor
     from mlops_core.yaml_source import YamlSource
 
 
@@ -152,6 +152,14 @@ def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:
     from mlops_aed.predictor import AedPredictor
 
     return AedPredictor(model)
+
+
+@hookimpl
+def mlops_get_prediction_outputs(context: PluginContext) -> tuple[PredictionOutput, ...]:
+    """Return the output kind ``events``."""
+    from mlops_aed.outputs import EVENTS
+
+    return (EVENTS,)
 
 
 @hookimpl

@@ -124,7 +124,7 @@ def test_a_worker_that_dies_is_an_error_that_names_a_clip_and_nothing_hangs(tmp_
     code = f"""
 import os, sys
 from pathlib import Path
-from mlops_aed import extraction
+from mlops_aed.data import extraction
 from mlops_aed.data.clips import read_split
 from mlops_aed.config import FeatureExtraction, Preprocessing
 folder = Path({str(tmp_path / "data")!r})

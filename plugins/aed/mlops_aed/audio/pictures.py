@@ -1,4 +1,4 @@
-"""A log-mel spectrogram as a picture, with the events that were found below it."""
+"""A log-mel spectrogram as a picture, with the events below it."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mlops_aed.audio.events import Event
     from mlops_aed.config import FeatureExtraction
-    from mlops_core.predictors import Event
 
 _COLUMNS = 4
-"""Columns that are kept of each step; a step is a quarter of a patch."""
+"""Number of columns per step; a step is a quarter of a patch."""
 _KEPT = 8192
-"""Columns at most, so that a stream without end needs no more memory."""
+"""Largest number of columns, so that memory does not grow with the stream."""
 _WIDTH, _HEIGHT, _ROW, _MARGIN = 1600, 256, 22, 120
 _BACKGROUND, _TEXT, _AXIS = (255, 255, 255), (20, 20, 20), (120, 120, 120)
 _COLOURS = ((59, 110, 165), (196, 90, 60), (70, 140, 80), (140, 90, 160), (180, 140, 40), (60, 150, 160))
 
 
 class Sonogram:
-    """Keeps a few columns a second of what passes, for a picture of the whole."""
+    """Keeps a few columns per second of a recording, for a picture of all of it."""
 
     def __init__(self, settings: FeatureExtraction, *, rate: int) -> None:
-        """Begin at time 0."""
+        """Start at time 0."""
         self._step = max(1, settings.patch_length // 4)
         self._column_s = self._step * settings.hop_length / rate / _COLUMNS
         self._columns: list[NDArray[np.float32]] = []
@@ -39,7 +39,7 @@ class Sonogram:
         self._rest: NDArray[np.float32] = np.zeros((settings.n_mels, 0), dtype=np.float32)
 
     def add(self, patches: NDArray[np.float32]) -> None:
-        """Take patches (patches, n_mels, frames), each a quarter of its length after the last."""
+        """Add patches (patches, n_mels, frames), each a quarter of its length after the one before."""
         for patch in patches:
             for part in np.array_split(patch[:, : self._step], _COLUMNS, axis=1):
                 if part.shape[1]:
@@ -47,7 +47,7 @@ class Sonogram:
         self._rest = patches[-1][:, self._step :]
 
     def _add_column(self, column: NDArray[np.float32]) -> None:
-        """Keep a column; when there are more than the picture can show, put every two together from then on."""
+        """Keep a column; once there are more than the picture can show, merge columns in pairs."""
         self._waiting.append(column)
         if len(self._waiting) < self._merged:
             return
@@ -60,10 +60,10 @@ class Sonogram:
             self._column_s *= 2
 
     def draw(self, path: Path, events: Sequence[Event], *, duration_s: float) -> None:
-        """Write the picture: time to the right, mel bands upwards, one row a class below.
+        """Write the picture: time to the right, mel bands upwards, one row per class below.
 
         Raises:
-            UsageError: there is no picture format of this suffix.
+            UsageError: the suffix is not that of a picture format.
         """
         from PIL import Image, ImageDraw
 
@@ -91,7 +91,7 @@ class Sonogram:
             raise UsageError(f"{path}: {error}; name the picture .png") from error
 
     def _pixels(self, duration_s: float) -> NDArray[np.uint8]:
-        """Return the picture's colours, low bands at the bottom, (n_mels, columns, 3)."""
+        """Return the picture's colours, low bands at the bottom, shape (n_mels, columns, 3)."""
         count = max(1, round(duration_s / self._column_s))
         if not self._columns:
             return np.zeros((1, 1, 3), dtype=np.uint8)
@@ -102,7 +102,7 @@ class Sonogram:
         return np.asarray(255 * np.clip(colours, 0, 1), dtype=np.uint8)
 
     def _last_columns(self) -> list[NDArray[np.float32]]:
-        """Return the columns of what the last patch holds behind its first quarter."""
+        """Return the columns of the last patch after its first quarter."""
         frames = max(1, self._step * self._merged // _COLUMNS)
         starts = range(0, self._rest.shape[1] - frames + 1, frames)
         return [self._rest[:, start : start + frames].mean(axis=1) for start in starts]
