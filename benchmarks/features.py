@@ -35,13 +35,13 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import soundfile
-from mlops_aed.clips import Clip, write_split
+from mlops_aed.audio.features import log_mel, patches
+from mlops_aed.audio.waveform import decode, load_waveform, prepare_waveform, resample
 from mlops_aed.config import AedConfig, FeatureExtraction, Preprocessing
-from mlops_aed.extraction import Extraction, extract
-from mlops_aed.feature_store import FeatureWriter
-from mlops_aed.features import log_mel, patches
-from mlops_aed.memory import keep_freed_memory
-from mlops_aed.waveform import decode, load_waveform, prepare_waveform, resample
+from mlops_aed.data.clips import Clip, write_split
+from mlops_aed.data.extraction import Extraction, extract
+from mlops_aed.data.feature_store import FeatureWriter
+from mlops_aed.data.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -96,7 +96,7 @@ def scipy_loop(paths: Sequence[Path]) -> int:
     """Do the same with soundfile, soxr and scipy's transform, without librosa and without tricks."""
     import scipy.fft
     import soxr
-    from mlops_aed.features import mel_filters
+    from mlops_aed.audio.features import mel_filters
 
     window = np.zeros(EXTRACT.n_fft)
     window[56:456] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)

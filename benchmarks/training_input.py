@@ -56,9 +56,9 @@ def inputs(folder: Path) -> tuple[Any, Any]:
 def feeders(model: Any, folder: Path, batch_size: int) -> dict[str, Callable[[int], None]]:
     """Return ways to train for a number of updates."""
     import tensorflow as tf
-    from mlops_aed.augmentation import training_batches
     from mlops_aed.config import DataAugmentation
-    from mlops_aed.training_input import Ahead, MappedPatches
+    from mlops_aed.training.augmentation import training_batches
+    from mlops_aed.training.inputs import Ahead, MappedPatches
 
     mapped, targets = inputs(folder)
     tensor, labels = tf.constant(np.asarray(mapped)[..., None]), tf.constant(targets)

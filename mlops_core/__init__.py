@@ -30,7 +30,17 @@ if TYPE_CHECKING:
     )
     from mlops_core.pipeline import DATASET, Parameter, ParameterType, Pipeline, Resources, Step, StepKind
     from mlops_core.predictions import Prediction, Predictions, read_predictions, write_predictions
-    from mlops_core.predictors import Interval, Predictor, SampleScores
+    from mlops_core.predictors import (
+        Interval,
+        OptionType,
+        OutputEmitter,
+        OutputOption,
+        OutputRequest,
+        PredictionInput,
+        PredictionOutput,
+        Predictor,
+        SampleScores,
+    )
     from mlops_core.steps.context import Shard, StepContext
     from mlops_core.steps.histories import HistoryRow, read_history, write_history
     from mlops_core.use_cases.discovery import discover_use_cases
@@ -59,7 +69,17 @@ _MODULES = {
         "proportion",
     ),
     "pipeline": ("DATASET", "Parameter", "ParameterType", "Pipeline", "Resources", "Step", "StepKind"),
-    "predictors": ("Interval", "Predictor", "SampleScores"),
+    "predictors": (
+        "Interval",
+        "OptionType",
+        "OutputEmitter",
+        "OutputOption",
+        "OutputRequest",
+        "PredictionInput",
+        "PredictionOutput",
+        "Predictor",
+        "SampleScores",
+    ),
     "predictions": ("Prediction", "Predictions", "read_predictions", "write_predictions"),
     "workspace.records": ("RunRecord", "RunStatus"),
     "steps.context": ("Shard", "StepContext"),
@@ -88,12 +108,18 @@ __all__ = [
     "MlopsError",
     "Not",
     "Operator",
+    "OptionType",
+    "OutputEmitter",
+    "OutputOption",
+    "OutputRequest",
     "Parameter",
     "ParameterType",
     "Pipeline",
     "PluginContext",
     "PluginError",
     "Prediction",
+    "PredictionInput",
+    "PredictionOutput",
     "Predictions",
     "Predictor",
     "Preview",

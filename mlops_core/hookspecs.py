@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mlops_core.metrics import Metric, MetricReport
     from mlops_core.pipeline import Parameter, Step
     from mlops_core.predictions import Predictions
-    from mlops_core.predictors import Predictor
+    from mlops_core.predictors import PredictionOutput, Predictor
     from mlops_core.yaml_source import YamlSource
 
 PROJECT = "mlops"
@@ -234,6 +234,18 @@ def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:  # t
     :param model: the folder that the registered output holds; read only.
     :param context: which use case was asked for.
     :returns: an object with ``classes`` and ``predict(paths)``.
+    """
+
+
+@hookspec(firstresult=True)
+def mlops_get_prediction_outputs(context: PluginContext) -> Sequence[PredictionOutput]:  # type: ignore[empty-body]
+    """Return the kinds of output that the use case adds to ``mlops predict``, with their options.
+
+    Called in the driver for ``predict`` and its ``--help``, before a model is loaded; import nothing heavy. Optional:
+    core's default is none. Since 0.1.
+
+    :param context: which use case was asked for.
+    :returns: outputs as data; the names of outputs and of all their options are distinct. May be empty.
     """
 
 

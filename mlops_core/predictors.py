@@ -1,28 +1,35 @@
-"""What a loaded model can do: the `Predictor` protocol that a plugin's ``mlops_load_predictor`` returns, its answers.
+"""Loaded models: the `Predictor` that ``mlops_load_predictor`` returns, its answers, and further kinds of output.
 
-An answer holds the scores of the classes, or the predicted number with an interval around it. How predictions are
-stored for the metrics is `mlops_core.predictions`.
+An answer holds the scores of the classes, or the predicted number with an interval around it. A use case may add other
+kinds of output to ``mlops predict``: it declares each as a `PredictionOutput`. How predictions are stored for the
+metrics is the subject of `mlops_core.predictions`.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import IO, TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
+
+OptionValue = str | int | float | bool | None
+_OPTION_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """Where a model expects the true number to be.
+    """The range in which a model expects the true number.
 
     Attributes:
-        low: its lower end, in the target's unit.
-        high: its upper end, not below the lower.
-        level: the share of samples whose true number it is meant to hold, between 0 and 1.
+        low: lower end, in the target's unit.
+        high: upper end, not below the lower.
+        level: share of samples whose true number should lie in the interval, between 0 and 1.
     """
 
     low: float
@@ -30,15 +37,15 @@ class Interval:
     level: float
 
     def __post_init__(self) -> None:
-        """Refuse ends that are no interval and a level that is no share.
+        """Check the ends and the level.
 
         Raises:
-            ValueError: says which.
+            ValueError: the ends are not finite or not in order, or the level is not between 0 and 1.
         """
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
-            raise ValueError(f"an interval from {self.low} to {self.high}: expected finite ends, the lower first")
+            raise ValueError(f"interval from {self.low} to {self.high}: expected finite ends, the lower first")
         if not 0 < self.level < 1:
-            raise ValueError(f"an interval of the level {self.level}: expected a share between 0 and 1, such as 0.9")
+            raise ValueError(f"interval level {self.level}: expected a share between 0 and 1, such as 0.9")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +53,10 @@ class SampleScores:
     """The answer of a model for one sample: a file, or a part of a file that holds many.
 
     Attributes:
-        path: the file as it was given.
-        scores: one score a class, in the order of `Predictor.classes`; (prediction,) for a regression.
-        sample: which sample of the file, where one holds many: of a table, the row; empty where the file is the sample.
-        interval: of a regression, where the true number is expected; None where the model gives none.
+        path: the file, as passed to the predictor.
+        scores: one score per class, in the order of `Predictor.classes`; (prediction,) for a regression.
+        sample: which sample of a file that holds many, for example the row of a table; empty if the file is the sample.
+        interval: the expected range of the true number of a regression; None if the model returns none.
     """
 
     path: str
@@ -60,81 +67,138 @@ class SampleScores:
 
 @runtime_checkable
 class Predictor(Protocol):
-    """A trained model that is ready to be asked."""
+    """A trained model, loaded and ready to predict."""
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of the scores; empty for a regression."""
 
     def predict(self, paths: Iterable[Path]) -> Iterator[SampleScores]:
-        """Yield one answer a file, in their order; of a file that holds many samples, one a sample, in its order.
+        """Yield one answer per file, in order; for a file that holds many samples, one per sample, in order.
 
         Raises:
-            DatasetError: a file cannot be used; it is named.
+            DatasetError: a file cannot be used; the message names it.
         """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """Something that happens in a recording, from `onset_s` to `offset_s` seconds after its beginning.
+# --- Further kinds of output ------------------------------------------------------------------------------
 
-    Attributes:
-        onset_s: when it begins.
-        offset_s: when it ends.
-        label: its class.
-        confidence: mean score of the class meanwhile, 0 to 1.
-    """
 
-    onset_s: float
-    offset_s: float
-    label: str
-    confidence: float
+class OptionType(StrEnum):
+    """Type of the value of an `OutputOption`."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    FLOAT = "float"
+    FLAG = "flag"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventOptions:
-    """How events are told from scores.
+class OutputOption:
+    """A command-line option that belongs to a `PredictionOutput`.
 
     Attributes:
-        threshold: the score from which on a class is there, 0 to 1.
-        shortest_s: shorter events are left out.
-        raw_rate_hz: the source has no header and holds 16-bit little-endian mono samples at this rate; else None.
+        name: the option without its dashes, such as ``"threshold"``.
+        help: one line for ``--help``.
+        type: type of the value.
+        default: value if the option is not set.
+        minimum: lowest legal number; None for no limit.
+        maximum: highest legal number; None for no limit.
+        metavar: placeholder of the value in ``--help``; empty for the type's own.
     """
 
-    threshold: float = 0.5
-    shortest_s: float = 0.0
-    raw_rate_hz: int | None = None
+    name: str
+    help: str
+    type: OptionType = OptionType.TEXT
+    default: OptionValue = None
+    minimum: float | None = None
+    maximum: float | None = None
+    metavar: str = ""
 
-
-class Listening(Protocol):
-    """One recording that is being listened to: iterate once over its events, in the order of their ends."""
-
-    @property
-    def duration_s(self) -> float:
-        """Seconds of the recording that have been heard."""
-
-    @property
-    def computed_s(self) -> float:
-        """Seconds of computing that this took."""
-
-    @property
-    def latency_s(self) -> float:
-        """Seconds from the beginning of a sound to its first scores: what must be heard, and the mean computing."""
-
-    def __iter__(self) -> Iterator[Event]:
-        """Yield the events as they end."""
-
-    def draw(self, path: Path) -> None:
-        """Write a picture of what was heard and found, in the format of the path's suffix."""
-
-
-@runtime_checkable
-class EventPredictor(Protocol):
-    """A predictor that also finds events in long recordings and streams."""
-
-    def listen(self, source: Path | IO[bytes], options: EventOptions) -> Listening:
-        """Begin to listen to a file, or to a stream that cannot be sought.
+    def __post_init__(self) -> None:
+        """Check the name.
 
         Raises:
-            DatasetError: the source cannot be decoded; also while iterating.
+            ValueError: it cannot be the name of an option.
         """
+        _require_option_name(self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionOutput:
+    """A kind of output that a use case adds to ``mlops predict``, chosen with ``--<name> FORMAT``.
+
+    Attributes:
+        name: name of the kind, and of the option that selects it, such as ``"events"``.
+        help: one line for ``--help``.
+        formats: legal values of the option; ``--json`` selects the format ``"json"`` if it is one of them.
+        write: ``"package.module:function"``, called as ``function(predictor, request, emitter)`` with the loaded
+            `Predictor`, an `OutputRequest` and an `OutputEmitter`.
+        options: options that are legal only together with this output.
+        reads_standard_input: whether ``-`` is legal in place of a file.
+    """
+
+    name: str
+    help: str
+    formats: tuple[str, ...]
+    write: str
+    options: tuple[OutputOption, ...] = ()
+    reads_standard_input: bool = False
+
+    def __post_init__(self) -> None:
+        """Check names and formats.
+
+        Raises:
+            ValueError: the name is not legal, there is no format, or `write` is not a reference to a function.
+        """
+        _require_option_name(self.name)
+        if not self.formats:
+            raise ValueError(f"output '{self.name}' has no format; expected at least one")
+        if not _REFERENCE.fullmatch(self.write):
+            raise ValueError(f"output '{self.name}': write is {self.write!r}; expected 'package.module:function'")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionInput:
+    """One input of ``mlops predict``.
+
+    Attributes:
+        name: as on the command line; ``-`` for standard input.
+        content: an existing file, or a stream that cannot seek.
+    """
+
+    name: str
+    content: Path | IO[bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputRequest:
+    """What the user asks of a `PredictionOutput`.
+
+    Attributes:
+        inputs: files and streams, in the order of the command line.
+        format: one of the output's formats.
+        options: name -> value of each of the output's options; the default where it was not set.
+    """
+
+    inputs: tuple[PredictionInput, ...]
+    format: str
+    options: Mapping[str, OptionValue]
+
+
+class OutputEmitter(Protocol):
+    """Where a `PredictionOutput` writes its results."""
+
+    def line(self, text: str) -> None:
+        """Write a line to standard output at once, so that a stream can be followed."""
+
+    def document(self, data: object) -> None:
+        """Write `data` (JSON types) to standard output; call once per request."""
+
+    def note(self, text: str) -> None:
+        """Write a line that is not part of the result, to standard error."""
+
+
+def _require_option_name(name: str) -> None:
+    if not _OPTION_NAME.fullmatch(name):
+        raise ValueError(f"'{name}' is not a valid option name; expected lower-case words joined by hyphens")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mlops_core.metrics import Metric, MetricReport
     from mlops_core.pipeline import Parameter, Pipeline, Step
     from mlops_core.predictions import Predictions
-    from mlops_core.predictors import Predictor
+    from mlops_core.predictors import OutputEmitter, OutputRequest, PredictionOutput, Predictor
     from mlops_core.yaml_source import YamlSource
 
 REQUIRED_HOOKS = (
@@ -242,6 +242,36 @@ class UseCase:
         # Annotated for mypy: a Protocol is not a "concrete" type for an argument of type[T].
         predictor: Predictor = self._call("mlops_load_predictor", (Predictor,), model=model)
         return predictor
+
+    def prediction_outputs(self) -> tuple[PredictionOutput, ...]:
+        """Return the kinds of output that the use case adds to ``mlops predict``."""
+        from mlops_core.predictors import PredictionOutput
+
+        hook = "mlops_get_prediction_outputs"
+        outputs: tuple[PredictionOutput, ...] = self._call_many(hook, PredictionOutput, default=tuple)
+        names = [name for output in outputs for name in (output.name, *(option.name for option in output.options))]
+        if len(set(names)) < len(names):
+            raise self._wrong(hook, names, "distinct names of outputs and options")
+        return outputs
+
+    def write_output(
+        self, output: PredictionOutput, predictor: Predictor, *, request: OutputRequest, emitter: OutputEmitter
+    ) -> None:
+        """Let the plugin write `output` for the inputs of `request`.
+
+        Raises:
+            PluginError: its function cannot be imported, or fails with an error that is not an `MlopsError`.
+        """
+        from mlops_core.code_references import load_function
+
+        what = f"{self.installed}: output '{output.name}'"
+        write = load_function(output.write, what=what)
+        try:
+            write(predictor, request, emitter)
+        except (MlopsError, BrokenPipeError):  # a pipe that its reader closed ends the command, not the plugin
+            raise
+        except (Exception, SystemExit) as error:
+            raise PluginError(f"{what} failed: {_cause(error)}") from error
 
     def inspect_dataset(self, dataset: Path, config: UseCaseConfig) -> Inspection:
         """Return what is in the data set in the folder `dataset`, and what is wrong with it."""

@@ -155,3 +155,30 @@ def test_loading_a_use_case_imports_nothing_heavy(toy):
         "print({'numpy', 'tensorflow', 'librosa', 'boto3', 'sagemaker'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ("'lines'", r"returned 'lines' \(str\); expected tuple or list"),
+        ("['lines']", r"returned 'lines' \(str\); expected PredictionOutput in its sequence"),
+        ("[one, one]", "expected distinct names of outputs and options"),
+        ("[PredictionOutput(name='a b', help='', formats=('x',), write='a:b')]", "'a b' is not a valid option name"),
+        ("[PredictionOutput(name='a', help='', formats=(), write='a:b')]", "output 'a' has no format"),
+        ("[PredictionOutput(name='a', help='', formats=('x',), write='a.b')]", "expected 'package.module:function'"),
+        ("[replace(one, options=(OutputOption(name='lines', help=''),))]", "expected distinct names"),
+    ],
+)
+def test_declared_outputs_are_checked_and_the_hook_is_named(install, outputs, message):
+    body = f"{GOOD}from dataclasses import replace\nfrom mlops_core import OutputOption, PredictionOutput\n@hookimpl\n"
+    body += "def mlops_get_prediction_outputs(context):\n"
+    body += "    one = PredictionOutput(name='lines', help='', formats=('x',), write='a:b')\n"
+    install("BAD", f"{body}    return {outputs}\n")
+    with pytest.raises(PluginError, match=message) as raised:
+        load_use_case("BAD").prediction_outputs()
+    assert "mlops_get_prediction_outputs" in str(raised.value)
+
+
+def test_a_use_case_without_outputs_has_none(install):
+    install("BAD", f"{GOOD}del mlops_get_prediction_outputs\n")
+    assert load_use_case("BAD").prediction_outputs() == ()

@@ -1,6 +1,7 @@
 """What the documentation says is what the code does."""
 
 import contextlib
+import json
 import re
 import shlex
 import subprocess
@@ -67,6 +68,24 @@ def test_the_tutorial_is_a_whole_plugin_that_runs(tmp_path):
     with subjects(str(tmp_path / "words")):
         record = mlops_core.run("WORDS", workspace=tmp_path / "w")
     assert (record.status, record.error, record.model_version) == ("accepted", "", 1)
+
+
+def test_the_tutorial_adds_an_output_to_predict(tmp_path, capsys):
+    _tutorial(tmp_path / "words")
+    line = re.search(r"`(from mlops_words\.lengths import \w+)`", (DOCS / "plugins.md").read_text())[1]
+    plugin = tmp_path / "words" / "mlops_words" / "plugin.py"
+    plugin.write_text(f"{plugin.read_text()}\n{line}\n")
+    words = [tmp_path / f"{word}.txt" for word in ("tea", "sandwich")]
+    for word in words:
+        word.touch()
+    with subjects(str(tmp_path / "words")):
+        mlops_core.run("WORDS", workspace=tmp_path / "w")
+        capsys.readouterr()
+        command = ["--workspace", str(tmp_path / "w"), "predict", "-u", "WORDS", "--lengths", "table"]
+        cli.main([*command, "--least", "4", *map(str, words)], standalone_mode=False)
+        assert capsys.readouterr().out == "   8  sandwich\n"
+        cli.main([*command, "--json", *map(str, words)], standalone_mode=False)
+        assert json.loads(capsys.readouterr().out) == {"tea": 3, "sandwich": 8}
 
 
 @pytest.mark.slow

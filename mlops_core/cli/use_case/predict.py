@@ -11,6 +11,7 @@ import click
 from mlops_core.cli.native_messages import without_native_notes
 from mlops_core.cli.options import chosen_use_case, json_option, use_case_option
 from mlops_core.cli.output import print_json, print_table
+from mlops_core.cli.use_case.prediction_outputs import STANDARD_INPUT, OutputCommand, chosen_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,58 +20,37 @@ if TYPE_CHECKING:
     from mlops_core.predictors import Predictor, SampleScores
 
 _BATCH = 64
-"""Files that a predictor is asked about at once."""
+"""Number of files per call of a predictor."""
 
 
-@click.command("predict")
+@click.command("predict", cls=OutputCommand)
 @use_case_option
-@click.option("--model", metavar="MODEL", help="A version's number or an alias such as 'best' (default: the newest).")
-@click.option("--top", type=click.IntRange(min=1), default=1, show_default=True, help="Classes to show for each file.")
-@click.option(
-    "--events",
-    "form",
-    type=click.Choice(("table", "json", "audacity")),
-    help="Find events in long recordings; '-' listens to standard input (WAV).",
-)
-@click.option("--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Score of an event.")
-@click.option("--shortest", type=click.FloatRange(min=0), default=0.0, help="Leave out events of fewer seconds.")
-@click.option("--raw", type=click.IntRange(min=1), metavar="RATE", help="Standard input is 16-bit mono, no header.")
-@click.option("--picture", metavar="PNG", help="Draw the recording and its events there.")
+@click.option("--model", metavar="MODEL", help="Version number or alias such as 'best' (default: the newest).")
+@click.option("--top", type=click.IntRange(min=1), default=1, show_default=True, help="Number of classes per file.")
 @json_option
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=str))
-@click.pass_obj
+@click.pass_context
 def command(
-    context: dict[str, str | None],
-    *,
-    usecase: str | None,
-    model: str | None,
-    top: int,
-    form: str | None,
-    threshold: float,
-    shortest: float,
-    raw: int | None,
-    picture: str | None,
-    as_json: bool,
-    files: tuple[str, ...],
+    ctx: click.Context, *, usecase: str | None, model: str | None, top: int, as_json: bool, files: tuple[str, ...]
 ) -> None:
-    """Ask a registered model about FILES: the best classes of each with their scores, or a number with its interval.
+    """Predict FILES with a registered model: the best classes of each with their scores, or a number with its interval.
 
-    Only the registered artifact is used: neither data set nor run are needed.
+    A use case may add other kinds of output; mlops predict --usecase NAME --help shows them.
+
+    Only the registered artifact is used; neither the data set nor the run is needed.
     """
     from mlops_core.api import load_model
 
+    output = chosen_output(ctx, as_json=as_json, exclusive=("top",))
     faults: list[str] = []
-    paths = _existing([file for file in files if form is None or file != "-"], faults)
-    if form is not None:
+    reads_input = output is not None and output.output.reads_standard_input
+    paths = _existing([file for file in files if not (reads_input and file == STANDARD_INPUT)], faults)
+    if output:
         _raise_faults(faults, of=len(files))
     with without_native_notes():
-        predictor = load_model(chosen_use_case(usecase), model, workspace=context["workspace"])
-    if form is not None:
-        from mlops_core.cli.use_case.events_output import print_events
-        from mlops_core.predictors import EventOptions
-
-        options = EventOptions(threshold=threshold, shortest_s=shortest, raw_rate_hz=raw)
-        print_events(predictor, files, options=options, form="json" if as_json else form, picture=picture)
+        predictor = load_model(chosen_use_case(usecase), model, workspace=ctx.obj["workspace"])
+    if output:
+        output.write(predictor, files)
         return
     answers = list(_with_progress(predictor, paths, faults))
     classes = predictor.classes
@@ -84,12 +64,12 @@ def command(
 
 
 def _existing(files: Sequence[str], faults: list[str]) -> list[Path]:
-    """Return the files that are there; `faults` takes a line for each that is not."""
+    """Return the files that exist; add a line to `faults` for each that does not."""
     from pathlib import Path
 
     paths = [Path(file) for file in files]
     faults += [
-        f"{path} is a folder; give its files" if path.is_dir() else f"no file {path}"
+        f"{path} is a folder; expected its files" if path.is_dir() else f"no file {path}"
         for path in paths
         if not path.is_file()
     ]
@@ -100,9 +80,9 @@ def _with_progress(predictor: Predictor, paths: Sequence[Path], faults: list[str
     """Yield the answers, with a progress bar on a terminal when there is more than one file.
 
     Args:
-        predictor: that is asked.
-        paths: of the files.
-        faults: takes a line for each file that cannot be used; the others are answered all the same.
+        predictor: the loaded model.
+        paths: the files.
+        faults: receives a line for each file that cannot be used; the others are still predicted.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -125,7 +105,7 @@ def _answers(predictor: Predictor, batch: Sequence[Path], faults: list[str]) -> 
         if len(batch) == 1:
             faults.append(str(error))
             return
-        for path in batch:  # one of them cannot be used: the others shall not suffer
+        for path in batch:  # find the file that cannot be used and predict the others
             yield from _answers(predictor, [path], faults)
 
 
@@ -141,20 +121,20 @@ def _raise_faults(faults: Sequence[str], *, of: int) -> None:
 
 
 def _to_json(answer: SampleScores, classes: Sequence[str]) -> dict[str, object]:
-    """Return an answer as JSON types; sample and interval only where it has them."""
-    found: dict[str, object] = {"path": answer.path}
+    """Return an answer as JSON types; with sample and interval only if it has them."""
+    document: dict[str, object] = {"path": answer.path}
     if answer.sample:
-        found["sample"] = answer.sample
-    found["scores"] = dict(zip(classes, answer.scores, strict=True)) if classes else list(answer.scores)
+        document["sample"] = answer.sample
+    document["scores"] = dict(zip(classes, answer.scores, strict=True)) if classes else list(answer.scores)
     if answer.interval:
-        found["interval"] = asdict(answer.interval)
-    return found
+        document["interval"] = asdict(answer.interval)
+    return document
 
 
 def _number_row(answer: SampleScores) -> tuple[str, str, str, str]:
     interval = answer.interval
-    told = f"{interval.low:.6g} to {interval.high:.6g} ({interval.level:.0%})" if interval else "-"
-    return answer.path, answer.sample or "-", " ".join(f"{value:.6g}" for value in answer.scores), told
+    text = f"{interval.low:.6g} to {interval.high:.6g} ({interval.level:.0%})" if interval else "-"
+    return answer.path, answer.sample or "-", " ".join(f"{value:.6g}" for value in answer.scores), text
 
 
 def _row(answer: SampleScores, classes: Sequence[str], top: int) -> tuple[str, str, str]:

@@ -8,8 +8,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mlops_aed.pretrained import LocalPath, with_digest
-from mlops_aed.training_config import DataAugmentation, ModelChoice, Training
+from mlops_aed.models.pretrained import LocalPath, with_digest
+from mlops_aed.training.config import DataAugmentation, ModelChoice, Training
 from mlops_core.config import KeyFaultError, Section, UseCaseConfig, normalise_path
 
 __all__ = [

@@ -26,7 +26,7 @@ def steps(config: AedConfig) -> tuple[Step, ...]:
 
 def parameter() -> Parameter:
     """Return the threshold of the gate."""
-    from mlops_aed.multilabel import MAP_THRESHOLD
+    from mlops_aed.evaluation.multilabel import MAP_THRESHOLD
 
     return Parameter(
         name=MAP_THRESHOLD,

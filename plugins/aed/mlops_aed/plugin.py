@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlops_core.metrics import Metric, MetricReport
     from mlops_core.pipeline import Step
     from mlops_core.predictions import Predictions
-    from mlops_core.predictors import Predictor
+    from mlops_core.predictors import PredictionOutput, Predictor
     from mlops_core.yaml_source import YamlSource
 
 
@@ -49,7 +49,7 @@ def mlops_import_config(source: YamlSource, layout: str | None, context: PluginC
 @hookimpl
 def mlops_get_datasets(config: UseCaseConfig, context: PluginContext) -> tuple[Dataset, ...]:
     """Return the catalogue."""
-    from mlops_aed.catalogue import DATASETS
+    from mlops_aed.data.catalogue import DATASETS
 
     return DATASETS
 
@@ -57,7 +57,7 @@ def mlops_get_datasets(config: UseCaseConfig, context: PluginContext) -> tuple[D
 @hookimpl
 def mlops_inspect_dataset(dataset: Path, config: AedConfig, context: PluginContext) -> Inspection:
     """Measure every clip; look for faults and for duplicates across folds."""
-    from mlops_aed.inspection import inspect_dataset
+    from mlops_aed.data.inspection import inspect_dataset
 
     return inspect_dataset(dataset, config)
 
@@ -69,7 +69,7 @@ def get_pipeline_parameters(default_threshold: float = 0.5, dataset_name: str = 
         default_threshold: of the clip and the patch accuracy.
         dataset_name: ends the name of the processing step.
     """
-    from mlops_aed.metrics import CLIP_THRESHOLD, PATCH_THRESHOLD
+    from mlops_aed.evaluation.metrics import CLIP_THRESHOLD, PATCH_THRESHOLD
 
     thresholds = tuple(
         Parameter(
@@ -123,7 +123,7 @@ def mlops_get_model(config: AedConfig, context: PluginContext) -> str:
 @hookimpl
 def mlops_get_metrics(config: AedConfig, context: PluginContext) -> tuple[Metric, ...]:
     """Return clip and patch accuracy; of a quantized model also what it loses and costs."""
-    from mlops_aed import metrics, multilabel
+    from mlops_aed.evaluation import metrics, multilabel
 
     return multilabel.declared_metrics(config) if config.dataset.multi_label else metrics.declared_metrics(config)
 
@@ -131,7 +131,7 @@ def mlops_get_metrics(config: AedConfig, context: PluginContext) -> tuple[Metric
 @hookimpl
 def mlops_compute_metrics(predictions: Predictions, context: PluginContext) -> MetricReport:
     """Compute both accuracies from the scores of the patches; for clips of several labels, how they are ranked."""
-    from mlops_aed import metrics, multilabel
+    from mlops_aed.evaluation import metrics, multilabel
 
     if multilabel.LABELS_FACT in predictions.facts:
         return multilabel.compute_metrics(predictions)
@@ -141,7 +141,7 @@ def mlops_compute_metrics(predictions: Predictions, context: PluginContext) -> M
 @hookimpl
 def mlops_get_gate(config: AedConfig, context: PluginContext) -> Gate:
     """Return: both accuracies reach their thresholds, and a quantized model keeps to its limits."""
-    from mlops_aed import metrics, multilabel
+    from mlops_aed.evaluation import metrics, multilabel
 
     return multilabel.gate(config) if config.dataset.multi_label else metrics.gate(config)
 
@@ -155,9 +155,17 @@ def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:
 
 
 @hookimpl
+def mlops_get_prediction_outputs(context: PluginContext) -> tuple[PredictionOutput, ...]:
+    """Return the output kind ``events``."""
+    from mlops_aed.outputs import EVENTS
+
+    return (EVENTS,)
+
+
+@hookimpl
 def mlops_get_sample_preview(sample: str, dataset: Path, context: PluginContext) -> Preview | None:
     """Return a few seconds of a clip, to be played."""
-    from mlops_aed.excerpt import preview_clip
-    from mlops_aed.votes import sample_name
+    from mlops_aed.audio.excerpt import preview_clip
+    from mlops_aed.evaluation.votes import sample_name
 
     return preview_clip(dataset, sample_name(sample).clip)

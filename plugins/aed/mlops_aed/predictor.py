@@ -1,28 +1,28 @@
-"""A trained network ready to be asked about audio files, from its folder alone."""
+"""A trained network that predicts audio files and listens for events, loaded from its folder alone."""
 
 from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING
 
-from mlops_aed import model_folder
+from mlops_aed.audio.features import clip_patches
+from mlops_aed.audio.listening import AudioListening, Hearing
 from mlops_aed.config import FeatureExtraction, Preprocessing
-from mlops_aed.events import AudioListening, Hearing
-from mlops_aed.features import clip_patches
+from mlops_aed.models import model_folder, scorers
 from mlops_core.predictors import SampleScores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from mlops_core.predictors import EventOptions
+    from mlops_aed.audio.events import EventOptions
 
 
 class AedPredictor:
-    """Gives each file the mean of its patches' scores; their order is that of the soft vote in the evaluation."""
+    """Returns for each file the mean of its patches' scores; their order is that of the soft vote in the evaluation."""
 
     def __init__(self, folder: Path) -> None:
         """Load a float or a quantized model; the latter without TensorFlow."""
-        self._scorer = model_folder.open_scorer(folder)
+        self._scorer = scorers.open_scorer(folder)
         self._metadata = model_folder.read_metadata(folder)
         self._preprocessing = Preprocessing.model_validate(self._metadata["preprocessing"])
         self._features = FeatureExtraction.model_validate(self._metadata["feature_extraction"])
@@ -40,14 +40,14 @@ class AedPredictor:
         """
         for path in paths:
             patches = clip_patches(path, self._preprocessing, self._features)
-            found = model_folder.scores(self._scorer, patches, self._metadata)
-            yield SampleScores(path=str(path), scores=tuple(map(float, found.mean(axis=0))))
+            patch_scores = scorers.scores(self._scorer, patches, self._metadata)
+            yield SampleScores(path=str(path), scores=tuple(map(float, patch_scores.mean(axis=0))))
 
     def listen(self, source: Path | IO[bytes], options: EventOptions) -> AudioListening:
-        """Begin to listen for events in a long recording or a stream; errors are those of `predict`."""
+        """Start to listen for events in a long recording or a stream; raises the errors of `predict`."""
         hearing = Hearing(
             classes=self.classes,
-            scorer=lambda patches: model_folder.scores(self._scorer, patches, self._metadata),
+            scorer=lambda patches: scorers.scores(self._scorer, patches, self._metadata),
             preprocessing=self._preprocessing,
             features=self._features,
         )

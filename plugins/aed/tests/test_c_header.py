@@ -6,9 +6,9 @@ import subprocess
 
 import numpy as np
 import pytest
-from mlops_aed.c_header import write
+from mlops_aed.audio.features import log_mel
 from mlops_aed.config import FeatureExtraction, Preprocessing
-from mlops_aed.features import log_mel
+from mlops_aed.export.c_header import write
 
 CLASSES = ("rain", 'a "quoted" \\ name', "dog?", "Äther")
 YAMNET = FeatureExtraction()

@@ -5,14 +5,14 @@ import subprocess
 import sys
 
 import pytest
-from mlops_aed.clips import Clip
 from mlops_aed.config import AedConfig, DatasetSection
-from mlops_aed.labels import read_labels
-from mlops_aed.metrics import compute_metrics
+from mlops_aed.data.clips import Clip
+from mlops_aed.data.labels import read_labels
+from mlops_aed.data.splitting import assign_parts
+from mlops_aed.data.synthetic import generate
+from mlops_aed.evaluation.metrics import compute_metrics
+from mlops_aed.evaluation.votes import best_class
 from mlops_aed.plugin import get_pipeline_parameters
-from mlops_aed.splitting import assign_parts
-from mlops_aed.synthetic import generate
-from mlops_aed.votes import best_class
 
 from mlops_core.datasets.digests import digest_tree
 from mlops_core.errors import ConfigError, DatasetError

@@ -4,15 +4,15 @@ import json
 import math
 
 import pytest
-from mlops_aed.clips import Clip, write_split
 from mlops_aed.config import AedConfig
-from mlops_aed.evaluation_files import write
-from mlops_aed.figures import draw_matrix
-from mlops_aed.metrics import compute_metrics, declared_metrics, gate
+from mlops_aed.data.clips import Clip, write_split
+from mlops_aed.evaluation.figures import draw_matrix
+from mlops_aed.evaluation.files import write
+from mlops_aed.evaluation.metrics import compute_metrics, declared_metrics, gate
+from mlops_aed.evaluation.tracking import log_to_mlflow, zoo_metrics
+from mlops_aed.evaluation.votes import sample_name
 from mlops_aed.pipeline_steps import steps
 from mlops_aed.plugin import mlops_get_sample_preview
-from mlops_aed.tracking import log_to_mlflow, zoo_metrics
-from mlops_aed.votes import sample_name
 from PIL import Image
 
 from mlops_core.errors import ConfigError

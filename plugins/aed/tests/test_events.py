@@ -1,7 +1,6 @@
 """Events of long recordings and streams: times, classes, formats, speed, a picture; and faults that are named."""
 
 import io
-import json
 import struct
 import subprocess
 import sys
@@ -10,15 +9,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
+from mlops_aed.audio.event_output import write_events
+from mlops_aed.audio.events import EventOptions, EventTracker
+from mlops_aed.audio.features import log_mel
+from mlops_aed.audio.listening import AudioListening, Hearing
+from mlops_aed.audio.pictures import Sonogram
+from mlops_aed.audio.streams import read_blocks
 from mlops_aed.config import FeatureExtraction, Preprocessing
-from mlops_aed.events import AudioListening, EventTracker, Hearing
-from mlops_aed.features import log_mel
-from mlops_aed.pictures import Sonogram
-from mlops_aed.streams import read_blocks
+from mlops_aed.outputs import EVENTS
 
-from mlops_core.cli.use_case.events_output import print_events
-from mlops_core.errors import DatasetError, UsageError
-from mlops_core.predictors import EventOptions, EventPredictor
+from mlops_core import DatasetError, OutputRequest, PredictionInput, UsageError
 
 RATE = 16_000
 
@@ -65,10 +65,6 @@ def close(events, expected):
         assert event.onset_s == pytest.approx(onset, abs=0.75)
         assert event.offset_s == pytest.approx(offset, abs=0.75)
         assert 0.5 <= event.confidence <= 1
-
-
-def test_a_model_that_listens_is_known_as_one():
-    assert isinstance(Model(), EventPredictor)
 
 
 @pytest.mark.parametrize("rate", [16_000, 44_100, 8_000])
@@ -210,42 +206,98 @@ def test_scores_of_overlapping_patches_are_averaged_and_short_events_left_out():
     assert short.add(rows) == []
 
 
-def test_all_formats_say_the_same(tmp_path, recording, capsys):
-    path = str(write(tmp_path / "a.wav", recording))
+class Emitter:
+    """Keeps what an output writes."""
+
+    def __init__(self):
+        self.lines, self.documents, self.notes = [], [], []
+        self.line, self.document, self.note = self.lines.append, self.documents.append, self.notes.append
+
+
+def written(form, *paths, **options):
+    """Return what the output ``events`` writes for the files `paths`, with its default options changed by `options`."""
+    emitter = Emitter()
+    request = OutputRequest(
+        inputs=tuple(PredictionInput(name=str(path), content=path) for path in paths),
+        format=form,
+        options={**{option.name: option.default for option in EVENTS.options}, **options},
+    )
+    write_events(Model(), request, emitter)
+    return emitter
+
+
+def test_all_formats_hold_the_same_events(tmp_path, recording):
+    path = write(tmp_path / "a.wav", recording)
     picture = tmp_path / "a.png"
-    print_events(Model(), [path], options=EventOptions(), form="json", picture=str(picture))
-    out, err = capsys.readouterr()
-    (document,) = json.loads(out)
+    as_json = written("json", path, picture=str(picture))
+    ((document,),) = as_json.documents
+    assert as_json.lines == []
+    assert document["path"] == str(path)
     assert document["duration_s"] == 12.0
     assert document["real_time_factor"] > 0
-    assert "12.0 s heard in" in err
-    print_events(Model(), [path], options=EventOptions(), form="audacity", picture=None)
-    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert "12.0 s heard in" in as_json.notes[0]
+    labels = written("audacity", path)
+    assert labels.documents == []
+    lines = [line.split("\t") for line in labels.lines]
     assert [(float(on), float(off), text.split()[0]) for on, off, text in lines] == [
         (event["onset_s"], event["offset_s"], event["label"]) for event in document["events"]
     ]
-    print_events(Model(), [path], options=EventOptions(), form="table", picture=None)
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    rows = [line.split() for line in written("table", path).lines]
     assert rows[0] == ["onset", "offset", "confidence", "class"]
     assert [row[3] for row in rows[1:]] == ["low", "high"]
+    assert_picture_shows_the_recording(picture)
+
+
+def assert_picture_shows_the_recording(path):
+    """Low sound in the first quarter of the spectrogram, high sound in the last five twelfths."""
     from PIL import Image
 
-    with Image.open(picture) as image:
+    with Image.open(path) as image:
         assert image.format == "PNG"
         spectrogram = np.asarray(image)[:256, 120:]
-        bottom, top = spectrogram[200:, :300].mean(), spectrogram[:60, :300].mean()
-        assert bottom > top + 20
-        is_low = spectrogram[200:].mean(axis=(0, 2)) > spectrogram[:60].mean(axis=(0, 2)) + 10
-        is_high = spectrogram[60:120, :, 1].max(axis=0) > 128
-        assert np.flatnonzero(is_low).max() == pytest.approx(3 / 12 * 1600, abs=8)
-        assert np.flatnonzero(is_high).min() == pytest.approx(7 / 12 * 1600, abs=8)
+    bottom, top = spectrogram[200:, :300].mean(), spectrogram[:60, :300].mean()
+    assert bottom > top + 20
+    is_low = spectrogram[200:].mean(axis=(0, 2)) > spectrogram[:60].mean(axis=(0, 2)) + 10
+    is_high = spectrogram[60:120, :, 1].max(axis=0) > 128
+    assert np.flatnonzero(is_low).max() == pytest.approx(3 / 12 * 1600, abs=8)
+    assert np.flatnonzero(is_high).min() == pytest.approx(7 / 12 * 1600, abs=8)
 
 
-def test_a_wrong_picture_and_a_model_that_cannot_listen_are_refused(tmp_path, recording):
-    path = str(write(tmp_path / "a.wav", recording))
+def test_options_of_the_output_reach_the_events(tmp_path, recording):
+    path = write(tmp_path / "a.wav", recording)
+    ((document,),) = written("json", path, shortest=4.0).documents
+    assert [event["label"] for event in document["events"]] == ["high"]
+    ((document,),) = written("json", path, threshold=1.0).documents
+    assert {event["confidence"] for event in document["events"]} == {1.0}
+    raw = PredictionInput(name="-", content=io.BytesIO((recording * 32767).astype("<i2").tobytes()))
+    options = {option.name: option.default for option in EVENTS.options}
+    emitter = Emitter()
+    write_events(Model(), OutputRequest(inputs=(raw,), format="table", options={**options, "raw": RATE}), emitter)
+    assert [line.split()[3] for line in emitter.lines] == ["class", "low", "high"]
+
+
+def test_a_table_of_several_recordings_names_each(tmp_path, recording):
+    paths = [write(tmp_path / name, recording) for name in ("a.wav", "b.wav")]
+    headings = [line for line in written("table", *paths).lines if "onset" in line]
+    assert [heading.split()[-1] for heading in headings] == [str(path) for path in paths]
+
+
+def test_an_unknown_picture_format_and_a_picture_of_several_recordings_are_refused(tmp_path, recording):
+    path = write(tmp_path / "a.wav", recording)
     with pytest.raises(UsageError, match="name the picture .png"):
-        print_events(Model(), [path], options=EventOptions(), form="table", picture=str(tmp_path / "a.xyz"))
+        written("table", path, picture=str(tmp_path / "a.xyz"))
     with pytest.raises(UsageError, match="give one file"):
-        print_events(Model(), [path, path], options=EventOptions(), form="table", picture="a.png")
-    with pytest.raises(UsageError, match="leave --events out"):
-        print_events(object(), [path], options=EventOptions(), form="table", picture=None)
+        written("table", path, path, picture="a.png")
+
+
+def test_help_shows_the_options_without_importing_anything_heavy():
+    code = (
+        "import sys; from mlops_core.cli import _exit_code\n"
+        "_exit_code(['predict', '--usecase', 'AED', '--help'])\n"
+        "print('heavy:', *sorted({'tensorflow', 'keras', 'numpy', 'soundfile'} & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "Options of the use case 'AED'" in out
+    for option in ("--events", "--threshold", "--shortest", "--raw", "--picture"):
+        assert option in out
+    assert out.splitlines()[-1].strip() == "heavy:"

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from mlops_aed.excerpt import preview_clip
+from mlops_aed.audio.excerpt import preview_clip
 
 from mlops_core.datasets.previews import PREVIEW_LIMIT
 from mlops_core.use_cases.manager import load_use_case

@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from mlops_aed.clips import Clip, read_split_classes, write_split
+from mlops_aed.audio.features import clip_patches
 from mlops_aed.config import AedConfig, FeatureExtraction, Preprocessing
-from mlops_aed.extraction import Extraction, extract
-from mlops_aed.feature_store import FeatureWriter, open_features, read_left_out, read_rows
-from mlops_aed.features import clip_patches
+from mlops_aed.data.clips import Clip, read_split_classes, write_split
+from mlops_aed.data.extraction import Extraction, extract
+from mlops_aed.data.feature_store import FeatureWriter, open_features, read_left_out, read_rows
 from mlops_aed.plugin import mlops_get_steps
 
 from mlops_core.errors import DatasetError, StepError
@@ -124,8 +124,8 @@ def test_a_worker_that_dies_is_an_error_that_names_a_clip_and_nothing_hangs(tmp_
     code = f"""
 import os, sys
 from pathlib import Path
-from mlops_aed import extraction
-from mlops_aed.clips import read_split
+from mlops_aed.data import extraction
+from mlops_aed.data.clips import read_split
 from mlops_aed.config import FeatureExtraction, Preprocessing
 folder = Path({str(tmp_path / "data")!r})
 real = extraction.clip_patches

@@ -8,8 +8,7 @@ import librosa
 import numpy as np
 import pytest
 import soundfile
-from mlops_aed.config import FeatureExtraction, Preprocessing
-from mlops_aed.features import (
+from mlops_aed.audio.features import (
     clip_patches,
     load_waveform,
     log_mel,
@@ -18,6 +17,7 @@ from mlops_aed.features import (
     prepare_waveform,
     remove_silence,
 )
+from mlops_aed.config import FeatureExtraction, Preprocessing
 
 from mlops_core.errors import DatasetError
 

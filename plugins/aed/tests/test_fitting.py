@@ -5,8 +5,8 @@ import itertools
 import keras
 import numpy as np
 import pytest
-from mlops_aed.fitting import TrainingData, fit
-from mlops_aed.training_config import Training
+from mlops_aed.training.config import Training
+from mlops_aed.training.fitting import TrainingData, fit
 
 from mlops_core.pipeline import Step
 from mlops_core.steps.context import StepContext, StepRequest

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
-from mlops_aed.clips import Clip, read_split, write_split
 from mlops_aed.config import AedConfig
-from mlops_aed.feature_store import DATA_FILE, HEADER_FILE, ROWS_FILE
+from mlops_aed.data.clips import Clip, read_split, write_split
+from mlops_aed.data.feature_store import DATA_FILE, HEADER_FILE, ROWS_FILE
+from mlops_aed.data.synthetic import RATE_HZ, SOUNDS, make_clip, make_recording
 from mlops_aed.pipeline_steps import model_reference, steps
-from mlops_aed.synthetic import RATE_HZ, SOUNDS, make_clip, make_recording
 from pydantic import ValidationError
 
 import mlops_core

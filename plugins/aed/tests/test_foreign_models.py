@@ -11,9 +11,9 @@ from dataclasses import asdict
 import h5py
 import numpy as np
 import pytest
-from mlops_aed import model_folder
-from mlops_aed.class_order import ordered_classes, require_order
 from mlops_aed.config import AedConfig
+from mlops_aed.models import model_folder, scorers
+from mlops_aed.models.class_order import ordered_classes, require_order
 from mlops_aed.pipeline_steps import steps
 
 import mlops_core
@@ -108,7 +108,7 @@ def write_keras_2(path, config=None):
 
 def write_tflite(path, model=None):
     from mlops_aed.config import Quantization
-    from mlops_aed.quantizing import to_tflite
+    from mlops_aed.export.quantization import to_tflite
 
     path.write_bytes(to_tflite(model or network(), some_patches(), Quantization()))
     return path
@@ -117,7 +117,7 @@ def write_tflite(path, model=None):
 def write_onnx(path):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx")
-    from mlops_aed.onnx_export import export
+    from mlops_aed.export.onnx_export import export
 
     model = network()
     model.predict(some_patches()[:1, ..., None], verbose=0)  # Keras exports a model only after it was called
@@ -173,12 +173,12 @@ def test_each_format_gives_the_scores_of_the_original(tmp_path, name):
     metadata = model_folder.read_metadata(folder)
     assert metadata["classes"] == list(CLASSES)
     assert metadata["origin"] == name
-    found = model_folder.scores(model_folder.open_scorer(folder), some_patches(), metadata)
+    found = scorers.scores(scorers.open_scorer(folder), some_patches(), metadata)
     np.testing.assert_allclose(found, expected, atol=0.05 if name.endswith("tflite") else 1e-5)
 
 
 def test_slashes_in_the_names_of_layers_are_replaced_not_lost(tmp_path):
-    from mlops_aed import foreign
+    from mlops_aed.models import foreign
 
     model = foreign.load_keras(write_keras_2(tmp_path / "model.h5"))
     assert [layer.name for layer in model.layers][1:] == ["body__pool", "body__flat", "head__scores"]
@@ -251,7 +251,7 @@ def test_scores_in_another_order_are_found_out(tmp_path):
     folder = load(tmp_path, tmp_path / "model.keras", model_classes=order)
     metadata = model_folder.read_metadata(folder)
     assert metadata["classes"] == list(order)
-    found = model_folder.scores(model_folder.open_scorer(folder), some_patches(), metadata)
+    found = scorers.scores(scorers.open_scorer(folder), some_patches(), metadata)
     assert [order[place] for place in found.argmax(axis=1)] == [CLASSES[n % 4] for n in range(24)]
 
 
@@ -275,7 +275,7 @@ def test_classes_that_are_not_those_of_the_data_set_are_named(given, message):
 
 
 def exported(tmp_path, **features):
-    from mlops_aed import network as networks
+    from mlops_aed.models import network as networks
 
     sections = json.loads(AedConfig().model_dump_json())
     metadata = {
@@ -295,7 +295,7 @@ def test_an_exported_model_brings_its_own_statistics(tmp_path):
     folder = load(tmp_path, exported(tmp_path))
     metadata = model_folder.read_metadata(folder)
     assert (metadata["mean"], metadata["deviation"]) == (-4, 2)
-    found = model_folder.scores(model_folder.open_scorer(folder), some_patches(), metadata)
+    found = scorers.scores(scorers.open_scorer(folder), some_patches(), metadata)
     expected = network().predict((some_patches()[..., None] + 4) / 2, verbose=0)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -402,7 +402,7 @@ def test_a_quantized_file_is_evaluated_registered_and_asked_without_tensorflow(t
 
 
 def test_the_cost_of_a_graph_is_counted_by_hand(tmp_path):
-    from mlops_aed.litert import LiteRtModel
+    from mlops_aed.models.litert import LiteRtModel
 
     cost = LiteRtModel(write_tflite(tmp_path / "m.tflite")).cost()
     assert cost.multiplications == 16  # four means times four classes; means are no multiplications

@@ -6,11 +6,11 @@ import os
 import numpy as np
 import pytest
 import soundfile
+from mlops_aed.audio.fingerprints import find_matches, fingerprint
+from mlops_aed.audio.waveform import load_waveform, resample
 from mlops_aed.config import AedConfig, DatasetSection, Preprocessing
-from mlops_aed.fingerprints import find_matches, fingerprint
-from mlops_aed.inspection import inspect_dataset, measure
-from mlops_aed.synthetic import SOUNDS, make_clip, make_recording
-from mlops_aed.waveform import load_waveform, resample
+from mlops_aed.data.inspection import inspect_dataset, measure
+from mlops_aed.data.synthetic import SOUNDS, make_clip, make_recording
 
 CONFIG = AedConfig(dataset=DatasetSection(name="x"))
 

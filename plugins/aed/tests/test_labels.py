@@ -5,14 +5,14 @@ import json
 import logging
 
 import pytest
-from mlops_aed import fsd50k
-from mlops_aed.catalogue import DATASETS
-from mlops_aed.clips import clip_path
 from mlops_aed.config import AedConfig, DatasetSection
-from mlops_aed.labels import read_labels
-from mlops_aed.splitting import assign_parts
-from mlops_aed.synthetic import SOUNDS
-from mlops_aed.synthetic_fsd50k import generate
+from mlops_aed.data import fsd50k
+from mlops_aed.data.catalogue import DATASETS
+from mlops_aed.data.clips import clip_path
+from mlops_aed.data.labels import read_labels
+from mlops_aed.data.splitting import assign_parts
+from mlops_aed.data.synthetic import SOUNDS
+from mlops_aed.data.synthetic_fsd50k import generate
 
 from mlops_core.datasets.catalogue import SplitSource
 from mlops_core.errors import DatasetError

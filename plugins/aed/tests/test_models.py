@@ -7,11 +7,11 @@ import re
 import h5py
 import numpy as np
 import pytest
-from mlops_aed import model_folder
-from mlops_aed.clips import Clip, write_split
 from mlops_aed.config import AedConfig
+from mlops_aed.data.clips import Clip, write_split
+from mlops_aed.models import model_folder, scorers
 from mlops_aed.pipeline_steps import steps
-from mlops_aed.training_config import ModelChoice
+from mlops_aed.training.config import ModelChoice
 
 from mlops_core.errors import ConfigError
 from mlops_core.steps.context import StepContext, StepRequest
@@ -70,7 +70,7 @@ def train(tmp_path, training, *, general=None, frames=96):
 
 
 def scores_of(folder, patches):
-    return model_folder.scores(model_folder.open_scorer(folder), patches, model_folder.read_metadata(folder))
+    return scorers.scores(scorers.open_scorer(folder), patches, model_folder.read_metadata(folder))
 
 
 def accuracy(scores):
@@ -108,7 +108,7 @@ def write_weights(path):
     ],
 )
 def test_networks_have_the_published_number_of_weights(choice, shape, published):
-    from mlops_aed import architectures
+    from mlops_aed.models import architectures
 
     model = architectures.build(ModelChoice.model_validate(choice), shape=shape, classes=10)
     assert model.input_shape[1:] == (*shape, 1)
@@ -118,7 +118,7 @@ def test_networks_have_the_published_number_of_weights(choice, shape, published)
 
 @pytest.mark.parametrize(("pooling", "values"), [("avg", 256), ("max", 256), ("multi", 768), (None, 768)])
 def test_yamnet_gives_the_values_that_its_pooling_says(pooling, values):
-    from mlops_aed import architectures
+    from mlops_aed.models import architectures
 
     choice = ModelChoice(name="yamnet", pooling=pooling)
     model = architectures.build(choice, shape=(64, 96), classes=4)
@@ -149,7 +149,7 @@ def test_a_network_learns_from_random_weights_and_is_kept(tmp_path, model, frame
 
 def backbone(folder):
     """The kernels and batch statistics before the head, by layer."""
-    from mlops_aed import network
+    from mlops_aed.models import network
 
     model, _ = network.load(folder)
     return {layer.name: layer.get_weights() for layer in model.layers[:-1] if layer.weights}
@@ -165,8 +165,8 @@ def yamnet(tmp_path, **more):
 
 def pretrained(path):
     import keras
-    from mlops_aed import architectures
-    from mlops_aed import yamnet as backbones
+    from mlops_aed.models import architectures
+    from mlops_aed.models import yamnet as backbones
 
     model = architectures.build(ModelChoice(name="yamnet", pooling="avg", dropout=0), shape=(64, 96), classes=3)
     assert isinstance(model, keras.Model)
@@ -246,7 +246,7 @@ def test_a_network_of_ones_own_is_trained(tmp_path, custom_code):
     ],
 )
 def test_code_that_gives_something_else_is_named(tmp_path, custom_code, function, message):
-    from mlops_aed import architectures
+    from mlops_aed.models import architectures
 
     choice = ModelChoice(name="custom", code=f"{custom_code}:{function}")
     with pytest.raises(Exception, match=message) as caught:

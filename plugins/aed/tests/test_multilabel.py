@@ -5,9 +5,9 @@ import math
 
 import numpy as np
 import pytest
-from mlops_aed.feature_store import PatchRow
-from mlops_aed.head import PENALTIES, choose_penalty, fit_head
-from mlops_aed.multilabel import (
+from mlops_aed.data.feature_store import PatchRow
+from mlops_aed.data.synthetic_fsd50k import PARENTS
+from mlops_aed.evaluation.multilabel import (
     METRICS,
     area_under_curve,
     average_precision,
@@ -15,8 +15,8 @@ from mlops_aed.multilabel import (
     compute_metrics,
     multi_hot,
 )
-from mlops_aed.synthetic_fsd50k import PARENTS
-from mlops_aed.votes import FLOAT_PREFIX
+from mlops_aed.evaluation.votes import FLOAT_PREFIX
+from mlops_aed.training.head import PENALTIES, choose_penalty, fit_head
 
 import mlops_core
 from mlops_core.errors import ConfigError

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 from mlops_aed.config import General, StEdgeAi
-from mlops_aed.pretrained import ZOO_WEIGHTS, ZOO_WEIGHTS_SHA256, digest, obtain, with_digest
-from mlops_aed.training_config import ModelChoice
+from mlops_aed.models.pretrained import ZOO_WEIGHTS, ZOO_WEIGHTS_SHA256, digest, obtain, with_digest
+from mlops_aed.training.config import ModelChoice
 
 from mlops_core.errors import ConfigError, DatasetError
 

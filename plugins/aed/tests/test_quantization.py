@@ -6,13 +6,13 @@ from dataclasses import asdict
 import keras
 import numpy as np
 import pytest
-from mlops_aed import architectures, model_folder, network
 from mlops_aed.config import AedConfig, General, ModelChoice, Quantization
-from mlops_aed.litert import LiteRtModel, Quantity, quantized
-from mlops_aed.onnx_export import export, require_equal
-from mlops_aed.onnx_models import OnnxModel
+from mlops_aed.export.onnx_export import export, require_equal
+from mlops_aed.export.quantization import to_tflite
+from mlops_aed.models import architectures, model_folder, network
+from mlops_aed.models.litert import LiteRtModel, Quantity, quantized
+from mlops_aed.models.onnx_models import OnnxModel
 from mlops_aed.pipeline_steps import steps
-from mlops_aed.quantizing import to_tflite
 from mlops_aed.steps.evaluate import model_facts
 
 from mlops_core.errors import ConfigError, StepError

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from mlops_aed.synthetic import generate
+from mlops_aed.data.synthetic import generate
 
 import mlops_core
 

@@ -5,8 +5,8 @@ import math
 
 import pytest
 from mlops_aed.config import Training
-from mlops_aed.schedules import SCHEDULES, learning_rate
-from mlops_aed.training_config import CALLBACKS, OPTIMIZERS, optimizer_arguments
+from mlops_aed.training.config import CALLBACKS, OPTIMIZERS, optimizer_arguments
+from mlops_aed.training.schedules import SCHEDULES, learning_rate
 
 from mlops_core.errors import ConfigError
 from mlops_core.use_cases.manager import load_use_case
@@ -73,7 +73,7 @@ def complete(name):
 def test_a_schedule_sets_the_rate_of_a_network(name):
     import keras
     import numpy as np
-    from mlops_aed.fitting import build_callbacks
+    from mlops_aed.training.fitting import build_callbacks
 
     settings = Training.model_validate({"epochs": 3, "callbacks": {name: {**complete(name), "verbose": 1}}})
     (callback,) = build_callbacks(settings)
@@ -98,7 +98,7 @@ def test_a_schedule_without_an_argument_is_refused(name):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_is_built_with_every_argument_that_is_legal(name):
     import keras
-    from mlops_aed.fitting import build_optimizer
+    from mlops_aed.training.fitting import build_optimizer
 
     known = inspect.signature(getattr(keras.optimizers, name)).parameters
     missing = set(optimizer_arguments(name)) - set(known)
@@ -122,7 +122,7 @@ def test_no_optimizer_of_keras_is_forgotten():
 @pytest.mark.parametrize("name", sorted(set(CALLBACKS) - set(SCHEDULES)))
 def test_every_callback_is_built_with_every_argument_that_is_legal(name):
     import keras
-    from mlops_aed.fitting import build_callbacks
+    from mlops_aed.training.fitting import build_callbacks
 
     known = inspect.signature(getattr(keras.callbacks, name)).parameters
     given = {key: known[key].default for key in CALLBACKS[name] if key in known}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from mlops_aed.config import AedConfig, StEdgeAi
+from mlops_aed.export.stedgeai import analyze
 from mlops_aed.pipeline_steps import steps
-from mlops_aed.stedgeai import analyze
 from mlops_aed.stm32.conversion import convert
 from mlops_aed.stm32.layouts import Layout
 
@@ -98,7 +98,7 @@ def test_a_file_of_the_zoo_brings_the_tool_where_it_is_on_this_machine(tool):
 
 def test_the_step_writes_the_footprint_of_a_float_model_too(tmp_path, tool):
     keras = pytest.importorskip("keras")
-    from mlops_aed import network
+    from mlops_aed.models import network
     from mlops_aed.steps.analyze import analyze as step_function
 
     from mlops_core.steps.context import StepContext, StepRequest

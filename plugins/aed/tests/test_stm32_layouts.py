@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 from mlops_aed.config import AedConfig, DatasetSection
-from mlops_aed.labels import read_labels
-from mlops_aed.splitting import assign_parts
+from mlops_aed.data.labels import read_labels
+from mlops_aed.data.splitting import assign_parts
 from mlops_aed.stm32.conversion import convert
 from mlops_aed.stm32.layouts import Layout, detect
 

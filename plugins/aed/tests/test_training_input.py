@@ -5,9 +5,9 @@ import time
 
 import numpy as np
 import pytest
-from mlops_aed.augmentation import training_batches
 from mlops_aed.config import DataAugmentation
-from mlops_aed.training_input import Ahead, MappedPatches
+from mlops_aed.training.augmentation import training_batches
+from mlops_aed.training.inputs import Ahead, MappedPatches
 
 
 @pytest.fixture

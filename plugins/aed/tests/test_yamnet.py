@@ -69,7 +69,7 @@ def numpy_embedding(path, patch):
 
 def keras_embedding(path, patch):
     import keras
-    from mlops_aed import yamnet
+    from mlops_aed.models import yamnet
 
     inputs, found = yamnet.build_backbone()
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(found[-1]))

@@ -14,8 +14,11 @@ from mlops_core import (
     Metric,
     MetricReport,
     Operator,
+    OptionType,
+    OutputOption,
     Parameter,
     ParameterType,
+    PredictionOutput,
     Resources,
     SampleScores,
     Section,
@@ -168,3 +171,23 @@ class ToyPredictor:
 @hookimpl
 def mlops_load_predictor(model, context):
     return ToyPredictor(model)
+
+
+@hookimpl
+def mlops_get_prediction_outputs(context):
+    spelling = PredictionOutput(
+        name="spelling",
+        help="Spell the names of the files.",
+        formats=("lines", "json"),
+        write="mlops_toy.spelling:write_spelling",
+        reads_standard_input=True,
+        options=(
+            OutputOption(name="letters", help="Number of letters.", type=OptionType.INTEGER, default=3, minimum=1),
+            OutputOption(name="upper-case", help="Use capital letters.", type=OptionType.FLAG),
+            OutputOption(name="prefix", help="Text before each line."),
+        ),
+    )
+    count = PredictionOutput(
+        name="count", help="Count the files.", formats=("number",), write="mlops_toy.spelling:write_count"
+    )
+    return [spelling, count]

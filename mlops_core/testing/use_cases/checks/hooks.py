@@ -243,6 +243,7 @@ def _unguarded(session: ContractSession, config: Any) -> dict[str, Callable[[], 
         "mlops_get_metrics": lambda: use_case.metrics(config),
         "mlops_get_gate": lambda: use_case.gate(config),
         "mlops_get_steps": lambda: _declared(use_case.pipeline(config)),
+        "mlops_get_prediction_outputs": use_case.prediction_outputs,
     }
 
 

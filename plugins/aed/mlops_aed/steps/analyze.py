@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from mlops_aed import model_folder, stedgeai
 from mlops_aed.config import StEdgeAi
+from mlops_aed.export import stedgeai
+from mlops_aed.models import model_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,8 @@ def _model_file(folder: Path, scratch: Path) -> Path:
     for name in (model_folder.QUANTIZED_FILE, model_folder.ONNX_FILE):
         if (folder / name).is_file():
             return folder / name
-    from mlops_aed import network, quantizing
+    from mlops_aed.export import quantization as quantizing
+    from mlops_aed.models import network
 
     path = scratch / "float_model.tflite"
     path.write_bytes(quantizing.to_float_tflite(network.load(folder)[0]))

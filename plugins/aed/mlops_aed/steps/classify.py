@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_aed.config import Classify
-from mlops_aed.labels import AUDIO_SUFFIXES
+from mlops_aed.data.labels import AUDIO_SUFFIXES
 from mlops_aed.predictor import AedPredictor
 from mlops_core.config import normalise_path
 from mlops_core.errors import DatasetError

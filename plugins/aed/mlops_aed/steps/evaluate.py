@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_aed import evaluation_files, model_folder
-from mlops_aed.clips import TEST
-from mlops_aed.feature_store import open_features, read_rows
-from mlops_aed.litert import LiteRtModel
-from mlops_aed.votes import FLOAT_PREFIX, ONNX_PREFIX
+from mlops_aed.data.clips import TEST
+from mlops_aed.data.feature_store import open_features, read_rows
+from mlops_aed.evaluation import files as evaluation_files
+from mlops_aed.evaluation.votes import FLOAT_PREFIX, ONNX_PREFIX
+from mlops_aed.models import model_folder, scorers
+from mlops_aed.models.litert import LiteRtModel
 from mlops_core.predictions import Prediction, Predictions, write_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from mlops_aed.feature_store import PatchRow
-    from mlops_aed.model_folder import Scorer
+    from mlops_aed.data.feature_store import PatchRow
+    from mlops_aed.models.scorers import Scorer
     from mlops_core.steps.context import StepContext
 
 
@@ -50,7 +51,7 @@ def _write(context: StepContext, found: Predictions) -> None:
 def _scored(context: StepContext) -> Predictions:
     rows, patches = _test_part(context)
     folder = context.input("model")
-    predictions = tuple(_predictions(model_folder.open_scorer(folder), folder, rows, patches))
+    predictions = tuple(_predictions(scorers.open_scorer(folder), folder, rows, patches))
     return Predictions(classes=_classes(folder), rows=predictions, facts=model_facts(folder, patches))
 
 
@@ -58,12 +59,12 @@ def _compared(context: StepContext) -> Predictions:
     rows, patches = _test_part(context)
     quantized, original = context.input("model"), context.input("float_model")
     predictions = [
-        *_predictions(model_folder.open_scorer(quantized), quantized, rows, patches),
-        *_predictions(model_folder.open_scorer(original), original, rows, patches, prefix=FLOAT_PREFIX),
+        *_predictions(scorers.open_scorer(quantized), quantized, rows, patches),
+        *_predictions(scorers.open_scorer(original), original, rows, patches, prefix=FLOAT_PREFIX),
     ]
     exported = quantized / model_folder.ONNX_FILE
     if exported.is_file():
-        from mlops_aed.onnx_models import OnnxModel
+        from mlops_aed.models.onnx_models import OnnxModel
 
         predictions += _predictions(OnnxModel(exported), quantized, rows, patches, prefix=ONNX_PREFIX)
     return Predictions(classes=_classes(quantized), rows=tuple(predictions), facts=model_facts(quantized, patches))
@@ -82,7 +83,7 @@ def _classes(folder: Path) -> tuple[str, ...]:
 def _predictions(
     scorer: Scorer, folder: Path, rows: Sequence[PatchRow], patches: np.ndarray, *, prefix: str = ""
 ) -> Iterator[Prediction]:
-    found = model_folder.scores(scorer, patches, model_folder.read_metadata(folder))
+    found = scorers.scores(scorer, patches, model_folder.read_metadata(folder))
     for row, scores in zip(rows, found, strict=True):
         yield Prediction(
             sample=f"{prefix}{row.clip}",
@@ -100,7 +101,7 @@ def model_facts(folder: Path, patches: np.ndarray) -> dict[str, float]:
         return {}
     metadata = model_folder.read_metadata(folder)
     model = LiteRtModel(path)
-    normalised = model_folder.normalise(patches, metadata["mean"], metadata["deviation"])
+    normalised = scorers.normalise(patches, metadata["mean"], metadata["deviation"])
     facts = {**asdict(model.cost()), "input_clipping_rate": round(model.clipping_rate(normalised), 8)}
     exported = folder / model_folder.ONNX_FILE
     return {**facts, "onnx_bytes": exported.stat().st_size} if exported.is_file() else facts

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_aed import model_folder
-from mlops_aed.clips import TEST
-from mlops_aed.feature_store import open_features, read_rows
-from mlops_aed.multilabel import LABELS_FACT, clip_predictions, compute_metrics
+from mlops_aed.data.clips import TEST
+from mlops_aed.data.feature_store import open_features, read_rows
+from mlops_aed.evaluation.multilabel import LABELS_FACT, clip_predictions, compute_metrics
+from mlops_aed.evaluation.votes import FLOAT_PREFIX
+from mlops_aed.models import model_folder, scorers
 from mlops_aed.steps.evaluate import model_facts
-from mlops_aed.votes import FLOAT_PREFIX
 from mlops_core.predictions import Predictions, write_predictions
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def _score(context: StepContext, models: dict[str, str]) -> None:
     predictions: list[Prediction] = []
     for prefix, name in models.items():
         folder = context.input(name)
-        found = model_folder.scores(model_folder.open_scorer(folder), patches, model_folder.read_metadata(folder))
+        found = scorers.scores(scorers.open_scorer(folder), patches, model_folder.read_metadata(folder))
         predictions += clip_predictions(rows, found, prefix=prefix)
     labels = sum(not prediction.sample.startswith(FLOAT_PREFIX) for prediction in predictions)
     facts = {

@@ -6,12 +6,12 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mlops_aed import evaluation_files
-from mlops_aed.clips import write_split
 from mlops_aed.config import DatasetSection
-from mlops_aed.labels import read_labels
-from mlops_aed.splitting import assign_parts
-from mlops_aed.votes import in_fold
+from mlops_aed.data.clips import write_split
+from mlops_aed.data.labels import read_labels
+from mlops_aed.data.splitting import assign_parts
+from mlops_aed.evaluation import files as evaluation_files
+from mlops_aed.evaluation.votes import in_fold
 from mlops_core.errors import StepError
 from mlops_core.predictions import Predictions, read_predictions
 

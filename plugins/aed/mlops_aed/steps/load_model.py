@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_aed import model_folder
-from mlops_aed.class_order import ordered_classes, require_order
-from mlops_aed.clips import LABEL_SEPARATOR
 from mlops_aed.config import FeatureExtraction, General, Preprocessing
-from mlops_aed.feature_store import iter_rows, open_features, read_classes
-from mlops_aed.pretrained import obtain
+from mlops_aed.data.clips import LABEL_SEPARATOR
+from mlops_aed.data.feature_store import iter_rows, open_features, read_classes
+from mlops_aed.models import model_folder, scorers
+from mlops_aed.models.class_order import ordered_classes, require_order
+from mlops_aed.models.pretrained import obtain
 from mlops_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _check_order(context: StepContext, folder: Path, metadata: dict[str, Any], *
         return None
     places = np.unique(np.linspace(0, len(rows) - 1, min(_LOOKED_AT, len(rows))).astype(int))
     patches = np.asarray(open_features(context.input("features"))[places])
-    found = model_folder.scores(model_folder.open_scorer(folder), patches, metadata)
+    found = scorers.scores(scorers.open_scorer(folder), patches, metadata)
     labels = [rows[place].label for place in places]
     return require_order(found, labels, metadata["classes"], key=_ORDER_KEY, name=f"{_KEY}: {name}")
 
@@ -122,10 +122,10 @@ def _write(path: Path, folder: Path, metadata: dict[str, Any]) -> tuple[tuple[in
         name = model_folder.QUANTIZED_FILE if suffix == ".tflite" else model_folder.ONNX_FILE
         shutil.copyfile(path, folder / name)
         model_folder.write_metadata(folder, metadata)
-        scorer: Any = model_folder.open_scorer(folder)
+        scorer: Any = scorers.open_scorer(folder)
         return scorer.input_shape, scorer.classes
     if suffix in {".h5", ".keras"}:
-        from mlops_aed import foreign, network
+        from mlops_aed.models import foreign, network
 
         model = foreign.load_keras(path)
         network.save(model, folder, {**metadata, "weights": int(model.count_params())})

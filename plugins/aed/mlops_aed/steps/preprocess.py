@@ -6,10 +6,10 @@ import contextlib
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
-from mlops_aed.clips import iter_split, read_split_classes
 from mlops_aed.config import DatasetSection, FeatureExtraction, Preprocessing
-from mlops_aed.extraction import Extraction, available_cores, extract
-from mlops_aed.feature_store import DATA_FILE, FeatureWriter, iter_rows, read_left_out
+from mlops_aed.data.clips import iter_split, read_split_classes
+from mlops_aed.data.extraction import Extraction, available_cores, extract
+from mlops_aed.data.feature_store import DATA_FILE, FeatureWriter, iter_rows, read_left_out
 from mlops_core.errors import DatasetError
 
 if TYPE_CHECKING:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_aed import c_header, model_folder, network, onnx_export, quantizing
-from mlops_aed.clips import TRAIN
 from mlops_aed.config import FeatureExtraction, Preprocessing, Quantization
-from mlops_aed.feature_store import open_features, read_rows
-from mlops_aed.litert import LiteRtModel
+from mlops_aed.data.clips import TRAIN
+from mlops_aed.data.feature_store import open_features, read_rows
+from mlops_aed.export import c_header, onnx_export
+from mlops_aed.export import quantization as quantizing
+from mlops_aed.models import model_folder, network, scorers
+from mlops_aed.models.litert import LiteRtModel
 from mlops_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -69,4 +71,4 @@ def _calibration(context: StepContext, settings: Quantization, mean: float, devi
     rows = read_rows(context.input("features"), TRAIN, split=context.input("split"))
     wanted = max(1, min(settings.calibration_patches, round(len(rows) * settings.calibration_split)))
     chosen = [rows[place].index for place in np.linspace(0, len(rows) - 1, wanted).astype(int)]
-    return model_folder.normalise(np.asarray(open_features(context.input("features"))[chosen]), mean, deviation)
+    return scorers.normalise(np.asarray(open_features(context.input("features"))[chosen]), mean, deviation)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from mlops_aed.clips import write_split
 from mlops_aed.config import DatasetSection
-from mlops_aed.labels import read_labels
-from mlops_aed.splitting import assign_parts
+from mlops_aed.data.clips import write_split
+from mlops_aed.data.labels import read_labels
+from mlops_aed.data.splitting import assign_parts
 
 if TYPE_CHECKING:
     from mlops_core.steps.context import StepContext

@@ -10,21 +10,22 @@ from typing import TYPE_CHECKING
 import keras
 import tensorflow as tf
 
-from mlops_aed import architectures, backbone_training, foreign, network, yamnet
-from mlops_aed.augmentation import training_batches
-from mlops_aed.clips import TRAIN, VALIDATION
 from mlops_aed.config import DataAugmentation, FeatureExtraction, General, Preprocessing, Training
-from mlops_aed.feature_store import open_features, read_classes, read_rows
-from mlops_aed.fitting import HistoryRow, TrainingData, fit, loss_and_accuracy, validated
-from mlops_aed.multilabel import multi_hot
-from mlops_aed.pretrained import ZOO_WEIGHTS, ZOO_WEIGHTS_SHA256, obtain
-from mlops_aed.training_input import Ahead, MappedPatches
+from mlops_aed.data.clips import TRAIN, VALIDATION
+from mlops_aed.data.feature_store import open_features, read_classes, read_rows
+from mlops_aed.evaluation.multilabel import multi_hot
+from mlops_aed.models import architectures, foreign, network, yamnet
+from mlops_aed.models.pretrained import ZOO_WEIGHTS, ZOO_WEIGHTS_SHA256, obtain
+from mlops_aed.training import backbone as backbone_training
+from mlops_aed.training.augmentation import training_batches
+from mlops_aed.training.fitting import HistoryRow, TrainingData, fit, loss_and_accuracy, validated
+from mlops_aed.training.inputs import Ahead, MappedPatches
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mlops_aed.feature_store import PatchRow
+    from mlops_aed.data.feature_store import PatchRow
     from mlops_core.steps.context import StepContext
 
     Floats = NDArray[np.float32]

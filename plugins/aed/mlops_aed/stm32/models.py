@@ -5,20 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from mlops_aed.stm32.rules import NETWORKS
+
 if TYPE_CHECKING:
     from mlops_aed.stm32.draft import Draft
 
-NAMES = (
-    "yamnet",
-    "miniresnet",
-    "miniresnetv2",
-    "custom",
-    "yamnet_e256",
-    "yamnet_e512",
-    "yamnet_e1024",
-    *(f"miniresnetv{version}_s{stacks}{end}" for version in (1, 2) for stacks in (1, 2) for end in ("", "_ap")),
-)
-"""The networks by the names that the three layouts have for them; v4 has all about a network in its name."""
 EMBEDDING = 256
 _MINIRESNET = re.compile(r"miniresnet(?:v(?P<version>[12]))?(?:_s(?P<stacks>[12]))?(?P<average>_ap)?")
 _SECTION = "training.model"
@@ -38,7 +29,7 @@ def set_model(draft: Draft, *, mode: str, is_trained: bool) -> None:
     elif name:
         _set_network(draft, name)
     else:
-        note = f"is required by operation_mode {mode}, or general.model_path; legal: {', '.join(NAMES)}"
+        note = f"is required by operation_mode {mode}, or general.model_path; legal: {', '.join(NETWORKS)}"
         draft.refuse(f"{_SECTION}.name", note)
     _check_shape(draft)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mlops_aed.stm32.models import NAMES
 from mlops_aed.stm32.values import Kind, Rule
 
 MODES = (
@@ -20,6 +19,17 @@ MODES = (
     "chain_qd",
     "chain_tqeb",
 )
+NETWORKS = (
+    "yamnet",
+    "miniresnet",
+    "miniresnetv2",
+    "custom",
+    "yamnet_e256",
+    "yamnet_e512",
+    "yamnet_e1024",
+    *(f"miniresnetv{version}_s{stacks}{end}" for version in (1, 2) for stacks in (1, 2) for end in ("", "_ap")),
+)
+"""Names of the networks in the three layouts; in v4 a name holds all settings of a network."""
 _FILES = "concerns operation_mode prediction; mlops predict --usecase AED FILES asks a registered model"
 _TOOLS = "needs ST's tools"
 _OWN_FOLDER = "a run keeps everything in its own folder"
@@ -123,7 +133,7 @@ RULES: dict[str, Rule] = {
     "data_augmentation.SpecAug.n_freq_mask": Rule(kind=Kind.INTEGER, low=0),
     "data_augmentation.SpecAug.n_time_mask": Rule(kind=Kind.INTEGER, low=0),
     "data_augmentation.SpecAug.mask_value": Rule(kind=Kind.NUMBER, ignored=_MASK),
-    "training.model.name": Rule(kind=Kind.TEXT, choices=NAMES),
+    "training.model.name": Rule(kind=Kind.TEXT, choices=NETWORKS),
     "training.model.code": Rule(kind=Kind.TEXT),
     "training.model.embedding_size": Rule(kind=Kind.INTEGER, low=1),
     "training.model.n_stacks": Rule(kind=Kind.INTEGER, low=1, high=2),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mlops_aed.schedules import SCHEDULES
 from mlops_aed.stm32.layouts import Layout
 from mlops_aed.stm32.values import Kind, Rule, read_value
-from mlops_aed.training_config import CALLBACKS, OPTIMIZERS, check_callbacks, check_optimizer
+from mlops_aed.training.config import CALLBACKS, OPTIMIZERS, check_callbacks, check_optimizer
+from mlops_aed.training.schedules import SCHEDULES
 
 if TYPE_CHECKING:
     from mlops_aed.stm32.draft import Draft

@@ -1,0 +1,1 @@
+"""Sound: decoding, features, streams, events in recordings, pictures."""

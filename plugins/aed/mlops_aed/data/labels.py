@@ -1,0 +1,247 @@
+"""Reading the labels of a data set: ESC-50's layout, FSD50K's, a table beside any folder, or a folder a class.
+
+Whatever the layout, the answer is a list of clips of the chosen classes, each with a file that is there.
+"""
+
+from __future__ import annotations
+
+import csv
+import random
+from collections import Counter, defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mlops_aed.data.clips import LABEL_SEPARATOR, TEST, TRAIN, VALIDATION, Clip, join_labels, listed
+from mlops_core.errors import DatasetError, did_you_mean
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from mlops_aed.config import DatasetSection
+
+ESC10 = "ESC-10"
+OTHER = "other"
+"""The class of clips that belong to none of the chosen classes."""
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".mp3", ".aif", ".aiff"})
+_ESC_TABLE = "meta/esc50.csv"
+_ESC_COLUMNS = ("filename", "fold", "category", "src_file")
+
+
+def read_labels(dataset: Path, settings: DatasetSection, log: logging.Logger, *, seed: int = 0) -> list[Clip]:
+    """Return the clips that the data set lists and the settings choose, in its order.
+
+    Args:
+        dataset: its folder.
+        settings: layout and choice.
+        log: is told what is left out.
+        seed: of the choice of clips for the class ``other``.
+
+    Raises:
+        DatasetError: no known layout, a column or audio file is missing, or fewer than two classes are left.
+    """
+    clips, source = _read(dataset, settings, log)
+    _check_classes(clips, settings)
+    return _checked(_chosen(clips, settings, seed=seed), dataset, source, log)
+
+
+def _read(dataset: Path, settings: DatasetSection, log: logging.Logger) -> tuple[list[Clip], Path]:
+    from mlops_aed.data import fsd50k
+
+    if settings.csv is not None:
+        return _read_table(dataset, settings), dataset / settings.csv
+    if (dataset / _ESC_TABLE).is_file():
+        return _read_esc(dataset / _ESC_TABLE, settings), dataset / _ESC_TABLE
+    if fsd50k.is_layout(dataset):
+        return fsd50k.read_clips(dataset, settings, log), dataset / fsd50k.GROUND_TRUTH
+    clips = _read_folders(dataset)
+    if not clips:
+        raise DatasetError(
+            f"{dataset} has no meta/esc50.csv, no {fsd50k.GROUND_TRUTH} and no folder of audio a class; "
+            "set dataset.csv to a table with the columns filename and category"
+        )
+    return clips, dataset
+
+
+def _rows(table: Path, required: Sequence[str]) -> list[dict[str, str]]:
+    if not table.is_file():
+        raise DatasetError(f"dataset.csv: there is no file {table}")
+    with table.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream)
+        missing = [column for column in required if column not in (reader.fieldnames or ())]
+        if missing:
+            raise DatasetError(f"{table} lacks the column(s) {', '.join(missing)}; it has {reader.fieldnames}")
+        rows = list(reader)
+    if not rows:
+        raise DatasetError(f"{table} lists no clip")
+    return rows
+
+
+def _read_esc(table: Path, settings: DatasetSection) -> list[Clip]:
+    rows = _rows(table, _ESC_COLUMNS)
+    if settings.name == ESC10 and "esc10" in rows[0]:
+        numbered = [(n, row) for n, row in enumerate(rows, 2) if row["esc10"].strip().lower() == "true"]
+    else:
+        numbered = list(enumerate(rows, 2))
+    return [_esc_clip(row, table, number) for number, row in numbered]
+
+
+def _esc_clip(row: dict[str, str], table: Path, number: int) -> Clip:
+    try:
+        return Clip(
+            name=row["filename"].strip(),
+            label=row["category"].strip(),
+            group=row["src_file"].strip(),
+            fold=int(row["fold"]),
+        )
+    except (ValueError, AttributeError):
+        raise DatasetError(f"{table}, row {number}: {row} is not filename, fold, category, src_file") from None
+
+
+def _read_table(dataset: Path, settings: DatasetSection) -> list[Clip]:
+    """Read one table, whose clips are split, or one a part, whose clips stay there."""
+    others = (
+        (settings.validation_csv, settings.validation_audio, VALIDATION),
+        (settings.test_csv, settings.test_audio, TEST),
+    )
+    found = _table_clips(dataset, str(settings.csv), settings.audio, settings)
+    if not any(csv for csv, _, _ in others):
+        return found
+    found = [replace(clip, part=TRAIN) for clip in found]
+    for name, audio, part in others:
+        if name is not None:
+            found += [replace(clip, part=part) for clip in _table_clips(dataset, name, audio, settings)]
+    return found
+
+
+def _table_clips(dataset: Path, name: str, audio: str | None, settings: DatasetSection) -> list[Clip]:
+    """Read any table with the columns filename and category; fold, src_file and split are optional."""
+    table = dataset / name
+    folder = audio if audio is not None else ("audio" if (dataset / "audio").is_dir() else "")
+    prefix = "" if folder in {"", ".", "audio"} else folder.replace("\\", "/").strip("/") + "/"
+    clips = []
+    for number, row in enumerate(_rows(table, ("filename", "category")), 2):
+        file, category = (str(row[column] or "").strip() for column in ("filename", "category"))
+        if not file or not category:
+            raise DatasetError(f"{table}, row {number}: filename or category is empty")
+        if "." not in file.rpartition("/")[2]:
+            file += settings.file_extension
+        clips.append(
+            Clip(
+                name=prefix + file,
+                label=_label(category, settings, where=f"{table}, row {number}"),
+                group=(row.get("src_file") or prefix + file).strip(),
+                fold=_whole(row.get("fold"), where=f"{table}, row {number}: fold"),
+                part=_part(row.get("split"), where=f"{table}, row {number}"),
+            )
+        )
+    return clips
+
+
+def _label(category: str, settings: DatasetSection, *, where: str) -> str:
+    if settings.multi_label:
+        return join_labels({label.strip() for label in category.split(",") if label.strip()})
+    if LABEL_SEPARATOR in category:
+        raise DatasetError(f"{where}: the category {category!r} holds '{LABEL_SEPARATOR}', which separates labels")
+    return category
+
+
+def _whole(text: str | None, *, where: str) -> int:
+    try:
+        return int(text) if text and text.strip() else 0
+    except ValueError:
+        raise DatasetError(f"{where}: {text!r} is no whole number") from None
+
+
+def _part(text: str | None, *, where: str) -> str:
+    known = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+    if not text or not text.strip():
+        return ""
+    if text.strip().lower() not in known:
+        raise DatasetError(f"{where}: split {text!r} is none of {', '.join(known)}")
+    return known[text.strip().lower()]
+
+
+def _read_folders(dataset: Path) -> list[Clip]:
+    """Take each folder with audio files for a class."""
+    return [
+        Clip(name=f"{folder.name}/{path.name}", label=folder.name, group=f"{folder.name}/{path.name}", fold=0)
+        for folder in sorted(dataset.iterdir())
+        if folder.is_dir() and not folder.name.startswith(".")
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in AUDIO_SUFFIXES
+    ]
+
+
+def _check_classes(clips: Sequence[Clip], settings: DatasetSection) -> None:
+    known = {label for clip in clips for label in clip.labels}
+    for name in settings.class_names or ():
+        if name not in known:
+            raise DatasetError(f"dataset.class_names: no clip has the class '{name}'{did_you_mean(name, known)}")
+
+
+def _chosen(clips: list[Clip], settings: DatasetSection, *, seed: int) -> list[Clip]:
+    if settings.class_names is None:
+        return clips
+    wanted = set(settings.class_names)
+    chosen = [
+        replace(clip, label=join_labels(wanted.intersection(clip.labels)))
+        for clip in clips
+        if wanted.intersection(clip.labels)
+    ]
+    if not settings.use_garbage_class:
+        return chosen
+    if OTHER in wanted:
+        raise DatasetError(f"dataset.class_names holds '{OTHER}', which use_garbage_class adds; remove one of the two")
+    others = _others([clip for clip in clips if clip.label not in wanted], settings, len(chosen), seed=seed)
+    order = {clip.name: position for position, clip in enumerate(clips)}
+    return sorted([*chosen, *others], key=lambda clip: order[clip.name])
+
+
+def _others(clips: Sequence[Clip], settings: DatasetSection, chosen: int, *, seed: int) -> list[Clip]:
+    """Draw clips of each class that is not chosen; without a number, about as many in all as a chosen class has."""
+    by_class: defaultdict[str, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        by_class[clip.label].append(clip)
+    if not by_class:
+        raise DatasetError("dataset.use_garbage_class: all classes are chosen; nothing is left for 'other'")
+    mean = chosen / len(settings.class_names or ("",))
+    count = settings.n_samples_per_garbage_class or max(1, round(mean / len(by_class)))
+    draw = random.Random(seed)  # noqa: S311  a choice of clips, not a secret
+    return [
+        replace(clip, label=OTHER)
+        for label in sorted(by_class)
+        for clip in draw.sample(by_class[label], min(count, len(by_class[label])))
+    ]
+
+
+def _checked(clips: list[Clip], dataset: Path, source: Path, log: logging.Logger) -> list[Clip]:
+    there = _files(dataset, {clip.name.rpartition("/")[0] for clip in clips})
+    lost = [clip.name for clip in clips if clip.name not in there]
+    if lost:
+        audio = dataset / "audio" if (dataset / "audio").is_dir() else dataset
+        raise DatasetError(f"{len(lost)} of {len(clips)} clips in {source} have no file in {audio}: {listed(lost)}")
+    twice = [name for name, count in Counter(clip.name for clip in clips).items() if count > 1]
+    if twice:
+        raise DatasetError(f"{source} lists {len(twice)} clip(s) more than once: {listed(twice)}")
+    unlabelled = len(there) - len(clips)
+    if unlabelled:
+        log.info("%d files in %s are not used: no label, or not of the chosen classes", unlabelled, dataset)
+    classes = {label for clip in clips for label in clip.labels}
+    if len(classes) < 2:
+        raise DatasetError(f"{source}: {len(classes)} class(es) left ({listed(sorted(classes))}); 2 are needed")
+    return clips
+
+
+def _files(dataset: Path, folders: set[str]) -> set[str]:
+    """Return the names of the files that are there, as clips are named; one listing a folder, not one look a file."""
+    found: set[str] = set()
+    for folder in folders:
+        for root in (dataset / "audio", dataset):
+            place = root / folder
+            if (root == dataset and not folder and (dataset / "audio").is_dir()) or not place.is_dir():
+                continue
+            prefix = f"{folder}/" if folder else ""
+            found.update(prefix + path.name for path in place.iterdir() if path.suffix)
+    return found

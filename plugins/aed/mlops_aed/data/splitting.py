@@ -1,0 +1,113 @@
+"""Assigning clips to training, validation and test: by fold, by whole recording, or at random; never with a leak."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mlops_aed.data.clips import PARTS, TEST, TRAIN, VALIDATION, Clip, listed
+from mlops_core.datasets.splits import SplitSample, check_no_leak
+from mlops_core.errors import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mlops_aed.config import DatasetSection
+
+
+def assign_parts(clips: Sequence[Clip], settings: DatasetSection, *, seed: int) -> list[Clip]:
+    """Return the clips with their parts: test, validation, and the rest for training.
+
+    Parts that the data set assigns itself stay. With the strategy ``fold``, one fold is the test part; a data set
+    without folds is split by recording. Without a validation fold, whole source recordings are taken out of the
+    training folds, class by class, until ``validation_split`` of each class's clips are reached.
+
+    Raises:
+        DatasetError: a fold is missing, a recording stands on two sides, or a class is missing in a part.
+    """
+    if all(clip.part for clip in clips):
+        parted = _official(clips, settings, seed=seed)
+    elif settings.strategy == "fold" and any(clip.fold for clip in clips):
+        parted = _by_fold(clips, settings, seed=seed)
+    else:
+        if settings.test_fold is not None or settings.validation_fold is not None:
+            raise DatasetError(
+                "dataset.test_fold, dataset.validation_fold: there are no folds, or strategy is not 'fold'"
+            )
+        parted = _by_group(clips, settings, seed=seed)
+    _check_parts(parted)
+    return parted
+
+
+def _official(clips: Sequence[Clip], settings: DatasetSection, *, seed: int) -> list[Clip]:
+    if any(clip.part == VALIDATION for clip in clips):
+        return list(clips)
+    held = _held_out([clip for clip in clips if clip.part == TRAIN], settings.validation_split, seed=seed)
+    return [replace(clip, part=VALIDATION) if clip.part == TRAIN and clip.group in held else clip for clip in clips]
+
+
+def _by_fold(clips: Sequence[Clip], settings: DatasetSection, *, seed: int) -> list[Clip]:
+    folds = sorted({clip.fold for clip in clips})
+    test_fold = folds[-1] if settings.test_fold is None else settings.test_fold
+    for name, fold in (("test_fold", test_fold), ("validation_fold", settings.validation_fold)):
+        if fold is not None and fold not in folds:
+            raise DatasetError(f"dataset.{name}: there is no fold {fold}; folds: {', '.join(map(str, folds))}")
+    if settings.validation_fold is not None:
+        by_fold = {test_fold: TEST, settings.validation_fold: VALIDATION}
+        return [replace(clip, part=by_fold.get(clip.fold, TRAIN)) for clip in clips]
+    held = _held_out([clip for clip in clips if clip.fold != test_fold], settings.validation_split, seed=seed)
+    return [
+        replace(clip, part=TEST if clip.fold == test_fold else VALIDATION if clip.group in held else TRAIN)
+        for clip in clips
+    ]
+
+
+def _by_group(clips: Sequence[Clip], settings: DatasetSection, *, seed: int) -> list[Clip]:
+    if settings.strategy == "random":
+        clips = [replace(clip, group=clip.name) for clip in clips]
+    tested = _held_out(clips, settings.test_split, seed=seed)
+    rest = [clip for clip in clips if clip.group not in tested]
+    held = _held_out(rest, settings.validation_split, seed=seed + 1)
+    return [
+        replace(clip, part=TEST if clip.group in tested else VALIDATION if clip.group in held else TRAIN)
+        for clip in clips
+    ]
+
+
+def _held_out(clips: Iterable[Clip], share: float, *, seed: int) -> set[str]:
+    """Return groups that hold `share` of each class's clips; a clip of several labels counts for each."""
+    by_class: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for clip in clips:
+        for label in clip.labels:
+            by_class[label][clip.group] += 1
+    held: set[str] = set()
+    draw = random.Random(seed)  # noqa: S311  a split, not a secret
+    for label in sorted(by_class):
+        groups = sorted(by_class[label])
+        draw.shuffle(groups)
+        wanted = share * sum(by_class[label].values())
+        taken = sum(by_class[label][group] for group in groups if group in held)
+        free = [group for group in groups if group not in held]
+        for group in free[:-1]:  # one recording at least stays for training
+            if taken >= wanted:
+                break
+            held.add(group)
+            taken += by_class[label][group]
+    return held
+
+
+def _check_parts(clips: Sequence[Clip]) -> None:
+    parts: dict[str, list[Clip]] = {part: [clip for clip in clips if clip.part == part] for part in PARTS}
+    check_no_leak(
+        {
+            part: [SplitSample(sample=clip.name, group=clip.group, label=clip.label) for clip in members]
+            for part, members in parts.items()
+        }
+    )
+    classes = {label for clip in clips for label in clip.labels}
+    for part, members in parts.items():
+        lacking = sorted(classes - {label for clip in members for label in clip.labels})
+        if lacking:
+            raise DatasetError(f"the {part} part has no clip of {listed(lacking)}; each class must be in each part")

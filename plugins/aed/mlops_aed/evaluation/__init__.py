@@ -1,0 +1,1 @@
+"""Evaluation: metrics, votes over patches, figures, the files of an evaluation."""

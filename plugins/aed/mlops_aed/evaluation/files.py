@@ -1,0 +1,174 @@
+"""What an evaluation leaves beside its predictions: log lines, pictures, a full account as JSON, a run of MLflow.
+
+Core writes ``evaluation.json`` from the predictions; what no metric has a place for is in ``evaluation_full.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from mlops_aed.config import Mlflow
+from mlops_aed.data.clips import iter_split
+from mlops_aed.evaluation.figures import draw_matrix, matrix_name
+from mlops_aed.evaluation.metrics import compute_metrics
+from mlops_aed.evaluation.tracking import log_to_mlflow, zoo_metrics
+from mlops_aed.evaluation.votes import FLOAT_PREFIX, ONNX_PREFIX, rows_by_model
+from mlops_aed.models.pretrained import digest
+from mlops_core.predictions import Predictions, write_predictions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from mlops_core.metrics import ConfusionMatrix, MetricReport, MetricValue
+    from mlops_core.predictions import Prediction
+    from mlops_core.steps.context import StepContext
+
+FULL_FILE = "evaluation_full.json"
+_FIGURES = "figures"
+_PICTURES = {"float": "float_model", "quant": "quant_model", "onnx": "float"}
+"""Model -> how its pictures' names begin; the zoo's ONNX models have no ``model`` in theirs."""
+_DIGITS = 6
+
+
+def write(context: StepContext, predictions: Predictions, *, splits: Mapping[str, Path]) -> None:
+    """Write the predictions, log the accuracies, and fill the output ``figures``.
+
+    Args:
+        context: of a step with the outputs ``predictions`` and ``figures`` and the section ``mlflow``.
+        predictions: of all models and test folds.
+        splits: number of the test fold -> the folder of its split; without cross-validation one, named "".
+    """
+    write_predictions(context.output("predictions"), predictions.classes, predictions.rows, facts=predictions.facts)
+    reports = model_reports(predictions)
+    together = compute_metrics(predictions)
+    _log(context, together, reports)
+    folder = context.output(_FIGURES)
+    for model, (report, _) in reports.items():
+        for level, matrix in _levels(report).items():
+            title = f"{_PICTURES[model]}, {level}s"
+            draw_matrix(matrix, folder / matrix_name(_PICTURES[model], level), title=title)
+    account = {
+        "format": "mlops-aed-evaluation/1",
+        "seed": context.seed,
+        "splits": {fold or "all": _split_facts(path) for fold, path in splits.items()},
+        "models": {model: _account(report, loss) for model, (report, loss) in reports.items()},
+        "comparison": {name: _value(value) for name, value in together.values.items()},
+        "tables": [asdict(table) for table in together.tables],
+        "cost": dict(predictions.facts),
+    }
+    (folder / FULL_FILE).write_text(json.dumps(account, indent=2) + "\n", encoding="utf-8")
+    _track(context, reports)
+
+
+def model_reports(predictions: Predictions) -> dict[str, tuple[MetricReport, float]]:
+    """Return for ``float``, ``quant`` and ``onnx``, where they are, accuracies with matrices, and the mean loss."""
+    models = rows_by_model(predictions.rows)
+    own = "quant" if "flash_bytes" in predictions.facts else "float"
+    names = {"": own, FLOAT_PREFIX: "float", ONNX_PREFIX: "onnx"}
+    found = {}
+    for prefix, rows in models.items():
+        renamed = Predictions(classes=predictions.classes, rows=tuple(rows))
+        found[names[prefix]] = (compute_metrics(_unprefixed(renamed, prefix)), _loss(rows, predictions.classes))
+    return found
+
+
+def _unprefixed(predictions: Predictions, prefix: str) -> Predictions:
+    from dataclasses import replace
+
+    rows = tuple(replace(row, sample=row.sample.removeprefix(prefix)) for row in predictions.rows)
+    return Predictions(classes=predictions.classes, rows=rows)
+
+
+def _loss(rows: Sequence[Prediction], classes: Sequence[str]) -> float:
+    """Return the mean cross-entropy of the patches; a score of 0 counts as the smallest that is written."""
+    index = {name: position for position, name in enumerate(classes)}
+    return -sum(math.log(max(row.scores[index[str(row.label)]], 1e-7)) for row in rows) / len(rows)
+
+
+def _levels(report: MetricReport) -> dict[str, ConfusionMatrix]:
+    return {level: report.confusion_matrices[level] for level in ("clip", "patch")}
+
+
+def _account(report: MetricReport, loss: float) -> dict[str, Any]:
+    return {
+        "loss": round(loss, _DIGITS),
+        **{
+            level: {
+                "accuracy": _value(report.values[f"{level}_acc"]),
+                "classes": _by_class(matrix),
+                "confusion_matrix": matrix.by_name(),
+            }
+            for level, matrix in _levels(report).items()
+        },
+    }
+
+
+def _by_class(matrix: ConfusionMatrix) -> dict[str, dict[str, float | int | None]]:
+    """Return precision, recall and F1 of each class with its size; null where there is nothing to divide by."""
+    found: dict[str, dict[str, float | int | None]] = {}
+    for position, name in enumerate(matrix.classes):
+        right = matrix.counts[position][position]
+        size = sum(matrix.counts[position])
+        answers = sum(row[position] for row in matrix.counts)
+        found[name] = {
+            "count": size,
+            "precision": _share(right, answers),
+            "recall": _share(right, size),
+            "f1": _share(2 * right, size + answers),
+        }
+    return found
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, _DIGITS) if whole else None
+
+
+def _value(value: MetricValue) -> dict[str, float | int | str]:
+    return {
+        "value": round(value.value, _DIGITS),
+        "low": round(value.low, _DIGITS),
+        "high": round(value.high, _DIGITS),
+        "method": value.method,
+        "count": value.count,
+    }
+
+
+def _split_facts(split: Path) -> dict[str, str | int]:
+    """Return the digest of a split's file and the number of clips of each part."""
+    counts = Counter(clip.part for clip in iter_split(split))
+    return {"sha256": digest(split / "split.csv"), **dict(sorted(counts.items()))}
+
+
+def _log(context: StepContext, together: MetricReport, reports: Mapping[str, tuple[MetricReport, float]]) -> None:
+    context.log.info("Clip-level accuracy on test set : %.4f", together.values["clip_acc"].value)
+    context.log.info("Patch-level accuracy on test set : %.4f", together.values["patch_acc"].value)
+    for model, words in (("float", "float"), ("quant", "quantized")):
+        if model in reports:
+            for level in ("patch", "clip"):
+                value = 100 * reports[model][0].values[f"{level}_acc"].value
+                context.log.info("%s-level Accuracy of %s model = %.2f%%", level.capitalize(), words, value)
+    for table in together.tables:
+        for row in table.rows:
+            context.log.info("%s: %s", table.title, dict(zip(table.columns, row, strict=True)))
+
+
+def _track(context: StepContext, reports: Mapping[str, tuple[MetricReport, float]]) -> None:
+    settings = context.section("mlflow", Mlflow)
+    if settings.uri is None:
+        return
+    numbers = {
+        model: (report.values["patch_acc"].value, report.values["clip_acc"].value, loss)
+        for model, (report, loss) in reports.items()
+    }
+    found = log_to_mlflow(
+        settings.uri,
+        experiment=settings.experiment,
+        metrics=zoo_metrics(numbers),
+        files=context.output(_FIGURES),
+    )
+    context.log.info("MLflow run %s in %s", found, settings.uri)

@@ -1,0 +1,1 @@
+"""Networks: architectures, the folder of a model, and the formats that models come in."""

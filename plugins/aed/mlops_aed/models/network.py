@@ -1,0 +1,50 @@
+"""A Keras network in a folder: its file format, byte-identical for identical weights, and its scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import keras
+import numpy as np
+
+from mlops_aed.models.model_folder import ARCHITECTURE_FILE, WEIGHTS_FILE, read_metadata, write_metadata
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
+
+_BATCH = 256
+
+
+def save(model: keras.Model, folder: Path, metadata: dict[str, Any]) -> None:
+    """Write architecture, weights and `metadata` into `folder`; no time stamps, unlike Keras's own archive."""
+    (folder / ARCHITECTURE_FILE).write_text(model.to_json() + "\n", encoding="utf-8")
+    names = [f"{position:03d}" for position in range(len(model.weights))]
+    np.savez(folder / WEIGHTS_FILE, **dict(zip(names, model.get_weights(), strict=True)))
+    write_metadata(folder, metadata)
+
+
+def load(folder: Path) -> tuple[keras.Model, dict[str, Any]]:
+    """Return the network and the metadata that `save` wrote."""
+    model = keras.models.model_from_json((folder / ARCHITECTURE_FILE).read_text(encoding="utf-8"))
+    with np.load(folder / WEIGHTS_FILE, allow_pickle=False) as weights:
+        model.set_weights([weights[name] for name in sorted(weights.files)])
+    return model, read_metadata(folder)
+
+
+class KerasScorer:
+    """A float network, ready to be asked."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load what `save` wrote."""
+        self._model, _ = load(folder)
+
+    def scores(self, patches: Floats) -> Floats:
+        """Return the scores of normalised `patches` (patches, n_mels, frames), shape (patches, classes)."""
+        shape = (len(patches), *self._model.input_shape[1:])
+        if len(patches) <= _BATCH:  # `predict` needs tens of milliseconds before it begins: too long for a stream
+            return cast("Floats", self._model.predict_on_batch(patches.reshape(shape)))
+        return cast("Floats", self._model.predict(patches.reshape(shape), batch_size=_BATCH, verbose=0))

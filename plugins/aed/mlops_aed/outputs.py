@@ -1,0 +1,39 @@
+"""The output kind ``events`` of ``mlops predict``, as data: ``--help`` imports nothing heavy."""
+
+from __future__ import annotations
+
+from mlops_core import OptionType, OutputOption, PredictionOutput
+
+EVENTS = PredictionOutput(
+    name="events",
+    help="Find events in long recordings; '-' listens to standard input (WAV).",
+    formats=("table", "json", "audacity"),
+    write="mlops_aed.audio.event_output:write_events",
+    reads_standard_input=True,
+    options=(
+        OutputOption(
+            name="threshold",
+            help="Lowest score of an event.",
+            type=OptionType.FLOAT,
+            default=0.5,
+            minimum=0,
+            maximum=1,
+        ),
+        OutputOption(
+            name="shortest",
+            help="Leave out events shorter than this number of seconds.",
+            type=OptionType.FLOAT,
+            default=0.0,
+            minimum=0,
+            metavar="SECONDS",
+        ),
+        OutputOption(
+            name="raw",
+            help="Rate in Hz of standard input, if it is 16-bit mono without a header.",
+            type=OptionType.INTEGER,
+            minimum=1,
+            metavar="RATE",
+        ),
+        OutputOption(name="picture", help="Draw the recording and its events to this file.", metavar="PNG"),
+    ),
+)

@@ -1,0 +1,1 @@
+"""Training: the input pipeline, augmentation, fitting, learning-rate schedules."""

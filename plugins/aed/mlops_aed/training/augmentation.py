@@ -1,0 +1,78 @@
+"""Batches of training patches, changed at random: shifts, volume, noise, masks, mixup; by the seed alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from mlops_aed.config import DataAugmentation
+    from mlops_aed.training.inputs import MappedPatches
+
+    Floats = NDArray[np.float32]
+
+
+def training_batches(
+    patches: Floats | MappedPatches, targets: Floats, *, settings: DataAugmentation, batch_size: int, seed: int
+) -> Iterator[tuple[Floats, Floats]]:
+    """Yield batches without end: (batch, n_mels, frames, 1) and (batch, classes).
+
+    Every patch is drawn once before any is drawn again.
+
+    Args:
+        patches: normalised, (patches, n_mels, frames).
+        targets: (patches, classes), one-hot or several-hot.
+        settings: strengths.
+        batch_size: at most the number of patches.
+        seed: of every draw.
+    """
+    draw = np.random.default_rng(seed)
+    size = min(batch_size, len(patches))
+    while True:
+        order = draw.permutation(len(patches))
+        for start in range(0, len(order) - size + 1, size):
+            chosen = order[start : start + size]
+            batch = np.ascontiguousarray(patches[chosen])
+            for patch in batch:
+                _change(patch, settings, draw)
+            yield _mixed(batch, targets[chosen], settings.mixup_alpha, draw)
+
+
+def _change(patch: Floats, settings: DataAugmentation, draw: np.random.Generator) -> None:
+    """Change a patch in place; what is switched off draws no number, so that the others stay as they are."""
+    if settings.time_shift:
+        patch[:] = np.roll(patch, int(draw.integers(-settings.time_shift, settings.time_shift + 1)), axis=1)
+    if settings.volume != (1.0, 1.0):
+        patch *= np.float32(draw.uniform(*settings.volume))
+    if settings.noise:
+        patch += np.float32(settings.noise) * draw.standard_normal(patch.shape, dtype=np.float32)
+    masks = (
+        (0, settings.frequency_mask, settings.frequency_masks),
+        (1, settings.time_mask, settings.time_masks),
+    )
+    for axis, widest, count in masks:
+        for _ in range(count):
+            _mask(patch, draw, axis=axis, widest=widest)
+
+
+def _mask(patch: Floats, draw: np.random.Generator, *, axis: int, widest: int) -> None:
+    """Set neighbouring bands (axis 0) or frames (axis 1), none to `widest` of them, to 0, the mean of all patches."""
+    width = int(draw.integers(0, widest + 1)) if widest else 0
+    start = int(draw.integers(0, max(1, patch.shape[axis] - width)))
+    (patch if axis == 0 else patch.T)[start : start + width] = 0.0
+
+
+def _mixed(batch: Floats, targets: Floats, alpha: float, draw: np.random.Generator) -> tuple[Floats, Floats]:
+    """Mix each patch with another (Zhang et al., mixup: beyond empirical risk minimization, 2018)."""
+    if alpha:
+        weights = draw.beta(alpha, alpha, len(batch)).astype(np.float32)
+        weights = np.maximum(weights, 1 - weights)
+        other = draw.permutation(len(batch))
+        batch = weights[:, None, None] * batch + (1 - weights)[:, None, None] * batch[other]
+        targets = weights[:, None] * targets + (1 - weights)[:, None] * targets[other]
+    return batch[..., None], targets

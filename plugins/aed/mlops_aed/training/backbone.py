@@ -1,0 +1,89 @@
+"""Training on top of a pretrained backbone: its head is fitted on frozen values; then, if wanted, all is tuned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+
+from mlops_aed.config import FeatureExtraction
+from mlops_aed.data.feature_store import open_features
+from mlops_aed.evaluation.multilabel import multi_hot
+from mlops_aed.models.architectures import EMBEDDING_LAYER
+from mlops_aed.training.crops import by_clip, dense_patches
+from mlops_aed.training.head import choose_penalty, clip_importance, fit_head, group_folds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from mlops_aed.data.feature_store import PatchRow
+    from mlops_core.steps.context import StepContext
+
+    Floats = NDArray[np.float32]
+
+_OFFSETS = 4
+"""Patches start every quarter of a patch: three times the patches that the features hold, at other offsets."""
+_BLOCK_CLIPS = 64
+
+
+def fit_head_of(
+    context: StepContext,
+    model: keras.Model,
+    rows: Sequence[PatchRow],
+    *,
+    classes: Sequence[str],
+    penalty: float | None,
+    is_multi_label: bool = False,
+) -> None:
+    """Set the last layer of `model` to what fits the patches `rows` best, everything before it frozen.
+
+    Args:
+        context: of a step with the input ``features`` and the section ``feature_extraction``.
+        model: with a layer `EMBEDDING_LAYER` and a last layer ``scores``.
+        rows: the patches to fit; those of one clip stand together.
+        classes: in the order of the outputs.
+        penalty: of the weights; None to choose it by leaving source recordings out.
+        is_multi_label: patches may be of several classes, and `model` ends in sigmoids.
+    """
+    values, origin = _dense_values(context, model, rows)
+    targets = multi_hot((row.label for row in origin), classes)
+    clips = [row.clip for row in origin]
+    if penalty is None:
+        folds = group_folds([row.group for row in origin], [row.label for row in origin])
+        penalty = choose_penalty(values, targets, clips=clips, folds=folds, is_multi_label=is_multi_label)
+    importance = clip_importance(clips)
+    head = fit_head(values, targets, importance=importance, penalty=penalty, is_multi_label=is_multi_label)
+    model.get_layer("scores").set_weights([head.weights, head.biases])
+    context.log.info("fitted %d values of %d patches, penalty %g", values.shape[1], len(values), penalty)
+
+
+def _dense_values(
+    context: StepContext,
+    model: keras.Model,
+    rows: Sequence[PatchRow],
+) -> tuple[Floats, list[PatchRow]]:
+    """Return the backbone's values (patches, values) of patches at many offsets, and a row of each one's clip."""
+    features = open_features(context.input("features"))
+    settings = context.section("feature_extraction", FeatureExtraction)
+    backbone = keras.Model(model.input, model.get_layer(EMBEDDING_LAYER).output)
+    clips = list(by_clip(rows))
+    values: list[Floats] = []
+    origin: list[PatchRow] = []
+    step = max(1, settings.patch_length // _OFFSETS)
+    for start in range(0, len(clips), _BLOCK_CLIPS):
+        block = clips[start : start + _BLOCK_CLIPS]
+        found = [dense_patches(features[[row.index for row in clip]], settings, step=step) for clip in block]
+        values.append(backbone.predict(np.concatenate(found)[..., None], batch_size=128, verbose=0))
+        origin += [clip[0] for clip, patches in zip(block, found, strict=True) for _ in patches]
+        context.progress("clip", start + len(block), len(clips))
+    return np.concatenate(values), origin
+
+
+def freeze_statistics(model: keras.Model) -> None:
+    """Keep the batch statistics of the pretrained backbone: a small data set's are worse."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
