@@ -20,7 +20,7 @@ from mlops_core.use_cases.discovery import find_use_case
 
 ROOT = Path(__file__).parents[2]
 ENTRYPOINTS = ROOT / "entrypoints"
-OURS = Project(use_case="AED", install='pip install --upgrade ".[aws]" ./plugins/aed')
+OURS = Project(use_case="AED", install='pip install --upgrade --constraint constraints.txt . ./plugins/sagemaker ./plugins/aed')
 MLOPS = [sys.executable, "-c", "from mlops_core.cli import main; main()"]
 ENVIRONMENT = {
     "USECASE_NAME": "TOY",
