@@ -1,7 +1,15 @@
-# make run   set up, then run the audio use case on its generated data set
-# make test  set up, then the whole suite
-# make bench ratios against peers, which get an environment of their own
-# make check set up, then ruff, mypy, import-linter, documentation
+# make run       install, then run the audio use case on its generated data set
+# make test      install, then run the tests that belong to every change
+# make test-all  run everything: repetition, faults, parity, fuzzing, clean installations, SDKs, real data, mutation
+# make check     lint, format, types, layers and documentation
+# make format    let ruff fix and format the code
+# make docs      write docs/hooks.md, docs/cli.md and docs/reference/ from the code
+# make site      build the documentation site, strictly, into build/site
+# make dist      build the wheel and the sdist of every distribution into dist/
+# make bench     measure ratios against peers, which get an environment of their own
+# make clean     remove environments, caches, build products and the workspace .mlops
+#
+# PYTHON=python3.12 chooses the interpreter, VENV=.venv-312 the environment.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -9,18 +17,37 @@ PLUGINS := $(wildcard plugins/*/pyproject.toml)
 PLUGIN_PACKAGES := $(foreach project,$(PLUGINS),$(notdir $(patsubst %/,%,$(dir $(project)))))
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 STAMP  := $(VENV)/.installed
-export MLOPS_TEST_DATA ?= $(abspath ../shared/data)
+# Not $(abspath ...), which takes a path with a space for two.
+export MLOPS_TEST_DATA ?= $(CURDIR)/../shared/data
 
 BENCH  := .venv-bench
 PEERS  := .venv-peers
 
-.PHONY: run test test-real test-faults test-parity check format docs bench clean
+# With PYTHON on the command line, an environment of another version must not be used silently.
+ifneq ($(filter command environment,$(firstword $(origin PYTHON))),)
+CHOSEN := interpreter
+endif
+
+.PHONY: help run test test-all test-real test-faults test-parity check check-lint check-format check-types check-layers \
+  check-docs format docs site dist bench clean interpreter
+
+help:
+	@sed -n 's/^# \{0,1\}//p;/^$$/q;/^PYTHON/q' Makefile
 
 run: $(STAMP)
 	$(BIN)/mlops run --usecase AED
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto -m "not real_data"
+	$(BIN)/python -m pytest -n auto -m "not real_data and not slow_suite"
+
+# Every part runs, whatever the ones before it say; the last line fails when one of them failed.
+test-all: $(STAMP)
+	@failed=; \
+	MLOPS_FAULT_ROUNDS=200 MLOPS_TEST_PARITY=all MLOPS_TEST_PIPELINES=2000 MLOPS_TEST_GATES=10000 \
+	  $(BIN)/python -m pytest --timeout 7200 -n auto -m "not real_data" || failed="$$failed tests"; \
+	$(BIN)/python -m pytest -m real_data -s || failed="$$failed real-data"; \
+	if test -e tests/mutation.py; then $(BIN)/python tests/mutation.py || failed="$$failed mutation"; fi; \
+	test -z "$$failed" || { echo "make test-all: failed:$$failed" >&2; exit 1; }
 
 test-real: $(STAMP)
 	$(BIN)/python -m pytest -m real_data -s
@@ -30,7 +57,7 @@ test-faults: $(STAMP)
 
 test-parity: $(STAMP)
 	MLOPS_TEST_PARITY=all MLOPS_TEST_PIPELINES=2000 MLOPS_TEST_GATES=10000 $(BIN)/python -m pytest --timeout 7200 -n auto -rP \
-	  plugins/sagemaker/tests/test_parity_use_cases.py plugins/sagemaker/tests/test_parity_random.py plugins/sagemaker/tests/test_parity_gates.py
+	  $(wildcard plugins/*/tests/test_parity_*.py)
 
 bench: $(BENCH)/.installed $(PEERS)/.installed
 	@missed=0; \
@@ -42,22 +69,32 @@ bench: $(BENCH)/.installed $(PEERS)/.installed
 	exit $$missed
 
 $(BENCH)/.installed: $(STAMP) $(wildcard mlops_core/*.py mlops_core/*/*.py)
-	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	test -x $(BENCH)/bin/python || "$(PYTHON)" -m venv $(BENCH)
 	$(BENCH)/bin/python -m pip --quiet install --constraint constraints.txt --force-reinstall . numpy
 	touch $@
 
 $(PEERS)/.installed: benchmarks/peers.txt
-	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	test -x $(PEERS)/bin/python || "$(PYTHON)" -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip --quiet install --requirement benchmarks/peers.txt
 	touch $@
 
-check: $(STAMP)
+check: check-lint check-format check-types check-layers check-docs
+
+check-lint: $(STAMP)
 	$(BIN)/ruff check .
+
+check-format: $(STAMP)
 	$(BIN)/ruff format --check .
+
+check-types: $(STAMP)
 	$(BIN)/mypy
 	$(foreach package,$(PLUGIN_PACKAGES),MYPYPATH=plugins/$(package) $(BIN)/mypy -p mlops_$(package) &&) true
+
+check-layers: $(STAMP)
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/docs
+
+check-docs: $(STAMP)
+	$(BIN)/python -m pytest -q -m "not slow_suite" tests/docs
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
@@ -66,12 +103,19 @@ format: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python docs/generate.py
 
-$(STAMP): pyproject.toml constraints.txt $(PLUGINS)
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "mlops needs Python 3.11 or newer, not " + sys.version.split()[0] + "; set PYTHON=python3.11")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+dist: $(STAMP)
+	rm -rf dist
+	for project in . $(dir $(PLUGINS)); do $(BIN)/python -m build --no-isolation --outdir dist "$$project" || exit 1; done
+
+interpreter:
+	@"$(PYTHON)" .ci/supported_python.py "$(PYTHON)" $(BIN)/python
+
+$(STAMP): pyproject.toml constraints.txt $(PLUGINS) | $(CHOSEN)
+	@"$(PYTHON)" .ci/supported_python.py "$(PYTHON)"
+	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	$(PIP) install --upgrade "pip>=24" "setuptools>=77" wheel
 	$(PIP) install --constraint constraints.txt --config-settings editable_mode=compat --editable ".[test,check]" $(foreach project,$(PLUGINS),--editable "$(dir $(project))[test]")
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(BENCH) $(PEERS) .mlops .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(BENCH) $(PEERS) .mlops .mypy_cache .ruff_cache .pytest_cache build dist

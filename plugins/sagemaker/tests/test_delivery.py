@@ -21,7 +21,9 @@ from mlops_core.use_cases.discovery import find_use_case
 
 ROOT = Path(__file__).parents[3]
 ENTRYPOINTS = ROOT / "entrypoints"
-OURS = Project(use_case="AED", install="pip install --upgrade . ./plugins/sagemaker ./plugins/aed")
+OURS = Project(
+    use_case="AED", install="pip install --upgrade --constraint constraints.txt . ./plugins/sagemaker ./plugins/aed"
+)
 STEP_IMAGE = SAGEMAKER.container_image()
 DATASET, IMAGE, RUN = template("dataset.sh"), template("image.sh"), template("pipeline.sh")
 MLOPS = [sys.executable, "-c", "from mlops_core.cli import main; main()"]
