@@ -1,10 +1,12 @@
 """Runners carry out pipelines: each takes a `RunRequest` and returns a `RunRecord`. A plugin provides a `RunnerPlugin`.
 
-Every name here is public: runner plugins import from this package.
+Every name here is public: a runner plugin imports from this package, from its subpackages `container` and `remote`, and
+from `mlops_core`. `docs/runners.md` walks through a whole engine.
 """
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,10 +24,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from mlops_core.config import LoadedConfig
-    from mlops_core.pipeline import ParameterValue, Pipeline
+    from mlops_core.conditions import Condition
+    from mlops_core.config import LoadedConfig, load_config
+    from mlops_core.datasets.catalogue import Progress
+    from mlops_core.errors import DefinitionError, ExitCode, RunnerError, did_you_mean
+    from mlops_core.pipeline import EVALUATION_OUTPUT, FETCH, ParameterValue, Pipeline
+    from mlops_core.runners.dataset_source import FetchedSource, fetch_source
+    from mlops_core.runners.lifecycle import Decision, Result, Run, copy_evaluation
+    from mlops_core.runners.local.execution import StepExecution, StepInput
+    from mlops_core.runners.local.processes import LOG_LIMIT_BYTES, StepProcesses, step_environment
+    from mlops_core.runners.parity import ExecutedDefinition
+    from mlops_core.settings import read_settings
+    from mlops_core.steps.keys import CodeIndex
     from mlops_core.use_cases.manager import UseCase
-    from mlops_core.workspace.records import RunRecord, StepRecord
+    from mlops_core.workspace.diagnosis import HealthCheck
+    from mlops_core.workspace.files import write_atomically
+    from mlops_core.workspace.records import RemoteRecord, RunRecord, StepRecord, StepStatus
     from mlops_core.workspace.store import Store
 
 
@@ -125,16 +139,90 @@ def open_runner(
     return load_runner(name).create_runner(store, observer=observer, jobs=jobs, options=options)
 
 
+_LAZY = {
+    "Condition": "mlops_core.conditions",
+    "load_config": "mlops_core.config",
+    "Progress": "mlops_core.datasets.catalogue",
+    "DefinitionError": "mlops_core.errors",
+    "ExitCode": "mlops_core.errors",
+    "RunnerError": "mlops_core.errors",
+    "did_you_mean": "mlops_core.errors",
+    "EVALUATION_OUTPUT": "mlops_core.pipeline",
+    "FETCH": "mlops_core.pipeline",
+    "ParameterValue": "mlops_core.pipeline",
+    "FetchedSource": "mlops_core.runners.dataset_source",
+    "fetch_source": "mlops_core.runners.dataset_source",
+    "Decision": "mlops_core.runners.lifecycle",
+    "Result": "mlops_core.runners.lifecycle",
+    "Run": "mlops_core.runners.lifecycle",
+    "copy_evaluation": "mlops_core.runners.lifecycle",
+    "StepExecution": "mlops_core.runners.local.execution",
+    "StepInput": "mlops_core.runners.local.execution",
+    "LOG_LIMIT_BYTES": "mlops_core.runners.local.processes",
+    "StepProcesses": "mlops_core.runners.local.processes",
+    "step_environment": "mlops_core.runners.local.processes",
+    "ExecutedDefinition": "mlops_core.runners.parity",
+    "read_settings": "mlops_core.settings",
+    "CodeIndex": "mlops_core.steps.keys",
+    "HealthCheck": "mlops_core.workspace.diagnosis",
+    "write_atomically": "mlops_core.workspace.files",
+    "RemoteRecord": "mlops_core.workspace.records",
+    "StepRecord": "mlops_core.workspace.records",
+    "StepStatus": "mlops_core.workspace.records",
+    "Store": "mlops_core.workspace.store",
+}
+"""Name -> module, imported on first use."""
+
 __all__ = [
+    "EVALUATION_OUTPUT",
+    "FETCH",
+    "LOG_LIMIT_BYTES",
     "Ability",
     "CiFile",
+    "CodeIndex",
     "CompiledPipeline",
+    "Condition",
     "ContainerImage",
+    "Decision",
+    "DefinitionError",
+    "ExecutedDefinition",
+    "ExitCode",
+    "FetchedSource",
+    "HealthCheck",
+    "ParameterValue",
+    "Progress",
+    "RemoteRecord",
+    "Result",
+    "Run",
     "RunObserver",
     "RunRequest",
     "Runner",
+    "RunnerError",
     "RunnerOptions",
     "RunnerPlugin",
     "SilentObserver",
+    "StepExecution",
+    "StepInput",
+    "StepProcesses",
+    "StepRecord",
+    "StepStatus",
+    "Store",
+    "copy_evaluation",
+    "did_you_mean",
+    "fetch_source",
+    "load_config",
     "open_runner",
+    "read_settings",
+    "step_environment",
+    "write_atomically",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'mlops_core.runners' has no attribute '{name}'")
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
