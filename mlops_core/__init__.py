@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mlops_core.api import load_model, open_run, run
+    from mlops_core.api import load_model, open_run, prepare_run, run, workspace_path
     from mlops_core.conditions import AllOf, AnyOf, Comparison, Gate, Not, Operator, Verdict, parse_condition
     from mlops_core.config import Section, UseCaseConfig
     from mlops_core.datasets.catalogue import Dataset, GeneratedSource, GitSource, Source
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from mlops_core.workspace.records import RunRecord, RunStatus
 
 _MODULES = {
-    "api": ("load_model", "open_run", "run"),
+    "api": ("load_model", "open_run", "prepare_run", "run", "workspace_path"),
     "conditions": ("AllOf", "AnyOf", "Comparison", "Gate", "Not", "Operator", "Verdict", "parse_condition"),
     "config": ("Section", "UseCaseConfig"),
     "datasets.catalogue": ("Dataset", "GeneratedSource", "GitSource", "Source"),
@@ -149,11 +149,13 @@ __all__ = [
     "load_use_case",
     "open_run",
     "parse_condition",
+    "prepare_run",
     "proportion",
     "read_history",
     "read_predictions",
     "read_split",
     "run",
+    "workspace_path",
     "write_history",
     "write_predictions",
     "write_split",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mlops_core.conditions import Condition
     from mlops_core.config import LoadedConfig, load_config
     from mlops_core.datasets.catalogue import Progress
-    from mlops_core.errors import DefinitionError, ExitCode, RunnerError, did_you_mean
+    from mlops_core.errors import DefinitionError, ExitCode, PipelineError, RunnerError, did_you_mean
     from mlops_core.pipeline import EVALUATION_OUTPUT, FETCH, ParameterValue, Pipeline
     from mlops_core.runners.dataset_source import FetchedSource, fetch_source
     from mlops_core.runners.lifecycle import Decision, Result, Run, copy_evaluation
@@ -145,6 +145,7 @@ _LAZY = {
     "Progress": "mlops_core.datasets.catalogue",
     "DefinitionError": "mlops_core.errors",
     "ExitCode": "mlops_core.errors",
+    "PipelineError": "mlops_core.errors",
     "RunnerError": "mlops_core.errors",
     "did_you_mean": "mlops_core.errors",
     "EVALUATION_OUTPUT": "mlops_core.pipeline",
@@ -190,6 +191,7 @@ __all__ = [
     "FetchedSource",
     "HealthCheck",
     "ParameterValue",
+    "PipelineError",
     "Progress",
     "RemoteRecord",
     "Result",

@@ -12,7 +12,8 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.errors import RunnerError, UsageError
+from mlops_core import UsageError
+from mlops_core.runners import RunnerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -123,9 +124,8 @@ def compile_use_case(
     """Return the compiled definition; the keywords are those of `to_sagemaker_pipeline`."""
     from pathlib import Path
 
-    from mlops_core.runners import RunRequest
-    from mlops_core.settings import read_settings
-    from mlops_core.use_cases.manager import load_use_case
+    from mlops_core import load_use_case
+    from mlops_core.runners import RunRequest, read_settings
     from mlops_sagemaker.compiler.definition import compile_pipeline
     from mlops_sagemaker.settings import load_settings
 
@@ -210,7 +210,7 @@ def _region_for_import(region: str | None) -> Iterator[None]:
 
 
 def _environment_use_case() -> str:
-    from mlops_core.settings import read_settings
+    from mlops_core.runners import read_settings
 
     name = read_settings().use_case
     if not name:

@@ -27,11 +27,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import RunnerError
+from mlops_core import Shard
+from mlops_core.runners import RunnerError, read_settings
 from mlops_core.runners.container.execution import run_container
 from mlops_core.runners.container.request import Part
-from mlops_core.settings import read_settings
-from mlops_core.steps.context import Shard
 from mlops_sagemaker.compiler.arguments import CONTAINER_ROOT
 from mlops_sagemaker.layout import Layout
 

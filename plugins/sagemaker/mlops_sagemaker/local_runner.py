@@ -11,10 +11,8 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import MlopsError, RunnerError, UsageError
-from mlops_core.runners.dataset_source import fetch_source
-from mlops_core.runners.lifecycle import Decision, Result, Run
-from mlops_core.workspace.records import StepRecord, StepStatus
+from mlops_core import MlopsError, UsageError
+from mlops_core.runners import Decision, Result, Run, RunnerError, StepRecord, StepStatus, fetch_source
 from mlops_sagemaker.compiler.definition import FAIL_STEP, GATE_STEP, REGISTER_STEP, compile_pipeline
 from mlops_sagemaker.compiler.job_graph import MERGE_SUFFIX, JobContext
 from mlops_sagemaker.emulator.collection import Results, copy_logs, place_dataset
@@ -32,11 +30,8 @@ from mlops_sagemaker.settings import CompileSettings
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlops_core.datasets.catalogue import Progress
-    from mlops_core.runners import RunObserver, RunRequest
-    from mlops_core.runners.dataset_source import FetchedSource
-    from mlops_core.workspace.records import RunRecord
-    from mlops_core.workspace.store import Store
+    from mlops_core import RunRecord
+    from mlops_core.runners import FetchedSource, Progress, RunObserver, RunRequest, Store
     from mlops_sagemaker.emulator.definition import Definition
     from mlops_sagemaker.emulator.jobs.containers import Containers
     from mlops_sagemaker.service.executions import ExecutionRecord, ExecutionStep

@@ -15,7 +15,7 @@ from mlops_sagemaker.settings import StepSettings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlops_core.pipeline import Pipeline, Step
+    from mlops_core import Pipeline, Step
     from mlops_core.runners.remote.costs import Prices
     from mlops_sagemaker.settings import CompileSettings
 

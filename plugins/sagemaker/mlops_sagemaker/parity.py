@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_core.runners.parity import ExecutedDefinition
+from mlops_core.runners import ExecutedDefinition
 from mlops_sagemaker.compiler.definition import RESERVED_PARAMETERS
 from mlops_sagemaker.compiler.job_graph import BUCKET, IMAGE, MERGE_SUFFIX, ROLE, SEED
 

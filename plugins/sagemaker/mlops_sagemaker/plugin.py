@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import UsageError
+from mlops_core import UsageError
 from mlops_core.runners import Ability, CiFile, CompiledPipeline, ContainerImage, RunnerOptions, RunnerPlugin
 from mlops_sagemaker.options import SageMakerOptions, command_options, read_options, settings_options
 
@@ -13,14 +13,11 @@ if TYPE_CHECKING:
 
     import click
 
-    from mlops_core.runners import Runner, RunObserver, RunRequest
-    from mlops_core.runners.parity import ExecutedDefinition
+    from mlops_core import RunRecord
+    from mlops_core.runners import ExecutedDefinition, HealthCheck, Runner, RunObserver, RunRequest, Store
     from mlops_core.runners.remote.costs import Estimate
     from mlops_core.runners.remote.following import RemoteRun
     from mlops_core.runners.remote.object_store import Bucket
-    from mlops_core.workspace.diagnosis import HealthCheck
-    from mlops_core.workspace.records import RunRecord
-    from mlops_core.workspace.store import Store
     from mlops_sagemaker.settings import CompileSettings
 
 
@@ -181,7 +178,7 @@ def _own(options: RunnerOptions | None) -> SageMakerOptions:
 
 
 def _settings(options: SageMakerOptions) -> CompileSettings:
-    from mlops_core.settings import read_settings
+    from mlops_core.runners import read_settings
     from mlops_sagemaker.settings import load_settings
 
     return load_settings(options.settings, overrides=options.settings_overrides, environ=read_settings().environ)

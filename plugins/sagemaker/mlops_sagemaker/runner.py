@@ -10,13 +10,18 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import DefinitionError, RunnerError, UsageError
-from mlops_core.pipeline import EVALUATION_OUTPUT
-from mlops_core.runners.lifecycle import Run, copy_evaluation
+from mlops_core import RunRecord, RunStatus, UsageError
+from mlops_core.runners import (
+    EVALUATION_OUTPUT,
+    DefinitionError,
+    RemoteRecord,
+    Run,
+    RunnerError,
+    copy_evaluation,
+    write_atomically,
+)
 from mlops_core.runners.remote.costs import check_cost, estimate_cost, load_prices
 from mlops_core.runners.remote.datasets import provide_dataset
-from mlops_core.workspace.files import write_atomically
-from mlops_core.workspace.records import RemoteRecord, RunRecord, RunStatus
 from mlops_sagemaker.checking import check_definition
 from mlops_sagemaker.compiler.definition import Definition, compile_pipeline
 from mlops_sagemaker.machines import list_prices, step_machines
@@ -28,11 +33,9 @@ from mlops_sagemaker.target import Target, find_target, pipeline_tags
 from mlops_sagemaker.tracking import open_run
 
 if TYPE_CHECKING:
-    from mlops_core.datasets.catalogue import Progress
-    from mlops_core.runners import RunObserver, RunRequest
+    from mlops_core.runners import Progress, RunObserver, RunRequest, Store
     from mlops_core.runners.remote.costs import Estimate, Prices
     from mlops_core.runners.remote.datasets import Provided
-    from mlops_core.workspace.store import Store
 
 NAME = "sagemaker"
 _FAULTS_SHOWN = 3

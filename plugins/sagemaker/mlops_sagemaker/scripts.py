@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlops_core.errors import RunnerError, UsageError
+from mlops_core import UsageError
+from mlops_core.runners import RunnerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -92,7 +93,7 @@ def use_case_pipeline(module_name: str, kwargs: dict[str, Json], *, role: str | 
     Raises:
         UsageError: they name none, or have an unknown key.
     """
-    from mlops_core.settings import read_settings
+    from mlops_core.runners import read_settings
     from mlops_sagemaker.bridge import compile_use_case
     from mlops_sagemaker.service.pipelines import PipelineSubmission
     from mlops_sagemaker.target import check_pipeline_name

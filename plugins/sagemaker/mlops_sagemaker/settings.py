@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pydantic
 
-from mlops_core.config import Section, UseCaseConfig, load_config
-from mlops_core.errors import ConfigError
+from mlops_core import ConfigError, Section, UseCaseConfig
+from mlops_core.runners import load_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

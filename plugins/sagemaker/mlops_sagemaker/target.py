@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import UsageError
-from mlops_core.settings import read_settings
+from mlops_core import UsageError
+from mlops_core.runners import read_settings
 from mlops_sagemaker.compiler.definition import model_package_group
 from mlops_sagemaker.settings import CompileSettings, load_settings
 

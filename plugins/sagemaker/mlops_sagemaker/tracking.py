@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import MlopsError, RunnerError
-from mlops_core.pipeline import Pipeline
-from mlops_core.runners.lifecycle import Decision
+from mlops_core import MlopsError, Pipeline
+from mlops_core.runners import Decision, RunnerError
 from mlops_core.runners.remote.following import ExecutionState, RemoteEvaluation, RemoteRun, last_lines
 from mlops_sagemaker.compiler.definition import FAIL_STEP
 from mlops_sagemaker.service import logs, results, states
@@ -18,10 +17,8 @@ from mlops_sagemaker.service.pipelines import Execution
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlops_core.pipeline import Step
-    from mlops_core.runners import RunObserver
-    from mlops_core.workspace.records import RemoteRecord, RunRecord
-    from mlops_core.workspace.store import Store
+    from mlops_core import RunRecord, Step
+    from mlops_core.runners import RemoteRecord, RunObserver, Store
     from mlops_sagemaker.service.executions import ExecutionRecord
 
 _NO_ENTRY_POINT = (

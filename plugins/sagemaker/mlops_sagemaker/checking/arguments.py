@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.errors import did_you_mean
+from mlops_core.runners import did_you_mean
 from mlops_sagemaker.checking.conditions import check_condition_step
 from mlops_sagemaker.checking.document import as_list
 from mlops_sagemaker.checking.expressions import ExpressionChecker, Kind, is_expression

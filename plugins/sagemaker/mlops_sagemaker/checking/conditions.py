@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import did_you_mean
+from mlops_core.runners import did_you_mean
 from mlops_sagemaker.checking.document import BRANCHES
 from mlops_sagemaker.checking.expressions import Kind
 from mlops_sagemaker.checking.faults import below

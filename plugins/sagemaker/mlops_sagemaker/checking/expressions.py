@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.errors import did_you_mean
+from mlops_core.runners import did_you_mean
 from mlops_sagemaker.checking.document import as_list
 from mlops_sagemaker.checking.faults import below
 from mlops_sagemaker.checking.properties import property_kind

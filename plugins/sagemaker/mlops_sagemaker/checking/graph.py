@@ -6,7 +6,7 @@ import graphlib
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import did_you_mean
+from mlops_core.runners import did_you_mean
 from mlops_sagemaker.checking.document import BRANCHES
 from mlops_sagemaker.checking.expressions import Reference, references
 

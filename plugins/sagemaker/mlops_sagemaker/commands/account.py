@@ -39,7 +39,7 @@ def _with(*options: click.Option) -> Callable[[click.Command], click.Command]:
 )
 def policy_command(*, usecase: str | None, audience: str, **values: Any) -> None:
     """Print the least-privilege IAM policy as JSON. Names that are not set stay open ('*')."""
-    from mlops_core.settings import read_settings
+    from mlops_core.runners import read_settings
     from mlops_sagemaker.compiler.definition import model_package_group
     from mlops_sagemaker.service.policy import Audience, names_of, policy
     from mlops_sagemaker.target import check_pipeline_name, complete_settings
@@ -71,8 +71,8 @@ def estimate_command(
     **values: Any,
 ) -> None:
     """Estimate how long a run in an account takes and what it costs, from earlier runs and a price table."""
-    from mlops_core.api import prepare_run, workspace_path
-    from mlops_core.workspace.store import Store
+    from mlops_core import prepare_run, workspace_path
+    from mlops_core.runners import Store
     from mlops_sagemaker.plugin import SAGEMAKER
 
     request = prepare_run(chosen_use_case(usecase), config=config, overrides=overrides)

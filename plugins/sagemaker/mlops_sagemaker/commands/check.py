@@ -19,7 +19,8 @@ def check_command(*, file: str, as_json: bool) -> int:
 
     Against the service's own model (arguments, properties) and the rules of its graph. Exit code 2 with faults.
     """
-    from mlops_core.errors import ExitCode, UsageError
+    from mlops_core import UsageError
+    from mlops_core.runners import ExitCode
     from mlops_sagemaker.checking import check_text, has_service_model
 
     try:

@@ -25,7 +25,7 @@ def emulate_command(context: dict[str, str | None], *, port: int, jobs: int | No
     in processes of this machine when they are started. Everything except the logs of executions is lost at the end.
     """
     from mlops_core import api
-    from mlops_core.errors import ExitCode
+    from mlops_core.runners import ExitCode
     from mlops_sagemaker.emulator.endpoint.server import SageMakerEndpoint
 
     folder = Path(api.workspace_path(context["workspace"])).absolute() / "sagemaker-local" / "endpoint"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mlops_core.errors import PipelineError
+from mlops_core.runners import PipelineError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,8 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.errors import ConfigError, PipelineError, did_you_mean
-from mlops_core.pipeline import EVALUATION_OUTPUT, ParameterType, StepKind
+from mlops_core import ConfigError, ParameterType, StepKind
+from mlops_core.runners import EVALUATION_OUTPUT, PipelineError, did_you_mean
 from mlops_core.runners.container.request import GATE_OUTPUT, code_digest
 from mlops_sagemaker.compiler import expressions as ex
 from mlops_sagemaker.compiler.gates import compile_gate
@@ -21,8 +21,8 @@ from mlops_sagemaker.compiler.jobs import RETRY_POLICIES, emit_job
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mlops_core.pipeline import Parameter, ParameterValue, Step
-    from mlops_core.runners import RunRequest
+    from mlops_core import Parameter, Step
+    from mlops_core.runners import ParameterValue, RunRequest
     from mlops_sagemaker.settings import CompileSettings
 
 VERSION = "2020-12-01"
@@ -72,7 +72,7 @@ def compile_pipeline(request: RunRequest, settings: CompileSettings, *, dataset_
         PipelineError: a name is taken, or a step's configuration is too large for a container's command.
         ConfigError: a secret would be written into the definition, or the settings name an unknown step.
     """
-    from mlops_core.steps.keys import CodeIndex
+    from mlops_core.runners import CodeIndex
 
     _check_names(request)
     _check_secrets(request)

@@ -10,16 +10,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from mlops_core.conditions import AllOf, AnyOf, Comparison, Not, Operator
+from mlops_core import AllOf, AnyOf, Comparison, Not, Operator
 from mlops_core.runners.container.verdict import USABLE
 from mlops_sagemaker.compiler.expressions import Expression, json_get, parameter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mlops_core.conditions import Condition, Gate
-    from mlops_core.metrics import Metric
-    from mlops_core.pipeline import Parameter, Pipeline
+    from mlops_core import Gate, Metric, Parameter, Pipeline
+    from mlops_core.runners import Condition
 
 PROPERTY_FILE = "evaluation"
 _TYPES = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.pipeline import DATASET, StepKind
+from mlops_core import DATASET, StepKind
 from mlops_core.runners.container.execution import PARTS_SUFFIX
 from mlops_core.runners.container.request import GATE_OUTPUT, Part
 from mlops_sagemaker.compiler import expressions as ex
@@ -18,7 +18,7 @@ from mlops_sagemaker.settings import StepSettings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlops_core.pipeline import Pipeline, Step
+    from mlops_core import Pipeline, Step
     from mlops_sagemaker.settings import CompileSettings
 
 ROLE, BUCKET, IMAGE, SEED = "ExecutionRole", "ArtifactBucket", "StepImage", "Seed"

@@ -10,7 +10,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.pipeline import DATASET, StepKind
+from mlops_core import DATASET, StepKind
 from mlops_core.runners.container.request import GATE_OUTPUT, ContainerRequest, GateRequest, Part
 from mlops_sagemaker.compiler import expressions as ex
 from mlops_sagemaker.compiler.arguments import ENTRYPOINT, to_arguments
@@ -20,7 +20,7 @@ from mlops_sagemaker.layout import Layout
 from mlops_sagemaker.machines import instance_type
 
 if TYPE_CHECKING:
-    from mlops_core.pipeline import Step
+    from mlops_core import Step
 
 _FILES = "files"
 """Ends the address of an output: an input is a *prefix* of keys, and ``model`` would also find ``model-card``."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import yaml
 
-from mlops_core.errors import UsageError, did_you_mean
-from mlops_core.runners import CiFile
+from mlops_core import UsageError
+from mlops_core.runners import CiFile, did_you_mean
 
 SECRETS = (
     "ARTIFACT_BUCKET",

@@ -8,7 +8,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.errors import DefinitionError
+from mlops_core.runners import DefinitionError
 from mlops_sagemaker.emulator.jobs import processing, training, tuning
 from mlops_sagemaker.service.executions import ExecutionStepStatus
 

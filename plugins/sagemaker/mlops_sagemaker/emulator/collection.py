@@ -11,11 +11,9 @@ import shutil
 import tarfile
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.conditions import Verdict
-from mlops_core.errors import RunnerError
-from mlops_core.pipeline import EVALUATION_OUTPUT
+from mlops_core import Verdict
+from mlops_core.runners import EVALUATION_OUTPUT, RunnerError, write_atomically
 from mlops_core.runners.container.request import GATE_OUTPUT
-from mlops_core.workspace.files import write_atomically
 from mlops_sagemaker.emulator.faults import StepFault
 from mlops_sagemaker.emulator.objects import FolderObjects, download_prefix, parse_uri
 from mlops_sagemaker.service.uris import S3Uri
@@ -24,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from mlops_core.pipeline import Step
-    from mlops_core.workspace.store import Store
+    from mlops_core import Step
+    from mlops_core.runners import Store
     from mlops_sagemaker.compiler.job_graph import JobContext
     from mlops_sagemaker.emulator.execution import PipelineExecution
     from mlops_sagemaker.emulator.objects import ObjectStore

@@ -9,7 +9,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlops_core.errors import did_you_mean
+from mlops_core.runners import did_you_mean
 from mlops_sagemaker.emulator.faults import FaultKind, StepFault
 
 if TYPE_CHECKING:

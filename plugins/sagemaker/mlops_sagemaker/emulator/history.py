@@ -6,7 +6,7 @@ import datetime as dt
 import json
 from typing import TYPE_CHECKING, Protocol
 
-from mlops_core.workspace.files import write_atomically
+from mlops_core.runners import write_atomically
 from mlops_sagemaker.service.executions import ExecutionRecord
 
 if TYPE_CHECKING:

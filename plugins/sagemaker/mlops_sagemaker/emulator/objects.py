@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlops_core.errors import RunnerError
+from mlops_core.runners import RunnerError
 from mlops_sagemaker.emulator.faults import FaultKind, StepFault
 from mlops_sagemaker.service.uris import S3Uri
 

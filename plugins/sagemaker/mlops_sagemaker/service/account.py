@@ -11,8 +11,8 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.errors import DatasetError, MlopsError, RunnerError
-from mlops_core.settings import read_settings
+from mlops_core import DatasetError, MlopsError
+from mlops_core.runners import RunnerError, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import RunnerError
+from mlops_core.runners import RunnerError
 from mlops_sagemaker.service.account import code_of
 from mlops_sagemaker.service.outcomes import job_names
 from mlops_sagemaker.service.states import job_name
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mlops_core.pipeline import Step
+    from mlops_core import Step
     from mlops_sagemaker.service.account import Account
     from mlops_sagemaker.service.executions import ExecutionRecord, ExecutionStep
 

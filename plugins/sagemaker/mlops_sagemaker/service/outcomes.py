@@ -6,16 +6,16 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import DatasetError, ExitCode, MlopsError, PluginError, RunnerError, StepError
-from mlops_core.workspace.records import StepRecord
-from mlops_core.workspace.records import StepStatus as Status
+from mlops_core import DatasetError, MlopsError, PluginError, StepError
+from mlops_core.runners import ExitCode, RunnerError, StepRecord
+from mlops_core.runners import StepStatus as Status
 from mlops_sagemaker.compiler.job_graph import MERGE_SUFFIX
 from mlops_sagemaker.service.executions import ExecutionStepStatus
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlops_core.pipeline import Pipeline, Step
+    from mlops_core import Pipeline, Step
     from mlops_sagemaker.service.executions import ExecutionRecord, ExecutionStep
 
 STATUSES = {

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.errors import RunnerError
+from mlops_core.runners import RunnerError
 from mlops_sagemaker.service.account import code_of
 
 if TYPE_CHECKING:

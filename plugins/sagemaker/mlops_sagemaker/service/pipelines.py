@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.errors import RunnerError
+from mlops_core.runners import RunnerError
 from mlops_sagemaker.service.account import Account, call, code_of
 from mlops_sagemaker.service.results import publish
 from mlops_sagemaker.service.uris import S3Uri
@@ -238,7 +238,7 @@ def publish_evaluation(pipeline: PipelineSubmission, steps: Sequence[Json], *, f
 
 def _evaluation_uri(pipeline: PipelineSubmission, steps: Sequence[Json]) -> str:
     """Return where the execution, or the earlier one from which the step was reused, left its evaluation."""
-    from mlops_core.pipeline import EVALUATION_OUTPUT
+    from mlops_core.runners import EVALUATION_OUTPUT
 
     client = pipeline.client("sagemaker")
     for step in reversed(list(steps)):

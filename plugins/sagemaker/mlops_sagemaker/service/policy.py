@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.errors import UsageError
+from mlops_core import UsageError
 from mlops_sagemaker.compiler.definition import model_package_group
 from mlops_sagemaker.service.results import PUBLISHED_PREFIX
 

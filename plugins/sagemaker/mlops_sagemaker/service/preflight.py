@@ -11,8 +11,8 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from mlops_core.errors import MlopsError, RunnerError, did_you_mean
-from mlops_core.workspace.diagnosis import HealthCheck
+from mlops_core import MlopsError
+from mlops_core.runners import HealthCheck, RunnerError, did_you_mean
 from mlops_sagemaker.service.account import code_of
 from mlops_sagemaker.service.policy import Audience, actions, names_of, policy
 

@@ -10,9 +10,8 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.conditions import Verdict
-from mlops_core.errors import RunnerError
-from mlops_core.pipeline import EVALUATION_OUTPUT
+from mlops_core import Verdict
+from mlops_core.runners import EVALUATION_OUTPUT, RunnerError
 from mlops_core.runners.container.request import GATE_OUTPUT
 from mlops_sagemaker.service.account import call, faults
 from mlops_sagemaker.service.outcomes import job_names
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from mlops_core.pipeline import Pipeline
-    from mlops_core.workspace.store import Store
+    from mlops_core import Pipeline
+    from mlops_core.runners import Store
     from mlops_sagemaker.service.account import Account
     from mlops_sagemaker.service.executions import ExecutionRecord
 

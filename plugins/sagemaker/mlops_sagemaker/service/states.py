@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.workspace.records import StepRecord
-from mlops_core.workspace.records import StepStatus as Status
+from mlops_core.runners import StepRecord
+from mlops_core.runners import StepStatus as Status
 from mlops_sagemaker.compiler.definition import GATE_STEP, REGISTER_STEP
 from mlops_sagemaker.service.executions import ExecutionRecord, ExecutionStatus, ExecutionStep, ExecutionStepStatus
 from mlops_sagemaker.service.outcomes import STATUSES, job_names, step_record
@@ -14,7 +14,7 @@ from mlops_sagemaker.service.outcomes import STATUSES, job_names, step_record
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mlops_core.pipeline import Pipeline, Step
+    from mlops_core import Pipeline, Step
 
 Json = Any
 _JOBS = {"ProcessingJob": "Processing", "TrainingJob": "Training"}

@@ -10,7 +10,7 @@ import datetime as dt
 import re
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.errors import RunnerError
+from mlops_core.runners import RunnerError
 from mlops_core.runners.remote.object_store import Bucket, StoreAccess
 from mlops_sagemaker.service import parts
 from mlops_sagemaker.service.account import attempts, credential_fault, denied_action

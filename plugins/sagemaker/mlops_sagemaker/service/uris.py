@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mlops_core.errors import RunnerError
+from mlops_core.runners import RunnerError
 
 
 @dataclass(frozen=True, slots=True, order=True)

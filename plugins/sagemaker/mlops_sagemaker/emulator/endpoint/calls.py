@@ -11,7 +11,7 @@ from moto.iam.responses import IamResponse
 from moto.sagemaker.exceptions import ConflictException, ResourceNotFound, ValidationError
 from moto.sagemaker.responses import SageMakerResponse
 
-from mlops_core.errors import DefinitionError
+from mlops_core.runners import DefinitionError
 from mlops_sagemaker.checking import check_text
 from mlops_sagemaker.emulator.definition import parse_definition
 from mlops_sagemaker.emulator.endpoint.executions import EndpointExecutions, ExecutionStart

@@ -7,7 +7,8 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Self
 
-from mlops_core.errors import RunnerError, UsageError
+from mlops_core import UsageError
+from mlops_core.runners import RunnerError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from mlops_core.runners.local.processes import LOG_LIMIT_BYTES, step_environment
+from mlops_core.runners import LOG_LIMIT_BYTES, step_environment
 from mlops_sagemaker.emulator.faults import FaultKind, StepFault, StepStopped
 from mlops_sagemaker.emulator.jobs.tree import OPT_ML
 

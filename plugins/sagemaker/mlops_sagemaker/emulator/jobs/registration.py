@@ -10,7 +10,7 @@ import json
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlops_core.workspace.files import write_atomically
+from mlops_core.runners import write_atomically
 from mlops_sagemaker.emulator.faults import FaultKind, StepFault
 from mlops_sagemaker.emulator.jobs.common import JobPlace, JobResult, job_name
 
