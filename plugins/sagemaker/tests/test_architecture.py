@@ -44,5 +44,5 @@ def test_folders_of_the_engine_are_small():
 
 
 def test_service_does_not_import_the_emulator():
-    rooms = [path for path in (PACKAGE / "service").rglob("*.py")]
+    rooms = (PACKAGE / "service").rglob("*.py")
     assert [path.name for path in rooms if "mlops_sagemaker.emulator" in path.read_text()] == []

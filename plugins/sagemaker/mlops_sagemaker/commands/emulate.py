@@ -24,11 +24,11 @@ def emulate_command(context: dict[str, str | None], *, port: int, jobs: int | No
     boto3 and the SageMaker SDK use it with AWS_ENDPOINT_URL. Pipelines are checked when they are created and executed
     in processes of this machine when they are started. Everything except the logs of executions is lost at the end.
     """
-    from mlops_core import api
+    from mlops_core import workspace_path
     from mlops_core.runners import ExitCode
     from mlops_sagemaker.emulator.endpoint.server import SageMakerEndpoint
 
-    folder = Path(api.workspace_path(context["workspace"])).absolute() / "sagemaker-local" / "endpoint"
+    folder = Path(workspace_path(context["workspace"])).absolute() / "sagemaker-local" / "endpoint"
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
