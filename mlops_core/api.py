@@ -83,21 +83,13 @@ def run(
         if config or overrides or parameters or seed:
             raise UsageError(
                 f"run {resume} is resumed with its own configuration, parameters and seed; leave --config, --set, "
-                "--param and --seed out, or start a new run: it takes over whatever is unchanged"
+                "--param and --seed out, or start a new run: it reuses every unchanged step"
             )
         request = prepare_resumption(resume, workspace=workspace, is_offline=is_offline, **selection)
-        if use_case and use_case.upper() != request.use_case.name.upper():
-            raise UsageError(f"run {resume} is of the use case {request.use_case.name}, not of {use_case}")
+        _check_use_case(request, use_case)
     else:
-        request = prepare_run(
-            use_case,
-            config=config,
-            overrides=overrides,
-            parameters=parameters,
-            seed=seed,
-            is_offline=is_offline,
-            **selection,
-        )
+        configuration: dict[str, Any] = {"config": config, "overrides": overrides, "parameters": parameters}
+        request = prepare_run(use_case, seed=seed, is_offline=is_offline, **configuration, **selection)
     if artifacts_dir is not None:
         request = replace(request, artifacts_dir=Path(artifacts_dir))
     with Store(workspace_path(workspace)) as store:
@@ -106,6 +98,12 @@ def run(
         record = open_runner(name, store, observer=events, jobs=jobs, options=options).run(request)
         write_run_report(store, record.run_id, note=events.note)
         return record
+
+
+def _check_use_case(request: RunRequest, use_case: str) -> None:
+    name = request.use_case.name
+    if use_case and use_case.casefold() != name.casefold():
+        raise UsageError(f"the resumed run belongs to the use case {name}, not to {use_case}; leave --usecase out")
 
 
 def prepare_run(

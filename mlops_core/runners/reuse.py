@@ -26,7 +26,7 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class ReuseDecision:
     """What is done with a step.
 
     Attributes:
@@ -55,7 +55,7 @@ class StepDecisions:
         self.digests: dict[str, str] = {}
         """Reference such as ``train.model`` -> digest."""
 
-    def decide(self, step: Step) -> Decision:
+    def decide(self, step: Step) -> ReuseDecision:
         """Return what is done with a step whose inputs are all known.
 
         Raises:
@@ -64,12 +64,12 @@ class StepDecisions:
         selection, pipeline = self._request.selection, self._request.pipeline
         key = self.key(step)
         if step.name in self._damage:
-            return Decision(key=key, reused=None, because=f"its artifact was damaged: {self._damage[step.name]}")
+            return ReuseDecision(key=key, reused=None, because=f"its artifact was damaged: {self._damage[step.name]}")
         known = self._store.step_cache.find(key.digest)
         missing = self._missing(step, known) if known else ""
         must_run = selection.must_run(step.name, pipeline)
         if known and not missing and not must_run:
-            return Decision(key=key, reused=known, because=f"unchanged since run {known.run_id}")
+            return ReuseDecision(key=key, reused=known, because=f"unchanged since run {known.run_id}")
         if selection.must_be_reused(step.name, pipeline):
             asked = f"--from {selection.start}" if selection.start else f"--only {', '.join(sorted(selection.only))}"
             raise UsageError(
@@ -77,9 +77,9 @@ class StepDecisions:
                 "run without the option first"
             )
         if must_run:
-            return Decision(key=key, reused=None, because="it was asked for")
+            return ReuseDecision(key=key, reused=None, because="it was asked for")
         if missing:
-            return Decision(key=key, reused=None, because=missing)
+            return ReuseDecision(key=key, reused=None, because=missing)
         return self._changed(step, key)
 
     def key(self, step: Step) -> StepKey:
@@ -135,12 +135,12 @@ class StepDecisions:
                 return f"its artifact '{output}' is damaged: {damage}"
         return ""
 
-    def _changed(self, step: Step, key: StepKey) -> Decision:
+    def _changed(self, step: Step, key: StepKey) -> ReuseDecision:
         latest = self._store.step_cache.latest(self._request.use_case.name, step.name)
         if latest is None:
-            return Decision(key=key, reused=None, because="it was never run")
+            return ReuseDecision(key=key, reused=None, because="it was never run")
         changes = key.changes_since(latest.components)
-        return Decision(key=key, reused=None, because=self.reason(changes, step), changes=changes)
+        return ReuseDecision(key=key, reused=None, because=self.reason(changes, step), changes=changes)
 
     def reason(self, changes: tuple[Change, ...], step: Step) -> str:
         """Return the changes in words: the first few with their values."""

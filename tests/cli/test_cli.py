@@ -234,7 +234,7 @@ def test_a_run_says_how_its_model_stands_now_and_a_rejected_one_gets_no_alias(ml
 
 def test_a_run_of_another_use_case_is_not_resumed(mlops):
     mlops("run", "-u", "TOY")
-    assert "is of the use case TOY, not of AED" in mlops("run", "--resume", "latest", "-u", "AED", code=2)
+    assert "belongs to the use case TOY, not to AED" in mlops("run", "--resume", "latest", "-u", "AED", code=2)
 
 
 def test_the_ledger_at_a_moment_takes_offsets_and_nothing_else(mlops):

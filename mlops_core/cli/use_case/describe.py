@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from mlops_core.cli.options import chosen_use_case, config_options, json_option, use_case_option
 from mlops_core.cli.output import format_size, print_json, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mlops_core.datasets.catalogue import Dataset
+    from mlops_core.pipeline import Pipeline
 
 
 @click.command("describe")
@@ -13,33 +21,27 @@ from mlops_core.cli.output import format_size, print_json, print_table
 @config_options
 @json_option
 def command(*, usecase: str | None, config: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Show a use case: its steps, parameters, metrics, gate and data sets."""
+    """Show the steps, parameters, metrics, gate and data sets of a use case."""
     from mlops_core.api import prepare_run
 
     request = prepare_run(chosen_use_case(usecase), config=config, overrides=overrides)
-    pipeline = request.pipeline
-    datasets = request.use_case.datasets(request.config.model)
+    pipeline, use_case = request.pipeline, request.use_case
+    datasets = use_case.datasets(request.config.model)
     if as_json:
-        print_json(
-            {
-                **pipeline.to_json(),
-                "use_case": request.use_case.name,
-                "plugin": str(request.use_case.installed),
-                "datasets": [
-                    {
-                        "name": item.name,
-                        "title": item.title,
-                        "licence": item.licence,
-                        "homepage": item.homepage,
-                        "size_bytes": item.size_bytes,
-                        "is_generated": item.is_generated,
-                    }
-                    for item in datasets
-                ],
-            }
-        )
+        names = {"use_case": use_case.name, "plugin": str(use_case.installed)}
+        print_json({**pipeline.to_json(), **names, "datasets": [_dataset_json(dataset) for dataset in datasets]})
         return
-    click.echo(f"{request.use_case.installed}; data set {pipeline.dataset}; model {pipeline.model}")
+    click.echo(f"{use_case.installed}; data set {pipeline.dataset}; model {pipeline.model}")
+    _print_pipeline(pipeline)
+    _print_datasets(datasets)
+
+
+def _dataset_json(dataset: Dataset) -> dict[str, Any]:
+    names = ("name", "title", "licence", "homepage", "size_bytes", "is_generated")
+    return {name: getattr(dataset, name) for name in names}
+
+
+def _print_pipeline(pipeline: Pipeline) -> None:
     print_table(
         ("step", "kind", "reads", "writes", "configuration"),
         [
@@ -62,8 +64,11 @@ def command(*, usecase: str | None, config: str | None, overrides: tuple[str, ..
         title="\nmetrics",
     )
     click.echo(f"\ngate\n{pipeline.gate.condition}")
+
+
+def _print_datasets(datasets: Iterable[Dataset]) -> None:
     print_table(
-        ("data set", "size", "licence", "what"),
+        ("data set", "size", "licence", "title"),
         [
             (item.name, "generated" if item.is_generated else format_size(item.size_bytes), item.licence, item.title)
             for item in datasets

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from mlops_core.runners import RunnerOptions
+    from mlops_core.workspace.records import RunRecord
 
 
 def _default_runner(context: click.Context, arguments: Sequence[str]) -> str:
@@ -65,21 +66,10 @@ def command(
     /,
     *,
     usecase: str | None,
-    config: str | None,
-    overrides: tuple[str, ...],
     parameters: tuple[str, ...],
-    seed: int,
-    start: str,
-    only: tuple[str, ...],
-    force: tuple[str, ...],
-    runner: str,
     runner_options: RunnerOptions,
-    resume: str,
-    keep_going: bool,
-    jobs: int | None,
-    is_offline: bool,
-    artifacts_dir: Path | None,
     as_json: bool,
+    **arguments: Any,
 ) -> int:
     """Run a use case: fetch, its steps, gate, register.
 
@@ -93,23 +83,12 @@ def command(
     signal.signal(signal.SIGINT, _interrupt)
     try:
         record = api.run(
-            (usecase or "") if resume else chosen_use_case(usecase),
-            config=config,
-            overrides=overrides,
+            (usecase or "") if arguments["resume"] else chosen_use_case(usecase),
             parameters=parse_parameters(parameters),
             workspace=context["workspace"],
-            seed=seed,
-            jobs=jobs,
-            start=start,
-            only=only,
-            force=force,
-            resume=resume,
-            keep_going=keep_going,
-            is_offline=is_offline,
-            runner=runner,
             options=runner_options,
-            artifacts_dir=artifacts_dir,
             observer=observer,
+            **arguments,  # the other options have the names of the function's arguments
         )
     except KeyboardInterrupt:
         observer.close()
@@ -117,19 +96,26 @@ def command(
         raise
     finally:
         observer.close()
-    if as_json:
-        print_json(record.to_json())
-    else:
-        print_outcome(record, approval=api.approval_of(record, workspace=context["workspace"]))
-        print_result_tables(api.run_folder(record.run_id, workspace=context["workspace"]))
-    if record.error:
-        click.echo(f"mlops: error: {record.error}", err=True)
-    if record.exit_code not in (ExitCode.OK, ExitCode.REJECTED):
-        print_continuation(record.run_id, workspace=context["workspace"])
+    _print(record, workspace=context["workspace"], as_json=as_json)
     return record.exit_code
 
 
+def _print(record: RunRecord, *, workspace: str | None, as_json: bool) -> None:
+    """Print how the run ended and, after a failure, the command that resumes it."""
+    from mlops_core import api
+
+    if as_json:
+        print_json(record.to_json())
+    else:
+        print_outcome(record, approval=api.approval_of(record, workspace=workspace))
+        print_result_tables(api.run_folder(record.run_id, workspace=workspace))
+    if record.error:
+        click.echo(f"mlops: error: {record.error}", err=True)
+    if record.exit_code not in (ExitCode.OK, ExitCode.REJECTED):
+        print_continuation(record.run_id, workspace=workspace)
+
+
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """Stop the run in good order; the next signal ends this process, and with it everything that it started."""
+    """Stop the run in good order; the next signal ends this process and everything that it started."""
     signal.signal(signal.SIGINT, lambda *_: os._exit(ExitCode.INTERRUPTED))
     raise KeyboardInterrupt
