@@ -78,7 +78,7 @@ def run(
     from mlops_core.runners.lifecycle import GuardedObserver, write_run_report
     from mlops_core.workspace.store import Store
 
-    selection = {"force": force, "start": start, "only": only, "keep_going": keep_going}
+    selection: dict[str, Any] = {"force": force, "start": start, "only": only, "keep_going": keep_going}
     if resume:
         if config or overrides or parameters or seed:
             raise UsageError(
