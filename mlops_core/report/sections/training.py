@@ -84,4 +84,4 @@ def _table(history: History) -> Markup:
         (format_number(x), *(format_number(column.get(x)) for column in columns)) for x in shown
     ]
     headings = (history.x_label, *(series.name for series in history.series))
-    return data_table(f"Training history of step {history.step}", headings, rows)
+    return data_table(f"Training history of step {history.step}", headings, rows, is_caption_visible=False)
