@@ -198,9 +198,15 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory):
+def chromium():
+    """The path of Chromium."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed; apt-get install chromium")
+    return CHROMIUM
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory, chromium):
     opened = Browser(tmp_path_factory.mktemp("profile"))
     yield opened
     opened.close()
