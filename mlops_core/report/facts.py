@@ -57,7 +57,7 @@ def read_facts(store: Store, run_id: str) -> RunFacts:
     """Return the facts of a run.
 
     Raises:
-        UsageError: there is no such run.
+        UsageError: the workspace has no such run.
         StoreError: its record is damaged.
     """
     record = store.runs.load(run_id)

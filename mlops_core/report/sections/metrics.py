@@ -67,22 +67,18 @@ def _body(evidence: Evidence) -> Markup:
             class_="metrics",
             is_caption_visible=False,
         ),
-        interval_legend(),
+        interval_legend(evidence),
         *map(_table, report.tables),
         _notes(report),
     )
 
 
-def interval_legend() -> Markup:
+def interval_legend(evidence: Evidence) -> Markup:
     """Return the legend of the interval charts."""
-    return legend(
-        (
-            ("value", "value"),
-            ("interval", "confidence interval"),
-            ("threshold", "threshold"),
-            ("previous", "previous accepted run"),
-        )
-    )
+    marks = [("value", "value"), ("interval", "confidence interval"), ("threshold", "threshold")]
+    if not isinstance(evidence.previous, Missing):
+        marks.append(("previous", "previous accepted run"))
+    return legend(marks)
 
 
 def _row(evidence: Evidence, metric: Metric, report: MetricReport) -> tuple[Node, ...]:

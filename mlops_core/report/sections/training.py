@@ -50,9 +50,9 @@ def _charts(history: History) -> Markup:
 
 
 def _figure(history: History, quantity: str, series: Sequence[Series]) -> Markup:
-    curves = [_curve(one) for one in series]
+    curves = [_curve(column) for column in series]
     changes = "; ".join(
-        f"{one.name} from {format_number(one.points[0][1])} to {format_number(one.points[-1][1])}" for one in series
+        f"{curve.name} from {format_number(curve.points[0][1])} to {format_number(curve.points[-1][1])}" for curve in curves
     )
     return element(
         "figure",
