@@ -52,7 +52,8 @@ def _charts(history: History) -> Markup:
 def _figure(history: History, quantity: str, series: Sequence[Series]) -> Markup:
     curves = [_curve(column) for column in series]
     changes = "; ".join(
-        f"{curve.name} from {format_number(curve.points[0][1])} to {format_number(curve.points[-1][1])}" for curve in curves
+        f"{curve.name} from {format_number(curve.points[0][1])} to {format_number(curve.points[-1][1])}"
+        for curve in curves
     )
     return element(
         "figure",
