@@ -66,7 +66,7 @@ def gather(store: Store, run_id: str) -> Evidence:
     """Read everything that the report of a run shows.
 
     Raises:
-        UsageError: there is no such run.
+        UsageError: the workspace has no such run.
         StoreError: its record is damaged.
     """
     facts = read_facts(store, run_id)

@@ -57,7 +57,7 @@ def read_facts(store: Store, run_id: str) -> RunFacts:
     """Return the facts of a run.
 
     Raises:
-        UsageError: there is no such run.
+        UsageError: the workspace has no such run.
         StoreError: its record is damaged.
     """
     record = store.runs.load(run_id)
@@ -140,7 +140,7 @@ def _evaluation_output(store: Store, record: RunRecord, output: str) -> Path | M
         return Missing("The run has no evaluation step.")
     step = steps[-1]
     if output not in step.outputs:
-        return Missing(f"The evaluation did not finish: step '{step.name}' is {step.status}.")
+        return Missing(f"The evaluation did not finish (status of step '{step.name}': {step.status}).")
     folder = store.artifacts.path(step.outputs[output])
     if not folder.is_dir():
         return Missing(f"The artifact {step.name}.{output} is no longer in the workspace.")

@@ -76,18 +76,18 @@ def read_histories(store: Store, record: RunRecord) -> tuple[History | Missing, 
 
 
 def _step_histories(store: Store, step: StepRecord) -> Iterator[History | Missing]:
-    is_found = False
+    has_history = False
     for output, digest in step.outputs.items():
         folder = store.artifacts.path(digest)
         if not folder.is_dir():
-            is_found = True
+            has_history = True
             yield Missing(f"The artifact {step.name}.{output} is no longer in the workspace.")
         for path in sorted(folder.glob(f"**/{HISTORY_FILE}")):
-            is_found = True
+            has_history = True
             yield _history(path, step=step.name, output=output)
     if not step.outputs:
-        yield Missing(f"Step '{step.name}' is {step.status}: it has no output.")
-    elif not is_found:
+        yield Missing(f"Step '{step.name}' has no output (status: {step.status}).")
+    elif not has_history:
         yield Missing(f"Step '{step.name}' wrote no {HISTORY_FILE}.")
 
 
@@ -100,7 +100,7 @@ def _history(path: Path, *, step: str, output: str) -> History | Missing:
 
 
 def read_series(path: Path) -> tuple[str, tuple[Series, ...]]:
-    """Return the name of the first column and the curves of a ``history.csv``.
+    """Return the name of the first column and the series of a ``history.csv``.
 
     Raises:
         StepError: the file is damaged (the line is named), is longer than a report can draw, or has no curve.

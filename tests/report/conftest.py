@@ -31,6 +31,37 @@ START = (
     "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
 )
 
+# The lowest contrast of any text with its background, including SVG text and the cells of a matrix.
+CONTRAST = """(() => {
+  const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+  const parse = (color) => {
+    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data; return { c: [r, g, b], a: a / 255 };
+  };
+  const over = (top, below) => top.c.map((v, i) => v * top.a + below[i] * (1 - top.a));
+  const luminance = (c) => {
+    const [r, g, b] = c.map((v) => v / 255).map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (element) => {
+    const layers = [];
+    for (let e = element; e; e = e.parentElement) layers.push(parse(getComputedStyle(e).backgroundColor));
+    return layers.reverse().reduce((below, top) => over(top, below), [255, 255, 255]);
+  };
+  const contrasts = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const e = node.parentElement;
+    if (!node.data.trim() || e.closest("script, .skip, .no-bar") || !e.getClientRects().length) continue;
+    const style = getComputedStyle(e);
+    const back = behind(e.closest("svg") ?? e);
+    const text = over(parse(e.closest("svg") ? style.fill : style.color), back);
+    const [low, high] = [luminance(back), luminance(text)].sort((a, b) => a - b);
+    contrasts.push([(high + 0.05) / (low + 0.05), node.data.trim().slice(0, 40), e.className.baseVal ?? e.className]);
+  }
+  return contrasts.sort((a, b) => a[0] - b[0])[0].concat(contrasts.length);
+})()"""
+
 
 class Browser:
     """One page of a headless Chromium."""
@@ -138,6 +169,10 @@ class Browser:
         for kind, button in (("mouseMoved", "none"), ("mousePressed", "left"), ("mouseReleased", "left")):
             self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button, clickCount=1)
 
+    def lowest_contrast(self):
+        """Return the lowest contrast ratio of any text, that text, its class, and the number of texts."""
+        return self.run(CONTRAST)
+
     def press(self, key):
         for kind in ("keyDown", "keyUp"):
             self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key)
@@ -163,9 +198,15 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory):
+def chromium():
+    """The path of Chromium."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed; apt-get install chromium")
+    return CHROMIUM
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory, chromium):
     opened = Browser(tmp_path_factory.mktemp("profile"))
     yield opened
     opened.close()

@@ -54,4 +54,6 @@ def test_page_fits_the_window_and_loads_nothing(browser, tmp_path, width, scheme
     path.write_text(html_page(CELLS, title="mlops matrix"), encoding="utf-8")
     browser.open(path, width=width, scheme=scheme)
     assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+    ratio, text, class_, _ = browser.lowest_contrast()
+    assert ratio >= 4.5, (text, class_)
     assert browser.problems == []

@@ -10,44 +10,13 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 SIZES = [(375, "light"), (375, "dark"), (1400, "light"), (1400, "dark")]
 RUNS = ["accepted", "rejected", "failed"]
 
-# The lowest contrast of any text with its background, including SVG text and the cells of a matrix.
-CONTRAST = """(() => {
-  const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
-  const parse = (color) => {
-    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
-    const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data; return { c: [r, g, b], a: a / 255 };
-  };
-  const over = (top, below) => top.c.map((v, i) => v * top.a + below[i] * (1 - top.a));
-  const luminance = (c) => {
-    const [r, g, b] = c.map((v) => v / 255).map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const behind = (element) => {
-    const layers = [];
-    for (let e = element; e; e = e.parentElement) layers.push(parse(getComputedStyle(e).backgroundColor));
-    return layers.reverse().reduce((below, top) => over(top, below), [255, 255, 255]);
-  };
-  const contrasts = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-    const e = node.parentElement;
-    if (!node.data.trim() || e.closest("script, .skip, .no-bar") || !e.getClientRects().length) continue;
-    const style = getComputedStyle(e);
-    const back = behind(e.closest("svg") ?? e);
-    const text = over(parse(e.closest("svg") ? style.fill : style.color), back);
-    const [low, high] = [luminance(back), luminance(text)].sort((a, b) => a - b);
-    contrasts.push([(high + 0.05) / (low + 0.05), node.data.trim().slice(0, 40), e.className.baseVal ?? e.className]);
-  }
-  return contrasts.sort((a, b) => a[0] - b[0])[0].concat(contrasts.length);
-})()"""
-
 
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize(("width", "scheme"), SIZES)
 def test_report_fits_the_window_has_enough_contrast_and_loads_nothing(browser, page_of, run, width, scheme):
     browser.open(page_of(run), width=width, scheme=scheme)
     assert browser.run("document.documentElement.scrollWidth") <= width
-    ratio, text, place, count = browser.run(CONTRAST)
+    ratio, text, place, count = browser.lowest_contrast()
     assert ratio >= 4.5, (text, place)
     assert count > 40
     is_dark = browser.run("getComputedStyle(document.body).backgroundColor.match(/\\d+/g)[0] < 60")

@@ -109,7 +109,7 @@ def test_report_of_an_accepted_run_shows_each_clause_and_metric(gallery, page_of
     assert "Approve the model: mlops models approve 2 --usecase GALLERY --why REASON" in words
     evaluation = json.loads((workspace / "runs" / ids["accepted"] / "evaluation.json").read_text())
     interval = evaluation["classification_metrics"]["acc"]["confidence_interval"]
-    assert f"95% CI: {interval['low']:.4g} to {interval['high']:.4g} wilson, 80 samples" in words
+    assert f"{interval['low']:.4g} to {interval['high']:.4g} 95%, wilson, 80 samples" in words
     assert "8 of 80 samples are misclassified." in words
 
 
@@ -134,7 +134,7 @@ def test_report_of_a_failed_run_shows_the_error_and_the_last_log_lines(gallery, 
     assert "Last log lines of train" in words
     assert "Traceback (most recent call last)" in words
     assert f"Resume the run: mlops run --resume {gallery[1]['failed']}" in words
-    assert "Not available. The evaluation did not finish: step 'evaluate' is skipped." in words
+    assert "Not available. The evaluation did not finish (status of step 'evaluate': skipped)." in words
 
 
 def test_parallel_steps_are_counted_and_their_bars_overlap(page_of):
@@ -351,7 +351,10 @@ def test_previous_accepted_run_is_an_earlier_one_of_the_same_use_case(store):
     ):
         store.runs.save(record(run_id=f"2026010{number}-000000-aaaaaa", use_case=use_case, status=status))
     words = read(write_report(store, "20260104-000000-aaaaaa")).words()
-    assert "Compared with run 20260101-000000-aaaaaa (no report yet: mlops runs report 20260101" in words
+    assert (
+        "Compared with run 20260101-000000-aaaaaa of 2026-01-01, the previous accepted run (no report yet: mlops"
+        in words
+    )
     words = read(write_report(store, "20260100-000000-aaaaaa")).words()
     assert "This workspace has no earlier accepted run of NOWHERE." in words
 

@@ -40,16 +40,24 @@ class PageSection:
         return element("section", heading, lead, self.body, id=self.anchor, aria_labelledby=f"{self.anchor}-title")
 
 
-def data_table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[Node]], *, class_: str = "") -> Markup:
+def data_table(
+    caption: str,
+    headings: Sequence[str],
+    rows: Iterable[Sequence[Node]],
+    *,
+    class_: str = "",
+    is_caption_visible: bool = True,
+) -> Markup:
     """Return a table whose first column holds the row headers.
 
     On a narrow screen each row becomes a block of labelled values, so that the page never scrolls sideways.
 
     Args:
-        caption: describes the table, also to screen readers.
+        caption: describes the table.
         headings: of the columns.
         rows: each has as many cells as there are headings.
         class_: more classes for the style sheet.
+        is_caption_visible: show the caption; otherwise only screen readers read it.
 
     Raises:
         ValueError: a row has another number of cells.
@@ -60,7 +68,7 @@ def data_table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[No
     )
     return element(
         "table",
-        element("caption", caption),
+        element("caption", caption, class_=None if is_caption_visible else "hidden"),
         element("thead", head, role="rowgroup"),
         element("tbody", *(_row(headings, row) for row in rows), role="rowgroup"),
         class_=f"stack {class_}".strip(),

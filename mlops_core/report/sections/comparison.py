@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     from mlops_core.report.comparison import Difference, RunComparison
     from mlops_core.report.evidence import Evidence
+    from mlops_core.workspace.records import RunRecord
 
-_TITLE = "Changes since the previous accepted run"
+_TITLE = "Changes"
 _SHOWN_ROWS = 12
 _FOLDED_ROWS = 300
 _VALUE_LENGTH = 200
@@ -43,15 +44,19 @@ def comparison_section(evidence: Evidence) -> PageSection:
     return PageSection(
         anchor="changes",
         title=_TITLE,
-        lead=group("Compared with ", _link(evidence, comparison.earlier), f" of {previous.record.created[:10]}."),
+        lead=_lead(evidence, previous.record),
         body=group(*_body(comparison)),
     )
 
 
-def _link(evidence: Evidence, run_id: str) -> Markup:
+def _lead(evidence: Evidence, previous: RunRecord) -> Markup:
+    run: Node = group("run ", code(previous.run_id))
+    hint: Node = None
     if evidence.has_previous_report:
-        return element("a", "run ", code(run_id), href=f"../{run_id}/report.html")
-    return group("run ", code(run_id), " (no report yet: ", code(f"mlops runs report {run_id}"), ")")
+        run = element("a", run, href=f"../{previous.run_id}/report.html")
+    else:
+        hint = group(" (no report yet: ", code(f"mlops runs report {previous.run_id}"), ")")
+    return group("Compared with ", run, f" of {previous.created[:10]}, the previous accepted run", hint, ".")
 
 
 def _body(comparison: RunComparison) -> Iterator[Markup]:

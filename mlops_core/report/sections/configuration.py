@@ -39,7 +39,7 @@ def _parameters(record: RunRecord) -> Markup:
 
 
 def _default(value: object, default: object) -> Node:
-    return muted(str(default)) if value == default else code(str(default))
+    return element("code", str(default), class_="muted" if value == default else None)
 
 
 def _config(record: RunRecord) -> Markup:

@@ -60,23 +60,25 @@ def _body(evidence: Evidence) -> Markup:
         return missing_note("the run record contains no readable metric declarations.")
     rows = [_row(evidence, metric, report) for metric in evidence.facts.metrics]
     return group(
-        data_table("Metrics with confidence intervals and gate thresholds", _HEADINGS, rows, class_="metrics"),
-        interval_legend(),
+        data_table(
+            "Metrics with confidence intervals and gate thresholds",
+            _HEADINGS,
+            rows,
+            class_="metrics",
+            is_caption_visible=False,
+        ),
+        interval_legend(evidence),
         *map(_table, report.tables),
         _notes(report),
     )
 
 
-def interval_legend() -> Markup:
+def interval_legend(evidence: Evidence) -> Markup:
     """Return the legend of the interval charts."""
-    return legend(
-        (
-            ("value", "value"),
-            ("interval", "confidence interval"),
-            ("threshold", "threshold"),
-            ("previous", "previous accepted run"),
-        )
-    )
+    marks = [("value", "value"), ("interval", "confidence interval"), ("threshold", "threshold")]
+    if not isinstance(evidence.previous, Missing):
+        marks.append(("previous", "previous accepted run"))
+    return legend(marks)
 
 
 def _row(evidence: Evidence, metric: Metric, report: MetricReport) -> tuple[Node, ...]:
@@ -87,7 +89,7 @@ def _row(evidence: Evidence, metric: Metric, report: MetricReport) -> tuple[Node
     return (
         lines(*_names(metric), _meaning(metric)),
         lines(element("strong", format_number(value.value if value else None)), badge(fault, "bad") if fault else None),
-        lines(interval_text(value), muted(_method(value))) if value else "-",
+        lines(*_interval(value)) if value else "-",
         interval_chart(mark, metric_scale(metric, mark), label=label),
         lines(*map(format_number, mark.thresholds)) if mark.thresholds else muted("none"),
         _previous(evidence, metric),
@@ -105,16 +107,21 @@ def _meaning(metric: Metric) -> Markup:
 
 def interval_text(value: MetricValue) -> str:
     """Return an interval as text, for example ``95% CI: 0.81 to 0.93``; "no interval" when there is none."""
-    if not (math.isfinite(value.low) and math.isfinite(value.high)) or value.method == "none":
+    if not _has_interval(value):
         return "no interval"
     return f"{value.level * 100:g}% CI: {format_number(value.low)} to {format_number(value.high)}"
 
 
-def _method(value: MetricValue) -> str:
-    if value.method == "none":
-        return f"n = {value.count}" if value.count else ""
+def _interval(value: MetricValue) -> tuple[Node, ...]:
+    if not _has_interval(value):
+        return ("no interval", muted(f"n = {value.count}") if value.count else None)
     unit = "groups" if value.method == "bootstrap" else "samples"
-    return f"{value.method}, {value.count} {unit}"
+    method = f"{value.level * 100:g}%, {value.method}, {value.count} {unit}"
+    return f"{format_number(value.low)} to {format_number(value.high)}", muted(method)
+
+
+def _has_interval(value: MetricValue) -> bool:
+    return math.isfinite(value.low) and math.isfinite(value.high) and value.method != "none"
 
 
 def _description(value: MetricValue | None, thresholds: Sequence[float]) -> str:
@@ -188,7 +195,7 @@ def change_badge(comparison: MetricComparison) -> Markup:
 
 def _table(table: FactTable) -> Markup:
     rows = ([_cell(value) for value in row] for row in table.rows)
-    return group(element("h3", table.title), data_table(table.title, table.columns, rows))
+    return group(element("h3", table.title), data_table(table.title, table.columns, rows, is_caption_visible=False))
 
 
 def _cell(value: object) -> str:

@@ -90,7 +90,8 @@ def _steps(record: RunRecord) -> Markup:
     rows: list[tuple[Node, ...]] = [
         (code(step.name), digest(step.key), _artifacts(step.inputs), _artifacts(step.outputs)) for step in record.steps
     ]
-    table = data_table("Step keys, inputs and outputs", ("Step", "Key", "Inputs", "Outputs"), rows)
+    headings = ("Step", "Key", "Inputs", "Outputs")
+    table = data_table("Step keys, inputs and outputs", headings, rows, is_caption_visible=False)
     is_detailed = len(record.steps) <= _DETAILED_STEPS
     return group(table, *(map(_components, record.steps) if is_detailed else ()))
 

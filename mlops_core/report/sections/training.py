@@ -50,9 +50,10 @@ def _charts(history: History) -> Markup:
 
 
 def _figure(history: History, quantity: str, series: Sequence[Series]) -> Markup:
-    curves = [_curve(one) for one in series]
+    curves = [_curve(column) for column in series]
     changes = "; ".join(
-        f"{one.name} from {format_number(one.points[0][1])} to {format_number(one.points[-1][1])}" for one in series
+        f"{curve.name} from {format_number(curve.points[0][1])} to {format_number(curve.points[-1][1])}"
+        for curve in curves
     )
     return element(
         "figure",
@@ -84,4 +85,4 @@ def _table(history: History) -> Markup:
         (format_number(x), *(format_number(column.get(x)) for column in columns)) for x in shown
     ]
     headings = (history.x_label, *(series.name for series in history.series))
-    return data_table(f"Training history of step {history.step}", headings, rows)
+    return data_table(f"Training history of step {history.step}", headings, rows, is_caption_visible=False)

@@ -40,7 +40,7 @@ def verdict_section(evidence: Evidence) -> PageSection:
         lead=_summary(record.verdict),
         body=group(
             element("ul", *(_clause(evidence, clause) for clause in record.verdict.clauses), class_="clauses"),
-            interval_legend(),
+            interval_legend(evidence),
             element("p", record.verdict.message, class_="message") if record.verdict.message else None,
             *_failures(evidence),
             _next_command(record),

@@ -32,7 +32,15 @@ if TYPE_CHECKING:
 
     from mlops_core.testing.matrix.cells import Cell
 
-_HEADINGS = ("Runner", "Outcome", "Metrics", "Outputs", "Duration", "Duration of each step")
+_HEADINGS = ("Runner", "Outcome", "Metrics", "Outputs", "Duration", "Steps")
+_STYLESHEET = """
+@media (min-width: 721px) {
+  .matrix-runs { table-layout: fixed; }
+  .matrix-runs thead th:nth-child(1), .matrix-runs thead th:nth-child(4) { width: 14%; }
+  .matrix-runs thead th:nth-child(3), .matrix-runs thead th:nth-child(6) { width: 16%; }
+  .matrix-runs thead th:nth-child(5) { width: 9%; }
+}
+"""
 _STATUS_KINDS: Mapping[str, BadgeKind] = {"accepted": "good", "rejected": "warn", "failed": "bad", "broken": "bad"}
 
 
@@ -49,6 +57,7 @@ def html_page(cells: Sequence[Cell], *, title: str) -> str:
         brand="matrix",
         header=_header(cells, title=title),
         sections=[_section(number, rows) for number, rows in enumerate(use_cases)],
+        stylesheet=_STYLESHEET,
         footer=(
             f"Python {platform.python_version()} on {platform.platform(terse=True)}. Each use case runs at its "
             "smallest configuration; its outputs on a runner are compared byte by byte with those on the first runner."
@@ -65,7 +74,9 @@ def _header(cells: Sequence[Cell], *, title: str) -> Markup:
 
 def _section(number: int, cells: Sequence[Cell]) -> PageSection:
     first = cells[0]
-    table = data_table(f"Runs of {first.use_case}", _HEADINGS, map(_row, cells), class_="matrix-runs")
+    rows = map(_row, cells)
+    caption = f"Runs of {first.use_case}"
+    table = data_table(caption, _HEADINGS, rows, class_="matrix-runs", is_caption_visible=False)
     lead = ", ".join(filter(None, (first.plugin, first.configuration)))
     return PageSection(anchor=f"use-case-{number}", title=first.use_case, lead=lead, body=table)
 

@@ -1,1 +1,1 @@
-"""A use case with everything that a report can show: hostile names, previews of each kind, curves, parallel steps."""
+"""A use case with everything that a report can show: malicious names, previews of each kind, curves, parallel steps."""

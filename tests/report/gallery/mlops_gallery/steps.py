@@ -60,9 +60,9 @@ def evaluate(context):
     rows = []
     for n in range(80):
         truth = n % len(CLASSES)
-        found = truth if n / 80 < skill else (truth + 1 + n % 3) % len(CLASSES)
+        prediction = truth if n / 80 < skill else (truth + 1 + n % 3) % len(CLASSES)
         scores = [0.3 / (len(CLASSES) - 1)] * len(CLASSES)
-        scores[found] = 0.7
+        scores[prediction] = 0.7
         sample = f"{n:02d}<&\"'>.{KINDS[n % len(KINDS)]}"
         rows.append(Prediction(sample=sample, group=f"g{n // 4}", label=CLASSES[truth], scores=tuple(scores)))
     write_predictions(context.output("predictions"), CLASSES, rows)
