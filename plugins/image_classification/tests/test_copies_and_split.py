@@ -20,8 +20,8 @@ from mlops_image_classification.splitting import (
     COPIES_FILE,
     make_split,
     of_part,
-    read_split,
-    write_split,
+    read_samples,
+    write_split_tables,
 )
 from PIL import Image, ImageEnhance
 
@@ -235,8 +235,8 @@ def table(path):
 def test_the_tables_name_both_pictures_with_their_labels(tmp_path):
     items = pictures()
     found, numbered = split(items, [exact(1, 40), near(2, 3)])
-    write_split(tmp_path, found, numbered)
-    assert tuple(read_split(tmp_path)) == found.samples
+    write_split_tables(tmp_path, found, numbered)
+    assert tuple(read_samples(tmp_path)) == found.samples
     rows = table(tmp_path / CONFLICTS_FILE)
     assert [(row["kind"], row["first"], row["first_label"], row["second"], row["second_label"]) for row in rows] == [
         ("exact", "/cat/0_1.png", "cat", "/dog/3_1.png", "dog")

@@ -1,11 +1,12 @@
-"""Folds of equal target distribution in which rows of one group stay together, and ``split.csv`` that tells them."""
+"""Folds with the same distribution of the target that keep groups together, and how ``split.csv`` holds them."""
 
 from __future__ import annotations
 
-import csv
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from mlops_core import SplitRow, read_split, write_split
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from mlops_tabular_regression.table_store import StoredTable
 
 TRAIN, TEST = "train", "test"
-SPLIT_FILE = "split.csv"
 
 
 def assign_folds(
@@ -42,19 +42,27 @@ def assign_folds(
     return fold_of_group[codes]
 
 
-def write_split(folder: Path, table: StoredTable, folds: NDArray[np.int16], *, test_fold: int) -> None:
-    """Write ``split.csv``: sample, part, fold, group and label of each row, in the order of the table."""
-    with (folder / SPLIT_FILE).open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("sample", "part", "fold", "group", "label"))
-        for index, (fold, label) in enumerate(zip(folds.tolist(), table.target.tolist(), strict=True)):
-            part = TEST if fold == test_fold else TRAIN
-            writer.writerow((table.sample(index), part, fold, table.group(index), f"{label:.10g}"))
+def write_folds(folder: Path, table: StoredTable, folds: NDArray[np.int16], *, test_fold: int) -> None:
+    """Write ``split.csv`` into `folder`: one row per row of the table, in its order, with the fold as a column."""
+    write_split(
+        folder,
+        (
+            SplitRow(
+                sample=table.sample(index),
+                group=table.group(index),
+                label=f"{label:.10g}",
+                part=TEST if fold == test_fold else TRAIN,
+                columns={"fold": str(fold)},
+            )
+            for index, (fold, label) in enumerate(zip(folds.tolist(), table.target.tolist(), strict=True))
+        ),
+    )
 
 
 def rows_of_part(folder: Path, part: str) -> NDArray[np.intp]:
-    """Return which rows of the table ``split.csv`` in `folder` puts into `part`."""
-    with (folder / SPLIT_FILE).open(newline="", encoding="utf-8") as stream:
-        rows = csv.reader(stream)
-        column = next(rows).index("part")
-        return np.flatnonzero(np.fromiter((row[column] == part for row in rows), dtype=bool))
+    """Return the positions of the rows of the table that ``split.csv`` in `folder` assigns to `part`.
+
+    Raises:
+        DatasetError: the file is missing or damaged.
+    """
+    return np.flatnonzero(np.fromiter((row.part == part for row in read_split(folder)), dtype=bool))

@@ -9,7 +9,7 @@ from mlops_image_classification import network
 from mlops_image_classification.batches import PartReader
 from mlops_image_classification.metrics import compute_metrics, declared_metrics
 from mlops_image_classification.pictures import TEST
-from mlops_image_classification.splitting import of_part, read_split
+from mlops_image_classification.splitting import read_samples
 
 if TYPE_CHECKING:
     from mlops_core.steps.context import StepContext
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def evaluate(context: StepContext) -> None:
     """Write one prediction a picture; log the lines from which an engine shows its metrics."""
-    samples = of_part(read_split(context.input("split")), TEST)
+    samples = read_samples(context.input("split"), TEST)
     model, metadata = network.load(context.input("model"))
     classes = tuple(metadata["classes"])
     reader = PartReader(
