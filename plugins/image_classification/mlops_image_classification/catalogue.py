@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlops_core.datasets.catalogue import Dataset, GeneratedSource, Source
+from mlops_core import Dataset, GeneratedSource, Source
 
 _ERDA = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370"
 _CLASS_FOLDERS = ("train/*/*.png", "test/*/*.png")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError
 
 if TYPE_CHECKING:
     from pathlib import Path

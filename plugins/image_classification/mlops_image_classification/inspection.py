@@ -8,8 +8,7 @@ from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from mlops_core.datasets.inspections import DatasetFinding, Distribution, FactTable, Inspection, Severity
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError, DatasetFinding, Distribution, FactTable, Inspection, Severity
 from mlops_image_classification.decoding import pixels_or_reason
 from mlops_image_classification.fingerprints import find_copies, fingerprint, joined
 from mlops_image_classification.pictures import PARTS, read_pictures

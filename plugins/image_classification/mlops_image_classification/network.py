@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from mlops_core.errors import ConfigError, StepError
+from mlops_core import ConfigError, StepError
 from mlops_image_classification.calibration import with_temperature
 from mlops_image_classification.config import IMAGENET, RESIDUAL
 

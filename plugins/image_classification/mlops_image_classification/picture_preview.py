@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageOps
 
-from mlops_core.datasets.previews import Preview
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError, Preview
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_core.predictors import SampleScores
+from mlops_core import SampleScores
 from mlops_image_classification import network
 from mlops_image_classification.config import Preprocessing
 from mlops_image_classification.decoding import read_pixels

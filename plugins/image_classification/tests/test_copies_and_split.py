@@ -25,7 +25,7 @@ from mlops_image_classification.splitting import (
 )
 from PIL import Image, ImageEnhance
 
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError
 
 SETTINGS = SplitSection()
 

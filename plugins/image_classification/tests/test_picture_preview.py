@@ -9,8 +9,7 @@ import pytest
 from mlops_image_classification.picture_preview import preview_picture
 from PIL import Image
 
-from mlops_core.datasets.previews import PREVIEW_LIMIT
-from mlops_core.errors import DatasetError
+from mlops_core import PREVIEW_LIMIT, DatasetError
 
 RED = (250, 10, 10)
 

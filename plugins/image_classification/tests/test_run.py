@@ -13,9 +13,8 @@ from mlops_image_classification.plugin import mlops_get_steps
 from PIL import Image
 
 import mlops_core
+from mlops_core import load_use_case, read_predictions
 from mlops_core.datasets.digests import digest_tree
-from mlops_core.predictions import read_predictions
-from mlops_core.use_cases.manager import load_use_case
 
 DATA = Path(os.environ.get("MLOPS_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 SMALL = (

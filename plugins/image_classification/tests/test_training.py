@@ -11,8 +11,7 @@ from mlops_image_classification.config import DataAugmentation, FineTuning, Imag
 from mlops_image_classification.splitting import Sample
 from pydantic import ValidationError
 
-from mlops_core import ConfigError, StepError, read_history
-from mlops_core.use_cases.manager import load_use_case
+from mlops_core import ConfigError, StepError, load_use_case, read_history
 
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.slow]
 SIZE = 32

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlops_core.datasets.catalogue import Dataset, GeneratedSource, Source
+from mlops_core import Dataset, GeneratedSource, Source
 
 DATASETS = (
     Dataset(

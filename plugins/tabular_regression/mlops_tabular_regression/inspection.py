@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_core.datasets.inspections import DatasetFinding, Distribution, FactTable, Inspection, Severity
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError, DatasetFinding, Distribution, FactTable, Inspection, Severity
 from mlops_tabular_regression.checking import Checker
 from mlops_tabular_regression.collecting import collect
 from mlops_tabular_regression.config import Policy, Rule

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from mlops_core.errors import DatasetError
-from mlops_core.predictors import Interval
+from mlops_core import DatasetError, Interval
 from mlops_tabular_regression.boosting import predict, predict_mean, read_model, write_model
 from mlops_tabular_regression.config import FeaturesSection, RulesSection, TableSection
 from mlops_tabular_regression.design import design_values

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError
 from mlops_tabular_regression.columns import match_columns
 from mlops_tabular_regression.rows import BATCH_ROWS, OpenTable, RowBatch
 

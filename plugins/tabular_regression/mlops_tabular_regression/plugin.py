@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_core import hookimpl
-from mlops_core.pipeline import DATASET, Parameter, ParameterType, Resources, Step, StepKind
+from mlops_core import DATASET, Parameter, ParameterType, Resources, Step, StepKind, hookimpl
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlops_core.conditions import Gate
-    from mlops_core.config import UseCaseConfig
-    from mlops_core.datasets.catalogue import Dataset
-    from mlops_core.datasets.inspections import Inspection
-    from mlops_core.datasets.previews import Preview
-    from mlops_core.hookspecs import PluginContext
-    from mlops_core.metrics import Metric, MetricReport
-    from mlops_core.predictions import Predictions
-    from mlops_core.predictors import Predictor
+    from mlops_core import (
+        Dataset,
+        Gate,
+        Inspection,
+        Metric,
+        MetricReport,
+        PluginContext,
+        Predictions,
+        Predictor,
+        Preview,
+        UseCaseConfig,
+    )
     from mlops_tabular_regression.config import TabularConfig
 
 _MODEL_PACKAGES = ("lightgbm", "numpy")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import DatasetError
-from mlops_core.predictors import SampleScores
+from mlops_core import DatasetError, SampleScores
 from mlops_tabular_regression.checking import Checker
 from mlops_tabular_regression.config import Policy
 from mlops_tabular_regression.model_store import read_trained

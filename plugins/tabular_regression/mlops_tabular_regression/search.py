@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_core.errors import ConfigError
+from mlops_core import ConfigError
 from mlops_tabular_regression.boosting import Curve, Setting, each, fit_with_curve, predict
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import DatasetError, did_you_mean
+from mlops_core import DatasetError, did_you_mean
 
 if TYPE_CHECKING:
     from pathlib import Path

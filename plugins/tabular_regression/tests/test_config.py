@@ -8,8 +8,8 @@ import pytest
 from mlops_tabular_regression.config import Policy, Rule, RulesSection, TabularConfig
 from mlops_tabular_regression.formulas import evaluate_formula, formula_names
 
+from mlops_core import ConfigError
 from mlops_core.config import load_config
-from mlops_core.errors import ConfigError
 
 DEFAULT = Path(mlops_tabular_regression.__file__).with_name("user_config.yaml")
 

@@ -4,8 +4,7 @@ import pytest
 from mlops_tabular_regression.config import TabularConfig
 from mlops_tabular_regression.inspection import inspect_dataset
 
-from mlops_core.datasets.inspections import Severity
-from mlops_core.use_cases.manager import load_use_case
+from mlops_core import Severity, load_use_case
 
 HEADER = "kind,size,shell_weight,age\n"
 

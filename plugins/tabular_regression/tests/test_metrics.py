@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from mlops_tabular_regression.metrics import GATE, METRICS, MSE_THRESHOLD, compute_metrics
 
+from mlops_core import Interval, Prediction, Predictions
 from mlops_core.metrics import check_report
-from mlops_core.predictions import Prediction, Predictions
-from mlops_core.predictors import Interval
 
 
 def predictions(targets, found, *, half=1.0, groups=None):

@@ -13,7 +13,7 @@ from mlops_tabular_regression.catalogue import DATASETS
 from mlops_tabular_regression.synthetic import FILE, ROWS, generate
 
 import mlops_core
-from mlops_core.predictions import read_predictions
+from mlops_core import read_predictions
 from mlops_core.workspace.store import Store
 
 SMALL = ("training.objectives=[squared]", "training.leaves=[7]", "training.rounds=120", "training.bags=1")

@@ -11,7 +11,7 @@ from mlops_tabular_regression.intervals import conformal_widening, widened
 from mlops_tabular_regression.search import Folds
 from mlops_tabular_regression.splitting import assign_folds
 
-from mlops_core.errors import ConfigError, DatasetError
+from mlops_core import ConfigError, DatasetError
 
 QUICK = TrainingSection(rounds=60, leaves=(7,), bags=1)
 

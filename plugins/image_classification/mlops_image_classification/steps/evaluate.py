@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_core.predictions import Prediction, Predictions, write_predictions
+from mlops_core import Prediction, Predictions, write_predictions
 from mlops_image_classification import network
 from mlops_image_classification.batches import PartReader
 from mlops_image_classification.metrics import compute_metrics, declared_metrics
@@ -12,7 +12,7 @@ from mlops_image_classification.pictures import TEST
 from mlops_image_classification.splitting import read_samples
 
 if TYPE_CHECKING:
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
 
 def evaluate(context: StepContext) -> None:

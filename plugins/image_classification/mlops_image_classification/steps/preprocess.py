@@ -11,7 +11,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import ConfigError, DatasetError
+from mlops_core import ConfigError, DatasetError
 from mlops_image_classification.config import DatasetSection, Preprocessing
 from mlops_image_classification.decoding import pixels_or_reason
 from mlops_image_classification.fingerprints import fingerprint, write_fingerprints
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
     from mlops_image_classification.pictures import Picture
 
     Pixels = NDArray[np.uint8]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
     from mlops_image_classification.pictures import Picture
     from mlops_image_classification.splitting import Split
 

@@ -23,7 +23,7 @@ from mlops_image_classification.transfer import phases, set_trainable
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
 HYPERPARAMETERS_FILE = "hyperparameters.json"
 _MEASURED = ("loss", "validation_loss", "validation_accuracy")

@@ -6,7 +6,7 @@ import csv
 import json
 from typing import TYPE_CHECKING, Self
 
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError
 from mlops_tabular_regression.checking import Checker, Violation
 from mlops_tabular_regression.collecting import collect
 from mlops_tabular_regression.config import UNUSABLE, Policy, RulesSection, TableSection
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
     from mlops_tabular_regression.checking import CheckedBatch
     from mlops_tabular_regression.rows import OpenTable
     from mlops_tabular_regression.table_store import StoredTable

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_core.datasets.splits import SplitSample, check_no_leak
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError, SplitSample, check_no_leak
 from mlops_tabular_regression.config import SplitSection
 from mlops_tabular_regression.splitting import TEST, TRAIN, assign_folds, write_folds
 from mlops_tabular_regression.table_store import read_table
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
     from mlops_tabular_regression.table_store import StoredTable
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import lightgbm as lgb
     from numpy.typing import NDArray
 
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
     Numbers = NDArray[np.float64]
 
