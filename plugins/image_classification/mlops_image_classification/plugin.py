@@ -47,7 +47,7 @@ def mlops_get_config_file(context: PluginContext) -> Path:
 @hookimpl
 def mlops_get_datasets(config: UseCaseConfig, context: PluginContext) -> tuple[Dataset, ...]:
     """Return the catalogue of the use case."""
-    from mlops_image_classification.catalogue import DATASETS
+    from mlops_image_classification.data.catalogue import DATASETS
 
     return DATASETS[context.use_case]
 
@@ -55,7 +55,7 @@ def mlops_get_datasets(config: UseCaseConfig, context: PluginContext) -> tuple[D
 @hookimpl
 def mlops_inspect_dataset(dataset: Path, config: ImageConfig, context: PluginContext) -> Inspection:
     """Return classes, parts, tracks, what cannot be read, copies and conflicting labels."""
-    from mlops_image_classification.inspection import inspect_dataset
+    from mlops_image_classification.data.inspection import inspect_dataset
 
     return inspect_dataset(dataset, config)
 
@@ -147,7 +147,7 @@ def mlops_get_gate(config: UseCaseConfig, context: PluginContext) -> Gate:
 @hookimpl
 def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:
     """Load a trained network with its preprocessing settings."""
-    from mlops_image_classification.predictor import ImagePredictor
+    from mlops_image_classification.model.predictor import ImagePredictor
 
     return ImagePredictor(model)
 
@@ -155,6 +155,6 @@ def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:
 @hookimpl
 def mlops_get_sample_preview(sample: str, dataset: Path, context: PluginContext) -> Preview | None:
     """Return a small copy of the picture."""
-    from mlops_image_classification.picture_preview import preview_picture
+    from mlops_image_classification.data.preview import preview_picture
 
     return preview_picture(dataset, sample)

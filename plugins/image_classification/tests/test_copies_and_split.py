@@ -7,15 +7,15 @@ import random
 import numpy as np
 import pytest
 from mlops_image_classification.config import SplitSection
-from mlops_image_classification.fingerprints import (
+from mlops_image_classification.data.fingerprints import (
     Pair,
     find_copies,
     fingerprint,
     read_fingerprints,
     write_fingerprints,
 )
-from mlops_image_classification.pictures import Picture
-from mlops_image_classification.splitting import (
+from mlops_image_classification.data.pictures import Picture
+from mlops_image_classification.data.splitting import (
     CONFLICTS_FILE,
     COPIES_FILE,
     make_split,
@@ -86,7 +86,7 @@ def test_without_a_similarity_only_exact_copies_are_looked_for():
 @pytest.mark.parametrize("bits", [0, 3, 7])
 def test_the_search_finds_exactly_what_comparing_all_pairs_finds(bits):
     draw = np.random.default_rng(bits)
-    from mlops_image_classification.fingerprints import _candidates
+    from mlops_image_classification.data.fingerprints import _candidates
 
     hashes = draw.integers(0, 1 << 63, 300, dtype=np.uint64)
     for position in range(0, 300, 3):  # neighbours at every distance up to 12

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from mlops_image_classification.inspection import inspect_dataset
+from mlops_image_classification.data.inspection import inspect_dataset
 from PIL import Image, ImageEnhance
 
 from mlops_core import load_use_case

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 from mlops_image_classification.config import DatasetSection
-from mlops_image_classification.pictures import Region, read_pictures
+from mlops_image_classification.data.pictures import Region, read_pictures
 
 from mlops_core import ConfigError, DatasetError
 

@@ -1,7 +1,7 @@
 """Both use cases as a whole: small on pictures of three colours, and in full on photographs where they are at hand."""
 
-import importlib
 import hashlib
+import importlib
 import json
 import os
 import subprocess
@@ -141,7 +141,7 @@ def test_more_shards_than_blocks_are_refused(tmp_path):
     ],
 )
 def test_generated_data_are_the_same_for_the_same_seed_and_complete(tmp_path, monkeypatch, module, counts, use_case):
-    source = importlib.import_module(f"mlops_image_classification.{module}")
+    source = importlib.import_module(f"mlops_image_classification.data.{module}")
     for name, count in counts.items():
         monkeypatch.setattr(source, name, count)
     digests = []
@@ -153,7 +153,7 @@ def test_generated_data_are_the_same_for_the_same_seed_and_complete(tmp_path, mo
     loaded = load_use_case(use_case)
     default = loaded.dataset(loaded.load_config().model)
     assert default.is_generated
-    assert default.sources[0].run == f"mlops_image_classification.{module}:generate"
+    assert default.sources[0].run == f"mlops_image_classification.data.{module}:generate"
     assert all(next((tmp_path / "a").glob(pattern), None) for pattern in default.required)
 
 

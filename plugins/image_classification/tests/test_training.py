@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from mlops_image_classification.config import DataAugmentation, FineTuning, ImageConfig, ModelChoice, Training
-from mlops_image_classification.splitting import Sample
+from mlops_image_classification.data.splitting import Sample
 from pydantic import ValidationError
 
 from mlops_core import ConfigError, StepError, load_use_case, read_history
@@ -22,7 +22,12 @@ OFF = DataAugmentation(rotation_deg=0, zoom=0, shift=0, shear=0, brightness=0, c
 def plugin():
     """The modules that import TensorFlow, imported when a test wants one."""
     package = "mlops_image_classification"
-    names = ("augmentation", "batches", "fitting", "network", "records", "transfer", "steps.train")
+    rooms = {
+        "data": ("records",),
+        "model": ("augmentation", "batches", "fitting", "network", "transfer"),
+        "steps": ("train",),
+    }
+    names = [f"{room}.{name}" for room, modules in rooms.items() for name in modules]
     return SimpleNamespace(**{name.rpartition(".")[2]: importlib.import_module(f"{package}.{name}") for name in names})
 
 
@@ -402,7 +407,7 @@ def test_mirrored_scores_of_a_network_that_saw_no_mirror_images_are_refused():
 
 
 def test_the_temperature_mends_confidence_and_changes_no_decision():
-    from mlops_image_classification.calibration import best_temperature, with_temperature
+    from mlops_image_classification.model.calibration import best_temperature, with_temperature
 
     draw = np.random.default_rng(0)
     labels = draw.integers(0, 3, 4000)

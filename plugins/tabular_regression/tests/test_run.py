@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from mlops_tabular_regression.catalogue import DATASETS
-from mlops_tabular_regression.synthetic import FILE, ROWS, generate
+from mlops_tabular_regression.tables.synthetic import FILE, ROWS, generate
 
 import mlops_core
 from mlops_core import read_predictions

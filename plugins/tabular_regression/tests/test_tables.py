@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from mlops_tabular_regression.checking import Checker
-from mlops_tabular_regression.collecting import collect
 from mlops_tabular_regression.config import RulesSection
-from mlops_tabular_regression.rows import BATCH_ROWS
-from mlops_tabular_regression.splitting import rows_of_part, write_folds
-from mlops_tabular_regression.tables import find_table, open_table
+from mlops_tabular_regression.tables.checking import Checker
+from mlops_tabular_regression.tables.collecting import collect
+from mlops_tabular_regression.tables.opening import find_table, open_table
+from mlops_tabular_regression.tables.rows import BATCH_ROWS
+from mlops_tabular_regression.tables.splitting import rows_of_part, write_folds
 
 from mlops_core import DatasetError, read_split
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlops_core import Prediction, Predictions, write_predictions
-from mlops_image_classification import network
-from mlops_image_classification.batches import PartReader
+from mlops_image_classification.data.pictures import TEST
+from mlops_image_classification.data.splitting import read_samples
 from mlops_image_classification.metrics import compute_metrics, declared_metrics
-from mlops_image_classification.pictures import TEST
-from mlops_image_classification.splitting import read_samples
+from mlops_image_classification.model import network
+from mlops_image_classification.model.batches import PartReader
 
 if TYPE_CHECKING:
     from mlops_core import StepContext

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlops_image_classification.config import DatasetSection, SplitSection
-from mlops_image_classification.fingerprints import find_copies, read_fingerprints
-from mlops_image_classification.pictures import listed, read_pictures
-from mlops_image_classification.splitting import LeftOut, make_split, write_split_tables
+from mlops_image_classification.data.fingerprints import find_copies, read_fingerprints
+from mlops_image_classification.data.pictures import listed, read_pictures
+from mlops_image_classification.data.splitting import LeftOut, make_split, write_split_tables
 
 if TYPE_CHECKING:
     import logging
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_core import StepContext
-    from mlops_image_classification.pictures import Picture
-    from mlops_image_classification.splitting import Split
+    from mlops_image_classification.data.pictures import Picture
+    from mlops_image_classification.data.splitting import Split
 
 
 def split(context: StepContext) -> None:

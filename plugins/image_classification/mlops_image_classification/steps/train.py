@@ -11,14 +11,14 @@ import numpy as np
 import tensorflow as tf
 
 from mlops_core import HistoryRow, StepError, write_history
-from mlops_image_classification import network
-from mlops_image_classification.batches import PartReader, channel_statistics
-from mlops_image_classification.calibration import best_temperature
 from mlops_image_classification.config import DataAugmentation, Preprocessing, Training
-from mlops_image_classification.fitting import Batches, EpochRecord, Fitter
-from mlops_image_classification.pictures import TRAIN, VALIDATION
-from mlops_image_classification.splitting import of_part, read_samples
-from mlops_image_classification.transfer import phases, set_trainable
+from mlops_image_classification.data.pictures import TRAIN, VALIDATION
+from mlops_image_classification.data.splitting import of_part, read_samples
+from mlops_image_classification.model import network
+from mlops_image_classification.model.batches import PartReader, channel_statistics
+from mlops_image_classification.model.calibration import best_temperature
+from mlops_image_classification.model.fitting import Batches, EpochRecord, Fitter
+from mlops_image_classification.model.transfer import phases, set_trainable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ import numpy as np
 
 from mlops_core import DatasetError, SplitSample, check_no_leak
 from mlops_tabular_regression.config import SplitSection
-from mlops_tabular_regression.splitting import TEST, TRAIN, assign_folds, write_folds
-from mlops_tabular_regression.table_store import read_table
+from mlops_tabular_regression.tables.splitting import TEST, TRAIN, assign_folds, write_folds
+from mlops_tabular_regression.tables.storage import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlops_core import StepContext
-    from mlops_tabular_regression.table_store import StoredTable
+    from mlops_tabular_regression.tables.storage import StoredTable
 
 
 def split(context: StepContext) -> None:

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlops_core import HistoryRow, write_history
-from mlops_tabular_regression import boosting, search
-from mlops_tabular_regression.boosting import Design, Setting
 from mlops_tabular_regression.config import (
     FeaturesSection,
     IntervalsSection,
@@ -20,13 +18,15 @@ from mlops_tabular_regression.config import (
     TableSection,
     TrainingSection,
 )
-from mlops_tabular_regression.design import categorical_positions, design_names, design_values
-from mlops_tabular_regression.importance import Importance, gain_shares, permutation_losses, write_importance
-from mlops_tabular_regression.intervals import conformal_widening, quantiles
-from mlops_tabular_regression.model_store import TrainedModel, write_trained
-from mlops_tabular_regression.search import Folds, Trial
-from mlops_tabular_regression.splitting import TRAIN, assign_folds, rows_of_part
-from mlops_tabular_regression.table_store import read_table
+from mlops_tabular_regression.model import boosting, search
+from mlops_tabular_regression.model.boosting import Design, Setting
+from mlops_tabular_regression.model.design import categorical_positions, design_names, design_values
+from mlops_tabular_regression.model.importance import Importance, gain_shares, permutation_losses, write_importance
+from mlops_tabular_regression.model.intervals import conformal_widening, quantiles
+from mlops_tabular_regression.model.search import Folds, Trial
+from mlops_tabular_regression.model.storage import TrainedModel, write_trained
+from mlops_tabular_regression.tables.splitting import TRAIN, assign_folds, rows_of_part
+from mlops_tabular_regression.tables.storage import read_table
 
 if TYPE_CHECKING:
     from pathlib import Path

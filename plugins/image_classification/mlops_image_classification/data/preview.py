@@ -1,7 +1,7 @@
 """A picture as the report of a run shows it: small, and in a format that every browser knows.
 
 Only Pillow is imported, for it runs in the driver; how pictures are prepared for a network is in
-`mlops_image_classification.decoding`.
+`mlops_image_classification.data.decoding`.
 """
 
 from __future__ import annotations

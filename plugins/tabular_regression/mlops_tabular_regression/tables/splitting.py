@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlops_tabular_regression.table_store import StoredTable
+    from mlops_tabular_regression.tables.storage import StoredTable
 
 TRAIN, TEST = "train", "test"
 

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from mlops_core import Preview
-from mlops_tabular_regression.tables import TEXT_SUFFIXES
+from mlops_tabular_regression.tables.opening import TEXT_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

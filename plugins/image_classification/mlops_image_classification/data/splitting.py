@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_core import DatasetError, SplitRow, SplitSample, check_no_leak, read_split, write_split
-from mlops_image_classification.pictures import PARTS, TEST, TRAIN, VALIDATION, listed
+from mlops_image_classification.data.pictures import PARTS, TEST, TRAIN, VALIDATION, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from mlops_image_classification.config import SplitSection
-    from mlops_image_classification.fingerprints import Pair
-    from mlops_image_classification.pictures import Picture
+    from mlops_image_classification.data.fingerprints import Pair
+    from mlops_image_classification.data.pictures import Picture
 
 COPIES_FILE = "duplicates.csv"
 CONFLICTS_FILE = "conflicts.csv"

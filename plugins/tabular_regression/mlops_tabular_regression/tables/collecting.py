@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_tabular_regression.checking import Violation
 from mlops_tabular_regression.config import Policy, Rule
-from mlops_tabular_regression.table_store import StoredTable, sample_name
+from mlops_tabular_regression.tables.checking import Violation
+from mlops_tabular_regression.tables.storage import StoredTable, sample_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from mlops_tabular_regression.checking import CheckedBatch, Checker
     from mlops_tabular_regression.config import RulesSection
-    from mlops_tabular_regression.rows import OpenTable
+    from mlops_tabular_regression.tables.checking import CheckedBatch, Checker
+    from mlops_tabular_regression.tables.rows import OpenTable
 
 
 def collect(batches: Sequence[CheckedBatch], opened: OpenTable, checker: Checker, rules: RulesSection) -> StoredTable:
