@@ -10,13 +10,15 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from mlops_core.conditions import Comparison, Gate, Operator
-from mlops_core.metrics import (
+from mlops_core import (
+    Comparison,
     ConfusionMatrix,
     Direction,
+    Gate,
     Metric,
     MetricReport,
     MetricValue,
+    Operator,
     Unit,
     bootstrap_by_group,
     proportion,
@@ -25,7 +27,7 @@ from mlops_core.metrics import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from mlops_core.predictions import Predictions
+    from mlops_core import Predictions
 
 ACCURACY_THRESHOLD = "q_accuracy_threshold"
 SECTIONS = {"ROAD_SIGN": "classification_metrics", "SCENE": "multiclass_classification_metrics"}

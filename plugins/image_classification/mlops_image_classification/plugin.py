@@ -9,19 +9,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops_core import hookimpl
-from mlops_core.pipeline import DATASET, Parameter, ParameterType, Resources, Step, StepKind
+from mlops_core import DATASET, Parameter, ParameterType, Resources, Step, StepKind, hookimpl
 
 if TYPE_CHECKING:
-    from mlops_core.conditions import Gate
-    from mlops_core.config import UseCaseConfig
-    from mlops_core.datasets.catalogue import Dataset
-    from mlops_core.datasets.inspections import Inspection
-    from mlops_core.datasets.previews import Preview
-    from mlops_core.hookspecs import PluginContext
-    from mlops_core.metrics import Metric, MetricReport
-    from mlops_core.predictions import Predictions
-    from mlops_core.predictors import Predictor
+    from mlops_core import (
+        Dataset,
+        Gate,
+        Inspection,
+        Metric,
+        MetricReport,
+        PluginContext,
+        Predictions,
+        Predictor,
+        Preview,
+        UseCaseConfig,
+    )
     from mlops_image_classification.config import ImageConfig
 
 _IMAGE_PACKAGES = ("numpy", "pillow")
@@ -45,7 +47,7 @@ def mlops_get_config_file(context: PluginContext) -> Path:
 @hookimpl
 def mlops_get_datasets(config: UseCaseConfig, context: PluginContext) -> tuple[Dataset, ...]:
     """Return the catalogue of the use case."""
-    from mlops_image_classification.catalogue import DATASETS
+    from mlops_image_classification.data.catalogue import DATASETS
 
     return DATASETS[context.use_case]
 
@@ -53,7 +55,7 @@ def mlops_get_datasets(config: UseCaseConfig, context: PluginContext) -> tuple[D
 @hookimpl
 def mlops_inspect_dataset(dataset: Path, config: ImageConfig, context: PluginContext) -> Inspection:
     """Return classes, parts, tracks, what cannot be read, copies and conflicting labels."""
-    from mlops_image_classification.inspection import inspect_dataset
+    from mlops_image_classification.data.inspection import inspect_dataset
 
     return inspect_dataset(dataset, config)
 
@@ -145,7 +147,7 @@ def mlops_get_gate(config: UseCaseConfig, context: PluginContext) -> Gate:
 @hookimpl
 def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:
     """Load a trained network with its preprocessing settings."""
-    from mlops_image_classification.predictor import ImagePredictor
+    from mlops_image_classification.model.predictor import ImagePredictor
 
     return ImagePredictor(model)
 
@@ -153,6 +155,6 @@ def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:
 @hookimpl
 def mlops_get_sample_preview(sample: str, dataset: Path, context: PluginContext) -> Preview | None:
     """Return a small copy of the picture."""
-    from mlops_image_classification.picture_preview import preview_picture
+    from mlops_image_classification.data.preview import preview_picture
 
     return preview_picture(dataset, sample)

@@ -7,25 +7,25 @@ import random
 import numpy as np
 import pytest
 from mlops_image_classification.config import SplitSection
-from mlops_image_classification.fingerprints import (
+from mlops_image_classification.data.fingerprints import (
     Pair,
     find_copies,
     fingerprint,
     read_fingerprints,
     write_fingerprints,
 )
-from mlops_image_classification.pictures import Picture
-from mlops_image_classification.splitting import (
+from mlops_image_classification.data.pictures import Picture
+from mlops_image_classification.data.splitting import (
     CONFLICTS_FILE,
     COPIES_FILE,
     make_split,
     of_part,
-    read_split,
-    write_split,
+    read_samples,
+    write_split_tables,
 )
 from PIL import Image, ImageEnhance
 
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError
 
 SETTINGS = SplitSection()
 
@@ -86,7 +86,7 @@ def test_without_a_similarity_only_exact_copies_are_looked_for():
 @pytest.mark.parametrize("bits", [0, 3, 7])
 def test_the_search_finds_exactly_what_comparing_all_pairs_finds(bits):
     draw = np.random.default_rng(bits)
-    from mlops_image_classification.fingerprints import _candidates
+    from mlops_image_classification.data.fingerprints import _candidates
 
     hashes = draw.integers(0, 1 << 63, 300, dtype=np.uint64)
     for position in range(0, 300, 3):  # neighbours at every distance up to 12
@@ -235,8 +235,8 @@ def table(path):
 def test_the_tables_name_both_pictures_with_their_labels(tmp_path):
     items = pictures()
     found, numbered = split(items, [exact(1, 40), near(2, 3)])
-    write_split(tmp_path, found, numbered)
-    assert tuple(read_split(tmp_path)) == found.samples
+    write_split_tables(tmp_path, found, numbered)
+    assert tuple(read_samples(tmp_path)) == found.samples
     rows = table(tmp_path / CONFLICTS_FILE)
     assert [(row["kind"], row["first"], row["first_label"], row["second"], row["second_label"]) for row in rows] == [
         ("exact", "/cat/0_1.png", "cat", "/dog/3_1.png", "dog")

@@ -6,11 +6,11 @@ import zlib
 import numpy as np
 import pytest
 from mlops_image_classification.config import Preprocessing
-from mlops_image_classification.decoding import read_pixels
-from mlops_image_classification.pictures import Region
+from mlops_image_classification.data.decoding import read_pixels
+from mlops_image_classification.data.pictures import Region
 from PIL import Image
 
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError
 
 SETTINGS = Preprocessing(image_size=16)
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from mlops_image_classification.inspection import inspect_dataset
+from mlops_image_classification.data.inspection import inspect_dataset
 from PIL import Image, ImageEnhance
 
-from mlops_core.use_cases.manager import load_use_case
+from mlops_core import load_use_case
 
 CONFIG = load_use_case("ROAD_SIGN").load_config().model
 

@@ -5,9 +5,8 @@ import json
 import pytest
 from mlops_image_classification.metrics import best_class, calibration_error, compute_metrics
 
+from mlops_core import Prediction, Predictions, load_use_case
 from mlops_core.metrics import write_evaluation
-from mlops_core.predictions import Prediction, Predictions
-from mlops_core.use_cases.manager import load_use_case
 
 CLASSES = ("a", "b", "c")
 

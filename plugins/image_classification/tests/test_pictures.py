@@ -4,9 +4,9 @@ import logging
 
 import pytest
 from mlops_image_classification.config import DatasetSection
-from mlops_image_classification.pictures import Region, read_pictures
+from mlops_image_classification.data.pictures import Region, read_pictures
 
-from mlops_core.errors import ConfigError, DatasetError
+from mlops_core import ConfigError, DatasetError
 
 LOG = logging.getLogger("test")
 HEADER = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId\n"

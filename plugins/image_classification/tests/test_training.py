@@ -8,11 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from mlops_image_classification.config import DataAugmentation, FineTuning, ImageConfig, ModelChoice, Training
-from mlops_image_classification.splitting import Sample
+from mlops_image_classification.data.splitting import Sample
 from pydantic import ValidationError
 
-from mlops_core.errors import ConfigError, StepError
-from mlops_core.use_cases.manager import load_use_case
+from mlops_core import ConfigError, StepError, load_use_case, read_history
 
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.slow]
 SIZE = 32
@@ -23,7 +22,12 @@ OFF = DataAugmentation(rotation_deg=0, zoom=0, shift=0, shear=0, brightness=0, c
 def plugin():
     """The modules that import TensorFlow, imported when a test wants one."""
     package = "mlops_image_classification"
-    names = ("augmentation", "batches", "fitting", "network", "records", "transfer", "steps.train")
+    rooms = {
+        "data": ("records",),
+        "model": ("augmentation", "batches", "fitting", "network", "transfer"),
+        "steps": ("train",),
+    }
+    names = [f"{room}.{name}" for room, modules in rooms.items() for name in modules]
     return SimpleNamespace(**{name.rpartition(".")[2]: importlib.import_module(f"{package}.{name}") for name in names})
 
 
@@ -403,7 +407,7 @@ def test_mirrored_scores_of_a_network_that_saw_no_mirror_images_are_refused():
 
 
 def test_the_temperature_mends_confidence_and_changes_no_decision():
-    from mlops_image_classification.calibration import best_temperature, with_temperature
+    from mlops_image_classification.model.calibration import best_temperature, with_temperature
 
     draw = np.random.default_rng(0)
     labels = draw.integers(0, 3, 4000)
@@ -417,23 +421,18 @@ def test_the_temperature_mends_confidence_and_changes_no_decision():
     assert np.abs(mended - honest).max() < 0.1
 
 
-def test_the_history_is_one_curve_through_all_phases_as_a_report_draws_it(plugin, tmp_path):
-    from mlops_core.report.histories import read_history
-
+def test_the_history_counts_epochs_through_all_phases(plugin, tmp_path):
     records = [
         plugin.fitting.EpochRecord(
             phase=phase, epoch=epoch, loss=2.0 / k, validation_loss=1.0 / k, validation_accuracy=k / 10
         )
         for k, (phase, epoch) in enumerate([("head", 1), ("head", 2), ("fine tuning", 1)], 1)
     ]
-    plugin.train._write_history(tmp_path / "history.csv", records)
-    x, series = read_history(tmp_path / "history.csv")
-    assert x == "epoch"
-    assert {one.name: one.points for one in series} == {
-        "loss": ((1, 2.0), (2, 1.0), (3, 2 / 3)),
-        "validation_loss": ((1, 1.0), (2, 0.5), (3, 1 / 3)),
-        "validation_accuracy": ((1, 0.1), (2, 0.2), (3, 0.3)),
-    }
+    plugin.train._write_history(tmp_path, records)
+    assert (tmp_path / "history.csv").read_text().startswith("epoch,loss,validation_loss,validation_accuracy\n1,")
+    assert [(row.step, row.values) for row in read_history(tmp_path / "history.csv")] == [
+        (k, {"loss": 2.0 / k, "validation_loss": 1.0 / k, "validation_accuracy": k / 10}) for k in (1, 2, 3)
+    ]
 
 
 def test_the_hyperparameters_are_one_flat_object_of_texts(plugin):

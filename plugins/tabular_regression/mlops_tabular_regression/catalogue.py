@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlops_core.datasets.catalogue import Dataset, GeneratedSource, Source
+from mlops_core import Dataset, GeneratedSource, Source
 
 DATASETS = (
     Dataset(
@@ -10,7 +10,7 @@ DATASETS = (
         title="4,000 generated rows in the columns of Abalone",
         licence="Apache-2.0",
         description="Made by code from the run's seed, some heights of 0 among them; not measurements of the world.",
-        sources=(GeneratedSource(run="mlops_tabular_regression.synthetic:generate"),),
+        sources=(GeneratedSource(run="mlops_tabular_regression.tables.synthetic:generate"),),
         required=("*.csv",),
     ),
     Dataset(

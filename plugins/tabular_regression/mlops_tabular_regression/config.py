@@ -8,8 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mlops_core.config import Section, UseCaseConfig
-from mlops_core.errors import did_you_mean
+from mlops_core import Section, UseCaseConfig, did_you_mean
 from mlops_tabular_regression.formulas import formula_names
 
 Positive = Annotated[int, Field(gt=0)]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from mlops_core.conditions import Comparison, Gate, Operator
-from mlops_core.metrics import Direction, Metric, MetricReport, MetricValue, Unit, proportion
+from mlops_core import Comparison, Direction, Gate, Metric, MetricReport, MetricValue, Operator, Unit, proportion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mlops_core.predictions import Prediction, Predictions
+    from mlops_core import Prediction, Predictions
 
     Numbers = NDArray[np.float64]
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_core import hookimpl
-from mlops_core.pipeline import DATASET, Parameter, ParameterType, Resources, Step, StepKind
+from mlops_core import DATASET, Parameter, ParameterType, Resources, Step, StepKind, hookimpl
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlops_core.conditions import Gate
-    from mlops_core.config import UseCaseConfig
-    from mlops_core.datasets.catalogue import Dataset
-    from mlops_core.datasets.inspections import Inspection
-    from mlops_core.datasets.previews import Preview
-    from mlops_core.hookspecs import PluginContext
-    from mlops_core.metrics import Metric, MetricReport
-    from mlops_core.predictions import Predictions
-    from mlops_core.predictors import Predictor
+    from mlops_core import (
+        Dataset,
+        Gate,
+        Inspection,
+        Metric,
+        MetricReport,
+        PluginContext,
+        Predictions,
+        Predictor,
+        Preview,
+        UseCaseConfig,
+    )
     from mlops_tabular_regression.config import TabularConfig
 
 _MODEL_PACKAGES = ("lightgbm", "numpy")
@@ -43,7 +45,7 @@ def mlops_get_datasets(config: UseCaseConfig, context: PluginContext) -> tuple[D
 @hookimpl
 def mlops_inspect_dataset(dataset: Path, config: TabularConfig, context: PluginContext) -> Inspection:
     """Return rows, columns, the distribution of the target, and each violation of the schema."""
-    from mlops_tabular_regression.inspection import inspect_dataset
+    from mlops_tabular_regression.tables.inspection import inspect_dataset
 
     return inspect_dataset(dataset, config)
 
@@ -133,7 +135,7 @@ def mlops_get_gate(config: UseCaseConfig, context: PluginContext) -> Gate:
 @hookimpl
 def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:
     """Load a trained model with its schema."""
-    from mlops_tabular_regression.predictor import TablePredictor
+    from mlops_tabular_regression.model.predictor import TablePredictor
 
     return TablePredictor(model)
 
@@ -141,6 +143,6 @@ def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:
 @hookimpl
 def mlops_get_sample_preview(sample: str, dataset: Path, context: PluginContext) -> Preview | None:
     """Return the cells of a row."""
-    from mlops_tabular_regression.row_preview import preview_row
+    from mlops_tabular_regression.tables.preview import preview_row
 
     return preview_row(dataset, sample)

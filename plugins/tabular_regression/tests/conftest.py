@@ -1,9 +1,9 @@
 """A small schema and ways to write and read tables of it."""
 
 import pytest
-from mlops_tabular_regression.checking import Checker
 from mlops_tabular_regression.config import RulesSection, TableSection
-from mlops_tabular_regression.tables import open_table
+from mlops_tabular_regression.tables.checking import Checker
+from mlops_tabular_regression.tables.opening import open_table
 
 COLUMNS = (
     {"name": "kind", "type": "category", "categories": ("a", "b")},

@@ -8,8 +8,7 @@ import pytest
 from mlops_tabular_regression.config import Policy, Rule, RulesSection, TabularConfig
 from mlops_tabular_regression.formulas import evaluate_formula, formula_names
 
-from mlops_core.config import load_config
-from mlops_core.errors import ConfigError
+from mlops_core import ConfigError, load_use_case
 
 DEFAULT = Path(mlops_tabular_regression.__file__).with_name("user_config.yaml")
 
@@ -17,7 +16,7 @@ DEFAULT = Path(mlops_tabular_regression.__file__).with_name("user_config.yaml")
 def load(tmp_path, text="", overrides=()):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
-    return load_config(TabularConfig, default=DEFAULT, path=path if text else None, overrides=overrides, environ={})
+    return load_use_case("ABALONE").load_config(path if text else None, overrides=overrides)
 
 
 def test_the_default_configuration_says_what_the_models_defaults_say(tmp_path):

@@ -2,10 +2,9 @@
 
 import pytest
 from mlops_tabular_regression.config import TabularConfig
-from mlops_tabular_regression.inspection import inspect_dataset
+from mlops_tabular_regression.tables.inspection import inspect_dataset
 
-from mlops_core.datasets.inspections import Severity
-from mlops_core.use_cases.manager import load_use_case
+from mlops_core import Severity, load_use_case
 
 HEADER = "kind,size,shell_weight,age\n"
 
@@ -90,7 +89,7 @@ def test_what_the_reader_noticed_is_a_note(look):
 
 
 def test_the_generated_table_is_sound_but_for_its_heights_of_0(tmp_path):
-    from mlops_tabular_regression.synthetic import generate
+    from mlops_tabular_regression.tables.synthetic import generate
 
     generate(tmp_path, seed=0, progress=lambda *_: None)
     loaded = load_use_case("ABALONE")

@@ -3,13 +3,18 @@
 import math
 import tracemalloc
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from mlops_tabular_regression.rows import BATCH_ROWS
-from mlops_tabular_regression.tables import find_table, open_table
+from mlops_tabular_regression.config import RulesSection
+from mlops_tabular_regression.tables.checking import Checker
+from mlops_tabular_regression.tables.collecting import collect
+from mlops_tabular_regression.tables.opening import find_table, open_table
+from mlops_tabular_regression.tables.rows import BATCH_ROWS
+from mlops_tabular_regression.tables.splitting import rows_of_part, write_folds
 
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError, read_split
 
 HEADER = "kind,size,shell_weight,age\n"
 ROWS = "a,1.5,0.2,3\nb,2.5,,4\n"
@@ -218,3 +223,21 @@ def test_a_long_table_is_read_in_batches_and_never_as_a_whole(tmp_path, table):
     tracemalloc.stop()
     assert seen == count
     assert peak < 3 * BATCH_ROWS * 500  # bytes: some rows as text, however many there are
+
+
+def test_rows_with_an_empty_or_repeated_id_are_named_by_their_number_too(tmp_path, table):
+    path = tmp_path / "table.csv"
+    path.write_text("name,kind,size,shell_weight,age\nx,a,1,2,3\ny,a,2,2,3\nx,a,3,2,3\n,a,4,2,3\n")
+    schema, rules = table(id="name"), RulesSection()
+    opened = open_table(path, schema)
+    checker = Checker(schema, rules, lambda _: None)
+    stored = collect(list(checker.batches(opened)), opened, checker, rules)
+    assert [stored.sample(index) for index in range(4)] == ["x (row 1)", "y", "x (row 3)", "(row 4)"]
+    write_folds(tmp_path, stored, np.array([1, 2, 1, 2]), test_fold=2)
+    assert [(row.sample, row.part, row.columns["fold"]) for row in read_split(tmp_path)] == [
+        ("x (row 1)", "train", "1"),
+        ("y", "test", "2"),
+        ("x (row 3)", "train", "1"),
+        ("(row 4)", "test", "2"),
+    ]
+    assert rows_of_part(tmp_path, "test").tolist() == [1, 3]

@@ -2,16 +2,16 @@
 
 import numpy as np
 import pytest
-from mlops_tabular_regression import boosting, search
-from mlops_tabular_regression.boosting import Design, Setting
-from mlops_tabular_regression.collecting import find_equal_rows, join_groups
 from mlops_tabular_regression.config import TrainingSection
-from mlops_tabular_regression.importance import permutation_losses
-from mlops_tabular_regression.intervals import conformal_widening, widened
-from mlops_tabular_regression.search import Folds
-from mlops_tabular_regression.splitting import assign_folds
+from mlops_tabular_regression.model import boosting, search
+from mlops_tabular_regression.model.boosting import Design, Setting
+from mlops_tabular_regression.model.importance import permutation_losses
+from mlops_tabular_regression.model.intervals import conformal_widening, widened
+from mlops_tabular_regression.model.search import Folds
+from mlops_tabular_regression.tables.collecting import find_equal_rows, join_groups
+from mlops_tabular_regression.tables.splitting import assign_folds
 
-from mlops_core.errors import ConfigError, DatasetError
+from mlops_core import ConfigError, DatasetError
 
 QUICK = TrainingSection(rounds=60, leaves=(7,), bags=1)
 

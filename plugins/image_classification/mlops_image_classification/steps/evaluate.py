@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_core.predictions import Prediction, Predictions, write_predictions
-from mlops_image_classification import network
-from mlops_image_classification.batches import PartReader
+from mlops_core import Prediction, Predictions, write_predictions
+from mlops_image_classification.data.pictures import TEST
+from mlops_image_classification.data.splitting import read_samples
 from mlops_image_classification.metrics import compute_metrics, declared_metrics
-from mlops_image_classification.pictures import TEST
-from mlops_image_classification.splitting import of_part, read_split
+from mlops_image_classification.model import network
+from mlops_image_classification.model.batches import PartReader
 
 if TYPE_CHECKING:
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
 
 def evaluate(context: StepContext) -> None:
     """Write one prediction a picture; log the lines from which an engine shows its metrics."""
-    samples = of_part(read_split(context.input("split")), TEST)
+    samples = read_samples(context.input("split"), TEST)
     model, metadata = network.load(context.input("model"))
     classes = tuple(metadata["classes"])
     reader = PartReader(

@@ -11,18 +11,18 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import ConfigError, DatasetError
+from mlops_core import ConfigError, DatasetError
 from mlops_image_classification.config import DatasetSection, Preprocessing
-from mlops_image_classification.decoding import pixels_or_reason
-from mlops_image_classification.fingerprints import fingerprint, write_fingerprints
-from mlops_image_classification.pictures import listed, read_pictures
+from mlops_image_classification.data.decoding import pixels_or_reason
+from mlops_image_classification.data.fingerprints import fingerprint, write_fingerprints
+from mlops_image_classification.data.pictures import listed, read_pictures
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mlops_core.steps.context import StepContext
-    from mlops_image_classification.pictures import Picture
+    from mlops_core import StepContext
+    from mlops_image_classification.data.pictures import Picture
 
     Pixels = NDArray[np.uint8]
 
@@ -71,7 +71,7 @@ def _write_block(context: StepContext, block: int, found: list[tuple[Picture, Pi
 
     TensorFlow is imported here, after the processes were forked: a fork of its threads would hang.
     """
-    from mlops_image_classification.records import write_block
+    from mlops_image_classification.data.records import write_block
 
     usable = [(picture.number, pixels) for picture, pixels in found if not isinstance(pixels, str)]
     reasons = {picture.number: reason for picture, reason in found if isinstance(reason, str)}

@@ -8,18 +8,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlops_image_classification.config import DatasetSection, SplitSection
-from mlops_image_classification.fingerprints import find_copies, read_fingerprints
-from mlops_image_classification.pictures import listed, read_pictures
-from mlops_image_classification.splitting import LeftOut, make_split, write_split
+from mlops_image_classification.data.fingerprints import find_copies, read_fingerprints
+from mlops_image_classification.data.pictures import listed, read_pictures
+from mlops_image_classification.data.splitting import LeftOut, make_split, write_split_tables
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Sequence
     from pathlib import Path
 
-    from mlops_core.steps.context import StepContext
-    from mlops_image_classification.pictures import Picture
-    from mlops_image_classification.splitting import Split
+    from mlops_core import StepContext
+    from mlops_image_classification.data.pictures import Picture
+    from mlops_image_classification.data.splitting import Split
 
 
 def split(context: StepContext) -> None:
@@ -33,7 +33,7 @@ def split(context: StepContext) -> None:
     )
     found = make_split(readable, copies, settings, seed=context.seed)
     found = replace(found, left_out=(*_unreadable(context.input("fingerprints"), pictures), *found.left_out))
-    write_split(context.output("split"), found, readable)
+    write_split_tables(context.output("split"), found, readable)
     _tell(context.log, found, readable)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import astuple
 from typing import TYPE_CHECKING
@@ -11,23 +10,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mlops_core.errors import StepError
-from mlops_image_classification import network
-from mlops_image_classification.batches import PartReader, channel_statistics
-from mlops_image_classification.calibration import best_temperature
+from mlops_core import HistoryRow, StepError, write_history
 from mlops_image_classification.config import DataAugmentation, Preprocessing, Training
-from mlops_image_classification.fitting import Batches, EpochRecord, Fitter
-from mlops_image_classification.pictures import TRAIN, VALIDATION
-from mlops_image_classification.splitting import of_part, read_split
-from mlops_image_classification.transfer import phases, set_trainable
+from mlops_image_classification.data.pictures import TRAIN, VALIDATION
+from mlops_image_classification.data.splitting import of_part, read_samples
+from mlops_image_classification.model import network
+from mlops_image_classification.model.batches import PartReader, channel_statistics
+from mlops_image_classification.model.calibration import best_temperature
+from mlops_image_classification.model.fitting import Batches, EpochRecord, Fitter
+from mlops_image_classification.model.transfer import phases, set_trainable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
 HYPERPARAMETERS_FILE = "hyperparameters.json"
-HISTORY_FILE = "history.csv"
 _MEASURED = ("loss", "validation_loss", "validation_accuracy")
 _SQUARE_ROOT = "sqrt"
 
@@ -60,12 +58,12 @@ def train(context: StepContext) -> None:
     context.log.info("temperature of the scores: %.3f", metadata["temperature"])
     folder = context.output("model")
     network.save(model, folder, metadata)
-    _write_history(folder / HISTORY_FILE, history)
+    _write_history(folder, history)
     (folder / HYPERPARAMETERS_FILE).write_text(_hyperparameters(context), encoding="utf-8")
 
 
 def _reader(context: StepContext, part: str) -> PartReader:
-    samples = read_split(context.input("split"))
+    samples = read_samples(context.input("split"))
     return PartReader(
         folder=context.input("pictures"),
         samples=of_part(samples, part),
@@ -123,13 +121,13 @@ def class_weights(training: PartReader, kind: str) -> np.ndarray:
     return np.asarray(factors * counts.sum() / (factors * counts).sum())
 
 
-def _write_history(path: Path, history: list[EpochRecord]) -> None:
-    """Write one row an epoch; they are counted through all phases, so that the curves go on."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("epoch", *_MEASURED))
-        for epoch, record in enumerate(history, 1):
-            writer.writerow((epoch, *(getattr(record, name) for name in _MEASURED)))
+def _write_history(folder: Path, history: list[EpochRecord]) -> None:
+    """Write one row per epoch; epochs are counted through all phases, so that the curves continue."""
+    rows = (
+        HistoryRow(step=epoch, values={name: getattr(record, name) for name in _MEASURED})
+        for epoch, record in enumerate(history, 1)
+    )
+    write_history(folder, rows, step_name="epoch")
 
 
 def _hyperparameters(context: StepContext) -> str:

@@ -6,21 +6,21 @@ import csv
 import json
 from typing import TYPE_CHECKING, Self
 
-from mlops_core.errors import DatasetError
-from mlops_tabular_regression.checking import Checker, Violation
-from mlops_tabular_regression.collecting import collect
+from mlops_core import DatasetError
 from mlops_tabular_regression.config import UNUSABLE, Policy, RulesSection, TableSection
-from mlops_tabular_regression.table_store import write_table
-from mlops_tabular_regression.tables import find_table, open_table
+from mlops_tabular_regression.tables.checking import Checker, Violation
+from mlops_tabular_regression.tables.collecting import collect
+from mlops_tabular_regression.tables.opening import find_table, open_table
+from mlops_tabular_regression.tables.storage import write_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mlops_core.steps.context import StepContext
-    from mlops_tabular_regression.checking import CheckedBatch
-    from mlops_tabular_regression.rows import OpenTable
-    from mlops_tabular_regression.table_store import StoredTable
+    from mlops_core import StepContext
+    from mlops_tabular_regression.tables.checking import CheckedBatch
+    from mlops_tabular_regression.tables.rows import OpenTable
+    from mlops_tabular_regression.tables.storage import StoredTable
 
 VIOLATIONS_FILE = "violations.csv"
 SUMMARY_FILE = "summary.json"

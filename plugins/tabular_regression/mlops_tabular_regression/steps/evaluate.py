@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_core.predictions import Prediction, Predictions, write_predictions
+from mlops_core import Prediction, Predictions, write_predictions
 from mlops_tabular_regression.metrics import compute_metrics
-from mlops_tabular_regression.model_store import read_trained
-from mlops_tabular_regression.splitting import TEST, rows_of_part
-from mlops_tabular_regression.table_store import read_table
+from mlops_tabular_regression.model.storage import read_trained
+from mlops_tabular_regression.tables.splitting import TEST, rows_of_part
+from mlops_tabular_regression.tables.storage import read_table
 
 if TYPE_CHECKING:
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
 
 def evaluate(context: StepContext) -> None:

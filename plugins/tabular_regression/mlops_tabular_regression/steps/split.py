@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_core.datasets.splits import SplitSample, check_no_leak
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError, SplitSample, check_no_leak
 from mlops_tabular_regression.config import SplitSection
-from mlops_tabular_regression.splitting import TEST, TRAIN, assign_folds, write_split
-from mlops_tabular_regression.table_store import read_table
+from mlops_tabular_regression.tables.splitting import TEST, TRAIN, assign_folds, write_folds
+from mlops_tabular_regression.tables.storage import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from mlops_core.steps.context import StepContext
-    from mlops_tabular_regression.table_store import StoredTable
+    from mlops_core import StepContext
+    from mlops_tabular_regression.tables.storage import StoredTable
 
 
 def split(context: StepContext) -> None:
@@ -38,7 +37,7 @@ def split(context: StepContext) -> None:
     folds = assign_folds(np.asarray(table.target), np.asarray(table.groups), folds=settings.folds, seed=context.seed)
     is_test = folds == settings.test_fold
     check_no_leak({TRAIN: _together(table, ~is_test), TEST: _together(table, is_test)})
-    write_split(context.output("split"), table, folds, test_fold=settings.test_fold)
+    write_folds(context.output("split"), table, folds, test_fold=settings.test_fold)
     context.log.info("%d rows to train, %d to test (fold %d)", (~is_test).sum(), is_test.sum(), settings.test_fold)
 
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_tabular_regression import boosting, search
-from mlops_tabular_regression.boosting import Design, Setting
+from mlops_core import HistoryRow, write_history
 from mlops_tabular_regression.config import (
     FeaturesSection,
     IntervalsSection,
@@ -19,13 +18,15 @@ from mlops_tabular_regression.config import (
     TableSection,
     TrainingSection,
 )
-from mlops_tabular_regression.design import categorical_positions, design_names, design_values
-from mlops_tabular_regression.importance import Importance, gain_shares, permutation_losses, write_importance
-from mlops_tabular_regression.intervals import conformal_widening, quantiles
-from mlops_tabular_regression.model_store import TrainedModel, write_trained
-from mlops_tabular_regression.search import Folds, Trial
-from mlops_tabular_regression.splitting import TRAIN, assign_folds, rows_of_part
-from mlops_tabular_regression.table_store import read_table
+from mlops_tabular_regression.model import boosting, search
+from mlops_tabular_regression.model.boosting import Design, Setting
+from mlops_tabular_regression.model.design import categorical_positions, design_names, design_values
+from mlops_tabular_regression.model.importance import Importance, gain_shares, permutation_losses, write_importance
+from mlops_tabular_regression.model.intervals import conformal_widening, quantiles
+from mlops_tabular_regression.model.search import Folds, Trial
+from mlops_tabular_regression.model.storage import TrainedModel, write_trained
+from mlops_tabular_regression.tables.splitting import TRAIN, assign_folds, rows_of_part
+from mlops_tabular_regression.tables.storage import read_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     import lightgbm as lgb
     from numpy.typing import NDArray
 
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
     Numbers = NDArray[np.float64]
 
@@ -94,7 +95,7 @@ def train(context: StepContext) -> None:
     folder = context.output("model")
     write_trained(folder, model, facts=_facts(work, found))
     _write_search(folder / "search.csv", found.trials)
-    _write_history(folder / "history.csv", found.best)
+    _write_history(folder, found.best)
     importance = _importance(work, found, model)
     write_importance(folder, importance)
     top = sorted(importance, key=lambda one: -one.gain)[:5]
@@ -233,9 +234,9 @@ def _write_search(path: Path, trials: tuple[Trial, ...]) -> None:
             writer.writerow((setting.objective, setting.leaves, setting.rounds, f"{trial.loss:.6f}"))
 
 
-def _write_history(path: Path, best: Trial) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("round", "train_mse", "validation_mse"))
-        for number, (seen, held) in enumerate(zip(best.training, best.held_out, strict=True), 1):
-            writer.writerow((number, f"{seen:.6f}", f"{held:.6f}"))
+def _write_history(folder: Path, best: Trial) -> None:
+    rows = (
+        HistoryRow(step=number, values={"train_mse": round(training, 6), "validation_mse": round(held_out, 6)})
+        for number, (training, held_out) in enumerate(zip(best.training, best.held_out, strict=True), 1)
+    )
+    write_history(folder, rows, step_name="round")

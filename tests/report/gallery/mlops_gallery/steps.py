@@ -4,7 +4,7 @@ import time
 import wave
 import zlib
 
-from mlops_core import Prediction, write_predictions
+from mlops_core import HistoryRow, Prediction, write_history, write_predictions
 from mlops_gallery.plugin import Training
 
 CLASSES = (
@@ -49,9 +49,11 @@ def train(context):
     context.log.info("training <begins>")
     if settings.behaviour == "raise":
         raise ValueError("no <b>model</b> today")
-    rows = [(n, 2 / n, 2.2 / n + n / 90, 1 - 1 / n) for n in range(1, 31)]
-    lines = ["epoch,loss,val_loss,val_accuracy", *(",".join(f"{value:g}" for value in row) for row in rows)]
-    (context.output("model") / "history.csv").write_text("\n".join(lines) + "\n")
+    rows = (
+        HistoryRow(step=n, values={"loss": 2 / n, "val_loss": 2.2 / n + n / 90, "val_accuracy": 1 - 1 / n})
+        for n in range(1, 31)
+    )
+    write_history(context.output("model"), rows, step_name="epoch")
     (context.output("model") / "skill.txt").write_text(str(settings.skill))
 
 

@@ -17,7 +17,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import ConfigError, DatasetError, did_you_mean
+from mlops_core import ConfigError, DatasetError, did_you_mean
 
 if TYPE_CHECKING:
     import logging

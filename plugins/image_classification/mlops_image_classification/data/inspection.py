@@ -8,19 +8,18 @@ from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from mlops_core.datasets.inspections import DatasetFinding, Distribution, FactTable, Inspection, Severity
-from mlops_core.errors import DatasetError
-from mlops_image_classification.decoding import pixels_or_reason
-from mlops_image_classification.fingerprints import find_copies, fingerprint, joined
-from mlops_image_classification.pictures import PARTS, read_pictures
+from mlops_core import DatasetError, DatasetFinding, Distribution, FactTable, Inspection, Severity
+from mlops_image_classification.data.decoding import pixels_or_reason
+from mlops_image_classification.data.fingerprints import find_copies, fingerprint, joined
+from mlops_image_classification.data.pictures import PARTS, read_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from mlops_image_classification.config import ImageConfig
-    from mlops_image_classification.fingerprints import Fingerprints, Pair
-    from mlops_image_classification.pictures import Picture
+    from mlops_image_classification.data.fingerprints import Fingerprints, Pair
+    from mlops_image_classification.data.pictures import Picture
 
 _BLOCK = 128
 _LOG = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import lightgbm as lgb
 import numpy as np
 
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -6,11 +6,10 @@ import sys
 
 import numpy as np
 import pytest
-from mlops_image_classification.picture_preview import preview_picture
+from mlops_image_classification.data.preview import preview_picture
 from PIL import Image
 
-from mlops_core.datasets.previews import PREVIEW_LIMIT
-from mlops_core.errors import DatasetError
+from mlops_core import PREVIEW_LIMIT, DatasetError
 
 RED = (250, 10, 10)
 
@@ -75,7 +74,7 @@ def test_what_is_no_picture_is_named(tmp_path):
 
 def test_nothing_heavy_is_imported_for_it():
     code = (
-        "import sys, mlops_image_classification.picture_preview\n"
+        "import sys, mlops_image_classification.data.preview\n"
         "print({'numpy', 'tensorflow', 'keras'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import DatasetError, did_you_mean
+from mlops_core import DatasetError, did_you_mean
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_tabular_regression.config import TableSection
-    from mlops_tabular_regression.rows import OpenTable
+    from mlops_tabular_regression.tables.rows import OpenTable
 
 TEXT_SUFFIXES = (".csv", ".data", ".tsv", ".txt")
 PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -57,10 +57,10 @@ def open_table(path: Path, table: TableSection, *, needs_target: bool = True) ->
     """
     try:
         if path.suffix.lower() in PARQUET_SUFFIXES:
-            from mlops_tabular_regression.parquet_files import open_parquet
+            from mlops_tabular_regression.tables.parquet_files import open_parquet
 
             return open_parquet(path, table, needs_target=needs_target)
-        from mlops_tabular_regression.csv_files import open_csv
+        from mlops_tabular_regression.tables.csv_files import open_csv
 
         return open_csv(path, table, needs_target=needs_target)
     except OSError as error:

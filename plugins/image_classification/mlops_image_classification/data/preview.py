@@ -1,7 +1,7 @@
 """A picture as the report of a run shows it: small, and in a format that every browser knows.
 
 Only Pillow is imported, for it runs in the driver; how pictures are prepared for a network is in
-`mlops_image_classification.decoding`.
+`mlops_image_classification.data.decoding`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageOps
 
-from mlops_core.datasets.previews import Preview
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError, Preview
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlops_core.datasets.catalogue import Dataset, GeneratedSource, Source
+from mlops_core import Dataset, GeneratedSource, Source
 
 _ERDA = "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370"
 _CLASS_FOLDERS = ("train/*/*.png", "test/*/*.png")
@@ -46,7 +46,7 @@ DATASETS: dict[str, tuple[Dataset, ...]] = {
             title="528 generated images of twelve traffic signs, in tracks of four",
             licence="Apache-2.0",
             description="Drawn by code from the run's seed, named like GTSRB's; not photographs of the world.",
-            sources=(GeneratedSource(run="mlops_image_classification.synthetic_signs:generate"),),
+            sources=(GeneratedSource(run="mlops_image_classification.data.synthetic_signs:generate"),),
             required=_CLASS_FOLDERS,
         ),
         _GTSRB,
@@ -57,7 +57,7 @@ DATASETS: dict[str, tuple[Dataset, ...]] = {
             title="288 generated landscapes of six kinds, 96x96 pixels",
             licence="Apache-2.0",
             description="Drawn by code from the run's seed, in the layout of the Intel scenes; not photographs.",
-            sources=(GeneratedSource(run="mlops_image_classification.synthetic_scenes:generate"),),
+            sources=(GeneratedSource(run="mlops_image_classification.data.synthetic_scenes:generate"),),
             required=("seg_train/*/*.jpg", "seg_test/*/*.jpg"),
         ),
         _INTEL,

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from mlops_core.errors import DatasetError
-from mlops_core.predictors import Interval
-from mlops_tabular_regression.boosting import predict, predict_mean, read_model, write_model
+from mlops_core import DatasetError, Interval
 from mlops_tabular_regression.config import FeaturesSection, RulesSection, TableSection
-from mlops_tabular_regression.design import design_values
-from mlops_tabular_regression.intervals import widened
+from mlops_tabular_regression.model.boosting import predict, predict_mean, read_model, write_model
+from mlops_tabular_regression.model.design import design_values
+from mlops_tabular_regression.model.intervals import widened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

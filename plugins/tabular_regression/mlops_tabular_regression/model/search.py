@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_core.errors import ConfigError
-from mlops_tabular_regression.boosting import Curve, Setting, each, fit_with_curve, predict
+from mlops_core import ConfigError
+from mlops_tabular_regression.model.boosting import Curve, Setting, each, fit_with_curve, predict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import lightgbm as lgb
     from numpy.typing import NDArray
 
-    from mlops_tabular_regression.boosting import Design
     from mlops_tabular_regression.config import TrainingSection
+    from mlops_tabular_regression.model.boosting import Design
 
     Numbers = NDArray[np.float64]
 

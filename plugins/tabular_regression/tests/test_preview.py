@@ -1,7 +1,7 @@
 """The row that a sample names, as the report of a run shows it."""
 
 import pytest
-from mlops_tabular_regression.row_preview import preview_row
+from mlops_tabular_regression.tables.preview import preview_row
 
 TABLE = 'kind,size\na,1\n\n"b\nb",2\n'
 

@@ -1,7 +1,7 @@
 """Checking a table against its schema, batch by batch: numbers for the rows that are used, violations for the rest.
 
 Each violation names file, row, line and column, and what is done about it. How a checked table is kept is in
-`mlops_tabular_regression.table_store`.
+`mlops_tabular_regression.tables.storage`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlops_tabular_regression.config import Policy, Rule
-from mlops_tabular_regression.conversion import convert
+from mlops_tabular_regression.tables.conversion import convert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlops_tabular_regression.config import Column, RulesSection, TableSection
-    from mlops_tabular_regression.conversion import Fault
-    from mlops_tabular_regression.rows import OpenTable, RowBatch
+    from mlops_tabular_regression.tables.conversion import Fault
+    from mlops_tabular_regression.tables.rows import OpenTable, RowBatch
 
 _SHOWN_CHARACTERS = 60
 

@@ -10,21 +10,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_core.datasets.inspections import DatasetFinding, Distribution, FactTable, Inspection, Severity
-from mlops_core.errors import DatasetError
-from mlops_tabular_regression.checking import Checker
-from mlops_tabular_regression.collecting import collect
+from mlops_core import DatasetError, DatasetFinding, Distribution, FactTable, Inspection, Severity
 from mlops_tabular_regression.config import Policy, Rule
-from mlops_tabular_regression.tables import find_table, open_table
+from mlops_tabular_regression.tables.checking import Checker
+from mlops_tabular_regression.tables.collecting import collect
+from mlops_tabular_regression.tables.opening import find_table, open_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from mlops_tabular_regression.checking import Violation
     from mlops_tabular_regression.config import Column, TableSection, TabularConfig
-    from mlops_tabular_regression.rows import OpenTable
-    from mlops_tabular_regression.table_store import StoredTable
+    from mlops_tabular_regression.tables.checking import Violation
+    from mlops_tabular_regression.tables.rows import OpenTable
+    from mlops_tabular_regression.tables.storage import StoredTable
 
 _LEVELS = {Policy.REFUSE: Severity.ERROR, Policy.DROP: Severity.WARNING, Policy.REPORT: Severity.NOTE}
 _CONSEQUENCES = {

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from mlops_core.errors import ConfigError, StepError
-from mlops_image_classification.calibration import with_temperature
+from mlops_core import ConfigError, StepError
 from mlops_image_classification.config import IMAGENET, RESIDUAL
+from mlops_image_classification.model.calibration import with_temperature
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

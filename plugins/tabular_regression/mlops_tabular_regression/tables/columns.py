@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import DatasetError, did_you_mean
+from mlops_core import DatasetError, did_you_mean
 from mlops_tabular_regression.config import normalise_name
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlops_tabular_regression.config import Column, TableSection
-    from mlops_tabular_regression.rows import Cells
+    from mlops_tabular_regression.tables.rows import Cells
 
     Numbers = NDArray[np.float64]
 

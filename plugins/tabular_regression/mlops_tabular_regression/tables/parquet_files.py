@@ -8,16 +8,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlops_core.errors import DatasetError
-from mlops_tabular_regression.columns import match_columns
-from mlops_tabular_regression.rows import BATCH_ROWS, OpenTable, RowBatch
+from mlops_core import DatasetError
+from mlops_tabular_regression.tables.columns import match_columns
+from mlops_tabular_regression.tables.rows import BATCH_ROWS, OpenTable, RowBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from mlops_tabular_regression.config import TableSection
-    from mlops_tabular_regression.rows import Cells
+    from mlops_tabular_regression.tables.rows import Cells
 
 
 def open_parquet(path: Path, table: TableSection, *, needs_target: bool) -> OpenTable:

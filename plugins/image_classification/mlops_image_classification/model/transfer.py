@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from mlops_image_classification.fitting import Phase
-from mlops_image_classification.network import BACKBONE
+from mlops_image_classification.model.fitting import Phase
+from mlops_image_classification.model.network import BACKBONE
 
 if TYPE_CHECKING:
     from mlops_image_classification.config import Training

@@ -11,8 +11,8 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from mlops_core.datasets.previews import Preview
-from mlops_tabular_regression.tables import TEXT_SUFFIXES
+from mlops_core import Preview
+from mlops_tabular_regression.tables.opening import TEXT_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

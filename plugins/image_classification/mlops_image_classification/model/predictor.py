@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_core.predictors import SampleScores
-from mlops_image_classification import network
+from mlops_core import SampleScores
 from mlops_image_classification.config import Preprocessing
-from mlops_image_classification.decoding import read_pixels
+from mlops_image_classification.data.decoding import read_pixels
+from mlops_image_classification.model import network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from mlops_image_classification.augmentation import augment
-from mlops_image_classification.records import read_records
+from mlops_image_classification.data.records import read_records
+from mlops_image_classification.model.augmentation import augment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlops_image_classification.config import DataAugmentation
-    from mlops_image_classification.splitting import Sample
+    from mlops_image_classification.data.splitting import Sample
 
     Tensor = Any
 

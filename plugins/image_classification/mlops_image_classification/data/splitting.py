@@ -12,23 +12,23 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_core.datasets.splits import SplitSample, check_no_leak
-from mlops_core.errors import DatasetError
-from mlops_image_classification.pictures import PARTS, TEST, TRAIN, VALIDATION, listed
+from mlops_core import DatasetError, SplitRow, SplitSample, check_no_leak, read_split, write_split
+from mlops_image_classification.data.pictures import PARTS, TEST, TRAIN, VALIDATION, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from mlops_image_classification.config import SplitSection
-    from mlops_image_classification.fingerprints import Pair
-    from mlops_image_classification.pictures import Picture
+    from mlops_image_classification.data.fingerprints import Pair
+    from mlops_image_classification.data.pictures import Picture
 
-SPLIT_FILE = "split.csv"
 COPIES_FILE = "duplicates.csv"
 CONFLICTS_FILE = "conflicts.csv"
 LEFT_OUT_FILE = "left_out.csv"
 _SMALLEST_PARTS = 3
+_NUMBER = "number"
+"""Column of ``split.csv`` with the number of a picture's record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,12 +248,20 @@ def _check(samples: Sequence[Sample], *, classes: Iterable[str]) -> None:
 # --- Files ------------------------------------------------------------------------------------------------
 
 
-def write_split(folder: Path, split: Split, pictures: Sequence[Picture]) -> None:
-    """Write the split, the copies, the conflicts and what was left out, each as a table, into `folder`."""
-    _write_table(
-        folder / SPLIT_FILE,
-        ("number", "part", "label", "group", "name"),
-        ((item.number, item.part, item.label, item.group, item.name) for item in split.samples),
+def write_split_tables(folder: Path, split: Split, pictures: Sequence[Picture]) -> None:
+    """Write ``split.csv`` and one table each of copies, conflicts and pictures that are not used into `folder`."""
+    write_split(
+        folder,
+        (
+            SplitRow(
+                sample=item.name,
+                group=item.group,
+                label=item.label,
+                part=item.part,
+                columns={_NUMBER: str(item.number)},
+            )
+            for item in split.samples
+        ),
     )
     for name, pairs in ((COPIES_FILE, split.copies), (CONFLICTS_FILE, split.conflicts)):
         _write_table(
@@ -282,19 +290,16 @@ def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[obje
         writer.writerows(rows)
 
 
-def read_split(folder: Path) -> list[Sample]:
-    """Return the samples of the split in `folder`, ordered by number."""
-    with (folder / SPLIT_FILE).open(newline="", encoding="utf-8") as stream:
-        return [
-            Sample(
-                number=int(row["number"]),
-                name=row["name"],
-                label=row["label"],
-                group=row["group"],
-                part=row["part"],
-            )
-            for row in csv.DictReader(stream)
-        ]
+def read_samples(folder: Path, *parts: str) -> list[Sample]:
+    """Return the samples of the split in `folder` that belong to `parts` (default: all), ordered by number.
+
+    Raises:
+        DatasetError: the file is missing or damaged.
+    """
+    return [
+        Sample(number=int(row.columns[_NUMBER]), name=row.sample, label=row.label, group=row.group, part=row.part)
+        for row in read_split(folder, *parts)
+    ]
 
 
 def of_part(samples: Iterable[Sample], part: str) -> list[Sample]:

@@ -12,9 +12,9 @@ import csv
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import DatasetError
-from mlops_tabular_regression.columns import MatchedColumns, count_matches, match_columns, wanted_columns
-from mlops_tabular_regression.rows import BATCH_ROWS, MisshapenRow, OpenTable, RowBatch
+from mlops_core import DatasetError
+from mlops_tabular_regression.tables.columns import MatchedColumns, count_matches, match_columns, wanted_columns
+from mlops_tabular_regression.tables.rows import BATCH_ROWS, MisshapenRow, OpenTable, RowBatch
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlops_image_classification.config import Preprocessing
-    from mlops_image_classification.pictures import Picture, Region
+    from mlops_image_classification.data.pictures import Picture, Region
 
 _WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 _LARGEST = {8: 255.0, 16: 65535.0}

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_tabular_regression.checking import Violation
 from mlops_tabular_regression.config import Policy, Rule
-from mlops_tabular_regression.table_store import StoredTable
+from mlops_tabular_regression.tables.checking import Violation
+from mlops_tabular_regression.tables.storage import StoredTable, sample_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from mlops_tabular_regression.checking import CheckedBatch, Checker
     from mlops_tabular_regression.config import RulesSection
-    from mlops_tabular_regression.rows import OpenTable
+    from mlops_tabular_regression.tables.checking import CheckedBatch, Checker
+    from mlops_tabular_regression.tables.rows import OpenTable
 
 
 def collect(batches: Sequence[CheckedBatch], opened: OpenTable, checker: Checker, rules: RulesSection) -> StoredTable:
@@ -53,8 +54,17 @@ def collect(batches: Sequence[CheckedBatch], opened: OpenTable, checker: Checker
         target=target[is_kept],
         rows=rows[is_kept],
         groups=np.asarray(codes, dtype=np.int64)[is_kept],
-        ids=np.asarray(ids, dtype=np.str_)[is_kept] if ids else np.empty(0, dtype=np.str_),
+        ids=np.asarray(_sample_names(ids, rows), dtype=np.str_)[is_kept] if ids else np.empty(0, dtype=np.str_),
     )
+
+
+def _sample_names(ids: Sequence[str], rows: NDArray[np.int64]) -> list[str]:
+    """Return one name per row: its id, with the row's number where the id is empty or appears more than once."""
+    counts = Counter(ids)
+    return [
+        text if text and counts[text] == 1 else f"{text} ({sample_name(row)})".strip()
+        for text, row in zip(ids, rows.tolist(), strict=True)
+    ]
 
 
 def find_equal_rows(

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import DatasetError
-from mlops_core.predictors import SampleScores
-from mlops_tabular_regression.checking import Checker
+from mlops_core import DatasetError, SampleScores
 from mlops_tabular_regression.config import Policy
-from mlops_tabular_regression.model_store import read_trained
-from mlops_tabular_regression.table_store import sample_name
-from mlops_tabular_regression.tables import open_table
+from mlops_tabular_regression.model.storage import read_trained
+from mlops_tabular_regression.tables.checking import Checker
+from mlops_tabular_regression.tables.opening import open_table
+from mlops_tabular_regression.tables.storage import sample_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from mlops_tabular_regression.checking import Violation
+    from mlops_tabular_regression.tables.checking import Violation
 
 
 class TablePredictor:

@@ -1,0 +1,1 @@
+"""The network: batches, augmentation, training, transfer learning, calibration, prediction."""

@@ -1,0 +1,1 @@
+"""Gradient boosting: design matrix, search of the settings, intervals, importance, prediction."""
