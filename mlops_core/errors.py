@@ -7,7 +7,6 @@ not an `MlopsError` is a defect of ours and exits with 1.
 
 from __future__ import annotations
 
-import difflib
 from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar
 
@@ -109,6 +108,8 @@ class GateRejectedError(MlopsError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'X'?"`` for the known name nearest to `name`, else the empty string."""
+    import difflib
+
     by_fold = {candidate.casefold(): candidate for candidate in known}
     close = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.6)
     return f"; did you mean '{by_fold[close[0]]}'?" if close else ""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import traceback
 from typing import TYPE_CHECKING
 
 import click
@@ -145,6 +144,8 @@ def _exit_code(arguments: list[str]) -> int:
 
 def _fail(message: str, code: ExitCode, arguments: list[str]) -> int:
     if "--verbose" in arguments:
+        import traceback
+
         traceback.print_exc()
     click.echo(f"mlops: error: {message}", err=True)
     return int(code)

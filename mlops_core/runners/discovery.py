@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mlops_core.distributions import entry_points, load_object
 from mlops_core.errors import MlopsError, PluginError, UsageError, did_you_mean
 from mlops_core.runners.plugin import RunnerPlugin
 
@@ -48,10 +48,10 @@ def discover_runners() -> tuple[InstalledRunner, ...]:
         InstalledRunner(
             name=entry.name,
             target=entry.value,
-            distribution=entry.dist.name if entry.dist else "unknown distribution",
-            version=entry.dist.version if entry.dist else "0",
+            distribution=entry.distribution,
+            version=entry.version,
         )
-        for entry in importlib.metadata.entry_points(group=RUNNER_GROUP)
+        for entry in entry_points(RUNNER_GROUP)
         if entry.name.casefold() != LOCAL  # the name is core's: no distribution can take it over
     }
     return (local, *sorted(found, key=lambda runner: (runner.name.casefold(), runner.distribution)))
@@ -103,7 +103,7 @@ def _core_version() -> str:
 
 def _loaded(installed: InstalledRunner) -> RunnerPlugin:
     try:
-        plugin = importlib.metadata.EntryPoint(installed.name, installed.target, RUNNER_GROUP).load()
+        plugin = load_object(installed.target)
     except MlopsError:
         raise
     except (Exception, SystemExit) as error:  # a plugin may raise anything while it is imported

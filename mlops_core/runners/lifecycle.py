@@ -16,9 +16,9 @@ import sqlite3
 import time
 import warnings
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from mlops_core.distributions import version_of
 from mlops_core.errors import ExitCode, GateRejectedError, MlopsError, RunnerError, StoreError
 from mlops_core.metrics import read_evaluation
 from mlops_core.pipeline import FETCH

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.metadata
 import importlib.util
 import json
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlops_core.distributions import version_of
 from mlops_core.errors import PluginError
 from mlops_core.steps.execution import STEP_PROTOCOL_VERSION
 
@@ -222,7 +222,4 @@ def _package_root(top: str) -> Path | None:
 
 @lru_cache(maxsize=256)
 def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+    return version_of(distribution) or "not installed"

@@ -1,10 +1,10 @@
-"""Finding use cases: from the metadata of installed distributions, and importing nothing of them."""
+"""Installed use cases, from the metadata of their distributions; nothing of them is imported."""
 
 from __future__ import annotations
 
-import importlib.metadata
 from dataclasses import dataclass
 
+from mlops_core.distributions import entry_points
 from mlops_core.errors import PluginError, UsageError, did_you_mean
 
 ENTRY_POINT_GROUP = "mlops.usecases"
@@ -12,7 +12,7 @@ ENTRY_POINT_GROUP = "mlops.usecases"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstalledUseCase:
-    """A use case as its distribution's metadata announces it; nothing of it is imported.
+    """A use case as the metadata of its distribution declares it.
 
     Attributes:
         name: the entry point's name, which is the use case's.
@@ -32,25 +32,19 @@ class InstalledUseCase:
 
 
 def discover_use_cases() -> tuple[InstalledUseCase, ...]:
-    """Return every installed use case, sorted by name; duplicates are all there."""
-    found = [
-        InstalledUseCase(
-            name=entry.name,
-            target=entry.value,
-            distribution=entry.dist.name if entry.dist else "unknown distribution",
-            version=entry.dist.version if entry.dist else "0",
-        )
-        for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
-    ]
-    # One distribution can be seen twice, through two entries of sys.path that mean the same folder.
-    return tuple(sorted(set(found), key=lambda use_case: (use_case.name.casefold(), use_case.distribution)))
+    """Return every installed use case, sorted by name; names that several distributions provide appear repeatedly."""
+    use_cases = {
+        InstalledUseCase(name=entry.name, target=entry.value, distribution=entry.distribution, version=entry.version)
+        for entry in entry_points(ENTRY_POINT_GROUP)
+    }
+    return tuple(sorted(use_cases, key=lambda use_case: (use_case.name.casefold(), use_case.distribution)))
 
 
 def find_use_case(name: str) -> InstalledUseCase:
     """Return the installed use case called `name`, without regard to case.
 
     Raises:
-        UsageError: there is none.
+        UsageError: it is not installed.
         PluginError: several distributions provide it.
     """
     installed = discover_use_cases()

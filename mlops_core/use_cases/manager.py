@@ -8,19 +8,18 @@ broken or duplicate plugin harms only whoever selects it. Which use cases are in
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import importlib.util
 import io
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
 from mlops_core import hookspecs
+from mlops_core.distributions import load_object
 from mlops_core.errors import ConfigError, MlopsError, PluginError, did_you_mean
 from mlops_core.hookspecs import PluginContext
-from mlops_core.use_cases.discovery import ENTRY_POINT_GROUP, InstalledUseCase, find_use_case
+from mlops_core.use_cases.discovery import InstalledUseCase, find_use_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -58,7 +57,7 @@ def load_use_case(name: str) -> UseCase:
     """
     installed = find_use_case(name)
     with _plugin_faults(f"{installed} cannot be imported"):
-        plugin = importlib.metadata.EntryPoint(installed.name, installed.target, ENTRY_POINT_GROUP).load()
+        plugin = load_object(installed.target)
     return UseCase(plugin, installed=installed)
 
 
@@ -395,6 +394,8 @@ class _Discarded(io.TextIOBase):
 
 
 def _cause(error: BaseException) -> str:
+    import traceback
+
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not frame.filename.startswith((str(Path(__file__).parent), "<frozen"))]
     where = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
