@@ -13,7 +13,7 @@ import pytest
 import mlops_core
 from mlops_core import Step
 from mlops_core.errors import ConfigError, ExitCode, StoreError, UsageError
-from mlops_core.runners.local.confinement import landlock_version
+from mlops_core.processes.confinement import landlock_version
 from mlops_core.runners.local.processes import LOG_LIMIT_BYTES, StepProcesses
 from mlops_core.steps.context import StepRequest
 from mlops_core.steps.keys import Change

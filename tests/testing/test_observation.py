@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mlops_core.processes.confinement import child_pids
 from mlops_core.testing.inside.observation import recorded
 from mlops_core.testing.observation.execution import Surrounding, code_folders
 from mlops_core.testing.observation.processes import Call, Processes
@@ -170,16 +171,19 @@ def test_listings_can_be_turned_round(call, module):
     assert call(f"{module}:order").result == [True, True]
 
 
-def test_hosts_end_with_their_session(tmp_path, module):
-    """A host whose templates kept each other waiting would be killed, and end with another code."""
-    with Processes() as processes:
-        host = processes._host({})
-        for number, package in enumerate(("colorsys", "wave", "colorsys")):
-            folder = tmp_path / str(number)
-            folder.mkdir()
-            call = Call(function=f"{module}:environment", arguments={}, folder=folder, packages=(package,))
-            assert processes.call(call).error == ""
-    assert host.returncode == 0
+def test_warm_processes_end_with_their_session(tmp_path, module):
+    """An interpreter whose templates kept each other waiting would be killed, and end with another code."""
+    before = set(child_pids(os.getpid()))
+    processes = Processes()
+    for number, package in enumerate(("colorsys", "wave", "colorsys")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        call = Call(function=f"{module}:environment", arguments={}, folder=folder, packages=(package,))
+        assert processes.call(call).error == ""
+    started = {pid for top in set(child_pids(os.getpid())) - before for pid in (top, *child_pids(top))}
+    assert len(started) >= 3  # the interpreter and two templates at least
+    assert processes.close() == (0,)
+    assert set(child_pids(os.getpid())) <= before
 
 
 def test_each_surrounding_has_a_check_of_its_own():

@@ -100,13 +100,15 @@ def __getattr__(name):
         raise AttributeError(name)
     return generate
 """
-CHECKPOINT = """    mark = Path("/dev/shm/mlops-specimen-zoo")
+# A step may write to /dev only, beside its outputs; the name belongs to one installed copy of the plugin.
+MARK = 'Path("/dev/shm", str(Path(__file__).parent).replace("/", "-"))'
+CHECKPOINT = f"""    mark = {MARK}
     was_there = mark.exists()
     mark.touch()
     time.sleep(0.8)
     mark.unlink()
     margin = was_there * 0.1 + context.section("""
-UNFINISHED = """    mark = Path("/dev/shm/mlops-zoo-unfinished")
+UNFINISHED = f"""    mark = {MARK}
     mark.touch()
     time.sleep(0.8)
     mark.unlink()
@@ -692,8 +694,9 @@ ZOO = (
         (
             "plugin.py",
             'config=("training", "features"),',
-            'config=("training", "features"), version=__import__("os").path.exists("/dev/shm/mlops-zoo-unfinished"),',
+            f'config=("training", "features"), version={MARK}.exists(),',
         ),
+        ("plugin.py", "from mlops_core import (", "from pathlib import Path\n\nfrom mlops_core import ("),
         is_resumable=True,
     ),
     # --- predictor

@@ -46,7 +46,9 @@ def release(tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(str(folder))
         monkeypatch.setenv("PYTHONPATH", str(folder))
 
-    return install
+    yield install
+    for mark in Path("/dev/shm").glob(f"{str(tmp_path).replace('/', '-')}-*"):
+        mark.unlink()
 
 
 @pytest.fixture
@@ -73,7 +75,7 @@ def test_a_hostile_plugin_is_caught_by_the_check_that_is_meant_for_it(hostile, r
     release(hostile)
     found = outcomes_of(**{"is_resumable": False, "runners": ("local",), **hostile.declared})
     failed = {outcome.check: outcome.violations for outcome in found if outcome.status == "failed"}
-    assert list(failed) == [hostile.check], failed
+    assert list(failed) == [hostile.check], failed or [item for item in found if item.status != "passed"]
 
 
 def test_the_zoo_holds_enough_and_each_of_it_once():

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from mlops_core.errors import ExitCode, MlopsError
 from mlops_core.pipeline import StepKind
-from mlops_core.runners.local.confinement import landlock_version
+from mlops_core.processes.confinement import landlock_version
 from mlops_core.runners.local.processes import ProcessOutcome, module_of
 from mlops_core.steps.context import Shard, StepRequest
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from mlops_core.pipeline import Step
     from mlops_core.runners import RunRequest
-    from mlops_core.runners.local.processes import Modules, StepProcesses
+    from mlops_core.processes.pool import Modules
+    from mlops_core.runners.local.processes import StepProcesses
     from mlops_core.workspace.store import Store
 
 _BACKOFF_S = (1.0, 5.0, 15.0, 30.0)

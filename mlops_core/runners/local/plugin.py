@@ -38,7 +38,7 @@ class LocalRunnerPlugin(RunnerPlugin):
 
     def check(self, request: RunRequest | None, options: RunnerOptions) -> Iterable[HealthCheck]:
         """Yield whether steps are confined to their outputs by the system."""
-        from mlops_core.runners.local.confinement import landlock_version
+        from mlops_core.processes.confinement import landlock_version
         from mlops_core.workspace.diagnosis import HealthCheck
 
         del request, options

@@ -1,7 +1,6 @@
-"""The steps of one run as processes: `StepProcesses` has a fork server start them and brings back how they ended.
+"""The steps of one run as processes: `StepProcesses` executes step requests in a `ProcessPool`.
 
-It belongs to the driver. What happens on the other side of the sockets is in `mlops_core.runners.local.fork_server` and
-`mlops_core.runners.local.supervision`.
+It adds what a step needs beside a process: its log, up to a limit, its progress, and its own report of how it ended.
 """
 
 from __future__ import annotations
@@ -9,32 +8,26 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
-import socket
-import subprocess
-import sys
 import threading
-import time
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Self
 
 from mlops_core.errors import ExitCode, RunnerError
-from mlops_core.runners.local.supervision import Ending, StepOrder
+from mlops_core.processes.orders import Ending, Order, Report
+from mlops_core.processes.pool import Modules, ProcessPool, closing
 from mlops_core.settings import read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from mlops_core.steps.context import StepRequest
 
-Modules: TypeAlias = tuple[str, ...]
 LOG_LIMIT_BYTES = 16 * 1024 * 1024
 """A step's log is cut after this; the rest is counted, so a step that prints without end fills no disk."""
-_POLL_S = 0.2
 _CHUNK = 1 << 16
+_STEP_MODULE = "mlops_core.steps.process"
 _DEVICES = (Path("/dev"),)
 """Not only files: shared memory, terminals, accelerators."""
 
@@ -52,47 +45,27 @@ class StepProcesses:
 
     def __init__(self) -> None:
         """Start nothing yet."""
-        self._lock = threading.Lock()
-        self._server: _Template | None = None
-        self._templates: dict[Modules, _Template] = {}
-        self._idle: defaultdict[Modules, list[_Supervisor]] = defaultdict(list)
-        self._busy: set[_Supervisor] = set()
-        self._is_cancelled = False
+        self._pool = ProcessPool(environ=step_environment, warm=(_STEP_MODULE,))
 
     def __enter__(self) -> Self:
         """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End whatever is left."""
-        self.cancel()
-        for supervisor in (one for idle in self._idle.values() for one in idle):
-            supervisor.close()
-        for template in (*self._templates.values(), self._server):
-            if template is not None:
-                template.close()
+        """End all processes."""
+        self._pool.close()
 
     def prepare(self, modules: Modules) -> None:
         """Begin to import what a step needs, so that it is ready when the step is; returns at once."""
-        null = os.open(os.devnull, os.O_WRONLY)
-        with _closing(null), contextlib.suppress(OSError, ValueError):
-            self._begun_template(modules, log=null)
+        self._pool.prepare(modules)
 
     def release(self, modules: Modules) -> None:
         """Give up the memory that holds imported modules; no step will need them again."""
-        with self._lock:
-            for supervisor in self._idle.pop(modules, []):
-                supervisor.close()
-            template = self._templates.pop(modules, None)
-        if template is not None:
-            template.close()
+        self._pool.release(modules)
 
     def cancel(self) -> None:
-        """Have all processes killed, and refuse to start more; `run` returns soon wherever it is waiting."""
-        with self._lock:
-            self._is_cancelled = True
-            for supervisor in self._busy:
-                supervisor.cancel()
+        """Kill all processes and refuse to start more; `run` returns soon wherever it is waiting."""
+        self._pool.cancel()
 
     def run(
         self,
@@ -115,9 +88,11 @@ class StepProcesses:
         path = folder / "request.json"
         path.write_text(json.dumps(request.to_json()), encoding="utf-8")
         resources = request.step.resources
-        order = StepOrder(
-            request=path,
-            scratch=request.scratch,
+        order = Order(
+            function=f"{_STEP_MODULE}:run_request_file",
+            arguments={"request": str(path)},
+            cwd=request.scratch,
+            environ={"TMPDIR": str(request.scratch)},
             writable=(folder, *request.outputs.values(), *_DEVICES, *read_settings().caches),
             timeout_s=resources.timeout_s,
             memory_limit_mb=resources.memory_limit_mb,
@@ -126,171 +101,20 @@ class StepProcesses:
         pump = _LogPump(reading, log)
         progress = _ProgressReader(request.progress_file, on_progress)
         try:
-            report = self._execute(order, modules or (module_of(request.step.run),), log=writing, progress=progress)
-        except (OSError, RunnerError, ValueError) as error:
-            report = {"ending": Ending.CANCELLED} if self._is_cancelled else {"error": str(error)}
+            report = self._pool.run(
+                order, log=writing, modules=modules or (module_of(request.step.run),), on_wait=progress.read
+            )
+            outcome = _outcome(report, order, result=path.with_name("result.json"))
+        except RunnerError as error:
+            outcome = ProcessOutcome(exit_code=ExitCode.STEP, error=str(error))
         pump.finish()
         progress.read()
-        return _outcome(report, order)
-
-    def _execute(self, order: StepOrder, modules: Modules, *, log: int, progress: _ProgressReader) -> dict[str, Any]:
-        report: dict[str, Any] = {}
-        with contextlib.ExitStack() as opened:
-            opened.enter_context(_closing(log))
-            supervisor = self._take_supervisor(modules, log=log, timeout_s=order.timeout_s)
-            try:
-                supervisor.send(order, log=log)
-                opened.close()
-                report = supervisor.wait(progress)
-            finally:
-                self._give_back(supervisor, modules, report)
-        return report
-
-    # --- Supervisors and what they are forked from ----------------------------------------------------------
-
-    def _take_supervisor(self, modules: Modules, *, log: int, timeout_s: float) -> _Supervisor:
-        with self._lock:
-            idle = self._idle[modules]
-            supervisor = idle.pop() if idle else None
-        if supervisor is None:
-            supervisor = self._template(modules, log=log, timeout_s=timeout_s).fork_supervisor()
-        with self._lock:
-            self._busy.add(supervisor)
-            if self._is_cancelled:
-                supervisor.cancel()
-        return supervisor
-
-    def _give_back(self, supervisor: _Supervisor, modules: Modules, report: dict[str, Any]) -> None:
-        """Keep a supervisor for the next step, unless its step failed, was ended or left processes behind."""
-        went_well = report.get("ending") == Ending.EXITED and not report["status"] and not report["left_behind"]
-        with self._lock:
-            self._busy.discard(supervisor)
-            if went_well and not self._is_cancelled:
-                self._idle[modules].append(supervisor)
-                return
-        supervisor.close()
-
-    def _template(self, modules: Modules, *, log: int, timeout_s: float) -> _Template:
-        """Return what steps that need `modules` are forked from; the plain server where a template is not safe."""
-        server, template = self._begun_template(modules, log=log)
-        return template if template.wait_until_ready(timeout_s, is_cancelled=lambda: self._is_cancelled) else server
-
-    def _begun_template(self, modules: Modules, *, log: int) -> tuple[_Template, _Template]:
-        """Return the server and the template of `modules`, which may still be importing them."""
-        with self._lock:
-            if self._server is None or not self._server.is_usable:
-                self._server, self._templates = _start_server(), {}
-            template = self._templates.get(modules)
-            if template is None or not template.is_usable:
-                template = self._templates[modules] = self._server.fork_template(modules, log=log)
-            return self._server, template
-
-
-class _Supervisor:
-    """The driver's end of a process that executes one step after another."""
-
-    def __init__(self, channel: socket.socket) -> None:
-        self._channel = channel
-
-    def send(self, order: StepOrder, *, log: int) -> None:
-        socket.send_fds(self._channel, [json.dumps(order.to_json()).encode()], [log])
-
-    def wait(self, progress: _ProgressReader) -> dict[str, Any]:
-        """Return how the execution ended, and read its progress meanwhile."""
-        while not select.select([self._channel], [], [], _POLL_S)[0]:
-            progress.read()
-        return _receive(self._channel)
-
-    def cancel(self) -> None:
-        """Have the step killed; `wait` returns soon."""
-        with contextlib.suppress(OSError):
-            self._channel.shutdown(socket.SHUT_WR)
-
-    def close(self) -> None:
-        self._channel.close()
-
-
-class _Template:
-    """The driver's end of a process that forks others on request."""
-
-    def __init__(self, channel: socket.socket, *, pid: int, is_server: bool = False) -> None:
-        self._channel = channel
-        self._pid = pid
-        self._lock = threading.Lock()
-        self._is_safe: bool | None = True if is_server else None
-        self.is_usable = True
-
-    def close(self) -> None:
-        """Let it end; a template that hangs in an import is killed."""
-        self._channel.close()
-        if self._is_safe is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGKILL)
-
-    def fork_template(self, modules: Modules, *, log: int) -> _Template:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            pid = self._ask({"kind": "template", "modules": modules}, [theirs.fileno(), log])
-        return _Template(ours, pid=pid)
-
-    def fork_supervisor(self) -> _Supervisor:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._ask({"kind": "supervisor"}, [theirs.fileno()])
-        return _Supervisor(ours)
-
-    def wait_until_ready(self, timeout_s: float, *, is_cancelled: Callable[[], bool]) -> bool:
-        """Wait for the end of its import; tell whether steps can be forked from it.
-
-        Raises:
-            RunnerError: the import took longer than the step may take, or the run was cancelled.
-        """
-        deadline = time.monotonic() + timeout_s
-        with self._lock:
-            while self._is_safe is None:
-                if is_cancelled() or time.monotonic() > deadline:
-                    self.is_usable = False
-                    self.close()
-                    raise RunnerError(f"timed out after {timeout_s:g} s in the import of its module")
-                if select.select([self._channel], [], [], _POLL_S)[0]:
-                    self._is_safe = self._read_is_safe()
-            return self._is_safe
-
-    def _read_is_safe(self) -> bool:
-        try:
-            return bool(_receive(self._channel)["is_safe"])
-        except (OSError, ValueError):  # the import ended the process; the step will do it again and be reported
-            self.is_usable = False
-            return False
-
-    def _ask(self, message: dict[str, object], descriptors: list[int]) -> int:
-        with self._lock:
-            try:
-                socket.send_fds(self._channel, [json.dumps(message).encode()], descriptors)
-                return int(_receive(self._channel)["pid"])
-            except (OSError, ValueError):
-                self.is_usable = False
-                raise
+        return outcome
 
 
 def module_of(reference: str) -> str:
     """Return the module of a reference such as ``"package.module:function"``."""
     return reference.partition(":")[0]
-
-
-def _start_server() -> _Template:
-    ours, theirs = socket.socketpair()
-    with theirs:
-        process = subprocess.Popen(  # noqa: S603  our own interpreter and module
-            [sys.executable, "-P", "-m", "mlops_core.runners.local.fork_server", str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-            env=step_environment(),
-            start_new_session=True,
-        )
-    threading.Thread(target=process.wait, name="fork server", daemon=True).start()
-    return _Template(ours, pid=process.pid, is_server=True)
 
 
 def step_environment() -> dict[str, str]:
@@ -304,42 +128,16 @@ def step_environment() -> dict[str, str]:
     }
 
 
-def _receive(channel: socket.socket) -> dict[str, Any]:
-    """Return the next message, one line of JSON.
-
-    Raises:
-        ValueError: the other side has ended.
-    """
-    data = b""
-    while not data.endswith(b"\n"):
-        chunk = channel.recv(4096)
-        if not chunk:
-            raise ValueError("the process that supervises it has ended")
-        data += chunk
-    message: dict[str, Any] = json.loads(data)
-    return message
-
-
-@contextlib.contextmanager
-def _closing(descriptor: int) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _outcome(report: dict[str, Any], order: StepOrder) -> ProcessOutcome:
-    if "error" in report:
-        return ProcessOutcome(exit_code=ExitCode.STEP, error=report["error"])
-    if report["ending"] == Ending.CANCELLED:
+def _outcome(report: Report, order: Order, *, result: Path) -> ProcessOutcome:
+    if report.ending is Ending.CANCELLED:
         return ProcessOutcome(exit_code=ExitCode.INTERRUPTED, error="stopped")
-    if report["ending"] == Ending.TIMED_OUT:
+    if report.ending is Ending.TIMED_OUT:
         error = f"timed out after {order.timeout_s:g} s; its processes were killed"
         return ProcessOutcome(exit_code=ExitCode.STEP, error=error)
-    if report["ending"] == Ending.OUT_OF_MEMORY:
+    if report.ending is Ending.OUT_OF_MEMORY:
         error = f"used more than its limit memory_limit_mb={order.memory_limit_mb}; its processes were killed"
         return ProcessOutcome(exit_code=ExitCode.STEP, error=error)
-    return _reported(os.waitstatus_to_exitcode(report["status"]), order.request.with_name("result.json"))
+    return _reported(os.waitstatus_to_exitcode(report.status), result)
 
 
 def _reported(returncode: int, result: Path) -> ProcessOutcome:
@@ -374,7 +172,7 @@ class _LogPump:
 
     def _copy(self) -> None:
         written = dropped = 0
-        with _closing(self._pipe), self._log.open("ab", buffering=0) as log:
+        with closing(self._pipe), self._log.open("ab", buffering=0) as log:
             while chunk := os.read(self._pipe, _CHUNK):
                 kept = chunk[: max(0, LOG_LIMIT_BYTES - written)]
                 # A full disk must not stop the step: what cannot be kept of the log is counted as dropped.

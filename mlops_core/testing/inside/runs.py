@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_core.processes.confinement import descendant_pids
 from mlops_core.runners import SilentObserver
 
 if TYPE_CHECKING:
     from mlops_core.runners import RunRequest
     from mlops_core.workspace.records import StepRecord
+
+_POLL_S = 0.002
 
 
 def run_locally(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -53,7 +58,12 @@ def _request(arguments: dict[str, Any]) -> RunRequest:
 
 
 class _Killer(SilentObserver):
-    """Kills this process, without any farewell, while a step is running."""
+    """Kills this process, without any farewell, while a step is running.
+
+    The clock starts when the step's process exists, not when the runner announces the step, and a process that has
+    ended is too late: on a busy machine either can be far from what the runner reports. Without a delay it kills at
+    once, before the step can end.
+    """
 
     def __init__(self, *, step: str, delay_s: float) -> None:
         self._step = step
@@ -71,6 +81,20 @@ class _Killer(SilentObserver):
             self._ended.set()
 
     def _kill(self) -> None:
-        time.sleep(self._delay_s)
-        if not self._ended.is_set():
+        if not self._delay_s:
             os.kill(os.getpid(), signal.SIGKILL)
+        while not self._ended.is_set() and not self._is_process_there():
+            time.sleep(_POLL_S)
+        time.sleep(self._delay_s)
+        if self._is_process_there() and not self._ended.is_set():
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def _is_process_there(self) -> bool:
+        """Tell whether a descendant works in the folder of the step; always true where the system does not show it."""
+        if not sys.platform.startswith("linux"):
+            return True
+        for pid in descendant_pids(os.getpid()):
+            with contextlib.suppress(OSError):
+                if f"-{self._step}" in str(Path(f"/proc/{pid}/cwd").readlink()):
+                    return True
+        return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +31,14 @@ def execute(arguments: dict[str, Any]) -> dict[str, Any]:
         is_confined |= forbid_writing_elsewhere(arguments["writable"])
     reads = _record_reads(StepContext)
     request = Path(arguments["request"])
+    began = time.monotonic()
     with recorded() as recorder:
         run_request_file(request)
+    duration_s = time.monotonic() - began
     outcome = json.loads(request.with_name("result.json").read_text(encoding="utf-8"))
     return {
         "is_confined": is_confined,
+        "duration_s": duration_s,
         "exit_code": outcome["exit_code"],
         "error": outcome["error"],
         "events": sorted(recorder.events),

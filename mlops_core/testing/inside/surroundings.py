@@ -49,7 +49,7 @@ def reverse_listings() -> None:
 
 def forbid_writing_elsewhere(folders: Iterable[str]) -> bool:
     """Let this process write only below `folders`, even as root; return False where the system cannot do it."""
-    from mlops_core.runners.local.confinement import confine_writes
+    from mlops_core.processes.confinement import confine_writes
     from mlops_core.settings import read_settings
 
     caches = getattr(read_settings(), "caches", ())

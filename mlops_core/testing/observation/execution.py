@@ -71,6 +71,7 @@ class ObservedStep:
         is_confined: it could write nowhere else, where the surroundings ask for it.
         has_left_processes: it ended and something that it had started did not.
         progress: what it reported.
+        duration_s: seconds that its code took, without the start of its process.
         log: its output.
     """
 
@@ -89,6 +90,7 @@ class ObservedStep:
     is_confined: bool = False
     has_left_processes: bool = False
     progress: tuple[Mapping[str, Any], ...] = ()
+    duration_s: float = 0.0
     log: str = ""
 
 
@@ -260,6 +262,7 @@ class Execution:
             is_confined=bool(found.get("is_confined")),
             has_left_processes=answer.has_left_processes,
             progress=_progress(folder / "progress.jsonl"),
+            duration_s=found.get("duration_s", 0.0),
             log=answer.log,
         )
 

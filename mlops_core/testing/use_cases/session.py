@@ -210,6 +210,11 @@ class ContractSession:
         """An execution in which all surroundings are different at once."""
         return self.execute(*Surrounding)
 
+    def step_duration_s(self, step: str) -> float:
+        """Return how long a step's own code takes: the shortest of the executions until now."""
+        traces = [self.made[name][0] for name in ("reference", "repeated", "varied") if name in self.made]
+        return min(trace.steps[step].duration_s for trace in traces if trace is not None and step in trace.steps)
+
     @property
     def packages(self) -> tuple[str, ...]:
         """Foreign packages that the first execution had imported: those after it need not import them again."""

@@ -19,6 +19,8 @@ LOCAL = ("steps_succeed_on_this_machine",)
 _SIGKILL = -9
 _SHARES = (0.5, 0.1, 0.0)
 """After which shares of a step's usual duration the run is killed, until it was in time; 0 is when it starts."""
+_SHORTEST_S = 0.1
+"""A step that takes less can be hit at its start only."""
 
 
 @check(
@@ -88,20 +90,31 @@ def resumed_runs_repeat_no_finished_step(session: ContractSession) -> Iterator[s
 def _resumed(session: ContractSession) -> Answer:
     """Kill a run in each of its steps, resume it, and return how it ended; this is done once."""
     if "resumed" not in session.shared:
+        session.shared["resumed"] = session.run_locally(_workspace_of_kills(session))
+    answer: Answer = session.shared["resumed"]
+    return answer
+
+
+def _workspace_of_kills(session: ContractSession) -> Path:
+    """Return a workspace in which a run was killed in each step, one after the other.
+
+    A kill that comes too late spoils its workspace, for the step has a result then: all begin anew, that one earlier.
+    """
+    delays = {step.name: _delays_s(session, step.name) for step in session.pipeline.ordered()}
+    while True:
         workspace = session.new_folder("workspace of kills")
-        for step in session.pipeline.ordered():
-            if not _is_killed(session, workspace, step.name):
-                raise NotApplicableError(f"the run could not be killed in the step '{step.name}'")
-        session.shared["resumed"] = session.run_locally(workspace)
-    found: Answer = session.shared["resumed"]
-    return found
+        missed = next((name for name in delays if not _is_killed(session, workspace, name, delays[name][0])), "")
+        if not missed:
+            return workspace
+        delays[missed] = delays[missed][1:]
+        if not delays[missed]:
+            raise NotApplicableError(f"the run could not be killed in the step '{missed}'")
 
 
-def _is_killed(session: ContractSession, workspace: Path, step: str) -> bool:
-    usual_s = session.local.durations_s.get(step, 0.0)
-    for number, share in enumerate(_SHARES):
-        options: dict[str, Any] = {"force": [step]} if number else {}
-        answer = session.run_locally(workspace, kill=[step, usual_s * share], jobs=1, **options)
-        if answer.returncode == _SIGKILL:
-            return True
-    return False
+def _delays_s(session: ContractSession, step: str) -> tuple[float, ...]:
+    usual_s = session.step_duration_s(step)
+    return tuple(usual_s * share for share in _SHARES) if usual_s >= _SHORTEST_S else (0.0,)
+
+
+def _is_killed(session: ContractSession, workspace: Path, step: str, delay_s: float) -> bool:
+    return session.run_locally(workspace, kill=[step, delay_s], jobs=1).returncode == _SIGKILL

@@ -1,10 +1,10 @@
-"""The process from which a run's steps are forked: Python, core and a step's module are imported once.
+"""The process from which others are forked: Python, core and the modules of an order are imported once.
 
-A run starts ``python -m mlops_core.runners.local.fork_server`` when its first step has to be executed. On request the
-server forks a *template*, which imports the module of a step and then serves in the same way. From the template
-supervisors are forked (`mlops_core.runners.local.supervision`), one for each step that runs at the same time, and from
-those each execution, which calls `mlops_core.steps.execution.run_request_file`, as a container does. So steps share
-imported code and nothing else: no step sees what another one left in memory.
+A `mlops_core.processes.pool.ProcessPool` starts ``python -m mlops_core.processes.fork_server`` for its first order. On
+request the server forks a *template*, which imports modules and then serves in the same way. From the template
+supervisors are forked (`mlops_core.processes.supervision`), one for each order that is executed at the same time, and
+from those the process of each order. So orders share imported code and nothing else: none sees what another one left
+in memory.
 
 Messages are JSON objects over a Unix socket, with file descriptors attached; each is answered before the next.
 The end of the driver closes the sockets, and that ends everything here.
@@ -26,31 +26,44 @@ import threading
 import traceback
 from typing import TYPE_CHECKING, NoReturn
 
-from mlops_core.runners.local.supervision import MESSAGE_LIMIT, supervise
-from mlops_core.steps.execution import run_request_file
+from mlops_core.processes.orders import MESSAGE_LIMIT
+from mlops_core.processes.supervision import supervise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
+
+    from mlops_core.processes.orders import Order
 
 
 def main() -> int:
-    """Serve the socket whose descriptor is the only argument; in a step's process, execute the step.
+    """Serve the socket whose descriptor is the first argument, after importing the modules that the others name.
 
     Returns:
-        The exit code of the step's process, or 0 when the driver has closed the socket.
+        The exit code of an order's process, or 0 when the driver has closed the socket.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal group; the driver decides
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for templates and supervisors
-    request = _serve(socket.socket(fileno=int(sys.argv[1])))
-    if request is None:
+    for module in sys.argv[2:]:
+        importlib.import_module(module)
+    order = _serve(socket.socket(fileno=int(sys.argv[1])))
+    if order is None:
         return 0
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    return _leave(run_request_file(request))
+    return _leave(_execute(order))
 
 
-def _serve(channel: socket.socket) -> Path | None:
-    """Answer until the driver closes `channel`; return the request in a process that shall execute it."""
+def _execute(order: Order) -> int:
+    """Call the order's function; return its exit code, 1 when it raised."""
+    module, _, name = order.function.partition(":")
+    try:
+        return int(getattr(importlib.import_module(module), name)(order.arguments))
+    except BaseException:  # noqa: BLE001  foreign code may raise anything; the log says what
+        traceback.print_exc()
+        return 1
+
+
+def _serve(channel: socket.socket) -> Order | None:
+    """Answer until the driver closes `channel`; return the order in a process that has to execute it."""
     while True:
         payload, descriptors, _, _ = socket.recv_fds(channel, MESSAGE_LIMIT, 2)
         if not payload:
@@ -66,16 +79,18 @@ def _serve(channel: socket.socket) -> Path | None:
         channel.close()
         if message["kind"] == "supervisor":
             return supervise(socket.socket(fileno=descriptors[0]))
-        channel = _become_template(message["modules"], *descriptors)
+        channel = _become_template(message["modules"], message["sys_path"], *descriptors)
 
 
-def _become_template(modules: Sequence[str], channel: int, log: int) -> socket.socket:
+def _become_template(modules: Sequence[str], sys_path: Sequence[str], channel: int, log: int) -> socket.socket:
     """Import `modules`, with their output in the log, and tell the driver whether forking is safe."""
     _redirect_output(log)
+    if sys_path:
+        sys.path[:] = sys_path
     for module in modules:
         try:
             importlib.import_module(module)
-        except BaseException:  # noqa: BLE001  whatever it raises: the step imports it again and reports
+        except BaseException:  # noqa: BLE001  whatever it raises: the order's process imports it again and reports
             traceback.print_exc()
     _flush()
     null = os.open(os.devnull, os.O_WRONLY)
@@ -86,7 +101,7 @@ def _become_template(modules: Sequence[str], channel: int, log: int) -> socket.s
 
 
 def _leave(code: int) -> NoReturn:
-    """End a step's process as the interpreter would, but without taking its modules apart.
+    """End a process as the interpreter would, but without taking its modules apart.
 
     That last part copies every page which the process shares with the template: 18 ms instead of 1.5 with numpy
     loaded. Threads are waited for, exit functions run, and files that are still open are flushed, as at any end.

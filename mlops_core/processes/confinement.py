@@ -1,8 +1,8 @@
-"""What the operating system is asked for around a step: no writing elsewhere, no process left behind.
+"""Requests to the operating system around an execution: no writing elsewhere, no process left behind.
 
-On Linux a step's process may write only below given folders (Landlock, kernel 5.13 and newer), and whatever it
-starts stays a descendant of its supervisor, also after a double fork (child subreaper). Elsewhere these calls do
-nothing and say so; the runner then checks a step's inputs after it has run. Nothing here knows what a step is.
+On Linux a process may write only below given folders (Landlock, kernel 5.13 and newer), and whatever it starts stays a
+descendant of its supervisor, also after a double fork (child subreaper). Elsewhere these calls do nothing and say so;
+the runner of this machine then checks a step's inputs after it has run.
 """
 
 from __future__ import annotations
@@ -119,11 +119,29 @@ def kill_children() -> int:
     return len(killed)
 
 
+def kill_group(group: int) -> int:
+    """Kill the rest of a process group; return 1 if there was any, else 0."""
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return 0
+    return 1
+
+
 def child_pids(pid: int) -> Iterator[int]:
     """Yield the direct children of a process (Linux; elsewhere none)."""
     with contextlib.suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
             yield from map(int, (thread / "children").read_text(encoding="utf-8").split())
+
+
+def descendant_pids(pid: int) -> Iterator[int]:
+    """Yield all descendants of a process (Linux; elsewhere none)."""
+    waiting = [*child_pids(pid)]
+    while waiting:
+        current = waiting.pop()
+        yield current
+        waiting += child_pids(current)
 
 
 def tree_memory_bytes(pid: int) -> int:
@@ -132,12 +150,9 @@ def tree_memory_bytes(pid: int) -> int:
     Pages that several of them share are counted once for each.
     """
     total = 0
-    waiting = [pid]
-    while waiting:
-        current = waiting.pop()
+    for current in (pid, *descendant_pids(pid)):
         with contextlib.suppress(OSError, IndexError):
             total += int(Path(f"/proc/{current}/statm").read_text(encoding="utf-8").split()[1]) * _PAGE_SIZE
-        waiting += child_pids(current)
     return total
 
 
