@@ -11,12 +11,24 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlops_core.api import load_model, open_run, run
+    from mlops_core.code_references import load_function
     from mlops_core.conditions import AllOf, AnyOf, Comparison, Gate, Not, Operator, Verdict, parse_condition
-    from mlops_core.config import Section, UseCaseConfig
-    from mlops_core.datasets.catalogue import Dataset, GeneratedSource, GitSource, Source
-    from mlops_core.datasets.previews import Preview
+    from mlops_core.config import KeyFaultError, Section, UseCaseConfig, normalise_path
+    from mlops_core.config_import import ImportedConfig, ImportedKey, ImportFate
+    from mlops_core.datasets.catalogue import Dataset, GeneratedSource, GitSource, Source, SplitSource
+    from mlops_core.datasets.fetching.http import download
+    from mlops_core.datasets.inspections import DatasetFinding, Distribution, FactTable, Inspection, Severity
+    from mlops_core.datasets.previews import PREVIEW_LIMIT, Preview
     from mlops_core.datasets.splits import SplitRow, SplitSample, check_no_leak, read_split, write_split
-    from mlops_core.errors import ConfigError, DatasetError, MlopsError, PluginError, StepError, UsageError
+    from mlops_core.errors import (
+        ConfigError,
+        DatasetError,
+        MlopsError,
+        PluginError,
+        StepError,
+        UsageError,
+        did_you_mean,
+    )
     from mlops_core.hookspecs import PluginContext, hookimpl
     from mlops_core.metrics import (
         ConfusionMatrix,
@@ -46,15 +58,16 @@ if TYPE_CHECKING:
     from mlops_core.use_cases.discovery import discover_use_cases
     from mlops_core.use_cases.manager import UseCase, load_use_case
     from mlops_core.workspace.records import RunRecord, RunStatus
+    from mlops_core.yaml_source import YamlSource
 
 _MODULES = {
     "api": ("load_model", "open_run", "run"),
     "conditions": ("AllOf", "AnyOf", "Comparison", "Gate", "Not", "Operator", "Verdict", "parse_condition"),
-    "config": ("Section", "UseCaseConfig"),
-    "datasets.catalogue": ("Dataset", "GeneratedSource", "GitSource", "Source"),
+    "config": ("KeyFaultError", "Section", "UseCaseConfig", "normalise_path"),
+    "datasets.catalogue": ("Dataset", "GeneratedSource", "GitSource", "Source", "SplitSource"),
     "datasets.splits": ("SplitRow", "SplitSample", "check_no_leak", "read_split", "write_split"),
-    "datasets.previews": ("Preview",),
-    "errors": ("ConfigError", "DatasetError", "MlopsError", "PluginError", "StepError", "UsageError"),
+    "datasets.previews": ("PREVIEW_LIMIT", "Preview"),
+    "errors": ("ConfigError", "DatasetError", "MlopsError", "PluginError", "StepError", "UsageError", "did_you_mean"),
     "hookspecs": ("PluginContext", "hookimpl"),
     "use_cases.discovery": ("discover_use_cases",),
     "use_cases.manager": ("UseCase", "load_use_case"),
@@ -84,11 +97,17 @@ _MODULES = {
     "workspace.records": ("RunRecord", "RunStatus"),
     "steps.context": ("Shard", "StepContext"),
     "steps.histories": ("HistoryRow", "read_history", "write_history"),
+    "code_references": ("load_function",),
+    "config_import": ("ImportFate", "ImportedConfig", "ImportedKey"),
+    "datasets.fetching.http": ("download",),
+    "datasets.inspections": ("DatasetFinding", "Distribution", "FactTable", "Inspection", "Severity"),
+    "yaml_source": ("YamlSource",),
 }
 _ORIGIN = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "DATASET",
+    "PREVIEW_LIMIT",
     "AllOf",
     "AnyOf",
     "Comparison",
@@ -96,12 +115,20 @@ __all__ = [
     "ConfusionMatrix",
     "Dataset",
     "DatasetError",
+    "DatasetFinding",
     "Direction",
+    "Distribution",
+    "FactTable",
     "Gate",
     "GeneratedSource",
     "GitSource",
     "HistoryRow",
+    "ImportFate",
+    "ImportedConfig",
+    "ImportedKey",
+    "Inspection",
     "Interval",
+    "KeyFaultError",
     "Metric",
     "MetricReport",
     "MetricValue",
@@ -128,10 +155,12 @@ __all__ = [
     "RunStatus",
     "SampleScores",
     "Section",
+    "Severity",
     "Shard",
     "Source",
     "SplitRow",
     "SplitSample",
+    "SplitSource",
     "Step",
     "StepContext",
     "StepError",
@@ -141,12 +170,17 @@ __all__ = [
     "UseCase",
     "UseCaseConfig",
     "Verdict",
+    "YamlSource",
     "bootstrap_by_group",
     "check_no_leak",
+    "did_you_mean",
     "discover_use_cases",
+    "download",
     "hookimpl",
+    "load_function",
     "load_model",
     "load_use_case",
+    "normalise_path",
     "open_run",
     "parse_condition",
     "proportion",

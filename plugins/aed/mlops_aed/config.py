@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from mlops_aed.models.pretrained import LocalPath, with_digest
 from mlops_aed.training.config import DataAugmentation, ModelChoice, Training
-from mlops_core.config import KeyFaultError, Section, UseCaseConfig, normalise_path
+from mlops_core import KeyFaultError, Section, UseCaseConfig, normalise_path
 
 __all__ = [
     "AedConfig",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from mlops_core.pipeline import DATASET, Resources, Step, StepKind
+from mlops_core import DATASET, Resources, Step, StepKind
 
 if TYPE_CHECKING:
     from mlops_aed.config import AedConfig

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_core import hookimpl
-from mlops_core.pipeline import Parameter, ParameterType
+from mlops_core import Parameter, ParameterType, hookimpl
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_aed.config import AedConfig
-    from mlops_core.conditions import Gate
-    from mlops_core.config import UseCaseConfig
-    from mlops_core.config_import import ImportedConfig
-    from mlops_core.datasets.catalogue import Dataset
-    from mlops_core.datasets.inspections import Inspection
-    from mlops_core.datasets.previews import Preview
-    from mlops_core.hookspecs import PluginContext
-    from mlops_core.metrics import Metric, MetricReport
-    from mlops_core.pipeline import Step
-    from mlops_core.predictions import Predictions
-    from mlops_core.predictors import PredictionOutput, Predictor
-    from mlops_core.yaml_source import YamlSource
+    from mlops_core import (
+        Dataset,
+        Gate,
+        ImportedConfig,
+        Inspection,
+        Metric,
+        MetricReport,
+        PluginContext,
+        PredictionOutput,
+        Predictions,
+        Predictor,
+        Preview,
+        Step,
+        UseCaseConfig,
+        YamlSource,
+    )
 
 
 @hookimpl

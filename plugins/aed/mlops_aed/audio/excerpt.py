@@ -9,7 +9,7 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_core.datasets.previews import PREVIEW_LIMIT, Preview
+from mlops_core import PREVIEW_LIMIT, Preview
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 
 from mlops_aed.audio.waveform import to_mono
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError
 
 if TYPE_CHECKING:
     from pathlib import Path

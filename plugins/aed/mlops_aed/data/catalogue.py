@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlops_core.datasets.catalogue import Dataset, GeneratedSource, Source, SplitSource
+from mlops_core import Dataset, GeneratedSource, Source, SplitSource
 
 _ESC50 = Source(  # the archive of one commit, so that its content cannot change
     url="https://github.com/karolpiczak/ESC-50/archive/33c8ce9eb2cf0b1c2f8bcf322eb349b6be34dbb6.zip",

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from mlops_aed.audio.features import clip_patches
 from mlops_aed.data.clips import clip_path, of_clip
 from mlops_aed.data.memory import keep_freed_memory
-from mlops_core.errors import DatasetError, StepError
+from mlops_core import DatasetError, StepError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

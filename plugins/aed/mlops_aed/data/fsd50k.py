@@ -13,7 +13,7 @@ import json
 from typing import TYPE_CHECKING
 
 from mlops_aed.data.clips import TEST, TRAIN, VALIDATION, Clip, join_labels
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError
 
 if TYPE_CHECKING:
     import logging

@@ -22,8 +22,7 @@ from mlops_aed.audio.waveform import decode, resample, to_mono
 from mlops_aed.data.clips import clip_path, of_clip
 from mlops_aed.data.extraction import available_cores
 from mlops_aed.data.labels import read_labels
-from mlops_core.datasets.inspections import DatasetFinding, Distribution, FactTable, Inspection, Severity
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError, DatasetFinding, Distribution, FactTable, Inspection, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

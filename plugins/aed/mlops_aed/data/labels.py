@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlops_aed.data.clips import LABEL_SEPARATOR, TEST, TRAIN, VALIDATION, Clip, join_labels, listed
-from mlops_core.errors import DatasetError, did_you_mean
+from mlops_core import DatasetError, did_you_mean
 
 if TYPE_CHECKING:
     import logging

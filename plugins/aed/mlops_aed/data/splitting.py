@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlops_aed.data.clips import PARTS, TEST, TRAIN, VALIDATION, Clip, listed
-from mlops_core.datasets.splits import SplitSample, check_no_leak
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError, SplitSample, check_no_leak
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

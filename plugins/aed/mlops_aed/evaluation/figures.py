@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from PIL.ImageDraw import ImageDraw
 
-    from mlops_core.metrics import ConfusionMatrix
+    from mlops_core import ConfusionMatrix
 
 _CELL, _MARGIN, _TOP = 56, 150, 40
 _LIGHT, _DARK, _INK, _PAPER = (247, 251, 255), (8, 48, 107), (20, 20, 20), (255, 255, 255)

@@ -18,15 +18,13 @@ from mlops_aed.evaluation.metrics import compute_metrics
 from mlops_aed.evaluation.tracking import log_to_mlflow, zoo_metrics
 from mlops_aed.evaluation.votes import FLOAT_PREFIX, ONNX_PREFIX, rows_by_model
 from mlops_aed.models.pretrained import digest
-from mlops_core.predictions import Predictions, write_predictions
+from mlops_core import Predictions, write_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from mlops_core.metrics import ConfusionMatrix, MetricReport, MetricValue
-    from mlops_core.predictions import Prediction
-    from mlops_core.steps.context import StepContext
+    from mlops_core import ConfusionMatrix, MetricReport, MetricValue, Prediction, StepContext
 
 FULL_FILE = "evaluation_full.json"
 _FIGURES = "figures"

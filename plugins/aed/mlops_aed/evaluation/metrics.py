@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 from mlops_aed.evaluation.side_by_side import agreement, class_table, fold_accuracies, fold_table, spread
 from mlops_aed.evaluation.votes import FLOAT_PREFIX, ONNX_PREFIX, best_class, clips_of, rows_by_model, vote
-from mlops_core.conditions import AllOf, Comparison, Gate, Operator
-from mlops_core.metrics import (
+from mlops_core import (
+    AllOf,
+    Comparison,
     ConfusionMatrix,
     Direction,
+    Gate,
     Metric,
     MetricReport,
     MetricValue,
+    Operator,
     Unit,
     bootstrap_by_group,
     proportion,
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mlops_aed.config import AedConfig
-    from mlops_core.predictions import Prediction, Predictions
+    from mlops_core import Prediction, Predictions
 
 __all__ = ["CLIP_THRESHOLD", "COSTS", "FLOAT_PREFIX", "METRICS", "PATCH_THRESHOLD", "compute_metrics", "cost_values"]
 _SECTION = "multiclass_classification_metrics"

@@ -16,10 +16,20 @@ from typing import TYPE_CHECKING
 from mlops_aed.data.clips import split_label
 from mlops_aed.evaluation.metrics import COSTS, cost_values
 from mlops_aed.evaluation.votes import FLOAT_PREFIX
-from mlops_core.conditions import AllOf, Comparison, Gate, Operator
-from mlops_core.datasets.inspections import FactTable
-from mlops_core.metrics import Direction, Metric, MetricReport, MetricValue, Unit, bootstrap_by_group
-from mlops_core.predictions import Prediction
+from mlops_core import (
+    AllOf,
+    Comparison,
+    Direction,
+    FactTable,
+    Gate,
+    Metric,
+    MetricReport,
+    MetricValue,
+    Operator,
+    Prediction,
+    Unit,
+    bootstrap_by_group,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,7 +39,7 @@ if TYPE_CHECKING:
 
     from mlops_aed.config import AedConfig
     from mlops_aed.data.feature_store import PatchRow
-    from mlops_core.predictions import Predictions
+    from mlops_core import Predictions
 
     Floats = NDArray[np.float32]
     Statistic = Callable[[NDArray[np.float64], NDArray[np.bool_]], float]

@@ -7,13 +7,12 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from mlops_aed.evaluation.votes import FLOAT_PREFIX, ONNX_PREFIX, best_class, clips_of, rows_by_fold, votes_of
-from mlops_core.datasets.inspections import FactTable
-from mlops_core.metrics import MetricValue, proportion
+from mlops_core import FactTable, MetricValue, proportion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mlops_core.predictions import Prediction
+    from mlops_core import Prediction
 
 _TITLES = {"": "", FLOAT_PREFIX: ", float", ONNX_PREFIX: ", ONNX"}
 _DIGITS = 4

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import ConfigError
+from mlops_core import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

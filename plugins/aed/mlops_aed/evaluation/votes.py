@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from mlops_core.predictions import Prediction
+    from mlops_core import Prediction
 
 FLOAT_PREFIX = "float/"
 """Begins the sample of a row that the float model gave, where a quantized one is compared with it."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlops_aed.models.onnx_models import OnnxModel
-from mlops_core.errors import StepError
+from mlops_core import StepError
 
 if TYPE_CHECKING:
     from pathlib import Path

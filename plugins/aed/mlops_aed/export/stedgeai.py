@@ -12,8 +12,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.config import normalise_path
-from mlops_core.errors import ConfigError, StepError
+from mlops_core import ConfigError, StepError, normalise_path
 
 if TYPE_CHECKING:
     from mlops_aed.config import StEdgeAi

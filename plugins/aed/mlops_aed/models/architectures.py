@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from mlops_aed.models import yamnet
-from mlops_core.code_references import load_function
-from mlops_core.errors import ConfigError
+from mlops_core import ConfigError, load_function
 
 if TYPE_CHECKING:
     from mlops_aed.config import ModelChoice

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_core.errors import ConfigError
+from mlops_core import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

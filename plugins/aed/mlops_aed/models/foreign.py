@@ -14,7 +14,7 @@ import h5py
 import keras
 import numpy as np
 
-from mlops_core.errors import ConfigError
+from mlops_core import ConfigError
 
 _CODE_LAYERS = {"Lambda", "TFOpLambda", "SlicingOpLambda"}
 

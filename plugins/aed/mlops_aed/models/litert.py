@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from mlops_core.errors import ConfigError
+from mlops_core import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,10 +10,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from mlops_core.config import normalise_path
-from mlops_core.datasets.catalogue import Source
-from mlops_core.datasets.fetching.http import download
-from mlops_core.errors import ConfigError
+from mlops_core import ConfigError, Source, download, normalise_path
 
 MODEL_SUFFIXES = (".h5", ".keras", ".tflite", ".onnx")
 ZOO_WEIGHTS = (

@@ -15,7 +15,7 @@ import h5py
 import keras
 import numpy as np
 
-from mlops_core.errors import ConfigError, did_you_mean
+from mlops_core import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ from mlops_aed.models import model_folder
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
 FOOTPRINT_FILE = "footprint.json"
 

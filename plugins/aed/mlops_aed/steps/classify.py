@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 from mlops_aed.config import Classify
 from mlops_aed.data.labels import AUDIO_SUFFIXES
 from mlops_aed.predictor import AedPredictor
-from mlops_core.config import normalise_path
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError, normalise_path
 
 if TYPE_CHECKING:
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
 TABLE_FILE = "classes.csv"
 

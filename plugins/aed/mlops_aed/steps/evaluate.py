@@ -13,7 +13,7 @@ from mlops_aed.evaluation import files as evaluation_files
 from mlops_aed.evaluation.votes import FLOAT_PREFIX, ONNX_PREFIX
 from mlops_aed.models import model_folder, scorers
 from mlops_aed.models.litert import LiteRtModel
-from mlops_core.predictions import Prediction, Predictions, write_predictions
+from mlops_core import Prediction, Predictions, write_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mlops_aed.data.feature_store import PatchRow
     from mlops_aed.models.scorers import Scorer
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
 
 def evaluate(context: StepContext) -> None:

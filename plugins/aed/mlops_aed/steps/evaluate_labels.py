@@ -12,11 +12,10 @@ from mlops_aed.evaluation.multilabel import LABELS_FACT, clip_predictions, compu
 from mlops_aed.evaluation.votes import FLOAT_PREFIX
 from mlops_aed.models import model_folder, scorers
 from mlops_aed.steps.evaluate import model_facts
-from mlops_core.predictions import Predictions, write_predictions
+from mlops_core import Predictions, write_predictions
 
 if TYPE_CHECKING:
-    from mlops_core.predictions import Prediction
-    from mlops_core.steps.context import StepContext
+    from mlops_core import Prediction, StepContext
 
 
 def evaluate(context: StepContext) -> None:

@@ -12,11 +12,10 @@ from mlops_aed.data.labels import read_labels
 from mlops_aed.data.splitting import assign_parts
 from mlops_aed.evaluation import files as evaluation_files
 from mlops_aed.evaluation.votes import in_fold
-from mlops_core.errors import StepError
-from mlops_core.predictions import Predictions, read_predictions
+from mlops_core import Predictions, StepError, read_predictions
 
 if TYPE_CHECKING:
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
 
 def split(context: StepContext) -> None:

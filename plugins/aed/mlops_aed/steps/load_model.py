@@ -13,12 +13,12 @@ from mlops_aed.data.feature_store import iter_rows, open_features, read_classes
 from mlops_aed.models import model_folder, scorers
 from mlops_aed.models.class_order import ordered_classes, require_order
 from mlops_aed.models.pretrained import obtain
-from mlops_core.errors import ConfigError
+from mlops_core import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
 _KEY = "general.model_path"
 _ORDER_KEY = "general.model_classes"

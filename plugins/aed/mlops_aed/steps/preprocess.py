@@ -10,14 +10,14 @@ from mlops_aed.config import DatasetSection, FeatureExtraction, Preprocessing
 from mlops_aed.data.clips import iter_split, read_split_classes
 from mlops_aed.data.extraction import Extraction, available_cores, extract
 from mlops_aed.data.feature_store import DATA_FILE, FeatureWriter, iter_rows, read_left_out
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
     from typing import IO
 
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
 _SHOWN = 5
 

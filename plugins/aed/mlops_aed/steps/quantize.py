@@ -14,12 +14,12 @@ from mlops_aed.export import c_header, onnx_export
 from mlops_aed.export import quantization as quantizing
 from mlops_aed.models import model_folder, network, scorers
 from mlops_aed.models.litert import LiteRtModel
-from mlops_core.errors import ConfigError
+from mlops_core import ConfigError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
     Floats = NDArray[np.float32]
 

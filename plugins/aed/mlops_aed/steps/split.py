@@ -11,7 +11,7 @@ from mlops_aed.data.labels import read_labels
 from mlops_aed.data.splitting import assign_parts
 
 if TYPE_CHECKING:
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
 
 def split(context: StepContext) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mlops_aed.steps.train import train_network
 
 if TYPE_CHECKING:
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
 
 def train(context: StepContext) -> None:

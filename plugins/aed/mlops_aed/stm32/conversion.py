@@ -15,8 +15,7 @@ from mlops_aed.stm32.rules import MODES, RULES
 from mlops_aed.stm32.training import set_fitting
 
 if TYPE_CHECKING:
-    from mlops_core.config_import import ImportedConfig
-    from mlops_core.yaml_source import YamlSource
+    from mlops_core import ImportedConfig, YamlSource
 
 _TARGETS = {
     "training": "training",

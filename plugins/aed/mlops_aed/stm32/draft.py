@@ -8,9 +8,7 @@ from mlops_aed.stm32 import layouts
 from mlops_aed.stm32.layouts import Layout
 from mlops_aed.stm32.rules import OPEN_SECTIONS, REFUSED_SECTIONS, RULES
 from mlops_aed.stm32.values import read_value
-from mlops_core.config_import import ImportedConfig, ImportedKey, ImportFate
-from mlops_core.errors import did_you_mean
-from mlops_core.yaml_source import YamlSource
+from mlops_core import ImportedConfig, ImportedKey, ImportFate, YamlSource, did_you_mean
 
 if TYPE_CHECKING:
     from mlops_aed.stm32.layouts import Found

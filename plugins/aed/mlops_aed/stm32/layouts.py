@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mlops_aed.stm32.values import Rule
-    from mlops_core.yaml_source import YamlSource
+    from mlops_core import YamlSource
 
 
 class Layout(StrEnum):

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.config import normalise_path
-from mlops_core.errors import did_you_mean
+from mlops_core import did_you_mean, normalise_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlops_aed.data.feature_store import PatchRow
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
     Floats = NDArray[np.float32]
 

@@ -12,8 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from mlops_aed.models.pretrained import LocalPath, with_digest
 from mlops_aed.training.schedules import SCHEDULES, schedule_fault
-from mlops_core.config import KeyFaultError, Section
-from mlops_core.errors import did_you_mean
+from mlops_core import KeyFaultError, Section, did_you_mean
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]

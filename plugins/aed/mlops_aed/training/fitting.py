@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlops_aed.config import Training
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
     Floats = NDArray[np.float32]
 
