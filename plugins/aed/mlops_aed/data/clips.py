@@ -5,9 +5,11 @@ How labels are read is `mlops_aed.data.labels`, how clips are split `mlops_aed.d
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import mlops_core
+from mlops_core import SplitRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -74,20 +76,30 @@ def listed(names: Sequence[str]) -> str:
 
 
 def write_split(folder: Path, clips: Iterable[Clip]) -> None:
-    """Write ``split.csv`` into `folder`."""
-    with (folder / "split.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("part", "label", "group", "fold", "name"))
-        writer.writerows((clip.part, clip.label, clip.group, clip.fold, clip.name) for clip in clips)
+    """Write ``split.csv`` into `folder`; the fold of each clip is a column of its own.
+
+    Raises:
+        DatasetError: a clip appears twice, or its part is unknown.
+    """
+    mlops_core.write_split(
+        folder,
+        (
+            SplitRow(
+                sample=clip.name, group=clip.group, label=clip.label, part=clip.part, columns={"fold": str(clip.fold)}
+            )
+            for clip in clips
+        ),
+    )
 
 
 def iter_split(folder: Path) -> Iterator[Clip]:
-    """Yield the clips of ``split.csv`` in `folder`, in its order."""
-    with (folder / "split.csv").open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            yield Clip(
-                name=row["name"], label=row["label"], group=row["group"], fold=int(row["fold"]), part=row["part"]
-            )
+    """Yield the clips of ``split.csv`` in `folder`, in its order.
+
+    Raises:
+        DatasetError: the file is missing or damaged; file, row and what was expected are named.
+    """
+    for row in mlops_core.read_split(folder):
+        yield Clip(name=row.sample, label=row.label, group=row.group, fold=int(row.columns["fold"]), part=row.part)
 
 
 def read_split(folder: Path) -> list[Clip]:

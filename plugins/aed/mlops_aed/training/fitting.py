@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from mlops_aed.training.schedules import SCHEDULES, learning_rate
+from mlops_core import HistoryRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,13 +33,18 @@ _AVERAGE_SHARE = 0.025
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryRow:
+class TrainingRow:
     """What was seen after `step` weight updates."""
 
     step: int
     loss: float
     validation_loss: float
     validation_accuracy: float
+
+    def to_history(self) -> HistoryRow:
+        """Return the row of ``history.csv``."""
+        values = {name: getattr(self, name) for name in ("loss", "validation_loss", "validation_accuracy")}
+        return HistoryRow(step=self.step, values=values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +74,14 @@ def loss_and_accuracy(*, label_smoothing: float, is_multi_label: bool) -> tuple[
     return loss, keras.metrics.CategoricalAccuracy("accuracy")
 
 
-def fit(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[HistoryRow]:
+def fit(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[TrainingRow]:
     """Train `model` in place, by epochs where the settings count them, else by weight updates."""
     if settings.epochs is not None:
         return _fit_epochs(context, model, data, settings)
     return _fit_steps(context, model, data, settings)
 
 
-def _fit_steps(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[HistoryRow]:
+def _fit_steps(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[TrainingRow]:
     loss_function, accuracy = loss_and_accuracy(
         label_smoothing=settings.label_smoothing, is_multi_label=data.is_multi_label
     )
@@ -92,14 +98,14 @@ def _fit_steps(context: StepContext, model: keras.Model, data: TrainingData, set
     return _updated(context, model, data, settings)
 
 
-def _updated(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[HistoryRow]:
+def _updated(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[TrainingRow]:
     """Update the compiled `model`; leave it with the best running average of its weights.
 
     The averages are what is validated: single weights, at a learning rate that is still high, jump by more than what
     a small validation part could tell apart. Source: B. Polyak and A. Juditsky, Acceleration of stochastic
     approximation by averaging, SIAM J. Control Optim. 30 (1992).
     """
-    history: list[HistoryRow] = []
+    history: list[TrainingRow] = []
     average = model.get_weights()
     best: tuple[float, int, list[Any]] = (float("inf"), 0, average)
     for step in range(1, settings.steps + 1):
@@ -130,7 +136,7 @@ def _averaged(average: list[Any], weights: list[Any], *, step: int) -> list[Any]
 
 def _validated_average(
     model: keras.Model, average: list[Any], data: TrainingData, *, step: int, loss: float
-) -> HistoryRow:
+) -> TrainingRow:
     """Return what the averaged weights give; `model` goes on with its own."""
     weights = model.get_weights()
     model.set_weights(average)
@@ -139,7 +145,7 @@ def _validated_average(
     return row
 
 
-def _log_row(context: StepContext, row: HistoryRow) -> None:
+def _log_row(context: StepContext, row: TrainingRow) -> None:
     context.log.info(
         "step %d: loss %.3f, validation loss %.3f, accuracy %.3f",
         row.step,
@@ -149,14 +155,14 @@ def _log_row(context: StepContext, row: HistoryRow) -> None:
     )
 
 
-def validated(model: keras.Model, held: tuple[Floats, Floats], *, step: int, loss: float) -> HistoryRow:
+def validated(model: keras.Model, held: tuple[Floats, Floats], *, step: int, loss: float) -> TrainingRow:
     """Return what the compiled `model` gives for the validation part."""
     found = model.evaluate(*held, batch_size=256, verbose=0, return_dict=True)
     model.reset_metrics()
-    return HistoryRow(step=step, loss=loss, validation_loss=found["loss"], validation_accuracy=found["accuracy"])
+    return TrainingRow(step=step, loss=loss, validation_loss=found["loss"], validation_accuracy=found["accuracy"])
 
 
-def _fit_epochs(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[HistoryRow]:
+def _fit_epochs(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[TrainingRow]:
     """Train by epochs; keep the weights of the epoch with the highest validation accuracy, the first of equal ones."""
     epochs = settings.epochs or 1
     best = _BestWeights(context, epochs)
@@ -177,7 +183,7 @@ def _fit_epochs(context: StepContext, model: keras.Model, data: TrainingData, se
     model.set_weights(best.weights)
     context.log.info("kept the weights of epoch %d of %d", best.epoch + 1, len(found["loss"]))
     return [
-        HistoryRow(
+        TrainingRow(
             step=(epoch + 1) * data.batches_per_epoch,
             loss=loss,
             validation_loss=held_loss,
