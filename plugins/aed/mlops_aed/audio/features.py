@@ -89,11 +89,11 @@ def mel_spectrogram(waveform: Floats, settings: FeatureExtraction, *, rate: int)
         np.multiply(windowed[:n], window[:n], out=windowed[:n])  # contiguous: half the time of a product of views
         np.fft.rfft(windowed[:n], out=spectrum[:n])
         np.copyto(single[:n], spectrum[:n], casting="same_kind")
-        found = np.abs(single[:n], out=magnitude[:n])
+        magnitudes = np.abs(single[:n], out=magnitude[:n])
         if settings.power == 2.0:
-            np.square(found, out=found)
+            np.square(magnitudes, out=magnitudes)
         for filters, bins, weights in groups:
-            np.matmul(found[:, bins], weights, out=mel[start:end, filters])
+            np.matmul(magnitudes[:, bins], weights, out=mel[start:end, filters])
     return mel.T
 
 
@@ -129,10 +129,10 @@ def patches(spectrogram: Floats, settings: FeatureExtraction) -> Floats:
     starts = list(range(0, frames - length + 1, step))
     if settings.include_last_patch and starts[-1] + length < frames:
         starts.append(frames - length)
-    found = np.empty((len(starts), len(spectrogram), length), dtype=np.float32)
-    for patch, start in zip(found, starts, strict=True):
+    cut = np.empty((len(starts), len(spectrogram), length), dtype=np.float32)
+    for patch, start in zip(cut, starts, strict=True):
         patch[:] = spectrogram[:, start : start + length]
-    return found
+    return cut
 
 
 @lru_cache(maxsize=8)

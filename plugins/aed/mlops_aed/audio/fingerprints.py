@@ -68,7 +68,7 @@ def find_matches(words: Sequence[Words], *, rate: int) -> list[Match]:
         words: a fingerprint a clip.
         rate: at which they were made, in Hz.
     """
-    found = []
+    matches = []
     for (first, second, offset), count in sorted(_candidates(words).items()):
         if count < _SHARED:
             continue
@@ -79,15 +79,15 @@ def find_matches(words: Sequence[Words], *, rate: int) -> list[Match]:
         error = float(np.bitwise_count(a[used] ^ b[used]).mean() / 32)
         if error <= MAX_ERROR:
             seconds = float(used.sum()) * _SETTINGS.hop_length / rate
-            found.append(Match(first=first, second=second, error=error, overlap_s=seconds))
-    return list(_best(found))
+            matches.append(Match(first=first, second=second, error=error, overlap_s=seconds))
+    return list(_best(matches))
 
 
 def _candidates(words: Sequence[Words]) -> Counter[tuple[int, int, int]]:
     """Count shared numbers a (clip, clip, offset in frames)."""
-    found: Counter[tuple[int, int, int]] = Counter()
+    counts: Counter[tuple[int, int, int]] = Counter()
     if not any(map(len, words)):
-        return found
+        return counts
     values = np.concatenate(words)
     clips = np.repeat(np.arange(len(words)), [len(word) for word in words])
     places = np.concatenate([np.arange(len(word)) for word in words])
@@ -103,8 +103,8 @@ def _candidates(words: Sequence[Words]) -> Counter[tuple[int, int, int]]:
         for number, (first, at) in enumerate(group):
             for second, place in group[number + 1 :]:
                 if first != second:
-                    found[first, second, place - at] += 1
-    return found
+                    counts[first, second, place - at] += 1
+    return counts
 
 
 def _aligned(a: Words, b: Words, offset: int) -> tuple[Words, Words]:
@@ -116,9 +116,9 @@ def _aligned(a: Words, b: Words, offset: int) -> tuple[Words, Words]:
     return a[:length], b[offset : offset + length]
 
 
-def _best(found: Sequence[Match]) -> Iterator[Match]:
+def _best(matches: Sequence[Match]) -> Iterator[Match]:
     best: dict[tuple[int, int], Match] = {}
-    for match in found:
+    for match in matches:
         pair = (match.first, match.second)
         if pair not in best or match.error < best[pair].error:
             best[pair] = match

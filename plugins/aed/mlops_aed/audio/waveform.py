@@ -77,10 +77,10 @@ def resample(waveform: Floats, rate: int, target_rate: int) -> Floats:
     """Return the waveform at `target_rate`, by soxr's HQ recipe, as ``librosa.load`` does; shape (samples,)."""
     if rate == target_rate:
         return waveform
-    wanted = math.ceil(len(waveform) * target_rate / rate)
-    resampled: Floats = soxr.resample(waveform, rate, target_rate, quality="HQ")[:wanted]
-    if len(resampled) < wanted:
-        resampled = np.pad(resampled, (0, wanted - len(resampled)))
+    length = math.ceil(len(waveform) * target_rate / rate)
+    resampled: Floats = soxr.resample(waveform, rate, target_rate, quality="HQ")[:length]
+    if len(resampled) < length:
+        resampled = np.pad(resampled, (0, length - len(resampled)))
     return resampled
 
 

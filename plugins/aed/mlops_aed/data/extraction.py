@@ -120,19 +120,19 @@ def _begin(extraction: Extraction) -> None:
 
 def _extract_chunk(names: Sequence[str], path: Path) -> tuple[int | str, ...]:
     """Write the patches of the clips to `path`; return for each its number of patches or why it has none."""
-    extraction = _extraction
-    if extraction is None:
+    work = _extraction
+    if work is None:
         raise StepError("a worker process was not set up")
     outcomes: list[int | str] = []
     with path.open("wb") as stream:
         for name in names:
             try:
-                found = clip_patches(clip_path(extraction.dataset, name), extraction.preprocessing, extraction.features)
+                patches = clip_patches(clip_path(work.dataset, name), work.preprocessing, work.features)
             except DatasetError as error:
                 outcomes.append(of_clip(error, name))
                 continue
-            stream.write(found.astype("<f4", copy=False).data)
-            outcomes.append(len(found))
+            stream.write(patches.astype("<f4", copy=False).data)
+            outcomes.append(len(patches))
     return tuple(outcomes)
 
 

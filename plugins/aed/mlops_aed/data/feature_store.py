@@ -134,11 +134,11 @@ class _Limited:
         self._left = size
 
     def read(self, size: int = -1) -> bytes:
-        found = os.read(self._source.fileno(), min(size if size >= 0 else self._left, self._left))
-        if not found and self._left:
+        content = os.read(self._source.fileno(), min(size if size >= 0 else self._left, self._left))
+        if not content and self._left:
             raise OSError(f"{self._source.name} ends {self._left} bytes too early")
-        self._left -= len(found)
-        return found
+        self._left -= len(content)
+        return content
 
 
 def iter_rows(folder: Path) -> Iterator[PatchRow]:
@@ -167,8 +167,8 @@ def read_rows(folder: Path, *parts: str, split: Path | None = None) -> list[Patc
     if split is None:
         return [row for row in iter_rows(folder) if row.part in parts]
     part_of = {clip.name: clip.part for clip in iter_split(split)}
-    found = (replace(row, part=part_of.get(row.clip, "")) for row in iter_rows(folder))
-    return [row for row in found if row.part in parts]
+    rows = (replace(row, part=part_of.get(row.clip, "")) for row in iter_rows(folder))
+    return [row for row in rows if row.part in parts]
 
 
 def read_classes(folder: Path) -> tuple[str, ...]:

@@ -76,8 +76,8 @@ def single_label(
     sound = leaves.pop()
     if chosen is None:
         return labels[sound]
-    known = {mid for mid in labels if labels[mid] in chosen}
-    nearest = _lowest(known, parents)
+    chosen_mids = {mid for mid in labels if labels[mid] in chosen}
+    nearest = _lowest(chosen_mids, parents)
     if len(nearest) > 1:  # two chosen classes above the sound, none above the other: either would be as right
         return None
     return labels[nearest.pop() if nearest else sound]
@@ -92,15 +92,15 @@ def _lowest(mids: set[str], parents: Mapping[str, frozenset[str]]) -> set[str]:
 
 
 def _ancestors(mid: str, parents: Mapping[str, frozenset[str]]) -> set[str]:
-    found: set[str] = set()
+    ancestors: set[str] = set()
     waiting = [mid]
     while waiting:
         current = waiting.pop()
         if current not in parents:
             raise DatasetError(f"the ontology does not know the class {current}; is it AudioSet's ontology.json?")
-        waiting.extend(parents[current] - found)
-        found |= parents[current]
-    return found
+        waiting.extend(parents[current] - ancestors)
+        ancestors |= parents[current]
+    return ancestors
 
 
 def read_parents(path: Path) -> dict[str, frozenset[str]]:
@@ -120,7 +120,7 @@ def read_parents(path: Path) -> dict[str, frozenset[str]]:
             f"{path} cannot be read as AudioSet's ontology ({error}); get ontology.json from "
             "https://github.com/audioset/ontology and set dataset.ontology, or set dataset.multi_label: true"
         ) from error
-    return {mid: frozenset(found) for mid, found in above.items()}
+    return {mid: frozenset(parents) for mid, parents in above.items()}
 
 
 def _ontology_path(dataset: Path, settings: DatasetSection) -> Path:

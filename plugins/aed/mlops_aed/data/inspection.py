@@ -161,7 +161,7 @@ def _silent_share(mono: NDArray[np.float32], rate: int) -> float:
 def _facts(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> tuple[tuple[str, str], ...]:
     usable = [fact for fact in facts if not fact.error]
     total = sum(fact.duration_s for fact in usable)
-    found = [
+    entries = [
         ("clips", str(len(clips))),
         ("classes", str(len({label for clip in clips for label in clip.labels}))),
         ("recordings", str(len({clip.group for clip in clips}))),
@@ -169,10 +169,12 @@ def _facts(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> tuple[tuple[str
     ]
     if usable:
         lengths = np.array([fact.duration_s for fact in usable])
-        found.append(("seconds a clip", f"{lengths.min():.2f} to {lengths.max():.2f}, median {np.median(lengths):.2f}"))
-        found.append(("clips with clipping", str(sum(fact.clipped > _CLIPPED_SHARE for fact in usable))))
-        found.append(("silence", f"{np.mean([fact.silent for fact in usable]):.1%} of the time"))
-    return tuple(found)
+        entries.append(
+            ("seconds a clip", f"{lengths.min():.2f} to {lengths.max():.2f}, median {np.median(lengths):.2f}")
+        )
+        entries.append(("clips with clipping", str(sum(fact.clipped > _CLIPPED_SHARE for fact in usable))))
+        entries.append(("silence", f"{np.mean([fact.silent for fact in usable]):.1%} of the time"))
+    return tuple(entries)
 
 
 def _tables(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> tuple[FactTable, ...]:
@@ -205,7 +207,7 @@ def _place(clip: Clip) -> str:
 def _distributions(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> tuple[Distribution, ...]:
     usable = [fact for fact in facts if not fact.error]
     labels = Counter(label for clip in clips for label in clip.labels)
-    found = [
+    charts = [
         Distribution(
             name="classes",
             title="Clips of each class",
@@ -223,8 +225,10 @@ def _distributions(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> tuple[D
         if values:
             counts, edges = np.histogram(values, bins=12)
             rounded = tuple(round(float(edge), 3) for edge in edges)
-            found.append(Distribution(name=name, title=title, unit=unit, edges=rounded, counts=tuple(map(int, counts))))
-    return tuple(found)
+            charts.append(
+                Distribution(name=name, title=title, unit=unit, edges=rounded, counts=tuple(map(int, counts)))
+            )
+    return tuple(charts)
 
 
 def _faults(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> list[DatasetFinding]:
@@ -251,18 +255,18 @@ def _faults(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> list[DatasetFi
             (f"{clip.name}: {fact.clipped:.2%}" for clip, fact in pairs if fact.clipped > _CLIPPED_SHARE),
         ),
     )
-    found = []
+    findings = []
     for level, check, text, matching in checks:
         samples = tuple(matching)
         if samples:
             message = f"{len(samples)} of {len(clips)} clips {text}"
-            found.append(DatasetFinding(level=level, check=check, message=message, samples=samples))
+            findings.append(DatasetFinding(level=level, check=check, message=message, samples=samples))
     if len(rates) > 1:
         listed = ", ".join(f"{rate} Hz ({count})" for rate, count in rates.most_common())
-        found.append(
+        findings.append(
             DatasetFinding(level=Severity.NOTE, check="rates", message=f"clips have different rates: {listed}")
         )
-    return found
+    return findings
 
 
 def _lengths(facts: Sequence[ClipFacts], config: AedConfig) -> list[DatasetFinding]:
@@ -283,15 +287,17 @@ def _exact_duplicates(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> list
     for clip, fact in zip(clips, facts, strict=True):
         if fact.digest:
             by_digest[fact.digest].append(clip)
-    found: defaultdict[tuple[Severity, str], list[str]] = defaultdict(list)
+    duplicates: defaultdict[tuple[Severity, str], list[str]] = defaultdict(list)
     for same in by_digest.values():
         if len(same) > 1:
-            found[_severity(same)].append(", ".join(f"{clip.name} ({clip.label}, {_place(clip)})" for clip in same))
-    return _duplicate_findings(found, check="exact duplicates", what="files have the same bytes")
+            duplicates[_severity(same)].append(
+                ", ".join(f"{clip.name} ({clip.label}, {_place(clip)})" for clip in same)
+            )
+    return _duplicate_findings(duplicates, check="exact duplicates", what="files have the same bytes")
 
 
 def _same_sounds(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> list[DatasetFinding]:
-    found: defaultdict[tuple[Severity, str], list[str]] = defaultdict(list)
+    duplicates: defaultdict[tuple[Severity, str], list[str]] = defaultdict(list)
     for match in find_matches([fact.words for fact in facts], rate=_RATE_HZ):
         pair = clips[match.first], clips[match.second]
         if facts[match.first].digest == facts[match.second].digest or pair[0].group == pair[1].group:
@@ -299,8 +305,8 @@ def _same_sounds(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> list[Data
         level, how = _severity(pair)
         names = " and ".join(f"{clip.name} ({clip.label}, {_place(clip)})" for clip in pair)
         text = f"{names}: {match.overlap_s:.1f} s, {match.error:.0%} of the bits differ"
-        found[Severity.WARNING if level is Severity.ERROR else level, how].append(text)
-    return _duplicate_findings(found, check="same sound", what="pairs of different recordings sound the same")
+        duplicates[Severity.WARNING if level is Severity.ERROR else level, how].append(text)
+    return _duplicate_findings(duplicates, check="same sound", what="pairs of different recordings sound the same")
 
 
 def _severity(same: Sequence[Clip]) -> tuple[Severity, str]:
@@ -312,8 +318,10 @@ def _severity(same: Sequence[Clip]) -> tuple[Severity, str]:
     return Severity.WARNING, "within one fold or part"
 
 
-def _duplicate_findings(found: dict[tuple[Severity, str], list[str]], *, check: str, what: str) -> list[DatasetFinding]:
+def _duplicate_findings(
+    duplicates: dict[tuple[Severity, str], list[str]], *, check: str, what: str
+) -> list[DatasetFinding]:
     return [
         DatasetFinding(level=level, check=check, message=f"{len(samples)} {what}, {how}", samples=tuple(samples))
-        for (level, how), samples in sorted(found.items())
+        for (level, how), samples in sorted(duplicates.items())
     ]

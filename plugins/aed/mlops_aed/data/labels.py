@@ -105,14 +105,14 @@ def _read_table(dataset: Path, settings: DatasetSection) -> list[Clip]:
         (settings.validation_csv, settings.validation_audio, VALIDATION),
         (settings.test_csv, settings.test_audio, TEST),
     )
-    found = _table_clips(dataset, str(settings.csv), settings.audio, settings)
+    clips = _table_clips(dataset, str(settings.csv), settings.audio, settings)
     if not any(csv for csv, _, _ in others):
-        return found
-    found = [replace(clip, part=TRAIN) for clip in found]
+        return clips
+    clips = [replace(clip, part=TRAIN) for clip in clips]
     for name, audio, part in others:
         if name is not None:
-            found += [replace(clip, part=part) for clip in _table_clips(dataset, name, audio, settings)]
-    return found
+            clips += [replace(clip, part=part) for clip in _table_clips(dataset, name, audio, settings)]
+    return clips
 
 
 def _table_clips(dataset: Path, name: str, audio: str | None, settings: DatasetSection) -> list[Clip]:
@@ -155,12 +155,12 @@ def _whole(text: str | None, *, where: str) -> int:
 
 
 def _part(text: str | None, *, where: str) -> str:
-    known = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+    parts = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
     if not text or not text.strip():
         return ""
-    if text.strip().lower() not in known:
-        raise DatasetError(f"{where}: split {text!r} is none of {', '.join(known)}")
-    return known[text.strip().lower()]
+    if text.strip().lower() not in parts:
+        raise DatasetError(f"{where}: split {text!r} is none of {', '.join(parts)}")
+    return parts[text.strip().lower()]
 
 
 def _read_folders(dataset: Path) -> list[Clip]:
@@ -175,26 +175,26 @@ def _read_folders(dataset: Path) -> list[Clip]:
 
 
 def _check_classes(clips: Sequence[Clip], settings: DatasetSection) -> None:
-    known = {label for clip in clips for label in clip.labels}
+    classes = {label for clip in clips for label in clip.labels}
     for name in settings.class_names or ():
-        if name not in known:
-            raise DatasetError(f"dataset.class_names: no clip has the class '{name}'{did_you_mean(name, known)}")
+        if name not in classes:
+            raise DatasetError(f"dataset.class_names: no clip has the class '{name}'{did_you_mean(name, classes)}")
 
 
 def _chosen(clips: list[Clip], settings: DatasetSection, *, seed: int) -> list[Clip]:
     if settings.class_names is None:
         return clips
-    wanted = set(settings.class_names)
+    names = set(settings.class_names)
     chosen = [
-        replace(clip, label=join_labels(wanted.intersection(clip.labels)))
+        replace(clip, label=join_labels(names.intersection(clip.labels)))
         for clip in clips
-        if wanted.intersection(clip.labels)
+        if names.intersection(clip.labels)
     ]
     if not settings.use_garbage_class:
         return chosen
-    if OTHER in wanted:
+    if OTHER in names:
         raise DatasetError(f"dataset.class_names holds '{OTHER}', which use_garbage_class adds; remove one of the two")
-    others = _others([clip for clip in clips if clip.label not in wanted], settings, len(chosen), seed=seed)
+    others = _others([clip for clip in clips if clip.label not in names], settings, len(chosen), seed=seed)
     order = {clip.name: position for position, clip in enumerate(clips)}
     return sorted([*chosen, *others], key=lambda clip: order[clip.name])
 
@@ -217,15 +217,15 @@ def _others(clips: Sequence[Clip], settings: DatasetSection, chosen: int, *, see
 
 
 def _checked(clips: list[Clip], dataset: Path, source: Path, log: logging.Logger) -> list[Clip]:
-    there = _files(dataset, {clip.name.rpartition("/")[0] for clip in clips})
-    lost = [clip.name for clip in clips if clip.name not in there]
+    files = _files(dataset, {clip.name.rpartition("/")[0] for clip in clips})
+    lost = [clip.name for clip in clips if clip.name not in files]
     if lost:
         audio = dataset / "audio" if (dataset / "audio").is_dir() else dataset
         raise DatasetError(f"{len(lost)} of {len(clips)} clips in {source} have no file in {audio}: {listed(lost)}")
     twice = [name for name, count in Counter(clip.name for clip in clips).items() if count > 1]
     if twice:
         raise DatasetError(f"{source} lists {len(twice)} clip(s) more than once: {listed(twice)}")
-    unlabelled = len(there) - len(clips)
+    unlabelled = len(files) - len(clips)
     if unlabelled:
         log.info("%d files in %s are not used: no label, or not of the chosen classes", unlabelled, dataset)
     classes = {label for clip in clips for label in clip.labels}
@@ -236,12 +236,12 @@ def _checked(clips: list[Clip], dataset: Path, source: Path, log: logging.Logger
 
 def _files(dataset: Path, folders: set[str]) -> set[str]:
     """Return the names of the files that are there, as clips are named; one listing a folder, not one look a file."""
-    found: set[str] = set()
+    files: set[str] = set()
     for folder in folders:
         for root in (dataset / "audio", dataset):
             place = root / folder
             if (root == dataset and not folder and (dataset / "audio").is_dir()) or not place.is_dir():
                 continue
             prefix = f"{folder}/" if folder else ""
-            found.update(prefix + path.name for path in place.iterdir() if path.suffix)
-    return found
+            files.update(prefix + path.name for path in place.iterdir() if path.suffix)
+    return files

@@ -86,11 +86,11 @@ def _held_out(clips: Iterable[Clip], share: float, *, seed: int) -> set[str]:
     for label in sorted(by_class):
         groups = sorted(by_class[label])
         draw.shuffle(groups)
-        wanted = share * sum(by_class[label].values())
+        target = share * sum(by_class[label].values())
         taken = sum(by_class[label][group] for group in groups if group in held)
         free = [group for group in groups if group not in held]
         for group in free[:-1]:  # one recording at least stays for training
-            if taken >= wanted:
+            if taken >= target:
                 break
             held.add(group)
             taken += by_class[label][group]

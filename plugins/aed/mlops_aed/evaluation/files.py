@@ -68,11 +68,11 @@ def model_reports(predictions: Predictions) -> dict[str, tuple[MetricReport, flo
     models = rows_by_model(predictions.rows)
     own = "quant" if "flash_bytes" in predictions.facts else "float"
     names = {"": own, FLOAT_PREFIX: "float", ONNX_PREFIX: "onnx"}
-    found = {}
+    reports = {}
     for prefix, rows in models.items():
         renamed = Predictions(classes=predictions.classes, rows=tuple(rows))
-        found[names[prefix]] = (compute_metrics(_unprefixed(renamed, prefix)), _loss(rows, predictions.classes))
-    return found
+        reports[names[prefix]] = (compute_metrics(_unprefixed(renamed, prefix)), _loss(rows, predictions.classes))
+    return reports
 
 
 def _unprefixed(predictions: Predictions, prefix: str) -> Predictions:
@@ -108,18 +108,18 @@ def _account(report: MetricReport, loss: float) -> dict[str, Any]:
 
 def _by_class(matrix: ConfusionMatrix) -> dict[str, dict[str, float | int | None]]:
     """Return precision, recall and F1 of each class with its size; null where there is nothing to divide by."""
-    found: dict[str, dict[str, float | int | None]] = {}
+    table: dict[str, dict[str, float | int | None]] = {}
     for position, name in enumerate(matrix.classes):
         right = matrix.counts[position][position]
         size = sum(matrix.counts[position])
         answers = sum(row[position] for row in matrix.counts)
-        found[name] = {
+        table[name] = {
             "count": size,
             "precision": _share(right, answers),
             "recall": _share(right, size),
             "f1": _share(2 * right, size + answers),
         }
-    return found
+    return table
 
 
 def _share(part: int, whole: int) -> float | None:
@@ -163,10 +163,10 @@ def _track(context: StepContext, reports: Mapping[str, tuple[MetricReport, float
         model: (report.values["patch_acc"].value, report.values["clip_acc"].value, loss)
         for model, (report, loss) in reports.items()
     }
-    found = log_to_mlflow(
+    run_id = log_to_mlflow(
         settings.uri,
         experiment=settings.experiment,
         metrics=zoo_metrics(numbers),
         files=context.output(_FIGURES),
     )
-    context.log.info("MLflow run %s in %s", found, settings.uri)
+    context.log.info("MLflow run %s in %s", run_id, settings.uri)

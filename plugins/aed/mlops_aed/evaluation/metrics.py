@@ -200,14 +200,14 @@ def compute_metrics(predictions: Predictions) -> MetricReport:
     matrices = dict(report.confusion_matrices)
     tables = [fold_table(models, classes)]
     if FLOAT_PREFIX in models:
-        found = _of_one_model(models[FLOAT_PREFIX], classes)
-        values |= _comparison_values(values, found)
+        other = _of_one_model(models[FLOAT_PREFIX], classes)
+        values |= _comparison_values(values, other)
         values["clip_agreement"] = agreement(rows, models[FLOAT_PREFIX])
-        matrices |= {f"float_{level}": matrix for level, matrix in found.confusion_matrices.items()}
+        matrices |= {f"float_{level}": matrix for level, matrix in other.confusion_matrices.items()}
         tables.append(class_table(rows, models[FLOAT_PREFIX], classes))
     if ONNX_PREFIX in models:
-        found = _of_one_model(models[ONNX_PREFIX], classes)
-        values |= {f"onnx_{name}": value for name, value in found.values.items()}
+        other = _of_one_model(models[ONNX_PREFIX], classes)
+        values |= {f"onnx_{name}": value for name, value in other.values.items()}
         values["onnx_clip_agreement"] = agreement(models[ONNX_PREFIX], models[FLOAT_PREFIX])
     return MetricReport(
         values=values,
@@ -217,11 +217,11 @@ def compute_metrics(predictions: Predictions) -> MetricReport:
     )
 
 
-def _comparison_values(values: Mapping[str, MetricValue], found: MetricReport) -> dict[str, MetricValue]:
+def _comparison_values(values: Mapping[str, MetricValue], original: MetricReport) -> dict[str, MetricValue]:
     """Return the float model's accuracies, and what the quantized one, whose `values` these are, has lost."""
     compared: dict[str, MetricValue] = {}
     for level in ("clip", "patch"):
-        own, other = values[f"{level}_acc"], found.values[f"{level}_acc"]
+        own, other = values[f"{level}_acc"], original.values[f"{level}_acc"]
         compared[f"float_{level}_acc"] = other
         compared[f"int8_{level}_acc_drop"] = _exact(other.value - own.value, count=own.count)
     return compared
@@ -233,9 +233,9 @@ def _of_one_model(rows: Sequence[Prediction], classes: tuple[str, ...]) -> Metri
     patch_counts = [[0] * len(classes) for _ in classes]
     clip_counts = [[0] * len(classes) for _ in classes]
     for row in rows:
-        found = best_class(row.scores)
-        hits[row.group].append(found == index[str(row.label)])
-        patch_counts[index[str(row.label)]][found] += 1
+        answer = best_class(row.scores)
+        hits[row.group].append(answer == index[str(row.label)])
+        patch_counts[index[str(row.label)]][answer] += 1
     clips = clips_of(rows)
     for members in clips.values():
         clip_counts[index[str(members[0].label)]][vote(members)] += 1
@@ -255,13 +255,13 @@ def _of_one_model(rows: Sequence[Prediction], classes: tuple[str, ...]) -> Metri
 
 def _fold_values(rows: Sequence[Prediction], classes: tuple[str, ...]) -> dict[str, MetricValue]:
     """Return mean and spread of the folds' clip accuracies; nothing without cross-validation."""
-    found = [clip for clip, _ in fold_accuracies(rows, classes).values()]
-    if not found:
+    accuracies = [clip for clip, _ in fold_accuracies(rows, classes).values()]
+    if not accuracies:
         return {}
-    mean, deviation = spread(found)
+    mean, deviation = spread(accuracies)
     return {
-        "fold_clip_acc_mean": replace(_exact(mean, count=len(found)), standard_deviation=deviation),
-        "fold_clip_acc_sd": _exact(deviation, count=len(found)),
+        "fold_clip_acc_mean": replace(_exact(mean, count=len(accuracies)), standard_deviation=deviation),
+        "fold_clip_acc_sd": _exact(deviation, count=len(accuracies)),
     }
 
 

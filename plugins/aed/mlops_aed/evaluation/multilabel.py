@@ -265,8 +265,8 @@ class _Ranking:
         for k, name in enumerate(classes):
             scores, truth = self._scores[:, k], self._truth[:, k]
             if is_ranked[k]:
-                found = round(average_precision(scores, truth), 4), round(area_under_curve(scores, truth), 4)
-                rows.append((name, int(truth.sum()), *found))
+                ranked = round(average_precision(scores, truth), 4), round(area_under_curve(scores, truth), 4)
+                rows.append((name, int(truth.sum()), *ranked))
             else:
                 rows.append((name, int(truth.sum()), "-", "-"))
         columns = ("class", "clips", "average precision", "area under the curve")
@@ -279,8 +279,8 @@ class _Ranking:
         used = np.flatnonzero(self._has_both(index))
         if not len(used):
             return math.nan
-        found = [statistic(self._scores[index, k], self._truth[index, k]) for k in used]
-        return float(np.mean(found))
+        values = [statistic(self._scores[index, k], self._truth[index, k]) for k in used]
+        return float(np.mean(values))
 
 
 def average_precision(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:

@@ -25,15 +25,21 @@ def zoo_metrics(models: Mapping[str, tuple[float, float, float]], *, part: str =
         models: ``float``, ``quant`` or ``onnx`` -> patch accuracy and clip accuracy as fractions, and the loss.
         part: what was scored.
     """
-    found: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for model, (patch, clip, loss) in models.items():
         if model == "onnx":  # the zoo turns the words round for this one
-            found |= {f"patch_float_acc_{part}": round(100 * patch, 2), f"clip_float_acc_{part}": round(100 * clip, 2)}
+            metrics |= {
+                f"patch_float_acc_{part}": round(100 * patch, 2),
+                f"clip_float_acc_{part}": round(100 * clip, 2),
+            }
             continue
-        found |= {f"{model}_patch_acc_{part}": round(100 * patch, 2), f"{model}_clip_acc_{part}": round(100 * clip, 2)}
+        metrics |= {
+            f"{model}_patch_acc_{part}": round(100 * patch, 2),
+            f"{model}_clip_acc_{part}": round(100 * clip, 2),
+        }
         if model == "float":
-            found[f"float_loss_{part}"] = round(loss, 6)
-    return found
+            metrics[f"float_loss_{part}"] = round(loss, 6)
+    return metrics
 
 
 def log_to_mlflow(uri: str, *, experiment: str, metrics: Mapping[str, float], files: Path) -> str:
@@ -57,8 +63,8 @@ def log_to_mlflow(uri: str, *, experiment: str, metrics: Mapping[str, float], fi
         raise ConfigError(f"mlflow.uri needs {error.name}: pip install 'mlops-aed[mlflow]'") from error
     try:
         client = MlflowClient(tracking_uri=uri)
-        found = client.get_experiment_by_name(experiment)
-        run = client.create_run(found.experiment_id if found else client.create_experiment(experiment))
+        entry = client.get_experiment_by_name(experiment)
+        run = client.create_run(entry.experiment_id if entry else client.create_experiment(experiment))
         for name, value in metrics.items():
             client.log_metric(run.info.run_id, name, value)
         client.log_artifacts(run.info.run_id, str(files))

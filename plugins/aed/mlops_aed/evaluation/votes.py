@@ -63,28 +63,28 @@ def in_fold(sample: str, fold: int) -> str:
 
 def rows_by_model(rows: Iterable[Prediction]) -> dict[str, list[Prediction]]:
     """Return the rows of each model by its prefix; those of the one that is evaluated first."""
-    found: defaultdict[str, list[Prediction]] = defaultdict(list)
+    rows_of: defaultdict[str, list[Prediction]] = defaultdict(list)
     for row in rows:
-        found[sample_name(row.sample).model].append(row)
-    return {model: found[model] for model in ("", *_MODEL_PREFIXES) if model in found}
+        rows_of[sample_name(row.sample).model].append(row)
+    return {model: rows_of[model] for model in ("", *_MODEL_PREFIXES) if model in rows_of}
 
 
 def rows_by_fold(rows: Iterable[Prediction]) -> dict[str, list[Prediction]]:
     """Return the rows of each test fold, in the order of their numbers; nothing without cross-validation."""
-    found: defaultdict[str, list[Prediction]] = defaultdict(list)
+    rows_of: defaultdict[str, list[Prediction]] = defaultdict(list)
     for row in rows:
         fold = sample_name(row.sample).fold
         if fold:
-            found[fold].append(row)
-    return {fold: found[fold] for fold in sorted(found, key=int)}
+            rows_of[fold].append(row)
+    return {fold: rows_of[fold] for fold in sorted(rows_of, key=int)}
 
 
 def clips_of(rows: Iterable[Prediction]) -> dict[str, list[Prediction]]:
     """Return the patches of each clip by the clip's name without the model."""
-    found: defaultdict[str, list[Prediction]] = defaultdict(list)
+    rows_of: defaultdict[str, list[Prediction]] = defaultdict(list)
     for row in rows:
-        found[sample_name(row.sample).tested].append(row)
-    return dict(found)
+        rows_of[sample_name(row.sample).tested].append(row)
+    return dict(rows_of)
 
 
 def best_class(scores: Sequence[float]) -> int:

@@ -41,14 +41,14 @@ def to_tflite(model: keras.Model, calibration: Floats, settings: Quantization) -
     converter.inference_input_type = _TYPES[settings.input_type]
     converter.inference_output_type = _TYPES[settings.output_type]
     converter._experimental_disable_per_channel = settings.granularity == "per_tensor"  # noqa: SLF001  its only switch
-    found: bytes = converter.convert()
-    return found
+    content: bytes = converter.convert()
+    return content
 
 
 def to_float_tflite(model: keras.Model) -> bytes:
     """Return the network as it is, in the same format: what the quantized one is compared with on a board."""
-    found: bytes = _converter(model).convert()
-    return found
+    content: bytes = _converter(model).convert()
+    return content
 
 
 def _converter(model: keras.Model) -> Any:

@@ -58,7 +58,7 @@ def analyze(model: Path, settings: StEdgeAi, *, output: Path, workspace: Path) -
 def _numbers(output: Path, printed: str, *, tool: str) -> dict[str, int]:
     try:
         info: dict[str, Any] = json.loads((output / INFO_FILE).read_text(encoding="utf-8"))
-        found = {f"{key}_bytes": int(info["memory_footprint"][key]) for key in _FOOTPRINT}
+        numbers = {f"{key}_bytes": int(info["memory_footprint"][key]) for key in _FOOTPRINT}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StepError(
             f"{tool} analyze left no {INFO_FILE} with a memory_footprint ({type(error).__name__})"
@@ -66,4 +66,4 @@ def _numbers(output: Path, printed: str, *, tool: str) -> dict[str, int]:
     report = output / REPORT_FILE
     text = report.read_text(encoding="utf-8", errors="replace") if report.is_file() else printed
     macc = _MACC.search(text)
-    return {**found, "macc": int(macc[1].replace(",", ""))} if macc else found
+    return {**numbers, "macc": int(macc[1].replace(",", ""))} if macc else numbers

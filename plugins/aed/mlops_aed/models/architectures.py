@@ -61,10 +61,10 @@ def _custom(choice: ModelChoice, shape: tuple[int, int], classes: int) -> keras.
     model = load_function(str(choice.code), what="training.model.code")((*shape, 1), classes)
     if not isinstance(model, keras.Model):
         raise ConfigError(f"training.model.code {choice.code} gave {type(model).__name__}; expected a keras.Model")
-    found = (model.input_shape[1:], model.output_shape[1:])
-    if found != ((*shape, 1), (classes,)):
+    shapes = (model.input_shape[1:], model.output_shape[1:])
+    if shapes != ((*shape, 1), (classes,)):
         raise ConfigError(
-            f"training.model.code {choice.code} gave a model from {found[0]} to {found[1]}; expected "
+            f"training.model.code {choice.code} gave a model from {shapes[0]} to {shapes[1]}; expected "
             f"{(*shape, 1)} to {(classes,)}"
         )
     return model

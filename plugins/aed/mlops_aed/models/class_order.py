@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _GOOD, _BETTER = 0.5, 0.3
 
 
-def ordered_classes(given: Sequence[str] | None, known: Sequence[str], *, key: str) -> tuple[str, ...]:
+def ordered_classes(order: Sequence[str] | None, classes: Sequence[str], *, key: str) -> tuple[str, ...]:
     """Return the classes in the order of the scores: as given, else those of the data set.
 
     Args:
@@ -31,13 +31,13 @@ def ordered_classes(given: Sequence[str] | None, known: Sequence[str], *, key: s
     Raises:
         ConfigError: `given` are not the data set's classes.
     """
-    if given is None:
-        return tuple(known)
-    odd, lacking = sorted(set(given) - set(known)), sorted(set(known) - set(given))
-    if odd or lacking or len(given) != len(known):
-        found = [f"{word} {', '.join(names)}" for word, names in (("no class", odd), ("lacking", lacking)) if names]
-        raise ConfigError(f"{key}: {'; '.join(found) or 'a class twice'}; expected in any order: {', '.join(known)}")
-    return tuple(given)
+    if order is None:
+        return tuple(classes)
+    odd, lacking = sorted(set(order) - set(classes)), sorted(set(classes) - set(order))
+    if odd or lacking or len(order) != len(classes):
+        faults = [f"{word} {', '.join(names)}" for word, names in (("no class", odd), ("lacking", lacking)) if names]
+        raise ConfigError(f"{key}: {'; '.join(faults) or 'a class twice'}; expected in any order: {', '.join(classes)}")
+    return tuple(order)
 
 
 def require_order(

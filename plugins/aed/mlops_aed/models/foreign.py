@@ -47,9 +47,9 @@ def load_for_training(path: Path, *, shape: tuple[int, int], classes: int) -> ke
         ConfigError: it is damaged, holds code, or has another input or output.
     """
     model = load_keras(path)
-    found = (tuple(model.input_shape[1:]), tuple(model.output_shape[1:]))
-    if found != ((*shape, 1), (classes,)):
-        raise ConfigError(f"{path} goes from {found[0]} to {found[1]}; expected from {(*shape, 1)} to {(classes,)}")
+    shapes = (tuple(model.input_shape[1:]), tuple(model.output_shape[1:]))
+    if shapes != ((*shape, 1), (classes,)):
+        raise ConfigError(f"{path} goes from {shapes[0]} to {shapes[1]}; expected from {(*shape, 1)} to {(classes,)}")
     model.trainable = True
     return model
 
@@ -112,10 +112,10 @@ def _modern(config: Any) -> Any:
     ``groups`` of a depthwise convolution, always 1, is gone.
     """
     if isinstance(config, dict):
-        found = {key: _modern(value) for key, value in config.items()}
-        if found.get("class_name") == "DepthwiseConv2D" and isinstance(found.get("config"), dict):
-            found["config"].pop("groups", None)
-        return found
+        converted = {key: _modern(value) for key, value in config.items()}
+        if converted.get("class_name") == "DepthwiseConv2D" and isinstance(converted.get("config"), dict):
+            converted["config"].pop("groups", None)
+        return converted
     if isinstance(config, list):
         return [_modern(value) for value in config]
     return _flat(config) if isinstance(config, str) else config

@@ -89,12 +89,12 @@ class LiteRtModel:
     def scores(self, patches: Floats) -> Floats:
         """Return the scores of `patches` (patches, n_mels, frames) as real numbers, (patches, classes)."""
         source, target = self.input_quantity, _quantity(self._output)
-        found = np.empty((len(patches), self.classes), dtype=np.float32)
+        values = np.empty((len(patches), self.classes), dtype=np.float32)
         for index, patch in enumerate(patches):
             self._interpreter.set_tensor(self._input["index"], quantized(patch.reshape(1, *self.input_shape), source))
             self._interpreter.invoke()
-            found[index] = _real(self._interpreter.get_tensor(self._output["index"])[0], target)
-        return found
+            values[index] = _real(self._interpreter.get_tensor(self._output["index"])[0], target)
+        return values
 
     def clipping_rate(self, patches: Floats) -> float:
         """Return the share of input values that lie outside what the input can say; 0 for a float input."""

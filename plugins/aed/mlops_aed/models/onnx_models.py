@@ -55,7 +55,7 @@ class OnnxModel:
     def scores(self, patches: Floats) -> Floats:
         """Return the scores of normalised `patches` (patches, n_mels, frames), shape (patches, classes)."""
         # One by one: exported networks often have a fixed batch of one.
-        found = [
+        values = [
             self._session.run(None, {self._input.name: patch.reshape(1, *self.input_shape)})[0][0] for patch in patches
         ]
-        return cast("Floats", np.asarray(found, dtype=np.float32))
+        return cast("Floats", np.asarray(values, dtype=np.float32))

@@ -40,9 +40,9 @@ def obtain(where: str, folder: Path, *, sha256: str | None, key: str) -> Path:
     path = Path(normalise_path(where)).expanduser()
     if not path.exists():
         raise ConfigError(f"{key}: no file {path}; expected a path on the machine that trains, or an https address")
-    found = digest(path)
-    if sha256 is not None and found != sha256:
-        raise ConfigError(f"{key}: {path} has the SHA-256 {found}; expected {sha256}")
+    actual = digest(path)
+    if sha256 is not None and actual != sha256:
+        raise ConfigError(f"{key}: {path} has the SHA-256 {actual}; expected {sha256}")
     return _unpacked(path, folder, key=key)
 
 

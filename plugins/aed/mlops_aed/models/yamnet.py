@@ -36,10 +36,12 @@ def build_backbone(*, shape: tuple[int, int] = PATCH_SHAPE) -> tuple[keras.Keras
     """
     inputs = keras.Input(shape=(*shape, 1), name="patch")
     x = keras.layers.Permute((2, 1, 3), name="frames_first")(inputs)
-    found = [_normalised(keras.layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False, name="layer1_conv")(x))]
+    outputs = [
+        _normalised(keras.layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False, name="layer1_conv")(x))
+    ]
     for number, (stride, filters) in enumerate(BLOCKS, 2):
-        found += _separable(found[-1], f"layer{number}", stride=stride, filters=filters)
-    return inputs, found
+        outputs += _separable(outputs[-1], f"layer{number}", stride=stride, filters=filters)
+    return inputs, outputs
 
 
 def _separable(x: Any, name: str, *, stride: int, filters: int) -> tuple[Any, Any]:
@@ -115,12 +117,12 @@ def read_arrays(path: Path) -> dict[str, NDArray[np.float32]]:
     Raises:
         ConfigError: no such file, not HDF5, cut off, or no weights in it.
     """
-    found: dict[str, NDArray[np.float32]] = {}
+    arrays: dict[str, NDArray[np.float32]] = {}
 
     def note(name: str, item: object) -> None:
         if isinstance(item, h5py.Dataset):
             inner = name[name.index("layer") :] if "layer" in name else name
-            found[inner.rsplit(":", 1)[0]] = np.asarray(item, dtype=np.float32)
+            arrays[inner.rsplit(":", 1)[0]] = np.asarray(item, dtype=np.float32)
 
     try:
         with h5py.File(path) as file:
@@ -129,6 +131,6 @@ def read_arrays(path: Path) -> dict[str, NDArray[np.float32]]:
         raise ConfigError(f"no file {path}; expected pretrained weights (.h5)") from None
     except (OSError, KeyError, RuntimeError) as error:
         raise ConfigError(f"{path} is no readable HDF5 file: {' '.join(str(error).split())}") from error
-    if not found:
+    if not arrays:
         raise ConfigError(f"{path} holds no weights")
-    return found
+    return arrays

@@ -22,10 +22,10 @@ def analyze(context: StepContext) -> None:
     settings = context.section("stedgeai", StEdgeAi)
     output = context.output("footprint")
     model = _model_file(context.input("model"), context.scratch)
-    found = stedgeai.analyze(model, settings, output=output, workspace=context.scratch)
-    described = {"target": settings.target, "optimization": settings.optimization, **found}
+    footprint = stedgeai.analyze(model, settings, output=output, workspace=context.scratch)
+    described = {"target": settings.target, "optimization": settings.optimization, **footprint}
     (output / FOOTPRINT_FILE).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-    context.log.info("on %s: %s", settings.target, ", ".join(f"{name} {value:,}" for name, value in found.items()))
+    context.log.info("on %s: %s", settings.target, ", ".join(f"{name} {value:,}" for name, value in footprint.items()))
 
 
 def _model_file(folder: Path, scratch: Path) -> Path:

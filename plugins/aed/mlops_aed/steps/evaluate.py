@@ -44,8 +44,8 @@ def score_both(context: StepContext) -> None:
     _write(context, _compared(context))
 
 
-def _write(context: StepContext, found: Predictions) -> None:
-    write_predictions(context.output("predictions"), found.classes, found.rows, facts=found.facts)
+def _write(context: StepContext, predictions: Predictions) -> None:
+    write_predictions(context.output("predictions"), predictions.classes, predictions.rows, facts=predictions.facts)
 
 
 def _scored(context: StepContext) -> Predictions:
@@ -83,8 +83,8 @@ def _classes(folder: Path) -> tuple[str, ...]:
 def _predictions(
     scorer: Scorer, folder: Path, rows: Sequence[PatchRow], patches: np.ndarray, *, prefix: str = ""
 ) -> Iterator[Prediction]:
-    found = scorers.scores(scorer, patches, model_folder.read_metadata(folder))
-    for row, scores in zip(rows, found, strict=True):
+    all_scores = scorers.scores(scorer, patches, model_folder.read_metadata(folder))
+    for row, scores in zip(rows, all_scores, strict=True):
         yield Prediction(
             sample=f"{prefix}{row.clip}",
             part=row.patch,

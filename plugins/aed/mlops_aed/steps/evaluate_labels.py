@@ -37,8 +37,8 @@ def _score(context: StepContext, models: dict[str, str]) -> None:
     predictions: list[Prediction] = []
     for prefix, name in models.items():
         folder = context.input(name)
-        found = scorers.scores(scorers.open_scorer(folder), patches, model_folder.read_metadata(folder))
-        predictions += clip_predictions(rows, found, prefix=prefix)
+        scores = scorers.scores(scorers.open_scorer(folder), patches, model_folder.read_metadata(folder))
+        predictions += clip_predictions(rows, scores, prefix=prefix)
     labels = sum(not prediction.sample.startswith(FLOAT_PREFIX) for prediction in predictions)
     facts = {
         LABELS_FACT: round(labels / len({row.clip for row in rows}), 4),

@@ -36,17 +36,20 @@ def split(context: StepContext) -> None:
 def evaluate(context: StepContext) -> None:
     """Write the predictions of all folds, each under its fold, and log the accuracy of each."""
     folds = context.section("dataset", DatasetSection).folds or ()
-    found = {fold: read_predictions(context.input(f"fold-{fold}")) for fold in folds}
-    if len({predictions.classes for predictions in found.values()}) > 1:
+    predictions_of = {fold: read_predictions(context.input(f"fold-{fold}")) for fold in folds}
+    if len({predictions.classes for predictions in predictions_of.values()}) > 1:
         raise StepError("the folds have different classes")
     rows = tuple(
         replace(row, sample=in_fold(row.sample, fold))
-        for fold, predictions in found.items()
+        for fold, predictions in predictions_of.items()
         for row in predictions.rows
     )
-    facts = {name: max(predictions.facts[name] for predictions in found.values()) for name in found[folds[-1]].facts}
+    facts = {
+        name: max(predictions.facts[name] for predictions in predictions_of.values())
+        for name in predictions_of[folds[-1]].facts
+    }
     evaluation_files.write(
         context,
-        Predictions(classes=found[folds[-1]].classes, rows=rows, facts=facts),
+        Predictions(classes=predictions_of[folds[-1]].classes, rows=rows, facts=facts),
         splits={str(fold): context.input(f"split-{fold}") for fold in folds},
     )

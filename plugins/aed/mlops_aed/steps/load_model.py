@@ -58,8 +58,8 @@ def _take_file(context: StepContext, path: Path, folder: Path) -> None:
         "feature_extraction": features.model_dump(),
         "origin": path.name,
     }
-    found, count = _write(path, folder, metadata)
-    require_fit(found, count, name=path.name, shape=(features.n_mels, features.patch_length), classes=classes)
+    input_shape, count = _write(path, folder, metadata)
+    require_fit(input_shape, count, name=path.name, shape=(features.n_mels, features.patch_length), classes=classes)
 
 
 def require_fit(
@@ -89,11 +89,11 @@ def _take_folder(context: StepContext, path: Path, folder: Path) -> None:
     if not (path / model_folder.METADATA_FILE).is_file():
         raise ConfigError(f"{_KEY}: {path} is no exported model; expected a file, or what mlops models export writes")
     metadata = model_folder.read_metadata(path)
-    wanted = {
+    settings = {
         "preprocessing": context.section("preprocessing", Preprocessing).model_dump(),
         "feature_extraction": context.section("feature_extraction", FeatureExtraction).model_dump(),
     }
-    for section, now in wanted.items():
+    for section, now in settings.items():
         for key, value in metadata[section].items():
             if now.get(key) != value:
                 raise ConfigError(f"{section}.{key} is {now.get(key)!r}; {path.name} was trained with {value!r}")
@@ -110,9 +110,9 @@ def _check_order(context: StepContext, folder: Path, metadata: dict[str, Any], *
         return None
     places = np.unique(np.linspace(0, len(rows) - 1, min(_LOOKED_AT, len(rows))).astype(int))
     patches = np.asarray(open_features(context.input("features"))[places])
-    found = scorers.scores(scorers.open_scorer(folder), patches, metadata)
+    scores = scorers.scores(scorers.open_scorer(folder), patches, metadata)
     labels = [rows[place].label for place in places]
-    return require_order(found, labels, metadata["classes"], key=_ORDER_KEY, name=f"{_KEY}: {name}")
+    return require_order(scores, labels, metadata["classes"], key=_ORDER_KEY, name=f"{_KEY}: {name}")
 
 
 def _write(path: Path, folder: Path, metadata: dict[str, Any]) -> tuple[tuple[int | None, ...], int]:

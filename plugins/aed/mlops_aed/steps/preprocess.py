@@ -65,8 +65,8 @@ def merge(context: StepContext) -> None:
 
 
 def _interleave(split: Path, parts: tuple[Path, ...], sources: Sequence[IO[bytes]], writer: FeatureWriter) -> None:
-    found = [_clip_counts(part) for part in parts]
-    heads = [next(counts, None) for counts in found]
+    iterators = [_clip_counts(part) for part in parts]
+    heads = [next(counts, None) for counts in iterators]
     left_out = [iter(read_left_out(part)) for part in parts]
     for position, clip in enumerate(iter_split(split)):
         shard = position % len(parts)
@@ -75,7 +75,7 @@ def _interleave(split: Path, parts: tuple[Path, ...], sources: Sequence[IO[bytes
             writer.left_out.append(next(left_out[shard]))
             continue
         writer.copy_clip(clip, head[1], sources[shard])
-        heads[shard] = next(found[shard], None)
+        heads[shard] = next(iterators[shard], None)
 
 
 def _clip_counts(part: Path) -> Iterator[tuple[str, int]]:

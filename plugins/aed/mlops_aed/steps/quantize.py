@@ -69,6 +69,6 @@ def quantize(context: StepContext) -> None:
 def _calibration(context: StepContext, settings: Quantization, mean: float, deviation: float) -> Floats:
     """Return some normalised patches of the training part, spread evenly over it; none of another part."""
     rows = read_rows(context.input("features"), TRAIN, split=context.input("split"))
-    wanted = max(1, min(settings.calibration_patches, round(len(rows) * settings.calibration_split)))
-    chosen = [rows[place].index for place in np.linspace(0, len(rows) - 1, wanted).astype(int)]
+    count = max(1, min(settings.calibration_patches, round(len(rows) * settings.calibration_split)))
+    chosen = [rows[place].index for place in np.linspace(0, len(rows) - 1, count).astype(int)]
     return scorers.normalise(np.asarray(open_features(context.input("features"))[chosen]), mean, deviation)

@@ -75,9 +75,9 @@ def _dense_values(
     step = max(1, settings.patch_length // _OFFSETS)
     for start in range(0, len(clips), _BLOCK_CLIPS):
         block = clips[start : start + _BLOCK_CLIPS]
-        found = [dense_patches(features[[row.index for row in clip]], settings, step=step) for clip in block]
-        values.append(backbone.predict(np.concatenate(found)[..., None], batch_size=128, verbose=0))
-        origin += [clip[0] for clip, patches in zip(block, found, strict=True) for _ in patches]
+        patches_of = [dense_patches(features[[row.index for row in clip]], settings, step=step) for clip in block]
+        values.append(backbone.predict(np.concatenate(patches_of)[..., None], batch_size=128, verbose=0))
+        origin += [clip[0] for clip, patches in zip(block, patches_of, strict=True) for _ in patches]
         context.progress("clip", start + len(block), len(clips))
     return np.concatenate(values), origin
 

@@ -43,5 +43,5 @@ def dense_patches(patches: Floats, settings: FeatureExtraction, *, step: int) ->
 
 def by_clip(rows: Sequence[PatchRow]) -> Iterator[list[PatchRow]]:
     """Yield the rows of each clip; the rows of one clip stand together."""
-    for _, found in groupby(rows, key=lambda row: row.clip):
-        yield list(found)
+    for _, members in groupby(rows, key=lambda row: row.clip):
+        yield list(members)

@@ -93,14 +93,16 @@ class _Problem:
         held = np.full((self._shape[0], 1), penalty, dtype=np.float32)
         held[-1] = 0  # biases are free
         first = np.zeros(self._shape) if start is None else start
-        found = optimize.minimize(self._loss, first.ravel(), args=(held,), jac=True, method="L-BFGS-B", options=options)
-        return cast("Floats", found.x.reshape(self._shape))
+        minimum = optimize.minimize(
+            self._loss, first.ravel(), args=(held,), jac=True, method="L-BFGS-B", options=options
+        )
+        return cast("Floats", minimum.x.reshape(self._shape))
 
     def _loss(self, flat: NDArray[np.float64], held: Floats) -> tuple[float, NDArray[np.float64]]:
         weights = flat.reshape(self._shape).astype(np.float32)
-        losses, found = _cross_entropy(self._rows @ weights, self._targets, is_multi_label=self._is_multi_label)
+        losses, probabilities = _cross_entropy(self._rows @ weights, self._targets, is_multi_label=self._is_multi_label)
         value = float((held * weights**2).sum() + (self._share[:, 0] * losses).sum())
-        gradient = self._rows.T @ (self._share * (found - self._targets)) + 2 * held * weights
+        gradient = self._rows.T @ (self._share * (probabilities - self._targets)) + 2 * held * weights
         return value, gradient.astype(np.float64).ravel()
 
     def head(self, fitted: Floats) -> Head:
@@ -144,8 +146,8 @@ def choose_penalty(
         start: Floats | None = None
         for position, penalty in enumerate(PENALTIES):
             start = problem.solution(penalty, options=_ROUGH, start=start)
-            found = problem.head(start).losses(values[out], targets[out], is_multi_label=is_multi_label)
-            losses[position] += float((importance[out] * np.minimum(found, _LARGEST_LOSS)).sum())
+            held_losses = problem.head(start).losses(values[out], targets[out], is_multi_label=is_multi_label)
+            losses[position] += float((importance[out] * np.minimum(held_losses, _LARGEST_LOSS)).sum())
     return PENALTIES[int(np.argmin(losses))]
 
 

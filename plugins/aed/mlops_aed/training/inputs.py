@@ -47,8 +47,8 @@ class MappedPatches:
 
     def __getitem__(self, index: int | slice | NDArray[np.int64]) -> Floats:
         """Return one patch, shape (n_mels, frames), or several, shape (patches, n_mels, frames)."""
-        found = np.asarray(self._features[self._rows[index]])
-        return cast("Floats", (found - self._mean) * self._scale)
+        patches = np.asarray(self._features[self._rows[index]])
+        return cast("Floats", (patches - self._mean) * self._scale)
 
     def normalised(self) -> MappedPatches:
         """Return the same patches with mean 0 and standard deviation 1 over all values of them together."""
