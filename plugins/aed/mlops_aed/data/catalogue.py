@@ -1,4 +1,4 @@
-"""The data sets that the plugin knows."""
+"""The data sets of the use case."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _split(name: str, parts: tuple[tuple[str, str, int], ...]) -> SplitSource:
     )
 
 
-_FSD50K_SOURCES = (  # the small ones first, so that what is wrong with them is seen before 24 GB have come
+_FSD50K_SOURCES = (  # small ones first, so that their faults are seen before 24 GB are downloaded
     Source(url=f"{_FSD50K}ground_truth.zip", md5="ca27382c195e37d2269c4c866dd73485", size=334_701),
     _ONTOLOGY,
     _split("eval_audio", _EVAL_PARTS),

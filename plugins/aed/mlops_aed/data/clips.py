@@ -1,6 +1,6 @@
-"""A labelled clip, the file in which a split is kept, and where a clip's audio is.
+"""Labelled clips, their rows in ``split.csv``, and the location of their audio.
 
-How labels are read is `mlops_aed.data.labels`, how clips are split `mlops_aed.data.splitting`.
+Labels are read by `mlops_aed.data.labels`, clips are split by `mlops_aed.data.splitting`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 PARTS = (TRAIN, VALIDATION, TEST)
 LABEL_SEPARATOR = "|"
-"""Between the labels of a clip that has several, in files."""
+"""Separator in files between the labels of a clip that has several."""
 _SHOWN = 5
 
 
@@ -29,11 +29,11 @@ class Clip:
     """One labelled clip.
 
     Attributes:
-        name: path below ``audio/``, or below the data set's folder where it has no such folder.
-        label: class; where a clip may have several, all of them in alphabetical order with ``|`` between.
-        group: source recording: what must never stand on two sides of a split.
-        fold: as the data set assigns it; 0 where it assigns none.
-        part: ``train``, ``validation`` or ``test``; empty before the split, unless the data set assigns it.
+        name: path below ``audio/``, or below the data set's folder if it has no such folder.
+        label: class; if a clip may have several, all of them in alphabetical order with ``|`` between.
+        group: source recording; all clips of a group belong to one part of a split.
+        fold: assigned by the data set; 0 for none.
+        part: ``train``, ``validation`` or ``test``; empty before the split, unless assigned by the data set.
     """
 
     name: str
@@ -44,17 +44,17 @@ class Clip:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels, one by one."""
+        """The single labels."""
         return split_label(self.label)
 
 
 def split_label(label: str) -> tuple[str, ...]:
-    """Return the labels that `join_labels` has joined."""
+    """Return the labels that `join_labels` joined."""
     return tuple(label.split(LABEL_SEPARATOR))
 
 
 def join_labels(labels: Iterable[str]) -> str:
-    """Return the labels as one text, which does not depend on their order."""
+    """Return the labels as one text that does not depend on their order."""
     return LABEL_SEPARATOR.join(sorted(labels))
 
 
@@ -65,12 +65,12 @@ def clip_path(dataset: Path, name: str) -> Path:
 
 
 def of_clip(error: DatasetError, name: str) -> str:
-    """Return the message of an error about a file with the clip's whole name: files of two folders may be namesakes."""
+    """Return an error's message with the clip's whole name: files in different folders may have the same name."""
     return name.removesuffix(name.rpartition("/")[2]) + str(error)
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return the first names as a text, and how many more there are."""
+    """Return the first names as text, with the number of the others."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 

@@ -1,6 +1,6 @@
-"""A look into a data set of clips: how long, how loud, of what, and what is wrong with them.
+"""Inspection of a data set of clips: durations, levels, classes, and faults.
 
-Clips are measured on all cores, each once; of each, only a few numbers and its fingerprint are kept.
+Clips are measured on all cores, each once; only a few numbers and the fingerprint of each are kept.
 """
 
 from __future__ import annotations
@@ -41,27 +41,27 @@ _SILENT_SHARE = 0.9
 _QUIET_DB = 60.0
 _FRAME_S = 0.1
 _UNKNOWN_SIZE = 0xFFFFFF00
-"""What a program that writes a WAV file into a pipe gives for its size, or more."""
+"""Smallest size in a WAV header that means "unknown", as written by programs that write into a pipe."""
 _CHUNK = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipFacts:
-    """What is known of one clip.
+    """Measurements of one clip.
 
     Attributes:
-        duration_s: its length, as its file says.
-        is_cut_off: the file is shorter than its header says.
+        duration_s: its length, by the header of its file.
+        is_cut_off: whether the file is shorter than its header says.
         rate_hz: as stored.
         channels: as stored.
         encoding: for example ``WAV PCM_16``.
-        peak_db: of the largest sample, to full scale.
-        level_db: of the mean power, to full scale.
+        peak_db: level of the largest sample, relative to full scale.
+        level_db: mean power, relative to full scale.
         clipped: share of the samples at full scale.
         silent: share of the time more than 60 dB below the loudest.
         digest: SHA-256 of the file.
         words: the fingerprint.
-        error: why it cannot be used; the other values are 0 or empty then.
+        error: reason why it cannot be used; the other values are then 0 or empty.
     """
 
     duration_s: float = 0.0
@@ -79,7 +79,7 @@ class ClipFacts:
 
 
 def inspect_dataset(dataset: Path, config: AedConfig) -> Inspection:
-    """Return what is in the data set, and what is wrong with it."""
+    """Return the facts about a data set, and its faults."""
     try:
         clips = read_labels(dataset, config.dataset, logging.getLogger(__name__))
     except DatasetError as error:
@@ -110,7 +110,7 @@ def _measured(name: str, *, dataset: Path, seconds: float) -> ClipFacts:
 
 
 def measure(path: Path, *, seconds: float) -> ClipFacts:
-    """Return the facts of one file, of which at most the first `seconds` are read.
+    """Return the measurements of one file; at most its first `seconds` are read.
 
     Raises:
         DatasetError: it cannot be decoded.
@@ -137,7 +137,7 @@ def measure(path: Path, *, seconds: float) -> ClipFacts:
 
 
 def _is_shorter_than_header(path: Path) -> bool:
-    """Tell whether a WAV file is shorter than it says; a decoder gives what is there and says nothing."""
+    """Return whether a WAV file is shorter than its header says; decoders do not report it."""
     with path.open("rb") as stream:
         start = stream.read(8)
     size = int.from_bytes(start[4:8], "little")
@@ -170,7 +170,7 @@ def _facts(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> tuple[tuple[str
     if usable:
         lengths = np.array([fact.duration_s for fact in usable])
         entries.append(
-            ("seconds a clip", f"{lengths.min():.2f} to {lengths.max():.2f}, median {np.median(lengths):.2f}")
+            ("seconds per clip", f"{lengths.min():.2f} to {lengths.max():.2f}, median {np.median(lengths):.2f}")
         )
         entries.append(("clips with clipping", str(sum(fact.clipped > _CLIPPED_SHARE for fact in usable))))
         entries.append(("silence", f"{np.mean([fact.silent for fact in usable]):.1%} of the time"))
@@ -270,14 +270,14 @@ def _faults(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> list[DatasetFi
 
 
 def _lengths(facts: Sequence[ClipFacts], config: AedConfig) -> list[DatasetFinding]:
-    """Return what is not heard of long clips."""
+    """Return a note about the parts of long clips that are not used."""
     longest = config.preprocessing.max_length
     lost = [fact.duration_s - longest for fact in facts if fact.duration_s > longest]
     if not lost:
         return []
     message = (
         f"{len(lost)} of {len(facts)} clips are longer than preprocessing.max_length ({longest:g} s); "
-        f"{sum(lost) / 3600:.2f} hours behind it are not used"
+        f"{sum(lost) / 3600:.2f} hours beyond it are not used"
     )
     return [DatasetFinding(level=Severity.NOTE, check="long", message=message)]
 
@@ -310,7 +310,7 @@ def _same_sounds(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> list[Data
 
 
 def _severity(same: Sequence[Clip]) -> tuple[Severity, str]:
-    """Return how bad it is that clips are equal: it is an error where a split or a label would be wrong by it."""
+    """Return the severity of equal clips: an error if they make a split or a label wrong."""
     if len({clip.label for clip in same}) > 1:
         return Severity.ERROR, "with different labels"
     if len({_place(clip) for clip in same}) > 1:

@@ -1,6 +1,6 @@
-"""Reading the labels of a data set: ESC-50's layout, FSD50K's, a table beside any folder, or a folder a class.
+"""Labels of a data set: the layout of ESC-50, that of FSD50K, a table for any folder, or one folder per class.
 
-Whatever the layout, the answer is a list of clips of the chosen classes, each with a file that is there.
+Whatever the layout, the result is a list of clips of the chosen classes, each with an existing file.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 ESC10 = "ESC-10"
 OTHER = "other"
-"""The class of clips that belong to none of the chosen classes."""
+"""Class of the clips that belong to none of the chosen classes."""
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".mp3", ".aif", ".aiff"})
 _ESC_TABLE = "meta/esc50.csv"
 _ESC_COLUMNS = ("filename", "fold", "category", "src_file")
 
 
 def read_labels(dataset: Path, settings: DatasetSection, log: logging.Logger, *, seed: int = 0) -> list[Clip]:
-    """Return the clips that the data set lists and the settings choose, in its order.
+    """Return the clips that the data set lists and the settings choose, in the order of the data set.
 
     Args:
         dataset: its folder.
         settings: layout and choice.
-        log: is told what is left out.
-        seed: of the choice of clips for the class ``other``.
+        log: receives what is left out.
+        seed: seed of the choice of clips for the class ``other``.
 
     Raises:
         DatasetError: no known layout, a column or audio file is missing, or fewer than two classes are left.
@@ -58,7 +58,7 @@ def _read(dataset: Path, settings: DatasetSection, log: logging.Logger) -> tuple
     clips = _read_folders(dataset)
     if not clips:
         raise DatasetError(
-            f"{dataset} has no meta/esc50.csv, no {fsd50k.GROUND_TRUTH} and no folder of audio a class; "
+            f"{dataset} has no meta/esc50.csv, no {fsd50k.GROUND_TRUTH} and no audio in one folder per class; "
             "set dataset.csv to a table with the columns filename and category"
         )
     return clips, dataset
@@ -66,7 +66,7 @@ def _read(dataset: Path, settings: DatasetSection, log: logging.Logger) -> tuple
 
 def _rows(table: Path, required: Sequence[str]) -> list[dict[str, str]]:
     if not table.is_file():
-        raise DatasetError(f"dataset.csv: there is no file {table}")
+        raise DatasetError(f"dataset.csv: no file {table}; expected a table with the columns {', '.join(required)}")
     with table.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.DictReader(stream)
         missing = [column for column in required if column not in (reader.fieldnames or ())]
@@ -74,7 +74,7 @@ def _rows(table: Path, required: Sequence[str]) -> list[dict[str, str]]:
             raise DatasetError(f"{table} lacks the column(s) {', '.join(missing)}; it has {reader.fieldnames}")
         rows = list(reader)
     if not rows:
-        raise DatasetError(f"{table} lists no clip")
+        raise DatasetError(f"{table} lists no clips")
     return rows
 
 
@@ -96,11 +96,13 @@ def _esc_clip(row: dict[str, str], table: Path, number: int) -> Clip:
             fold=int(row["fold"]),
         )
     except (ValueError, AttributeError):
-        raise DatasetError(f"{table}, row {number}: {row} is not filename, fold, category, src_file") from None
+        raise DatasetError(
+            f"{table}, row {number}: {row} is invalid; expected filename, fold, category, src_file"
+        ) from None
 
 
 def _read_table(dataset: Path, settings: DatasetSection) -> list[Clip]:
-    """Read one table, whose clips are split, or one a part, whose clips stay there."""
+    """Read one table, whose clips are split later, or one table per part."""
     others = (
         (settings.validation_csv, settings.validation_audio, VALIDATION),
         (settings.test_csv, settings.test_audio, TEST),
@@ -151,7 +153,7 @@ def _whole(text: str | None, *, where: str) -> int:
     try:
         return int(text) if text and text.strip() else 0
     except ValueError:
-        raise DatasetError(f"{where}: {text!r} is no whole number") from None
+        raise DatasetError(f"{where}: {text!r} is not a whole number") from None
 
 
 def _part(text: str | None, *, where: str) -> str:
@@ -159,12 +161,12 @@ def _part(text: str | None, *, where: str) -> str:
     if not text or not text.strip():
         return ""
     if text.strip().lower() not in parts:
-        raise DatasetError(f"{where}: split {text!r} is none of {', '.join(parts)}")
+        raise DatasetError(f"{where}: unknown split {text!r}; expected {', '.join(parts)}")
     return parts[text.strip().lower()]
 
 
 def _read_folders(dataset: Path) -> list[Clip]:
-    """Take each folder with audio files for a class."""
+    """Return the clips of every folder that holds audio; the folder is the class."""
     return [
         Clip(name=f"{folder.name}/{path.name}", label=folder.name, group=f"{folder.name}/{path.name}", fold=0)
         for folder in sorted(dataset.iterdir())
@@ -200,12 +202,12 @@ def _chosen(clips: list[Clip], settings: DatasetSection, *, seed: int) -> list[C
 
 
 def _others(clips: Sequence[Clip], settings: DatasetSection, chosen: int, *, seed: int) -> list[Clip]:
-    """Draw clips of each class that is not chosen; without a number, about as many in all as a chosen class has."""
+    """Draw clips of each class that is not chosen; by default, in total about as many as a chosen class has."""
     by_class: defaultdict[str, list[Clip]] = defaultdict(list)
     for clip in clips:
         by_class[clip.label].append(clip)
     if not by_class:
-        raise DatasetError("dataset.use_garbage_class: all classes are chosen; nothing is left for 'other'")
+        raise DatasetError("dataset.use_garbage_class: all classes are chosen; no class is left for 'other'")
     mean = chosen / len(settings.class_names or ("",))
     count = settings.n_samples_per_garbage_class or max(1, round(mean / len(by_class)))
     draw = random.Random(seed)  # noqa: S311  a choice of clips, not a secret
@@ -227,7 +229,7 @@ def _checked(clips: list[Clip], dataset: Path, source: Path, log: logging.Logger
         raise DatasetError(f"{source} lists {len(twice)} clip(s) more than once: {listed(twice)}")
     unlabelled = len(files) - len(clips)
     if unlabelled:
-        log.info("%d files in %s are not used: no label, or not of the chosen classes", unlabelled, dataset)
+        log.info("%d files in %s are not used: without a label, or not of the chosen classes", unlabelled, dataset)
     classes = {label for clip in clips for label in clip.labels}
     if len(classes) < 2:
         raise DatasetError(f"{source}: {len(classes)} class(es) left ({listed(sorted(classes))}); 2 are needed")
@@ -235,7 +237,7 @@ def _checked(clips: list[Clip], dataset: Path, source: Path, log: logging.Logger
 
 
 def _files(dataset: Path, folders: set[str]) -> set[str]:
-    """Return the names of the files that are there, as clips are named; one listing a folder, not one look a file."""
+    """Return the names of the existing files, in the form of clip names; lists each folder once."""
     files: set[str] = set()
     for folder in folders:
         for root in (dataset / "audio", dataset):

@@ -1,4 +1,4 @@
-"""What an AED model is measured by: accuracy of clips and of patches; of a quantized one also its cost and its loss."""
+"""Metrics: accuracy of clips and of patches; for a quantized model also its cost and the accuracy it loses."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _drop(level: str) -> Metric:
         maximum=1.0,
         direction=Direction.LOWER,
         title=f"{level.capitalize()} accuracy lost by quantization",
-        description=f"{level.capitalize()} accuracy of the float model less that of the quantized one.",
+        description=f"{level.capitalize()} accuracy of the float model minus that of the quantized one.",
     )
 
 
@@ -87,7 +87,7 @@ _COMPARISON = (
     _accuracy("float_patch_acc", "Patch accuracy, float", "Patch accuracy of the model before quantization."),
     _drop("clip"),
     _drop("patch"),
-    _accuracy("clip_agreement", "Agreement", "Share of test clips to which both models give the same class."),
+    _accuracy("clip_agreement", "Agreement", "Share of test clips for which both models predict the same class."),
 )
 
 
@@ -97,7 +97,7 @@ _ONNX = (
     _accuracy(
         "onnx_clip_agreement",
         "Agreement, ONNX",
-        "Share of test clips to which export and original give the same class.",
+        "Share of test clips for which export and original predict the same class.",
     ),
 )
 
@@ -138,7 +138,7 @@ COSTS = (
     _cost(
         "input_clipping_rate",
         "Input clipping",
-        "Share of input values of the test patches that the input's type cannot say.",
+        "Share of input values of the test patches outside the range of the input's type.",
         unit=Unit.FRACTION,
         maximum=1.0,
     ),
@@ -161,7 +161,7 @@ def declared_metrics(config: AedConfig) -> tuple[Metric, ...]:
 
 
 def gate(config: AedConfig) -> Gate:
-    """Return: both accuracies reach their thresholds; a quantized model keeps to its limits, where they are set."""
+    """Return the gate: both accuracies reach their thresholds; a quantized model stays within its limits."""
     limits = config.quantization
     clauses = [
         Comparison(
@@ -191,7 +191,7 @@ def compute_metrics(predictions: Predictions) -> MetricReport:
     """Return clip and patch accuracy with their confusion matrices, and the comparison with a float model.
 
     A clip's class is the highest sum of its patches' scores (a soft vote). The interval of the clip accuracy is
-    Wilson's; that of the patch accuracy resamples source recordings, for patches of one are not independent.
+    Wilson's; that of the patch accuracy resamples source recordings, because patches of one are not independent.
     """
     models = rows_by_model(predictions.rows)
     rows, classes = models[""], predictions.classes
@@ -218,7 +218,7 @@ def compute_metrics(predictions: Predictions) -> MetricReport:
 
 
 def _comparison_values(values: Mapping[str, MetricValue], original: MetricReport) -> dict[str, MetricValue]:
-    """Return the float model's accuracies, and what the quantized one, whose `values` these are, has lost."""
+    """Return the float model's accuracies, and the loss of the quantized model, which has the metrics `values`."""
     compared: dict[str, MetricValue] = {}
     for level in ("clip", "patch"):
         own, other = values[f"{level}_acc"], original.values[f"{level}_acc"]
@@ -254,7 +254,7 @@ def _of_one_model(rows: Sequence[Prediction], classes: tuple[str, ...]) -> Metri
 
 
 def _fold_values(rows: Sequence[Prediction], classes: tuple[str, ...]) -> dict[str, MetricValue]:
-    """Return mean and spread of the folds' clip accuracies; nothing without cross-validation."""
+    """Return mean and spread of the folds' clip accuracies; empty without cross-validation."""
     accuracies = [clip for clip, _ in fold_accuracies(rows, classes).values()]
     if not accuracies:
         return {}
@@ -266,7 +266,7 @@ def _fold_values(rows: Sequence[Prediction], classes: tuple[str, ...]) -> dict[s
 
 
 def cost_values(predictions: Predictions) -> dict[str, MetricValue]:
-    """Return what a quantized model costs, out of the facts beside its predictions; nothing without them."""
+    """Return the cost of a quantized model from the facts stored with its predictions; empty without them."""
     facts = predictions.facts
     if "flash_bytes" not in facts:
         return {}

@@ -1,4 +1,4 @@
-"""Tables of an evaluation: models beside each other class by class, and the test folds of a cross-validation."""
+"""Tables of an evaluation: models compared class by class, and the test folds of a cross-validation."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _DIGITS = 4
 
 
 def agreement(rows: Sequence[Prediction], others: Sequence[Prediction]) -> MetricValue:
-    """Return the share of clips to which two models give the same class."""
+    """Return the share of clips for which two models predict the same class."""
     first, second = votes_of(rows), votes_of(others)
     return proportion(sum(second.get(clip) == answer for clip, answer in first.items()), len(first))
 
 
 def class_table(rows: Sequence[Prediction], others: Sequence[Prediction], classes: Sequence[str]) -> FactTable:
-    """Return for each class how many of its clips both models find, and to how many they give the same class."""
+    """Return for each class how many of its clips each model gets right, and on how many the two agree."""
     labels = {clip: str(patches[0].label) for clip, patches in clips_of(rows).items()}
     quantized, original = votes_of(rows), votes_of(others)
     by_class: defaultdict[str, list[str]] = defaultdict(list)
@@ -52,7 +52,7 @@ def _class_row(
 
 
 def fold_accuracies(rows: Sequence[Prediction], classes: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Return clip and patch accuracy of each test fold; nothing without cross-validation."""
+    """Return clip and patch accuracy of each test fold; empty without cross-validation."""
     return {fold: _accuracies(members, classes) for fold, members in rows_by_fold(rows).items()}
 
 

@@ -1,4 +1,4 @@
-"""Ask ST's own tool what the model of this run needs on a microcontroller."""
+"""Step ``analyze``: the needs of the model on a microcontroller, estimated by ST's tool."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def analyze(context: StepContext) -> None:
 
 
 def _model_file(folder: Path, scratch: Path) -> Path:
-    """Return a file that the tool reads; a float network of ours is written as one."""
+    """Return a file that the tool can read; a Keras network is converted first."""
     for name in (model_folder.QUANTIZED_FILE, model_folder.ONNX_FILE):
         if (folder / name).is_file():
             return folder / name

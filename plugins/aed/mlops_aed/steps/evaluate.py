@@ -1,4 +1,4 @@
-"""Score every patch of the test part, with the quantized and the float model side by side where there are both."""
+"""Step ``evaluate``: scores of every patch of the test part, by the model and, if it is quantized, its float model."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 
 
 def evaluate(context: StepContext) -> None:
-    """Write one prediction a patch, figures, and the lines from which an engine shows its metrics."""
+    """Write one prediction per patch and the figures; log the lines from which a runner may read metrics."""
     evaluation_files.write(context, _scored(context), splits={"": context.input("split")})
 
 
 def compare(context: StepContext) -> None:
-    """Do the same with one prediction a patch and model: the float one's samples have a name that says so."""
+    """Do the same with one prediction per patch and model; samples of the float model have a prefix."""
     evaluation_files.write(context, _compared(context), splits={"": context.input("split")})
 
 
 def score(context: StepContext) -> None:
-    """Write one prediction a patch of the test fold of a cross-validation."""
+    """Write one prediction per patch of the test fold of a cross-validation."""
     _write(context, _scored(context))
 
 
 def score_both(context: StepContext) -> None:
-    """Write one prediction a patch and model of the test fold of a cross-validation."""
+    """Write one prediction per patch and model of the test fold of a cross-validation."""
     _write(context, _compared(context))
 
 
@@ -95,7 +95,7 @@ def _predictions(
 
 
 def model_facts(folder: Path, patches: np.ndarray) -> dict[str, float]:
-    """Return what the quantized model costs, and how much of the test patches its input cannot say."""
+    """Return the cost of the quantized model, and the share of input values that it clips."""
     path = folder / model_folder.QUANTIZED_FILE
     if not path.is_file():
         return {}

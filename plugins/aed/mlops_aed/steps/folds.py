@@ -1,4 +1,4 @@
-"""Cross-validation: the splits of all branches, and the evaluation of all of them together."""
+"""Cross-validation: the splits of all branches, and their joint evaluation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def split(context: StepContext) -> None:
     """Write for each fold the split in which it is the test fold, and the clips without parts.
 
-    What is held out of the training folds to stop early differs from fold to fold, and is never of the test fold.
+    The clips held out for early stopping differ from fold to fold and are never from the test fold.
     """
     settings = context.section("dataset", DatasetSection)
     labelled = read_labels(context.input("dataset"), settings, context.log, seed=context.seed)
@@ -34,7 +34,7 @@ def split(context: StepContext) -> None:
 
 
 def evaluate(context: StepContext) -> None:
-    """Write the predictions of all folds, each under its fold, and log the accuracy of each."""
+    """Write the predictions of all folds, with the prefix of the fold, and log the accuracy of each."""
     folds = context.section("dataset", DatasetSection).folds or ()
     predictions_of = {fold: read_predictions(context.input(f"fold-{fold}")) for fold in folds}
     if len({predictions.classes for predictions in predictions_of.values()}) > 1:

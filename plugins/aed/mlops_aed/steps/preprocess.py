@@ -1,4 +1,4 @@
-"""From audio files to log-mel patches, on all cores; the work may be shared by several machines."""
+"""Step ``preprocess``: log-mel patches of all clips, on all cores; it can be sharded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHOWN = 5
 
 
 def preprocess(context: StepContext) -> None:
-    """Write the patches of this shard's clips, in the order of the split; those of others are left to others."""
+    """Write the patches of this shard's clips, in the order of the split."""
     classes, total = read_split_classes(context.input("split"))
     clips = islice(iter_split(context.input("split")), context.shard.index, None, context.shard.count)
     extraction = Extraction(
@@ -42,10 +42,10 @@ def preprocess(context: StepContext) -> None:
 
 
 def merge(context: StepContext) -> None:
-    """Put the shards' patches into one file, in the order of the split, so that it does not tell how many there were.
+    """Merge the patches of the shards in the order of the split; the result does not depend on their number.
 
     Raises:
-        DatasetError: more clips than ``dataset.max_unreadable`` cannot be used; they are named.
+        DatasetError: more clips than ``dataset.max_unreadable`` cannot be used; the message names them.
     """
     parts = context.parts("features")
     left_out = [reason for part in parts for reason in read_left_out(part)]
@@ -79,7 +79,7 @@ def _interleave(split: Path, parts: tuple[Path, ...], sources: Sequence[IO[bytes
 
 
 def _clip_counts(part: Path) -> Iterator[tuple[str, int]]:
-    """Yield (clip, number of its patches) in the file's order."""
+    """Yield (clip, number of its patches) in the order of the file."""
     for name, rows in groupby(iter_rows(part), key=lambda row: row.clip):
         yield name, sum(1 for _ in rows)
 

@@ -1,4 +1,4 @@
-"""Quantize the float model; write it with what it costs, and its tables for a microcontroller."""
+"""Step ``quantize``: the quantized model, its cost, and its tables for a microcontroller."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 
 def quantize(context: StepContext) -> None:
-    """Write ``quantized_model.tflite``, its metadata, ``C_header`` and, if asked, ``model.onnx``."""
+    """Write ``quantized_model.tflite``, its metadata, ``C_header`` and, if set, ``model.onnx``."""
     settings = context.section("quantization", Quantization)
     source = context.input("model")
     if not (source / model_folder.ARCHITECTURE_FILE).is_file():
         raise ConfigError(
             f"general.model_path: {model_folder.read_metadata(source)['origin']} cannot be quantized; expected a "
-            "network of Keras (.h5, .keras); with operation_mode evaluation it is measured as it is"
+            "Keras network (.h5, .keras); use operation_mode evaluation to measure it as it is"
         )
     model, metadata = network.load(source)
     calibration = _calibration(context, settings, metadata["mean"], metadata["deviation"])
@@ -67,7 +67,7 @@ def quantize(context: StepContext) -> None:
 
 
 def _calibration(context: StepContext, settings: Quantization, mean: float, deviation: float) -> Floats:
-    """Return some normalised patches of the training part, spread evenly over it; none of another part."""
+    """Return some normalised patches, spread evenly over the training part."""
     rows = read_rows(context.input("features"), TRAIN, split=context.input("split"))
     count = max(1, min(settings.calibration_patches, round(len(rows) * settings.calibration_split)))
     chosen = [rows[place].index for place in np.linspace(0, len(rows) - 1, count).astype(int)]

@@ -1,4 +1,4 @@
-"""Assign each clip to training, validation or test."""
+"""Step ``split``: the part of each clip: training, validation or test."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def split(context: StepContext) -> None:
     labelled = read_labels(context.input("dataset"), settings, context.log, seed=context.seed)
     clips = assign_parts(labelled, settings, seed=context.seed)
     if settings.strategy == "random":
-        context.log.warning("strategy 'random': pieces of one recording may stand on two sides; scores may be too high")
+        context.log.warning("strategy 'random': clips of one recording may be in several parts; scores may be too high")
     write_split(context.output("split"), clips)
     context.log.info("clips: %s", dict(Counter(clip.part for clip in clips)))

@@ -1,4 +1,4 @@
-"""Train the network on the training part; stop, and choose the weights, by the validation part."""
+"""Step ``train``: the network, trained on the training part; the validation part chooses the weights."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def train(context: StepContext) -> None:
 
 
 def train_network(context: StepContext, *, is_multi_label: bool) -> None:
-    """Do the work of `train`; with `is_multi_label` each class has a probability of its own."""
+    """Train as `train` does; with `is_multi_label` each class has its own probability."""
     settings = context.section("training", Training)
     keras.utils.set_random_seed(context.seed)
     tf.config.experimental.enable_op_determinism()
@@ -58,7 +58,7 @@ def train_network(context: StepContext, *, is_multi_label: bool) -> None:
 
 
 def _network(context: StepContext, settings: Training, *, shape: tuple[int, int], classes: int) -> keras.Model:
-    """Return the network to be trained; one that exists is taken from its file."""
+    """Return the network to train; an existing one is read from its file."""
     if settings.model.name != "file":
         return architectures.build(settings.model, shape=shape, classes=classes)
     general = context.section("general", General)
@@ -69,9 +69,9 @@ def _network(context: StepContext, settings: Training, *, shape: tuple[int, int]
 def _train_pretrained(
     context: StepContext, model: keras.Model, settings: Training, *, is_multi_label: bool
 ) -> list[TrainingRow]:
-    """Fit the head, by epochs where the settings count them; then tune all, if asked.
+    """Fit the head, by epochs if they are set; then fine-tune all layers, if set.
 
-    Fitted to convergence, without fine-tuning, the head sees the validation part too: that has nothing to decide.
+    Without epochs and fine-tuning, the head is also fitted to the validation part, which decides nothing.
     """
     where, sha256 = settings.model.weights, settings.model.weights_sha256
     if where is None:

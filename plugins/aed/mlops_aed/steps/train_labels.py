@@ -1,4 +1,4 @@
-"""Train the network for clips of several labels: a sigmoid a class instead of one softmax over all."""
+"""Step ``train`` for clips with several labels: one sigmoid per class instead of a softmax over all."""
 
 from __future__ import annotations
 

@@ -129,7 +129,9 @@ def walk(source: YamlSource, layout: Layout) -> Iterator[FileEntry]:
     yield from _walk(source, layout, source.data, "", legal_names)
 
 
-def _walk(source: YamlSource, layout: Layout, data: Mapping[str, Any], prefix: str, legal_names: set[str]) -> Iterator[FileEntry]:
+def _walk(
+    source: YamlSource, layout: Layout, data: Mapping[str, Any], prefix: str, legal_names: set[str]
+) -> Iterator[FileEntry]:
     for part, value in data.items():
         key = f"{prefix}{part}"
         is_inner = any(legal.startswith(f"{key}.") for legal in legal_names)

@@ -1,6 +1,6 @@
 """Training loops: weight updates until the validation loss stops falling, or epochs with Keras's callbacks.
 
-Which optimizer, callback and schedule, and with which arguments, was checked by `mlops_aed.training.config`.
+Names and arguments of optimizer, callbacks and schedule are checked by `mlops_aed.training.config`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 _CHECK_EVERY = 50
-"""Weight updates between two looks at the validation part."""
+"""Number of weight updates between two validations."""
 _AVERAGE_EVERY = 5
 """Weight updates between two that enter the running average: copying the weights costs a tenth of an update."""
 _AVERAGE_SHARE = 0.025
@@ -34,7 +34,7 @@ _AVERAGE_SHARE = 0.025
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRow:
-    """What was seen after `step` weight updates."""
+    """Loss and accuracy after `step` weight updates or epochs."""
 
     step: int
     loss: float
@@ -49,13 +49,13 @@ class TrainingRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingData:
-    """What a loop is fed with.
+    """Input of a training loop.
 
     Attributes:
-        batches: endless, (batch, n_mels, frames, 1) and (batch, classes).
-        held: validation patches (patches, n_mels, frames, 1) and targets (patches, classes), one-hot or several-hot.
-        batches_per_epoch: so that each training patch comes once an epoch.
-        is_multi_label: a patch may be of several classes: each class is asked by itself.
+        batches: endless iterator over (batch, n_mels, frames, 1) and (batch, classes).
+        held: validation patches (patches, n_mels, frames, 1) and targets (patches, classes), one-hot or multi-hot.
+        batches_per_epoch: number of batches that hold each training patch once.
+        is_multi_label: whether a patch may have several classes, each with its own probability.
     """
 
     batches: Iterator[tuple[Floats, Floats]]
@@ -75,7 +75,7 @@ def loss_and_accuracy(*, label_smoothing: float, is_multi_label: bool) -> tuple[
 
 
 def fit(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[TrainingRow]:
-    """Train `model` in place, by epochs where the settings count them, else by weight updates."""
+    """Train `model` in place, by epochs if the settings have them, else by weight updates."""
     if settings.epochs is not None:
         return _fit_epochs(context, model, data, settings)
     return _fit_steps(context, model, data, settings)
@@ -156,7 +156,7 @@ def _log_row(context: StepContext, row: TrainingRow) -> None:
 
 
 def validated(model: keras.Model, held: tuple[Floats, Floats], *, step: int, loss: float) -> TrainingRow:
-    """Return what the compiled `model` gives for the validation part."""
+    """Return the result of the compiled `model` on the validation part."""
     found = model.evaluate(*held, batch_size=256, verbose=0, return_dict=True)
     model.reset_metrics()
     return TrainingRow(step=step, loss=loss, validation_loss=found["loss"], validation_accuracy=found["accuracy"])
@@ -221,14 +221,14 @@ class _BestWeights(keras.callbacks.Callback):  # type: ignore[misc]  # keras has
 
 
 def build_optimizer(settings: Training) -> keras.optimizers.Optimizer:
-    """Return the optimizer that the settings name; Adam with ``learning_rate`` where they name none."""
+    """Return the optimizer in the settings; by default Adam with ``learning_rate``."""
     for name, arguments in (settings.optimizer or {}).items():
         return getattr(keras.optimizers, name)(**arguments)
     return keras.optimizers.Adam(learning_rate=settings.learning_rate)
 
 
 def build_callbacks(settings: Training) -> list[keras.callbacks.Callback]:
-    """Return the callbacks that the settings name, in their order."""
+    """Return the callbacks in the settings, in order."""
     found = []
     for name, arguments in settings.callbacks.items():
         if name in SCHEDULES:
