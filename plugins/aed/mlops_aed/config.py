@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from mlops_aed.models.pretrained import LocalPath, with_digest
 from mlops_aed.training.config import DataAugmentation, ModelChoice, Training
-from mlops_core.config import KeyFaultError, Section, UseCaseConfig, normalise_path
+from mlops_core import KeyFaultError, Section, UseCaseConfig, normalise_path
 
 __all__ = [
     "AedConfig",
@@ -86,8 +86,8 @@ def known_folds(path: object, csv: object) -> tuple[int, ...]:
     if table is None or not table.is_file():
         return (1, 2, 3, 4, 5)
     with table.open(newline="", encoding="utf-8-sig") as stream:
-        found = {row.get("fold") or "" for row in csv_module.DictReader(stream)}
-    return tuple(sorted(int(fold) for fold in found if fold.strip().isdigit()))
+        cells = {row.get("fold") or "" for row in csv_module.DictReader(stream)}
+    return tuple(sorted(int(fold) for fold in cells if fold.strip().isdigit()))
 
 
 class DatasetSection(Section):
@@ -302,10 +302,10 @@ class AedConfig(UseCaseConfig):
 
     @model_validator(mode="after")
     def _backbone_fits(self) -> Self:
-        found = (self.feature_extraction.n_mels, self.feature_extraction.patch_length)
+        shape = (self.feature_extraction.n_mels, self.feature_extraction.patch_length)
         model = self.training.model
-        if self.general.is_trained and model.name == "yamnet" and found != (64, 96):
-            note = f"yamnet takes patches of 64 mels and 96 frames; feature_extraction gives {found}"
+        if self.general.is_trained and model.name == "yamnet" and shape != (64, 96):
+            note = f"yamnet takes patches of 64 mels and 96 frames; feature_extraction gives {shape}"
             raise KeyFaultError("training.model.name", note)
         return self
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlops_aed import pipeline_steps
-from mlops_core.pipeline import Parameter, ParameterType
+from mlops_core import Parameter, ParameterType
 
 if TYPE_CHECKING:
     from mlops_aed.config import AedConfig
-    from mlops_core.pipeline import Step
+    from mlops_core import Step
 
 _OTHER_CODE = {
     "mlops_aed.steps.train:train": "mlops_aed.steps.train_labels:train",

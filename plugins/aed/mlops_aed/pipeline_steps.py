@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from mlops_core.pipeline import DATASET, Resources, Step, StepKind
+from mlops_core import DATASET, Resources, Step, StepKind
 
 if TYPE_CHECKING:
     from mlops_aed.config import AedConfig
@@ -65,10 +65,10 @@ def _folds(config: AedConfig, folds: tuple[int, ...]) -> tuple[Step, ...]:
     The features are made once: they depend on a clip alone, and the split that they are made for has no parts.
     """
     split = _split("mlops_aed.steps.folds:split", ("clips", *(f"fold-{fold}" for fold in folds)))
-    found = [split, _preprocess(config, split="split.clips")]
+    steps = [split, _preprocess(config, split="split.clips")]
     for fold in folds:
         branch = _Branch(split=f"split.fold-{fold}", fold=fold)
-        found += (*_branch_steps(config, branch), _score(config, branch))
+        steps += (*_branch_steps(config, branch), _score(config, branch))
     evaluate = Step(
         name="evaluate",
         kind=StepKind.EVALUATION,
@@ -82,7 +82,7 @@ def _folds(config: AedConfig, folds: tuple[int, ...]) -> tuple[Step, ...]:
         config=("dataset", "mlflow"),
         packages=("numpy",),
     )
-    return (*found, evaluate)
+    return (*steps, evaluate)
 
 
 def _split(function: str, outputs: tuple[str, ...]) -> Step:
@@ -151,11 +151,11 @@ def _quantize(config: AedConfig, branch: _Branch, source: str) -> Step:
 
 def _analyses(config: AedConfig) -> tuple[Step, ...]:
     """Return what is done with the finished model: ST's tool is asked about it, files are classified; if configured."""
-    found = []
+    analyses = []
     if config.stedgeai.path is not None:
-        found.append(("analyze", "mlops_aed.steps.analyze:analyze", "footprint", "stedgeai"))
+        analyses.append(("analyze", "mlops_aed.steps.analyze:analyze", "footprint", "stedgeai"))
     if config.classify.path is not None:
-        found.append(("classify", "mlops_aed.steps.classify:classify", "classes", "classify"))
+        analyses.append(("classify", "mlops_aed.steps.classify:classify", "classes", "classify"))
     return tuple(
         Step(
             name=name,
@@ -166,7 +166,7 @@ def _analyses(config: AedConfig) -> tuple[Step, ...]:
             config=(section,),
             packages=(*_MODEL_PACKAGES, *_AUDIO_PACKAGES[1:], *_TENSORFLOW, "ai-edge-litert"),
         )
-        for name, run, output, section in found
+        for name, run, output, section in analyses
     )
 
 

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_core import hookimpl
-from mlops_core.pipeline import Parameter, ParameterType
+from mlops_core import Parameter, ParameterType, hookimpl
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_aed.config import AedConfig
-    from mlops_core.conditions import Gate
-    from mlops_core.config import UseCaseConfig
-    from mlops_core.config_import import ImportedConfig
-    from mlops_core.datasets.catalogue import Dataset
-    from mlops_core.datasets.inspections import Inspection
-    from mlops_core.datasets.previews import Preview
-    from mlops_core.hookspecs import PluginContext
-    from mlops_core.metrics import Metric, MetricReport
-    from mlops_core.pipeline import Step
-    from mlops_core.predictions import Predictions
-    from mlops_core.predictors import PredictionOutput, Predictor
-    from mlops_core.yaml_source import YamlSource
+    from mlops_core import (
+        Dataset,
+        Gate,
+        ImportedConfig,
+        Inspection,
+        Metric,
+        MetricReport,
+        PluginContext,
+        PredictionOutput,
+        Predictions,
+        Predictor,
+        Preview,
+        Step,
+        UseCaseConfig,
+        YamlSource,
+    )
 
 
 @hookimpl
@@ -38,12 +41,12 @@ def mlops_import_config(source: YamlSource, layout: str | None, context: PluginC
     """Read the three layouts of the STM32 model zoo's configuration."""
     from mlops_aed.stm32.layouts import Layout, detect
 
-    found = detect(source.data)
-    if layout not in {None, "stm32"} or (found is None and layout is None):
+    detected = detect(source.data)
+    if layout not in {None, "stm32"} or (detected is None and layout is None):
         return None
     from mlops_aed.stm32.conversion import convert
 
-    return convert(source, found or Layout.V2)
+    return convert(source, detected or Layout.V2)
 
 
 @hookimpl
@@ -96,12 +99,12 @@ def get_pipeline_parameters(default_threshold: float = 0.5, dataset_name: str = 
 @hookimpl
 def mlops_get_parameters(config: AedConfig, context: PluginContext) -> tuple[Parameter, ...]:
     """Return the thresholds of the gate and the names that existing systems set."""
-    found = get_pipeline_parameters(dataset_name=config.dataset.name)
+    parameters = get_pipeline_parameters(dataset_name=config.dataset.name)
     if not config.dataset.multi_label:
-        return found
+        return parameters
     from mlops_aed.multilabel_steps import parameter
 
-    return (*(item for item in found if item.type is not ParameterType.FLOAT), parameter())
+    return (*(item for item in parameters if item.type is not ParameterType.FLOAT), parameter())
 
 
 @hookimpl

@@ -8,7 +8,7 @@ from mlops_aed.audio.features import clip_patches
 from mlops_aed.audio.listening import AudioListening, Hearing
 from mlops_aed.config import FeatureExtraction, Preprocessing
 from mlops_aed.models import model_folder, scorers
-from mlops_core.predictors import SampleScores
+from mlops_core import SampleScores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

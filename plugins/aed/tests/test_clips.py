@@ -14,10 +14,8 @@ from mlops_aed.evaluation.metrics import compute_metrics
 from mlops_aed.evaluation.votes import best_class
 from mlops_aed.plugin import get_pipeline_parameters
 
+from mlops_core import ConfigError, DatasetError, Prediction, Predictions, load_use_case
 from mlops_core.datasets.digests import digest_tree
-from mlops_core.errors import ConfigError, DatasetError
-from mlops_core.predictions import Prediction, Predictions
-from mlops_core.use_cases.manager import load_use_case
 
 LOG = logging.getLogger("test")
 HEADER = "filename,fold,target,category,esc10,src_file,take\n"

@@ -15,10 +15,9 @@ from mlops_aed.pipeline_steps import steps
 from mlops_aed.plugin import mlops_get_sample_preview
 from PIL import Image
 
-from mlops_core.errors import ConfigError
-from mlops_core.metrics import ConfusionMatrix, check_report, read_evaluation, write_evaluation
-from mlops_core.predictions import Prediction, Predictions
-from mlops_core.steps.context import StepContext, StepRequest
+from mlops_core import ConfigError, ConfusionMatrix, Prediction, Predictions, StepContext
+from mlops_core.metrics import check_report, read_evaluation, write_evaluation
+from mlops_core.steps.context import StepRequest
 
 CLASSES = ("cat", "dog")
 COST = {

@@ -9,8 +9,7 @@ import pytest
 import soundfile
 from mlops_aed.audio.excerpt import preview_clip
 
-from mlops_core.datasets.previews import PREVIEW_LIMIT
-from mlops_core.use_cases.manager import load_use_case
+from mlops_core import PREVIEW_LIMIT, load_use_case
 
 RATE = 44_100
 

@@ -14,8 +14,8 @@ from mlops_aed.data.extraction import Extraction, extract
 from mlops_aed.data.feature_store import FeatureWriter, open_features, read_left_out, read_rows
 from mlops_aed.plugin import mlops_get_steps
 
-from mlops_core.errors import DatasetError, StepError
-from mlops_core.steps.context import Shard, StepRequest
+from mlops_core import DatasetError, Shard, StepError
+from mlops_core.steps.context import StepRequest
 from mlops_core.steps.execution import execute
 
 

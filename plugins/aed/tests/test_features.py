@@ -19,7 +19,7 @@ from mlops_aed.audio.features import (
 )
 from mlops_aed.config import FeatureExtraction, Preprocessing
 
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError
 
 PREPARE = Preprocessing()
 EXTRACT = FeatureExtraction()

@@ -8,8 +8,8 @@ import pytest
 from mlops_aed.training.config import Training
 from mlops_aed.training.fitting import TrainingData, fit
 
-from mlops_core.pipeline import Step
-from mlops_core.steps.context import StepContext, StepRequest
+from mlops_core import Step, StepContext
+from mlops_core.steps.context import StepRequest
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # TensorFlow's own
 STEP = Step(name="train", run="mlops_aed.steps.train:train", outputs=("model",))

@@ -20,8 +20,8 @@ from mlops_aed.pipeline_steps import model_reference, steps
 from pydantic import ValidationError
 
 import mlops_core
+from mlops_core import DATASET, StepKind
 from mlops_core.cli import cli
-from mlops_core.pipeline import DATASET, StepKind
 from mlops_core.steps.context import StepRequest
 from mlops_core.steps.execution import execute
 from mlops_core.workspace.store import Store

@@ -17,9 +17,8 @@ from mlops_aed.models.class_order import ordered_classes, require_order
 from mlops_aed.pipeline_steps import steps
 
 import mlops_core
-from mlops_core.errors import ConfigError
-from mlops_core.steps.context import StepContext, StepRequest
-from mlops_core.use_cases.manager import load_use_case
+from mlops_core import ConfigError, StepContext, load_use_case
+from mlops_core.steps.context import StepRequest
 from mlops_core.workspace.store import Store
 
 CLASSES = ("bass", "hum", "tone", "whistle")

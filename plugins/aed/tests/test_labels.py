@@ -14,9 +14,7 @@ from mlops_aed.data.splitting import assign_parts
 from mlops_aed.data.synthetic import SOUNDS
 from mlops_aed.data.synthetic_fsd50k import generate
 
-from mlops_core.datasets.catalogue import SplitSource
-from mlops_core.errors import DatasetError
-from mlops_core.use_cases.manager import load_use_case
+from mlops_core import DatasetError, SplitSource, load_use_case
 
 LOG = logging.getLogger("test")
 PARENTS = {

@@ -13,9 +13,8 @@ from mlops_aed.models import model_folder, scorers
 from mlops_aed.pipeline_steps import steps
 from mlops_aed.training.config import ModelChoice
 
-from mlops_core.errors import ConfigError
-from mlops_core.steps.context import StepContext, StepRequest
-from mlops_core.use_cases.manager import load_use_case
+from mlops_core import ConfigError, StepContext, load_use_case
+from mlops_core.steps.context import StepRequest
 
 CLASSES = ("high", "low", "middle")
 PARTS = ("train", "train", "validation", "test")

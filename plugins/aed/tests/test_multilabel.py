@@ -19,10 +19,8 @@ from mlops_aed.evaluation.votes import FLOAT_PREFIX
 from mlops_aed.training.head import PENALTIES, choose_penalty, fit_head
 
 import mlops_core
-from mlops_core.errors import ConfigError
+from mlops_core import ConfigError, Prediction, Predictions, load_use_case, read_predictions, write_predictions
 from mlops_core.metrics import check_report
-from mlops_core.predictions import Prediction, Predictions, read_predictions, write_predictions
-from mlops_core.use_cases.manager import load_use_case
 
 
 def rows(labels, patches=2):

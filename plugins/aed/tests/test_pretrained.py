@@ -11,7 +11,7 @@ from mlops_aed.config import General, StEdgeAi
 from mlops_aed.models.pretrained import ZOO_WEIGHTS, ZOO_WEIGHTS_SHA256, digest, obtain, with_digest
 from mlops_aed.training.config import ModelChoice
 
-from mlops_core.errors import ConfigError, DatasetError
+from mlops_core import ConfigError, DatasetError
 
 CONTENT = b"some weights"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -15,7 +15,7 @@ from mlops_aed.models.onnx_models import OnnxModel
 from mlops_aed.pipeline_steps import steps
 from mlops_aed.steps.evaluate import model_facts
 
-from mlops_core.errors import ConfigError, StepError
+from mlops_core import ConfigError, StepError
 from mlops_core.steps.context import StepRequest
 from mlops_core.steps.execution import execute
 

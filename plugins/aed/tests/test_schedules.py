@@ -8,8 +8,7 @@ from mlops_aed.config import Training
 from mlops_aed.training.config import CALLBACKS, OPTIMIZERS, optimizer_arguments
 from mlops_aed.training.schedules import SCHEDULES, learning_rate
 
-from mlops_core.errors import ConfigError
-from mlops_core.use_cases.manager import load_use_case
+from mlops_core import ConfigError, load_use_case
 
 LINEAR = {"initial_lr": 0.1, "hold_steps": 3, "decay_steps": 4, "end_lr": 0.02}
 HALF_WAY = 0.04 * math.sqrt(0.5)

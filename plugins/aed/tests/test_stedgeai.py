@@ -12,8 +12,8 @@ from mlops_aed.pipeline_steps import steps
 from mlops_aed.stm32.conversion import convert
 from mlops_aed.stm32.layouts import Layout
 
+from mlops_core import ConfigError, StepError
 from mlops_core.config import validate_sources
-from mlops_core.errors import ConfigError, StepError
 from mlops_core.yaml_source import read_yaml_text
 
 # Takes what the real one takes, and measures the file that it is given.
@@ -101,7 +101,8 @@ def test_the_step_writes_the_footprint_of_a_float_model_too(tmp_path, tool):
     from mlops_aed.models import network
     from mlops_aed.steps.analyze import analyze as step_function
 
-    from mlops_core.steps.context import StepContext, StepRequest
+    from mlops_core import StepContext
+    from mlops_core.steps.context import StepRequest
 
     for name in ("model", "footprint", "scratch"):
         (tmp_path / name).mkdir()

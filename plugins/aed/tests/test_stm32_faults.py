@@ -10,9 +10,8 @@ from mlops_aed.stm32.conversion import convert
 from mlops_aed.stm32.layouts import detect
 from mlops_aed.stm32.values import Kind, Rule, read_value
 
+from mlops_core import ConfigError, ImportFate
 from mlops_core.config import validate_sources
-from mlops_core.config_import import ImportFate
-from mlops_core.errors import ConfigError
 from mlops_core.yaml_source import read_yaml_text
 
 LAYOUTS = Path(__file__).parent / "stm32"

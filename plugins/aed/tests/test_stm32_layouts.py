@@ -14,11 +14,9 @@ from mlops_aed.data.splitting import assign_parts
 from mlops_aed.stm32.conversion import convert
 from mlops_aed.stm32.layouts import Layout, detect
 
+from mlops_core import ConfigError, ImportFate, load_use_case
 from mlops_core.cli import _exit_code
 from mlops_core.config import validate_sources
-from mlops_core.config_import import ImportFate
-from mlops_core.errors import ConfigError
-from mlops_core.use_cases.manager import load_use_case
 from mlops_core.yaml_source import read_yaml_text
 
 LAYOUTS = Path(__file__).parent / "stm32"

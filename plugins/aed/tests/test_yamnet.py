@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from mlops_core.errors import ConfigError
+from mlops_core import ConfigError
 
 DATA = Path(os.environ.get("MLOPS_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 PUBLISHED = DATA / "yamnet_256" / "yamnet_256_f32.h5"

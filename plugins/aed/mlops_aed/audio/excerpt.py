@@ -1,4 +1,4 @@
-"""A short, playable excerpt of a clip for the report of a run; standard library only, for it runs in the driver."""
+"""A short, playable excerpt of a clip for the report of a run; it runs in the driver, so it needs only Python."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_core.datasets.previews import PREVIEW_LIMIT, Preview
+from mlops_core import PREVIEW_LIMIT, Preview
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,17 +18,17 @@ _COMPRESSED = {".flac": "audio/flac", ".mp3": "audio/mpeg", ".oga": "audio/ogg",
 _EXCERPT_BYTES = 192 * 1024
 _HEADER_BYTES = 44
 _LOUDNESS_STRIDE = 16
-"""Every sixteenth value is enough to find where a clip is loud."""
+"""Every sixteenth value is enough to find the loud part of a clip."""
 _PLACES = 40
-"""Where an excerpt may begin, evenly over the clip."""
+"""Number of candidate starts of an excerpt, spread evenly over the clip."""
 _BYTES = 2
 _READ_FRAMES = 4_000_000
-"""Of a very long file only the beginning is looked at."""
+"""Largest number of frames read from a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sound:
-    """One channel of 16 bits, little-endian as in the file."""
+    """One channel of 16-bit values, in the byte order of the machine."""
 
     rate_hz: int
     values: array[int]
@@ -36,14 +36,14 @@ class _Sound:
 
 
 def preview_clip(dataset: Path, sample: str) -> Preview | None:
-    """Return the loudest part of a clip, as long as a report has room for.
+    """Return the loudest part of a clip, as long as fits into a report.
 
     Args:
         dataset: the folder with ``audio/``.
         sample: file name below ``audio/``.
 
     Returns:
-        The first channel of a PCM file with 16 bits, at the file's own rate; a small compressed file as it is; None
+        The first channel of a PCM file of 16 bits, at the file's own rate; a small compressed file unchanged; None
         for anything else.
     """
     audio = (dataset / "audio").resolve()
@@ -73,7 +73,7 @@ def _read(path: Path) -> _Sound | None:
 
 
 def _as_16_bits(data: bytes, width: int) -> array[int] | None:
-    """Keep the two most significant bytes of each value; 8 bits are unsigned and rare, and are left out."""
+    """Keep the two most significant bytes of each value; return None for 8 bits, which are unsigned and rare."""
     if width < _BYTES:
         return None
     frames = len(data) // width
@@ -99,7 +99,7 @@ def _excerpt(sound: _Sound) -> Preview:
 
 
 def _loudest(values: array[int], room: int) -> int:
-    """Return where the `room` values begin that are loudest together."""
+    """Return the start of the loudest `room` values."""
     last = len(values) - room
     if last <= 0:
         return 0

@@ -1,8 +1,8 @@
-"""Which clips hold the same sound, although their bytes differ: copies at another rate, level, format or place.
+"""Fingerprints that find the same sound in clips with different bytes: another rate, level, format or position.
 
-A fingerprint is one 32-bit number a frame: whether the energy difference of neighbouring bands grows from one frame
+A fingerprint is one 32-bit number per frame: whether the energy difference of neighbouring bands grows from one frame
 to the next (Haitsma and Kalker, A highly robust audio fingerprinting system, 2002). Two clips that share numbers at
-one offset are compared frame by frame; the share of bits that differ is a half for unrelated sounds.
+one offset are compared frame by frame; for unrelated sounds, half of the bits differ.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _SETTINGS = FeatureExtraction(
     n_fft=4096, window_length=4096, hop_length=256, n_mels=33, fmin=200, fmax=3500, power=2.0, norm="slaney"
 )
 _QUIET = 1e-6
-"""Of the loudest frame's power: frames below it are left out, for their bits mean nothing."""
+"""Share of the loudest frame's power below which a frame is left out, because its bits carry no information."""
 _COMMON = 32
-"""Numbers that occur more often, in different clips, say nothing of any of them."""
+"""Numbers that occur in more places than this are too common to identify a clip."""
 _SHARED = 4
 _OVERLAP = 40
-"""Frames (16 ms each) that two clips must have in common."""
+"""Number of frames (16 ms each) that two clips must have in common."""
 MAX_ERROR = 0.25
-"""Share of differing bits up to which two clips count as one sound."""
+"""Largest share of differing bits at which two clips count as the same sound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """Two clips, by their position, with the same sound; `error` is the share of bits that differ, 0 to 0.5."""
+    """Two clips with the same sound, by their positions; `error` is the share of bits that differ, 0 to 0.5."""
 
     first: int
     second: int
@@ -49,7 +49,7 @@ class Match:
 
 
 def fingerprint(waveform: Floats, *, rate: int) -> Words:
-    """Return one number a frame of 16 ms; 0 where it is quiet. Shape (frames,); empty for less than 0.3 s."""
+    """Return one number per frame of 16 ms, 0 if it is quiet; shape (frames,), empty for less than 0.3 s."""
     power = mel_spectrogram(waveform, _SETTINGS, rate=rate).T.astype(np.float64)
     if len(power) < 2:
         return np.zeros(0, dtype=np.uint32)
@@ -62,13 +62,13 @@ def fingerprint(waveform: Floats, *, rate: int) -> Words:
 
 
 def find_matches(words: Sequence[Words], *, rate: int) -> list[Match]:
-    """Return pairs of clips that hold the same sound, each once, in ascending order.
+    """Return the pairs of clips that hold the same sound, each once, in ascending order.
 
     Args:
-        words: a fingerprint a clip.
-        rate: at which they were made, in Hz.
+        words: one fingerprint per clip.
+        rate: sample rate of the fingerprints in Hz.
     """
-    found = []
+    matches = []
     for (first, second, offset), count in sorted(_candidates(words).items()):
         if count < _SHARED:
             continue
@@ -79,15 +79,15 @@ def find_matches(words: Sequence[Words], *, rate: int) -> list[Match]:
         error = float(np.bitwise_count(a[used] ^ b[used]).mean() / 32)
         if error <= MAX_ERROR:
             seconds = float(used.sum()) * _SETTINGS.hop_length / rate
-            found.append(Match(first=first, second=second, error=error, overlap_s=seconds))
-    return list(_best(found))
+            matches.append(Match(first=first, second=second, error=error, overlap_s=seconds))
+    return list(_best(matches))
 
 
 def _candidates(words: Sequence[Words]) -> Counter[tuple[int, int, int]]:
-    """Count shared numbers a (clip, clip, offset in frames)."""
-    found: Counter[tuple[int, int, int]] = Counter()
+    """Count shared numbers per (clip, clip, offset in frames)."""
+    counts: Counter[tuple[int, int, int]] = Counter()
     if not any(map(len, words)):
-        return found
+        return counts
     values = np.concatenate(words)
     clips = np.repeat(np.arange(len(words)), [len(word) for word in words])
     places = np.concatenate([np.arange(len(word)) for word in words])
@@ -103,12 +103,12 @@ def _candidates(words: Sequence[Words]) -> Counter[tuple[int, int, int]]:
         for number, (first, at) in enumerate(group):
             for second, place in group[number + 1 :]:
                 if first != second:
-                    found[first, second, place - at] += 1
-    return found
+                    counts[first, second, place - at] += 1
+    return counts
 
 
 def _aligned(a: Words, b: Words, offset: int) -> tuple[Words, Words]:
-    """Return the parts of both that lie over each other when frame 0 of `a` is at frame `offset` of `b`."""
+    """Return the overlapping parts of both when frame 0 of `a` is at frame `offset` of `b`."""
     if offset < 0:
         b, a = _aligned(b, a, -offset)
         return a, b
@@ -116,9 +116,9 @@ def _aligned(a: Words, b: Words, offset: int) -> tuple[Words, Words]:
     return a[:length], b[offset : offset + length]
 
 
-def _best(found: Sequence[Match]) -> Iterator[Match]:
+def _best(matches: Sequence[Match]) -> Iterator[Match]:
     best: dict[tuple[int, int], Match] = {}
-    for match in found:
+    for match in matches:
         pair = (match.first, match.second)
         if pair not in best or match.error < best[pair].error:
             best[pair] = match

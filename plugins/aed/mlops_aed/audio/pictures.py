@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_core.errors import UsageError
+from mlops_core import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

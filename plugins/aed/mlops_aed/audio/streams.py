@@ -1,4 +1,4 @@
-"""Sound as it comes: blocks of mono samples from a file of any length, or from a stream that cannot be sought."""
+"""Blocks of mono samples from a file of any length, or from a stream that cannot seek."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 
 from mlops_aed.audio.waveform import to_mono
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 BLOCK_S = 0.25
-"""At most, of a stream: short enough to wait for, long enough not to cost."""
+"""Longest block of a stream: short enough to wait for, long enough to be cheap."""
 FILE_BLOCK_S = 16.0
-"""Of a file, for which nobody waits: some 64 patches at once."""
+"""Length of the blocks of a file: some 64 patches."""
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleFormat:
-    """How a stream holds its samples: `kind` is the byte order and type for numpy, `scale` makes -1 ... 1 of it."""
+    """How a stream stores samples: `kind` is byte order and type for numpy, `scale` maps the values to -1 ... 1."""
 
     rate_hz: int
     channels: int
@@ -38,7 +38,7 @@ class SampleFormat:
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one sample of every channel."""
+        """Number of bytes of one sample of every channel."""
         return self.channels * np.dtype(self.kind).itemsize
 
 
@@ -47,7 +47,7 @@ def read_blocks(source: Path | IO[bytes], *, raw_rate_hz: int | None = None) -> 
 
     Args:
         source: a file, or a stream of WAV (16 or 32 bit integers, 32-bit floats) or of raw samples.
-        raw_rate_hz: the stream has no header and holds 16-bit little-endian mono samples at this rate.
+        raw_rate_hz: rate of a stream of 16-bit little-endian mono samples without a header; None for WAV.
 
     Raises:
         DatasetError: it cannot be decoded.
@@ -79,7 +79,7 @@ def _file_blocks(path: Path) -> tuple[int, Iterator[Floats]]:
 
 
 def _stream_blocks(stream: IO[bytes], layout: SampleFormat) -> Iterator[Floats]:
-    """Yield what has come, without waiting for more than a block; a sample that is cut off at the end is dropped."""
+    """Yield the samples that have arrived, at most a block at a time; drop a sample that is cut off at the end."""
     size = max(1, int(BLOCK_S * layout.rate_hz)) * layout.frame_bytes
     read = getattr(stream, "read1", stream.read)
     rest = b""
@@ -100,15 +100,15 @@ def _finite(samples: Floats, name: str) -> Floats:
 
 
 def read_wav_header(stream: IO[bytes]) -> SampleFormat:
-    """Read a WAV header up to the first sample; the sizes in it are not trusted, for a stream does not know them.
+    """Read a WAV header up to the first sample; ignore the sizes in it, which a stream does not know.
 
     Raises:
-        DatasetError: it is none, or of another encoding.
+        DatasetError: the stream is not WAV, or has an unsupported encoding.
     """
     start = stream.read(12)
     if start[:4] != b"RIFF" or start[8:12] != b"WAVE":
         raise DatasetError(
-            "standard input is no WAV stream; for 16-bit mono samples without a header, say their rate with --raw RATE"
+            "standard input is not a WAV stream; for 16-bit mono samples without a header set their rate: --raw RATE"
         )
     layout: SampleFormat | None = None
     while True:
@@ -122,7 +122,7 @@ def read_wav_header(stream: IO[bytes]) -> SampleFormat:
         if kind == b"fmt ":
             layout = _layout(content)
     if layout is None:
-        raise DatasetError("standard input: the WAV header does not say how samples are stored")
+        raise DatasetError("standard input: the WAV header has no chunk that describes the samples")
     return layout
 
 

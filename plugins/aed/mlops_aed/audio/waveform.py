@@ -1,7 +1,7 @@
 """From an audio file to a waveform: decoding, mono, resampling, silence, length.
 
-The meaning of each part is that of ``librosa.load`` and ``librosa.effects.split``, without librosa: the tests compare
-with it. Nothing here knows of spectrograms; `mlops_aed.audio.features` begins where this module ends.
+The functions are equal to ``librosa.load`` and ``librosa.effects.split``, without librosa; the tests compare
+with it. Spectrograms are the subject of `mlops_aed.audio.features`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,7 @@ def load_waveform(path: Path, settings: Preprocessing) -> Floats:
     Only the first ``max_length`` seconds are read, however long the file is.
 
     Raises:
-        DatasetError: the file cannot be decoded or holds no sample; the reason is in the message.
+        DatasetError: the file cannot be decoded or holds no samples; the message gives the reason.
     """
     samples, rate = decode(path, seconds=settings.max_length)
     return resample(to_mono(samples), rate, settings.target_rate)
@@ -42,12 +42,12 @@ def load_waveform(path: Path, settings: Preprocessing) -> Floats:
 def decode(path: Path, *, seconds: float) -> tuple[Floats, int]:
     """Return the first `seconds` of a file, shape (samples,) or (samples, channels), in -1 ... 1, and its rate in Hz.
 
-    Files of 16 bit are read as integers and scaled here: that gives the same numbers five times as fast.
+    Files of 16 bits are read as integers and scaled here, which gives the same numbers five times as fast.
 
     Raises:
-        DatasetError: the file cannot be decoded, holds no sample, or one that is not a finite number.
+        DatasetError: the file cannot be decoded, holds no samples, or holds a sample that is not finite.
     """
-    if not path.is_file():  # to open a named pipe would wait for ever
+    if not path.is_file():  # opening a named pipe would block forever
         raise DatasetError(f"{path.name} cannot be decoded: no such file, or not a regular one")
     try:
         with soundfile.SoundFile(path) as file:
@@ -58,7 +58,7 @@ def decode(path: Path, *, seconds: float) -> tuple[Floats, int]:
         reason = getattr(error, "error_string", None) or str(error)
         raise DatasetError(f"{path.name} cannot be decoded: {reason}") from error
     if len(samples) == 0:
-        raise DatasetError(f"{path.name} holds no sample")
+        raise DatasetError(f"{path.name} holds no samples")
     if is_int16:
         return np.multiply(samples, _INT16_SCALE, dtype=np.float32), rate
     if not np.isfinite(samples).all():
@@ -74,18 +74,18 @@ def to_mono(samples: Floats) -> Floats:
 
 
 def resample(waveform: Floats, rate: int, target_rate: int) -> Floats:
-    """Return the waveform at `target_rate`, by soxr's HQ recipe, as ``librosa.load`` does; shape (samples,)."""
+    """Return the waveform at `target_rate`, resampled by soxr's HQ recipe as in ``librosa.load``, shape (samples,)."""
     if rate == target_rate:
         return waveform
-    wanted = math.ceil(len(waveform) * target_rate / rate)
-    resampled: Floats = soxr.resample(waveform, rate, target_rate, quality="HQ")[:wanted]
-    if len(resampled) < wanted:
-        resampled = np.pad(resampled, (0, wanted - len(resampled)))
+    length = math.ceil(len(waveform) * target_rate / rate)
+    resampled: Floats = soxr.resample(waveform, rate, target_rate, quality="HQ")[:length]
+    if len(resampled) < length:
+        resampled = np.pad(resampled, (0, length - len(resampled)))
     return resampled
 
 
 def prepare_waveform(waveform: Floats, settings: Preprocessing) -> Floats:
-    """Drop silence, cut to whole seconds if asked, repeat up to ``min_length``; shape (samples,)."""
+    """Return the waveform without silence, cut to whole seconds if set, repeated up to ``min_length``; (samples,)."""
     kept = remove_silence(
         waveform, top_db=settings.top_db, frame_length=settings.frame_length, hop_length=settings.hop_length
     )
@@ -101,7 +101,7 @@ def prepare_waveform(waveform: Floats, settings: Preprocessing) -> Floats:
 def remove_silence(waveform: Floats, *, top_db: float, frame_length: int, hop_length: int) -> Floats:
     """Return the frames that are louder than `top_db` below the loudest, joined.
 
-    Equal to joining the intervals of ``librosa.effects.split``. A wholly silent waveform is kept: nothing in it is
+    Equal to joining the intervals of ``librosa.effects.split``. A silent waveform is kept whole: nothing in it is
     quieter than its loudest frame.
     """
     padded = np.zeros(len(waveform) + frame_length // 2 * 2, dtype=np.float32)
@@ -120,7 +120,7 @@ def remove_silence(waveform: Floats, *, top_db: float, frame_length: int, hop_le
 
 
 def _frame_power(padded: Floats, *, frame_length: int, hop_length: int) -> Floats:
-    """Return the mean square of each frame, shape (frames,); frames that are whole hops share the squares."""
+    """Return the mean square of each frame, shape (frames,); frames of whole hops reuse the squares."""
     count = 1 + (len(padded) - frame_length) // hop_length
     if frame_length % hop_length == 0:
         hops = padded[: len(padded) // hop_length * hop_length].reshape(-1, hop_length)

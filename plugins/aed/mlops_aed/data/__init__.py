@@ -1,1 +1,1 @@
-"""Data sets: labels, splits, the catalogue and what is synthetic in it, inspection, the store of features."""
+"""Data sets: catalogue, generated data, labels, splits, inspection, extraction and storage of features."""

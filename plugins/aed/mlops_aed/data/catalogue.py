@@ -1,8 +1,8 @@
-"""The data sets that the plugin knows."""
+"""The data sets of the use case."""
 
 from __future__ import annotations
 
-from mlops_core.datasets.catalogue import Dataset, GeneratedSource, Source, SplitSource
+from mlops_core import Dataset, GeneratedSource, Source, SplitSource
 
 _ESC50 = Source(  # the archive of one commit, so that its content cannot change
     url="https://github.com/karolpiczak/ESC-50/archive/33c8ce9eb2cf0b1c2f8bcf322eb349b6be34dbb6.zip",
@@ -45,7 +45,7 @@ def _split(name: str, parts: tuple[tuple[str, str, int], ...]) -> SplitSource:
     )
 
 
-_FSD50K_SOURCES = (  # the small ones first, so that what is wrong with them is seen before 24 GB have come
+_FSD50K_SOURCES = (  # small ones first, so that their faults are seen before 24 GB are downloaded
     Source(url=f"{_FSD50K}ground_truth.zip", md5="ca27382c195e37d2269c4c866dd73485", size=334_701),
     _ONTOLOGY,
     _split("eval_audio", _EVAL_PARTS),

@@ -1,24 +1,26 @@
-"""A labelled clip, the file in which a split is kept, and where a clip's audio is.
+"""Labelled clips, their rows in ``split.csv``, and the location of their audio.
 
-How labels are read is `mlops_aed.data.labels`, how clips are split `mlops_aed.data.splitting`.
+Labels are read by `mlops_aed.data.labels`, clips are split by `mlops_aed.data.splitting`.
 """
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import mlops_core
+from mlops_core import SplitRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from mlops_core.errors import DatasetError
+    from mlops_core import DatasetError
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 PARTS = (TRAIN, VALIDATION, TEST)
 LABEL_SEPARATOR = "|"
-"""Between the labels of a clip that has several, in files."""
+"""Separator in files between the labels of a clip that has several."""
 _SHOWN = 5
 
 
@@ -27,11 +29,11 @@ class Clip:
     """One labelled clip.
 
     Attributes:
-        name: path below ``audio/``, or below the data set's folder where it has no such folder.
-        label: class; where a clip may have several, all of them in alphabetical order with ``|`` between.
-        group: source recording: what must never stand on two sides of a split.
-        fold: as the data set assigns it; 0 where it assigns none.
-        part: ``train``, ``validation`` or ``test``; empty before the split, unless the data set assigns it.
+        name: path below ``audio/``, or below the data set's folder if it has no such folder.
+        label: class; if a clip may have several, all of them in alphabetical order with ``|`` between.
+        group: source recording; all clips of a group belong to one part of a split.
+        fold: assigned by the data set; 0 for none.
+        part: ``train``, ``validation`` or ``test``; empty before the split, unless assigned by the data set.
     """
 
     name: str
@@ -42,17 +44,17 @@ class Clip:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels, one by one."""
+        """The single labels."""
         return split_label(self.label)
 
 
 def split_label(label: str) -> tuple[str, ...]:
-    """Return the labels that `join_labels` has joined."""
+    """Return the labels that `join_labels` joined."""
     return tuple(label.split(LABEL_SEPARATOR))
 
 
 def join_labels(labels: Iterable[str]) -> str:
-    """Return the labels as one text, which does not depend on their order."""
+    """Return the labels as one text that does not depend on their order."""
     return LABEL_SEPARATOR.join(sorted(labels))
 
 
@@ -63,31 +65,41 @@ def clip_path(dataset: Path, name: str) -> Path:
 
 
 def of_clip(error: DatasetError, name: str) -> str:
-    """Return the message of an error about a file with the clip's whole name: files of two folders may be namesakes."""
+    """Return an error's message with the clip's whole name: files in different folders may have the same name."""
     return name.removesuffix(name.rpartition("/")[2]) + str(error)
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return the first names as a text, and how many more there are."""
+    """Return the first names as text, with the number of the others."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 
 
 def write_split(folder: Path, clips: Iterable[Clip]) -> None:
-    """Write ``split.csv`` into `folder`."""
-    with (folder / "split.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("part", "label", "group", "fold", "name"))
-        writer.writerows((clip.part, clip.label, clip.group, clip.fold, clip.name) for clip in clips)
+    """Write ``split.csv`` into `folder`; the fold of each clip is a column of its own.
+
+    Raises:
+        DatasetError: a clip appears twice, or its part is unknown.
+    """
+    mlops_core.write_split(
+        folder,
+        (
+            SplitRow(
+                sample=clip.name, group=clip.group, label=clip.label, part=clip.part, columns={"fold": str(clip.fold)}
+            )
+            for clip in clips
+        ),
+    )
 
 
 def iter_split(folder: Path) -> Iterator[Clip]:
-    """Yield the clips of ``split.csv`` in `folder`, in its order."""
-    with (folder / "split.csv").open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            yield Clip(
-                name=row["name"], label=row["label"], group=row["group"], fold=int(row["fold"]), part=row["part"]
-            )
+    """Yield the clips of ``split.csv`` in `folder`, in its order.
+
+    Raises:
+        DatasetError: the file is missing or damaged; file, row and what was expected are named.
+    """
+    for row in mlops_core.read_split(folder):
+        yield Clip(name=row.sample, label=row.label, group=row.group, fold=int(row.columns["fold"]), part=row.part)
 
 
 def read_split(folder: Path) -> list[Clip]:

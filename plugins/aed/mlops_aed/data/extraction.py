@@ -1,8 +1,8 @@
-"""Features of many clips: on all cores, in chunks, in the order of the clips, with memory that depends on neither.
+"""Features of many clips: on all cores, in chunks, in the order of the clips, with bounded memory.
 
-A worker writes the patches of a chunk to a file of its own and sends back only how many each clip gave; whoever asked
-copies the files together, which the system does without the bytes passing through Python. At most a few chunks a
-worker are under way, however many clips there are.
+A worker writes the patches of a chunk to a file and returns only the number of patches per clip; the caller joins the
+files, which the system does without the bytes passing through Python. At most a few chunks per worker are in progress,
+however many clips there are.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from mlops_aed.audio.features import clip_patches
 from mlops_aed.data.clips import clip_path, of_clip
 from mlops_aed.data.memory import keep_freed_memory
-from mlops_core.errors import DatasetError, StepError
+from mlops_core import DatasetError, StepError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from mlops_aed.data.clips import Clip
 
 CHUNK = 16
-"""Clips that a worker takes at once: some 2 MB of patches, 30 ms of work."""
+"""Clips per chunk: some 2 MB of patches, 30 ms of work."""
 _AHEAD = 3
-"""Chunks a worker that may be waiting or finished but not yet taken."""
+"""Chunks per worker that may be waiting, or finished but not yet taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extraction:
-    """What is done to each clip; `dataset` is the folder below which their files are."""
+    """Settings of the extraction; `dataset` is the folder that holds the files of the clips."""
 
     dataset: Path
     preprocessing: Preprocessing
@@ -46,12 +46,12 @@ class Extraction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """The patches of some clips, little-endian float32, in the file `path`, which the caller removes.
+    """The patches of some clips as little-endian float32 in the file `path`, which the caller removes.
 
     Attributes:
         path: the file.
-        clips: the clips, in their order.
-        outcomes: for each, its number of patches, or why it cannot be used.
+        clips: the clips, in order.
+        outcomes: for each clip, its number of patches, or the reason why it cannot be used.
     """
 
     path: Path
@@ -60,21 +60,21 @@ class Chunk:
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def extract(clips: Iterable[Clip], extraction: Extraction, *, spool: Path, workers: int) -> Iterator[Chunk]:
-    """Yield the features of `clips`, chunk by chunk, in their order.
+    """Yield the features of `clips`, chunk by chunk, in order.
 
     Args:
         clips: may be a generator; it is read a few chunks ahead.
-        extraction: what is done.
-        spool: an existing folder for the chunks' files.
-        workers: processes; 1 works in this process.
+        extraction: the settings.
+        spool: existing folder for the files of the chunks.
+        workers: number of processes; 1 for this process.
 
     Raises:
-        StepError: a worker died; the clips that it may have died of are named.
+        StepError: a worker died; the message names the first clip that may be the cause.
     """
     numbered = enumerate(_batched(clips, CHUNK))
     if workers == 1:
@@ -109,7 +109,7 @@ def _finished(path: Path, members: tuple[Clip, ...], future: Future[tuple[int | 
 
 
 _extraction: Extraction | None = None
-"""Of a worker process, set once when it starts, so that it does not travel with each chunk."""
+"""The settings of a worker process, set once when it starts, so that they are not sent with each chunk."""
 
 
 def _begin(extraction: Extraction) -> None:
@@ -119,20 +119,20 @@ def _begin(extraction: Extraction) -> None:
 
 
 def _extract_chunk(names: Sequence[str], path: Path) -> tuple[int | str, ...]:
-    """Write the patches of the clips to `path`; return for each its number of patches or why it has none."""
-    extraction = _extraction
-    if extraction is None:
+    """Write the patches of the clips to `path`; return for each clip its number of patches or why it has none."""
+    work = _extraction
+    if work is None:
         raise StepError("a worker process was not set up")
     outcomes: list[int | str] = []
     with path.open("wb") as stream:
         for name in names:
             try:
-                found = clip_patches(clip_path(extraction.dataset, name), extraction.preprocessing, extraction.features)
+                patches = clip_patches(clip_path(work.dataset, name), work.preprocessing, work.features)
             except DatasetError as error:
                 outcomes.append(of_clip(error, name))
                 continue
-            stream.write(found.astype("<f4", copy=False).data)
-            outcomes.append(len(found))
+            stream.write(patches.astype("<f4", copy=False).data)
+            outcomes.append(len(patches))
     return tuple(outcomes)
 
 

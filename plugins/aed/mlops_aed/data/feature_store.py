@@ -1,6 +1,6 @@
-"""The features of all clips in one file that is mapped, not loaded: ``patches.f32`` with ``patches.csv`` beside it.
+"""The features of all clips in one memory-mapped file, ``patches.f32``, with one row per patch in ``patches.csv``.
 
-``features.json`` says how many patches there are, of which shape, of which classes, and which clips were left out.
+``features.json`` holds the number of patches, their shape, the classes, and the clips that were left out.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _VALUE_BYTES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchRow:
-    """Where one patch comes from: `index` is its place in the file, `patch` its place in the clip."""
+    """Origin of one patch: `index` is its position in the file, `patch` its position in the clip."""
 
     index: int
     part: str
@@ -44,16 +44,16 @@ class PatchRow:
 
 
 class FeatureWriter:
-    """Writes features as they come; nothing of them is kept in memory.
+    """Writes features chunk by chunk; nothing is kept in memory.
 
     Attributes:
-        left_out: why clips have no patches, in their order.
-        clips: how many have.
-        patches: how many there are.
+        left_out: reasons why clips have no patches, in the order of the clips.
+        clips: number of clips that have patches.
+        patches: number of patches.
     """
 
     def __init__(self, folder: Path, *, classes: Sequence[str], shape: tuple[int, int]) -> None:
-        """Begin in the empty folder `folder`; `shape` is a patch's (n_mels, patch_length)."""
+        """Start in the empty folder `folder`; `shape` is (n_mels, patch_length) of a patch."""
         self._folder = folder
         self._classes = tuple(classes)
         self._shape = shape
@@ -98,7 +98,7 @@ class FeatureWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the files; write the header unless something went wrong."""
+        """Close the files; write the header unless an error occurred."""
         self._data.close()
         self._text.close()
         if kind is None:
@@ -112,12 +112,12 @@ class FeatureWriter:
 
 
 def _copy(source: IO[bytes], target: IO[bytes], size: int) -> None:
-    """Append `size` bytes from the place where `source` stands; in the kernel where it can."""
+    """Append `size` bytes from the position of `source`; within the kernel if possible."""
     target.flush()
     while size and hasattr(os, "copy_file_range"):
         try:
             copied = os.copy_file_range(source.fileno(), target.fileno(), size)
-        except OSError:  # another file system, or one that cannot
+        except OSError:  # between file systems, or not supported
             break
         if not copied:
             raise OSError(f"{source.name} ends {size} bytes too early")
@@ -127,22 +127,22 @@ def _copy(source: IO[bytes], target: IO[bytes], size: int) -> None:
 
 
 class _Limited:
-    """The next `size` bytes of an unbuffered file, as something to copy from."""
+    """The next `size` bytes of an unbuffered file, as a readable object."""
 
     def __init__(self, source: IO[bytes], size: int) -> None:
         self._source = source
         self._left = size
 
     def read(self, size: int = -1) -> bytes:
-        found = os.read(self._source.fileno(), min(size if size >= 0 else self._left, self._left))
-        if not found and self._left:
+        content = os.read(self._source.fileno(), min(size if size >= 0 else self._left, self._left))
+        if not content and self._left:
             raise OSError(f"{self._source.name} ends {self._left} bytes too early")
-        self._left -= len(found)
-        return found
+        self._left -= len(content)
+        return content
 
 
 def iter_rows(folder: Path) -> Iterator[PatchRow]:
-    """Yield every patch in the file's order."""
+    """Yield every patch in the order of the file."""
     with (folder / ROWS_FILE).open(newline="", encoding="utf-8") as stream:
         for index, row in enumerate(csv.DictReader(stream)):
             yield PatchRow(
@@ -156,19 +156,19 @@ def iter_rows(folder: Path) -> Iterator[PatchRow]:
 
 
 def read_rows(folder: Path, *parts: str, split: Path | None = None) -> list[PatchRow]:
-    """Return the patches of the given parts, in the file's order.
+    """Return the patches of the given parts, in the order of the file.
 
     Args:
-        folder: of the features.
-        parts: the parts that are wanted.
-        split: the folder of the split that says which clip is in which part; None for the one that was in force when
-            the features were made. So one set of features serves many splits.
+        folder: folder of the features.
+        parts: names of the parts.
+        split: folder of the split that assigns clips to parts; None for the split that was used when
+            the features were made. One set of features can serve many splits.
     """
     if split is None:
         return [row for row in iter_rows(folder) if row.part in parts]
     part_of = {clip.name: clip.part for clip in iter_split(split)}
-    found = (replace(row, part=part_of.get(row.clip, "")) for row in iter_rows(folder))
-    return [row for row in found if row.part in parts]
+    rows = (replace(row, part=part_of.get(row.clip, "")) for row in iter_rows(folder))
+    return [row for row in rows if row.part in parts]
 
 
 def read_classes(folder: Path) -> tuple[str, ...]:
@@ -177,7 +177,7 @@ def read_classes(folder: Path) -> tuple[str, ...]:
 
 
 def read_left_out(folder: Path) -> tuple[str, ...]:
-    """Return why clips have no patches."""
+    """Return the reasons why clips have no patches."""
     return tuple(json.loads((folder / HEADER_FILE).read_text(encoding="utf-8"))["left_out"])
 
 

@@ -1,8 +1,8 @@
-"""FSD50K: its ground truth, and one label a clip by AudioSet's ontology.
+"""FSD50K: its ground truth, and one label per clip by AudioSet's ontology.
 
-The ground truth gives each clip its classes and all that stand above them (``Bark, Dog, Domestic_animals, Animal``).
-A clip holds one sound if all its labels stand above one of them; that one is its label, or, among chosen classes, the
-nearest that stands above it. The layout is that of the archives: ``FSD50K.ground_truth/{dev,eval}.csv`` with the
+The ground truth gives each clip its classes and all their ancestors (``Bark, Dog, Domestic_animals, Animal``).
+A clip holds one sound if all its labels are ancestors of one of them; that one is its label, or, among chosen classes,
+its nearest chosen ancestor. The layout is that of the archives: ``FSD50K.ground_truth/{dev,eval}.csv`` with the
 columns fname, labels, mids (and split, in dev), audio in ``FSD50K.dev_audio`` and ``FSD50K.eval_audio``.
 """
 
@@ -13,7 +13,7 @@ import json
 from typing import TYPE_CHECKING
 
 from mlops_aed.data.clips import TEST, TRAIN, VALIDATION, Clip, join_labels
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError
 
 if TYPE_CHECKING:
     import logging
@@ -29,18 +29,18 @@ _FOLDS = {TRAIN: 1, VALIDATION: 2, TEST: 3}
 
 
 def is_layout(dataset: Path) -> bool:
-    """Tell whether the folder is laid out as FSD50K is."""
+    """Return whether the folder has the layout of FSD50K."""
     return (dataset / GROUND_TRUTH / "dev.csv").is_file()
 
 
 def read_clips(dataset: Path, settings: DatasetSection, log: logging.Logger) -> list[Clip]:
     """Return the clips: dev's training and validation parts, and eval as the test part.
 
-    With ``multi_label`` each clip has all its labels (those that are chosen). Else it has one, and clips of several
+    With ``multi_label`` each clip has all its chosen labels. Otherwise it has one, and clips of several
     sounds are left out.
 
     Raises:
-        DatasetError: a file or a column is missing, or the ontology does not know a class.
+        DatasetError: a file or a column is missing, or the ontology lacks a class.
     """
     rows = [(name, row) for name in ("dev", "eval") for row in _rows(dataset / GROUND_TRUTH / f"{name}.csv")]
     if settings.multi_label:
@@ -60,15 +60,15 @@ def read_clips(dataset: Path, settings: DatasetSection, log: logging.Logger) -> 
 def single_label(
     labels: Mapping[str, str], parents: Mapping[str, frozenset[str]], *, chosen: tuple[str, ...] | None = None
 ) -> str | None:
-    """Return the label of a clip that holds one sound, else None.
+    """Return the label of a clip that holds one sound, or None.
 
     Args:
         labels: the ontology's identifiers of the clip's classes -> their names.
-        parents: identifier -> those that stand directly above it.
-        chosen: names; the nearest of them at or above the sound is the label, the sound's own where there is none.
+        parents: identifier -> identifiers of its parents.
+        chosen: names of classes; the label is the nearest of them, or the sound's own class if there is none.
 
     Raises:
-        DatasetError: the ontology does not know one of the identifiers.
+        DatasetError: the ontology lacks one of the identifiers.
     """
     leaves = _lowest(set(labels), parents)
     if len(leaves) != 1:
@@ -76,15 +76,15 @@ def single_label(
     sound = leaves.pop()
     if chosen is None:
         return labels[sound]
-    known = {mid for mid in labels if labels[mid] in chosen}
-    nearest = _lowest(known, parents)
-    if len(nearest) > 1:  # two chosen classes above the sound, none above the other: either would be as right
+    chosen_mids = {mid for mid in labels if labels[mid] in chosen}
+    nearest = _lowest(chosen_mids, parents)
+    if len(nearest) > 1:  # two chosen ancestors, neither above the other: ambiguous
         return None
     return labels[nearest.pop() if nearest else sound]
 
 
 def _lowest(mids: set[str], parents: Mapping[str, frozenset[str]]) -> set[str]:
-    """Return those above which none of the others stands below."""
+    """Return the identifiers that are not ancestors of any other."""
     above: set[str] = set()
     for mid in mids:
         above |= _ancestors(mid, parents)
@@ -92,22 +92,22 @@ def _lowest(mids: set[str], parents: Mapping[str, frozenset[str]]) -> set[str]:
 
 
 def _ancestors(mid: str, parents: Mapping[str, frozenset[str]]) -> set[str]:
-    found: set[str] = set()
+    ancestors: set[str] = set()
     waiting = [mid]
     while waiting:
         current = waiting.pop()
         if current not in parents:
-            raise DatasetError(f"the ontology does not know the class {current}; is it AudioSet's ontology.json?")
-        waiting.extend(parents[current] - found)
-        found |= parents[current]
-    return found
+            raise DatasetError(f"the ontology has no class {current}; expected AudioSet's ontology.json")
+        waiting.extend(parents[current] - ancestors)
+        ancestors |= parents[current]
+    return ancestors
 
 
 def read_parents(path: Path) -> dict[str, frozenset[str]]:
-    """Return identifier -> identifiers directly above, from AudioSet's ``ontology.json``.
+    """Return identifier -> identifiers of its parents, from AudioSet's ``ontology.json``.
 
     Raises:
-        DatasetError: it is missing or something else; the message says where to get it.
+        DatasetError: it is missing or not an ontology; the message says where to get it.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
@@ -120,7 +120,7 @@ def read_parents(path: Path) -> dict[str, frozenset[str]]:
             f"{path} cannot be read as AudioSet's ontology ({error}); get ontology.json from "
             "https://github.com/audioset/ontology and set dataset.ontology, or set dataset.multi_label: true"
         ) from error
-    return {mid: frozenset(found) for mid, found in above.items()}
+    return {mid: frozenset(parents) for mid, parents in above.items()}
 
 
 def _ontology_path(dataset: Path, settings: DatasetSection) -> Path:
@@ -129,7 +129,7 @@ def _ontology_path(dataset: Path, settings: DatasetSection) -> Path:
 
 def _rows(table: Path) -> Iterator[dict[str, str]]:
     if not table.is_file():
-        raise DatasetError(f"there is no {table}; expected FSD50K's ground truth")
+        raise DatasetError(f"no file {table}; expected FSD50K's ground truth")
     with table.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.DictReader(stream)
         missing = [column for column in ("fname", "labels", "mids") if column not in (reader.fieldnames or ())]

@@ -1,6 +1,6 @@
-"""A look into a data set of clips: how long, how loud, of what, and what is wrong with them.
+"""Inspection of a data set of clips: durations, levels, classes, and faults.
 
-Clips are measured on all cores, each once; of each, only a few numbers and its fingerprint are kept.
+Clips are measured on all cores, each once; only a few numbers and the fingerprint of each are kept.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from mlops_aed.audio.waveform import decode, resample, to_mono
 from mlops_aed.data.clips import clip_path, of_clip
 from mlops_aed.data.extraction import available_cores
 from mlops_aed.data.labels import read_labels
-from mlops_core.datasets.inspections import DatasetFinding, Distribution, FactTable, Inspection, Severity
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError, DatasetFinding, Distribution, FactTable, Inspection, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,27 +41,27 @@ _SILENT_SHARE = 0.9
 _QUIET_DB = 60.0
 _FRAME_S = 0.1
 _UNKNOWN_SIZE = 0xFFFFFF00
-"""What a program that writes a WAV file into a pipe gives for its size, or more."""
+"""Smallest size in a WAV header that means "unknown", as written by programs that write into a pipe."""
 _CHUNK = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipFacts:
-    """What is known of one clip.
+    """Measurements of one clip.
 
     Attributes:
-        duration_s: its length, as its file says.
-        is_cut_off: the file is shorter than its header says.
+        duration_s: its length, by the header of its file.
+        is_cut_off: whether the file is shorter than its header says.
         rate_hz: as stored.
         channels: as stored.
         encoding: for example ``WAV PCM_16``.
-        peak_db: of the largest sample, to full scale.
-        level_db: of the mean power, to full scale.
+        peak_db: level of the largest sample, relative to full scale.
+        level_db: mean power, relative to full scale.
         clipped: share of the samples at full scale.
         silent: share of the time more than 60 dB below the loudest.
         digest: SHA-256 of the file.
         words: the fingerprint.
-        error: why it cannot be used; the other values are 0 or empty then.
+        error: reason why it cannot be used; the other values are then 0 or empty.
     """
 
     duration_s: float = 0.0
@@ -80,7 +79,7 @@ class ClipFacts:
 
 
 def inspect_dataset(dataset: Path, config: AedConfig) -> Inspection:
-    """Return what is in the data set, and what is wrong with it."""
+    """Return the facts about a data set, and its faults."""
     try:
         clips = read_labels(dataset, config.dataset, logging.getLogger(__name__))
     except DatasetError as error:
@@ -111,7 +110,7 @@ def _measured(name: str, *, dataset: Path, seconds: float) -> ClipFacts:
 
 
 def measure(path: Path, *, seconds: float) -> ClipFacts:
-    """Return the facts of one file, of which at most the first `seconds` are read.
+    """Return the measurements of one file; at most its first `seconds` are read.
 
     Raises:
         DatasetError: it cannot be decoded.
@@ -138,7 +137,7 @@ def measure(path: Path, *, seconds: float) -> ClipFacts:
 
 
 def _is_shorter_than_header(path: Path) -> bool:
-    """Tell whether a WAV file is shorter than it says; a decoder gives what is there and says nothing."""
+    """Return whether a WAV file is shorter than its header says; decoders do not report it."""
     with path.open("rb") as stream:
         start = stream.read(8)
     size = int.from_bytes(start[4:8], "little")
@@ -162,7 +161,7 @@ def _silent_share(mono: NDArray[np.float32], rate: int) -> float:
 def _facts(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> tuple[tuple[str, str], ...]:
     usable = [fact for fact in facts if not fact.error]
     total = sum(fact.duration_s for fact in usable)
-    found = [
+    entries = [
         ("clips", str(len(clips))),
         ("classes", str(len({label for clip in clips for label in clip.labels}))),
         ("recordings", str(len({clip.group for clip in clips}))),
@@ -170,10 +169,12 @@ def _facts(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> tuple[tuple[str
     ]
     if usable:
         lengths = np.array([fact.duration_s for fact in usable])
-        found.append(("seconds a clip", f"{lengths.min():.2f} to {lengths.max():.2f}, median {np.median(lengths):.2f}"))
-        found.append(("clips with clipping", str(sum(fact.clipped > _CLIPPED_SHARE for fact in usable))))
-        found.append(("silence", f"{np.mean([fact.silent for fact in usable]):.1%} of the time"))
-    return tuple(found)
+        entries.append(
+            ("seconds per clip", f"{lengths.min():.2f} to {lengths.max():.2f}, median {np.median(lengths):.2f}")
+        )
+        entries.append(("clips with clipping", str(sum(fact.clipped > _CLIPPED_SHARE for fact in usable))))
+        entries.append(("silence", f"{np.mean([fact.silent for fact in usable]):.1%} of the time"))
+    return tuple(entries)
 
 
 def _tables(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> tuple[FactTable, ...]:
@@ -206,7 +207,7 @@ def _place(clip: Clip) -> str:
 def _distributions(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> tuple[Distribution, ...]:
     usable = [fact for fact in facts if not fact.error]
     labels = Counter(label for clip in clips for label in clip.labels)
-    found = [
+    charts = [
         Distribution(
             name="classes",
             title="Clips of each class",
@@ -224,8 +225,10 @@ def _distributions(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> tuple[D
         if values:
             counts, edges = np.histogram(values, bins=12)
             rounded = tuple(round(float(edge), 3) for edge in edges)
-            found.append(Distribution(name=name, title=title, unit=unit, edges=rounded, counts=tuple(map(int, counts))))
-    return tuple(found)
+            charts.append(
+                Distribution(name=name, title=title, unit=unit, edges=rounded, counts=tuple(map(int, counts)))
+            )
+    return tuple(charts)
 
 
 def _faults(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> list[DatasetFinding]:
@@ -252,29 +255,29 @@ def _faults(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> list[DatasetFi
             (f"{clip.name}: {fact.clipped:.2%}" for clip, fact in pairs if fact.clipped > _CLIPPED_SHARE),
         ),
     )
-    found = []
+    findings = []
     for level, check, text, matching in checks:
         samples = tuple(matching)
         if samples:
             message = f"{len(samples)} of {len(clips)} clips {text}"
-            found.append(DatasetFinding(level=level, check=check, message=message, samples=samples))
+            findings.append(DatasetFinding(level=level, check=check, message=message, samples=samples))
     if len(rates) > 1:
         listed = ", ".join(f"{rate} Hz ({count})" for rate, count in rates.most_common())
-        found.append(
+        findings.append(
             DatasetFinding(level=Severity.NOTE, check="rates", message=f"clips have different rates: {listed}")
         )
-    return found
+    return findings
 
 
 def _lengths(facts: Sequence[ClipFacts], config: AedConfig) -> list[DatasetFinding]:
-    """Return what is not heard of long clips."""
+    """Return a note about the parts of long clips that are not used."""
     longest = config.preprocessing.max_length
     lost = [fact.duration_s - longest for fact in facts if fact.duration_s > longest]
     if not lost:
         return []
     message = (
         f"{len(lost)} of {len(facts)} clips are longer than preprocessing.max_length ({longest:g} s); "
-        f"{sum(lost) / 3600:.2f} hours behind it are not used"
+        f"{sum(lost) / 3600:.2f} hours beyond it are not used"
     )
     return [DatasetFinding(level=Severity.NOTE, check="long", message=message)]
 
@@ -284,15 +287,17 @@ def _exact_duplicates(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> list
     for clip, fact in zip(clips, facts, strict=True):
         if fact.digest:
             by_digest[fact.digest].append(clip)
-    found: defaultdict[tuple[Severity, str], list[str]] = defaultdict(list)
+    duplicates: defaultdict[tuple[Severity, str], list[str]] = defaultdict(list)
     for same in by_digest.values():
         if len(same) > 1:
-            found[_severity(same)].append(", ".join(f"{clip.name} ({clip.label}, {_place(clip)})" for clip in same))
-    return _duplicate_findings(found, check="exact duplicates", what="files have the same bytes")
+            duplicates[_severity(same)].append(
+                ", ".join(f"{clip.name} ({clip.label}, {_place(clip)})" for clip in same)
+            )
+    return _duplicate_findings(duplicates, check="exact duplicates", what="files have the same bytes")
 
 
 def _same_sounds(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> list[DatasetFinding]:
-    found: defaultdict[tuple[Severity, str], list[str]] = defaultdict(list)
+    duplicates: defaultdict[tuple[Severity, str], list[str]] = defaultdict(list)
     for match in find_matches([fact.words for fact in facts], rate=_RATE_HZ):
         pair = clips[match.first], clips[match.second]
         if facts[match.first].digest == facts[match.second].digest or pair[0].group == pair[1].group:
@@ -300,12 +305,12 @@ def _same_sounds(clips: Sequence[Clip], facts: Sequence[ClipFacts]) -> list[Data
         level, how = _severity(pair)
         names = " and ".join(f"{clip.name} ({clip.label}, {_place(clip)})" for clip in pair)
         text = f"{names}: {match.overlap_s:.1f} s, {match.error:.0%} of the bits differ"
-        found[Severity.WARNING if level is Severity.ERROR else level, how].append(text)
-    return _duplicate_findings(found, check="same sound", what="pairs of different recordings sound the same")
+        duplicates[Severity.WARNING if level is Severity.ERROR else level, how].append(text)
+    return _duplicate_findings(duplicates, check="same sound", what="pairs of different recordings sound the same")
 
 
 def _severity(same: Sequence[Clip]) -> tuple[Severity, str]:
-    """Return how bad it is that clips are equal: it is an error where a split or a label would be wrong by it."""
+    """Return the severity of equal clips: an error if they make a split or a label wrong."""
     if len({clip.label for clip in same}) > 1:
         return Severity.ERROR, "with different labels"
     if len({_place(clip) for clip in same}) > 1:
@@ -313,8 +318,10 @@ def _severity(same: Sequence[Clip]) -> tuple[Severity, str]:
     return Severity.WARNING, "within one fold or part"
 
 
-def _duplicate_findings(found: dict[tuple[Severity, str], list[str]], *, check: str, what: str) -> list[DatasetFinding]:
+def _duplicate_findings(
+    duplicates: dict[tuple[Severity, str], list[str]], *, check: str, what: str
+) -> list[DatasetFinding]:
     return [
         DatasetFinding(level=level, check=check, message=f"{len(samples)} {what}, {how}", samples=tuple(samples))
-        for (level, how), samples in sorted(found.items())
+        for (level, how), samples in sorted(duplicates.items())
     ]

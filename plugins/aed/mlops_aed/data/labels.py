@@ -1,6 +1,6 @@
-"""Reading the labels of a data set: ESC-50's layout, FSD50K's, a table beside any folder, or a folder a class.
+"""Labels of a data set: the layout of ESC-50, that of FSD50K, a table for any folder, or one folder per class.
 
-Whatever the layout, the answer is a list of clips of the chosen classes, each with a file that is there.
+Whatever the layout, the result is a list of clips of the chosen classes, each with an existing file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlops_aed.data.clips import LABEL_SEPARATOR, TEST, TRAIN, VALIDATION, Clip, join_labels, listed
-from mlops_core.errors import DatasetError, did_you_mean
+from mlops_core import DatasetError, did_you_mean
 
 if TYPE_CHECKING:
     import logging
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 ESC10 = "ESC-10"
 OTHER = "other"
-"""The class of clips that belong to none of the chosen classes."""
+"""Class of the clips that belong to none of the chosen classes."""
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".mp3", ".aif", ".aiff"})
 _ESC_TABLE = "meta/esc50.csv"
 _ESC_COLUMNS = ("filename", "fold", "category", "src_file")
 
 
 def read_labels(dataset: Path, settings: DatasetSection, log: logging.Logger, *, seed: int = 0) -> list[Clip]:
-    """Return the clips that the data set lists and the settings choose, in its order.
+    """Return the clips that the data set lists and the settings choose, in the order of the data set.
 
     Args:
         dataset: its folder.
         settings: layout and choice.
-        log: is told what is left out.
-        seed: of the choice of clips for the class ``other``.
+        log: receives what is left out.
+        seed: seed of the choice of clips for the class ``other``.
 
     Raises:
         DatasetError: no known layout, a column or audio file is missing, or fewer than two classes are left.
@@ -58,7 +58,7 @@ def _read(dataset: Path, settings: DatasetSection, log: logging.Logger) -> tuple
     clips = _read_folders(dataset)
     if not clips:
         raise DatasetError(
-            f"{dataset} has no meta/esc50.csv, no {fsd50k.GROUND_TRUTH} and no folder of audio a class; "
+            f"{dataset} has no meta/esc50.csv, no {fsd50k.GROUND_TRUTH} and no audio in one folder per class; "
             "set dataset.csv to a table with the columns filename and category"
         )
     return clips, dataset
@@ -66,7 +66,7 @@ def _read(dataset: Path, settings: DatasetSection, log: logging.Logger) -> tuple
 
 def _rows(table: Path, required: Sequence[str]) -> list[dict[str, str]]:
     if not table.is_file():
-        raise DatasetError(f"dataset.csv: there is no file {table}")
+        raise DatasetError(f"dataset.csv: no file {table}; expected a table with the columns {', '.join(required)}")
     with table.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.DictReader(stream)
         missing = [column for column in required if column not in (reader.fieldnames or ())]
@@ -74,7 +74,7 @@ def _rows(table: Path, required: Sequence[str]) -> list[dict[str, str]]:
             raise DatasetError(f"{table} lacks the column(s) {', '.join(missing)}; it has {reader.fieldnames}")
         rows = list(reader)
     if not rows:
-        raise DatasetError(f"{table} lists no clip")
+        raise DatasetError(f"{table} lists no clips")
     return rows
 
 
@@ -96,23 +96,25 @@ def _esc_clip(row: dict[str, str], table: Path, number: int) -> Clip:
             fold=int(row["fold"]),
         )
     except (ValueError, AttributeError):
-        raise DatasetError(f"{table}, row {number}: {row} is not filename, fold, category, src_file") from None
+        raise DatasetError(
+            f"{table}, row {number}: {row} is invalid; expected filename, fold, category, src_file"
+        ) from None
 
 
 def _read_table(dataset: Path, settings: DatasetSection) -> list[Clip]:
-    """Read one table, whose clips are split, or one a part, whose clips stay there."""
+    """Read one table, whose clips are split later, or one table per part."""
     others = (
         (settings.validation_csv, settings.validation_audio, VALIDATION),
         (settings.test_csv, settings.test_audio, TEST),
     )
-    found = _table_clips(dataset, str(settings.csv), settings.audio, settings)
+    clips = _table_clips(dataset, str(settings.csv), settings.audio, settings)
     if not any(csv for csv, _, _ in others):
-        return found
-    found = [replace(clip, part=TRAIN) for clip in found]
+        return clips
+    clips = [replace(clip, part=TRAIN) for clip in clips]
     for name, audio, part in others:
         if name is not None:
-            found += [replace(clip, part=part) for clip in _table_clips(dataset, name, audio, settings)]
-    return found
+            clips += [replace(clip, part=part) for clip in _table_clips(dataset, name, audio, settings)]
+    return clips
 
 
 def _table_clips(dataset: Path, name: str, audio: str | None, settings: DatasetSection) -> list[Clip]:
@@ -151,20 +153,20 @@ def _whole(text: str | None, *, where: str) -> int:
     try:
         return int(text) if text and text.strip() else 0
     except ValueError:
-        raise DatasetError(f"{where}: {text!r} is no whole number") from None
+        raise DatasetError(f"{where}: {text!r} is not a whole number") from None
 
 
 def _part(text: str | None, *, where: str) -> str:
-    known = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+    parts = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
     if not text or not text.strip():
         return ""
-    if text.strip().lower() not in known:
-        raise DatasetError(f"{where}: split {text!r} is none of {', '.join(known)}")
-    return known[text.strip().lower()]
+    if text.strip().lower() not in parts:
+        raise DatasetError(f"{where}: unknown split {text!r}; expected {', '.join(parts)}")
+    return parts[text.strip().lower()]
 
 
 def _read_folders(dataset: Path) -> list[Clip]:
-    """Take each folder with audio files for a class."""
+    """Return the clips of every folder that holds audio; the folder is the class."""
     return [
         Clip(name=f"{folder.name}/{path.name}", label=folder.name, group=f"{folder.name}/{path.name}", fold=0)
         for folder in sorted(dataset.iterdir())
@@ -175,37 +177,37 @@ def _read_folders(dataset: Path) -> list[Clip]:
 
 
 def _check_classes(clips: Sequence[Clip], settings: DatasetSection) -> None:
-    known = {label for clip in clips for label in clip.labels}
+    classes = {label for clip in clips for label in clip.labels}
     for name in settings.class_names or ():
-        if name not in known:
-            raise DatasetError(f"dataset.class_names: no clip has the class '{name}'{did_you_mean(name, known)}")
+        if name not in classes:
+            raise DatasetError(f"dataset.class_names: no clip has the class '{name}'{did_you_mean(name, classes)}")
 
 
 def _chosen(clips: list[Clip], settings: DatasetSection, *, seed: int) -> list[Clip]:
     if settings.class_names is None:
         return clips
-    wanted = set(settings.class_names)
+    names = set(settings.class_names)
     chosen = [
-        replace(clip, label=join_labels(wanted.intersection(clip.labels)))
+        replace(clip, label=join_labels(names.intersection(clip.labels)))
         for clip in clips
-        if wanted.intersection(clip.labels)
+        if names.intersection(clip.labels)
     ]
     if not settings.use_garbage_class:
         return chosen
-    if OTHER in wanted:
+    if OTHER in names:
         raise DatasetError(f"dataset.class_names holds '{OTHER}', which use_garbage_class adds; remove one of the two")
-    others = _others([clip for clip in clips if clip.label not in wanted], settings, len(chosen), seed=seed)
+    others = _others([clip for clip in clips if clip.label not in names], settings, len(chosen), seed=seed)
     order = {clip.name: position for position, clip in enumerate(clips)}
     return sorted([*chosen, *others], key=lambda clip: order[clip.name])
 
 
 def _others(clips: Sequence[Clip], settings: DatasetSection, chosen: int, *, seed: int) -> list[Clip]:
-    """Draw clips of each class that is not chosen; without a number, about as many in all as a chosen class has."""
+    """Draw clips of each class that is not chosen; by default, in total about as many as a chosen class has."""
     by_class: defaultdict[str, list[Clip]] = defaultdict(list)
     for clip in clips:
         by_class[clip.label].append(clip)
     if not by_class:
-        raise DatasetError("dataset.use_garbage_class: all classes are chosen; nothing is left for 'other'")
+        raise DatasetError("dataset.use_garbage_class: all classes are chosen; no class is left for 'other'")
     mean = chosen / len(settings.class_names or ("",))
     count = settings.n_samples_per_garbage_class or max(1, round(mean / len(by_class)))
     draw = random.Random(seed)  # noqa: S311  a choice of clips, not a secret
@@ -217,17 +219,17 @@ def _others(clips: Sequence[Clip], settings: DatasetSection, chosen: int, *, see
 
 
 def _checked(clips: list[Clip], dataset: Path, source: Path, log: logging.Logger) -> list[Clip]:
-    there = _files(dataset, {clip.name.rpartition("/")[0] for clip in clips})
-    lost = [clip.name for clip in clips if clip.name not in there]
+    files = _files(dataset, {clip.name.rpartition("/")[0] for clip in clips})
+    lost = [clip.name for clip in clips if clip.name not in files]
     if lost:
         audio = dataset / "audio" if (dataset / "audio").is_dir() else dataset
         raise DatasetError(f"{len(lost)} of {len(clips)} clips in {source} have no file in {audio}: {listed(lost)}")
     twice = [name for name, count in Counter(clip.name for clip in clips).items() if count > 1]
     if twice:
         raise DatasetError(f"{source} lists {len(twice)} clip(s) more than once: {listed(twice)}")
-    unlabelled = len(there) - len(clips)
+    unlabelled = len(files) - len(clips)
     if unlabelled:
-        log.info("%d files in %s are not used: no label, or not of the chosen classes", unlabelled, dataset)
+        log.info("%d files in %s are not used: without a label, or not of the chosen classes", unlabelled, dataset)
     classes = {label for clip in clips for label in clip.labels}
     if len(classes) < 2:
         raise DatasetError(f"{source}: {len(classes)} class(es) left ({listed(sorted(classes))}); 2 are needed")
@@ -235,13 +237,13 @@ def _checked(clips: list[Clip], dataset: Path, source: Path, log: logging.Logger
 
 
 def _files(dataset: Path, folders: set[str]) -> set[str]:
-    """Return the names of the files that are there, as clips are named; one listing a folder, not one look a file."""
-    found: set[str] = set()
+    """Return the names of the existing files, in the form of clip names; lists each folder once."""
+    files: set[str] = set()
     for folder in folders:
         for root in (dataset / "audio", dataset):
             place = root / folder
             if (root == dataset and not folder and (dataset / "audio").is_dir()) or not place.is_dir():
                 continue
             prefix = f"{folder}/" if folder else ""
-            found.update(prefix + path.name for path in place.iterdir() if path.suffix)
-    return found
+            files.update(prefix + path.name for path in place.iterdir() if path.suffix)
+    return files

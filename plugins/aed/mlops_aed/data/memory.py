@@ -1,4 +1,4 @@
-"""How a process that makes the same large arrays again and again keeps their memory."""
+"""Memory of a process that allocates the same large arrays again and again."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _KEPT_BYTES = 128 << 20
 
 
 def keep_freed_memory() -> bool:
-    """Let the C library keep freed memory for the next array, instead of giving it back to the system.
+    """Let the C library keep freed memory for the next array instead of returning it to the system.
 
-    By default every array of more than some 100 KiB may get pages that are new to the process; to fault them in costs
-    as much as the arithmetic on them. For processes of our own only: the setting is the whole process's.
+    By default every array of more than some 100 KiB may get new pages; the page faults cost
+    as much as the arithmetic on them. Only for worker processes: the setting applies to the whole process.
 
     Returns:
-        False where the C library is another one than glibc; nothing has changed then.
+        False if the C library is not glibc and nothing has changed.
     """
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    wanted = ((_MMAP_THRESHOLD, _LARGEST_BYTES), (_TRIM_THRESHOLD, _KEPT_BYTES), (_TOP_PAD, _LARGEST_BYTES))
-    return all(mallopt(option, value) == 1 for option, value in wanted)
+    settings = ((_MMAP_THRESHOLD, _LARGEST_BYTES), (_TRIM_THRESHOLD, _KEPT_BYTES), (_TOP_PAD, _LARGEST_BYTES))
+    return all(mallopt(option, value) == 1 for option, value in settings)

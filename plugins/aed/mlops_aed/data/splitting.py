@@ -1,4 +1,4 @@
-"""Assigning clips to training, validation and test: by fold, by whole recording, or at random; never with a leak."""
+"""Assigning clips to training, validation and test: by fold, by whole recording, or at random, without a leak."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlops_aed.data.clips import PARTS, TEST, TRAIN, VALIDATION, Clip, listed
-from mlops_core.datasets.splits import SplitSample, check_no_leak
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError, SplitSample, check_no_leak
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,12 +19,12 @@ if TYPE_CHECKING:
 def assign_parts(clips: Sequence[Clip], settings: DatasetSection, *, seed: int) -> list[Clip]:
     """Return the clips with their parts: test, validation, and the rest for training.
 
-    Parts that the data set assigns itself stay. With the strategy ``fold``, one fold is the test part; a data set
-    without folds is split by recording. Without a validation fold, whole source recordings are taken out of the
-    training folds, class by class, until ``validation_split`` of each class's clips are reached.
+    Parts that the data set assigns are kept. With the strategy ``fold``, one fold is the test part; a data set
+    without folds is split by recording. Without a validation fold, whole source recordings are held out of the
+    training folds, class by class, until they hold ``validation_split`` of the clips of each class.
 
     Raises:
-        DatasetError: a fold is missing, a recording stands on two sides, or a class is missing in a part.
+        DatasetError: a fold is missing, a recording is in two parts, or a class is missing in a part.
     """
     if all(clip.part for clip in clips):
         parted = _official(clips, settings, seed=seed)
@@ -34,7 +33,7 @@ def assign_parts(clips: Sequence[Clip], settings: DatasetSection, *, seed: int) 
     else:
         if settings.test_fold is not None or settings.validation_fold is not None:
             raise DatasetError(
-                "dataset.test_fold, dataset.validation_fold: there are no folds, or strategy is not 'fold'"
+                "dataset.test_fold, dataset.validation_fold: the data set has no folds, or strategy is not 'fold'"
             )
         parted = _by_group(clips, settings, seed=seed)
     _check_parts(parted)
@@ -53,7 +52,7 @@ def _by_fold(clips: Sequence[Clip], settings: DatasetSection, *, seed: int) -> l
     test_fold = folds[-1] if settings.test_fold is None else settings.test_fold
     for name, fold in (("test_fold", test_fold), ("validation_fold", settings.validation_fold)):
         if fold is not None and fold not in folds:
-            raise DatasetError(f"dataset.{name}: there is no fold {fold}; folds: {', '.join(map(str, folds))}")
+            raise DatasetError(f"dataset.{name}: no fold {fold}; folds: {', '.join(map(str, folds))}")
     if settings.validation_fold is not None:
         by_fold = {test_fold: TEST, settings.validation_fold: VALIDATION}
         return [replace(clip, part=by_fold.get(clip.fold, TRAIN)) for clip in clips]
@@ -87,11 +86,11 @@ def _held_out(clips: Iterable[Clip], share: float, *, seed: int) -> set[str]:
     for label in sorted(by_class):
         groups = sorted(by_class[label])
         draw.shuffle(groups)
-        wanted = share * sum(by_class[label].values())
+        target = share * sum(by_class[label].values())
         taken = sum(by_class[label][group] for group in groups if group in held)
         free = [group for group in groups if group not in held]
-        for group in free[:-1]:  # one recording at least stays for training
-            if taken >= wanted:
+        for group in free[:-1]:  # at least one recording is left for training
+            if taken >= target:
                 break
             held.add(group)
             taken += by_class[label][group]

@@ -1,8 +1,8 @@
-"""AED_Dataset: clips made by code, in the layout of ESC-50, so that the pipeline can be tried without a download.
+"""AED_Dataset: generated clips in the layout of ESC-50, to try the pipeline without a download.
 
-Ten kinds of sound, ten "source recordings" each, four clips from each recording, five folds by recording. What a
-recording has of its own (pitch, tempo, brightness, room, background, loudness) varies more than what tells two
-kinds apart, so a model must learn the kind and not the recording. The same seed gives the same bytes.
+Ten kinds of sound, ten "source recordings" each, four clips from each recording, five folds by recording. The
+properties of a recording (pitch, tempo, brightness, room, background, loudness) vary more than what distinguishes two
+kinds, so a model must learn the kind and not the recording. The same seed gives the same bytes.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _TIME = np.arange(_SAMPLES) / RATE_HZ
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """What the clips of one source have in common.
+    """Properties shared by the clips of one source recording.
 
     Attributes:
-        pitch_hz: of what is pitched.
-        tempo_hz: events a second.
-        decay_s: how long an event rings.
+        pitch_hz: pitch of the tonal sounds.
+        tempo_hz: events per second.
+        decay_s: decay time of an event.
         brightness: slope of the overtones; larger is duller.
-        snr_db: signal to background.
+        snr_db: signal-to-background ratio.
         room: weight of the echo.
         background: slope of the background's spectrum.
     """
@@ -80,7 +80,7 @@ def generate(folder: Path, *, seed: int, progress: Callable[[str, int, int], Non
 
 
 def make_recording(draw: np.random.Generator) -> Recording:
-    """Return what the clips of one source shall have in common."""
+    """Return random properties of a source recording."""
     return Recording(
         pitch_hz=float(np.exp(draw.uniform(np.log(250), np.log(1400)))),
         tempo_hz=float(draw.uniform(2.5, 6.0)),
@@ -137,20 +137,20 @@ def _ringing(onsets: Signal, decay_s: float) -> Signal:
 
 
 def _alarm(recording: Recording, draw: np.random.Generator) -> Signal:
-    """Two pitches in turn."""
+    """Return two alternating pitches."""
     turn = np.sign(np.sin(2 * np.pi * recording.tempo_hz / 2 * _TIME + draw.uniform(0, 6.28)))
     return _overtones(recording.pitch_hz * (1.15 + 0.15 * turn), recording.brightness, draw)
 
 
 def _bell(recording: Recording, draw: np.random.Generator) -> Signal:
-    """Struck, with overtones that are not whole multiples."""
+    """Return strokes with overtones that are not whole multiples."""
     onsets = _onsets(recording.tempo_hz / 2, draw, jitter=0.05)
     parts = [np.sin(2 * np.pi * recording.pitch_hz * ratio * _TIME) for ratio in (1, 2.76, 5.40)]
     return np.asarray(np.sum(parts, axis=0) * _ringing(onsets, 4 * recording.decay_s))
 
 
 def _chirp(recording: Recording, draw: np.random.Generator) -> Signal:
-    """Short glides upwards, like a bird's."""
+    """Return short glides upwards, like a bird's."""
     onsets = _onsets(recording.tempo_hz, draw, jitter=0.15)
     since = _TIME[None, :] - onsets[:, None]
     is_on = (since >= 0) & (since < 0.12)
@@ -159,13 +159,13 @@ def _chirp(recording: Recording, draw: np.random.Generator) -> Signal:
 
 
 def _clicks(recording: Recording, draw: np.random.Generator) -> Signal:
-    """Even, dry, wide-band."""
+    """Return even, dry, wide-band clicks."""
     onsets = _onsets(recording.tempo_hz, draw, jitter=0.01)
     return draw.standard_normal(_SAMPLES) * _ringing(onsets, 0.15 * recording.decay_s)
 
 
 def _crackle(recording: Recording, draw: np.random.Generator) -> Signal:
-    """Irregular and dense, like fire."""
+    """Return irregular, dense clicks, like fire."""
     onsets = np.sort(draw.uniform(0, CLIP_S, int(8 * recording.tempo_hz)))
     weights = draw.exponential(1.0, len(onsets))
     rings = [
@@ -176,31 +176,31 @@ def _crackle(recording: Recording, draw: np.random.Generator) -> Signal:
 
 
 def _engine(recording: Recording, draw: np.random.Generator) -> Signal:
-    """Low overtones that throb."""
+    """Return low, throbbing overtones."""
     throb = 1 + 0.6 * np.sin(2 * np.pi * 3 * recording.tempo_hz * _TIME)
     return _overtones(recording.pitch_hz / 6, 0.5 * recording.brightness, draw, count=20) * throb
 
 
 def _knock(recording: Recording, draw: np.random.Generator) -> Signal:
-    """Groups of dull blows."""
+    """Return groups of dull blows."""
     first = draw.uniform(0.05, 0.5)
     onsets = first + np.arange(4) / (2 * recording.tempo_hz)
     return _band_noise(80, 200 + recording.pitch_hz / 2, draw) * _ringing(onsets, recording.decay_s)
 
 
 def _rain(recording: Recording, draw: np.random.Generator) -> Signal:
-    """Steady noise in a wide band."""
+    """Return steady noise in a wide band."""
     return _band_noise(400 + recording.pitch_hz, 7500, draw)
 
 
 def _siren(recording: Recording, draw: np.random.Generator) -> Signal:
-    """A pitch that rises and falls slowly."""
+    """Return a pitch that rises and falls slowly."""
     glide = 2 ** (0.7 * np.sin(2 * np.pi * recording.tempo_hz / 8 * _TIME + draw.uniform(0, 6.28)))
     return _overtones(recording.pitch_hz * glide, recording.brightness, draw)
 
 
 def _waves(recording: Recording, draw: np.random.Generator) -> Signal:
-    """Noise that swells."""
+    """Return swelling noise."""
     swell = (0.5 + 0.5 * np.sin(2 * np.pi * recording.tempo_hz / 5 * _TIME + draw.uniform(0, 6.28))) ** 2
     return _band_noise(100, 1500 + 2 * recording.pitch_hz, draw) * (0.1 + swell)
 

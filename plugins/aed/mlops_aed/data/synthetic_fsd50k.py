@@ -1,8 +1,8 @@
 """AED_Dataset_FSD50K: generated clips in the layout of FSD50K, with an ontology of their own and clips of two sounds.
 
 The sounds of `mlops_aed.data.synthetic` are grouped below ``struck``, ``signal``, ``nature`` and ``machine``, and
-these below ``sound``, except one: so there are sounds at two depths, as in the model. Lengths vary. The same seed
-gives the same bytes.
+these below ``sound``, except one, so that sounds are at two depths, as in AudioSet's ontology. Lengths vary. The same
+seed gives the same bytes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PARENTS = {
     "sound": (),
 }
 PARTS = {("dev", "train"): 10, ("dev", "val"): 3, ("eval", ""): 4}
-"""Clips of each sound; one in five holds a second sound."""
+"""Number of clips per sound; one in five holds a second sound."""
 
 
 def generate(folder: Path, *, seed: int, progress: Callable[[str, int, int], None]) -> None:

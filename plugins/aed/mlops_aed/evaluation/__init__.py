@@ -1,1 +1,1 @@
-"""Evaluation: metrics, votes over patches, figures, the files of an evaluation."""
+"""Evaluation: metrics, votes over patches, figures, files, tracking."""

@@ -1,4 +1,4 @@
-"""Confusion matrices as pictures, under the file names that the model zoo gives them."""
+"""Confusion matrices as pictures, with the file names of the model zoo."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from PIL.ImageDraw import ImageDraw
 
-    from mlops_core.metrics import ConfusionMatrix
+    from mlops_core import ConfusionMatrix
 
 _CELL, _MARGIN, _TOP = 56, 150, 40
 _LIGHT, _DARK, _INK, _PAPER = (247, 251, 255), (8, 48, 107), (20, 20, 20), (255, 255, 255)
@@ -17,24 +17,24 @@ _HALF = 0.5
 
 
 def matrix_name(kind: str, level: str, *, part: str = "test_set") -> str:
-    """Return a picture's file name.
+    """Return the file name of a picture.
 
     Args:
         kind: ``float_model``, ``quant_model``, or ``float`` for an exported ONNX model.
         level: ``clip`` or ``patch``.
-        part: what was scored.
+        part: the scored part of the data.
     """
     return f"{kind}_{level}_confusion_matrix_{part}.png"
 
 
 def draw_matrix(matrix: ConfusionMatrix, path: Path, *, title: str) -> None:
-    """Write the picture: truth downwards, answers to the right, each row as shares of its class in percent."""
+    """Write the picture: one row per true class, one column per predicted class, in percent of the row."""
     from PIL import Image, ImageDraw
 
     size = len(matrix.classes)
     picture = Image.new("RGB", (_MARGIN + size * _CELL + 20, _TOP + size * _CELL + _MARGIN), _PAPER)
     pen = ImageDraw.Draw(picture)
-    pen.text((8, 12), f"{title} (rows: truth, columns: answer, percent of the row)", fill=_INK)
+    pen.text((8, 12), f"{title} (rows: true class, columns: predicted class, percent of the row)", fill=_INK)
     for row, (name, counts) in enumerate(zip(matrix.classes, matrix.counts, strict=True)):
         _draw_row(pen, counts, top=_TOP + row * _CELL)
         pen.text((8, _TOP + row * _CELL + 22), name[:22], fill=_INK)
@@ -53,7 +53,7 @@ def _draw_row(pen: ImageDraw, counts: tuple[int, ...], *, top: int) -> None:
 
 
 def _write_upwards(picture: object, names: tuple[str, ...], *, top: int) -> None:
-    """Write the names of the columns below them, turned so that long ones have room."""
+    """Write the names of the columns below them, rotated so that long names fit."""
     from PIL import Image, ImageDraw
 
     for column, name in enumerate(names):

@@ -1,6 +1,6 @@
-"""What an evaluation leaves beside its predictions: log lines, pictures, a full account as JSON, a run of MLflow.
+"""Results of an evaluation besides its predictions: log lines, pictures, all values as JSON, a run in MLflow.
 
-Core writes ``evaluation.json`` from the predictions; what no metric has a place for is in ``evaluation_full.json``.
+Core writes ``evaluation.json`` from the predictions; values that are not metrics are in ``evaluation_full.json``.
 """
 
 from __future__ import annotations
@@ -18,30 +18,28 @@ from mlops_aed.evaluation.metrics import compute_metrics
 from mlops_aed.evaluation.tracking import log_to_mlflow, zoo_metrics
 from mlops_aed.evaluation.votes import FLOAT_PREFIX, ONNX_PREFIX, rows_by_model
 from mlops_aed.models.pretrained import digest
-from mlops_core.predictions import Predictions, write_predictions
+from mlops_core import Predictions, write_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from mlops_core.metrics import ConfusionMatrix, MetricReport, MetricValue
-    from mlops_core.predictions import Prediction
-    from mlops_core.steps.context import StepContext
+    from mlops_core import ConfusionMatrix, MetricReport, MetricValue, Prediction, StepContext
 
 FULL_FILE = "evaluation_full.json"
 _FIGURES = "figures"
 _PICTURES = {"float": "float_model", "quant": "quant_model", "onnx": "float"}
-"""Model -> how its pictures' names begin; the zoo's ONNX models have no ``model`` in theirs."""
+"""Model -> prefix of the names of its pictures; those of the zoo's ONNX models lack ``model``."""
 _DIGITS = 6
 
 
 def write(context: StepContext, predictions: Predictions, *, splits: Mapping[str, Path]) -> None:
-    """Write the predictions, log the accuracies, and fill the output ``figures``.
+    """Write the predictions and the output ``figures``, and log the accuracies.
 
     Args:
-        context: of a step with the outputs ``predictions`` and ``figures`` and the section ``mlflow``.
-        predictions: of all models and test folds.
-        splits: number of the test fold -> the folder of its split; without cross-validation one, named "".
+        context: context of a step with the outputs ``predictions`` and ``figures`` and the section ``mlflow``.
+        predictions: predictions of all models and test folds.
+        splits: number of the test fold -> folder of its split; without cross-validation one, named "".
     """
     write_predictions(context.output("predictions"), predictions.classes, predictions.rows, facts=predictions.facts)
     reports = model_reports(predictions)
@@ -66,15 +64,15 @@ def write(context: StepContext, predictions: Predictions, *, splits: Mapping[str
 
 
 def model_reports(predictions: Predictions) -> dict[str, tuple[MetricReport, float]]:
-    """Return for ``float``, ``quant`` and ``onnx``, where they are, accuracies with matrices, and the mean loss."""
+    """Return accuracies with matrices, and the mean loss, for those of ``float``, ``quant`` and ``onnx`` that exist."""
     models = rows_by_model(predictions.rows)
     own = "quant" if "flash_bytes" in predictions.facts else "float"
     names = {"": own, FLOAT_PREFIX: "float", ONNX_PREFIX: "onnx"}
-    found = {}
+    reports = {}
     for prefix, rows in models.items():
         renamed = Predictions(classes=predictions.classes, rows=tuple(rows))
-        found[names[prefix]] = (compute_metrics(_unprefixed(renamed, prefix)), _loss(rows, predictions.classes))
-    return found
+        reports[names[prefix]] = (compute_metrics(_unprefixed(renamed, prefix)), _loss(rows, predictions.classes))
+    return reports
 
 
 def _unprefixed(predictions: Predictions, prefix: str) -> Predictions:
@@ -85,7 +83,7 @@ def _unprefixed(predictions: Predictions, prefix: str) -> Predictions:
 
 
 def _loss(rows: Sequence[Prediction], classes: Sequence[str]) -> float:
-    """Return the mean cross-entropy of the patches; a score of 0 counts as the smallest that is written."""
+    """Return the mean cross-entropy of the patches; a score of 0 counts as the smallest score in the file."""
     index = {name: position for position, name in enumerate(classes)}
     return -sum(math.log(max(row.scores[index[str(row.label)]], 1e-7)) for row in rows) / len(rows)
 
@@ -109,19 +107,19 @@ def _account(report: MetricReport, loss: float) -> dict[str, Any]:
 
 
 def _by_class(matrix: ConfusionMatrix) -> dict[str, dict[str, float | int | None]]:
-    """Return precision, recall and F1 of each class with its size; null where there is nothing to divide by."""
-    found: dict[str, dict[str, float | int | None]] = {}
+    """Return precision, recall and F1 of each class with its size; None if a denominator is 0."""
+    table: dict[str, dict[str, float | int | None]] = {}
     for position, name in enumerate(matrix.classes):
         right = matrix.counts[position][position]
         size = sum(matrix.counts[position])
         answers = sum(row[position] for row in matrix.counts)
-        found[name] = {
+        table[name] = {
             "count": size,
             "precision": _share(right, answers),
             "recall": _share(right, size),
             "f1": _share(2 * right, size + answers),
         }
-    return found
+    return table
 
 
 def _share(part: int, whole: int) -> float | None:
@@ -165,10 +163,10 @@ def _track(context: StepContext, reports: Mapping[str, tuple[MetricReport, float
         model: (report.values["patch_acc"].value, report.values["clip_acc"].value, loss)
         for model, (report, loss) in reports.items()
     }
-    found = log_to_mlflow(
+    run_id = log_to_mlflow(
         settings.uri,
         experiment=settings.experiment,
         metrics=zoo_metrics(numbers),
         files=context.output(_FIGURES),
     )
-    context.log.info("MLflow run %s in %s", found, settings.uri)
+    context.log.info("MLflow run %s in %s", run_id, settings.uri)

@@ -1,4 +1,4 @@
-"""What an AED model is measured by: accuracy of clips and of patches; of a quantized one also its cost and its loss."""
+"""Metrics: accuracy of clips and of patches; for a quantized model also its cost and the accuracy it loses."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 from mlops_aed.evaluation.side_by_side import agreement, class_table, fold_accuracies, fold_table, spread
 from mlops_aed.evaluation.votes import FLOAT_PREFIX, ONNX_PREFIX, best_class, clips_of, rows_by_model, vote
-from mlops_core.conditions import AllOf, Comparison, Gate, Operator
-from mlops_core.metrics import (
+from mlops_core import (
+    AllOf,
+    Comparison,
     ConfusionMatrix,
     Direction,
+    Gate,
     Metric,
     MetricReport,
     MetricValue,
+    Operator,
     Unit,
     bootstrap_by_group,
     proportion,
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mlops_aed.config import AedConfig
-    from mlops_core.predictions import Prediction, Predictions
+    from mlops_core import Prediction, Predictions
 
 __all__ = ["CLIP_THRESHOLD", "COSTS", "FLOAT_PREFIX", "METRICS", "PATCH_THRESHOLD", "compute_metrics", "cost_values"]
 _SECTION = "multiclass_classification_metrics"
@@ -75,7 +78,7 @@ def _drop(level: str) -> Metric:
         maximum=1.0,
         direction=Direction.LOWER,
         title=f"{level.capitalize()} accuracy lost by quantization",
-        description=f"{level.capitalize()} accuracy of the float model less that of the quantized one.",
+        description=f"{level.capitalize()} accuracy of the float model minus that of the quantized one.",
     )
 
 
@@ -84,7 +87,7 @@ _COMPARISON = (
     _accuracy("float_patch_acc", "Patch accuracy, float", "Patch accuracy of the model before quantization."),
     _drop("clip"),
     _drop("patch"),
-    _accuracy("clip_agreement", "Agreement", "Share of test clips to which both models give the same class."),
+    _accuracy("clip_agreement", "Agreement", "Share of test clips for which both models predict the same class."),
 )
 
 
@@ -94,7 +97,7 @@ _ONNX = (
     _accuracy(
         "onnx_clip_agreement",
         "Agreement, ONNX",
-        "Share of test clips to which export and original give the same class.",
+        "Share of test clips for which export and original predict the same class.",
     ),
 )
 
@@ -135,7 +138,7 @@ COSTS = (
     _cost(
         "input_clipping_rate",
         "Input clipping",
-        "Share of input values of the test patches that the input's type cannot say.",
+        "Share of input values of the test patches outside the range of the input's type.",
         unit=Unit.FRACTION,
         maximum=1.0,
     ),
@@ -158,7 +161,7 @@ def declared_metrics(config: AedConfig) -> tuple[Metric, ...]:
 
 
 def gate(config: AedConfig) -> Gate:
-    """Return: both accuracies reach their thresholds; a quantized model keeps to its limits, where they are set."""
+    """Return the gate: both accuracies reach their thresholds; a quantized model stays within its limits."""
     limits = config.quantization
     clauses = [
         Comparison(
@@ -188,7 +191,7 @@ def compute_metrics(predictions: Predictions) -> MetricReport:
     """Return clip and patch accuracy with their confusion matrices, and the comparison with a float model.
 
     A clip's class is the highest sum of its patches' scores (a soft vote). The interval of the clip accuracy is
-    Wilson's; that of the patch accuracy resamples source recordings, for patches of one are not independent.
+    Wilson's; that of the patch accuracy resamples source recordings, because patches of one are not independent.
     """
     models = rows_by_model(predictions.rows)
     rows, classes = models[""], predictions.classes
@@ -197,14 +200,14 @@ def compute_metrics(predictions: Predictions) -> MetricReport:
     matrices = dict(report.confusion_matrices)
     tables = [fold_table(models, classes)]
     if FLOAT_PREFIX in models:
-        found = _of_one_model(models[FLOAT_PREFIX], classes)
-        values |= _comparison_values(values, found)
+        other = _of_one_model(models[FLOAT_PREFIX], classes)
+        values |= _comparison_values(values, other)
         values["clip_agreement"] = agreement(rows, models[FLOAT_PREFIX])
-        matrices |= {f"float_{level}": matrix for level, matrix in found.confusion_matrices.items()}
+        matrices |= {f"float_{level}": matrix for level, matrix in other.confusion_matrices.items()}
         tables.append(class_table(rows, models[FLOAT_PREFIX], classes))
     if ONNX_PREFIX in models:
-        found = _of_one_model(models[ONNX_PREFIX], classes)
-        values |= {f"onnx_{name}": value for name, value in found.values.items()}
+        other = _of_one_model(models[ONNX_PREFIX], classes)
+        values |= {f"onnx_{name}": value for name, value in other.values.items()}
         values["onnx_clip_agreement"] = agreement(models[ONNX_PREFIX], models[FLOAT_PREFIX])
     return MetricReport(
         values=values,
@@ -214,11 +217,11 @@ def compute_metrics(predictions: Predictions) -> MetricReport:
     )
 
 
-def _comparison_values(values: Mapping[str, MetricValue], found: MetricReport) -> dict[str, MetricValue]:
-    """Return the float model's accuracies, and what the quantized one, whose `values` these are, has lost."""
+def _comparison_values(values: Mapping[str, MetricValue], original: MetricReport) -> dict[str, MetricValue]:
+    """Return the float model's accuracies, and the loss of the quantized model, which has the metrics `values`."""
     compared: dict[str, MetricValue] = {}
     for level in ("clip", "patch"):
-        own, other = values[f"{level}_acc"], found.values[f"{level}_acc"]
+        own, other = values[f"{level}_acc"], original.values[f"{level}_acc"]
         compared[f"float_{level}_acc"] = other
         compared[f"int8_{level}_acc_drop"] = _exact(other.value - own.value, count=own.count)
     return compared
@@ -230,9 +233,9 @@ def _of_one_model(rows: Sequence[Prediction], classes: tuple[str, ...]) -> Metri
     patch_counts = [[0] * len(classes) for _ in classes]
     clip_counts = [[0] * len(classes) for _ in classes]
     for row in rows:
-        found = best_class(row.scores)
-        hits[row.group].append(found == index[str(row.label)])
-        patch_counts[index[str(row.label)]][found] += 1
+        answer = best_class(row.scores)
+        hits[row.group].append(answer == index[str(row.label)])
+        patch_counts[index[str(row.label)]][answer] += 1
     clips = clips_of(rows)
     for members in clips.values():
         clip_counts[index[str(members[0].label)]][vote(members)] += 1
@@ -251,19 +254,19 @@ def _of_one_model(rows: Sequence[Prediction], classes: tuple[str, ...]) -> Metri
 
 
 def _fold_values(rows: Sequence[Prediction], classes: tuple[str, ...]) -> dict[str, MetricValue]:
-    """Return mean and spread of the folds' clip accuracies; nothing without cross-validation."""
-    found = [clip for clip, _ in fold_accuracies(rows, classes).values()]
-    if not found:
+    """Return mean and spread of the folds' clip accuracies; empty without cross-validation."""
+    accuracies = [clip for clip, _ in fold_accuracies(rows, classes).values()]
+    if not accuracies:
         return {}
-    mean, deviation = spread(found)
+    mean, deviation = spread(accuracies)
     return {
-        "fold_clip_acc_mean": replace(_exact(mean, count=len(found)), standard_deviation=deviation),
-        "fold_clip_acc_sd": _exact(deviation, count=len(found)),
+        "fold_clip_acc_mean": replace(_exact(mean, count=len(accuracies)), standard_deviation=deviation),
+        "fold_clip_acc_sd": _exact(deviation, count=len(accuracies)),
     }
 
 
 def cost_values(predictions: Predictions) -> dict[str, MetricValue]:
-    """Return what a quantized model costs, out of the facts beside its predictions; nothing without them."""
+    """Return the cost of a quantized model from the facts stored with its predictions; empty without them."""
     facts = predictions.facts
     if "flash_bytes" not in facts:
         return {}

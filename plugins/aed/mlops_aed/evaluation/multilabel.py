@@ -1,8 +1,8 @@
-"""Clips that have several labels at once: targets, the rows of their predictions, mAP and d-prime.
+"""Clips with several labels: targets, the rows of their predictions, mAP and d-prime.
 
-The predictions file has one true class a row, so a clip of several labels has one row for each, all with the clip's
-scores (the mean over its patches); `LABELS_FACT` in the file's facts says that it is to be read so. Classes that no
-test clip has, or all have, are left out of the means, for nothing can be ranked there.
+The predictions file has one true class per row, so a clip with several labels has one row per label, all with the
+clip's scores (the mean over its patches); `LABELS_FACT` in the file's facts marks such a file. Classes that no test
+clip has, or all have, are left out of the means, because clips cannot be ranked by them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,20 @@ from typing import TYPE_CHECKING
 from mlops_aed.data.clips import split_label
 from mlops_aed.evaluation.metrics import COSTS, cost_values
 from mlops_aed.evaluation.votes import FLOAT_PREFIX
-from mlops_core.conditions import AllOf, Comparison, Gate, Operator
-from mlops_core.datasets.inspections import FactTable
-from mlops_core.metrics import Direction, Metric, MetricReport, MetricValue, Unit, bootstrap_by_group
-from mlops_core.predictions import Prediction
+from mlops_core import (
+    AllOf,
+    Comparison,
+    Direction,
+    FactTable,
+    Gate,
+    Metric,
+    MetricReport,
+    MetricValue,
+    Operator,
+    Prediction,
+    Unit,
+    bootstrap_by_group,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,13 +39,13 @@ if TYPE_CHECKING:
 
     from mlops_aed.config import AedConfig
     from mlops_aed.data.feature_store import PatchRow
-    from mlops_core.predictions import Predictions
+    from mlops_core import Predictions
 
     Floats = NDArray[np.float32]
     Statistic = Callable[[NDArray[np.float64], NDArray[np.bool_]], float]
 
 LABELS_FACT = "labels_a_clip"
-"""The fact that holds the mean number of labels; its presence says that clips have several."""
+"""Name of the fact with the mean number of labels; it is present if clips may have several."""
 MAP_THRESHOLD = "q_map_threshold"
 _SECTION = "multilabel_classification_metrics"
 _RESAMPLES = 200
@@ -51,7 +61,7 @@ METRICS = (
         title="Mean average precision",
         job_name="clip:map",
         log_regex=r"Mean average precision on test set : ([0-9\\.]+)",
-        description="Average precision of the clips ranked by the score of a class, mean over the classes.",
+        description="Average precision of the clips ranked by the score of a class, averaged over the classes.",
     ),
     Metric(
         name="d_prime",
@@ -86,21 +96,21 @@ _COMPARISON = (
     _of_both(
         "float_map",
         "Mean average precision, float",
-        "Of the model before quantization.",
+        "Value of the model before quantization.",
         limits=(0.0, 1.0),
         direction=Direction.HIGHER,
     ),
     _of_both(
         "float_d_prime",
         "d-prime, float",
-        "Of the model before quantization.",
+        "Value of the model before quantization.",
         limits=(-10.0, 10.0),
         direction=Direction.HIGHER,
     ),
     _of_both(
         "int8_map_drop",
         "Mean average precision lost by quantization",
-        "That of the float model less that of the quantized one.",
+        "Value of the float model minus that of the quantized one.",
         limits=(-1.0, 1.0),
         direction=Direction.LOWER,
     ),
@@ -108,7 +118,7 @@ _COMPARISON = (
 
 
 def multi_hot(labels: Iterable[str], classes: Sequence[str]) -> Floats:
-    """Return one row a label text, with 1 for each class in it, shape (labels, classes); one-hot for single labels."""
+    """Return one row per label text, with 1 for each of its classes, shape (labels, classes)."""
     import numpy as np
 
     place = {name: position for position, name in enumerate(classes)}
@@ -120,9 +130,9 @@ def multi_hot(labels: Iterable[str], classes: Sequence[str]) -> Floats:
 
 
 def clip_predictions(rows: Sequence[PatchRow], scores: Floats, *, prefix: str = "") -> Iterator[Prediction]:
-    """Yield one prediction a clip and label, from the scores (patches, classes) of the patches `rows`.
+    """Yield one prediction per clip and label, from the scores (patches, classes) of the patches `rows`.
 
-    The clips' names begin with `prefix`.
+    The names of the clips start with `prefix`.
     """
     start = 0
     for _, members in groupby(rows, key=lambda row: row.clip):
@@ -147,7 +157,7 @@ def declared_metrics(config: AedConfig) -> tuple[Metric, ...]:
 
 
 def gate(config: AedConfig) -> Gate:
-    """Return: the mean average precision reaches its threshold; a quantized model keeps to its limits, if set."""
+    """Return the gate: mean average precision reaches its threshold; a quantized model stays within its limits."""
     clauses = [
         Comparison(
             metric="map",
@@ -170,7 +180,7 @@ def compute_metrics(predictions: Predictions) -> MetricReport:
     """Return mAP and d-prime, and the comparison with a float model; intervals resample recordings.
 
     Raises:
-        ValueError: rows of one clip have different scores: they were not written by `clip_predictions`.
+        ValueError: rows of one clip have different scores, so they were not written by `clip_predictions`.
     """
     classes = predictions.classes
     rows = [row for row in predictions.rows if not row.sample.startswith(FLOAT_PREFIX)]
@@ -214,7 +224,7 @@ def _of_one_model(rows: Sequence[Prediction], classes: tuple[str, ...]) -> Metri
 
 
 class _Ranking:
-    """Scores and truth of all clips, of which any sample (with repetitions) can be ranked."""
+    """Scores and true labels of all clips; ranks any sample of them, also with repetitions."""
 
     def __init__(self, scores: Sequence[Sequence[float]], truth: Sequence[set[str]], classes: Sequence[str]) -> None:
         import numpy as np
@@ -223,7 +233,7 @@ class _Ranking:
         self._truth = np.array([[name in labels for name in classes] for labels in truth], dtype=bool)
 
     def ranked(self, chosen: Sequence[int]) -> int:
-        """Return how many classes some of the clips have and others have not."""
+        """Return the number of classes that some of the clips have and others do not."""
         return int(self._has_both(chosen).sum())
 
     def _has_both(self, chosen: Sequence[int]) -> NDArray[np.bool_]:
@@ -234,13 +244,13 @@ class _Ranking:
         return np.asarray((hits > 0) & (hits < len(truth)), dtype=bool)
 
     def mean_average_precision(self, chosen: Sequence[int]) -> float:
-        """Return the mean of the classes' average precision; clips of equal score share their precision."""
+        """Return the mean average precision of the classes; clips of equal score share their precision."""
         return self._mean(chosen, average_precision)
 
     def d_prime(self, chosen: Sequence[int]) -> float:
         """Return sqrt(2) times the normal quantile of the mean area under the curve.
 
-        A perfect ranking has no finite value: the area is kept half a pair below 1, and above 0.
+        A perfect ranking has no finite value, so the area is kept half a pair below 1, and above 0.
         """
         area = self._mean(chosen, area_under_curve)
         if math.isnan(area):
@@ -249,14 +259,14 @@ class _Ranking:
         return math.sqrt(2) * NormalDist().inv_cdf(min(max(area, half_a_pair), 1 - half_a_pair))
 
     def table(self, classes: Sequence[str]) -> FactTable:
-        """Return a row a class: its clips, and how they are ranked; "-" where there is nothing to rank."""
+        """Return one row per class: its clips, and their ranking; "-" if they cannot be ranked."""
         is_ranked = self._has_both(range(len(self._truth))).tolist()
         rows: list[tuple[str | int | float, ...]] = []
         for k, name in enumerate(classes):
             scores, truth = self._scores[:, k], self._truth[:, k]
             if is_ranked[k]:
-                found = round(average_precision(scores, truth), 4), round(area_under_curve(scores, truth), 4)
-                rows.append((name, int(truth.sum()), *found))
+                ranked = round(average_precision(scores, truth), 4), round(area_under_curve(scores, truth), 4)
+                rows.append((name, int(truth.sum()), *ranked))
             else:
                 rows.append((name, int(truth.sum()), "-", "-"))
         columns = ("class", "clips", "average precision", "area under the curve")
@@ -269,12 +279,12 @@ class _Ranking:
         used = np.flatnonzero(self._has_both(index))
         if not len(used):
             return math.nan
-        found = [statistic(self._scores[index, k], self._truth[index, k]) for k in used]
-        return float(np.mean(found))
+        values = [statistic(self._scores[index, k], self._truth[index, k]) for k in used]
+        return float(np.mean(values))
 
 
 def average_precision(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
-    """Return the sum of precision times gain in recall over the distinct scores, from the highest down."""
+    """Return the sum of precision times gain in recall over the distinct scores, in descending order."""
     import numpy as np
 
     order = np.argsort(-scores, kind="stable")
@@ -285,7 +295,7 @@ def average_precision(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> 
 
 
 def area_under_curve(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
-    """Return the chance that a clip with the class scores higher than one without it; equal scores count a half."""
+    """Return the probability that a clip with the class scores higher than one without; equal scores count half."""
     import numpy as np
 
     _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)

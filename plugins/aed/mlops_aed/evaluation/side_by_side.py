@@ -1,4 +1,4 @@
-"""Tables of an evaluation: models beside each other class by class, and the test folds of a cross-validation."""
+"""Tables of an evaluation: models compared class by class, and the test folds of a cross-validation."""
 
 from __future__ import annotations
 
@@ -7,26 +7,25 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from mlops_aed.evaluation.votes import FLOAT_PREFIX, ONNX_PREFIX, best_class, clips_of, rows_by_fold, votes_of
-from mlops_core.datasets.inspections import FactTable
-from mlops_core.metrics import MetricValue, proportion
+from mlops_core import FactTable, MetricValue, proportion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mlops_core.predictions import Prediction
+    from mlops_core import Prediction
 
 _TITLES = {"": "", FLOAT_PREFIX: ", float", ONNX_PREFIX: ", ONNX"}
 _DIGITS = 4
 
 
 def agreement(rows: Sequence[Prediction], others: Sequence[Prediction]) -> MetricValue:
-    """Return the share of clips to which two models give the same class."""
+    """Return the share of clips for which two models predict the same class."""
     first, second = votes_of(rows), votes_of(others)
-    return proportion(sum(second.get(clip) == found for clip, found in first.items()), len(first))
+    return proportion(sum(second.get(clip) == answer for clip, answer in first.items()), len(first))
 
 
 def class_table(rows: Sequence[Prediction], others: Sequence[Prediction], classes: Sequence[str]) -> FactTable:
-    """Return for each class how many of its clips both models find, and to how many they give the same class."""
+    """Return for each class how many of its clips each model gets right, and on how many the two agree."""
     labels = {clip: str(patches[0].label) for clip, patches in clips_of(rows).items()}
     quantized, original = votes_of(rows), votes_of(others)
     by_class: defaultdict[str, list[str]] = defaultdict(list)
@@ -48,13 +47,13 @@ def _class_row(
 ) -> tuple[str | int | float, ...]:
     quantized, original = votes
     same = sum(quantized[clip] == original.get(clip) for clip in clips)
-    right = (sum(found.get(clip) == index for clip in clips) for found in (quantized, original))
+    right = (sum(answers.get(clip) == index for clip in clips) for answers in (quantized, original))
     return (name, len(clips), *right, same, round(same / len(clips), _DIGITS))
 
 
 def fold_accuracies(rows: Sequence[Prediction], classes: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Return clip and patch accuracy of each test fold; nothing without cross-validation."""
-    return {fold: _accuracies(found, classes) for fold, found in rows_by_fold(rows).items()}
+    """Return clip and patch accuracy of each test fold; empty without cross-validation."""
+    return {fold: _accuracies(members, classes) for fold, members in rows_by_fold(rows).items()}
 
 
 def _accuracies(rows: Sequence[Prediction], classes: Sequence[str]) -> tuple[float, float]:
@@ -80,8 +79,8 @@ def fold_table(models: Mapping[str, Sequence[Prediction]], classes: Sequence[str
     columns = [[accuracies[model][fold][level] for fold in folds] for model in models for level in (0, 1)]
     titles = [f"{level} accuracy{_TITLES[model]}" for model in models for level in ("clip", "patch")]
     rows: list[tuple[str | int | float, ...]] = [
-        (fold, len(clips_of(found)), len(found), *(round(column[place], _DIGITS) for column in columns))
-        for place, (fold, found) in enumerate(folds.items())
+        (fold, len(clips_of(fold_values)), len(fold_values), *(round(column[place], _DIGITS) for column in columns))
+        for place, (fold, fold_values) in enumerate(folds.items())
     ]
     for place, name in enumerate(("mean", "standard deviation")):
         rows.append((name, "", "", *(round(spread(column)[place], _DIGITS) for column in columns)))

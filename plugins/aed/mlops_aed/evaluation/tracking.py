@@ -1,6 +1,6 @@
-"""The metrics of an evaluation in MLflow, under the names that the model zoo gives them: percent, two decimals.
+"""The metrics of an evaluation in MLflow, with the names of the model zoo: percent, two decimals.
 
-Needs the extra ``mlops-aed[mlflow]``; only a configuration with ``mlflow.uri`` comes here.
+Needs the extra ``mlops-aed[mlflow]``; used only if ``mlflow.uri`` is set.
 """
 
 from __future__ import annotations
@@ -8,45 +8,51 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import ConfigError
+from mlops_core import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 _SWITCHES = ("MLFLOW_ALLOW_FILE_STORE", "MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK")
-"""A folder is where the zoo's configurations keep their runs; and nothing is told to anybody else."""
+"""Settings that allow a folder as store, as in the zoo's configurations, and switch off usage reports."""
 
 
 def zoo_metrics(models: Mapping[str, tuple[float, float, float]], *, part: str = "test_set") -> dict[str, float]:
-    """Return the metrics by the zoo's names.
+    """Return the metrics with the names of the zoo.
 
     Args:
         models: ``float``, ``quant`` or ``onnx`` -> patch accuracy and clip accuracy as fractions, and the loss.
-        part: what was scored.
+        part: the scored part of the data.
     """
-    found: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for model, (patch, clip, loss) in models.items():
-        if model == "onnx":  # the zoo turns the words round for this one
-            found |= {f"patch_float_acc_{part}": round(100 * patch, 2), f"clip_float_acc_{part}": round(100 * clip, 2)}
+        if model == "onnx":  # the zoo orders the words differently for this model
+            metrics |= {
+                f"patch_float_acc_{part}": round(100 * patch, 2),
+                f"clip_float_acc_{part}": round(100 * clip, 2),
+            }
             continue
-        found |= {f"{model}_patch_acc_{part}": round(100 * patch, 2), f"{model}_clip_acc_{part}": round(100 * clip, 2)}
+        metrics |= {
+            f"{model}_patch_acc_{part}": round(100 * patch, 2),
+            f"{model}_clip_acc_{part}": round(100 * clip, 2),
+        }
         if model == "float":
-            found[f"float_loss_{part}"] = round(loss, 6)
-    return found
+            metrics[f"float_loss_{part}"] = round(loss, 6)
+    return metrics
 
 
 def log_to_mlflow(uri: str, *, experiment: str, metrics: Mapping[str, float], files: Path) -> str:
-    """Write one run with `metrics` and the files of a folder; return its id.
+    """Record a run with `metrics` and the files of a folder; return its id.
 
     Args:
-        uri: of the tracking server (http, https, sqlite) or a folder.
-        experiment: its name; made where there is none.
+        uri: address of the tracking server (http, https, sqlite), or a folder.
+        experiment: name of the experiment; created if it does not exist.
         metrics: name -> value.
         files: the folder whose files become artifacts.
 
     Raises:
-        ConfigError: MLflow is not installed, or there is nothing to talk to.
+        ConfigError: MLflow is not installed, or the server does not accept the run.
     """
     for name in _SWITCHES:
         os.environ.setdefault(name, "true")
@@ -57,12 +63,12 @@ def log_to_mlflow(uri: str, *, experiment: str, metrics: Mapping[str, float], fi
         raise ConfigError(f"mlflow.uri needs {error.name}: pip install 'mlops-aed[mlflow]'") from error
     try:
         client = MlflowClient(tracking_uri=uri)
-        found = client.get_experiment_by_name(experiment)
-        run = client.create_run(found.experiment_id if found else client.create_experiment(experiment))
+        entry = client.get_experiment_by_name(experiment)
+        run = client.create_run(entry.experiment_id if entry else client.create_experiment(experiment))
         for name, value in metrics.items():
             client.log_metric(run.info.run_id, name, value)
         client.log_artifacts(run.info.run_id, str(files))
         client.set_terminated(run.info.run_id)
     except (MlflowException, OSError) as error:
-        raise ConfigError(f"mlflow.uri: {uri} takes no run: {' '.join(str(error).split())[:300]}") from error
+        raise ConfigError(f"mlflow.uri: {uri} does not accept a run: {' '.join(str(error).split())[:300]}") from error
     return str(run.info.run_id)

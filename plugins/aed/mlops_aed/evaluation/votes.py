@@ -1,6 +1,6 @@
-"""Rows of predictions: which model and which fold gave one, and what the patches of a clip say together.
+"""Rows of predictions: the model and the fold that a row belongs to, and the vote of the patches of a clip.
 
-One file of predictions may hold the rows of several models and of several test folds; a sample's name says so:
+One file of predictions may hold the rows of several models and of several test folds; the sample's name tells which:
 ``clip``, ``float/clip``, ``onnx/clip``, ``fold-3/clip``, ``float/fold-3/clip``.
 """
 
@@ -13,25 +13,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from mlops_core.predictions import Prediction
+    from mlops_core import Prediction
 
 FLOAT_PREFIX = "float/"
-"""Begins the sample of a row that the float model gave, where a quantized one is compared with it."""
+"""Prefix of the samples of the float model, if a quantized model is compared with it."""
 ONNX_PREFIX = "onnx/"
-"""Begins the sample of a row that the exported float model gave."""
+"""Prefix of the samples of the exported float model."""
 FOLD_PREFIX = "fold-"
-"""Begins the sample of a row of a cross-validation; the fold's number and ``/`` follow."""
+"""Prefix of the samples of a cross-validation; the fold's number and ``/`` follow."""
 _MODEL_PREFIXES = (FLOAT_PREFIX, ONNX_PREFIX)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleName:
-    """What a sample's name says.
+    """The parts of a sample's name.
 
     Attributes:
-        model: the prefix of the model; empty for the one that is evaluated.
+        model: prefix of the model; empty for the evaluated one.
         fold: the number of the test fold; empty without cross-validation.
-        clip: the clip's own name.
+        clip: name of the clip.
     """
 
     model: str
@@ -40,12 +40,12 @@ class SampleName:
 
     @property
     def tested(self) -> str:
-        """The name without the model: equal for two models that were asked the same."""
+        """The name without the model, by which the rows of two models are matched."""
         return f"{FOLD_PREFIX}{self.fold}/{self.clip}" if self.fold else self.clip
 
 
 def sample_name(sample: str) -> SampleName:
-    """Return what the name of a sample says."""
+    """Return the parts of a sample's name."""
     model = next((prefix for prefix in _MODEL_PREFIXES if sample.startswith(prefix)), "")
     rest = sample.removeprefix(model)
     head, separator, clip = rest.partition("/")
@@ -56,39 +56,39 @@ def sample_name(sample: str) -> SampleName:
 
 
 def in_fold(sample: str, fold: int) -> str:
-    """Return the name of a sample of one split as that of a test fold."""
+    """Return the name of a sample with the prefix of a test fold."""
     name = sample_name(sample)
     return f"{name.model}{FOLD_PREFIX}{fold}/{name.clip}"
 
 
 def rows_by_model(rows: Iterable[Prediction]) -> dict[str, list[Prediction]]:
-    """Return the rows of each model by its prefix; those of the one that is evaluated first."""
-    found: defaultdict[str, list[Prediction]] = defaultdict(list)
+    """Return the rows of each model by its prefix, the evaluated model first."""
+    rows_of: defaultdict[str, list[Prediction]] = defaultdict(list)
     for row in rows:
-        found[sample_name(row.sample).model].append(row)
-    return {model: found[model] for model in ("", *_MODEL_PREFIXES) if model in found}
+        rows_of[sample_name(row.sample).model].append(row)
+    return {model: rows_of[model] for model in ("", *_MODEL_PREFIXES) if model in rows_of}
 
 
 def rows_by_fold(rows: Iterable[Prediction]) -> dict[str, list[Prediction]]:
-    """Return the rows of each test fold, in the order of their numbers; nothing without cross-validation."""
-    found: defaultdict[str, list[Prediction]] = defaultdict(list)
+    """Return the rows of each test fold, in the order of their numbers; empty without cross-validation."""
+    rows_of: defaultdict[str, list[Prediction]] = defaultdict(list)
     for row in rows:
         fold = sample_name(row.sample).fold
         if fold:
-            found[fold].append(row)
-    return {fold: found[fold] for fold in sorted(found, key=int)}
+            rows_of[fold].append(row)
+    return {fold: rows_of[fold] for fold in sorted(rows_of, key=int)}
 
 
 def clips_of(rows: Iterable[Prediction]) -> dict[str, list[Prediction]]:
     """Return the patches of each clip by the clip's name without the model."""
-    found: defaultdict[str, list[Prediction]] = defaultdict(list)
+    rows_of: defaultdict[str, list[Prediction]] = defaultdict(list)
     for row in rows:
-        found[sample_name(row.sample).tested].append(row)
-    return dict(found)
+        rows_of[sample_name(row.sample).tested].append(row)
+    return dict(rows_of)
 
 
 def best_class(scores: Sequence[float]) -> int:
-    """Return the index of the highest score; of equal ones the first, so that ties do not depend on chance."""
+    """Return the index of the highest score; the first of equal scores, so that ties are deterministic."""
     return max(range(len(scores)), key=lambda index: (scores[index], -index))
 
 

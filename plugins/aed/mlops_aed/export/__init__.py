@@ -1,1 +1,1 @@
-"""What leaves for a device: quantization, ONNX, C headers, the report of ST Edge AI Core."""
+"""Export to devices: quantization, ONNX, C headers, the analysis by ST Edge AI Core."""

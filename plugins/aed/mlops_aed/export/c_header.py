@@ -1,6 +1,6 @@
-"""The feature settings as C: window, mel filters and class names, for the firmware that runs the model.
+"""The feature settings as C code for the firmware that runs the model: window, mel filters, class names.
 
-The tables come from the functions that computed the training features, so device and training cannot disagree.
+The tables are computed by the functions that compute the training features, so device and training agree.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PER_LINE = 8
 def write(folder: Path, *, classes: Sequence[str], preprocessing: Preprocessing, features: FeatureExtraction) -> None:
     """Write ``ai_model_config.h``, ``user_mel_tables.h`` and ``user_mel_tables.c`` into `folder`.
 
-    A mel filter is stored without its zeros: where it starts, how long it is, and its weights one after another.
+    A mel filter is stored without its zeros: its start, its length, and its weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
     bank = feature_functions.mel_filters(features, rate=preprocessing.target_rate)
@@ -45,7 +45,7 @@ def write(folder: Path, *, classes: Sequence[str], preprocessing: Preprocessing,
 
 
 def _hann(length: int) -> np.ndarray:
-    """Return the periodic Hann window that the features use."""
+    """Return the periodic Hann window of the features."""
     return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
 
 
@@ -109,7 +109,7 @@ def _array(kind: str, name: str, values: Sequence[str]) -> str:
 
 
 def _number(value: float) -> str:
-    """Return a float constant that is read back as the same single-precision number."""
+    """Return a float literal that is parsed as the same single-precision number."""
     text = f"{np.float32(value):.9g}"
     return f"{text}F" if "." in text or "e" in text else f"{text}.0F"
 

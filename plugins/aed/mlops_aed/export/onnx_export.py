@@ -1,4 +1,4 @@
-"""Writing a float network in the ONNX format, and the proof that it gives the same scores."""
+"""Export of a float network to ONNX, and the check that it returns the same scores."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlops_aed.models.onnx_models import OnnxModel
-from mlops_core.errors import StepError
+from mlops_core import StepError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ def export(model: keras.Model, path: Path) -> None:
     """Write `model` to `path`.
 
     Raises:
-        StepError: the exporter is not installed, or cannot say one of the layers in ONNX.
+        StepError: the exporter is not installed, or does not support a layer.
     """
     try:
         model.export(str(path), format="onnx", verbose=False)
@@ -41,4 +41,4 @@ def require_equal(model: keras.Model, path: Path, patches: Floats) -> None:
     expected = model.predict(patches[..., None], verbose=0)
     difference = float(np.abs(OnnxModel(path).scores(patches) - expected).max())
     if difference > _TOLERANCE:
-        raise StepError(f"{path.name} gives other scores than the network: they differ by up to {difference:.2g}")
+        raise StepError(f"{path.name} returns other scores than the network: they differ by up to {difference:.2g}")

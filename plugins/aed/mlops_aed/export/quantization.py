@@ -25,7 +25,7 @@ def to_tflite(model: keras.Model, calibration: Floats, settings: Quantization) -
     """Return the network with 8-bit weights and activations.
 
     Args:
-        model: the float network; takes (batch, n_mels, frames, 1).
+        model: the float network; its input is (batch, n_mels, frames, 1).
         calibration: normalised training patches, (patches, n_mels, frames).
         settings: types of input and output, and whether each channel has its own scale.
     """
@@ -40,22 +40,22 @@ def to_tflite(model: keras.Model, calibration: Floats, settings: Quantization) -
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = _TYPES[settings.input_type]
     converter.inference_output_type = _TYPES[settings.output_type]
-    converter._experimental_disable_per_channel = settings.granularity == "per_tensor"  # noqa: SLF001  its only switch
-    found: bytes = converter.convert()
-    return found
+    converter._experimental_disable_per_channel = settings.granularity == "per_tensor"  # noqa: SLF001  the only way to switch it off
+    content: bytes = converter.convert()
+    return content
 
 
 def to_float_tflite(model: keras.Model) -> bytes:
-    """Return the network as it is, in the same format: what the quantized one is compared with on a board."""
-    found: bytes = _converter(model).convert()
-    return found
+    """Return the float network in the same format, for comparison with the quantized one on a board."""
+    content: bytes = _converter(model).convert()
+    return content
 
 
 def _converter(model: keras.Model) -> Any:
-    """Return a converter of the function for one patch at a time; a file for a board has no batches.
+    """Return a converter for one patch at a time; a model on a board has no batches.
 
-    The function's variables become constants. Given the network as the object that owns them, the converter would save
-    and load it again, with the variables left in the graph, which the calibration cannot read.
+    The function's variables become constants. If the network were passed as the object that owns them, the converter
+    would save and reload it with the variables left in the graph, which the calibration cannot read.
     """
     logging.getLogger("absl").setLevel(logging.ERROR)
     shape = (1, *model.input_shape[1:])

@@ -1,4 +1,4 @@
-"""ST Edge AI Core's command line, where it is installed: what it says a model needs on a microcontroller.
+"""ST Edge AI Core's command line, if it is installed: its estimate of a model's needs on a microcontroller.
 
 Its ``analyze`` writes ``network_c_info.json`` (with ``memory_footprint``, in bytes) and a report with the number of
 multiply-accumulates ("macc"); see https://stedgeai-dc.st.com/assets/embedded-docs/command_line_interface.html.
@@ -12,8 +12,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.config import normalise_path
-from mlops_core.errors import ConfigError, StepError
+from mlops_core import ConfigError, StepError, normalise_path
 
 if TYPE_CHECKING:
     from mlops_aed.config import StEdgeAi
@@ -26,16 +25,16 @@ _TIMEOUT_S = 1800
 
 
 def analyze(model: Path, settings: StEdgeAi, *, output: Path, workspace: Path) -> dict[str, int]:
-    """Return what the tool says: ``weights_bytes``, ``activations_bytes`` and, where it says so, ``macc``.
+    """Return the tool's results: ``weights_bytes``, ``activations_bytes`` and, if reported, ``macc``.
 
     Args:
         model: a ``.tflite`` or ``.onnx`` file.
-        settings: which tool, target and optimization.
-        output: gets the tool's reports.
-        workspace: for its temporary files.
+        settings: tool, target and optimization.
+        output: folder for the tool's reports.
+        workspace: folder for its temporary files.
 
     Raises:
-        ConfigError: there is no such tool.
+        ConfigError: the tool does not exist.
         StepError: it failed, took more than half an hour, or wrote no report.
     """
     tool = Path(normalise_path(str(settings.path))).expanduser()
@@ -59,12 +58,12 @@ def analyze(model: Path, settings: StEdgeAi, *, output: Path, workspace: Path) -
 def _numbers(output: Path, printed: str, *, tool: str) -> dict[str, int]:
     try:
         info: dict[str, Any] = json.loads((output / INFO_FILE).read_text(encoding="utf-8"))
-        found = {f"{key}_bytes": int(info["memory_footprint"][key]) for key in _FOOTPRINT}
+        numbers = {f"{key}_bytes": int(info["memory_footprint"][key]) for key in _FOOTPRINT}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StepError(
-            f"{tool} analyze left no {INFO_FILE} with a memory_footprint ({type(error).__name__})"
+            f"{tool} analyze wrote no {INFO_FILE} with a memory_footprint ({type(error).__name__})"
         ) from error
     report = output / REPORT_FILE
     text = report.read_text(encoding="utf-8", errors="replace") if report.is_file() else printed
     macc = _MACC.search(text)
-    return {**found, "macc": int(macc[1].replace(",", ""))} if macc else found
+    return {**numbers, "macc": int(macc[1].replace(",", ""))} if macc else numbers

@@ -1,1 +1,1 @@
-"""Networks: architectures, the folder of a model, and the formats that models come in."""
+"""Networks: architectures, the folder of a model, and readers of model formats."""

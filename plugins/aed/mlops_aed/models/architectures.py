@@ -1,6 +1,6 @@
-"""The networks that can be chosen: each takes patches (batch, n_mels, frames, 1) and gives probabilities.
+"""The available networks: each maps patches (batch, n_mels, frames, 1) to probabilities.
 
-`build` dispatches on ``training.model.name``; nothing here trains or reads files.
+`build` dispatches on ``training.model.name``; training and files are the subject of other modules.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from mlops_aed.models import yamnet
-from mlops_core.code_references import load_function
-from mlops_core.errors import ConfigError
+from mlops_core import ConfigError, load_function
 
 if TYPE_CHECKING:
     from mlops_aed.config import ModelChoice
 
 EMBEDDING_LAYER = "embedding"
-"""Name of the layer whose values a frozen backbone hands to its head."""
+"""Name of the layer whose output is the input of the head on a frozen backbone."""
 _RESNET_EPSILON = 1.001e-5
 
 
@@ -25,7 +24,7 @@ def build(choice: ModelChoice, *, shape: tuple[int, int], classes: int) -> keras
     """Return an untrained network for patches of `shape` (n_mels, frames), with `classes` probabilities.
 
     Raises:
-        ConfigError: custom code gave something else.
+        ConfigError: custom code returned something else.
     """
     match choice.name:
         case "yamnet":
@@ -61,11 +60,11 @@ def _classified(embedding: Any, choice: ModelChoice, classes: int) -> Any:
 def _custom(choice: ModelChoice, shape: tuple[int, int], classes: int) -> keras.Model:
     model = load_function(str(choice.code), what="training.model.code")((*shape, 1), classes)
     if not isinstance(model, keras.Model):
-        raise ConfigError(f"training.model.code {choice.code} gave {type(model).__name__}; expected a keras.Model")
-    found = (model.input_shape[1:], model.output_shape[1:])
-    if found != ((*shape, 1), (classes,)):
+        raise ConfigError(f"training.model.code {choice.code} returned {type(model).__name__}; expected a keras.Model")
+    shapes = (model.input_shape[1:], model.output_shape[1:])
+    if shapes != ((*shape, 1), (classes,)):
         raise ConfigError(
-            f"training.model.code {choice.code} gave a model from {found[0]} to {found[1]}; expected "
+            f"training.model.code {choice.code} returned a model from {shapes[0]} to {shapes[1]}; expected "
             f"{(*shape, 1)} to {(classes,)}"
         )
     return model
@@ -98,7 +97,7 @@ def _residual(x: Any, filters: int) -> Any:
 def _miniresnet(choice: ModelChoice, shape: tuple[int, int], classes: int, *, is_preactivated: bool) -> keras.Model:
     """Return the model zoo's small residual networks: a stem, one or two stacks of two blocks, 64 filters doubled.
 
-    Without pooling the last map is flattened, as for the published sizes (64 x 50 patches).
+    Without pooling the last map is flattened, as in the published models (64 x 50 patches).
     """
     inputs = keras.Input(shape=(*shape, 1), name="patch")
     x = keras.layers.ZeroPadding2D(3)(inputs)
@@ -123,7 +122,7 @@ def _activated(x: Any, *, has_activation: bool = True) -> Any:
 
 
 def _plain_block(x: Any, filters: int, *, has_convolution: bool, strides: int) -> Any:
-    """Return the block of He et al., Deep residual learning (2016): added, then activated."""
+    """Return the block of He et al., Deep residual learning (2016): addition, then activation."""
     if has_convolution:
         shortcut = _activated(keras.layers.Conv2D(filters, 1, strides=strides)(x), has_activation=False)
     else:
@@ -135,7 +134,7 @@ def _plain_block(x: Any, filters: int, *, has_convolution: bool, strides: int) -
 
 
 def _preactivated_block(x: Any, filters: int, *, has_convolution: bool, strides: int) -> Any:
-    """Return the block of He et al., Identity mappings (2016): activated, then added."""
+    """Return the block of He et al., Identity mappings (2016): activation, then addition."""
     before = _activated(x)
     if has_convolution:
         shortcut = keras.layers.Conv2D(filters, 1, strides=strides)(before)

@@ -1,7 +1,7 @@
-"""Whether the scores of a model that another program trained are in the order that they are said to be in.
+"""Check of the order of the scores of a model that another program trained.
 
-No file format says which score is whose. A wrong order looks like a bad model; but a bad model is not good after its
-scores are put into another order, and one in the wrong order is.
+No file format stores which score belongs to which class. A wrong order looks like a bad model; but reordering the
+scores makes a model in the wrong order good, and a bad model not.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_core.errors import ConfigError
+from mlops_core import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,24 +20,26 @@ if TYPE_CHECKING:
 _GOOD, _BETTER = 0.5, 0.3
 
 
-def ordered_classes(given: Sequence[str] | None, known: Sequence[str], *, key: str) -> tuple[str, ...]:
-    """Return the classes in the order of the scores: as given, else those of the data set.
+def ordered_classes(order: Sequence[str] | None, classes: Sequence[str], *, key: str) -> tuple[str, ...]:
+    """Return the classes in the order of the scores: `order`, else the order of the data set.
 
     Args:
-        given: the order that the configuration says; None for that of the data set.
-        known: the data set's classes.
-        key: of the configuration, for messages.
+        order: order in the configuration; None for that of the data set.
+        classes: classes of the data set.
+        key: key of the configuration, for messages.
 
     Raises:
-        ConfigError: `given` are not the data set's classes.
+        ConfigError: `order` does not hold the classes of the data set.
     """
-    if given is None:
-        return tuple(known)
-    odd, lacking = sorted(set(given) - set(known)), sorted(set(known) - set(given))
-    if odd or lacking or len(given) != len(known):
-        found = [f"{word} {', '.join(names)}" for word, names in (("no class", odd), ("lacking", lacking)) if names]
-        raise ConfigError(f"{key}: {'; '.join(found) or 'a class twice'}; expected in any order: {', '.join(known)}")
-    return tuple(given)
+    if order is None:
+        return tuple(classes)
+    odd, lacking = sorted(set(order) - set(classes)), sorted(set(classes) - set(order))
+    if odd or lacking or len(order) != len(classes):
+        faults = [f"{word} {', '.join(names)}" for word, names in (("unknown", odd), ("missing", lacking)) if names]
+        raise ConfigError(
+            f"{key}: {'; '.join(faults) or 'a class appears twice'}; expected in any order: {', '.join(classes)}"
+        )
+    return tuple(order)
 
 
 def require_order(
@@ -47,13 +49,13 @@ def require_order(
 
     Args:
         scores: (patches, classes).
-        labels: of each patch.
-        classes: in the order that the scores are said to be in.
-        key: of the configuration that can say another order, for messages.
-        name: of the model, for messages.
+        labels: label of each patch.
+        classes: assumed order of the scores.
+        key: key of the configuration that sets the order, for messages.
+        name: name of the model, for messages.
 
     Raises:
-        ConfigError: in another order, which is named, far more patches are right.
+        ConfigError: far more patches are right in another order, which the message names.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -64,8 +66,8 @@ def require_order(
     if best >= _GOOD and best - right >= _BETTER:
         order = [classes[row] for row in rows[np.argsort(columns)]]
         raise ConfigError(
-            f"{name} gives its scores in another order: of {len(labels)} patches {right:.0%} are right with "
-            f"{', '.join(classes)}, and {best:.0%} with {', '.join(order)}; if that is its order, set {key}: "
+            f"{name} returns its scores in another order: of {len(labels)} patches {right:.0%} are right with "
+            f"{', '.join(classes)}, and {best:.0%} with {', '.join(order)}; if this is its order, set {key}: "
             f"[{', '.join(order)}]"
         )
     return right

@@ -1,6 +1,6 @@
-"""Models that another program wrote: ``.h5`` of Keras 2 and 3, ``.keras``, ``.tflite``, ``.onnx``.
+"""Models written by other programs: ``.h5`` of Keras 2 and 3, ``.keras``, ``.tflite``, ``.onnx``.
 
-No code in a file is ever run: layers that hold code are refused.
+Code in a file is never run: layers that hold code are refused.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import h5py
 import keras
 import numpy as np
 
-from mlops_core.errors import ConfigError
+from mlops_core import ConfigError
 
 _CODE_LAYERS = {"Lambda", "TFOpLambda", "SlicingOpLambda"}
 
@@ -23,7 +23,7 @@ def load_keras(path: Path) -> keras.Model:
     """Return the network in a ``.keras`` or ``.h5`` file.
 
     Raises:
-        ConfigError: it is damaged, or holds code.
+        ConfigError: the file is damaged, or holds code.
     """
     try:
         if path.suffix == ".keras":
@@ -32,30 +32,30 @@ def load_keras(path: Path) -> keras.Model:
     except ConfigError:
         raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ConfigError(f"{path} is no readable Keras model: {' '.join(str(error).split())[:300]}") from error
+        raise ConfigError(f"{path} is not a readable Keras model: {' '.join(str(error).split())[:300]}") from error
 
 
 def load_for_training(path: Path, *, shape: tuple[int, int], classes: int) -> keras.Model:
     """Return the network in a file, to be trained further.
 
     Args:
-        path: of a ``.keras`` or ``.h5`` file.
-        shape: of the patches, (n_mels, frames).
-        classes: number of its scores.
+        path: a ``.keras`` or ``.h5`` file.
+        shape: shape of the patches, (n_mels, frames).
+        classes: number of scores.
 
     Raises:
-        ConfigError: it is damaged, holds code, or has another input or output.
+        ConfigError: the file is damaged, holds code, or has another input or output.
     """
     model = load_keras(path)
-    found = (tuple(model.input_shape[1:]), tuple(model.output_shape[1:]))
-    if found != ((*shape, 1), (classes,)):
-        raise ConfigError(f"{path} goes from {found[0]} to {found[1]}; expected from {(*shape, 1)} to {(classes,)}")
+    shapes = (tuple(model.input_shape[1:]), tuple(model.output_shape[1:]))
+    if shapes != ((*shape, 1), (classes,)):
+        raise ConfigError(f"{path} maps {shapes[0]} to {shapes[1]}; expected {(*shape, 1)} to {(classes,)}")
     model.trainable = True
     return model
 
 
 def _load_h5(path: Path) -> keras.Model:
-    """Load a copy in which no name has a ``/``: Keras 2 allowed it, Keras 3 refuses it."""
+    """Load a copy without ``/`` in names, which Keras 2 allowed and Keras 3 refuses."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "model.h5"
         with h5py.File(path) as source, h5py.File(copy, "w") as target:
@@ -106,16 +106,16 @@ def _refuse_code(config: Any, path: Path) -> None:
 
 
 def _modern(config: Any) -> Any:
-    """Return the description as Keras 3 takes it.
+    """Return the description in the form that Keras 3 accepts.
 
-    ``/`` in names, and in what refers to them, is replaced (paths do not occur, so every text with a slash is a name);
-    ``groups`` of a depthwise convolution, always 1, is gone.
+    ``/`` in names and in references to them is replaced (no path occurs, so every text with a slash is a name);
+    ``groups`` of a depthwise convolution, always 1, is removed.
     """
     if isinstance(config, dict):
-        found = {key: _modern(value) for key, value in config.items()}
-        if found.get("class_name") == "DepthwiseConv2D" and isinstance(found.get("config"), dict):
-            found["config"].pop("groups", None)
-        return found
+        converted = {key: _modern(value) for key, value in config.items()}
+        if converted.get("class_name") == "DepthwiseConv2D" and isinstance(converted.get("config"), dict):
+            converted["config"].pop("groups", None)
+        return converted
     if isinstance(config, list):
         return [_modern(value) for value in config]
     return _flat(config) if isinstance(config, str) else config

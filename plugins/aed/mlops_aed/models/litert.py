@@ -1,4 +1,4 @@
-"""A quantized network and the runtime that executes it without TensorFlow: scores, and what the graph costs.
+"""A quantized network and the runtime that executes it without TensorFlow: scores, and the cost of the graph.
 
 Sizes come from the file, multiplications and memory from its graph; both are the same on every machine.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from mlops_core.errors import ConfigError
+from mlops_core import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,12 +25,12 @@ _CONVOLUTIONS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphCost:
-    """What a graph needs of a microcontroller.
+    """Needs of a graph on a microcontroller.
 
     Attributes:
-        flash_bytes: of the file; weights, graph and names.
-        weights_bytes: of the constants alone.
-        activations_bytes: an estimate: the largest sum of tensors that are alive at once, each in its own place.
+        flash_bytes: size of the file: weights, graph and names.
+        weights_bytes: size of the constants alone.
+        activations_bytes: an estimate: the largest sum of tensors that are alive at once, none sharing memory.
         multiplications: multiply-accumulates of the convolutions and dense layers for one patch.
     """
 
@@ -42,7 +42,7 @@ class GraphCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantity:
-    """How a tensor's whole numbers stand for real ones: ``scale * (number - zero_point)``; scale 0 for real numbers."""
+    """Mapping of a tensor's integers to real numbers: ``scale * (number - zero_point)``; scale 0 for real numbers."""
 
     dtype: np.dtype[Any]
     scale: float
@@ -50,13 +50,13 @@ class Quantity:
 
 
 class LiteRtModel:
-    """A ``.tflite`` file, ready to be asked; input and output may be int8, uint8 or float."""
+    """A loaded ``.tflite`` file; input and output may be int8, uint8 or float."""
 
     def __init__(self, path: Path) -> None:
         """Load the file.
 
         Raises:
-            ConfigError: it is damaged, or has not one input and one output.
+            ConfigError: the file is damaged, or does not have one input and one output.
         """
         from ai_edge_litert.interpreter import Interpreter
 
@@ -65,7 +65,7 @@ class LiteRtModel:
             self._interpreter = Interpreter(model_path=str(path), num_threads=1)
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError, OSError) as error:
-            raise ConfigError(f"{path} is no readable .tflite file: {' '.join(str(error).split())}") from error
+            raise ConfigError(f"{path} is not a readable .tflite file: {' '.join(str(error).split())}") from error
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         if len(inputs) != 1 or len(outputs) != 1:
             raise ConfigError(f"{path.name} has {len(inputs)} inputs and {len(outputs)} outputs; expected one of each")
@@ -83,21 +83,21 @@ class LiteRtModel:
 
     @property
     def input_quantity(self) -> Quantity:
-        """How the input is written."""
+        """Number type and scale of the input."""
         return _quantity(self._input)
 
     def scores(self, patches: Floats) -> Floats:
-        """Return the scores of `patches` (patches, n_mels, frames) as real numbers, (patches, classes)."""
+        """Return the scores of `patches` (patches, n_mels, frames) as real numbers, shape (patches, classes)."""
         source, target = self.input_quantity, _quantity(self._output)
-        found = np.empty((len(patches), self.classes), dtype=np.float32)
+        values = np.empty((len(patches), self.classes), dtype=np.float32)
         for index, patch in enumerate(patches):
             self._interpreter.set_tensor(self._input["index"], quantized(patch.reshape(1, *self.input_shape), source))
             self._interpreter.invoke()
-            found[index] = _real(self._interpreter.get_tensor(self._output["index"])[0], target)
-        return found
+            values[index] = _real(self._interpreter.get_tensor(self._output["index"])[0], target)
+        return values
 
     def clipping_rate(self, patches: Floats) -> float:
-        """Return the share of input values that lie outside what the input can say; 0 for a float input."""
+        """Return the share of input values outside the range of the input's type; 0 for a float input."""
         quantity = self.input_quantity
         if not quantity.scale:
             return 0.0
@@ -106,9 +106,9 @@ class LiteRtModel:
         return float(np.mean((numbers < limits.min) | (numbers > limits.max)))
 
     def cost(self) -> GraphCost:
-        """Return what the graph costs."""
+        """Return the cost of the graph."""
         nodes = self._interpreter._get_ops_details()  # noqa: SLF001  the runtime has no public view of its graph
-        operations = [node for node in nodes if node["op_name"] != "DELEGATE"]  # those stand for others, once more
+        operations = [node for node in nodes if node["op_name"] != "DELEGATE"]  # they duplicate other operations
         tensors = {item["index"]: item for item in self._interpreter.get_tensor_details()}
         made = {int(index) for item in operations for index in item["outputs"]} | {int(self._input["index"])}
         constants = {
@@ -123,7 +123,7 @@ class LiteRtModel:
 
 
 def quantized(values: Floats, quantity: Quantity) -> NDArray[Any]:
-    """Return real numbers as a tensor holds them: rounded to the nearest, clipped to what the type can say."""
+    """Return real numbers as a tensor holds them: rounded to the nearest, clipped to the range of the type."""
     if not quantity.scale:
         return np.asarray(values, dtype=quantity.dtype)
     limits = np.iinfo(quantity.dtype)

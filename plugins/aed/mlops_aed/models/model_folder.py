@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 ARCHITECTURE_FILE = "architecture.json"
 WEIGHTS_FILE = "weights.npz"
 METADATA_FILE = "metadata.json"
-HISTORY_FILE = "history.csv"
 QUANTIZED_FILE = "quantized_model.tflite"
 ONNX_FILE = "model.onnx"
 

@@ -1,4 +1,4 @@
-"""A Keras network in a folder: its file format, byte-identical for identical weights, and its scores."""
+"""Keras networks: files that are byte-identical for identical weights, and scores."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BATCH = 256
 
 
 def save(model: keras.Model, folder: Path, metadata: dict[str, Any]) -> None:
-    """Write architecture, weights and `metadata` into `folder`; no time stamps, unlike Keras's own archive."""
+    """Write architecture, weights and `metadata` into `folder`, without time stamps, unlike Keras's own archive."""
     (folder / ARCHITECTURE_FILE).write_text(model.to_json() + "\n", encoding="utf-8")
     names = [f"{position:03d}" for position in range(len(model.weights))]
     np.savez(folder / WEIGHTS_FILE, **dict(zip(names, model.get_weights(), strict=True)))
@@ -36,7 +36,7 @@ def load(folder: Path) -> tuple[keras.Model, dict[str, Any]]:
 
 
 class KerasScorer:
-    """A float network, ready to be asked."""
+    """A loaded float network."""
 
     def __init__(self, folder: Path) -> None:
         """Load what `save` wrote."""
@@ -45,6 +45,6 @@ class KerasScorer:
     def scores(self, patches: Floats) -> Floats:
         """Return the scores of normalised `patches` (patches, n_mels, frames), shape (patches, classes)."""
         shape = (len(patches), *self._model.input_shape[1:])
-        if len(patches) <= _BATCH:  # `predict` needs tens of milliseconds before it begins: too long for a stream
+        if len(patches) <= _BATCH:  # `predict` takes tens of milliseconds to start, too long for a stream
             return cast("Floats", self._model.predict_on_batch(patches.reshape(shape)))
         return cast("Floats", self._model.predict(patches.reshape(shape), batch_size=_BATCH, verbose=0))

@@ -1,4 +1,4 @@
-"""Models in the ONNX format: asking one with ONNX Runtime; needs the extra ``mlops-aed[onnx]``."""
+"""Models in the ONNX format, run with ONNX Runtime; needs the extra ``mlops-aed[onnx]``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from mlops_core.errors import ConfigError
+from mlops_core import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class OnnxModel:
-    """An ``.onnx`` file, ready to be asked."""
+    """A loaded ``.onnx`` file."""
 
     def __init__(self, path: Path) -> None:
         """Load the file.
 
         Raises:
-            ConfigError: it is damaged, has not one input and one output, or ONNX Runtime is not installed.
+            ConfigError: the file is damaged, does not have one input and one output, or ONNX Runtime is missing.
         """
         try:
             import onnxruntime
@@ -35,7 +35,7 @@ class OnnxModel:
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            raise ConfigError(f"{path} is no readable .onnx file: {' '.join(str(error).split())[:200]}") from error
+            raise ConfigError(f"{path} is not a readable .onnx file: {' '.join(str(error).split())[:200]}") from error
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:
             raise ConfigError(f"{path.name} has {len(inputs)} inputs and {len(outputs)} outputs; expected one of each")
@@ -54,8 +54,8 @@ class OnnxModel:
 
     def scores(self, patches: Floats) -> Floats:
         """Return the scores of normalised `patches` (patches, n_mels, frames), shape (patches, classes)."""
-        # One by one: exported networks often have a fixed batch of one.
-        found = [
+        # One at a time: exported networks often have a fixed batch size of one.
+        values = [
             self._session.run(None, {self._input.name: patch.reshape(1, *self.input_shape)})[0][0] for patch in patches
         ]
-        return cast("Floats", np.asarray(found, dtype=np.float32))
+        return cast("Floats", np.asarray(values, dtype=np.float32))

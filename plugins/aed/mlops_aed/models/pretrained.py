@@ -1,4 +1,4 @@
-"""Where an existing model comes from: a file on this machine or an address, with the digest of its content."""
+"""Existing models: a file on this machine or an address, with the digest of the content."""
 
 from __future__ import annotations
 
@@ -10,32 +10,29 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from mlops_core.config import normalise_path
-from mlops_core.datasets.catalogue import Source
-from mlops_core.datasets.fetching.http import download
-from mlops_core.errors import ConfigError
+from mlops_core import ConfigError, Source, download, normalise_path
 
 MODEL_SUFFIXES = (".h5", ".keras", ".tflite", ".onnx")
 ZOO_WEIGHTS = (
     "https://github.com/STMicroelectronics/stm32ai-modelzoo/raw/f501e52ee1f0ba8854b3ee958a7dc7b9e21a791a/"
     "audio_event_detection/scripts/utils/models/yamnet/yamnet_256_f32.h5"
 )
-"""YAMNet-256 where the model zoo publishes it, at one commit."""
+"""YAMNet-256 as published by the model zoo, at one commit."""
 ZOO_WEIGHTS_SHA256 = "dfa6066b3f3bece880e9813b05cffb6a8328fe3da832f62401ce553dd380d2b3"
 
 
 def obtain(where: str, folder: Path, *, sha256: str | None, key: str) -> Path:
-    """Return the file, or the folder, at `where`; downloaded into `folder` if it is an address.
+    """Return the file or folder at `where`; download it into `folder` if it is an address.
 
     Args:
         where: a path, with either kind of slash, or an http(s) address.
-        folder: for the download.
-        sha256: what its content must be; None for whatever it is.
-        key: the configuration key that says so, for messages.
+        folder: folder for the download.
+        sha256: expected digest of the content; None for any.
+        key: key of the configuration, for messages.
 
     Raises:
-        ConfigError: no such file, or another content.
-        DatasetError: it cannot be downloaded, or what arrived is something else.
+        ConfigError: no such file, or the digest differs.
+        DatasetError: the download fails, or its digest differs.
     """
     if where.startswith(("http://", "https://")):
         source = Source(url=where, sha256=sha256 or "", unpack=False)
@@ -43,17 +40,17 @@ def obtain(where: str, folder: Path, *, sha256: str | None, key: str) -> Path:
     path = Path(normalise_path(where)).expanduser()
     if not path.exists():
         raise ConfigError(f"{key}: no file {path}; expected a path on the machine that trains, or an https address")
-    found = digest(path)
-    if sha256 is not None and found != sha256:
-        raise ConfigError(f"{key}: {path} has the SHA-256 {found}; expected {sha256}")
+    actual = digest(path)
+    if sha256 is not None and actual != sha256:
+        raise ConfigError(f"{key}: {path} has the SHA-256 {actual}; expected {sha256}")
     return _unpacked(path, folder, key=key)
 
 
 def _unpacked(path: Path, folder: Path, *, key: str) -> Path:
-    """Return the model of a ``.tar.gz``, which services write, copied into `folder`; another file as it is.
+    """Return the model in a ``.tar.gz``, copied into `folder`; return any other file unchanged.
 
     Raises:
-        ConfigError: the archive is damaged, or does not hold one model.
+        ConfigError: the archive is damaged, or does not hold exactly one model.
     """
     if not path.name.endswith(".tar.gz"):
         return path
@@ -69,11 +66,11 @@ def _unpacked(path: Path, folder: Path, *, key: str) -> Path:
             target.write_bytes(stream.read())
             return target
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise ConfigError(f"{key}: {path} is no readable archive: {' '.join(str(error).split())[:200]}") from error
+        raise ConfigError(f"{key}: {path} is not a readable archive: {' '.join(str(error).split())[:200]}") from error
 
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal text; of a folder that of its files' names and digests."""
+    """Return the SHA-256 of a file as hexadecimal text; for a folder, that of the names and digests of its files."""
     if path.is_dir():
         files = sorted(item for item in path.rglob("*") if item.is_file())
         lines = [f"{digest(item)} {item.relative_to(path).as_posix()}" for item in files]
@@ -83,9 +80,9 @@ def digest(path: Path) -> str:
 
 
 def with_digest(section: object, *, path_key: str, digest_key: str) -> object:
-    """Return a raw configuration section with the digest of the file that it names, where that file is here.
+    """Return a raw configuration section with the digest of the file that it names, if that file is on this machine.
 
-    So the file's content, not only its name, decides whether a step is run again.
+    The content of the file, not only its name, then decides whether a step runs again.
     """
     where = section.get(path_key) if isinstance(section, dict) else None
     if not isinstance(section, dict) or not isinstance(where, str) or section.get(digest_key) is not None:
@@ -95,25 +92,25 @@ def with_digest(section: object, *, path_key: str, digest_key: str) -> object:
 
 
 def found_from_anywhere(where: str) -> str:
-    """Return a path of this machine as an absolute one: a step does not run where the command was given."""
+    """Return a path of this machine as an absolute path, because a step runs in another folder than the command."""
     path = _here(where)
     return where if path is None else str(path)
 
 
 def _here(where: str) -> Path | None:
-    """Return the file or folder at `where`, absolute; None where there is none here, or it is an address."""
+    """Return the file or folder at `where` as an absolute path; None if it is not on this machine, or an address."""
     if not where or "://" in where:
         return None
     try:
         path = Path(normalise_path(where)).expanduser().absolute()
         return path if path.exists() else None
-    except (OSError, RuntimeError, ValueError):  # no such home, a name that is too long
+    except (OSError, RuntimeError, ValueError):  # unknown home folder, or a name that is too long
         return None
 
 
 LocalPath = Annotated[str, AfterValidator(found_from_anywhere)]
-"""A path, or an address, in a configuration."""
+"""A path or an address in a configuration."""
 
 
 def _silent(label: str, done: int, total: int) -> None:
-    """Take no notice of progress; a backbone is smaller than one audio file."""
+    """Ignore progress; a backbone is a small file."""

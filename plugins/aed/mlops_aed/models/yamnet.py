@@ -1,10 +1,10 @@
 """YAMNet-256: a MobileNet-v1 stack on log-mel patches, with weights from the model zoo's HDF5 file.
 
-The file was written by Keras 2 and has ``/`` in its layer names, which Keras 3 refuses. So the network is built
+The file was written by Keras 2 and has ``/`` in its layer names, which Keras 3 refuses. Therefore the network is built
 here and the arrays are read from the file's groups; nothing in the file is executed.
 
-The published network takes (96 frames, 64 mels); ours is given patches (64 mels, 96 frames) and turns them first, so
-that the features and the exported model have one layout.
+The published network takes (96 frames, 64 mels); this one takes patches (64 mels, 96 frames) and transposes them
+first, so that the features and the exported model have one layout.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import h5py
 import keras
 import numpy as np
 
-from mlops_core.errors import ConfigError, did_you_mean
+from mlops_core import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,16 +30,18 @@ _EPSILON = 1e-4
 
 
 def build_backbone(*, shape: tuple[int, int] = PATCH_SHAPE) -> tuple[keras.KerasTensor, list[keras.KerasTensor]]:
-    """Return the input (batch, n_mels, frames, 1) and what each of the eleven convolutions gives, activated.
+    """Return the input (batch, n_mels, frames, 1) and the activated output of each of the eleven convolutions.
 
     The weights are random.
     """
     inputs = keras.Input(shape=(*shape, 1), name="patch")
     x = keras.layers.Permute((2, 1, 3), name="frames_first")(inputs)
-    found = [_normalised(keras.layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False, name="layer1_conv")(x))]
+    outputs = [
+        _normalised(keras.layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False, name="layer1_conv")(x))
+    ]
     for number, (stride, filters) in enumerate(BLOCKS, 2):
-        found += _separable(found[-1], f"layer{number}", stride=stride, filters=filters)
-    return inputs, found
+        outputs += _separable(outputs[-1], f"layer{number}", stride=stride, filters=filters)
+    return inputs, outputs
 
 
 def _separable(x: Any, name: str, *, stride: int, filters: int) -> tuple[Any, Any]:
@@ -52,7 +54,7 @@ def _separable(x: Any, name: str, *, stride: int, filters: int) -> tuple[Any, An
 
 
 def _normalised(x: Any) -> Any:
-    name = x._keras_history.operation.name  # noqa: SLF001  the only way from a tensor to the layer that gave it
+    name = x._keras_history.operation.name  # noqa: SLF001  the only way from a tensor to its layer
     x = keras.layers.BatchNormalization(epsilon=_EPSILON, scale=False, name=f"{name}_bn")(x)
     return keras.layers.ReLU(name=f"{name}_relu")(x)
 
@@ -61,7 +63,7 @@ def load_pretrained(model: keras.Model, path: Path) -> None:
     """Set the backbone's weights in `model` to those of the HDF5 file `path`.
 
     Raises:
-        ConfigError: the file is damaged, or holds another network; the first weight that does not fit is named.
+        ConfigError: the file is damaged, or holds another network; the message names the first weight that differs.
     """
     arrays = read_arrays(path)
     for layer in model.layers:
@@ -88,7 +90,7 @@ def _stored_names(layer: keras.Layer) -> tuple[str, ...]:
 
 
 def _stored_layer(name: str) -> str:
-    """Return the name in the file: ``layer2_depthwise_conv_bn`` is ``layer2/depthwise_conv/bn``."""
+    """Return the name in the file: ``layer2/depthwise_conv/bn`` for ``layer2_depthwise_conv_bn``."""
     head, _, tail = name.partition("_")
     return f"{head}/{tail.removesuffix('_bn')}/bn" if tail.endswith("_bn") else f"{head}/{tail}"
 
@@ -110,17 +112,17 @@ def _fitting(
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Return every array below ``model_weights`` by its name without the model's: ``layer1/conv/kernel``.
+    """Return every array below ``model_weights`` by its name within the model, such as ``layer1/conv/kernel``.
 
     Raises:
-        ConfigError: no such file, not HDF5, cut off, or no weights in it.
+        ConfigError: the file does not exist, is not HDF5, is cut off, or holds no weights.
     """
-    found: dict[str, NDArray[np.float32]] = {}
+    arrays: dict[str, NDArray[np.float32]] = {}
 
     def note(name: str, item: object) -> None:
         if isinstance(item, h5py.Dataset):
             inner = name[name.index("layer") :] if "layer" in name else name
-            found[inner.rsplit(":", 1)[0]] = np.asarray(item, dtype=np.float32)
+            arrays[inner.rsplit(":", 1)[0]] = np.asarray(item, dtype=np.float32)
 
     try:
         with h5py.File(path) as file:
@@ -128,7 +130,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[np.float32]]:
     except FileNotFoundError:
         raise ConfigError(f"no file {path}; expected pretrained weights (.h5)") from None
     except (OSError, KeyError, RuntimeError) as error:
-        raise ConfigError(f"{path} is no readable HDF5 file: {' '.join(str(error).split())}") from error
-    if not found:
+        raise ConfigError(f"{path} is not a readable HDF5 file: {' '.join(str(error).split())}") from error
+    if not arrays:
         raise ConfigError(f"{path} holds no weights")
-    return found
+    return arrays

@@ -1,4 +1,4 @@
-"""Ask ST's own tool what the model of this run needs on a microcontroller."""
+"""Step ``analyze``: the needs of the model on a microcontroller, estimated by ST's tool."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlops_aed.models import model_folder
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
 FOOTPRINT_FILE = "footprint.json"
 
@@ -22,14 +22,14 @@ def analyze(context: StepContext) -> None:
     settings = context.section("stedgeai", StEdgeAi)
     output = context.output("footprint")
     model = _model_file(context.input("model"), context.scratch)
-    found = stedgeai.analyze(model, settings, output=output, workspace=context.scratch)
-    described = {"target": settings.target, "optimization": settings.optimization, **found}
+    footprint = stedgeai.analyze(model, settings, output=output, workspace=context.scratch)
+    described = {"target": settings.target, "optimization": settings.optimization, **footprint}
     (output / FOOTPRINT_FILE).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-    context.log.info("on %s: %s", settings.target, ", ".join(f"{name} {value:,}" for name, value in found.items()))
+    context.log.info("on %s: %s", settings.target, ", ".join(f"{name} {value:,}" for name, value in footprint.items()))
 
 
 def _model_file(folder: Path, scratch: Path) -> Path:
-    """Return a file that the tool reads; a float network of ours is written as one."""
+    """Return a file that the tool can read; a Keras network is converted first."""
     for name in (model_folder.QUANTIZED_FILE, model_folder.ONNX_FILE):
         if (folder / name).is_file():
             return folder / name

@@ -1,4 +1,4 @@
-"""Classify the files of a folder with the model of this run; nobody knows their labels, so nothing is measured."""
+"""Step ``classify``: classes of files without labels, predicted by the model of the run."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ from typing import TYPE_CHECKING
 from mlops_aed.config import Classify
 from mlops_aed.data.labels import AUDIO_SUFFIXES
 from mlops_aed.predictor import AedPredictor
-from mlops_core.config import normalise_path
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError, normalise_path
 
 if TYPE_CHECKING:
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
 TABLE_FILE = "classes.csv"
 
 
 def classify(context: StepContext) -> None:
-    """Write ``classes.csv``: each file with its class, the score of it, and those of all classes.
+    """Write ``classes.csv``: each file with its class, the score of that class, and the scores of all classes.
 
     Raises:
-        DatasetError: there is no such folder, no audio in it, or a file cannot be decoded.
+        DatasetError: the folder does not exist or holds no audio, or a file cannot be decoded.
     """
     folder = Path(normalise_path(str(context.section("classify", Classify).path))).expanduser()
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
     if not files:
-        what = "holds no audio file" if folder.is_dir() else "is no folder"
+        what = "holds no audio files" if folder.is_dir() else "is not a folder"
         raise DatasetError(
             f"classify.path: {folder} {what}; expected a folder with {', '.join(sorted(AUDIO_SUFFIXES))}"
         )

@@ -1,4 +1,4 @@
-"""Score every patch of the test part, with the quantized and the float model side by side where there are both."""
+"""Step ``evaluate``: scores of every patch of the test part, by the model and, if it is quantized, its float model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlops_aed.evaluation import files as evaluation_files
 from mlops_aed.evaluation.votes import FLOAT_PREFIX, ONNX_PREFIX
 from mlops_aed.models import model_folder, scorers
 from mlops_aed.models.litert import LiteRtModel
-from mlops_core.predictions import Prediction, Predictions, write_predictions
+from mlops_core import Prediction, Predictions, write_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,31 +21,31 @@ if TYPE_CHECKING:
 
     from mlops_aed.data.feature_store import PatchRow
     from mlops_aed.models.scorers import Scorer
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
 
 def evaluate(context: StepContext) -> None:
-    """Write one prediction a patch, figures, and the lines from which an engine shows its metrics."""
+    """Write one prediction per patch and the figures; log the lines from which a runner may read metrics."""
     evaluation_files.write(context, _scored(context), splits={"": context.input("split")})
 
 
 def compare(context: StepContext) -> None:
-    """Do the same with one prediction a patch and model: the float one's samples have a name that says so."""
+    """Do the same with one prediction per patch and model; samples of the float model have a prefix."""
     evaluation_files.write(context, _compared(context), splits={"": context.input("split")})
 
 
 def score(context: StepContext) -> None:
-    """Write one prediction a patch of the test fold of a cross-validation."""
+    """Write one prediction per patch of the test fold of a cross-validation."""
     _write(context, _scored(context))
 
 
 def score_both(context: StepContext) -> None:
-    """Write one prediction a patch and model of the test fold of a cross-validation."""
+    """Write one prediction per patch and model of the test fold of a cross-validation."""
     _write(context, _compared(context))
 
 
-def _write(context: StepContext, found: Predictions) -> None:
-    write_predictions(context.output("predictions"), found.classes, found.rows, facts=found.facts)
+def _write(context: StepContext, predictions: Predictions) -> None:
+    write_predictions(context.output("predictions"), predictions.classes, predictions.rows, facts=predictions.facts)
 
 
 def _scored(context: StepContext) -> Predictions:
@@ -83,8 +83,8 @@ def _classes(folder: Path) -> tuple[str, ...]:
 def _predictions(
     scorer: Scorer, folder: Path, rows: Sequence[PatchRow], patches: np.ndarray, *, prefix: str = ""
 ) -> Iterator[Prediction]:
-    found = scorers.scores(scorer, patches, model_folder.read_metadata(folder))
-    for row, scores in zip(rows, found, strict=True):
+    all_scores = scorers.scores(scorer, patches, model_folder.read_metadata(folder))
+    for row, scores in zip(rows, all_scores, strict=True):
         yield Prediction(
             sample=f"{prefix}{row.clip}",
             part=row.patch,
@@ -95,7 +95,7 @@ def _predictions(
 
 
 def model_facts(folder: Path, patches: np.ndarray) -> dict[str, float]:
-    """Return what the quantized model costs, and how much of the test patches its input cannot say."""
+    """Return the cost of the quantized model, and the share of input values that it clips."""
     path = folder / model_folder.QUANTIZED_FILE
     if not path.is_file():
         return {}

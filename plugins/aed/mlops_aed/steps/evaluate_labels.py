@@ -1,4 +1,4 @@
-"""Score the test clips of several labels each, with the quantized and the float model where there are both."""
+"""Step ``evaluate`` for clips with several labels, with the model and, if it is quantized, its float model."""
 
 from __future__ import annotations
 
@@ -12,25 +12,24 @@ from mlops_aed.evaluation.multilabel import LABELS_FACT, clip_predictions, compu
 from mlops_aed.evaluation.votes import FLOAT_PREFIX
 from mlops_aed.models import model_folder, scorers
 from mlops_aed.steps.evaluate import model_facts
-from mlops_core.predictions import Predictions, write_predictions
+from mlops_core import Predictions, write_predictions
 
 if TYPE_CHECKING:
-    from mlops_core.predictions import Prediction
-    from mlops_core.steps.context import StepContext
+    from mlops_core import Prediction, StepContext
 
 
 def evaluate(context: StepContext) -> None:
-    """Write one prediction a clip and label; log the lines from which an engine shows its metrics."""
+    """Write one prediction per clip and label; log the lines from which a runner may read metrics."""
     _score(context, {"": "model"})
 
 
 def compare(context: StepContext) -> None:
-    """Do the same with both models; the samples of the float one have another name."""
+    """Do the same with both models; samples of the float model have a prefix."""
     _score(context, {"": "model", FLOAT_PREFIX: "float_model"})
 
 
 def _score(context: StepContext, models: dict[str, str]) -> None:
-    """Score with the models in the inputs that are named, each below its prefix; the first is the one that counts."""
+    """Score with the models in the named inputs, each with its prefix; the first one is evaluated."""
     features = context.input("features")
     rows = read_rows(features, TEST, split=context.input("split"))
     patches = np.asarray(open_features(features)[[row.index for row in rows]])
@@ -38,8 +37,8 @@ def _score(context: StepContext, models: dict[str, str]) -> None:
     predictions: list[Prediction] = []
     for prefix, name in models.items():
         folder = context.input(name)
-        found = scorers.scores(scorers.open_scorer(folder), patches, model_folder.read_metadata(folder))
-        predictions += clip_predictions(rows, found, prefix=prefix)
+        scores = scorers.scores(scorers.open_scorer(folder), patches, model_folder.read_metadata(folder))
+        predictions += clip_predictions(rows, scores, prefix=prefix)
     labels = sum(not prediction.sample.startswith(FLOAT_PREFIX) for prediction in predictions)
     facts = {
         LABELS_FACT: round(labels / len({row.clip for row in rows}), 4),

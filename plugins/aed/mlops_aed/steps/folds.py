@@ -1,4 +1,4 @@
-"""Cross-validation: the splits of all branches, and the evaluation of all of them together."""
+"""Cross-validation: the splits of all branches, and their joint evaluation."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from mlops_aed.data.labels import read_labels
 from mlops_aed.data.splitting import assign_parts
 from mlops_aed.evaluation import files as evaluation_files
 from mlops_aed.evaluation.votes import in_fold
-from mlops_core.errors import StepError
-from mlops_core.predictions import Predictions, read_predictions
+from mlops_core import Predictions, StepError, read_predictions
 
 if TYPE_CHECKING:
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
 
 def split(context: StepContext) -> None:
     """Write for each fold the split in which it is the test fold, and the clips without parts.
 
-    What is held out of the training folds to stop early differs from fold to fold, and is never of the test fold.
+    The clips held out for early stopping differ from fold to fold and are never from the test fold.
     """
     settings = context.section("dataset", DatasetSection)
     labelled = read_labels(context.input("dataset"), settings, context.log, seed=context.seed)
@@ -35,19 +34,22 @@ def split(context: StepContext) -> None:
 
 
 def evaluate(context: StepContext) -> None:
-    """Write the predictions of all folds, each under its fold, and log the accuracy of each."""
+    """Write the predictions of all folds, with the prefix of the fold, and log the accuracy of each."""
     folds = context.section("dataset", DatasetSection).folds or ()
-    found = {fold: read_predictions(context.input(f"fold-{fold}")) for fold in folds}
-    if len({predictions.classes for predictions in found.values()}) > 1:
+    predictions_of = {fold: read_predictions(context.input(f"fold-{fold}")) for fold in folds}
+    if len({predictions.classes for predictions in predictions_of.values()}) > 1:
         raise StepError("the folds have different classes")
     rows = tuple(
         replace(row, sample=in_fold(row.sample, fold))
-        for fold, predictions in found.items()
+        for fold, predictions in predictions_of.items()
         for row in predictions.rows
     )
-    facts = {name: max(predictions.facts[name] for predictions in found.values()) for name in found[folds[-1]].facts}
+    facts = {
+        name: max(predictions.facts[name] for predictions in predictions_of.values())
+        for name in predictions_of[folds[-1]].facts
+    }
     evaluation_files.write(
         context,
-        Predictions(classes=found[folds[-1]].classes, rows=rows, facts=facts),
+        Predictions(classes=predictions_of[folds[-1]].classes, rows=rows, facts=facts),
         splits={str(fold): context.input(f"split-{fold}") for fold in folds},
     )

@@ -1,4 +1,4 @@
-"""Take a model that exists, in whatever format, as the model of this run."""
+"""Step ``load``: an existing model, in any supported format, as the model of the run."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from mlops_aed.data.feature_store import iter_rows, open_features, read_classes
 from mlops_aed.models import model_folder, scorers
 from mlops_aed.models.class_order import ordered_classes, require_order
 from mlops_aed.models.pretrained import obtain
-from mlops_core.errors import ConfigError
+from mlops_core import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
 _KEY = "general.model_path"
 _ORDER_KEY = "general.model_classes"
 _LOOKED_AT = 500
-"""Patches by which the order of the scores is judged."""
+"""Number of patches that check the order of the scores."""
 
 
 def load_model(context: StepContext) -> None:
     """Write the model at ``general.model_path`` into the output, with the settings of the features.
 
     Raises:
-        ConfigError: it cannot be read, takes other patches, or gives other scores or in another order.
+        ConfigError: it cannot be read, takes other patches, or returns other scores or another order of them.
     """
     general = context.section("general", General)
     path = obtain(str(general.model_path), context.scratch, sha256=general.model_sha256, key=_KEY)
@@ -41,13 +41,13 @@ def load_model(context: StepContext) -> None:
         _take_file(context, path, folder)
     metadata = model_folder.read_metadata(folder)
     right = _check_order(context, folder, metadata, name=path.name)
-    context.log.info("took %s as the model; its scores are those of %s, in this order", path.name, metadata["classes"])
+    context.log.info("loaded %s; its scores are, in this order: %s", path.name, metadata["classes"])
     if right is not None:
-        context.log.info("of some patches of the data set %.1f %% are right", 100 * right)
+        context.log.info("%.1f %% of a sample of patches are right", 100 * right)
 
 
 def _take_file(context: StepContext, path: Path, folder: Path) -> None:
-    """Write a model of another program; what it was trained with is not in it, so the configuration says it."""
+    """Write a model of another program; it does not hold its feature settings, so those of the configuration are used."""
     features = context.section("feature_extraction", FeatureExtraction)
     classes = read_classes(context.input("features"))
     metadata: dict[str, Any] = {
@@ -58,17 +58,17 @@ def _take_file(context: StepContext, path: Path, folder: Path) -> None:
         "feature_extraction": features.model_dump(),
         "origin": path.name,
     }
-    found, count = _write(path, folder, metadata)
-    require_fit(found, count, name=path.name, shape=(features.n_mels, features.patch_length), classes=classes)
+    input_shape, count = _write(path, folder, metadata)
+    require_fit(input_shape, count, name=path.name, shape=(features.n_mels, features.patch_length), classes=classes)
 
 
 def require_fit(
     found: tuple[int | None, ...], count: int, *, name: str, shape: tuple[int, int], classes: tuple[str, ...]
 ) -> None:
-    """Refuse a model that takes other patches than the features are, or gives another number of scores.
+    """Check that a model takes the patches of the features and returns one score per class.
 
     Raises:
-        ConfigError: so it is.
+        ConfigError: it does not.
     """
     if tuple(size for size in found if size != 1) != shape:
         raise ConfigError(
@@ -76,24 +76,26 @@ def require_fit(
         )
     if count != len(classes):
         raise ConfigError(
-            f"{_KEY}: {name} gives {count} scores; the data set has {len(classes)} classes: {', '.join(classes)}"
+            f"{_KEY}: {name} returns {count} scores; the data set has {len(classes)} classes: {', '.join(classes)}"
         )
 
 
 def _take_folder(context: StepContext, path: Path, folder: Path) -> None:
-    """Copy a model that ``mlops models export`` wrote, if it was trained with the features of this run.
+    """Copy a model that ``mlops models export`` wrote.
 
     Raises:
-        ConfigError: it is none, or was trained otherwise.
+        ConfigError: it is not such a model, or was trained with other features.
     """
     if not (path / model_folder.METADATA_FILE).is_file():
-        raise ConfigError(f"{_KEY}: {path} is no exported model; expected a file, or what mlops models export writes")
+        raise ConfigError(
+            f"{_KEY}: {path} is not an exported model; expected a file, or a folder written by mlops models export"
+        )
     metadata = model_folder.read_metadata(path)
-    wanted = {
+    settings = {
         "preprocessing": context.section("preprocessing", Preprocessing).model_dump(),
         "feature_extraction": context.section("feature_extraction", FeatureExtraction).model_dump(),
     }
-    for section, now in wanted.items():
+    for section, now in settings.items():
         for key, value in metadata[section].items():
             if now.get(key) != value:
                 raise ConfigError(f"{section}.{key} is {now.get(key)!r}; {path.name} was trained with {value!r}")
@@ -104,15 +106,15 @@ def _take_folder(context: StepContext, path: Path, folder: Path) -> None:
 
 
 def _check_order(context: StepContext, folder: Path, metadata: dict[str, Any], *, name: str) -> float | None:
-    """Ask the model about patches from all over the data set; None where a patch has several labels, or none is."""
+    """Return the accuracy on patches from the whole data set; None if patches have several labels, or there are none."""
     rows = list(iter_rows(context.input("features")))
     if not rows or any(LABEL_SEPARATOR in row.label for row in rows):
         return None
     places = np.unique(np.linspace(0, len(rows) - 1, min(_LOOKED_AT, len(rows))).astype(int))
     patches = np.asarray(open_features(context.input("features"))[places])
-    found = scorers.scores(scorers.open_scorer(folder), patches, metadata)
+    scores = scorers.scores(scorers.open_scorer(folder), patches, metadata)
     labels = [rows[place].label for place in places]
-    return require_order(found, labels, metadata["classes"], key=_ORDER_KEY, name=f"{_KEY}: {name}")
+    return require_order(scores, labels, metadata["classes"], key=_ORDER_KEY, name=f"{_KEY}: {name}")
 
 
 def _write(path: Path, folder: Path, metadata: dict[str, Any]) -> tuple[tuple[int | None, ...], int]:
@@ -130,4 +132,4 @@ def _write(path: Path, folder: Path, metadata: dict[str, Any]) -> tuple[tuple[in
         model = foreign.load_keras(path)
         network.save(model, folder, {**metadata, "weights": int(model.count_params())})
         return tuple(model.input_shape[1:]), int(model.output_shape[-1])
-    raise ConfigError(f"{_KEY}: {path.name} is of no known format; expected .h5, .keras, .tflite or .onnx")
+    raise ConfigError(f"{_KEY}: {path.name} has an unknown format; expected .h5, .keras, .tflite or .onnx")

@@ -1,4 +1,4 @@
-"""From audio files to log-mel patches, on all cores; the work may be shared by several machines."""
+"""Step ``preprocess``: log-mel patches of all clips, on all cores; it can be sharded."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from mlops_aed.config import DatasetSection, FeatureExtraction, Preprocessing
 from mlops_aed.data.clips import iter_split, read_split_classes
 from mlops_aed.data.extraction import Extraction, available_cores, extract
 from mlops_aed.data.feature_store import DATA_FILE, FeatureWriter, iter_rows, read_left_out
-from mlops_core.errors import DatasetError
+from mlops_core import DatasetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
     from typing import IO
 
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
 _SHOWN = 5
 
 
 def preprocess(context: StepContext) -> None:
-    """Write the patches of this shard's clips, in the order of the split; those of others are left to others."""
+    """Write the patches of this shard's clips, in the order of the split."""
     classes, total = read_split_classes(context.input("split"))
     clips = islice(iter_split(context.input("split")), context.shard.index, None, context.shard.count)
     extraction = Extraction(
@@ -42,10 +42,10 @@ def preprocess(context: StepContext) -> None:
 
 
 def merge(context: StepContext) -> None:
-    """Put the shards' patches into one file, in the order of the split, so that it does not tell how many there were.
+    """Merge the patches of the shards in the order of the split; the result does not depend on their number.
 
     Raises:
-        DatasetError: more clips than ``dataset.max_unreadable`` cannot be used; they are named.
+        DatasetError: more clips than ``dataset.max_unreadable`` cannot be used; the message names them.
     """
     parts = context.parts("features")
     left_out = [reason for part in parts for reason in read_left_out(part)]
@@ -65,8 +65,8 @@ def merge(context: StepContext) -> None:
 
 
 def _interleave(split: Path, parts: tuple[Path, ...], sources: Sequence[IO[bytes]], writer: FeatureWriter) -> None:
-    found = [_clip_counts(part) for part in parts]
-    heads = [next(counts, None) for counts in found]
+    iterators = [_clip_counts(part) for part in parts]
+    heads = [next(counts, None) for counts in iterators]
     left_out = [iter(read_left_out(part)) for part in parts]
     for position, clip in enumerate(iter_split(split)):
         shard = position % len(parts)
@@ -75,11 +75,11 @@ def _interleave(split: Path, parts: tuple[Path, ...], sources: Sequence[IO[bytes
             writer.left_out.append(next(left_out[shard]))
             continue
         writer.copy_clip(clip, head[1], sources[shard])
-        heads[shard] = next(found[shard], None)
+        heads[shard] = next(iterators[shard], None)
 
 
 def _clip_counts(part: Path) -> Iterator[tuple[str, int]]:
-    """Yield (clip, number of its patches) in the file's order."""
+    """Yield (clip, number of its patches) in the order of the file."""
     for name, rows in groupby(iter_rows(part), key=lambda row: row.clip):
         yield name, sum(1 for _ in rows)
 

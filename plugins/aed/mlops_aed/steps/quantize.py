@@ -1,4 +1,4 @@
-"""Quantize the float model; write it with what it costs, and its tables for a microcontroller."""
+"""Step ``quantize``: the quantized model, its cost, and its tables for a microcontroller."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from mlops_aed.export import c_header, onnx_export
 from mlops_aed.export import quantization as quantizing
 from mlops_aed.models import model_folder, network, scorers
 from mlops_aed.models.litert import LiteRtModel
-from mlops_core.errors import ConfigError
+from mlops_core import ConfigError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
     Floats = NDArray[np.float32]
 
 
 def quantize(context: StepContext) -> None:
-    """Write ``quantized_model.tflite``, its metadata, ``C_header`` and, if asked, ``model.onnx``."""
+    """Write ``quantized_model.tflite``, its metadata, ``C_header`` and, if set, ``model.onnx``."""
     settings = context.section("quantization", Quantization)
     source = context.input("model")
     if not (source / model_folder.ARCHITECTURE_FILE).is_file():
         raise ConfigError(
             f"general.model_path: {model_folder.read_metadata(source)['origin']} cannot be quantized; expected a "
-            "network of Keras (.h5, .keras); with operation_mode evaluation it is measured as it is"
+            "Keras network (.h5, .keras); use operation_mode evaluation to measure it as it is"
         )
     model, metadata = network.load(source)
     calibration = _calibration(context, settings, metadata["mean"], metadata["deviation"])
@@ -67,8 +67,8 @@ def quantize(context: StepContext) -> None:
 
 
 def _calibration(context: StepContext, settings: Quantization, mean: float, deviation: float) -> Floats:
-    """Return some normalised patches of the training part, spread evenly over it; none of another part."""
+    """Return some normalised patches, spread evenly over the training part."""
     rows = read_rows(context.input("features"), TRAIN, split=context.input("split"))
-    wanted = max(1, min(settings.calibration_patches, round(len(rows) * settings.calibration_split)))
-    chosen = [rows[place].index for place in np.linspace(0, len(rows) - 1, wanted).astype(int)]
+    count = max(1, min(settings.calibration_patches, round(len(rows) * settings.calibration_split)))
+    chosen = [rows[place].index for place in np.linspace(0, len(rows) - 1, count).astype(int)]
     return scorers.normalise(np.asarray(open_features(context.input("features"))[chosen]), mean, deviation)

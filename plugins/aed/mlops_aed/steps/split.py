@@ -1,4 +1,4 @@
-"""Assign each clip to training, validation or test."""
+"""Step ``split``: the part of each clip: training, validation or test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlops_aed.data.labels import read_labels
 from mlops_aed.data.splitting import assign_parts
 
 if TYPE_CHECKING:
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
 
 def split(context: StepContext) -> None:
@@ -20,6 +20,6 @@ def split(context: StepContext) -> None:
     labelled = read_labels(context.input("dataset"), settings, context.log, seed=context.seed)
     clips = assign_parts(labelled, settings, seed=context.seed)
     if settings.strategy == "random":
-        context.log.warning("strategy 'random': pieces of one recording may stand on two sides; scores may be too high")
+        context.log.warning("strategy 'random': clips of one recording may be in several parts; scores may be too high")
     write_split(context.output("split"), clips)
     context.log.info("clips: %s", dict(Counter(clip.part for clip in clips)))

@@ -1,10 +1,8 @@
-"""Train the network on the training part; stop, and choose the weights, by the validation part."""
+"""Step ``train``: the network, trained on the training part; the validation part chooses the weights."""
 
 from __future__ import annotations
 
-import csv
 import math
-from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 import keras
@@ -18,15 +16,16 @@ from mlops_aed.models import architectures, foreign, network, yamnet
 from mlops_aed.models.pretrained import ZOO_WEIGHTS, ZOO_WEIGHTS_SHA256, obtain
 from mlops_aed.training import backbone as backbone_training
 from mlops_aed.training.augmentation import training_batches
-from mlops_aed.training.fitting import HistoryRow, TrainingData, fit, loss_and_accuracy, validated
+from mlops_aed.training.fitting import TrainingData, TrainingRow, fit, loss_and_accuracy, validated
 from mlops_aed.training.inputs import Ahead, MappedPatches
+from mlops_core import write_history
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from mlops_aed.data.feature_store import PatchRow
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
     Floats = NDArray[np.float32]
 
@@ -37,7 +36,7 @@ def train(context: StepContext) -> None:
 
 
 def train_network(context: StepContext, *, is_multi_label: bool) -> None:
-    """Do the work of `train`; with `is_multi_label` each class has a probability of its own."""
+    """Train as `train` does; with `is_multi_label` each class has its own probability."""
     settings = context.section("training", Training)
     keras.utils.set_random_seed(context.seed)
     tf.config.experimental.enable_op_determinism()
@@ -59,7 +58,7 @@ def train_network(context: StepContext, *, is_multi_label: bool) -> None:
 
 
 def _network(context: StepContext, settings: Training, *, shape: tuple[int, int], classes: int) -> keras.Model:
-    """Return the network to be trained; one that exists is taken from its file."""
+    """Return the network to train; an existing one is read from its file."""
     if settings.model.name != "file":
         return architectures.build(settings.model, shape=shape, classes=classes)
     general = context.section("general", General)
@@ -69,10 +68,10 @@ def _network(context: StepContext, settings: Training, *, shape: tuple[int, int]
 
 def _train_pretrained(
     context: StepContext, model: keras.Model, settings: Training, *, is_multi_label: bool
-) -> list[HistoryRow]:
-    """Fit the head, by epochs where the settings count them; then tune all, if asked.
+) -> list[TrainingRow]:
+    """Fit the head, by epochs if they are set; then fine-tune all layers, if set.
 
-    Fitted to convergence, without fine-tuning, the head sees the validation part too: that has nothing to decide.
+    Without epochs and fine-tuning, the head is also fitted to the validation part, which decides nothing.
     """
     where, sha256 = settings.model.weights, settings.model.weights_sha256
     if where is None:
@@ -100,7 +99,7 @@ def _train_pretrained(
     model.compile(loss=loss, metrics=[accuracy])
     held, targets = _part(context, VALIDATION, moments=(0.0, 1.0))
     row = validated(model, (held[:][..., None], targets), step=1, loss=math.nan)
-    return [HistoryRow(step=1, loss=row.validation_loss, validation_loss=math.nan, validation_accuracy=math.nan)]
+    return [TrainingRow(step=1, loss=row.validation_loss, validation_loss=math.nan, validation_accuracy=math.nan)]
 
 
 def _train_all(
@@ -110,7 +109,7 @@ def _train_all(
     *,
     moments: tuple[float, float],
     is_multi_label: bool,
-) -> list[HistoryRow]:
+) -> list[TrainingRow]:
     patches, targets = _part(context, TRAIN, moments=moments)
     held, held_targets = _part(context, VALIDATION, moments=moments)
     context.log.info("%d weights; %d patches to train, %d to validate", model.count_params(), len(patches), len(held))
@@ -147,7 +146,7 @@ def _write(
     context: StepContext,
     model: keras.Model,
     classes: tuple[str, ...],
-    history: list[HistoryRow],
+    history: list[TrainingRow],
     *,
     moments: tuple[float, float],
 ) -> None:
@@ -161,7 +160,4 @@ def _write(
         "weights": int(model.count_params()),
     }
     network.save(model, folder, metadata)
-    with (folder / "history.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("step", "loss", "validation_loss", "validation_accuracy"))
-        writer.writerows(map(astuple, history))
+    write_history(folder, (row.to_history() for row in history))

@@ -1,4 +1,4 @@
-"""Train the network for clips of several labels: a sigmoid a class instead of one softmax over all."""
+"""Step ``train`` for clips with several labels: one sigmoid per class instead of a softmax over all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mlops_aed.steps.train import train_network
 
 if TYPE_CHECKING:
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
 
 def train(context: StepContext) -> None:

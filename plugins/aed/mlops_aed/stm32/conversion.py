@@ -15,8 +15,7 @@ from mlops_aed.stm32.rules import MODES, RULES
 from mlops_aed.stm32.training import set_fitting
 
 if TYPE_CHECKING:
-    from mlops_core.config_import import ImportedConfig
-    from mlops_core.yaml_source import YamlSource
+    from mlops_core import ImportedConfig, YamlSource
 
 _TARGETS = {
     "training": "training",
@@ -122,12 +121,12 @@ def _mode_of_v1(draft: Draft) -> str:
 
 
 def _require_sections(draft: Draft, *, is_trained: bool, is_quantized: bool) -> None:
-    wanted = ["dataset", "preprocessing", "feature_extraction"]
+    sections = ["dataset", "preprocessing", "feature_extraction"]
     if is_trained:
-        wanted.append("training")
+        sections.append("training")
     if is_quantized and draft.layout is not Layout.V1:
-        wanted.append("quantization")
-    for section in wanted:
+        sections.append("quantization")
+    for section in sections:
         if not draft.has_section(section):
             keys = [name.removeprefix(f"{section}.") for name in RULES if name.startswith(f"{section}.")]
             draft.refuse(section, f"is required by this operation mode and not set; legal: {', '.join(keys)}")

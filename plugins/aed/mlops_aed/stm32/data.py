@@ -93,7 +93,7 @@ def _set_fsd50k(draft: Draft) -> None:
 def _set_tables(draft: Draft) -> None:
     """Set the folder above all tables and their files, and each of them below it."""
     tables = {part: _table(draft, part) for part in ("training", "validation", "test")}
-    paths = [path for found in tables.values() for path in found]
+    paths = [path for files in tables.values() for path in files]
     if len({_ABSOLUTE.match(path) is not None for path in paths}) > 1:
         draft.refuse(_key("training", "csv"), "and the other paths must all be absolute, or all relative")
         return
@@ -105,22 +105,22 @@ def _set_tables(draft: Draft) -> None:
     if tables["validation"] and not tables["test"]:
         note = "; the zoo reports them, so they are the test clips, and others validate"
         tables["test"], tables["validation"] = tables["validation"], ()
-    for part, found in tables.items():
+    for part, files in tables.items():
         source = "validation" if note and part == "test" else part
-        for kind, path in zip(_KINDS, found, strict=False):
+        for kind, path in zip(_KINDS, files, strict=False):
             target = kind if part == "training" else f"{part}_{kind}"
             below = os.path.relpath(path, root).replace("\\", "/")
-            told = f"below {root}{note if part == 'test' else ''}"
-            draft.set(f"dataset.{target}", below, _key(source, kind), note=told)
+            place = f"below {root}{note if part == 'test' else ''}"
+            draft.set(f"dataset.{target}", below, _key(source, kind), note=place)
 
 
 def _table(draft: Draft, part: str) -> tuple[str, ...]:
     """Return the table and the folder of its files, or nothing."""
-    found = {kind: draft.value(_key(part, kind)) for kind in _KINDS}
+    paths = {kind: draft.value(_key(part, kind)) for kind in _KINDS}
     for kind, other in zip(_KINDS, reversed(_KINDS), strict=True):
-        if not found[kind] and found[other]:
+        if not paths[kind] and paths[other]:
             draft.refuse(_key(part, kind), f"is required together with {_key(part, other)}; legal: a path")
-    return tuple(str(path) for path in found.values()) if all(found.values()) else ()
+    return tuple(str(path) for path in paths.values()) if all(paths.values()) else ()
 
 
 def _key(part: str, kind: str) -> str:

@@ -8,12 +8,10 @@ from mlops_aed.stm32 import layouts
 from mlops_aed.stm32.layouts import Layout
 from mlops_aed.stm32.rules import OPEN_SECTIONS, REFUSED_SECTIONS, RULES
 from mlops_aed.stm32.values import read_value
-from mlops_core.config_import import ImportedConfig, ImportedKey, ImportFate
-from mlops_core.errors import did_you_mean
-from mlops_core.yaml_source import YamlSource
+from mlops_core import ImportedConfig, ImportedKey, ImportFate, YamlSource, did_you_mean
 
 if TYPE_CHECKING:
-    from mlops_aed.stm32.layouts import Found
+    from mlops_aed.stm32.layouts import FileEntry
     from mlops_aed.stm32.values import Rule
 
 
@@ -25,12 +23,12 @@ class Draft:
         self.layout = layout
         self._source = source
         self._keys: list[ImportedKey] = []
-        self._open: dict[str, Found] = {}
+        self._open: dict[str, FileEntry] = {}
         self._values: dict[str, Any] = {}
         self._data: dict[str, Any] = {}
         self._lines: dict[str, int] = {}
-        for found in layouts.walk(source, layout):
-            self._read(found)
+        for entry in layouts.walk(source, layout):
+            self._read(entry)
         self._require_keys()
 
     def value(self, name: str) -> Any:
@@ -103,12 +101,12 @@ class Draft:
         )
 
     def _close(self, name: str, fate: ImportFate, *, target: str = "", note: str = "") -> None:
-        found = self._open.pop(name, None)
-        if found is not None:
-            self._note(found, fate, target=target, note=note)
+        entry = self._open.pop(name, None)
+        if entry is not None:
+            self._note(entry, fate, target=target, note=note)
 
-    def _note(self, found: Found, fate: ImportFate, *, target: str = "", note: str = "") -> None:
-        self._keys.append(ImportedKey(key=found.key, line=found.line, fate=fate, target=target, note=note))
+    def _note(self, entry: FileEntry, fate: ImportFate, *, target: str = "", note: str = "") -> None:
+        self._keys.append(ImportedKey(key=entry.key, line=entry.line, fate=fate, target=target, note=note))
 
     def _line_above(self, key: str) -> int:
         """Return the line of the nearest section around a key that is not there; 1 for none."""
@@ -123,71 +121,71 @@ class Draft:
 
     # --- Reading ----------------------------------------------------------------------------------------
 
-    def _read(self, found: Found) -> None:
-        section = found.name.partition(".")[0]
+    def _read(self, entry: FileEntry) -> None:
+        section = entry.name.partition(".")[0]
         if section in REFUSED_SECTIONS:
-            self._note(found, ImportFate.REFUSED, note=REFUSED_SECTIONS[section])
-        elif found.name in (rules := self._rules()):
-            self._read_known(found, rules[found.name])
-        elif section in OPEN_SECTIONS and "." in found.key:
-            self._note(found, ImportFate.IGNORED, note=OPEN_SECTIONS[section])
-        elif "." not in found.key and found.key in layouts.legal_sections(self.layout):
-            self._read_section(found)
+            self._note(entry, ImportFate.REFUSED, note=REFUSED_SECTIONS[section])
+        elif entry.name in (rules := self._rules()):
+            self._read_legal(entry, rules[entry.name])
+        elif section in OPEN_SECTIONS and "." in entry.key:
+            self._note(entry, ImportFate.IGNORED, note=OPEN_SECTIONS[section])
+        elif "." not in entry.key and entry.key in layouts.legal_sections(self.layout):
+            self._read_section(entry)
         else:
-            self._refuse_unknown(found)
+            self._refuse_unknown(entry)
 
-    def _read_section(self, found: Found) -> None:
+    def _read_section(self, entry: FileEntry) -> None:
         """Note a section that is no mapping: empty, or wrong."""
-        if found.value is None or found.value in ({}, "None"):
-            self._note(found, ImportFate.IGNORED, note="empty")
+        if entry.value is None or entry.value in ({}, "None"):
+            self._note(entry, ImportFate.IGNORED, note="empty")
         else:
-            self._note(found, ImportFate.REFUSED, note=f"is {found.value!r}; legal: a mapping of keys")
+            self._note(entry, ImportFate.REFUSED, note=f"is {entry.value!r}; legal: a mapping of keys")
 
-    def _read_known(self, found: Found, rule: Rule) -> None:
+    def _read_legal(self, entry: FileEntry, rule: Rule) -> None:
         try:
-            value = read_value(found.value, rule)
+            value = read_value(entry.value, rule)
         except ValueError as error:
-            self._note(found, ImportFate.REFUSED, note=str(error))
+            self._note(entry, ImportFate.REFUSED, note=str(error))
             return
-        if found.name in self._open:
-            self._read_again(found, value)
+        if entry.name in self._open:
+            self._read_again(entry, value)
             return
-        self._values[found.name] = value
-        self._open[found.name] = found
+        self._values[entry.name] = value
+        self._open[entry.name] = entry
 
-    def _read_again(self, found: Found, value: object) -> None:
+    def _read_again(self, entry: FileEntry, value: object) -> None:
         """Compare two keys of the file that mean the same."""
-        first = self._open[found.name]
-        if value == self._values[found.name]:
-            self._note(found, ImportFate.IGNORED, note=f"says what {first.key} says")
+        first = self._open[entry.name]
+        if value == self._values[entry.name]:
+            self._note(entry, ImportFate.IGNORED, note=f"says what {first.key} says")
         else:
-            note = f"is {value!r} and {first.key} is {self._values[found.name]!r}; both mean the same: keep one"
-            self._note(found, ImportFate.REFUSED, note=note)
+            note = f"is {value!r} and {first.key} is {self._values[entry.name]!r}; both mean the same: keep one"
+            self._note(entry, ImportFate.REFUSED, note=note)
 
-    def _refuse_unknown(self, found: Found) -> None:
+    def _refuse_unknown(self, entry: FileEntry) -> None:
         """Refuse a key that the layout does not have there, or a value where a mapping belongs."""
-        section, _, part = found.key.rpartition(".")
+        section, _, part = entry.key.rpartition(".")
         prefix = f"{section}." if section else ""
         legal = layouts.legal_keys(self.layout) if section else layouts.legal_sections(self.layout)
         near = sorted({key.removeprefix(prefix).partition(".")[0] for key in legal if key.startswith(prefix)})
         if part in near:
-            inner = sorted({key.rpartition(".")[2] for key in legal if key.startswith(f"{found.key}.")})
-            note = f"is {found.value!r}; legal: a mapping with the keys {', '.join(inner)}"
+            inner = sorted({key.rpartition(".")[2] for key in legal if key.startswith(f"{entry.key}.")})
+            note = f"is {entry.value!r}; legal: a mapping with the keys {', '.join(inner)}"
         else:
             what = f"is no key of '{section}'" if section else "is no section"
             note = f"{what}{did_you_mean(part, near) or ';'} legal: {', '.join(near)}"
-        self._note(found, ImportFate.REFUSED, note=note)
+        self._note(entry, ImportFate.REFUSED, note=note)
 
     def _require_keys(self) -> None:
         """Refuse a section that is there without a key that the model zoo requires; v1 had defaults."""
         if self.layout is Layout.V1:
             return
-        told = {item.key for item in self._keys}
+        noted = {item.key for item in self._keys}
         for name, rule in RULES.items():
             section = name.rpartition(".")[0]
             is_optional = not rule.is_required or rule.ignored or rule.dead
             key = layouts.key_of(name, self.layout)
-            if is_optional or not section or name in self._values or key in told:
+            if is_optional or not section or name in self._values or key in noted:
                 continue
             if any(other.rpartition(".")[0] == section for other in self._open):
                 self.refuse(name, f"is required and not set; legal: {rule.legal}")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mlops_aed.stm32.values import Rule
-    from mlops_core.yaml_source import YamlSource
+    from mlops_core import YamlSource
 
 
 class Layout(StrEnum):
@@ -25,7 +25,7 @@ class Layout(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class FileEntry:
     """One value of the file.
 
     Attributes:
@@ -123,22 +123,24 @@ def legal_sections(layout: Layout) -> tuple[str, ...]:
     )
 
 
-def walk(source: YamlSource, layout: Layout) -> Iterator[Found]:
+def walk(source: YamlSource, layout: Layout) -> Iterator[FileEntry]:
     """Yield the values of the file in their order, down to keys that have a rule or that nobody knows."""
-    known = set(legal_keys(layout))
-    yield from _walk(source, layout, source.data, "", known)
+    legal_names = set(legal_keys(layout))
+    yield from _walk(source, layout, source.data, "", legal_names)
 
 
-def _walk(source: YamlSource, layout: Layout, data: Mapping[str, Any], prefix: str, known: set[str]) -> Iterator[Found]:
+def _walk(
+    source: YamlSource, layout: Layout, data: Mapping[str, Any], prefix: str, legal_names: set[str]
+) -> Iterator[FileEntry]:
     for part, value in data.items():
         key = f"{prefix}{part}"
-        is_inner = any(legal.startswith(f"{key}.") for legal in known)
+        is_inner = any(legal.startswith(f"{key}.") for legal in legal_names)
         name = name_of(key, layout)
         is_open = name.partition(".")[0] in {*OPEN_SECTIONS, *REFUSED_SECTIONS} and key.count(".") < 1
         if isinstance(value, dict) and (is_inner or (is_open and value)):
-            yield from _walk(source, layout, value, f"{key}.", known)
+            yield from _walk(source, layout, value, f"{key}.", legal_names)
         else:
-            yield Found(key=key, name=name, value=value, line=source.lines.get(key, 0))
+            yield FileEntry(key=key, name=name, value=value, line=source.lines.get(key, 0))
 
 
 def name_of(key: str, layout: Layout) -> str:

@@ -71,12 +71,10 @@ def _set_custom(draft: Draft) -> None:
 
 def _set_yamnet(draft: Draft, name: str) -> None:
     key = f"{_SECTION}.embedding_size"
-    wanted = int(name.removeprefix("yamnet_e")) if "_e" in name else draft.value(key) or EMBEDDING
-    if wanted != EMBEDDING:
+    size = int(name.removeprefix("yamnet_e")) if "_e" in name else draft.value(key) or EMBEDDING
+    if size != EMBEDDING:
         source = f"{_SECTION}.name" if "_e" in name else key
-        draft.refuse(
-            source, f"asks for {wanted} values; legal: {EMBEDDING}, the backbone whose weights can be read here"
-        )
+        draft.refuse(source, f"asks for {size} values; legal: {EMBEDDING}, the backbone whose weights can be read here")
         return
     draft.set(f"{_SECTION}.name", "yamnet", f"{_SECTION}.name")
     draft.set(f"{_SECTION}.embedding_size", EMBEDDING, key)
@@ -87,12 +85,12 @@ def _set_yamnet(draft: Draft, name: str) -> None:
 
 
 def _set_miniresnet(draft: Draft, name: str) -> None:
-    found = _MINIRESNET.fullmatch(name)
-    version = (found and found["version"]) or str(draft.value(f"{_SECTION}.version") or "v1")[-1]
+    match = _MINIRESNET.fullmatch(name)
+    version = (match and match["version"]) or str(draft.value(f"{_SECTION}.version") or "v1")[-1]
     if name == "miniresnetv2":
         version = "2"
-    stacks = (found and found["stacks"]) or draft.value(f"{_SECTION}.n_stacks") or 1
-    pooling = "avg" if found and found["average"] else draft.value(f"{_SECTION}.pooling")
+    stacks = (match and match["stacks"]) or draft.value(f"{_SECTION}.n_stacks") or 1
+    pooling = "avg" if match and match["average"] else draft.value(f"{_SECTION}.pooling")
     ours = "miniresnetv2" if version == "2" else "miniresnet"
     draft.set(f"{_SECTION}.name", ours, f"{_SECTION}.name", f"{_SECTION}.version")
     draft.set(f"{_SECTION}.n_stacks", int(stacks), f"{_SECTION}.n_stacks")

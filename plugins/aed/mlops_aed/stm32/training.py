@@ -32,8 +32,8 @@ def convert_optimizer(value: dict[str, Any] | str) -> dict[str, dict[str, Any]]:
     Raises:
         ValueError: it is not one of Keras's, or an argument is wrong.
     """
-    given = {value: None} if isinstance(value, str) else value
-    named = {_known(name, OPTIMIZERS): _arguments(name, arguments) for name, arguments in given.items()}
+    optimizers = {value: None} if isinstance(value, str) else value
+    named = {_known(name, OPTIMIZERS): _arguments(name, arguments) for name, arguments in optimizers.items()}
     return check_optimizer(named) or {}
 
 
@@ -43,11 +43,13 @@ def convert_callbacks(value: dict[str, Any] | str) -> dict[str, dict[str, Any]]:
     Raises:
         ValueError: one is not known, or not allowed, or an argument is wrong.
     """
-    given = {value: None} if isinstance(value, str) else value
-    for name in given:
+    callbacks = {value: None} if isinstance(value, str) else value
+    for name in callbacks:
         if name in _FORBIDDEN:
             raise ValueError(f"{name} is not allowed: {_FORBIDDEN[name]}. Legal: {', '.join(CALLBACKS)}")
-    return check_callbacks({_known(name, CALLBACKS): _arguments(name, arguments) for name, arguments in given.items()})
+    return check_callbacks(
+        {_known(name, CALLBACKS): _arguments(name, arguments) for name, arguments in callbacks.items()}
+    )
 
 
 def set_fitting(draft: Draft) -> None:
@@ -95,12 +97,12 @@ def _known(name: str, known: dict[str, Any]) -> str:
     return next((item for item in known if item.casefold() == name.casefold()), name)
 
 
-def _arguments(name: str, given: object) -> dict[str, Any]:
-    if given is None or given == "None":
+def _arguments(name: str, setting: object) -> dict[str, Any]:
+    if setting is None or setting == "None":
         return {}
-    if not isinstance(given, dict):
-        raise ValueError(f"{name} is {given!r}; expected a mapping of arguments")  # noqa: TRY004  a fault of the file
-    return {key: _argument(name, key, value) for key, value in given.items()}
+    if not isinstance(setting, dict):
+        raise ValueError(f"{name} is {setting!r}; expected a mapping of arguments")  # noqa: TRY004  a fault of the file
+    return {key: _argument(name, key, value) for key, value in setting.items()}
 
 
 def _argument(name: str, key: str, value: object) -> Any:

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.config import normalise_path
-from mlops_core.errors import did_you_mean
+from mlops_core import did_you_mean, normalise_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,13 +139,13 @@ def _number(value: object) -> object:
         return _WRONG
     if isinstance(value, int | float):
         return value if math.isfinite(value) else _WRONG
-    found = _arithmetic(value) if isinstance(value, str) else None
-    return found if found is not None and math.isfinite(found) else _WRONG
+    result = _arithmetic(value) if isinstance(value, str) else None
+    return result if result is not None and math.isfinite(result) else _WRONG
 
 
 def _integer(value: object) -> object:
-    found = _number(value)
-    return int(found) if isinstance(found, int | float) and found == int(found) else _WRONG
+    number = _number(value)
+    return int(number) if isinstance(number, int | float) and number == int(number) else _WRONG
 
 
 def _shape(value: object) -> object:

@@ -1,1 +1,1 @@
-"""Training: the input pipeline, augmentation, fitting, learning-rate schedules."""
+"""Training: settings, input pipeline, augmentation, fitting, learning-rate schedules."""

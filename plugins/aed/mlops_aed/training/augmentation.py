@@ -1,4 +1,4 @@
-"""Batches of training patches, changed at random: shifts, volume, noise, masks, mixup; by the seed alone."""
+"""Batches of randomly changed training patches: shifts, volume, noise, masks, mixup; determined by the seed."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 def training_batches(
     patches: Floats | MappedPatches, targets: Floats, *, settings: DataAugmentation, batch_size: int, seed: int
 ) -> Iterator[tuple[Floats, Floats]]:
-    """Yield batches without end: (batch, n_mels, frames, 1) and (batch, classes).
+    """Yield an endless sequence of batches: (batch, n_mels, frames, 1) and (batch, classes).
 
     Every patch is drawn once before any is drawn again.
 
     Args:
         patches: normalised, (patches, n_mels, frames).
-        targets: (patches, classes), one-hot or several-hot.
+        targets: (patches, classes), one-hot or multi-hot.
         settings: strengths.
         batch_size: at most the number of patches.
-        seed: of every draw.
+        seed: random seed.
     """
     draw = np.random.default_rng(seed)
     size = min(batch_size, len(patches))
@@ -44,7 +44,7 @@ def training_batches(
 
 
 def _change(patch: Floats, settings: DataAugmentation, draw: np.random.Generator) -> None:
-    """Change a patch in place; what is switched off draws no number, so that the others stay as they are."""
+    """Change a patch in place; an option that is off draws no random number, so that the others do not change."""
     if settings.time_shift:
         patch[:] = np.roll(patch, int(draw.integers(-settings.time_shift, settings.time_shift + 1)), axis=1)
     if settings.volume != (1.0, 1.0):
@@ -61,7 +61,7 @@ def _change(patch: Floats, settings: DataAugmentation, draw: np.random.Generator
 
 
 def _mask(patch: Floats, draw: np.random.Generator, *, axis: int, widest: int) -> None:
-    """Set neighbouring bands (axis 0) or frames (axis 1), none to `widest` of them, to 0, the mean of all patches."""
+    """Set up to `widest` neighbouring bands (axis 0) or frames (axis 1) to 0, the mean of all patches."""
     width = int(draw.integers(0, widest + 1)) if widest else 0
     start = int(draw.integers(0, max(1, patch.shape[axis] - width)))
     (patch if axis == 0 else patch.T)[start : start + width] = 0.0

@@ -1,4 +1,4 @@
-"""Training on top of a pretrained backbone: its head is fitted on frozen values; then, if wanted, all is tuned."""
+"""Training on top of a pretrained backbone: the head is fitted on the output of the frozen backbone."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlops_aed.data.feature_store import PatchRow
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
     Floats = NDArray[np.float32]
 
 _OFFSETS = 4
-"""Patches start every quarter of a patch: three times the patches that the features hold, at other offsets."""
+"""Patches start every quarter of a patch, which gives three times as many as the features hold."""
 _BLOCK_CLIPS = 64
 
 
@@ -38,15 +38,15 @@ def fit_head_of(
     penalty: float | None,
     is_multi_label: bool = False,
 ) -> None:
-    """Set the last layer of `model` to what fits the patches `rows` best, everything before it frozen.
+    """Fit the last layer of `model` to the patches `rows`, with all other layers frozen.
 
     Args:
-        context: of a step with the input ``features`` and the section ``feature_extraction``.
-        model: with a layer `EMBEDDING_LAYER` and a last layer ``scores``.
-        rows: the patches to fit; those of one clip stand together.
-        classes: in the order of the outputs.
-        penalty: of the weights; None to choose it by leaving source recordings out.
-        is_multi_label: patches may be of several classes, and `model` ends in sigmoids.
+        context: context of a step with the input ``features`` and the section ``feature_extraction``.
+        model: network with a layer `EMBEDDING_LAYER` and a last layer ``scores``.
+        rows: the patches to fit; those of one clip are adjacent.
+        classes: class names in the order of the outputs.
+        penalty: penalty of the weights; None to choose it by cross-validation over source recordings.
+        is_multi_label: whether patches may have several classes and `model` ends in sigmoids.
     """
     values, origin = _dense_values(context, model, rows)
     targets = multi_hot((row.label for row in origin), classes)
@@ -65,7 +65,7 @@ def _dense_values(
     model: keras.Model,
     rows: Sequence[PatchRow],
 ) -> tuple[Floats, list[PatchRow]]:
-    """Return the backbone's values (patches, values) of patches at many offsets, and a row of each one's clip."""
+    """Return the backbone's output (patches, values) for patches at many offsets, and a row of the clip of each."""
     features = open_features(context.input("features"))
     settings = context.section("feature_extraction", FeatureExtraction)
     backbone = keras.Model(model.input, model.get_layer(EMBEDDING_LAYER).output)
@@ -75,15 +75,15 @@ def _dense_values(
     step = max(1, settings.patch_length // _OFFSETS)
     for start in range(0, len(clips), _BLOCK_CLIPS):
         block = clips[start : start + _BLOCK_CLIPS]
-        found = [dense_patches(features[[row.index for row in clip]], settings, step=step) for clip in block]
-        values.append(backbone.predict(np.concatenate(found)[..., None], batch_size=128, verbose=0))
-        origin += [clip[0] for clip, patches in zip(block, found, strict=True) for _ in patches]
+        patches_of = [dense_patches(features[[row.index for row in clip]], settings, step=step) for clip in block]
+        values.append(backbone.predict(np.concatenate(patches_of)[..., None], batch_size=128, verbose=0))
+        origin += [clip[0] for clip, patches in zip(block, patches_of, strict=True) for _ in patches]
         context.progress("clip", start + len(block), len(clips))
     return np.concatenate(values), origin
 
 
 def freeze_statistics(model: keras.Model) -> None:
-    """Keep the batch statistics of the pretrained backbone: a small data set's are worse."""
+    """Keep the batch statistics of the pretrained backbone; those of a small data set are worse."""
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False

@@ -1,6 +1,6 @@
 """The sections ``training`` and ``data_augmentation``: which network, and how it is trained.
 
-Optimizers, callbacks and schedules are named, never evaluated; the legal names and arguments stand here, because
+Optimizers, callbacks and schedules are named, never evaluated; the legal names and arguments are listed here, because
 a configuration is checked before Keras is imported.
 """
 
@@ -12,8 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from mlops_aed.models.pretrained import LocalPath, with_digest
 from mlops_aed.training.schedules import SCHEDULES, schedule_fault
-from mlops_core.config import KeyFaultError, Section
-from mlops_core.errors import did_you_mean
+from mlops_core import KeyFaultError, Section, did_you_mean
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
@@ -52,7 +51,7 @@ OPTIMIZERS: dict[str, tuple[str, ...]] = {
     "Lion": ("beta_1", "beta_2"),
     "Lamb": _MOMENTS,
 }
-"""Keras optimizer -> its own arguments, beside those that every optimizer has."""
+"""Keras optimizer -> its own arguments, besides those of every optimizer."""
 CALLBACKS: dict[str, tuple[str, ...]] = {
     "EarlyStopping": (
         "monitor",
@@ -78,21 +77,21 @@ CALLBACKS: dict[str, tuple[str, ...]] = {
     "SwapEMAWeights": ("swap_on_epoch",),
     **{name: (*arguments, "verbose") for name, arguments in SCHEDULES.items()},
 }
-"""Callback -> its arguments. Those that write files, talk to servers or hold code are not here, on purpose."""
+"""Callback -> its arguments. Callbacks that write files, connect to servers or hold code are left out on purpose."""
 _MONITORED = ("loss", "accuracy", "val_loss", "val_accuracy")
 _MODES = ("auto", "min", "max")
 
 
 def optimizer_arguments(name: str) -> tuple[str, ...]:
-    """Return the arguments that the optimizer `name` takes."""
+    """Return the arguments of the optimizer `name`."""
     return (*_EVERY_OPTIMIZER, *OPTIMIZERS[name])
 
 
 def check_optimizer(given: dict[str, dict[str, Scalar]] | None) -> dict[str, dict[str, Scalar]] | None:
-    """Return what was given.
+    """Return the value unchanged.
 
     Raises:
-        ValueError: it is not one of Keras's optimizers with arguments that it has.
+        ValueError: it is not one optimizer of Keras with legal arguments.
     """
     if given is None:
         return None
@@ -101,7 +100,7 @@ def check_optimizer(given: dict[str, dict[str, Scalar]] | None) -> dict[str, dic
     for name, arguments in given.items():
         if name not in OPTIMIZERS:
             raise ValueError(
-                f"'{name}' is no optimizer{did_you_mean(name, OPTIMIZERS) or ';'} known: {', '.join(OPTIMIZERS)}"
+                f"'{name}' is not an optimizer{did_you_mean(name, OPTIMIZERS) or ';'} known: {', '.join(OPTIMIZERS)}"
             )
         _require_arguments(name, arguments, optimizer_arguments(name))
         rate = arguments.get("learning_rate", 0.001)
@@ -111,15 +110,15 @@ def check_optimizer(given: dict[str, dict[str, Scalar]] | None) -> dict[str, dic
 
 
 def check_callbacks(given: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return what was given.
+    """Return the value unchanged.
 
     Raises:
-        ValueError: one is not on the list, has an argument that it does not take, or two set the learning rate.
+        ValueError: a callback or an argument is unknown, or two callbacks set the learning rate.
     """
     for name, arguments in given.items():
         if name not in CALLBACKS:
             raise ValueError(
-                f"'{name}' is no callback{did_you_mean(name, CALLBACKS) or ';'} known: {', '.join(CALLBACKS)}"
+                f"'{name}' is not a callback{did_you_mean(name, CALLBACKS) or ';'} known: {', '.join(CALLBACKS)}"
             )
         _require_arguments(name, arguments, CALLBACKS[name])
         for key, legal in (("monitor", _MONITORED), ("mode", _MODES)):
@@ -144,7 +143,7 @@ def _require_arguments(name: str, arguments: dict[str, Any], known: tuple[str, .
 
 
 class DataAugmentation(Section):
-    """What is done to training patches: strengths; 0 switches each off."""
+    """Strengths of the changes to training patches; 0 switches one off."""
 
     mixup_alpha: Annotated[float, Field(ge=0, le=2)] = 0.3
     time_mask: NotNegative = 16
@@ -165,9 +164,9 @@ class DataAugmentation(Section):
 
 
 class ModelChoice(Section):
-    """The network; a key that the chosen network does not use is not looked at.
+    """The network; keys that it does not use are ignored.
 
-    ``file`` is the one at ``general.model_path``, which is trained further.
+    ``file`` is the model at ``general.model_path``, which is trained further.
     ``pooling`` without a value is ``multi`` for yamnet (means and maxima of the last map, means of the one before:
     768 values, for a short sound has a high maximum and a low mean) and none, the whole last map, for the others.
     ``weights`` without a value are those that the model zoo publishes.
@@ -203,9 +202,9 @@ class ModelChoice(Section):
 
 
 class Training(Section):
-    """How it is trained; a step is one weight update on one batch.
+    """Settings of the training; a step is one weight update on one batch.
 
-    With ``epochs`` the network is trained by epochs with ``optimizer`` and ``callbacks``; without, for ``steps``.
+    With ``epochs`` the network is trained by epochs with ``optimizer`` and ``callbacks``; otherwise for ``steps``.
     A pretrained backbone that is not fine-tuned stays as it is: only its head is fitted, until it converges, with the
     ``head_penalty`` that does best on held-out source recordings where none is given.
     """

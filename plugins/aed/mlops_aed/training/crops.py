@@ -1,6 +1,6 @@
-"""Patches at any offset, out of the patches that the features hold.
+"""Patches at any offset, cut from the patches of the features.
 
-Patches of one clip overlap or touch, so its spectrogram can be put together again; nothing is decoded twice.
+Patches of one clip overlap or touch, so its spectrogram can be restored; nothing is decoded twice.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def spectrogram(patches: Floats, settings: FeatureExtraction) -> Floats:
     """Return the spectrogram that `patches` (patches, n_mels, frames) were cut from, shape (n_mels, all frames).
 
-    What came after the last whole patch is gone. With ``include_last_patch`` the last one may lie off the grid, and is
-    left out.
+    The frames after the last whole patch are missing. With ``include_last_patch`` the last patch may be off the grid and
+    is left out.
     """
     step = settings.patch_length - math.floor(settings.patch_length * settings.overlap)
     if settings.include_last_patch and len(patches) > 1:
@@ -35,13 +35,13 @@ def spectrogram(patches: Floats, settings: FeatureExtraction) -> Floats:
 
 
 def dense_patches(patches: Floats, settings: FeatureExtraction, *, step: int) -> Floats:
-    """Return the patches of one clip, one every `step` frames, shape (patches, n_mels, frames)."""
+    """Return the patches of one clip, one per `step` frames, shape (patches, n_mels, frames)."""
     whole = spectrogram(patches, settings)
     windows = np.lib.stride_tricks.sliding_window_view(whole, settings.patch_length, axis=1)
     return np.ascontiguousarray(windows[:, ::step].swapaxes(0, 1))
 
 
 def by_clip(rows: Sequence[PatchRow]) -> Iterator[list[PatchRow]]:
-    """Yield the rows of each clip; the rows of one clip stand together."""
-    for _, found in groupby(rows, key=lambda row: row.clip):
-        yield list(found)
+    """Yield the rows of each clip; rows of one clip must be adjacent."""
+    for _, members in groupby(rows, key=lambda row: row.clip):
+        yield list(members)

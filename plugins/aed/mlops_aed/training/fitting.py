@@ -1,6 +1,6 @@
 """Training loops: weight updates until the validation loss stops falling, or epochs with Keras's callbacks.
 
-Which optimizer, callback and schedule, and with which arguments, was checked by `mlops_aed.training.config`.
+Names and arguments of optimizer, callbacks and schedule are checked by `mlops_aed.training.config`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from mlops_aed.training.schedules import SCHEDULES, learning_rate
+from mlops_core import HistoryRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlops_aed.config import Training
-    from mlops_core.steps.context import StepContext
+    from mlops_core import StepContext
 
     Floats = NDArray[np.float32]
 
 _CHECK_EVERY = 50
-"""Weight updates between two looks at the validation part."""
+"""Number of weight updates between two validations."""
 _AVERAGE_EVERY = 5
 """Weight updates between two that enter the running average: copying the weights costs a tenth of an update."""
 _AVERAGE_SHARE = 0.025
@@ -32,24 +33,29 @@ _AVERAGE_SHARE = 0.025
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryRow:
-    """What was seen after `step` weight updates."""
+class TrainingRow:
+    """Loss and accuracy after `step` weight updates or epochs."""
 
     step: int
     loss: float
     validation_loss: float
     validation_accuracy: float
 
+    def to_history(self) -> HistoryRow:
+        """Return the row of ``history.csv``."""
+        values = {name: getattr(self, name) for name in ("loss", "validation_loss", "validation_accuracy")}
+        return HistoryRow(step=self.step, values=values)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingData:
-    """What a loop is fed with.
+    """Input of a training loop.
 
     Attributes:
-        batches: endless, (batch, n_mels, frames, 1) and (batch, classes).
-        held: validation patches (patches, n_mels, frames, 1) and targets (patches, classes), one-hot or several-hot.
-        batches_per_epoch: so that each training patch comes once an epoch.
-        is_multi_label: a patch may be of several classes: each class is asked by itself.
+        batches: endless iterator over (batch, n_mels, frames, 1) and (batch, classes).
+        held: validation patches (patches, n_mels, frames, 1) and targets (patches, classes), one-hot or multi-hot.
+        batches_per_epoch: number of batches that hold each training patch once.
+        is_multi_label: whether a patch may have several classes, each with its own probability.
     """
 
     batches: Iterator[tuple[Floats, Floats]]
@@ -68,14 +74,14 @@ def loss_and_accuracy(*, label_smoothing: float, is_multi_label: bool) -> tuple[
     return loss, keras.metrics.CategoricalAccuracy("accuracy")
 
 
-def fit(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[HistoryRow]:
-    """Train `model` in place, by epochs where the settings count them, else by weight updates."""
+def fit(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[TrainingRow]:
+    """Train `model` in place, by epochs if the settings have them, else by weight updates."""
     if settings.epochs is not None:
         return _fit_epochs(context, model, data, settings)
     return _fit_steps(context, model, data, settings)
 
 
-def _fit_steps(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[HistoryRow]:
+def _fit_steps(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[TrainingRow]:
     loss_function, accuracy = loss_and_accuracy(
         label_smoothing=settings.label_smoothing, is_multi_label=data.is_multi_label
     )
@@ -92,14 +98,14 @@ def _fit_steps(context: StepContext, model: keras.Model, data: TrainingData, set
     return _updated(context, model, data, settings)
 
 
-def _updated(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[HistoryRow]:
+def _updated(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[TrainingRow]:
     """Update the compiled `model`; leave it with the best running average of its weights.
 
     The averages are what is validated: single weights, at a learning rate that is still high, jump by more than what
     a small validation part could tell apart. Source: B. Polyak and A. Juditsky, Acceleration of stochastic
     approximation by averaging, SIAM J. Control Optim. 30 (1992).
     """
-    history: list[HistoryRow] = []
+    history: list[TrainingRow] = []
     average = model.get_weights()
     best: tuple[float, int, list[Any]] = (float("inf"), 0, average)
     for step in range(1, settings.steps + 1):
@@ -130,7 +136,7 @@ def _averaged(average: list[Any], weights: list[Any], *, step: int) -> list[Any]
 
 def _validated_average(
     model: keras.Model, average: list[Any], data: TrainingData, *, step: int, loss: float
-) -> HistoryRow:
+) -> TrainingRow:
     """Return what the averaged weights give; `model` goes on with its own."""
     weights = model.get_weights()
     model.set_weights(average)
@@ -139,7 +145,7 @@ def _validated_average(
     return row
 
 
-def _log_row(context: StepContext, row: HistoryRow) -> None:
+def _log_row(context: StepContext, row: TrainingRow) -> None:
     context.log.info(
         "step %d: loss %.3f, validation loss %.3f, accuracy %.3f",
         row.step,
@@ -149,14 +155,14 @@ def _log_row(context: StepContext, row: HistoryRow) -> None:
     )
 
 
-def validated(model: keras.Model, held: tuple[Floats, Floats], *, step: int, loss: float) -> HistoryRow:
-    """Return what the compiled `model` gives for the validation part."""
+def validated(model: keras.Model, held: tuple[Floats, Floats], *, step: int, loss: float) -> TrainingRow:
+    """Return the result of the compiled `model` on the validation part."""
     found = model.evaluate(*held, batch_size=256, verbose=0, return_dict=True)
     model.reset_metrics()
-    return HistoryRow(step=step, loss=loss, validation_loss=found["loss"], validation_accuracy=found["accuracy"])
+    return TrainingRow(step=step, loss=loss, validation_loss=found["loss"], validation_accuracy=found["accuracy"])
 
 
-def _fit_epochs(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[HistoryRow]:
+def _fit_epochs(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[TrainingRow]:
     """Train by epochs; keep the weights of the epoch with the highest validation accuracy, the first of equal ones."""
     epochs = settings.epochs or 1
     best = _BestWeights(context, epochs)
@@ -177,7 +183,7 @@ def _fit_epochs(context: StepContext, model: keras.Model, data: TrainingData, se
     model.set_weights(best.weights)
     context.log.info("kept the weights of epoch %d of %d", best.epoch + 1, len(found["loss"]))
     return [
-        HistoryRow(
+        TrainingRow(
             step=(epoch + 1) * data.batches_per_epoch,
             loss=loss,
             validation_loss=held_loss,
@@ -215,14 +221,14 @@ class _BestWeights(keras.callbacks.Callback):  # type: ignore[misc]  # keras has
 
 
 def build_optimizer(settings: Training) -> keras.optimizers.Optimizer:
-    """Return the optimizer that the settings name; Adam with ``learning_rate`` where they name none."""
+    """Return the optimizer in the settings; by default Adam with ``learning_rate``."""
     for name, arguments in (settings.optimizer or {}).items():
         return getattr(keras.optimizers, name)(**arguments)
     return keras.optimizers.Adam(learning_rate=settings.learning_rate)
 
 
 def build_callbacks(settings: Training) -> list[keras.callbacks.Callback]:
-    """Return the callbacks that the settings name, in their order."""
+    """Return the callbacks in the settings, in order."""
     found = []
     for name, arguments in settings.callbacks.items():
         if name in SCHEDULES:

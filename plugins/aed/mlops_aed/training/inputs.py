@@ -1,7 +1,7 @@
-"""What training reads: patches gathered from the mapped file, and batches made ahead of the network.
+"""Input of the training: patches read from the mapped file, and batches prepared ahead of the network.
 
 Nothing here imports TensorFlow. A patch is read when a batch needs it, so the features may be larger than the memory;
-a thread of its own makes the next batches while the network computes, so that it never waits.
+a thread prepares the next batches while the network computes, so that it does not wait.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _BLOCK = 1024
-"""Patches at once when all are read: 25 MB."""
+"""Patches per block when all are read: 25 MB."""
 
 
 class MappedPatches:
-    """Some patches of a feature file, normalised when they are read; ``len()`` and ``[index]`` as of an array.
+    """Some patches of a feature file, normalised when they are read; supports ``len()`` and ``[index]`` like an array.
 
     Attributes:
         shape: (patches, n_mels, frames).
     """
 
     def __init__(self, features: Floats, rows: Sequence[int], *, mean: float = 0.0, deviation: float = 1.0) -> None:
-        """Take the patches `rows` of the mapped array `features`, which is not copied."""
+        """Select the patches `rows` of the mapped array `features` without copying it."""
         self._features = features
         self._rows = np.asarray(rows, dtype=np.int64)
         self._mean = np.float32(mean)
@@ -47,18 +47,18 @@ class MappedPatches:
 
     def __getitem__(self, index: int | slice | NDArray[np.int64]) -> Floats:
         """Return one patch, shape (n_mels, frames), or several, shape (patches, n_mels, frames)."""
-        found = np.asarray(self._features[self._rows[index]])
-        return cast("Floats", (found - self._mean) * self._scale)
+        patches = np.asarray(self._features[self._rows[index]])
+        return cast("Floats", (patches - self._mean) * self._scale)
 
     def normalised(self) -> MappedPatches:
-        """Return the same patches with mean 0 and standard deviation 1 over all values of them together."""
+        """Return the same patches with mean 0 and standard deviation 1 over all their values."""
         mean, deviation = self.moments()
         return MappedPatches(self._features, self._rows.tolist(), mean=mean, deviation=deviation)
 
     def moments(self) -> tuple[float, float]:
         """Return mean and standard deviation of all values before normalisation, read block by block.
 
-        The deviation of constant values is 1, so that one can divide by it.
+        The deviation of constant values is 1, so that it can be used as a divisor.
         """
         count, total, squares = 0, 0.0, 0.0
         for start in range(0, len(self), _BLOCK):
@@ -73,14 +73,14 @@ class MappedPatches:
 
 
 class Ahead(Generic[T]):
-    """Takes items from an iterator in a thread of its own, a few ahead; their order stays.
+    """Takes items from an iterator in a thread, a few ahead, in order.
 
-    Use it in a ``with`` statement: its end stops the thread. What the iterator raises is raised where the item is
-    asked for.
+    Use it in a ``with`` statement, whose end stops the thread. An error of the iterator is raised by the call of
+    ``next`` for that item.
     """
 
     def __init__(self, items: Iterator[T], *, depth: int = 4) -> None:
-        """Begin at once; at most `depth` items wait."""
+        """Start at once; at most `depth` items wait."""
         self._items = items
         self._ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(maxsize=depth)
         self._is_stopped = threading.Event()
@@ -94,7 +94,7 @@ class Ahead(Generic[T]):
                 if self._is_stopped.is_set():
                     return
             self._ready.put((None, StopIteration()))
-        except BaseException as error:  # noqa: BLE001  raised where the item is asked for
+        except BaseException as error:  # noqa: BLE001  raised again by `__next__`
             self._ready.put((None, error))
 
     def __iter__(self) -> Iterator[T]:
@@ -105,7 +105,7 @@ class Ahead(Generic[T]):
         """Return the next item."""
         item, error = self._ready.get()
         if error is not None:
-            self._ready.put((None, error))  # asked again, it answers again
+            self._ready.put((None, error))  # repeated calls end, too
             raise error
         return cast("T", item)
 
@@ -116,7 +116,7 @@ class Ahead(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop the thread; what it had made ahead is dropped."""
+        """Stop the thread; drop the items it prepared."""
         self._is_stopped.set()
         while self._thread.is_alive():
             try:

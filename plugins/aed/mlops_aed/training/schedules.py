@@ -1,8 +1,8 @@
 """The learning rate of each epoch, by the nine schedules of the STM32 model zoo.
 
-A schedule is data: a name and numbers. `learning_rate` gives what the zoo's callback of that name sets at the
-beginning of an epoch, counted from 0, its habit of leaving the hold one epoch early included: a configuration means
-the same here and there. Nothing here imports Keras.
+A schedule is data: a name and numbers. `learning_rate` returns the value that the zoo's callback of that name sets at
+the beginning of an epoch, counted from 0; like the zoo's, it ends a hold one epoch early, so that a configuration means
+the same in both programs. Nothing here imports Keras.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     },
     "LRPiecewiseConstantDecay": {"boundaries": None, "values": None},
 }
-"""Name -> argument -> default; None for one that must be given. All counts are epochs."""
+"""Name -> argument -> default; None for a required argument. All counts are epochs."""
 
 
 def schedule_fault(name: str, arguments: Mapping[str, Any]) -> str:
-    """Return what is wrong with the arguments of the schedule `name`; empty when nothing is.
+    """Return the fault in the arguments of the schedule `name`; empty for none.
 
-    Whether an argument is known is not asked here.
+    Names of arguments are not checked here.
     """
     missing = [key for key, default in SCHEDULES[name].items() if default is None and arguments.get(key) is None]
     if missing:
@@ -65,7 +65,7 @@ def schedule_fault(name: str, arguments: Mapping[str, Any]) -> str:
         return _piecewise_fault(arguments["boundaries"], arguments["values"])
     for key, value in arguments.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-            return f"{name}.{key} is {value!r}; expected a number that is not negative"
+            return f"{name}.{key} is {value!r}; expected a number of at least 0"
         if value == 0 and key in {"decay_steps", "step_size", "first_decay_steps", "t_mul", "initial_lr", "max_lr"}:
             return f"{name}.{key} is 0; expected a positive number"
     return ""
@@ -84,7 +84,7 @@ def _piecewise_fault(boundaries: object, values: object) -> str:
 
 
 def learning_rate(name: str, arguments: Mapping[str, Any], epoch: int) -> float:
-    """Return the learning rate of `epoch` by the schedule `name`; its arguments have no fault."""
+    """Return the learning rate of `epoch` by the schedule `name`, whose arguments are valid."""
     complete = {**SCHEDULES[name], **arguments}
     return float(_FORMULAS[name](epoch, **complete))
 
@@ -132,7 +132,7 @@ def _warm_cosine(  # noqa: PLR0913  the zoo's arguments
 def _restarting_cosine(
     epoch: int, *, initial_lr: float, first_decay_steps: int, end_lr: float, t_mul: float, m_mul: float
 ) -> float:
-    """Return the rate within the period that holds `epoch` (Loshchilov and Hutter, SGDR, 2017)."""
+    """Return the rate within the period of `epoch` (Loshchilov and Hutter, SGDR, 2017)."""
     start, length, height = 0.0, float(first_decay_steps), initial_lr - end_lr
     while epoch >= start + length:
         start, length, height = start + length, length * max(t_mul, 1.0), height * m_mul
