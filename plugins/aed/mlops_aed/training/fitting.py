@@ -121,10 +121,10 @@ class _Pace(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no typ
         self._total = total
         self._done = 0
 
-    def on_train_batch_begin(self, *_: Any) -> None:
+    def on_train_batch_begin(self, *_: Any, **__: Any) -> None:
         self.model.optimizer.learning_rate = self._rate()
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
         self._done += 1
         self._context.progress("step", self._done, self._total)
 
