@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_core.distributions import entry_points, load_object
 from mlops_core.errors import MlopsError, PluginError, UsageError, did_you_mean
 from mlops_core.runners.plugin import RunnerPlugin
+from mlops_core.use_cases.distributions import entry_points, load_object, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,10 +95,7 @@ def load_runner(name: str) -> RunnerPlugin:
 
 
 def _core_version() -> str:
-    try:
-        return importlib.metadata.version(_CORE)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+    return version_of(_CORE) or "not installed"
 
 
 def _loaded(installed: InstalledRunner) -> RunnerPlugin:

@@ -18,11 +18,11 @@ import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from mlops_core.distributions import version_of
 from mlops_core.errors import ExitCode, GateRejectedError, MlopsError, RunnerError, StoreError
 from mlops_core.metrics import read_evaluation
 from mlops_core.pipeline import FETCH
 from mlops_core.steps.execution import TEST_SET_NOTE
+from mlops_core.use_cases.distributions import version_of
 from mlops_core.workspace.files import write_atomically
 from mlops_core.workspace.records import RunRecord, RunStatus, StepRecord, StepStatus
 from mlops_core.workspace.registry import ModelVersion, Registry
@@ -400,12 +400,5 @@ def workspace_error(store: Store, error: OSError | sqlite3.Error) -> StoreError:
 
 def _environment(pipeline: Pipeline) -> dict[str, str]:
     packages = ("mlops-usecases", *sorted({package for step in pipeline.steps for package in step.packages}))
-    versions = {package: _version(package) for package in packages}
+    versions = {package: version_of(package) or "not installed" for package in packages}
     return {"python": platform.python_version(), "platform": platform.platform(), **versions}
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

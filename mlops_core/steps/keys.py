@@ -17,9 +17,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops_core.distributions import version_of
 from mlops_core.errors import PluginError
 from mlops_core.steps.execution import STEP_PROTOCOL_VERSION
+from mlops_core.use_cases.distributions import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mlops_core.distributions import entry_points
 from mlops_core.errors import PluginError, UsageError, did_you_mean
+from mlops_core.use_cases.distributions import entry_points
 
 ENTRY_POINT_GROUP = "mlops.usecases"
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pluggy
 
 from mlops_core import hookspecs
-from mlops_core.distributions import load_object
 from mlops_core.errors import ConfigError, MlopsError, PluginError, did_you_mean
 from mlops_core.hookspecs import PluginContext
 from mlops_core.use_cases.discovery import InstalledUseCase, find_use_case
+from mlops_core.use_cases.distributions import load_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_core.pipeline import Step
-    from mlops_core.runners import RunRequest
     from mlops_core.processes.pool import Modules
+    from mlops_core.runners import RunRequest
     from mlops_core.runners.local.processes import StepProcesses
     from mlops_core.workspace.store import Store
 

@@ -213,7 +213,7 @@ class ContractSession:
     def step_duration_s(self, step: str) -> float:
         """Return how long a step's own code takes: the shortest of the executions until now."""
         traces = [self.made[name][0] for name in ("reference", "repeated", "varied") if name in self.made]
-        return min(trace.steps[step].duration_s for trace in traces if trace is not None and step in trace.steps)
+        return min(float(trace.steps[step].duration_s) for trace in traces if trace is not None and step in trace.steps)
 
     @property
     def packages(self) -> tuple[str, ...]:

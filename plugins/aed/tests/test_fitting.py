@@ -42,34 +42,32 @@ def fitted(tmp_path, model, *, given=None, **settings):
     return fit(context(tmp_path), model, data, Training(**settings))
 
 
-class Recorded:
-    """Batches which note the weights that the model has when each is asked for."""
-
-    def __init__(self, model):
-        self.model, self.weights, self._batches = model, [], batches()
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        self.weights.append(self.model.get_weights()[0])
-        return next(self._batches)
-
-
-def test_the_weights_that_are_kept_are_the_mean_of_those_on_the_way(tmp_path):
+def updated_weights(*, steps, rate, warm_up):
+    """Return the weights after each update, with Keras's own schedule."""
     model = linear_model()
-    given = Recorded(model)
-    (row,) = fitted(tmp_path, model, given=given, steps=21, learning_rate=0.5)
-    after = dict(enumerate(given.weights))  # asked before the update: those of `step`
-    kept = model.get_weights()[0]
-    # In the mean are every fifth and the last; each counts as much as those before it, so that the start is forgotten.
-    expected = after[5]
-    for step in (10, 15, 20):
-        expected = expected + (after[step] - expected) * 5 / step
-    assert row.step == 21
-    last = (kept - expected * (1 - 5 / 21)) / (5 / 21)
-    assert np.abs(last - after[20]).max() < 0.5 * 1.5  # one update of the optimizer away
-    assert np.abs(kept - after[20]).max() > 1e-3
+    schedule = keras.optimizers.schedules.CosineDecay(0.0, steps - warm_up, warmup_target=rate, warmup_steps=warm_up)
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=0.1)
+    model.compile(optimizer=keras.optimizers.AdamW(schedule, weight_decay=0.0005), loss=loss)
+    for batch in itertools.islice(batches(), steps):
+        model.train_on_batch(*batch)
+        yield model.get_weights()[0]
+
+
+def test_the_weights_that_are_kept_are_the_running_mean_of_those_on_the_way(tmp_path):
+    model = linear_model()
+    (row,) = fitted(tmp_path, model, steps=40, learning_rate=0.1)
+    first, *others = updated_weights(steps=40, rate=0.1, warm_up=4)
+    expected = first
+    for weights in others:
+        expected = expected + (weights - expected) / 4  # looks back over a tenth of the updates
+    assert row.step == 40
+    np.testing.assert_allclose(model.get_weights()[0], expected, rtol=1e-3, atol=1e-5)
+    assert np.abs(expected - others[-1]).max() > 1e-3
+
+
+def test_checks_are_evenly_spaced_and_updates_are_at_most_steps(tmp_path):
+    rows = fitted(tmp_path, linear_model(), steps=121)
+    assert [row.step for row in rows] == [40, 80, 120]
 
 
 def test_a_training_shorter_than_the_average_is_kept_as_it_ends(tmp_path):

@@ -8,6 +8,7 @@ kinds, so a model must learn the kind and not the recording. The same seed gives
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -70,13 +71,20 @@ def generate(folder: Path, *, seed: int, progress: Callable[[str, int, int], Non
                 fold = source % FOLDS + 1
                 name = f"{fold}-{group}-{'ABCD'[take]}-{target}.wav"
                 clip = make_clip(SOUNDS[label], recording, draw)
-                soundfile.write(folder / "audio" / name, clip, RATE_HZ, subtype="PCM_16")
+                write_clip(folder / "audio" / name, clip)
                 rows.append((name, fold, target, label, "True", group, "ABCD"[take]))
                 progress("clip", len(rows), total)
     with (folder / "meta" / "esc50.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(("filename", "fold", "target", "category", "esc10", "src_file", "take"))
         writer.writerows(sorted(rows))
+
+
+def write_clip(path: Path, clip: Signal) -> None:
+    """Write `clip` (samples,) as WAV, encoded in memory: soundfile syncs every file that it opens to the disk."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, clip, RATE_HZ, format="WAV", subtype="PCM_16")
+    path.write_bytes(buffer.getvalue())
 
 
 def make_recording(draw: np.random.Generator) -> Recording:

@@ -12,9 +12,8 @@ import json
 from typing import TYPE_CHECKING
 
 import numpy as np
-import soundfile
 
-from mlops_aed.data.synthetic import RATE_HZ, SOUNDS, make_clip, make_recording
+from mlops_aed.data.synthetic import RATE_HZ, SOUNDS, make_clip, make_recording, write_clip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,7 +58,7 @@ def generate(folder: Path, *, seed: int, progress: Callable[[str, int, int], Non
             draw = np.random.default_rng([seed, len(name), len(part), number])
             sounds, samples = _sounds(draw, number)
             fname = f"{10_000 + done * 7}"
-            soundfile.write(audio / f"{fname}.wav", samples, RATE_HZ, subtype="PCM_16")
+            write_clip(audio / f"{fname}.wav", samples)
             labels = sorted({above for sound in sounds for above in _with_ancestors(sound)})
             row = (fname, ",".join(labels), ",".join(map(_mid, labels)))
             tables[name].append((*row, part) if name == "dev" else row)

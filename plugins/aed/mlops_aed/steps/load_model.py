@@ -47,7 +47,7 @@ def load_model(context: StepContext) -> None:
 
 
 def _take_file(context: StepContext, path: Path, folder: Path) -> None:
-    """Write a model of another program; it does not hold its feature settings, so those of the configuration are used."""
+    """Write a model of another program; it has no feature settings, so those of the configuration are used."""
     features = context.section("feature_extraction", FeatureExtraction)
     classes = read_classes(context.input("features"))
     metadata: dict[str, Any] = {
@@ -106,7 +106,7 @@ def _take_folder(context: StepContext, path: Path, folder: Path) -> None:
 
 
 def _check_order(context: StepContext, folder: Path, metadata: dict[str, Any], *, name: str) -> float | None:
-    """Return the accuracy on patches from the whole data set; None if patches have several labels, or there are none."""
+    """Return the accuracy on patches of the whole data set; None if patches have several labels or none exist."""
     rows = list(iter_rows(context.input("features")))
     if not rows or any(LABEL_SEPARATOR in row.label for row in rows):
         return None

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def spectrogram(patches: Floats, settings: FeatureExtraction) -> Floats:
     """Return the spectrogram that `patches` (patches, n_mels, frames) were cut from, shape (n_mels, all frames).
 
-    The frames after the last whole patch are missing. With ``include_last_patch`` the last patch may be off the grid and
-    is left out.
+    The frames after the last whole patch are missing. With ``include_last_patch`` the last patch may be off the grid
+    and is left out.
     """
     step = settings.patch_length - math.floor(settings.patch_length * settings.overlap)
     if settings.include_last_patch and len(patches) > 1:

@@ -1,12 +1,13 @@
 """Training loops: weight updates until the validation loss stops falling, or epochs with Keras's callbacks.
 
-Names and arguments of optimizer, callbacks and schedule are checked by `mlops_aed.training.config`.
+Which optimizer, callback and schedule, and with which arguments, was checked by `mlops_aed.training.config`.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import keras
 
@@ -14,7 +15,7 @@ from mlops_aed.training.schedules import SCHEDULES, learning_rate
 from mlops_core import HistoryRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 _CHECK_EVERY = 50
-"""Number of weight updates between two validations."""
-_AVERAGE_EVERY = 5
-"""Weight updates between two that enter the running average: copying the weights costs a tenth of an update."""
-_AVERAGE_SHARE = 0.025
-"""Of the newest weights in the running average: it looks back about 200 updates."""
+"""Weight updates between two checks of the validation part, at most."""
+_AVERAGE_SHARE = 0.1
+"""How far the running average of the weights looks back, as a share of all updates."""
+_WARM_UP_SHARE = 0.1
+"""Share of all updates in which the learning rate rises; at most `_LONGEST_WARM_UP` updates."""
+_LONGEST_WARM_UP = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,88 +77,75 @@ def loss_and_accuracy(*, label_smoothing: float, is_multi_label: bool) -> tuple[
 
 
 def fit(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[TrainingRow]:
-    """Train `model` in place, by epochs if the settings have them, else by weight updates."""
+    """Train `model` in place, by epochs where the settings count them, else by weight updates."""
     if settings.epochs is not None:
         return _fit_epochs(context, model, data, settings)
     return _fit_steps(context, model, data, settings)
 
 
 def _fit_steps(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[TrainingRow]:
+    """Train for `settings.steps` updates at most; keep the running average with the lowest validation loss.
+
+    The average is validated and kept: at a learning rate that is still high, single weights jump by more than a small
+    validation part can resolve. Source: B. Polyak and A. Juditsky, Acceleration of stochastic approximation by
+    averaging, SIAM J. Control Optim. 30 (1992).
+    """
+    checks = math.ceil(settings.steps / _CHECK_EVERY)
+    updates = settings.steps // checks  # between two checks
+    total = checks * updates
+    optimizer = keras.optimizers.AdamW(
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        use_ema=True,
+        ema_momentum=max(0.0, 1 - 1 / (_AVERAGE_SHARE * total)),
+    )
     loss_function, accuracy = loss_and_accuracy(
         label_smoothing=settings.label_smoothing, is_multi_label=data.is_multi_label
     )
-    model.compile(
-        optimizer=keras.optimizers.AdamW(
-            learning_rate=keras.optimizers.schedules.CosineDecay(
-                0.0, settings.steps, warmup_target=settings.learning_rate, warmup_steps=min(100, settings.steps // 10)
-            ),
-            weight_decay=settings.weight_decay,
-        ),
-        loss=loss_function,
-        metrics=[accuracy],
-    )
-    return _updated(context, model, data, settings)
+    model.compile(optimizer=optimizer, loss=loss_function, metrics=[accuracy])
+    optimizer.build(model.trainable_variables)  # else Keras traces the first update twice, which takes a second
+    stop = keras.callbacks.EarlyStopping(patience=math.ceil(settings.patience / updates), restore_best_weights=True)
+    callbacks = [_Pace(context, settings, total), keras.callbacks.SwapEMAWeights(swap_on_epoch=True), stop]
+    logs = _run(model, data, epochs=checks, updates=updates, callbacks=callbacks)
+    if stop.stopped_epoch:
+        context.log.info("stopped: the validation loss did not fall for %d steps", stop.wait * updates)
+    context.log.info("kept the weights averaged up to step %d", (stop.best_epoch + 1) * updates)
+    return _history(logs, updates=updates)
 
 
-def _updated(context: StepContext, model: keras.Model, data: TrainingData, settings: Training) -> list[TrainingRow]:
-    """Update the compiled `model`; leave it with the best running average of its weights.
+class _Pace(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
+    """Sets the learning rate of each update, a warm-up and then a cosine, and reports progress.
 
-    The averages are what is validated: single weights, at a learning rate that is still high, jump by more than what
-    a small validation part could tell apart. Source: B. Polyak and A. Juditsky, Acceleration of stochastic
-    approximation by averaging, SIAM J. Control Optim. 30 (1992).
+    Keras's `CosineDecay` gives the same rates, but is traced anew for each weight: a second and a half at every start.
     """
-    history: list[TrainingRow] = []
-    average = model.get_weights()
-    best: tuple[float, int, list[Any]] = (float("inf"), 0, average)
-    for step in range(1, settings.steps + 1):
-        loss = model.train_on_batch(*next(data.batches), return_dict=True)["loss"]
-        context.progress("step", step, settings.steps)
-        if not step % _AVERAGE_EVERY or step == settings.steps:
-            average = _averaged(average, model.get_weights(), step=step)
-        if step % _CHECK_EVERY and step < settings.steps:
-            continue
-        row = _validated_average(model, average, data, step=step, loss=float(loss))
-        history.append(row)
-        _log_row(context, row)
-        if row.validation_loss < best[0]:
-            best = (row.validation_loss, step, average)
-        elif step - best[1] >= settings.patience:
-            context.log.info("no better validation loss for %d steps: stopped", step - best[1])
-            break
-    model.set_weights(best[2])
-    context.log.info("kept the weights averaged up to step %d", best[1])
-    return history
 
+    def __init__(self, context: StepContext, settings: Training, total: int) -> None:
+        super().__init__()
+        self._context = context
+        self._peak = settings.learning_rate
+        self._warm_up = min(_LONGEST_WARM_UP, int(total * _WARM_UP_SHARE))
+        self._total = total
+        self._done = 0
 
-def _averaged(average: list[Any], weights: list[Any], *, step: int) -> list[Any]:
-    """Return the running average with newer weights in it; early ones count less, so that the start is forgotten."""
-    share = min(1.0, max(_AVERAGE_SHARE, _AVERAGE_EVERY / step))
-    return [(1 - share) * old + share * new for old, new in zip(average, weights, strict=True)]
+    def on_train_batch_begin(self, *_: Any, **__: Any) -> None:
+        self.model.optimizer.learning_rate = self._rate()
 
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
+        self._done += 1
+        self._context.progress("step", self._done, self._total)
 
-def _validated_average(
-    model: keras.Model, average: list[Any], data: TrainingData, *, step: int, loss: float
-) -> TrainingRow:
-    """Return what the averaged weights give; `model` goes on with its own."""
-    weights = model.get_weights()
-    model.set_weights(average)
-    row = validated(model, data.held, step=step, loss=loss)
-    model.set_weights(weights)
-    return row
+    def on_epoch_end(self, _: int, logs: dict[str, float] | None = None) -> None:
+        _log(self._context, f"step {self._done}", logs or {})
 
-
-def _log_row(context: StepContext, row: TrainingRow) -> None:
-    context.log.info(
-        "step %d: loss %.3f, validation loss %.3f, accuracy %.3f",
-        row.step,
-        row.loss,
-        row.validation_loss,
-        row.validation_accuracy,
-    )
+    def _rate(self) -> float:
+        if self._done < self._warm_up:
+            return self._peak * self._done / self._warm_up
+        share = (self._done - self._warm_up) / (self._total - self._warm_up)
+        return self._peak * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def validated(model: keras.Model, held: tuple[Floats, Floats], *, step: int, loss: float) -> TrainingRow:
-    """Return the result of the compiled `model` on the validation part."""
+    """Return what the compiled `model` gives for the validation part."""
     found = model.evaluate(*held, batch_size=256, verbose=0, return_dict=True)
     model.reset_metrics()
     return TrainingRow(step=step, loss=loss, validation_loss=found["loss"], validation_accuracy=found["accuracy"])
@@ -170,28 +159,51 @@ def _fit_epochs(context: StepContext, model: keras.Model, data: TrainingData, se
         label_smoothing=settings.label_smoothing, is_multi_label=data.is_multi_label
     )
     model.compile(optimizer=build_optimizer(settings), loss=loss_function, metrics=[accuracy])
+    callbacks = [*build_callbacks(settings), best]
+    logs = _run(model, data, epochs=epochs, updates=data.batches_per_epoch, callbacks=callbacks)
+    model.set_weights(best.weights)
+    history = _history(logs, updates=data.batches_per_epoch)
+    context.log.info("kept the weights of epoch %d of %d", best.epoch + 1, len(history))
+    return history
+
+
+def _run(
+    model: keras.Model,
+    data: TrainingData,
+    *,
+    epochs: int,
+    updates: int,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> dict[str, list[float]]:
+    """Train the compiled `model`, `updates` an epoch; return Keras's history."""
     found = model.fit(
         (batch for batch in data.batches),  # Keras takes a generator, not any iterator
-        steps_per_epoch=data.batches_per_epoch,
+        steps_per_epoch=updates,
         epochs=epochs,
         validation_data=data.held,
         validation_batch_size=256,
-        callbacks=[*build_callbacks(settings), best],
+        callbacks=list(callbacks),
         shuffle=False,  # the batches are drawn at random already
         verbose=0,
-    ).history
-    model.set_weights(best.weights)
-    context.log.info("kept the weights of epoch %d of %d", best.epoch + 1, len(found["loss"]))
+    )
+    return cast("dict[str, list[float]]", found.history)
+
+
+def _log(context: StepContext, moment: str, logs: dict[str, float]) -> None:
+    context.log.info(
+        "%s: loss %.3f, validation loss %.3f, accuracy %.3f",
+        moment,
+        logs["loss"],
+        logs["val_loss"],
+        logs["val_accuracy"],
+    )
+
+
+def _history(logs: dict[str, list[float]], *, updates: int) -> list[TrainingRow]:
+    columns = zip(logs["loss"], logs["val_loss"], logs["val_accuracy"], strict=True)
     return [
-        TrainingRow(
-            step=(epoch + 1) * data.batches_per_epoch,
-            loss=loss,
-            validation_loss=held_loss,
-            validation_accuracy=accuracy,
-        )
-        for epoch, (loss, held_loss, accuracy) in enumerate(
-            zip(found["loss"], found["val_loss"], found["val_accuracy"], strict=True)
-        )
+        TrainingRow(step=(epoch + 1) * updates, loss=loss, validation_loss=held_loss, validation_accuracy=accuracy)
+        for epoch, (loss, held_loss, accuracy) in enumerate(columns)
     ]
 
 
@@ -209,26 +221,20 @@ class _BestWeights(keras.callbacks.Callback):  # type: ignore[misc]  # keras has
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         found = logs or {}
         self._context.progress("epoch", epoch + 1, self._epochs)
-        self._context.log.info(
-            "epoch %d: loss %.3f, validation loss %.3f, accuracy %.3f",
-            epoch + 1,
-            found["loss"],
-            found["val_loss"],
-            found["val_accuracy"],
-        )
+        _log(self._context, f"epoch {epoch + 1}", found)
         if found["val_accuracy"] > self._accuracy:
             self._accuracy, self.epoch, self.weights = found["val_accuracy"], epoch, self.model.get_weights()
 
 
 def build_optimizer(settings: Training) -> keras.optimizers.Optimizer:
-    """Return the optimizer in the settings; by default Adam with ``learning_rate``."""
+    """Return the optimizer that the settings name; Adam with ``learning_rate`` where they name none."""
     for name, arguments in (settings.optimizer or {}).items():
         return getattr(keras.optimizers, name)(**arguments)
     return keras.optimizers.Adam(learning_rate=settings.learning_rate)
 
 
 def build_callbacks(settings: Training) -> list[keras.callbacks.Callback]:
-    """Return the callbacks in the settings, in order."""
+    """Return the callbacks that the settings name, in their order."""
     found = []
     for name, arguments in settings.callbacks.items():
         if name in SCHEDULES:
