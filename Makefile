@@ -103,6 +103,9 @@ format: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python docs/generate.py
 
+site: $(STAMP)
+	$(BIN)/python docs/site/build.py build/site
+
 dist: $(STAMP)
 	rm -rf dist
 	for project in . $(dir $(PLUGINS)); do $(BIN)/python -m build --no-isolation --outdir dist "$$project" || exit 1; done
@@ -114,7 +117,7 @@ $(STAMP): pyproject.toml constraints.txt $(PLUGINS) | $(CHOSEN)
 	@"$(PYTHON)" .ci/supported_python.py "$(PYTHON)"
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	$(PIP) install --upgrade "pip>=24" "setuptools>=77" wheel
-	$(PIP) install --constraint constraints.txt --config-settings editable_mode=compat --editable ".[test,check]" $(foreach project,$(PLUGINS),--editable "$(dir $(project))[test]")
+	$(PIP) install --constraint constraints.txt --config-settings editable_mode=compat --editable ".[test,check,docs]" $(foreach project,$(PLUGINS),--editable "$(dir $(project))[test]")
 	touch $@
 
 clean:
