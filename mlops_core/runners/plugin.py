@@ -155,19 +155,22 @@ class RunnerPlugin:
             f"it, and mlops run --resume {record.run_id} resumes it"
         )
 
-    def compile(self, request: RunRequest, options: RunnerOptions, *, dataset_digest: str = "") -> CompiledPipeline:
+    def compile(
+        self, request: RunRequest, options: RunnerOptions, *, dataset_digest: str = "", is_checked: bool = True
+    ) -> CompiledPipeline:
         """Return the pipeline as the engine's own document. `Ability.COMPILE`.
 
         Args:
             request: what a run would be given.
             options: from `read_options`.
             dataset_digest: digest of the data set, where the document refers to it.
+            is_checked: look for faults.
 
         Raises:
             ConfigError: the settings are wrong.
             PipelineError: the engine cannot express the pipeline.
         """
-        del request, options, dataset_digest
+        del request, options, dataset_digest, is_checked
         raise self.refused(Ability.COMPILE)
 
     def executed_definition(self, store: Store, run_id: str) -> ExecutedDefinition:

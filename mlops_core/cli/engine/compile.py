@@ -48,7 +48,7 @@ def command(
     request = prepare_run(
         chosen_use_case(usecase), config=config, overrides=overrides, parameters=parse_parameters(parameters), seed=seed
     )
-    compiled = load_runner(runner).compile(request, runner_options, dataset_digest=dataset_digest)
+    compiled = load_runner(runner).compile(request, runner_options, dataset_digest=dataset_digest, is_checked=check)
     if check and compiled.faults:
         count = f"{len(compiled.faults)} fault{'s' if len(compiled.faults) > 1 else ''}"
         lines = (f"the compiled definition has {count}", *(f"  {fault}" for fault in compiled.faults))

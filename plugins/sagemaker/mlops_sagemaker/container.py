@@ -47,7 +47,7 @@ _MESSAGE_LIMIT = 1024
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command's arguments say and return the exit code."""
     texts = list(sys.argv[1:] if arguments is None else arguments)
-    return run_container(texts, _Site(_root(texts)))
+    return run_container(texts, JobSite(_root(texts)))
 
 
 def _root(arguments: Sequence[str]) -> Path:
@@ -56,13 +56,13 @@ def _root(arguments: Sequence[str]) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class _Site:
+class JobSite:
     """A job's ``/opt/ml``."""
 
     root: Path
 
     def layout(self, request: ContainerRequest) -> ContainerLayout:
-        return _Layout(root=self.root, request=request)
+        return JobLayout(root=self.root, request=request)
 
     def report(self, message: str, *, is_failure: bool) -> None:
         for name in ("failure", "message") if is_failure else ("message",):
@@ -74,7 +74,7 @@ class _Site:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Layout:
+class JobLayout:
     """Where a container's files are."""
 
     root: Path

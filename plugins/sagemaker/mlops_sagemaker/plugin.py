@@ -60,7 +60,9 @@ class SageMakerPlugin(RunnerPlugin):
 
         return open_run(store, record, observer=observer)
 
-    def compile(self, request: RunRequest, options: RunnerOptions, *, dataset_digest: str = "") -> CompiledPipeline:
+    def compile(
+        self, request: RunRequest, options: RunnerOptions, *, dataset_digest: str = "", is_checked: bool = True
+    ) -> CompiledPipeline:
         """Return the pipeline definition: no AWS call, no credentials, equal bytes each time."""
         from mlops_sagemaker.checking import check_definition, has_service_model
         from mlops_sagemaker.compiler.definition import compile_pipeline
@@ -70,10 +72,10 @@ class SageMakerPlugin(RunnerPlugin):
         note = "only the graph was checked: install boto3 to check the arguments too"
         return CompiledPipeline(
             text=definition.to_text(),
-            faults=tuple(map(str, check_definition(definition.data))),
+            faults=tuple(map(str, check_definition(definition.data))) if is_checked else (),
             summary=f"{len(steps)} steps, {len(definition.to_compact_text()):,} characters as submitted",
             open_parameters=tuple(item["Name"] for item in parameters if "DefaultValue" not in item),
-            notes=() if has_service_model() else (note,),
+            notes=(note,) if is_checked and not has_service_model() else (),
         )
 
     def check(self, request: RunRequest | None, options: RunnerOptions) -> Iterable[HealthCheck]:
@@ -153,9 +155,11 @@ class SageMakerLocalPlugin(RunnerPlugin):
         """Return the options from the values of click parameters."""
         return read_options(values)
 
-    def compile(self, request: RunRequest, options: RunnerOptions, *, dataset_digest: str = "") -> CompiledPipeline:
+    def compile(
+        self, request: RunRequest, options: RunnerOptions, *, dataset_digest: str = "", is_checked: bool = True
+    ) -> CompiledPipeline:
         """Return the definition that a run would execute."""
-        return SAGEMAKER.compile(request, options, dataset_digest=dataset_digest)
+        return SAGEMAKER.compile(request, options, dataset_digest=dataset_digest, is_checked=is_checked)
 
     def executed_definition(self, store: Store, run_id: str) -> ExecutedDefinition:
         """Return what a run executed.

@@ -77,7 +77,7 @@ def test_without_the_sdk_the_message_says_what_to_do(toy):
 
     from mlops_core.errors import RunnerError
 
-    with pytest.raises(RunnerError, match="pip install 'mlops-usecases.sagemaker.', or use `mlops compile`"):
+    with pytest.raises(RunnerError, match="pip install 'mlops-sagemaker.sdk.', or use `mlops compile`"):
         to_sagemaker_pipeline("TOY", **ACCOUNT)
 
 

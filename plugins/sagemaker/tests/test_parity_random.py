@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from mlops_sagemaker.compiler.definition import compile_pipeline
 from mlops_sagemaker.compiler.job_graph import JobContext
+from mlops_sagemaker.container import JobSite
 from mlops_sagemaker.emulator.collection import Results
 from mlops_sagemaker.emulator.definition import parse_definition
 from mlops_sagemaker.emulator.execution import PipelineExecution, Surroundings
@@ -149,10 +150,11 @@ class InProcessContainers:
     def run(self, order):
         arguments = [order.tree.rewrite(part) for part in order.command[3:]]
         order.log.write_text("")
+        site = JobSite(order.tree.opt_ml)
         try:
-            InThisProcess(read_order(arguments), root=order.tree.opt_ml).run()
+            InThisProcess(read_order(arguments), site=site).run()
         except Exception as error:  # noqa: BLE001  as the container does
-            return _failed(order.tree.opt_ml, 4, str(error))
+            return _failed(site, 4, str(error))
         return 0
 
 

@@ -16,6 +16,9 @@ pytest.importorskip("obstore", reason="the extra 'aws' is not installed")
 pytest.importorskip("moto", reason="the extra 'test' is not installed")
 
 from mlops_sagemaker.emulator.jobs.containers import ProcessContainers  # noqa: E402  the same
+from mlops_sagemaker.machines import list_prices, step_machines  # noqa: E402  the same
+from mlops_sagemaker.options import SageMakerOptions  # noqa: E402  the same
+from mlops_sagemaker.plugin import SAGEMAKER  # noqa: E402  the same
 from mlops_sagemaker.service.account import Account  # noqa: E402  the same
 from mlops_sagemaker.service.policy import Audience, actions, names_of, policy  # noqa: E402  the same
 from mlops_sagemaker.settings import load_settings  # noqa: E402  the same
@@ -23,8 +26,6 @@ from mlops_sagemaker.settings import load_settings  # noqa: E402  the same
 from mlops_core import api  # noqa: E402  after the skip
 from mlops_core.errors import ConfigError, ExitCode, RunnerError, UsageError  # noqa: E402  the same
 from mlops_core.runners.remote.costs import check_cost, estimate_cost, load_prices  # noqa: E402  the same
-from mlops_core.runners.remote.options import RunnerOptions  # noqa: E402  the same
-from mlops_core.workspace.diagnosis import examine_runner  # noqa: E402  the same
 from mlops_core.workspace.store import Store  # noqa: E402  the same
 
 ROLE = "arn:aws:iam::123456789012:role/Role"
@@ -119,8 +120,8 @@ def proxy(endpoint, toy, _clean_environment):
 
 def findings(*overrides, region=None, settings=()):
     request = api.prepare_run("TOY", overrides=overrides)
-    options = RunnerOptions(region=region, settings_overrides=settings)
-    return {found.subject: found for found in examine_runner(request, options)}
+    options = SageMakerOptions(region=region, settings_overrides=settings)
+    return {check.subject: check for check in SAGEMAKER.check(request, options)}
 
 
 def quotas(**values):
@@ -131,11 +132,11 @@ def quotas(**values):
 def test_an_account_in_which_everything_is_there_is_found_in_order(proxy):
     proxy.answer = quotas(ml_m5_large__for__processing__job__usage=4, ml_m5_large__for__training__job__usage=1)
     found = findings()
-    assert {subject: one.found for subject, one in found.items() if not one.is_good} == {}
+    assert {subject: one.detail for subject, one in found.items() if not one.is_good} == {}
     assert set(found) == {
         *("packages", "credentials", "region", "role", "role's rights", "caller's rights", "bucket", "image", "quota")
     }
-    assert found["image"].found.startswith(f"{IMAGE} is there")
+    assert found["image"].detail.startswith(f"{IMAGE} is there")
 
 
 @pytest.mark.parametrize(
@@ -155,17 +156,17 @@ def test_an_account_in_which_everything_is_there_is_found_in_order(proxy):
 def test_what_is_missing_or_wrong_in_an_account_is_named_with_a_cure(proxy, settings, subject, text, fix):
     found = findings(settings=(settings,))
     assert found[subject].is_good is False
-    assert text in found[subject].found
+    assert text in found[subject].detail
     assert fix in found[subject].fix
 
 
 def test_a_quota_that_is_too_small_is_wrong(proxy):
     proxy.answer = quotas(ml_m5_large__for__processing__job__usage=2, ml_m5_large__for__training__job__usage=1)
     found = findings("features.scale=3")["quota"]
-    assert not found.is_good or "training" in found.found
+    assert not found.is_good or "training" in found.detail
     proxy.answer = quotas(ml_m5_large__for__training__job__usage=0)
     found = findings()["quota"]
-    assert (found.is_good, found.found) == (False, "ml.m5.large for training job usage: 1 needed, 0 allowed")
+    assert (found.is_good, found.detail) == (False, "ml.m5.large for training job usage: 1 needed, 0 allowed")
     assert "request an increase" in found.fix
 
 
@@ -181,7 +182,7 @@ def test_rights_that_are_denied_are_listed(proxy):
 
     proxy.answer = deny
     found = findings()["caller's rights"]
-    assert (found.is_good, found.found) == (False, "not allowed: iam:PassRole")
+    assert (found.is_good, found.detail) == (False, "not allowed: iam:PassRole")
     assert found.fix == "mlops sagemaker policy prints what is needed"
 
 
@@ -189,14 +190,14 @@ def test_what_may_not_be_looked_at_is_unknown_and_not_wrong(proxy):
     proxy.faults = [Fault("POST", "DescribeImages", "400", code="AccessDeniedException")]
     found = findings()["image"]
     assert found.is_good
-    assert found.found.startswith("not looked at: An error occurred (AccessDeniedException)")
+    assert found.detail.startswith("not looked at: An error occurred (AccessDeniedException)")
 
 
 def test_a_region_without_the_service_and_a_bucket_that_may_not_be_read_are_wrong(proxy):
     found = findings(region="us-eats-1")["region"]
-    assert found.found == "us-eats-1 is not known to have SageMaker; did you mean 'us-east-1'?"
+    assert found.detail == "us-eats-1 is not known to have SageMaker; did you mean 'us-east-1'?"
     proxy.faults = [Fault("HEAD", "/account", "403")]
-    assert findings()["bucket"].found == "account is another account's, or may not be read"
+    assert findings()["bucket"].detail == "account is another account's, or may not be read"
 
 
 def test_the_command_exits_with_4_when_something_is_wrong_and_expired_credentials_are_one_line(proxy):
@@ -295,7 +296,9 @@ def test_the_policy_command_needs_no_account(toy):
 def estimated(workspace, *overrides, settings=(), prices=None):
     request = api.prepare_run("TOY", overrides=overrides)
     with Store(workspace) as store:
-        return estimate_cost(request, load_settings(overrides=settings), store=store, prices=load_prices(prices))
+        machines = step_machines(request.pipeline, load_settings(overrides=settings))
+        table = load_prices(prices) if prices else list_prices()
+        return estimate_cost(request, machines, runner="sagemaker", store=store, prices=table)
 
 
 def test_steps_that_were_never_executed_cost_at_most_their_timeouts(toy, workspace):
@@ -304,8 +307,8 @@ def test_steps_that_were_never_executed_cost_at_most_their_timeouts(toy, workspa
         workspace, "features.scale=2", settings=(*settings, 'steps.train.instance_type="ml.p3.2xlarge"')
     )
     by_name = {step.name: step for step in estimate.steps}
-    hourly = load_prices().instances
-    disk = 30 * load_prices().volume_gb_month / 730
+    hourly = list_prices().instances
+    disk = 30 * list_prices().volume_gb_month / 730
     assert by_name["train"].usd == pytest.approx(hourly["ml.p3.2xlarge"] + disk)
     assert by_name["preprocess"].instances == 3  # two shards and their merge
     assert by_name["preprocess"].usd == pytest.approx(3 * (hourly["ml.m5.large"] + disk))
@@ -324,18 +327,16 @@ def test_steps_that_were_executed_cost_what_they_took(toy, workspace):
 def test_a_limit_refuses_what_may_cost_more_and_what_has_no_price(toy, workspace, tmp_path):
     table = tmp_path / "prices.yaml"
     table.write_text("region: eu-west-1\ninstances:\n  ml.m5.large: 2.0\n")
-    notes = []
+    prices = load_prices(table)
 
-    def check(max_cost, **changes):
-        request = api.prepare_run("TOY")
-        settings = load_settings(overrides=changes.get("settings", ()))
-        with Store(workspace) as store:
-            options = RunnerOptions(max_cost=max_cost, prices=table)
-            return check_cost(request, settings, store=store, options=options, note=notes.append)
+    def check(max_cost, settings=()):
+        estimate = estimated(workspace, settings=settings, prices=table)
+        check_cost(estimate, prices, max_cost=max_cost)
+        return estimate
 
     assert check(1000.0).usd == pytest.approx(24 * 2.0 * 2 + 2.0 / 60, rel=0.2)
-    assert notes[0].startswith("estimate: about ")
-    assert notes[0].endswith("prices of eu-west-1")
+    assert str(check(None)).startswith("about ")
+    assert str(check(None)).endswith("prices of eu-west-1")
     with pytest.raises(
         UsageError, match=r"more than --max-cost 10; most of it step 'preprocess': 1 x ml.m5.large for 24 h"
     ):

@@ -360,10 +360,11 @@ def test_a_manifest_of_the_same_catalogue_entry_saves_the_fetch(world, tmp_path)
     uri = f"s3://{world.bucket}/{PLACE}/"
     request = prepare_run("TOY")
     say_nothing = lambda *_: None  # noqa: E731  progress
+    bucket = S3Bucket(world.bucket, account=Account())
     with Store(tmp_path / "first") as store:
-        first = provide_dataset(request, uri, store=store, account=Account(), progress=say_nothing)
+        first = provide_dataset(request, uri, store=store, bucket=bucket, progress=say_nothing)
     with Store(tmp_path / "second") as store:
-        second = provide_dataset(request, uri, store=store, account=Account(), progress=say_nothing)
+        second = provide_dataset(request, uri, store=store, bucket=bucket, progress=say_nothing)
         assert not list(store.datasets.iterdir())
     assert (first.sent, second.sent) == (1, 0)
     assert (first.record.digest, first.record.is_generated) == (second.record.digest, second.record.is_generated)
@@ -380,5 +381,5 @@ def test_the_command_says_what_it_did(world, tmp_path):
 
 @pytest.mark.parametrize("text", ["s3://bucket", "s3://bucket/", "bucket/x", "s3:///x", "s3://bucket/a//b"])
 def test_what_is_no_place_is_refused(text):
-    with pytest.raises(DatasetError, match="is no place for a data set; expected s3://bucket/prefix/"):
+    with pytest.raises(DatasetError, match="is not a valid address for a data set; expected s3://bucket/prefix/"):
         Place.parse(text)

@@ -16,11 +16,11 @@ boto3 = pytest.importorskip("boto3", reason="the extra 'aws' is not installed")
 pytest.importorskip("obstore", reason="the extra 'aws' is not installed")
 pytest.importorskip("moto", reason="the extra 'test' is not installed")
 
+from mlops_sagemaker.options import SageMakerOptions  # noqa: E402  the same
 from mlops_sagemaker.service.policy import Audience, actions, names_of, policy  # noqa: E402  the same
 
 from mlops_core import api  # noqa: E402  after the skip
 from mlops_core.errors import ConfigError, DefinitionError, ExitCode, UsageError  # noqa: E402  the same
-from mlops_core.runners.remote.options import RunnerOptions  # noqa: E402  the same
 from mlops_core.workspace.records import RunStatus, StepStatus  # noqa: E402  the same
 from mlops_core.workspace.store import Store  # noqa: E402  the same
 
@@ -104,7 +104,7 @@ class Service:
             resume=resume,
             runner="" if resume else "sagemaker",
             workspace=self.workspace,
-            options=RunnerOptions(**options),
+            options=SageMakerOptions(**options),
             observer=self.observer,
         )
 
