@@ -1,4 +1,4 @@
-"""What a compiled definition and a container agree on: the request, how it becomes command arguments, and back.
+"""The contract between a compiled pipeline and a container: the request, and how it is read from command arguments.
 
 The emitter writes a `ContainerRequest` with `to_arguments`; `mlops_core.runners.container.execution` reads it with
 `read_order`. The service allows 100 arguments of 256 characters, so the request is JSON cut into pieces. Neither how

@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 _HOURS_A_MONTH = 730
 _RUNS = 20
-"""So many of the last runs of a use case are looked at."""
+"""Number of recent runs of a use case from which durations are taken."""
 _SHOWN = 3
 
 
 class Prices(UseCaseConfig):
-    """A table of prices, in US dollars.
+    """A price table, in US dollars.
 
     Attributes:
-        region: for which they were listed.
-        volume_gb_month: a GB of a machine's disk for a month.
-        instances: machine -> an hour of it.
+        region: region of the prices.
+        volume_gb_month: price of 1 GB of disk per month.
+        instances: machine -> price per hour.
     """
 
     region: str = ""
@@ -48,15 +48,15 @@ class Prices(UseCaseConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepEstimate:
-    """What one step may take and cost.
+    """Duration and cost of one step.
 
     Attributes:
-        name: of the step.
-        instances: machines at once, with that of a merge.
-        instance_type: of each.
-        duration_s: of the step.
-        basis: where the duration is from: ``the service``, ``this machine`` or ``its timeout``.
-        usd: None where the table has no price of the machine.
+        name: name of the step.
+        instances: number of machines, including that of a merge.
+        instance_type: kind of machine.
+        duration_s: duration of the step.
+        basis: origin of the duration: ``the service``, ``this machine`` or ``its timeout``.
+        usd: cost; None where the table has no price of the machine.
     """
 
     name: str
@@ -77,12 +77,12 @@ _TIMEOUT = "its timeout"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What a run may take and cost.
+    """Duration and cost of a run.
 
     Attributes:
-        steps: in the order of execution.
-        duration_s: along the longest chain of steps.
-        region: of the prices.
+        steps: estimates in the order of execution.
+        duration_s: duration of the longest chain of steps.
+        region: region of the prices.
     """
 
     steps: tuple[StepEstimate, ...]
@@ -91,11 +91,11 @@ class Estimate:
 
     @property
     def usd(self) -> float:
-        """Of all steps with a price."""
+        """Cost of all steps with a price, in US dollars."""
         return sum(step.usd or 0.0 for step in self.steps)
 
     def __str__(self) -> str:
-        """Return it in one line."""
+        """Return the estimate as one line."""
         unknown = [step.name for step in self.steps if not step.is_known]
         priceless = sorted({step.instance_type for step in self.steps if step.usd is None})
         how = "by the durations of earlier runs"

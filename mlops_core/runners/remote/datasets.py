@@ -65,28 +65,28 @@ class Place:
         return cls(scheme=scheme, bucket=bucket, prefix=prefix)
 
     def key(self, path: str) -> str:
-        """Return the key of a path of the data set."""
+        """Return the key of a file of the data set."""
         return f"{self.prefix}/{path}"
 
     def __str__(self) -> str:
-        """Return it as an address."""
+        """Return the address of the prefix."""
         return f"{self.scheme}://{self.bucket}/{self.prefix}/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteManifest:
-    """What a complete data set in S3 is.
+    """A complete data set in an object store.
 
     Attributes:
-        name: of the data set.
-        digest: over relative path, size and content of each file.
-        files: how many.
-        size_bytes: of all files together.
-        sources: of the catalogue entry; empty for a folder of the user's own.
-        is_generated: made by code.
-        licence: of the catalogue entry.
+        name: name of the data set.
+        digest: digest over relative path, size and content of each file.
+        files: number of files.
+        size_bytes: size of all files together.
+        sources: sources of the catalogue entry; empty for a folder of the user's.
+        is_generated: the data set is made by code.
+        licence: licence of the catalogue entry.
         listing: key of the list of files.
-        listing_sha256: of that list.
+        listing_sha256: digest of that list.
     """
 
     name: str
@@ -100,12 +100,12 @@ class RemoteManifest:
     listing_sha256: str = ""
 
     def to_bytes(self) -> bytes:
-        """Return it as it stands in S3."""
+        """Return the manifest as it is stored."""
         return (json.dumps({"format": _FORMAT, **asdict(self)}, indent=1) + "\n").encode()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> RemoteManifest | None:
-        """Return the manifest; None for anything else, such as the marker of another program."""
+        """Parse a manifest; return None for anything else, such as the marker of another program."""
         try:
             data: Any = json.loads(content)
             if data.pop("format") != _FORMAT:
@@ -117,13 +117,13 @@ class RemoteManifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provided:
-    """A data set that is complete in S3.
+    """A data set that is complete in an object store.
 
     Attributes:
-        record: for a run.
-        place: where.
-        sent: how many files had to be sent.
-        removed: how many objects of a former content were removed.
+        record: entry of a run's record.
+        place: prefix in the store.
+        sent: number of files that were sent.
+        removed: number of objects of an earlier version that were removed.
     """
 
     record: DatasetRecord
@@ -138,10 +138,10 @@ class Provided:
 
 
 def read_manifest(bucket: Bucket, place: Place) -> RemoteManifest | None:
-    """Return the manifest of a place; None when there is no complete data set.
+    """Return the manifest at a prefix; None when no complete data set is there.
 
     Raises:
-        DatasetError: S3 refuses.
+        DatasetError: the store refuses.
     """
     content = bucket.read(place.key(MARKER))
     return RemoteManifest.from_bytes(content) if content is not None else None
@@ -156,18 +156,18 @@ def provide_dataset(
     progress: Progress,
     is_verified: bool = False,
 ) -> Provided:
-    """Make the data set of a run complete in S3; nothing is fetched or sent when it is.
+    """Make the data set of a run complete in an object store; fetch and send nothing when it is complete.
 
     Args:
-        request: names use case and configuration.
+        request: run with the use case and its configuration.
         uri: ``s3://bucket/prefix/``.
-        store: the workspace, into which it is fetched where it is in neither place.
+        store: workspace into which the data set is fetched when it is in neither place.
         bucket: the bucket of `uri`.
-        progress: is told how far it is.
-        is_verified: compare every object by a listing, also where the manifest says that all is there.
+        progress: progress callback.
+        is_verified: compare every object by a listing, even if the manifest says that the data set is complete.
 
     Raises:
-        DatasetError: it cannot be fetched or sent. What was sent stays, and the next call goes on.
+        DatasetError: the data set cannot be fetched or sent. Uploaded files are kept, and the next call resumes.
     """
     place = Place.parse(uri)
     use_case, config = request.use_case, request.config.model
@@ -189,10 +189,10 @@ def provide_dataset(
 
 
 class Upload:
-    """One data set on its way to one place."""
+    """The upload of one data set to one prefix."""
 
     def __init__(self, bucket: Bucket, place: Place, *, store: Store, progress: Progress) -> None:
-        """Keep receipts in the workspace `store`."""
+        """Keep the upload index in the workspace `store`."""
         self._bucket = bucket
         self._place = place
         self._store = store
@@ -200,18 +200,18 @@ class Upload:
         self._done = self._sent = 0
 
     def carry_out(self, folder: Path, wanted: RemoteManifest, *, former: RemoteManifest | None) -> tuple[int, int]:
-        """Send what is missing, remove what belonged to a former content, and write the manifest last.
+        """Send missing files, remove objects of an earlier version, and write the manifest last.
 
         Args:
-            folder: with the files.
-            wanted: what shall be there; its listing is filled in.
-            former: the manifest that is there.
+            folder: folder with the files.
+            wanted: manifest of the new content; its listing is filled in.
+            former: manifest of the present content.
 
         Returns:
-            How many files were sent, and how many objects were removed.
+            Number of files sent and number of objects removed.
 
         Raises:
-            DatasetError: S3 refuses, or a file changed since it was read, or the place holds something else.
+            DatasetError: the store refuses, a file changed since it was read, or the prefix holds other objects.
         """
         with Receipts(self._store.home / "uploads", str(self._place)) as receipts:
             if former:
@@ -276,7 +276,7 @@ class Upload:
             shown = ", ".join(strangers[:_SHOWN]) + (", ..." if len(strangers) > _SHOWN else "")
             raise DatasetError(
                 f"{self._place} holds {len(strangers)} object{'s' if len(strangers) > 1 else ''} that do not belong to "
-                f"the data set, and a step would read them too: {shown}; remove them, or choose another place"
+                f"the data set, and a step would read them too: {shown}; remove them, or choose another prefix"
             )
 
     # --- Sending ------------------------------------------------------------------------------------------
@@ -297,7 +297,7 @@ class Upload:
             )
 
     def _is_unchanged(self, path: Path, file: TreeFile) -> bool:
-        """Tell whether a file still has the content that its digest speaks of, by its state or by reading it."""
+        """Return whether a file still has the content of its digest, by its state or by reading it."""
         known = self._store.file_digests.lookup(str(path), file_state(path))
         if known is None:
             with path.open("rb") as stream:
@@ -323,15 +323,15 @@ class Upload:
         try:
             etag = self._bucket.send_large(sent, receipts=receipts, on_part=on_part)
         except MlopsError as error:
-            raise DatasetError(f"{self._place}{file.path}: {error}; the parts that arrived are kept") from error
+            raise DatasetError(f"{self._place}{file.path}: {error}; uploaded parts are kept") from error
         if not self._is_unchanged(path, file):
-            raise DatasetError(f"{path} changed while it was sent; let nothing write there and repeat")
+            raise DatasetError(f"{path} changed during the upload; stop other writers and repeat the command")
         self._note(file, total, receipts, etag)
 
     # --- The manifest -------------------------------------------------------------------------------------
 
     def _learn(self, receipts: Receipts, former: RemoteManifest) -> None:
-        """Take over the list of a former content, for whoever did not send it from this workspace."""
+        """Load the list of an earlier version, for a workspace from which it was not sent."""
         content = self._bucket.read(former.listing) if former.listing else None
         if content is None or hashlib.sha256(content).hexdigest() != former.listing_sha256:
             return  # the MD5 of the objects is compared instead
@@ -350,19 +350,19 @@ class Upload:
             self._bucket.remove([former.listing])
 
     def _listing(self, folder: Path, wanted: RemoteManifest, *, receipts: Receipts) -> bytes:
-        """Return the list of files, after making sure that the data set still is what was to be sent."""
+        """Return the list of files after checking that the data set has not changed during the upload."""
         packed = io.BytesIO()
         with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as stream:
             found = manifest_of(self._listed(folder, stream, receipts=receipts))
         if found.digest != wanted.digest:
-            raise DatasetError(f"{folder} changed while it was sent; let nothing write there and repeat")
+            raise DatasetError(f"{folder} changed during the upload; stop other writers and repeat the command")
         return packed.getvalue()
 
     def _listed(self, folder: Path, stream: gzip.GzipFile, *, receipts: Receipts) -> Iterator[TreeFile]:
         for file in iter_tree(folder, cache=self._store.file_digests):
             receipt = receipts.get(file.path)
             if receipt is None or receipt.sha256 != file.sha256:
-                raise DatasetError(f"{folder / file.path} changed while it was sent; repeat the command")
+                raise DatasetError(f"{folder / file.path} changed during the upload; repeat the command")
             stream.write(f"{file.sha256} {file.size} {receipt.etag} {file.path}\n".encode())
             yield file
 

@@ -30,7 +30,7 @@ _PAGE = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteObject:
-    """An object as a listing shows it."""
+    """An object in a listing."""
 
     key: str
     size: int
@@ -39,13 +39,13 @@ class RemoteObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
-    """A file on its way.
+    """A file to send.
 
     Attributes:
-        path: of the file.
-        key: of the object.
-        is_unchanged: tells whether the file still is what was promised; asked before and after it is sent.
-        on_sent: is told the object's etag.
+        path: path of the file.
+        key: key of the object.
+        is_unchanged: returns whether the file still has the announced content; called after it was sent.
+        on_sent: called with the object's etag.
     """
 
     path: Path
@@ -80,9 +80,9 @@ class LargeFile:
     """A file that is sent in parts.
 
     Attributes:
-        path: of the file.
-        key: of the object.
-        name: by which the upload index knows it.
+        path: path of the file.
+        key: key of the object.
+        name: name in the upload index.
         sha256: digest of its content.
         size: in bytes.
     """
@@ -131,7 +131,7 @@ class Bucket:
             return None
 
     def write(self, key: str, content: bytes | Path) -> str:
-        """Put a small object and return its etag.
+        """Write a small object and return its etag.
 
         Raises:
             DatasetError: the store refuses.
@@ -155,7 +155,7 @@ class Bucket:
                     yield found
                     last, failures = found.key, 0
             except _CutOffError as error:
-                # obstore tries again until it has an answer, but not when half an answer is all that comes.
+                # obstore retries until it has an answer, but not when the answer is cut off.
                 failures += 1
                 if failures >= self._access.attempts:
                     raise self._error(prefix, error) from error
@@ -178,7 +178,7 @@ class Bucket:
                 raise
 
     def remove(self, keys: Iterable[str]) -> None:
-        """Remove objects, a thousand with a request.
+        """Remove objects, a thousand per request.
 
         Raises:
             DatasetError: the store refuses.
@@ -191,7 +191,7 @@ class Bucket:
                 obstore.delete(self._store, paths[start : start + _PAGE])
 
     def send(self, files: Iterable[Sending]) -> None:
-        """Put files, many at once; they are taken from `files` as there is room.
+        """Send files, many in parallel; they are taken from `files` one by one.
 
         Raises:
             DatasetError: the store refuses one, or a file changed on its way. `on_sent` was called
@@ -241,7 +241,7 @@ class Bucket:
         with self._all_faults(sending.key):
             result = await obstore.put_async(self._store, sending.key, sending.path, use_multipart=False)
         if not sending.is_unchanged():
-            raise DatasetError(f"{sending.path} changed while it was sent; let nothing write there and repeat")
+            raise DatasetError(f"{sending.path} changed during the upload; stop other writers and repeat the command")
         sending.on_sent(_plain(result["e_tag"]))
 
     @contextlib.contextmanager
@@ -263,12 +263,12 @@ class Bucket:
 
     def _error(self, key: str, error: Exception) -> DatasetError:
         if isinstance(error, FileNotFoundError) and error.filename:
-            return DatasetError(f"{error.filename}: {error.strerror}; it was there when the data set was read")
+            return DatasetError(f"{error.filename}: {error.strerror}; it existed when the data set was read")
         return DatasetError(f"{self.url}/{key}: {self._access.explain(error)}")
 
 
 class _CutOffError(Exception):
-    """An answer ended before its end."""
+    """The answer to a request was cut off."""
 
 
 async def _next_done(waiting: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
@@ -307,12 +307,12 @@ def _plain(etag: str | None) -> str:
 
 
 def sorted_join(files: Iterable[Any], objects: Iterable[RemoteObject], *, strip: int) -> Iterator[tuple[Any, Any]]:
-    """Yield (file, object) by path, both in its order; None where one side has nothing.
+    """Yield pairs (file, object) in the order of paths; None where one side is missing.
 
     Args:
-        files: with ``path``, sorted.
-        objects: of one prefix, sorted.
-        strip: characters of the prefix, with its last slash.
+        files: items with ``path``, sorted.
+        objects: objects of one prefix, sorted.
+        strip: length of the prefix, including its last slash.
     """
     rest = iter(objects)
     other = next(rest, None)

@@ -1,4 +1,4 @@
-"""What was sent to one place of S3, kept in the workspace: so an upload that was cut off goes on where it ended."""
+"""Index of uploads to a prefix of an object store, kept in the workspace, so that interrupted uploads are resumed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _EVERY_S = 0.5
-"""Between two writes to the disk: what was sent after the last one is sent again."""
+"""Time between two commits: files sent after the last one are sent again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """An object that S3 has confirmed: path below the place, SHA-256 and size of its content, etag."""
+    """An object that the store has confirmed: path below the prefix, SHA-256 and size of its content, etag."""
 
     path: str
     sha256: str
@@ -27,10 +27,10 @@ class Receipt:
 
 
 class Receipts:
-    """The receipts of one place. Use as a context manager, from one thread."""
+    """The receipts of one prefix. Use it as a context manager, from one thread."""
 
     def __init__(self, folder: Path, place: str) -> None:
-        """Open those of `place` (an ``s3://`` address) in `folder`."""
+        """Open the receipts of `place`, an address in an object store, in `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         name = hashlib.sha256(place.encode()).hexdigest()[:32]
         self._db = sqlite3.connect(folder / f"{name}.db", timeout=30, check_same_thread=False)
@@ -50,7 +50,7 @@ class Receipts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Write what is not written yet."""
+        """Commit and close."""
         self._db.commit()
         self._db.close()
 
@@ -65,7 +65,7 @@ class Receipts:
             self._written = time.monotonic()
 
     def add_all(self, receipts: Iterable[Receipt]) -> None:
-        """Keep many."""
+        """Keep several receipts."""
         self._db.executemany(
             "INSERT OR REPLACE INTO receipts VALUES (?, ?, ?, ?)",
             ((each.path, each.sha256, each.size, each.etag) for each in receipts),
@@ -78,23 +78,23 @@ class Receipts:
         return Receipt(path=row[0], sha256=row[1], size=row[2], etag=row[3]) if row else None
 
     def remove(self, paths: Iterable[str]) -> None:
-        """Forget what was removed."""
+        """Forget removed objects."""
         self._db.executemany("DELETE FROM receipts WHERE path = ?", ((path,) for path in paths))
         self._db.commit()
 
     # --- Uploads in parts ---------------------------------------------------------------------------------
 
     def begin_upload(self, path: str, *, sha256: str, upload_id: str) -> None:
-        """Keep that the parts of a large file are being sent."""
+        """Record the start of an upload in parts."""
         self._db.execute("INSERT OR REPLACE INTO uploads VALUES (?, ?, ?)", (path, sha256, upload_id))
         self._db.commit()
 
     def open_upload(self, path: str) -> tuple[str, str] | None:
-        """Return (SHA-256 of the file, id of the upload) of one that was begun."""
+        """Return (SHA-256 of the file, id of the upload) of an unfinished upload."""
         row = self._db.execute("SELECT sha256, upload_id FROM uploads WHERE path = ?", (path,)).fetchone()
         return (row[0], row[1]) if row else None
 
     def end_upload(self, path: str) -> None:
-        """Forget an upload that is complete or was given up."""
+        """Forget an upload that is complete or was aborted."""
         self._db.execute("DELETE FROM uploads WHERE path = ?", (path,))
         self._db.commit()

@@ -57,14 +57,16 @@ def _root(arguments: Sequence[str]) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class JobSite:
-    """A job's ``/opt/ml``."""
+    """The ``/opt/ml`` tree of a job."""
 
     root: Path
 
     def layout(self, request: ContainerRequest) -> ContainerLayout:
+        """Return the folders of a processing job or of a training job."""
         return JobLayout(root=self.root, request=request)
 
     def report(self, message: str, *, is_failure: bool) -> None:
+        """Write the message where the service reads it."""
         for name in ("failure", "message") if is_failure else ("message",):
             path = self.root / "output" / name
             # The exit code and the log say it too, wherever this folder cannot be written.
@@ -75,7 +77,7 @@ class JobSite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobLayout:
-    """Where a container's files are."""
+    """The folders of one job's container."""
 
     root: Path
     request: ContainerRequest
@@ -86,11 +88,13 @@ class JobLayout:
         return self.root / "mlops"
 
     def input(self, name: str) -> Path:
+        """Return the folder of an input."""
         if self.request.layout == Layout.TRAINING:
             return self.root / "input" / "data" / name
         return self.root / "processing" / "input" / name
 
     def output(self, name: str) -> Path:
+        """Return the folder of an output."""
         if self.request.layout == Layout.PROCESSING:
             return self.root / "processing" / "output" / name
         return self.root / "model" if name == self.request.model_output else self.root / "output" / "data" / name

@@ -323,7 +323,7 @@ def test_a_file_that_changes_while_it_is_sent_leaves_no_manifest(world):
             world.write("part-2/clip 05.wav", os.urandom(2000))
 
     world.proxy.on_request = change
-    with pytest.raises(DatasetError, match="clip 05.wav changed while it was sent"):
+    with pytest.raises(DatasetError, match="clip 05.wav changed during the upload"):
         world.provide()
     world.proxy.on_request = None
     assert MANIFEST not in world.objects()
@@ -345,7 +345,7 @@ def test_a_large_file_goes_in_parts_and_parts_that_arrived_are_not_sent_again(wo
     world.write("large.bin", os.urandom(40_000_000))
     world.write("small.bin", b"small")
     world.proxy.faults = [Fault("PUT", "partNumber=3", "403")]
-    with pytest.raises(DatasetError, match="large.bin: .*the parts that arrived are kept"):
+    with pytest.raises(DatasetError, match="large.bin: .*uploaded parts are kept"):
         world.provide()
     assert f"{PLACE}/large.bin" not in world.objects()
     assert world.proxy.count("PUT", "partNumber=1") == 1
