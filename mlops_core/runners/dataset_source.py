@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mlops_core.workspace.store import Store
 
 _MANIFEST_LIMIT = 200_000
-"""Files; of a larger data set only the digest is kept, not what it was made of."""
+"""Number of files; of a larger data set only the digest is kept, without the digests of its files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +37,8 @@ class FetchedSource:
     """A data set that is complete on this machine.
 
     Attributes:
-        path: its folder; nothing may be written there.
-        record: what the run record keeps of it.
+        path: its folder, read only.
+        record: its entry in the run's record.
         was_there: nothing had to be fetched.
     """
 
@@ -75,7 +75,7 @@ def fetch_source(  # noqa: PLR0913  what a runner, a plan and the command line k
     path = dataset_folder(store.datasets, dataset, seed=seed)
     was_there = storage.is_complete(dataset, path)
     if not was_there:
-        generation = _Generation(use_case, dataset, store=store, seed=seed, progress=progress or _say_nothing)
+        generation = _Generation(use_case, dataset, store=store, seed=seed, progress=progress or _ignore_progress)
         storage.fetch(
             dataset,
             path,
@@ -99,7 +99,7 @@ def fetch_source(  # noqa: PLR0913  what a runner, a plan and the command line k
 
 
 class _Generation:
-    """Data made by code, each source in a process of its own."""
+    """Generated data, each source in a process of its own."""
 
     def __init__(self, use_case: UseCase, dataset: Dataset, *, store: Store, seed: int, progress: Progress) -> None:
         self._use_case = use_case
@@ -109,7 +109,7 @@ class _Generation:
         self._progress = progress
 
     def populate(self, folder: Path, processes: StepProcesses | None) -> bool:
-        """Fill `folder`; False when a part of the data set is not generated.
+        """Fill `folder`; return False when a part of the data set is not generated.
 
         Raises:
             DatasetError: the code failed.
@@ -145,8 +145,8 @@ class _Generation:
             raise DatasetError(f"data set '{self._dataset.name}' cannot be generated: {outcome.error}")
 
 
-def _say_nothing(_label: str, _done: int, _total: int) -> None:
-    """Tell nobody."""
+def _ignore_progress(_label: str, _done: int, _total: int) -> None:
+    """Ignore the progress."""
 
 
 def _changed(found: FetchedSource, fetched: str, *, store: Store) -> str:
@@ -155,13 +155,13 @@ def _changed(found: FetchedSource, fetched: str, *, store: Store) -> str:
     names = () if known is None else changed_files(known, now)
     which = f" ({names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''})" if names else ""
     return (
-        f"data set '{found.record.name}' has changed since it was fetched{which}: remove {found.path} to have it "
-        "fetched again, or set dataset.path to a copy of it to use it as your own"
+        f"data set '{found.record.name}' has changed since it was fetched{which}: remove {found.path} to fetch it "
+        "again, or set dataset.path to a copy of it to use the changed files"
     )
 
 
 def source_identity(dataset: Dataset, *, seed: int) -> str:
-    """Return what makes the content of a data set: its sources; of generated data also the seed and the code.
+    """Return the identity of a data set's content: its sources and, for generated data, the seed and the code.
 
     Raises:
         PluginError: generating code has no source that can be found.
@@ -176,7 +176,7 @@ def source_identity(dataset: Dataset, *, seed: int) -> str:
 
 
 def is_source_there(use_case: UseCase, config: UseCaseConfig, *, store: Store, seed: int) -> bool:
-    """Tell whether `fetch_source` has nothing to fetch.
+    """Return whether `fetch_source` has nothing to fetch.
 
     Raises:
         ConfigError: the catalogue has no data set of the configured name.
@@ -189,9 +189,9 @@ def is_source_there(use_case: UseCase, config: UseCaseConfig, *, store: Store, s
 
 
 def dataset_folder(folder: Path, dataset: Dataset, *, seed: int) -> Path:
-    """Return where in the workspace's `folder` a data set is kept.
+    """Return the folder of a data set within the workspace's `folder`.
 
-    Another one of the same name, of another seed or of changed code stands beside it.
+    Data sets of one name with different sources, seeds or code have different folders.
     """
     identity = hashlib.sha256(source_identity(dataset, seed=seed).encode()).hexdigest()
     return folder / f"{dataset.name}-{identity[:8]}"

@@ -1,4 +1,4 @@
-"""What a run would do: for each step run or reuse, the reason, and how long it took before; nothing is executed."""
+"""Plans: for each step whether a run would execute or reuse it, why, and how long it took before."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedStep:
-    """One line of a plan.
+    """A step of a plan.
 
     Attributes:
-        step: its name.
-        action: ``run``, ``reuse``, ``fetch``, ``leave out``, or ``maybe`` where it depends on what an earlier step will
-            write.
+        step: name of the step.
+        action: ``run``, ``reuse``, ``fetch``, ``leave out``, or ``maybe`` where it depends on the output of an
+            earlier step.
         reason: one sentence.
-        changes: the components of its key that differ from those of its last execution.
-        replaces: the run whose results under the same key will be overwritten; empty when nothing is.
-        expected_s: median duration of its last executions; None when it never ran.
+        changes: components of its key that differ from those of its last execution.
+        replaces: run whose results under the same key will be replaced; empty for none.
+        expected_s: median duration of its last executions; None if it was never executed.
     """
 
     step: str
@@ -39,7 +39,7 @@ class PlannedStep:
 
 
 def plan_run(request: RunRequest, *, store: Store) -> tuple[PlannedStep, ...]:
-    """Return what a run of `request` would do now, in order of execution.
+    """Return the plan of a run, in the order of execution.
 
     Raises:
         DatasetError: ``dataset.path`` names a folder that does not exist.
@@ -63,7 +63,7 @@ def _plan_fetch(request: RunRequest, *, store: Store, decisions: StepDecisions) 
 
 def _plan_step(step: Step, request: RunRequest, *, store: Store, decisions: StepDecisions) -> PlannedStep:
     if request.selection.is_left_out(step.name, request.pipeline):
-        return PlannedStep(step=step.name, action="leave out", reason="--only does not ask for it")
+        return PlannedStep(step=step.name, action="leave out", reason="not selected by --only")
     expected = store.step_cache.expected_duration_s(request.use_case.name, step.name)
     missing = [reference for reference in step.inputs.values() if reference not in decisions.digests]
     if missing:
@@ -84,11 +84,11 @@ def _plan_step(step: Step, request: RunRequest, *, store: Store, decisions: Step
 
 
 def _plan_uncertain(step: Step, awaited: str, *, decisions: StepDecisions, expected_s: float | None) -> PlannedStep:
-    """Plan a step whose inputs are not all known: what has changed besides them is known already."""
+    """Plan a step whose inputs are not all known; changes of its other components are."""
     changes = decisions.changes_besides_inputs(step)
     reason = f"{awaited} will be written first"
     if changes is None:
-        return PlannedStep(step=step.name, action="run", reason="it was never run", expected_s=expected_s)
+        return PlannedStep(step=step.name, action="run", reason="never executed", expected_s=expected_s)
     if changes:
         reason = f"{decisions.reason(changes, step)}; and {reason}"
     action = "run" if changes else "maybe"

@@ -1,6 +1,6 @@
-"""Run or reuse: for each step the key, whether its results are known, and the reason in words.
+"""Reuse of results: for each step its key, whether it is executed or reused, and why.
 
-A run and a plan decide by the same code, so a plan is what a run would do.
+A run and a plan decide with the same code, so a plan is what a run would do.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReuseDecision:
-    """What is done with a step.
+    """Whether a step is executed or reused.
 
     Attributes:
-        key: its key.
-        reused: the execution whose results are taken; None when the step is run.
-        because: one sentence.
-        changes: what differs from the key of the last execution; empty when it is reused.
+        key: key of the step.
+        reused: execution whose results are reused; None when the step is executed.
+        because: the reason, one sentence.
+        changes: differences from the key of the last execution; empty when the step is reused.
     """
 
     key: StepKey
@@ -46,7 +46,7 @@ class StepDecisions:
     """Decides for one run or plan; `digests` grows as outputs become known."""
 
     def __init__(self, store: Store, request: RunRequest) -> None:
-        """Decide by what `store` remembers."""
+        """Decide by the step cache of `store`."""
         self._store = store
         self._request = request
         self._code = CodeIndex()
@@ -56,10 +56,10 @@ class StepDecisions:
         """Reference such as ``train.model`` -> digest."""
 
     def decide(self, step: Step) -> ReuseDecision:
-        """Return what is done with a step whose inputs are all known.
+        """Decide about a step whose inputs are all known.
 
         Raises:
-            UsageError: the step may only be reused, and its results are not there.
+            UsageError: the step may only be reused and has no results.
         """
         selection, pipeline = self._request.selection, self._request.pipeline
         key = self.key(step)
@@ -77,7 +77,7 @@ class StepDecisions:
                 "run without the option first"
             )
         if must_run:
-            return ReuseDecision(key=key, reused=None, because="it was asked for")
+            return ReuseDecision(key=key, reused=None, because="selected")
         if missing:
             return ReuseDecision(key=key, reused=None, because=missing)
         return self._changed(step, key)
@@ -99,7 +99,7 @@ class StepDecisions:
         )
 
     def changes_besides_inputs(self, step: Step) -> tuple[Change, ...] | None:
-        """Return what has changed since a step was last executed, as far as its inputs are known; None if never."""
+        """Return the changes since a step was last executed, as far as its inputs are known; None if it never was."""
         latest = self._store.step_cache.latest(self._request.use_case.name, step.name)
         if latest is None:
             return None
@@ -112,18 +112,18 @@ class StepDecisions:
         return {name: self.digests[reference] for name, reference in step.inputs.items()}
 
     def set_outputs(self, step: Step, outputs: Mapping[str, str]) -> None:
-        """Let the steps that follow know what this one wrote."""
+        """Record the outputs of a step for those that follow."""
         self.digests |= {f"{step.name}.{output}": digest for output, digest in outputs.items()}
 
     def note_damage(self, step: str, damage: str) -> None:
-        """Remember why the results of a step are gone."""
+        """Record why the results of a step are lost."""
         self._damage[step] = damage
 
     def _missing(self, step: Step, known: CachedStep) -> str:
-        """Return why known results cannot be used; empty when they can.
+        """Return why cached results cannot be used; empty when they can.
 
-        Core itself reads the evaluation and registers the model, so these two are read and checked here; the inputs
-        of a step that is run are checked before it starts.
+        Core itself reads the evaluation and registers the model, so these two are verified here; the inputs of a step
+        that is executed are verified before it starts.
         """
         read_by_core = {self._request.pipeline.model, f"{step.name}.{EVALUATION_OUTPUT}"}
         for output, digest in known.outputs.items():
@@ -138,17 +138,17 @@ class StepDecisions:
     def _changed(self, step: Step, key: StepKey) -> ReuseDecision:
         latest = self._store.step_cache.latest(self._request.use_case.name, step.name)
         if latest is None:
-            return ReuseDecision(key=key, reused=None, because="it was never run")
+            return ReuseDecision(key=key, reused=None, because="never executed")
         changes = key.changes_since(latest.components)
         return ReuseDecision(key=key, reused=None, because=self.reason(changes, step), changes=changes)
 
     def reason(self, changes: tuple[Change, ...], step: Step) -> str:
-        """Return the changes in words: the first few with their values."""
+        """Return the first few changes with their values, as one sentence."""
         shown = "; ".join(self._described(change, step) for change in changes[:_SHOWN])
         return f"changed: {shown}" + (f"; and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else "")
 
     def _described(self, change: Change, step: Step) -> str:
-        """Name the files when an input has changed and both its states are known."""
+        """Return a change as text; for an input whose both states are known, name the files."""
         kind, _, name = change.component.partition(" ")
         if kind != "input" or not change.old or not change.new:
             return str(change)

@@ -1,4 +1,4 @@
-"""Which steps of a pipeline a run shall carry out: all, from one on, only some, or some by force."""
+"""The steps that a run executes: all, those from one step on, only some, or some by force."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What was asked for.
+    """The selected steps.
 
     Attributes:
-        force: steps that are run even where their results could be reused.
-        start: this step and all that follow from it are run; those before must have results.
-        only: just these steps are run, without the gate; what they read must have results. Empty for all.
-        keep_going: after a failure, carry out the steps that do not depend on the failed one.
+        force: steps that run even if their results could be reused.
+        start: this step and all that follow it run; those before it must have results.
+        only: only these steps run, without the gate; their inputs must have results. Empty for all.
+        keep_going: after a failure, run the steps that do not depend on the failed one.
     """
 
     force: frozenset[str] = frozenset()
@@ -30,10 +30,10 @@ class Selection:
     keep_going: bool = False
 
     def check(self, pipeline: Pipeline) -> None:
-        """Refuse names that the pipeline does not have, and options that contradict each other.
+        """Refuse steps that the pipeline does not have, and options that contradict each other.
 
         Raises:
-            UsageError: one of them, named.
+            UsageError: names the step or the options.
         """
         for option, names in (("--force", self.force), ("--from", [self.start]), ("--only", self.only)):
             _require_steps(option, [name for name in names if name], pipeline)
@@ -41,19 +41,19 @@ class Selection:
             raise UsageError("--from and --only exclude each other; give one of them")
 
     def must_run(self, step: str, pipeline: Pipeline) -> bool:
-        """Tell whether the step is run even if its results are known."""
+        """Return whether the step runs even if its results are known."""
         if step in self.force or step in self.only:
             return True
         return bool(self.start) and step in pipeline.followers(self.start)
 
     def must_be_reused(self, step: str, pipeline: Pipeline) -> bool:
-        """Tell whether the step may only be reused: it stands before what was asked for."""
+        """Return whether the step may only be reused, because it comes before the selected steps."""
         if self.only:
             return step not in self.only
         return bool(self.start) and step not in pipeline.followers(self.start)
 
     def is_left_out(self, step: str, pipeline: Pipeline) -> bool:
-        """Tell whether the step is neither asked for nor read by what is."""
+        """Return whether the step is neither selected nor read by a selected step."""
         return bool(self.only) and not any(step == name or step in pipeline.ancestors(name) for name in self.only)
 
 

@@ -44,21 +44,21 @@ if TYPE_CHECKING:
     from mlops_core.runners.local.processes import ProcessOutcome, StepProcesses
 
 PARTS_SUFFIX = ".parts"
-"""Ends the name of the input by which a merge reads one output of all shards."""
+"""Suffix of the input from which a merge reads one output of all shards."""
 _BACKOFF_S = (1.0, 5.0, 15.0, 30.0)
 
 
 def part_folder(index: int) -> str:
-    """Return the folder, within an output, of the shard `index`."""
+    """Return the folder of the shard `index` within an output."""
     return f"{index:04d}"
 
 
 class ContainerLayout(Protocol):
-    """Where the files of one container are."""
+    """The folders of one container."""
 
     @property
     def work(self) -> Path:
-        """A folder for everything that is not an output; on the volume of the outputs, so that they are renamed."""
+        """Folder for everything that is not an output, on the same volume as the outputs, so that these are renamed."""
 
     def input(self, name: str) -> Path:
         """Return the folder of an input."""
@@ -75,17 +75,17 @@ class ContainerLayout(Protocol):
 
 
 class ContainerSite(Protocol):
-    """The container as its engine arranges it."""
+    """A container as its engine sets it up."""
 
     def layout(self, request: ContainerRequest) -> ContainerLayout:
-        """Return where the files of a request are."""
+        """Return the folders for a request."""
 
     def report(self, message: str, *, is_failure: bool) -> None:
-        """Leave one line where the engine looks for the outcome; never raise."""
+        """Write one line where the engine reads the outcome; never raise."""
 
 
 def run_container(arguments: Sequence[str], site: ContainerSite) -> int:
-    """Do what the command's arguments say and return the exit code."""
+    """Execute a container's command and return its exit code."""
     try:
         order = read_order(arguments)
         _Container(order, site=site).run()
@@ -106,7 +106,7 @@ def _failed(site: ContainerSite, code: ExitCode, message: str) -> int:
 
 
 class _Container:
-    """One execution of a step, a share of it, or a merge."""
+    """One execution of a step, of a shard, or of a merge."""
 
     def __init__(self, order: ContainerOrder, *, site: ContainerSite) -> None:
         self._order = order
@@ -116,7 +116,7 @@ class _Container:
         self._places = site.layout(order.request)
 
     def run(self) -> None:
-        """Execute, publish the outputs and, for an evaluation, say the verdict.
+        """Execute, publish the outputs and, for an evaluation, write the verdict.
 
         Raises:
             MlopsError: it failed; nothing was published.
@@ -127,7 +127,7 @@ class _Container:
         outputs = self._execute(shard)
         self._publish(outputs, shard)
         if self._request.gate:
-            self._say_verdict()
+            self._write_verdict()
         shutil.rmtree(self._places.work, ignore_errors=True)
 
     def _check_code(self) -> None:
@@ -139,14 +139,14 @@ class _Container:
         found = code_digest(load_use_case(self._request.use_case), self._step, code=CodeIndex())
         if found != self._order.code:
             raise RunnerError(
-                f"step '{self._step.name}': this image holds other code ({found[:12]}) than the definition was "
-                f"compiled from ({self._order.code[:12]}); build and push the image again, or compile what it holds"
+                f"step '{self._step.name}': this image contains other code ({found[:12]}) than the definition was "
+                f"compiled from ({self._order.code[:12]}); rebuild and push the image, or compile its code"
             )
 
     # --- Executing ----------------------------------------------------------------------------------------
 
     def _execute(self, shard: Shard) -> dict[str, Path]:
-        """Return output -> folder, after as many attempts as the step allows."""
+        """Return output -> folder after as many attempts as the step allows."""
         from mlops_core.runners.local.processes import StepProcesses
 
         inputs = {name: self._input(name) for name in self._step.inputs}
@@ -243,7 +243,7 @@ class _Container:
 
     # --- The verdict --------------------------------------------------------------------------------------
 
-    def _say_verdict(self) -> None:
+    def _write_verdict(self) -> None:
         from mlops_core.runners.container.verdict import gate_evaluation, verdict_message
 
         folder = self._places.output(EVALUATION_OUTPUT)
@@ -258,9 +258,9 @@ class _Container:
 
 
 def _copied(folder: Path, target: Path) -> Path:
-    """Return a copy of a folder in which a merge may move files about; an attempt after it finds them all again.
+    """Return a copy of a folder from which a merge may move files, so that the next attempt has them all.
 
-    Not links: what a merge moves into its output would be a second name of a file in its input, and is refused.
+    Hard links would not do: a file that a merge moves into its output would be a second name of an input file.
     """
     return shutil.copytree(folder, target, copy_function=shutil.copyfile)
 
@@ -276,7 +276,7 @@ def _print_progress(label: str, done: int, total: int) -> None:
 
 @contextlib.contextmanager
 def _log_to_stdout(pipe: Path) -> Iterator[Path]:
-    """Give a named pipe whose content appears on standard output at once, since that is the container's log."""
+    """Provide a named pipe whose content is copied to standard output immediately: that is the container's log."""
     os.mkfifo(pipe)
     reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     os.set_blocking(reading, True)

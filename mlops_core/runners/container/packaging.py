@@ -52,7 +52,7 @@ def write_image_folder(use_case: InstalledUseCase, image: ContainerImage, folder
 
 
 def image_tag(use_case: InstalledUseCase, image: ContainerImage) -> str:
-    """Return a tag that changes whenever code or packages do: no image is ever replaced by another of its name."""
+    """Return a tag that changes with code and packages, so that no image is replaced by another one of its name."""
     digest = hashlib.sha256(constraints().encode())
     for name in _distributions(use_case, image):
         for path in sorted(_source_files(name)):
@@ -65,7 +65,7 @@ def _distributions(use_case: InstalledUseCase, image: ContainerImage) -> tuple[s
 
 
 def constraints() -> str:
-    """Return ``name==version`` of everything that is installed here, except what was installed from a folder."""
+    """Return ``name==version`` of every installed distribution, except those installed from a folder."""
     installed = [distribution for distribution in importlib.metadata.distributions() if distribution.name]
     found = {distribution.name.lower(): distribution.version for distribution in installed}
     ours = {distribution.name.lower() for distribution in installed if _folder_of(distribution)}
@@ -92,7 +92,7 @@ def _write_wheel(name: str, wheels: Path) -> None:
             _pip("download", "--no-deps", "--dest", str(wheels), f"{name}=={distribution.version}", name=name)
             return
         copy = Path(temporary) / "source"
-        shutil.copytree(source, copy, ignore=_ignored)  # building leaves files behind, which nobody wants there
+        shutil.copytree(source, copy, ignore=_ignored)  # building leaves files behind
         _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), str(copy), name=name)
 
 
@@ -115,12 +115,12 @@ def _distribution(name: str) -> importlib.metadata.Distribution:
     found = list(importlib.metadata.distributions(name=name))
     if not found:
         raise PluginError(f"{name} is not installed; pip install it")
-    # A build leaves an egg-info beside the sources; where that folder is on the path, it is found first.
+    # A build leaves an egg-info next to the sources, which comes first where that folder is on the path.
     return next((one for one in found if _folder_of(one)), found[0])
 
 
 def _folder_of(distribution: importlib.metadata.Distribution) -> Path | None:
-    """Return the folder from which a distribution was installed; None when it came from an index."""
+    """Return the folder from which a distribution was installed; None for one from an index."""
     text = distribution.read_text("direct_url.json")
     if not text:
         return None
@@ -129,7 +129,7 @@ def _folder_of(distribution: importlib.metadata.Distribution) -> Path | None:
 
 
 def _source_files(name: str) -> Iterator[Path]:
-    """Yield the files of a distribution that decide what it does."""
+    """Yield the source files of a distribution."""
     distribution = _distribution(name)
     folder = _folder_of(distribution)
     if folder is None:

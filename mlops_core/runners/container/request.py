@@ -1,8 +1,17 @@
 """The contract between a compiled pipeline and a container: the request, and how it is read from command arguments.
 
-The emitter writes a `ContainerRequest` with `to_arguments`; `mlops_core.runners.container.execution` reads it with
-`read_order`. The service allows 100 arguments of 256 characters, so the request is JSON cut into pieces. Neither how
-a step is executed nor what a definition looks like is known here.
+An engine writes a `ContainerRequest` into the command's arguments; `read_order` reads it in the container. Engines limit the length of an argument, so the request is JSON in pieces. Every argument is
+``--name=value``:
+
+====================================  ================================================================================
+``--root=FOLDER``                     the folder of the container's files, for the engine's own layout
+``--code=SHA256``                     digest of the compiled code; other code in the image is an error
+``--seed=N``                          random seed
+``--dataset-digest=SHA256``           only for the engine's step cache: another data set means other arguments
+``--parameter=NAME=VALUE``            each parameter that the step declares
+``--gate-parameter=NAME=VALUE``       each parameter that the gate mentions, for the evaluation
+``--request=PIECE``                   repeated; the pieces in order are the JSON of a `ContainerRequest`
+====================================  ================================================================================
 """
 
 from __future__ import annotations
@@ -27,12 +36,12 @@ if TYPE_CHECKING:
     from mlops_core.use_cases.manager import UseCase
 
 GATE_OUTPUT = "gate"
-"""The output of an evaluation's container that the Condition step reads."""
+"""The output of an evaluation's container that the engine's condition reads."""
 _FORMAT = "mlops-container/1"
 
 
 class Part(StrEnum):
-    """Which part of a step a container does: all of it, the share of one instance, or the merge of the shares."""
+    """The part of a step that a container executes: all of it, one shard, or the merge of the shards."""
 
     WHOLE = "whole"
     SHARD = "shard"
@@ -41,11 +50,11 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateRequest:
-    """What an evaluation's container needs to say the verdict in words.
+    """Everything that the container of an evaluation needs to compute the verdict.
 
     Attributes:
-        gate: the condition.
-        parameters: those that it mentions.
+        gate: the gate.
+        parameters: the parameters that it mentions.
     """
 
     gate: Gate
@@ -54,19 +63,20 @@ class GateRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerRequest:
-    """What is fixed when a definition is compiled; values that are set at the start of an execution are not in it.
+    """The part of a step's request that is fixed at compile time; values that are set at the start are not in it.
 
     Attributes:
-        use_case: its name.
-        layout: of the container's files.
-        part: all of the step, one share, or the merge.
+        use_case: name of the use case.
+        layout: name of the engine's layout of the container's files.
+        part: all of the step, one shard, or the merge.
         step: the step.
-        config: the configuration sections that it declares.
-        parameters: the parameters that it declares.
-        model_output: the output that a training job writes to its model folder.
-        packed: input -> folder within the ``tar.gz`` as which it arrives; empty for its top.
-        sharded_inputs: inputs of which this instance has a share of the files; the step works on all that it sees.
-        metrics: all declared ones, for an evaluation.
+        config: the configuration sections that the step declares.
+        parameters: the parameters that the step declares.
+        model_output: the output that the engine stores as its model.
+        packed: input -> folder within the ``tar.gz`` in which the input arrives; empty for its top.
+        sharded_inputs: inputs of which each instance receives a share of the files; the step processes all files that
+            it receives.
+        metrics: all declared metrics, for an evaluation.
         gate: for the part of an evaluation that computes the metrics; None otherwise.
     """
 
@@ -135,16 +145,16 @@ class ContainerRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerOrder:
-    """Everything that a container's command says.
+    """The arguments of a container's command.
 
     Attributes:
-        request: what was fixed when the definition was compiled.
-        root: the folder that stands for ``/opt/ml``.
-        code: digest of the code that the definition was compiled from; empty for "do not compare".
-        seed: of every random choice.
+        request: the part that was fixed at compile time.
+        root: folder of the container's files; empty for the engine's default.
+        code: digest of the code that was compiled; empty for "do not compare".
+        seed: random seed.
         parameters: value of each parameter that the step declares.
         gate_parameters: value of each parameter that the gate mentions.
-        dataset_digest: of the data set, where the step reads it and the digest was known.
+        dataset_digest: digest of the data set, where the step reads it and the digest was known.
     """
 
     request: ContainerRequest
@@ -157,7 +167,7 @@ class ContainerOrder:
 
 
 def read_order(arguments: Sequence[str]) -> ContainerOrder:
-    """Return what the arguments of a container's command say.
+    """Parse the arguments of a container's command.
 
     Raises:
         RunnerError: an argument is unknown, or the request is missing or damaged.
@@ -187,10 +197,10 @@ def read_order(arguments: Sequence[str]) -> ContainerOrder:
 
 
 def code_digest(use_case: UseCase, step: Step, *, code: CodeIndex) -> str:
-    """Return the SHA-256 of all code that decides what a step writes, as it is installed here.
+    """Return the SHA-256 of all installed code that decides what a step writes.
 
-    It stands in the definition, so the service's step cache never answers for other code, and the container compares
-    it with what it holds, so a definition is never executed by an image of another version.
+    It is part of the compiled arguments, so an engine's step cache never answers for other code; the container compares
+    it with the code in its image, so a definition is never executed by an image of another version.
     """
     modules = [reference.partition(":")[0] for reference in (step.run, step.merge) if reference]
     if step.kind is StepKind.EVALUATION:
@@ -202,7 +212,7 @@ def code_digest(use_case: UseCase, step: Step, *, code: CodeIndex) -> str:
 
 
 def parameter_to_json(parameter: Parameter) -> dict[str, Any]:
-    """Return what a container needs of a parameter to read and check its value."""
+    """Return the fields of a parameter that a container needs to read and check its value."""
     return {
         "name": parameter.name,
         "type": str(parameter.type),
@@ -241,7 +251,7 @@ def _values(parameters: tuple[Parameter, ...], texts: Sequence[str]) -> dict[str
 
 
 def _value(parameter: Parameter, text: str) -> ParameterValue:
-    """Read a value as the service writes it: a whole float may come as an integer, and the other way round."""
+    """Read a value as an engine writes it: a whole float may arrive as an integer, and the other way round."""
     if parameter.type is ParameterType.INTEGER and text.endswith(".0"):
         text = text.removesuffix(".0")
     try:
@@ -251,5 +261,5 @@ def _value(parameter: Parameter, text: str) -> ParameterValue:
 
 
 def _without_limits(parameter: Parameter) -> Parameter:
-    """Return the parameter as the gate reads it: a threshold that is out of range is a verdict, not a failed step."""
+    """Return the parameter without limits: for the gate, a threshold out of range is a verdict, not a failed step."""
     return replace(parameter, minimum=None, maximum=None)

@@ -1,7 +1,7 @@
-"""The evaluation as a Condition step can read it, and the verdict in words; both made in the evaluation's container.
+"""The evaluation as an engine's condition reads it, and the verdict; both are computed in the evaluation's container.
 
-``JsonGet`` ends an execution when a path is missing, and what the service makes of a null is not documented. So each
-declared metric gets a finite number and says beside it whether the gate may use it; the Condition step asks for both.
+Conditions of engines fail on a missing path and are not documented for a null. So each declared metric gets a finite
+number, and a flag that says whether the gate may use it; a compiled condition reads both.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 USABLE = "usable"
 _UNUSABLE_VALUE = 0.0
-"""Stands where there is no finite value; never compared, since ``usable`` is 0 beside it."""
+"""Placeholder for a value that is not finite; never compared, since ``usable`` is 0."""
 
 
 def gate_evaluation(
     folder: Path, request: ContainerRequest, parameters: Mapping[str, ParameterValue]
 ) -> dict[str, Any]:
-    """Return what the Condition step reads: the evaluation with every metric present, and the verdict.
+    """Return the evaluation with every metric present, and the verdict.
 
     Args:
-        folder: holds ``evaluation.json`` as core wrote it.
-        request: of an evaluation; its gate is set.
+        folder: folder with ``evaluation.json`` as core wrote it.
+        request: request of an evaluation; its gate is set.
         parameters: value of each parameter that the gate mentions.
 
     Raises:
@@ -53,7 +53,7 @@ def gate_evaluation(
 
 
 def verdict_message(verdict: Mapping[str, Any]) -> str:
-    """Return the line that a container leaves of a verdict's JSON: why it was rejected, or that it was accepted."""
+    """Return a verdict as one line: why the model was rejected, or that it was accepted."""
     return str(verdict["message"]) if not verdict["accepted"] else "accepted: every clause of the gate is met"
 
 
@@ -70,7 +70,7 @@ def _complete(data: dict[str, Any], metric: Metric, *, value: float | None) -> N
 
 
 def _within_limits(verdict: Verdict, gate: GateRequest, parameters: Mapping[str, ParameterValue]) -> Verdict:
-    """Reject where a threshold is outside its parameter's own limits, which a local run refuses before it starts."""
+    """Reject a threshold outside its parameter's own limits, which a local run refuses before it starts."""
     faults = []
     for parameter in gate.parameters:
         try:

@@ -1,4 +1,4 @@
-"""Executing one step of a run on this machine: its inputs checked, its shards, their merge, its artifacts, its retries.
+"""Execution of one step on this machine: verified inputs, shards and their merge, artifacts, retries.
 
 Runs in a worker thread and touches neither the database nor the state of the run; what it finds comes back as an
 `Attempt`.
@@ -35,7 +35,7 @@ _OK = ProcessOutcome(exit_code=ExitCode.OK, error="")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepInput:
-    """One input of a step.
+    """An input of a step.
 
     Attributes:
         path: its folder.
@@ -50,14 +50,14 @@ class StepInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """What came of executing a step.
+    """The result of executing a step.
 
     Attributes:
-        outcome: how its processes ended.
+        outcome: how the step's processes ended.
         outputs: output -> digest of the artifact.
-        duration_s: of all attempts together.
-        attempts: how many were made.
-        damaged: artifact -> what is wrong with it; then nothing was executed.
+        duration_s: duration of all attempts together.
+        attempts: number of attempts.
+        damaged: damaged input artifact -> what is wrong with it; nothing was executed then.
     """
 
     outcome: ProcessOutcome = _OK
@@ -82,22 +82,22 @@ class StepExecution:
         self._metrics = tuple(metric.to_json() for metric in request.pipeline.metrics)
 
     def close(self) -> None:
-        """Wait until the folders of ended steps are gone."""
+        """Wait until the folders of ended steps are removed."""
         self._cleaning.shutdown()
 
     def cancel(self) -> None:
-        """Have every process killed and every wait ended."""
+        """Kill every process and end every wait."""
         self._cancelled.set()
         self._processes.cancel()
 
     def execute(
         self, step: Step, *, inputs: Mapping[str, StepInput], on_progress: Callable[[str, int, int], None]
     ) -> Attempt:
-        """Execute a step, with its retries.
+        """Execute a step with its retries.
 
         Args:
             step: the step.
-            inputs: local name -> where it is.
+            inputs: local name -> the input.
             on_progress: called with (label, done, total).
         """
         began = time.monotonic()
@@ -113,15 +113,15 @@ class StepExecution:
         return replace(result, duration_s=time.monotonic() - began, attempts=attempt)
 
     def prepare(self, step: Step) -> None:
-        """Begin to import what the step needs, while another one runs."""
+        """Start importing the modules of a step while another one runs."""
         self._processes.prepare(self.modules(step))
 
     def release(self, step: Step) -> None:
-        """Give up what was imported for the step: no other one needs it."""
+        """End the process that imported the modules of a step; no other step needs them."""
         self._processes.release(self.modules(step))
 
     def modules(self, step: Step) -> Modules:
-        """Return what is imported before the step's process is forked: an evaluation calls the metric hook too."""
+        """Return the modules to import before the step's process is forked; an evaluation also calls the metric hook."""
         own = module_of(step.run)
         if step.kind is not StepKind.EVALUATION:
             return (own,)
@@ -142,7 +142,7 @@ class StepExecution:
         try:
             folder = self._store.work_folder(f"{self._run_id}-{step.name}")
         except OSError as error:
-            return Attempt(outcome=_failure(f"no folder for its work: {error}"))
+            return Attempt(outcome=_failure(f"its working folder cannot be created: {error}"))
         try:
             outcome = self._run_shards(step, folder, inputs=inputs, on_progress=on_progress)
             if outcome.exit_code is ExitCode.OK and landlock_version() == 0:
@@ -157,7 +157,7 @@ class StepExecution:
             self._cleaning.submit(shutil.rmtree, folder, ignore_errors=True)
 
     def _check_inputs(self, inputs: Mapping[str, StepInput]) -> ProcessOutcome:
-        """Find out whether the step wrote into its inputs, where the system could not keep it from that."""
+        """Check that the step has not written into its inputs, where the system could not prevent it."""
         for name, given in inputs.items():
             damage = self._store.artifacts.damage(given.artifact) if given.artifact else None
             if damage:
@@ -173,7 +173,7 @@ class StepExecution:
         inputs: Mapping[str, StepInput],
         on_progress: Callable[[str, int, int], None],
     ) -> ProcessOutcome:
-        """Run every shard, then their merge; the outputs are in ``folder/outputs`` afterwards."""
+        """Run every shard and then the merge, which writes to ``folder/outputs``."""
         outputs = {output: folder / "outputs" / output for output in step.all_outputs}
         whole = self._step_request(step, inputs=inputs, outputs=outputs, folder=folder)
         if step.shards == 1:

@@ -87,7 +87,7 @@ class _LocalSteps:
         request, config = self._request, self._request.config.model
         if not is_source_there(request.use_case, config, store=self._store, seed=request.seed):
             execution = StepExecution(self._store, request, run_id=self.run_id, processes=processes)
-            import_ahead(execution, request.pipeline.ordered())  # while the data arrive
+            import_ahead(execution, request.pipeline.ordered())  # while the data is fetched
 
         def fetch(progress: Progress) -> FetchedSource:
             return fetch_source(
@@ -117,7 +117,7 @@ class _LocalSteps:
             raise self._failure
 
     def is_reused(self, step: Step) -> bool:
-        """Decide whether the step is run or reused; in the second case it has ended."""
+        """Decide whether the step is executed or reused; a reused step has ended."""
         decision = self._decisions.decide(step)
         record = replace(
             self._run.steps[step.name],
@@ -144,7 +144,7 @@ class _LocalSteps:
         return True
 
     def start(self, step: Step) -> dict[str, StepInput]:
-        """Note that the step starts; return where its inputs are."""
+        """Record the start of a step and return its inputs."""
         self._observer.step_started(step.name)
         self._run.steps[step.name] = replace(self._run.steps[step.name], status=StepStatus.RUNNING, started=utc_now())
         self._store.runs.append_step(self.run_id, self._run.steps[step.name])
@@ -159,11 +159,11 @@ class _LocalSteps:
         return StepInput(path=path, artifact=digest, is_trusted=digest in self._written)
 
     def progress(self, step: str, label: str, done: int, total: int) -> None:
-        """Pass on how far a step is."""
+        """Report the progress of a step."""
         self._observer.step_progress(step, label, done, total)
 
     def is_step_done(self, step: Step, attempt: Attempt, *, log: Path) -> bool:
-        """Keep what came of a step; tell whether it succeeded."""
+        """Record the result of a step and return whether it succeeded."""
         record = replace(
             self._run.steps[step.name],
             outputs=attempt.outputs,
@@ -193,7 +193,7 @@ class _LocalSteps:
         return True
 
     def give_up_damaged(self, step: Step, damaged: Mapping[str, str]) -> Step:
-        """Discard one damaged artifact that `step` reads; return the step that wrote it, which is to be run again."""
+        """Discard one damaged artifact that `step` reads; return the step that wrote it, which is executed again."""
         for reference in step.inputs.values():
             digest = self._decisions.digests[reference]
             if digest in damaged:
@@ -204,7 +204,7 @@ class _LocalSteps:
         raise AssertionError(f"step '{step.name}' reads none of {list(damaged)}")
 
     def stop(self, step: Step) -> None:
-        """Note that the step was cancelled."""
+        """Record that a step was cancelled."""
         self._end(replace(self._run.steps[step.name], status=StepStatus.STOPPED))
 
     def _end(self, record: StepRecord) -> None:
@@ -214,12 +214,12 @@ class _LocalSteps:
 
     @property
     def request(self) -> RunRequest:
-        """What is run."""
+        """The request of the run."""
         return self._request
 
 
 def _difference(earlier: CachedStep | None, attempt: Attempt) -> str:
-    """Say that a step is not deterministic, when its key is that of an earlier execution and its output is not."""
+    """Return a warning when a step has the key of an earlier execution and another output; empty otherwise."""
     differing = [name for name, digest in attempt.outputs.items() if earlier and earlier.outputs.get(name) != digest]
     if not earlier or not differing:
         return ""

@@ -1,4 +1,4 @@
-"""Which step of a run is carried out when: as soon as what it reads is there and a process is free.
+"""The order in which steps are executed: each as soon as its inputs exist and a process is free.
 
 What it means to reuse, start or end a step is the run's business (`mlops_core.runners.local.runner`); what happens in a
 process is that of `mlops_core.runners.local.execution`.
@@ -20,37 +20,37 @@ if TYPE_CHECKING:
     from mlops_core.runners.local.execution import Attempt, StepExecution, StepInput
 
 _IMPORTED_AHEAD = 2
-"""Sets of modules that are imported while a step runs, for those that follow; each takes memory."""
+"""Number of module sets that are imported ahead while a step runs; each takes memory."""
 
 
 class ScheduledRun(Protocol):
-    """What a schedule asks of the run that it serves; all calls come from one thread."""
+    """The run that a schedule serves; all calls come from one thread."""
 
     @property
     def request(self) -> RunRequest:
-        """What is run."""
+        """The request of the run."""
 
     def is_reused(self, step: Step) -> bool:
-        """Decide whether a step whose inputs are known is run or reused; in the second case it has ended."""
+        """Decide whether a step whose inputs are known is executed or reused; a reused step has ended."""
 
     def start(self, step: Step) -> dict[str, StepInput]:
-        """Note that the step starts; return where its inputs are."""
+        """Record the start of a step and return its inputs."""
 
     def progress(self, step: str, label: str, done: int, total: int) -> None:
-        """Pass on how far a step is; called from any thread."""
+        """Report the progress of a step; called from any thread."""
 
     def is_step_done(self, step: Step, attempt: Attempt, *, log: Path) -> bool:
-        """Keep what came of a step; tell whether it succeeded."""
+        """Record the result of a step and return whether it succeeded."""
 
     def give_up_damaged(self, step: Step, damaged: Mapping[str, str]) -> Step:
         """Discard one damaged artifact that `step` reads; return the step that wrote it."""
 
     def stop(self, step: Step) -> None:
-        """Note that the step was cancelled."""
+        """Record that a step was cancelled."""
 
 
 def import_ahead(execution: StepExecution, steps: Iterable[Step]) -> None:
-    """Begin to import what the next steps need."""
+    """Start importing the modules of the next steps."""
     begun = set()
     for step in steps:
         modules = execution.modules(step)
@@ -62,7 +62,7 @@ def import_ahead(execution: StepExecution, steps: Iterable[Step]) -> None:
 
 
 class Schedule:
-    """Which step is carried out when: as soon as what it reads is there and a process is free."""
+    """Executes each step as soon as its inputs exist and a process is free."""
 
     def __init__(self, run: ScheduledRun, execution: StepExecution, *, jobs: int) -> None:
         self._run = run
@@ -80,7 +80,7 @@ class Schedule:
         self._has_failed = False
 
     def carry_out(self) -> None:
-        """Carry out all steps that are asked for, as far as none fails.
+        """Execute all selected steps until one fails.
 
         Raises:
             KeyboardInterrupt: after all processes were ended.
@@ -102,7 +102,7 @@ class Schedule:
                 raise
 
     def _take_ready(self) -> None:
-        """Reuse each step whose inputs are there, or put it in the queue."""
+        """Reuse each step whose inputs exist, or queue it."""
         selection = self._run.request.selection
         while names := sorted(self._sorter.get_ready(), key=self._position.__getitem__):
             for name in names:
@@ -128,7 +128,7 @@ class Schedule:
             self._import_ahead(step)
 
     def _import_ahead(self, step: Step) -> None:
-        """Import what the next steps need, while `step` runs; one step for each set of modules stands for them."""
+        """Import the modules of the next steps while `step` runs, once per set of modules."""
         own = self._execution.modules(step)
         import_ahead(self._execution, (self._first[modules] for modules in self._awaited if modules != own))
 
@@ -144,19 +144,19 @@ class Schedule:
         if waiting is None:
             self._sorter.done(step.name)
             return
-        for follower in waiting:  # decided again, for the output may have come out otherwise
+        for follower in waiting:  # decided again: the output may be different now
             if self._run.is_reused(follower):
                 self._sorter.done(follower.name)
             else:
                 self._queue.append(follower)
 
     def _forget(self, step: Step) -> None:
-        """Give up what this step imported, unless a later one needs it."""
+        """Release the modules of this step unless a later one needs them."""
         if self._count_down(step) == 0:
             self._execution.release(step)
 
     def _count_down(self, step: Step) -> int:
-        """Return how many steps that are still to come need what this one imports."""
+        """Return how many steps still need the modules of this one."""
         modules = self._execution.modules(step)
         self._awaited[modules] -= 1
         if self._awaited[modules] > 0:
@@ -172,7 +172,7 @@ class Schedule:
             self._queue.appendleft(writer)
 
     def _stop(self) -> None:
-        """Kill what is running and wait for its end."""
+        """Kill the running steps and wait for their end."""
         self._execution.cancel()
         wait(self._running)
         for step in self._running.values():

@@ -187,7 +187,7 @@ def test_the_script_takes_a_definitions_arguments_too(container, compiled, tmp_p
         (lambda texts: [*texts, "--sed=1"], 4, "unknown argument '--sed=1'"),
         (lambda texts: texts[:-1], 4, "the request in the command's arguments is damaged"),
         (lambda texts: [text for text in texts if "gate-parameter" not in text], 4, "no value of the parameter q_acc"),
-        (lambda texts: [f"--code={'0' * 64}", *texts[2:]], 4, "this image holds other code"),
+        (lambda texts: [f"--code={'0' * 64}", *texts[2:]], 4, "this image contains other code"),
         (lambda texts: [text.replace("q_acc=0.5", "q_acc=high") for text in texts], 2, "'high' is not a number"),
         (
             lambda texts: [text.replace("mlops-container/1", "mlops-container/9") for text in texts],
