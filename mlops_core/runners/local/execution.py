@@ -121,7 +121,7 @@ class StepExecution:
         self._processes.release(self.modules(step))
 
     def modules(self, step: Step) -> Modules:
-        """Return the modules to import before the step's process is forked; an evaluation also calls the metric hook."""
+        """Return the modules to import before a step's process is forked; an evaluation also calls the metric hook."""
         own = module_of(step.run)
         if step.kind is not StepKind.EVALUATION:
             return (own,)
