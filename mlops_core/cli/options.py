@@ -1,4 +1,4 @@
-"""Options that several commands share, and how their values are read."""
+"""Options that several commands share, and how their values are parsed."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def use_case_option(function: F) -> F:
 
 
 def folds_option(function: F) -> F:
-    """Add ``--folds``, short for an override of the key by which a use case cross-validates; needs `config_options`."""
+    """Add ``--folds``, short for the override that enables cross-validation; needs `config_options`."""
     return click.option(
         "--folds",
         is_flag=True,
         is_eager=True,  # before --set, whose values it begins
         expose_value=False,
         callback=lambda ctx, _, is_asked: ctx.meta.update({_FOLDS: is_asked}),
-        help=f"Cross-validate: each fold of the data set is the test fold once, in a branch of its own ({_FOLDS}).",
+        help=f"Cross-validate: use each fold of the data set as the test fold once (short for --set {_FOLDS}).",
     )(function)
 
 
@@ -115,7 +115,7 @@ def chosen_use_case(given: str | None) -> str:
 
 
 def parse_parameters(texts: Sequence[str]) -> dict[str, str]:
-    """Return name -> text of ``--param`` options; the last of a name wins.
+    """Return name -> text of the ``--param`` options; the last value of a name wins.
 
     Raises:
         UsageError: one has no ``=``.

@@ -1,4 +1,4 @@
-"""What people see: tables, JSON, and the progress of a run on a terminal or in a plain log."""
+"""Output for people and programs: tables, JSON, and the progress of a run on a terminal or in a plain log."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _STYLES = {"done": "green", "reused": "cyan", "failed": "bold red", "skipped": "
 
 
 def print_json(data: object) -> None:
-    """Print `data` as indented JSON; a number that is not finite becomes null, a name of other bytes its escape."""
+    """Print `data` as indented JSON; a non-finite number becomes null, a byte that is not UTF-8 its escape."""
     text = json.dumps(_strict(data), indent=2, ensure_ascii=False, allow_nan=False)
     click.echo(text.encode(errors="backslashreplace").decode())
 
@@ -45,7 +45,7 @@ def _strict(data: object) -> object:
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
-    """Print a table: drawn on a terminal, tab-aligned plain text elsewhere."""
+    """Print a table: with borders on a terminal, as aligned plain text elsewhere."""
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.table import Table
@@ -65,18 +65,18 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, ti
 
 
 def format_time(moment: str) -> str:
-    """Return a moment in ISO 8601 as a table shows it: UTC, to the second."""
+    """Return an ISO 8601 time as tables show it: UTC, to the second."""
     return moment[:19].replace("T", " ")
 
 
 def run_observer() -> PlainObserver | TerminalObserver:
-    """Return the observer that suits standard error."""
+    """Return the observer for standard error: bars on a terminal, lines elsewhere."""
     return TerminalObserver() if sys.stderr.isatty() else PlainObserver()
 
 
 def _ending(record: StepRecord) -> str:
     if record.status == "reused":
-        return f"from run {record.reused_from}" if record.reused_from else "already there"
+        return f"from run {record.reused_from}" if record.reused_from else "already complete"
     if record.status == "failed":
         return record.error
     if record.status != "done":
@@ -85,17 +85,17 @@ def _ending(record: StepRecord) -> str:
     return format_duration(record.duration_s) + warning
 
 
-def _tell(line: str) -> None:
-    """Print a line on standard error; a listener that has gone does not stop what is being done."""
+def _print_line(line: str) -> None:
+    """Print a line on standard error; a closed stream does not stop the run."""
     with contextlib.suppress(OSError):
         click.echo(line, err=True)
 
 
 class PlainObserver:
-    """One line an event, on standard error, for logs and CI."""
+    """Prints one line per event on standard error, for logs and CI."""
 
     def __init__(self) -> None:
-        """Begin with nothing reported."""
+        """Start without any progress reported."""
         self.run_id = ""
         self._tenths: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -103,42 +103,42 @@ class PlainObserver:
     def run_started(self, record: RunRecord) -> None:
         """Print the run's id."""
         self.run_id = record.run_id
-        _tell(f"run {record.run_id}: {record.use_case} ({record.plugin})")
+        _print_line(f"run {record.run_id}: {record.use_case} ({record.plugin})")
 
     def step_started(self, name: str) -> None:
-        """Print that it starts."""
-        _tell(f"  {name}: started")
+        """Print the start of a step."""
+        _print_line(f"  {name}: started")
 
     def step_progress(self, name: str, label: str, done: int, total: int) -> None:
-        """Print a line for each tenth of the way."""
+        """Print a line per tenth of the work."""
         tenth = 10 * done // max(total, 1)
         with self._lock:
             if self._tenths.get(f"{name} {label}") == tenth:
                 return
             self._tenths[f"{name} {label}"] = tenth
-        _tell(f"  {name}: {label} {done}/{total}")
+        _print_line(f"  {name}: {label} {done}/{total}")
 
     def step_ended(self, record: StepRecord) -> None:
-        """Print how it ended."""
-        _tell(f"  {record.name}: {record.status} {_ending(record)}".rstrip())
+        """Print how a step ended."""
+        _print_line(f"  {record.name}: {record.status} {_ending(record)}".rstrip())
 
     def fetch_progress(self) -> Progress:
-        """Return what is told how far the fetch of a data set is, outside a run."""
+        """Return a progress callback for the fetch of a data set outside a run."""
         return lambda label, done, total: self.step_progress("fetch", label, done, total)
 
     def note(self, text: str) -> None:
-        """Print it."""
-        _tell(f"  note: {text}")
+        """Print the message."""
+        _print_line(f"  note: {text}")
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no stream is open."""
 
 
 class TerminalObserver:
-    """Progress bars while steps run, one line for each that has ended."""
+    """Shows progress bars while steps run, and one line per ended step."""
 
     def __init__(self) -> None:
-        """Draw nothing before the run has started."""
+        """Prepare the bars; they appear when the run starts."""
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -156,13 +156,13 @@ class TerminalObserver:
         self.run_id = ""
 
     def run_started(self, record: RunRecord) -> None:
-        """Print the run's id and begin to draw."""
+        """Print the run's id and show the bars."""
         self.run_id = record.run_id
         self._console.print(f"run [bold]{record.run_id}[/]: {record.use_case} ({record.plugin})")
         self._progress.start()
 
     def step_started(self, name: str) -> None:
-        """Add a bar without length."""
+        """Add a bar of unknown length."""
         self._tasks[name] = self._progress.add_task(name, total=None, step=name, count="")
 
     def step_progress(self, name: str, label: str, done: int, total: int) -> None:
@@ -170,7 +170,7 @@ class TerminalObserver:
         self._progress.update(self._tasks[name], completed=done, total=total, count=f"{label} {done}/{total}")
 
     def step_ended(self, record: StepRecord) -> None:
-        """Replace the bar by a line."""
+        """Replace the bar with a line."""
         from rich.text import Text
 
         if record.name in self._tasks:
@@ -181,29 +181,29 @@ class TerminalObserver:
         self._console.print(line)
 
     def fetch_progress(self) -> Progress:
-        """Draw a bar, and return what moves it: how far the fetch of a data set is, outside a run."""
+        """Show a bar and return its progress callback, for the fetch of a data set outside a run."""
         self._progress.start()
         self.step_started("fetch")
         return lambda label, done, total: self.step_progress("fetch", label, done, total)
 
     def note(self, text: str) -> None:
-        """Print it above the bars."""
+        """Print the message above the bars."""
         self._console.print(f"  note: {text}", markup=False)
 
     def close(self) -> None:
-        """Stop drawing."""
+        """Remove the bars."""
         self._progress.stop()
 
 
 def print_outcome(record: RunRecord, *, approval: str) -> None:
-    """Print verdict, metrics and where to look, after a run.
+    """Print the verdict, the registered model, and where to find details of a run.
 
     Args:
-        record: of the run.
-        approval: how the model stands now that it registered.
+        record: record of the run.
+        approval: approval status of the registered model.
     """
     if record.dataset and record.dataset.is_generated:
-        click.echo(f"data: {record.dataset.name}: generated data, not recordings of the world")
+        click.echo(f"data: {record.dataset.name}: generated data, not real recordings")
     if record.verdict:
         rows: list[tuple[Any, ...]] = [
             (
@@ -228,12 +228,12 @@ def print_outcome(record: RunRecord, *, approval: str) -> None:
             f"{record.remote.approval}: {record.remote.model_package}"
         )
     if record.status == "running":
-        click.echo(f"the execution goes on: {record.remote.execution if record.remote else record.run_id}")
+        click.echo(f"the execution continues: {record.remote.execution if record.remote else record.run_id}")
     click.echo(f"details: mlops runs show {record.run_id}; page: mlops runs report {record.run_id} --open")
 
 
 def print_result_tables(folder: Path) -> None:
-    """Print the tables of a run's ``evaluation.json``, which lies in its folder; nothing where there are none."""
+    """Print the tables in the ``evaluation.json`` of a run's folder, if there are any."""
     from mlops_core.errors import StepError
     from mlops_core.metrics import read_evaluation
 
@@ -247,12 +247,12 @@ def print_result_tables(folder: Path) -> None:
 
 
 def print_continuation(run_id: str, *, workspace: str | None) -> None:
-    """Print the command that goes on with a run which failed or was stopped."""
+    """Print the command that resumes a failed or stopped run."""
     import shlex
 
     place = f"--workspace {shlex.quote(workspace)} " if workspace else ""
     if run_id:
-        click.echo(f"to go on: mlops {place}run --resume {run_id}", err=True)
+        click.echo(f"to resume: mlops {place}run --resume {run_id}", err=True)
 
 
 __all__ = [

@@ -179,7 +179,7 @@ def test_a_plan_knows_what_changed_besides_inputs_that_are_still_to_come(mlops):
 
 def test_a_failed_run_prints_the_command_that_goes_on_with_it(mlops):
     err = mlops("run", "-u", "TOY", "--set", "training.behaviour=raise", code=4)
-    hint = next(line for line in err.splitlines() if line.startswith("to go on: mlops "))
+    hint = next(line for line in err.splitlines() if line.startswith("to resume: mlops "))
     run_id = hint.rsplit(" ", 1)[1]
     mlops("run", "--resume", run_id, code=4)
     shown = json.loads(mlops("runs", "show", run_id, "--json"))

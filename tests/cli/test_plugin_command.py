@@ -52,7 +52,7 @@ def test_what_a_check_has_made_can_be_kept_and_is_never_written_over(mlops, tmp_
     mlops("plugin", "check", "TOY", "--only", "steps_succeed", "--keep", tmp_path / "kept")
     assert list((tmp_path / "kept" / "TOY").glob("execution-1/artifacts/train.model/*"))
     err = mlops("plugin", "check", "TOY", "--only", "steps_succeed", "--keep", tmp_path / "kept", code=2)
-    assert "is there already; name a new folder" in err
+    assert "exists; name a new folder" in err
 
 
 def test_a_capability_can_be_left_out(mlops):

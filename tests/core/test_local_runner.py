@@ -165,7 +165,7 @@ def test_an_interrupt_stops_the_step_and_leaves_a_run_that_can_be_gone_on_with(t
     driver.send_signal(signal.SIGINT)
     _, err = driver.communicate(timeout=20)
     assert driver.returncode == ExitCode.INTERRUPTED
-    assert "to go on: mlops --workspace" in err
+    assert "to resume: mlops --workspace" in err
     assert "mlops: error: interrupted" in err
     assert mlops_core.open_run(workspace=workspace).status == "stopped"
     assert statuses(run(workspace))["preprocess"] == "reused"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.group("gate")
 def command() -> None:
-    """Try a gate on models that it must reject."""
+    """Test a gate on models that it must reject."""
 
 
 @command.command("selftest")
@@ -28,7 +28,7 @@ def command() -> None:
 @click.option(
     "--param", "parameters", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the pipeline. Repeatable."
 )
-@click.option("--run", "run_id", metavar="RUN", help="Use the predictions of this run instead of a new, small one.")
+@click.option("--run", "run_id", metavar="RUN", help="Use the predictions of this run instead of a new small run.")
 @json_option
 @click.pass_obj
 def selftest(
@@ -41,7 +41,7 @@ def selftest(
     run_id: str | None,
     as_json: bool,
 ) -> int:
-    """Feed the use case's own metrics and gate with canaries: all are to be rejected but a perfect oracle.
+    """Test the use case's metrics and gate with canaries: all must be rejected except a perfect oracle.
 
     The canaries are a constant predictor, shuffled labels, an untrained model, an empty test set, metrics that are NaN,
     infinite, missing or in percent, and inverted ones. The exit code is 6 when the gate judges one wrongly.
@@ -101,7 +101,7 @@ def _of_run(session: ContractSession, run_id: str, *, workspace: str | None) -> 
     with Store(workspace_path(workspace)) as store:
         record = store.runs.load(run_id)
         if record.use_case != session.installed.name:
-            raise UsageError(f"run {record.run_id} is of {record.use_case}, not of {session.installed.name}")
+            raise UsageError(f"run {record.run_id} belongs to {record.use_case}, not to {session.installed.name}")
         path = session.folder / "config.yaml"
         path.write_text(record.config, encoding="utf-8")
         declared = replace(

@@ -19,10 +19,10 @@ _PAGE = "matrix.html"
 
 
 @click.command("matrix")
-@click.option("--usecase", "-u", "names", multiple=True, metavar="NAME", help="Only this use case. Repeatable.")
-@click.option("--runner", "runner_names", multiple=True, metavar="NAME", help="Only this runner. Repeatable.")
+@click.option("--usecase", "-u", "names", multiple=True, metavar="NAME", help="Run only this use case. Repeatable.")
+@click.option("--runner", "runner_names", multiple=True, metavar="NAME", help="Use only this runner. Repeatable.")
 @click.option(
-    "--html", "page", type=click.Path(dir_okay=False), help=f"Where the page goes (default: {_PAGE} in the workspace)."
+    "--html", "page", type=click.Path(dir_okay=False), help=f"File for the page (default: {_PAGE} in the workspace)."
 )
 @json_option
 @click.pass_obj
@@ -34,7 +34,7 @@ def command(
     page: str | None,
     as_json: bool,
 ) -> int:
-    """Run every installed use case at its smallest configuration, on every runner; make a table and a page.
+    """Run every installed use case at its smallest configuration on every runner of this machine.
 
     Nothing is registered in the workspace. The exit code is 0 when every run is accepted, 3 when some are rejected, 4
     when some failed, 6 when a use case cannot be loaded or two runners made different outputs.

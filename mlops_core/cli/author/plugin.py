@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.group("plugin")
 def command() -> None:
-    """Write a plugin, and check it against the contract."""
+    """Create a plugin, and check one against the contract."""
 
 
 @command.command("new")
@@ -35,15 +35,21 @@ def command() -> None:
     type=click.Choice(["audio", "image", "tabular"]),
     default="tabular",
     show_default=True,
-    help="What its samples are.",
+    help="Kind of samples.",
 )
-@click.option("--into", type=click.Path(file_okay=False), default=".", show_default=True, help="Where its folder goes.")
+@click.option(
+    "--into",
+    type=click.Path(file_okay=False),
+    default=".",
+    show_default=True,
+    help="Folder in which the plugin's folder is created.",
+)
 def new(*, name: str, kind: str, into: str) -> None:
-    """Write a complete small distribution with the use case NAME, for example BIRD_CALLS."""
+    """Create a complete small distribution with the use case NAME, for example BIRD_CALLS."""
     from mlops_core.scaffolding import use_case_name, write_plugin
 
     folder = write_plugin(name, kind=kind, into=Path(into))
-    click.echo(f"{folder} holds a whole plugin; next:")
+    click.echo(f"{folder} contains a complete plugin; next:")
     click.echo(f"  pip install -e '{folder}[test]'")
     click.echo(f"  mlops run --usecase {use_case_name(name)}")
     click.echo(f"  mlops plugin check {folder}")
@@ -52,7 +58,7 @@ def new(*, name: str, kind: str, into: str) -> None:
 @command.command("checks")
 @json_option
 def checks(*, as_json: bool) -> None:
-    """List the checks of the contract: what each demands, and what to do when it fails."""
+    """List the checks of the contract: the rule, and how to fix a violation."""
     from mlops_core.testing.use_cases.registry import all_checks
 
     found = all_checks().values()
@@ -72,11 +78,13 @@ def checks(*, as_json: bool) -> None:
     "--without",
     multiple=True,
     metavar="CAPABILITY",
-    help="The use case does not claim this, for example is_deterministic. Repeatable.",
+    help="Capability that the use case does not claim, for example is_deterministic. Repeatable.",
 )
-@click.option("--only", multiple=True, metavar="CHECK", help="Make this check only. Repeatable.")
+@click.option("--only", multiple=True, metavar="CHECK", help="Run only this check. Repeatable.")
 @click.option(
-    "--keep", type=click.Path(file_okay=False), help="Keep what is made (outputs, logs, workspaces) in this new folder."
+    "--keep",
+    type=click.Path(file_okay=False),
+    help="New folder for outputs, logs and workspaces, which are removed otherwise.",
 )
 @json_option
 def check(
@@ -90,7 +98,7 @@ def check(
     keep: str | None,
     as_json: bool,
 ) -> int:
-    """Check a use case, all of a distribution, or of a folder that need not be installed, against the contract.
+    """Check a use case, a distribution, or a folder that is not installed, against the contract.
 
     What tests/test_contract.py declares is used. The exit code is 6 when a rule is broken.
     """
@@ -146,7 +154,7 @@ def _place(keep: str | None, *, use_case: str) -> Iterator[Path]:
         return
     path = Path(keep) / use_case
     if path.exists():
-        raise UsageError(f"--keep {keep}: {path} is there already; name a new folder")
+        raise UsageError(f"--keep {keep}: {path} exists; name a new folder")
     path.mkdir(parents=True)
     yield path
 

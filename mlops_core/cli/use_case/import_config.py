@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 @click.argument("layout", metavar="FORMAT")
 @click.argument("file", type=click.Path())
 @use_case_option
-@click.option("--output", "-o", type=click.Path(dir_okay=False), help="Write the configuration to this new file.")
+@click.option("--output", "-o", type=click.Path(dir_okay=False), help="New file to write (default: standard output).")
 @json_option
 def command(*, layout: str, file: str, usecase: str | None, output: str | None, as_json: bool) -> int:
-    """Turn another program's configuration into a user_config.yaml, and say what became of each key.
+    """Convert another program's configuration to a user_config.yaml and report the result per key.
 
     FORMAT is a name that a use case knows, for example stm32. Without --usecase, the installed use cases are asked.
     Nothing is written when a key is refused.
     """
     if output is not None and Path(output).exists():
-        raise UsageError(f"{output} exists; give another name, nothing is overwritten")
+        raise UsageError(f"{output} exists and is not overwritten; name another file")
     use_case, imported = _imported(layout, Path(file), usecase)
     if as_json:
         print_json({"use_case": use_case.name, "layout": imported.layout, "keys": [k.to_json() for k in imported.keys]})

@@ -11,7 +11,7 @@ from mlops_core.cli.output import print_json, print_table
 @click.command("list")
 @json_option
 def command(*, as_json: bool) -> None:
-    """List the installed use cases; nothing of them is imported."""
+    """List installed use cases without importing them."""
     from mlops_core.use_cases.discovery import discover_use_cases
 
     found = discover_use_cases()

@@ -46,7 +46,7 @@ def command(
     force: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Show what a run would do, and why, without doing it: which step runs, what changed, what it overwrites."""
+    """Show which steps a run would execute and why, what changed, and which results it would replace."""
     from mlops_core.api import prepare_run, workspace_path
     from mlops_core.runners.planning import plan_run
     from mlops_core.workspace.store import Store
@@ -87,4 +87,4 @@ def _summary(plan: Sequence[PlannedStep]) -> str:
     text = f"{len(running)} of {len(plan)} steps may run"
     if running and len(known) == len(running):
         return f"{text}, together about {format_duration(sum(known))}"
-    return text if not running else f"{text}; for {len(running) - len(known)} of them no duration is known yet"
+    return text if not running else f"{text}; {len(running) - len(known)} of them have no recorded duration"

@@ -15,7 +15,7 @@ from mlops_core.errors import UsageError, did_you_mean
 @json_option
 @click.pass_obj
 def command(context: dict[str, str | None], *, run: str, step: str | None, as_json: bool) -> None:
-    """Say why a step of a run was run or reused: which code, value, file or package had changed.
+    """Explain why a step of a run was executed or reused: which code, value, file or package changed.
 
     RUN is an id, the beginning of one, or 'latest'. Without STEP, every step is explained in a line.
     """
@@ -37,7 +37,7 @@ def command(context: dict[str, str | None], *, run: str, step: str | None, as_js
         print_table(("step", "was", "because"), [(known.name, known.status, known.because) for known in chosen])
         return
     found = chosen[0]
-    click.echo(f"step {found.name} of run {record.run_id}: {found.status}, {found.because or 'it was not reached'}")
+    click.echo(f"step {found.name} of run {record.run_id}: {found.status}, {found.because or 'not reached'}")
     if found.changes:
         print_table(
             ("component", "before", "now"),

@@ -1,4 +1,4 @@
-"""``mlops datasets``: what a use case can fetch, what is on this machine, and what is in it."""
+"""``mlops datasets``: the data sets of a use case, which ones are on this machine, and their content."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ _SHOWN = 5
 
 @click.group("datasets")
 def command() -> None:
-    """Look at data sets: list, show, check, stats."""
+    """Show and check data sets."""
 
 
 def _data_options(function: Callable[..., object]) -> Callable[..., object]:
-    """Add what ``check`` and ``stats`` have in common."""
+    """Add the options that ``check`` and ``stats`` share."""
     function = click.pass_obj(function)
     function = json_option(function)
-    function = click.option("--seed", type=SEED, default=0, show_default=True, help="Of generated data.")(function)
+    function = click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed of generated data.")(
+        function
+    )
     function = config_options(function)
     function = use_case_option(function)
     return click.argument("name", required=False)(function)
@@ -41,7 +43,7 @@ def _data_options(function: Callable[..., object]) -> Callable[..., object]:
 @json_option
 @click.pass_obj
 def list_datasets(context: dict[str, str | None], *, usecase: str | None, as_json: bool) -> None:
-    """List the data sets of a use case, and which of them are on this machine."""
+    """List the data sets of a use case and which of them are on this machine."""
     from mlops_core.api import workspace_path
     from mlops_core.datasets.storage import is_complete
     from mlops_core.runners.dataset_source import dataset_folder
@@ -73,7 +75,7 @@ def list_datasets(context: dict[str, str | None], *, usecase: str | None, as_jso
 @json_option
 @click.pass_obj
 def show_dataset(context: dict[str, str | None], *, name: str, usecase: str | None, as_json: bool) -> None:
-    """Show one data set: its licence, where it comes from, and where it is."""
+    """Show the licence, sources and location of a data set."""
     from mlops_core.api import workspace_path
     from mlops_core.datasets.storage import is_complete
     from mlops_core.runners.dataset_source import dataset_folder
@@ -104,7 +106,7 @@ def check_dataset(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Look for faults: unreadable samples, duplicates across folds, and what else the use case knows.
+    """Check a data set: unreadable samples, duplicates across folds, and the use case's own checks.
 
     Ends with exit code 5 if there is an error among them.
     """
@@ -126,7 +128,9 @@ def check_dataset(
 
 
 @command.command("stats")
-@click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Write an SVG a distribution there.")
+@click.option(
+    "--plots", type=click.Path(file_okay=False, path_type=Path), help="Write one SVG per distribution to this folder."
+)
 @_data_options
 def show_stats(
     context: dict[str, str | None],
@@ -139,7 +143,7 @@ def show_stats(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Count and measure the samples: classes, parts, sizes, and what else the use case knows."""
+    """Count and measure the samples: classes, parts, sizes, and the use case's own statistics."""
     from mlops_core.report.kit import histogram_svg
 
     inspection, what = _inspect(context, (usecase, config, overrides, name), seed=seed)
@@ -175,7 +179,7 @@ def _inspect(
     *,
     seed: int,
 ) -> tuple[Inspection, str]:
-    """Return what is in the chosen data set, and its name, or the user's folder; none is fetched."""
+    """Return the inspection and the name of the chosen data set or of the user's folder; nothing is fetched."""
     from mlops_core.api import workspace_path
     from mlops_core.runners.dataset_source import fetch_source
     from mlops_core.workspace.store import Store

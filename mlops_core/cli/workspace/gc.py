@@ -9,13 +9,19 @@ from mlops_core.cli.output import format_size, print_json
 
 
 @click.command("gc")
-@click.option("--keep", type=click.IntRange(min=0), default=10, show_default=True, help="Newest runs of each use case.")
+@click.option(
+    "--keep",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    help="Number of newest runs to keep per use case.",
+)
 @click.option("--usecase", "-u", metavar="NAME", help="Remove only runs of this use case.")
-@click.option("--dry-run", "is_dry", is_flag=True, help="Say what would be removed, and remove nothing.")
+@click.option("--dry-run", "is_dry", is_flag=True, help="Print what would be removed without removing it.")
 @json_option
 @click.pass_obj
 def command(context: dict[str, str | None], *, keep: int, usecase: str | None, is_dry: bool, as_json: bool) -> None:
-    """Remove old runs, and the artifacts that no kept run and no model needs.
+    """Remove old runs and the artifacts that no kept run and no model needs.
 
     Registered models, the runs that made them and runs that are being carried out are never removed.
     """

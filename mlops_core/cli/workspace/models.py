@@ -21,11 +21,11 @@ import contextlib
 
 @click.group("models")
 def command() -> None:
-    """Look at registered models and decide about them. MODEL is a version's number or an alias such as 'best'."""
+    """Show, approve, reject and export registered models. MODEL is a version number or an alias such as 'best'."""
 
 
 def _why_option(function: Callable[..., object]) -> Callable[..., object]:
-    return click.option("--why", required=True, metavar="TEXT", help="The reason; it is kept in the ledger.")(function)
+    return click.option("--why", required=True, metavar="TEXT", help="Reason, kept in the ledger.")(function)
 
 
 @contextlib.contextmanager
@@ -39,7 +39,7 @@ def _registry(context: dict[str, str | None]) -> Iterator[Registry]:
 
 
 def _name(usecase: str | None) -> str:
-    """Return the use case's name as it is registered; its plugin need not be installed any more."""
+    """Return the use case's name as it is registered; its plugin does not have to be installed."""
     from mlops_core.errors import PluginError, UsageError
     from mlops_core.use_cases.discovery import find_use_case
 
@@ -51,7 +51,7 @@ def _name(usecase: str | None) -> str:
 
 
 @command.command("list")
-@click.option("--usecase", "-u", metavar="NAME", help="Only models of this use case.")
+@click.option("--usecase", "-u", metavar="NAME", help="Show only models of this use case.")
 @json_option
 @click.pass_obj
 def list_models(context: dict[str, str | None], *, usecase: str | None, as_json: bool) -> None:
@@ -85,7 +85,7 @@ def list_models(context: dict[str, str | None], *, usecase: str | None, as_json:
 @json_option
 @click.pass_obj
 def show_model(context: dict[str, str | None], *, usecase: str | None, model: str | None, as_json: bool) -> None:
-    """Show one version; the newest when none is given."""
+    """Show one version (default: the newest)."""
     from mlops_core.api import model_path
 
     with _registry(context) as registry:
@@ -146,11 +146,11 @@ def _decide(context: dict[str, str | None], usecase: str | None, model: str, *, 
 def move_alias(
     context: dict[str, str | None], *, usecase: str | None, alias: str, model: str | None, is_removed: bool, why: str
 ) -> None:
-    """Point an alias such as 'production' at a version."""
+    """Point an alias such as 'production' to a version."""
     from mlops_core.errors import UsageError
 
     if is_removed == (model is not None):
-        raise UsageError(f"alias '{alias}': give either the version it shall point at, or --remove")
+        raise UsageError(f"alias '{alias}': give either the version that it points to, or --remove")
     name = _name(usecase)
     with _registry(context) as registry:
         target = None if model is None else registry.version(name, model).version
@@ -164,14 +164,14 @@ def move_alias(
 @_why_option
 @click.pass_obj
 def roll_back(context: dict[str, str | None], *, usecase: str | None, alias: str, why: str) -> None:
-    """Point an alias at the version at which it pointed before."""
+    """Point an alias back to the previous version."""
     with _registry(context) as registry:
         _print_entry(registry.roll_back(_name(usecase), alias, why=why))
 
 
 @command.command("history")
 @use_case_option
-@click.option("--at", metavar="TIME", help="Only what was so at this time (ISO 8601): for example 2026-05-03.")
+@click.option("--at", metavar="TIME", help="Show the state at this time (ISO 8601), for example 2026-05-03.")
 @json_option
 @click.pass_obj
 def show_history(context: dict[str, str | None], *, usecase: str | None, at: str | None, as_json: bool) -> None:
@@ -198,7 +198,7 @@ def show_history(context: dict[str, str | None], *, usecase: str | None, at: str
 
 
 def _end_of(time: str) -> dt.datetime:
-    """Return a moment that ISO 8601 gives; the end of the day where it gives a day only. Without offset it is UTC."""
+    """Parse an ISO 8601 time; a date means the end of that day, a time without offset is UTC."""
     import datetime as dt
 
     try:
@@ -216,7 +216,7 @@ def _end_of(time: str) -> dt.datetime:
 @click.argument("folder", type=click.Path())
 @click.pass_obj
 def export_model(context: dict[str, str | None], *, usecase: str | None, model: str, folder: str) -> None:
-    """Copy a version's artifact to a new FOLDER, with mlops-model.json in it that says where it comes from."""
+    """Copy a version's artifact to a new FOLDER, with its origin in mlops-model.json."""
     from mlops_core.api import export_model
 
     found = export_model(_name(usecase), model, folder, workspace=context["workspace"])

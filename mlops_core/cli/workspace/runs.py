@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 
 _OFFLINE = click.option(
-    "--offline", "is_offline", is_flag=True, help="Show what is known here, without asking a service."
+    "--offline", "is_offline", is_flag=True, help="Show the recorded state without asking a service."
 )
 
 
 @click.group("runs")
 def command() -> None:
-    """Look at finished and running runs. RUN is an id, the beginning of one, or 'latest'."""
+    """Show, compare, stop and retry runs. RUN is an id, the beginning of one, or 'latest'."""
 
 
 @command.command("list")
-@click.option("--usecase", "-u", metavar="NAME", help="Only runs of this use case.")
+@click.option("--usecase", "-u", metavar="NAME", help="Show only runs of this use case.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
 @_OFFLINE
 @json_option
@@ -43,7 +43,7 @@ def command() -> None:
 def list_runs(
     context: dict[str, str | None], *, usecase: str | None, limit: int, is_offline: bool, as_json: bool
 ) -> None:
-    """List the newest runs; those that a service still carries out are asked for."""
+    """List the newest runs; runs at a service are refreshed."""
     from dataclasses import asdict
 
     from mlops_core.api import workspace_path
@@ -76,7 +76,7 @@ def list_runs(
 
 
 def _model(store: Store, run: RunSummary) -> str:
-    """Return the number of the registered model; of a model package where a service registered it."""
+    """Return the version of the registered model, or of the model package where a service registered it."""
     from mlops_core.runners.remote.following import is_remote
 
     if run.model_version is not None:
@@ -97,7 +97,7 @@ def _note(text: str) -> None:
 @json_option
 @click.pass_obj
 def show_run(context: dict[str, str | None], *, run: str, is_offline: bool, as_json: bool) -> None:
-    """Explain one run: its data, steps, verdict and model."""
+    """Show the data, steps, verdict and model of a run."""
     from mlops_core.api import approval_of, run_folder, workspace_path
     from mlops_core.runners.remote.following import refreshed
     from mlops_core.workspace.store import Store
@@ -133,11 +133,11 @@ def show_run(context: dict[str, str | None], *, run: str, is_offline: bool, as_j
 
 @command.command("logs")
 @click.argument("run", default="latest")
-@click.option("--step", help="Only this step's log.")
+@click.option("--step", help="Print only the log of this step.")
 @_OFFLINE
 @click.pass_obj
 def show_logs(context: dict[str, str | None], *, run: str, step: str | None, is_offline: bool) -> None:
-    """Print the logs of a run's steps, those of a service as far as they are written."""
+    """Print the logs of a run's steps; logs at a service are fetched first."""
     from mlops_core.api import workspace_path
     from mlops_core.workspace.store import Store
 
@@ -159,7 +159,7 @@ def show_logs(context: dict[str, str | None], *, run: str, step: str | None, is_
 
 
 def _fetch_logs(store: Store, run_id: str, step: str | None) -> None:
-    """Bring the logs of a run that a service carries out; what is here already is shown when that cannot be."""
+    """Fetch the logs of a run at a service; the logs in the workspace are shown when that fails."""
     from mlops_core.errors import MlopsError
     from mlops_core.runners.remote.following import is_remote, open_remote_run
 
@@ -169,7 +169,7 @@ def _fetch_logs(store: Store, run_id: str, step: str | None) -> None:
     try:
         open_remote_run(store, record).fetch_logs(step)
     except MlopsError as error:
-        _note(f"the logs are shown as far as they are here: {error}")
+        _note(f"only the logs in the workspace are shown: {error}")
 
 
 command.add_command(runs_stop.stop_command)

@@ -23,7 +23,7 @@ _SHOWN_SIGNS = 60
 @json_option
 @click.pass_obj
 def command(context: dict[str, str | None], *, earlier: str, later: str, as_json: bool) -> None:
-    """Show in what run B differs from run A: metrics, parameters, configuration, data, code, environment.
+    """Show the differences between run A and run B: metrics, parameters, configuration, data, code, environment.
 
     A and B are ids of runs, beginnings of one, or 'latest', which is B where only A is given.
     """

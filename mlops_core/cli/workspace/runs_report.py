@@ -9,10 +9,10 @@ from mlops_core.errors import UsageError
 
 @click.command("report")
 @click.argument("run", default="latest")
-@click.option("--open", "is_opened", is_flag=True, help="Show it in the web browser.")
+@click.option("--open", "is_opened", is_flag=True, help="Open the report in the web browser.")
 @click.pass_obj
 def command(context: dict[str, str | None], *, run: str, is_opened: bool) -> None:
-    """Write the report of a run, finished or not, as one HTML page, and print where it is."""
+    """Write the report of a run as one HTML page and print its path."""
     import webbrowser
 
     from mlops_core.api import workspace_path

@@ -1,4 +1,4 @@
-"""``mlops runs stop`` and ``mlops runs retry``: for runs that a service carries out."""
+"""``mlops runs stop`` and ``mlops runs retry``."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from mlops_core.cli.output import print_outcome, run_observer
 from mlops_core.errors import ExitCode, UsageError
 
 _TIMEOUT = click.option(
-    "--timeout", "timeout_s", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer than this."
+    "--timeout", "timeout_s", type=click.FloatRange(min=0), metavar="SECONDS", help="Maximum time to wait."
 )
 
 
 @click.command("stop")
 @click.argument("run", default="latest")
-@click.option("--no-wait", is_flag=True, help="Do not wait until it has ended.")
+@click.option("--no-wait", is_flag=True, help="Return without waiting for the end of the run.")
 @_TIMEOUT
 @click.pass_obj
 def stop_command(context: dict[str, str | None], *, run: str, no_wait: bool, timeout_s: float | None) -> int:
-    """Stop a run that a service carries out. What has succeeded is kept; mlops runs retry goes on with it."""
+    """Stop a run at a service. Finished steps are kept; mlops runs retry continues the run."""
     from mlops_core.api import workspace_path
     from mlops_core.runners.remote.following import open_remote_run
     from mlops_core.workspace.records import RunStatus
@@ -31,7 +31,9 @@ def stop_command(context: dict[str, str | None], *, run: str, no_wait: bool, tim
             raise UsageError(f"run {remote.record.run_id} has ended: {remote.record.status}")
         remote.stop()
         if no_wait:
-            click.echo(f"run {remote.record.run_id}: asked to stop; mlops runs show looks at it")
+            click.echo(
+                f"run {remote.record.run_id}: stop requested; mlops runs show {remote.record.run_id} shows its state"
+            )
             return ExitCode.OK
         record = remote.follow(timeout_s=timeout_s)
     click.echo(f"run {record.run_id}: {record.status}")
@@ -40,11 +42,11 @@ def stop_command(context: dict[str, str | None], *, run: str, no_wait: bool, tim
 
 @click.command("retry")
 @click.argument("run", default="latest")
-@click.option("--no-wait", is_flag=True, help="Do not wait for its end.")
+@click.option("--no-wait", is_flag=True, help="Return without waiting for the end of the run.")
 @_TIMEOUT
 @click.pass_obj
 def retry_command(context: dict[str, str | None], *, run: str, no_wait: bool, timeout_s: float | None) -> int:
-    """Go on with a run that failed or was stopped, where it ended. A run of this machine is resumed."""
+    """Continue a failed or stopped run where it ended. A local run is resumed."""
     from mlops_core import api
     from mlops_core.runners.discovery import load_runner
     from mlops_core.workspace.records import RunStatus

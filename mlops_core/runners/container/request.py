@@ -1,7 +1,7 @@
 """The contract between a compiled pipeline and a container: the request, and how it is read from command arguments.
 
-An engine writes a `ContainerRequest` into the command's arguments; `read_order` reads it in the container. Engines limit
-the length of an argument, so the request is JSON in pieces. Every argument is ``--name=value``:
+An engine writes a `ContainerRequest` into the command's arguments; `read_order` reads it in the container. Engines
+limit the length of an argument, so the request is JSON in pieces. Every argument is ``--name=value``:
 
 ====================================  ================================================================================
 ``--root=FOLDER``                     the folder of the container's files, for the engine's own layout
