@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from mlops_core.datasets.catalogue import Progress
+    from mlops_core.runners.remote.costs import Estimate
     from mlops_core.workspace.records import RunRecord, StepRecord
 
 # Keyed by the values of `mlops_core.workspace.records.StepStatus`, which is not imported here: without it, commands
@@ -246,6 +247,27 @@ def print_result_tables(folder: Path) -> None:
         print_table(table.columns, rows, title=table.title)
 
 
+def print_estimate(estimate: Estimate, *, as_json: bool) -> None:
+    """Print how long a run may take and what it may cost, per step and in total."""
+    from dataclasses import asdict
+
+    if as_json:
+        print_json({**asdict(estimate), "usd": estimate.usd})
+        return
+    rows = [
+        (
+            step.name,
+            f"{step.instances} x {step.instance_type}",
+            format_duration(step.duration_s),
+            step.basis,
+            "no price" if step.usd is None else f"{step.usd:.4f}",
+        )
+        for step in estimate.steps
+    ]
+    print_table(("step", "machines", "duration", "from", "USD"), rows)
+    click.echo(str(estimate))
+
+
 def print_continuation(run_id: str, *, workspace: str | None) -> None:
     """Print the command that resumes a failed or stopped run."""
     import shlex
@@ -261,6 +283,7 @@ __all__ = [
     "format_duration",
     "format_size",
     "print_continuation",
+    "print_estimate",
     "print_json",
     "print_outcome",
     "print_table",

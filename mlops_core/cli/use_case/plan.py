@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,15 +17,17 @@ from mlops_core.cli.options import (
     selection_options,
     use_case_option,
 )
-from mlops_core.cli.output import format_duration, print_json, print_table
+from mlops_core.cli.output import format_duration, print_estimate, print_json, print_table
+from mlops_core.cli.runner_options import RunnerCommand
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mlops_core.runners import RunnerOptions
     from mlops_core.runners.planning import PlannedStep
 
 
-@click.command("plan")
+@click.command("plan", cls=RunnerCommand)
 @use_case_option
 @config_options
 @folds_option
@@ -35,33 +37,30 @@ if TYPE_CHECKING:
 @click.pass_obj
 def command(
     context: dict[str, str | None],
+    /,
     *,
     usecase: str | None,
-    config: str | None,
-    overrides: tuple[str, ...],
     parameters: tuple[str, ...],
-    seed: int,
-    start: str,
-    only: tuple[str, ...],
-    force: tuple[str, ...],
+    runner: str,
+    runner_options: RunnerOptions,
     as_json: bool,
+    **arguments: Any,
 ) -> None:
-    """Show which steps a run would execute and why, what changed, and which results it would replace."""
+    """Show which steps a run would execute and why, what changed, and which results it would replace.
+
+    With a runner whose engine decides about reuse itself, show instead the machine of each step, how long it may take
+    and what it may cost.
+    """
     from mlops_core.api import prepare_run, workspace_path
+    from mlops_core.runners.discovery import LOCAL, load_runner
     from mlops_core.runners.planning import plan_run
     from mlops_core.workspace.store import Store
 
-    request = prepare_run(
-        chosen_use_case(usecase),
-        config=config,
-        overrides=overrides,
-        parameters=parse_parameters(parameters),
-        seed=seed,
-        start=start,
-        only=only,
-        force=force,
-    )
+    request = prepare_run(chosen_use_case(usecase), parameters=parse_parameters(parameters), **arguments)
     with Store(workspace_path(context["workspace"])) as store:
+        if runner != LOCAL:
+            print_estimate(load_runner(runner).estimate(request, runner_options, store=store), as_json=as_json)
+            return
         plan = plan_run(request, store=store)
     if as_json:
         print_json([asdict(item) for item in plan])

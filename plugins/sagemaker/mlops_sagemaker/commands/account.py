@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mlops_core.cli.options import chosen_use_case, config_options, json_option, use_case_option
-from mlops_core.cli.output import format_duration, print_json, print_table
+from mlops_core.cli.output import print_estimate, print_json
 from mlops_core.runners.remote.options import pipeline_name_option, prices_option
 from mlops_sagemaker.options import account_options, read_options
 
@@ -78,18 +77,4 @@ def estimate_command(
     request = prepare_run(chosen_use_case(usecase), config=config, overrides=overrides)
     with Store(workspace_path(context["workspace"])) as store:
         estimate = SAGEMAKER.estimate(request, read_options(values), store=store)
-    if as_json:
-        print_json({**asdict(estimate), "usd": estimate.usd})
-        return
-    rows = [
-        (
-            step.name,
-            f"{step.instances} x {step.instance_type}",
-            format_duration(step.duration_s),
-            step.basis,
-            "no price" if step.usd is None else f"{step.usd:.4f}",
-        )
-        for step in estimate.steps
-    ]
-    print_table(("step", "machines", "duration", "from", "USD"), rows)
-    click.echo(str(estimate))
+    print_estimate(estimate, as_json=as_json)
