@@ -28,7 +28,8 @@ def read_csv(path):
 def artifact(workspace, record, step, output):
     """Return the folder of an output, which is named after its digest."""
     digest = next(item for item in record.steps if item.name == step).outputs[output]
-    return next(path for path in (workspace / "objects").glob("*/*") if path.parent.name + path.name == digest)
+    [folder] = (workspace / "objects").glob(f"*/{digest}")
+    return folder
 
 
 @pytest.fixture(scope="module")
