@@ -18,7 +18,7 @@ _SMALLEST_OF_APPLICATIONS = 32
 
 
 class DatasetSection(Section):
-    """Which images are used, and which of them belong together."""
+    """The images to use, and which of them belong together."""
 
     name: Annotated[str, Field(min_length=1)]
     path: str | None = None
@@ -44,7 +44,7 @@ class DatasetSection(Section):
 
 
 class SplitSection(Section):
-    """How pictures are assigned to training, validation and test."""
+    """Assignment of pictures to training, validation and test."""
 
     validation_split: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
     test_split: Annotated[float, Field(gt=0, lt=0.5)] = 0.2
@@ -54,7 +54,7 @@ class SplitSection(Section):
 
 
 class Preprocessing(Section):
-    """From a file to pixels; sides in pixels."""
+    """Conversion of a file to pixels; sizes are side lengths in pixels."""
 
     image_size: Annotated[int, Field(ge=16, le=1024)] = 48
     use_roi: bool = True
@@ -65,7 +65,7 @@ class Preprocessing(Section):
 
 
 class DataAugmentation(Section):
-    """What is done to training images: strengths; 0 (or false) switches each off."""
+    """Strength of each augmentation of training images; 0 (or false) disables it."""
 
     horizontal_flip: bool = False
     rotation_deg: Annotated[float, Field(ge=0, le=180)] = 10
@@ -82,7 +82,7 @@ class DataAugmentation(Section):
 
 
 class ModelChoice(Section):
-    """The network, and what it starts from."""
+    """The network and its initial weights."""
 
     name: Literal[
         "residual",
@@ -108,7 +108,7 @@ class ModelChoice(Section):
         is_file = self.weights not in (None, IMAGENET)
         if is_file and self.weights_sha256 is None:
             raise ValueError(
-                "weights from a file need weights_sha256, the SHA-256 of the file, so that a run says which"
+                "weights from a file need weights_sha256, the SHA-256 of that file, so that the run records its weights"
             )
         if self.weights_sha256 is not None and not is_file:
             raise ValueError("weights_sha256 is set, but weights is not a file")
@@ -116,12 +116,12 @@ class ModelChoice(Section):
 
 
 class FineTuning(Section):
-    """How pretrained weights are used: first a new head on a frozen network, then its upper layers with it.
+    """Fine-tuning of pretrained weights: first a new head on the frozen network, then its upper layers as well.
 
     Attributes:
-        head_epochs: with the network frozen.
-        learning_rate: of all that is trained afterwards.
-        trained_share: share of the network's layers, from the top, that are trained afterwards.
+        head_epochs: number of epochs in which only the head is trained.
+        learning_rate: peak learning rate of the second phase.
+        trained_share: share of the network's layers, from the top, that the second phase trains.
     """
 
     head_epochs: Annotated[int, Field(ge=0)] = 5
@@ -130,7 +130,7 @@ class FineTuning(Section):
 
 
 class Training(Section):
-    """How it is trained."""
+    """Training of the network."""
 
     model: ModelChoice = ModelChoice()
     fine_tuning: FineTuning = FineTuning()
@@ -149,7 +149,7 @@ class Training(Section):
 
 
 class GateSection(Section):
-    """What a model must reach to be registered."""
+    """Default threshold of the gate."""
 
     accuracy: Annotated[float, Field(ge=0, le=1)]
 
@@ -169,11 +169,11 @@ class ImageConfig(UseCaseConfig):
         size, name = self.preprocessing.image_size, self.training.model.name
         if name != RESIDUAL and size < _SMALLEST_OF_APPLICATIONS:
             raise ValueError(
-                f"preprocessing.image_size {size} is below {_SMALLEST_OF_APPLICATIONS}, the least that {name} takes"
+                f"preprocessing.image_size {size} is below {_SMALLEST_OF_APPLICATIONS}, the minimum of {name}"
             )
         if self.training.mirrored_scores and not self.data_augmentation.horizontal_flip:
             raise ValueError(
-                "training.mirrored_scores asks about mirrored pictures, on which it is not trained; set "
+                "training.mirrored_scores scores mirrored pictures, but the network is not trained on any; set "
                 "data_augmentation.horizontal_flip to true, or mirrored_scores to false"
             )
         return self

@@ -1,6 +1,6 @@
-"""What an image classifier is measured by: accuracy, macro F1, recall of each class, calibration error.
+"""Metrics of an image classifier: accuracy, macro F1, recall of each class, calibration error.
 
-The two use cases declare the same metrics; each puts them where the systems before it put them.
+Both use cases declare the same metrics; each writes them to the section that the system it replaces used.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ACCURACY_THRESHOLD = "q_accuracy_threshold"
 SECTIONS = {"ROAD_SIGN": "classification_metrics", "SCENE": "multiclass_classification_metrics"}
 _BINS = 15
 _MANY = 2000
-"""Samples from which fewer resamples are drawn: the interval is narrow, and each resample is slow."""
+"""From this many samples on, fewer resamples are drawn: the interval is narrow, and each resample is slow."""
 
 Outcome: TypeAlias = tuple[int, int, float]
 """True class, predicted class, score of the predicted class."""
@@ -41,8 +41,14 @@ Outcome: TypeAlias = tuple[int, int, float]
 _TEXTS = {
     "accuracy": ("Accuracy", "Share of test images whose score is highest for the true class."),
     "macro_f1": ("Macro F1", "Mean over the classes of the harmonic mean of precision and recall."),
-    "macro_recall": ("Macro recall", "Mean over the classes of the share of their images that are found."),
-    "lowest_recall": ("Lowest recall", "Recall of the class that is found least; all are among the notes."),
+    "macro_recall": (
+        "Macro recall",
+        "Mean over the classes of their recall: the share of a class's images that is classified correctly.",
+    ),
+    "lowest_recall": (
+        "Lowest recall",
+        "Recall of the class with the lowest recall; the notes list the recall of every class.",
+    ),
     "ece": (
         "Expected calibration error",
         "Mean distance between confidence and accuracy in 15 bins of confidence, weighted by their images.",
@@ -51,7 +57,7 @@ _TEXTS = {
 
 
 def declared_metrics(use_case: str) -> tuple[Metric, ...]:
-    """Return the metrics in the section of the result file that belongs to the use case."""
+    """Return the metrics of a use case, in its section of the result file."""
     return tuple(
         Metric(
             name=name,
@@ -70,7 +76,7 @@ def declared_metrics(use_case: str) -> tuple[Metric, ...]:
 
 
 def accuracy_gate() -> Gate:
-    """Return: the accuracy reaches its threshold."""
+    """Return the gate: the accuracy must reach its threshold."""
     return Gate(
         Comparison(
             metric="accuracy",
@@ -82,20 +88,21 @@ def accuracy_gate() -> Gate:
 
 
 def best_class(scores: Sequence[float]) -> int:
-    """Return the index of the highest score; of equal ones the first, so that ties do not depend on chance."""
+    """Return the index of the highest score, the first one of a tie."""
     return max(range(len(scores)), key=lambda index: (scores[index], -index))
 
 
 def compute_metrics(predictions: Predictions, use_case: str) -> MetricReport:
-    """Return the metrics with intervals that resample whole groups, since pictures of one track are not independent.
+    """Return the metrics with confidence intervals.
 
-    The accuracy of pictures that all stand alone has Wilson's interval.
+    The bootstrap resamples whole groups, because pictures of one track are not independent. If every picture is a
+    group of its own, the accuracy has a Wilson interval instead.
     """
     index = {name: position for position, name in enumerate(predictions.classes)}
     groups: defaultdict[str, list[Outcome]] = defaultdict(list)
     for row in predictions.rows:
-        found = best_class(row.scores)
-        groups[row.group].append((index[str(row.label)], found, row.scores[found]))
+        predicted = best_class(row.scores)
+        groups[row.group].append((index[str(row.label)], predicted, row.scores[predicted]))
     outcomes = [outcome for members in groups.values() for outcome in members]
     classes = len(predictions.classes)
     statistics: dict[str, Callable[[Sequence[Outcome]], float]] = {
@@ -108,10 +115,10 @@ def compute_metrics(predictions: Predictions, use_case: str) -> MetricReport:
     values = {
         name: bootstrap_by_group(groups, statistic, resamples=resamples) for name, statistic in statistics.items()
     }
-    counts = Counter((truth, found) for truth, found, _ in outcomes)
+    counts = Counter((truth, predicted) for truth, predicted, _ in outcomes)
     matrix = ConfusionMatrix(
         classes=predictions.classes,
-        counts=tuple(tuple(counts[truth, found] for found in range(classes)) for truth in range(classes)),
+        counts=tuple(tuple(counts[truth, predicted] for predicted in range(classes)) for truth in range(classes)),
         section=_section(use_case),
     )
     return MetricReport(
@@ -124,10 +131,10 @@ def compute_metrics(predictions: Predictions, use_case: str) -> MetricReport:
 def calibration_error(outcomes: Sequence[Outcome]) -> float:
     """Return the expected calibration error in 15 bins of equal width (Guo et al., On calibration, 2017)."""
     bins: defaultdict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for truth, found, score in outcomes:
+    for truth, predicted, score in outcomes:
         sums = bins[min(_BINS - 1, max(0, math.ceil(score * _BINS) - 1))]
         sums[0] += score
-        sums[1] += truth == found
+        sums[1] += truth == predicted
     return min(1.0, sum(abs(confidence - hits) for confidence, hits in bins.values()) / max(1, len(outcomes)))
 
 
@@ -136,9 +143,9 @@ def _section(use_case: str) -> str:
 
 
 def _accuracy(groups: Mapping[str, Sequence[Outcome]]) -> MetricValue:
-    """Return the accuracy with the standard deviation of its estimate, where a group counts as one draw."""
+    """Return the accuracy and the standard deviation of its estimate; each group counts as one draw."""
     count = sum(map(len, groups.values()))
-    hits = {name: [truth == found for truth, found, _ in members] for name, members in groups.items()}
+    hits = {name: [truth == predicted for truth, predicted, _ in members] for name, members in groups.items()}
     if len(groups) == count:
         value = proportion(sum(sum(members) for members in hits.values()), count)
     else:
@@ -152,18 +159,18 @@ def _accuracy(groups: Mapping[str, Sequence[Outcome]]) -> MetricValue:
 
 
 def _recalls(outcomes: Sequence[Outcome]) -> dict[int, float]:
-    """Return class -> recall, of classes that occur."""
-    there = Counter(truth for truth, _, _ in outcomes)
-    right = Counter(truth for truth, found, _ in outcomes if truth == found)
-    return {truth: right[truth] / count for truth, count in sorted(there.items())}
+    """Return class -> recall, for the classes that occur."""
+    actual = Counter(truth for truth, _, _ in outcomes)
+    hits = Counter(truth for truth, predicted, _ in outcomes if truth == predicted)
+    return {truth: hits[truth] / count for truth, count in sorted(actual.items())}
 
 
 def _f1_scores(outcomes: Sequence[Outcome]) -> list[float]:
     """Return the F1 of each class that occurs or was predicted."""
-    there = Counter(truth for truth, _, _ in outcomes)
-    said = Counter(found for _, found, _ in outcomes)
-    right = Counter(truth for truth, found, _ in outcomes if truth == found)
-    return [2 * right[name] / (there[name] + said[name]) for name in sorted({*there, *said})]
+    actual = Counter(truth for truth, _, _ in outcomes)
+    predictions = Counter(predicted for _, predicted, _ in outcomes)
+    hits = Counter(truth for truth, predicted, _ in outcomes if truth == predicted)
+    return [2 * hits[name] / (actual[name] + predictions[name]) for name in sorted({*actual, *predictions})]
 
 
 def _mean(values: Sequence[float]) -> float:

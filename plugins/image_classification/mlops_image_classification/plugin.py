@@ -1,7 +1,7 @@
-"""The hooks of the use cases ROAD_SIGN and SCENE; light, for nothing heavy may be imported before a step runs.
+"""The hooks of the use cases ROAD_SIGN and SCENE. Nothing heavy is imported before a step runs.
 
-The two differ by data: a default configuration, a catalogue and the place of the metrics in the result file, each
-chosen by the name of the use case.
+The two use cases differ in their data only: default configuration, catalogue and the section of the result file that
+holds the metrics are chosen by the name of the use case.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mlops_image_classification.config import ImageConfig
 
 _IMAGE_PACKAGES = ("numpy", "pillow")
-_MODEL_PACKAGES = (*_IMAGE_PACKAGES, "keras", "tensorflow", "tensorflow-cpu")  # of the last two there is one
+_MODEL_PACKAGES = (*_IMAGE_PACKAGES, "keras", "tensorflow", "tensorflow-cpu")  # one of the last two is installed
 
 
 @hookimpl
@@ -54,7 +54,7 @@ def mlops_get_datasets(config: UseCaseConfig, context: PluginContext) -> tuple[D
 
 @hookimpl
 def mlops_inspect_dataset(dataset: Path, config: ImageConfig, context: PluginContext) -> Inspection:
-    """Return classes, parts, tracks, what cannot be read, copies and conflicting labels."""
+    """Return classes, parts, tracks, unreadable files, copies and conflicting labels of a data set."""
     from mlops_image_classification.data.inspection import inspect_dataset
 
     return inspect_dataset(dataset, config)
@@ -71,14 +71,14 @@ def mlops_get_parameters(config: ImageConfig, context: PluginContext) -> tuple[P
         default=config.gate.accuracy,
         minimum=0,
         maximum=1,
-        description="The accuracy on the test part that a model must reach.",
+        description="Minimum accuracy on the test part.",
     )
     return (threshold,)
 
 
 @hookimpl
 def mlops_get_steps(config: ImageConfig, context: PluginContext) -> tuple[Step, ...]:
-    """Return preprocess → split → train → evaluate; copies are found by pixels, so pixels come before the split."""
+    """Return preprocess → split → train → evaluate. Copies are found by pixels, so decoding precedes the split."""
     prepared = {"pictures": "preprocess.pictures", "split": "split.split"}
     return (
         Step(
@@ -130,7 +130,7 @@ def mlops_get_metrics(config: UseCaseConfig, context: PluginContext) -> tuple[Me
 
 @hookimpl
 def mlops_compute_metrics(predictions: Predictions, context: PluginContext) -> MetricReport:
-    """Compute all of them from the scores of the test pictures."""
+    """Return the metrics, computed from the scores of the test pictures."""
     from mlops_image_classification.metrics import compute_metrics
 
     return compute_metrics(predictions, context.use_case)
@@ -138,7 +138,7 @@ def mlops_compute_metrics(predictions: Predictions, context: PluginContext) -> M
 
 @hookimpl
 def mlops_get_gate(config: UseCaseConfig, context: PluginContext) -> Gate:
-    """Return: the accuracy reaches its threshold."""
+    """Return the gate: the accuracy must reach its threshold."""
     from mlops_image_classification.metrics import accuracy_gate
 
     return accuracy_gate()
@@ -146,7 +146,7 @@ def mlops_get_gate(config: UseCaseConfig, context: PluginContext) -> Gate:
 
 @hookimpl
 def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:
-    """Load a trained network with its preprocessing settings."""
+    """Return a predictor with the trained network and its preprocessing settings."""
     from mlops_image_classification.model.predictor import ImagePredictor
 
     return ImagePredictor(model)

@@ -1,4 +1,4 @@
-"""The contract of every use case, on both use cases of this plugin."""
+"""The contract of both use cases."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Copies are found, listed, and never on both sides; tracks stay whole; conflicts are named."""
+"""Copies are found, listed and kept in one part; tracks stay together; conflicting labels are named."""
 
 import csv
 import io
@@ -31,7 +31,7 @@ SETTINGS = SplitSection()
 
 
 def texture(seed, side=48):
-    """A smooth random picture, as photographs are."""
+    """Return a smooth random picture."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
 
@@ -48,8 +48,8 @@ def prints(*images):
 
 
 def copies(*images, bits=7, similarity=0.98):
-    found = find_copies(prints(*images), max_bits=bits, min_similarity=similarity)
-    return sorted((pair.first, pair.second, pair.is_exact) for pair in found)
+    result = find_copies(prints(*images), max_bits=bits, min_similarity=similarity)
+    return sorted((pair.first, pair.second, pair.is_exact) for pair in result)
 
 
 def test_equal_pixels_are_exact_copies_of_the_first():
@@ -71,14 +71,14 @@ def test_a_changed_picture_is_a_near_copy(change):
         assert copies(texture(100), texture(seed), change(texture(seed))) == [(1, 2, False)]
 
 
-def test_different_pictures_are_no_copies_nor_are_plain_ones():
+def test_different_pictures_and_uniform_pictures_are_not_copies():
     assert copies(*map(texture, range(200))) == []
     plain = [Image.new("RGB", (48, 48), (shade, shade, shade)) for shade in (0, 40, 255)]
     assert copies(*plain) == []
     assert copies(plain[0], plain[0]) == [(0, 1, True)]
 
 
-def test_without_a_similarity_only_exact_copies_are_looked_for():
+def test_without_a_similarity_only_exact_copies_are_found():
     darker = ImageEnhance.Brightness(texture(1)).enhance(0.9)
     assert copies(texture(1), texture(1), darker, similarity=None) == [(0, 1, True)]
 
@@ -94,25 +94,25 @@ def test_the_search_finds_exactly_what_comparing_all_pairs_finds(bits):
         hashes[position + 1] = hashes[position] ^ np.bitwise_or.reduce(
             np.uint64(1) << flips.astype(np.uint64), initial=0
         )
-    found = {
+    result = {
         (int(a), int(b)) for first, second in _candidates(hashes, bits) for a, b in zip(first, second, strict=True)
     }
     expected = {(a, b) for a in range(300) for b in range(a + 1, 300) if int(hashes[a] ^ hashes[b]).bit_count() <= bits}
     assert expected
-    assert found == expected
+    assert result == expected
 
 
 def test_fingerprints_are_read_back_in_the_order_of_numbers(tmp_path):
-    found = prints(*map(texture, range(5)))
+    result = prints(*map(texture, range(5)))
     halves = [slice(3, 5), slice(0, 3)]
     for name, half in zip("ab", halves, strict=True):
-        part = {field: getattr(found, field)[half] for field in ("numbers", "digests", "hashes", "thumbnails")}
-        write_fingerprints(tmp_path / f"{name}.npz", type(found)(**part))
+        part = {field: getattr(result, field)[half] for field in ("numbers", "digests", "hashes", "thumbnails")}
+        write_fingerprints(tmp_path / f"{name}.npz", type(result)(**part))
     again = read_fingerprints(tmp_path)
-    assert (again.numbers == found.numbers).all()
-    assert (again.digests == found.digests).all()
-    assert (again.hashes == found.hashes).all()
-    assert (again.thumbnails == found.thumbnails).all()
+    assert (again.numbers == result.numbers).all()
+    assert (again.digests == result.digests).all()
+    assert (again.hashes == result.hashes).all()
+    assert (again.thumbnails == result.thumbnails).all()
 
 
 # --- The split --------------------------------------------------------------------------------------------
@@ -142,17 +142,17 @@ def near(first, second):
     return Pair(first=first, second=second, is_exact=False, similarity=0.99)
 
 
-def parts_of(found):
-    return {sample.number: sample.part for sample in found.samples}
+def parts_of(result):
+    return {sample.number: sample.part for sample in result.samples}
 
 
-def test_whole_tracks_are_held_out_by_class_and_the_shares_are_met():
-    found, items = split(pictures(tracks=20), test_split=0.2, validation_split=0.25)
+def test_whole_tracks_are_held_out_per_class_in_the_configured_shares():
+    result, items = split(pictures(tracks=20), test_split=0.2, validation_split=0.25)
     for group in {item.group for item in items}:
-        assert len({sample.part for sample in found.samples if items[sample.number].group == group}) == 1
+        assert len({sample.part for sample in result.samples if items[sample.number].group == group}) == 1
     for label in ("cat", "dog"):
         counts = [
-            len([s for s in of_part(found.samples, part) if s.label == label])
+            len([s for s in of_part(result.samples, part) if s.label == label])
             for part in ("train", "validation", "test")
         ]
         assert counts == [36, 12, 12]
@@ -165,58 +165,59 @@ def test_the_split_depends_on_the_seed_and_on_nothing_else():
 
 def test_parts_that_the_data_set_assigns_are_kept():
     given = [*pictures(part="train"), *pictures(part="test", tracks=2)]
-    found, items = split(given)
-    assert {sample.number for sample in of_part(found.samples, "test")} == {
+    result, items = split(given)
+    assert {sample.number for sample in of_part(result.samples, "test")} == {
         k for k, p in enumerate(items) if p.part == "test"
     }
-    assert of_part(found.samples, "validation")
+    assert of_part(result.samples, "validation")
     with_validation, items = split([*given, *pictures(part="validation", tracks=1)])
     assert {items[s.number].part for s in of_part(with_validation.samples, "validation")} == {"validation"}
 
 
-def test_copies_never_stand_on_two_sides_wherever_they_are():
+def test_copies_are_never_in_two_parts():
     items = pictures(tracks=12)
     draw = random.Random(0)
     pairs = [near(*sorted(draw.sample(range(36), 2))) for _ in range(6)]
     for seed in range(20):
-        found, _ = split(items, pairs, seed=seed)
-        parts = parts_of(found)
+        result, _ = split(items, pairs, seed=seed)
+        parts = parts_of(result)
         assert all(parts[pair.first] == parts[pair.second] for pair in pairs)
 
 
-def test_a_copy_of_a_test_picture_is_taken_out_of_the_training_also_through_a_third():
+def test_a_direct_or_indirect_copy_of_a_test_picture_is_left_out_of_the_training():
     items = [*pictures(part="train"), *pictures(part="test", tracks=2)]
     test = len(items) - 1
-    found, _ = split(items, [near(test, 31), near(32, 31), exact(35, test)])
-    assert [(item.name, item.reason.partition(",")[0]) for item in found.left_out] == [
+    result, _ = split(items, [near(test, 31), near(32, 31), exact(35, test)])
+    assert [(item.name, item.reason.partition(",")[0]) for item in result.left_out] == [
         (items[k].name, f"a copy of {items[test].name}") for k in (31, 32, 35)
     ]
-    assert parts_of(found)[test] == "test"
-    assert {31, 32, 35}.isdisjoint(parts_of(found))
+    assert parts_of(result)[test] == "test"
+    assert {31, 32, 35}.isdisjoint(parts_of(result))
 
 
 def test_exact_copies_with_different_labels_are_left_out_everywhere_or_fail_the_step():
     items = pictures()
     assert items[1].label != items[40].label
     pairs = [exact(1, 40), exact(1, 50)]
-    found, _ = split(items, pairs)
-    assert {1, 40, 50}.isdisjoint(parts_of(found))
-    assert found.conflicts == tuple(pairs)
-    assert "its pixels have another label too" in found.left_out[0].reason
+    result, _ = split(items, pairs)
+    assert {1, 40, 50}.isdisjoint(parts_of(result))
+    assert result.conflicts == tuple(pairs)
+    assert "an exact copy has another label" in result.left_out[0].reason
     with pytest.raises(
-        DatasetError, match=r"2 exact copies have another label: /cat/0_1.png \(cat\) and /dog/3_1.png \(dog\)"
+        DatasetError,
+        match=r"2 pair\(s\) of exact copies have different labels: /cat/0_1.png \(cat\) and /dog/3_1.png \(dog\)",
     ):
         split(items, pairs, conflicting_labels="fail")
 
 
 def test_near_copies_with_different_labels_are_listed_and_stay_together():
     for seed in range(10):
-        found, _ = split(pictures(), [near(1, 40)], seed=seed)
-        assert found.conflicts == (near(1, 40),)
-        assert parts_of(found)[1] == parts_of(found)[40]
+        result, _ = split(pictures(), [near(1, 40)], seed=seed)
+        assert result.conflicts == (near(1, 40),)
+        assert parts_of(result)[1] == parts_of(result)[40]
 
 
-def test_a_track_that_the_data_set_puts_on_two_sides_is_refused():
+def test_a_track_that_the_data_set_assigns_to_two_parts_is_refused():
     items = [*pictures(part="train"), Picture(name="test/cat/x.png", label="cat", group="cat/train0", part="test")]
     with pytest.raises(DatasetError, match="split leaks: 1 group.*'cat/train0'"):
         split([*items, *pictures(classes=("dog",), part="test")])
@@ -234,9 +235,9 @@ def table(path):
 
 def test_the_tables_name_both_pictures_with_their_labels(tmp_path):
     items = pictures()
-    found, numbered = split(items, [exact(1, 40), near(2, 3)])
-    write_split_tables(tmp_path, found, numbered)
-    assert tuple(read_samples(tmp_path)) == found.samples
+    result, numbered = split(items, [exact(1, 40), near(2, 3)])
+    write_split_tables(tmp_path, result, numbered)
+    assert tuple(read_samples(tmp_path)) == result.samples
     rows = table(tmp_path / CONFLICTS_FILE)
     assert [(row["kind"], row["first"], row["first_label"], row["second"], row["second_label"]) for row in rows] == [
         ("exact", "/cat/0_1.png", "cat", "/dog/3_1.png", "dog")

@@ -1,4 +1,4 @@
-"""Any image file is used correctly, or the error names it."""
+"""Every image file is decoded correctly, or the error names it."""
 
 import struct
 import zlib
@@ -17,7 +17,7 @@ RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
 
 def quarters(mode="RGB", side=64):
-    """Red, green / blue, white."""
+    """Return a picture of four fields: red, green / blue, white."""
     image = Image.new("RGB", (side, side), RED)
     half = side // 2
     for colour, corner in ((GREEN, (half, 0)), (BLUE, (0, half)), (WHITE, (half, half))):
@@ -65,7 +65,7 @@ def chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def test_sixteen_bits_a_channel_in_colour_are_narrowed_too(tmp_path):
+def test_colours_of_sixteen_bits_per_channel_are_narrowed(tmp_path):
     values = (np.asarray(quarters()).astype(">u2") * 257).reshape(64, -1)  # Pillow reads such files and writes none
     rows = b"".join(b"\0" + row.tobytes() for row in values)
     header = struct.pack(">IIBBBBB", 64, 64, 16, 2, 0, 0, 0)
@@ -83,12 +83,12 @@ def test_floating_point_pictures_are_scaled_and_those_with_nan_are_named(tmp_pat
     Image.fromarray(np.full((32, 32), 0.5, np.float32)).save(tmp_path / "a.tif")
     assert read_pixels(tmp_path / "a.tif", SETTINGS)[0, 0, 0] == 127
     Image.fromarray(np.full((32, 32), np.nan, np.float32)).save(tmp_path / "nan.tif")
-    with pytest.raises(DatasetError, match="nan.tif cannot be decoded: it has pixels that are not finite"):
+    with pytest.raises(DatasetError, match="nan.tif cannot be decoded: pixels that are not finite"):
         read_pixels(tmp_path / "nan.tif", SETTINGS)
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.png", "a.webp"])
-def test_of_an_animation_the_first_frame_is_used(tmp_path, name):
+def test_the_first_frame_of_an_animation_is_used(tmp_path, name):
     quarters().save(tmp_path / name, save_all=True, append_images=[Image.new("RGB", (64, 64), (0, 0, 0))] * 2)
     check(read_pixels(tmp_path / name, SETTINGS), 40)
 
@@ -99,7 +99,7 @@ def test_transparent_pixels_are_white_whatever_colour_they_hide(tmp_path):
     assert (read_pixels(tmp_path / "a.png", SETTINGS) == 255).all()
 
 
-def test_the_orientation_that_a_camera_notes_is_applied(tmp_path):
+def test_the_exif_orientation_is_applied(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees clockwise
     quarters().rotate(90).save(tmp_path / "a.jpg", exif=exif, quality=98, subsampling=0)
@@ -127,14 +127,14 @@ def test_a_picture_that_is_too_large_or_too_small_is_named_with_its_size(tmp_pat
 @pytest.mark.parametrize(
     "content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n" + b"\0" * 50, b"\xff\xd8\xff\xe0broken"]
 )
-def test_what_is_no_image_is_named(tmp_path, content):
+def test_a_file_that_is_not_an_image_is_named(tmp_path, content):
     (tmp_path / "broken.png").write_bytes(content)
-    with pytest.raises(DatasetError, match=r"broken.png (is no image that can be read|cannot be decoded)"):
+    with pytest.raises(DatasetError, match=r"broken.png (is not a readable image|cannot be decoded)"):
         read_pixels(tmp_path / "broken.png", SETTINGS)
 
 
 @pytest.mark.parametrize("name", ["cut.png", "cut.jpg", "cut.gif", "cut.ppm", "cut.tif"])
-def test_a_file_that_is_cut_off_is_named_and_never_half_used(tmp_path, name):
+def test_a_truncated_file_is_named_and_never_decoded_in_part(tmp_path, name):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     noise.save(tmp_path / name)
     content = (tmp_path / name).read_bytes()
@@ -148,7 +148,7 @@ def test_a_missing_file_is_named(tmp_path):
         read_pixels(tmp_path / "absent.png", SETTINGS)
 
 
-def test_the_region_is_cut_out_only_where_the_settings_say_so_and_must_be_inside(tmp_path):
+def test_the_region_is_cut_out_only_if_configured_and_must_be_inside(tmp_path):
     quarters().save(tmp_path / "a.png")
     region = Region(left=32, top=0, right=63, bottom=31)
     assert (read_pixels(tmp_path / "a.png", SETTINGS, region=region) == GREEN).all()

@@ -1,4 +1,4 @@
-"""What a look into a data set finds."""
+"""The inspection of a data set of pictures."""
 
 import numpy as np
 import pytest
@@ -30,25 +30,25 @@ def findings(data):
 
 
 def test_a_sound_data_set_has_facts_and_no_findings(data):
-    found = inspect_dataset(data, CONFIG)
-    assert dict(found.facts) == {"pictures": "12", "classes": "2", "tracks or single pictures": "4"}
-    assert found.tables[0].columns == ("class", "train", "test")
-    assert found.tables[0].rows == (("a", 3, 3), ("b", 3, 3))
-    assert found.distributions[0].counts == (6, 6)
-    assert found.findings == ()
+    result = inspect_dataset(data, CONFIG)
+    assert dict(result.facts) == {"pictures": "12", "classes": "2", "tracks or single pictures": "4"}
+    assert result.tables[0].columns == ("class", "train", "test")
+    assert result.tables[0].rows == (("a", 3, 3), ("b", 3, 3))
+    assert result.distributions[0].counts == (6, 6)
+    assert result.findings == ()
 
 
 def test_copies_conflicts_and_unreadable_files_are_named(data):
     texture(0).save(data / "train" / "b" / "00009_00000.ppm")
     ImageEnhance.Brightness(texture(1)).enhance(0.9).save(data / "test" / "a" / "00008_00000.png")
     (data / "train" / "a" / "00007_00000.png").write_bytes(b"no")
-    found = findings(data)
-    assert found["unreadable"].samples == ("train/a/00007_00000.png is no image that can be read (2 bytes)",)
+    result = findings(data)
+    assert result["unreadable"].samples == ("train/a/00007_00000.png is not a readable image (2 bytes)",)
     conflict = ("train/a/00000_00000.png and train/b/00009_00000.ppm",)
-    assert found["exact copies"].samples == found["exact copies with different labels"].samples == conflict
+    assert result["exact copies"].samples == result["exact copies with different labels"].samples == conflict
     near = ("test/a/00008_00000.png and train/a/00000_00001.png",)
-    assert found["near copies"].samples == found["copies in two parts"].samples == near
-    assert "near copies with different labels" not in found
+    assert result["near copies"].samples == result["copies in two parts"].samples == near
+    assert "near copies with different labels" not in result
     assert inspect_dataset(data, CONFIG).errors == 2
 
 
@@ -61,6 +61,6 @@ def test_a_class_that_a_part_lacks_and_a_wrong_layout_are_errors(data):
     assert "class folder" in findings(data)["layout"].message
 
 
-def test_a_track_on_two_sides_is_an_error(data):
+def test_a_track_in_two_parts_is_an_error(data):
     texture(77).save(data / "test" / "a" / "00000_00009.png")
     assert findings(data)["tracks"].samples == ("a/00000",)

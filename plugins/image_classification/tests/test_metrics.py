@@ -12,7 +12,7 @@ CLASSES = ("a", "b", "c")
 
 
 def predictions(*rows):
-    """Rows are (group, label, scores)."""
+    """Return predictions of rows given as (group, label, scores)."""
     return Predictions(
         classes=CLASSES,
         rows=tuple(
@@ -33,8 +33,8 @@ KNOWN = predictions(
 
 
 def test_metrics_of_known_predictions():
-    found = {name: value.value for name, value in compute_metrics(KNOWN, "SCENE").values.items()}
-    assert found == pytest.approx(
+    result = {name: value.value for name, value in compute_metrics(KNOWN, "SCENE").values.items()}
+    assert result == pytest.approx(
         {
             "accuracy": 3 / 5,
             "macro_f1": (4 / 6 + 2 / 3 + 0) / 3,
@@ -48,7 +48,7 @@ def test_metrics_of_known_predictions():
     assert {name: report.notes[f"recall {name}"] for name in CLASSES} == {"a": 0.666667, "b": 1.0, "c": 0.0}
 
 
-def test_the_accuracy_of_pictures_that_stand_alone_has_wilsons_interval_and_the_binomial_deviation():
+def test_the_accuracy_of_ungrouped_pictures_has_a_wilson_interval_and_the_binomial_deviation():
     value = compute_metrics(KNOWN, "SCENE").values["accuracy"]
     assert value.method == "wilson"
     assert value.standard_deviation == pytest.approx((0.6 * 0.4 / 5) ** 0.5)
@@ -62,7 +62,7 @@ def test_pictures_of_one_track_count_as_one_draw():
     assert value.high - value.low > 0.4
 
 
-def test_the_calibration_error_is_the_mean_distance_of_confidence_and_accuracy():
+def test_the_calibration_error_is_the_mean_distance_between_confidence_and_accuracy():
     assert calibration_error([(0, 0, 0.8)] * 8 + [(1, 0, 0.8)] * 2) == pytest.approx(0)
     assert calibration_error([(0, 0, 0.9)] * 5 + [(1, 0, 0.9)] * 5) == pytest.approx(0.4)
     assert calibration_error([(0, 0, 1.0), (1, 0, 0.5)]) == pytest.approx(0.25)
@@ -79,9 +79,9 @@ def test_ties_are_broken_by_the_order_of_the_classes():
     [("ROAD_SIGN", "classification_metrics"), ("SCENE", "multiclass_classification_metrics")],
 )
 def test_the_result_file_has_the_layout_that_existing_systems_read(tmp_path, use_case, section):
-    found = load_use_case(use_case)
-    report = found.compute_metrics(KNOWN)
-    write_evaluation(tmp_path, report, found.metrics(found.load_config().model))
+    result = load_use_case(use_case)
+    report = result.compute_metrics(KNOWN)
+    write_evaluation(tmp_path, report, result.metrics(result.load_config().model))
     data = json.loads((tmp_path / "evaluation.json").read_text())
     assert data[section]["accuracy"]["value"] == 0.6
     assert data[section]["accuracy"]["standard_deviation"] == pytest.approx(0.219, abs=0.001)
@@ -89,12 +89,12 @@ def test_the_result_file_has_the_layout_that_existing_systems_read(tmp_path, use
     assert not {"classification_metrics", "multiclass_classification_metrics"} - {section} & data.keys()
 
 
-def verdict(use_case, found):
+def verdict(use_case, result):
     loaded = load_use_case(use_case)
     config = loaded.load_config().model
     pipeline = loaded.pipeline(config)
     parameters = {item.name: item.default for item in pipeline.parameters}
-    return pipeline.gate.evaluate(loaded.compute_metrics(found), metrics=pipeline.metrics, parameters=parameters)
+    return pipeline.gate.evaluate(loaded.compute_metrics(result), metrics=pipeline.metrics, parameters=parameters)
 
 
 def accurate(percent):

@@ -1,4 +1,4 @@
-"""Which pictures a data set has, in each layout; what is wrong is named."""
+"""The pictures of a data set in each layout, and the errors about wrong layouts."""
 
 import logging
 
@@ -42,17 +42,17 @@ def gtsrb(folder, test_table=HEADER + "00000.ppm;40;41;5;6;34;35;7\n"):
 
 
 def test_the_official_archives_of_gtsrb_have_tracks_regions_and_a_test_part(tmp_path):
-    found = read(gtsrb(tmp_path), group_pattern=r"^(\d+)_\d+\.")
-    assert len(found) == 7
-    first, test = (found[1], found[0])
+    result = read(gtsrb(tmp_path), group_pattern=r"^(\d+)_\d+\.")
+    assert len(result) == 7
+    first, test = (result[1], result[0])
     assert (test.part, test.label, test.region) == ("test", "00007", Region(left=5, top=6, right=34, bottom=35))
     assert test.group == test.name == "GTSRB/Final_Test/Images/00000.ppm"
     assert (first.part, first.label, first.region) == ("train", "00000", Region(left=5, top=6, right=24, bottom=25))
-    assert [picture.group for picture in found[1:4]] == ["00000/00000", "00000/00000", "00000/00001"]
-    assert [picture.number for picture in found] == list(range(7))
+    assert [picture.group for picture in result[1:4]] == ["00000/00000", "00000/00000", "00000/00001"]
+    assert [picture.number for picture in result] == list(range(7))
 
 
-def test_the_training_archive_of_gtsrb_alone_is_split_by_us(tmp_path):
+def test_the_training_archive_of_gtsrb_alone_has_no_parts(tmp_path):
     import shutil
 
     shutil.rmtree(gtsrb(tmp_path) / "GTSRB" / "Final_Test")
@@ -75,7 +75,7 @@ def test_a_table_that_lists_a_missing_file_lacks_a_column_or_is_missing_is_named
 
 
 @pytest.mark.parametrize("inner", ["", "seg_train/"])
-def test_train_and_test_folders_are_parts_also_one_level_deeper(tmp_path, inner):
+def test_train_and_test_folders_are_parts_even_one_level_deeper(tmp_path, inner):
     touch(tmp_path / "seg_train", f"{inner}sea/1.jpg", f"{inner}forest/2.jpg")
     touch(
         tmp_path / "seg_test",
@@ -83,14 +83,14 @@ def test_train_and_test_folders_are_parts_also_one_level_deeper(tmp_path, inner)
         "seg_test/forest/4.JPG" if inner else "forest/4.JPG",
     )
     touch(tmp_path / "seg_pred", "seg_pred/9.jpg")
-    found = read(tmp_path)
-    assert [(picture.part, picture.label) for picture in found] == [
+    result = read(tmp_path)
+    assert [(picture.part, picture.label) for picture in result] == [
         ("test", "forest"),
         ("test", "sea"),
         ("train", "forest"),
         ("train", "sea"),
     ]
-    assert len({picture.group for picture in found}) == 4  # equal names in two parts are not a track
+    assert len({picture.group for picture in result}) == 4  # equal names in two parts are not a track
 
 
 def test_a_track_has_one_name_in_all_parts_and_is_of_one_class(tmp_path):
@@ -107,7 +107,7 @@ def test_a_track_has_one_name_in_all_parts_and_is_of_one_class(tmp_path):
     assert groups["test/00002/x.png"] == "test/00002/x.png"
 
 
-def test_class_folders_alone_have_no_part_and_other_files_are_not_pictures(tmp_path):
+def test_class_folders_alone_have_no_part_and_other_files_are_ignored(tmp_path):
     touch(
         tmp_path,
         "a/1.png",
@@ -127,7 +127,7 @@ def test_an_empty_class_folder_is_named(tmp_path):
         read(tmp_path)
 
 
-def test_no_folder_no_class_folders_no_training_one_class_and_two_folders_for_a_part_are_refused(tmp_path):
+def test_unknown_layouts_are_refused(tmp_path):
     with pytest.raises(DatasetError, match="absent is not a folder"):
         read(tmp_path / "absent")
     touch(tmp_path / "flat", "1.png")
@@ -137,14 +137,14 @@ def test_no_folder_no_class_folders_no_training_one_class_and_two_folders_for_a_
     with pytest.raises(DatasetError, match="only_test has test, but no folder for training"):
         read(tmp_path / "only_test")
     touch(tmp_path / "one", "train/a/1.png")
-    with pytest.raises(DatasetError, match=r"one: 1 class\(es\) \(a\); at least 2"):
+    with pytest.raises(DatasetError, match=r"one: 1 class\(es\) \(a\); expected at least 2"):
         read(tmp_path / "one")
     touch(tmp_path / "two", "train/a/1.png", "Training/a/1.png")
     with pytest.raises(DatasetError, match="two has two folders for train"):
         read(tmp_path / "two")
 
 
-def test_class_names_choose_and_unknown_ones_are_named(tmp_path):
+def test_class_names_select_classes_and_unknown_ones_are_named(tmp_path):
     touch(tmp_path, "cat/1.png", "dog/1.png", "eel/1.png")
     assert {picture.label for picture in read(tmp_path, class_names=("cat", "eel"))} == {"cat", "eel"}
     with pytest.raises(ConfigError, match="no picture has the class 'dogg'; did you mean 'dog'"):

@@ -1,4 +1,4 @@
-"""A picture as the report of a run shows it."""
+"""The preview of a picture in the report of a run."""
 
 import io
 import subprocess
@@ -58,7 +58,7 @@ def test_a_huge_jpeg_is_shown_and_a_huge_png_is_not(tmp_path):
     assert preview_picture(tmp_path, "a.png") is None
 
 
-def test_what_is_outside_of_the_data_set_or_missing_is_not_shown(tmp_path):
+def test_a_missing_file_or_one_outside_the_data_set_has_no_preview(tmp_path):
     (tmp_path / "data").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "secret.png")
     assert preview_picture(tmp_path / "data", "../secret.png") is None
@@ -66,13 +66,13 @@ def test_what_is_outside_of_the_data_set_or_missing_is_not_shown(tmp_path):
     assert preview_picture(tmp_path / "data", "absent.png") is None
 
 
-def test_what_is_no_picture_is_named(tmp_path):
+def test_a_file_that_is_not_a_picture_is_named(tmp_path):
     (tmp_path / "a.png").write_bytes(b"no")
     with pytest.raises(DatasetError, match="a.png cannot be decoded"):
         preview_picture(tmp_path, "a.png")
 
 
-def test_nothing_heavy_is_imported_for_it():
+def test_the_preview_imports_nothing_heavy():
     code = (
         "import sys, mlops_image_classification.data.preview\n"
         "print({'numpy', 'tensorflow', 'keras'} & set(sys.modules))"

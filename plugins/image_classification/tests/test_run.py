@@ -1,4 +1,4 @@
-"""Both use cases as a whole: small on pictures of three colours, and in full on photographs where they are at hand."""
+"""Complete runs of both use cases: small ones on pictures of three colours, full ones on photographs if available."""
 
 import hashlib
 import importlib
@@ -29,7 +29,7 @@ COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
 
 
 def pictures(folder, tracks=22, frames=2, suffix="png"):
-    """Class folders of noisy pictures, named as GTSRB names them."""
+    """Write class folders of noisy pictures with file names like those of GTSRB."""
     draw = np.random.default_rng(0)
     for label, colour in COLOURS.items():
         (folder / label).mkdir(parents=True)
@@ -62,13 +62,15 @@ def test_a_small_run_is_repeatable_and_its_model_agrees_with_the_evaluation(tmp_
     two = run("ROAD_SIGN", data, tmp_path / "b", "preprocessing.shards=2")
     assert [str(record.status) for record in (one, two)] == ["accepted", "accepted"], one.error or two.error
     for first, second in zip(one.steps, two.steps, strict=True):
-        assert first.outputs == second.outputs, f"{first.name} differs, by chance or by the number of shards"
+        assert first.outputs == second.outputs, (
+            f"{first.name} differs: it is not repeatable, or depends on the number of shards"
+        )
     folder = tmp_path / "a" / "runs" / one.run_id
     evaluation = json.loads((folder / "evaluation.json").read_text())
     assert evaluation["notes"]["pictures"] == 2 * evaluation["notes"]["groups"] == 24  # whole tracks of two
     log = (folder / "logs" / "evaluate.log").read_text()
     assert f"Accuracy on test set : {evaluation['classification_metrics']['accuracy']['value']:.4f}" in log
-    # In a process of its own: TensorFlow would stay in this one. The data set is gone: the artifact must suffice.
+    # In a separate process, as TensorFlow would stay loaded here. The data set is moved: the artifact must suffice.
     moved = data.rename(tmp_path / "elsewhere")
     code = (
         "import mlops_core, json; from pathlib import Path\n"
@@ -77,18 +79,16 @@ def test_a_small_run_is_repeatable_and_its_model_agrees_with_the_evaluation(tmp_
         "print(json.dumps({a.path: model.classes[a.scores.index(max(a.scores))] for a in model.predict(paths)}))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    found = {"/".join(Path(path).parts[-2:]): label for path, label in json.loads(out).items()}
-    assert len(found) == 132
+    result = {"/".join(Path(path).parts[-2:]): label for path, label in json.loads(out).items()}
+    assert len(result) == 132
     for sample, label in evaluated(tmp_path / "a", one).items():
-        assert found[sample] == label
+        assert result[sample] == label
 
 
 def evaluated(workspace, record):
-    """Sample -> class with the highest score, as the evaluation stored it."""
+    """Return sample -> class with the highest score, from the stored predictions."""
     digest = next(step for step in record.steps if step.name == "evaluate").outputs["predictions"]
-    folder = next(
-        path for path in (workspace / "objects").rglob("*") if path.is_dir() and digest in str(path).replace("/", "")
-    )
+    [folder] = (workspace / "objects").glob(f"*/{digest}")
     predictions = read_predictions(folder)
     return {row.sample: predictions.classes[row.scores.index(max(row.scores))] for row in predictions.rows}
 
@@ -111,9 +111,9 @@ def test_pictures_that_cannot_be_used_are_named_and_counted(tmp_path):
     Image.new("L", (1, 1)).save(data / "blue" / "00002_00001.png")
     record = run("ROAD_SIGN", data, tmp_path / "w")
     assert record.exit_code == 5
-    assert "2 of 24 pictures cannot be used, at most preprocessing.max_unreadable=0 are left out" in record.error
+    assert "2 of 24 pictures cannot be used; preprocessing.max_unreadable is 0" in record.error
     assert "blue/00002_00001.png has 1x1 pixels" in record.error
-    assert "red/00001_00000.png is no image that can be read (7 bytes)" in record.error
+    assert "red/00001_00000.png is not a readable image (7 bytes)" in record.error
 
 
 def test_an_empty_class_folder_fails_the_run_and_is_named(tmp_path):
@@ -127,7 +127,7 @@ def test_an_empty_class_folder_fails_the_run_and_is_named(tmp_path):
 def test_more_shards_than_blocks_are_refused(tmp_path):
     record = run("SCENE", pictures(tmp_path / "data", tracks=4), tmp_path / "w", "preprocessing.shards=2")
     assert record.exit_code
-    assert "preprocessing.shards: 2 are too many for 24 pictures" in record.error
+    assert "preprocessing.shards: 2 shards are too many for 24 pictures" in record.error
 
 
 # --- Generated data, catalogue, hooks ---------------------------------------------------------------------
@@ -158,7 +158,7 @@ def test_generated_data_are_the_same_for_the_same_seed_and_complete(tmp_path, mo
 
 
 @pytest.mark.parametrize("use_case", ["ROAD_SIGN", "SCENE"])
-def test_catalogue_entries_say_licence_origin_and_checksum(use_case):
+def test_catalogue_entries_have_a_licence_an_origin_and_a_checksum(use_case):
     loaded = load_use_case(use_case)
     generated, real = loaded.datasets(loaded.load_config().model)
     assert generated.licence == "Apache-2.0"
@@ -169,15 +169,15 @@ def test_catalogue_entries_say_licence_origin_and_checksum(use_case):
 
 
 def test_each_use_case_has_its_own_configuration_and_gate():
-    found = {name: load_use_case(name).load_config().model for name in ("ROAD_SIGN", "SCENE")}
-    assert found["ROAD_SIGN"].gate.accuracy == 0.9
-    assert not found["ROAD_SIGN"].data_augmentation.horizontal_flip
-    assert found["SCENE"].data_augmentation.horizontal_flip
-    assert found["ROAD_SIGN"].dataset.group_pattern
-    assert found["SCENE"].dataset.group_pattern is None
+    result = {name: load_use_case(name).load_config().model for name in ("ROAD_SIGN", "SCENE")}
+    assert result["ROAD_SIGN"].gate.accuracy == 0.9
+    assert not result["ROAD_SIGN"].data_augmentation.horizontal_flip
+    assert result["SCENE"].data_augmentation.horizontal_flip
+    assert result["ROAD_SIGN"].dataset.group_pattern
+    assert result["SCENE"].dataset.group_pattern is None
 
 
-def test_the_number_of_shards_is_that_of_the_configuration():
+def test_the_number_of_shards_comes_from_the_configuration():
     scene = load_use_case("SCENE")
     config = scene.load_config(overrides=["preprocessing.shards=4"]).model
     assert next(step for step in mlops_get_steps(config, scene.context) if step.name == "preprocess").shards == 4
@@ -201,7 +201,9 @@ def test_loading_the_plugin_imports_nothing_heavy():
 @pytest.mark.real_data
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("use_case", "folder", "accuracy"), [("ROAD_SIGN", "gtsrb", 0.93), ("SCENE", "intel", 0.78)])
-def test_photographs_are_told_apart_from_random_weights_in_a_quarter_of_an_hour(tmp_path, use_case, folder, accuracy):
+def test_a_network_from_random_weights_classifies_photographs_after_a_quarter_of_an_hour(
+    tmp_path, use_case, folder, accuracy
+):
     if not (DATA / folder).is_dir():
         pytest.skip(f"no {folder} in {DATA}; set MLOPS_TEST_DATA")
     record = mlops_core.run(use_case, workspace=tmp_path, overrides=[f"dataset.path={DATA / folder}"])

@@ -1,4 +1,4 @@
-"""Networks, batches and the fitting of weights, on pictures of a few pixels."""
+"""Networks, batches and training, on pictures of a few pixels."""
 
 import hashlib
 import importlib
@@ -20,7 +20,7 @@ OFF = DataAugmentation(rotation_deg=0, zoom=0, shift=0, shear=0, brightness=0, c
 
 @pytest.fixture(scope="module")
 def plugin():
-    """The modules that import TensorFlow, imported when a test wants one."""
+    """Return the modules that import TensorFlow, imported on use."""
     package = "mlops_image_classification"
     rooms = {
         "data": ("records",),
@@ -43,14 +43,14 @@ def seed(number):
 
 def augmented(plugin, batch, number=0, targets=None, **values):
     targets = np.eye(len(batch), dtype=np.float32) if targets is None else targets
-    found = plugin.augmentation.augment(batch, targets, seed=seed(number), settings=OFF.model_copy(update=values))
-    return np.asarray(found[0]), np.asarray(found[1])
+    result = plugin.augmentation.augment(batch, targets, seed=seed(number), settings=OFF.model_copy(update=values))
+    return np.asarray(result[0]), np.asarray(result[1])
 
 
 # --- Augmentation -----------------------------------------------------------------------------------------
 
 
-def test_everything_switched_off_changes_nothing(plugin):
+def test_disabled_augmentation_changes_nothing(plugin):
     batch = images()
     changed, targets = augmented(plugin, batch)
     assert np.abs(changed - batch).max() < 1e-5
@@ -74,7 +74,7 @@ def test_everything_switched_off_changes_nothing(plugin):
         {"horizontal_flip": True},
     ],
 )
-def test_each_strength_changes_pictures_by_its_seed_alone(plugin, values):
+def test_each_augmentation_depends_on_the_seed_alone(plugin, values):
     batch = images()
     first, again, other = (augmented(plugin, batch, number, **values)[0] for number in (0, 0, 5000))
     assert np.abs(first - batch).max() > 0.01
@@ -88,12 +88,12 @@ def test_signs_are_never_mirrored_and_scenes_are(plugin):
     ramp = np.broadcast_to(np.linspace(0, 1, SIZE, dtype=np.float32)[None, None, :, None], (64, SIZE, SIZE, 3)).copy()
     for use_case, is_mirrored in (("ROAD_SIGN", False), ("SCENE", True)):
         settings = load_use_case(use_case).load_config().model.data_augmentation
-        found, _ = augmented(plugin, ramp, **settings.model_copy(update={"mixup_alpha": 0.0}).model_dump())
-        rising = found[:, :, SIZE // 2 :].mean(axis=(1, 2, 3)) > found[:, :, : SIZE // 2].mean(axis=(1, 2, 3))
+        result, _ = augmented(plugin, ramp, **settings.model_copy(update={"mixup_alpha": 0.0}).model_dump())
+        rising = result[:, :, SIZE // 2 :].mean(axis=(1, 2, 3)) > result[:, :, : SIZE // 2].mean(axis=(1, 2, 3))
         assert 10 < rising.sum() < 54 if is_mirrored else rising.all()
 
 
-def test_targets_follow_what_was_mixed_in(plugin):
+def test_targets_follow_the_mixed_images(plugin):
     batch = np.zeros((2, SIZE, SIZE, 3), np.float32)
     batch[1] = 1
     mixed, targets = augmented(plugin, batch, mixup_alpha=1.0)
@@ -119,12 +119,12 @@ def reader(plugin, folder, count=20):
     return plugin.batches.PartReader(folder=folder, samples=samples, classes=("a", "b"), size=SIZE), pixels
 
 
-def test_each_chosen_picture_is_read_once_in_order_and_without_loss(plugin, tmp_path):
+def test_each_picture_of_a_part_is_read_once_in_order_and_without_loss(plugin, tmp_path):
     part, pixels = reader(plugin, tmp_path)
-    found = [(np.asarray(picture), int(label)) for picture, label in part.pictures()]
+    result = [(np.asarray(picture), int(label)) for picture, label in part.pictures()]
     numbers = [sample.number for sample in part.samples]
-    assert [label for _, label in found] == [number % 2 for number in numbers]
-    assert all((picture == pixels[number]).all() for (picture, _), number in zip(found, numbers, strict=True))
+    assert [label for _, label in result] == [number % 2 for number in numbers]
+    assert all((picture == pixels[number]).all() for (picture, _), number in zip(result, numbers, strict=True))
     total = sum(len(batch) for batch, _ in part.scoring_batches())
     assert total == len(part.samples)
 
@@ -168,7 +168,7 @@ def build(plugin, size=SIZE, **values):
 
 
 @pytest.mark.parametrize("name", ["residual", "MobileNetV3Small"])
-def test_a_network_gives_probabilities_and_survives_its_file_byte_by_byte(plugin, tmp_path, name):
+def test_a_network_returns_probabilities_and_its_file_is_read_back_byte_by_byte(plugin, tmp_path, name):
     model = build(plugin, name=name)
     before = np.asarray(model(images(2), training=False))
     assert before.shape == (2, 3)
@@ -205,13 +205,13 @@ def test_pretrained_weights_are_read_from_a_file_in_both_of_keras_layouts(plugin
     assert all((a == b).all() for a, b in zip(backbone.get_weights(), source.get_weights(), strict=True))
     with pytest.raises(ConfigError, match="pretrained.* does not fit"):
         build(plugin, name="MobileNetV3Large", weights=str(path), weights_sha256=digest)
-    with pytest.raises(ConfigError, match=f"has the SHA-256 {digest}, not {'0' * 64}"):
+    with pytest.raises(ConfigError, match=f"has the SHA-256 {digest}; expected {'0' * 64}"):
         build(plugin, name="MobileNetV3Small", weights=str(path), weights_sha256="0" * 64)
     with pytest.raises(ConfigError, match="absent.h5 cannot be read: No such file"):
         build(plugin, name="MobileNetV3Small", weights=str(tmp_path / "absent.h5"), weights_sha256=digest)
 
 
-def test_imagenet_weights_that_cannot_be_fetched_are_one_clear_error(plugin, tmp_path, monkeypatch):
+def test_a_failed_download_of_imagenet_weights_is_one_clear_error(plugin, tmp_path, monkeypatch):
     import keras
 
     def refuse(*_args, **_kwargs):
@@ -241,7 +241,7 @@ def test_impossible_choices_of_a_network_are_refused(values, message):
 
 
 def test_an_image_size_that_an_application_cannot_take_is_refused():
-    with pytest.raises(ValidationError, match="image_size 24 is below 32, the least that MobileNetV3Small takes"):
+    with pytest.raises(ValidationError, match="image_size 24 is below 32, the minimum of MobileNetV3Small"):
         ImageConfig(
             dataset={"name": "x"},
             gate={"accuracy": 0.5},
@@ -254,7 +254,7 @@ def test_an_image_size_that_an_application_cannot_take_is_refused():
 
 
 def shades(count=60):
-    """Pictures of three shades, hard to tell apart by noise."""
+    """Return noisy pictures of three shades."""
     labels = np.arange(count) % 3
     draw = np.random.default_rng(1)
     pixels = 0.3 + 0.2 * labels[:, None, None, None] + 0.1 * draw.standard_normal((count, SIZE, SIZE, 3))
@@ -271,7 +271,7 @@ def fit(plugin, model, settings, phase=None, weights=None, data=None):
     )
     fitter = plugin.fitting.Fitter(model, settings=settings, class_weights=np.ones(3) if weights is None else weights)
     phase = phase or plugin.transfer.phases(settings)[0]
-    best = fitter.fit(phase, batches, tell=lambda _record: None)
+    best = fitter.fit(phase, batches, on_epoch=lambda _record: None)
     return fitter.history, best
 
 
@@ -281,15 +281,15 @@ SETTINGS = Training(epochs=12, patience=12, perfect_epochs=12, learning_rate=0.0
 def test_a_network_learns_and_the_same_seed_gives_the_same_weights(plugin):
     import keras
 
-    found = []
+    result = []
     for _ in range(2):
         keras.utils.set_random_seed(1)
         model = build(plugin)
         history, best = fit(plugin, model, SETTINGS)
-        found.append(model.get_weights())
+        result.append(model.get_weights())
     assert history[best - 1].validation_accuracy > 0.95
     assert history[best - 1].validation_loss < 0.6 * history[0].validation_loss
-    assert all((a == b).all() for a, b in zip(*found, strict=True))
+    assert all((a == b).all() for a, b in zip(*result, strict=True))
 
 
 def test_it_stops_when_the_validation_loss_does_not_fall_and_keeps_the_best_weights(plugin):
@@ -309,7 +309,7 @@ def test_it_stops_when_the_validation_loss_does_not_fall_and_keeps_the_best_weig
     assert kept == pytest.approx(history[best - 1].validation_loss, abs=1e-3)
 
 
-def test_it_stops_when_no_validation_picture_is_wrong_for_a_while(plugin):
+def test_it_stops_after_enough_epochs_without_a_misclassified_validation_picture(plugin):
     import keras
 
     keras.utils.set_random_seed(1)
@@ -398,15 +398,15 @@ def test_mirrored_scores_are_the_mean_of_a_picture_and_its_mirror_image(plugin):
     assert averaged == pytest.approx((plain + mirrored) / 2, abs=2e-6)
 
 
-def test_mirrored_scores_of_a_network_that_saw_no_mirror_images_are_refused():
+def test_mirrored_scores_need_training_on_mirrored_pictures():
     scene, sign = (load_use_case(name).load_config().model for name in ("SCENE", "ROAD_SIGN"))
     assert scene.training.mirrored_scores
     assert not sign.training.mirrored_scores
-    with pytest.raises(ConfigError, match="asks about mirrored pictures, on which it is not trained; set"):
+    with pytest.raises(ConfigError, match="scores mirrored pictures, but the network is not trained on any; set"):
         load_use_case("ROAD_SIGN").load_config(overrides=["training.mirrored_scores=true"])
 
 
-def test_the_temperature_mends_confidence_and_changes_no_decision():
+def test_the_temperature_corrects_confidence_and_changes_no_decision():
     from mlops_image_classification.model.calibration import best_temperature, with_temperature
 
     draw = np.random.default_rng(0)
@@ -435,9 +435,9 @@ def test_the_history_counts_epochs_through_all_phases(plugin, tmp_path):
     ]
 
 
-def test_the_hyperparameters_are_one_flat_object_of_texts(plugin):
-    found = plugin.train._flattened(json.loads(Training().model_dump_json()))
-    assert found["model_filters"] == "[32, 64, 128, 256]"
-    assert found["learning_rate"] == "0.002"
-    assert found["model_weights"] == "null"
-    assert found["class_weights"] == "none"
+def test_the_hyperparameters_are_a_flat_object_of_strings(plugin):
+    result = plugin.train._flattened(json.loads(Training().model_dump_json()))
+    assert result["model_filters"] == "[32, 64, 128, 256]"
+    assert result["learning_rate"] == "0.002"
+    assert result["model_weights"] == "null"
+    assert result["class_weights"] == "none"

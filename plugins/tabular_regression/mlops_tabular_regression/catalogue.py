@@ -1,4 +1,4 @@
-"""The data sets that the plugin knows."""
+"""The catalogue of data sets."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ DATASETS = (
         name="Abalone_Generated",
         title="4,000 generated rows in the columns of Abalone",
         licence="Apache-2.0",
-        description="Made by code from the run's seed, some heights of 0 among them; not measurements of the world.",
+        description="Made by code from the run's seed, with some heights of 0; not measurements.",
         sources=(GeneratedSource(run="mlops_tabular_regression.tables.synthetic:generate"),),
         required=("*.csv",),
     ),
     Dataset(
         name="Abalone",
-        title="4,177 abalones: sex, sizes and weights, and the rings of the shell, which tell the age",
+        title="4,177 abalones: sex, sizes and weights, and the rings of the shell, from which the age follows",
         licence="CC-BY-4.0",
         homepage="https://archive.ics.uci.edu/dataset/1/abalone",
         description="W. Nash, T. Sellers, S. Talbot, A. Cawthorn, W. Ford: Abalone, UCI Machine Learning Repository, "
-        "1994, doi:10.24432/C55C7W. Without a header.",
+        "1994, doi:10.24432/C55C7W. The file has no header.",
         size_bytes=191_873,
         sources=(
             Source(

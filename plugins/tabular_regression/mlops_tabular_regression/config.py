@@ -17,7 +17,7 @@ _SPACES = re.compile(r"[\s_\-]+")
 
 
 class Rule(StrEnum):
-    """What can be wrong with a table."""
+    """The rules that a table can break."""
 
     SHAPE = "shape"
     TYPE = "type"
@@ -29,11 +29,11 @@ class Rule(StrEnum):
 
 
 UNUSABLE = (Rule.SHAPE, Rule.TARGET)
-"""A row that breaks one of these rules cannot be used, so that it cannot be reported only."""
+"""Rules whose violation makes a row unusable; their policy cannot be ``report``."""
 
 
 class Policy(StrEnum):
-    """What is done about it: the data are refused, the row is dropped, or it is reported and used."""
+    """The consequence of a violation: the table is refused, the row is dropped, or the row is used and reported."""
 
     REFUSE = "refuse"
     DROP = "drop"
@@ -41,7 +41,7 @@ class Policy(StrEnum):
 
 
 class ColumnType(StrEnum):
-    """What the cells of a column are."""
+    """The type of a column's cells."""
 
     NUMBER = "number"
     INTEGER = "integer"
@@ -49,12 +49,12 @@ class ColumnType(StrEnum):
 
 
 def normalise_name(name: str) -> str:
-    """Return a column's name as it is compared: case, blanks, '_' and '-' make no difference."""
+    """Return a column's name for comparison: case, blanks, '_' and '-' are ignored."""
     return _SPACES.sub("_", name.strip().casefold())
 
 
 class DatasetSection(Section):
-    """Which data set is used: a catalogue entry, or a folder."""
+    """The data set to use: a catalogue entry or a folder."""
 
     name: Name = "Abalone_Generated"
     path: str | None = None
@@ -87,17 +87,17 @@ class Column(Section):
         low = max((value for value in (self.minimum, self.above) if value is not None), default=float("-inf"))
         high = min((value for value in (self.maximum, self.below) if value is not None), default=float("inf"))
         if low > high:
-            raise ValueError(f"column '{self.name}': no number is in its range, {self.expected()}")
+            raise ValueError(f"column '{self.name}': its range is empty: {self.expected()}")
         _check_policies(f"column '{self.name}'", self.policy)
         return self
 
     @property
     def is_numeric(self) -> bool:
-        """Its cells are numbers."""
+        """Whether the cells are numbers."""
         return self.type is not ColumnType.CATEGORY
 
     def expected(self) -> str:
-        """Return what a cell must be, for people."""
+        """Return what a cell must be, as text for messages."""
         if not self.is_numeric:
             return f"one of {', '.join(self.categories)}"
         limits = (
@@ -106,19 +106,19 @@ class Column(Section):
             (" <= ", self.maximum),
             (" < ", self.below),
         )
-        told = " and".join(f"{sign}{value:g}" for sign, value in limits if value is not None)
+        bounds = " and".join(f"{sign}{value:g}" for sign, value in limits if value is not None)
         kind = "a whole number" if self.type is ColumnType.INTEGER else "a number"
-        return f"{kind}{told}"
+        return f"{kind}{bounds}"
 
 
 def _check_policies(where: str, policies: dict[Rule, Policy]) -> None:
     for rule in UNUSABLE:
         if policies.get(rule) is Policy.REPORT:
-            raise ValueError(f"{where}: a row with a {rule} fault cannot be used; expected {rule}: refuse or drop")
+            raise ValueError(f"{where}: a row with a {rule} fault is unusable; expected {rule}: refuse or drop")
 
 
 class TableSection(Section):
-    """Where the table is and what it must look like."""
+    """The file of the table, its layout and its schema."""
 
     file: str | None = None
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
@@ -137,14 +137,16 @@ class TableSection(Section):
         names = [column.name for column in self.columns]
         for name in names:
             if [normalise_name(other) for other in names].count(normalise_name(name)) > 1:
-                raise ValueError(f"column '{name}' is declared twice; case, blanks, '_' and '-' make no difference")
+                raise ValueError(f"column '{name}' is declared twice; case, blanks, '_' and '-' are ignored")
         if self.target not in names:
-            raise ValueError(f"target '{self.target}' is no column{did_you_mean(self.target, names)}")
+            raise ValueError(f"target '{self.target}' is not a column{did_you_mean(self.target, names)}")
         if not self.column(self.target).is_numeric:
             raise ValueError(f"target '{self.target}' is a category; a regression needs a number")
         for role, other in (("id", self.id), ("group", self.group)):
             if other in names:
-                raise ValueError(f"the {role} column '{other}' is among the columns; it is no feature: take it out")
+                raise ValueError(
+                    f"the {role} column '{other}' is also in table.columns; remove it there, it is not a feature"
+                )
         if self.delimiter == self.decimal:
             raise ValueError(f"delimiter and decimal are both {self.decimal!r}")
         return self
@@ -155,12 +157,12 @@ class TableSection(Section):
 
     @property
     def features(self) -> tuple[Column, ...]:
-        """The columns without the target, in their order."""
+        """The columns without the target, in the order of the schema."""
         return tuple(column for column in self.columns if column.name != self.target)
 
 
 class RulesSection(Section):
-    """What is done about each kind of fault; a column's own ``policy`` stands above it."""
+    """The policy of each rule; a column's own ``policy`` takes precedence."""
 
     shape: Policy = Policy.REFUSE
     type: Policy = Policy.REFUSE
@@ -176,13 +178,13 @@ class RulesSection(Section):
         return self
 
     def policy(self, rule: Rule, column: Column | None = None) -> Policy:
-        """Return what is done about a fault of this kind in this column."""
+        """Return the policy of `rule`, for `column` if it is given."""
         general: Policy = getattr(self, rule)
         return column.policy.get(rule, general) if column else general
 
 
 class DerivedColumn(Section):
-    """A further feature, computed from others by a formula of names, numbers, + - * / and parentheses."""
+    """A derived feature: a formula of column names, numbers, + - * / and parentheses."""
 
     name: Name
     formula: Name
@@ -194,13 +196,13 @@ class DerivedColumn(Section):
 
 
 class FeaturesSection(Section):
-    """What the model sees besides the columns themselves."""
+    """Features besides the columns themselves."""
 
     derived: tuple[DerivedColumn, ...] = ()
 
 
 class SplitSection(Section):
-    """Folds of equal target distribution; one is the test part, the rest is trained on."""
+    """Folds with the same distribution of the target; one is the test part, the others are the training part."""
 
     folds: Annotated[int, Field(ge=2, le=100)] = 5
     test_fold: Positive = 1
@@ -213,7 +215,7 @@ class SplitSection(Section):
 
 
 class TrainingSection(Section):
-    """Which settings are tried, by cross-validation within the training part, and how the best is trained."""
+    """The settings to try by cross-validation within the training part, and the training of the best one."""
 
     objectives: Annotated[tuple[Literal["squared", "gamma", "poisson"], ...], Field(min_length=1)] = (
         "squared",
@@ -260,7 +262,7 @@ class TabularConfig(UseCaseConfig):
             for name in formula_names(derived.formula):
                 if name not in numeric:
                     raise ValueError(
-                        f"{where}: '{name}' is no numeric feature of table.columns{did_you_mean(name, numeric) or ';'} "
+                        f"{where}: '{name}' is not a numeric feature of table.columns{did_you_mean(name, numeric) or ';'} "
                         f"numeric: {', '.join(numeric) or 'none'}"
                     )
         return self

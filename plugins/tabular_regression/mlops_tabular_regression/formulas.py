@@ -1,7 +1,7 @@
-"""Formulas of derived columns: names, numbers, + - * / and parentheses; nothing else is understood, nothing evaluated.
+"""Formulas of derived columns: column names, numbers, + - * / and parentheses.
 
-A formula is a text in the configuration and in the model's metadata. It is parsed by Python's own parser and walked
-over a short list of allowed nodes.
+A formula is parsed with `ast`, checked against a short list of allowed nodes and computed node by node; it is never
+executed as code.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def formula_names(formula: str) -> tuple[str, ...]:
     """Return the columns that `formula` mentions, in the order of their first mention.
 
     Raises:
-        ValueError: it holds something that a formula cannot hold, or no column at all.
+        ValueError: it has an operation that is not allowed, or no column.
     """
     names = tuple(dict.fromkeys(node.id for node in ast.walk(_parse(formula)) if isinstance(node, ast.Name)))
     if not names:
@@ -51,17 +51,17 @@ def evaluate_formula(formula: str, columns: Mapping[str, Numbers]) -> Numbers:
     import numpy as np
 
     with np.errstate(all="ignore"):
-        found = _value(_parse(formula), columns)
-        return np.where(np.isfinite(found), found, np.nan)
+        values = _value(_parse(formula), columns)
+        return np.where(np.isfinite(values), values, np.nan)
 
 
 def _parse(formula: str) -> ast.expr:
     if len(formula) > _LONGEST:
-        raise ValueError(f"a formula of {len(formula)} characters; at most {_LONGEST} are read")
+        raise ValueError(f"a formula has {len(formula)} characters; expected at most {_LONGEST}")
     try:
         body = ast.parse(formula.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError):
-        raise ValueError(f"formula {formula!r} cannot be read; {_EXPECTED}") from None
+        raise ValueError(f"formula {formula!r} cannot be parsed; {_EXPECTED}") from None
     for node in ast.walk(body):
         _check(node, formula)
     return body
@@ -75,7 +75,7 @@ def _check(node: ast.AST, formula: str) -> None:
         return
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
         return
-    raise ValueError(f"formula {formula!r} holds a {type(node).__name__}; {_EXPECTED}")
+    raise ValueError(f"formula {formula!r} has a {type(node).__name__}; {_EXPECTED}")
 
 
 def _value(node: ast.expr, columns: Mapping[str, Numbers]) -> Numbers:

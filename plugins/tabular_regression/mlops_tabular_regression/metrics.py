@@ -1,4 +1,4 @@
-"""What a regression is measured by: squared and absolute error, explained variance, and whether its intervals hold."""
+"""Metrics of a regression: squared and absolute error, explained variance, coverage and width of the intervals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEFAULT_MSE_THRESHOLD = 6.0
 _LEVEL = 0.95
 _RESAMPLES = 1000
 _DRAWS = 20_000_000
-"""At most so many groups are drawn in all, which bounds the time; with very many groups fewer resamples are enough."""
+"""Maximum number of drawn groups in total, which bounds the time; with many groups fewer resamples are enough."""
 
 METRICS = (
     Metric(
@@ -58,7 +58,7 @@ METRICS = (
         maximum=1.0,
         direction=Direction.HIGHER,
         title="R squared",
-        description="Share of the target's variance that is explained; 0 for a model that always says the mean.",
+        description="Share of the target's variance that is explained; 0 for a model that always predicts the mean.",
     ),
     Metric(
         name="interval_coverage",
@@ -68,7 +68,7 @@ METRICS = (
         maximum=1.0,
         direction=Direction.HIGHER,
         title="Interval coverage",
-        description="Share of true values inside the interval of their prediction; to be compared with its level.",
+        description="Share of true values inside the interval of their prediction; should equal their level.",
     ),
     Metric(
         name="interval_width",
@@ -78,7 +78,7 @@ METRICS = (
         maximum=math.inf,
         direction=Direction.LOWER,
         title="Interval width",
-        description="Mean width of the intervals; at equal coverage the narrower is the better.",
+        description="Mean width of the intervals; at equal coverage, narrower is better.",
     ),
 )
 
@@ -93,14 +93,14 @@ GATE = Gate(
 
 
 def compute_metrics(predictions: Predictions) -> MetricReport:
-    """Return all metrics, each with an interval by resampling groups (the coverage: Wilson's, or by groups)."""
+    """Return all metrics with bootstrap intervals over groups; the coverage of ungrouped rows has a Wilson interval."""
     import numpy as np
 
     rows = predictions.rows
     target = np.array([float(row.label) for row in rows])
-    found = np.array([row.scores[0] for row in rows])
+    predicted = np.array([row.scores[0] for row in rows])
     groups = np.unique([row.group for row in rows], return_inverse=True)[1] if rows else np.empty(0, dtype=np.intp)
-    errors = target - found
+    errors = target - predicted
     values = {
         "mse": _mean(errors**2, groups, deviation=float(errors.std()) if rows else None),
         "mae": _mean(np.abs(errors), groups),
@@ -115,7 +115,7 @@ def compute_metrics(predictions: Predictions) -> MetricReport:
 
 
 def _interval_metrics(rows: Sequence[Prediction], groups: NDArray[np.intp]) -> dict[str, MetricValue]:
-    """Return coverage and width; none where a row has no interval, for a share of the rows would mislead."""
+    """Return coverage and width; neither if a row has no interval, because a share of the rows would be misleading."""
     import numpy as np
 
     intervals = [row.interval for row in rows if row.interval]
@@ -124,10 +124,10 @@ def _interval_metrics(rows: Sequence[Prediction], groups: NDArray[np.intp]) -> d
     is_inside = np.array(
         [one.low <= float(row.label) <= one.high for row, one in zip(rows, intervals, strict=True)], dtype=np.float64
     )
-    are_single = len(np.unique(groups)) == len(rows)
+    is_ungrouped = len(np.unique(groups)) == len(rows)
     width = np.array([one.high - one.low for one in intervals])
     return {
-        "interval_coverage": proportion(int(is_inside.sum()), len(rows)) if are_single else _mean(is_inside, groups),
+        "interval_coverage": proportion(int(is_inside.sum()), len(rows)) if is_ungrouped else _mean(is_inside, groups),
         "interval_width": _mean(width, groups),
     }
 
@@ -144,7 +144,7 @@ def _explained(errors: Numbers, target: Numbers, groups: NDArray[np.intp]) -> Me
     """Return R²: 1 - sum of squared errors / sum of squared distances from the mean, from sums over groups."""
     import numpy as np
 
-    centred = target - target.mean() if len(target) else target  # the variance does not change, its digits do
+    centred = target - target.mean() if len(target) else target  # keeps the variance and improves its precision
 
     def statistic(sums: Numbers) -> Numbers:
         squared, total, squares, count = (sums[..., index] for index in range(4))
@@ -167,10 +167,10 @@ def _resampled(
     Source: B. Efron, R. Tibshirani, An Introduction to the Bootstrap (1993), ch. 13.
 
     Args:
-        items: what is summed, one array of numbers for each sum.
-        groups: of each item, from 0.
-        statistic: of sums, in the last axis.
-        deviation: standard deviation to report beside it.
+        items: one array per sum, each (rows,).
+        groups: group of each row, (rows,), from 0.
+        statistic: function of the sums, which are in the last axis.
+        deviation: standard deviation to report with the value.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""The hooks of the use case ABALONE; light, for nothing heavy may be imported before a step runs."""
+"""The hooks of the use case ABALONE. Nothing heavy is imported before a step runs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def mlops_get_datasets(config: UseCaseConfig, context: PluginContext) -> tuple[D
 
 @hookimpl
 def mlops_inspect_dataset(dataset: Path, config: TabularConfig, context: PluginContext) -> Inspection:
-    """Return rows, columns, the distribution of the target, and each violation of the schema."""
+    """Return rows, columns, the distribution of the target and the violations of the schema."""
     from mlops_tabular_regression.tables.inspection import inspect_dataset
 
     return inspect_dataset(dataset, config)
@@ -61,7 +61,7 @@ def mlops_get_parameters(config: UseCaseConfig, context: PluginContext) -> tuple
             type=ParameterType.FLOAT,
             default=DEFAULT_MSE_THRESHOLD,
             minimum=0,
-            description="The mean squared error that a model may have at most.",
+            description="Maximum mean squared error on the test part.",
         ),
     )
 
@@ -118,7 +118,7 @@ def mlops_get_metrics(config: UseCaseConfig, context: PluginContext) -> tuple[Me
 
 @hookimpl
 def mlops_compute_metrics(predictions: Predictions, context: PluginContext) -> MetricReport:
-    """Compute all metrics from the predicted numbers and their intervals."""
+    """Return the metrics, computed from the predicted numbers and their intervals."""
     from mlops_tabular_regression.metrics import compute_metrics
 
     return compute_metrics(predictions)
@@ -126,7 +126,7 @@ def mlops_compute_metrics(predictions: Predictions, context: PluginContext) -> M
 
 @hookimpl
 def mlops_get_gate(config: UseCaseConfig, context: PluginContext) -> Gate:
-    """Return: the mean squared error is at most its threshold."""
+    """Return the gate: the mean squared error must not exceed its threshold."""
     from mlops_tabular_regression.metrics import GATE
 
     return GATE
@@ -134,7 +134,7 @@ def mlops_get_gate(config: UseCaseConfig, context: PluginContext) -> Gate:
 
 @hookimpl
 def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:
-    """Load a trained model with its schema."""
+    """Return a predictor with the trained model and its schema."""
     from mlops_tabular_regression.model.predictor import TablePredictor
 
     return TablePredictor(model)
@@ -142,7 +142,7 @@ def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:
 
 @hookimpl
 def mlops_get_sample_preview(sample: str, dataset: Path, context: PluginContext) -> Preview | None:
-    """Return the cells of a row."""
+    """Return the cells of a row as text."""
     from mlops_tabular_regression.tables.preview import preview_row
 
     return preview_row(dataset, sample)

@@ -1,4 +1,4 @@
-"""A small schema and ways to write and read tables of it."""
+"""A small schema, and fixtures that write and read tables."""
 
 import pytest
 from mlops_tabular_regression.config import RulesSection, TableSection
@@ -24,7 +24,7 @@ def table():
 
 @pytest.fixture
 def read(tmp_path, table):
-    """Write a file, read it, and return its usable rows, what was found wrong, and what the reader remarked."""
+    """Return a function that writes a file, reads it, and returns usable rows, violations and remarks of the reader."""
 
     def run(content, *, rules=(), name="table.csv", needs_target=True, **settings):
         path = tmp_path / name

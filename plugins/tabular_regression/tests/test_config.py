@@ -1,4 +1,4 @@
-"""The configuration: what describes no table is refused before anything runs, and says where."""
+"""The configuration: a wrong description of a table is refused before anything runs, with its place."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def load(tmp_path, text="", overrides=()):
     return load_use_case("ABALONE").load_config(path if text else None, overrides=overrides)
 
 
-def test_the_default_configuration_says_what_the_models_defaults_say(tmp_path):
+def test_the_default_configuration_equals_the_defaults_of_the_model(tmp_path):
     config = load(tmp_path).model
     plain = TabularConfig.model_validate({"table": config.table, "features": config.features})
     assert plain.model_copy(update={"rules": config.rules}) == config
@@ -34,14 +34,14 @@ def test_another_table_is_described_by_its_columns_alone(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["table.target=ring"], "target 'ring' is no column; did you mean 'rings'?"),
+        (["table.target=ring"], "target 'ring' is not a column; did you mean 'rings'?"),
         (["table.target=sex"], "target 'sex' is a category"),
-        (["table.id=length"], "the id column 'length' is among the columns"),
+        (["table.id=length"], "the id column 'length' is also in table.columns"),
         (['table.delimiter="."'], "delimiter and decimal are both '.'"),
         (["table.columns=[{name: a}, {name: A}]"], "column 'a' is declared twice"),
         (["table.columns=[{name: a, type: category}, {name: rings}]"], "needs two or more different categories"),
         (["table.columns=[{name: a, categories: [x, y]}, {name: rings}]"], "expected type: category"),
-        (["table.columns=[{name: a, above: 3, maximum: 2}, {name: rings}]"], "no number is in its range"),
+        (["table.columns=[{name: a, above: 3, maximum: 2}, {name: rings}]"], "its range is empty"),
         (["table.columns=[{name: a, policy: {target: report}}, {name: rings}]"], "expected target: refuse or drop"),
         (["rules.shape=report"], "expected shape: refuse or drop"),
         (["rules.target=report"], "expected target: refuse or drop"),
@@ -50,14 +50,14 @@ def test_another_table_is_described_by_its_columns_alone(tmp_path):
         (["intervals.level=90"], "intervals.level: 90"),
         (["training.objectives=[cubic]"], "training.objectives[0]: 'cubic'"),
         (["training.bag=2"], "unknown key; did you mean 'bags'?"),
-        (["features.derived=[{name: a, formula: length +}]"], "cannot be read"),
-        (["features.derived=[{name: a, formula: length / widht}]"], "'widht' is no numeric feature of table.columns"),
-        (["features.derived=[{name: a, formula: rings / length}]"], "'rings' is no numeric feature"),
-        (["features.derived=[{name: a, formula: sex * 2}]"], "'sex' is no numeric feature"),
+        (["features.derived=[{name: a, formula: length +}]"], "cannot be parsed"),
+        (["features.derived=[{name: a, formula: length / widht}]"], "'widht' is not a numeric feature of table.columns"),
+        (["features.derived=[{name: a, formula: rings / length}]"], "'rings' is not a numeric feature"),
+        (["features.derived=[{name: a, formula: sex * 2}]"], "'sex' is not a numeric feature"),
         (["features.derived=[{name: height, formula: length * 2}]"], "another column has this name"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_with_its_place(tmp_path, overrides, message):
+def test_contradictions_are_refused_with_their_place(tmp_path, overrides, message):
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, overrides=overrides)
     assert message in str(caught.value)
@@ -67,22 +67,22 @@ def test_what_cannot_be_meant_is_refused_with_its_place(tmp_path, overrides, mes
     "formula",
     ["__import__('os')", "a.b", "a[0]", "a if b else c", "a ** b", "a, b", "'x' + a", "lambda: a", "a < b", "1 + 2"],
 )
-def test_a_formula_holds_names_numbers_and_four_operations_only(formula):
+def test_a_formula_has_names_numbers_and_four_operations_only(formula):
     with pytest.raises(ValueError, match="formula"):
         formula_names(formula)
 
 
-def test_a_formula_of_great_depth_is_refused():
+def test_a_deeply_nested_formula_is_refused():
     with pytest.raises(ValueError, match="formula"):
         formula_names("(" * 240 + "a" + ")" * 240)
-    with pytest.raises(ValueError, match="at most 500"):
+    with pytest.raises(ValueError, match="expected at most 500"):
         formula_names("+".join(["a"] * 400))
 
 
-def test_a_formula_is_computed_in_each_row_and_missing_where_it_is_not_finite():
+def test_a_formula_is_computed_per_row_and_nan_where_it_is_not_finite():
     columns = {"a": np.array([1.0, 4.0, np.nan, 0.0]), "b": np.array([2.0, 0.0, 1.0, 0.0])}
-    found = evaluate_formula("-a + 2 * (a / b)", columns)
-    np.testing.assert_array_equal(found, [0.0, np.nan, np.nan, np.nan])
+    result = evaluate_formula("-a + 2 * (a / b)", columns)
+    np.testing.assert_array_equal(result, [0.0, np.nan, np.nan, np.nan])
     assert formula_names("b * a - b") == ("b", "a")
 
 

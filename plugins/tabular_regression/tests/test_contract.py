@@ -1,4 +1,4 @@
-"""The contract of every use case, on the regression of tables."""
+"""The contract of the use case."""
 
 import csv
 
@@ -17,7 +17,7 @@ class TestAbalone(UseCaseContract):
 
     @staticmethod
     def sample_file(sample, *, dataset, folder):
-        """Write the row of a sample to a table of its own: the predictor gives one answer a row."""
+        """Write the row of a sample into a separate table, because the predictor predicts every row of a table."""
         (table,) = dataset.glob("*.csv")
         with table.open(newline="", encoding="utf-8") as stream:
             rows = list(csv.reader(stream))

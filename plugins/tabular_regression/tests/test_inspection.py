@@ -1,4 +1,4 @@
-"""What a look into a table finds."""
+"""The inspection of a table."""
 
 import pytest
 from mlops_tabular_regression.config import TabularConfig
@@ -24,75 +24,77 @@ def findings(inspection):
 
 
 def test_a_sound_table_has_facts_and_no_findings(look):
-    found = look(f"{HEADER}a,1,2,3\nb,2,,4\na,6,1,11\n")
-    assert dict(found.facts) == {"file": "table.csv", "rows": "3", "groups of rows": "3", "features": "3"}
-    numbers, categories = found.tables
+    result = look(f"{HEADER}a,1,2,3\nb,2,,4\na,6,1,11\n")
+    assert dict(result.facts) == {"file": "table.csv", "rows": "3", "groups of rows": "3", "features": "3"}
+    numbers, categories = result.tables
     assert numbers.rows == (
         ("size", "-", 0, "1", "3", "6"),
         ("shell_weight", "-", 1, "1", "1.5", "2"),
         ("age", "-", 0, "3", "6", "11"),
     )
     assert categories.rows == (("kind", "a", 2), ("kind", "b", 1))
-    [target] = found.distributions
+    [target] = result.distributions
     assert (sum(target.counts), target.edges[0], target.edges[-1]) == (3, 3, 11)
-    assert found.findings == ()
+    assert result.findings == ()
 
 
-def test_each_violation_is_told_with_its_place_and_what_a_run_would_do(look):
+def test_each_violation_is_reported_with_its_place_and_its_consequence_in_a_run(look):
     content = f"{HEADER}a,1,2,3\nz,1,2,3\na,0,2,3\na,1,2,NaN\na,1,2\na,1,2,3\n"
-    found = look(content, range="report", shape="drop")
-    told = findings(found)
-    assert {check: finding.level for check, finding in told.items()} == {
+    result = look(content, range="report", shape="drop")
+    messages = findings(result)
+    assert {check: finding.level for check, finding in messages.items()} == {
         "category": Severity.ERROR,
         "target": Severity.ERROR,
         "shape": Severity.WARNING,
         "range": Severity.NOTE,
         "duplicate": Severity.NOTE,
     }
-    assert [finding.level for finding in found.findings] == sorted(
-        (finding.level for finding in found.findings), key=list(Severity).index
+    assert [finding.level for finding in result.findings] == sorted(
+        (finding.level for finding in result.findings), key=list(Severity).index
     )
-    assert told["target"].samples == ("table.csv: row 4 (line 5), column 'age': 'NaN'; expected a whole number >= 0",)
-    assert told["shape"].samples == ("table.csv: row 5 (line 6): 3 cells; expected 4",)
-    assert "a run uses them" in told["range"].message
-    assert found.errors == 2
-    assert sum(found.distributions[0].counts) == 4  # the row without a target has no bar
+    assert messages["target"].samples == (
+        "table.csv: row 4 (line 5), column 'age': 'NaN'; expected a whole number >= 0",
+    )
+    assert messages["shape"].samples == ("table.csv: row 5 (line 6): 3 cells; expected 4",)
+    assert "a run uses them" in messages["range"].message
+    assert result.errors == 2
+    assert sum(result.distributions[0].counts) == 4  # the row without a target has no bar
 
 
 @pytest.mark.parametrize(
     ("content", "check", "message"),
     [
-        (None, "table", "the data set holds no table"),
+        (None, "table", "the data set has no table"),
         ("kind,size,age\na,1,2\n", "table", r"table.csv (line 1): no column 'shell_weight'"),
         (HEADER, "rows", "table.csv: no row with a target can be used"),
         (f"{HEADER}a,1,2,\n", "rows", "table.csv: no row with a target can be used"),
         (f'{HEADER}a,0,2,3\na,"1', "table", "the row that starts on line 3 cannot be read"),
     ],
 )
-def test_a_table_that_cannot_be_used_is_a_finding_and_no_exception(look, content, check, message):
-    found = look(content)
-    assert message in findings(found)[check].message
-    assert found.errors
+def test_an_unusable_table_is_a_finding_and_not_an_exception(look, content, check, message):
+    result = look(content)
+    assert message in findings(result)[check].message
+    assert result.errors
 
 
-def test_of_many_violations_of_a_kind_the_first_are_listed_and_all_are_counted(look):
-    found = findings(look(HEADER + "a,0,2,3\n" * 1500))["range"]
-    assert len(found.samples) == 1000
-    assert "1500 violation(s)" in found.message
-    assert "the first 1000 are listed" in found.message
+def test_the_first_of_many_violations_are_listed_and_all_are_counted(look):
+    result = findings(look(HEADER + "a,0,2,3\n" * 1500))["range"]
+    assert len(result.samples) == 1000
+    assert "1500 violation(s)" in result.message
+    assert "the first 1000 are listed" in result.message
 
 
-def test_what_the_reader_noticed_is_a_note(look):
-    found = findings(look("a;1;2;3\n"))["layout"]
-    assert found.level is Severity.NOTE
-    assert "the columns are" in found.message
+def test_remarks_of_the_reader_are_notes(look):
+    result = findings(look("a;1;2;3\n"))["layout"]
+    assert result.level is Severity.NOTE
+    assert "the columns are" in result.message
 
 
-def test_the_generated_table_is_sound_but_for_its_heights_of_0(tmp_path):
+def test_the_generated_table_is_sound_except_for_its_heights_of_0(tmp_path):
     from mlops_tabular_regression.tables.synthetic import generate
 
     generate(tmp_path, seed=0, progress=lambda *_: None)
     loaded = load_use_case("ABALONE")
-    found = loaded.inspect_dataset(tmp_path, loaded.load_config().model)
-    assert not found.errors
-    assert all("column 'height': '0'" in sample for sample in findings(found)["range"].samples)
+    result = loaded.inspect_dataset(tmp_path, loaded.load_config().model)
+    assert not result.errors
+    assert all("column 'height': '0'" in sample for sample in findings(result)["range"].samples)

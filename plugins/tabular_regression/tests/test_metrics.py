@@ -1,4 +1,4 @@
-"""The metrics, against their definitions, and what the gate makes of them."""
+"""The metrics against their definitions, and the verdict of the gate."""
 
 import math
 
@@ -9,7 +9,7 @@ from mlops_tabular_regression.metrics import GATE, METRICS, MSE_THRESHOLD, compu
 from mlops_core import Interval, Prediction, Predictions
 
 
-def predictions(targets, found, *, half=1.0, groups=None):
+def predictions(targets, result, *, half=1.0, groups=None):
     return Predictions(
         classes=(),
         rows=tuple(
@@ -20,7 +20,7 @@ def predictions(targets, found, *, half=1.0, groups=None):
                 scores=(float(score),),
                 interval=None if half is None else Interval(low=score - half, high=score + half, level=0.9),
             )
-            for index, (target, score) in enumerate(zip(targets, found, strict=True))
+            for index, (target, score) in enumerate(zip(targets, result, strict=True))
         ),
     )
 
@@ -31,10 +31,10 @@ def draw(count=400):
     return targets, targets + generator.normal(0.2, 1, count)
 
 
-def test_values_are_those_of_their_definitions():
-    targets, found = draw()
-    values = compute_metrics(predictions(targets, found)).values
-    errors = targets - found
+def test_values_follow_their_definitions():
+    targets, result = draw()
+    values = compute_metrics(predictions(targets, result)).values
+    errors = targets - result
     assert values["mse"].value == pytest.approx(np.mean(errors**2))
     assert values["mse"].standard_deviation == pytest.approx(np.std(errors))
     assert values["mae"].value == pytest.approx(np.mean(np.abs(errors)))
@@ -47,7 +47,7 @@ def test_values_are_those_of_their_definitions():
     assert [metric.fault(values[metric.name].value) for metric in METRICS] == [""] * len(METRICS)
 
 
-def test_intervals_hold_the_true_mean_squared_error_about_as_often_as_they_say():
+def test_intervals_contain_the_true_mean_squared_error_about_as_often_as_their_level_says():
     generator = np.random.default_rng(1)
     hits = 0
     for _ in range(60):
@@ -57,11 +57,11 @@ def test_intervals_hold_the_true_mean_squared_error_about_as_often_as_they_say()
     assert hits >= 49  # of 60 at 95 %: 57 are expected; fewer than 49 would come once in a thousand times
 
 
-def test_rows_of_one_group_count_as_one_for_the_intervals():
-    targets, found = draw(40)
-    single = compute_metrics(predictions(targets, found)).values
+def test_intervals_count_rows_of_one_group_once():
+    targets, result = draw(40)
+    single = compute_metrics(predictions(targets, result)).values
     repeated = compute_metrics(
-        predictions(np.repeat(targets, 25), np.repeat(found, 25), groups=np.repeat(range(40), 25))
+        predictions(np.repeat(targets, 25), np.repeat(result, 25), groups=np.repeat(range(40), 25))
     ).values
     for name in ("mse", "mae", "r2"):
         assert repeated[name].value == pytest.approx(single[name].value)
@@ -71,14 +71,14 @@ def test_rows_of_one_group_count_as_one_for_the_intervals():
 
 
 def test_without_intervals_there_is_no_coverage():
-    targets, found = draw(20)
-    report = compute_metrics(predictions(targets, found, half=None))
+    targets, result = draw(20)
+    report = compute_metrics(predictions(targets, result, half=None))
     assert set(report.values) == {"mse", "mae", "r2"}
-    rows = (*predictions(targets, found).rows, *predictions([1], [1], half=None).rows)
+    rows = (*predictions(targets, result).rows, *predictions([1], [1], half=None).rows)
     assert "interval_coverage" not in compute_metrics(Predictions(classes=(), rows=rows)).values
 
 
-def test_no_rows_and_a_constant_target_give_what_the_gate_rejects():
+def test_no_rows_and_a_constant_target_are_rejected_by_the_gate():
     assert math.isnan(compute_metrics(predictions([], [])).values["mse"].value)
     assert math.isnan(compute_metrics(predictions([3, 3, 3], [1, 2, 3])).values["r2"].value)
     verdict = GATE.evaluate(compute_metrics(predictions([], [])), metrics=METRICS, parameters={MSE_THRESHOLD: 6.0})
@@ -86,7 +86,7 @@ def test_no_rows_and_a_constant_target_give_what_the_gate_rejects():
 
 
 @pytest.mark.parametrize(("error", "is_accepted"), [(0.0, True), (2.0, True), (2.5, False)])
-def test_the_gate_accepts_up_to_its_threshold_and_else_says_why(error, is_accepted):
+def test_the_gate_accepts_up_to_its_threshold_and_explains_a_rejection(error, is_accepted):
     report = compute_metrics(predictions(np.arange(30), np.arange(30) + error))
     verdict = GATE.evaluate(report, metrics=METRICS, parameters={MSE_THRESHOLD: 4.0})
     assert verdict.accepted is is_accepted
@@ -94,5 +94,5 @@ def test_the_gate_accepts_up_to_its_threshold_and_else_says_why(error, is_accept
 
 
 def test_many_rows_are_measured_in_a_few_seconds():
-    targets, found = draw(100_000)
-    assert compute_metrics(predictions(targets, found)).values["mse"].high < 1.1
+    targets, result = draw(100_000)
+    assert compute_metrics(predictions(targets, result)).values["mse"].high < 1.1

@@ -1,4 +1,4 @@
-"""The row that a sample names, as the report of a run shows it."""
+"""The preview of a row in the report of a run."""
 
 import pytest
 from mlops_tabular_regression.tables.preview import preview_row
@@ -27,7 +27,7 @@ def test_a_sample_that_names_no_row_has_no_preview(tmp_path, sample):
     assert preview_row(tmp_path, sample) is None
 
 
-def test_of_several_tables_none_is_chosen(tmp_path):
+def test_several_tables_have_no_preview(tmp_path):
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_text(TABLE)
     assert preview_row(tmp_path, "row 1") is None

@@ -1,4 +1,4 @@
-"""The whole use case: small on generated data, and in full on UCI Abalone where it is at hand."""
+"""Complete runs: small ones on generated data, full ones on UCI Abalone if it is available."""
 
 import csv
 import hashlib
@@ -28,7 +28,8 @@ def read_csv(path):
 def artifact(workspace, record, step, output):
     """Return the folder of an output, which is named after its digest."""
     digest = next(item for item in record.steps if item.name == step).outputs[output]
-    return next(path for path in (workspace / "objects").glob("*/*") if path.parent.name + path.name == digest)
+    [folder] = (workspace / "objects").glob(f"*/{digest}")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_the_generated_data_are_accepted_and_their_heights_of_0_reported(finishe
         assert lines[int(one["line"]) - 1].split(",")[3] == "0"
 
 
-def test_the_evaluation_has_the_layout_of_existing_systems_and_its_intervals_hold(finished):
+def test_the_evaluation_has_the_layout_of_existing_systems_and_its_intervals_are_calibrated(finished):
     workspace, record = finished
     evaluation = json.loads((workspace / "runs" / record.run_id / "evaluation.json").read_text())
     metrics = evaluation["regression_metrics"]
@@ -69,7 +70,7 @@ def test_the_evaluation_has_the_layout_of_existing_systems_and_its_intervals_hol
     assert f"Mean squared error on test set : {metrics['mse']['value']:.4f}" in log
 
 
-def test_the_registered_model_alone_predicts_what_the_evaluation_stored(finished, tmp_path):
+def test_the_registered_model_alone_reproduces_the_stored_predictions(finished, tmp_path):
     workspace, record = finished
     rows = read_predictions(artifact(workspace, record, "evaluate", "predictions")).rows
     stored = {row.sample: (row.scores[0], row.interval) for row in rows}
@@ -115,7 +116,7 @@ def test_the_command_line_shows_each_row_with_its_number_and_interval(finished, 
     assert f"{answers[1]['interval']['high']:.6g} (90%)" in mlops()
 
 
-def test_the_model_is_text_and_tells_what_matters(finished):
+def test_the_model_is_text_with_feature_importances(finished):
     workspace, record = finished
     folder = artifact(workspace, record, "train", "model")
     for path in folder.iterdir():
@@ -155,7 +156,7 @@ def run_on(folder, tmp_path, *overrides):
     return mlops_core.run("ABALONE", workspace=tmp_path / "w", overrides=[*SMALL, f"dataset.path={folder}", *overrides])
 
 
-def test_a_target_that_is_missing_ends_the_run_and_names_file_row_and_column(tmp_path):
+def test_a_missing_target_fails_the_run_and_names_file_row_and_column(tmp_path):
     folder = broken(tmp_path, lambda lines: [*lines[:7], lines[7].rpartition(",")[0] + ",NaN\n", *lines[8:]])
     record = run_on(folder, tmp_path)
     assert record.exit_code == 5
@@ -170,7 +171,7 @@ def test_many_violations_are_counted_and_the_first_named(tmp_path):
     assert f"and {ROWS - 5} more" in record.error
 
 
-def test_dropped_rows_and_equal_rows_are_told_and_a_group_stays_on_one_side(tmp_path):
+def test_dropped_rows_and_equal_rows_are_reported_and_a_group_stays_in_one_part(tmp_path):
     folder = broken(tmp_path, lambda lines: [*lines[:401], *lines[1:101], lines[0][:-1] + "\n"])
     record = run_on(folder, tmp_path, "rules.category=drop", "rules.type=drop", "rules.target=drop")
     assert str(record.status) in {"accepted", "rejected"}, record.error
@@ -189,19 +190,19 @@ def test_dropped_rows_and_equal_rows_are_told_and_a_group_stays_on_one_side(tmp_
     ("count", "message"),
     [(5, "5 folds need at least 10"), (0, f"{FILE}: it has no rows; expected at least one row")],
 )
-def test_too_few_rows_are_refused_with_what_is_needed(tmp_path, count, message):
+def test_too_few_rows_are_refused_with_the_required_number(tmp_path, count, message):
     record = run_on(broken(tmp_path, lambda lines: lines[: count + 1]), tmp_path)
     assert record.exit_code == 5
     assert message in record.error
 
 
-def test_a_table_of_which_all_rows_are_dropped_is_refused(tmp_path):
+def test_a_table_whose_rows_are_all_dropped_is_refused(tmp_path):
     folder = broken(tmp_path, lambda lines: [lines[0], *(f"Q{line[1:]}" for line in lines[1:20])])
     record = run_on(folder, tmp_path, "rules.category=drop")
-    assert "none of its rows can be used: 19 violations" in record.error
+    assert "no usable row: 19 violations" in record.error
 
 
-def test_any_table_is_learned_by_its_schema_alone(tmp_path):
+def test_any_table_can_be_learned_from_its_schema_alone(tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
     rows = [
@@ -248,7 +249,7 @@ def test_the_hooks_import_nothing_heavy():
     assert out.strip() == "[]"
 
 
-def test_the_catalogue_says_where_the_data_come_from_and_under_which_licence():
+def test_the_catalogue_has_origin_checksum_and_licence():
     generated, real = DATASETS
     assert generated.is_generated
     assert real.licence == "CC-BY-4.0"
@@ -274,7 +275,7 @@ def test_the_catalogue_entry_describes_the_file_of_the_archive():
 @pytest.mark.timeout(900)
 def test_abalone_reaches_a_mean_squared_error_of_4_6_over_five_folds(tmp_path):
     folder = abalone_file().parent
-    found = []
+    result = []
     for fold in range(1, 6):
         record = mlops_core.run(
             "ABALONE",
@@ -283,15 +284,15 @@ def test_abalone_reaches_a_mean_squared_error_of_4_6_over_five_folds(tmp_path):
         )
         assert str(record.status) == "accepted"
         evaluation = json.loads((tmp_path / "runs" / record.run_id / "evaluation.json").read_text())
-        found.append({name: one["value"] for name, one in evaluation["regression_metrics"].items()})
+        result.append({name: one["value"] for name, one in evaluation["regression_metrics"].items()})
         if fold == 1:
             violations = read_csv(artifact(tmp_path, record, "check", "report") / "violations.csv")
             assert [(one["row"], one["column"], one["found"]) for one in violations] == [
                 ("1258", "height", "0"),
                 ("3997", "height", "0"),
             ]
-        print(found[-1], {step.name: round(step.duration_s, 1) for step in record.steps})  # noqa: T201  its purpose
-    means = {name: sum(one[name] for one in found) / 5 for name in found[0]}
+        print(result[-1], {step.name: round(step.duration_s, 1) for step in record.steps})  # noqa: T201  its purpose
+    means = {name: sum(one[name] for one in result) / 5 for name in result[0]}
     print(means)  # noqa: T201  the figures are what it is run for
     assert means["mse"] <= 4.6
     assert 0.88 <= means["interval_coverage"] <= 0.92

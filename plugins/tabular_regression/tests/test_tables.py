@@ -1,4 +1,4 @@
-"""Tables as files have them: what is understood, and what is refused with file and row."""
+"""Tables as files: supported layouts, and errors with file and row."""
 
 import math
 import tracemalloc
@@ -56,31 +56,31 @@ def none_for_nan(rows):
         "quotes and blanks",
     ],
 )
-def test_the_same_table_written_otherwise_is_read_the_same(read, content):
-    found = read(content)
-    assert none_for_nan(found.features) == FEATURES
-    assert found.target == [3.0, 4.0]
-    assert found.rows == [1, 2]
-    assert not found.violations
+def test_different_layouts_of_one_table_are_read_the_same(read, content):
+    result = read(content)
+    assert none_for_nan(result.features) == FEATURES
+    assert result.target == [3.0, 4.0]
+    assert result.rows == [1, 2]
+    assert not result.violations
 
 
 def test_a_decimal_comma_is_read_where_it_is_declared(read):
-    found = read("kind;size;shell_weight;age\na;1,5;0,2;3\n", decimal=",")
-    assert found.features == [[0.0, 1.5, 0.2]]
+    result = read("kind;size;shell_weight;age\na;1,5;0,2;3\n", decimal=",")
+    assert result.features == [[0.0, 1.5, 0.2]]
 
 
 def test_a_quoted_line_break_does_not_shift_the_lines_that_are_named(read):
-    found = read('note,kind,size,shell_weight,age\n"two\nlines",a,1.5,0.2,3\nshort,a,99,0.2,3\n', id="note")
-    assert found.ids == ["two\nlines", "short"]
-    assert [(one.row, one.line, one.column) for one in found.violations] == [(2, 4, "size")]
+    result = read('note,kind,size,shell_weight,age\n"two\nlines",a,1.5,0.2,3\nshort,a,99,0.2,3\n', id="note")
+    assert result.ids == ["two\nlines", "short"]
+    assert [(one.row, one.line, one.column) for one in result.violations] == [(2, 4, "size")]
 
 
-def test_columns_that_nobody_declares_are_told_or_refused(read):
+def test_undeclared_columns_are_reported_or_refused(read):
     content = "extra,kind,size,shell_weight,age\nx,a,1.5,0.2,3\n"
-    found = read(content)
-    assert found.target == [3.0]
-    assert any("'extra'" in remark for remark in found.remarks)
-    with pytest.raises(DatasetError, match="table.csv.*'extra' not declared"):
+    result = read(content)
+    assert result.target == [3.0]
+    assert any("'extra'" in remark for remark in result.remarks)
+    with pytest.raises(DatasetError, match="table.csv.*unknown columns 'extra'; declare"):
         read(content, unknown_columns="refuse")
 
 
@@ -89,57 +89,60 @@ def test_columns_that_nobody_declares_are_told_or_refused(read):
     [
         (b"", r"table\.csv \(line 1\): the file is empty"),
         (b"\xef\xbb\xbf\r\n", r"table\.csv \(line 1\): the file is empty"),
-        ("kind,size,age\na,1,2\n", r"table\.csv \(line 1\): no column 'shell_weight'; found: 'kind', 'size', 'age'"),
+        (
+            "kind,size,age\na,1,2\n",
+            r"table\.csv \(line 1\): no column 'shell_weight'; the file has 'kind', 'size', 'age'",
+        ),
         ("\n\nkind,size,age\na,1,2\n", r"table\.csv \(line 3\): no column 'shell_weight'"),
         ("kind,sise,shell_weight,age\n", r"no column 'size'; did you mean 'sise'\?"),
-        ("kind,size,Size,shell_weight,age\n", r"column 'size' stands 2 times, in columns 2 and 3"),
-        ("kind,size,Size,age\n", r"column 'size' stands 2 times, in columns 2 and 3"),
+        ("kind,size,Size,shell_weight,age\n", r"column 'size' appears 2 times, at 2 and 3"),
+        ("kind,size,Size,age\n", r"column 'size' appears 2 times, at 2 and 3"),
         (
             "kind size shell_weight age\na 1 2 3\n",
-            r"one single cell by each of the delimiters ','.*expected the columns",
+            r"a single cell with each of the delimiters ','.*expected columns",
         ),
         ("red,green,blue,black\na,b,c,d\n", r"neither a header nor a row of the schema: 4 cells"),
         ("a,1,2\n", r"neither a header nor a row of the schema: 3 cells"),
         (HEADER + 'a,1,2,3\na,"1,2,3\na,1,2,3\n', r"table\.csv: the row that starts on line 3 cannot be read"),
         (HEADER + 'a,1,2,3\na,"1"x,2,3\n', r"table\.csv: the row that starts on line 3 cannot be read"),
-        ((HEADER + "a,1,2,3\nb,1,é,3\n").encode("latin-1"), r"table\.csv \(line 3\): bytes that are no utf-8"),
+        ((HEADER + "a,1,2,3\nb,1,é,3\n").encode("latin-1"), r"table\.csv \(line 3\): bytes that are not utf-8"),
         (HEADER.encode() + b"a,1,2,3\n\x00\x01\x02\n", r"table\.csv \(line 3\): a NUL byte; expected text"),
     ],
 )
-def test_a_file_that_is_no_table_of_the_schema_is_refused_with_its_place(read, content, message):
+def test_a_file_that_does_not_match_the_schema_is_refused_with_its_place(read, content, message):
     with pytest.raises(DatasetError, match=message):
         read(content)
 
 
 def test_a_wrong_delimiter_in_the_configuration_is_refused_with_the_right_one(read):
-    with pytest.raises(DatasetError, match=r"line 1\).*delimiter ',' the row is one single cell; ';' gives 4"):
+    with pytest.raises(DatasetError, match=r"line 1\).*delimiter ',' the row is a single cell; ';' gives 4"):
         read((HEADER + ROWS).replace(",", ";"), delimiter=",")
 
 
-def test_a_header_of_other_names_can_be_said_to_be_none(read):
-    found = read(ROWS, header=False)
-    assert found.target == [3.0, 4.0]
+def test_a_first_row_of_text_can_be_declared_as_data(read):
+    result = read(ROWS, header=False)
+    assert result.target == [3.0, 4.0]
     with pytest.raises(DatasetError, match="no column 'kind'"):
         read(ROWS, header=True)
 
 
 def test_an_encoding_that_does_not_exist_is_refused(read):
-    with pytest.raises(DatasetError, match="'utf-9' is no encoding"):
+    with pytest.raises(DatasetError, match="unknown encoding 'utf-9'; expected"):
         read(HEADER + ROWS, encoding="utf-9")
 
 
 def test_another_encoding_is_read_where_it_is_declared(read):
     content = "kind,size,shell_weight,age\né,1,2,3\n".encode("cp1252")
     columns = ({"name": "kind", "type": "category", "categories": ("é", "b")}, {"name": "size"}, {"name": "age"})
-    found = read(content, encoding="cp1252", columns=columns)
-    assert found.features == [[0.0, 1.0]]
+    result = read(content, encoding="cp1252", columns=columns)
+    assert result.features == [[0.0, 1.0]]
 
 
 @pytest.mark.parametrize("content", [HEADER + "a,1,2\nb,1,2,4\n", HEADER + "a,1,2,3,4\nb,1,2,4\n"])
-def test_a_row_of_another_length_is_a_violation_of_its_own(read, content):
-    found = read(content, rules={"shape": "drop"})
-    assert found.rows == [2]
-    assert [(one.row, one.line, str(one.rule)) for one in found.violations] == [(1, 2, "shape")]
+def test_a_row_of_another_length_is_a_violation(read, content):
+    result = read(content, rules={"shape": "drop"})
+    assert result.rows == [2]
+    assert [(one.row, one.line, str(one.rule)) for one in result.violations] == [(1, 2, "shape")]
 
 
 def test_rows_to_predict_need_no_target_and_no_header(read):
@@ -159,23 +162,23 @@ def test_parquet_is_read_with_its_own_types_and_nulls(read, tmp_path):
         size=pa.array(["1.5", "2.5"]),
         extra=[True, False],
     )
-    found = read(None, name="table.parquet")
-    assert none_for_nan(found.features) == FEATURES
-    assert found.target == [3.0, 4.0]
-    assert any("'extra'" in remark for remark in found.remarks)
+    result = read(None, name="table.parquet")
+    assert none_for_nan(result.features) == FEATURES
+    assert result.target == [3.0, 4.0]
+    assert any("'extra'" in remark for remark in result.remarks)
 
 
 def test_violations_in_parquet_name_the_row(read, tmp_path):
     parquet(tmp_path, kind=["a", None, "c"], size=[0.0, 1.0, 2.0], shell_weight=[1, 2, 3], age=[1.0, 2.5, None])
-    found = read(None, name="table.parquet")
-    assert [(one.row, one.column, str(one.rule)) for one in found.violations] == [
+    result = read(None, name="table.parquet")
+    assert [(one.row, one.column, str(one.rule)) for one in result.violations] == [
         (1, "size", "range"),
         (2, "kind", "missing"),
         (2, "age", "target"),
         (3, "kind", "category"),
         (3, "age", "target"),
     ]
-    assert str(found.violations[0]).startswith("table.parquet: row 1, column 'size': '0'; expected a number > 0")
+    assert str(result.violations[0]).startswith("table.parquet: row 1, column 'size': '0'; expected a number > 0")
 
 
 def test_damaged_parquet_is_refused_with_its_name(read, tmp_path):
@@ -186,9 +189,9 @@ def test_damaged_parquet_is_refused_with_its_name(read, tmp_path):
             read(damaged, name="table.parquet")
 
 
-def test_the_only_table_of_a_folder_is_found_and_several_must_be_chosen_from(tmp_path, table):
+def test_the_only_table_of_a_folder_is_found_and_several_need_a_choice(tmp_path, table):
     (tmp_path / "readme.md").write_text("x")
-    with pytest.raises(DatasetError, match="holds no table; expected one file of"):
+    with pytest.raises(DatasetError, match="has no table; expected one file of"):
         find_table(tmp_path, table())
     (tmp_path / "one.csv").write_text("x")
     assert find_table(tmp_path, table()).name == "one.csv"
@@ -200,14 +203,14 @@ def test_the_only_table_of_a_folder_is_found_and_several_must_be_chosen_from(tmp
         find_table(tmp_path, table(file="tow.parquet"))
 
 
-def test_a_file_outside_of_the_data_set_is_not_read(tmp_path, table):
+def test_a_file_outside_the_data_set_is_not_read(tmp_path, table):
     (tmp_path / "data").mkdir()
     (tmp_path / "secret.csv").write_text(HEADER + ROWS)
     with pytest.raises(DatasetError, match="in the data set"):
         find_table(tmp_path / "data", table(file="../secret.csv"))
 
 
-def test_a_long_table_is_read_in_batches_and_never_as_a_whole(tmp_path, table):
+def test_a_long_table_is_read_in_batches(tmp_path, table):
     count = 6 * BATCH_ROWS
     path = tmp_path / "long.csv"
     with path.open("w") as stream:

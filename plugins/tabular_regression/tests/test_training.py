@@ -1,4 +1,4 @@
-"""Splitting, searching, intervals and importance, on numbers whose truth is known."""
+"""Split, search, intervals and importance, on data with known properties."""
 
 import numpy as np
 import pytest
@@ -45,14 +45,14 @@ def test_rows_of_one_group_are_in_one_fold():
     assert all(len(set(fold[groups == group])) == 1 for group in range(50))
 
 
-def test_equal_rows_are_found_wherever_they_stand_and_missing_cells_are_equal():
+def test_equal_rows_are_found_anywhere_and_missing_cells_are_equal():
     features = np.array([[1, np.nan], [2, 3], [1, np.nan], [2, 3], [0.0, 1], [-0.0, 1]])
     first, is_repeated = find_equal_rows(features, np.array([1.0, 2, 1, 9, 5, 5]))
     assert first.tolist() == [0, 1, 0, 3, 4, 4]
     assert is_repeated.tolist() == [False, False, True, False, False, True]
 
 
-def test_groups_that_share_an_equal_row_are_joined_also_through_others():
+def test_groups_that_share_equal_rows_are_joined_directly_and_indirectly():
     groups = np.array([0, 0, 1, 1, 2, 2, 3])
     first = np.array([0, 1, 1, 3, 3, 5, 6])  # row 2 equals row 1, row 4 equals row 3
     joined = join_groups(groups, first)
@@ -60,13 +60,13 @@ def test_groups_that_share_an_equal_row_are_joined_also_through_others():
     assert joined[6] != joined[0]
 
 
-def test_a_model_is_the_same_from_the_same_seed_and_another_from_another():
+def test_a_model_depends_on_its_seed_alone():
     design = sine()
     texts = [boosting.fit(setting(seed=seed), design).model_to_string() for seed in (3, 3, 4)]
     assert texts[0] == texts[1] != texts[2]
 
 
-def test_a_model_answers_the_same_after_it_was_written_and_read(tmp_path):
+def test_a_model_predicts_the_same_after_a_round_trip(tmp_path):
     design = sine()
     model = boosting.fit(setting(), design)
     boosting.write_model(model, tmp_path / "model.txt")
@@ -80,7 +80,7 @@ def test_a_damaged_model_file_is_refused_with_its_path(tmp_path):
         boosting.read_model(tmp_path / "model.txt")
 
 
-def test_cross_validation_prefers_what_predicts_unseen_rows_better():
+def test_cross_validation_prefers_the_setting_that_predicts_unseen_rows_better():
     design = sine(400, noise=1.5)
     folds = Folds(design=design, fold=assign_folds(design.target, np.arange(400), folds=4, seed=0))
     few, many = search.cross_validate(
@@ -91,12 +91,12 @@ def test_cross_validation_prefers_what_predicts_unseen_rows_better():
     )
     assert few.loss < many.loss
     assert many.training[-1] < few.training[-1]
-    found = folds.predictions(few)
-    assert float(np.mean((found - design.target) ** 2)) == pytest.approx(few.loss)
+    result = folds.predictions(few)
+    assert float(np.mean((result - design.target) ** 2)) == pytest.approx(few.loss)
     assert few.loss == pytest.approx(few.held_out.min())
 
 
-def test_the_number_of_threads_does_not_change_what_is_found():
+def test_the_number_of_threads_does_not_change_the_result():
     design = sine(300)
     folds = Folds(design=design, fold=assign_folds(design.target, np.arange(300), folds=3, seed=0))
     losses = [
@@ -114,38 +114,38 @@ def test_the_number_of_threads_does_not_change_what_is_found():
 @pytest.mark.parametrize(
     ("lowest", "expected"), [(1.0, {"squared", "gamma", "poisson"}), (0.0, {"squared", "poisson"}), (-1.0, {"squared"})]
 )
-def test_only_objectives_that_the_target_allows_are_tried(lowest, expected):
+def test_only_objectives_that_support_the_target_are_tried(lowest, expected):
     training = TrainingSection(objectives=("squared", "gamma", "poisson"), leaves=(3,))
-    found = search.candidates(training, np.array([lowest, 5.0]), seed=0)
-    assert {one.objective for one in found} == expected
+    result = search.candidates(training, np.array([lowest, 5.0]), seed=0)
+    assert {one.objective for one in result} == expected
 
 
-def test_a_target_that_no_objective_allows_is_refused():
+def test_a_target_that_no_objective_supports_is_refused():
     with pytest.raises(ConfigError, match=r"training\.objectives: gamma cannot be trained on a target of -1"):
         search.candidates(TrainingSection(objectives=("gamma",)), np.array([-1.0, 5.0]), seed=0)
 
 
 @pytest.mark.parametrize("shift", [-1.5, 0.0, 1.5])
-def test_widened_intervals_hold_the_share_that_they_promise_however_wrong_the_quantiles_are(shift):
+def test_widened_intervals_contain_the_promised_share_even_for_wrong_quantiles(shift):
     draw = np.random.default_rng(2)
     shares = []
     for _ in range(200):
-        known, new = draw.normal(0, 1, 300), draw.normal(0, 1, 300)
+        expected, new = draw.normal(0, 1, 300), draw.normal(0, 1, 300)
         low, high = np.full(300, -0.5 - shift), np.full(300, 0.5 + shift)
-        widening = conformal_widening(low, high, known, level=0.9)
+        widening = conformal_widening(low, high, expected, level=0.9)
         ends = widened(low, high, np.zeros(300), widening=widening)
         shares.append(np.mean((ends[0] <= new) & (new <= ends[1])))
     assert np.mean(shares) == pytest.approx(0.9, abs=0.01)
 
 
-def test_an_interval_is_in_order_and_holds_its_prediction():
+def test_an_interval_is_in_order_and_contains_its_prediction():
     low, high = widened(np.array([2.0, 0.0]), np.array([1.0, 1.0]), np.array([1.5, 9.0]), widening=-0.2)
     assert (low <= high).all()
     assert low.tolist() == pytest.approx([1.2, 0.2])
     assert high.tolist() == pytest.approx([1.8, 9.0])
 
 
-def test_a_feature_that_matters_loses_more_by_shuffling_than_one_that_does_not():
+def test_shuffling_an_important_feature_costs_more_than_shuffling_an_unimportant_one():
     design = sine()
     model = boosting.fit(setting(), design)
     losses = permutation_losses(design.values, design.target, lambda values: boosting.predict(model, values), seed=0)

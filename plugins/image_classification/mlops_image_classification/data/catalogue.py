@@ -1,4 +1,4 @@
-"""The data sets that each use case knows."""
+"""The catalogue of data sets of each use case."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _GTSRB = Dataset(
     title="German Traffic Sign Recognition Benchmark: 39,209 and 12,630 images of 43 signs",
     licence="not stated by its publisher; free for research, cite Stallkamp et al., 2012",
     homepage="https://benchmark.ini.rub.de/gtsrb_dataset.html",
-    description="Photographs cut out of videos; a track is up to 30 images of one sign. With regions of interest.",
+    description="Photographs cut from videos, with regions of interest; a track is up to 30 images of one sign.",
     size_bytes=365_372_996,
     sources=(
         Source(
@@ -45,7 +45,7 @@ DATASETS: dict[str, tuple[Dataset, ...]] = {
             name="ROAD_SIGN_Dataset",
             title="528 generated images of twelve traffic signs, in tracks of four",
             licence="Apache-2.0",
-            description="Drawn by code from the run's seed, named like GTSRB's; not photographs of the world.",
+            description="Drawn by code from the run's seed, with file names like those of GTSRB; not photographs.",
             sources=(GeneratedSource(run="mlops_image_classification.data.synthetic_signs:generate"),),
             required=_CLASS_FOLDERS,
         ),

@@ -1,6 +1,6 @@
-"""From one image file to RGB pixels, whatever the file is: 16-bit, CMYK, with a palette, animated, huge, turned.
+"""Decoding of one image file to RGB pixels: 16-bit, CMYK, palette, animated, huge and rotated files included.
 
-Every reason why a file cannot be used is a `DatasetError` that names it.
+A file that cannot be used raises a `DatasetError` that names the file and the reason.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ _LARGEST = {8: 255.0, 16: 65535.0}
 def read_pixels(path: Path, settings: Preprocessing, *, region: Region | None = None) -> NDArray[np.uint8]:
     """Return the picture as RGB pixels, (image_size, image_size, 3).
 
-    Of an animation the first frame is used, of a picture with 16 bits a channel the upper 8; transparent pixels are
-    white; the orientation that a camera notes is applied. The sides are scaled apart, so that nothing is cut off.
+    The first frame of an animation is used, and the upper 8 of 16 bits per channel. Transparent pixels become white;
+    the EXIF orientation is applied. Width and height are scaled separately, so that nothing is cropped.
 
     Args:
-        path: the file.
-        settings: limits and the size.
-        region: what to cut out before scaling, if the settings say so.
+        path: the image file.
+        settings: size and limits.
+        region: region to cut out before scaling, if ``use_roi`` is set.
 
     Raises:
         DatasetError: the file cannot be decoded, or is too small or too large.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of size, for which we have a limit of our own, and of odd metadata
+            warnings.simplefilter("ignore")  # about size, which has a limit of its own below, and about odd metadata
             with Image.open(path) as image:
                 return _pixels(image, path, settings, region)
     except DatasetError:
         raise
     except UnidentifiedImageError:
-        raise DatasetError(f"{path} is no image that can be read ({_size(path)} bytes)") from None
+        raise DatasetError(f"{path} is not a readable image ({path.stat().st_size} bytes)") from None
     except Image.DecompressionBombError as error:
         raise DatasetError(f"{path} is too large: {error}") from None
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, MemoryError) as error:
@@ -57,15 +57,11 @@ def read_pixels(path: Path, settings: Preprocessing, *, region: Region | None = 
 
 
 def pixels_or_reason(picture: Picture, dataset: Path, settings: Preprocessing) -> NDArray[np.uint8] | str:
-    """Return the pixels of a picture below `dataset`, or one line that says why it cannot be used."""
+    """Return the pixels of a picture below `dataset`, or the reason why it cannot be used, as one line."""
     try:
         return read_pixels(dataset / picture.name, settings, region=picture.region)
     except DatasetError as error:
         return str(error).replace(f"{dataset}{os.sep}", "")
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size
 
 
 def _pixels(image: Image.Image, path: Path, settings: Preprocessing, region: Region | None) -> NDArray[np.uint8]:
@@ -80,10 +76,10 @@ def _pixels(image: Image.Image, path: Path, settings: Preprocessing, region: Reg
     size = settings.image_size
     if region is None or not settings.use_roi:
         image.draft("RGB", (2 * size, 2 * size))  # a large JPEG is decoded at a fraction of its size
-        turned = ImageOps.exif_transpose(_rgb(image))
+        upright = ImageOps.exif_transpose(_rgb(image))
     else:
-        turned = _cut(_rgb(image), region, path)
-    scaled = turned.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
+        upright = _cut(_rgb(image), region, path)
+    scaled = upright.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
     return np.asarray(scaled, dtype=np.uint8)
 
 
@@ -111,10 +107,10 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _narrowed(image: Image.Image) -> Image.Image:
-    """Return a grey picture of more than 8 bits in 8; Pillow's own conversion would clip at 255."""
+    """Return a greyscale picture of more than 8 bits with 8 bits; Pillow's own conversion would clip at 255."""
     values = np.asarray(image).astype(np.float64)
     if not np.isfinite(values).all():
-        raise ValueError("it has pixels that are not finite")
+        raise ValueError("pixels that are not finite")
     if image.mode == "F" and values.size and values.max() <= 1.0:
         largest = 1.0
     else:

@@ -2,9 +2,9 @@
 
 A fingerprint holds a digest of the pixels as the network sees them (equal ones are exact copies, whatever their
 files), a difference hash of 64 bits (Krawetz, 2013) and a thumbnail. Near copies are pictures whose hashes differ in
-few bits and whose thumbnails correlate: scaled, recompressed, brighter. The hash alone takes two different signs on
-like backgrounds for one; the thumbnail alone would have to be compared with all others. This is a few lines of NumPy on
-pixels that are at hand, so the package imagehash, which would bring SciPy and PyWavelets, is not needed.
+few bits and whose thumbnails correlate: scaled, recompressed or brightened copies. The hash alone confuses different
+signs on similar backgrounds; the thumbnail alone would have to be compared with every other one. A few lines of NumPy
+on decoded pixels suffice; the package imagehash would add SciPy and PyWavelets.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ _CHUNK_PAIRS = 4_000_000
 _CHUNK_ROWS = 50_000
 _COLUMNS = ("numbers", "digests", "hashes", "thumbnails")
 MAX_BITS = _HASH_SIDE - 1
-"""Hashes are looked up by 8 parts of 8 bits; of two that differ in at most 7 bits, one part at least is equal."""
+"""Hashes are looked up by 8 parts of 8 bits; two that differ in at most 7 bits share at least one part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprints:
-    """Of several pictures, in one order.
+    """The fingerprints of several pictures.
 
     Attributes:
-        numbers: which pictures, (n,), int64.
+        numbers: numbers of the pictures, (n,), int64.
         digests: SHA-256 of the pixels, (n,), 32 bytes each.
-        hashes: (n,), uint64.
-        thumbnails: (n, 432), uint8.
+        hashes: difference hashes, (n,), uint64.
+        thumbnails: 12 x 12 RGB pixels, (n, 432), uint8.
     """
 
     numbers: NDArray[np.int64]
@@ -51,13 +51,13 @@ class Fingerprints:
     thumbnails: Pixels
 
     def __len__(self) -> int:
-        """Return how many pictures."""
+        """Return the number of pictures."""
         return len(self.numbers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Two pictures, by position, of which the second is a copy of the first."""
+    """Positions of two pictures, the second of which is a copy of the first."""
 
     first: int
     second: int
@@ -66,13 +66,13 @@ class Pair:
 
 
 def fingerprint(pictures: Sequence[tuple[int, Pixels]]) -> Fingerprints:
-    """Return the fingerprints of (number, pixels (size, size, 3))."""
-    found = [_one(pixels) for _, pixels in pictures]
+    """Return the fingerprints of pictures given as (number, pixels (size, size, 3))."""
+    prints = [_one(pixels) for _, pixels in pictures]
     return Fingerprints(
         numbers=np.array([number for number, _ in pictures], np.int64),
-        digests=np.array([digest for digest, _, _ in found], "V32"),
-        hashes=np.array([value for _, value, _ in found], np.uint64),
-        thumbnails=np.array([thumbnail for _, _, thumbnail in found], np.uint8).reshape(-1, _THUMBNAIL_SIZE),
+        digests=np.array([digest for digest, _, _ in prints], "V32"),
+        hashes=np.array([value for _, value, _ in prints], np.uint64),
+        thumbnails=np.array([thumbnail for _, _, thumbnail in prints], np.uint8).reshape(-1, _THUMBNAIL_SIZE),
     )
 
 
@@ -85,12 +85,12 @@ def _one(pixels: Pixels) -> tuple[bytes, int, Pixels]:
 
 
 def write_fingerprints(path: Path, fingerprints: Fingerprints) -> None:
-    """Write one file."""
+    """Write fingerprints into one ``.npz`` file."""
     np.savez(path, **{name: getattr(fingerprints, name) for name in _COLUMNS})
 
 
 def read_fingerprints(folder: Path) -> Fingerprints:
-    """Return what all files in `folder` hold, ordered by number."""
+    """Return the fingerprints of all files in `folder`, ordered by number."""
     parts = []
     for path in sorted(folder.glob("*.npz")):
         with np.load(path, allow_pickle=False) as data:
@@ -106,12 +106,12 @@ def joined(parts: Sequence[Fingerprints]) -> Fingerprints:
 
 
 def find_copies(fingerprints: Fingerprints, *, max_bits: int, min_similarity: float | None) -> list[Pair]:
-    """Return pairs of copies: each exact copy with the first of its kind, and all near copies among the first.
+    """Return pairs of copies: each exact copy with the first picture of equal pixels, and near copies among the firsts.
 
     Args:
         fingerprints: of all pictures.
-        max_bits: in which the hashes of near copies may differ, at most `MAX_BITS`.
-        min_similarity: correlation of their thumbnails, 0 to 1; None: near copies are not looked for.
+        max_bits: number of bits in which the hashes of near copies may differ, at most `MAX_BITS`.
+        min_similarity: minimum correlation of their thumbnails, 0 to 1; None to find exact copies only.
     """
     _, firsts, kinds = np.unique(fingerprints.digests, return_index=True, return_inverse=True)
     exact = [
@@ -129,8 +129,8 @@ def _near_copies(
 ) -> Iterator[Pair]:
     seen: set[tuple[int, int]] = set()
     for first, second in _candidates(fingerprints.hashes[chosen], max_bits):
-        for start in range(0, len(first), _CHUNK_ROWS):  # so that memory does not grow with the pictures
-            left, right = (chosen[found[start : start + _CHUNK_ROWS]] for found in (first, second))
+        for start in range(0, len(first), _CHUNK_ROWS):  # bounds the memory
+            left, right = (chosen[positions[start : start + _CHUNK_ROWS]] for positions in (first, second))
             vectors = (_normalised(fingerprints.thumbnails[rows]) for rows in (left, right))
             similarity = np.einsum("ij,ij->i", *vectors)
             for position in np.flatnonzero(similarity >= min_similarity):
@@ -141,7 +141,7 @@ def _near_copies(
 
 
 def _normalised(thumbnails: Pixels) -> NDArray[np.float32]:
-    """Return thumbnails with mean 0 and length 1; one of a single colour becomes 0 and correlates with nothing."""
+    """Return thumbnails with mean 0 and norm 1; a uniform thumbnail becomes 0 and correlates with nothing."""
     values = thumbnails.astype(np.float32)
     values -= values.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
@@ -149,10 +149,10 @@ def _normalised(thumbnails: Pixels) -> NDArray[np.float32]:
 
 
 def _candidates(hashes: NDArray[np.uint64], max_bits: int) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Yield positions (first, second), first below second, of hashes that differ in at most `max_bits` bits.
+    """Yield positions (first, second), first < second, of hashes that differ in at most `max_bits` bits.
 
-    A pair may come more than once. Only hashes that share one of the eight parts are compared, so that the work is a
-    64th of all pairs in the mean.
+    A pair may be yielded more than once. Only hashes that share one of the eight parts are compared: on average one
+    pair in 64.
     """
     for keys in _parts(hashes):
         order = np.argsort(keys, kind="stable")
@@ -168,7 +168,7 @@ def _candidates(hashes: NDArray[np.uint64], max_bits: int) -> Iterator[tuple[NDA
 
 
 def _parts(hashes: NDArray[np.uint64]) -> Iterator[NDArray[np.uint64]]:
-    """Yield eight keys of 8 bits; each takes one bit of each row and each column, for neighbours are often equal."""
+    """Yield eight keys of 8 bits; each has one bit per row and column of the hash, as neighbours are often equal."""
     for part in range(_HASH_SIDE):
         key = np.zeros_like(hashes)
         for row in range(_HASH_SIDE):

@@ -1,4 +1,4 @@
-"""A look into a data set of pictures: classes, parts and tracks, what cannot be read, copies and conflicting labels."""
+"""Inspection of a data set of pictures: classes, parts, tracks, unreadable files, copies, conflicting labels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def inspect_dataset(dataset: Path, config: ImageConfig) -> Inspection:
-    """Return what the folder `dataset` holds; every picture is decoded once, one block of them is held at a time."""
+    """Return the inspection of the folder `dataset`; each picture is decoded once, in blocks that bound the memory."""
     try:
         pictures = read_pictures(dataset, config.dataset, _LOG)
     except DatasetError as error:
@@ -56,13 +56,15 @@ def inspect_dataset(dataset: Path, config: ImageConfig) -> Inspection:
 
 def _decoded(dataset: Path, pictures: Sequence[Picture], config: ImageConfig) -> tuple[Fingerprints, list[str]]:
     parts, reasons = [fingerprint([])], []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding leaves Python's lock to others
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the GIL
         for start in range(0, len(pictures), _BLOCK):
             block = pictures[start : start + _BLOCK]
-            found = list(pool.map(lambda picture: pixels_or_reason(picture, dataset, config.preprocessing), block))
-            usable = [(p.number, pixels) for p, pixels in zip(block, found, strict=True) if not isinstance(pixels, str)]
+            results = list(pool.map(lambda picture: pixels_or_reason(picture, dataset, config.preprocessing), block))
+            usable = [
+                (p.number, pixels) for p, pixels in zip(block, results, strict=True) if not isinstance(pixels, str)
+            ]
             parts.append(fingerprint(usable))
-            reasons += [reason for reason in found if isinstance(reason, str)]
+            reasons += [reason for reason in results if isinstance(reason, str)]
     return joined(parts), reasons
 
 
@@ -72,7 +74,7 @@ def _counts(classes: Counter[str]) -> tuple[int, ...]:
 
 def _by_part(pictures: Iterable[Picture]) -> FactTable:
     counts = Counter((picture.label, picture.part) for picture in pictures)
-    parts = [part for part in (*PARTS, "") if any(found == part for _, found in counts)]
+    parts = [part for part in (*PARTS, "") if any(assigned == part for _, assigned in counts)]
     names = sorted({name for name, _ in counts})
     return FactTable(
         title="pictures by class and part",
@@ -120,21 +122,21 @@ def _copies(copies: Sequence[Pair], pictures: Sequence[Picture]) -> tuple[Datase
 
 def _missing(pictures: Sequence[Picture]) -> tuple[DatasetFinding, ...]:
     classes = {picture.label for picture in pictures}
-    found = []
+    findings = []
     for part in sorted({picture.part for picture in pictures} - {""}):
         lacking = tuple(sorted(classes - {picture.label for picture in pictures if picture.part == part}))
         if lacking:
             text = f"the {part} part has no picture of {len(lacking)} class(es)"
-            found.append(DatasetFinding(level=Severity.ERROR, check="classes", message=text, samples=lacking))
-    return tuple(found)
+            findings.append(DatasetFinding(level=Severity.ERROR, check="classes", message=text, samples=lacking))
+    return tuple(findings)
 
 
 def _tracks_in_two_parts(pictures: Sequence[Picture]) -> tuple[DatasetFinding, ...]:
     parts: defaultdict[str, set[str]] = defaultdict(set)
     for picture in pictures:
         parts[picture.group].add(picture.part)
-    split = tuple(sorted(group for group, found in parts.items() if len(found) > 1))
+    split = tuple(sorted(group for group, assigned in parts.items() if len(assigned) > 1))
     if not split:
         return ()
-    text = f"{len(split)} track(s) stand on two sides; a run refuses them"
+    text = f"{len(split)} track(s) appear in more than one part; a run refuses the data set"
     return (DatasetFinding(level=Severity.ERROR, check="tracks", message=text, samples=split),)

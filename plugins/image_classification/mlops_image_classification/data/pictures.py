@@ -1,12 +1,12 @@
-"""Pictures and their labels: which image files a data set has, in each of the layouts that are understood.
+"""Pictures and their labels: the image files of a data set in one of these layouts.
 
 * the official GTSRB archives: ``Final_Training/Images/00000/GT-00000.csv`` with regions of interest, and
   ``Final_Test/Images`` with ``GT-final_test.csv`` beside the images or anywhere above;
-* folders of class folders for the parts, ``train``/``test`` or ``seg_train``/``seg_test``, with or without one for
-  the validation, also one level deeper under the same name, as some archives have them;
-* one folder of class folders, in which nothing says what is the test part.
+* class folders within one folder per part, ``train``/``test`` or ``seg_train``/``seg_test``, with or without a
+  validation folder; some archives have them one level deeper under the same name;
+* class folders alone, without parts.
 
-Nothing is decoded here.
+No file is decoded here.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ class Picture:
     """One labelled image file.
 
     Attributes:
-        number: its place among all pictures of the data set, ordered by name.
+        number: its position among all pictures of the data set, ordered by name.
         name: path below the data set, with forward slashes; unique.
         label: class.
-        group: what must not stand on two sides of a split: the track, else the picture itself.
-        part: ``train``, ``validation`` or ``test`` where the data set says so; else empty.
-        region: where the sign is; None for the whole picture.
+        group: track, or the name of the picture; a group belongs to one part of the split.
+        part: ``train``, ``validation`` or ``test`` where the data set assigns it; else empty.
+        region: region of the sign; None for the whole picture.
     """
 
     number: int = 0
@@ -76,28 +76,28 @@ def read_pictures(dataset: Path, settings: DatasetSection, log: logging.Logger) 
     """Return the labelled pictures of a data set, in the order of their names.
 
     Raises:
-        ConfigError: ``dataset.class_names`` names a class that is not there.
-        DatasetError: the layout is none of those above, a class folder is empty, a file that a table lists is
-            missing, or fewer than two classes are left. The folder or file is named.
+        ConfigError: ``dataset.class_names`` has a class without pictures.
+        DatasetError: the layout is unknown, a class folder is empty, a file that a table lists is missing, or fewer
+            than two classes are left; folder or file are named.
     """
-    pictures = _chosen(sorted(_found(dataset, settings), key=lambda picture: picture.name), settings)
+    pictures = _chosen(sorted(_labelled(dataset, settings), key=lambda picture: picture.name), settings)
     classes = {picture.label for picture in pictures}
     if len(classes) < 2:
-        raise DatasetError(f"{dataset}: {len(classes)} class(es) ({listed(sorted(classes))}); at least 2 are needed")
+        raise DatasetError(f"{dataset}: {len(classes)} class(es) ({listed(sorted(classes))}); expected at least 2")
     counts = Counter(picture.part or "not assigned" for picture in pictures)
-    log.info("%d pictures of %d classes; parts as given: %s", len(pictures), len(classes), dict(counts))
+    log.info("%d pictures of %d classes; parts of the data set: %s", len(pictures), len(classes), dict(counts))
     return [replace(picture, number=number) for number, picture in enumerate(pictures)]
 
 
 def listed(names: Sequence[str], *, separator: str = ", ") -> str:
-    """Return the first few of `names`, and how many more there are."""
+    """Return the first few of `names` as one text, and the number of the others."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return separator.join(names[:_SHOWN]) + more
 
 
-def _found(dataset: Path, settings: DatasetSection) -> Iterator[Picture]:
+def _labelled(dataset: Path, settings: DatasetSection) -> Iterator[Picture]:
     if not dataset.is_dir():
-        raise DatasetError(f"{dataset} is not a folder; expected one that holds a folder of images for each class")
+        raise DatasetError(f"{dataset} is not a folder; expected one with a folder of images per class")
     gtsrb = _gtsrb_root(dataset)
     if gtsrb is not None:
         return _gtsrb(dataset, gtsrb, settings)
@@ -110,10 +110,10 @@ def _found(dataset: Path, settings: DatasetSection) -> Iterator[Picture]:
 def _chosen(pictures: list[Picture], settings: DatasetSection) -> list[Picture]:
     if settings.class_names is None:
         return pictures
-    known = {picture.label for picture in pictures}
+    classes = {picture.label for picture in pictures}
     for name in settings.class_names:
-        if name not in known:
-            raise ConfigError(f"dataset.class_names: no picture has the class '{name}'{did_you_mean(name, known)}")
+        if name not in classes:
+            raise ConfigError(f"dataset.class_names: no picture has the class '{name}'{did_you_mean(name, classes)}")
     return [picture for picture in pictures if picture.label in settings.class_names]
 
 
@@ -125,15 +125,15 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _part_folders(dataset: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for path in _folders(dataset):
         for part, names in _PART_FOLDERS.items():
             if path.name.lower() in names:
-                if part in found:
-                    raise DatasetError(f"{dataset} has two folders for {part}: {found[part].name} and {path.name}")
-                inner = path / path.name  # the same name twice: an archive that was packed with its folder
-                found[part] = inner if inner.is_dir() else path
-    return found
+                if part in folders:
+                    raise DatasetError(f"{dataset} has two folders for {part}: {folders[part].name} and {path.name}")
+                inner = path / path.name  # some archives repeat the name
+                folders[part] = inner if inner.is_dir() else path
+    return folders
 
 
 def _in_parts(dataset: Path, parts: dict[str, Path], settings: DatasetSection) -> Iterator[Picture]:
@@ -149,7 +149,7 @@ def _class_folders(dataset: Path, folder: Path, *, part: str, settings: DatasetS
     classes = _folders(folder)
     if not classes:
         raise DatasetError(
-            f"{folder} has no class folders; expected one folder of images for each class, or the layout of GTSRB"
+            f"{folder} has no class folders; expected one folder of images per class, or the layout of GTSRB"
         )
     for path in classes:
         files = list(_images(path))
@@ -165,7 +165,7 @@ def _class_folders(dataset: Path, folder: Path, *, part: str, settings: DatasetS
 
 
 def _images(folder: Path) -> Iterator[Path]:
-    """Yield the image files below `folder`, at any depth; hidden files and other kinds of file are not looked at."""
+    """Yield the image files below `folder`, at any depth, without hidden files."""
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
             yield path
@@ -181,12 +181,12 @@ def _name(file: Path, dataset: Path) -> str:
 
 
 def _group(file: Path, dataset: Path, *, label: str, settings: DatasetSection) -> str:
-    """Return the track within its class, the same in all parts; the picture's own name where there is none."""
+    """Return the track within its class, the same in all parts; without a track, the name of the picture."""
     match = re.search(settings.group_pattern, file.name) if settings.group_pattern else None
     return f"{label}/{match[1]}" if match else _name(file, dataset)
 
 
-# --- GTSRB as it is published -----------------------------------------------------------------------------
+# --- GTSRB as published -----------------------------------------------------------------------------
 
 
 def _gtsrb_root(dataset: Path) -> Path | None:
@@ -210,13 +210,15 @@ def _gtsrb(dataset: Path, root: Path, settings: DatasetSection) -> Iterator[Pict
 
 def _required(table: Path) -> Path:
     if not table.is_file():
-        raise DatasetError(f"{table} is missing; it holds the classes and regions of the images beside it")
+        raise DatasetError(
+            f"{table} is missing; expected the table with the classes and regions of the images beside it"
+        )
     return table
 
 
 def _gtsrb_table(dataset: Path, folder: Path, table: Path, *, part: str, settings: DatasetSection) -> Iterator[Picture]:
-    there = {path.name for path in folder.iterdir()}
-    lost = []
+    files = {path.name for path in folder.iterdir()}
+    missing = []
     for number, row in _rows(table):
         try:
             label = f"{int(row['ClassId']):05d}"
@@ -224,14 +226,14 @@ def _gtsrb_table(dataset: Path, folder: Path, table: Path, *, part: str, setting
             region = Region(**dict(zip(("left", "top", "right", "bottom"), corners, strict=True)))
             file = folder / row["Filename"]
         except (ValueError, TypeError):
-            raise DatasetError(f"{table} (line {number}): {row} is not {', '.join(_GTSRB_COLUMNS)}") from None
-        if file.name not in there:
-            lost.append(file.name)
+            raise DatasetError(f"{table} (line {number}): {row}; expected {', '.join(_GTSRB_COLUMNS)}") from None
+        if file.name not in files:
+            missing.append(file.name)
             continue
         group = _name(file, dataset) if part == TEST else _group(file, dataset, label=label, settings=settings)
         yield Picture(name=_name(file, dataset), label=label, group=group, part=part, region=region)
-    if lost:
-        raise DatasetError(f"{table} lists {len(lost)} file(s) that are not in {folder}: {listed(lost)}")
+    if missing:
+        raise DatasetError(f"{table} lists {len(missing)} file(s) that are not in {folder}: {listed(missing)}")
 
 
 def _rows(table: Path) -> Iterable[tuple[int, dict[str, str]]]:

@@ -1,6 +1,6 @@
-"""A picture as the report of a run shows it: small, and in a format that every browser knows.
+"""Preview of a picture in the report of a run: small, and in a format that every browser shows.
 
-Only Pillow is imported, for it runs in the driver; how pictures are prepared for a network is in
+Only Pillow is imported, because previews are made in the driver. Decoding for the network is in
 `mlops_image_classification.data.decoding`.
 """
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 _SIDE = 256
 _QUALITY = 85
 _PIXELS = 30_000_000
-"""Larger pictures that no JPEG decoder can shrink on the way take seconds; a report should take milliseconds."""
+"""Larger pictures that are not JPEG, and so cannot be reduced while decoding, would take seconds."""
 
 
 def preview_picture(dataset: Path, sample: str) -> Preview | None:
-    """Return a small copy of the picture that a prediction's sample names; None for what is not there or is huge.
+    """Return a small copy of the picture of a prediction's sample; None if it is missing or too large.
 
     Raises:
-        DatasetError: it cannot be decoded.
+        DatasetError: the picture cannot be decoded.
     """
     path = dataset / sample
     if not path.is_file() or not path.resolve().is_relative_to(dataset.resolve()):
         return None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of size and of odd metadata
+            warnings.simplefilter("ignore")  # about size and odd metadata
             with Image.open(path) as image:
                 return _preview(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -54,7 +54,7 @@ def _preview(image: Image.Image) -> Preview | None:
 
 
 def _narrowed(image: Image.Image) -> Image.Image:
-    """Return a picture of 16 bits in 8, by the upper ones, others as they are."""
+    """Return the upper 8 bits of a picture of 16 bits; other pictures unchanged."""
     if image.mode.startswith("I"):
         return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
     return image

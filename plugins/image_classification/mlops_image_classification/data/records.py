@@ -1,7 +1,7 @@
 """Prepared pictures on disk: TFRecord files, each with the pictures of one block.
 
-A record is one picture as PNG, which loses nothing, with its number. A file holds one block of pictures, so that it
-does not depend on how many processes wrote the files.
+A record is one picture as PNG, which is lossless, with its number. A file holds one block of pictures, so that its
+contents do not depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FAST = 1
 
 
 def write_block(path: Path, pictures: Iterable[tuple[int, NDArray[np.uint8]]]) -> None:
-    """Write (number, pixels (size, size, 3)) into one file."""
+    """Write pictures, given as (number, pixels (size, size, 3)), into one file."""
     with tf.io.TFRecordWriter(str(path)) as writer:
         for number, pixels in pictures:
             stream = io.BytesIO()
@@ -44,5 +44,5 @@ def read_records(folder: Path) -> tf.data.Dataset:
 
 def _parsed(record: Any) -> tuple[Any, Any]:
     layout = {"number": tf.io.FixedLenFeature([], tf.int64), "png": tf.io.FixedLenFeature([], tf.string)}
-    found = tf.io.parse_single_example(record, layout)
-    return found["number"], found["png"]
+    features = tf.io.parse_single_example(record, layout)
+    return features["number"], features["png"]

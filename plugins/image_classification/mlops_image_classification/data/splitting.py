@@ -1,7 +1,7 @@
-"""The split: copies and conflicts, and which part each picture belongs to.
+"""The split: which part each picture belongs to, with copies and conflicting labels.
 
-What must stand on one side is a set of pictures that are linked, by a common track or by being copies. A part that the
-data set assigns is kept; a copy of a test picture is then taken out of the training, so that the test stays what it is.
+Pictures that are linked, by a common track or by being copies, belong to one part. Parts that the data set assigns are
+kept; a training picture that is a copy of a test picture is then left out, so that the test part stays unchanged.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Sample:
     """A picture that is used.
 
     Attributes:
-        number: of its record.
-        name: of its file.
+        number: number of its record.
+        name: name of its file.
         label: class.
-        group: what must not stand on two sides: its track and all copies.
+        group: name of the set of linked pictures: a track and all copies.
         part: ``train``, ``validation`` or ``test``.
     """
 
@@ -52,7 +52,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """A picture that is not used, and why."""
+    """A picture that is not used, with the reason."""
 
     name: str
     reason: str
@@ -60,7 +60,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """The samples, and all that was found on the way.
+    """The samples, and what was found out about the pictures.
 
     Attributes:
         samples: ordered by number.
@@ -78,18 +78,18 @@ class Split:
 def make_split(pictures: Sequence[Picture], copies: Sequence[Pair], settings: SplitSection, *, seed: int) -> Split:
     """Return the split of `pictures`.
 
-    Exact copies with different labels are left out wherever they are: one of the labels is wrong, and nothing says
-    which. Near copies with different labels are listed and stay together.
+    Exact copies with different labels are left out of every part, because it is unknown which label is wrong. Near
+    copies with different labels are listed and stay together.
 
     Args:
-        pictures: all that can be read.
+        pictures: all readable pictures.
         copies: pairs of positions in `pictures`.
-        settings: shares of the parts, and what becomes of conflicts.
-        seed: of the draw.
+        settings: shares of the parts, and the handling of conflicts.
+        seed: seed of the random draw.
 
     Raises:
-        DatasetError: labels conflict and the settings forbid it, a track stands on two sides as the data set assigns
-            it, or a class is missing in a part.
+        DatasetError: labels conflict and the settings forbid it, the data set assigns a track to several parts, or a
+            part lacks a class.
     """
     conflicts = tuple(pair for pair in copies if pictures[pair.first].label != pictures[pair.second].label)
     left_out = _conflicting(pictures, copies, conflicts, settings)
@@ -97,7 +97,7 @@ def make_split(pictures: Sequence[Picture], copies: Sequence[Pair], settings: Sp
     used = [position for position in range(len(pictures)) if position not in left_out]
     sets = _linked(pictures, copies, used)
     assigned = {position: pictures[position].part for position in used}
-    _refuse_tracks_on_two_sides(pictures, used)
+    _refuse_tracks_in_two_parts(pictures, used)
     if TEST not in assigned.values():
         assigned = _held_out(pictures, sets, assigned, part=TEST, share=settings.test_split, seed=seed)
     if VALIDATION not in assigned.values():
@@ -124,7 +124,7 @@ def make_split(pictures: Sequence[Picture], copies: Sequence[Pair], settings: Sp
 def _conflicting(
     pictures: Sequence[Picture], copies: Sequence[Pair], conflicts: Sequence[Pair], settings: SplitSection
 ) -> dict[int, str]:
-    """Return position -> reason for all exact copies of a picture that has more than one label."""
+    """Return position -> reason for all exact copies with different labels."""
     wrong = {pair.first for pair in conflicts if pair.is_exact}
     if wrong and settings.conflicting_labels == "fail":
         shown = [
@@ -133,19 +133,22 @@ def _conflicting(
             for pair in conflicts
             if pair.is_exact
         ]
-        raise DatasetError(f"{len(shown)} exact copies have another label: {listed(shown)}; correct the labels")
+        raise DatasetError(
+            f"{len(shown)} pair(s) of exact copies have different labels: {listed(shown)}; correct the labels"
+        )
     reasons: dict[int, str] = {}
     for pair in copies:
         if pair.is_exact and pair.first in wrong:
             for position, other in ((pair.first, pair.second), (pair.second, pair.first)):
-                reasons.setdefault(position, f"its pixels have another label too: {pictures[other].name}")
+                reasons.setdefault(position, f"an exact copy has another label: {pictures[other].name}")
     return reasons
 
 
 def _copies_of_test(pictures: Sequence[Picture], copies: Sequence[Pair], out: set[int]) -> dict[int, str]:
-    """Return position -> reason for training and validation pictures that are copies of assigned test pictures.
+    """Return position -> reason for pictures to leave out because a more important part has a copy of them.
 
-    Likewise for training pictures that are copies of assigned validation pictures.
+    These are training and validation pictures that are copies of test pictures, and training pictures that are copies
+    of validation pictures.
     """
     neighbours: defaultdict[int, set[int]] = defaultdict(set)
     for pair in copies:
@@ -170,7 +173,7 @@ def _copies_of_test(pictures: Sequence[Picture], copies: Sequence[Pair], out: se
 
 
 def _linked(pictures: Sequence[Picture], copies: Sequence[Pair], used: Sequence[int]) -> dict[int, str]:
-    """Return position -> name of its set of linked pictures: the smallest of their groups' names."""
+    """Return position -> name of its set of linked pictures: the first of their group names in alphabetical order."""
     parent: dict[str, str] = {}
 
     def root(name: str) -> str:
@@ -187,7 +190,7 @@ def _linked(pictures: Sequence[Picture], copies: Sequence[Pair], used: Sequence[
     return {position: root(pictures[position].group) for position in used}
 
 
-def _refuse_tracks_on_two_sides(pictures: Sequence[Picture], used: Sequence[int]) -> None:
+def _refuse_tracks_in_two_parts(pictures: Sequence[Picture], used: Sequence[int]) -> None:
     parts: dict[str, list[SplitSample]] = {part: [] for part in PARTS}
     for position in used:
         picture = pictures[position]
@@ -205,10 +208,10 @@ def _held_out(
     share: float,
     seed: int,
 ) -> dict[int, str]:
-    """Take whole sets out of what is free or for training, class by class, until `share` of the class is reached."""
+    """Move whole sets of unassigned or training pictures to `part`, class by class, up to `share` of each class."""
     by_class: defaultdict[str, defaultdict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for position, given in assigned.items():
-        if given in ("", TRAIN):
+    for position, current in assigned.items():
+        if current in ("", TRAIN):
             by_class[pictures[position].label][sets[position]].append(position)
     draw = random.Random(seed)  # noqa: S311  a split, not a secret
     held: set[str] = set()
@@ -217,14 +220,14 @@ def _held_out(
         draw.shuffle(names)
         wanted = share * sum(len(members) for members in by_class[label].values())
         taken = sum(len(by_class[label][name]) for name in names if name in held)
-        for name in [name for name in names if name not in held][:-1]:  # one set at least stays for training
+        for name in [name for name in names if name not in held][:-1]:  # at least one set remains for training
             if taken >= wanted - 0.5 * len(by_class[label][name]) and taken > 0:
                 break
             held.add(name)
             taken += len(by_class[label][name])
     return {
-        position: part if given in ("", TRAIN) and sets[position] in held else given
-        for position, given in assigned.items()
+        position: part if current in ("", TRAIN) and sets[position] in held else current
+        for position, current in assigned.items()
     }
 
 
@@ -240,8 +243,9 @@ def _check(samples: Sequence[Sample], *, classes: Iterable[str]) -> None:
         lacking = sorted(set(classes) - {sample.label for sample in members})
         if lacking:
             raise DatasetError(
-                f"the {part} part has no picture of {listed(lacking)}; each class must be in each part, so it needs at "
-                f"least {_SMALLEST_PARTS} tracks or unrelated pictures, or dataset.class_names must leave it out"
+                f"the {part} part has no picture of {listed(lacking)}; expected every class in every part: "
+                f"add pictures (at least {_SMALLEST_PARTS} tracks or unrelated pictures per class), or leave the class "
+                "out with dataset.class_names"
             )
 
 
@@ -303,5 +307,5 @@ def read_samples(folder: Path, *parts: str) -> list[Sample]:
 
 
 def of_part(samples: Iterable[Sample], part: str) -> list[Sample]:
-    """Return the samples of one part."""
+    """Return the samples that belong to `part`."""
     return [sample for sample in samples if sample.part == part]

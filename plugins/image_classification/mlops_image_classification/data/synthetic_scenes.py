@@ -1,7 +1,7 @@
-"""SCENE_Dataset: landscapes drawn by code, of the six kinds that the Intel scenes have, and in their layout.
+"""SCENE_Dataset: landscapes drawn by code, with the six classes and the layout of the Intel scenes.
 
-What a picture has of its own (light, season, horizon, haze) varies more than the colours that tell two kinds apart, so
-a mean colour does not suffice. The same seed gives the same bytes.
+Light, season, horizon and haze of a picture vary more than the colours that distinguish two classes, so that the mean
+colour is not enough. The same seed gives the same bytes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Draw: TypeAlias = np.random.Generator
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What any picture has: a canvas, a horizon in pixels from the top, and colours of the sky from top to horizon."""
+    """The canvas of a picture, the horizon in pixels from the top, and the colours of the sky from top to horizon."""
 
     pen: Pen
     draw: Draw
@@ -38,7 +38,7 @@ class View:
 
 
 def generate(folder: Path, *, seed: int, progress: Progress) -> None:
-    """Write ``seg_train/<kind>/<number>.jpg`` and likewise ``seg_test``, 96 x 96 pixels."""
+    """Write ``seg_train/<class>/<number>.jpg`` and ``seg_test/<class>/<number>.jpg``, 96 x 96 pixels each."""
     total = len(SCENES) * (TRAIN_PICTURES + TEST_PICTURES)
     done = 0
     for position, (name, draw_scene) in enumerate(sorted(SCENES.items())):
@@ -67,7 +67,7 @@ def _picture(draw_scene: Callable[[View], None], draw: Draw) -> Image.Image:
 
 
 def _sky_colours(draw: Draw) -> tuple[Colour, Colour]:
-    """Return a blue, a grey or an evening sky."""
+    """Return the colours of a blue, grey or evening sky."""
     pairs: list[tuple[Colour, Colour]] = [
         ((70, 130, 220), (190, 215, 240)),
         ((140, 145, 150), (205, 205, 205)),

@@ -1,8 +1,8 @@
-"""ROAD_SIGN_Dataset: traffic signs drawn by code, in tracks as a camera that drives past would see them.
+"""ROAD_SIGN_Dataset: traffic signs drawn by code, in tracks as a camera in a passing car would record them.
 
-Twelve signs; some differ only by a number or by left and right. What a track has of its own (background, light, tilt,
-wear) varies more than its frames do, so that a split by pictures instead of tracks would flatter a model. The same seed
-gives the same bytes.
+There are twelve signs; some differ only in a number or in left and right. Background, light, tilt and wear vary more
+between tracks than within a track, so that a split by picture instead of by track would overestimate a model. The same
+seed gives the same bytes.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ Pen: TypeAlias = ImageDraw.ImageDraw
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Track:
-    """What the frames of one track have in common.
+    """The properties that all frames of a track share.
 
     Attributes:
-        tilt_deg: of the sign.
+        tilt_deg: rotation of the sign.
         light: factor of the brightness.
-        contrast: factor.
+        contrast: factor of the contrast.
         fading: share of grey in the colours.
-        lean: by which the top is shifted, as a share of the width.
-        background: colours of the upper and the lower end.
-        seed: of the texture behind the sign.
+        lean: horizontal shift of the top, as a share of the width.
+        background: colours at the upper and the lower edge.
+        seed: seed of the texture behind the sign.
     """
 
     tilt_deg: float
@@ -53,7 +53,7 @@ class Track:
 
 
 def generate(folder: Path, *, seed: int, progress: Progress) -> None:
-    """Write ``train/<sign>/<track>_<frame>.png`` and likewise ``test``, sides of 22 to 64 pixels."""
+    """Write ``train/<sign>/<track>_<frame>.png`` and ``test/<sign>/<track>_<frame>.png``, 22 to 64 pixels wide."""
     total = len(SIGNS) * (TRAIN_TRACKS + TEST_TRACKS) * FRAMES
     done = 0
     for position, (name, draw_sign) in enumerate(sorted(SIGNS.items())):

@@ -1,4 +1,4 @@
-"""Changes to batches of training images, by TensorFlow operations that take a seed: equal seeds, equal batches."""
+"""Augmentation of batches of training images with stateless TensorFlow operations: equal seeds give equal batches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GREY_WEIGHTS = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True, slots=True)
 class Seeds:
-    """A stream of seeds: each call gives the next pair, made of `base` and a number of its own."""
+    """Seeds of the single draws, each derived from `base` and the number of the draw."""
 
     base: Tensor
 
@@ -29,13 +29,13 @@ class Seeds:
 
 
 def augment(images: Tensor, targets: Tensor, *, seed: Tensor, settings: DataAugmentation) -> tuple[Tensor, Tensor]:
-    """Return the changed batch.
+    """Return the augmented batch.
 
     Args:
         images: (batch, height, width, 3), float32, 0 to 1.
         targets: (batch, classes), float32.
         seed: (2,), int64.
-        settings: strengths.
+        settings: strength of each augmentation.
     """
     seeds = Seeds(seed)
     images = _coloured(_moved(images, seeds, settings), seeds, settings)
@@ -57,7 +57,7 @@ def _between(count: Tensor, seed: Tensor, limit: float) -> Tensor:
 
 
 def _moved(images: Tensor, seeds: Seeds, settings: DataAugmentation) -> Tensor:
-    """Turn, scale, shear, shift and mirror each image about its centre; the border is reflected."""
+    """Rotate, scale, shear, shift and mirror each image about its centre; the border is reflected."""
     count, size = tf.shape(images)[0], tf.cast(tf.shape(images)[1], tf.float32)
     angle = _between(count, seeds(1), settings.rotation_deg * math.pi / 180)
     shear = _between(count, seeds(2), settings.shear)
@@ -132,7 +132,7 @@ def _erased(images: Tensor, seeds: Seeds, largest: float) -> Tensor:
 
 
 def _weights(count: Tensor, seeds: Seeds, number: int, alpha: float) -> Tensor:
-    """Draw from Beta(alpha, alpha), folded to 0.5 and above."""
+    """Return draws from Beta(alpha, alpha), folded to 0.5 and above."""
     first, second = (tf.random.stateless_gamma((count,), seeds(number + k), alpha) for k in (0, 1))
     share = first / tf.maximum(first + second, 1e-12)
     return tf.maximum(share, 1 - share)

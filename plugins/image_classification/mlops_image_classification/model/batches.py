@@ -1,4 +1,4 @@
-"""Batches for training and scoring, as tf.data pipelines: read, choose, decode in parallel, change, batch."""
+"""Batches for training and scoring, as tf.data pipelines: read, select, decode in parallel, augment, batch."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class PartReader:
     """Reads the pictures of one part.
 
     Attributes:
-        folder: with the records.
-        samples: of the part, ordered by number.
-        classes: all, in the order of the scores.
+        folder: folder of the records.
+        samples: samples of the part, ordered by number.
+        classes: all classes, in the order of the scores.
         size: side of the pictures in pixels.
     """
 
@@ -45,7 +45,7 @@ class PartReader:
     size: int
 
     def pictures(self) -> tf.data.Dataset:
-        """Return (pixels (size, size, 3) uint8, index of the class), decoded in parallel, in the samples' order."""
+        """Return (pixels (size, size, 3) uint8, index of the class) in the order of the samples."""
         index = {name: position for position, name in enumerate(self.classes)}
         keys = tf.constant([sample.number for sample in self.samples], tf.int64)
         labels = tf.constant([index[sample.label] for sample in self.samples], tf.int64)
@@ -63,7 +63,7 @@ class PartReader:
         )
 
     def scoring_batches(self) -> tf.data.Dataset:
-        """Return each picture once: (images (batch, size, size, 3) float32 0 to 1, targets (batch, classes))."""
+        """Return batches of all pictures: (images (batch, size, size, 3) float32 0 to 1, targets (batch, classes))."""
         return (
             self.pictures().batch(_SCORING_BATCH).map(self._as_floats, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
         )
@@ -71,13 +71,13 @@ class PartReader:
     def training_batches(
         self, *, batch_size: int, seed: int, settings: DataAugmentation, cache_mb: int
     ) -> tf.data.Dataset:
-        """Return changed batches without end; every picture comes once before any comes again.
+        """Return an endless stream of augmented batches; a picture is repeated only after all others.
 
         Args:
             batch_size: at most the number of samples.
-            seed: of order and changes.
-            settings: strengths of the changes.
-            cache_mb: decoded pictures are kept in memory if all take no more than this.
+            seed: seed of the order and the augmentation.
+            settings: strength of each augmentation.
+            cache_mb: decoded pictures are kept in memory if all of them fit into this size.
         """
         pictures = self.pictures()
         if len(self.samples) * self.size * self.size * 3 <= cache_mb * _BYTES_PER_MB:
@@ -89,19 +89,19 @@ class PartReader:
             .map(self._as_floats, num_parallel_calls=tf.data.AUTOTUNE)
         )
 
-        def changed(number: Tensor, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        def augmented(number: Tensor, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
             pair = tf.stack([tf.constant(seed, tf.int64), number * _SEEDS_PER_BATCH])
             return augment(*batch, seed=pair, settings=settings)
 
         numbered = tf.data.Dataset.zip((tf.data.Dataset.counter(), batches))
-        return numbered.map(changed, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+        return numbered.map(augmented, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
     def _as_floats(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         return tf.cast(pixels, tf.float32) / 255.0, tf.one_hot(labels, len(self.classes))
 
 
 def channel_statistics(reader: PartReader) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of each channel, 0 to 1, of all pixels; one batch is held at a time."""
+    """Return mean and standard deviation of each channel over all pixels, 0 to 1; one batch is in memory at a time."""
     count, total, squares = 0, np.zeros(3), np.zeros(3)
     for pixels, _ in reader.pictures().batch(_SCORING_BATCH):
         values: NDArray[np.float64] = pixels.numpy().reshape(-1, 3) / 255.0

@@ -1,8 +1,7 @@
-"""Calibration: one temperature by which scores are sharpened or softened until they are the chance of being right.
+"""Calibration by temperature: scores are sharpened or softened until they match the accuracy.
 
-Label smoothing and mixed batches leave a network less sure than it should be. The temperature that gives the validation
-part the smallest cross-entropy mends that and changes no decision (Guo et al., On calibration of modern neural
-networks, 2017).
+Label smoothing and mixed batches make a network underconfident. The temperature with the lowest cross-entropy on the
+validation part corrects that and changes no decision (Guo et al., On calibration of modern neural networks, 2017).
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ def with_temperature(scores: NDArray[np.floating], temperature: float) -> Floats
 
 
 def best_temperature(scores: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
-    """Return the temperature, 0.25 to 4, with the smallest cross-entropy.
+    """Return the temperature, 0.25 to 4, with the lowest cross-entropy.
 
     Args:
         scores: probabilities of the validation part, (samples, classes).
-        labels: index of the true class of each.
+        labels: index of the true class of each sample, (samples,).
     """
     rows = np.arange(len(labels))
     losses = [-np.log(np.maximum(with_temperature(scores, t)[rows, labels], _LEAST)).mean() for t in _TEMPERATURES]

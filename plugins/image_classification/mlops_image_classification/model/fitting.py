@@ -1,7 +1,7 @@
-"""Fitting a network: weight updates, averaged weights, the schedule, and when to stop.
+"""Fitting of a network: weight updates, averaged weights, learning-rate schedule, early stopping.
 
-Knows nothing of files or steps. The weights that are judged and kept are a running average of those that are
-trained (Polyak and Juditsky, 1992); a single look at them is far less noisy.
+This module knows neither files nor steps. The weights that are validated and kept are a running average of the trained
+ones (Polyak and Juditsky, 1992), whose validation loss is far less noisy.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """A part of the training with a schedule of its own.
+    """A phase of the training with its own schedule.
 
     Attributes:
-        name: for the log.
-        epochs: at most.
-        learning_rate: its highest value.
-        warmup_epochs: in which it rises to that; afterwards it falls as a cosine to 0.
-        patience: epochs without a better validation loss after which it stops.
-        perfect_epochs: epochs in a row without a wrong validation picture after which it stops.
+        name: name for the log.
+        epochs: maximum number of epochs.
+        learning_rate: peak of the learning rate.
+        warmup_epochs: epochs in which the learning rate rises to its peak; then it falls to 0 along a cosine.
+        patience: number of epochs without a lower validation loss after which the phase stops.
+        perfect_epochs: number of consecutive epochs without a misclassified validation picture after which it stops.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochRecord:
-    """What one epoch brought; losses are cross-entropies, that of training with smoothed labels."""
+    """Losses and accuracy of one epoch; losses are cross-entropies, the training loss with smoothed labels."""
 
     phase: str
     epoch: int
@@ -56,12 +56,12 @@ class EpochRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batches:
-    """Where batches come from.
+    """The batches of a training.
 
     Attributes:
-        training: gives batches (images, targets) without end.
-        per_epoch: how many of them are an epoch.
-        validation: gives each validation batch once.
+        training: endless iterator of (images, targets).
+        per_epoch: number of training batches per epoch.
+        validation: iterable of the validation batches.
     """
 
     training: Iterator[tuple[Tensor, Tensor]]
@@ -70,10 +70,10 @@ class Batches:
 
 
 class Fitter:
-    """Trains one network, phase after phase."""
+    """Trains a network, phase by phase."""
 
     def __init__(self, model: keras.Model, *, settings: Training, class_weights: np.ndarray) -> None:
-        """Take a network; `class_weights` has one factor of the loss for each class."""
+        """Prepare the training of `model`; `class_weights` has one factor of the loss per class."""
         self._model = model
         self._averaged = keras.models.clone_model(model)
         self._averaged.set_weights(model.get_weights())
@@ -81,21 +81,21 @@ class Fitter:
         self._class_weights = tf.constant(class_weights, tf.float32)
         self.history: list[EpochRecord] = []
 
-    def fit(self, phase: Phase, batches: Batches, *, tell: Callable[[EpochRecord], None]) -> int:
-        """Train for one phase, keep the averaged weights of its best epoch, and return that epoch.
+    def fit(self, phase: Phase, batches: Batches, *, on_epoch: Callable[[EpochRecord], None]) -> int:
+        """Train for one phase, keep the averaged weights of its best epoch, and return the number of that epoch.
 
         Args:
-            phase: its schedule.
+            phase: the schedule.
             batches: the data.
-            tell: is given each epoch's record.
+            on_epoch: called with the record of each epoch.
         """
         update = self._update_function(phase, batches.per_epoch)
-        judge = _judge_function(self._averaged)
+        validate = _validation_function(self._averaged)
         perfect = 0
         best: tuple[float, int, Weights] = (float("inf"), 0, self._averaged.get_weights())
         for epoch in range(1, phase.epochs + 1):
             losses = [update(*next(batches.training)) for _ in range(batches.per_epoch)]
-            loss, accuracy = _judged(judge, batches.validation)
+            loss, accuracy = _mean_loss_and_accuracy(validate, batches.validation)
             self.history.append(
                 EpochRecord(
                     phase=phase.name,
@@ -105,7 +105,7 @@ class Fitter:
                     validation_accuracy=accuracy,
                 )
             )
-            tell(self.history[-1])
+            on_epoch(self.history[-1])
             if loss < best[0]:
                 best = (loss, epoch, self._averaged.get_weights())
             perfect = perfect + 1 if accuracy == 1.0 else 0
@@ -131,9 +131,9 @@ class Fitter:
                 loss = tf.reduce_mean(losses * tf.linalg.matvec(targets, weights))
             optimizer.apply(tape.gradient(loss, trainable), trainable)
             done = tf.cast(optimizer.iterations, tf.float32)
-            keep = tf.minimum(momentum, done / (done + 9.0))  # the first averages forget the random start
+            keep = tf.minimum(momentum, done / (done + 9.0))  # so that the average soon forgets the initial weights
             for average, weight in pairs:
-                average.assign_add((1.0 - keep) * (weight - average))  # so that frozen weights stay as they are
+                average.assign_add((1.0 - keep) * (weight - average))  # leaves frozen weights unchanged
             return loss
 
         return update  # type: ignore[no-any-return]
@@ -153,21 +153,23 @@ def _optimizer(phase: Phase, per_epoch: int, *, weight_decay: float) -> keras.op
     return optimizer
 
 
-def _judge_function(model: keras.Model) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+def _validation_function(model: keras.Model) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]  # TensorFlow has no types
-    def judge(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def validate(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         scores = model(images, training=False)
         hits = tf.argmax(scores, axis=1) == tf.argmax(targets, axis=1)
         losses = keras.losses.categorical_crossentropy(targets, scores)
         return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32))
 
-    return judge  # type: ignore[no-any-return]
+    return validate  # type: ignore[no-any-return]
 
 
-def _judged(judge: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], batches: Any) -> tuple[float, float]:
+def _mean_loss_and_accuracy(
+    validate: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], batches: Any
+) -> tuple[float, float]:
     """Return mean cross-entropy and accuracy."""
     loss = hits = count = 0.0
     for images, targets in batches:
-        found = judge(images, targets)
-        loss, hits, count = loss + float(found[0]), hits + float(found[1]), count + int(images.shape[0])
+        batch_loss, batch_hits = validate(images, targets)
+        loss, hits, count = loss + float(batch_loss), hits + float(batch_hits), count + int(images.shape[0])
     return loss / count, hits / count

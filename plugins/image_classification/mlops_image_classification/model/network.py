@@ -1,6 +1,6 @@
-"""The networks, and their file format: byte-identical for identical weights.
+"""The networks and their file format, which is byte-identical for identical weights.
 
-Every network takes images (batch, size, size, 3), float32, 0 to 1, and gives probabilities (batch, classes).
+Every network maps images (batch, size, size, 3), float32, 0 to 1, to probabilities (batch, classes).
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ BACKBONE = "backbone"
 def build(
     choice: ModelChoice, *, size: int, classes: int, mean: tuple[float, ...], deviation: tuple[float, ...]
 ) -> Any:
-    """Return a network with random weights, or with those that `choice` names.
+    """Return a network with random weights, or with the weights of `choice`.
 
     Args:
-        choice: which network.
+        choice: network and initial weights.
         size: side of the images in pixels.
-        classes: how many.
-        mean: of the training images, one value a channel, 0 to 1; for networks that are not pretrained.
-        deviation: likewise the standard deviation.
+        classes: number of classes.
+        mean: mean of the training images per channel, 0 to 1; used by the residual network.
+        deviation: standard deviation of the training images per channel; used by the residual network.
 
     Raises:
-        ConfigError: the file with the weights is missing, is another one, or does not fit.
+        ConfigError: the weights file is missing, has another checksum, or does not fit the network.
         StepError: the weights cannot be fetched.
     """
     if choice.name == RESIDUAL:
@@ -55,17 +55,17 @@ def build(
 
 
 def _application(choice: ModelChoice, *, size: int) -> keras.Model:
-    """Return the Keras application without its head; it takes pixels 0 to 255 and normalises them itself."""
+    """Return the Keras application without its head; it expects pixels 0 to 255 and normalises them itself."""
     constructor = getattr(keras.applications, choice.name)
     options = {"include_top": False, "input_shape": (size, size, 3), "pooling": "avg", "include_preprocessing": True}
     if choice.weights == IMAGENET:
         try:
             return constructor(weights=IMAGENET, **options)
-        except Exception as error:  # Keras wraps whatever the download raises in a bare Exception
+        except Exception as error:  # Keras raises a bare Exception for a failed download
             cause = " ".join(str(error).split())
             raise StepError(
                 f"training.model.weights: the imagenet weights of {choice.name} cannot be fetched: {cause}; "
-                "set it to a file that holds them, or to null"
+                "set it to a file with the weights, or to null"
             ) from error
     backbone = constructor(weights=None, **options)
     if choice.weights is not None:
@@ -75,14 +75,14 @@ def _application(choice: ModelChoice, *, size: int) -> keras.Model:
 
 def _load_weights(model: keras.Model, path: Path, *, sha256: str) -> None:
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        actual = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise ConfigError(f"training.model.weights: {path} cannot be read: {error.strerror}") from error
-    if found != sha256:
-        raise ConfigError(f"training.model.weights_sha256: {path} has the SHA-256 {found}, not {sha256}")
+    if actual != sha256:
+        raise ConfigError(f"training.model.weights_sha256: {path} has the SHA-256 {actual}; expected {sha256}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # by which Keras tells that layers keep random weights
+            warnings.simplefilter("error", UserWarning)  # Keras warns about layers that keep random weights
             model.load_weights(path)
     except (ValueError, OSError, KeyError, UserWarning) as error:
         cause = " ".join(str(error).split())[:200]
@@ -117,7 +117,7 @@ def _convolution(x: Any, filters: int, *, strides: int = 1, is_activated: bool =
 
 
 def _residual(x: Any, filters: int, *, strides: int) -> Any:
-    """Two convolutions and a shortcut; a shortcut that halves the sides averages first, so that no pixel is lost."""
+    """Return two convolutions with a shortcut; a shortcut with strides averages first, so that no pixel is ignored."""
     shortcut = x
     if strides > 1:
         shortcut = keras.layers.AveragePooling2D(strides, padding="same")(shortcut)
@@ -129,7 +129,7 @@ def _residual(x: Any, filters: int, *, strides: int) -> Any:
 
 
 def save(model: keras.Model, folder: Path, metadata: dict[str, Any]) -> None:
-    """Write architecture, weights and `metadata` into `folder`; no time stamps, unlike Keras's own archive."""
+    """Write architecture, weights and `metadata` into `folder`, without the time stamps of Keras's own archive."""
     (folder / ARCHITECTURE_FILE).write_text(model.to_json() + "\n", encoding="utf-8")
     names = [f"{position:04d}" for position in range(len(model.weights))]
     np.savez(folder / WEIGHTS_FILE, **dict(zip(names, model.get_weights(), strict=True)))
@@ -150,22 +150,22 @@ def probabilities(model: keras.Model, images: Any, *, is_mirrored: bool) -> NDAr
     Args:
         model: the network.
         images: the batch.
-        is_mirrored: whether to average the scores of each picture and of its mirror image.
+        is_mirrored: average the scores of each picture and its mirror image.
     """
-    found = np.asarray(model(images, training=False), np.float64)
+    values = np.asarray(model(images, training=False), np.float64)
     if is_mirrored:
-        found = (found + np.asarray(model(images[:, :, ::-1], training=False), np.float64)) / 2
-    return found
+        values = (values + np.asarray(model(images[:, :, ::-1], training=False), np.float64)) / 2
+    return values
 
 
 def scores(model: keras.Model, images: Any, metadata: dict[str, Any]) -> list[tuple[float, ...]]:
-    """Return the calibrated scores of `images` (batch, size, size, 3), float32, 0 to 1: for each, one a class.
+    """Return the calibrated scores of `images` (batch, size, size, 3), float32, 0 to 1: per image, one score per class.
 
     Args:
         model: the network.
         images: the batch.
-        metadata: as `load` returns it; how the network is to be asked.
+        metadata: the metadata that `load` returns: temperature, and whether scores are mirrored.
     """
-    found = probabilities(model, images, is_mirrored=metadata.get("mirrored_scores", False))
-    calibrated = with_temperature(found, metadata["temperature"])
+    uncalibrated = probabilities(model, images, is_mirrored=metadata.get("mirrored_scores", False))
+    calibrated = with_temperature(uncalibrated, metadata["temperature"])
     return [tuple(round(float(score), 6) for score in row) for row in calibrated]

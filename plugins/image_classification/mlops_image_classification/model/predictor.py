@@ -1,4 +1,4 @@
-"""A trained network ready to be asked about image files, from its folder alone."""
+"""Prediction for image files with a trained network, loaded from its folder alone."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _BATCH = 32
 
 
 class ImagePredictor:
-    """Gives each file its scores; a picture is prepared exactly as it was for the training, without a region."""
+    """Scores image files; a picture is prepared exactly as for the training, without a region of interest."""
 
     def __init__(self, folder: Path) -> None:
-        """Load what the step ``train`` wrote."""
+        """Load the output of the step ``train``."""
         self._model, self._metadata = network.load(folder)
         self._preprocessing = Preprocessing.model_validate(self._metadata["preprocessing"])
 
@@ -33,7 +33,7 @@ class ImagePredictor:
         return tuple(self._metadata["classes"])
 
     def predict(self, paths: Iterable[Path]) -> Iterator[SampleScores]:
-        """Yield the scores of each file; several files are scored at once.
+        """Yield the scores of each file; files are scored in batches.
 
         Raises:
             DatasetError: a file cannot be decoded.
@@ -42,6 +42,6 @@ class ImagePredictor:
         while batch := list(islice(remaining, _BATCH)):
             pixels = np.stack([read_pixels(path, self._preprocessing) for path in batch])
             images = pixels.astype(np.float32) / np.float32(255.0)
-            found = network.scores(self._model, images, self._metadata)
-            for path, scores in zip(batch, found, strict=True):
+            scores_of_batch = network.scores(self._model, images, self._metadata)
+            for path, scores in zip(batch, scores_of_batch, strict=True):
                 yield SampleScores(path=str(path), scores=scores)

@@ -1,4 +1,4 @@
-"""Transfer learning: which layers of a pretrained network are trained, and the phases in which that is done."""
+"""Transfer learning: the phases of the training, and the layers of a pretrained network that each of them trains."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEAD, FINE_TUNING, WHOLE = "head", "fine tuning", "whole"
 
 
 def phases(settings: Training) -> tuple[Phase, ...]:
-    """Return the phases of a training: one, or two where it starts from pretrained weights."""
+    """Return the phases of a training: one for random weights, up to two for pretrained ones."""
     if settings.model.weights is None:
         return (
             Phase(
@@ -49,10 +49,10 @@ def phases(settings: Training) -> tuple[Phase, ...]:
 
 
 def set_trainable(model: keras.Model, phase: Phase, *, trained_share: float) -> None:
-    """Freeze what `phase` does not train.
+    """Freeze the layers that `phase` does not train.
 
-    While only the head is trained, all of the backbone is frozen. Fine tuning trains the upper `trained_share` of its
-    layers; batch normalisations stay frozen, since a few small batches would spoil their statistics.
+    The first phase trains the head only and freezes the backbone. Fine-tuning trains the upper `trained_share` of the
+    backbone's layers; batch normalisations stay frozen, because small batches would degrade their statistics.
     """
     if phase.name == WHOLE:
         return

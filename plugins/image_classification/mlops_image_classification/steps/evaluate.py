@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(context: StepContext) -> None:
-    """Write one prediction a picture; log the lines from which an engine shows its metrics."""
+    """Write one prediction per picture; log the lines from which an engine reads the metrics."""
     samples = read_samples(context.input("split"), TEST)
     model, metadata = network.load(context.input("model"))
     classes = tuple(metadata["classes"])

@@ -1,6 +1,6 @@
-"""From image files to prepared pictures and their fingerprints, on all cores; every file is decoded once.
+"""Decode image files to prepared pictures and fingerprints, on all cores; each file is decoded once.
 
-It comes before the split, since copies are found by their pixels.
+The step precedes the split, because copies are found by their pixels.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.uint8]
 
 BLOCK = 128
-"""Pictures in one file; a shard writes whole blocks, so that the files do not depend on the number of shards."""
+"""Pictures per file; a shard writes whole blocks, so that the files do not depend on the number of shards."""
 _CHUNK = 8
 
 
 def preprocess(context: StepContext) -> None:
-    """Write every picture that can be used, its fingerprint, and why others cannot.
+    """Write the usable pictures, their fingerprints, and the reasons why others cannot be used.
 
     Raises:
         ConfigError: there are more shards than blocks.
-        DatasetError: more pictures than ``preprocessing.max_unreadable`` cannot be used; they are named.
+        DatasetError: more than ``preprocessing.max_unreadable`` pictures cannot be used; they are named.
     """
     settings = context.section("preprocessing", Preprocessing)
     dataset = context.input("dataset")
@@ -44,8 +44,8 @@ def preprocess(context: StepContext) -> None:
     starts = range(context.shard.index * BLOCK, len(pictures), context.shard.count * BLOCK)
     if not starts:
         raise ConfigError(
-            f"preprocessing.shards: {context.shard.count} are too many for {len(pictures)} pictures; "
-            f"each needs at least one block of {BLOCK}"
+            f"preprocessing.shards: {context.shard.count} shards are too many for {len(pictures)} pictures; "
+            f"expected at least one block of {BLOCK} pictures per shard"
         )
     work = partial(pixels_or_reason, dataset=dataset, settings=settings)
     unreadable: list[str] = []
@@ -53,28 +53,28 @@ def preprocess(context: StepContext) -> None:
     with multiprocessing.get_context("fork" if os.name == "posix" else "spawn").Pool(os.cpu_count()) as pool:
         for start in starts:
             block = pictures[start : start + BLOCK]
-            found = pool.map(work, block, chunksize=_CHUNK)
-            unreadable += _write_block(context, start // BLOCK, list(zip(block, found, strict=True)))
+            results = pool.map(work, block, chunksize=_CHUNK)
+            unreadable += _write_block(context, start // BLOCK, list(zip(block, results, strict=True)))
             done += len(block)
             context.progress("picture", done, min(len(pictures), len(starts) * BLOCK))
     if len(unreadable) > settings.max_unreadable:
         raise DatasetError(
-            f"{len(unreadable)} of {done} pictures cannot be used, at most preprocessing.max_unreadable="
-            f"{settings.max_unreadable} are left out: {listed(unreadable, separator='; ')}"
+            f"{len(unreadable)} of {done} pictures cannot be used; preprocessing.max_unreadable is "
+            f"{settings.max_unreadable}: {listed(unreadable, separator='; ')}"
         )
     if unreadable:
         context.log.warning("%d pictures were left out: %s", len(unreadable), "; ".join(unreadable))
 
 
-def _write_block(context: StepContext, block: int, found: list[tuple[Picture, Pixels | str]]) -> list[str]:
-    """Write one block; return why pictures cannot be used.
+def _write_block(context: StepContext, block: int, results: list[tuple[Picture, Pixels | str]]) -> list[str]:
+    """Write one block; return the reasons why pictures cannot be used.
 
-    TensorFlow is imported here, after the processes were forked: a fork of its threads would hang.
+    TensorFlow is imported after the worker processes were forked: forked copies of its threads would hang.
     """
     from mlops_image_classification.data.records import write_block
 
-    usable = [(picture.number, pixels) for picture, pixels in found if not isinstance(pixels, str)]
-    reasons = {picture.number: reason for picture, reason in found if isinstance(reason, str)}
+    usable = [(picture.number, pixels) for picture, pixels in results if not isinstance(pixels, str)]
+    reasons = {picture.number: reason for picture, reason in results if isinstance(reason, str)}
     name = f"block-{block:06d}"
     folder = context.output("fingerprints")
     (folder / f"{name}.unreadable.json").write_text(json.dumps(reasons, indent=1) + "\n", encoding="utf-8")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def split(context: StepContext) -> None:
-    """Write the split and, beside it, the copies, the conflicting labels and what was left out."""
+    """Write the split, and tables of copies, conflicting labels and pictures that are left out."""
     settings = context.section("split", SplitSection)
     pictures = read_pictures(context.input("dataset"), context.section("dataset", DatasetSection), context.log)
     fingerprints = read_fingerprints(context.input("fingerprints"))
@@ -31,10 +31,10 @@ def split(context: StepContext) -> None:
     copies = find_copies(
         fingerprints, max_bits=settings.near_duplicate_bits, min_similarity=settings.near_duplicate_similarity
     )
-    found = make_split(readable, copies, settings, seed=context.seed)
-    found = replace(found, left_out=(*_unreadable(context.input("fingerprints"), pictures), *found.left_out))
-    write_split_tables(context.output("split"), found, readable)
-    _tell(context.log, found, readable)
+    result = make_split(readable, copies, settings, seed=context.seed)
+    result = replace(result, left_out=(*_unreadable(context.input("fingerprints"), pictures), *result.left_out))
+    write_split_tables(context.output("split"), result, readable)
+    _log(context.log, result, readable)
 
 
 def _unreadable(folder: Path, pictures: Sequence[Picture]) -> list[LeftOut]:
@@ -45,17 +45,17 @@ def _unreadable(folder: Path, pictures: Sequence[Picture]) -> list[LeftOut]:
     return [LeftOut(name=name, reason=reason.removeprefix(f"{name} ")) for name, reason in named]
 
 
-def _tell(log: logging.Logger, found: Split, pictures: Sequence[Picture]) -> None:
-    log.info("pictures: %s", dict(Counter(sample.part for sample in found.samples)))
-    exact = sum(pair.is_exact for pair in found.copies)
-    log.info("%d exact copies, %d pairs of near copies", exact, len(found.copies) - exact)
-    if found.conflicts:
+def _log(log: logging.Logger, result: Split, pictures: Sequence[Picture]) -> None:
+    log.info("pictures: %s", dict(Counter(sample.part for sample in result.samples)))
+    exact = sum(pair.is_exact for pair in result.copies)
+    log.info("%d exact copies, %d pairs of near copies", exact, len(result.copies) - exact)
+    if result.conflicts:
         shown = [
             f"{pictures[pair.first].name} ({pictures[pair.first].label}) and {pictures[pair.second].name} "
             f"({pictures[pair.second].label})"
-            for pair in found.conflicts
+            for pair in result.conflicts
         ]
         log.warning("%d pairs of copies have different labels: %s", len(shown), listed(shown, separator="; "))
-    if found.left_out:
-        shown = [f"{item.name}: {item.reason}" for item in found.left_out]
+    if result.left_out:
+        shown = [f"{item.name}: {item.reason}" for item in result.left_out]
         log.warning("%d pictures were left out: %s", len(shown), listed(shown, separator="; "))

@@ -1,4 +1,4 @@
-"""Train the network on the training part; stop, and choose the weights, by the validation part."""
+"""Train the network on the training part; stop and select the weights by the validation part."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def train(context: StepContext) -> None:
         settings.model, size=training.size, classes=len(training.classes), mean=mean, deviation=deviation
     )
     context.log.info(
-        "%d weights; %d pictures to train, %d to validate",
+        "%d weights; %d training pictures, %d validation pictures",
         model.count_params(),
         len(training.samples),
         len(validation.samples),
@@ -87,18 +87,18 @@ def _fit(context: StepContext, model: keras.Model, training: PartReader, validat
         validation=validation.scoring_batches().cache(),
     )
     fitter = Fitter(model, settings=settings, class_weights=class_weights(training, settings.class_weights))
-    planned = phases(settings)
-    total = sum(phase.epochs for phase in planned)
+    planned_phases = phases(settings)
+    total = sum(phase.epochs for phase in planned_phases)
 
-    def tell(record: EpochRecord) -> None:
+    def report(record: EpochRecord) -> None:
         if not np.isfinite(record.loss):
             raise StepError(f"epoch {record.epoch}: the loss is {record.loss}; lower training.learning_rate")
         context.progress("epoch", len(fitter.history), total)
         context.log.info("%s, epoch %d: loss %.3f, validation loss %.3f, accuracy %.3f", *astuple(record))
 
-    for phase in planned:
+    for phase in planned_phases:
         set_trainable(model, phase, trained_share=settings.fine_tuning.trained_share)
-        best = fitter.fit(phase, batches, tell=tell)
+        best = fitter.fit(phase, batches, on_epoch=report)
         context.log.info("%s: kept the weights of epoch %d of %d", phase.name, best, phase.epochs)
     return fitter.history
 
@@ -112,7 +112,13 @@ def _temperature(model: keras.Model, validation: PartReader, *, is_mirrored: boo
 
 
 def class_weights(training: PartReader, kind: str) -> np.ndarray:
-    """Return a factor of the loss for each class: 1, or falling with its pictures (or their square root), mean 1."""
+    """Return the factor of the loss per class, (classes,); the mean over the pictures is 1.
+
+    Args:
+        training: the training part.
+        kind: ``none`` for 1, ``balanced`` for the inverse of the class's number of pictures, ``sqrt`` for the inverse
+            of its square root.
+    """
     if kind == "none":
         return np.ones(len(training.classes))
     labels = [sample.label for sample in training.samples]
@@ -131,7 +137,7 @@ def _write_history(folder: Path, history: list[EpochRecord]) -> None:
 
 
 def _hyperparameters(context: StepContext) -> str:
-    """Return all settings of the training as an engine logs them: one flat object, every value a text."""
+    """Return all settings of the training as a flat JSON object whose values are strings, as engines log them."""
     sections = {
         "training": context.section("training", Training),
         "data_augmentation": context.section("data_augmentation", DataAugmentation),

@@ -1,6 +1,7 @@
-"""Gradient boosting with LightGBM: one setting, how it is trained, and its file in the library's own text format.
+"""Gradient boosting with LightGBM: settings, training, prediction, and files in the library's text format.
 
-Each model is trained on one thread, so that it does not depend on how many there are; several are trained at once.
+Each model is trained on one thread, so that it does not depend on the number of threads; models are trained in
+parallel.
 """
 
 from __future__ import annotations
@@ -32,15 +33,15 @@ _OBJECTIVES = {"squared": "regression", "gamma": "gamma", "poisson": "poisson", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """How one model is trained.
+    """The settings of one model.
 
     Attributes:
         objective: ``squared``, ``gamma``, ``poisson`` or ``quantile``.
-        leaves: of each tree, at most.
-        rounds: how many trees.
-        seed: of the rows and columns that are drawn for each tree.
-        quantile: which one, for the objective ``quantile``.
-        training: the settings that all models share.
+        leaves: maximum number of leaves per tree.
+        rounds: number of trees.
+        seed: seed of the rows and columns that are drawn for each tree.
+        quantile: quantile to predict, for the objective ``quantile``.
+        training: settings that all models share.
     """
 
     objective: str
@@ -60,7 +61,7 @@ class Setting:
 
     @property
     def metric(self) -> str:
-        """What its models are compared by: the mean squared error, or the quantile's own loss."""
+        """LightGBM's name of the loss by which models are compared: ``l2``, or ``quantile`` for that objective."""
         return "quantile" if self.objective == "quantile" else "l2"
 
     def _parameters(self) -> dict[str, object]:
@@ -86,12 +87,12 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
-    """What a model sees of some rows.
+    """Input and target of a model.
 
     Attributes:
         values: (rows, columns); NaN where a value is missing.
-        target: one number a row.
-        categorical: positions of the columns whose values are categories.
+        target: (rows,).
+        categorical: positions of the columns with categories.
     """
 
     values: Numbers
@@ -99,7 +100,7 @@ class Design:
     categorical: tuple[int, ...]
 
     def part(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Design:
-        """Return some of the rows."""
+        """Return the design of some of the rows."""
         return replace(self, values=self.values[rows], target=self.target[rows])
 
     def _dataset(self) -> lgb.Dataset:
@@ -113,7 +114,7 @@ class Design:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """A trained model with its loss after each round, on the rows that it saw and on those it did not."""
+    """A trained model with its loss after each round on the training rows and on held-out rows, each (rounds,)."""
 
     model: lgb.Booster
     training: Numbers
@@ -121,10 +122,10 @@ class Curve:
 
 
 def fit(setting: Setting, design: Design) -> lgb.Booster:
-    """Train a model.
+    """Return a trained model.
 
     Raises:
-        DatasetError: the target is outside what the objective can be trained on.
+        DatasetError: the objective does not support the values of the target.
     """
     try:
         return lgb.train(setting._parameters(), design._dataset(), setting.rounds)  # noqa: SLF001  of this module
@@ -133,7 +134,7 @@ def fit(setting: Setting, design: Design) -> lgb.Booster:
 
 
 def fit_with_curve(setting: Setting, design: Design, held_out: Design) -> Curve:
-    """Train a model and measure it after each round."""
+    """Return a trained model with its losses after each round."""
     losses: dict[str, dict[str, list[float]]] = {}
     train = design._dataset()  # noqa: SLF001  of this module
     held = lgb.Dataset(
@@ -159,15 +160,14 @@ def fit_with_curve(setting: Setting, design: Design, held_out: Design) -> Curve:
 
 
 def predict(model: lgb.Booster, values: Numbers, *, rounds: int | None = None) -> Numbers:
-    """Return one prediction a row.
+    """Return the predictions, (rows,).
 
     Args:
-        model: a trained one.
-        values: as in `Design`.
-        rounds: of its trees, the first so many; None for all.
+        model: a trained model.
+        values: (rows, columns), as in `Design`.
+        rounds: number of trees to use; None for all.
     """
-    found = model.predict(values, num_iteration=rounds, num_threads=1)
-    return np.asarray(found, dtype=np.float64)
+    return np.asarray(model.predict(values, num_iteration=rounds, num_threads=1), dtype=np.float64)
 
 
 def predict_mean(models: Sequence[lgb.Booster], values: Numbers) -> Numbers:
@@ -176,12 +176,12 @@ def predict_mean(models: Sequence[lgb.Booster], values: Numbers) -> Numbers:
 
 
 def write_model(model: lgb.Booster, path: Path) -> None:
-    """Write a model as LightGBM's text."""
+    """Write a model in LightGBM's text format."""
     path.write_text(model.model_to_string(), encoding="utf-8", newline="\n")
 
 
 def read_model(path: Path) -> lgb.Booster:
-    """Read what `write_model` wrote.
+    """Return the model that `write_model` wrote.
 
     Raises:
         DatasetError: the file is missing or damaged.
@@ -193,6 +193,6 @@ def read_model(path: Path) -> lgb.Booster:
 
 
 def each(function: Callable[[T], R], items: Iterable[T], *, threads: int) -> list[R]:
-    """Return what `function` gives for each item, in their order; several at once, for LightGBM frees the lock."""
+    """Return the results of `function` for the items, in order, computed in threads: LightGBM releases the GIL."""
     with ThreadPoolExecutor(max_workers=threads) as pool:
         return list(pool.map(function, items))

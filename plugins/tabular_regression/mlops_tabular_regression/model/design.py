@@ -1,4 +1,4 @@
-"""What a model sees: the declared features and the columns that are derived from them."""
+"""The design matrix: the declared features and the columns that are derived from them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def design_values(features: Numbers, columns: Sequence[Column], derived: FeaturesSection) -> Numbers:
-    """Return (rows, declared and derived columns) for (rows, declared columns)."""
+    """Return the design matrix (rows, declared and derived columns) of `features` (rows, declared columns)."""
     by_name = {column.name: features[:, position] for position, column in enumerate(columns) if column.is_numeric}
     further = [evaluate_formula(column.formula, by_name) for column in derived.derived]
     return np.column_stack([features, *further])
@@ -31,5 +31,5 @@ def design_names(columns: Sequence[Column], derived: FeaturesSection) -> tuple[s
 
 
 def categorical_positions(columns: Sequence[Column]) -> tuple[int, ...]:
-    """Return which columns of `design_values` hold categories."""
+    """Return the positions of the columns of `design_values` with categories."""
     return tuple(position for position, column in enumerate(columns) if not column.is_numeric)

@@ -1,7 +1,7 @@
-"""How much each feature matters: its share of the gain in the trees, and what is lost when its values are shuffled.
+"""Feature importance: the share of the gain in the trees, and the loss when the values of a feature are shuffled.
 
-The loss is measured out of fold, on rows that the models have not seen; a shuffled feature is shuffled in the columns
-that are derived from it too.
+The loss is measured out of fold, on rows that the models have not seen. Columns derived from a feature are computed
+from its shuffled values.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ IMPORTANCE_FILE = "feature_importance.csv"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Importance:
-    """How much one column matters.
+    """Importance of one column.
 
     Attributes:
         feature: its name.
-        gain: its share of the loss that the splits of all trees saved, 0 to 1.
-        permutation: by how much the out-of-fold mean squared error grows when the feature is shuffled; None for a
-            derived column, which is shuffled with the features it comes from.
+        gain: its share of the gain of all splits of all trees, 0 to 1.
+        permutation: increase of the out-of-fold mean squared error when the feature is shuffled; None for a derived
+            column, which changes with the features it is computed from.
     """
 
     feature: str
@@ -41,7 +41,7 @@ class Importance:
 
 
 def gain_shares(models: Sequence[lgb.Booster]) -> Numbers:
-    """Return the share of each column in the gain of all trees; 0 where there is no split at all."""
+    """Return the share of each column in the gain of all trees, (columns,); 0 if no tree has a split."""
     gains = np.sum([model.feature_importance("gain") for model in models], axis=0, dtype=np.float64)
     total = gains.sum()
     return np.asarray(gains / total if total > 0 else gains)
@@ -50,13 +50,13 @@ def gain_shares(models: Sequence[lgb.Booster]) -> Numbers:
 def permutation_losses(
     features: Numbers, target: Numbers, predicted: Callable[[Numbers], Numbers], *, seed: int
 ) -> Numbers:
-    """Return for each declared feature the growth of the mean squared error when its values are shuffled.
+    """Return the increase of the mean squared error when a declared feature is shuffled, (declared features,).
 
     Args:
         features: (rows, declared features).
-        target: one number a row.
-        predicted: gives the out-of-fold predictions for features of this shape.
-        seed: of the shuffling.
+        target: (rows,).
+        predicted: returns the out-of-fold predictions for features of this shape.
+        seed: seed of the shuffling.
     """
     draw = np.random.default_rng(seed)
     before = float(np.mean((predicted(features) - target) ** 2))
@@ -68,12 +68,12 @@ def permutation_losses(
     return np.array(losses)
 
 
-def write_importance(folder: Path, found: Sequence[Importance]) -> None:
+def write_importance(folder: Path, importance: Sequence[Importance]) -> None:
     """Write ``feature_importance.csv``, the most important first."""
-    ordered = sorted(found, key=lambda one: (-one.gain, one.feature))
+    ordered = sorted(importance, key=lambda item: (-item.gain, item.feature))
     with (folder / IMPORTANCE_FILE).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(("feature", "gain_share", "permutation_mse_increase"))
-        for one in ordered:
-            permutation = "" if one.permutation is None else f"{one.permutation:.6g}"
-            writer.writerow((one.feature, f"{one.gain:.6f}", permutation))
+        for item in ordered:
+            permutation = "" if item.permutation is None else f"{item.permutation:.6g}"
+            writer.writerow((item.feature, f"{item.gain:.6f}", permutation))

@@ -1,7 +1,7 @@
-"""Intervals around predictions: two quantile models, widened until they hold the share of true values they promise.
+"""Prediction intervals: two quantile models, widened until they contain the promised share of true values.
 
-The widening is conformal: how far each true value of the training part lies outside the interval of models that have
-not seen it, and of these distances the quantile at the level wanted.
+The widening is conformal: the quantile, at the wanted level, of the distances of the training part's true values from
+the intervals of models that have not seen them.
 Source: Y. Romano, E. Patterson, E. Candès, Conformalized Quantile Regression, NeurIPS 2019, with the out-of-fold
 residuals of R. Barber et al., Predictive inference with the jackknife+, Annals of Statistics 49 (2021).
 """
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 
 
 def quantiles(level: float) -> tuple[float, float]:
-    """Return the lower and the upper quantile that bound an interval of `level`."""
+    """Return the lower and upper quantile of an interval of `level`."""
     tail = (1 - level) / 2
     return tail, 1 - tail
 
 
 def conformal_widening(low: Numbers, high: Numbers, target: Numbers, *, level: float) -> float:
-    """Return by how much both ends must move outwards (inwards where negative), in the target's unit.
+    """Return the distance by which both ends must move outwards (inwards if negative), in the target's unit.
 
     Args:
-        low: lower end for each row, by a model that has not seen it.
-        high: upper end likewise; where the two are crossed, they are put in order as in `widened`.
-        target: the true values.
-        level: share of them that the intervals are to hold.
+        low: lower end per row, (rows,), from a model that has not seen the row.
+        high: upper end per row; crossed ends are swapped, as in `widened`.
+        target: true values, (rows,).
+        level: share of true values that the intervals must contain.
     """
     outside = np.sort(np.maximum(np.minimum(low, high) - target, target - np.maximum(low, high)))
-    rank = math.ceil((len(outside) + 1) * level)  # one more than there are: the next value counts as unseen
+    rank = math.ceil((len(outside) + 1) * level)  # the additional value stands for an unseen row
     return float(outside[min(rank, len(outside)) - 1])
 
 
 def widened(low: Numbers, high: Numbers, value: Numbers, *, widening: float) -> tuple[Numbers, Numbers]:
-    """Return the calibrated ends; crossed quantiles are put in order, and the prediction itself is always inside."""
+    """Return the calibrated ends; crossed quantiles are swapped, and the prediction itself is always inside."""
     lower = np.minimum(low, high) - widening
     upper = np.maximum(low, high) + widening
     return np.minimum(lower, value), np.maximum(upper, value)

@@ -1,4 +1,4 @@
-"""A trained model ready to be asked about tables, from its folder alone."""
+"""Prediction for tables with a trained model, loaded from its folder alone."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 
 class TablePredictor:
-    """Gives each row of a table a number and an interval; the target need not be there, and is not read."""
+    """Predicts a number and an interval for each row of a table; a target in the table is ignored."""
 
     def __init__(self, folder: Path) -> None:
-        """Load what the step ``train`` wrote."""
+        """Load the output of the step ``train``."""
         self._model = read_trained(folder)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Empty: the answers are numbers."""
+        """Always empty, because predictions are numbers."""
         return ()
 
     def predict(self, paths: Iterable[Path]) -> Iterator[SampleScores]:
-        """Yield one answer a row of each table, in their order.
+        """Yield one prediction per row of each table, in the order of the rows.
 
         Raises:
-            DatasetError: a table cannot be read, or a row breaks a rule whose policy is not to report: to leave it
-                out would give a row another row's answer. It is named.
+            DatasetError: a table cannot be read, or a row breaks a rule whose policy is not ``report``: dropping the
+                row would shift the predictions. The row is named.
         """
         for path in paths:
             yield from self._predict_table(path)
@@ -55,4 +55,4 @@ class TablePredictor:
 
 def _refuse(violation: Violation) -> None:
     if violation.policy is not Policy.REPORT:
-        raise DatasetError(f"{violation}; a row that cannot be used cannot be predicted: mend it or take it out")
+        raise DatasetError(f"{violation}; an unusable row cannot be predicted: correct or remove it")

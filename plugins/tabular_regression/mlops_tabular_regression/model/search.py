@@ -1,6 +1,6 @@
-"""Choosing a setting by cross-validation within the training part; the test part is never seen here.
+"""Search for a setting by cross-validation within the training part; the test part is not used.
 
-All candidates see the same folds. Their number of rounds is where the mean of the folds' losses is lowest.
+All candidates use the same folds. The number of rounds is the one with the lowest mean loss over the folds.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A setting with what cross-validation found.
+    """A setting with the result of its cross-validation.
 
     Attributes:
-        setting: with the best number of rounds.
-        loss: the mean of the folds' losses after these rounds.
-        models: one a fold, of all rounds that were tried.
-        training: mean loss after each round on the rows that the models saw.
-        held_out: likewise on those that they did not see.
+        setting: the setting, with the best number of rounds.
+        loss: mean loss over the folds after these rounds.
+        models: one model per fold, with all rounds that were tried.
+        training: mean loss after each round on the training rows, (rounds,).
+        held_out: mean loss after each round on the held-out rows, (rounds,).
     """
 
     setting: Setting
@@ -46,7 +46,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folds:
-    """Rows to cross-validate on; `fold` has one number a row, from 1."""
+    """Rows for cross-validation; `fold` is the fold of each row, (rows,), from 1."""
 
     design: Design
     fold: NDArray[np.int16]
@@ -57,19 +57,19 @@ class Folds:
         return range(1, int(self.fold.max()) + 1)
 
     def predictions(self, trial: Trial) -> Numbers:
-        """Return for each row the prediction of the model that has not seen it."""
-        found = np.empty(len(self.fold))
+        """Return the prediction for each row, (rows,), by the model that has not seen it."""
+        predictions = np.empty(len(self.fold))
         for number, model in zip(self.numbers, trial.models, strict=True):
             rows = self.fold == number
-            found[rows] = predict(model, self.design.values[rows], rounds=trial.setting.rounds)
-        return found
+            predictions[rows] = predict(model, self.design.values[rows], rounds=trial.setting.rounds)
+        return predictions
 
 
 def candidates(training: TrainingSection, target: Numbers, *, seed: int) -> tuple[Setting, ...]:
-    """Return the settings to try: each objective that the target allows, with each number of leaves.
+    """Return the settings to try: each objective that supports the target, with each number of leaves.
 
     Raises:
-        ConfigError: the target allows none.
+        ConfigError: no objective supports the target.
     """
     lowest = float(target.min())
     allowed = [
@@ -92,13 +92,13 @@ def candidates(training: TrainingSection, target: Numbers, *, seed: int) -> tupl
 def cross_validate(
     settings: Sequence[Setting], folds: Folds, *, threads: int, progress: Callable[[int, int], None]
 ) -> tuple[Trial, ...]:
-    """Return a trial of each setting.
+    """Return one trial per setting.
 
     Args:
-        settings: what is tried.
+        settings: settings to try.
         folds: the rows.
-        threads: models that are trained at once.
-        progress: is told how many of how many are trained.
+        threads: number of models to train in parallel.
+        progress: called with the numbers of trained models and of all models.
     """
     work = [(setting, number) for setting in settings for number in folds.numbers]
     done: list[None] = []
@@ -120,7 +120,7 @@ def cross_validate(
 
 def _trial(setting: Setting, curves: Sequence[Curve], folds: Folds) -> Trial:
     sizes = np.array([np.count_nonzero(folds.fold == number) for number in folds.numbers])
-    # A model that found no further split stops early; its last loss holds from there on.
+    # A model without further splits stops early; its last loss is repeated.
     held = np.average([_padded(curve.held_out, setting.rounds) for curve in curves], axis=0, weights=sizes)
     seen = np.mean([_padded(curve.training, setting.rounds) for curve in curves], axis=0)
     best = int(np.argmin(held)) + 1

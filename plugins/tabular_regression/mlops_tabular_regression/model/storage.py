@@ -1,7 +1,7 @@
-"""A trained model as a folder: LightGBM's text files, and ``model.json`` with all that is needed to ask them.
+"""A trained model as a folder: LightGBM's text files and ``model.json``.
 
-``model.json`` holds the schema, the rules and the derived columns, so that a table can be predicted from the folder
-alone. Nothing in it is executed when it is read.
+``model.json`` holds the schema, the rules and the derived columns, so that the folder is enough to predict a table.
+Reading it executes nothing.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _FORMAT = "mlops-tabular-regression/1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedModel:
-    """All parts of a trained model.
+    """A trained model.
 
     Attributes:
         table: the schema.
-        rules: what is done about faults in a table to predict.
+        rules: policies for faults in a table to predict.
         features: the derived columns.
         means: models whose mean is the prediction.
         low: model of the lower quantile.
         high: model of the upper quantile.
-        widening: of the interval between them, to either side, in the target's unit.
-        level: share of true values that the widened interval is meant to hold.
+        widening: widening of the interval at either end, in the target's unit.
+        level: share of true values that the widened interval should contain.
     """
 
     table: TableSection
@@ -57,20 +57,20 @@ class TrainedModel:
     level: float
 
     def answer(self, features: Numbers) -> list[tuple[float, Interval]]:
-        """Return prediction and interval for each row of (rows, declared features)."""
+        """Return prediction and interval of each row of `features` (rows, declared features)."""
         if not len(features):
             return []
         values = design_values(features, self.table.features, self.features)
-        found = predict_mean(self.means, values)
-        low, high = widened(predict(self.low, values), predict(self.high, values), found, widening=self.widening)
+        predictions = predict_mean(self.means, values)
+        low, high = widened(predict(self.low, values), predict(self.high, values), predictions, widening=self.widening)
         return [
             (value, Interval(low=bottom, high=top, level=self.level))
-            for value, bottom, top in zip(found.tolist(), low.tolist(), high.tolist(), strict=True)
+            for value, bottom, top in zip(predictions.tolist(), low.tolist(), high.tolist(), strict=True)
         ]
 
 
 def write_trained(folder: Path, model: TrainedModel, *, facts: Mapping[str, object]) -> None:
-    """Write a model into the folder `folder`; `facts` are further ones for people."""
+    """Write a model into `folder`; `facts` are further entries of ``model.json`` for information."""
     for number, booster in enumerate(model.means):
         write_model(booster, folder / f"mean_{number:03d}.txt")
     write_model(model.low, folder / "low.txt")
@@ -88,7 +88,7 @@ def write_trained(folder: Path, model: TrainedModel, *, facts: Mapping[str, obje
 
 
 def read_trained(folder: Path) -> TrainedModel:
-    """Read what `write_trained` wrote.
+    """Return the model that `write_trained` wrote.
 
     Raises:
         DatasetError: a file is missing, damaged, or of another format.
@@ -109,4 +109,4 @@ def read_trained(folder: Path) -> TrainedModel:
             level=float(data["interval"]["level"]),
         )
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-        raise DatasetError(f"{path} is no model of this plugin: {' '.join(str(error).split())[:200]}") from error
+        raise DatasetError(f"{path} is not a model of this plugin: {' '.join(str(error).split())[:200]}") from error

@@ -33,7 +33,7 @@ def check(context: StepContext) -> None:
     """Write the checked table, ``violations.csv`` and ``summary.json``.
 
     Raises:
-        DatasetError: the table cannot be read, breaks a rule whose policy is to refuse, or has no usable row.
+        DatasetError: the table cannot be read, breaks a rule whose policy is ``refuse``, or has no usable row.
     """
     table = context.section("table", TableSection)
     rules = context.section("rules", RulesSection)
@@ -47,12 +47,12 @@ def check(context: StepContext) -> None:
     _refuse(checker, report)
     if not len(stored.target):
         dropped = checker.total(Policy.DROP)
-        told = f"none of its rows can be used: {dropped} violations, in the step's log" if dropped else "it has no rows"
-        raise DatasetError(f"{opened.path.name}: {told}; expected at least one row")
+        reason = f"no usable row: {dropped} violations, listed in the step's log" if dropped else "no rows"
+        raise DatasetError(f"{opened.path.name}: {reason}; expected at least one usable row")
     write_table(context.output("table"), stored, file=opened.path.name)
     _summarise(context.output("report") / SUMMARY_FILE, opened, checker, stored)
     context.log.info(
-        "%s: %d rows are used; violations: %d reported, %d rows or cells dropped",
+        "%s: %d usable rows; violations: %d reported, %d dropped",
         opened.path.name,
         len(stored.target),
         checker.total(Policy.REPORT),
@@ -61,7 +61,7 @@ def check(context: StepContext) -> None:
 
 
 class _Report:
-    """Writes violations as they are found; the first ones also to the log, the first refused ones for the message."""
+    """Writes violations to a file and the first ones to the log; keeps the first refused ones for the error message."""
 
     def __init__(self, context: StepContext, path: Path) -> None:
         self._context = context
@@ -83,7 +83,7 @@ class _Report:
         if self._count <= _LOGGED:
             self._context.log.warning("%s (%s: %s)", violation, violation.rule, violation.policy)
         elif self._count == _LOGGED + 1:
-            self._context.log.warning("further violations are in %s only", VIOLATIONS_FILE)
+            self._context.log.warning("further violations are listed in %s only", VIOLATIONS_FILE)
         if violation.policy is Policy.REFUSE and len(self.refused) < _SHOWN:
             self.refused.append(violation)
 
@@ -101,13 +101,13 @@ def _refuse(checker: Checker, report: _Report) -> None:
     count = checker.total(Policy.REFUSE)
     if not count:
         return
-    more = f"; and {count - len(report.refused)} more, in the step's log" if count > len(report.refused) else ""
+    more = f"; and {count - len(report.refused)} more, listed in the step's log" if count > len(report.refused) else ""
     rules = sorted({rule for _, rule, policy in checker.counts if policy is Policy.REFUSE})
-    others = "drop" if set(rules) <= set(UNUSABLE) else "drop or report"
+    alternatives = "drop" if set(rules) <= set(UNUSABLE) else "drop or report"
     noun = "violation" if count == 1 else "violations"
     raise DatasetError(
         f"{count} {noun} of the schema: {'; '.join(map(str, report.refused))}{more}; "
-        f"mend the file, or set {' and '.join(f'rules.{rule}' for rule in rules)} to {others}"
+        f"correct the file, or set {' and '.join(f'rules.{rule}' for rule in rules)} to {alternatives}"
     )
 
 

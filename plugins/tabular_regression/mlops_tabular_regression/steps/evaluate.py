@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(context: StepContext) -> None:
-    """Write one prediction a row; log the lines from which an engine shows its metrics."""
+    """Write one prediction per row; log the lines from which an engine reads the metrics."""
     table = read_table(context.input("table"))
     tested = rows_of_part(context.input("split"), TEST)
     model = read_trained(context.input("model"))
@@ -37,5 +37,7 @@ def evaluate(context: StepContext) -> None:
     context.log.info("Mean squared error on test set : %.4f", values["mse"].value)
     context.log.info("Mean absolute error on test set : %.4f", values["mae"].value)
     context.log.info(
-        "intervals hold %.3f of the true values; meant to hold %g", values["interval_coverage"].value, model.level
+        "the intervals contain %.3f of the true values; their level is %g",
+        values["interval_coverage"].value,
+        model.level,
     )

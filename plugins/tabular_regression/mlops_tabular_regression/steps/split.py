@@ -24,7 +24,7 @@ def split(context: StepContext) -> None:
     """Write ``split.csv``: part and fold of each row.
 
     Raises:
-        DatasetError: there are too few groups for the folds.
+        DatasetError: the table has too few groups for the folds.
     """
     table = read_table(context.input("table"))
     settings = context.section("split", SplitSection)
@@ -32,17 +32,17 @@ def split(context: StepContext) -> None:
     if count < 2 * settings.folds:
         raise DatasetError(
             f"{len(table.target)} rows in {count} groups; {settings.folds} folds need at least {2 * settings.folds}: "
-            "give more rows or set split.folds lower"
+            "add rows or lower split.folds"
         )
     folds = assign_folds(np.asarray(table.target), np.asarray(table.groups), folds=settings.folds, seed=context.seed)
     is_test = folds == settings.test_fold
     check_no_leak({TRAIN: _together(table, ~is_test), TEST: _together(table, is_test)})
     write_folds(context.output("split"), table, folds, test_fold=settings.test_fold)
-    context.log.info("%d rows to train, %d to test (fold %d)", (~is_test).sum(), is_test.sum(), settings.test_fold)
+    context.log.info("%d training rows, %d test rows (fold %d)", (~is_test).sum(), is_test.sum(), settings.test_fold)
 
 
 def _together(table: StoredTable, is_chosen: NDArray[np.bool_]) -> Iterator[SplitSample]:
-    """Yield the chosen rows whose group has several; a row that is alone cannot leak."""
+    """Yield the chosen rows whose group has several rows; a single row cannot leak."""
     _, codes, sizes = np.unique(table.groups, return_inverse=True, return_counts=True)
     for index in np.flatnonzero(is_chosen & (sizes[codes] > 1)):
         yield SplitSample(sample=table.sample(int(index)), group=table.group(int(index)), label="")

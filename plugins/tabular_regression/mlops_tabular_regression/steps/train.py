@@ -1,4 +1,4 @@
-"""Choose a setting within the training part, train it on all of it, calibrate intervals on rows not trained on."""
+"""Select a setting within the training part, train it on that part, and calibrate intervals on held-out rows."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _SHUFFLE_SEED = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Work:
-    """The training part and the settings."""
+    """The training part and its settings."""
 
     table: TableSection
     rules: RulesSection
@@ -60,8 +60,8 @@ class _Work:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    """What cross-validation within the training part gave."""
+class _SearchResult:
+    """The result of the cross-validation within the training part."""
 
     rows: NDArray[np.intp]
     folds: Folds
@@ -74,14 +74,14 @@ class _Found:
 def train(context: StepContext) -> None:
     """Write the models, ``feature_importance.csv``, ``history.csv`` and ``search.csv``."""
     work = _read_work(context)
-    found = _search(context, work)
+    result = _search(context, work)
     means = boosting.each(
-        lambda seed: boosting.fit(found.best.setting.with_seed(seed), work.design),
+        lambda seed: boosting.fit(result.best.setting.with_seed(seed), work.design),
         [work.seed + number for number in range(work.training.bags)],
         threads=work.threads,
     )
-    low, high, widening = _intervals(work, found)
-    context.log.info("the interval between the quantile models is widened by %.4g to either side", widening)
+    low, high, widening = _intervals(work, result)
+    context.log.info("the interval between the quantile models is widened by %.4g at either end", widening)
     model = TrainedModel(
         table=work.table,
         rules=work.rules,
@@ -93,13 +93,13 @@ def train(context: StepContext) -> None:
         level=work.level,
     )
     folder = context.output("model")
-    write_trained(folder, model, facts=_facts(work, found))
-    _write_search(folder / "search.csv", found.trials)
-    _write_history(folder, found.best)
-    importance = _importance(work, found, model)
+    write_trained(folder, model, facts=_facts(work, result))
+    _write_search(folder / "search.csv", result.trials)
+    _write_history(folder, result.best)
+    importance = _importance(work, result, model)
     write_importance(folder, importance)
-    top = sorted(importance, key=lambda one: -one.gain)[:5]
-    context.log.info("most important: %s", ", ".join(f"{one.feature} {one.gain:.2f}" for one in top))
+    top = sorted(importance, key=lambda item: -item.gain)[:5]
+    context.log.info("most important: %s", ", ".join(f"{item.feature} {item.gain:.2f}" for item in top))
 
 
 def _read_work(context: StepContext) -> _Work:
@@ -127,7 +127,7 @@ def _read_work(context: StepContext) -> _Work:
     )
 
 
-def _search(context: StepContext, work: _Work) -> _Found:
+def _search(context: StepContext, work: _Work) -> _SearchResult:
     """Cross-validate all settings, then the quantiles with the leaves of the best."""
     rows = _searched_rows(context, work)
     design = work.design.part(rows)
@@ -150,14 +150,14 @@ def _search(context: StepContext, work: _Work) -> _Found:
         [_quantile(best, quantile, work.training) for quantile in quantiles(work.level)],
         progress=lambda done, total: context.progress("quantile model", done, total),
     )
-    return _Found(rows=rows, folds=folds, trials=trials, best=best, low=low, high=high)
+    return _SearchResult(rows=rows, folds=folds, trials=trials, best=best, low=low, high=high)
 
 
 def _searched_rows(context: StepContext, work: _Work) -> NDArray[np.intp]:
     total = len(work.groups)
     if total <= work.training.search_rows:
         return np.arange(total)
-    context.log.info("settings are searched on %d of %d rows", work.training.search_rows, total)
+    context.log.info("the settings are searched on %d of %d rows", work.training.search_rows, total)
     draw = np.random.default_rng([work.seed, _SAMPLE_SEED])
     return np.sort(draw.choice(total, work.training.search_rows, replace=False))
 
@@ -174,36 +174,36 @@ def _quantile(best: Trial, quantile: float, training: TrainingSection) -> Settin
     )
 
 
-def _intervals(work: _Work, found: _Found) -> tuple[lgb.Booster, lgb.Booster, float]:
-    """Return the quantile models and the widening of what is between them.
+def _intervals(work: _Work, result: _SearchResult) -> tuple[lgb.Booster, lgb.Booster, float]:
+    """Return the quantile models and the widening of the interval between them.
 
-    Where all rows were searched on, the out-of-fold predictions calibrate; of a larger table, the rows that were
-    searched on are kept from the quantile models and calibrate them.
+    If the search used all rows, the out-of-fold predictions calibrate the intervals. Otherwise the quantile models are
+    trained on the other rows and calibrated on those of the search.
     """
-    is_all = len(found.rows) == len(work.groups)
-    design = work.design if is_all else work.design.part(~np.isin(np.arange(len(work.groups)), found.rows))
+    is_all = len(result.rows) == len(work.groups)
+    design = work.design if is_all else work.design.part(~np.isin(np.arange(len(work.groups)), result.rows))
     low, high = boosting.each(
-        lambda trial: boosting.fit(trial.setting, design), [found.low, found.high], threads=work.threads
+        lambda trial: boosting.fit(trial.setting, design), [result.low, result.high], threads=work.threads
     )
-    known = found.folds.design
+    calibration = result.folds.design
     if is_all:
-        ends = found.folds.predictions(found.low), found.folds.predictions(found.high)
+        ends = result.folds.predictions(result.low), result.folds.predictions(result.high)
     else:
-        ends = boosting.predict(low, known.values), boosting.predict(high, known.values)
-    return low, high, conformal_widening(*ends, known.target, level=work.level)
+        ends = boosting.predict(low, calibration.values), boosting.predict(high, calibration.values)
+    return low, high, conformal_widening(*ends, calibration.target, level=work.level)
 
 
-def _importance(work: _Work, found: _Found, model: TrainedModel) -> list[Importance]:
+def _importance(work: _Work, result: _SearchResult, model: TrainedModel) -> list[Importance]:
     columns = work.table.features
 
     def predicted(features: Numbers) -> Numbers:
         values = design_values(features, columns, work.derived)
-        design = Design(values=values, target=found.folds.design.target, categorical=work.design.categorical)
-        return Folds(design=design, fold=found.folds.fold).predictions(found.best)
+        design = Design(values=values, target=result.folds.design.target, categorical=work.design.categorical)
+        return Folds(design=design, fold=result.folds.fold).predictions(result.best)
 
     gains = gain_shares(model.means)
     losses = permutation_losses(
-        work.features[found.rows], found.folds.design.target, predicted, seed=work.seed + _SHUFFLE_SEED
+        work.features[result.rows], result.folds.design.target, predicted, seed=work.seed + _SHUFFLE_SEED
     )
     names = design_names(columns, work.derived)
     return [
@@ -212,16 +212,16 @@ def _importance(work: _Work, found: _Found, model: TrainedModel) -> list[Importa
     ]
 
 
-def _facts(work: _Work, found: _Found) -> dict[str, object]:
-    setting = found.best.setting
+def _facts(work: _Work, result: _SearchResult) -> dict[str, object]:
+    setting = result.best.setting
     return {
         "rows": len(work.design.target),
         "objective": setting.objective,
         "leaves": setting.leaves,
         "rounds": setting.rounds,
         "bags": work.training.bags,
-        "cross_validated_mse": round(found.best.loss, 6),
-        "searched_rows": len(found.rows),
+        "cross_validated_mse": round(result.best.loss, 6),
+        "searched_rows": len(result.rows),
     }
 
 
@@ -229,7 +229,7 @@ def _write_search(path: Path, trials: tuple[Trial, ...]) -> None:
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(("objective", "leaves", "rounds", "cross_validated_mse"))
-        for trial in sorted(trials, key=lambda one: one.loss):
+        for trial in sorted(trials, key=lambda trial: trial.loss):
             setting = trial.setting
             writer.writerow((setting.objective, setting.leaves, setting.rounds, f"{trial.loss:.6f}"))
 

@@ -1,6 +1,6 @@
-"""Checking a table against its schema, batch by batch: numbers for the rows that are used, violations for the rest.
+"""Checks of a table against its schema, batch by batch: numbers of the usable rows, and violations.
 
-Each violation names file, row, line and column, and what is done about it. How a checked table is kept is in
+Each violation has file, row, line, column and policy. The storage of a checked table is in
 `mlops_tabular_regression.tables.storage`.
 """
 
@@ -29,17 +29,17 @@ _SHOWN_CHARACTERS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
-    """A place where a table is not what its schema says.
+    """A cell or row that breaks a rule of the schema.
 
     Attributes:
         file: name of the table's file.
-        row: the first row of data is 1.
-        line: of the file, on which the row starts; 0 where the file has no lines.
-        column: empty for a violation of the whole row.
-        rule: which one.
-        found: what stands there.
-        expected: what should.
-        policy: what is done about it.
+        row: number of the row; the first row of data is 1.
+        line: line of the file on which the row starts; 0 for a file without lines.
+        column: name of the column; empty for a violation of the whole row.
+        rule: the broken rule.
+        found: content of the cell.
+        expected: what the rule demands.
+        policy: the consequence.
     """
 
     file: str
@@ -52,24 +52,24 @@ class Violation:
     policy: Policy
 
     def __str__(self) -> str:
-        """Return it as one line."""
+        """Return the violation as one line."""
         line = f" (line {self.line})" if self.line else ""
         column = f", column '{self.column}'" if self.column else ""
-        found = self.found if len(self.found) <= _SHOWN_CHARACTERS else f"{self.found[:_SHOWN_CHARACTERS]}..."
-        told = repr(found) if self.column else found
-        return f"{self.file}: row {self.row}{line}{column}: {told or 'nothing'}; expected {self.expected}"
+        content = self.found if len(self.found) <= _SHOWN_CHARACTERS else f"{self.found[:_SHOWN_CHARACTERS]}..."
+        shown = repr(content) if self.column else content
+        return f"{self.file}: row {self.row}{line}{column}: {shown or 'nothing'}; expected {self.expected}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedBatch:
-    """The rows of a batch that can be used.
+    """The usable rows of a batch.
 
     Attributes:
-        rows: their numbers in the file.
-        features: one row a row, one column a feature.
-        target: one number a row; empty where the table was read without it.
-        ids: the text of the id column, one a row; empty without one.
-        groups: the text of the group column, one a row; empty without one.
+        rows: numbers of the rows in the file, (rows,).
+        features: values of the features, (rows, features).
+        target: values of the target, (rows,); empty if the table was read without it.
+        ids: cells of the id column; empty without one.
+        groups: cells of the group column; empty without one.
     """
 
     rows: NDArray[np.int64]
@@ -80,14 +80,14 @@ class CheckedBatch:
 
 
 class Checker:
-    """Checks one table.
+    """Checks a table.
 
     Attributes:
-        counts: how many violations of each rule in each column, by policy; key: (column, rule, policy).
+        counts: (column, rule, policy) -> number of violations.
     """
 
     def __init__(self, table: TableSection, rules: RulesSection, record: Callable[[Violation], None]) -> None:
-        """Check against `table`; tell `record` each violation, in the order of the rows of a batch."""
+        """Check against the schema `table`; call `record` with each violation, in the order of the rows of a batch."""
         self._table = table
         self._rules = rules
         self._record = record
@@ -97,13 +97,13 @@ class Checker:
         """Yield the usable rows of a table.
 
         Raises:
-            DatasetError: the file cannot be read on.
+            DatasetError: the file cannot be read.
         """
         for batch in opened.batches:
             yield self._checked(opened, batch)
 
     def _checked(self, opened: OpenTable, batch: RowBatch) -> CheckedBatch:
-        found = self._misshapen(opened, batch)
+        violations = self._misshapen(opened, batch)
         columns = [column for column in self._table.columns if column.name in opened.columns]
         numbers = {}
         is_kept = np.ones(len(batch.numbers), dtype=bool)
@@ -111,20 +111,20 @@ class Checker:
             numbers[column.name], faults = convert(batch.cells[column.name], column, self._table)
             for fault in faults:
                 violation = self._violation(opened, batch, column, fault)
-                found.append(violation)
+                violations.append(violation)
                 is_kept[fault.index] &= violation.policy is not Policy.DROP
-        for violation in sorted(found, key=lambda one: one.row):
-            self.tell(violation)
+        for violation in sorted(violations, key=lambda item: item.row):
+            self.add(violation)
         return self._kept(batch, numbers, is_kept)
 
-    def tell(self, violation: Violation) -> None:
+    def add(self, violation: Violation) -> None:
         """Count and record a violation."""
         self.counts[violation.column, violation.rule, violation.policy] += 1
         self._record(violation)
 
     def total(self, policy: Policy) -> int:
-        """Return how many violations have this consequence."""
-        return sum(count for (_, _, found), count in self.counts.items() if found is policy)
+        """Return the number of violations with this policy."""
+        return sum(count for (_, _, counted), count in self.counts.items() if counted is policy)
 
     def _misshapen(self, opened: OpenTable, batch: RowBatch) -> list[Violation]:
         return [

@@ -1,4 +1,4 @@
-"""From checked batches to one table: equal rows are found, and rows that must stay on one side are one group."""
+"""Join checked batches to one table; find equal rows and assign each row to a group."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 def collect(batches: Sequence[CheckedBatch], opened: OpenTable, checker: Checker, rules: RulesSection) -> StoredTable:
-    """Return the rows of all batches as one table, and tell `checker` of each row that is equal to an earlier one.
+    """Return the rows of all batches as one table; add a violation to `checker` for each row equal to an earlier one.
 
     Args:
         batches: the usable rows.
-        opened: where they come from.
-        checker: is told of equal rows, after all others.
-        rules: what is done about them.
+        opened: the table that they come from.
+        checker: receives the violations.
+        rules: the policy for equal rows.
     """
     if not batches:
         return StoredTable(
@@ -46,7 +46,7 @@ def collect(batches: Sequence[CheckedBatch], opened: OpenTable, checker: Checker
     first, is_repeated = find_equal_rows(features, target)
     policy = rules.policy(Rule.DUPLICATE)
     for index in np.flatnonzero(is_repeated):
-        checker.tell(_duplicate(opened, int(rows[index]), int(rows[first[index]]), policy))
+        checker.add(_duplicate(opened, int(rows[index]), int(rows[first[index]]), policy))
     is_kept = ~is_repeated if policy is Policy.DROP else np.ones(len(target), dtype=bool)
     codes = join_groups(np.unique(groups, return_inverse=True)[1], first) if groups else first
     return StoredTable(
@@ -70,7 +70,7 @@ def _sample_names(ids: Sequence[str], rows: NDArray[np.int64]) -> list[str]:
 def find_equal_rows(
     features: NDArray[np.float64], target: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Return for each row the first row that is equal to it in every column, and whether that is an earlier one."""
+    """Return per row the position of the first row with equal columns, and whether that is an earlier row."""
     whole = np.ascontiguousarray(np.column_stack([features, target]) + 0.0)  # +0.0 makes -0.0 equal to 0.0
     as_bytes = whole.view(np.dtype((np.void, whole.dtype.itemsize * whole.shape[1]))).ravel()
     _, first, inverse = np.unique(as_bytes, return_index=True, return_inverse=True)
@@ -92,11 +92,16 @@ def _duplicate(opened: OpenTable, row: int, earlier: int, policy: Policy) -> Vio
 
 
 def join_groups(groups: NDArray[np.intp], first: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return groups so that rows of one group, and rows that are equal, are together."""
+    """Return groups in which rows of one group and equal rows are together.
+
+    Args:
+        groups: group of each row, (rows,).
+        first: position of the first equal row of each row, (rows,).
+    """
     codes = groups.copy()
     while True:
         low = np.minimum(codes, codes[first])
-        np.minimum.at(low, first, low)  # an equal row draws the first one into its group, and the other way round
+        np.minimum.at(low, first, low)  # joins the group of an equal row with that of the first one
         smallest = np.full(len(codes), len(codes), dtype=codes.dtype)
         np.minimum.at(smallest, groups, low)
         joined = smallest[groups]

@@ -1,4 +1,4 @@
-"""Matching the columns that a file has with those that the schema declares."""
+"""Matching of a file's columns with those that the schema declares."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _SHOWN = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchedColumns:
-    """Where the declared columns stand in a file.
+    """The positions of the declared columns in a file.
 
     Attributes:
         positions: declared column -> its position in each row, from 0.
-        unknown: columns of the file that nobody declares.
+        unknown: columns of the file that are not declared.
     """
 
     positions: Mapping[str, int]
@@ -44,47 +44,49 @@ def wanted_columns(table: TableSection, *, needs_target: bool) -> tuple[str, ...
 
 
 def count_matches(names: Sequence[str], table: TableSection) -> int:
-    """Return how many declared columns are among `names`."""
+    """Return the number of declared columns among `names`."""
     declared = {normalise_name(column.name) for column in table.columns}
     return len(declared & set(map(normalise_name, names)))
 
 
 def match_columns(names: Sequence[str], table: TableSection, *, needs_target: bool, where: str) -> MatchedColumns:
-    """Return where the declared columns stand among the columns `names` of a file.
+    """Return the positions of the declared columns among the columns `names` of a file.
 
     Args:
-        names: as the file has them.
-        table: what is declared.
-        needs_target: whether the target must be there.
+        names: columns of the file.
+        table: the schema.
+        needs_target: whether the target is required.
         where: file and line, for messages.
 
     Raises:
-        DatasetError: a declared column is missing or stands twice, or an unknown one is there and refused.
+        DatasetError: a declared column is missing or appears twice, or the file has an unknown column and the schema
+            refuses those.
     """
     places: dict[str, list[int]] = {}
     for position, name in enumerate(names):
         places.setdefault(normalise_name(name), []).append(position)
     wanted = wanted_columns(table, needs_target=needs_target)
-    known = {normalise_name(name) for name in (*wanted, table.target, table.id or "", table.group or "")}
-    unknown = tuple(name for name in names if normalise_name(name) not in known)
+    declared = {normalise_name(name) for name in (*wanted, table.target, table.id or "", table.group or "")}
+    unknown = tuple(name for name in names if normalise_name(name) not in declared)
     _refuse_ambiguous(places, wanted, where=where)
     missing = [name for name in wanted if normalise_name(name) not in places]
     if missing:
         hint = did_you_mean(missing[0], unknown)
-        raise DatasetError(f"{where}: no column {_listed(missing)}{hint}; found: {_listed(names)}")
+        raise DatasetError(f"{where}: no column {_listed(missing)}{hint}; the file has {_listed(names)}")
     if unknown and table.unknown_columns == "refuse":
         raise DatasetError(
-            f"{where}: {_listed(unknown)} not declared in table.columns, and table.unknown_columns is 'refuse'"
+            f"{where}: unknown columns {_listed(unknown)}; declare them in table.columns, or set "
+            "table.unknown_columns to report"
         )
     return MatchedColumns(positions={name: places[normalise_name(name)][0] for name in wanted}, unknown=unknown)
 
 
 def _refuse_ambiguous(places: Mapping[str, Sequence[int]], wanted: Sequence[str], *, where: str) -> None:
     for name in wanted:
-        found = places.get(normalise_name(name), ())
-        if len(found) > 1:
-            told = " and ".join(str(position + 1) for position in found)
-            raise DatasetError(f"{where}: column '{name}' stands {len(found)} times, in columns {told}; expected once")
+        positions = places.get(normalise_name(name), ())
+        if len(positions) > 1:
+            shown = " and ".join(str(position + 1) for position in positions)
+            raise DatasetError(f"{where}: column '{name}' appears {len(positions)} times, at {shown}; expected once")
 
 
 def _listed(names: Sequence[str]) -> str:

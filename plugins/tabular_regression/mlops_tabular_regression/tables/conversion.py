@@ -1,7 +1,7 @@
-"""From cells to numbers: what one column's cells mean, and which of them break which rule of the schema.
+"""Conversion of a column's cells to numbers, with the rules that they break.
 
-A category becomes its position in ``categories``. A cell that is missing, or that means nothing, becomes NaN; one that
-is out of range keeps its value.
+A category becomes its position in ``categories``. A missing or invalid cell becomes NaN; a number out of range keeps
+its value.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Fault:
     """A cell that breaks a rule.
 
     Attributes:
-        index: of its row within the batch.
-        rule: which one.
-        found: the cell as it stands in the file.
+        index: position of its row within the batch.
+        rule: the broken rule.
+        found: content of the cell.
     """
 
     index: int
@@ -41,7 +41,7 @@ class Fault:
 
 
 def convert(cells: Cells, column: Column, table: TableSection) -> tuple[Numbers, list[Fault]]:
-    """Return the numbers that `cells` mean, one a cell, and what is wrong with them in the order of the rows."""
+    """Return the number of each cell, (rows,), and the faults in the order of the rows."""
     if not column.is_numeric:
         return _categories(cells, column, table)
     numbers, faults = _from_array(cells, column) if isinstance(cells, np.ndarray) else _parse(cells, column, table)
@@ -79,13 +79,13 @@ def _from_array(cells: Numbers, column: Column) -> tuple[Numbers, list[Fault]]:
 
 
 def _parse(cells: Sequence[str], column: Column, table: TableSection) -> tuple[Numbers, list[Fault]]:
-    """Take the whole column at once where every cell is a plain number, else cell by cell."""
+    """Convert the whole column at once if every cell is a plain number, else cell by cell."""
     texts = [cell.replace(",", ".") for cell in cells] if table.decimal == "," else cells
     try:
         numbers = np.fromiter(map(float, texts), dtype=np.float64, count=len(texts))
     except ValueError:
         return _parse_each(texts, column, table)
-    # float() takes 1_000, inf and nan; a table does not.
+    # float() accepts 1_000, inf and nan; a table must not.
     if np.isfinite(numbers).all() and "_" not in "".join(texts):
         return numbers, []
     return _parse_each(texts, column, table)

@@ -1,7 +1,7 @@
-"""Tables as text: CSV and its relatives, read row by row with the line on which each row starts.
+"""Tables as text: CSV and similar files, read row by row with the line on which each row starts.
 
-A byte-order mark, quoted line breaks and blank lines are understood. Delimiter and header are found where the
-configuration leaves them open: by the names of the declared columns, not by counting characters.
+Byte-order marks, quoted line breaks and blank lines are supported. If the configuration does not set delimiter and
+header, they are detected by the names of the declared columns, not by counting characters.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SNIFFED = 1 << 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Layout:
-    """How the text of a file is to be taken."""
+    """The layout of a text file."""
 
     path: Path
     encoding: str
@@ -42,7 +42,7 @@ def open_csv(path: Path, table: TableSection, *, needs_target: bool) -> OpenTabl
     """Find delimiter, header and columns of a text table.
 
     Raises:
-        DatasetError: it is empty, no text, or its first row is neither a header nor a row of the schema.
+        DatasetError: the file is empty or not text, or its first row is neither a header nor a row of the schema.
     """
     encoding = _encoding(path, table.encoding)
     line, first = _first_rows(path, encoding, table)
@@ -51,20 +51,20 @@ def open_csv(path: Path, table: TableSection, *, needs_target: bool) -> OpenTabl
     cells = first.get(delimiter, [])
     _refuse_wrong_delimiter(where, first, table, delimiter, needs_target=needs_target)
     has_header = table.header if table.header is not None else count_matches(cells, table) > 0
-    find = match_columns if has_header else _columns_by_order
+    match = match_columns if has_header else _columns_by_order
     layout = _Layout(
         path=path,
         encoding=encoding,
         delimiter=delimiter,
         has_header=has_header,
         width=len(cells),
-        columns=find(cells, table, needs_target=needs_target, where=where),
+        columns=match(cells, table, needs_target=needs_target, where=where),
     )
     remarks = layout.columns.remarks()
     if table.delimiter is None and delimiter != ",":
         remarks = (f"the columns are separated by {delimiter!r}", *remarks)
     if not layout.has_header:
-        remarks = ("there is no header: the columns are taken in the order of table.columns", *remarks)
+        remarks = ("the file has no header: its columns are read in the order of table.columns", *remarks)
     return OpenTable(
         path=path,
         width=layout.width,
@@ -75,7 +75,7 @@ def open_csv(path: Path, table: TableSection, *, needs_target: bool) -> OpenTabl
 
 
 def _encoding(path: Path, declared: str) -> str:
-    """Return the encoding; a byte-order mark says more than the configuration."""
+    """Return the encoding; a byte-order mark takes precedence over the configuration."""
     with path.open("rb") as stream:
         start = stream.read(_SNIFFED)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -89,24 +89,26 @@ def _encoding(path: Path, declared: str) -> str:
     try:
         is_utf8 = codecs.lookup(declared).name == "utf-8"
     except LookupError:
-        raise DatasetError(f"table.encoding: {declared!r} is no encoding; for example utf-8 or cp1252") from None
+        raise DatasetError(
+            f"table.encoding: unknown encoding {declared!r}; expected one such as utf-8 or cp1252"
+        ) from None
     return "utf-8-sig" if is_utf8 else declared
 
 
 def _first_rows(path: Path, encoding: str, table: TableSection) -> tuple[int, dict[str, list[str]]]:
-    """Return the first row that is not blank, with its line, taken apart by each delimiter that allows it."""
+    """Return the line of the first row that is not blank, and its cells by each delimiter that can split it."""
     line = 1
-    found: dict[str, list[str]] = {}
+    cells_by_delimiter: dict[str, list[str]] = {}
     fault: DatasetError | None = None
     for delimiter in dict.fromkeys((*([table.delimiter] if table.delimiter else []), *DELIMITERS)):
         try:
             with contextlib.closing(_rows(path, encoding, delimiter)) as rows:
-                line, found[delimiter] = next(rows, (1, []))
+                line, cells_by_delimiter[delimiter] = next(rows, (1, []))
         except DatasetError as error:
             fault = fault or error
-    if fault and not found:
+    if fault and not cells_by_delimiter:
         raise fault
-    return line, found
+    return line, cells_by_delimiter
 
 
 def _best_delimiter(first: dict[str, list[str]], table: TableSection, *, needs_target: bool) -> str:
@@ -116,40 +118,42 @@ def _best_delimiter(first: dict[str, list[str]], table: TableSection, *, needs_t
 
     best = max(first, key=fitness)
     declared = table.delimiter
-    # A delimiter that was asked for is used, unless it takes the row for one single cell.
+    # A configured delimiter is used unless it leaves the row as a single cell.
     return declared if declared in first and len(first[declared]) > 1 else best if declared is None else declared
 
 
 def _widths(table: TableSection, *, needs_target: bool) -> tuple[int, ...]:
-    """Return how many cells a row without a header may have."""
+    """Return the numbers of cells that a row of a file without a header may have."""
     return (len(table.columns),) if needs_target else (len(table.columns), len(table.features))
 
 
 def _refuse_wrong_delimiter(
     where: str, first: dict[str, list[str]], table: TableSection, delimiter: str, *, needs_target: bool
 ) -> None:
-    """Say what the delimiter is where the one that was asked for leaves a row in one piece."""
+    """Raise an error if the delimiter leaves the first row as a single cell; name a better one if there is one."""
     cells = first.get(delimiter, [])
     if len(cells) > 1:
         return
-    better = [other for other, found in first.items() if len(found) > 1]
+    better = [other for other, split_cells in first.items() if len(split_cells) > 1]
     if table.delimiter is not None and better:
         other = max(better, key=lambda name: (count_matches(first[name], table), len(first[name])))
         raise DatasetError(
-            f"{where}: with table.delimiter {delimiter!r} the row is one single cell; {other!r} gives "
-            f"{len(first[other])}: set table.delimiter to it, or to null"
+            f"{where}: with table.delimiter {delimiter!r} the row is a single cell; {other!r} gives "
+            f"{len(first[other])}: set table.delimiter to that, or to null"
         )
     if not better:
-        told = ", ".join(map(repr, first))
+        delimiters = ", ".join(map(repr, first))
         wanted = ", ".join(wanted_columns(table, needs_target=needs_target))
-        raise DatasetError(f"{where}: one single cell by each of the delimiters {told}; expected the columns {wanted}")
+        raise DatasetError(
+            f"{where}: a single cell with each of the delimiters {delimiters}; expected columns {wanted}"
+        )
 
 
 def _columns_by_order(cells: Sequence[str], table: TableSection, *, needs_target: bool, where: str) -> MatchedColumns:
     by_width = {len(table.features): table.features, len(table.columns): table.columns}
     extra = table.id or table.group
     if extra and needs_target:
-        raise DatasetError(f"{where}: no header, so that column '{extra}' cannot be found; write one")
+        raise DatasetError(f"{where}: no header; expected one, because column '{extra}' is found by its name")
     if len(cells) not in _widths(table, needs_target=needs_target) or not _is_row(cells, table):
         raise DatasetError(
             f"{where}: neither a header nor a row of the schema: {len(cells)} cells, {', '.join(cells)[:80]!r}; "
@@ -161,7 +165,7 @@ def _columns_by_order(cells: Sequence[str], table: TableSection, *, needs_target
 
 
 def _is_row(cells: Sequence[str], table: TableSection) -> bool:
-    """Tell whether a first row can be data: with text in every cell it is a header of unknown names."""
+    """Return whether a first row can be data; with text in every cell it is a header of unknown names."""
     if table.header is False:
         return True
     return any(_is_number(cell.replace(table.decimal, ".")) for cell in cells)
@@ -190,7 +194,7 @@ def _rows(path: Path, encoding: str, delimiter: str) -> Generator[tuple[int, lis
     except UnicodeError:
         bad = _undecodable_line(path, encoding)
         raise DatasetError(
-            f"{path.name} (line {bad}): bytes that are no {encoding.removesuffix('-sig')}; "
+            f"{path.name} (line {bad}): bytes that are not {encoding.removesuffix('-sig')}; "
             "set table.encoding, for example to cp1252"
         ) from None
 

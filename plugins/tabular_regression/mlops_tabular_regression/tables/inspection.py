@@ -1,6 +1,6 @@
-"""A look into a table: its rows and columns, how the target is distributed, and each cell that breaks the schema.
+"""Inspection of a table: rows, columns, the distribution of the target, and the violations of the schema.
 
-The same reader and the same rules as in the step ``check``; nothing is refused here, everything is told.
+Reader and rules are those of the step ``check``; here, violations are reported and never refused.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _CONSEQUENCES = {
     Policy.REPORT: "a run uses them",
 }
 _LISTED = 1000
-"""Violations of one kind that are kept as text; a table of a million wrong rows shall not fill the memory."""
+"""Maximum number of violations per kind that are kept as text, which bounds the memory."""
 _BARS = 20
 
 
 def inspect_dataset(dataset: Path, config: TabularConfig) -> Inspection:
-    """Return what the table in the folder `dataset` holds."""
+    """Return the inspection of the table in the folder `dataset`."""
     violations = _Violations()
     try:
         opened = open_table(find_table(dataset, config.table), config.table)
@@ -73,7 +73,7 @@ def _remarks(opened: OpenTable) -> tuple[DatasetFinding, ...]:
 
 
 class _Violations:
-    """Counts violations by rule and consequence and keeps the first of each kind."""
+    """Counts violations by rule and policy, and keeps the first ones of each kind."""
 
     def __init__(self) -> None:
         self._counts: defaultdict[tuple[Rule, Policy], int] = defaultdict(int)
@@ -86,7 +86,7 @@ class _Violations:
             self._shown[kind].append(str(violation))
 
     def findings(self) -> tuple[DatasetFinding, ...]:
-        """Return one finding a kind, the worst first."""
+        """Return one finding per kind, the most severe first."""
         order = sorted(self._counts, key=lambda kind: (list(Policy).index(kind[1]), list(Rule).index(kind[0])))
         return tuple(self._finding(*kind) for kind in order)
 
@@ -116,9 +116,9 @@ def _tables(table: TableSection, stored: StoredTable) -> tuple[FactTable, ...]:
 
 
 def _number_row(column: Column, values: np.ndarray) -> tuple[str | int, ...]:
-    there = values[np.isfinite(values)]
-    measures = (f"{measure(there):.4g}" for measure in (np.min, np.mean, np.max)) if len(there) else ("-", "-", "-")
-    return (column.name, column.unit or "-", len(values) - len(there), *measures)
+    present = values[np.isfinite(values)]
+    measures = (f"{measure(present):.4g}" for measure in (np.min, np.mean, np.max)) if len(present) else ("-",) * 3
+    return (column.name, column.unit or "-", len(values) - len(present), *measures)
 
 
 def _category_rows(column: Column, values: Mapping[str, np.ndarray]) -> list[tuple[str | int, ...]]:

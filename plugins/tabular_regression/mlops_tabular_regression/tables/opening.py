@@ -1,4 +1,4 @@
-"""Finding the table in a data set's folder and opening it by its kind."""
+"""Find the table in the folder of a data set, and open it by its file type."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ PARQUET_SUFFIXES = (".parquet", ".pq")
 
 
 def find_table(folder: Path, table: TableSection) -> Path:
-    """Return the file ``table.file`` below `folder`, or the only table that is there.
+    """Return the file ``table.file`` in `folder`, or the only table of the folder.
 
     Raises:
-        DatasetError: there is none, or more than one.
+        DatasetError: the folder has no table, or several.
     """
-    found = sorted(
+    tables = sorted(
         path
         for path in folder.iterdir()
         if path.is_file() and path.suffix.lower() in TEXT_SUFFIXES + PARQUET_SUFFIXES and path.name[0] != "."
     )
-    names = [path.name for path in found]
+    names = [path.name for path in tables]
     if table.file is not None:
         path = folder / table.file
         if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
             raise DatasetError(
                 f"table.file: no '{table.file}' in the data set{did_you_mean(table.file, names) or ';'} "
-                f"tables there: {', '.join(names) or 'none'}"
+                f"it has {', '.join(names) or 'no table'}"
             )
         return path
-    if len(found) == 1:
-        return found[0]
+    if len(tables) == 1:
+        return tables[0]
     kinds = ", ".join(f"*{suffix}" for suffix in TEXT_SUFFIXES + PARQUET_SUFFIXES)
-    if not found:
-        raise DatasetError(f"the data set holds no table; expected one file of {kinds}")
-    raise DatasetError(f"the data set holds {len(found)} tables: {', '.join(names)}; set table.file to one of them")
+    if not tables:
+        raise DatasetError(f"the data set has no table; expected one file of {kinds}")
+    raise DatasetError(f"the data set has {len(tables)} tables: {', '.join(names)}; set table.file to one of them")
 
 
 def open_table(path: Path, table: TableSection, *, needs_target: bool = True) -> OpenTable:
-    """Find the columns of the table in the file `path`; its rows are read later.
+    """Open the table in the file `path` and match its columns; the rows are read during iteration.
 
     Args:
-        path: a CSV or Parquet file, told by its name.
-        table: what it must look like.
-        needs_target: False for rows that are to be predicted; the target may be there and is not read.
+        path: a CSV or Parquet file; the suffix decides.
+        table: layout and schema.
+        needs_target: False for rows to predict; a target in the file is then ignored.
 
     Raises:
-        DatasetError: it cannot be read, or its columns are not those of the schema.
+        DatasetError: the file cannot be read, or its columns do not match the schema.
     """
     try:
         if path.suffix.lower() in PARQUET_SUFFIXES:

@@ -1,4 +1,4 @@
-"""Tables as Parquet: read batch by batch with pyarrow; numbers stay numbers, everything else becomes text."""
+"""Tables as Parquet, read batch by batch with pyarrow; numbers stay numbers, all other values become text."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 def open_parquet(path: Path, table: TableSection, *, needs_target: bool) -> OpenTable:
-    """Find the columns of a Parquet file.
+    """Open a Parquet file and match its columns.
 
     Raises:
-        DatasetError: it is damaged, has no rows, or its columns are not those of the schema.
+        DatasetError: the file is damaged, or its columns do not match the schema.
     """
     try:
         names = pq.read_schema(path).names
@@ -47,8 +47,8 @@ def _batches(path: Path, names: Mapping[str, str], numeric: set[str]) -> Iterato
         with pq.ParquetFile(path) as stream:
             for batch in stream.iter_batches(batch_size=BATCH_ROWS, columns=list(names.values())):
                 cells = {
-                    name: _cells(batch.column(batch.schema.get_field_index(found)), is_numeric=name in numeric)
-                    for name, found in names.items()
+                    name: _cells(batch.column(batch.schema.get_field_index(column)), is_numeric=name in numeric)
+                    for name, column in names.items()
                 }
                 yield RowBatch(numbers=range(start, start + batch.num_rows), cells=cells)
                 start += batch.num_rows

@@ -1,7 +1,7 @@
-"""A row of the table as text, for the report of a run; standard library only, for it runs in the driver.
+"""A row of the table as text, for the report of a run.
 
-The configuration is not known here, so only what needs none is shown: the one text table of a data set, whose header
-is a first row without numbers.
+The preview is made in the driver, with the standard library and without the configuration. It therefore shows rows of
+a data set with a single text table, whose header is a first row without numbers.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _CHARACTERS = 200
 
 
 def preview_row(dataset: Path, sample: str) -> Preview | None:
-    """Return the cells of the row that a prediction's sample names; None where it cannot be found."""
-    found = _SAMPLE.match(sample)
+    """Return the cells of the row of a prediction's sample; None if the row cannot be identified."""
+    match = _SAMPLE.match(sample)
     tables = [path for path in sorted(dataset.iterdir()) if path.is_file() and path.suffix.lower() in TEXT_SUFFIXES]
-    if not found or len(tables) != 1:
+    if not match or len(tables) != 1:
         return None
-    header, cells = _read(tables[0], int(found[1]))
+    header, cells = _read(tables[0], int(match[1]))
     if not cells:
         return None
     names = header or [f"column {position}" for position in range(1, len(cells) + 1)]
@@ -39,7 +39,7 @@ def preview_row(dataset: Path, sample: str) -> Preview | None:
 
 
 def _read(path: Path, number: int) -> tuple[Sequence[str], Sequence[str]]:
-    """Return the header, empty without one, and the row `number`, empty where there is none."""
+    """Return the header (empty without one) and row `number` (empty if the table is shorter)."""
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
         start = stream.readline()
         stream.seek(0)

@@ -1,4 +1,4 @@
-"""Rows as a file gives them, before they are checked: what the readers yield and the checker takes."""
+"""Rows of a file before they are checked: the output of the readers, and the input of the checker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Cells: TypeAlias = "Sequence[str] | NDArray[np.float64]"
 
 BATCH_ROWS = 16_384
-"""Rows that are in memory as text at once."""
+"""Number of rows that are in memory as text at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +23,9 @@ class MisshapenRow:
     """A row with too many or too few cells.
 
     Attributes:
-        row: its number, the first row of data is 1.
-        line: the line of the file on which it starts.
-        cells: how many it has.
+        row: number of the row; the first row of data is 1.
+        line: line of the file on which the row starts.
+        cells: number of its cells.
     """
 
     row: int
@@ -35,13 +35,13 @@ class MisshapenRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowBatch:
-    """Some rows that follow each other.
+    """Consecutive rows.
 
     Attributes:
-        numbers: of each row, the first row of data is 1.
-        lines: of the file, on which each row starts; empty for a file without lines.
-        cells: declared column -> one text a row, or one number a row (NaN where it is missing).
-        misshapen: rows between them that have no place in `cells`.
+        numbers: number of each row; the first row of data is 1.
+        lines: line of the file on which each row starts; empty for a file without lines.
+        cells: declared column -> its cells, as texts or as numbers (NaN where missing).
+        misshapen: rows with a wrong number of cells, which are not in `cells`.
     """
 
     numbers: Sequence[int]
@@ -52,14 +52,14 @@ class RowBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenTable:
-    """A table whose columns have been found.
+    """A table whose columns are matched with the schema.
 
     Attributes:
-        path: of its file.
-        width: cells that each row must have.
-        columns: the declared columns that it has.
-        remarks: what its reader noticed: a delimiter that was found, columns that nobody declares.
-        batches: its rows, read while they are asked for.
+        path: its file.
+        width: number of cells that each row must have.
+        columns: the declared columns that the file has.
+        remarks: remarks of the reader: a detected delimiter, columns that are not declared.
+        batches: its rows, read during iteration.
     """
 
     path: Path

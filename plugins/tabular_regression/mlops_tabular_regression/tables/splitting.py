@@ -23,13 +23,13 @@ def assign_folds(
 ) -> NDArray[np.int16]:
     """Return the fold of each row, from 1.
 
-    Groups are ordered by the mean of their target, ties by chance; of each `folds` neighbours, one goes to each fold.
+    Groups are ordered by the mean of their target, ties at random; of each `folds` neighbours, one goes to each fold.
 
     Args:
-        target: one number a row.
-        groups: rows of one number stay together.
-        folds: how many.
-        seed: of what is left to chance.
+        target: target of each row, (rows,).
+        groups: group of each row, (rows,); rows of one group belong to one fold.
+        folds: number of folds.
+        seed: random seed.
     """
     draw = np.random.default_rng(seed)
     _, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)

@@ -1,7 +1,7 @@
-"""A checked table on disk: numpy files that are opened without being read, and the names of their columns.
+"""A checked table on disk: NumPy files that are memory-mapped, and ``table.json``.
 
-``features.npy`` (rows, features), ``target.npy``, ``rows.npy`` (row numbers in the file), ``groups.npy`` (rows of
-one number stay on one side of a split), and ``ids.npy`` where the table has an id column.
+``features.npy`` (rows, features), ``target.npy``, ``rows.npy`` (row numbers in the file), ``groups.npy`` (rows of one
+group belong to one part of a split) and ``ids.npy`` (empty for a table without an id column).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _FACTS = "table.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTable:
-    """The rows that are used.
+    """The usable rows of a table.
 
     Attributes:
-        features: (rows, features); categories as their positions, NaN where a cell is missing.
-        target: one number a row.
-        rows: number of each row in the file.
-        groups: what must not cross a split; equal rows are one group.
-        ids: name of each row; empty without an id column.
+        features: (rows, features); a category is its position, a missing cell NaN.
+        target: (rows,).
+        rows: number of each row in the file, (rows,).
+        groups: group of each row, (rows,); equal rows are one group.
+        ids: name of each row, (rows,); empty without an id column.
     """
 
     features: NDArray[np.float64]
@@ -39,7 +39,7 @@ class StoredTable:
     ids: NDArray[np.str_]
 
     def sample(self, index: int) -> str:
-        """Return the name of a row in predictions: its id, else its number in the file."""
+        """Return the name of a row in split and predictions: its id, or else its number in the file."""
         return str(self.ids[index]) if len(self.ids) else sample_name(int(self.rows[index]))
 
     def group(self, index: int) -> str:
@@ -53,7 +53,7 @@ def sample_name(row: int) -> str:
 
 
 def write_table(folder: Path, table: StoredTable, *, file: str) -> None:
-    """Write a table into the new folder `folder`; `file` is where it came from."""
+    """Write a table into `folder`; `file` is the name of the file that it came from."""
     for name in ("features", "target", "rows", "groups", "ids"):
         np.save(folder / f"{name}.npy", getattr(table, name), allow_pickle=False)
     facts = {"file": file, "rows": len(table.target)}
@@ -61,9 +61,9 @@ def write_table(folder: Path, table: StoredTable, *, file: str) -> None:
 
 
 def read_table(folder: Path) -> StoredTable:
-    """Open what `write_table` wrote."""
-    found = {
+    """Return the table that `write_table` wrote, memory-mapped."""
+    arrays = {
         name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
         for name in ("features", "target", "rows", "groups")
     }
-    return StoredTable(**found, ids=np.load(folder / "ids.npy", allow_pickle=False))
+    return StoredTable(**arrays, ids=np.load(folder / "ids.npy", allow_pickle=False))

@@ -1,8 +1,8 @@
-"""Abalone_Generated: a table made by code in the columns of Abalone, so that the pipeline can be tried offline.
+"""Abalone_Generated: a table made by code with the columns of Abalone, to try the pipeline offline.
 
-An animal grows towards a size of its own, so the rings of old ones can hardly be told from their size; the share of
-the shell in the weight grows with age and tells more. Two heights of 0 stand for what a real table has. The same seed
-gives the same bytes.
+Each animal grows towards a final size of its own, so that size says little about the age of old animals; the share of
+the shell in the weight grows with age and says more. Two heights of 0 imitate the faults of the real table. The same
+seed gives the same bytes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def generate(folder: Path, *, seed: int, progress: Callable[[str, int, int], Non
 
 
 def _sizes(rings: Numbers, draw: np.random.Generator) -> tuple[Numbers, Numbers, Numbers]:
-    """Return length, diameter and height; von Bertalanffy's growth towards a size of each animal's own."""
+    """Return length, diameter and height by von Bertalanffy growth towards a final size per animal."""
     final = draw.normal(0.64, 0.045, ROWS)
     pace = np.exp(draw.normal(np.log(0.20), 0.16, ROWS))
     length = np.clip(final * (1 - np.exp(-pace * (rings + 0.5))), 0.08, 0.85)
@@ -69,7 +69,7 @@ def _sizes(rings: Numbers, draw: np.random.Generator) -> tuple[Numbers, Numbers,
 def _weights(
     rings: Numbers, sizes: tuple[Numbers, Numbers, Numbers], draw: np.random.Generator
 ) -> tuple[Numbers, Numbers, Numbers, Numbers]:
-    """Return the weight of the whole, the meat, the viscera and the shell; the shell's share grows with age."""
+    """Return the weights of the whole, the meat, the viscera and the shell; the shell's share grows with age."""
     whole = 22.0 * sizes[0] * sizes[1] * sizes[2] * np.exp(draw.normal(0, 0.06, ROWS))
     shell = whole * (0.20 + 0.008 * rings) * np.exp(draw.normal(0, 0.09, ROWS))
     meat = whole * (0.47 - 0.006 * rings) * np.exp(draw.normal(0, 0.07, ROWS))
