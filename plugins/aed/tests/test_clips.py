@@ -61,7 +61,7 @@ def test_a_recording_in_two_folds_is_refused_and_not_warned_of():
 
 
 def test_a_fold_that_is_missing_is_named():
-    with pytest.raises(DatasetError, match=r"dataset.test_fold: there is no fold 9; folds: 1, 2, 3"):
+    with pytest.raises(DatasetError, match=r"dataset.test_fold: no fold 9; folds: 1, 2, 3"):
         assign_parts(clips(), DatasetSection(test_fold=9), seed=0)
 
 

@@ -258,5 +258,5 @@ def test_metrics_and_pictures_are_in_mlflow(tmp_path, monkeypatch):
 def test_a_server_that_is_not_there_is_named(tmp_path, monkeypatch):
     quiet(monkeypatch)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(ConfigError, match=r"mlflow\.uri: http://127\.0\.0\.1:9 takes no run"):
+    with pytest.raises(ConfigError, match=r"mlflow\.uri: http://127\.0\.0\.1:9 does not accept a run"):
         log_to_mlflow("http://127.0.0.1:9", experiment="x", metrics={}, files=tmp_path)

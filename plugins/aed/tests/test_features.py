@@ -162,7 +162,7 @@ def test_a_file_that_cannot_be_decoded_is_named(tmp_path, content):
 
 def test_a_file_without_samples_and_one_with_nan_are_named(tmp_path):
     soundfile.write(tmp_path / "none.wav", np.zeros(0, np.float32), 16_000)
-    with pytest.raises(DatasetError, match="none.wav holds no sample"):
+    with pytest.raises(DatasetError, match="none.wav holds no samples"):
         load_waveform(tmp_path / "none.wav", PREPARE)
     soundfile.write(tmp_path / "nan.wav", np.full(100, np.nan, np.float32), 16_000, subtype="FLOAT")
     with pytest.raises(DatasetError, match="nan.wav holds samples that are not finite"):

@@ -63,9 +63,9 @@ def test_branches_have_nothing_in_common_but_the_features_so_they_run_at_the_sam
     ("dataset", "message"),
     [
         ({"folds": [1]}, "at least 2"),
-        ({"folds": [1, 1]}, "names one twice"),
+        ({"folds": [1, 1]}, "holds a fold twice"),
         ({"folds": [1, 2], "test_fold": 1}, "leave test_fold empty"),
-        ({"folds": [1, 2], "strategy": "group"}, "strategy at fold"),
+        ({"folds": [1, 2], "strategy": "group"}, "set strategy to fold"),
         ({"folds": "some"}, "valid tuple"),
     ],
 )

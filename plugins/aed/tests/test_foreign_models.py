@@ -191,7 +191,7 @@ def cut(path):
 @pytest.mark.parametrize("damage", [cut, lambda path: path.write_bytes(b"nothing at all")], ids=["cut", "replaced"])
 def test_a_damaged_file_is_named(tmp_path, name, damage):
     damage(WRITERS[name](tmp_path / name))
-    with pytest.raises(ConfigError, match=rf"{name} is no readable"):
+    with pytest.raises(ConfigError, match=rf"{name} is not a readable"):
         load(tmp_path, tmp_path / name)
 
 
@@ -219,7 +219,7 @@ def test_a_model_for_other_patches_is_refused(tmp_path):
 
 def test_a_model_with_another_number_of_scores_is_refused(tmp_path):
     write_tflite(tmp_path / "model.tflite", network(classes=3))
-    with pytest.raises(ConfigError, match=r"model\.tflite gives 3 scores; the data set has 4 classes: bass, hum, tone"):
+    with pytest.raises(ConfigError, match=r"model\.tflite returns 3 scores; the data set has 4 classes: bass, hum, tone"):
         load(tmp_path, tmp_path / "model.tflite")
 
 
@@ -263,9 +263,9 @@ def test_a_bad_model_is_bad_in_every_order():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (("bass", "hum", "tone", "fiddle"), "no class fiddle; lacking whistle; expected in any order: bass, hum"),
-        (("bass", "hum"), "lacking tone, whistle"),
-        (("bass", "hum", "tone", "whistle", "hum"), "a class twice"),
+        (("bass", "hum", "tone", "fiddle"), "unknown fiddle; missing whistle; expected in any order: bass, hum"),
+        (("bass", "hum"), "missing tone, whistle"),
+        (("bass", "hum", "tone", "whistle", "hum"), "a class appears twice"),
     ],
 )
 def test_classes_that_are_not_those_of_the_data_set_are_named(given, message):
@@ -303,7 +303,7 @@ def test_an_exported_model_of_other_features_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"feature_extraction\.fmin is 125\.0; exported was trained with 50"):
         load(tmp_path, exported(tmp_path, fmin=50))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match=r"empty is no exported model; expected a file, or what mlops models export"):
+    with pytest.raises(ConfigError, match=r"empty is not an exported model; expected a file, or a folder written by mlops"):
         load(tmp_path, tmp_path / "empty")
 
 
@@ -319,7 +319,7 @@ def test_an_exported_model_of_other_features_is_refused(tmp_path):
             {"operation_mode": "evaluation", "model_path": "m.pt"},
             "operation_mode evaluation takes .h5, .keras, .tf",
         ),
-        ({"model_path": "m.h5"}, "a model that is trained further needs model.name: file"),
+        ({"model_path": "m.h5"}, "to train an existing model further, set model.name: file"),
     ],
 )
 def test_a_mode_and_a_file_that_do_not_go_together_are_refused(general, message):

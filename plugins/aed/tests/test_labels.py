@@ -112,7 +112,7 @@ def test_without_the_ontology_it_is_said_where_to_get_it(fsd, tmp_path):
     (tmp_path / "o.json").write_text("[]")
     for ontology, message in (
         ("none.json", "get ontology.json from https"),
-        (str(tmp_path / "o.json"), "does not know"),
+        (str(tmp_path / "o.json"), "the ontology has no class"),
     ):
         with pytest.raises(DatasetError, match=message):
             read_labels(fsd, DatasetSection(ontology=ontology), LOG)
@@ -176,9 +176,9 @@ def test_random_rows_ignore_recordings_on_purpose(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "header", "message"),
     [
-        ([("a.wav", "x", "one")], "filename,category,fold", "row 2: fold: 'one' is no whole number"),
+        ([("a.wav", "x", "one")], "filename,category,fold", "row 2: fold: 'one' is not a whole number"),
         ([("a.wav", "")], "filename,category", "row 2: filename or category is empty"),
-        ([("a.wav", "x", "dev")], "filename,category,split", "split 'dev' is none of train"),
+        ([("a.wav", "x", "dev")], "filename,category,split", "unknown split 'dev'; expected train"),
         ([("a.wav", "x|y")], "filename,category", "holds '|'"),
         ([("a.wav", "x")], "filename,klass", "lacks the column"),
     ],

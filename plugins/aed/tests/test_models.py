@@ -239,8 +239,8 @@ def test_a_network_of_ones_own_is_trained(tmp_path, custom_code):
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        ("nothing", "gave NoneType; expected a keras.Model"),
-        ("other_input", r"gave a model from \(3,\) to \(3,\); expected \(64, 96, 1\) to \(3,\)"),
+        ("nothing", "returned NoneType; expected a keras.Model"),
+        ("other_input", r"returned a model from \(3,\) to \(3,\); expected \(64, 96, 1\) to \(3,\)"),
         ("missing", "missing"),
     ],
 )
@@ -272,7 +272,7 @@ def test_a_file_that_does_not_fit_is_not_trained_further(tmp_path):
     write_features(tmp_path)
     build_custom((64, 96, 1), 5).save(tmp_path / "start.keras")
     general = {"model_path": str(tmp_path / "start.keras")}
-    expected = r"goes from \(64, 96, 1\) to \(5,\); expected from \(64, 96, 1\) to \(3,\)"
+    expected = r"maps \(64, 96, 1\) to \(5,\); expected \(64, 96, 1\) to \(3,\)"
     with pytest.raises(ConfigError, match=expected):
         train(tmp_path, {"model": {"name": "file"}, "epochs": 1}, general=general)
 
@@ -302,7 +302,7 @@ def test_a_choice_that_is_not_legal_is_named(override, message):
 def test_yamnet_needs_the_features_that_it_was_made_for():
     overrides = ["training.model.name=yamnet", "feature_extraction.patch_length=50"]
     expected = (
-        r"training\.model\.name: yamnet takes patches of 64 mels and 96 frames; feature_extraction gives \(64, 50\)"
+        r"training\.model\.name: yamnet takes patches of 64 mels and 96 frames; feature_extraction produces \(64, 50\)"
     )
     with pytest.raises(ConfigError, match=expected):
         load_use_case("AED").load_config(overrides=overrides)

@@ -146,5 +146,5 @@ def test_an_archive_without_one_model_or_a_damaged_one_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"holds 0 models \(none\)"):
         obtain(archive(tmp_path / "none.tar.gz", "a.txt"), tmp_path, sha256=None, key="k")
     (tmp_path / "cut.tar.gz").write_bytes((tmp_path / "two.tar.gz").read_bytes()[:60])
-    with pytest.raises(ConfigError, match=r"cut\.tar\.gz is no readable archive"):
+    with pytest.raises(ConfigError, match=r"cut\.tar\.gz is not a readable archive"):
         obtain(str(tmp_path / "cut.tar.gz"), tmp_path, sha256=None, key="k")

@@ -112,7 +112,7 @@ def test_an_export_to_onnx_gives_the_scores_of_the_original(model, patches, tmp_
     require_equal(model, path, patches)
     assert OnnxModel(path).scores(patches).shape == (24, CLASSES)
     other = keras.models.clone_model(model)
-    with pytest.raises(StepError, match="gives other scores"):
+    with pytest.raises(StepError, match="returns other scores"):
         require_equal(other, path, patches)
 
 
@@ -143,11 +143,11 @@ def test_a_model_that_is_quantized_already_is_not_quantized_again(tmp_path):
         outputs={"model": tmp_path},
         scratch=tmp_path,
     )
-    with pytest.raises(ConfigError, match=r"theirs\.tflite cannot be quantized; expected a network of Keras"):
+    with pytest.raises(ConfigError, match=r"theirs\.tflite cannot be quantized; expected a Keras network"):
         execute(request)
 
 
 def test_a_file_that_is_no_model_is_named(tmp_path):
     (tmp_path / "broken.tflite").write_bytes(b"nothing")
-    with pytest.raises(ConfigError, match=r"broken\.tflite is no readable \.tflite file"):
+    with pytest.raises(ConfigError, match=r"broken\.tflite is not a readable \.tflite file"):
         LiteRtModel(tmp_path / "broken.tflite")

@@ -133,15 +133,15 @@ def test_every_callback_is_built_with_every_argument_that_is_legal(name):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("training.optimizer={Adamm: {}}", "'Adamm' is no optimizer; did you mean 'Adam'? known: SGD, RMSprop"),
+        ("training.optimizer={Adamm: {}}", "'Adamm' is not an optimizer; did you mean 'Adam'? known: SGD, RMSprop"),
         ("training.optimizer={Adam: {lr: 0.1}}", "Adam has no argument 'lr'; known: learning_rate"),
         ("training.optimizer={Adam: {}, SGD: {}}", "expected one optimizer, not 2"),
         ("training.optimizer={Adam: {learning_rate: -1}}", "Adam.learning_rate is -1; expected a number above 0"),
-        ("training.callbacks={EarlyStoping: {}}", "'EarlyStoping' is no callback; did you mean 'EarlyStopping'?"),
+        ("training.callbacks={EarlyStoping: {}}", "'EarlyStoping' is not a callback; did you mean 'EarlyStopping'?"),
         ("training.callbacks={EarlyStopping: {patient: 3}}", "did you mean 'patience'?"),
         ("training.callbacks={EarlyStopping: {monitor: f1}}", "legal: loss, accuracy, val_loss, val_accuracy"),
         ("training.callbacks={EarlyStopping: {mode: up}}", "legal: auto, min, max"),
-        ("training.callbacks={LRStepDecay: {initial_lr: -1, step_size: 1, decay_rate: 1}}", "is not negative"),
+        ("training.callbacks={LRStepDecay: {initial_lr: -1, step_size: 1, decay_rate: 1}}", "expected a number of at least 0"),
         (
             "training.callbacks={LRStepDecay: {initial_lr: 1, step_size: 0, decay_rate: 1}}",
             "expected a positive number",

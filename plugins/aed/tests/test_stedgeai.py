@@ -66,7 +66,7 @@ def test_the_numbers_of_the_tool_are_read(folders, tool):
 def test_what_the_tool_complains_about_is_told(folders, tool):
     with pytest.raises(StepError, match=r"stedgeai analyze --target stm32x9 failed with 1: E010\(InvalidArgument\)"):
         ask(folders, tool, target="stm32x9")
-    with pytest.raises(StepError, match=r"left no network_c_info\.json with a memory_footprint"):
+    with pytest.raises(StepError, match=r"wrote no network_c_info\.json with a memory_footprint"):
         ask(folders, tool, target="stm32z0")
     with pytest.raises(ConfigError, match=r"stedgeai\.path: no file .*gone; expected the executable"):
         ask(folders, folders / "gone")

@@ -191,7 +191,7 @@ def test_a_wrong_value_is_answered_with_its_key_its_line_and_what_is_legal(key, 
             "dataset.test_csv_path: is required together with dataset.test_audio_path; legal: a path",
         ),
         ("validation_csv_path", "a", "dataset.validation_audio_path: is required together with dataset.validation_csv"),
-        ("training_csv_path", "C:/a.csv", "dataset.training_csv_path: and the other paths must all be absolute"),
+        ("training_csv_path", "C:/a.csv", "dataset.training_csv_path: and the other paths must be all absolute"),
     ],
 )
 def test_paths_that_do_not_go_together_are_refused(key, value, message):
@@ -213,7 +213,7 @@ def test_the_file_without_a_fault_has_none():
             "0",
             "train_parameters.training_epochs: is 0; legal: a whole number",
         ),
-        ("v1", "train_parameters.optimizer", "adamm", "train_parameters.optimizer: 'adamm' is no optimizer"),
+        ("v1", "train_parameters.optimizer", "adamm", "train_parameters.optimizer: 'adamm' is not an optimizer"),
         ("v1", "train_parameters.initial_learning", "fast", "is 'fast'; legal: a number above 0"),
         ("v1", "train_parameters.patience", "0", "legal: a whole number of at least 1"),
         ("v1", "train_parameters.learning_rate_scheduler", "cosine", "legal: one of reducelronplateau, constant"),
@@ -244,7 +244,7 @@ def test_the_file_without_a_fault_has_none():
         ("v4", "model.model_name", "miniresnetv3_s1", "model.model_name: is 'miniresnetv3_s1'; did you mean"),
         ("v4", "model.pretrained", "maybe", "model.pretrained: is 'maybe'; legal: True or False"),
         ("v4", "dataset.dataset_name", "esc", "dataset.dataset_name: is 'esc'; did you mean 'esc10'?"),
-        ("v4", "training.resume_training", "last.h5", "training.resume_training: is set; a stopped run goes on by"),
+        ("v4", "training.resume_training", "last.h5", "training.resume_training: is set; a stopped run resumes"),
         ("v4", "model.model_path", "m.h5", "model.model_path: and training.model.name exclude each other"),
     ],
 )
@@ -309,7 +309,7 @@ def test_unknown_keys_and_sections_are_refused_with_the_nearest_name():
         assert f"did you mean '{near}'?" in faults_of(text)[0]
         assert f"(line {line})" in faults_of(text)[0]
     faults = faults_of(text_of("v2") + "featur_extraction:\n  n_mels: 64\n")
-    assert "is no section; did you mean 'feature_extraction'?" in faults[0]
+    assert "is not a section; did you mean 'feature_extraction'?" in faults[0]
 
 
 def test_code_is_never_run(tmp_path):

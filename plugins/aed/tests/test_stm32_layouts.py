@@ -277,7 +277,7 @@ def test_a_validation_table_alone_is_what_the_zoo_reports():
     found = loaded(with_tables("validation")).dataset
     assert (found.test_csv, found.test_audio) == ("validation.csv", "validation/wav")
     assert found.validation_csv is None
-    assert "they are the test clips" in fates(with_tables("validation"))["dataset.validation_csv_path"].note
+    assert "they become the test clips" in fates(with_tables("validation"))["dataset.validation_csv_path"].note
 
 
 def test_clips_of_a_tables_part_stay_in_it(tmp_path):
@@ -307,7 +307,7 @@ def test_an_evaluation_on_a_board_is_refused_with_the_file_to_import():
 def test_metrics_go_to_an_mlflow_server_and_not_into_a_folder():
     pytest.importorskip("mlflow")
     assert loaded(text_of("v2")).mlflow.uri is None
-    assert "no address of a server" in fates(text_of("v2"))["mlflow.uri"].note
+    assert "is not the address of a server" in fates(text_of("v2"))["mlflow.uri"].note
     model = loaded(text_of("v2").replace("./experiments_outputs/mlruns", "http://127.0.0.1:5000"))
     assert (model.mlflow.uri, model.mlflow.experiment) == ("http://127.0.0.1:5000", "aed_project")
 

@@ -103,8 +103,8 @@ def test_the_published_weights_give_the_recorded_values():
     ("damage", "message"),
     [
         (lambda path: path.unlink(), "no file"),
-        (lambda path: path.write_bytes(b"nothing"), "is no readable HDF5 file"),
-        (lambda path: path.write_bytes(path.read_bytes()[:5000]), "is no readable HDF5 file"),
+        (lambda path: path.write_bytes(b"nothing"), "is not a readable HDF5 file"),
+        (lambda path: path.write_bytes(path.read_bytes()[:5000]), "is not a readable HDF5 file"),
         (lambda path: rename(path, "layer4/depthwise_conv/bn/beta:0"), "has no weight 'layer4/depthwise_conv/bn/beta'"),
         (lambda path: reshape(path, "layer1/conv/kernel:0"), r"'layer1/conv/kernel' has the shape \(2, 2\); expected"),
         (lambda path: spoil(path, "layer1/conv/kernel:0"), "not finite"),

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import keras
 import tensorflow as tf
 
-import mlops_core
 from mlops_aed.config import DataAugmentation, FeatureExtraction, General, Preprocessing, Training
 from mlops_aed.data.clips import TRAIN, VALIDATION
 from mlops_aed.data.feature_store import open_features, read_classes, read_rows
@@ -17,8 +16,9 @@ from mlops_aed.models import architectures, foreign, network, yamnet
 from mlops_aed.models.pretrained import ZOO_WEIGHTS, ZOO_WEIGHTS_SHA256, obtain
 from mlops_aed.training import backbone as backbone_training
 from mlops_aed.training.augmentation import training_batches
-from mlops_aed.training.fitting import HistoryRow, TrainingData, fit, loss_and_accuracy, validated
+from mlops_aed.training.fitting import TrainingData, TrainingRow, fit, loss_and_accuracy, validated
 from mlops_aed.training.inputs import Ahead, MappedPatches
+from mlops_core import write_history
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,7 +68,7 @@ def _network(context: StepContext, settings: Training, *, shape: tuple[int, int]
 
 def _train_pretrained(
     context: StepContext, model: keras.Model, settings: Training, *, is_multi_label: bool
-) -> list[HistoryRow]:
+) -> list[TrainingRow]:
     """Fit the head, by epochs if they are set; then fine-tune all layers, if set.
 
     Without epochs and fine-tuning, the head is also fitted to the validation part, which decides nothing.
@@ -99,7 +99,7 @@ def _train_pretrained(
     model.compile(loss=loss, metrics=[accuracy])
     held, targets = _part(context, VALIDATION, moments=(0.0, 1.0))
     row = validated(model, (held[:][..., None], targets), step=1, loss=math.nan)
-    return [HistoryRow(step=1, loss=row.validation_loss, validation_loss=math.nan, validation_accuracy=math.nan)]
+    return [TrainingRow(step=1, loss=row.validation_loss, validation_loss=math.nan, validation_accuracy=math.nan)]
 
 
 def _train_all(
@@ -109,7 +109,7 @@ def _train_all(
     *,
     moments: tuple[float, float],
     is_multi_label: bool,
-) -> list[HistoryRow]:
+) -> list[TrainingRow]:
     patches, targets = _part(context, TRAIN, moments=moments)
     held, held_targets = _part(context, VALIDATION, moments=moments)
     context.log.info("%d weights; %d patches to train, %d to validate", model.count_params(), len(patches), len(held))
@@ -146,7 +146,7 @@ def _write(
     context: StepContext,
     model: keras.Model,
     classes: tuple[str, ...],
-    history: list[HistoryRow],
+    history: list[TrainingRow],
     *,
     moments: tuple[float, float],
 ) -> None:
@@ -160,13 +160,4 @@ def _write(
         "weights": int(model.count_params()),
     }
     network.save(model, folder, metadata)
-    mlops_core.write_history(folder, map(_history_row, history))
-
-
-def _history_row(row: HistoryRow) -> mlops_core.HistoryRow:
-    values = {
-        "loss": row.loss,
-        "validation_loss": row.validation_loss,
-        "validation_accuracy": row.validation_accuracy,
-    }
-    return mlops_core.HistoryRow(step=row.step, values=values)
+    write_history(folder, (row.to_history() for row in history))
