@@ -46,7 +46,7 @@ def windows(x, stride):
 
 
 def numpy_embedding(path, patch):
-    """What the published network gives for a patch (64, 96), computed without Keras."""
+    """The result of the published network for a patch (64, 96), computed without Keras."""
     with h5py.File(path) as file:
         group = file["model_weights/model_2"]
         x = patch.T[..., None].astype("f8")
@@ -82,7 +82,7 @@ def some_patch():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_network_gives_what_numpy_computes_from_the_same_file(tmp_path):
+def test_the_network_returns_what_numpy_computes_from_the_same_file(tmp_path):
     path = write_keras_2_file(tmp_path / "weights.h5")
     expected = numpy_embedding(path, some_patch())
     assert np.abs(expected).max() > 0.1
