@@ -1,1 +1,1 @@
-"""Audio event detection: which of a few sounds is in a clip, by a network small enough for a microcontroller."""
+"""Audio event detection: classifies the sound in a clip with a network small enough for a microcontroller."""

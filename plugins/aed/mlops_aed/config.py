@@ -34,12 +34,12 @@ _FLOAT_FILES = (".h5", ".keras")
 
 
 class General(Section):
-    """What a run does: train, or take the model at ``model_path``; quantize it, or not.
+    """The operation mode: train or load the model at ``model_path``, and quantize it or not.
 
-    ``training`` and ``evaluation`` stop at the float model, ``chain_tqe`` (train) and ``chain_eqe`` (an existing
-    model) go on to the quantized one and compare the two; ``quantization`` is ``chain_eqe`` by another name.
-    ``model_path`` is a file of another program, or the folder that ``mlops models export`` wrote; ``model_classes``
-    says in which order the scores of such a file are, where that is not the alphabet's.
+    ``training`` and ``evaluation`` end with the float model; ``chain_tqe`` (train) and ``chain_eqe`` (an existing
+    model) also quantize it and compare the two; ``quantization`` is another name of ``chain_eqe``.
+    ``model_path`` is a file of another program, or a folder written by ``mlops models export``; ``model_classes`` is
+    the order of the scores of such a file, if it is not alphabetical.
     """
 
     operation_mode: Mode = "training"
@@ -81,7 +81,7 @@ class General(Section):
 
 
 def known_folds(path: object, csv: object) -> tuple[int, ...]:
-    """Return the folds that the table of a data set on this machine has; 1 to 5, those of ESC-50, without a table."""
+    """Return the folds in the table of a data set on this machine; without a table those of ESC-50, 1 to 5."""
     table = Path(normalise_path(str(path))).expanduser() / (str(csv) if csv else "meta/esc50.csv") if path else None
     if table is None or not table.is_file():
         return (1, 2, 3, 4, 5)
@@ -91,14 +91,14 @@ def known_folds(path: object, csv: object) -> tuple[int, ...]:
 
 
 class DatasetSection(Section):
-    """Which clips are used, how they are labelled, and how they are split.
+    """The clips of a run, their labels, and their split.
 
     ``csv`` and ``audio`` name a table of labels and the folder of its files below ``path``; without them the layout is
-    found out. Where ``test_csv``, and perhaps ``validation_csv``, name tables of their own, ``csv`` is that of the
-    training clips. ``strategy`` is how parts are made: by the data set's folds, by whole recordings, or by clips at
-    random, which lets pieces of one recording stand on two sides. ``folds`` is a cross-validation: each of them
-    (``all``: each that there is) is the test fold of a branch of its own. ``shards`` is how many processes or machines
-    share the features; it changes nothing else.
+    detected. If ``test_csv``, and perhaps ``validation_csv``, name further tables, ``csv`` is that of the training
+    clips. ``strategy`` splits by the folds of the data set, by whole recordings, or by clips at random, which can put
+    clips of one recording into several parts. ``folds`` asks for a cross-validation: each of them (``all``: every fold
+    of the data set) is the test fold of one branch. ``shards`` is the number of processes or machines that share the
+    extraction of features; it does not change the result.
     """
 
     name: Annotated[str, Field(min_length=1)] = "AED_Dataset"
@@ -136,29 +136,29 @@ class DatasetSection(Section):
     def _cross_validation_chooses_folds(self) -> Self:
         if self.folds is not None and (self.test_fold is not None or self.strategy != "fold"):
             raise KeyFaultError(
-                "folds", "makes each fold the test fold once; leave test_fold empty and strategy at fold"
+                "folds", "makes each fold the test fold once; leave test_fold empty and set strategy to fold"
             )
         if self.folds is not None and len(set(self.folds)) < len(self.folds):
-            raise KeyFaultError("folds", f"{list(self.folds)} names one twice; expected different folds")
+            raise KeyFaultError("folds", f"{list(self.folds)} holds a fold twice; expected different folds")
         return self
 
     @model_validator(mode="after")
     def _tables_are_complete(self) -> Self:
         if self.test_csv is not None and self.csv is None:
-            raise KeyFaultError("csv", "is not set; test_csv is a table beside that of the training clips")
+            raise KeyFaultError("csv", "is not set; test_csv needs csv, the table of the training clips")
         for part in ("validation", "test"):
             if getattr(self, f"{part}_audio") is not None and getattr(self, f"{part}_csv") is None:
                 raise KeyFaultError(f"{part}_audio", f"needs {part}_csv, the table of its files")
         if self.validation_csv is not None and self.test_csv is None:
-            raise KeyFaultError("validation_csv", "needs test_csv; clips that decide nothing are the test clips")
+            raise KeyFaultError("validation_csv", "needs test_csv, because validation clips cannot be the test clips")
         if self.test_csv is not None and self.folds is not None:
-            raise KeyFaultError("folds", "and test_csv exclude each other; the test clips are chosen by one of them")
+            raise KeyFaultError("folds", "and test_csv exclude each other; keep one of them to choose the test clips")
         return self
 
     @model_validator(mode="after")
     def _folds_differ(self) -> Self:
         if self.test_fold is not None and self.test_fold == self.validation_fold:
-            raise KeyFaultError("validation_fold", "is the test_fold too; expected another, the test fold stays unseen")
+            raise KeyFaultError("validation_fold", "is also the test_fold; expected another fold")
         if self.class_names is not None and len(set(self.class_names)) < 2:
             raise KeyFaultError("class_names", "expected at least two different classes")
         return self
@@ -169,12 +169,12 @@ class DatasetSection(Section):
             raise KeyFaultError("use_garbage_class", "needs class_names: the other classes become 'other'")
         if self.use_garbage_class and self.multi_label:
             raise KeyFaultError(
-                "use_garbage_class", "and multi_label exclude each other: a clip of no class has no label"
+                "use_garbage_class", "and multi_label exclude each other: a clip without a chosen class has no label"
             )
         if self.multi_label and self.folds is not None:
             raise ValueError("folds and multi_label exclude each other; choose one fold with test_fold")
         if not self.multi_label and not self.only_keep_monolabel:
-            raise KeyFaultError("only_keep_monolabel", "false needs multi_label: true; else a clip has one label")
+            raise KeyFaultError("only_keep_monolabel", "false needs multi_label: true; otherwise a clip has one label")
         return self
 
 
@@ -199,7 +199,7 @@ class Preprocessing(Section):
 
 
 class FeatureExtraction(Section):
-    """From a waveform to log-mel patches; the names and their meaning are librosa's."""
+    """From a waveform to log-mel patches; names and meaning are those of librosa."""
 
     patch_length: Positive = 96
     n_mels: Positive = 64
@@ -243,7 +243,7 @@ class Quantization(Section):
 
 
 class Classify(Section):
-    """Files without labels, in the folder ``path``, that the model of a run is asked about when it is ready."""
+    """Files without labels in the folder ``path``, which the finished model of a run classifies."""
 
     path: LocalPath | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
@@ -255,7 +255,7 @@ class Classify(Section):
 
 
 class StEdgeAi(Section):
-    """ST Edge AI Core, if ``path`` is its executable: a run then also says what it thinks that the model needs."""
+    """ST Edge AI Core, with ``path`` as its executable: a run then includes its estimate of the model's needs."""
 
     path: LocalPath | None = None
     target: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] = "stm32u5"
@@ -263,7 +263,7 @@ class StEdgeAi(Section):
 
 
 class Mlflow(Section):
-    """Where the metrics of an evaluation are also recorded: a server, or a folder; nowhere without ``uri``."""
+    """MLflow server or folder that also receives the metrics of an evaluation; none without ``uri``."""
 
     uri: str | None = None
     experiment: Annotated[str, Field(min_length=1)] = "AED"
@@ -271,7 +271,7 @@ class Mlflow(Section):
     @model_validator(mode="before")
     @classmethod
     def _folder_is_found_from_elsewhere(cls, data: object) -> object:
-        """A step does not run where the command was given."""
+        """Make the path of a folder absolute, because a step runs in another folder than the command."""
         uri = data.get("uri") if isinstance(data, dict) else None
         if not isinstance(data, dict) or not isinstance(uri, str) or not uri or "://" in uri or ":" in uri[2:]:
             return data
@@ -305,7 +305,7 @@ class AedConfig(UseCaseConfig):
         shape = (self.feature_extraction.n_mels, self.feature_extraction.patch_length)
         model = self.training.model
         if self.general.is_trained and model.name == "yamnet" and shape != (64, 96):
-            note = f"yamnet takes patches of 64 mels and 96 frames; feature_extraction gives {shape}"
+            note = f"yamnet takes patches of 64 mels and 96 frames; feature_extraction produces {shape}"
             raise KeyFaultError("training.model.name", note)
         return self
 
@@ -314,5 +314,5 @@ class AedConfig(UseCaseConfig):
         name, path = self.training.model.name, self.general.model_path
         if self.general.is_trained and (name == "file") != (path is not None):
             note = f"is {'not set' if path is None else 'set'}, and training.model.name is {name}; "
-            raise KeyFaultError("general.model_path", note + "a model that is trained further needs model.name: file")
+            raise KeyFaultError("general.model_path", note + "to train an existing model further, set model.name: file")
         return self

@@ -1,4 +1,4 @@
-"""The pipeline for clips of several labels: that of single labels, with a sigmoid a class and other metrics."""
+"""The pipeline for clips with several labels: that for single labels, with one sigmoid per class and other metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The steps of a run, chosen by the operation mode; for cross-validation a branch for each fold."""
+"""The steps of a run, by operation mode; for cross-validation one branch per fold."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _FIGURES = "figures"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Branch:
-    """Which split the steps from the training on read, and how they are named.
+    """The split that training and later steps read, and the names of these steps.
 
     Attributes:
-        split: the reference of the split.
-        fold: the number of the test fold of a cross-validation; None for a run with one split.
+        split: reference of the split.
+        fold: number of the test fold of a cross-validation; None for a run with one split.
     """
 
     split: str
@@ -33,7 +33,7 @@ class _Branch:
 
     @property
     def data(self) -> dict[str, str]:
-        """The inputs that say which patches belong to which part."""
+        """The inputs that hold the patches and their parts."""
         return {"features": "preprocess.features", "split": self.split}
 
     def named(self, name: str) -> str:
@@ -42,7 +42,7 @@ class _Branch:
 
 
 def steps(config: AedConfig) -> tuple[Step, ...]:
-    """Return split → preprocess → train (or load) → quantize, if asked → evaluate."""
+    """Return split → preprocess → train (or load) → quantize, if set → evaluate."""
     if config.dataset.folds:
         return (*_folds(config, config.dataset.folds), *_analyses(config))
     split = _split("mlops_aed.steps.split:split", ("split",))
@@ -52,7 +52,7 @@ def steps(config: AedConfig) -> tuple[Step, ...]:
 
 
 def model_reference(config: AedConfig) -> str:
-    """Return the output that is registered; of a cross-validation, the model of the last fold."""
+    """Return the registered output; for a cross-validation the model of the last fold."""
     source = "train" if config.general.is_trained else "load"
     name = "quantize" if config.general.is_quantized else source
     branch = _Branch(split="", fold=config.dataset.folds[-1] if config.dataset.folds else None)
@@ -60,9 +60,9 @@ def model_reference(config: AedConfig) -> str:
 
 
 def _folds(config: AedConfig, folds: tuple[int, ...]) -> tuple[Step, ...]:
-    """Return a branch for each fold, in which it is the test fold, and one evaluation of all of them.
+    """Return one branch per test fold, and one joint evaluation.
 
-    The features are made once: they depend on a clip alone, and the split that they are made for has no parts.
+    The features are computed once: they depend on the clip alone, and their split has no parts.
     """
     split = _split("mlops_aed.steps.folds:split", ("clips", *(f"fold-{fold}" for fold in folds)))
     steps = [split, _preprocess(config, split="split.clips")]
@@ -104,7 +104,7 @@ def _preprocess(config: AedConfig, *, split: str) -> Step:
 
 
 def _branch_steps(config: AedConfig, branch: _Branch) -> tuple[Step, ...]:
-    """Return train (or load) → quantize, if asked."""
+    """Return train (or load) → quantize, if set."""
     source = _train(config, branch) if config.general.is_trained else _load(config, branch)
     return (source, _quantize(config, branch, source.name)) if config.general.is_quantized else (source,)
 
@@ -150,7 +150,7 @@ def _quantize(config: AedConfig, branch: _Branch, source: str) -> Step:
 
 
 def _analyses(config: AedConfig) -> tuple[Step, ...]:
-    """Return what is done with the finished model: ST's tool is asked about it, files are classified; if configured."""
+    """Return the configured steps on the finished model: analysis by ST's tool, classification of files."""
     analyses = []
     if config.stedgeai.path is not None:
         analyses.append(("analyze", "mlops_aed.steps.analyze:analyze", "footprint", "stedgeai"))
@@ -195,7 +195,7 @@ def _score(config: AedConfig, branch: _Branch) -> Step:
 
 
 def _evaluated(config: AedConfig, branch: _Branch) -> dict[str, str]:
-    """Return what an evaluation reads: the test part and the model; with a quantized one the float one, too."""
+    """Return the inputs of an evaluation: the test part and the model; for a quantized one also its float model."""
     source = f"{branch.named('train' if config.general.is_trained else 'load')}.model"
     if not config.general.is_quantized:
         return {**branch.data, "model": source}

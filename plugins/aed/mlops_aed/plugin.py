@@ -1,4 +1,4 @@
-"""The hooks of the use case AED; light, for nothing heavy may be imported before a step runs."""
+"""The hooks of the use case AED; nothing heavy is imported before a step runs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def mlops_get_config_model(context: PluginContext) -> type[AedConfig]:
 
 @hookimpl
 def mlops_import_config(source: YamlSource, layout: str | None, context: PluginContext) -> ImportedConfig | None:
-    """Read the three layouts of the STM32 model zoo's configuration."""
+    """Convert a configuration of the STM32 model zoo, in any of its three layouts."""
     from mlops_aed.stm32.layouts import Layout, detect
 
     detected = detect(source.data)
@@ -59,7 +59,7 @@ def mlops_get_datasets(config: UseCaseConfig, context: PluginContext) -> tuple[D
 
 @hookimpl
 def mlops_inspect_dataset(dataset: Path, config: AedConfig, context: PluginContext) -> Inspection:
-    """Measure every clip; look for faults and for duplicates across folds."""
+    """Measure every clip; find faults and duplicates across folds."""
     from mlops_aed.data.inspection import inspect_dataset
 
     return inspect_dataset(dataset, config)
@@ -69,8 +69,8 @@ def get_pipeline_parameters(default_threshold: float = 0.5, dataset_name: str = 
     """Return the parameters of the pipeline.
 
     Args:
-        default_threshold: of the clip and the patch accuracy.
-        dataset_name: ends the name of the processing step.
+        default_threshold: default threshold of clip and patch accuracy.
+        dataset_name: suffix of the name of the processing step.
     """
     from mlops_aed.evaluation.metrics import CLIP_THRESHOLD, PATCH_THRESHOLD
 
@@ -109,7 +109,7 @@ def mlops_get_parameters(config: AedConfig, context: PluginContext) -> tuple[Par
 
 @hookimpl
 def mlops_get_steps(config: AedConfig, context: PluginContext) -> tuple[Step, ...]:
-    """Return the steps that the operation mode asks for."""
+    """Return the steps of the operation mode."""
     from mlops_aed import multilabel_steps, pipeline_steps
 
     return multilabel_steps.steps(config) if config.dataset.multi_label else pipeline_steps.steps(config)
@@ -125,7 +125,7 @@ def mlops_get_model(config: AedConfig, context: PluginContext) -> str:
 
 @hookimpl
 def mlops_get_metrics(config: AedConfig, context: PluginContext) -> tuple[Metric, ...]:
-    """Return clip and patch accuracy; of a quantized model also what it loses and costs."""
+    """Return clip and patch accuracy; for a quantized model also the accuracy it loses and its cost."""
     from mlops_aed.evaluation import metrics, multilabel
 
     return multilabel.declared_metrics(config) if config.dataset.multi_label else metrics.declared_metrics(config)
@@ -133,7 +133,7 @@ def mlops_get_metrics(config: AedConfig, context: PluginContext) -> tuple[Metric
 
 @hookimpl
 def mlops_compute_metrics(predictions: Predictions, context: PluginContext) -> MetricReport:
-    """Compute both accuracies from the scores of the patches; for clips of several labels, how they are ranked."""
+    """Compute both accuracies from the scores of the patches; for clips with several labels, ranking metrics."""
     from mlops_aed.evaluation import metrics, multilabel
 
     if multilabel.LABELS_FACT in predictions.facts:
@@ -143,7 +143,7 @@ def mlops_compute_metrics(predictions: Predictions, context: PluginContext) -> M
 
 @hookimpl
 def mlops_get_gate(config: AedConfig, context: PluginContext) -> Gate:
-    """Return: both accuracies reach their thresholds, and a quantized model keeps to its limits."""
+    """Return the gate: both accuracies reach their thresholds, and a quantized model stays within its limits."""
     from mlops_aed.evaluation import metrics, multilabel
 
     return multilabel.gate(config) if config.dataset.multi_label else metrics.gate(config)
@@ -167,7 +167,7 @@ def mlops_get_prediction_outputs(context: PluginContext) -> tuple[PredictionOutp
 
 @hookimpl
 def mlops_get_sample_preview(sample: str, dataset: Path, context: PluginContext) -> Preview | None:
-    """Return a few seconds of a clip, to be played."""
+    """Return a few playable seconds of a clip."""
     from mlops_aed.audio.excerpt import preview_clip
     from mlops_aed.evaluation.votes import sample_name
 

@@ -1,4 +1,4 @@
-"""The tables for firmware: a C compiler takes them, and what C computes with them are the training features."""
+"""The tables for firmware: they compile as C, and C computes the training features with them."""
 
 import re
 import shutil
@@ -101,7 +101,7 @@ def sound(seconds):
 
 @needs_gcc
 @pytest.mark.parametrize("settings", [YAMNET, MINIRESNET], ids=["yamnet", "miniresnet"])
-def test_log_mel_in_c_is_that_of_the_training(tmp_path, settings):
+def test_log_mel_in_c_equals_the_training_features(tmp_path, settings):
     wave = sound(1.0)
     found = subprocess.run([compiled(tmp_path, settings)], input=wave.tobytes(), capture_output=True, check=True)
     expected = log_mel(wave, settings, rate=16_000)

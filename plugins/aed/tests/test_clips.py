@@ -1,4 +1,4 @@
-"""Labels, splits, generated data, metrics: no leak, no dropped clip, no chance."""
+"""Labels, splits, generated data, metrics: no leaks, no dropped clips, deterministic results."""
 
 import logging
 import subprocess
@@ -44,7 +44,7 @@ def clips(*args):
     return [Clip(name=name, fold=fold, label=label, group=group) for name, fold, label, _, group in rows(*args)]
 
 
-def test_no_recording_stands_on_two_sides_and_every_clip_has_a_part():
+def test_no_recording_is_in_two_parts_and_every_clip_has_a_part():
     parted = assign_parts(clips(), DatasetSection(), seed=0)
     assert {clip.part for clip in parted} == {"train", "validation", "test"}
     assert len(parted) == len(clips())
@@ -54,14 +54,14 @@ def test_no_recording_stands_on_two_sides_and_every_clip_has_a_part():
     assert parted == assign_parts(clips(), DatasetSection(), seed=0)
 
 
-def test_a_recording_in_two_folds_is_refused_and_not_warned_of():
+def test_a_recording_in_two_folds_is_an_error():
     leaking = [*clips(), Clip(name="x.wav", fold=3, label="dog", group="1dog0")]
     with pytest.raises(DatasetError, match="split leaks: 1 group.*'1dog0'"):
         assign_parts(leaking, DatasetSection(validation_fold=2), seed=0)
 
 
 def test_a_fold_that_is_missing_is_named():
-    with pytest.raises(DatasetError, match=r"dataset.test_fold: there is no fold 9; folds: 1, 2, 3"):
+    with pytest.raises(DatasetError, match=r"dataset.test_fold: no fold 9; folds: 1, 2, 3"):
         assign_parts(clips(), DatasetSection(test_fold=9), seed=0)
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: numbers under the names that existing systems read, pictures, a full account."""
+"""Results of an evaluation: numbers with the names that existing systems read, pictures, all values as JSON."""
 
 import json
 import math
@@ -35,7 +35,7 @@ def row(sample, label, first, *, part=0, group="g"):
 
 
 def two_models():
-    """Of four clips the quantized model has three right, the float one all; the first clip has two patches."""
+    """Four clips, of which the quantized model gets three right and the float one all; the first has two patches."""
     quantized = [
         row("a", "cat", 0.9),
         row("a", "cat", 0.4, part=1),
@@ -75,7 +75,7 @@ def evaluate(tmp_path, predictions, **options):
     return tmp_path / "figures"
 
 
-def test_losses_by_quantization_are_the_difference_of_the_two_models():
+def test_accuracy_lost_by_quantization_is_the_difference_of_the_two_models():
     values = compute_metrics(two_models()).values
     assert values["clip_acc"].value == 0.75
     assert values["float_clip_acc"].value == 1.0
@@ -88,7 +88,7 @@ def test_losses_by_quantization_are_the_difference_of_the_two_models():
     assert values["input_clipping_rate"].value == 0.25
 
 
-def test_agreement_is_told_class_by_class():
+def test_agreement_is_reported_per_class():
     (table,) = compute_metrics(two_models()).tables
     assert table.columns == ("class", "clips", "right, quantized", "right, float", "same class", "agreement")
     assert table.rows == (("cat", 2, 1, 2, 1, 0.5), ("dog", 2, 2, 2, 2, 1.0))
@@ -136,7 +136,7 @@ def test_an_exported_model_is_measured_beside_the_original():
     assert check_report(found, declared_metrics(config)) == ()
 
 
-def test_folds_are_told_one_by_one_with_mean_and_deviation():
+def test_folds_are_reported_one_by_one_with_mean_and_deviation():
     rows = (
         row("fold-1/a", "cat", 0.9),
         row("fold-1/b", "dog", 0.9),
@@ -161,12 +161,12 @@ def test_folds_are_told_one_by_one_with_mean_and_deviation():
         ("fold-x/a.wav", ("", "", "fold-x/a.wav")),
     ],
 )
-def test_a_sample_says_which_model_and_fold_it_belongs_to(sample, expected):
+def test_the_name_of_a_sample_holds_its_model_and_fold(sample, expected):
     found = sample_name(sample)
     assert (found.model, found.fold, found.clip) == expected
 
 
-def test_a_sample_of_any_model_and_fold_can_be_listened_to(tmp_path):
+def test_a_sample_of_any_model_and_fold_has_a_preview(tmp_path):
     (tmp_path / "audio").mkdir()
     (tmp_path / "audio" / "a.ogg").write_bytes(b"sound")
     assert mlops_get_sample_preview("float/fold-2/a.ogg", tmp_path, None).data == b"sound"
@@ -190,7 +190,7 @@ def test_a_picture_is_darkest_where_all_of_a_class_are(tmp_path):
     assert top[0] < bottom[0] == bottom[1] < top[1]
 
 
-def test_the_full_account_has_both_models_with_counts_classes_loss_and_the_split(tmp_path):
+def test_the_full_evaluation_has_both_models_with_counts_classes_loss_and_split(tmp_path):
     account = json.loads((evaluate(tmp_path, two_models()) / "evaluation_full.json").read_text())
     assert account["seed"] == 7
     assert account["models"]["quant"]["clip"]["accuracy"]["count"] == 4
@@ -216,7 +216,7 @@ def test_metrics_for_mlflow_have_the_names_of_the_model_zoo_in_percent():
     }
 
 
-def test_a_relative_folder_of_mlflow_is_where_the_command_was_given(tmp_path, monkeypatch):
+def test_a_relative_mlflow_folder_is_relative_to_the_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = AedConfig.model_validate({"mlflow": {"uri": "./experiments_outputs\\mlruns"}})
     assert config.mlflow.uri == str(tmp_path / "experiments_outputs" / "mlruns")
@@ -229,7 +229,7 @@ def test_nothing_is_tracked_without_a_uri(tmp_path):
 
 
 def quiet(monkeypatch):
-    """Let the environment be as it was afterwards."""
+    """Restore the environment afterwards."""
     for name in ("MLFLOW_ALLOW_FILE_STORE", "MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
         monkeypatch.setenv(name, "true")
 
@@ -255,8 +255,8 @@ def test_metrics_and_pictures_are_in_mlflow(tmp_path, monkeypatch):
     assert artifacts == {path.name for path in figures.iterdir()}
 
 
-def test_a_server_that_is_not_there_is_named(tmp_path, monkeypatch):
+def test_an_unreachable_server_is_named(tmp_path, monkeypatch):
     quiet(monkeypatch)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(ConfigError, match=r"mlflow\.uri: http://127\.0\.0\.1:9 takes no run"):
+    with pytest.raises(ConfigError, match=r"mlflow\.uri: http://127\.0\.0\.1:9 does not accept a run"):
         log_to_mlflow("http://127.0.0.1:9", experiment="x", metrics={}, files=tmp_path)

@@ -1,4 +1,4 @@
-"""Events of long recordings and streams: times, classes, formats, speed, a picture; and faults that are named."""
+"""Events of long recordings and streams: times, classes, formats, speed, a picture, and named faults."""
 
 import io
 import struct
@@ -28,7 +28,7 @@ def tone(frequency_hz, seconds, rate=RATE):
 
 
 def pitch_scores(patches):
-    """A model that knows two classes by where the energy of a patch is."""
+    """A model with two classes, told apart by the band with the most energy."""
     bands = np.exp(patches).mean(axis=2).argmax(axis=1)
     return np.stack([bands < 20, bands >= 20], axis=1).astype(np.float32)
 
@@ -93,7 +93,7 @@ def test_a_stream_gives_the_same_events_as_the_file(tmp_path, recording):
 
 
 def wav(samples, kind, encoding, bits, *, scale=1):
-    """A WAV as a program writes it into a pipe: sizes unknown, a chunk before the data that nobody asked for."""
+    """A WAV as written into a pipe: sizes unknown, and an extra chunk before the data."""
     data = (samples.astype(np.float64) * scale).astype(kind).tobytes()
     layout = struct.pack("<2H2L2H", encoding, 1, RATE, RATE * bits // 8, bits // 8, bits)
     return b"RIFF\xff\xff\xff\xffWAVELIST\x03\0\0\0abc\0fmt \x10\0\0\0" + layout + b"data\xff\xff\xff\xff" + data
@@ -113,9 +113,9 @@ def test_stereo_streams_are_mixed_and_a_cut_sample_is_dropped():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no WAV stream; for 16-bit mono"),
+        (b"", "not a WAV stream; for 16-bit mono"),
         (b"RIFF\0\0\0\0WAVE", "ends within the WAV header"),
-        (b"RIFF\0\0\0\0WAVEdata\0\0\0\0", "does not say how samples"),
+        (b"RIFF\0\0\0\0WAVEdata\0\0\0\0", "the WAV header has no chunk that describes the samples"),
         (b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + struct.pack("<2H2L2H", 6, 1, 8000, 8000, 1, 8), "encoding 6 with 8 bits"),
     ],
 )
@@ -124,14 +124,14 @@ def test_a_stream_that_cannot_be_read_is_refused(content, message):
         AudioListening(io.BytesIO(content), HEARING, EventOptions())
 
 
-def test_samples_that_are_no_numbers_are_refused_in_files_and_streams(tmp_path, recording):
+def test_samples_that_are_not_finite_are_refused_in_files_and_streams(tmp_path, recording):
     recording[5000] = np.nan
     for source in (write(tmp_path / "a.wav", recording, subtype="FLOAT"), io.BytesIO(wav(recording, "<f4", 3, 32))):
         with pytest.raises(DatasetError, match="not finite"):
             list(AudioListening(source, HEARING, EventOptions()))
 
 
-def test_a_recording_shorter_than_a_patch_is_heard_too(tmp_path):
+def test_a_recording_shorter_than_a_patch_has_events(tmp_path):
     heard = AudioListening(write(tmp_path / "a.wav", tone(300, 0.4)), HEARING, EventOptions())
     events = list(heard)
     assert [(event.label, event.onset_s) for event in events] == [("low", 0.0)]

@@ -1,4 +1,4 @@
-"""What a clip sounds like in the report of a run."""
+"""The preview of a clip in the report of a run."""
 
 import io
 import subprocess
@@ -32,7 +32,7 @@ def test_a_short_clip_is_kept_whole_and_unchanged(tmp_path):
     assert np.abs(found - signal).max() < 1e-4
 
 
-def test_of_a_long_clip_the_loudest_part_is_taken(tmp_path):
+def test_the_excerpt_of_a_long_clip_is_its_loudest_part(tmp_path):
     signal = np.full(20 * RATE, 0.001)
     signal[11 * RATE : 12 * RATE] = 0.9 * np.sin(np.arange(RATE) / 5)
     write(tmp_path, signal, subtype="PCM_16")
@@ -56,7 +56,7 @@ def test_the_first_channel_is_kept_with_16_bits(tmp_path, subtype):
 
 
 @pytest.mark.parametrize(("name", "media_type"), [("clip.flac", "audio/flac"), ("clip.OGG", "audio/ogg")])
-def test_a_small_compressed_file_is_taken_as_it_is(tmp_path, name, media_type):
+def test_a_small_compressed_file_is_returned_unchanged(tmp_path, name, media_type):
     write(tmp_path, np.zeros(8000), name=name, rate=8000)
     preview = preview_clip(tmp_path, name)
     assert preview.media_type == media_type
@@ -68,7 +68,7 @@ def test_a_large_compressed_file_has_no_preview(tmp_path):
     assert preview_clip(tmp_path, "clip.flac") is None
 
 
-def test_what_is_no_sound_or_not_below_the_folder_has_no_preview(tmp_path):
+def test_files_that_are_not_sound_or_outside_the_folder_have_no_preview(tmp_path):
     write(tmp_path, np.zeros(800), rate=8000, subtype="FLOAT")
     (tmp_path / "audio" / "text.wav").write_text("nothing")
     (tmp_path / "audio" / "empty.wav").write_bytes(b"")
@@ -77,7 +77,7 @@ def test_what_is_no_sound_or_not_below_the_folder_has_no_preview(tmp_path):
         assert preview_clip(tmp_path, name) is None, name
 
 
-def test_the_hook_is_asked_without_a_heavy_import(tmp_path):
+def test_the_preview_hook_imports_nothing_heavy(tmp_path):
     write(tmp_path, np.zeros(8000), rate=8000, subtype="PCM_16")
     assert load_use_case("AED").sample_preview("clip.wav", tmp_path).caption == "whole clip, 1.0 s"
     code = (

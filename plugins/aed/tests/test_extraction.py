@@ -1,4 +1,4 @@
-"""Features of many clips: the same bytes however the work is spread, bounded memory, faults that name a clip."""
+"""Features of many clips: the same bytes for any number of workers, bounded memory, faults that name a clip."""
 
 import csv
 import subprocess
@@ -73,14 +73,14 @@ def content(folder):
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def test_the_features_do_not_tell_how_many_shards_there_were(tmp_path):
+def test_the_features_do_not_depend_on_the_number_of_shards(tmp_path):
     make_clips(tmp_path / "data", 41, broken=(3, 16, 40))
     found = [content(preprocess(tmp_path / "data", tmp_path / str(n), shards=n, max_unreadable=3)) for n in (1, 2, 3)]
     assert found[0] == found[1] == found[2]
     assert set(found[0]) == {"features.json", "patches.csv", "patches.f32"}
 
 
-def test_patches_stand_where_their_rows_say(tmp_path):
+def test_patches_are_at_the_positions_of_their_rows(tmp_path):
     make_clips(tmp_path / "data", 40)
     folder = preprocess(tmp_path / "data", tmp_path / "out", shards=2)
     features = open_features(folder)

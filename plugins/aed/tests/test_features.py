@@ -1,4 +1,4 @@
-"""The features mean what librosa's mean, on ordinary and on odd clips."""
+"""The features equal librosa's, on ordinary and on unusual clips."""
 
 import logging
 import os
@@ -104,7 +104,7 @@ def test_log_mel_and_patch_count_equal_librosas(tmp_path, name, settings):
 
 @pytest.mark.real_data
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_log_mel_of_recordings_of_the_world_equals_librosas():
+def test_log_mel_of_field_recordings_equals_librosas():
     paths = sorted((DATA / "esc10" / "audio").glob("*.ogg"))[::8]
     if not paths:
         pytest.skip(f"no ESC-10 in {DATA}; set MLOPS_TEST_DATA")
@@ -145,7 +145,7 @@ def test_a_spectrogram_shorter_than_a_patch_is_padded_and_not_dropped():
     assert patches(log_mel(wave, EXTRACT, rate=16_000), EXTRACT).shape == (1, 64, 96)
 
 
-def test_of_an_hour_only_the_first_seconds_are_read(tmp_path):
+def test_only_the_first_seconds_of_an_hour_are_read(tmp_path):
     path = tmp_path / "hour.wav"
     with soundfile.SoundFile(path, "w", 8_000, 1, subtype="PCM_16") as file:
         for _ in range(60):
@@ -162,7 +162,7 @@ def test_a_file_that_cannot_be_decoded_is_named(tmp_path, content):
 
 def test_a_file_without_samples_and_one_with_nan_are_named(tmp_path):
     soundfile.write(tmp_path / "none.wav", np.zeros(0, np.float32), 16_000)
-    with pytest.raises(DatasetError, match="none.wav holds no sample"):
+    with pytest.raises(DatasetError, match="none.wav holds no samples"):
         load_waveform(tmp_path / "none.wav", PREPARE)
     soundfile.write(tmp_path / "nan.wav", np.full(100, np.nan, np.float32), 16_000, subtype="FLOAT")
     with pytest.raises(DatasetError, match="nan.wav holds samples that are not finite"):

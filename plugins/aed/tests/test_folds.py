@@ -1,4 +1,4 @@
-"""Cross-validation: one pipeline with a branch a fold, in which nothing of a fold reaches its own training."""
+"""Cross-validation: one pipeline with a branch per fold, in which no fold affects its own training."""
 
 import csv
 import json
@@ -39,7 +39,7 @@ def by_name(chosen):
     return {step.name: step for step in steps(chosen)}
 
 
-def test_there_is_a_branch_for_each_fold_and_one_evaluation_of_all():
+def test_each_fold_has_a_branch_and_one_evaluation_covers_all():
     found = by_name(config())
     branches = [f"{name}-{fold}" for fold in (1, 2, 3) for name in ("train", "quantize", "score")]
     assert list(found) == ["split", "preprocess", *branches, "evaluate"]
@@ -63,13 +63,13 @@ def test_branches_have_nothing_in_common_but_the_features_so_they_run_at_the_sam
     ("dataset", "message"),
     [
         ({"folds": [1]}, "at least 2"),
-        ({"folds": [1, 1]}, "names one twice"),
+        ({"folds": [1, 1]}, "holds a fold twice"),
         ({"folds": [1, 2], "test_fold": 1}, "leave test_fold empty"),
-        ({"folds": [1, 2], "strategy": "group"}, "strategy at fold"),
+        ({"folds": [1, 2], "strategy": "group"}, "set strategy to fold"),
         ({"folds": "some"}, "valid tuple"),
     ],
 )
-def test_folds_that_cannot_be_are_refused(dataset, message):
+def test_invalid_folds_are_refused(dataset, message):
     with pytest.raises(ValidationError, match=message):
         AedConfig.model_validate({"dataset": dataset})
 
@@ -128,7 +128,7 @@ def test_no_clip_and_no_recording_of_a_fold_is_in_its_own_training_or_early_stop
 
 
 def write_features(folder, *, spoiled):
-    """Patches of 24 clips that are told by their level; those of the fold `spoiled` are not numbers."""
+    """Patches of 24 clips whose classes differ in level; those of the fold `spoiled` are NaN."""
     folder.mkdir()
     draw = np.random.default_rng(0)
     clips = [Clip(name=f"{n}.wav", label="ab"[n % 2], group=str(n), fold=1 + n // 8, part="") for n in range(24)]
@@ -145,7 +145,7 @@ def write_features(folder, *, spoiled):
 
 
 def branch(folder, *, spoiled):
-    """Return what executes a step of the branch in which fold 1 is tested and fold 2 stops early."""
+    """Return a function that executes a step of the branch with test fold 1 and validation fold 2."""
     clips = write_features(folder, spoiled=spoiled)
     parts = {1: "test", 2: "validation", 3: "train"}
     (folder / "split").mkdir()
@@ -164,7 +164,7 @@ def branch(folder, *, spoiled):
 
 
 @pytest.mark.filterwarnings("ignore")  # TensorFlow's own
-def test_the_test_fold_has_no_say_in_weights_statistics_and_calibration(tmp_path):
+def test_the_test_fold_does_not_affect_weights_statistics_and_calibration(tmp_path):
     execute_step = branch(tmp_path / "test", spoiled=1)
     model = execute_step("train-1")
     with np.load(model / "weights.npz") as weights:
@@ -174,8 +174,8 @@ def test_the_test_fold_has_no_say_in_weights_statistics_and_calibration(tmp_path
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_training_folds_have_a_say(tmp_path):
-    """So that the test above would see it if the test fold had."""
+def test_the_training_folds_affect_the_weights(tmp_path):
+    """Proves that the test above would detect an effect of the test fold."""
     described = branch(tmp_path / "training", spoiled=3)("train-1") / "metadata.json"
     assert np.isnan(json.loads(described.read_text())["mean"])
 
@@ -243,7 +243,7 @@ def artifact(workspace, record, step, output):
         return store.artifacts.path(digest)
 
 
-def test_the_option_folds_asks_for_all_of_them(tmp_path):
+def test_the_option_folds_selects_all_folds(tmp_path):
     given = ("--workspace", str(tmp_path / "w"), "plan", "--usecase", "AED")
     shown = CliRunner().invoke(cli, [*given, "--folds"])
     assert [f"train-{fold}" in shown.output for fold in range(7)] == [False, True, True, True, True, True, False]

@@ -1,4 +1,4 @@
-"""Models that another program wrote, taken through ``general.model_path``: each format, and what is wrong with it."""
+"""Models of other programs, loaded with ``general.model_path``: each format, and its faults."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ pytestmark = [
 
 
 def some_patches():
-    """24 patches; those of a class are loud in its quarter of the mel bands."""
+    """24 patches; those of each class are loud in its quarter of the mel bands."""
     draw = np.random.default_rng(1)
     patches = draw.normal(-4, 1, (24, MELS, FRAMES)).astype("<f4")
     for index in range(24):
@@ -50,7 +50,7 @@ def write_features(folder):
 
 
 def network(*, order=CLASSES, shape=(MELS, FRAMES, 1), classes=4, name="scores"):
-    """A network that knows the quarters: the mean of each, as scores in `order`."""
+    """A network that returns the mean of each quarter, as scores in `order`."""
     import keras
 
     inputs = keras.Input(shape)
@@ -191,7 +191,7 @@ def cut(path):
 @pytest.mark.parametrize("damage", [cut, lambda path: path.write_bytes(b"nothing at all")], ids=["cut", "replaced"])
 def test_a_damaged_file_is_named(tmp_path, name, damage):
     damage(WRITERS[name](tmp_path / name))
-    with pytest.raises(ConfigError, match=rf"{name} is no readable"):
+    with pytest.raises(ConfigError, match=rf"{name} is not a readable"):
         load(tmp_path, tmp_path / name)
 
 
@@ -205,7 +205,7 @@ def test_code_in_a_file_is_never_run(tmp_path):
         load(tmp_path, write_keras_2(tmp_path / "model.h5", with_lambda(keras_2_config())))
 
 
-def test_weights_without_a_network_are_no_model(tmp_path):
+def test_weights_without_a_network_are_refused(tmp_path):
     network().save_weights(tmp_path / "a.weights.h5")
     with pytest.raises(ConfigError, match="holds weights without a network; expected a whole model"):
         load(tmp_path, tmp_path / "a.weights.h5")
@@ -219,11 +219,11 @@ def test_a_model_for_other_patches_is_refused(tmp_path):
 
 def test_a_model_with_another_number_of_scores_is_refused(tmp_path):
     write_tflite(tmp_path / "model.tflite", network(classes=3))
-    with pytest.raises(ConfigError, match=r"model\.tflite gives 3 scores; the data set has 4 classes: bass, hum, tone"):
+    with pytest.raises(ConfigError, match=r"model\.tflite returns 3 scores; the data set has 4 classes: bass, hum"):
         load(tmp_path, tmp_path / "model.tflite")
 
 
-def test_a_file_that_is_not_there_or_another_one_is_named(tmp_path):
+def test_a_missing_file_and_a_wrong_digest_are_named(tmp_path):
     with pytest.raises(ConfigError, match=r"general\.model_path: no file .*/gone\.h5; expected a path"):
         load(tmp_path, tmp_path / "gone.h5")
     path = write_keras_3(tmp_path / "model.keras")
@@ -240,7 +240,7 @@ def test_the_content_of_the_file_belongs_to_the_configuration(tmp_path):
     assert AedConfig.model_validate({"general": general}).general.model_sha256 not in {None, before}
 
 
-def test_scores_in_another_order_are_found_out(tmp_path):
+def test_scores_in_another_order_are_detected(tmp_path):
     order = ("tone", "bass", "whistle", "hum")
     network(order=order).save(tmp_path / "model.keras")
     with pytest.raises(ConfigError) as caught:
@@ -263,9 +263,9 @@ def test_a_bad_model_is_bad_in_every_order():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (("bass", "hum", "tone", "fiddle"), "no class fiddle; lacking whistle; expected in any order: bass, hum"),
-        (("bass", "hum"), "lacking tone, whistle"),
-        (("bass", "hum", "tone", "whistle", "hum"), "a class twice"),
+        (("bass", "hum", "tone", "fiddle"), "unknown fiddle; missing whistle; expected in any order: bass, hum"),
+        (("bass", "hum"), "missing tone, whistle"),
+        (("bass", "hum", "tone", "whistle", "hum"), "a class appears twice"),
     ],
 )
 def test_classes_that_are_not_those_of_the_data_set_are_named(given, message):
@@ -303,7 +303,7 @@ def test_an_exported_model_of_other_features_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"feature_extraction\.fmin is 125\.0; exported was trained with 50"):
         load(tmp_path, exported(tmp_path, fmin=50))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match=r"empty is no exported model; expected a file, or what mlops models export"):
+    with pytest.raises(ConfigError, match=r"empty is not an exported model; expected a file, or a folder written"):
         load(tmp_path, tmp_path / "empty")
 
 
@@ -319,10 +319,10 @@ def test_an_exported_model_of_other_features_is_refused(tmp_path):
             {"operation_mode": "evaluation", "model_path": "m.pt"},
             "operation_mode evaluation takes .h5, .keras, .tf",
         ),
-        ({"model_path": "m.h5"}, "a model that is trained further needs model.name: file"),
+        ({"model_path": "m.h5"}, "to train an existing model further, set model.name: file"),
     ],
 )
-def test_a_mode_and_a_file_that_do_not_go_together_are_refused(general, message):
+def test_a_file_that_the_mode_cannot_use_is_refused(general, message):
     overrides = [f"general.{key}={value}" for key, value in general.items()]
     with pytest.raises(ConfigError, match=message) as caught:
         load_use_case("AED").load_config(overrides=overrides)
@@ -371,7 +371,7 @@ sys.exit(_exit_code(sys.argv[1:]))
 """
 
 
-def test_a_quantized_file_is_evaluated_registered_and_asked_without_tensorflow(tmp_path):
+def test_a_quantized_file_is_evaluated_registered_and_predicts_without_tensorflow(tmp_path):
     sounds = write_sounds(tmp_path / "sounds")
     overrides = [
         "general.operation_mode=evaluation",

@@ -1,4 +1,4 @@
-"""A look into a data set finds what is wrong with it, and nothing where nothing is wrong."""
+"""The inspection of a data set reports its faults, and nothing for a faultless one."""
 
 import csv
 import os
@@ -42,7 +42,7 @@ def found(folder):
     return {(finding.check, str(finding.level)): finding for finding in inspect_dataset(folder, CONFIG).findings}
 
 
-def test_nothing_is_found_where_nothing_is_wrong(folder):
+def test_a_faultless_data_set_has_no_findings(folder):
     inspection = inspect_dataset(folder, CONFIG)
     assert inspection.findings == ()
     assert dict(inspection.facts)["clips"] == "12"
@@ -100,13 +100,13 @@ def test_files_that_are_cut_off_and_clips_longer_than_what_is_used_are_found(fol
     assert dict(inspect_dataset(folder, CONFIG).facts)["seconds a clip"].endswith("median 2.00")
 
 
-def test_a_named_pipe_is_unreadable_and_waited_for_by_nobody(folder):
+def test_a_named_pipe_is_unreadable_and_does_not_block(folder):
     (folder / "audio" / "2-chirp1.wav").unlink()
     os.mkfifo(folder / "audio" / "2-chirp1.wav")
     assert "no such file, or not a regular one" in found(folder)["unreadable", "error"].samples[0]
 
 
-def test_labels_that_cannot_be_read_are_a_finding_and_no_exception(folder):
+def test_unreadable_labels_are_a_finding_and_not_an_exception(folder):
     (folder / "audio" / "1-chirp0.wav").unlink()
     finding = found(folder)["labels", "error"]
     assert "1 of 12 clips" in finding.message

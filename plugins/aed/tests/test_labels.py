@@ -56,7 +56,7 @@ def named(*labels):
         (("bark", "growl", "dog", "threat", "animal"), ("rain",), None),
     ],
 )
-def test_a_clip_has_one_label_if_all_others_stand_above_it(labels, chosen, expected):
+def test_a_clip_has_one_label_if_all_others_are_its_ancestors(labels, chosen, expected):
     assert fsd50k.single_label(named(*labels), PARENTS, chosen=chosen) == expected
 
 
@@ -79,7 +79,7 @@ def test_clips_of_several_sounds_are_left_out_and_parts_are_the_publishers(fsd, 
     } & {clip.group for clip in clips}
 
 
-def test_chosen_classes_stand_for_all_that_is_below_them(fsd):
+def test_a_chosen_class_includes_its_descendants(fsd):
     clips = read_labels(fsd, DatasetSection(class_names=("water", "machine")), LOG)
     rows = {row["fname"]: row["labels"].split(",") for row in truth(fsd, "dev") + truth(fsd, "eval")}
     assert {clip.label for clip in clips} == {"water", "machine"}
@@ -108,11 +108,11 @@ def test_a_clip_may_keep_all_its_labels(fsd):
     assert len(assign_parts(clips, settings, seed=0)) == 170
 
 
-def test_without_the_ontology_it_is_said_where_to_get_it(fsd, tmp_path):
+def test_a_missing_ontology_is_refused_with_its_address(fsd, tmp_path):
     (tmp_path / "o.json").write_text("[]")
     for ontology, message in (
         ("none.json", "get ontology.json from https"),
-        (str(tmp_path / "o.json"), "does not know"),
+        (str(tmp_path / "o.json"), "the ontology has no class"),
     ):
         with pytest.raises(DatasetError, match=message):
             read_labels(fsd, DatasetSection(ontology=ontology), LOG)
@@ -139,7 +139,7 @@ def table(folder, rows, *, header="filename,category", audio="sounds"):
     return folder
 
 
-def test_any_table_beside_any_folder_is_read(tmp_path):
+def test_any_table_for_any_folder_is_read(tmp_path):
     folder = table(tmp_path, [(f"{label}{n}", label) for label in "ab" for n in range(20)])
     settings = DatasetSection(csv="labels.csv", audio="sounds")
     clips = read_labels(folder, settings, LOG)
@@ -176,9 +176,9 @@ def test_random_rows_ignore_recordings_on_purpose(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "header", "message"),
     [
-        ([("a.wav", "x", "one")], "filename,category,fold", "row 2: fold: 'one' is no whole number"),
+        ([("a.wav", "x", "one")], "filename,category,fold", "row 2: fold: 'one' is not a whole number"),
         ([("a.wav", "")], "filename,category", "row 2: filename or category is empty"),
-        ([("a.wav", "x", "dev")], "filename,category,split", "split 'dev' is none of train"),
+        ([("a.wav", "x", "dev")], "filename,category,split", "unknown split 'dev'; expected train"),
         ([("a.wav", "x|y")], "filename,category", "holds '|'"),
         ([("a.wav", "x")], "filename,klass", "lacks the column"),
     ],
@@ -190,7 +190,7 @@ def test_a_wrong_table_is_refused_with_its_row(tmp_path, rows, header, message):
     assert message in str(error.value)
 
 
-def test_folders_are_classes_where_there_is_no_table(tmp_path):
+def test_folders_are_classes_if_there_is_no_table(tmp_path):
     for label in ("dog", "rain"):
         (tmp_path / label).mkdir()
         for n in range(4):

@@ -1,4 +1,4 @@
-"""Every network that can be chosen: its size, and that it is trained, kept and asked; frozen or fine-tuned."""
+"""Every available network: its size, training, storage and scores; frozen or fine-tuned."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ BLOCKS = ((32, 64), (64, 128), (128, 128), (128, 256), (256, 256))
 
 
 def write_features(folder, *, frames=96):
-    """Patches of three classes that are loud in different bands, and the split that says which are for what."""
+    """Patches of three classes that are loud in different bands, and their split."""
     draw = np.random.default_rng(1)
     patches = draw.normal(-4, 1, (48, 64, frames)).astype("<f4")
     clips = []
@@ -116,7 +116,7 @@ def test_networks_have_the_published_number_of_weights(choice, shape, published)
 
 
 @pytest.mark.parametrize(("pooling", "values"), [("avg", 256), ("max", 256), ("multi", 768), (None, 768)])
-def test_yamnet_gives_the_values_that_its_pooling_says(pooling, values):
+def test_yamnet_returns_the_values_of_its_pooling(pooling, values):
     from mlops_aed.models import architectures
 
     choice = ModelChoice(name="yamnet", pooling=pooling)
@@ -228,7 +228,7 @@ def custom_code(tmp_path, monkeypatch):
     return "my_networks"
 
 
-def test_a_network_of_ones_own_is_trained(tmp_path, custom_code):
+def test_a_custom_network_is_trained(tmp_path, custom_code):
     patches = write_features(tmp_path)
     folder = train(
         tmp_path, {"model": {"name": "custom", "code": f"{custom_code}:build"}, **STEPS, "learning_rate": 0.1}
@@ -239,12 +239,12 @@ def test_a_network_of_ones_own_is_trained(tmp_path, custom_code):
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        ("nothing", "gave NoneType; expected a keras.Model"),
-        ("other_input", r"gave a model from \(3,\) to \(3,\); expected \(64, 96, 1\) to \(3,\)"),
+        ("nothing", "returned NoneType; expected a keras.Model"),
+        ("other_input", r"returned a model from \(3,\) to \(3,\); expected \(64, 96, 1\) to \(3,\)"),
         ("missing", "missing"),
     ],
 )
-def test_code_that_gives_something_else_is_named(tmp_path, custom_code, function, message):
+def test_code_that_returns_something_else_is_named(tmp_path, custom_code, function, message):
     from mlops_aed.models import architectures
 
     choice = ModelChoice(name="custom", code=f"{custom_code}:{function}")
@@ -272,7 +272,7 @@ def test_a_file_that_does_not_fit_is_not_trained_further(tmp_path):
     write_features(tmp_path)
     build_custom((64, 96, 1), 5).save(tmp_path / "start.keras")
     general = {"model_path": str(tmp_path / "start.keras")}
-    expected = r"goes from \(64, 96, 1\) to \(5,\); expected from \(64, 96, 1\) to \(3,\)"
+    expected = r"maps \(64, 96, 1\) to \(5,\); expected \(64, 96, 1\) to \(3,\)"
     with pytest.raises(ConfigError, match=expected):
         train(tmp_path, {"model": {"name": "file"}, "epochs": 1}, general=general)
 
@@ -302,7 +302,7 @@ def test_a_choice_that_is_not_legal_is_named(override, message):
 def test_yamnet_needs_the_features_that_it_was_made_for():
     overrides = ["training.model.name=yamnet", "feature_extraction.patch_length=50"]
     expected = (
-        r"training\.model\.name: yamnet takes patches of 64 mels and 96 frames; feature_extraction gives \(64, 50\)"
+        r"training\.model\.name: yamnet takes patches of 64 mels and 96 frames; feature_extraction produces \(64, 50\)"
     )
     with pytest.raises(ConfigError, match=expected):
         load_use_case("AED").load_config(overrides=overrides)

@@ -1,4 +1,4 @@
-"""Several labels a clip: mAP and d-prime against their definitions, and the way through the predictions file."""
+"""Several labels per clip: mAP and d-prime against their definitions, and the predictions file."""
 
 import json
 import math
@@ -49,7 +49,7 @@ def test_labels_become_targets_of_one_or_several_classes():
     np.testing.assert_array_equal(multi_hot(["b", "a|c"], ("a", "b", "c")), [[0, 1, 0], [1, 0, 1]])
 
 
-def test_metrics_go_through_the_predictions_file(tmp_path):
+def test_metrics_survive_the_predictions_file(tmp_path):
     draw = np.random.default_rng(1)
     labels = [("a", "b", "c", "a|b", "b|c")[n % 5] for n in range(60)]
     classes = ("a", "b", "c")
@@ -70,7 +70,7 @@ def test_metrics_go_through_the_predictions_file(tmp_path):
     assert check_report(report, METRICS) == ()
 
 
-def test_a_perfect_ranking_has_a_finite_d_prime_and_a_class_that_nobody_has_is_left_out():
+def test_a_perfect_ranking_has_a_finite_d_prime_and_a_class_without_clips_is_left_out():
     labels = ["a", "b"] * 10
     scores = np.repeat(multi_hot(labels, ("a", "b", "c")), 2, axis=0)
     report = compute_metrics(Predictions(classes=("a", "b", "c"), rows=tuple(clip_predictions(rows(labels), scores))))
@@ -141,7 +141,7 @@ def test_a_head_for_several_labels_converges_to_the_log_odds_of_each_class():
         ("dataset.use_garbage_class=true", "use_garbage_class"),
     ],
 )
-def test_what_does_not_fit_several_labels_is_refused(override, message):
+def test_options_for_single_labels_are_refused_with_several_labels(override, message):
     with pytest.raises(ConfigError, match=message):
         load_use_case("AED").load_config(
             overrides=["dataset.multi_label=true", "dataset.class_names=[a, b]", override],
@@ -150,7 +150,7 @@ def test_what_does_not_fit_several_labels_is_refused(override, message):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_several_labels_go_through_the_whole_pipeline_to_a_quantized_model(tmp_path):
+def test_several_labels_pass_the_whole_pipeline_to_a_quantized_model(tmp_path):
     record = mlops_core.run(
         "AED",
         workspace=tmp_path,

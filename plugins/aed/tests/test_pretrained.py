@@ -1,4 +1,4 @@
-"""Where weights and models come from: paths of any kind, addresses, and the digest of what is there."""
+"""Sources of weights and models: paths of any kind, addresses, and digests."""
 
 import hashlib
 import http.server
@@ -68,7 +68,7 @@ def test_the_zoos_own_address_is_pinned_to_one_commit_and_one_content():
     assert any(len(part) == 40 for part in ZOO_WEIGHTS.split("/"))
 
 
-def test_a_file_that_is_not_there_or_has_another_content_is_named(tmp_path):
+def test_a_missing_or_changed_file_is_named(tmp_path):
     with pytest.raises(
         ConfigError, match=r"training\.model\.weights: no file .*gone\.h5; expected a path on the machine"
     ):
@@ -101,7 +101,7 @@ def test_the_digest_of_a_folder_is_that_of_its_files(tmp_path):
 
 
 @pytest.mark.parametrize("odd", [None, [], "text", {"weights": 3}, {"weights": None}, {}])
-def test_a_section_that_names_no_file_stays_as_it_is(odd):
+def test_a_section_without_a_file_is_unchanged(odd):
     assert with_digest(odd, path_key="weights", digest_key="weights_sha256") == odd
 
 
@@ -116,7 +116,7 @@ def test_a_relative_path_is_found_from_where_steps_run(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("where", ["https://example.org/w.h5", "elsewhere/w.h5", "C:/w.h5", "~nobody/w.h5", "a" * 5000])
-def test_what_is_not_on_this_machine_stays_as_it_is_written(where):
+def test_a_path_that_is_not_on_this_machine_is_unchanged(where):
     assert ModelChoice(name="yamnet", weights=where).weights == where
 
 
@@ -130,7 +130,7 @@ def archive(path, *names):
 
 
 @pytest.mark.parametrize("names", [["../../m.h5", "log.txt"], ["saved/best_model.h5", "saved/last_model.h5"]])
-def test_the_model_of_an_archive_is_taken_and_nothing_is_written_elsewhere(tmp_path, names):
+def test_the_model_of_an_archive_is_unpacked_and_nothing_is_written_elsewhere(tmp_path, names):
     (tmp_path / "scratch").mkdir()
     path = archive(tmp_path / "model.tar.gz", *names)
     found = obtain(path, tmp_path / "scratch", sha256=None, key="k")
@@ -146,5 +146,5 @@ def test_an_archive_without_one_model_or_a_damaged_one_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"holds 0 models \(none\)"):
         obtain(archive(tmp_path / "none.tar.gz", "a.txt"), tmp_path, sha256=None, key="k")
     (tmp_path / "cut.tar.gz").write_bytes((tmp_path / "two.tar.gz").read_bytes()[:60])
-    with pytest.raises(ConfigError, match=r"cut\.tar\.gz is no readable archive"):
+    with pytest.raises(ConfigError, match=r"cut\.tar\.gz is not a readable archive"):
         obtain(str(tmp_path / "cut.tar.gz"), tmp_path, sha256=None, key="k")

@@ -1,4 +1,4 @@
-"""Quantized models: their types, what they cost, how near they are to the original, and what is refused."""
+"""Quantized models: types, cost, difference from the original, and refused inputs."""
 
 import json
 from dataclasses import asdict
@@ -53,7 +53,7 @@ def test_each_type_of_input_and_output_gives_the_scores_of_the_original(
     assert np.abs(found.scores(patches) - expected).max() < 0.05
 
 
-def test_uint8_comes_out_as_real_scores_too(model, patches, tmp_path):
+def test_uint8_scores_are_returned_as_real_numbers(model, patches, tmp_path):
     found = quantize(model, patches, tmp_path, output_type="uint8")
     assert np.abs(found.scores(patches).sum(axis=1) - 1).max() < 0.02
 
@@ -65,7 +65,7 @@ def scales(path):
     return [len(found["quantization_parameters"]["scales"]) for found in tensors if len(found["shape"]) == 4]
 
 
-def test_each_channel_has_a_scale_of_its_own_unless_one_a_tensor_is_asked_for(model, patches, tmp_path):
+def test_each_channel_has_its_own_scale_unless_the_granularity_is_per_tensor(model, patches, tmp_path):
     for name in ("per_channel", "per_tensor"):
         (tmp_path / name).mkdir()
         quantize(model, patches, tmp_path / name, granularity=name)
@@ -77,7 +77,7 @@ def test_the_same_network_gives_the_same_file(model, patches, tmp_path):
     assert to_tflite(model, patches, Quantization()) == to_tflite(model, patches, Quantization())
 
 
-def test_what_a_graph_costs_is_counted(patches, tmp_path):
+def test_the_cost_of_a_graph_is_counted(patches, tmp_path):
     inputs = keras.Input((*SHAPE, 1))
     x = keras.layers.Conv2D(4, 3, strides=2, padding="same", activation="relu")(inputs)
     x = keras.layers.DepthwiseConv2D(3, padding="same", activation="relu")(x)
@@ -91,7 +91,7 @@ def test_what_a_graph_costs_is_counted(patches, tmp_path):
     assert cost.weights_bytes == weights + biases + axes
 
 
-def test_values_that_the_input_cannot_say_are_counted(model, patches, tmp_path):
+def test_values_outside_the_range_of_the_input_are_counted(model, patches, tmp_path):
     found = quantize(model, patches, tmp_path)
     assert found.clipping_rate(patches) < 0.01
     loud = patches.copy()
@@ -101,7 +101,7 @@ def test_values_that_the_input_cannot_say_are_counted(model, patches, tmp_path):
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0.26, 1), (0.24, 0), (-1000.0, -128), (1000.0, 127)])
-def test_a_real_number_becomes_the_nearest_whole_one_that_can_be_said(value, expected):
+def test_a_real_number_becomes_the_nearest_integer_in_range(value, expected):
     quantity = Quantity(dtype=np.dtype("int8"), scale=0.5, zero_point=0)
     assert quantized(np.array([value], dtype=np.float32), quantity).tolist() == [expected]
 
@@ -112,7 +112,7 @@ def test_an_export_to_onnx_gives_the_scores_of_the_original(model, patches, tmp_
     require_equal(model, path, patches)
     assert OnnxModel(path).scores(patches).shape == (24, CLASSES)
     other = keras.models.clone_model(model)
-    with pytest.raises(StepError, match="gives other scores"):
+    with pytest.raises(StepError, match="returns other scores"):
         require_equal(other, path, patches)
 
 
@@ -127,7 +127,7 @@ def test_facts_of_a_quantized_model_are_its_cost_and_its_clipping(model, patches
     assert json.dumps(facts)
 
 
-def test_a_model_that_is_quantized_already_is_not_quantized_again(tmp_path):
+def test_a_quantized_model_is_not_quantized_again(tmp_path):
     (tmp_path / "model").mkdir()
     model_folder.write_metadata(tmp_path / "model", {"origin": "theirs.tflite"})
     step = next(
@@ -143,11 +143,11 @@ def test_a_model_that_is_quantized_already_is_not_quantized_again(tmp_path):
         outputs={"model": tmp_path},
         scratch=tmp_path,
     )
-    with pytest.raises(ConfigError, match=r"theirs\.tflite cannot be quantized; expected a network of Keras"):
+    with pytest.raises(ConfigError, match=r"theirs\.tflite cannot be quantized; expected a Keras network"):
         execute(request)
 
 
-def test_a_file_that_is_no_model_is_named(tmp_path):
+def test_a_file_that_is_not_a_model_is_named(tmp_path):
     (tmp_path / "broken.tflite").write_bytes(b"nothing")
-    with pytest.raises(ConfigError, match=r"broken\.tflite is no readable \.tflite file"):
+    with pytest.raises(ConfigError, match=r"broken\.tflite is not a readable \.tflite file"):
         LiteRtModel(tmp_path / "broken.tflite")

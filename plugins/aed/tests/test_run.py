@@ -1,4 +1,4 @@
-"""The whole use case: small on generated data, and in full on recordings of the world where they are at hand."""
+"""The whole use case: small on generated data, and in full on field recordings if they are available."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Learning rates by the zoo's schedules, and optimizers and callbacks by name: every one of Keras's that is allowed."""
+"""Learning rates of the zoo's schedules, and every allowed optimizer and callback of Keras."""
 
 import inspect
 import math
@@ -57,7 +57,7 @@ def test_each_schedule_gives_the_rates_that_were_worked_out_by_hand(name, argume
     assert found == pytest.approx(expected, abs=1e-12)
 
 
-def test_all_nine_schedules_of_the_zoo_are_there_and_allowed():
+def test_all_nine_schedules_of_the_zoo_are_allowed():
     assert len(SCHEDULES) == 9
     assert set(SCHEDULES) < set(CALLBACKS)
 
@@ -133,15 +133,15 @@ def test_every_callback_is_built_with_every_argument_that_is_legal(name):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("training.optimizer={Adamm: {}}", "'Adamm' is no optimizer; did you mean 'Adam'? known: SGD, RMSprop"),
+        ("training.optimizer={Adamm: {}}", "'Adamm' is not an optimizer; did you mean 'Adam'? known: SGD, RMSprop"),
         ("training.optimizer={Adam: {lr: 0.1}}", "Adam has no argument 'lr'; known: learning_rate"),
         ("training.optimizer={Adam: {}, SGD: {}}", "expected one optimizer, not 2"),
         ("training.optimizer={Adam: {learning_rate: -1}}", "Adam.learning_rate is -1; expected a number above 0"),
-        ("training.callbacks={EarlyStoping: {}}", "'EarlyStoping' is no callback; did you mean 'EarlyStopping'?"),
+        ("training.callbacks={EarlyStoping: {}}", "'EarlyStoping' is not a callback; did you mean 'EarlyStopping'?"),
         ("training.callbacks={EarlyStopping: {patient: 3}}", "did you mean 'patience'?"),
         ("training.callbacks={EarlyStopping: {monitor: f1}}", "legal: loss, accuracy, val_loss, val_accuracy"),
         ("training.callbacks={EarlyStopping: {mode: up}}", "legal: auto, min, max"),
-        ("training.callbacks={LRStepDecay: {initial_lr: -1, step_size: 1, decay_rate: 1}}", "is not negative"),
+        ("training.callbacks={LRStepDecay: {initial_lr: -1, step_size: 1, decay_rate: 1}}", "number of at least 0"),
         (
             "training.callbacks={LRStepDecay: {initial_lr: 1, step_size: 0, decay_rate: 1}}",
             "expected a positive number",
@@ -151,7 +151,7 @@ def test_every_callback_is_built_with_every_argument_that_is_legal(name):
         ("training.callbacks={LRPiecewiseConstantDecay: {boundaries: 1, values: 2}}", "must be lists"),
     ],
 )
-def test_what_is_wrong_with_an_optimizer_or_a_callback_is_told(override, message):
+def test_a_wrong_optimizer_or_callback_is_named(override, message):
     with pytest.raises(ConfigError) as caught:
         load_use_case("AED").load_config(overrides=["training.epochs=2", override])
     assert message in str(caught.value)

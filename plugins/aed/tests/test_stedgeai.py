@@ -1,4 +1,4 @@
-"""ST's tool, where it is configured: a program of the same command line stands for it here."""
+"""ST's tool, if it is configured; a program with the same command line replaces it here."""
 
 import json
 import stat
@@ -63,10 +63,10 @@ def test_the_numbers_of_the_tool_are_read(folders, tool):
     assert not (folders / "output" / "temporary").exists()
 
 
-def test_what_the_tool_complains_about_is_told(folders, tool):
+def test_errors_of_the_tool_are_reported(folders, tool):
     with pytest.raises(StepError, match=r"stedgeai analyze --target stm32x9 failed with 1: E010\(InvalidArgument\)"):
         ask(folders, tool, target="stm32x9")
-    with pytest.raises(StepError, match=r"left no network_c_info\.json with a memory_footprint"):
+    with pytest.raises(StepError, match=r"wrote no network_c_info\.json with a memory_footprint"):
         ask(folders, tool, target="stm32z0")
     with pytest.raises(ConfigError, match=r"stedgeai\.path: no file .*gone; expected the executable"):
         ask(folders, folders / "gone")
@@ -76,7 +76,7 @@ def test_what_the_tool_complains_about_is_told(folders, tool):
 
 
 @pytest.mark.parametrize("mode", ["training", "chain_tqe"])
-def test_a_run_asks_the_tool_only_where_it_is_configured(mode):
+def test_a_run_uses_the_tool_only_if_it_is_configured(mode):
     general = {"operation_mode": mode}
     without = AedConfig.model_validate({"general": general})
     configured = AedConfig.model_validate({"general": general, "stedgeai": {"path": "stedgeai"}})
@@ -85,7 +85,7 @@ def test_a_run_asks_the_tool_only_where_it_is_configured(mode):
     assert step.inputs == {"model": "train.model" if mode == "training" else "quantize.model"}
 
 
-def test_a_file_of_the_zoo_brings_the_tool_where_it_is_on_this_machine(tool):
+def test_a_file_of_the_zoo_sets_the_tool_if_it_is_on_this_machine(tool):
     text = (Path(__file__).parent / "stm32" / "v2.yaml").read_text(encoding="utf-8")
     there = text.replace("C:/ST/STEdgeAI/2.0/Utilities/windows/stedgeai.exe", str(tool))
     found = {}

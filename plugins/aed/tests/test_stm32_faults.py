@@ -1,4 +1,4 @@
-"""Every key of the model zoo's configuration wrong in turn: the answer names the key, its line and what is legal."""
+"""Every key of the model zoo's configuration is made wrong in turn; the message names key, line and legal values."""
 
 import re
 from pathlib import Path
@@ -173,7 +173,7 @@ def faults_of(text):
 
 
 @pytest.mark.parametrize(("key", "value"), CASES, ids=[f"{k}={'missing' if v is MISSING else v}" for k, v in CASES])
-def test_a_wrong_value_is_answered_with_its_key_its_line_and_what_is_legal(key, value):
+def test_a_wrong_value_is_refused_with_its_key_its_line_and_the_legal_values(key, value):
     text, line = with_value(text_of("v2"), key, value)
     faults = faults_of(text)
     about = [fault for fault in faults if re.match(rf"user_config\.yaml: {re.escape(key)}(\.\w+)?: ", fault)]
@@ -191,10 +191,10 @@ def test_a_wrong_value_is_answered_with_its_key_its_line_and_what_is_legal(key, 
             "dataset.test_csv_path: is required together with dataset.test_audio_path; legal: a path",
         ),
         ("validation_csv_path", "a", "dataset.validation_audio_path: is required together with dataset.validation_csv"),
-        ("training_csv_path", "C:/a.csv", "dataset.training_csv_path: and the other paths must all be absolute"),
+        ("training_csv_path", "C:/a.csv", "dataset.training_csv_path: and the other paths must be all absolute"),
     ],
 )
-def test_paths_that_do_not_go_together_are_refused(key, value, message):
+def test_paths_that_contradict_each_other_are_refused(key, value, message):
     text, _ = with_value(text_of("v2"), f"dataset.{key}", value)
     assert message in str(faults_of(text))
 
@@ -213,7 +213,7 @@ def test_the_file_without_a_fault_has_none():
             "0",
             "train_parameters.training_epochs: is 0; legal: a whole number",
         ),
-        ("v1", "train_parameters.optimizer", "adamm", "train_parameters.optimizer: 'adamm' is no optimizer"),
+        ("v1", "train_parameters.optimizer", "adamm", "train_parameters.optimizer: 'adamm' is not an optimizer"),
         ("v1", "train_parameters.initial_learning", "fast", "is 'fast'; legal: a number above 0"),
         ("v1", "train_parameters.patience", "0", "legal: a whole number of at least 1"),
         ("v1", "train_parameters.learning_rate_scheduler", "cosine", "legal: one of reducelronplateau, constant"),
@@ -244,11 +244,11 @@ def test_the_file_without_a_fault_has_none():
         ("v4", "model.model_name", "miniresnetv3_s1", "model.model_name: is 'miniresnetv3_s1'; did you mean"),
         ("v4", "model.pretrained", "maybe", "model.pretrained: is 'maybe'; legal: True or False"),
         ("v4", "dataset.dataset_name", "esc", "dataset.dataset_name: is 'esc'; did you mean 'esc10'?"),
-        ("v4", "training.resume_training", "last.h5", "training.resume_training: is set; a stopped run goes on by"),
+        ("v4", "training.resume_training", "last.h5", "training.resume_training: is set; a stopped run resumes"),
         ("v4", "model.model_path", "m.h5", "model.model_path: and training.model.name exclude each other"),
     ],
 )
-def test_keys_of_the_other_layouts_are_named_as_they_stand_there(name, key, value, message):
+def test_keys_of_the_other_layouts_are_named_as_in_the_file(name, key, value, message):
     text, line = with_value(text_of(name), key, value)
     faults = "\n".join(faults_of(text))
     assert re.search(message, faults), faults
@@ -292,7 +292,7 @@ def test_options_that_exclude_each_other_are_refused(edits, key, message):
 
 
 @pytest.mark.parametrize("section", ["dataset", "preprocessing", "feature_extraction", "training", "quantization"])
-def test_a_section_that_the_mode_needs_is_missed(section):
+def test_a_missing_section_that_the_mode_needs_is_named(section):
     text, _ = with_value(text_of("v2"), section, MISSING)
     faults = faults_of(text)
     assert any(f"{section}" in fault and "is required" in fault for fault in faults), faults
@@ -309,7 +309,7 @@ def test_unknown_keys_and_sections_are_refused_with_the_nearest_name():
         assert f"did you mean '{near}'?" in faults_of(text)[0]
         assert f"(line {line})" in faults_of(text)[0]
     faults = faults_of(text_of("v2") + "featur_extraction:\n  n_mels: 64\n")
-    assert "is no section; did you mean 'feature_extraction'?" in faults[0]
+    assert "is not a section; did you mean 'feature_extraction'?" in faults[0]
 
 
 def test_code_is_never_run(tmp_path):
@@ -346,12 +346,12 @@ def test_code_is_never_run(tmp_path):
         ("Hann", Rule(kind=Kind.TEXT, choices=("hann",)), "hann"),
     ],
 )
-def test_a_value_is_read_as_it_was_meant(value, rule, expected):
+def test_a_value_is_read_by_its_rule(value, rule, expected):
     assert read_value(value, rule) == expected
 
 
 @pytest.mark.parametrize("value", ["1/0", "a + 1", "abs(-1)", "1 if 2 else 3", "9" * 300, "(" * 150, "[1][0]", "1<<3"])
-def test_what_is_no_arithmetic_is_no_number(value):
+def test_text_that_is_not_arithmetic_is_not_a_number(value):
     with pytest.raises(ValueError, match="legal: a number"):
         read_value(value, Rule(kind=Kind.NUMBER))
 

@@ -1,4 +1,4 @@
-"""The three layouts of the model zoo's configuration, as they are: what each key becomes, and what is told of it."""
+"""The three layouts of the model zoo's configuration: the fate of each key, and the report about it."""
 
 import json
 import logging
@@ -45,7 +45,7 @@ def fates(text):
 
 
 @pytest.mark.parametrize(("name", "layout"), FILES.items())
-def test_each_layout_is_recognised_and_read_as_it_is(name, layout):
+def test_each_layout_is_recognised_and_read(name, layout):
     found = imported(text_of(name))
     assert found.layout == str(layout)
     assert found.with_fate(ImportFate.REFUSED) == ()
@@ -94,7 +94,7 @@ def test_v2_becomes_a_frozen_yamnet_of_256_values():
     }
 
 
-def test_v4_says_all_about_a_network_in_its_name():
+def test_a_name_in_v4_holds_all_settings_of_a_network():
     model = loaded(text_of("v4"))
     assert (model.training.model.name, model.training.model.n_stacks) == ("miniresnetv2", 1)
     assert model.training.fine_tune
@@ -119,7 +119,7 @@ def test_v4_says_all_about_a_network_in_its_name():
         ("MiniResNetV2_s1_ap", "miniresnetv2", 1, "avg"),
     ],
 )
-def test_names_of_v4_are_taken_apart(name, network, stacks, pooling):
+def test_names_of_v4_are_parsed(name, network, stacks, pooling):
     found = loaded(text_of("v4").replace("miniresnetv2_s1", name)).training.model
     assert (found.name, found.n_stacks, found.pooling) == (network, stacks, pooling)
 
@@ -146,7 +146,7 @@ def test_every_key_of_the_file_is_in_the_report_with_its_line(name):
             assert told[key] == line
 
 
-def test_what_is_not_used_has_a_reason_and_what_never_was_is_called_dead():
+def test_unused_keys_have_a_reason_and_keys_without_effect_are_dead():
     found = fates(text_of("v2"))
     assert found["preprocessing.lengthen"].fate is ImportFate.DEAD
     for key in ("tools.stedgeai.path_to_stedgeai", "tools.stedgeai.version", "benchmarking.board", "deployment.IDE"):
@@ -187,7 +187,7 @@ def test_each_operation_mode_selects_its_steps(mode):
 
 
 @pytest.mark.parametrize("mode", ["benchmarking", "deployment"])
-def test_a_mode_that_no_run_can_have_is_refused_with_what_to_do(mode):
+def test_a_mode_that_a_run_cannot_have_is_refused_with_the_legal_ones(mode):
     found = fates(text_of("v2").replace("chain_tbqeb", mode))["operation_mode"]
     assert found.fate is ImportFate.REFUSED
     assert "needs ST's tools" in found.note
@@ -195,7 +195,7 @@ def test_a_mode_that_no_run_can_have_is_refused_with_what_to_do(mode):
 
 
 @pytest.mark.parametrize(("name", "mode"), [("v2", "chain_tbqeb"), ("v4", "chain_tqeb")])
-def test_a_prediction_asks_about_the_files_of_a_folder(name, mode):
+def test_a_prediction_classifies_the_files_of_a_folder(name, mode):
     text = text_of(name).replace(mode, "prediction").replace("  model_path:\n", "  model_path: m.tflite\n")
     assert loaded(text).classify.path == "../test_files"
     without = re.sub(r"(test_files_path|prediction_audio_path): .*", r"\1:", text)
@@ -204,7 +204,7 @@ def test_a_prediction_asks_about_the_files_of_a_folder(name, mode):
     assert loaded(text_of(name)).classify.path is None
 
 
-def test_a_model_that_exists_makes_the_sections_of_training_unused():
+def test_an_existing_model_makes_the_training_sections_unused():
     text = text_of("v2").replace("chain_tbqeb", "evaluation").replace("model_path:\n", "model_path: m.tflite\n")
     found = fates(text)
     assert found["training.epochs"].note == "operation_mode evaluation trains nothing"
@@ -246,7 +246,7 @@ def test_variables_are_expanded_and_an_unset_one_is_named():
     assert "dataset.training_audio_path needs the environment variable DATA" in str(caught.value.problems)
 
 
-def test_fsd50k_is_found_above_its_three_folders(tmp_path):
+def test_fsd50k_is_detected_above_its_three_folders(tmp_path):
     text = text_of("v2").replace("name: esc10", "name: fsd50k")
     model = loaded(text)
     assert (model.dataset.name, model.dataset.path) == ("FSD50K", "../datasets/FSD50K")
@@ -266,21 +266,21 @@ def with_tables(*parts):
     return text
 
 
-def test_tables_of_the_parts_stay_tables_of_the_parts():
+def test_tables_of_the_parts_are_kept():
     found = loaded(with_tables("validation", "test")).dataset
     assert (found.path, found.csv, found.audio) == ("../datasets", "ESC-50/meta/esc50.csv", "ESC-50/audio")
     assert (found.validation_csv, found.validation_audio) == ("validation.csv", "validation/wav")
     assert (found.test_csv, found.test_audio) == ("test.csv", "test/wav")
 
 
-def test_a_validation_table_alone_is_what_the_zoo_reports():
+def test_a_validation_table_alone_becomes_the_test_table():
     found = loaded(with_tables("validation")).dataset
     assert (found.test_csv, found.test_audio) == ("validation.csv", "validation/wav")
     assert found.validation_csv is None
-    assert "they are the test clips" in fates(with_tables("validation"))["dataset.validation_csv_path"].note
+    assert "they become the test clips" in fates(with_tables("validation"))["dataset.validation_csv_path"].note
 
 
-def test_clips_of_a_tables_part_stay_in_it(tmp_path):
+def test_clips_of_a_tables_part_are_kept_in_it(tmp_path):
     for part, names in (("training", "abcdefgh"), ("test", "xy")):
         (tmp_path / part).mkdir()
         rows = [f"{name},{('dog', 'rain')[n % 2]}" for n, name in enumerate(names)]
@@ -307,12 +307,12 @@ def test_an_evaluation_on_a_board_is_refused_with_the_file_to_import():
 def test_metrics_go_to_an_mlflow_server_and_not_into_a_folder():
     pytest.importorskip("mlflow")
     assert loaded(text_of("v2")).mlflow.uri is None
-    assert "no address of a server" in fates(text_of("v2"))["mlflow.uri"].note
+    assert "is not the address of a server" in fates(text_of("v2"))["mlflow.uri"].note
     model = loaded(text_of("v2").replace("./experiments_outputs/mlruns", "http://127.0.0.1:5000"))
     assert (model.mlflow.uri, model.mlflow.experiment) == ("http://127.0.0.1:5000", "aed_project")
 
 
-def test_class_names_may_stand_in_a_file(tmp_path):
+def test_class_names_may_be_in_a_file(tmp_path):
     names = tmp_path / "classes.txt"
     names.write_text("rain\ndog\n", encoding="utf-8")
     text = re.sub(r"  class_names: .*\n", "", text_of("v4")).replace(
@@ -325,7 +325,7 @@ def test_class_names_may_stand_in_a_file(tmp_path):
     assert "exclude each other" in fates(both)["dataset.classes_file_path"].note
 
 
-def test_a_configuration_of_ours_is_in_none_of_the_layouts():
+def test_a_configuration_of_this_use_case_is_not_recognised_as_a_layout():
     source = read_yaml_text("dataset: {name: ESC-10}\ntraining: {epochs: 3}\n", name="c", environ={})
     assert detect(source.data) is None
 
@@ -342,7 +342,7 @@ def mlops(capfd, monkeypatch, tmp_path):
     return call
 
 
-def test_import_writes_a_file_that_says_the_same_and_reports_every_key(tmp_path, mlops):
+def test_import_writes_an_equal_configuration_and_reports_every_key(tmp_path, mlops):
     (tmp_path / "theirs.yaml").write_text(text_of("v2"), encoding="utf-8")
     code, out, err = mlops("import", "stm32", "theirs.yaml", "-o", "ours.yaml")
     assert code == 0, err
@@ -371,7 +371,7 @@ def test_import_of_a_file_with_faults_names_all_of_them_and_writes_nothing(tmp_p
     assert not (tmp_path / "ours.yaml").exists()
 
 
-def test_run_takes_their_file_as_it_is_and_stops_at_its_faults(tmp_path, mlops):
+def test_run_accepts_a_file_of_the_zoo_and_stops_at_its_faults(tmp_path, mlops):
     (tmp_path / "theirs.yaml").write_text(text_of("v1").replace("patience: 100", "patience: long"), encoding="utf-8")
     code, _, err = mlops("--workspace", "w", "run", "-u", "AED", "-c", "theirs.yaml")
     assert code == 2
@@ -379,7 +379,7 @@ def test_run_takes_their_file_as_it_is_and_stops_at_its_faults(tmp_path, mlops):
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_import_says_which_format_nobody_reads(tmp_path, mlops, as_json):
+def test_import_refuses_an_unknown_format(tmp_path, mlops, as_json):
     (tmp_path / "theirs.yaml").write_text("a: 1\n", encoding="utf-8")
     code, _, err = mlops("import", "keras", "theirs.yaml", *(["--json"] if as_json else []))
     assert code == 2

@@ -1,4 +1,4 @@
-"""Training reads patches from the mapped file, normalised, ahead of time, in an order that does not change."""
+"""Training reads patches from the mapped file, normalised, ahead of time, in a fixed order."""
 
 import threading
 import time
@@ -45,7 +45,7 @@ def test_batches_from_the_file_equal_batches_from_memory(features):
             np.testing.assert_array_equal(labels, truth)
 
 
-def test_items_are_made_while_the_caller_works_but_only_a_few_ahead():
+def test_items_are_prepared_while_the_caller_works_but_only_a_few_ahead():
     made = []
 
     def endless():
@@ -62,7 +62,7 @@ def test_items_are_made_while_the_caller_works_but_only_a_few_ahead():
     assert not [thread for thread in threading.enumerate() if thread.name == "ahead"]
 
 
-def test_the_end_and_an_error_arrive_where_the_item_is_asked_for():
+def test_the_end_and_an_error_are_raised_by_the_call_for_that_item():
     def failing():
         yield 1
         raise ValueError("broken")
@@ -84,11 +84,11 @@ def one_batch(**strengths):
     return batch[..., 0]
 
 
-def test_what_is_switched_off_changes_nothing():
+def test_an_option_that_is_off_changes_nothing():
     np.testing.assert_array_equal(one_batch(), 1.0)
 
 
-def test_volume_is_one_factor_a_patch_and_noise_has_its_strength():
+def test_volume_is_one_factor_per_patch_and_noise_has_its_strength():
     factors = one_batch(volume=(0.5, 1.5)).reshape(64, -1)
     assert (factors == factors[:, :1]).all()
     assert factors.min() >= 0.5
@@ -99,7 +99,7 @@ def test_volume_is_one_factor_a_patch_and_noise_has_its_strength():
     assert noise.std() == pytest.approx(0.2, rel=0.02)
 
 
-def test_masks_are_as_many_and_as_wide_as_the_settings_say():
+def test_number_and_width_of_masks_are_those_of_the_settings():
     bands = (one_batch(frequency_mask=3, frequency_masks=2) == 0).all(axis=2)
     frames = (one_batch(time_mask=5, time_masks=1) == 0).all(axis=1)
     assert 3 < bands.sum(axis=1).max() <= 6

@@ -46,7 +46,7 @@ def windows(x, stride):
 
 
 def numpy_embedding(path, patch):
-    """What the published network gives for a patch (64, 96), computed without Keras."""
+    """The result of the published network for a patch (64, 96), computed without Keras."""
     with h5py.File(path) as file:
         group = file["model_weights/model_2"]
         x = patch.T[..., None].astype("f8")
@@ -82,7 +82,7 @@ def some_patch():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_network_gives_what_numpy_computes_from_the_same_file(tmp_path):
+def test_the_network_returns_what_numpy_computes_from_the_same_file(tmp_path):
     path = write_keras_2_file(tmp_path / "weights.h5")
     expected = numpy_embedding(path, some_patch())
     assert np.abs(expected).max() > 0.1
@@ -103,8 +103,8 @@ def test_the_published_weights_give_the_recorded_values():
     ("damage", "message"),
     [
         (lambda path: path.unlink(), "no file"),
-        (lambda path: path.write_bytes(b"nothing"), "is no readable HDF5 file"),
-        (lambda path: path.write_bytes(path.read_bytes()[:5000]), "is no readable HDF5 file"),
+        (lambda path: path.write_bytes(b"nothing"), "is not a readable HDF5 file"),
+        (lambda path: path.write_bytes(path.read_bytes()[:5000]), "is not a readable HDF5 file"),
         (lambda path: rename(path, "layer4/depthwise_conv/bn/beta:0"), "has no weight 'layer4/depthwise_conv/bn/beta'"),
         (lambda path: reshape(path, "layer1/conv/kernel:0"), r"'layer1/conv/kernel' has the shape \(2, 2\); expected"),
         (lambda path: spoil(path, "layer1/conv/kernel:0"), "not finite"),

@@ -1,1 +1,1 @@
-"""Configurations of the STM32 model zoo, read as they are: values, the three layouts, and what they mean here."""
+"""Import of configurations of the STM32 model zoo: values, the three layouts, and their meaning here."""

@@ -1,4 +1,4 @@
-"""The section ``data_augmentation``, nested (v2 and newer) or flat (v1), as strengths of ours."""
+"""The section ``data_augmentation``, nested (v2 and newer) or flat (v1), converted to strengths."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MASKS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strength:
-    """One of our keys, its value, and the keys of the file that set it."""
+    """A key of this use case, its value, and the keys of the file that set it."""
 
     target: str
     value: Any
@@ -30,7 +30,7 @@ class Strength:
 
 
 def strengths(draft: Draft) -> tuple[Strength, ...]:
-    """Return a value for each of our strengths: what the file does not ask for is off, whatever our defaults are."""
+    """Return a value for each strength; what the file does not ask for is off, whatever the defaults are."""
     own = {name.removeprefix(f"{SECTION}."): draft.value(name) for name in draft.names(f"{SECTION}.")}
     noise, has_noise = _part(own, "GaussianNoise", ("scale",))
     volume, has_volume = _part(own, "VolumeAugment", ("min_scale", "max_scale"))

@@ -1,4 +1,4 @@
-"""What a file of the model zoo means here: each key checked, then every section of our configuration set."""
+"""Conversion of a file of the model zoo: each key is checked, then every section of the configuration is set."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _TARGETS = {
     "chain_qb": "quantization",
     "chain_qd": "quantization",
 }
-"""Operation mode of the model zoo -> ours."""
+"""Operation mode of the model zoo -> that of this use case."""
 _ELSEWHERE = {
     "benchmarking": "it measures on a board, which needs ST's tools",
     "deployment": "it writes to a board, which needs ST's tools",
 }
 _NOTES = {
-    "prediction": "a model is evaluated before its answers are believed",
+    "prediction": "a model is evaluated before it predicts",
     "chain_qd": "without deployment",
     **dict.fromkeys(("chain_tbqeb", "chain_tqeb", "chain_eqeb", "chain_qb"), "without benchmarks"),
 }
@@ -54,7 +54,7 @@ _QUANTIZATION = {
 
 
 def convert(source: YamlSource, layout: Layout) -> ImportedConfig:
-    """Return what `source` means; keys that are wrong are there as refused ones."""
+    """Return the converted configuration; wrong keys are listed as refused."""
     draft = Draft(source, layout)
     mode = _mode(draft)
     if mode in _TARGETS:
@@ -63,7 +63,7 @@ def convert(source: YamlSource, layout: Layout) -> ImportedConfig:
 
 
 def _convert(draft: Draft, target: str) -> None:
-    """Set every section for one of our operation modes."""
+    """Set every section for an operation mode of this use case."""
     _require_sections(draft, is_trained=target in _TRAINED, is_quantized=target in _QUANTIZED)
     set_dataset(draft)
     _set_features(draft)
@@ -81,11 +81,11 @@ def _convert(draft: Draft, target: str) -> None:
         draft.ignore(*draft.names("quantization."), note=f"operation_mode {target} quantizes nothing")
     _set_mlflow(draft)
     _set_tool(draft)
-    draft.ignore(*_FILES, note="concerns operation_mode prediction; or ask with: mlops predict --usecase AED FILES")
+    draft.ignore(*_FILES, note="is used by operation_mode prediction only; or run: mlops predict --usecase AED FILES")
 
 
 def _mode(draft: Draft) -> str:
-    """Return the operation mode of the file, and set ours; that of v1 follows from other keys."""
+    """Return the operation mode of the file, and set it; that of v1 follows from other keys."""
     mode = str(draft.value("operation_mode") or "")
     if draft.layout is Layout.V1 and not mode:
         return _mode_of_v1(draft)
@@ -102,7 +102,7 @@ def _mode(draft: Draft) -> str:
 
 
 def _set_files(draft: Draft) -> None:
-    """Set the folder of the files to be classified; v4 has it beside the data set."""
+    """Set the folder of the files to classify; v4 has it in the section of the data set."""
     path = next(filter(None, map(draft.value, _FILES)), None)
     if path is None:
         draft.refuse(_FILES[0], "is required by operation_mode prediction; legal: the path of a folder")
@@ -163,12 +163,12 @@ def _set_quantization(draft: Draft) -> None:
 
 
 def _set_mlflow(draft: Draft) -> None:
-    """Set where MLflow records the run, where that is a server; every file of the zoo names a folder."""
+    """Set the MLflow server; a folder, which every file of the zoo names, is ignored."""
     keys = ("mlflow.uri", "general.project_name")
     uri, experiment = map(draft.value, keys)
     note = ""
     if uri is None or not uri.startswith(("http://", "https://")):
-        note = "no address of a server; a step writes into its run only, where the metrics and their page are"
+        note = "is not the address of a server; a step writes into its own run only, which has the metrics and a report"
     elif importlib.util.find_spec("mlflow") is None:
         note = "MLflow is not installed: pip install 'mlops-aed[mlflow]'"
     if note:
@@ -180,12 +180,12 @@ def _set_mlflow(draft: Draft) -> None:
 
 
 def _set_tool(draft: Draft) -> None:
-    """Set ST's tool, where it is on this machine; the board says the target."""
+    """Set ST's tool, if it is on this machine; the board determines the target."""
     path, speed = "tools.stedgeai.path_to_stedgeai", "tools.stedgeai.optimization"
     boards = ("benchmarking.board", "deployment.hardware_setup.board")
     value = draft.value(path)
     if value is None or not Path(value).expanduser().is_file():
-        draft.ignore(path, speed, *boards, note="needs ST's tools; tools.stedgeai.path_to_stedgeai is no file here")
+        draft.ignore(path, speed, *boards, note="needs ST's tools; tools.stedgeai.path_to_stedgeai is not a file here")
         return
     draft.set("stedgeai.path", value, path)
     if draft.value(speed):
@@ -194,4 +194,4 @@ def _set_tool(draft: Draft) -> None:
     if board in _BOARDS:
         draft.set("stedgeai.target", _BOARDS[board], *boards)
     else:
-        draft.ignore(*boards, note=f"no known board; legal: {', '.join(_BOARDS)}")
+        draft.ignore(*boards, note=f"is not a known board; legal: {', '.join(_BOARDS)}")

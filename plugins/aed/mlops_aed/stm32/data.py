@@ -1,4 +1,4 @@
-"""The sections ``dataset`` and ``dataset_specific``: which clips, of which classes."""
+"""The sections ``dataset`` and ``dataset_specific``: clips and classes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COPIED = ("class_names", "multi_label", "use_garbage_class", "validation_split"
 
 
 def set_dataset(draft: Draft) -> None:
-    """Set where the clips are, and the choice among them."""
+    """Set the location of the clips, and which of them are used."""
     name = draft.value("dataset.name")
     if name is not None:
         draft.set("dataset.name", _NAMES[name], "dataset.name")
@@ -44,7 +44,7 @@ def set_dataset(draft: Draft) -> None:
 
 
 def _set_classes_of_file(draft: Draft) -> None:
-    """Set the class names that stand in a text file, one a line."""
+    """Set the class names from a text file with one name per line."""
     key = "dataset.classes_file_path"
     path = draft.value(key)
     if path is None:
@@ -55,7 +55,7 @@ def _set_classes_of_file(draft: Draft) -> None:
     try:
         lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        draft.refuse(key, f"is {path}, which cannot be read ({type(error).__name__}); legal: a text, one class a line")
+        draft.refuse(key, f"is {path}, which cannot be read ({type(error).__name__}); legal: text, one class per line")
         return
     draft.set("dataset.class_names", tuple(filter(None, map(str.strip, lines))), key)
 
@@ -87,15 +87,15 @@ def _set_fsd50k(draft: Draft) -> None:
         if value is not None:
             draft.set(f"dataset.{target}", value, f"{_FSD50K}.{key}")
     unused = [name for name in draft.names("dataset.") if name.endswith(("_audio_path", "_csv_path"))]
-    draft.ignore(*unused, note=f"dataset.name is fsd50k: {_FSD50K} says where the clips are")
+    draft.ignore(*unused, note=f"dataset.name is fsd50k: {_FSD50K} sets the location of the clips")
 
 
 def _set_tables(draft: Draft) -> None:
-    """Set the folder above all tables and their files, and each of them below it."""
+    """Set the common folder of all tables and their files, and the path of each below it."""
     tables = {part: _table(draft, part) for part in ("training", "validation", "test")}
     paths = [path for files in tables.values() for path in files]
     if len({_ABSOLUTE.match(path) is not None for path in paths}) > 1:
-        draft.refuse(_key("training", "csv"), "and the other paths must all be absolute, or all relative")
+        draft.refuse(_key("training", "csv"), "and the other paths must be all absolute, or all relative")
         return
     if not tables["training"]:
         return
@@ -103,7 +103,7 @@ def _set_tables(draft: Draft) -> None:
     draft.set("dataset.path", root)
     note = ""
     if tables["validation"] and not tables["test"]:
-        note = "; the zoo reports them, so they are the test clips, and others validate"
+        note = "; the zoo reports them, so they become the test clips, and other clips validate"
         tables["test"], tables["validation"] = tables["validation"], ()
     for part, files in tables.items():
         source = "validation" if note and part == "test" else part
@@ -115,7 +115,7 @@ def _set_tables(draft: Draft) -> None:
 
 
 def _table(draft: Draft, part: str) -> tuple[str, ...]:
-    """Return the table and the folder of its files, or nothing."""
+    """Return the table and the folder of its files; empty if they are not set."""
     paths = {kind: draft.value(_key(part, kind)) for kind in _KINDS}
     for kind, other in zip(_KINDS, reversed(_KINDS), strict=True):
         if not paths[kind] and paths[other]:

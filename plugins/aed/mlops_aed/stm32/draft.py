@@ -1,4 +1,4 @@
-"""A configuration of ours while it is made from a file of the model zoo, and what became of each key of that file."""
+"""A configuration while it is converted from a file of the model zoo, and the fate of each key of that file."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Draft:
-    """One file on its way: its values by their names in the layout v2/v3, and our keys as they are set."""
+    """A file during its conversion: its values by their names in the layout v2/v3, and the keys set so far."""
 
     def __init__(self, source: YamlSource, layout: Layout) -> None:
-        """Read every key of `source`; those that are wrong are noted as refused."""
+        """Read every key of `source`; note the wrong ones as refused."""
         self.layout = layout
         self._source = source
         self._keys: list[ImportedKey] = []
@@ -32,7 +32,7 @@ class Draft:
         self._require_keys()
 
     def value(self, name: str) -> Any:
-        """Return what the key holds; None for no value."""
+        """Return the value of the key; None for no value."""
         return self._values.get(name)
 
     def has_section(self, section: str) -> bool:
@@ -41,13 +41,13 @@ class Draft:
         return any(name.startswith(f"{section}.") for name in (*self._values, *wrong))
 
     def names(self, prefix: str) -> list[str]:
-        """Return the keys that nothing was done with yet and that begin so."""
+        """Return the keys that start with `prefix` and have no fate yet."""
         return [name for name in self._open if name.startswith(prefix)]
 
-    # --- What becomes of a key --------------------------------------------------------------------------
+    # --- The fate of a key ------------------------------------------------------------------------------
 
     def set(self, target: str, value: object, *names: str, note: str = "") -> None:
-        """Set our key `target`, and note that the keys `names` of the file did it."""
+        """Set the key `target`, and note the keys `names` of the file as its origin."""
         place = self._data
         *path, last = target.split(".")
         for part in path:
@@ -64,7 +64,7 @@ class Draft:
             self._close(name, ImportFate.MAPPED, target=target, note=note)
 
     def ignore(self, *names: str, note: str) -> None:
-        """Note that the keys `names` are not used, and why; those that never are say so themselves."""
+        """Note that the keys `names` are not used, and why; a key whose rule gives a reason keeps that reason."""
         for name in names:
             rule = self._rules().get(name)
             if rule is None or not (rule.dead or rule.ignored) or self._values.get(name) is None:
@@ -81,7 +81,7 @@ class Draft:
         self._keys.append(ImportedKey(key=key, line=self._line_above(key), fate=ImportFate.REFUSED, note=note))
 
     def result(self) -> ImportedConfig:
-        """Return what was made of the file; each key that nothing was done with is ignored, or dead."""
+        """Return the converted configuration; each key without a fate is ignored, or dead."""
         for name in list(self._open):
             rule = self._rules().get(name)
             if rule is not None and rule.dead:
@@ -109,7 +109,7 @@ class Draft:
         self._keys.append(ImportedKey(key=entry.key, line=entry.line, fate=fate, target=target, note=note))
 
     def _line_above(self, key: str) -> int:
-        """Return the line of the nearest section around a key that is not there; 1 for none."""
+        """Return the line of the nearest section around a missing key; 1 for none."""
         while "." in key:
             key = key.rpartition(".")[0]
             if key in self._source.lines:
@@ -135,7 +135,7 @@ class Draft:
             self._refuse_unknown(entry)
 
     def _read_section(self, entry: FileEntry) -> None:
-        """Note a section that is no mapping: empty, or wrong."""
+        """Note a section that is not a mapping: empty, or wrong."""
         if entry.value is None or entry.value in ({}, "None"):
             self._note(entry, ImportFate.IGNORED, note="empty")
         else:
@@ -154,16 +154,16 @@ class Draft:
         self._open[entry.name] = entry
 
     def _read_again(self, entry: FileEntry, value: object) -> None:
-        """Compare two keys of the file that mean the same."""
+        """Note the second of two keys of the file with the same meaning."""
         first = self._open[entry.name]
         if value == self._values[entry.name]:
-            self._note(entry, ImportFate.IGNORED, note=f"says what {first.key} says")
+            self._note(entry, ImportFate.IGNORED, note=f"repeats {first.key}")
         else:
             note = f"is {value!r} and {first.key} is {self._values[entry.name]!r}; both mean the same: keep one"
             self._note(entry, ImportFate.REFUSED, note=note)
 
     def _refuse_unknown(self, entry: FileEntry) -> None:
-        """Refuse a key that the layout does not have there, or a value where a mapping belongs."""
+        """Refuse a key that the layout does not have, or a value in place of a mapping."""
         section, _, part = entry.key.rpartition(".")
         prefix = f"{section}." if section else ""
         legal = layouts.legal_keys(self.layout) if section else layouts.legal_sections(self.layout)
@@ -172,12 +172,12 @@ class Draft:
             inner = sorted({key.rpartition(".")[2] for key in legal if key.startswith(f"{entry.key}.")})
             note = f"is {entry.value!r}; legal: a mapping with the keys {', '.join(inner)}"
         else:
-            what = f"is no key of '{section}'" if section else "is no section"
+            what = f"is not a key of '{section}'" if section else "is not a section"
             note = f"{what}{did_you_mean(part, near) or ';'} legal: {', '.join(near)}"
         self._note(entry, ImportFate.REFUSED, note=note)
 
     def _require_keys(self) -> None:
-        """Refuse a section that is there without a key that the model zoo requires; v1 had defaults."""
+        """Refuse a section without a key that the model zoo requires; v1 had defaults."""
         if self.layout is Layout.V1:
             return
         noted = {item.key for item in self._keys}

@@ -1,4 +1,4 @@
-"""The three layouts: which one a file has, and the name of each of its keys in the newest common one (v2/v3)."""
+"""The three layouts: detection, and the name of each key in the newest common layout (v2/v3)."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class FileEntry:
     """One value of the file.
 
     Attributes:
-        key: dotted, as it stands there.
-        name: its name in the v2/v3 layout; equal to `key` where there is none.
-        value: as YAML gives it.
+        key: dotted key of the file.
+        name: its name in the v2/v3 layout; equal to `key` if it has none.
+        value: value as parsed from YAML.
         line: counted from 1.
     """
 
@@ -76,12 +76,12 @@ _V4 = {
 RENAMED = {Layout.V1: _V1, Layout.V2: {}, Layout.V4: _V4}
 ADDED: dict[Layout, dict[str, Rule]] = {Layout.V1: V1_RULES, Layout.V2: {}, Layout.V4: V4_RULES}
 _V2_SECTIONS = {"operation_mode", "hydra", "dataset_specific", "tools", "benchmarking", "deployment", "prediction"}
-"""Keys at the top that no configuration of ours has."""
+"""Top-level keys that no configuration of this use case has."""
 _RENAMED_SECTIONS = {Layout.V1: {"pre_processing": "preprocessing", "stm32ai": "tools"}}
 
 
 def detect(data: Mapping[str, Any]) -> Layout | None:
-    """Return the layout of a file; None for one that is not the model zoo's."""
+    """Return the layout of a file; None if it is not a file of the model zoo."""
     model = data.get("model")
     model_keys = set(model) if isinstance(model, dict) else set()
     dataset = data.get("dataset")
@@ -99,7 +99,7 @@ def detect(data: Mapping[str, Any]) -> Layout | None:
 
 @functools.cache
 def key_of(name: str, layout: Layout) -> str:
-    """Return how the key `name` of the layout v2/v3 is called in another; `name` where there is none."""
+    """Return the name in another layout of the key `name` of the layout v2/v3; `name` if it has none."""
     for key, target in RENAMED[layout].items():
         if target == name:
             return key
@@ -110,7 +110,7 @@ def key_of(name: str, layout: Layout) -> str:
 
 @functools.cache
 def legal_keys(layout: Layout) -> tuple[str, ...]:
-    """Return every dotted key that a file of the layout may hold, without those of open sections."""
+    """Return every dotted key of a layout, without those of open sections."""
     return (*(key_of(name, layout) for name in RULES), *RENAMED[layout], *ADDED[layout])
 
 
@@ -124,7 +124,7 @@ def legal_sections(layout: Layout) -> tuple[str, ...]:
 
 
 def walk(source: YamlSource, layout: Layout) -> Iterator[FileEntry]:
-    """Yield the values of the file in their order, down to keys that have a rule or that nobody knows."""
+    """Yield the values of the file in order, down to keys that have a rule or are unknown."""
     legal_names = set(legal_keys(layout))
     yield from _walk(source, layout, source.data, "", legal_names)
 
@@ -144,7 +144,7 @@ def _walk(
 
 
 def name_of(key: str, layout: Layout) -> str:
-    """Return how a key of a layout is called in the layout v2/v3; `key` where there is no name."""
+    """Return the name in the layout v2/v3 of a key of another layout; `key` if it has none."""
     if key in RENAMED[layout]:
         return RENAMED[layout][key]
     section, dot, rest = key.partition(".")

@@ -1,4 +1,4 @@
-"""Which network: ``training.model`` by its name in any of the layouts, or the file at ``general.model_path``."""
+"""The network: ``training.model`` by its name in any of the layouts, or the file at ``general.model_path``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SECTION = "training.model"
 
 
 def set_model(draft: Draft, *, mode: str, is_trained: bool) -> None:
-    """Set the network of the run; refuse two, none, and one that does not fit the features."""
+    """Set the network of the run; refuse two, none, or one that does not match the features."""
     path, name = draft.value("general.model_path"), draft.value(f"{_SECTION}.name")
     if not is_trained:
         _set_path(draft, mode)
@@ -24,7 +24,7 @@ def set_model(draft: Draft, *, mode: str, is_trained: bool) -> None:
     if path and name:
         draft.refuse("general.model_path", f"and {_SECTION}.name exclude each other; keep one of them")
     elif path:
-        draft.set("general.model_path", path, "general.model_path", note="training goes on from it")
+        draft.set("general.model_path", path, "general.model_path", note="training starts from it")
         draft.set(f"{_SECTION}.name", "file")
     elif name:
         _set_network(draft, name)
@@ -43,7 +43,7 @@ def _set_path(draft: Draft, mode: str) -> None:
             "general.model_path", f"is required by operation_mode {mode}: a .h5, .keras, .tflite or .onnx file"
         )
     _check_shape(draft)
-    draft.ignore(*draft.names(_SECTION), note="the model at general.model_path is taken")
+    draft.ignore(*draft.names(_SECTION), note="the model at general.model_path is used")
 
 
 def _set_network(draft: Draft, name: str) -> None:
@@ -74,11 +74,11 @@ def _set_yamnet(draft: Draft, name: str) -> None:
     size = int(name.removeprefix("yamnet_e")) if "_e" in name else draft.value(key) or EMBEDDING
     if size != EMBEDDING:
         source = f"{_SECTION}.name" if "_e" in name else key
-        draft.refuse(source, f"asks for {size} values; legal: {EMBEDDING}, the backbone whose weights can be read here")
+        draft.refuse(source, f"asks for {size} values; legal: {EMBEDDING}, the backbone whose weights can be read")
         return
     draft.set(f"{_SECTION}.name", "yamnet", f"{_SECTION}.name")
     draft.set(f"{_SECTION}.embedding_size", EMBEDDING, key)
-    # The zoo's network has the mean of the last map; ours, by default, three times as many values.
+    # The zoo's network uses the mean of the last map; the default here has three times as many values.
     draft.set(f"{_SECTION}.pooling", "avg")
     pretrained = draft.value(f"{_SECTION}.pretrained_weights")
     draft.set(f"{_SECTION}.pretrained", pretrained is not False, f"{_SECTION}.pretrained_weights")
@@ -96,12 +96,12 @@ def _set_miniresnet(draft: Draft, name: str) -> None:
     draft.set(f"{_SECTION}.n_stacks", int(stacks), f"{_SECTION}.n_stacks")
     draft.set(f"{_SECTION}.pooling", pooling, f"{_SECTION}.pooling")
     if draft.value(f"{_SECTION}.pretrained_weights"):
-        note = "weights are known for yamnet only; this network begins with random ones"
+        note = "weights are published for yamnet only; this network starts with random ones"
         draft.ignore(f"{_SECTION}.pretrained_weights", note=note)
 
 
 def _check_shape(draft: Draft) -> None:
-    """Compare the network's input with what the features give; the last 1 may be left out."""
+    """Compare the network's input with the shape of the features; the last 1 may be left out."""
     key = f"{_SECTION}.input_shape"
     shape = draft.value(key)
     expected = (draft.value("feature_extraction.n_mels"), draft.value("feature_extraction.patch_length"))

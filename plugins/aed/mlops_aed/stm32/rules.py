@@ -1,4 +1,4 @@
-"""Every key of the newest common layout (v2/v3): what it may hold, and which are not used here, with the reason."""
+"""Rules of every key of the newest common layout (v2/v3): legal values, and the reason if a key is not used."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ NETWORKS = (
     *(f"miniresnetv{version}_s{stacks}{end}" for version in (1, 2) for stacks in (1, 2) for end in ("", "_ap")),
 )
 """Names of the networks in the three layouts; in v4 a name holds all settings of a network."""
-_FILES = "concerns operation_mode prediction; mlops predict --usecase AED FILES asks a registered model"
+_FILES = "is used by operation_mode prediction only; mlops predict --usecase AED FILES uses a registered model"
 _TOOLS = "needs ST's tools"
 _OWN_FOLDER = "a run keeps everything in its own folder"
-_SEED = "the seed of a run is given by --seed"
+_SEED = "the seed of a run is set with --seed"
 _CALIBRATION = "calibration uses training patches only"
-_ALWAYS = "always so here"
-_MASK = "masks have the mean of all patches"
+_ALWAYS = "is always on"
+_MASK = "masks are filled with the mean of all patches"
 
 
 def _positive(*, required: bool = True) -> Rule:
@@ -63,10 +63,10 @@ RULES: dict[str, Rule] = {
     "general.deterministic_ops": _yes_no(ignored=_ALWAYS),
     "general.display_figures": _yes_no(ignored="no window is opened; figures are in the report"),
     "general.global_seed": Rule(kind=Kind.INTEGER, ignored=_SEED),
-    "general.gpu_memory_limit": Rule(kind=Kind.NUMBER, low=0, ignored="concerns a GPU only"),
+    "general.gpu_memory_limit": Rule(kind=Kind.NUMBER, low=0, ignored="applies to GPUs only"),
     "general.config_path": _ignored("import that file itself", Kind.PATH),
-    "general.batch_size": Rule(kind=Kind.INTEGER, low=1, ignored="training.batch_size counts"),
-    "general.num_threads_tflite": Rule(kind=Kind.INTEGER, low=1, ignored="one thread a process"),
+    "general.batch_size": Rule(kind=Kind.INTEGER, low=1, ignored="training.batch_size is used"),
+    "general.num_threads_tflite": Rule(kind=Kind.INTEGER, low=1, ignored="one thread per process"),
     "dataset.name": Rule(kind=Kind.TEXT, choices=("esc10", "fsd50k", "custom"), is_required=True),
     "dataset.class_names": Rule(kind=Kind.NAMES),
     "dataset.file_extension": Rule(kind=Kind.TEXT, is_required=True),
@@ -86,10 +86,10 @@ RULES: dict[str, Rule] = {
     "dataset.n_samples_per_garbage_class": _positive(required=False),
     "dataset.expand_last_dim": _yes_no(required=True, ignored=_ALWAYS),
     "dataset.seed": Rule(kind=Kind.INTEGER, ignored=_SEED),
-    "dataset.to_cache": _yes_no(required=True, ignored="features are kept and mapped from the file"),
+    "dataset.to_cache": _yes_no(required=True, ignored="features are stored and mapped from the file"),
     "dataset.shuffle": _yes_no(required=True, ignored="training patches are drawn in a new order each epoch"),
     "dataset.batch_size": Rule(
-        kind=Kind.INTEGER, low=1, dead="never read by the model zoo; training.batch_size counts"
+        kind=Kind.INTEGER, low=1, dead="never read by the model zoo; training.batch_size is used"
     ),
     "dataset_specific.fsd50k.csv_folder": _PATH,
     "dataset_specific.fsd50k.dev_audio_folder": _PATH,
@@ -157,7 +157,7 @@ RULES: dict[str, Rule] = {
     "quantization.quantization_output_type": Rule(kind=Kind.TEXT, choices=("int8", "uint8", "float"), is_required=True),
     "quantization.granularity": Rule(kind=Kind.TEXT, choices=("per_channel", "per_tensor")),
     "quantization.optimize": _yes_no(ignored="changes the graph for per_tensor only; LiteRT's converter folds it"),
-    "quantization.target_opset": Rule(kind=Kind.INTEGER, low=7, ignored="the exporter's own is used"),
+    "quantization.target_opset": Rule(kind=Kind.INTEGER, low=7, ignored="the default of the exporter is used"),
     "quantization.export_dir": _ignored(_OWN_FOLDER, Kind.PATH),
     "quantization.extra_options": _ignored("options of another quantizer"),
     "quantization.op_types_to_quantize": _ignored("options of another quantizer"),
@@ -184,10 +184,10 @@ RULES: dict[str, Rule] = {
         kind=Kind.NUMBER,
         low=0,
         high=1,
-        ignored="the scores of a prediction are given; a threshold is applied by who asks",
+        ignored="a prediction returns scores; apply a threshold to them",
     ),
 }
-"""Dotted key -> rule. What stands below one of `OPEN_SECTIONS` needs no rule."""
+"""Dotted key -> rule; keys of `OPEN_SECTIONS` need no rule."""
 
 V1_RULES: dict[str, Rule] = {
     "train_parameters.optimizer": Rule(kind=Kind.TEXT),
@@ -208,14 +208,14 @@ V1_RULES: dict[str, Rule] = {
     "quantization.quantize": _yes_no(),
     "quantization.evaluate": _yes_no(),
 }
-"""Keys that only the layout v1 has."""
+"""Keys of the layout v1 only."""
 V4_RULES: dict[str, Rule] = {
     "model.framework": Rule(kind=Kind.TEXT, choices=("tf",), ignored="networks are built with Keras"),
-    "model.model_type": _ignored("model.model_name says it", Kind.TEXT),
+    "model.model_type": _ignored("model.model_name determines it", Kind.TEXT),
     "dataset.classes_file_path": _PATH,
     "dataset.prediction_audio_path": _PATH,
 }
-"""Keys that only the layout v4 has."""
+"""Keys of the layout v4 only."""
 
 OPEN_SECTIONS: dict[str, str] = {
     "prediction": _FILES,
@@ -224,7 +224,7 @@ OPEN_SECTIONS: dict[str, str] = {
     "deployment": _TOOLS,
     "hydra": _OWN_FOLDER,
 }
-"""Sections that are not used here as a whole, with the reason."""
+"""Sections that are ignored as a whole, with the reason."""
 REFUSED_SECTIONS: dict[str, str] = {
     "custom_data_augmentation": "names code of another program; code is never run",
     "parameters": "is about an evaluation on a board, which needs ST's tools; import the file that general.config_path "

@@ -1,4 +1,4 @@
-"""Optimizers and callbacks as the model zoo names them, checked against what Keras and the zoo have."""
+"""Optimizers and callbacks of the model zoo, checked against those of Keras and the zoo."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _FORBIDDEN = {
     "CSVLogger": "the training curve is in history.csv",
     "LearningRateScheduler": "it holds code; use one of the schedules by name",
     "LambdaCallback": "it holds code",
-    "BackupAndRestore": "a stopped run goes on by itself",
-    "RemoteMonitor": "a step does not talk to servers",
+    "BackupAndRestore": "a stopped run resumes by itself",
+    "RemoteMonitor": "a step does not connect to servers",
 }
 _TEXTS = ("monitor", "mode")
 _LISTS = ("boundaries", "values")
 
 
 def convert_optimizer(value: dict[str, Any] | str) -> dict[str, dict[str, Any]]:
-    """Return ``{name: arguments}`` of an optimizer that is a name or a mapping; the name's case does not matter.
+    """Return ``{name: arguments}`` of an optimizer given as name or mapping, without regard to case.
 
     Raises:
-        ValueError: it is not one of Keras's, or an argument is wrong.
+        ValueError: it is not an optimizer of Keras, or an argument is wrong.
     """
     optimizers = {value: None} if isinstance(value, str) else value
     named = {_known(name, OPTIMIZERS): _arguments(name, arguments) for name, arguments in optimizers.items()}
@@ -41,7 +41,7 @@ def convert_callbacks(value: dict[str, Any] | str) -> dict[str, dict[str, Any]]:
     """Return ``{name: arguments}`` of the callbacks.
 
     Raises:
-        ValueError: one is not known, or not allowed, or an argument is wrong.
+        ValueError: a callback is unknown or not allowed, or an argument is wrong.
     """
     callbacks = {value: None} if isinstance(value, str) else value
     for name in callbacks:
@@ -53,7 +53,7 @@ def convert_callbacks(value: dict[str, Any] | str) -> dict[str, dict[str, Any]]:
 
 
 def set_fitting(draft: Draft) -> None:
-    """Set how the network is trained: by epochs, with the zoo's loss."""
+    """Set the training by epochs, with the zoo's loss."""
     for key in ("fine_tune", "batch_size", "epochs"):
         value = draft.value(f"training.{key}")
         if value is not None:
@@ -61,7 +61,7 @@ def set_fitting(draft: Draft) -> None:
     draft.set("training.label_smoothing", 0.0)
     resumed = draft.value("training.resume_training_from")
     if resumed:
-        note = "is set; a stopped run goes on by itself when its command is repeated; leave it empty"
+        note = "is set; a stopped run resumes when its command is repeated; leave it empty"
         draft.refuse("training.resume_training_from", note)
     if draft.layout is Layout.V1:
         _set_v1(draft)
@@ -75,7 +75,7 @@ def set_fitting(draft: Draft) -> None:
 
 
 def _set_v1(draft: Draft) -> None:
-    """Set optimizer and callbacks; v1's patience is of early stopping, and ``reducelronplateau`` waits half as long."""
+    """Set optimizer and callbacks; v1's patience is for early stopping, ``reducelronplateau`` waits half as long."""
     section = "train_parameters"
     rate, name = draft.value(f"{section}.initial_learning"), draft.value(f"{section}.optimizer") or "adam"
     try:

@@ -1,7 +1,7 @@
-"""Reading single values as the model zoo's users write them: nothing is ever evaluated.
+"""Parsing of single values of the model zoo's configurations; nothing is ever evaluated.
 
-``None`` and empty texts are no value, ``True`` in quotes is a boolean, ``(64, 96, 1)`` a tuple, ``1./255`` a number;
-``lambda`` and every other code is refused.
+``None`` and empty texts mean no value, ``True`` in quotes is a boolean, ``(64, 96, 1)`` a tuple, ``1./255`` a number;
+``lambda`` and any other code is refused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _OPERATORS: dict[type[ast.AST], Callable[[float, float], float]] = {
 
 
 class Kind(StrEnum):
-    """What a value is read as."""
+    """Types of values."""
 
     TEXT = "a text"
     PATH = "a path"
@@ -43,16 +43,16 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """What a key may hold.
+    """Legal values of a key.
 
     Attributes:
-        kind: how it is read.
+        kind: type of the value.
         choices: the legal texts; empty for any.
         low: smallest legal number.
         high: largest legal number.
-        is_open: the limits themselves are not legal.
-        is_required: None is not legal.
-        ignored: why the key is not used; empty when it is.
+        is_open: whether the limits themselves are not legal.
+        is_required: whether None is not legal.
+        ignored: why the key is not used; empty if it is.
         dead: why the key never had an effect.
     """
 
@@ -67,7 +67,7 @@ class Rule:
 
     @property
     def legal(self) -> str:
-        """Return what is legal, for messages."""
+        """Description of the legal values, for messages."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         if math.isinf(self.low) and math.isinf(self.high):
@@ -79,10 +79,10 @@ class Rule:
 
 
 def read_value(value: object, rule: Rule) -> Any:
-    """Return `value` as `rule` wants it; None for no value.
+    """Return `value` converted by `rule`; None for no value.
 
     Raises:
-        ValueError: it is not legal; the message says what is.
+        ValueError: it is not legal; the message describes the legal values.
     """
     if isinstance(value, str) and value.strip() in {"", "None", "none", "null"}:
         value = None
@@ -112,7 +112,7 @@ def _in_range(value: Any, rule: Rule) -> Any:
 
 
 class _Wrong:
-    """Stands for a value that could not be read; None is one that could."""
+    """Type of `_WRONG`, the result for a value that cannot be read; None is a legal result."""
 
 
 _WRONG = _Wrong()
@@ -123,7 +123,7 @@ def _text(value: object) -> object:
 
 
 def _path(value: object) -> object:
-    if value is False:  # how a switch that became a path is left off
+    if value is False:  # the off value of a switch that became a path
         return None
     return normalise_path(value.strip()) if isinstance(value, str) else _WRONG
 
@@ -193,7 +193,7 @@ _READERS: dict[Kind, Callable[[object], Any]] = {
 
 
 def _parsed(text: str) -> ast.expr | None:
-    """Return the syntax tree of a short expression; it is looked at, never compiled."""
+    """Return the syntax tree of a short expression, which is never compiled."""
     if len(text) > _LONGEST:
         return None
     try:
@@ -208,7 +208,7 @@ def _arithmetic(text: str) -> float | None:
 
 
 def _amount(node: ast.expr) -> float | None:
-    """Return what sums, differences, products and quotients of numbers come to; None for anything else."""
+    """Return the value of sums, differences, products and quotients of numbers; None for anything else."""
     if isinstance(node, ast.Constant):
         is_number = isinstance(node.value, int | float) and not isinstance(node.value, bool)
         return node.value if is_number else None  # type: ignore[return-value]
