@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -54,9 +55,17 @@ SUBJECTS = {
         ("api", "workspace"),
     ),
     "use_cases": ("Use cases and hooks", "Implement hooks and load a use case.", ("hookspecs", "use_cases")),
-    "configuration": ("Configuration", "Declare the sections of a configuration.", ("config",)),
+    "configuration": (
+        "Configuration",
+        "Declare the sections of a configuration.",
+        ("config", "config_import", "yaml_source"),
+    ),
     "datasets": ("Data sets and splits", "Describe data sets, splits and previews.", ("datasets",)),
-    "pipelines": ("Pipelines and steps", "Declare steps and write their functions.", ("pipeline", "steps")),
+    "pipelines": (
+        "Pipelines and steps",
+        "Declare steps and write their functions.",
+        ("pipeline", "steps", "code_references"),
+    ),
     "predictions": (
         "Predictions and predictors",
         "Write the predictions of an evaluation and load a trained model.",
@@ -71,12 +80,11 @@ PACKAGES = {
     "runners": ("Runners", "Write a plugin that carries out pipelines elsewhere.", "mlops_core.runners"),
     "testing": ("Contract tests", "Test a plugin against the contract.", "mlops_core.testing"),
 }
-#: Public names that are neither classes nor functions: Sphinx finds no docstring of theirs.
+#: Public names of which neither the type nor the value says enough.
 DATA = {
     "DATASET": 'The name by which a step reads the data set: ``inputs={"data": DATASET}``.',
     "hookimpl": "The decorator that marks a function of a plugin as the implementation of the hook of its name.",
 }
-
 #: Classes of which each method is a check: docs/contract_tests.md lists those.
 CONTRACTS = ("RunnerContract", "UseCaseContract")
 
@@ -130,7 +138,11 @@ def _directive(package: str, name: str) -> str:
         return f".. {kind}:: {name}\n" + ("" if name in CONTRACTS else "   :members:\n")
     if inspect.isfunction(thing):
         return f".. autofunction:: {name}\n"
-    return f".. data:: {name}\n\n   {DATA[name]}\n"
+    if name in DATA:
+        return f".. data:: {name}\n\n   {DATA[name]}\n"
+    alias = re.sub(r"[\w.]+\.(?=\w)", "", str(thing))
+    text = f"The type ``{alias}``." if get_args(thing) else f"The constant ``{thing!r}``."
+    return f".. data:: {name}\n\n   {text}\n"
 
 
 _SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "terminal_width": 80}
@@ -150,11 +162,12 @@ def write_pages(folder: Path) -> None:
     """Write every generated page below `folder`; pages of the reference that are no longer generated are removed."""
     (folder / "hooks.md").write_text(hooks_page(), encoding="utf-8")
     (folder / "cli.md").write_text(cli_page(), encoding="utf-8")
+    pages = reference_pages()
     reference = folder / "reference"
     reference.mkdir(exist_ok=True)
     for path in reference.glob("*.md"):
         path.unlink()
-    for name, text in reference_pages().items():
+    for name, text in pages.items():
         (reference / name).write_text(text, encoding="utf-8")
 
 

@@ -1,5 +1,8 @@
 """Sphinx's settings. `docs/site/build.py` gathers the pages and calls Sphinx: ``make site``."""
 
+from pygments.lexers import TextLexer
+from sphinx.highlighting import lexers
+
 import mlops_core
 
 project = "mlops"
@@ -12,6 +15,9 @@ myst_enable_extensions = ["colon_fence", "fieldlist"]
 myst_heading_anchors = 3
 # The blocks without a language are shell sessions and output.
 highlight_language = "text"
+lexers["csv"] = TextLexer()
+# An attribute called `type` makes the reference of the annotation `type[...]` ambiguous.
+suppress_warnings = ["ref.python"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
