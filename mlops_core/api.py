@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from mlops_core.pipeline import ParameterValue, Pipeline
     from mlops_core.predictors import Predictor
-    from mlops_core.runners import RunnerOptions, RunObserver, RunRequest
+    from mlops_core.runners.observers import RunObserver
+    from mlops_core.runners.plugin import RunnerOptions
+    from mlops_core.runners.request import RunRequest
     from mlops_core.runners.selection import Selection
     from mlops_core.workspace.records import RunRecord
     from mlops_core.workspace.registry import ModelVersion
@@ -74,8 +76,9 @@ def run(
     """
     from dataclasses import replace
 
-    from mlops_core.runners import SilentObserver, open_runner
-    from mlops_core.runners.lifecycle import GuardedObserver, write_run_report
+    from mlops_core.runners.discovery import open_runner
+    from mlops_core.runners.lifecycle import write_run_report
+    from mlops_core.runners.observers import GuardedObserver, SilentObserver
     from mlops_core.workspace.store import Store
 
     selection: dict[str, Any] = {"force": force, "start": start, "only": only, "keep_going": keep_going}
@@ -117,7 +120,7 @@ def prepare_run(
     **selection: Any,
 ) -> RunRequest:
     """Check everything that can be checked before anything runs; arguments and errors are those of `run`."""
-    from mlops_core.runners import RunRequest
+    from mlops_core.runners.request import RunRequest
 
     loaded = load_use_case(use_case)
     settings = read_settings()

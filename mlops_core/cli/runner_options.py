@@ -15,7 +15,7 @@ from mlops_core.errors import MlopsError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mlops_core.runners import Ability, RunnerPlugin
+    from mlops_core.runners.plugin import Ability, RunnerPlugin
 
     DefaultRunner = Callable[[click.Context, Sequence[str]], str]
 

@@ -12,6 +12,10 @@ from mlops_core.use_cases.distributions import entry_points, load_object, versio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mlops_core.runners.observers import RunObserver
+    from mlops_core.runners.plugin import Runner, RunnerOptions
+    from mlops_core.workspace.store import Store
+
 RUNNER_GROUP = "mlops.runners"
 LOCAL = "local"
 _CORE = "mlops-usecases"
@@ -115,6 +119,24 @@ def _loaded(installed: InstalledRunner) -> RunnerPlugin:
             "mlops_core.runners.RunnerPlugin"
         )
     return plugin
+
+
+def open_runner(
+    name: str,
+    store: Store,
+    *,
+    observer: RunObserver,
+    jobs: int | None = None,
+    options: RunnerOptions | None = None,
+) -> Runner:
+    """Return the runner called `name`.
+
+    Raises:
+        UsageError: it is not installed, or an option does not fit.
+        PluginError: its plugin cannot be loaded.
+        ConfigError: the settings that the options name are wrong.
+    """
+    return load_runner(name).create_runner(store, observer=observer, jobs=jobs, options=options)
 
 
 def runners_that(can: Callable[[RunnerPlugin], bool]) -> tuple[str, ...]:

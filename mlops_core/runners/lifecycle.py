@@ -14,7 +14,6 @@ import secrets
 import shutil
 import sqlite3
 import time
-import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -35,7 +34,8 @@ if TYPE_CHECKING:
     from mlops_core.datasets.catalogue import Progress
     from mlops_core.metrics import MetricReport
     from mlops_core.pipeline import ParameterValue, Pipeline
-    from mlops_core.runners import RunObserver, RunRequest
+    from mlops_core.runners.observers import RunObserver
+    from mlops_core.runners.request import RunRequest
     from mlops_core.workspace.records import DatasetRecord
     from mlops_core.workspace.store import Store
 
@@ -232,46 +232,6 @@ class Run:
         """Save the record with the current state of all steps."""
         self.record = replace(self.record, steps=tuple(self.steps.values()))
         self._store.runs.save(self.record)
-
-
-class GuardedObserver:
-    """Passes events to another observer; an exception in it is dropped, and it receives no further events.
-
-    An observer can never fail a run.
-    """
-
-    def __init__(self, observer: RunObserver) -> None:
-        """Pass events to `observer`."""
-        self._observer: RunObserver | None = observer
-
-    def run_started(self, record: RunRecord) -> None:
-        """Pass the event on."""
-        self._call(lambda observer: observer.run_started(record))
-
-    def step_started(self, name: str) -> None:
-        """Pass the event on."""
-        self._call(lambda observer: observer.step_started(name))
-
-    def step_progress(self, name: str, label: str, done: int, total: int) -> None:
-        """Pass the event on."""
-        self._call(lambda observer: observer.step_progress(name, label, done, total))
-
-    def step_ended(self, record: StepRecord) -> None:
-        """Pass the event on."""
-        self._call(lambda observer: observer.step_ended(record))
-
-    def note(self, text: str) -> None:
-        """Pass the event on."""
-        self._call(lambda observer: observer.note(text))
-
-    def _call(self, event: Callable[[RunObserver], None]) -> None:
-        if self._observer is None:
-            return
-        try:
-            event(self._observer)
-        except Exception as error:  # noqa: BLE001  an observer is foreign code and must never fail a run
-            self._observer = None
-            warnings.warn(f"the run's observer raised {error!r}; it receives no further events", stacklevel=3)
 
 
 def new_run_id() -> str:

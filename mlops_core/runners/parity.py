@@ -15,7 +15,9 @@ from mlops_core.runners.local.runner import LocalRunner
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from mlops_core.runners import Runner, RunObserver, RunRequest
+    from mlops_core.runners.observers import RunObserver
+    from mlops_core.runners.plugin import Runner
+    from mlops_core.runners.request import RunRequest
     from mlops_core.workspace.records import RunRecord, StepRecord
     from mlops_core.workspace.store import Store
 

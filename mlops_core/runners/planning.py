@@ -11,7 +11,7 @@ from mlops_core.runners.reuse import StepDecisions
 
 if TYPE_CHECKING:
     from mlops_core.pipeline import Step
-    from mlops_core.runners import RunRequest
+    from mlops_core.runners.request import RunRequest
     from mlops_core.steps.keys import Change
     from mlops_core.workspace.store import Store
 

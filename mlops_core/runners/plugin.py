@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mlops_core.errors import UsageError
 
@@ -17,14 +17,26 @@ if TYPE_CHECKING:
 
     import click
 
-    from mlops_core.runners import Runner, RunObserver, RunRequest
+    from mlops_core.runners.observers import RunObserver
     from mlops_core.runners.parity import ExecutedDefinition
     from mlops_core.runners.remote.costs import Estimate
     from mlops_core.runners.remote.following import RemoteRun
     from mlops_core.runners.remote.object_store import Bucket
+    from mlops_core.runners.request import RunRequest
     from mlops_core.workspace.diagnosis import HealthCheck
     from mlops_core.workspace.records import RunRecord
     from mlops_core.workspace.store import Store
+
+
+class Runner(Protocol):
+    """Carries out pipelines."""
+
+    def run(self, request: RunRequest) -> RunRecord:
+        """Carry out a run and return its finished record.
+
+        Raises:
+            MlopsError: the run could not begin; later errors are in the record.
+        """
 
 
 class Ability(StrEnum):
@@ -99,7 +111,7 @@ class RunnerPlugin:
         name: that of ``--runner``; equal to the entry point's name.
         abilities: which of the optional methods are implemented.
         runs_on_this_machine: a run needs no account and no network; ``mlops matrix`` then includes the runner.
-        url_schemes: addresses that `open_bucket` takes, for example ``("s3",)``.
+        url_schemes: URL schemes of the addresses that `open_bucket` takes.
     """
 
     name: str = ""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mlops_core.pipeline import Step
-    from mlops_core.runners import RunRequest
+    from mlops_core.runners.request import RunRequest
     from mlops_core.steps.keys import Change, StepKey
     from mlops_core.workspace.step_cache import CachedStep
     from mlops_core.workspace.store import Store

@@ -9,10 +9,10 @@ import click
 
 from mlops_core.cli.options import chosen_use_case, use_case_option
 from mlops_core.cli.runner_options import RunnerCommand, only_runner_with
-from mlops_core.runners import Ability
+from mlops_core.runners.plugin import Ability
 
 if TYPE_CHECKING:
-    from mlops_core.runners import RunnerOptions
+    from mlops_core.runners.plugin import RunnerOptions
 
 
 @click.group("ci")

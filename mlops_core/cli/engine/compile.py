@@ -9,10 +9,10 @@ import click
 
 from mlops_core.cli.options import chosen_use_case, config_options, parse_parameters, run_options, use_case_option
 from mlops_core.cli.runner_options import RunnerCommand, only_runner_with
-from mlops_core.runners import Ability
+from mlops_core.runners.plugin import Ability
 
 if TYPE_CHECKING:
-    from mlops_core.runners import RunnerOptions
+    from mlops_core.runners.plugin import RunnerOptions
 
 
 @click.command("compile", cls=RunnerCommand, default_runner=only_runner_with(Ability.COMPILE))

@@ -17,11 +17,11 @@ from mlops_core.cli.options import (
 from mlops_core.cli.output import print_json, print_table, run_observer
 from mlops_core.cli.runner_options import RunnerCommand, only_runner_with
 from mlops_core.errors import ExitCode
-from mlops_core.runners import Ability
+from mlops_core.runners.plugin import Ability
 
 if TYPE_CHECKING:
-    from mlops_core.runners import RunnerOptions
     from mlops_core.runners.parity import ParityReport
+    from mlops_core.runners.plugin import RunnerOptions
 
 
 @click.command("parity", cls=RunnerCommand, default_runner=only_runner_with(Ability.PARITY))

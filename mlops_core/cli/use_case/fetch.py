@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlops_core.datasets.catalogue import Progress
-    from mlops_core.runners import RunnerOptions, RunRequest
+    from mlops_core.runners.plugin import RunnerOptions
     from mlops_core.runners.remote.object_store import Bucket
+    from mlops_core.runners.request import RunRequest
     from mlops_core.workspace.records import DatasetRecord
     from mlops_core.workspace.store import Store
 
@@ -43,7 +44,7 @@ def _default_runner(_: click.Context, arguments: Sequence[str]) -> str:
     "--to",
     "target",
     metavar="URL",
-    help="Make the data set complete in an object store, for example s3://bucket/prefix/: send missing files.",
+    help="Make the data set complete in an object store, SCHEME://BUCKET/PREFIX/: send missing files.",
 )
 @click.option("--verify", "is_verified", is_flag=True, help="With --to: compare every object, not only the manifest.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed of generated data.")

@@ -23,8 +23,8 @@ from mlops_core.cli.runner_options import RunnerCommand
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlops_core.runners import RunnerOptions
     from mlops_core.runners.planning import PlannedStep
+    from mlops_core.runners.plugin import RunnerOptions
 
 
 @click.command("plan", cls=RunnerCommand)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-    from mlops_core.runners import RunnerOptions
+    from mlops_core.runners.plugin import RunnerOptions
     from mlops_core.workspace.records import RunRecord
 
 

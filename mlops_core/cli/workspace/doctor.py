@@ -14,7 +14,7 @@ from mlops_core.errors import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlops_core.runners import RunnerOptions
+    from mlops_core.runners.plugin import RunnerOptions
     from mlops_core.workspace.diagnosis import HealthCheck
 
 

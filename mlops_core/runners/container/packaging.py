@@ -24,7 +24,7 @@ from mlops_core.errors import PluginError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from mlops_core.runners import ContainerImage
+    from mlops_core.runners.plugin import ContainerImage
     from mlops_core.use_cases.discovery import InstalledUseCase
 
 CORE = "mlops-usecases"

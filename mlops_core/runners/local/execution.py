@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from mlops_core.pipeline import Step
     from mlops_core.processes.pool import Modules
-    from mlops_core.runners import RunRequest
     from mlops_core.runners.local.processes import StepProcesses
+    from mlops_core.runners.request import RunRequest
     from mlops_core.workspace.store import Store
 
 _BACKOFF_S = (1.0, 5.0, 15.0, 30.0)

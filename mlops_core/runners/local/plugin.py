@@ -10,7 +10,9 @@ from mlops_core.runners.plugin import Ability, RunnerOptions, RunnerPlugin
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mlops_core.runners import Runner, RunObserver, RunRequest
+    from mlops_core.runners.observers import RunObserver
+    from mlops_core.runners.plugin import Runner
+    from mlops_core.runners.request import RunRequest
     from mlops_core.workspace.diagnosis import HealthCheck
     from mlops_core.workspace.store import Store
 

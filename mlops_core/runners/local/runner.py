@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from mlops_core.datasets.catalogue import Progress
     from mlops_core.pipeline import Step
-    from mlops_core.runners import RunObserver, RunRequest
     from mlops_core.runners.dataset_source import FetchedSource
+    from mlops_core.runners.observers import RunObserver
+    from mlops_core.runners.request import RunRequest
     from mlops_core.workspace.records import RunRecord, StepRecord
     from mlops_core.workspace.store import Store
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_core.pipeline import Step
-    from mlops_core.runners import RunRequest
     from mlops_core.runners.local.execution import Attempt, StepExecution, StepInput
+    from mlops_core.runners.request import RunRequest
 
 _IMPORTED_AHEAD = 2
 """Number of module sets that are imported ahead while a step runs; each takes memory."""

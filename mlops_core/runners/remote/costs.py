@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_core.pipeline import Pipeline, Step
-    from mlops_core.runners import RunRequest
     from mlops_core.runners.remote.machines import StepMachine
+    from mlops_core.runners.request import RunRequest
     from mlops_core.workspace.store import Store
 
 _HOURS_A_MONTH = 730

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from mlops_core.datasets.catalogue import Progress
     from mlops_core.datasets.digests import TreeFile
-    from mlops_core.runners import RunRequest
     from mlops_core.runners.remote.object_store import RemoteObject
+    from mlops_core.runners.request import RunRequest
     from mlops_core.workspace.store import Store
 
 _FORMAT = "mlops-dataset/1"
@@ -41,18 +41,18 @@ class Place:
     """A prefix in an object store.
 
     Attributes:
-        scheme: of its address, for example ``s3``.
+        scheme: URL scheme of the store.
         bucket: name of the bucket or container.
         prefix: of all keys, without a slash at its end.
     """
 
-    scheme: str = "s3"
+    scheme: str
     bucket: str
     prefix: str
 
     @classmethod
     def parse(cls, text: str) -> Place:
-        """Parse an address such as ``s3://bucket/prefix/``.
+        """Parse an address of the form ``scheme://bucket/prefix/``.
 
         Raises:
             DatasetError: it is not an address of an object store, or the prefix is empty.
@@ -61,7 +61,7 @@ class Place:
         bucket, _, prefix = rest.partition("/")
         prefix = prefix.strip("/")
         if not separator or not scheme.isalnum() or not bucket or not prefix or "//" in prefix:
-            raise DatasetError(f"{text!r} is not a valid address for a data set; expected s3://bucket/prefix/")
+            raise DatasetError(f"{text!r} is not a valid address for a data set; expected SCHEME://BUCKET/PREFIX/")
         return cls(scheme=scheme, bucket=bucket, prefix=prefix)
 
     def key(self, path: str) -> str:
@@ -160,7 +160,7 @@ def provide_dataset(
 
     Args:
         request: run with the use case and its configuration.
-        uri: ``s3://bucket/prefix/``.
+        uri: address of the prefix, ``scheme://bucket/prefix/``.
         store: workspace into which the data set is fetched when it is in neither place.
         bucket: the bucket of `uri`.
         progress: progress callback.

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from mlops_core.errors import ExitCode, GateRejectedError, MlopsError, RunnerError
 from mlops_core.pipeline import EVALUATION_OUTPUT, Pipeline
-from mlops_core.runners import SilentObserver
 from mlops_core.runners.discovery import load_runner
 from mlops_core.runners.lifecycle import check_agreement, write_run_report
+from mlops_core.runners.observers import SilentObserver
 from mlops_core.runners.plugin import Ability
 from mlops_core.workspace.records import RunStatus, StepRecord, StepStatus
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from mlops_core.conditions import Verdict
     from mlops_core.pipeline import Step
-    from mlops_core.runners import RunObserver
     from mlops_core.runners.lifecycle import Decision
+    from mlops_core.runners.observers import RunObserver
     from mlops_core.workspace.records import RunRecord
     from mlops_core.workspace.runs import RunSummary
     from mlops_core.workspace.store import Store

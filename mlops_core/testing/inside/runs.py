@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.processes.confinement import descendant_pids
-from mlops_core.runners import SilentObserver
+from mlops_core.runners.observers import SilentObserver
 
 if TYPE_CHECKING:
-    from mlops_core.runners import RunRequest
+    from mlops_core.runners.request import RunRequest
     from mlops_core.workspace.records import StepRecord
 
 _POLL_S = 0.002

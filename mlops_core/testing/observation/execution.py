@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_core.pipeline import Step
-    from mlops_core.runners import RunRequest
+    from mlops_core.runners.request import RunRequest
     from mlops_core.steps.context import StepRequest
     from mlops_core.testing.observation.processes import Answer, Processes
 

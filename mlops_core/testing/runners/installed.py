@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mlops_core.pipeline import Pipeline
-    from mlops_core.runners import RunRequest
+    from mlops_core.runners.request import RunRequest
     from mlops_core.testing.observation.processes import Answer
 
 

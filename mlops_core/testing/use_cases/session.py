@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mlops_core.metrics import MetricReport
     from mlops_core.pipeline import Pipeline
     from mlops_core.predictions import Predictions
-    from mlops_core.runners import RunRequest
+    from mlops_core.runners.request import RunRequest
     from mlops_core.testing.checks import Check
     from mlops_core.testing.observation.execution import Trace
     from mlops_core.testing.observation.processes import Answer, Processes
@@ -127,7 +127,7 @@ class ContractSession:
     @Product
     def request(self) -> RunRequest:
         """The run of the smallest configuration."""
-        from mlops_core.runners import RunRequest
+        from mlops_core.runners.request import RunRequest
 
         return RunRequest(
             use_case=self.use_case,

@@ -91,7 +91,7 @@ class World:
         assert found.pop(".mlops-dataset.json")
         wanted = {str(path.relative_to(self.folder)): path for path in self.folder.rglob("*") if path.is_file()}
         assert found == {name: path.read_bytes() for name, path in wanted.items()}
-        manifest = read_manifest(S3Bucket(self.bucket, account=self.account), Place(bucket=self.bucket, prefix=PLACE))
+        manifest = read_manifest(S3Bucket(self.bucket, account=self.account), Place(scheme="s3", bucket=self.bucket, prefix=PLACE))
         assert (manifest.files, manifest.digest) == (len(wanted), tree_manifest(self.folder).digest)
 
     def sent(self):
@@ -381,5 +381,5 @@ def test_the_command_says_what_it_did(world, tmp_path):
 
 @pytest.mark.parametrize("text", ["s3://bucket", "s3://bucket/", "bucket/x", "s3:///x", "s3://bucket/a//b"])
 def test_what_is_no_place_is_refused(text):
-    with pytest.raises(DatasetError, match="is not a valid address for a data set; expected s3://bucket/prefix/"):
+    with pytest.raises(DatasetError, match="is not a valid address for a data set; expected SCHEME://BUCKET/PREFIX/"):
         Place.parse(text)

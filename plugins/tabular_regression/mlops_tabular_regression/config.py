@@ -261,8 +261,9 @@ class TabularConfig(UseCaseConfig):
             taken.add(derived.name)
             for name in formula_names(derived.formula):
                 if name not in numeric:
+                    hint = did_you_mean(name, numeric) or ";"
                     raise ValueError(
-                        f"{where}: '{name}' is not a numeric feature of table.columns{did_you_mean(name, numeric) or ';'} "
+                        f"{where}: '{name}' is not a numeric feature of table.columns{hint} "
                         f"numeric: {', '.join(numeric) or 'none'}"
                     )
         return self
