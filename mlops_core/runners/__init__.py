@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from mlops_core.runners.local.execution import StepExecution, StepInput
     from mlops_core.runners.local.processes import LOG_LIMIT_BYTES, StepProcesses, step_environment
     from mlops_core.runners.observers import RunObserver, SilentObserver
-    from mlops_core.runners.parity import ExecutedDefinition
     from mlops_core.runners.plugin import (
         Ability,
         CiFile,
         CompiledPipeline,
         ContainerImage,
+        ExecutedDefinition,
         Runner,
         RunnerOptions,
         RunnerPlugin,
@@ -51,12 +51,12 @@ _MODULES = {
     "mlops_core.runners.local.execution": ("StepExecution", "StepInput"),
     "mlops_core.runners.local.processes": ("LOG_LIMIT_BYTES", "StepProcesses", "step_environment"),
     "mlops_core.runners.observers": ("RunObserver", "SilentObserver"),
-    "mlops_core.runners.parity": ("ExecutedDefinition",),
     "mlops_core.runners.plugin": (
         "Ability",
         "CiFile",
         "CompiledPipeline",
         "ContainerImage",
+        "ExecutedDefinition",
         "Runner",
         "RunnerOptions",
         "RunnerPlugin",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from mlops_core.runners.observers import RunObserver
-    from mlops_core.runners.plugin import Runner
+    from mlops_core.runners.plugin import ExecutedDefinition, Runner
     from mlops_core.runners.request import RunRequest
     from mlops_core.workspace.records import RunRecord, StepRecord
     from mlops_core.workspace.store import Store
@@ -66,21 +66,6 @@ class ParityReport:
         """Return the report as JSON types only."""
         rows = [{name: getattr(row, name) for name in ParityRow.__slots__} for row in self.rows]
         return {"local_run": self.local_run, "executed_run": self.executed_run, "rows": rows}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutedDefinition:
-    """What an engine executed, as far as it is compared.
-
-    Attributes:
-        parameters: name -> value that the engine used, without the engine's own parameters.
-        seed: random seed that the engine used.
-        order: step -> the steps that it waits for.
-    """
-
-    parameters: Mapping[str, object]
-    seed: object
-    order: Mapping[str, frozenset[str]]
 
 
 def prove_parity(  # noqa: PLR0913  two runners and their workspace

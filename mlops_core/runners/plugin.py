@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import click
 
     from mlops_core.runners.observers import RunObserver
-    from mlops_core.runners.parity import ExecutedDefinition
     from mlops_core.runners.remote.costs import Estimate
     from mlops_core.runners.remote.following import RemoteRun
     from mlops_core.runners.remote.object_store import Bucket
@@ -102,6 +101,21 @@ class ContainerImage:
 
     distributions: tuple[str, ...]
     module: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutedDefinition:
+    """What an engine executed, as far as it is compared.
+
+    Attributes:
+        parameters: name -> value that the engine used, without the engine's own parameters.
+        seed: random seed that the engine used.
+        order: step -> the steps that it waits for.
+    """
+
+    parameters: Mapping[str, object]
+    seed: object
+    order: Mapping[str, frozenset[str]]
 
 
 class RunnerPlugin:

@@ -47,7 +47,7 @@ def list_runs(
     from dataclasses import asdict
 
     from mlops_core.api import workspace_path
-    from mlops_core.runners.remote.following import refresh_running
+    from mlops_core.runners.remote.refreshing import refresh_running
     from mlops_core.workspace.store import Store
 
     with Store(workspace_path(context["workspace"])) as store:
@@ -77,7 +77,7 @@ def list_runs(
 
 def _model(store: Store, run: RunSummary) -> str:
     """Return the version of the registered model, or of the model package where a service registered it."""
-    from mlops_core.runners.remote.following import is_remote
+    from mlops_core.runners.remote.refreshing import is_remote
 
     if run.model_version is not None:
         return str(run.model_version)
@@ -99,7 +99,7 @@ def _note(text: str) -> None:
 def show_run(context: dict[str, str | None], *, run: str, is_offline: bool, as_json: bool) -> None:
     """Show the data, steps, verdict and model of a run."""
     from mlops_core.api import approval_of, run_folder, workspace_path
-    from mlops_core.runners.remote.following import refreshed
+    from mlops_core.runners.remote.refreshing import refreshed
     from mlops_core.workspace.store import Store
 
     with Store(workspace_path(context["workspace"])) as store:
@@ -161,7 +161,7 @@ def show_logs(context: dict[str, str | None], *, run: str, step: str | None, is_
 def _fetch_logs(store: Store, run_id: str, step: str | None) -> None:
     """Fetch the logs of a run at a service; the logs in the workspace are shown when that fails."""
     from mlops_core.errors import MlopsError
-    from mlops_core.runners.remote.following import is_remote, open_remote_run
+    from mlops_core.runners.remote.refreshing import is_remote, open_remote_run
 
     record = store.runs.load(run_id)
     if not is_remote(record.runner) or record.remote is None:

@@ -20,7 +20,7 @@ _TIMEOUT = click.option(
 def stop_command(context: dict[str, str | None], *, run: str, no_wait: bool, timeout_s: float | None) -> int:
     """Stop a run at a service. Finished steps are kept; mlops runs retry continues the run."""
     from mlops_core.api import workspace_path
-    from mlops_core.runners.remote.following import open_remote_run
+    from mlops_core.runners.remote.refreshing import open_remote_run
     from mlops_core.workspace.records import RunStatus
     from mlops_core.workspace.store import Store
 

@@ -91,7 +91,8 @@ class World:
         assert found.pop(".mlops-dataset.json")
         wanted = {str(path.relative_to(self.folder)): path for path in self.folder.rglob("*") if path.is_file()}
         assert found == {name: path.read_bytes() for name, path in wanted.items()}
-        manifest = read_manifest(S3Bucket(self.bucket, account=self.account), Place(scheme="s3", bucket=self.bucket, prefix=PLACE))
+        place = Place(scheme="s3", bucket=self.bucket, prefix=PLACE)
+        manifest = read_manifest(S3Bucket(self.bucket, account=self.account), place)
         assert (manifest.files, manifest.digest) == (len(wanted), tree_manifest(self.folder).digest)
 
     def sent(self):
