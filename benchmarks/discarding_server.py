@@ -1,7 +1,7 @@
-"""An S3 endpoint on loopback that counts what it gets and throws it away: what a client can do at most.
+"""An S3 endpoint on loopback that counts and discards uploads, so that the client limits the speed.
 
-One process, one thread, one buffer for all bodies. Only small objects that end with ``.json`` or ``.gz`` are kept, so
-that a manifest can be read again. Prints its port. Usage: ``python benchmarks/discarding_server.py``
+It has one process, one thread and one buffer for all bodies. It keeps only small objects that end with ``.json`` or
+``.gz``, so that a manifest can be read back, and prints its port. Usage: ``python benchmarks/discarding_server.py``
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COUNTS = {"PUT": 0, "GET": 0, "HEAD": 0, "POST": 0, "DELETE": 0, "bytes": 0}
 
 
 class Connection(asyncio.BufferedProtocol):
-    """One client; the body of a request is counted and forgotten where it arrives."""
+    """A connection; the body of a request is counted and discarded on arrival."""
 
     def __init__(self) -> None:
         """Wait for the first request."""
@@ -38,11 +38,11 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = transport
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  asyncio's signature
-        """Return the one buffer: nothing of it is needed after `buffer_updated`."""
+        """Return the shared buffer; its content is not needed after `buffer_updated`."""
         return BUFFER
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what has arrived."""
+        """Process the received bytes."""
         if self._left and nbytes <= self._left and self._body is None:
             self._left -= nbytes
             COUNTS["bytes"] += nbytes
@@ -117,7 +117,7 @@ class Connection(asyncio.BufferedProtocol):
 
 
 async def main() -> None:
-    """Serve until standard input is closed; then print what came."""
+    """Serve until standard input is closed; then print the counts."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Connection, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)

@@ -1,8 +1,8 @@
 """Engines side by side: start-up, chains, fan-outs and re-runs of trivial steps that pass a small array.
 
-Ours runs each step in a process of its own and keeps every output; Kedro's SequentialRunner keeps them in memory of one
-process, its ParallelRunner starts processes; DVC checks a pipeline that has nothing to do. Each product is installed in
-an environment of its own, as its users have it.
+Ours runs each step in a separate process and stores every output. Kedro's SequentialRunner keeps outputs in the memory
+of one process, its ParallelRunner starts processes. DVC checks a pipeline that has nothing to do. Each product is
+installed in its own environment, as its users have it.
 
 Usage: ``python benchmarks/engines.py --ours .venv-bench/bin --peers .venv-peers/bin``
 """
@@ -16,8 +16,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from measuring import Ratio, medians, report, seconds
+from measuring import Ratio, Timing, medians, report, timed_command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PLUGIN = Path(__file__).parent / "chain_plugin"
 KEDRO_PIPELINE = """\
@@ -54,7 +58,7 @@ np.save(target, (np.load(source) if source != "-" else np.arange(1000.0)) + 1)
 
 
 def make_kedro_project(folder: Path) -> Path:
-    """Write the smallest Kedro project that has the same steps."""
+    """Write the smallest Kedro project with the same steps."""
     (folder / "src" / "chain").mkdir(parents=True)
     for name in ("base", "local"):
         (folder / "conf" / name).mkdir(parents=True)
@@ -88,44 +92,46 @@ def make_dvc_project(folder: Path, peers: Path, *, count: int) -> Path:
 
 
 class Ours:
-    """Runs of this framework."""
+    """Commands of this framework."""
 
     def __init__(self, ours: Path, folder: Path) -> None:
-        """Use the programs in `ours` and workspaces below `folder`."""
+        """Use the programs in `ours`, and workspaces below `folder`."""
         self._mlops = str(ours / "mlops")
         self._folder = folder
 
-    def command(self, *arguments: str) -> float:
-        """Return the time of any command."""
-        return seconds([self._mlops, *arguments], cwd=str(self._folder))
+    def command(self, *arguments: str) -> Timing:
+        """Return the time of a command."""
+        return timed_command([self._mlops, *arguments], cwd=str(self._folder))
 
-    def run(self, *, count: int, is_wide: bool = False, is_cold: bool) -> float:
-        """Return the time of one run, in a new workspace or in one that has all results."""
+    def run(self, *, count: int, is_wide: bool = False, is_cold: bool) -> Timing:
+        """Return the time of a run, in a new workspace or in one with all results."""
         workspace = self._folder / f"ours-{count}-{is_wide}"
         if is_cold:
             shutil.rmtree(workspace, ignore_errors=True)
         shape = ["--set", f"shape.length={count}", "--set", f"shape.is_wide={is_wide}"]
         command = [self._mlops, "--workspace", str(workspace), "run", "-u", "CHAIN", *shape]
-        return seconds(command, cwd=str(self._folder), extra={"PYTHONPATH": str(PLUGIN)})
+        return timed_command(command, cwd=str(self._folder), extra={"PYTHONPATH": str(PLUGIN)})
 
 
-def kedro(peers: Path, project: Path, *, count: int, is_wide: bool = False, runner: str = "SequentialRunner") -> float:
-    """Return the time of one run in Kedro."""
+def kedro(peers: Path, project: Path, *, count: int, is_wide: bool = False, runner: str = "SequentialRunner") -> Timing:
+    """Return the time of a run in Kedro."""
     command = [str(peers / "kedro"), "run", "--runner", runner]
-    return seconds(command, cwd=str(project), extra={"COUNT": str(count), "WIDE": "1" if is_wide else "0"})
+    return timed_command(command, cwd=str(project), extra={"COUNT": str(count), "WIDE": "1" if is_wide else "0"})
 
 
 def compare(ours: Path, peers: Path, folder: Path, *, repetitions: int) -> list[Ratio]:
-    """Measure everything."""
+    """Return all ratios."""
     own = Ours(ours, folder)
     project = make_kedro_project(folder / "kedro")
-    ratios = []
+    ratios: list[Ratio] = []
 
-    def add(name: str, measure: object, peer: str, peer_measure: object, target: float) -> None:
-        mine, theirs = medians([measure, peer_measure], repetitions=repetitions)  # type: ignore[list-item]
-        ratios.append(Ratio(name=name, ours_s=mine, peer=peer, peer_s=theirs, target=target))
+    def add(
+        name: str, measure: Callable[[], Timing], peer: str, peer_measure: Callable[[], Timing], target: float
+    ) -> None:
+        ours_time, peer_time = medians([measure, peer_measure], repetitions=repetitions)
+        ratios.append(Ratio(name=name, ours=ours_time, peer=peer, peer_time=peer_time, target=target))
 
-    dvc_help = functools.partial(seconds, [str(peers / "dvc"), "--help"])
+    dvc_help = functools.partial(timed_command, [str(peers / "dvc"), "--help"])
     for name in ("--help", "list"):
         add(f"mlops {name}", functools.partial(own.command, name), "dvc --help", dvc_help, 0.5)
     for count, target in ((5, 0.6), (50, 1.0)):
@@ -150,23 +156,30 @@ def compare(ours: Path, peers: Path, folder: Path, *, repetitions: int) -> list[
             f"chain of {count}, nothing to do",
             functools.partial(own.run, count=count, is_cold=False),
             "dvc repro, nothing to do",
-            functools.partial(seconds, [str(peers / "dvc"), "repro", "-q"], cwd=str(repository)),
+            functools.partial(timed_command, [str(peers / "dvc"), "repro", "-q"], cwd=str(repository)),
             0.25,
         )
     fifty, thousand = medians(
         [functools.partial(own.run, count=50, is_cold=True), functools.partial(own.run, count=1000, is_cold=True)],
         repetitions=2,
     )
-    name = "a step of 1000, against a step of 50"
-    ratios.append(Ratio(name=name, ours_s=thousand / 1000, peer="ours", peer_s=fifty / 50, target=1.0))
+    ratios.append(
+        Ratio(
+            name="one of 1000 steps / one of 50 steps",
+            ours=thousand.share(1000),
+            peer="ours",
+            peer_time=fifty.share(50),
+            target=1.0,
+        )
+    )
     return ratios
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ours", type=Path, required=True, help="folder with our mlops")
-    parser.add_argument("--peers", type=Path, required=True, help="folder with kedro and dvc")
+    parser.add_argument("--ours", type=Path, required=True, help="folder with the program mlops")
+    parser.add_argument("--peers", type=Path, required=True, help="folder with the programs kedro and dvc")
     parser.add_argument("--repetitions", type=int, default=5)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mlops-bench-") as folder:

@@ -1,16 +1,16 @@
-"""Features per second: this plugin beside a loop over librosa, and beside the parts that nobody can avoid.
+"""Feature extraction: this plugin against a loop over librosa, and against the parts that no program can avoid.
 
     python benchmarks/features.py [--audio FOLDER] [--clips 320] [--rounds 5] [--json] [--memory]
 
-All are measured in one run, turn by turn, because a shared machine moves by a factor of two from day to day: compare
-the ratios. Each loop runs in processes of its own. `mlops` is the real thing: it reads files, writes the feature
-store, and in two processes puts it together. The parts are decoding (soundfile), soxr HQ and the transform of the
-frames that remain, each alone, in a process with the same settings; "strict" counts them as this plugin does them
-(16 bit read as integers, transforms into one buffer), "plain" as a loop would (soundfile's floats, a new array each).
-Speeds are by the clock, the median of the rounds; parts are by the processor's time, the least of the rounds, which
-others on the machine disturb less.
-Without --audio, clips of 5 s at 44.1 kHz, 16 bit, are generated. --memory measures the peak of the step with 400 and
-with 40,000 clips.
+All measurements alternate within one run, because the speed of a shared machine varies by a factor of two: compare the
+ratios. Each loop runs in separate processes. `mlops` is the actual step: it reads files and writes the feature store,
+with two processes also merging it. The parts are decoding (soundfile), soxr HQ and the transform of the remaining
+frames, each alone, in a process with the same settings; "strict" measures them as this plugin does them (16 bits read
+as integers, transforms into one buffer), "plain" as a loop would (soundfile's floats, a new array per call).
+Speeds are by wall time, the median of the rounds; processor times are the minimum of the rounds, which other programs
+on the machine disturb less. Each ratio of speeds has the ratio of processor times beside it.
+Without --audio, clips of 5 s at 44.1 kHz, 16 bit, are generated. --memory measures the peak memory of the step with 400
+to 40,000 clips.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _FRAMES = 128
 
 
 def generate(folder: Path, count: int) -> None:
-    """Write clips of 5 s, a third of them with a silent end."""
+    """Write clips of 5 s; a third of them end in silence."""
     draw = np.random.default_rng(0)
     time_s = np.arange(5 * RATE_HZ) / RATE_HZ
     for n in range(count):
@@ -66,7 +66,7 @@ def generate(folder: Path, count: int) -> None:
 
 
 def librosa_loop(paths: Sequence[Path]) -> int:
-    """Do what the model zoo does, with librosa."""
+    """Extract features like the model zoo, with librosa."""
     import librosa
 
     count = 0
@@ -93,7 +93,7 @@ def librosa_loop(paths: Sequence[Path]) -> int:
 
 
 def scipy_loop(paths: Sequence[Path]) -> int:
-    """Do the same with soundfile, soxr and scipy's transform, without librosa and without tricks."""
+    """Extract the same features with soundfile, soxr and scipy's transform, without optimisation."""
     import scipy.fft
     import soxr
     from mlops_aed.audio.features import mel_filters
@@ -112,7 +112,7 @@ def scipy_loop(paths: Sequence[Path]) -> int:
 
 
 def mlops_step(paths: Sequence[Path], *, workers: int) -> int:
-    """Write the feature store of the clips, as the step does."""
+    """Write the feature store of the clips, like the step."""
     clips = [Clip(name=path.name, label="", group="", fold=1, part="train") for path in paths]
     work = Extraction(dataset=paths[0].parent, preprocessing=PREPARE, features=EXTRACT)
     with tempfile.TemporaryDirectory() as scratch:
@@ -151,27 +151,27 @@ def part_transform_plain(frames: Sequence[NDArray[np.float64]]) -> None:
 
 
 def parts(paths: Sequence[Path]) -> dict[str, float]:
-    """Return processor milliseconds a clip of each unavoidable part, alone, the least of three passes."""
+    """Return the processor time of each unavoidable part in milliseconds per clip, the minimum of three passes."""
     keep_freed_memory()
-    some = paths[:20]
-    waves = [decode(path, seconds=PREPARE.max_length)[0] for path in some]
-    counts = [log_mel(prepare_waveform(load_waveform(p, PREPARE), PREPARE), EXTRACT, rate=16_000) for p in some]
+    sample = paths[:20]
+    waves = [decode(path, seconds=PREPARE.max_length)[0] for path in sample]
+    counts = [log_mel(prepare_waveform(load_waveform(p, PREPARE), PREPARE), EXTRACT, rate=16_000) for p in sample]
     frames = [np.random.default_rng(0).standard_normal((mel.shape[1], EXTRACT.n_fft)) for mel in counts]
 
     def together() -> None:
-        for path, clip in zip(some, frames, strict=True):
+        for path, clip in zip(sample, frames, strict=True):
             part_resample([decode(path, seconds=PREPARE.max_length)[0]])
             part_transform_strict([clip])
 
     work: dict[str, Callable[[], None]] = {
-        "decode, strict": lambda: part_decode_strict(some),
-        "decode, plain": lambda: part_decode_plain(some),
+        "decode, strict": lambda: part_decode_strict(sample),
+        "decode, plain": lambda: part_decode_plain(sample),
         "soxr HQ": lambda: part_resample(waves),
         "transform, strict": lambda: part_transform_strict(frames),
         "transform, plain": lambda: part_transform_plain(frames),
-        "these three strictly, clip by clip": together,
+        "all three, strict, clip by clip": together,
     }
-    found = {}
+    spent_ms = {}
     for name, call in work.items():
         call()
         spent = []
@@ -179,8 +179,8 @@ def parts(paths: Sequence[Path]) -> dict[str, float]:
             start = time.process_time()
             call()
             spent.append(time.process_time() - start)
-        found[name] = 1000 * min(spent) / len(some)
-    return found
+        spent_ms[name] = 1000 * min(spent) / len(sample)
+    return spent_ms
 
 
 def _serve(channel: Connection, loop: Callable[[Sequence[Path]], object], paths: Sequence[Path]) -> None:
@@ -193,21 +193,21 @@ def _serve(channel: Connection, loop: Callable[[Sequence[Path]], object], paths:
 
 
 def processor_s() -> float:
-    """Return the processor time of this process and of those that it has waited for."""
+    """Return the processor time of this process and of the child processes that have ended, in seconds."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """What one pass over all clips took: by the clock, and of the processors, a clip."""
+    """Speed of one pass over all clips: clips per second of wall time, and processor milliseconds per clip."""
 
     clips_per_s: float
     processor_ms: float
 
 
 class Loop:
-    """A loop in processes of its own, each with its share of the clips; set up once, measured again and again."""
+    """A loop in separate processes, each with its share of the clips; started once and measured repeatedly."""
 
     def __init__(self, loop: Callable[[Sequence[Path]], object], paths: Sequence[Path], processes: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -221,7 +221,7 @@ class Loop:
             channel.recv()
 
     def measure(self) -> Speed:
-        """Let each process do its share once, at the same time."""
+        """Return the speed of one pass; all processes work in parallel."""
         start = time.perf_counter()
         for channel in self._channels:
             channel.send(True)
@@ -234,7 +234,7 @@ class Loop:
 
 
 def measure_loops(paths: Sequence[Path], rounds: int) -> dict[str, list[Speed]]:
-    """Return the speed in each round, for each loop."""
+    """Return the speed of each loop in each round."""
     loops = {
         "librosa, one process": Loop(librosa_loop, paths, 1),
         "soundfile + soxr + scipy, one process": Loop(scipy_loop, paths, 1),
@@ -243,38 +243,43 @@ def measure_loops(paths: Sequence[Path], rounds: int) -> dict[str, list[Speed]]:
         "soundfile + soxr + scipy, two processes": Loop(scipy_loop, paths, 2),
         "mlops, two processes": Loop(functools.partial(mlops_step, workers=2), paths, 1),  # it starts its own two
     }
-    found: dict[str, list[Speed]] = {name: [] for name in loops}
+    speeds: dict[str, list[Speed]] = {name: [] for name in loops}
     for _ in range(rounds):
         for name, loop in loops.items():
-            found[name].append(loop.measure())
+            speeds[name].append(loop.measure())
     for loop in loops.values():
         loop.close()
-    return found
+    return speeds
 
 
 def median_ratio(over: Sequence[Speed], under: Sequence[Speed]) -> float:
-    """Return the median of the ratios of clips a second, round by round."""
+    """Return the median over the rounds of the ratio of speeds."""
     return statistics.median(a.clips_per_s / b.clips_per_s for a, b in zip(over, under, strict=True))
 
 
+def median_processor_ratio(over: Sequence[Speed], under: Sequence[Speed]) -> float:
+    """Return the median over the rounds of the ratio of processor times per clip."""
+    return statistics.median(a.processor_ms / b.processor_ms for a, b in zip(over, under, strict=True))
+
+
 def measure_import() -> float:
-    """Return the seconds of processor time that a fresh interpreter needs to import the step."""
+    """Return the processor time in seconds in which a new interpreter imports the step."""
     code = "import time; s = time.process_time(); import mlops_aed.steps.preprocess; print(time.process_time() - s)"
     run = [sys.executable, "-c", code]
     return min(float(subprocess.run(run, capture_output=True, check=True).stdout) for _ in range(5))
 
 
 def measure_peak(count: int) -> dict[str, float]:
-    """Return the peak memory in MiB of the step with `count` clips of a second, measured in a process of its own."""
+    """Return the peak memory of the step in MiB with `count` clips of 1 s, measured in a separate process."""
     run = [sys.executable, __file__, "--peak", str(count)]
-    found: dict[str, float] = json.loads(subprocess.run(run, capture_output=True, check=True).stdout)
-    return found
+    result: dict[str, float] = json.loads(subprocess.run(run, capture_output=True, check=True).stdout)
+    return result
 
 
 class TreePeak:
-    """The largest sum of the memory of this process and its children, looked at every 50 ms in a thread of its own.
+    """The peak of the memory of this process and its children, sampled every 50 ms in a thread.
 
-    Pages that processes share are counted once, as far as the system tells (proportional set size).
+    Shared pages are counted once, as far as the system reports it (proportional set size).
     """
 
     def __init__(self) -> None:
@@ -308,7 +313,7 @@ def _proportional_mib(process: int) -> float:
 
 
 def peak(count: int) -> dict[str, float]:
-    """Execute the step `preprocess` on `count` clips; return the peaks of this process, a worker and all together."""
+    """Execute the step `preprocess` on `count` clips; return the peaks of this process, of a worker and of the tree."""
     from mlops_aed.plugin import mlops_get_steps
 
     from mlops_core.steps.context import StepRequest
@@ -352,15 +357,15 @@ def peak(count: int) -> dict[str, float]:
 
 
 def report(paths: Sequence[Path], rounds: int, *, has_memory: bool) -> dict[str, object]:
-    """Measure everything."""
+    """Return all measurements."""
     loops = measure_loops(paths, rounds)
     alone = [_parts_elsewhere(paths) for _ in range(rounds)]
-    shares = {name: min(found[name] for found in alone) for name in alone[0]}
+    shares = {name: min(round_[name] for round_ in alone) for name in alone[0]}
     strict = sum(shares[name] for name in ("decode, strict", "soxr HQ", "transform, strict"))
-    together = shares["these three strictly, clip by clip"]
+    together = shares["all three, strict, clip by clip"]
     plain = sum(shares[name] for name in ("decode, plain", "soxr HQ", "transform, plain"))
     ours_ms = min(speed.processor_ms for speed in loops["mlops, one process"])
-    found: dict[str, object] = {
+    measured: dict[str, object] = {
         "clips": len(paths),
         "rounds": rounds,
         "loops": {
@@ -373,63 +378,69 @@ def report(paths: Sequence[Path], rounds: int, *, has_memory: bool) -> dict[str,
             for processes in ("one process", "two processes")
         }
         | {
-            "time to the three strictly, clip by clip": ours_ms / together,
-            "time to the sum of the parts, strict": ours_ms / strict,
-            "time to the sum of the parts, plain": ours_ms / plain,
+            f"mlops to librosa, {processes}, processor time": median_processor_ratio(
+                loops[f"librosa, {processes}"], loops[f"mlops, {processes}"]
+            )
+            for processes in ("one process", "two processes")
+        }
+        | {
+            "processor time to all three, strict, clip by clip": ours_ms / together,
+            "processor time to the sum of the parts, strict": ours_ms / strict,
+            "processor time to the sum of the parts, plain": ours_ms / plain,
         },
         "import_s": round(measure_import(), 3),
     }
     if has_memory:
-        found["memory"] = [measure_peak(count) for count in (400, 4_000, 40_000)]
-    return found
+        measured["memory"] = [measure_peak(count) for count in (400, 4_000, 40_000)]
+    return measured
 
 
 def _parts_elsewhere(paths: Sequence[Path]) -> dict[str, float]:
     run = [sys.executable, __file__, "--parts", "--audio", str(paths[0].parent)]
-    found: dict[str, float] = json.loads(subprocess.run(run, capture_output=True, check=True).stdout)
-    return found
+    result: dict[str, float] = json.loads(subprocess.run(run, capture_output=True, check=True).stdout)
+    return result
 
 
 TARGETS = (
     ("mlops to librosa, one process", operator.ge, 1.8),
     ("mlops to librosa, two processes", operator.ge, 1.8),
-    ("time to the sum of the parts, plain", operator.le, 1.25),
+    ("processor time to the sum of the parts, plain", operator.le, 1.25),
 )
-"""Ratio, how it must compare, with what."""
+"""Name of the ratio, comparison, target."""
 IMPORT_LIMIT_S = 0.3
 
 
-def missed(found: dict[str, object]) -> list[str]:
-    """Return which targets are missed."""
-    ratios = found["ratios"]
+def missed(measured: dict[str, object]) -> list[str]:
+    """Return the names of the missed targets."""
+    ratios = measured["ratios"]
     names = [name for name, meets, target in TARGETS if not meets(ratios[name], target)]  # type: ignore[index]
-    return [*names, "import of the step"] if found["import_s"] > IMPORT_LIMIT_S else names  # type: ignore[operator]
+    return [*names, "import of the step"] if measured["import_s"] > IMPORT_LIMIT_S else names  # type: ignore[operator]
 
 
-def show(found: dict[str, object]) -> None:
+def show(measured: dict[str, object]) -> None:
     """Print the tables."""
     targets = {name: f"{'at least' if meets is operator.ge else 'at most'} {value}" for name, meets, value in TARGETS}
-    print("| loop | clips/s | processor ms a clip |\n|---|---|---|")
-    for name, (speed, spent) in found["loops"].items():  # type: ignore[attr-defined]
+    print("| loop | clips/s | processor ms/clip |\n|---|---|---|")
+    for name, (speed, spent) in measured["loops"].items():  # type: ignore[attr-defined]
         print(f"| {name} | {speed:.0f} | {spent:.2f} |")
-    print("\n| part, alone | processor ms a clip |\n|---|---|")
-    for name, value in found["parts_ms"].items():  # type: ignore[attr-defined]
+    print("\n| part, alone | processor ms/clip |\n|---|---|")
+    for name, value in measured["parts_ms"].items():  # type: ignore[attr-defined]
         print(f"| {name} | {value:.2f} |")
     print("\n| ratio | | target |\n|---|---|---|")
-    for name, value in found["ratios"].items():  # type: ignore[attr-defined]
+    for name, value in measured["ratios"].items():  # type: ignore[attr-defined]
         print(f"| {name} | {value:.2f} | {targets.get(name, '')} |")
-    print(f"\nimport of the step: {found['import_s']} s of processor time, at most {IMPORT_LIMIT_S}")
-    for row in found.get("memory", []):  # type: ignore[attr-defined]
+    print(f"\nimport of the step: {measured['import_s']} s of processor time, at most {IMPORT_LIMIT_S}")
+    for row in measured.get("memory", []):  # type: ignore[attr-defined]
         print(", ".join(f"{name} {value:.0f}" for name, value in row.items()))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--audio", type=Path, help="a folder of wav files instead of generated clips")
-    parser.add_argument("--clips", type=int, default=320)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--audio", type=Path, help="folder of WAV files to use instead of generated clips")
+    parser.add_argument("--clips", type=int, default=320, help="number of clips")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument("--memory", action="store_true", help="also measure peak memory")
     parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--parts", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -444,10 +455,10 @@ def main() -> None:
         if options.parts:
             print(json.dumps(parts(paths)))
             return
-        found = report(paths[: options.clips], options.rounds, has_memory=options.memory)
-    print(json.dumps(found, indent=2)) if options.json else show(found)
-    if missed(found):
-        sys.exit(f"missed: {'; '.join(missed(found))}")
+        measured = report(paths[: options.clips], options.rounds, has_memory=options.memory)
+    print(json.dumps(measured, indent=2)) if options.json else show(measured)
+    if missed(measured):
+        sys.exit(f"missed: {'; '.join(missed(measured))}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Writing a new plugin: a whole distribution from the templates in this package.
+"""New plugins: a complete distribution, written from the templates in this package.
 
-A template is a file that ends in ``.template``; ``${use_case}``, ``${package}``, ``${distribution}``, ``${dataset}``
-and ``${version}`` are replaced in it, and ``package`` in its path. Those of a kind replace common ones of that path.
+A template is a file that ends in ``.template``. ``${use_case}``, ``${package}``, ``${distribution}``, ``${dataset}``,
+``${version}`` and ``${next_version}`` are replaced in its text, and ``package`` in its path. A template of a kind
+replaces the common template with the same path.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ def write_plugin(name: str, *, kind: str, into: Path) -> Path:
     """Write the distribution of a new use case and return its folder.
 
     Args:
-        name: of the use case, such as ``BIRD_CALLS``; lower case and hyphens are understood.
+        name: name of the use case, such as ``BIRD_CALLS``; lower case and hyphens are accepted.
         kind: one of `KINDS`.
-        into: the folder in which the distribution's folder is made.
+        into: folder in which the folder of the distribution is created.
 
     Raises:
-        UsageError: the name or the kind is wrong, the use case is installed already, or the folder is not empty.
+        UsageError: name or kind are invalid, the use case is already installed, or the folder is not empty.
     """
     use_case = use_case_name(name)
     if kind not in KINDS:
-        raise UsageError(f"no kind '{kind}'{did_you_mean(kind, KINDS) or ';'} kinds: {', '.join(KINDS)}")
+        raise UsageError(f"unknown kind '{kind}'{did_you_mean(kind, KINDS) or ';'} expected one of {', '.join(KINDS)}")
     words = _words(use_case)
     folder = into / words["distribution"]
     if folder.exists() and any(folder.iterdir()):
@@ -55,19 +56,19 @@ def use_case_name(name: str) -> str:
     """Return the name of a new use case in its portable form.
 
     Raises:
-        UsageError: it is none, or the use case is installed already.
+        UsageError: the name is invalid, or the use case is already installed.
     """
     from mlops_core.use_cases.discovery import discover_use_cases
 
     use_case = name.strip().upper().replace("-", "_").replace(" ", "_")
     if not _NAME.match(use_case) or len(use_case) > _NAME_LIMIT:
         raise UsageError(
-            f"'{name}' cannot name a use case; expected letters, digits and single underscores, a letter first, "
-            f"at most {_NAME_LIMIT} characters, for example BIRD_CALLS"
+            f"'{name}' is not a valid name of a use case; expected letters, digits and single underscores, a letter first, "
+            f"at most {_NAME_LIMIT} characters, such as BIRD_CALLS"
         )
     for installed in discover_use_cases():
         if installed.name == use_case:
-            raise UsageError(f"{installed} is installed already; choose another name")
+            raise UsageError(f"{installed} is already installed; choose another name")
     return use_case
 
 
@@ -77,7 +78,7 @@ def _words(use_case: str) -> dict[str, str]:
     release = version("mlops-usecases").split(".")
     return {
         "use_case": use_case,
-        "dataset": f"{use_case.lower().replace('_', '-')}-generated",  # use cases of one workspace share its data sets
+        "dataset": f"{use_case.lower().replace('_', '-')}-generated",  # unique, because a workspace shares data sets
         "package": f"mlops_{use_case.lower()}",
         "distribution": f"mlops-{use_case.lower().replace('_', '-')}",
         "version": ".".join(release[:2]),
@@ -86,7 +87,7 @@ def _words(use_case: str) -> dict[str, str]:
 
 
 def _templates(kind: str) -> Iterator[tuple[str, str]]:
-    """Yield path -> text of each template of a kind, without the suffix."""
+    """Yield path (without the suffix) and text of each template of a kind."""
     top = resources.files(__package__) / "templates" / kind
     waiting: list[tuple[PurePosixPath, Traversable]] = [(PurePosixPath(), top)]
     while waiting:

@@ -1,4 +1,4 @@
-"""A generated plugin works as it is: ruff, mypy --strict, the whole contract and a run."""
+"""A generated plugin works as it is: ruff, mypy --strict, the complete contract and a run."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def tool(*arguments, cwd):
-    environ = {**os.environ, "MYPYPATH": str(ROOT)}  # an editable core is hidden behind a finder that mypy does not run
+    environ = {**os.environ, "MYPYPATH": str(ROOT)}  # mypy cannot follow the import finder of an editable installation
     done = subprocess.run(
         [sys.executable, "-m", *arguments], cwd=cwd, env=environ, capture_output=True, text=True, check=False
     )
@@ -27,24 +27,23 @@ def tool(*arguments, cwd):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_generated_plugin_keeps_the_whole_contract(kind, tmp_path, contract_processes):
+def test_a_generated_plugin_passes_the_complete_contract(kind, tmp_path, contract_processes):
     folder = write_plugin("bird-calls", kind=kind, into=tmp_path)
     assert folder.name == "mlops-bird-calls"
-    with subjects(str(folder)) as found:
-        (subject,) = found
+    with subjects(str(folder)) as (subject,):
         assert subject.installed.name == "BIRD_CALLS"
         assert subject.declaration.expected_failures == {}
         session = ContractSession(subject.declaration, processes=contract_processes, folder=tmp_path / "session")
         session.folder.mkdir()
         outcomes = {outcome.check: (str(outcome.status), outcome.violations) for outcome in session.outcomes()}
-    assert {name: found for name, found in outcomes.items() if found[0] != "passed"} == {
+    assert {name: outcome for name, outcome in outcomes.items() if outcome[0] != "passed"} == {
         "log_lines_show_the_metrics": ("skipped", ("no metric declares log_regex",))
     }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_generated_plugin_is_clean_for_ruff_and_mypy(kind, tmp_path):
+def test_a_generated_plugin_passes_ruff_and_mypy(kind, tmp_path):
     folder = write_plugin(f"FRESH_{kind.upper()}", kind=kind, into=tmp_path)
     tool("ruff", "check", ".", cwd=folder)
     tool("ruff", "format", "--check", ".", cwd=folder)
@@ -66,7 +65,7 @@ def test_generated_plugins_share_a_workspace_without_sharing_data(tmp_path):
     assert len(list((tmp_path / "w" / "datasets").glob("*-generated-????????"))) == 2
 
 
-def test_a_folder_that_is_not_empty_is_left_alone(tmp_path):
+def test_a_folder_that_is_not_empty_is_not_changed(tmp_path):
     (tmp_path / "mlops-mine").mkdir()
     (tmp_path / "mlops-mine" / "work.txt").write_text("mine")
     with pytest.raises(UsageError, match="is not empty"):
@@ -74,7 +73,7 @@ def test_a_folder_that_is_not_empty_is_left_alone(tmp_path):
     assert [path.name for path in (tmp_path / "mlops-mine").iterdir()] == ["work.txt"]
 
 
-def test_no_placeholder_is_left(tmp_path):
+def test_generated_files_have_no_placeholders(tmp_path):
     for kind in KINDS:
         folder = write_plugin(f"A_{kind}", kind=kind, into=tmp_path)
         for path in folder.rglob("*"):

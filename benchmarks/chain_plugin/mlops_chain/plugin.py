@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 
 class DatasetSection(Section):
-    """Which data."""
+    """The data set."""
 
     name: str = "array"
     path: str | None = None
 
 
 class Shape(Section):
-    """How many steps, and how they hang together."""
+    """Number of steps, and how they are connected."""
 
     length: int = Field(default=5, ge=3)
     is_wide: bool = False
@@ -54,13 +54,13 @@ class Config(UseCaseConfig):
 
 @hookimpl
 def mlops_get_config_model(context: PluginContext) -> type[UseCaseConfig]:
-    """Return the model."""
+    """Return the typed model of the configuration."""
     return Config
 
 
 @hookimpl
 def mlops_get_datasets(config: Config, context: PluginContext) -> Sequence[Dataset]:
-    """Return the one generated data set."""
+    """Return the generated data set."""
     source = GeneratedSource(run="mlops_chain.steps:generate")
     return [Dataset(name="array", title="a small array", licence="CC0-1.0", sources=(source,))]
 
@@ -91,29 +91,29 @@ def mlops_get_steps(config: Config, context: PluginContext) -> Sequence[Step]:
 
 @hookimpl
 def mlops_get_model(config: Config, context: PluginContext) -> str:
-    """Return the last array."""
+    """Return the last array as the model."""
     return f"s{config.shape.length - 2}.array"
 
 
 @hookimpl
 def mlops_get_metrics(config: Config, context: PluginContext) -> Sequence[Metric]:
-    """Return the one metric."""
+    """Return the only metric."""
     return [Metric(name="acc", section="metrics", unit=Unit.FRACTION, minimum=0, maximum=1, direction=Direction.HIGHER)]
 
 
 @hookimpl
 def mlops_compute_metrics(predictions: Predictions, context: PluginContext) -> MetricReport:
-    """Count the rows."""
+    """Return the number of rows as an accuracy of 1."""
     return MetricReport(values={"acc": proportion(len(predictions.rows), len(predictions.rows))})
 
 
 @hookimpl
 def mlops_get_gate(config: Config, context: PluginContext) -> Gate:
-    """Accept whatever was counted."""
+    """Return a gate that accepts every run."""
     return Gate(Comparison(metric="acc", operator=Operator.AT_LEAST, threshold=0.5, message="acc <"))
 
 
 @hookimpl
 def mlops_load_predictor(model: object, context: PluginContext) -> object:
-    """Nothing is predicted in a measurement."""
+    """Raise an error: benchmarks do not predict."""
     raise NotImplementedError

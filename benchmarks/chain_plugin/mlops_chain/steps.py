@@ -20,11 +20,11 @@ def generate(folder: Path, *, seed: int, progress: Callable[[str, int, int], Non
 
 
 def advance(context: StepContext) -> None:
-    """Add one."""
+    """Add one to the array."""
     np.save(context.output("array") / "array.npy", np.load(context.input("array") / "array.npy") + 1)
 
 
 def evaluate(context: StepContext) -> None:
-    """Write one row."""
+    """Write one prediction."""
     row = Prediction(sample="a", group="a", label="x", scores=(1.0, 0.0))
     write_predictions(context.output("predictions"), ("x", "y"), [row])

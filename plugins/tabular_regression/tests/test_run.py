@@ -188,7 +188,7 @@ def test_dropped_rows_and_equal_rows_are_reported_and_a_group_stays_in_one_part(
 
 @pytest.mark.parametrize(
     ("count", "message"),
-    [(5, "5 folds need at least 10"), (0, f"{FILE}: it has no rows; expected at least one row")],
+    [(5, "5 folds need at least 10"), (0, f"{FILE}: no rows; expected at least one usable row")],
 )
 def test_too_few_rows_are_refused_with_the_required_number(tmp_path, count, message):
     record = run_on(broken(tmp_path, lambda lines: lines[: count + 1]), tmp_path)
