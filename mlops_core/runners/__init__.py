@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_core.conditions import Condition
-    from mlops_core.config import LoadedConfig, load_config
-    from mlops_core.datasets.catalogue import Progress
+    from mlops_core.config import load_config
+    from mlops_core.datasets.catalogue import DatasetChoice, Progress
     from mlops_core.errors import DefinitionError, ExitCode, PipelineError, RunnerError, did_you_mean
+    from mlops_core.loaded_config import LoadedConfig
     from mlops_core.pipeline import EVALUATION_OUTPUT, FETCH, ParameterValue, Pipeline
     from mlops_core.runners.dataset_source import FetchedSource, fetch_source
     from mlops_core.runners.lifecycle import Decision, Result, Run, copy_evaluation
@@ -57,6 +58,7 @@ class RunRequest:
         selection: which steps are run even where they could be reused, or not at all.
         resumed: the record of the run that is resumed; None for a new run.
         artifacts_dir: folder to which the evaluation is copied; None for no copy.
+        dataset: the data set that the configuration asks for; None to ask the use case.
     """
 
     use_case: UseCase
@@ -68,6 +70,15 @@ class RunRequest:
     selection: Selection = field(default_factory=Selection)
     resumed: RunRecord | None = None
     artifacts_dir: Path | None = None
+    dataset: DatasetChoice | None = None
+
+    def dataset_choice(self) -> DatasetChoice:
+        """Return the data set that the configuration asks for.
+
+        Raises:
+            ConfigError: the catalogue has no data set of the configured name.
+        """
+        return self.dataset or self.use_case.dataset_choice(self.config.model)
 
 
 class RunObserver(Protocol):

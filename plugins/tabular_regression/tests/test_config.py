@@ -51,7 +51,10 @@ def test_another_table_is_described_by_its_columns_alone(tmp_path):
         (["training.objectives=[cubic]"], "training.objectives[0]: 'cubic'"),
         (["training.bag=2"], "unknown key; did you mean 'bags'?"),
         (["features.derived=[{name: a, formula: length +}]"], "cannot be parsed"),
-        (["features.derived=[{name: a, formula: length / widht}]"], "'widht' is not a numeric feature of table.columns"),
+        (
+            ["features.derived=[{name: a, formula: length / widht}]"],
+            "'widht' is not a numeric feature of table.columns",
+        ),
         (["features.derived=[{name: a, formula: rings / length}]"], "'rings' is not a numeric feature"),
         (["features.derived=[{name: a, formula: sex * 2}]"], "'sex' is not a numeric feature"),
         (["features.derived=[{name: height, formula: length * 2}]"], "another column has this name"),
