@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import UsageError
 from mlops_core.settings import read_settings
+from mlops_core.use_cases.assembly import assemble
 from mlops_core.use_cases.manager import load_use_case
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from mlops_core.runners.plugin import RunnerOptions
     from mlops_core.runners.request import RunRequest
     from mlops_core.runners.selection import Selection
+    from mlops_core.use_cases.assembly_cache import AssemblyCache
     from mlops_core.workspace.records import RunRecord
     from mlops_core.workspace.registry import ModelVersion
 
@@ -79,6 +81,7 @@ def run(
     from mlops_core.runners.discovery import open_runner
     from mlops_core.runners.lifecycle import write_run_report
     from mlops_core.runners.observers import GuardedObserver, SilentObserver
+    from mlops_core.use_cases.assembly_cache import ASSEMBLIES, AssemblyCache
     from mlops_core.workspace.store import Store
 
     selection: dict[str, Any] = {"force": force, "start": start, "only": only, "keep_going": keep_going}
@@ -92,14 +95,15 @@ def run(
         _check_use_case(request, use_case)
     else:
         configuration: dict[str, Any] = {"config": config, "overrides": overrides, "parameters": parameters}
-        request = prepare_run(use_case, seed=seed, is_offline=is_offline, **configuration, **selection)
+        cache = AssemblyCache(workspace_path(workspace) / ASSEMBLIES)
+        request = prepare_run(use_case, seed=seed, is_offline=is_offline, cache=cache, **configuration, **selection)
     if artifacts_dir is not None:
         request = replace(request, artifacts_dir=Path(artifacts_dir))
     with Store(workspace_path(workspace)) as store:
         events = GuardedObserver(observer or SilentObserver())
         name = runner or (request.resumed.runner if request.resumed else "local")
         record = open_runner(name, store, observer=events, jobs=jobs, options=options).run(request)
-        write_run_report(store, record.run_id, note=events.note)
+        write_run_report(store, record.run_id, note=events.note, use_case=request.use_case)
         return record
 
 
@@ -117,26 +121,31 @@ def prepare_run(
     parameters: Mapping[str, str] | None = None,
     seed: int = 0,
     is_offline: bool = False,
+    cache: AssemblyCache | None = None,
     **selection: Any,
 ) -> RunRequest:
-    """Check everything that can be checked before anything runs; arguments and errors are those of `run`."""
+    """Check everything that can be checked before anything runs; arguments and errors are those of `run`.
+
+    With `cache`, a use case in which nothing has changed since it was last assembled is not imported.
+    """
     from mlops_core.runners.request import RunRequest
 
-    loaded = load_use_case(use_case)
-    settings = read_settings()
-    configuration = loaded.load_config(Path(config) if config else None, overrides=overrides, environ=settings.environ)
-    pipeline = loaded.pipeline(configuration.model)
-    _, given = loaded.dataset_source(configuration.model)
-    if given is None:
-        loaded.dataset(configuration.model)  # a name that the catalogue does not have is refused here
+    assembly = assemble(
+        use_case,
+        config=Path(config) if config else None,
+        overrides=overrides,
+        environ=read_settings().environ,
+        cache=cache,
+    )
     return RunRequest(
-        use_case=loaded,
-        config=configuration,
-        pipeline=pipeline,
-        parameters=pipeline.resolve_parameters(parameters or {}),
+        use_case=assembly.use_case,
+        config=assembly.config,
+        pipeline=assembly.pipeline,
+        parameters=assembly.pipeline.resolve_parameters(parameters or {}),
         seed=seed,
         is_offline=is_offline,
-        selection=_selection(pipeline, **selection),
+        selection=_selection(assembly.pipeline, **selection),
+        dataset=assembly.dataset,
     )
 
 

@@ -7,18 +7,15 @@ and what was expected. Environment variables are read by `mlops_core.settings` o
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import logging
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pydantic
-import yaml
 
 from mlops_core.errors import ConfigError, did_you_mean
-from mlops_core.yaml_source import REDACTED, YamlSource, read_yaml_file, read_yaml_scalar
+from mlops_core.loaded_config import LoadedConfig, put_value
+from mlops_core.yaml_source import YamlSource, read_yaml_file, read_yaml_scalar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -55,40 +52,6 @@ class UseCaseConfig(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedConfig:
-    """A validated configuration.
-
-    Attributes:
-        model: the use case's model.
-        path: the user's file; None when only defaults and overrides were used.
-        secrets: dotted keys whose values are never written.
-    """
-
-    model: UseCaseConfig
-    path: Path | None
-    secrets: frozenset[str] = frozenset()
-
-    def sections(self) -> dict[str, Any]:
-        """Return section -> its values as JSON types."""
-        return self.model.model_dump(mode="json")
-
-    def comparable_sections(self) -> dict[str, Any]:
-        """Return section -> its values, each secret replaced by its digest: it can be compared, and not be read."""
-        data = self.sections()
-        for key in self.secrets:
-            text = json.dumps(_get(data, key.split(".")), sort_keys=True)
-            _put(data, key.split("."), f"secret {hashlib.sha256(text.encode()).hexdigest()[:16]}")
-        return data
-
-    def to_yaml(self) -> str:
-        """Return the configuration as used, secrets redacted."""
-        data = self.sections()
-        for key in self.secrets:
-            _put(data, key.split("."), REDACTED)
-        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
-
-
 def load_config(
     model: type[UseCaseConfig],
     *,
@@ -112,9 +75,14 @@ def load_config(
         ConfigError: every fault at once.
     """
     sources = [read_yaml_file(default, environ=environ)] if default is not None else []
-    if path is not None:
-        sources.append(_read_user_file(path, environ=environ, convert=convert))
-    return validate_sources(model, sources, overrides=overrides, path=path)
+    imported = _import_user_file(path, environ=environ, convert=convert) if path and convert else None
+    if imported is not None:
+        sources.append(imported)
+    elif path is not None:
+        sources.append(read_yaml_file(path, environ=environ))
+    loaded = validate_sources(model, sources, overrides=overrides, path=path)
+    loaded.is_imported = imported is not None
+    return loaded
 
 
 def validate_sources(
@@ -141,7 +109,7 @@ def validate_sources(
     override_keys = {}
     for text in overrides:
         key, value = _parse_override(text)
-        _put(merged, key.split("."), value)
+        put_value(merged, key.split("."), value)
         override_keys[key] = text
     try:
         validated = model.model_validate(merged)
@@ -155,16 +123,16 @@ def validate_sources(
     return LoadedConfig(model=validated, path=path, secrets=secrets)
 
 
-def _read_user_file(
-    path: Path, *, environ: Mapping[str, str], convert: Callable[[YamlSource], ImportedConfig | None] | None
-) -> YamlSource:
-    if convert is not None:
-        imported = convert(read_yaml_file(path, environ=environ, is_foreign=True))
-        if imported is not None:
-            imported.require_accepted()
-            _LOG.warning("%s", imported.summary())
-            return imported.source
-    return read_yaml_file(path, environ=environ)
+def _import_user_file(
+    path: Path, *, environ: Mapping[str, str], convert: Callable[[YamlSource], ImportedConfig | None]
+) -> YamlSource | None:
+    """Return what the user's file means when it has the layout of another program, else None."""
+    imported = convert(read_yaml_file(path, environ=environ, is_foreign=True))
+    if imported is None:
+        return None
+    imported.require_accepted()
+    _LOG.warning("%s", imported.summary())
+    return imported.source
 
 
 def normalise_path(text: str) -> str:
@@ -186,21 +154,6 @@ def _merge(target: dict[str, Any], data: Mapping[str, Any]) -> None:
             _merge(target[key], value)
         else:
             target[key] = copy.deepcopy(value)
-
-
-def _get(data: Mapping[str, Any], keys: Sequence[str]) -> object:
-    found: Any = data
-    for key in keys:
-        found = found.get(key) if isinstance(found, dict) else None
-    return found
-
-
-def _put(target: dict[str, Any], keys: Sequence[str], value: object) -> None:
-    for key in keys[:-1]:
-        if not isinstance(target.get(key), dict):
-            target[key] = {}
-        target = target[key]
-    target[keys[-1]] = value
 
 
 def _problem(

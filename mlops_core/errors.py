@@ -1,8 +1,31 @@
-"""The errors that `mlops` raises on purpose, as one tree with exit codes.
+"""The errors that mlops raises on purpose, as one tree with exit codes.
 
-Every message is one line: what is wrong, which one, where it came from, what was expected, what to do.
-The command line prints it after ``mlops: error:`` and exits with `MlopsError.exit_code`. Anything that is
-not an `MlopsError` is a defect of ours and exits with 1.
+::
+
+    MlopsError                  base of all errors that a user can act on
+    ├── UsageError          2   the command or the call is wrong
+    ├── ConfigError         2   the configuration or a parameter is wrong
+    ├── DefinitionError     2   a pipeline definition for another engine is not well formed
+    ├── GateRejectedError   3   the gate rejected the model
+    ├── StepError           4   a step failed
+    ├── RunnerError         4   a runner could not carry out a run
+    ├── StoreError          4   the workspace cannot be read or written
+    ├── DatasetError        5   a data set is missing, incomplete, damaged or leaks
+    ├── PipelineError       6   a pipeline, step, parameter, metric or gate is not well formed
+    ├── PluginError         6   a use case cannot be found, imported or trusted
+    └── ContractError       6   a use case breaks a rule of the plugin contract
+
+Every message is one line: what is wrong, which one, where it came from, what was expected, what to do. The command
+line prints it after ``mlops: error:`` and exits with `MlopsError.exit_code`, the number above. Anything else that
+reaches the command line is a defect of mlops and exits with 1.
+
+Example:
+    >>> from mlops_core import MlopsError, run
+    >>> try:
+    ...     run("NO_SUCH_USE_CASE")
+    ... except MlopsError as error:
+    ...     print(error.exit_code.name)
+    USAGE
 """
 
 from __future__ import annotations
@@ -15,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class ExitCode(IntEnum):
-    """Exit codes of every `mlops` command."""
+    """Exit codes of every ``mlops`` command."""
 
     OK = 0
     DEFECT = 1
@@ -28,7 +51,11 @@ class ExitCode(IntEnum):
 
 
 class MlopsError(Exception):
-    """Base of all errors that a user can act on."""
+    """Base of all errors that a user can act on.
+
+    Attributes:
+        exit_code: exit code of a command that ends with this error.
+    """
 
     exit_code: ClassVar[ExitCode] = ExitCode.DEFECT
 
@@ -42,7 +69,8 @@ class UsageError(MlopsError):
 class ConfigError(MlopsError):
     """The configuration or a parameter is wrong.
 
-    `problems` holds one line for each fault, all found at once.
+    Attributes:
+        problems: one line per fault; all faults are reported together.
     """
 
     exit_code = ExitCode.USAGE
@@ -53,7 +81,7 @@ class ConfigError(MlopsError):
 
 
 class PipelineError(MlopsError):
-    """A pipeline, step, parameter, metric or condition is not well formed: the plugin's fault."""
+    """A pipeline, step, parameter, metric or gate is not well formed: a fault of the plugin."""
 
     exit_code = ExitCode.PLUGIN
 
@@ -65,13 +93,13 @@ class PluginError(MlopsError):
 
 
 class ContractError(MlopsError):
-    """A use case breaks a rule that every plugin promises to keep."""
+    """A use case breaks a rule of the plugin contract."""
 
     exit_code = ExitCode.PLUGIN
 
 
 class DatasetError(MlopsError):
-    """A data set is missing, incomplete, damaged or leaks between its parts."""
+    """A data set is missing, incomplete, damaged or leaks between its splits."""
 
     exit_code = ExitCode.DATASET
 
@@ -89,7 +117,7 @@ class RunnerError(MlopsError):
 
 
 class DefinitionError(MlopsError):
-    """A pipeline definition for a cloud engine, or a call to start one, is not well formed."""
+    """A pipeline definition for another engine, or a call to start one, is not well formed."""
 
     exit_code = ExitCode.USAGE
 
@@ -107,7 +135,20 @@ class GateRejectedError(MlopsError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'X'?"`` for the known name nearest to `name`, else the empty string."""
+    """Return a suggestion to append to a message about an unknown name.
+
+    Args:
+        name: the unknown name.
+        known: all legal names.
+
+    Returns:
+        ``"; did you mean 'X'?"`` for the known name that is most similar to `name`, without regard to case; the empty
+        string when none is similar.
+
+    Example:
+        >>> did_you_mean("epoch", ["epochs", "batch_size"])
+        "; did you mean 'epochs'?"
+    """
     import difflib
 
     by_fold = {candidate.casefold(): candidate for candidate in known}

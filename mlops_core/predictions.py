@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import StepError
-from mlops_core.predictors import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
+
+    from mlops_core.predictors import Interval
 
 PREDICTIONS_FILE = "predictions.jsonl"
 _FORMAT = "mlops-predictions/1"
@@ -205,6 +206,8 @@ def _row(line: str, path: Path, number: int) -> Prediction:
         data = json.loads(line)
         if "interval" in data:
             low, high, level = map(float, data["interval"])
+            from mlops_core.predictors import Interval
+
             data["interval"] = Interval(low=low, high=high, level=level)
         return Prediction(**{**data, "scores": tuple(data["scores"])})
     except (ValueError, KeyError, TypeError) as error:

@@ -22,7 +22,6 @@ _NODE_LIMIT = 50_000
 _DEPTH_LIMIT = 50
 _VARIABLE = re.compile(r"\$\$\{|\$\{([^}]*)\}")
 _SECRET = re.compile(r"password|passwd|secret|token|api_?key|credential", re.IGNORECASE)
-REDACTED = "<redacted>"
 
 
 @dataclass(slots=True, kw_only=True)

@@ -5,11 +5,14 @@ A data set is a folder. How its files arrive is in `mlops_core.datasets.storage`
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mlops_core.errors import PipelineError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with (label, done, total)."""
@@ -102,5 +105,40 @@ class Dataset:
 
     @property
     def is_generated(self) -> bool:
-        """Made by code, not recorded from the world."""
+        """Whether the data is made by code, not recorded from the world."""
         return any(isinstance(source, GeneratedSource) for source in self.sources)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry as JSON types only."""
+        sources = [{"kind": type(source).__name__, **asdict(source)} for source in self.sources]
+        return {**asdict(self), "sources": sources, "required": list(self.required)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Dataset:
+        """Return the entry that `to_json` wrote."""
+        sources = tuple(_source_from_json(source) for source in data["sources"])
+        return cls(**{**data, "sources": sources, "required": tuple(data["required"])})
+
+
+def _source_from_json(data: Mapping[str, Any]) -> AnySource:
+    fields = dict(data)
+    kind = fields.pop("kind")
+    if kind == SplitSource.__name__:
+        return SplitSource(**{**fields, "parts": tuple(Source(**part) for part in fields["parts"])})
+    kinds: dict[str, type[AnySource]] = {plain.__name__: plain for plain in (Source, GitSource, GeneratedSource)}
+    return kinds[kind](**fields)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetChoice:
+    """The data set that a configuration asks for.
+
+    Attributes:
+        name: its name.
+        path: the folder that the user says it is in; None to take it from the catalogue.
+        entry: its entry in the catalogue; None when `path` is set.
+    """
+
+    name: str
+    path: Path | None = None
+    entry: Dataset | None = None

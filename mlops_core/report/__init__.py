@@ -15,15 +15,17 @@ from mlops_core.report.evidence import DAMAGED, REPORT_FILE, gather
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mlops_core.use_cases.manager import UseCase
     from mlops_core.workspace.store import Store
 
 
-def write_report(store: Store, run_id: str) -> Path:
+def write_report(store: Store, run_id: str, *, use_case: UseCase | None = None) -> Path:
     """Write ``report.html`` into the folder of a run, finished or not, and return its path.
 
     Args:
         store: the workspace that holds the run.
         run_id: its id, a unique prefix of it, or ``latest``.
+        use_case: of the run, for previews; None to load it.
 
     Raises:
         UsageError: the workspace has no such run.
@@ -33,7 +35,7 @@ def write_report(store: Store, run_id: str) -> Path:
     from mlops_core.workspace.files import write_atomically
 
     try:
-        evidence = gather(store, run_id)
+        evidence = gather(store, run_id, use_case=use_case)
         page = render(evidence)
     except (*DAMAGED, sqlite3.Error) as error:
         raise StoreError(

@@ -94,6 +94,7 @@ class RunComparison:
 
 def compare_runs(earlier: RunFacts, later: RunFacts) -> RunComparison:
     """Compare two runs."""
+    with_config = earlier.record.config != later.record.config  # equal texts need not be parsed
     return RunComparison(
         earlier=earlier.record.run_id,
         later=later.record.run_id,
@@ -101,17 +102,21 @@ def compare_runs(earlier: RunFacts, later: RunFacts) -> RunComparison:
         is_same_test_set=_is_same_test_set(earlier, later),
         groups={
             name: _differences(old, new)
-            for (name, old), new in zip(_facts(earlier.record), dict(_facts(later.record)).values(), strict=True)
+            for (name, old), (_, new) in zip(
+                _facts(earlier.record, with_config=with_config),
+                _facts(later.record, with_config=with_config),
+                strict=True,
+            )
         },
     )
 
 
-def _facts(record: RunRecord) -> Iterator[tuple[str, Mapping[str, object]]]:
+def _facts(record: RunRecord, *, with_config: bool) -> Iterator[tuple[str, Mapping[str, object]]]:
     """Yield each group of facts; values are compared as text."""
     data = record.dataset
     yield "origin", {name: getattr(record, name.replace(" ", "_")) for name in _ORIGIN}
     yield "parameters", record.parameters
-    yield "configuration", flatten_yaml(record.config)
+    yield "configuration", flatten_yaml(record.config) if with_config else {}
     yield "data", {name.removesuffix("_bytes"): getattr(data, name) for name in _DATA} if data else {}
     components = (item for step in record.steps for item in step.key_components.items())
     yield "code", {name: value for name, value in components if name.startswith("code ")}

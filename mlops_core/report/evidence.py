@@ -62,7 +62,7 @@ class Evidence:
         return self.facts.record
 
 
-def gather(store: Store, run_id: str) -> Evidence:
+def gather(store: Store, run_id: str, *, use_case: UseCase | None = None) -> Evidence:
     """Read everything that the report of a run shows.
 
     Raises:
@@ -79,7 +79,7 @@ def gather(store: Store, run_id: str) -> Evidence:
         has_previous_report=isinstance(previous, RunFacts) and (previous.folder / REPORT_FILE).is_file(),
         histories=read_histories(store, facts.record),
         worst=worst,
-        previews=dict(_previews(facts.record, worst)) if isinstance(worst, WorstSamples) else {},
+        previews=dict(_previews(facts.record, worst, use_case)) if isinstance(worst, WorstSamples) else {},
         logs={
             step.name: log_tail(facts.folder, step.name)
             for step in facts.record.steps
@@ -112,9 +112,11 @@ def _worst(store: Store, record: RunRecord) -> WorstSamples | Missing:
         return Missing(str(error))
 
 
-def _previews(record: RunRecord, worst: WorstSamples) -> Iterator[tuple[str, Preview | Missing]]:
+def _previews(
+    record: RunRecord, worst: WorstSamples, loaded: UseCase | None
+) -> Iterator[tuple[str, Preview | Missing]]:
     """Yield each sample with its preview, within the limits of size and time."""
-    use_case = _use_case(record)
+    use_case = _use_case(record, loaded)
     remaining_bytes, deadline = _PREVIEWS_BYTES, time.monotonic() + _PREVIEWS_S
     for sample in (judged.sample for judged in worst.samples):
         if isinstance(use_case, Missing):
@@ -132,11 +134,13 @@ def _previews(record: RunRecord, worst: WorstSamples) -> Iterator[tuple[str, Pre
         yield sample, preview
 
 
-def _use_case(record: RunRecord) -> UseCase | Missing:
-    from mlops_core.use_cases.manager import load_use_case
-
+def _use_case(record: RunRecord, loaded: UseCase | None) -> UseCase | Missing:
     if record.dataset is None or not Path(record.dataset.path).is_dir():
         return Missing("No preview: the data set is no longer at the path that the run read.")
+    if loaded is not None:
+        return loaded
+    from mlops_core.use_cases.manager import load_use_case
+
     try:
         return load_use_case(record.use_case)
     except MlopsError as error:

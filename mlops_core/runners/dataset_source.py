@@ -23,8 +23,7 @@ from mlops_core.workspace.records import DatasetRecord
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlops_core.config import UseCaseConfig
-    from mlops_core.datasets.catalogue import Dataset, Progress
+    from mlops_core.datasets.catalogue import Dataset, DatasetChoice, Progress
     from mlops_core.use_cases.manager import UseCase
     from mlops_core.workspace.store import Store
 
@@ -49,7 +48,7 @@ class FetchedSource:
 
 def fetch_source(  # noqa: PLR0913  what a runner, a plan and the command line know
     use_case: UseCase,
-    config: UseCaseConfig,
+    choice: DatasetChoice,
     *,
     store: Store,
     seed: int = 0,
@@ -64,14 +63,12 @@ def fetch_source(  # noqa: PLR0913  what a runner, a plan and the command line k
     Raises:
         DatasetError: the user's folder does not exist or is empty, the data set cannot be fetched, or it has changed
             since it was fetched.
-        ConfigError: the catalogue has no data set of the configured name.
     """
-    name, given = use_case.dataset_source(config)
-    if given is not None:
-        if not given.is_dir():
-            raise DatasetError(f"dataset.path: no folder {given}; expected the data set '{name}' there")
-        return _described(given.absolute(), store=store, name=name, was_there=True)
-    dataset = use_case.dataset(config)
+    if choice.path is not None:
+        if not choice.path.is_dir():
+            raise DatasetError(f"dataset.path: no folder {choice.path}; expected the data set '{choice.name}' there")
+        return _described(choice.path.absolute(), store=store, name=choice.name, was_there=True)
+    dataset = _entry(choice)
     path = dataset_folder(store.datasets, dataset, seed=seed)
     was_there = storage.is_complete(dataset, path)
     if not was_there:
@@ -175,17 +172,17 @@ def source_identity(dataset: Dataset, *, seed: int) -> str:
     return json.dumps(parts)
 
 
-def is_source_there(use_case: UseCase, config: UseCaseConfig, *, store: Store, seed: int) -> bool:
-    """Return whether `fetch_source` has nothing to fetch.
-
-    Raises:
-        ConfigError: the catalogue has no data set of the configured name.
-    """
-    _, given = use_case.dataset_source(config)
-    if given is not None:
+def is_source_there(choice: DatasetChoice, *, store: Store, seed: int) -> bool:
+    """Return whether `fetch_source` has nothing to fetch."""
+    if choice.path is not None:
         return True
-    dataset = use_case.dataset(config)
+    dataset = _entry(choice)
     return storage.is_complete(dataset, dataset_folder(store.datasets, dataset, seed=seed))
+
+
+def _entry(choice: DatasetChoice) -> Dataset:
+    assert choice.entry is not None  # noqa: S101  for mypy: a choice without a path has an entry
+    return choice.entry
 
 
 def dataset_folder(folder: Path, dataset: Dataset, *, seed: int) -> Path:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mlops_core.pipeline import ParameterValue, Pipeline
     from mlops_core.runners.observers import RunObserver
     from mlops_core.runners.request import RunRequest
+    from mlops_core.use_cases.manager import UseCase
     from mlops_core.workspace.records import DatasetRecord
     from mlops_core.workspace.store import Store
 
@@ -341,12 +342,21 @@ def register_model(
     return replace(record, model_version=registered.version, alias_note=note)
 
 
-def write_run_report(store: Store, run_id: str, *, note: Callable[[str], None]) -> None:
-    """Write the run's page; a page that cannot be written is noted and changes nothing about the run."""
+def write_run_report(
+    store: Store, run_id: str, *, note: Callable[[str], None], use_case: UseCase | None = None
+) -> None:
+    """Write the run's page; a page that cannot be written is noted and changes nothing about the run.
+
+    Args:
+        store: the workspace that holds the run.
+        run_id: of the run.
+        note: receives a message when the page cannot be written.
+        use_case: of the run, for previews; None to load it.
+    """
     from mlops_core.report import write_report
 
     try:
-        write_report(store, run_id)
+        write_report(store, run_id, use_case=use_case)
     except (MlopsError, OSError) as error:
         note(f"the report of run {run_id} was not written: {error}")
 

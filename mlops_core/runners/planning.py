@@ -52,11 +52,10 @@ def plan_run(request: RunRequest, *, store: Store) -> tuple[PlannedStep, ...]:
 
 
 def _plan_fetch(request: RunRequest, *, store: Store, decisions: StepDecisions) -> PlannedStep:
-    config = request.config.model
-    if not is_source_there(request.use_case, config, store=store, seed=request.seed):
-        name = request.use_case.dataset(config).name
-        return PlannedStep(step=FETCH, action="fetch", reason=f"{name} is not in the workspace")
-    source = fetch_source(request.use_case, config, store=store, seed=request.seed, is_offline=True)
+    choice = request.dataset_choice()
+    if not is_source_there(choice, store=store, seed=request.seed):
+        return PlannedStep(step=FETCH, action="fetch", reason=f"{choice.name} is not in the workspace")
+    source = fetch_source(request.use_case, choice, store=store, seed=request.seed, is_offline=True)
     decisions.digests[DATASET] = source.record.digest
     return PlannedStep(step=FETCH, action="reuse", reason=f"{source.record.name} is complete in {source.path}")
 

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from mlops_core.config import LoadedConfig
+    from mlops_core.datasets.catalogue import DatasetChoice
+    from mlops_core.loaded_config import LoadedConfig
     from mlops_core.pipeline import ParameterValue, Pipeline
     from mlops_core.use_cases.manager import UseCase
     from mlops_core.workspace.records import RunRecord
@@ -31,6 +32,7 @@ class RunRequest:
         selection: which steps are run even where they could be reused, or not at all.
         resumed: the record of the run that is resumed; None for a new run.
         artifacts_dir: folder to which the evaluation is copied; None for no copy.
+        dataset: the data set that the configuration asks for; None to ask the use case.
     """
 
     use_case: UseCase
@@ -42,3 +44,12 @@ class RunRequest:
     selection: Selection = field(default_factory=Selection)
     resumed: RunRecord | None = None
     artifacts_dir: Path | None = None
+    dataset: DatasetChoice | None = None
+
+    def dataset_choice(self) -> DatasetChoice:
+        """Return the data set that the configuration asks for.
+
+        Raises:
+            ConfigError: the catalogue has no data set of the configured name.
+        """
+        return self.dataset or self.use_case.dataset_choice(self.config.model)

@@ -8,28 +8,29 @@ broken or duplicate plugin harms only whoever selects it. Which use cases are in
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import pluggy
-
-from mlops_core import hookspecs
 from mlops_core.errors import ConfigError, MlopsError, PluginError, did_you_mean
-from mlops_core.hookspecs import PluginContext
 from mlops_core.use_cases.discovery import InstalledUseCase, find_use_case
 from mlops_core.use_cases.distributions import load_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    import pluggy
+
     from mlops_core.conditions import Gate
-    from mlops_core.config import LoadedConfig, UseCaseConfig
+    from mlops_core.config import UseCaseConfig
     from mlops_core.config_import import ImportedConfig
-    from mlops_core.datasets.catalogue import Dataset
+    from mlops_core.datasets.catalogue import Dataset, DatasetChoice
     from mlops_core.datasets.inspections import Inspection
     from mlops_core.datasets.previews import Preview
+    from mlops_core.hookspecs import PluginContext
+    from mlops_core.loaded_config import LoadedConfig
     from mlops_core.metrics import Metric, MetricReport
     from mlops_core.pipeline import Parameter, Pipeline, Step
     from mlops_core.predictions import Predictions
@@ -45,6 +46,7 @@ REQUIRED_HOOKS = (
     "mlops_get_gate",
     "mlops_load_predictor",
 )
+_PREVIEW_HOOK = "mlops_get_sample_preview"
 T = TypeVar("T")
 
 
@@ -56,9 +58,7 @@ def load_use_case(name: str) -> UseCase:
         PluginError: it cannot be imported, misspells a hook, or lacks a required one; the message says which.
     """
     installed = find_use_case(name)
-    with _plugin_faults(f"{installed} cannot be imported"):
-        plugin = load_object(installed.target)
-    return UseCase(plugin, installed=installed)
+    return UseCase(_import_plugin(installed), installed=installed)
 
 
 class UseCase:
@@ -75,11 +75,33 @@ class UseCase:
             PluginError: a hook is misspelt, missing, unmarked, or takes an unknown argument.
         """
         self.installed = installed
-        self.plugin = plugin
-        self.context = PluginContext(
-            use_case=installed.name, distribution=installed.distribution, version=installed.version
-        )
+        self._implementations: Mapping[str, str] | None = None
         self._manager = _register(plugin, installed)
+
+    @classmethod
+    def deferred(cls, installed: InstalledUseCase, *, implementations: Mapping[str, str]) -> UseCase:
+        """Return a use case whose plugin is imported when the first of its hooks is called.
+
+        Args:
+            installed: the use case.
+            implementations: hook -> the module that implements it, as `implementations` returned it.
+        """
+        use_case = cls.__new__(cls)
+        use_case.installed = installed
+        use_case._implementations = implementations  # noqa: SLF001  its own class
+        return use_case
+
+    @functools.cached_property
+    def _manager(self) -> pluggy.PluginManager:
+        return _register(_import_plugin(self.installed), self.installed)
+
+    @functools.cached_property
+    def context(self) -> PluginContext:
+        """The last argument of every hook."""
+        from mlops_core.hookspecs import PluginContext
+
+        installed = self.installed
+        return PluginContext(use_case=installed.name, distribution=installed.distribution, version=installed.version)
 
     @property
     def name(self) -> str:
@@ -165,6 +187,17 @@ class UseCase:
                 f" known: {', '.join(catalogue) or 'none'}; or set dataset.path to a folder that holds it"
             )
         return catalogue[name]
+
+    def dataset_choice(self, config: UseCaseConfig) -> DatasetChoice:
+        """Return which data set the configuration asks for, with its entry in the catalogue.
+
+        Raises:
+            ConfigError: the catalogue has no data set of that name.
+        """
+        from mlops_core.datasets.catalogue import DatasetChoice
+
+        name, path = self.dataset_source(config)
+        return DatasetChoice(name=name, path=path, entry=self.dataset(config) if path is None else None)
 
     def fetch_dataset(self, dataset: Dataset, destination: Path) -> bool:
         """Let the plugin fetch `dataset`; False means that core shall do it."""
@@ -287,17 +320,27 @@ class UseCase:
 
     def sample_preview(self, sample: str, dataset: Path) -> Preview | None:
         """Return what a sample of the data in `dataset` looks or sounds like; None when it has no preview."""
+        if self._implementations is not None and _PREVIEW_HOOK not in self._implementations:
+            return None
         from mlops_core.datasets.previews import Preview
 
         preview: Preview | None = self._call(
-            "mlops_get_sample_preview", (Preview, type(None)), default=lambda: None, sample=sample, dataset=dataset
+            _PREVIEW_HOOK, (Preview, type(None)), default=lambda: None, sample=sample, dataset=dataset
         )
         return preview
 
+    def implementations(self) -> dict[str, str]:
+        """Return hook -> the module that implements it, for each hook that the plugin implements."""
+        from mlops_core import hookspecs
+
+        hooks = {name: getattr(self._manager.hook, name) for name in vars(hookspecs) if name.startswith("mlops_")}
+        callers = {name: hook.get_hookimpls() for name, hook in hooks.items()}
+        return {name: str(found[-1].function.__module__) for name, found in callers.items() if found}
+
     def implementation_module(self, hook: str) -> str:
         """Return the module that implements `hook` for this use case; its code is part of a step's key."""
-        implementations = getattr(self._manager.hook, hook).get_hookimpls()
-        return str(implementations[-1].function.__module__)
+        implementations = self.implementations() if self._implementations is None else self._implementations
+        return implementations[hook]
 
     def _config_beside_plugin(self) -> Path:
         module = self.installed.target.partition(":")[0]
@@ -342,7 +385,16 @@ class UseCase:
         return PluginError(f"{self.installed}: hook {hook}{where} returned {_shortened(answer)}; expected {expected}")
 
 
+def _import_plugin(installed: InstalledUseCase) -> object:
+    with _plugin_faults(f"{installed} cannot be imported"):
+        return load_object(installed.target)
+
+
 def _register(plugin: object, installed: InstalledUseCase) -> pluggy.PluginManager:
+    import pluggy
+
+    from mlops_core import hookspecs
+
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     known = {name for name in vars(hookspecs) if name.startswith("mlops_")}

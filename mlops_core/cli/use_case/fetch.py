@@ -96,7 +96,7 @@ def _fetch(request: RunRequest, store: Store, progress: Progress) -> tuple[Datas
 
     source = fetch_source(
         request.use_case,
-        request.config.model,
+        request.dataset_choice(),
         store=store,
         seed=request.seed,
         is_offline=request.is_offline,

@@ -12,8 +12,8 @@ from mlops_core.cli.output import print_json, print_table
 from mlops_core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from mlops_core.config import LoadedConfig
     from mlops_core.config_import import ImportedConfig
+    from mlops_core.loaded_config import LoadedConfig
     from mlops_core.use_cases.manager import UseCase
 
 

@@ -191,7 +191,7 @@ def _inspect(
     with Store(workspace_path(context["workspace"])) as store:
         source = fetch_source(
             loaded,
-            config,
+            loaded.dataset_choice(config),
             store=store,
             seed=seed,
             is_offline=True,

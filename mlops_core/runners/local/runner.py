@@ -85,15 +85,15 @@ class _LocalSteps:
         return Result(evaluation=self._store.artifacts.path(evaluation), model=digests[pipeline.model])
 
     def _fetch(self, processes: StepProcesses) -> None:
-        request, config = self._request, self._request.config.model
-        if not is_source_there(request.use_case, config, store=self._store, seed=request.seed):
+        request, choice = self._request, self._request.dataset_choice()
+        if not is_source_there(choice, store=self._store, seed=request.seed):
             execution = StepExecution(self._store, request, run_id=self.run_id, processes=processes)
             import_ahead(execution, request.pipeline.ordered())  # while the data is fetched
 
         def fetch(progress: Progress) -> FetchedSource:
             return fetch_source(
                 request.use_case,
-                config,
+                choice,
                 store=self._store,
                 seed=request.seed,
                 is_offline=request.is_offline,

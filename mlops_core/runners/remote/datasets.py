@@ -170,15 +170,14 @@ def provide_dataset(
         DatasetError: the data set cannot be fetched or sent. Uploaded files are kept, and the next call resumes.
     """
     place = Place.parse(uri)
-    use_case, config = request.use_case, request.config.model
-    name, given = use_case.dataset_source(config)
-    sources = source_identity(use_case.dataset(config), seed=request.seed) if given is None else ""
+    choice = request.dataset_choice()
+    sources = source_identity(choice.entry, seed=request.seed) if choice.entry is not None else ""
     manifest = read_manifest(bucket, place)
-    is_here = is_source_there(use_case, config, store=store, seed=request.seed)
-    if manifest and not is_verified and not is_here and (manifest.name, manifest.sources) == (name, sources):
+    is_here = is_source_there(choice, store=store, seed=request.seed)
+    if manifest and not is_verified and not is_here and (manifest.name, manifest.sources) == (choice.name, sources):
         return Provided(record=_record(manifest, str(place)), place=place)
     source = fetch_source(
-        use_case, config, store=store, seed=request.seed, is_offline=request.is_offline, progress=progress
+        request.use_case, choice, store=store, seed=request.seed, is_offline=request.is_offline, progress=progress
     )
     wanted = _manifest(source.record, sources=sources)
     if manifest and not is_verified and (manifest.name, manifest.digest) == (wanted.name, wanted.digest):

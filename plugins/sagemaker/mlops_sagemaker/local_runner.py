@@ -176,7 +176,7 @@ class _EmulatedSteps:
         def fetch(progress: Progress) -> FetchedSource:
             return fetch_source(
                 request.use_case,
-                request.config.model,
+                request.dataset_choice(),
                 store=self._store,
                 seed=request.seed,
                 is_offline=request.is_offline,
