@@ -58,7 +58,7 @@ SUBJECTS = {
     "configuration": (
         "Configuration",
         "Declare the sections of a configuration.",
-        ("config", "config_import", "yaml_source"),
+        ("config", "config_files"),
     ),
     "datasets": ("Data sets and splits", "Describe data sets, splits and previews.", ("datasets",)),
     "pipelines": (

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from mlops_core.code_references import load_function
     from mlops_core.conditions import AllOf, AnyOf, Comparison, Gate, Not, Operator, Verdict, parse_condition
     from mlops_core.config import KeyFaultError, Section, UseCaseConfig, normalise_path
-    from mlops_core.config_import import ImportedConfig, ImportedKey, ImportFate
+    from mlops_core.config_files.imported import ImportedConfig, ImportedKey, ImportFate
+    from mlops_core.config_files.yaml_source import YamlSource
     from mlops_core.datasets.catalogue import Dataset, GeneratedSource, GitSource, Source, SplitSource
     from mlops_core.datasets.fetching.http import download
     from mlops_core.datasets.inspections import DatasetFinding, Distribution, FactTable, Inspection, Severity
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
     from mlops_core.use_cases.discovery import discover_use_cases
     from mlops_core.use_cases.manager import UseCase, load_use_case
     from mlops_core.workspace.records import RunRecord, RunStatus
-    from mlops_core.yaml_source import YamlSource
 
 _MODULES = {
     "api": ("load_model", "open_run", "prepare_run", "run", "workspace_path"),
@@ -98,10 +98,10 @@ _MODULES = {
     "steps.context": ("Shard", "StepContext"),
     "steps.histories": ("HistoryRow", "read_history", "write_history"),
     "code_references": ("load_function",),
-    "config_import": ("ImportFate", "ImportedConfig", "ImportedKey"),
+    "config_files.imported": ("ImportFate", "ImportedConfig", "ImportedKey"),
     "datasets.fetching.http": ("download",),
     "datasets.inspections": ("DatasetFinding", "Distribution", "FactTable", "Inspection", "Severity"),
-    "yaml_source": ("YamlSource",),
+    "config_files.yaml_source": ("YamlSource",),
 }
 _ORIGIN = {name: module for module, names in _MODULES.items() for name in names}
 

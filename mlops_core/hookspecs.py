@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from mlops_core.conditions import Gate
     from mlops_core.config import UseCaseConfig
-    from mlops_core.config_import import ImportedConfig
+    from mlops_core.config_files.imported import ImportedConfig
+    from mlops_core.config_files.yaml_source import YamlSource
     from mlops_core.datasets.catalogue import Dataset
     from mlops_core.datasets.inspections import Inspection
     from mlops_core.datasets.previews import Preview
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from mlops_core.pipeline import Parameter, Step
     from mlops_core.predictions import Predictions
     from mlops_core.predictors import PredictionOutput, Predictor
-    from mlops_core.yaml_source import YamlSource
 
 PROJECT = "mlops"
 hookspec = pluggy.HookspecMarker(PROJECT)

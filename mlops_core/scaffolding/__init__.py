@@ -63,8 +63,8 @@ def use_case_name(name: str) -> str:
     use_case = name.strip().upper().replace("-", "_").replace(" ", "_")
     if not _NAME.match(use_case) or len(use_case) > _NAME_LIMIT:
         raise UsageError(
-            f"'{name}' is not a valid name of a use case; expected letters, digits and single underscores, a letter first, "
-            f"at most {_NAME_LIMIT} characters, such as BIRD_CALLS"
+            f"'{name}' is not a valid name of a use case; expected letters, digits and single underscores, a letter "
+            f"first, at most {_NAME_LIMIT} characters, such as BIRD_CALLS"
         )
     for installed in discover_use_cases():
         if installed.name == use_case:

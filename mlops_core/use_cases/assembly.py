@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from mlops_core.config_files.loaded import LoadedConfig
     from mlops_core.datasets.catalogue import DatasetChoice
-    from mlops_core.loaded_config import LoadedConfig
     from mlops_core.pipeline import Pipeline
     from mlops_core.use_cases.assembly_cache import AssemblyCache
     from mlops_core.use_cases.manager import UseCase

@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_core.config_files.loaded import LoadedConfig
 from mlops_core.datasets.catalogue import Dataset, DatasetChoice
 from mlops_core.errors import MlopsError
-from mlops_core.loaded_config import LoadedConfig
 from mlops_core.pipeline import Pipeline
 from mlops_core.use_cases.assembly import Assembly
 from mlops_core.use_cases.manager import UseCase
@@ -145,7 +145,8 @@ def _from_json(
     use_case = UseCase.deferred(installed, implementations=data["implementations"])
 
     def load() -> UseCaseConfig:
-        return use_case.load_config(config, overrides=overrides, environ=environ).model
+        model: UseCaseConfig = use_case.load_config(config, overrides=overrides, environ=environ).model
+        return model
 
     choice = data["dataset"]
     return Assembly(

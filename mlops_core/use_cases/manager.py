@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
     from mlops_core.conditions import Gate
     from mlops_core.config import UseCaseConfig
-    from mlops_core.config_import import ImportedConfig
+    from mlops_core.config_files.imported import ImportedConfig
+    from mlops_core.config_files.loaded import LoadedConfig
+    from mlops_core.config_files.yaml_source import YamlSource
     from mlops_core.datasets.catalogue import Dataset, DatasetChoice
     from mlops_core.datasets.inspections import Inspection
     from mlops_core.datasets.previews import Preview
     from mlops_core.hookspecs import PluginContext
-    from mlops_core.loaded_config import LoadedConfig
     from mlops_core.metrics import Metric, MetricReport
     from mlops_core.pipeline import Parameter, Pipeline, Step
     from mlops_core.predictions import Predictions
     from mlops_core.predictors import OutputEmitter, OutputRequest, PredictionOutput, Predictor
-    from mlops_core.yaml_source import YamlSource
 
 REQUIRED_HOOKS = (
     "mlops_get_config_model",
@@ -145,7 +145,7 @@ class UseCase:
 
     def import_config(self, source: YamlSource, *, layout: str | None = None) -> ImportedConfig | None:
         """Return what a file in another program's layout means; None when the use case does not know the layout."""
-        from mlops_core.config_import import ImportedConfig
+        from mlops_core.config_files.imported import ImportedConfig
 
         imported: ImportedConfig | None = self._call(
             "mlops_import_config",

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from mlops_core import Section, UseCaseConfig
 from mlops_core.config import load_config, normalise_path
+from mlops_core.config_files.yaml_source import SIZE_LIMIT_BYTES
 from mlops_core.errors import ConfigError
 from mlops_core.settings import read_settings
-from mlops_core.yaml_source import SIZE_LIMIT_BYTES
 
 
 class Train(Section):
@@ -132,7 +132,7 @@ def test_an_empty_file_means_the_defaults(tmp_path):
 def test_the_configuration_as_used_loads_as_the_same_model(tmp_path_factory, epochs, mode, password):
     model = Config(train=Train(epochs=epochs, mode=mode, password=password))
     path = tmp_path_factory.mktemp("round") / "c.yaml"
-    from mlops_core.loaded_config import LoadedConfig
+    from mlops_core.config_files.loaded import LoadedConfig
 
     path.write_text(LoadedConfig(model=model, path=None).to_yaml(), encoding="utf-8")
     assert load_config(Config, default=None, path=path, environ={}).model == model

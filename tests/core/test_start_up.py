@@ -72,7 +72,7 @@ def test_list_imports_a_handful_of_our_modules_and_no_plugin(tmp_path):
         "mlops_core.cli.runner_options",
         "mlops_core.cli.use_case",
         "mlops_core.cli.use_case.list",
-        "mlops_core.distributions",
+        "mlops_core.use_cases.distributions",
         "mlops_core.errors",
         "mlops_core.quantities",
         "mlops_core.use_cases",

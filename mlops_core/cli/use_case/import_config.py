@@ -12,8 +12,8 @@ from mlops_core.cli.output import print_json, print_table
 from mlops_core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from mlops_core.config_import import ImportedConfig
-    from mlops_core.loaded_config import LoadedConfig
+    from mlops_core.config_files.imported import ImportedConfig
+    from mlops_core.config_files.loaded import LoadedConfig
     from mlops_core.use_cases.manager import UseCase
 
 
@@ -45,9 +45,9 @@ def command(*, layout: str, file: str, usecase: str | None, output: str | None, 
 
 
 def _imported(layout: str, file: Path, given: str | None) -> tuple[UseCase, ImportedConfig]:
+    from mlops_core.config_files.yaml_source import read_yaml_file
     from mlops_core.settings import read_settings
     from mlops_core.use_cases.manager import load_use_case
-    from mlops_core.yaml_source import read_yaml_file
 
     settings = read_settings()
     source = read_yaml_file(file, environ=settings.environ, is_foreign=True)
@@ -76,7 +76,7 @@ def _installed() -> list[str]:
 
 def _validated(use_case: UseCase, imported: ImportedConfig) -> LoadedConfig:
     from mlops_core.config import validate_sources
-    from mlops_core.yaml_source import read_yaml_file
+    from mlops_core.config_files.yaml_source import read_yaml_file
 
     default = read_yaml_file(use_case.default_config_path(), environ={})
     return validate_sources(use_case.config_model(), [default, imported.source])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
-    from mlops_core.loaded_config import LoadedConfig
+    from mlops_core.config_files.loaded import LoadedConfig
     from mlops_core.metrics import MetricReport
     from mlops_core.pipeline import Pipeline
     from mlops_core.predictions import Predictions

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mlops_core.yaml_source import YamlSource
+    from mlops_core.config_files.yaml_source import YamlSource
 
 
 class ImportFate(StrEnum):
