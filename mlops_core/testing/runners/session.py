@@ -231,7 +231,8 @@ class RunnerSession:
         """The plain run in a workspace of its own, without shards, one step at a time."""
         overrides = ("preparation.scale=5", "training.level=9")
         arguments: dict[str, Any] = {"seed": 3, "parameters": {"factor": "7"}, "jobs": 1}
-        return self.drive("narrow", *overrides, workspace=self.new_folder("workspace"), **arguments)
+        linger = {"left": ["linger"], "right": ["linger"]} if self.declaration.has_jobs else {}
+        return self.drive("narrow", *overrides, workspace=self.new_folder("workspace"), answers=linger, **arguments)
 
     @Product
     def local(self) -> Drive:
@@ -352,7 +353,8 @@ class RunnerSession:
         started.send(number)
         drive = started.wait(self.declaration.timeout_s, visits=lambda: self.witness.visits(scenario))
         self.witness.wait_for(
-            lambda: all(visit.ended is not None for visit in self.witness.visits(scenario)), timeout_s=_END_S
+            lambda: all(v.ended is not None and not is_alive(v.pid) for v in self.witness.visits(scenario)),
+            timeout_s=_END_S,
         )
         return drive
 

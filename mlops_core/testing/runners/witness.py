@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _MEET_S = 20.0
+_LINGER_S = 1.0
 _POLL_S = 0.01
 
 
@@ -87,8 +88,9 @@ class Witness:
 
         Args:
             scenario: name of the scenario.
-            answers: step -> ``go``, ``raise``, ``exit``, ``nothing``, ``allocate``, ``meet`` (wait until
-                two processes of the scenario wait at the same time), or ``hold`` (no answer before `release`).
+            answers: step -> ``go``, ``raise``, ``exit``, ``nothing``, ``allocate``, ``meet`` (wait until two processes
+                of the scenario wait at the same time), ``linger`` (wait a moment for another process), or ``hold``
+                (no answer before `release`).
         """
         with self._lock:
             for step, planned in answers.items():
@@ -136,14 +138,20 @@ class Witness:
             visit.ended = time.monotonic()
 
     def _answer(self, visit: Visit, stream: Any) -> None:
-        if visit.answer == "meet":
+        if visit.answer == "linger":
+            self.wait_for(lambda: self._is_accompanied(visit), timeout_s=_LINGER_S)
+        elif visit.answer == "meet":
             visit.has_met = self.wait_for(lambda: self._is_met(visit), timeout_s=_MEET_S)
         elif visit.answer == "hold":
             stream.connection.setblocking(False)
             self.wait_for(lambda: visit.scenario in self._released or _is_closed(stream.connection), timeout_s=600)
             stream.connection.setblocking(True)
-        stream.write(b"go\n" if visit.answer in ("meet", "hold") else f"{visit.answer}\n".encode())
+        stream.write(b"go\n" if visit.answer in ("meet", "hold", "linger") else f"{visit.answer}\n".encode())
         stream.flush()
+
+    def _is_accompanied(self, visit: Visit) -> bool:
+        """Tell whether another process of the scenario is at work."""
+        return any(other is not visit and other.done is None for other in self.visits(visit.scenario))
 
     def _is_met(self, visit: Visit) -> bool:
         """Tell whether another process that has to meet this one has reported and not ended before this one came."""

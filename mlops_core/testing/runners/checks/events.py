@@ -75,7 +75,7 @@ def observers_cannot_fail_a_run(session: RunnerSession) -> Iterator[str]:
         yield f"it ended with {session.forced.outcome}"
 
 
-@check(after=RAN, needs="has_events")
+@check(after=(*RAN, "a_failing_step_fails_the_run"), needs="has_events")
 def a_failed_step_is_reported_as_failed(session: RunnerSession) -> Iterator[str]:
     """The observer receives the end of a failed step with the status failed.
 

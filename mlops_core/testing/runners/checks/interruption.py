@@ -60,7 +60,7 @@ def steps_end_with_a_killed_run(session: RunnerSession) -> Iterator[str]:
     """
     for visit in session.killed.visits:
         if visit.ended is None or is_alive(visit.pid):
-            yield f"the process of step '{visit.step}' is still running {visit} {open(f'/proc/{visit.pid}/status').read()}"
+            yield f"the process of step '{visit.step}' is still running"
 
 
 @check(after=("interrupted_and_killed_runs_register_nothing",), needs="is_resumable")

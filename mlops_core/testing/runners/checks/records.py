@@ -78,11 +78,11 @@ def records_are_saved(session: RunnerSession) -> Iterator[str]:
     stored = stored_record(drive.workspace, drive.run_id)
     yield from (f"{name} in run.json differs" for name in drive.record if stored.get(name) != drive.record[name])
     row = listed_runs(drive.workspace).get(drive.run_id, {})
-    if row.get("status") != "accepted" or row.get("runner") != session.declaration.runner:
+    if row.get("status") != "accepted" or row.get("runner") != drive.record["runner"]:
         yield f"listed as {row or 'nothing'}"
 
 
-@check(after=RAN)
+@check(after=(*RAN, "a_failing_step_fails_the_run"))
 def exit_codes_follow_from_the_status(session: RunnerSession) -> Iterator[str]:
     """The exit code is 0 for an accepted run and 4 for one whose step failed.
 

@@ -36,7 +36,7 @@ def outputs_are_stored_under_their_digests(session: RunnerSession) -> Iterator[s
             yield f"output '{output}' of step '{step}': {shown(differing)}"
 
 
-@check(after=("outputs_are_stored_under_their_digests",), needs="keeps_outputs")
+@check(after=("outputs_are_stored_under_their_digests", "shards_are_merged"), needs="keeps_outputs")
 def a_repetition_has_equal_digests(session: RunnerSession) -> Iterator[str]:
     """A step that is executed again with equal inputs has outputs of equal digests.
 
