@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_core.testing.inside.observation import recorded
 
 if TYPE_CHECKING:
-    from mlops_core.runners import RunnerOptions
+    from mlops_core.runners.plugin import RunnerOptions
     from mlops_core.workspace.records import RunRecord, StepRecord
 
 
@@ -173,7 +173,7 @@ def _refusal(action: Any) -> dict[str, str]:
 
 
 def _create(plugin: Any, workspace: str, options: object) -> object:
-    from mlops_core.runners import SilentObserver
+    from mlops_core.runners.observers import SilentObserver
     from mlops_core.workspace.store import Store
 
     with Store(Path(workspace)) as store:

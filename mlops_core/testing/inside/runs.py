@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.processes.confinement import descendant_pids
-from mlops_core.runners.observers import SilentObserver
 from mlops_core.runners.discovery import open_runner
+from mlops_core.runners.observers import SilentObserver
 
 if TYPE_CHECKING:
     from mlops_core.runners.request import RunRequest
