@@ -1,7 +1,7 @@
-"""The contract kit: named checks of what every use case promises, for plugin authors, `mlops plugin check` and CI.
+"""The contract kit: named checks of what every use case and every runner promises, for plugin authors and CI.
 
-The checks themselves (`mlops_core.testing.use_cases.checks`) do not depend on pytest; `UseCaseContract` turns each into
-one test, and `mlops_core.testing.pytest_plugin`, the only module that imports pytest, gives those tests their session.
+The checks themselves do not depend on pytest; `UseCaseContract` and `RunnerContract` turn each into one test, and
+`mlops_core.testing.pytest_plugin`, the only module that imports pytest, gives those tests their session.
 Importing this package imports nothing else.
 """
 
@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlops_core.testing.checks import Check
+    from mlops_core.testing.runners.contract import RunnerContract
+    from mlops_core.testing.runners.declaration import RunnerDeclaration
+    from mlops_core.testing.runners.registry import runner_checks
+    from mlops_core.testing.runners.surroundings import Surroundings
     from mlops_core.testing.use_cases.contract import UseCaseContract
     from mlops_core.testing.use_cases.declaration import ContractDeclaration
     from mlops_core.testing.use_cases.registry import all_checks
@@ -21,10 +25,24 @@ _ORIGIN = {
     "Check": "checks",
     "ContractDeclaration": "use_cases.declaration",
     "ContractSession": "use_cases.session",
+    "RunnerContract": "runners.contract",
+    "RunnerDeclaration": "runners.declaration",
+    "Surroundings": "runners.surroundings",
     "UseCaseContract": "use_cases.contract",
     "all_checks": "use_cases.registry",
+    "runner_checks": "runners.registry",
 }
-__all__ = ["Check", "ContractDeclaration", "ContractSession", "UseCaseContract", "all_checks"]
+__all__ = [
+    "Check",
+    "ContractDeclaration",
+    "ContractSession",
+    "RunnerContract",
+    "RunnerDeclaration",
+    "Surroundings",
+    "UseCaseContract",
+    "all_checks",
+    "runner_checks",
+]
 
 
 def __getattr__(name: str) -> object:

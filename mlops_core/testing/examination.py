@@ -39,6 +39,9 @@ class Session(Protocol):
     shared: dict[str, Any]
     examination: Examination
 
+    def close(self) -> None:
+        """Give up what the session keeps open."""
+
 
 class Examination:
     """The checks of one session and their outcomes."""

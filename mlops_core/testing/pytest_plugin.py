@@ -31,13 +31,14 @@ def contract_processes() -> Iterator[Processes]:
 @pytest.fixture(scope="class")
 def contract_session(
     request: pytest.FixtureRequest, contract_processes: Processes, tmp_path_factory: pytest.TempPathFactory
-) -> Session:
+) -> Iterator[Session]:
     """The session of one contract: what is expensive is made once for all of its tests."""
     folder = tmp_path_factory.mktemp(f"contract-{request.cls.__name__.lower()}")
     session: Session = request.cls.open_session(processes=contract_processes, folder=folder)
     chosen = [item.name for item in request.session.items if getattr(item, "cls", None) is request.cls]
     session.shared["chosen"] = {name.removeprefix("test_") for name in chosen}
-    return session
+    yield session
+    session.close()
 
 
 def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str, obj: object) -> None:

@@ -11,6 +11,7 @@ import re
 
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # it has no annotations
 
+from mlops_core.testing.runners.registry import runner_checks
 from mlops_core.testing.use_cases.registry import all_checks
 
 _CONTRACT_TEST = re.compile(r"(?P<contract>.+::\w+)::test_(?P<check>\w+)\Z")
@@ -31,4 +32,4 @@ def unit_of(nodeid: str) -> str:
 
 @functools.cache
 def _checks() -> frozenset[str]:
-    return frozenset(all_checks())
+    return frozenset({*all_checks(), *runner_checks()})

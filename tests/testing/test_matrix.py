@@ -8,11 +8,21 @@ from mlops_core.use_cases.discovery import find_use_case
 
 OTHER_SEED = """
 from dataclasses import replace
+from mlops_core.runners import RunnerPlugin
 from mlops_core.runners.local.runner import LocalRunner
 
 class OtherSeed(LocalRunner):
     def run(self, request):
         return super().run(replace(request, seed=request.seed + 1))
+
+class OtherPlugin(RunnerPlugin):
+    name = "other"
+    runs_on_this_machine = True
+
+    def create_runner(self, store, *, observer, jobs=None, options=None):
+        return OtherSeed(store, observer=observer, jobs=jobs)
+
+PLUGIN = OtherPlugin()
 """
 
 
@@ -41,15 +51,19 @@ def test_a_use_case_does_the_same_on_every_installed_runner(matrix):
 
 def test_a_runner_that_makes_something_else_is_found_out(matrix, tmp_path, monkeypatch):
     (tmp_path / "other_runner.py").write_text(OTHER_SEED)
+    (tmp_path / "other-1.dist-info").mkdir()
+    (tmp_path / "other-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1\n")
+    (tmp_path / "other-1.dist-info" / "entry_points.txt").write_text("[mlops.runners]\nother = other_runner:PLUGIN\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    cells = matrix(LOCAL, RunnerUnderTest(name="other", carrier="other_runner:OtherSeed"))
+    assert RunnerUnderTest(name="other") in installed_runners()
+    cells = matrix(LOCAL, RunnerUnderTest(name="other"))
     assert [cell.is_same for cell in cells] == [None, False]
     assert "has other content" in cells[1].message
     assert exit_code(cells) == 6
 
 
 def test_a_runner_that_falls_over_is_a_failed_cell_and_compared_with_nothing(matrix):
-    cells = matrix(RunnerUnderTest(name="absent", carrier="mlops_core.runners.absent:Runner"), LOCAL)
+    cells = matrix(RunnerUnderTest(name="absent"), LOCAL)
     assert [(cell.status, cell.is_same) for cell in cells] == [("failed", None), ("accepted", None)]
-    assert "No module named 'mlops_core.runners.absent'" in cells[0].message
+    assert "no runner 'absent'" in cells[0].message
     assert exit_code(cells) == 4

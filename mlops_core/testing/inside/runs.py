@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import signal
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.processes.confinement import descendant_pids
+from mlops_core.runners.discovery import open_runner
 from mlops_core.runners.observers import SilentObserver
 
 if TYPE_CHECKING:
@@ -25,18 +25,17 @@ _POLL_S = 0.002
 def run_locally(arguments: dict[str, Any]) -> dict[str, Any]:
     """Carry out a run in ``arguments["workspace"]`` and return its record.
 
-    ``carrier`` names the class of another runner; ``kill`` is (step, delay in seconds): this process then kills
+    ``runner`` names another runner; ``kill`` is (step, delay in seconds): this process then kills
     itself that long after the step has started, unless the step has ended before.
     """
     from mlops_core.workspace.store import Store
 
-    module, _, name = arguments.get("carrier", "mlops_core.runners.local.runner:LocalRunner").partition(":")
-    carrier = getattr(importlib.import_module(module), name)
     request = _request(arguments)
     kill = arguments.get("kill")
     observer = _Killer(step=kill[0], delay_s=kill[1]) if kill else SilentObserver()
     with Store(Path(arguments["workspace"])) as store:
-        record = carrier(store, observer=observer, jobs=arguments.get("jobs")).run(request)
+        runner = open_runner(arguments.get("runner", "local"), store, observer=observer, jobs=arguments.get("jobs"))
+        record = runner.run(request)
         found: dict[str, Any] = record.to_json()
         digests = {digest for step in record.steps for digest in step.outputs.values()}
         found["artifacts"] = {digest: str(store.artifacts.path(digest)) for digest in sorted(digests)}

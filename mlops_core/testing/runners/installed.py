@@ -1,18 +1,17 @@
-"""The installed runners as the kit sees them: each compiles a pipeline and carries out a small run on this machine.
+"""The installed runners that can be tried on this machine: each compiles a pipeline and carries out a small run.
 
-A runner is one entry of `_KNOWN`; it is installed when its module can be found. Everything else in the kit, and
-`mlops matrix`, goes through `installed_runners` and knows no runner by name.
+They are discovered; the contract of use cases and `mlops matrix` know no runner by name but ``local``.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mlops_core.runners.discovery import load_runner, runners_that
+from mlops_core.runners.plugin import Ability
 from mlops_core.testing.observation.trees import tree
 
 if TYPE_CHECKING:
@@ -68,70 +67,36 @@ class RunnerOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerUnderTest:
-    """A runner that can be tried on this machine, without any account.
-
-    Attributes:
-        name: as the records of its runs call it.
-        carrier: ``"package.module:Class"``; made as ``Class(store, observer=, jobs=)``, it has ``run(request)``.
-        compiler: ``"package.module:function"`` of this module's kind: request -> text; empty for a runner that reads
-            the pipeline as it is.
-    """
+    """A runner that can be tried on this machine, without any account; `name` is that of ``--runner``."""
 
     name: str
-    carrier: str
-    compiler: str = ""
-
-    @property
-    def is_installed(self) -> bool:
-        """Whether its module is there."""
-        try:
-            return importlib.util.find_spec(self.carrier.partition(":")[0]) is not None
-        except ModuleNotFoundError:
-            return False
 
     def compile(self, session: UseCaseUnderTest) -> str:
-        """Return what the runner would be given, as text.
+        """Return the document of the runner's engine, or the pipeline itself where the engine has none.
 
         Raises:
-            MlopsError: the pipeline uses what this runner does not have.
+            MlopsError: the pipeline uses something that this runner does not have.
         """
-        if not self.compiler:
+        plugin = load_runner(self.name)
+        if Ability.COMPILE not in plugin.abilities:
             return json.dumps(session.pipeline.to_json(), sort_keys=True)
-        module, _, name = self.compiler.partition(":")
-        text: str = getattr(importlib.import_module(module), name)(session.request)
-        return text
+        return plugin.compile(session.request, plugin.read_options({})).text
 
     def run(self, session: UseCaseUnderTest) -> RunnerOutcome:
         """Carry out the session's run in a workspace of its own."""
         workspace = session.new_folder("workspace")
-        answer = session.run_locally(workspace, carrier=self.carrier)
+        answer = session.run_locally(workspace, runner=self.name)
         if answer.error:
             return _nothing(workspace, answer.error)
         return outcome_of(answer.result, workspace)
 
 
-LOCAL = RunnerUnderTest(name="local", carrier="mlops_core.runners.local.runner:LocalRunner")
-_KNOWN = (
-    LOCAL,
-    RunnerUnderTest(
-        name="sagemaker-local",
-        carrier="mlops_sagemaker.local_runner:SageMakerLocalRunner",
-        compiler="mlops_core.testing.runners.installed:compiled_for_sagemaker",
-    ),
-)
+LOCAL = RunnerUnderTest(name="local")
 
 
 def installed_runners() -> tuple[RunnerUnderTest, ...]:
-    """Return the runners that are there."""
-    return tuple(runner for runner in _KNOWN if runner.is_installed)
-
-
-def compiled_for_sagemaker(request: RunRequest) -> str:
-    """Return the SageMaker definition of a run, without any account."""
-    from mlops_sagemaker.compiler.definition import compile_pipeline
-    from mlops_sagemaker.settings import load_settings
-
-    return compile_pipeline(request, load_settings()).to_text()
+    """Return the installed runners that need no account and no network; a broken plugin is passed over."""
+    return tuple(RunnerUnderTest(name=name) for name in runners_that(lambda plugin: plugin.runs_on_this_machine))
 
 
 def outcome_of(record: Mapping[str, Any], workspace: Path) -> RunnerOutcome:

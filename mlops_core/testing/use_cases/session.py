@@ -60,6 +60,9 @@ class ContractSession:
         self.examination = Examination(self, checks=all_checks(), declaration=declaration)
         self._numbers: dict[str, int] = {}
 
+    def close(self) -> None:
+        """Keep everything: a session holds nothing open."""
+
     # --- Checks -------------------------------------------------------------------------------------------
 
     def outcomes(self) -> Iterator[Outcome]:

@@ -1,0 +1,1 @@
+"""The checks of runners, one module per phase; `mlops_core.testing.runners.registry` collects them."""
