@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mlops_core.config_files.loaded import LoadedConfig
     from mlops_core.datasets.catalogue import DatasetChoice
     from mlops_core.pipeline import Pipeline
-    from mlops_core.use_cases.assembly_cache import AssemblyCache
+    from mlops_core.use_cases.discovery import InstalledUseCase
     from mlops_core.use_cases.manager import UseCase
 
 
@@ -33,13 +33,32 @@ class Assembly:
     dataset: DatasetChoice
 
 
+class EarlierAssemblies(Protocol):
+    """Assemblies that were kept; `mlops_core.use_cases.assembly_cache.AssemblyCache` keeps them in a workspace."""
+
+    def find(
+        self,
+        installed: InstalledUseCase,
+        *,
+        config: Path | None,
+        overrides: Sequence[str],
+        environ: Mapping[str, str],
+    ) -> Assembly | None:
+        """Return an earlier assembly when nothing that it depends on has changed."""
+
+    def save(
+        self, assembly: Assembly, *, config: Path | None, overrides: Sequence[str], environ: Mapping[str, str]
+    ) -> None:
+        """Keep an assembly."""
+
+
 def assemble(
     name: str,
     *,
     config: Path | None = None,
     overrides: Sequence[str] = (),
     environ: Mapping[str, str],
-    cache: AssemblyCache | None = None,
+    cache: EarlierAssemblies | None = None,
 ) -> Assembly:
     """Return the use case `name` with its configuration, pipeline and data set.
 
