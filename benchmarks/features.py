@@ -272,7 +272,7 @@ def measure_peak(count: int) -> dict[str, float]:
 
 
 class TreePeak:
-    """The largest sum of the memory of this process and its children, looked at every 50 ms in a thread of its own.
+    """The largest sum of the memory of this process and its children, sampled every 50 ms in a thread of its own.
 
     Pages that processes share are counted once, as far as the system tells (proportional set size).
     """

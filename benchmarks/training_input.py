@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PATCHES, SHAPE, CLASSES = 2048, (64, 96), 10
 TARGET = 0.95
-"""Of the speed on a tensor in memory, that training from the mapped file must reach."""
+"""Minimum speed of training from the mapped file, relative to the speed on a tensor in memory."""
 
 
 def build(*, has_jit: bool) -> Any:

@@ -2,7 +2,7 @@
 
 Ours is `mlops fetch --to`: the whole command, once with the digests of the files known, as after a fetch or a run, and
 once reading and hashing all of them first. The copy of the AWS CLI is its whole command too. Each upload goes to a
-place of its own. Then the unchanged data are checked again: the command, and the call within it.
+place of its own. Then the unchanged data is checked again: the command, and the call within it.
 
 Usage: ``python benchmarks/upload.py --ours .venv/bin --peers .venv-peers/bin``
 """
