@@ -47,7 +47,7 @@ HABITS = {
     r"\b(?:have|has|had) (?:somebody|someone|it) \w+ed\b": "let it, ask it to",
     r"\bwhoever\b": "the user, the caller",
     r"\b(?:that|which) came along\b": "was included",
-    r"(?<!word )\bin words\b": "as text",
+    r"(?<!word )\bin words\b(?! if\b)": "as text",
     r"\blooked at\b": "checked, shown",
     r"\bof all that\b": "of everything",
     r"\b(?:keep|keeps|keeping) house\b": "clean up",
