@@ -1,4 +1,4 @@
-"""Write the definition of a SageMaker pipeline: ``get-pipeline-definition`` for whoever has no console script."""
+"""Write the definition of a SageMaker pipeline: ``get-pipeline-definition`` without an installed console script."""
 
 import sys
 

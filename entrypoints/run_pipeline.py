@@ -1,4 +1,4 @@
-"""Create or update a SageMaker pipeline, start it and wait: ``run-pipeline`` for whoever has no console script."""
+"""Create or update a SageMaker pipeline, start it and wait: ``run-pipeline`` without an installed console script."""
 
 import sys
 
