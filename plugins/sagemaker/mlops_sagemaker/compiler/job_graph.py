@@ -98,7 +98,7 @@ class JobContext:
         return Source(uri=uri, packed=output)
 
     def model_output(self, step: Step) -> str:
-        """Return the output that a training job writes to its model folder: the registered model or the first output."""
+        """Return the output that a training job writes to its model folder: the registered model or its first one."""
         name, _, output = self.pipeline.model.partition(".")
         return output if name == step.name else step.outputs[0]
 
