@@ -258,7 +258,7 @@ def test_detached_run_continues_and_can_be_listed_and_stopped(service):
     assert re.search(rf"{record.run_id} .* running ", service.mlops("runs", "list", "--offline"))
     service.proxy.faults = [Fault("POST", "SageMaker.", "drop")]
     out = service.mlops("runs", "list")
-    assert f"note: run {record.run_id} is shown as it was known last: " in out
+    assert f"note: run {record.run_id} is shown as of its last refresh: " in out
     assert re.search(rf"{record.run_id} .* running ", out)
     service.proxy.faults = []
     assert f"run {record.run_id}: stopped" in service.mlops("runs", "stop")
@@ -267,7 +267,7 @@ def test_detached_run_continues_and_can_be_listed_and_stopped(service):
     with Store(service.workspace) as store:
         stopped = store.runs.load(record.run_id)
     assert (stopped.status, stopped.exit_code) == (RunStatus.STOPPED, ExitCode.STEP)
-    assert stopped.error == f"the execution was stopped; to go on where it ended: mlops runs retry {record.run_id}"
+    assert stopped.error == f"the execution was stopped; to continue where it ended: mlops runs retry {record.run_id}"
 
 
 def test_ctrl_c_detaches_and_prints_how_to_resume(service):
@@ -283,11 +283,13 @@ def test_ctrl_c_detaches_and_prints_how_to_resume(service):
     _, rest = process.communicate(timeout=60)
     assert process.returncode == ExitCode.INTERRUPTED
     run_id = re.search(r"run (\S+):", "".join(lines))[1]
-    assert f"mlops runs show {run_id} looks at it, mlops runs stop {run_id} ends it" in rest
+    assert f"use mlops runs show {run_id} to see it, mlops runs stop {run_id} to stop it" in rest
     assert f"run --resume {run_id}" in rest
     assert [one["status"] for one in json.loads(service.mlops("runs", "list", "--json"))] == ["running"]
     record = service.run(resume=run_id, timeout_s=0)
-    assert record.error.startswith("the execution is Executing after 0 s, the limit of --timeout; it goes on")
+    assert record.error.startswith(
+        "the execution is Executing after 0 s, the limit of --timeout; it continues at the service"
+    )
     assert (record.status, record.exit_code) == (RunStatus.RUNNING, ExitCode.STEP)
     service.mlops("runs", "stop", run_id, "--no-wait")
 
@@ -296,7 +298,7 @@ def test_results_that_cannot_be_fetched_are_fetched_later(service):
     service.proxy.faults = [Fault("GET", "evaluation/files", "403")]
     record = service.run()
     assert record.status is RunStatus.RUNNING
-    assert "its results cannot be brought back now: " in record.error
+    assert "its results cannot be fetched now: " in record.error
     assert "nothing is lost: mlops runs show" in record.error
     service.proxy.faults = [Fault("GET", "evaluation.json", "cut", times=1)]
     shown = service.mlops("runs", "show", record.run_id)
@@ -424,4 +426,4 @@ def test_missing_obstore_is_reported_with_the_command_to_install_it(service):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == ExitCode.STEP
     assert "obstore cannot be imported" in done.stderr
-    assert "pip install 'mlops-sagemaker'" in done.stderr
+    assert "pip install 'mlops-usecases[store]'" in done.stderr

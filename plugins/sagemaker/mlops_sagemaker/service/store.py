@@ -115,4 +115,4 @@ def fault_text(error: Exception, *, bucket: str) -> str:
         return f"bucket '{bucket}' is in another region: {message or 'S3 redirects'}; pass that region with --region"
     first = " ".join(text.partition("Debug source:")[0].split())
     answer = f"S3 answered {status}: {code} {message}".strip() if status else first
-    return f"{answer[:400]}; gave up after {attempts()} attempts; rerun the command to resume the upload"
+    return f"{answer[:400]}; gave up after {attempts()} attempts; uploaded files are kept, rerun the command"

@@ -324,9 +324,9 @@ def test_callback_step_waits_for_its_answer(client):
     assert steps_of(sagemaker, arn)["Say"]["FailureReason"] == "the answer is yes"
     arn = start(sagemaker, "asking")
     question = receive_question(sqs, queue)
-    sagemaker.send_pipeline_execution_step_failure(CallbackToken=question["token"], FailureReason="nobody is here")
+    sagemaker.send_pipeline_execution_step_failure(CallbackToken=question["token"], FailureReason="no answer today")
     wait(sagemaker, arn)
-    assert steps_of(sagemaker, arn)["Ask"]["FailureReason"] == "ClientError: nobody is here"
+    assert steps_of(sagemaker, arn)["Ask"]["FailureReason"] == "ClientError: no answer today"
     with pytest.raises(ClientError, match="No step waits for the callback token"):
         sagemaker.send_pipeline_execution_step_failure(CallbackToken=question["token"])
 

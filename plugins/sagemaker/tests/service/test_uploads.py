@@ -263,7 +263,7 @@ def test_unreadable_manifest_is_not_mistaken_for_a_missing_one(world, fault):
     ("fault", "message"),
     [
         (Fault("PUT", "part-", "403"), "access denied: mlops sagemaker policy prints the required permissions"),
-        (Fault("PUT", "part-", "500"), "rerun the command to resume the upload"),
+        (Fault("PUT", "part-", "500"), "uploaded files are kept, rerun the command"),
         (Fault("GET", "list-type", "403"), "access denied"),
         (Fault("GET", "json", "403"), "access denied"),
         (Fault("GET", "json", "404", code="NoSuchBucket"), "does not exist"),
