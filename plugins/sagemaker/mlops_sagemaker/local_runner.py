@@ -300,6 +300,3 @@ def _refuse_selection(request: RunRequest) -> None:
 
 def _bucket(settings: CompileSettings) -> str:
     return settings.account.bucket or BUCKET
-
-
-__all__ = ["NAME", "SageMakerLocalRunner"]

@@ -182,6 +182,3 @@ def _refuse_selection(request: RunRequest) -> None:
             f"runner {NAME}: --from, --only, --force and --keep-going are not supported, because the service executes "
             "a compiled definition as a whole; use --runner local"
         )
-
-
-__all__ = ["NAME", "SageMakerRunner"]

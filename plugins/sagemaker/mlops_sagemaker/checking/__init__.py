@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from mlops_sagemaker.checking.arguments import check_arguments
-from mlops_sagemaker.checking.document import Document, read_document
+from mlops_sagemaker.checking.document import read_document
 from mlops_sagemaker.checking.faults import Fault, Faults
 from mlops_sagemaker.checking.graph import check_graph
 from mlops_sagemaker.checking.model import ServiceModel, has_service_model
@@ -69,4 +69,4 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
     return members
 
 
-__all__ = ["Document", "Fault", "check_definition", "check_text", "has_service_model"]
+__all__ = ["Fault", "check_definition", "check_text", "has_service_model"]

@@ -269,6 +269,3 @@ def _merged(step: dict[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:
         current = result.get(key)
         result[key] = _merged(current, value) if isinstance(current, dict) and isinstance(value, dict) else value
     return result
-
-
-__all__ = ["RESERVED_PARAMETERS", "Definition", "compile_pipeline", "model_package_group"]

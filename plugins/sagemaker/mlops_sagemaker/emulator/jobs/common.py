@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from mlops_sagemaker.emulator.jobs.containers import Containers
     from mlops_sagemaker.emulator.objects import ObjectStore
 
-REGION = "us-east-1"
-ACCOUNT = "123456789012"
-"""Placeholders, because the emulator has no account; an endpoint uses its own."""
 _MESSAGE_LIMIT = 1024
 _HOUR_S = 3600.0
 _GROUP = "homogeneousCluster"
