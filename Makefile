@@ -57,7 +57,7 @@ test-faults: $(STAMP)
 
 test-parity: $(STAMP)
 	MLOPS_TEST_PARITY=all MLOPS_TEST_PIPELINES=2000 MLOPS_TEST_GATES=10000 $(BIN)/python -m pytest --timeout 7200 -n auto -rP \
-	  $(wildcard plugins/*/tests/test_parity_*.py)
+	  $(wildcard plugins/*/tests/test_parity_*.py plugins/*/tests/parity/test_parity_*.py)
 
 bench: $(BENCH)/.installed $(PEERS)/.installed
 	@missed=0; \

@@ -1,5 +1,5 @@
-"""SageMaker Pipelines: a pipeline compiled to a definition, checked, submitted, and executed in containers.
+"""SageMaker Pipelines as a runner: compiles pipelines to definitions, checks, submits, follows and emulates them.
 
-Importing this package costs nothing; `compilation` and `container` need no AWS package, `checking` needs botocore's
-data files, and only the modules that talk to the service import boto3.
+Importing this package is cheap. `compiler` and `container` need no AWS package, `checking` needs the data files of
+botocore, and only `service` and `emulator` import boto3, when they are used.
 """

@@ -1,8 +1,8 @@
-"""The bridge to the SageMaker SDK (version 3): our definition as the SDK's ``Pipeline``, for whoever works with that.
+"""The bridge to the SageMaker SDK (version 3): a compiled definition as the SDK's ``Pipeline``.
 
-The only module that imports ``sagemaker`` (the extra of that name), and only when one of its functions is called. The
-definition is ours: parameters, conditions, property files and the Fail step are the SDK's own objects, every job is one
-step class whose arguments are our JSON. So `Pipeline.definition()` equals what `mlops compile` writes.
+This is the only module that imports ``sagemaker`` (extra ``sdk``), and only when one of its functions is called.
+Parameters, conditions, property files and the Fail step become objects of the SDK; every job becomes a step whose
+arguments are the compiled JSON. `Pipeline.definition()` therefore equals the output of `mlops compile`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlops_sagemaker.compiler.definition import Definition
 
 SdkObject = Any
-"""Something of the SDK, which has no types of its own."""
+"""An object of the SDK, which is not typed."""
 
 _REGION_VARIABLE = "AWS_DEFAULT_REGION"
 _TELEMETRY_OFF = {
@@ -52,21 +52,21 @@ def to_sagemaker_pipeline(
     parameters: Mapping[str, str] | None = None,
     **account: Any,
 ) -> SdkObject:
-    """Return a use case's pipeline as a ``sagemaker.mlops.workflow.pipeline.Pipeline``; nothing is sent to AWS.
+    """Return the pipeline of a use case as a ``sagemaker.mlops.workflow.pipeline.Pipeline``, without calling AWS.
 
     Args:
-        use_case: its name.
-        name: of the pipeline; the use case's where it is not given.
-        config: a ``user_config.yaml``.
-        overrides: texts such as ``"training.epochs=3"``.
-        parameters: name -> text; they become the defaults.
+        use_case: name of the use case.
+        name: name of the pipeline; None for the name of the use case, with hyphens for underscores.
+        config: path of a ``user_config.yaml``.
+        overrides: overrides of the configuration, such as ``"training.epochs=3"``.
+        parameters: parameter values by name; they become the defaults.
         account: ``region``, ``role``, ``bucket``, ``image``, ``model_package_group``, ``dataset_digest``, ``settings``
             (a ``sagemaker.yaml``), or ``sagemaker_session``, an SDK session to use instead of a new one.
 
     Raises:
-        RunnerError: the SDK is not installed, or is another major version.
-        UsageError: an unknown keyword.
-        ConfigError: configuration, parameters or settings are wrong.
+        RunnerError: the SDK is not installed, or has another major version.
+        UsageError: a keyword is unknown.
+        ConfigError: configuration, parameters or settings are invalid.
     """
     from mlops_sagemaker.target import check_pipeline_name
 
@@ -86,16 +86,17 @@ def get_pipeline(
     model_package_group_name: str | None = None,
     **options: Any,
 ) -> SdkObject:
-    """Return the SDK's pipeline for the keywords that the project templates pass.
+    """Return the SDK's pipeline for the keywords of the SageMaker project templates.
 
     Args:
-        region: of the account.
-        role: ARN of the jobs' role.
-        default_bucket: for data and results.
+        region: AWS region.
+        role: ARN of the execution role of the jobs.
+        default_bucket: bucket for data and results.
         pipeline_name: name of the pipeline.
-        model_package_group_name: where accepted models are registered.
-        options: ``usecase_name`` (else the environment variable USECASE_NAME decides), ``image_uri``, and those of
-            the templates that a definition does not need: ``base_job_prefix``, ``sagemaker_project_name``, ...
+        model_package_group_name: group in which accepted models are registered.
+        options: ``usecase_name`` (default: the environment variable USECASE_NAME), ``image_uri``,
+            ``sagemaker_session``; keywords that a definition does not need, such as ``base_job_prefix`` and
+            ``sagemaker_project_name``, are ignored.
 
     Raises:
         UsageError: no use case is named.
@@ -121,7 +122,7 @@ def compile_use_case(
     parameters: Mapping[str, str] | None = None,
     **account: Any,
 ) -> Definition:
-    """Return the compiled definition; the keywords are those of `to_sagemaker_pipeline`."""
+    """Return the compiled definition of a use case; the keywords are those of `to_sagemaker_pipeline`."""
     from pathlib import Path
 
     from mlops_core import load_use_case
@@ -133,7 +134,7 @@ def compile_use_case(
     unknown = sorted(account.keys() - {"role", "bucket", "image", "model_package_group"})
     if unknown:
         raise UsageError(
-            f"unknown keyword '{unknown[0]}'; known: region, role, bucket, image, model_package_group, settings, "
+            f"unknown keyword '{unknown[0]}'; expected: region, role, bucket, image, model_package_group, settings, "
             "dataset_digest, sagemaker_session"
         )
     changes = [f"account.{key}={json.dumps(value)}" for key, value in account.items() if value]
@@ -154,10 +155,10 @@ def sdk_pipeline(
     """Return a definition as the SDK's ``Pipeline``.
 
     Args:
-        definition: ours.
-        name: of the pipeline.
-        region: where it will be submitted; the usual variables of AWS decide where it is not given.
-        session: the SDK's; a new one, without telemetry, where it is not given.
+        definition: a compiled definition.
+        name: name of the pipeline.
+        region: AWS region to submit to; None for the region of the AWS environment variables.
+        session: session of the SDK; None for a new one without telemetry.
 
     Raises:
         RunnerError: the SDK is not installed.
@@ -187,7 +188,7 @@ def _quiet_session(region: str | None) -> SdkObject:
 
 def _require_sdk() -> None:
     try:
-        import sagemaker.mlops.workflow.pipeline  # noqa: F401  only whether it is there
+        import sagemaker.mlops.workflow.pipeline  # noqa: F401  only checks that it can be imported
     except ImportError as error:
         raise RunnerError(
             f"the SageMaker SDK, version 3, cannot be imported: {error}; pip install 'mlops-sagemaker[sdk]', or use "
@@ -197,16 +198,16 @@ def _require_sdk() -> None:
 
 @contextlib.contextmanager
 def _region_for_import(region: str | None) -> Iterator[None]:
-    """Give the SDK a region while it is imported and built: it cannot be imported without one."""
-    before = os.environ.get(_REGION_VARIABLE)
-    os.environ[_REGION_VARIABLE] = region or before or os.environ.get("AWS_REGION") or "us-east-1"
+    """Set a region while the SDK is imported and its objects are built; it cannot be imported without one."""
+    previous = os.environ.get(_REGION_VARIABLE)
+    os.environ[_REGION_VARIABLE] = region or previous or os.environ.get("AWS_REGION") or "us-east-1"
     try:
         yield
     finally:
-        if before is None:
+        if previous is None:
             del os.environ[_REGION_VARIABLE]
         else:
-            os.environ[_REGION_VARIABLE] = before
+            os.environ[_REGION_VARIABLE] = previous
 
 
 def _environment_use_case() -> str:
@@ -219,7 +220,7 @@ def _environment_use_case() -> str:
 
 
 class _Builder:
-    """Makes the SDK's objects of a definition's parts."""
+    """Builds the SDK's objects from the parts of a definition."""
 
     def __init__(self, data: Mapping[str, Any]) -> None:
         self.parameters = {item["Name"]: _parameter(item) for item in data.get("Parameters", ())}
@@ -274,7 +275,7 @@ class _Builder:
         return comparison(left=self._value(data["LeftValue"]), right=self._value(data["RightValue"]))
 
     def _value(self, data: Any) -> SdkObject:
-        """Return the SDK's object for an expression; constants as they are."""
+        """Return the SDK's object for an expression; constants are returned unchanged."""
         from sagemaker.core.workflow.functions import Join, JsonGet
 
         match data:
@@ -302,12 +303,12 @@ def _parameter(data: Mapping[str, Any]) -> SdkObject:
 
 
 def _step_class() -> type:
-    """Return a subclass of the SDK's ``Step``; made here, since the SDK is imported on use only."""
+    """Return a subclass of the SDK's ``Step``; it is defined here because the SDK is imported on use only."""
     from sagemaker.core.workflow.properties import Properties, PropertyFile
     from sagemaker.mlops.workflow.steps import Step, StepTypeEnum
 
     class CompiledStep(Step):  # type: ignore[misc]
-        """A step whose JSON is what `mlops compile` writes."""
+        """A step with the JSON that `mlops compile` writes."""
 
         def __init__(self, data: Mapping[str, Any]) -> None:
             super().__init__(

@@ -1,19 +1,19 @@
-"""The command of every step's container in SageMaker: `mlops_core.runners.container.execution` below ``/opt/ml``.
+"""The entry point of every step's container: runs `mlops_core.runners.container.execution` below ``/opt/ml``.
 
-**The command** is `ENTRYPOINT` plus arguments, equal for Processing (``AppSpecification.ContainerEntrypoint`` and
-``ContainerArguments``) and Training (``AlgorithmSpecification``). No environment variable and no hyperparameter is
-needed. ``--root=/opt/ml`` says where the tree is; the variable MLOPS_CONTAINER_ROOT overrides it.
+**Command**: `ENTRYPOINT` plus arguments, the same for Processing (``AppSpecification.ContainerEntrypoint`` and
+``ContainerArguments``) and Training (``AlgorithmSpecification``). It needs no environment variable and no
+hyperparameter. ``--root=/opt/ml`` is the root of the tree; the variable MLOPS_CONTAINER_ROOT overrides it.
 
 **Inputs**: input ``x`` of a step is the folder ``processing/input/x`` or, in a training job, the channel
-``input/data/x``. An input that a training job wrote arrives as ``model.tar.gz`` or ``output.tar.gz``.
+``input/data/x``. Outputs of a training job arrive as ``model.tar.gz`` or ``output.tar.gz``.
 
-**Outputs**: output ``x`` leaves from ``processing/output/x``; in a training job one output is ``model`` itself (the
-request's ``model_output``), the others are ``output/data/x``.
+**Outputs**: output ``x`` is written to ``processing/output/x``; in a training job the output that the request names as
+``model_output`` is written to ``model``, all others to ``output/data/x``.
 
 **Shards**: a step with ``shards=N`` is a job with ``InstanceCount`` N. ``config/resourceconfig.json`` (training:
-``input/config/resourceconfig.json``) with ``current_host`` and ``hosts`` says which shard this instance has.
+``input/config/resourceconfig.json``) determines the shard of an instance by ``current_host`` and ``hosts``.
 
-**The end**: exit code 0, or that of `mlops_core.errors.ExitCode`; on failure one line in ``output/failure`` and
+**Exit**: exit code 0, or a code of `mlops_core.errors.ExitCode` with a one-line message in ``output/failure`` and
 ``output/message``. The evaluation of a *rejected* model succeeds; its verdict is in ``output/message``, which the
 service returns as the property ``ExitMessage`` of the processing job, and the Fail step repeats it.
 """
@@ -45,14 +45,14 @@ _MESSAGE_LIMIT = 1024
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command's arguments say and return the exit code."""
+    """Execute the request in the arguments and return the exit code."""
     texts = list(sys.argv[1:] if arguments is None else arguments)
     return run_container(texts, JobSite(_root(texts)))
 
 
 def _root(arguments: Sequence[str]) -> Path:
-    given = [text.partition("=")[2] for text in arguments if text.startswith("--root=")]
-    return Path(read_settings().environ.get(ROOT_VARIABLE) or (given[-1] if given else CONTAINER_ROOT))
+    roots = [text.partition("=")[2] for text in arguments if text.startswith("--root=")]
+    return Path(read_settings().environ.get(ROOT_VARIABLE) or (roots[-1] if roots else CONTAINER_ROOT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +66,10 @@ class JobSite:
         return JobLayout(root=self.root, request=request)
 
     def report(self, message: str, *, is_failure: bool) -> None:
-        """Write the message where the service reads it."""
+        """Write the message to the files that the service reads."""
         for name in ("failure", "message") if is_failure else ("message",):
             path = self.root / "output" / name
-            # The exit code and the log say it too, wherever this folder cannot be written.
+            # If this folder cannot be written, the exit code and the log still report the failure.
             with contextlib.suppress(OSError):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(message.encode()[:_MESSAGE_LIMIT])
@@ -77,14 +77,14 @@ class JobSite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobLayout:
-    """The folders of one job's container."""
+    """The folders of a job's container."""
 
     root: Path
     request: ContainerRequest
 
     @property
     def work(self) -> Path:
-        """A folder for everything that is not an output; on the same volume, so that outputs are renamed."""
+        """Folder for temporary files; on the same volume as the outputs, so that they can be renamed."""
         return self.root / "mlops"
 
     def input(self, name: str) -> Path:
@@ -100,10 +100,10 @@ class JobLayout:
         return self.root / "model" if name == self.request.model_output else self.root / "output" / "data" / name
 
     def shard(self) -> Shard:
-        """Return which instance this is.
+        """Return the shard of this instance.
 
         Raises:
-            RunnerError: the service's file is not there or names other hosts.
+            RunnerError: the service's file is missing or does not list this host.
         """
         if self.request.part is not Part.SHARD:
             return Shard()
@@ -114,7 +114,7 @@ class JobLayout:
             hosts = sorted(data["hosts"], key=lambda name: (len(name), name))
             return Shard(index=hosts.index(data["current_host"]), count=len(hosts))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunnerError(f"{path} does not say which instance this is: {error}") from error
+            raise RunnerError(f"{path} does not identify this instance: {error}") from error
 
 
 if __name__ == "__main__":

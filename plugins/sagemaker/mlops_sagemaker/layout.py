@@ -1,4 +1,4 @@
-"""The folders of a job's container: those of a processing job, and those of a training job."""
+"""The folder layouts of a container: one for processing jobs, one for training jobs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Layout(StrEnum):
-    """Where a container finds its files: as a processing job or as a training job."""
+    """The folder layout of a container."""
 
     PROCESSING = "processing"
     TRAINING = "training"

@@ -1,7 +1,7 @@
 """The runner ``sagemaker-local``: compiles a pipeline as for SageMaker and executes the definition on this machine.
 
-A run of it is recorded as every run is: artifacts by digest, verdict, model version. The verdict is not computed
-here; it is what the executed definition did: its Condition step decides, its RegisterModel or Fail step follows.
+Its runs are recorded like all others: artifacts by digest, verdict, model version. The verdict is not computed here;
+it is the outcome of the executed definition, in which the Condition step leads to the RegisterModel or the Fail step.
 """
 
 from __future__ import annotations
@@ -12,7 +12,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlops_core import MlopsError, UsageError
-from mlops_core.runners import Decision, Result, Run, RunnerError, StepRecord, StepStatus, fetch_source
+from mlops_core.runners import (
+    EVALUATION_OUTPUT,
+    Decision,
+    Result,
+    Run,
+    RunnerError,
+    StepRecord,
+    StepStatus,
+    fetch_source,
+)
 from mlops_sagemaker.compiler.definition import FAIL_STEP, GATE_STEP, REGISTER_STEP, compile_pipeline
 from mlops_sagemaker.compiler.job_graph import MERGE_SUFFIX, JobContext
 from mlops_sagemaker.emulator.collection import Results, copy_logs, place_dataset
@@ -48,7 +57,7 @@ _ACCOUNT = {
 
 
 class SageMakerLocalRunner:
-    """Carries out a pipeline by executing its compiled definition."""
+    """Runs pipelines by executing their compiled definitions."""
 
     def __init__(
         self,
@@ -63,10 +72,10 @@ class SageMakerLocalRunner:
 
         Args:
             store: the workspace; buckets and executions are in its folder ``sagemaker-local``.
-            observer: is told what happens.
-            jobs: steps at once; None for one a core.
-            settings: as for a compilation; names that are not set mean this machine.
-            containers: what starts a step's command; None for processes of this machine.
+            observer: receives the run's events.
+            jobs: number of steps to run in parallel; None for one per core.
+            settings: settings for the compilation; account names that are not set get local defaults.
+            containers: starts the commands of steps; None for processes on this machine.
         """
         self._store = store
         self._observer = observer
@@ -75,11 +84,11 @@ class SageMakerLocalRunner:
         self._containers = containers or ProcessContainers()
 
     def run(self, request: RunRequest) -> RunRecord:
-        """Carry out the pipeline and return the finished record.
+        """Run the pipeline and return the final record.
 
         Raises:
-            UsageError: only some steps were asked for, or a run shall be resumed.
-            KeyboardInterrupt: after everything was stopped.
+            UsageError: only some steps were selected, or a run is to be resumed.
+            KeyboardInterrupt: after all steps were stopped.
         """
         _refuse_selection(request)
         run = Run(self._store, request, observer=self._observer, runner=NAME)
@@ -92,7 +101,7 @@ def definition_of(store: Store, run_id: str) -> Definition:
     """Return the definition that a run executed.
 
     Raises:
-        RunnerError: the run ended before it was compiled.
+        RunnerError: the run ended before its pipeline was compiled.
     """
     path = _Place.of(store, run_id).folder / _DEFINITION
     try:
@@ -103,7 +112,7 @@ def definition_of(store: Store, run_id: str) -> Definition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
-    """Where the buckets and executions of a workspace are."""
+    """The folders of a workspace for buckets and executions."""
 
     objects: FolderObjects
     history: FolderHistory
@@ -118,7 +127,7 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
-    """What executes a definition."""
+    """The settings and the environment in which a definition is executed."""
 
     settings: CompileSettings
     containers: Containers
@@ -127,7 +136,7 @@ class _Machine:
 
 
 class _EmulatedSteps:
-    """The steps of one run, carried out by executing its definition."""
+    """Executes the definition of one run and collects the results of its steps."""
 
     def __init__(
         self, run: Run, store: Store, request: RunRequest, *, observer: RunObserver, machine: _Machine
@@ -167,10 +176,10 @@ class _EmulatedSteps:
             self._collect_steps(execution.record)
         results = Results(execution, self._context(), objects=place.objects)
         self._collect_outputs(record, results)
-        return self._result(record, results)
+        return self._result(record)
 
     def _fetch(self) -> str:
-        """Bring the data set into the bucket and return its digest."""
+        """Place the data set in the bucket and return its digest."""
         request, machine = self._request, self._machine
 
         def fetch(progress: Progress) -> FetchedSource:
@@ -209,7 +218,7 @@ class _EmulatedSteps:
         )
 
     def _observe(self, state: ExecutionStep) -> None:
-        """Report a job as the step that it belongs to; a merge ends its step."""
+        """Report a job as its pipeline step; a sharded step ends with its merge."""
         name = state.name.removesuffix(MERGE_SUFFIX)
         if name not in self._run.steps:
             return
@@ -246,19 +255,19 @@ class _EmulatedSteps:
                 self._run.steps[step.name] = replace(self._run.steps[step.name], outputs=outputs)
         self._run.save()
 
-    def _result(self, record: ExecutionRecord, results: Results) -> Result:
-        """Return what the definition left and decided; raise what a local run would raise before its gate."""
+    def _result(self, record: ExecutionRecord) -> Result:
+        """Return the results and the decision of the execution, or raise the error of a step before the gate."""
         gate = record.step(GATE_STEP)
         if gate is None or gate.status is not ExecutionStepStatus.SUCCEEDED:
             raise self._failure(record)
-        name, _, output = results.evaluation_reference().partition(".")
+        evaluation = self._run.steps[self._request.pipeline.evaluation_step.name].outputs[EVALUATION_OUTPUT]
         model_step, _, model_output = self._request.pipeline.model.partition(".")
         fail_step = record.step(FAIL_STEP)
         decision = Decision(
             is_accepted=gate.properties["Outcome"] == "True", message=fail_step.failure if fail_step else ""
         )
         return Result(
-            evaluation=self._store.artifacts.path(self._run.steps[name].outputs[output]),
+            evaluation=self._store.artifacts.path(evaluation),
             model=self._run.steps[model_step].outputs[model_output],
             decision=decision,
             check_registration=lambda: self._check_registration(record),
@@ -274,7 +283,7 @@ class _EmulatedSteps:
 
 
 def _complete(settings: CompileSettings) -> CompileSettings:
-    """Return the settings with a name for whatever would have to be given when an execution is started."""
+    """Return the settings with a local default for each account name that is not set."""
     account = settings.account
     missing = {name: value for name, value in _ACCOUNT.items() if getattr(account, name) is None}
     return settings.model_copy(update={"account": account.model_copy(update=missing)})
@@ -284,13 +293,10 @@ def _refuse_selection(request: RunRequest) -> None:
     selection = request.selection
     if selection.start or selection.only or selection.keep_going or request.resumed:
         raise UsageError(
-            f"runner {NAME}: --from, --only, --keep-going and --resume are not for a compiled definition, "
-            "which is executed as a whole; use --runner local, or --force STEP"
+            f"runner {NAME}: --from, --only, --keep-going and --resume are not supported, because a compiled "
+            "definition is executed as a whole; use --runner local, or --force STEP"
         )
 
 
 def _bucket(settings: CompileSettings) -> str:
     return settings.account.bucket or BUCKET
-
-
-__all__ = ["NAME", "SageMakerLocalRunner"]

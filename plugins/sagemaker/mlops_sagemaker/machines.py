@@ -1,4 +1,4 @@
-"""The machines of SageMaker's jobs, their prices, and which one a step gets."""
+"""The machine types of SageMaker jobs, their prices, and the choice of a machine for a step."""
 
 from __future__ import annotations
 
@@ -25,38 +25,38 @@ _PRICES = Path(__file__).with_name("prices.yaml")
 
 @functools.cache
 def machines() -> tuple[Machine, ...]:
-    """Return the machines with their list prices."""
-    prices = list_prices().instances
+    """Return the machine types with their list prices."""
+    prices = load_price_table().instances
     sizes = yaml.safe_load(_MACHINES.read_text(encoding="utf-8"))
     return tuple(Machine(name=name, usd_hour=prices[name], **size) for name, size in sizes.items())
 
 
-def list_prices() -> Prices:
-    """Return the price table that ships with the package."""
-    return load_prices(_PRICES)
+def load_price_table(path: Path | None = None) -> Prices:
+    """Return the price table in a file; without a path, the one that this package ships."""
+    return load_prices(path or _PRICES)
 
 
-def instance_type(step: Step, changed: StepSettings) -> str:
-    """Return the instance type of a step: that of the settings, else the cheapest one that fits.
+def instance_type(step: Step, settings: StepSettings) -> str:
+    """Return the instance type of a step: from the settings, or the cheapest one that fits its resources.
 
     Raises:
-        PipelineError: no machine is large enough.
+        PipelineError: no machine type is large enough.
     """
-    return changed.instance_type or smallest_machine(step.resources, machines(), step=step.name).name
+    return settings.instance_type or smallest_machine(step.resources, machines(), step=step.name).name
 
 
 def step_machines(pipeline: Pipeline, settings: CompileSettings) -> Mapping[str, StepMachine]:
-    """Return step -> its machine, disk and timeout.
+    """Return the machine, disk size and timeout of each step, by step name.
 
     Raises:
-        PipelineError: no machine is large enough for a step.
+        PipelineError: no machine type is large enough for a step.
     """
-    chosen = {}
+    machines_by_step = {}
     for step in pipeline.steps:
-        changed = settings.steps.get(step.name) or StepSettings()
-        chosen[step.name] = StepMachine(
-            name=instance_type(step, changed),
-            disk_gb=changed.volume_gb or step.resources.disk_gb,
-            timeout_s=changed.timeout_s or step.resources.timeout_s,
+        overrides = settings.steps.get(step.name) or StepSettings()
+        machines_by_step[step.name] = StepMachine(
+            name=instance_type(step, overrides),
+            disk_gb=overrides.volume_gb or step.resources.disk_gb,
+            timeout_s=overrides.timeout_s or step.resources.timeout_s,
         )
-    return chosen
+    return machines_by_step

@@ -1,4 +1,4 @@
-"""Options of runs in an account, and how the command line reads them."""
+"""Options of runs in an account, and the command-line options that they are read from."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class SageMakerOptions(RemoteOptions):
     """Options of one run in an account.
 
     Attributes:
-        region: of the service; None for AWS_REGION, or that of the profile.
+        region: AWS region; None for AWS_REGION, or the region of the profile.
     """
 
     region: str | None = None
 
 
 def command_options(command: str) -> tuple[click.Option, ...]:
-    """Return the options that a command of core gets with ``--runner sagemaker``."""
+    """Return the options that a command of core accepts with ``--runner sagemaker``."""
     if command == "run":
         return (*account_options(), *run_options())
     if command == "doctor":
@@ -51,7 +51,7 @@ def settings_options() -> tuple[click.Option, ...]:
         click.Option(
             ["--settings"],
             type=click.Path(dir_okay=False, path_type=Path),
-            help="Settings file (sagemaker.yaml): account, changes of single steps, inference.",
+            help="Settings file (sagemaker.yaml): account, overrides of steps, inference.",
         ),
         click.Option(
             ["--set-sagemaker", "settings_overrides"],
@@ -63,7 +63,7 @@ def settings_options() -> tuple[click.Option, ...]:
 
 
 def account_options() -> tuple[click.Option, ...]:
-    """Return the options that name an account: settings, role, bucket, image, region."""
+    """Return the options for an account: settings, role, bucket, image, region."""
     return (*settings_options(), *_name_options(), _region_option())
 
 
@@ -71,7 +71,7 @@ def _name_options() -> tuple[click.Option, ...]:
     import click
 
     return (
-        click.Option(["--role"], help="ARN of the role of the jobs (default: SAGEMAKER_PIPELINE_ROLE_ARN)."),
+        click.Option(["--role"], help="ARN of the execution role of the jobs (default: SAGEMAKER_PIPELINE_ROLE_ARN)."),
         click.Option(["--bucket"], help="Bucket for data and results (default: ARTIFACT_BUCKET)."),
         click.Option(["--image"], help="URI of the step image (default: MLOPS_STEP_IMAGE)."),
     )
@@ -80,11 +80,11 @@ def _name_options() -> tuple[click.Option, ...]:
 def _region_option() -> click.Option:
     import click
 
-    return click.Option(["--region"], help="Region of the account (default: AWS_REGION, or the profile's).")
+    return click.Option(["--region"], help="AWS region (default: AWS_REGION, or the region of the profile).")
 
 
 def read_options(values: Mapping[str, Any]) -> SageMakerOptions:
-    """Return the options from the values of `command_options`; ``--role`` and the like become settings."""
+    """Return the options from the values of `command_options`; role, bucket and image become settings."""
     present = {name: value for name, value in values.items() if value is not None}
     names = {name: present.pop(name, None) for name in _ACCOUNT_NAMES}
     changes = tuple(f"account.{name}={json.dumps(value)}" for name, value in names.items() if value)

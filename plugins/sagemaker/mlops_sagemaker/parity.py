@@ -1,4 +1,4 @@
-"""What an executed definition is compared by: its parameters and the order of its steps."""
+"""The parts of an executed definition that `mlops parity` compares: its parameters and the order of its steps."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def executed_definition(definition: Definition) -> ExecutedDefinition:
-    """Return what is compared of a definition."""
+    """Return the parameters, seed and step order of a definition."""
     values = definition.values({ROLE: "", BUCKET: "", IMAGE: ""})
     own = {name: value for name, value in values.items() if name not in RESERVED_PARAMETERS}
     return ExecutedDefinition(parameters=own, seed=values.get(SEED), order=contracted_order(definition))
 
 
 def contracted_order(definition: Definition) -> dict[str, frozenset[str]]:
-    """Return step -> the steps of the pipeline that it waits for, where a shard's job and its merge count as one."""
+    """Return the dependencies of each pipeline step; a sharded job and its merge count as one step."""
     order: dict[str, set[str]] = {}
     for name in definition.steps:
         own = name.removesuffix(MERGE_SUFFIX)

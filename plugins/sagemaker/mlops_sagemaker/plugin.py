@@ -1,4 +1,4 @@
-"""The runners ``sagemaker`` and ``sagemaker-local`` as plugins; heavy modules are imported on use."""
+"""The runner plugins ``sagemaker`` and ``sagemaker-local``; heavy modules are imported on use."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class SageMakerPlugin(RunnerPlugin):
     def create_runner(
         self, store: Store, *, observer: RunObserver, jobs: int | None = None, options: RunnerOptions | None = None
     ) -> Runner:
-        """Return the runner of an account."""
+        """Return a runner that submits to the account of the options."""
         from mlops_sagemaker.runner import SageMakerRunner
 
         return SageMakerRunner(store, observer=observer, jobs=jobs, options=_own(options))
 
     def command_options(self, command: str) -> Sequence[click.Parameter]:
-        """Return the options that name an account."""
+        """Return the options that core adds to a command for this runner."""
         return command_options(command)
 
     def read_options(self, values: Mapping[str, object]) -> SageMakerOptions:
@@ -55,7 +55,7 @@ class SageMakerPlugin(RunnerPlugin):
         return read_options(values)
 
     def open_run(self, store: Store, record: RunRecord, *, observer: RunObserver) -> RemoteRun:
-        """Return a run with its execution."""
+        """Return a run together with its execution at the service."""
         from mlops_sagemaker.tracking import open_run
 
         return open_run(store, record, observer=observer)
@@ -63,13 +63,13 @@ class SageMakerPlugin(RunnerPlugin):
     def compile(
         self, request: RunRequest, options: RunnerOptions, *, dataset_digest: str = "", is_checked: bool = True
     ) -> CompiledPipeline:
-        """Return the pipeline definition: no AWS call, no credentials, equal bytes each time."""
+        """Return the pipeline definition, without AWS calls or credentials; the bytes are the same on every call."""
         from mlops_sagemaker.checking import check_definition, has_service_model
         from mlops_sagemaker.compiler.definition import compile_pipeline
 
         definition = compile_pipeline(request, _settings(_own(options)), dataset_digest=dataset_digest)
         steps, parameters = definition.data["Steps"], definition.data["Parameters"]
-        note = "only the graph was checked: install boto3 to check the arguments too"
+        note = "only the graph was checked; install boto3 to check the arguments too"
         return CompiledPipeline(
             text=definition.to_text(),
             faults=tuple(map(str, check_definition(definition.data))) if is_checked else (),
@@ -79,7 +79,7 @@ class SageMakerPlugin(RunnerPlugin):
         )
 
     def check(self, request: RunRequest | None, options: RunnerOptions) -> Iterable[HealthCheck]:
-        """Yield the checks of the account: credentials, region, role, rights, bucket, image, quotas.
+        """Yield the health checks of the account: credentials, region, role, permissions, bucket, image, quotas.
 
         Raises:
             UsageError: no use case was named.
@@ -90,25 +90,23 @@ class SageMakerPlugin(RunnerPlugin):
         from mlops_sagemaker.target import find_target
 
         if request is None:
-            raise UsageError("runner 'sagemaker' checks the account of a use case: give --usecase NAME")
+            raise UsageError("runner 'sagemaker' checks the account for one use case; pass --usecase NAME")
         own = _own(options)
         target = find_target(request.use_case.name, own)
         definition = compile_pipeline(request, target.settings).data
         yield from examine_account(request.use_case.name, definition, target, account=Account(region=own.region))
 
     def estimate(self, request: RunRequest, options: RunnerOptions, *, store: Store) -> Estimate:
-        """Return how long a run may take in the account and what it may cost."""
-        from mlops_core.runners.remote.costs import estimate_cost, load_prices
-        from mlops_sagemaker.machines import list_prices, step_machines
+        """Return the estimated duration and cost of a run in the account."""
+        from mlops_sagemaker.machines import load_price_table
+        from mlops_sagemaker.runner import estimate_run
         from mlops_sagemaker.target import complete_settings
 
         own = _own(options)
-        prices = load_prices(own.prices) if own.prices else list_prices()
-        machines = step_machines(request.pipeline, complete_settings(own))
-        return estimate_cost(request, machines, runner=self.name, store=store, prices=prices)
+        return estimate_run(request, complete_settings(own), store=store, prices=load_price_table(own.prices))
 
     def open_bucket(self, url: str, options: RunnerOptions) -> Bucket:
-        """Return a bucket of S3."""
+        """Return the S3 bucket of a URL."""
         from mlops_core.runners.remote.datasets import Place
         from mlops_sagemaker.service.account import Account
         from mlops_sagemaker.service.store import S3Bucket
@@ -116,11 +114,11 @@ class SageMakerPlugin(RunnerPlugin):
         return S3Bucket(Place.parse(url).bucket, account=Account(region=_own(options).region))
 
     def container_image(self) -> ContainerImage:
-        """Return what a step image needs: this distribution, and the module that executes a step."""
+        """Return the contents of a step image: this distribution, and the module that executes a step."""
         return ContainerImage(distributions=("mlops-sagemaker",), module="mlops_sagemaker.container")
 
     def ci_file(self, use_case: str, *, provider: str, install: str | None = None) -> CiFile:
-        """Return the file of CodeBuild, GitHub Actions or GitLab."""
+        """Return the CI file for CodeBuild, GitHub Actions or GitLab."""
         from mlops_sagemaker.delivery.ci import ci_file
 
         return ci_file(use_case, provider=provider, install=install)
@@ -133,7 +131,7 @@ class SageMakerPlugin(RunnerPlugin):
 
 
 class SageMakerLocalPlugin(RunnerPlugin):
-    """The runner ``sagemaker-local``: the compiled definition, executed on this machine."""
+    """The runner ``sagemaker-local``: executes the compiled definition on this machine."""
 
     name = "sagemaker-local"
     abilities = frozenset({Ability.COMPILE, Ability.PARITY})
@@ -142,13 +140,13 @@ class SageMakerLocalPlugin(RunnerPlugin):
     def create_runner(
         self, store: Store, *, observer: RunObserver, jobs: int | None = None, options: RunnerOptions | None = None
     ) -> Runner:
-        """Return the runner that executes definitions in the workspace."""
+        """Return a runner that executes definitions in the workspace."""
         from mlops_sagemaker.local_runner import SageMakerLocalRunner
 
         return SageMakerLocalRunner(store, observer=observer, jobs=jobs, settings=_settings(_own(options)))
 
     def command_options(self, command: str) -> Sequence[click.Parameter]:
-        """Return the options of the compilation."""
+        """Return the options for the settings file."""
         return settings_options() if command in ("run", "parity", "compile") else ()
 
     def read_options(self, values: Mapping[str, object]) -> SageMakerOptions:
@@ -162,10 +160,10 @@ class SageMakerLocalPlugin(RunnerPlugin):
         return SAGEMAKER.compile(request, options, dataset_digest=dataset_digest, is_checked=is_checked)
 
     def executed_definition(self, store: Store, run_id: str) -> ExecutedDefinition:
-        """Return what a run executed.
+        """Return the parameters and the step order that a run executed.
 
         Raises:
-            RunnerError: the run ended before it was compiled.
+            RunnerError: the run ended before its pipeline was compiled.
         """
         from mlops_sagemaker.local_runner import definition_of
         from mlops_sagemaker.parity import executed_definition

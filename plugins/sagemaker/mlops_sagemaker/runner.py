@@ -1,7 +1,7 @@
-"""The runner ``sagemaker``: data to S3, the compiled pipeline to the service, started and followed to its verdict.
+"""The runner ``sagemaker``: uploads data, submits the compiled pipeline, starts it and follows it to its verdict.
 
-Everything that can be checked here is checked before anything is sent. From the moment an execution exists its ARN is
-in the run's record, so nothing is lost when this process ends; `mlops_core.runners.remote.following` continues.
+All local checks are made before anything is sent. As soon as an execution exists, its ARN is saved in the record of
+the run, so a later process can follow it with `mlops_core.runners.remote.following`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from mlops_core.runners import (
     copy_evaluation,
     write_atomically,
 )
-from mlops_core.runners.remote.costs import check_cost, estimate_cost, load_prices
+from mlops_core.runners.remote.costs import check_cost, estimate_cost
 from mlops_core.runners.remote.datasets import provide_dataset
 from mlops_sagemaker.checking import check_definition
 from mlops_sagemaker.compiler.definition import Definition, compile_pipeline
-from mlops_sagemaker.machines import list_prices, step_machines
+from mlops_sagemaker.machines import load_price_table, step_machines
 from mlops_sagemaker.options import SageMakerOptions
 from mlops_sagemaker.service.account import Account
 from mlops_sagemaker.service.pipelines import PipelineSubmission
@@ -36,13 +36,14 @@ if TYPE_CHECKING:
     from mlops_core.runners import Progress, RunObserver, RunRequest, Store
     from mlops_core.runners.remote.costs import Estimate, Prices
     from mlops_core.runners.remote.datasets import Provided
+    from mlops_sagemaker.settings import CompileSettings
 
 NAME = "sagemaker"
 _FAULTS_SHOWN = 3
 
 
 class SageMakerRunner:
-    """Carries out a pipeline in an account."""
+    """Runs pipelines in an account."""
 
     def __init__(
         self,
@@ -58,9 +59,9 @@ class SageMakerRunner:
         Args:
             store: the workspace.
             observer: receives the run's events.
-            jobs: number of steps to run in parallel; the settings' ``account.max_parallel_steps`` where it is None.
-            options: account, limits, whether to wait.
-            account: that of the options where it is None.
+            jobs: number of steps to run in parallel; None for the setting ``account.max_parallel_steps``.
+            options: account, limits, and whether to wait for the end.
+            account: account to use; None for the account of the options.
         """
         self._store = store
         self._observer = observer
@@ -69,13 +70,13 @@ class SageMakerRunner:
         self._account = account or Account(region=self._options.region)
 
     def run(self, request: RunRequest) -> RunRecord:
-        """Carry out the pipeline and return its record, finished unless the run is detached.
+        """Run the pipeline and return its record, which is final unless the run is detached.
 
         Raises:
             UsageError: a name is missing or wrong, only some steps were selected, or the run may cost too much.
             DefinitionError: the service would refuse the compiled definition.
-            RunnerError: the run could not begin.
-            KeyboardInterrupt: after the execution was left to itself, or before it was started.
+            RunnerError: the run could not be started.
+            KeyboardInterrupt: before the execution was started, or while it was followed; it then continues.
         """
         _refuse_selection(request)
         if request.resumed and request.resumed.remote:
@@ -91,7 +92,7 @@ class SageMakerRunner:
             return self._follow(request, run.record)
 
     def _resume(self, request: RunRequest, record: RunRecord) -> RunRecord:
-        """Follow an execution again, after asking the service to retry it where it has failed or was stopped."""
+        """Follow an execution again; if it failed or was stopped, retry it first."""
         with self._store.runs.lock(record.run_id):
             self._observer.run_started(record)
             run = open_run(self._store, record, observer=self._observer)
@@ -129,12 +130,13 @@ class SageMakerRunner:
         faults = check_definition(compiled.data)
         if faults:
             shown = "; ".join(map(str, faults[:_FAULTS_SHOWN]))
-            raise DefinitionError(f"the compiled definition has {len(faults)} fault(s): {shown}")
+            count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
+            raise DefinitionError(f"the compiled definition has {count}: {shown}")
         return replace(compiled, max_parallel_steps=self._jobs) if self._jobs else compiled
 
     def _check_cost(self, request: RunRequest, target: Target) -> None:
-        prices = load_prices(self._options.prices) if self._options.prices else list_prices()
-        estimate = estimate_run(request, target, store=self._store, prices=prices)
+        prices = load_price_table(self._options.prices)
+        estimate = estimate_run(request, target.settings, store=self._store, prices=prices)
         self._observer.note(f"estimate: {estimate}")
         check_cost(estimate, prices, max_cost=self._options.max_cost)
 
@@ -149,8 +151,8 @@ class SageMakerRunner:
             record = run.follow(timeout_s=self._options.timeout_s)
         except KeyboardInterrupt:
             self._observer.note(
-                f"detached: the execution continues at the service; mlops runs show {record.run_id} shows it, "
-                f"mlops runs stop {record.run_id} stops it"
+                f"detached: the execution continues at the service; use mlops runs show {record.run_id} to see it, "
+                f"mlops runs stop {record.run_id} to stop it"
             )
             raise
         except RunnerError as error:
@@ -167,9 +169,9 @@ class SageMakerRunner:
             copy_evaluation(self._store.artifacts.path(evaluation), request.artifacts_dir, observer=self._observer)
 
 
-def estimate_run(request: RunRequest, target: Target, *, store: Store, prices: Prices) -> Estimate:
-    """Return how long a run may take in the account and what it may cost."""
-    machines = step_machines(request.pipeline, target.settings)
+def estimate_run(request: RunRequest, settings: CompileSettings, *, store: Store, prices: Prices) -> Estimate:
+    """Return the estimated duration and cost of a run in the account."""
+    machines = step_machines(request.pipeline, settings)
     return estimate_cost(request, machines, runner=NAME, store=store, prices=prices)
 
 
@@ -177,9 +179,6 @@ def _refuse_selection(request: RunRequest) -> None:
     selection = request.selection
     if selection.start or selection.only or selection.force or selection.keep_going:
         raise UsageError(
-            f"runner {NAME}: --from, --only, --force and --keep-going are not for a compiled definition, which the "
-            "service executes as a whole; use --runner local"
+            f"runner {NAME}: --from, --only, --force and --keep-going are not supported, because the service executes "
+            "a compiled definition as a whole; use --runner local"
         )
-
-
-__all__ = ["NAME", "SageMakerRunner"]

@@ -1,8 +1,8 @@
-"""``run-pipeline`` and ``get-pipeline-definition``: what the deployment scripts of existing projects call.
+"""The scripts ``run-pipeline`` and ``get-pipeline-definition``, for the deployment scripts of existing projects.
 
 Flags, messages and exit codes are those of the SageMaker project templates. A module with ``get_pipeline(**kwargs)``
-may return our pipeline, the SDK's, or anything with ``definition``, ``upsert`` and ``start``. A module that does not
-exist means the use case that the keywords (or the variable USECASE_NAME) name.
+may return a `PipelineSubmission`, a pipeline of the SDK, or any object with ``definition``, ``upsert`` and ``start``.
+If the module does not exist, the keywords (or the variable USECASE_NAME) name a use case.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ if TYPE_CHECKING:
 
 Json = Any
 AnyPipeline = Any
-"""Ours, the SDK's, or anything with ``definition``, ``upsert`` and ``start``."""
+"""A `PipelineSubmission`, a pipeline of the SDK, or any object with ``definition``, ``upsert`` and ``start``."""
 
 IMAGE_VARIABLE = "MLOPS_STEP_IMAGE"
 _IGNORED = ("base_job_prefix", "sagemaker_project_name", "sagemaker_project_id", "sagemaker_project_arn")
 
 
 def run_pipeline(arguments: Sequence[str] | None = None) -> int:
-    """Create or update a pipeline, start it, wait for its end; return the exit code."""
+    """Create or update a pipeline, start it, wait for its end, and return the exit code."""
     parser = _run_parser()
-    given = parser.parse_args(arguments)
-    if given.module_name is None or given.role_arn is None:
+    options = parser.parse_args(arguments)
+    if options.module_name is None or options.role_arn is None:
         parser.print_help()
         return 2
-    return _outermost(lambda: _run(given))
+    return _outermost(lambda: _run(options))
 
 
 def get_pipeline_definition(arguments: Sequence[str] | None = None) -> int:
-    """Write a pipeline's definition to a file or standard output; return the exit code."""
+    """Write the definition of a pipeline to a file or standard output, and return the exit code."""
     parser = _definition_parser()
-    given = parser.parse_args(arguments)
-    if given.module_name is None:
+    options = parser.parse_args(arguments)
+    if options.module_name is None:
         parser.print_help()
         return 2
-    return _outermost(lambda: _write_definition(given))
+    return _outermost(lambda: _write_definition(options))
 
 
 def main_run_pipeline() -> None:
@@ -66,11 +66,11 @@ def main_get_pipeline_definition() -> None:
 
 
 def load_pipeline(module_name: str, kwargs: dict[str, Json], *, role: str | None = None) -> AnyPipeline:
-    """Return what a module's ``get_pipeline`` makes, or a use case's pipeline where there is no such module.
+    """Return the pipeline of a module's ``get_pipeline``, or of a use case if the module does not exist.
 
     Raises:
-        UsageError: the module has no ``get_pipeline``, or there is neither the module nor a use case.
-        RunnerError: what it returned is no pipeline.
+        UsageError: the module has no ``get_pipeline``, or neither the module nor the use case exists.
+        RunnerError: ``get_pipeline`` did not return a pipeline.
     """
     module = _import(module_name)
     if module is None:
@@ -79,56 +79,56 @@ def load_pipeline(module_name: str, kwargs: dict[str, Json], *, role: str | None
     if not callable(function):
         raise UsageError(f"module {module_name} has no function get_pipeline(**kwargs)")
     pipeline = function(**kwargs)
-    lacking = [name for name in ("definition", "upsert", "start") if not callable(getattr(pipeline, name, None))]
-    if lacking:
+    missing = [name for name in ("definition", "upsert", "start") if not callable(getattr(pipeline, name, None))]
+    if missing:
         raise RunnerError(
-            f"{module_name}.get_pipeline returned {type(pipeline).__name__}, which has no {', '.join(lacking)}"
+            f"{module_name}.get_pipeline returned {type(pipeline).__name__}, which has no {', '.join(missing)}"
         )
     return pipeline
 
 
 def use_case_pipeline(module_name: str, kwargs: dict[str, Json], *, role: str | None = None) -> PipelineSubmission:
-    """Return the pipeline of the use case that the templates' keywords name.
+    """Return the pipeline of the use case that the keywords of the templates name.
 
     Raises:
-        UsageError: they name none, or have an unknown key.
+        UsageError: the keywords name no use case, or contain an unknown key.
     """
     from mlops_core.runners import read_settings
     from mlops_sagemaker.bridge import compile_use_case
     from mlops_sagemaker.service.pipelines import PipelineSubmission
     from mlops_sagemaker.target import check_pipeline_name
 
-    options = {name: value for name, value in kwargs.items() if name not in _IGNORED and value is not None}
+    keywords = {name: value for name, value in kwargs.items() if name not in _IGNORED and value is not None}
     settings = read_settings()
-    use_case = options.pop("usecase_name", None) or settings.use_case
+    use_case = keywords.pop("usecase_name", None) or settings.use_case
     if not use_case:
         raise UsageError(
             f"no module '{module_name}', and no use case: create the module, pass usecase_name in --kwargs, "
             "or set USECASE_NAME"
         )
-    region, bucket = options.pop("region", None), options.pop("default_bucket", None)
-    name = options.pop("pipeline_name", None) or use_case.replace("_", "-")
+    region, bucket = keywords.pop("region", None), keywords.pop("default_bucket", None)
+    name = keywords.pop("pipeline_name", None) or use_case.replace("_", "-")
     check_pipeline_name(name)
     compiled = compile_use_case(
         use_case,
-        role=options.pop("role", None) or role,
+        role=keywords.pop("role", None) or role,
         bucket=bucket,
-        image=options.pop("image_uri", None) or settings.environ.get(IMAGE_VARIABLE),
-        model_package_group=options.pop("model_package_group_name", None),
-        config=options.pop("config", None),
-        settings=options.pop("settings", None),
-        parameters={key: _text(value) for key, value in (options.pop("parameters", None) or {}).items()},
+        image=keywords.pop("image_uri", None) or settings.environ.get(IMAGE_VARIABLE),
+        model_package_group=keywords.pop("model_package_group_name", None),
+        config=keywords.pop("config", None),
+        settings=keywords.pop("settings", None),
+        parameters={key: _text(value) for key, value in (keywords.pop("parameters", None) or {}).items()},
     )
-    if options:
-        raise UsageError(f"--kwargs: unknown key '{next(iter(options))}' for a use case")
+    if keywords:
+        raise UsageError(f"--kwargs: unknown key '{next(iter(keywords))}' for a use case")
     return PipelineSubmission(name=name, compiled=compiled, region=region, bucket=bucket)
 
 
 def read_struct(text: str | None, *, flag: str) -> Json:
-    """Return a JSON text, or a Python literal as the templates write them; None for no text.
+    """Return the value of a JSON text or, as in the templates, a Python literal; None for None.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: the text is neither.
     """
     if text is None:
         return None
@@ -139,47 +139,47 @@ def read_struct(text: str | None, *, flag: str) -> Json:
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-        raise UsageError(f"{flag}: neither JSON nor a Python literal: {text[:200]!r}") from error
+        raise UsageError(f"{flag} is neither JSON nor a Python literal: {text[:200]!r}") from error
 
 
-# --- What the scripts do ----------------------------------------------------------------------------------
+# --- Actions of the scripts -------------------------------------------------------------------------------
 
 
-def _run(given: argparse.Namespace) -> None:
-    kwargs = _keywords(given.kwargs)
-    tags = _tags(given, kwargs)
-    pipeline = load_pipeline(given.module_name, kwargs, role=given.role_arn)
+def _run(options: argparse.Namespace) -> None:
+    kwargs = _keywords(options.kwargs)
+    tags = _tags(options, kwargs)
+    pipeline = load_pipeline(options.module_name, kwargs, role=options.role_arn)
     click.echo("###### Creating/updating a SageMaker Pipeline with the following definition:")
     click.echo(json.dumps(json.loads(pipeline.definition()), indent=2, sort_keys=True))
     _check(pipeline)
-    if given.dry_run:
+    if options.dry_run:
         click.echo("###### Dry run: nothing was sent")
         return
-    response = pipeline.upsert(role_arn=given.role_arn, description=given.description, tags=tags)
+    response = pipeline.upsert(role_arn=options.role_arn, description=options.description, tags=tags)
     click.echo("\n###### Created/Updated SageMaker Pipeline: Response received:")
     click.echo(str(response))
     execution = pipeline.start()
     click.echo(f"\n###### Execution started with PipelineExecutionArn: {execution.arn}")
-    if given.no_wait:
+    if options.no_wait:
         return
-    _follow(pipeline, execution, given)
+    _follow(pipeline, execution, options)
 
 
-def _follow(pipeline: AnyPipeline, execution: Any, given: argparse.Namespace) -> None:
+def _follow(pipeline: AnyPipeline, execution: Any, options: argparse.Namespace) -> None:
     from mlops_sagemaker.service.pipelines import PipelineSubmission, failure_of, publish_evaluation, wait_for
 
     click.echo("Waiting for the execution to finish...")
-    if not hasattr(execution, "describe"):  # not ours and not the SDK's: it waits as it can
+    if not hasattr(execution, "describe"):  # neither a PipelineSubmission nor of the SDK
         execution.wait()
         click.echo("\n#####Execution completed. Execution step details:")
         click.echo(str(execution.list_steps()))
         return
-    description = wait_for(execution, timeout_s=given.timeout)
+    description = wait_for(execution, timeout_s=options.timeout)
     steps = execution.list_steps()
     click.echo("\n#####Execution completed. Execution step details:")
     click.echo(json.dumps(steps, indent=2, default=str))
     if isinstance(pipeline, PipelineSubmission):
-        folder = Path(given.artifacts_dir) if given.artifacts_dir else None
+        folder = Path(options.artifacts_dir) if options.artifacts_dir else None
         count = publish_evaluation(pipeline, steps, folder=folder)
         click.echo(f"evaluation: {count} files" + (f" in {folder}" if folder else ""))
     failure = failure_of(description, steps)
@@ -187,37 +187,39 @@ def _follow(pipeline: AnyPipeline, execution: Any, given: argparse.Namespace) ->
         raise RunnerError(failure)
 
 
-def _write_definition(given: argparse.Namespace) -> None:
-    pipeline = load_pipeline(given.module_name, _keywords(given.kwargs))
+def _write_definition(options: argparse.Namespace) -> None:
+    pipeline = load_pipeline(options.module_name, _keywords(options.kwargs))
     text = pipeline.definition()
-    if given.file_name:
-        Path(given.file_name).write_text(text, encoding="utf-8")
+    if options.file_name:
+        Path(options.file_name).write_text(text, encoding="utf-8")
     else:
         click.echo(text)
 
 
 def _check(pipeline: AnyPipeline) -> None:
-    """Refuse what the service would refuse, before anything is sent; only our own definitions are judged."""
+    """Refuse an invalid definition before anything is sent; only compiled definitions are checked."""
     from mlops_sagemaker.checking import check_text
     from mlops_sagemaker.service.pipelines import PipelineSubmission
 
     faults = check_text(pipeline.definition()) if isinstance(pipeline, PipelineSubmission) else ()
     if faults:
-        raise RunnerError(f"the definition has {len(faults)} faults, first: {faults[0]}")
+        raise RunnerError(
+            f"the definition has {len(faults)} fault{'s' if len(faults) > 1 else ''}; the first one: {faults[0]}"
+        )
 
 
-def _tags(given: argparse.Namespace, kwargs: dict[str, Json]) -> list[Json]:
-    tags = read_struct(given.tags, flag="--tags") or []
+def _tags(options: argparse.Namespace, kwargs: dict[str, Json]) -> list[Json]:
+    tags = read_struct(options.tags, flag="--tags") or []
     if not isinstance(tags, list) or not all(isinstance(tag, dict) and {"Key", "Value"} <= tag.keys() for tag in tags):
-        raise UsageError("--tags is no list of {'Key': ..., 'Value': ...}")
-    module = _import(given.module_name)
+        raise UsageError("--tags is not a list of {'Key': ..., 'Value': ...}")
+    module = _import(options.module_name)
     function = getattr(module, "get_pipeline_custom_tags", None)
     if not callable(function):
         return tags
     values = (tags, kwargs.get("region"), kwargs.get("sagemaker_project_name"))
     try:
         return list(function(*values[: _arity(function)]))
-    except Exception as error:  # noqa: BLE001  the templates' function asks the service; a project without tags still runs
+    except Exception as error:  # noqa: BLE001  a function of the project that calls the service; a project without tags still runs
         click.echo(f"Error getting project tags: {error}")
         return tags
 
@@ -234,12 +236,12 @@ def _arity(function: Callable[..., Any]) -> int:
 def _keywords(text: str | None) -> dict[str, Json]:
     kwargs = read_struct(text, flag="--kwargs") or {}
     if not isinstance(kwargs, dict):
-        raise UsageError("--kwargs is no dict")
+        raise UsageError("--kwargs is not a dict")
     return kwargs
 
 
 def _import(name: str) -> ModuleType | None:
-    """Import a module from the working directory or the environment; None where there is none of that name."""
+    """Return a module from the working directory or the environment; None if it does not exist."""
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
@@ -258,7 +260,7 @@ def _outermost(action: Callable[[], None]) -> int:
     try:
         action()
     except KeyboardInterrupt:
-        click.echo("Exception: interrupted; an execution that was started goes on")
+        click.echo("Exception: interrupted; an execution that was started continues")
         return 130
     except Exception as error:  # noqa: BLE001  the outermost function of a script: the templates' message and code
         click.echo(f"Exception: {error}")
@@ -281,13 +283,13 @@ def _run_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-tags", "--tags", dest="tags", help="""List of dict strings of '[{"Key": "string", "Value": "string"}, ..]'"""
     )
-    parser.add_argument("--no-wait", action="store_true", help="Start the execution and do not wait for its end.")
+    parser.add_argument("--no-wait", action="store_true", help="Start the execution without waiting for its end.")
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="Maximum time to wait (default: no limit).")
     parser.add_argument(
-        "--timeout", type=float, metavar="SECONDS", help="Wait no longer than this (default: no limit)."
+        "--dry-run", action="store_true", help="Print and check the definition without sending anything."
     )
-    parser.add_argument("--dry-run", action="store_true", help="Print and check the definition; send nothing.")
     parser.add_argument(
-        "--artifacts-dir", metavar="FOLDER", help="Bring the evaluation here when the execution has ended."
+        "--artifacts-dir", metavar="FOLDER", help="Copy the evaluation to this folder when the execution has ended."
     )
     return parser
 

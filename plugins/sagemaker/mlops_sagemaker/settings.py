@@ -1,7 +1,7 @@
-"""What a definition needs to know of an account, and what a user may change of its steps: ``sagemaker.yaml``.
+"""The settings file ``sagemaker.yaml``: names of the account, and overrides of single steps.
 
-Nothing is required: what is not set becomes a parameter without default, to be given when an execution is started.
-The file is read and checked as every configuration is, so a fault is named with its line.
+Every setting is optional. An account name that is not set becomes a pipeline parameter without a default and must be
+passed when an execution is started. The file is loaded like every configuration, so errors name the line.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ Seconds = Annotated[int, pydantic.Field(gt=0)]
 
 
 class StepSettings(Section):
-    """What is changed of one step's job; what is not set comes from the plugin's `Resources`.
+    """Overrides for the job of one step; anything not set comes from the plugin's `Resources`.
 
     Attributes:
-        instance_type: of its machines.
-        volume_gb: of each machine's disk.
-        timeout_s: of each attempt of the step.
-        spot: use spare capacity; training only.
-        max_wait_s: for spare capacity and the training together; needs `spot`.
-        checkpoints: keep ``/opt/ml/checkpoints`` of a training in S3, so that an interrupted one goes on.
-        cache: take the service's former result of an unchanged step.
-        sharded_inputs: inputs of which each machine gets a share of the files instead of all; the step then works on
-            all that it sees. For steps with ``shards`` that treat each file by itself.
-        environment: variables of the container.
-        raw: merged over the step's JSON, last: whatever is not modelled here.
+        instance_type: machine type; None for the cheapest one that fits the step's resources.
+        volume_gb: disk size per machine, in GB.
+        timeout_s: time limit per attempt, in seconds.
+        spot: use spot capacity; training steps only.
+        max_wait_s: time limit for waiting and training together, in seconds; requires `spot`.
+        checkpoints: keep ``/opt/ml/checkpoints`` in S3, so that an interrupted training resumes; training steps only.
+        cache: allow the service to reuse an earlier result of the unchanged step.
+        sharded_inputs: inputs whose files are distributed over the machines instead of copied to each. For steps with
+            ``shards`` that process each file independently.
+        environment: environment variables of the container.
+        raw: JSON that is merged over the compiled step, for anything that has no setting here.
     """
 
     instance_type: InstanceType | None = None
@@ -62,14 +62,14 @@ class StepSettings(Section):
 
 
 class InferenceSettings(Section):
-    """How a registered model may be used.
+    """The inference specification of a registered model.
 
     Attributes:
-        image: that serves the model; the steps' image where it is not set.
-        content_types: of requests.
-        response_types: of answers.
-        realtime_instances: machines for an endpoint.
-        transform_instances: machines for batch transform.
+        image: image that serves the model; None for the step image.
+        content_types: content types of requests.
+        response_types: content types of responses.
+        realtime_instances: machine types for endpoints.
+        transform_instances: machine types for batch transform.
     """
 
     image: str | None = None
@@ -80,24 +80,24 @@ class InferenceSettings(Section):
 
 
 class AccountSettings(Section):
-    """Names of an account; each set one becomes the default of a parameter.
+    """Names and defaults of an account; each name that is set becomes the default of a pipeline parameter.
 
     Attributes:
-        role: ARN of the role that the jobs assume.
-        bucket: for data sets, results and models.
-        image: URI of the image that holds core and the plugin.
-        prefix: of all results in the bucket; the use case's name where it is not set.
-        model_package_group: where accepted models are registered; the use case's name where it is not set.
-        approval_status: of a new model version.
-        subnets: of a private network; with `security_groups`.
-        security_groups: of that network.
-        network_isolation: jobs may not use the network at all.
-        encrypt_traffic: between the machines of one job.
-        kms_key: encrypts results in S3.
-        volume_kms_key: encrypts the machines' disks.
-        tags: of every job.
-        cache_days: how old a reused result may be; 0 for no reuse.
-        max_parallel_steps: of one execution; None for the service's default.
+        role: ARN of the execution role of the jobs.
+        bucket: bucket for data sets, results and models.
+        image: URI of the step image, which contains core and the plugin.
+        prefix: key prefix of all results; None for the name of the pipeline.
+        model_package_group: group in which accepted models are registered; None for the name of the use case.
+        approval_status: approval status of a new model version.
+        subnets: subnets of a private network; requires `security_groups`.
+        security_groups: security groups of that network.
+        network_isolation: deny the jobs all network access.
+        encrypt_traffic: encrypt the traffic between the machines of a job.
+        kms_key: KMS key for results in S3.
+        volume_kms_key: KMS key for the disks of the machines.
+        tags: tags of the pipeline and of every job.
+        cache_days: maximum age of a reused result, in days; 0 disables reuse.
+        max_parallel_steps: number of steps of an execution to run in parallel; None for the service's default.
     """
 
     role: str | None = None
@@ -122,21 +122,23 @@ class AccountSettings(Section):
     @classmethod
     def _check_role(cls, value: str | None) -> str | None:
         if value is not None and not _ROLE.match(value):
-            raise ValueError("not the ARN of a role, such as arn:aws:iam::111122223333:role/Name")
+            raise ValueError("not the ARN of a role; expected for example arn:aws:iam::111122223333:role/Name")
         return value
 
     @pydantic.field_validator("bucket")
     @classmethod
     def _check_bucket(cls, value: str | None) -> str | None:
         if value is not None and (not _BUCKET.match(value) or ".." in value):
-            raise ValueError("not the name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens, no s3://")
+            raise ValueError(
+                "not a valid bucket name; expected 3 to 63 lower-case letters, digits, dots and hyphens, without s3://"
+            )
         return value
 
     @pydantic.field_validator("prefix")
     @classmethod
     def _check_prefix(cls, value: str | None) -> str | None:
         if value is not None and not _PREFIX.match(value):
-            raise ValueError("not a prefix of keys: parts joined by '/', none at the ends")
+            raise ValueError("not a valid key prefix; expected parts joined by '/', without '/' at either end")
         return value
 
     @pydantic.model_validator(mode="after")
@@ -147,13 +149,13 @@ class AccountSettings(Section):
 
 
 class CompileSettings(UseCaseConfig):
-    """All of ``sagemaker.yaml``.
+    """The contents of ``sagemaker.yaml``.
 
     Attributes:
-        account: names and defaults.
-        inference: how a registered model may be used.
-        steps: step -> what is changed of it.
-        raw_steps: further steps as JSON, passed through as they are.
+        account: names and defaults of the account.
+        inference: inference specification of a registered model.
+        steps: overrides by step name.
+        raw_steps: additional steps as JSON, added to the definition unchanged.
     """
 
     account: AccountSettings = AccountSettings()
@@ -168,11 +170,11 @@ def load_settings(
     """Return the settings of the file `path`, with overrides such as ``account.bucket=name``.
 
     Raises:
-        ConfigError: every fault at once, each with file, line and key.
+        ConfigError: the settings are invalid; lists all errors, each with file, line and key.
     """
     try:
         loaded = load_config(CompileSettings, default=None, path=path, overrides=overrides, environ=environ or {})
-    except ConfigError as error:  # which calls every override by the option of a use case's configuration
+    except ConfigError as error:  # core names the option of a use case's configuration
         raise ConfigError(str(error).replace("--set ", "--set-sagemaker ")) from error
     assert isinstance(loaded.model, CompileSettings)  # noqa: S101  for mypy: load_config has validated it
     return loaded.model

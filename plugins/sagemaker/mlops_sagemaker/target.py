@@ -1,4 +1,4 @@
-"""Where a run goes: pipeline name, role, bucket, image and region, from options, ``sagemaker.yaml`` and environment."""
+"""The target of a run: pipeline name, role, bucket and image, from options, ``sagemaker.yaml`` and environment."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _VARIABLES = {
     "bucket": "ARTIFACT_BUCKET",
     "image": "MLOPS_STEP_IMAGE",
 }
-"""Those of the project templates; options and settings beat them."""
+"""Environment variables of the SageMaker project templates; options and settings take precedence."""
 _NAME_VARIABLE = "SAGEMAKER_PROJECT_NAME_ID"
 _PIPELINE_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,255}\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where a run goes.
+    """The target of a run.
 
     Attributes:
         pipeline: name of the pipeline at the service.
-        role: ARN of the role that carries it out.
-        bucket: for data and results.
-        settings: of the compilation, with role, bucket and image set.
+        role: ARN of the execution role.
+        bucket: bucket for data and results.
+        settings: settings with role, bucket and image set.
     """
 
     pipeline: str
@@ -44,30 +44,30 @@ class Target:
 
 
 def find_target(use_case: str, options: SageMakerOptions) -> Target:
-    """Return where a run of a use case goes.
+    """Return the target of a run of a use case.
 
     Raises:
-        UsageError: a name is missing or cannot be one.
-        ConfigError: the settings are wrong.
+        UsageError: role, bucket or image is missing, or the pipeline name is invalid.
+        ConfigError: the settings are invalid.
     """
     settings = complete_settings(options)
     account = settings.account
     for name, variable in _VARIABLES.items():
         if getattr(account, name) is None:
             raise UsageError(
-                f"no {name}: give --{name}, or set account.{name} in the file of --settings, or the variable {variable}"
+                f"no {name}: pass --{name}, set account.{name} in the settings file, or set the variable {variable}"
             )
     pipeline = options.pipeline_name or read_settings().environ.get(_NAME_VARIABLE) or model_package_group(use_case)
     check_pipeline_name(pipeline)
-    assert account.role and account.bucket  # noqa: S101, PT018  for mypy: asked for above
+    assert account.role and account.bucket  # noqa: S101, PT018  for mypy: checked above
     return Target(pipeline=pipeline, role=account.role, bucket=account.bucket, settings=settings)
 
 
 def complete_settings(options: SageMakerOptions) -> CompileSettings:
-    """Return the settings; what they leave open is taken from the variables of the project templates.
+    """Return the settings, with missing names filled in from the variables of the project templates.
 
     Raises:
-        ConfigError: they are wrong.
+        ConfigError: the settings are invalid.
     """
     environ = read_settings().environ
     settings = load_settings(options.settings, overrides=options.settings_overrides, environ=environ)
@@ -82,18 +82,18 @@ def complete_settings(options: SageMakerOptions) -> CompileSettings:
 
 
 def check_pipeline_name(name: str) -> None:
-    """Refuse a name that the service would refuse.
+    """Raise for a pipeline name that the service would refuse.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the name is invalid.
     """
     if not _PIPELINE_NAME.match(name):
         raise UsageError(
-            f"{name!r} is no name of a pipeline; expected letters, digits and single hyphens between them, "
+            f"{name!r} is not a valid pipeline name; expected letters and digits, separated by single hyphens, "
             "at most 256 characters"
         )
 
 
 def pipeline_tags(settings: CompileSettings) -> list[Mapping[str, str]]:
-    """Return the tags of the pipeline: those of its jobs."""
+    """Return the tags of the pipeline, which are those of its jobs."""
     return [{"Key": key, "Value": value} for key, value in sorted(settings.account.tags.items())]

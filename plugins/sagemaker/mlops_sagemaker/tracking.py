@@ -1,4 +1,4 @@
-"""One execution at the service, as core follows it: state, stop, retry, logs and evaluation."""
+"""The execution of a run at the service: state, stop, retry, logs and evaluation, as core follows it."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _ADVICE = "reject the model package, if one was registered, and compile again"
 
 
 class SageMakerExecution:
-    """An execution of a compiled pipeline."""
+    """The execution of a compiled pipeline."""
 
     def __init__(self, record: RunRecord, remote: RemoteRecord, *, account: Account) -> None:
-        """Take up the execution that a run's record names."""
+        """Open the execution that the record of a run names."""
         self._use_case = record.use_case
         self._pipeline = Pipeline.from_json(record.pipeline)
         self._remote = remote
@@ -47,9 +47,9 @@ class SageMakerExecution:
         """Return the execution's current state.
 
         Raises:
-            RunnerError: the service cannot be asked.
+            RunnerError: the service cannot be reached or refuses.
         """
-        execution = self._ask()
+        execution = self._refresh()
         is_met = states.is_met(execution)
         return ExecutionState(
             status=str(execution.status),
@@ -66,12 +66,12 @@ class SageMakerExecution:
         """Stop the execution.
 
         Raises:
-            RunnerError: it has ended already, or the service refuses.
+            RunnerError: the execution has already ended, or the service refuses.
         """
         self._call("stop_pipeline_execution", ClientRequestToken=token)
 
     def retry(self, *, token: str) -> None:
-        """Continue the execution after a failure.
+        """Retry the execution after a failure.
 
         Raises:
             RunnerError: the service refuses.
@@ -84,15 +84,15 @@ class SageMakerExecution:
         Raises:
             RunnerError: CloudWatch refuses.
         """
-        return logs.fetch_logs(self._account, self._latest or self._ask(), step, folder=folder)
+        return logs.fetch_logs(self._account, self._latest or self._refresh(), step, folder=folder)
 
     def fetch_evaluation(self, store: Store) -> RemoteEvaluation:
         """Copy the evaluation into the workspace and publish it in the bucket.
 
         Raises:
-            RunnerError: it is not where the service says, or S3 refuses.
+            RunnerError: the evaluation is not at its location in S3, or S3 refuses.
         """
-        execution = self._latest or self._ask()
+        execution = self._latest or self._refresh()
         evaluation = results.fetch_evaluation(self._account, self._pipeline, execution, store=store)
         if self._remote.bucket:
             results.publish(self._account, evaluation.uri, bucket=self._remote.bucket)
@@ -100,23 +100,23 @@ class SageMakerExecution:
 
     def failure(self, *, logs: Path) -> MlopsError:
         """Return why the execution failed."""
-        execution = self._latest or self._ask()
+        execution = self._latest or self._refresh()
         failure = failure_of(execution, self._pipeline, logs=logs)
-        text = f"{failure} {_last_words(execution, logs)}"
+        text = f"{failure} {_last_log_lines(execution, logs)}"
         if any(sign in text for sign in _NO_ENTRY_POINT):
             return RunnerError(
                 f"{failure}; the step image lacks mlops-usecases, mlops-sagemaker or the plugin of {self._use_case}: "
-                f"build it with mlops package --usecase {self._use_case}, push it, and name it with --image"
+                f"build it with mlops package --usecase {self._use_case}, push it, and pass it with --image"
             )
         return failure
 
     def registered_model(self) -> tuple[str, str]:
-        """Return the model package's ARN and approval status.
+        """Return the ARN and approval status of the model package; two empty strings if none was registered.
 
         Raises:
             RunnerError: the service refuses.
         """
-        package = states.model_package(self._latest or self._ask())
+        package = states.model_package(self._latest or self._refresh())
         if not package:
             return "", ""
         description = self._account.call("sagemaker", "describe_model_package", ModelPackageName=package)
@@ -125,20 +125,20 @@ class SageMakerExecution:
     def _call(self, operation: str, **request: str) -> None:
         self._account.call("sagemaker", operation, PipelineExecutionArn=self._remote.execution, **request)
 
-    def _ask(self) -> ExecutionRecord:
+    def _refresh(self) -> ExecutionRecord:
         execution = Execution(arn=self._remote.execution, client=self._account.client("sagemaker"))
         self._latest = states.execution_record(execution.describe(), execution.list_steps())
         return self._latest
 
 
 def open_run(store: Store, record: RunRecord, *, observer: RunObserver, account: Account | None = None) -> RemoteRun:
-    """Return a run with its execution.
+    """Return a run together with its execution at the service.
 
     Args:
         store: the workspace.
-        record: of the run.
+        record: record of the run.
         observer: receives the run's events.
-        account: that of the record's region where it is None.
+        account: account to use; None for the default account in the region of the record.
 
     Raises:
         RunnerError: the run was never started at the service.
@@ -154,7 +154,7 @@ def _decision(execution: ExecutionRecord, *, is_met: bool) -> Decision:
     return Decision(is_accepted=is_met, message=fail_step.failure if fail_step else "", advice=_ADVICE)
 
 
-def _last_words(execution: ExecutionRecord, folder: Path) -> str:
+def _last_log_lines(execution: ExecutionRecord, folder: Path) -> str:
     failed = next((step.name for step in execution.steps if step.failure), "")
     paths = sorted(folder.glob(f"{failed}*.log")) if failed else ()
     return " ".join(last_lines(tuple(paths), lines=5))

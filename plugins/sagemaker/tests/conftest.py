@@ -1,4 +1,4 @@
-"""The toy use case of this repository, its guards, and definitions compiled from it."""
+"""The toy use case and the guards of this repository, and definitions compiled from the toy use case."""
 
 import importlib.util
 from pathlib import Path
@@ -15,7 +15,7 @@ _only_loopback, _clean_environment = shared._only_loopback, shared._clean_enviro
 
 @pytest.fixture
 def compiled(toy):
-    """Compile the toy use case; returns a function of configuration, settings and parameters."""
+    """Return a function that compiles the toy use case with overrides, settings and parameters."""
     from mlops_sagemaker.compiler.definition import compile_pipeline
     from mlops_sagemaker.settings import load_settings
 

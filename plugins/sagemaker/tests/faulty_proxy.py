@@ -1,4 +1,4 @@
-"""A proxy on loopback between a client and an endpoint that answers with faults, as often as it is told."""
+"""A proxy on loopback between a client and an endpoint that injects faults."""
 
 import http.client
 import json
@@ -13,13 +13,13 @@ ALWAYS = 10**9
 
 @dataclass
 class Fault:
-    """What is done to requests of a method whose address holds a text, and how often."""
+    """A fault for requests with a method and a text in their address, and how often it is injected."""
 
     method: str
     text: str
-    kind: str  # a status, "slow", "cut" (half a body) or "drop" (no answer)
+    kind: str  # a status, "slow", "cut" (half of the body) or "drop" (no response)
     times: int = ALWAYS
-    after: int = 0  # so many such requests pass before
+    after: int = 0  # number of matching requests that pass first
     code: str = ""
     seconds: float = 0.5
 
@@ -29,18 +29,18 @@ class Request:
     method: str
     path: str
     status: int
-    target: str = ""  # of a call that is not named by its address, such as SageMaker.DescribePipeline
+    target: str = ""  # operation in a header, such as SageMaker.DescribePipeline
 
 
 @dataclass
 class FaultyProxy:
-    """Forwards to `target`; `faults` may be changed at any time, `seen` holds every request."""
+    """Forwards requests to `target`; `faults` can be changed at any time, `seen` records all requests."""
 
     target: str
     faults: list = field(default_factory=list)
     seen: list = field(default_factory=list)
     on_request: object = None
-    answer: object = None  # a function of (path, body) that returns (status, text) instead of the target's answer
+    answer: object = None  # optional function of (path, body) that returns (status, text) to send instead
 
     def __enter__(self):
         self._lock = threading.Lock()
@@ -94,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
         raise AttributeError(name)
 
     def _note(self, status):
-        """Keep what is answered, before it is: a client that has its answer finds it in `seen`."""
+        """Record the request before its response is sent, so that a client with a response finds it in `seen`."""
         target = self.headers.get("X-Amz-Target", "")
         self.proxy.seen.append(Request(self.command, unquote(self.path), status, target))
 
@@ -113,9 +113,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _error(self, fault):
         status = int(fault.kind)
         code = fault.code or {403: "AccessDenied", 404: "NoSuchKey", 500: "InternalError", 503: "SlowDown"}[status]
-        text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>said by the proxy</Message></Error>"
+        text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>injected by the proxy</Message></Error>"
         if self.headers.get("X-Amz-Target"):
-            text = json.dumps({"__type": code, "message": "said by the proxy"})
+            text = json.dumps({"__type": code, "message": "injected by the proxy"})
         self._send(status, text)
 
     def _send(self, status, text):

@@ -1,7 +1,7 @@
 """A client that uses the SageMaker SDK (v3) against an endpoint: create, start, wait, list, describe, stop.
 
-Started by test_endpoint.py in a process of its own, for the SDK needs seconds and a region to be imported. The
-endpoint's address comes from AWS_ENDPOINT_URL; what was found is printed as JSON.
+test_endpoint.py starts it in a separate process, because importing the SDK takes seconds and needs a region. The URL
+of the endpoint comes from AWS_ENDPOINT_URL; the results are printed as JSON.
 """
 
 import json
@@ -61,15 +61,15 @@ pipeline = Pipeline(
     name="by-sdk", parameters=[least], steps=[measure, judge], sagemaker_session=Session(default_bucket="sdk")
 )
 pipeline.upsert(role_arn=ROLE)
-found = []
+results = []
 for parameters in ({}, {"Least": 0.8}):
     execution = pipeline.start(parameters=parameters)
     try:
         execution.wait(delay=1, max_attempts=60)
-    except Exception as error:  # noqa: BLE001  a failed execution is one of the answers
+    except Exception as error:  # noqa: BLE001  a failed execution is an expected result
         sys.stderr.write(f"waiting: {error}\n")
     steps = {step["StepName"]: step["StepStatus"] for step in execution.list_steps()}
-    found.append({"status": execution.describe()["PipelineExecutionStatus"], "steps": steps})
+    results.append({"status": execution.describe()["PipelineExecutionStatus"], "steps": steps})
 slow = Processor(
     role=ROLE,
     image_uri="image:1",
@@ -91,5 +91,5 @@ execution.stop()
 while execution.describe()["PipelineExecutionStatus"] in ("Executing", "Stopping"):
     time.sleep(0.2)
 steps = {step["StepName"]: step["StepStatus"] for step in execution.list_steps()}
-found.append({"status": execution.describe()["PipelineExecutionStatus"], "steps": steps})
-sys.stdout.write(json.dumps(found) + "\n")
+results.append({"status": execution.describe()["PipelineExecutionStatus"], "steps": steps})
+sys.stdout.write(json.dumps(results) + "\n")

@@ -1,4 +1,4 @@
-"""The shape of mlops-sagemaker: public names of core only, small folders, no import circles."""
+"""The architecture of mlops-sagemaker: it uses only public names of core, and its folders are small."""
 
 import ast
 from pathlib import Path
@@ -24,7 +24,7 @@ def imports():
                 yield from ((path.name, node.module, alias.name) for alias in node.names)
 
 
-def test_engine_uses_public_names_of_core_only():
+def test_engine_uses_only_public_names_of_core():
     public = {"mlops_core": set(mlops_core.__all__), "mlops_core.runners": set(mlops_core.runners.__all__)}
     private = [
         f"{file}: from {module} import {name}"
@@ -36,7 +36,7 @@ def test_engine_uses_public_names_of_core_only():
     assert private == []
 
 
-def test_folders_of_the_engine_are_small():
+def test_folders_have_at_most_15_modules():
     counts = {}
     for path in PACKAGE.rglob("*.py"):
         counts[path.parent] = counts.get(path.parent, 0) + 1

@@ -1,4 +1,4 @@
-"""A step's container, started for real below a root of its own, with the arguments of a compiled definition."""
+"""The container of a step as a real process with its own root and the arguments of a compiled definition."""
 
 import json
 import os
@@ -18,16 +18,16 @@ DEFAULTS = {"ExecutionRole": "r", "ArtifactBucket": "b", "StepImage": "i"}
 
 class Parameters:
     def __init__(self, definition, values):
-        self.found = {item["Name"]: item.get("DefaultValue") for item in definition.data["Parameters"]}
-        self.found |= {**DEFAULTS, **values}
+        self.values = {item["Name"]: item.get("DefaultValue") for item in definition.data["Parameters"]}
+        self.values |= {**DEFAULTS, **values}
 
     def parameters(self):
-        return self.found
+        return self.values
 
 
 @pytest.fixture
 def container(tmp_path):
-    """Start the container of one step of a definition; returns the finished process."""
+    """Return a function that runs the container of a step and returns the completed process."""
 
     def start(definition, name, *, root, code=0, change=lambda arguments: arguments, entry=None, **values):
         step = next(step for step in definition.data["Steps"] if step["Name"] == name)
@@ -68,7 +68,7 @@ def pack(source, target):
 
 @pytest.fixture
 def chain(container, tmp_path):
-    """Execute preprocess → train → evaluate, moving files as the service does; returns the roots."""
+    """Return a function that runs three steps, moves files like the service, and returns the roots."""
 
     def run(definition, *, code=0, **values):
         roots = {name: tmp_path / name for name in ("preprocess", "train", "evaluate")}
@@ -85,7 +85,7 @@ def chain(container, tmp_path):
     return run
 
 
-def test_a_chain_of_containers_ends_with_what_a_local_run_writes(chain, compiled, tmp_path, workspace):
+def test_chain_of_containers_writes_the_same_files_as_a_local_run(chain, compiled, tmp_path, workspace):
     import mlops_core
 
     roots = chain(compiled())
@@ -108,7 +108,7 @@ def test_a_chain_of_containers_ends_with_what_a_local_run_writes(chain, compiled
     assert not (roots["evaluate"] / "mlops").exists()
 
 
-def test_the_evaluation_of_a_rejected_model_succeeds_and_leaves_the_verdict(chain, compiled):
+def test_evaluation_of_a_rejected_model_succeeds_and_writes_the_verdict(chain, compiled):
     roots = chain(compiled("training.bias=100"), q_acc=0.9)
     gate = json.loads((roots["evaluate"] / "processing" / "output" / "gate" / "evaluation.json").read_text())
     assert gate["verdict"]["accepted"] is False
@@ -116,14 +116,14 @@ def test_the_evaluation_of_a_rejected_model_succeeds_and_leaves_the_verdict(chai
     assert (roots["evaluate"] / "output" / "message").read_text() == "Execution failed due to acc < 0.9"
 
 
-def test_a_threshold_out_of_its_limits_rejects_with_the_words_of_a_local_run(chain, compiled):
+def test_threshold_out_of_range_rejects_with_the_message_of_a_local_run(chain, compiled):
     roots = chain(compiled(), q_acc=2.0)
     message = (roots["evaluate"] / "output" / "message").read_text()
     assert "Execution failed: parameter q_acc: 2.0 is not a number from 0 to 1" in message
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_shards_and_their_merge_leave_the_same_files_for_any_number(container, compiled, tmp_path, count):
+def test_merged_output_does_not_depend_on_the_number_of_shards(container, compiled, tmp_path, count):
     definition = compiled(f"features.scale={count}")
     parts = tmp_path / "s3"
     hosts = [f"algo-{index + 1}" for index in range(count)]
@@ -150,7 +150,7 @@ def test_shards_and_their_merge_leave_the_same_files_for_any_number(container, c
     assert sorted(path.name for path in parts.iterdir()) == [f"{number:03d}.txt" for number in range(12)]
 
 
-def test_a_failing_step_leaves_its_reason_and_no_output(container, compiled, tmp_path):
+def test_failing_step_writes_its_reason_and_no_output(container, compiled, tmp_path):
     features = tmp_path / "input" / "data" / "features"
     features.mkdir(parents=True)
     definition = compiled("training.behaviour=raise")
@@ -161,19 +161,19 @@ def test_a_failing_step_leaves_its_reason_and_no_output(container, compiled, tmp
     assert not list((tmp_path / "model").glob("*"))
 
 
-def test_a_steps_retries_are_made_in_the_container(container, compiled, tmp_path):
+def test_timeout_of_a_step_is_enforced_in_the_container(container, compiled, tmp_path):
     (tmp_path / "input" / "data" / "features").mkdir(parents=True)
     definition = compiled("training.behaviour=sleep")  # times out after 3 s, no retries
     container(definition, "train", root=tmp_path, code=4)
     assert "timed out after 3 s" in (tmp_path / "output" / "failure").read_text()
 
 
-def test_what_a_step_prints_is_the_containers_log(container, compiled, tmp_path):
+def test_output_of_a_step_is_the_log_of_the_container(container, compiled, tmp_path):
     (tmp_path / "input" / "data" / "features").mkdir(parents=True)
     assert "behaviour normal" in container(compiled(), "train", root=tmp_path).stdout
 
 
-def test_the_script_takes_a_definitions_arguments_too(container, compiled, tmp_path):
+def test_run_step_script_accepts_the_arguments_of_a_definition(container, compiled, tmp_path):
     (tmp_path / "input" / "data" / "features").mkdir(parents=True)
     container(compiled(), "train", root=tmp_path, entry=[sys.executable, str(SCRIPT)])
     assert (tmp_path / "model" / "model.txt").read_text() == "6.0"
@@ -198,13 +198,13 @@ def test_the_script_takes_a_definitions_arguments_too(container, compiled, tmp_p
     ],
     ids=["flag", "piece", "parameter", "code", "value", "format", "input"],
 )
-def test_a_wrong_command_ends_with_one_line_that_says_so(container, compiled, tmp_path, change, code, message):
+def test_invalid_command_fails_with_a_one_line_message(container, compiled, tmp_path, change, code, message):
     done = container(compiled(), "evaluate", root=tmp_path, code=code, change=change)
     assert message in done.stderr.splitlines()[-1]
     assert message in (tmp_path / "output" / "failure").read_text()
 
 
-def test_a_damaged_archive_is_named(container, compiled, tmp_path):
+def test_damaged_archive_is_reported(container, compiled, tmp_path):
     (tmp_path / "processing" / "input" / "features").mkdir(parents=True)
     model = tmp_path / "processing" / "input" / "model"
     model.mkdir()
@@ -215,7 +215,7 @@ def test_a_damaged_archive_is_named(container, compiled, tmp_path):
     assert "model.tar.gz cannot be unpacked" in (tmp_path / "output" / "failure").read_text()
 
 
-def test_an_unreadable_resource_configuration_is_named(container, compiled, tmp_path):
+def test_missing_resource_configuration_is_reported(container, compiled, tmp_path):
     words(tmp_path / "processing" / "input" / "dataset")
     container(compiled("features.scale=2"), "preprocess", root=tmp_path, code=4)
-    assert "resourceconfig.json does not say which instance this is" in (tmp_path / "output" / "failure").read_text()
+    assert "resourceconfig.json does not identify this instance" in (tmp_path / "output" / "failure").read_text()

@@ -1,7 +1,7 @@
-"""Checking a pipeline definition offline, whoever wrote it: against the service's model and the rules of its graph.
+"""Checks pipeline definitions from any source offline, against the service model and the rules of the graph.
 
-`check_text` and `check_definition` return every fault at once, each with a JSON path and a fix. The service model is
-botocore's (the extra ``aws``); without it, everything but the arguments and properties is still checked.
+`check_text` and `check_definition` return all faults at once, each with a JSON path and a fix. The service model is
+that of botocore; without botocore, everything except arguments and properties is checked.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from mlops_sagemaker.checking.arguments import check_arguments
-from mlops_sagemaker.checking.document import Document, read_document
+from mlops_sagemaker.checking.document import read_document
 from mlops_sagemaker.checking.faults import Fault, Faults
 from mlops_sagemaker.checking.graph import check_graph
 from mlops_sagemaker.checking.model import ServiceModel, has_service_model
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SIZE_LIMIT = 1_048_576
-"""Characters of a definition, inline or in S3: the service's."""
+"""Maximum number of characters of a definition, inline or in S3; a limit of the service."""
 
 
 def check_text(text: str) -> tuple[Fault, ...]:
-    """Return the faults of a definition given as text."""
+    """Return the faults of a definition in JSON."""
     if len(text) > SIZE_LIMIT:
-        fix = "split the pipeline, or move long lists from arguments into files"
-        return (Fault("$", f"the definition has {len(text):,} characters; the service takes {SIZE_LIMIT:,}", fix),)
+        fix = "split the pipeline, or move long lists from arguments to files"
+        return (Fault("$", f"the definition has {len(text):,} characters; the limit is {SIZE_LIMIT:,}", fix),)
     try:
         data = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
     except RecursionError:
-        return (Fault("$", "the definition is nested too deeply", "write it flat: steps stand in one list"),)
+        return (Fault("$", "the definition is nested too deeply", "flatten it: steps are items of one list"),)
     except ValueError as error:
-        return (Fault("$", f"not JSON: {error}", "give the text that `mlops compile` or the SDK's definition() wrote"),)
+        return (Fault("$", f"not JSON: {error}", "pass the output of `mlops compile` or of the SDK's definition()"),)
     return check_definition(data)
 
 
@@ -42,7 +42,9 @@ def check_definition(data: object) -> tuple[Fault, ...]:
     """Return the faults of a definition, in the order of their paths."""
     faults = Faults()
     if not isinstance(data, dict):
-        faults.add("$", f"a definition is an object, not {type(data).__name__}", "write {'Version': ..., 'Steps': ...}")
+        faults.add(
+            "$", f"a definition must be an object, not {type(data).__name__}", "write {'Version': ..., 'Steps': ...}"
+        )
         return faults.all()
     check_top(data, faults)
     document = read_document(data, faults)
@@ -55,16 +57,16 @@ def check_definition(data: object) -> tuple[Fault, ...]:
 
 
 def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    members = dict(pairs)
+    if len(members) < len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} stands twice in one object")
-    return found
+        duplicate = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"duplicate key {duplicate!r} in an object")
+    return members
 
 
-__all__ = ["Document", "Fault", "check_definition", "check_text", "has_service_model"]
+__all__ = ["Fault", "check_definition", "check_text", "has_service_model"]

@@ -1,4 +1,4 @@
-"""The arguments of steps against the shapes of the service's Create calls, expressions included."""
+"""Checks the arguments of steps, including expressions, against the shapes of the service's Create operations."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _WORDS = {
     "string": "a text",
     "boolean": "true or false",
 }
-_REFUSED = {"CertifyForMarketplace": "the service refuses it in a pipeline"}
+_REFUSED = {"CertifyForMarketplace": "is not allowed in a pipeline"}
 _SHOWN = 60
 
 
@@ -58,7 +58,7 @@ def check_arguments(document: Document, faults: Faults, *, model: ServiceModel |
             check_condition_step(step, faults, expressions=expressions)
             continue
         if "Arguments" in step.data and not isinstance(step.data["Arguments"], dict):
-            faults.add(step.arguments_path, "is not an object", "give the arguments by name")
+            faults.add(step.arguments_path, "is not an object", "write the arguments as {'Name': value}")
             continue
         shape = model.arguments(step.type) if model else None
         checker = _ShapeChecker(document, faults, expressions=expressions)
@@ -72,7 +72,7 @@ def check_arguments(document: Document, faults: Faults, *, model: ServiceModel |
 
 
 class _ShapeChecker:
-    """Walks arguments and shape together."""
+    """Walks arguments and their shape in parallel."""
 
     def __init__(self, document: Document, faults: Faults, *, expressions: ExpressionChecker) -> None:
         self._document = document
@@ -80,14 +80,14 @@ class _ShapeChecker:
         self._expressions = expressions
 
     def check_call(self, step: StepEntry, shape: Shape) -> None:
-        """Check the arguments of a call that a step makes."""
+        """Check the arguments of a step against the shape of its operation."""
         for name, reason in _REFUSED.items():
             if name in step.arguments:
                 self._faults.add(below(step.arguments_path, name), reason, "remove it")
         self._structure(dict(step.arguments), shape, step.arguments_path, optional=OPTIONAL.get(shape.name, ()))
 
     def check_free(self, value: object, path: str) -> None:
-        """Check the expressions in arguments whose shape is not known."""
+        """Check the expressions in arguments whose shape is unknown."""
         if isinstance(value, dict):
             if is_expression(value):
                 self._expressions.check(value, path)
@@ -117,24 +117,24 @@ class _ShapeChecker:
         if isinstance(value, expected):
             return True
         self._faults.add(
-            path, f"{_shown(value)} where {_WORDS[shape.type_name]} is expected", f"give {_WORDS[shape.type_name]}"
+            path, f"{_shown(value)} where {_WORDS[shape.type_name]} is expected", f"use {_WORDS[shape.type_name]}"
         )
         return False
 
     def _structure(self, value: dict[str, Any], shape: Shape, path: str, *, optional: tuple[str, ...] = ()) -> None:
         for name in shape.required_members:
             if name not in value and name not in optional:
-                self._faults.add(below(path, name), "is required and missing", f"add it to {shape.name}")
+                self._faults.add(below(path, name), "is required but missing", f"add it to {shape.name}")
         for name, inner in value.items():
             member = shape.members.get(name)
             if member is None:
-                known = ", ".join(shape.members)
-                listed = known if len(known) < 300 else f"see {shape.name} in the service's reference"
+                names = ", ".join(shape.members)
+                expected = names if len(names) < 300 else f"see {shape.name} in the API reference"
                 self._faults.add(
-                    below(path, name), f"unknown argument{did_you_mean(name, shape.members)}", f"known: {listed}"
+                    below(path, name), f"unknown argument{did_you_mean(name, shape.members)}", f"expected: {expected}"
                 )
             elif inner is None:
-                self._faults.add(below(path, name), "is null", "leave it out, or give a value")
+                self._faults.add(below(path, name), "is null", "omit it, or set a value")
             else:
                 self._check(inner, member, below(path, name))
 
@@ -157,7 +157,7 @@ class _ShapeChecker:
         is_wrong_boolean = isinstance(value, bool) and kind != "boolean"
         if is_wrong_boolean or not isinstance(value, allowed):
             word = _WORDS.get(kind, "a number" if kind in ("float", "double") else "a whole number")
-            fix = f"give {word}" + (", in quotes" if kind == "string" and isinstance(value, int | float) else "")
+            fix = f"use {word}" + (", in quotes" if kind == "string" and isinstance(value, int | float) else "")
             self._faults.add(path, f"{_shown(value)} where {word} is expected", fix)
         elif isinstance(value, str):
             self._text(value, shape, path)
@@ -175,44 +175,46 @@ class _ShapeChecker:
             return
         pattern = shape.metadata.get("pattern")
         if value and pattern and not _matches(pattern, value):
-            self._faults.add(
-                path, f"{_shown(value)} does not match {pattern}", f"write it as the service's {shape.name}"
-            )
+            self._faults.add(path, f"{_shown(value)} does not match {pattern}", f"use a valid {shape.name}")
         else:
             self._size(len(value), shape, path, unit="characters")
 
     def _number(self, value: Any, shape: Shape, path: str) -> None:
         low, high = shape.metadata.get("min"), shape.metadata.get("max")
         if low is not None and value < low:
-            self._faults.add(path, f"{value} is below {low}", f"the service takes {low} and more")
+            self._faults.add(path, f"{value} is below {low}", f"the minimum is {low}")
         if high is not None and value > high:
-            self._faults.add(path, f"{value} is above {high}", f"the service takes at most {high}")
+            self._faults.add(path, f"{value} is above {high}", f"the maximum is {high}")
 
     def _size(self, size: int, shape: Shape, path: str, *, unit: str) -> None:
         low, high = shape.metadata.get("min"), shape.metadata.get("max")
         if low is not None and size < low:
-            self._faults.add(path, f"has {size} {unit}, fewer than {low}", "fill it, or leave the argument out")
+            self._faults.add(
+                path, f"has {size} {unit}, fewer than the minimum of {low}", "add to it, or omit the argument"
+            )
         if high is not None and size > high:
-            self._faults.add(path, f"has {size} {unit}; the service takes {high}", "shorten it")
+            self._faults.add(path, f"has {size} {unit}, more than the maximum of {high}", "shorten it")
 
     def _expression(self, value: dict[str, Any], shape: Shape, path: str) -> None:
         kind = self._expressions.check(value, path)
         fitting = _FITTING.get(shape.type_name)
         if fitting is None:
             word = _WORDS[shape.type_name]
-            self._faults.add(path, f"an expression where {word} is expected", "expressions stand for texts and numbers")
+            self._faults.add(
+                path, f"an expression where {word} is expected", "expressions can only replace texts and numbers"
+            )
         elif kind is not Kind.UNKNOWN and kind not in fitting:
             fix = (
                 "join it: {'Std:Join': {'On': '', 'Values': [...]}}"
                 if Kind.STRING in fitting
-                else "use one of its type"
+                else "use an expression of that type"
             )
             self._faults.add(path, f"a {kind} where {' or '.join(fitting)} is expected", fix)
         else:
             self._default(value, shape, path)
 
     def _default(self, value: dict[str, Any], shape: Shape, path: str) -> None:
-        """Check the default of a parameter where it is used: a wrong one fails every execution that takes it."""
+        """Check the default of a parameter where it is used: executions with a wrong default would fail."""
         target = value.get("Get")
         if not isinstance(target, str) or not target.startswith("Parameters."):
             return
@@ -228,7 +230,7 @@ class _ShapeChecker:
 def _matches(pattern: str, value: str) -> bool:
     try:
         return re.fullmatch(pattern, value, re.DOTALL) is not None
-    except re.error:  # a pattern of another dialect says nothing
+    except re.error:  # a pattern of another dialect cannot be checked
         return True
 
 

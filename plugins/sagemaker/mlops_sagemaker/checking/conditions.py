@@ -1,4 +1,4 @@
-"""Condition steps: their conditions and their branches."""
+"""Checks the conditions and the branches of Condition steps."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ def check_condition_step(step: StepEntry, faults: Faults, *, expressions: Expres
     arguments, path = step.arguments, step.arguments_path
     for key in arguments:
         if key not in ("Conditions", *BRANCHES):
-            known = ("Conditions", *BRANCHES)
-            faults.add(below(path, key), f"unknown argument{did_you_mean(key, known)}", f"known: {', '.join(known)}")
+            names = ("Conditions", *BRANCHES)
+            faults.add(below(path, key), f"unknown argument{did_you_mean(key, names)}", f"expected: {', '.join(names)}")
     conditions = arguments.get("Conditions")
     if not isinstance(conditions, list) or not conditions:
-        faults.add(f"{path}.Conditions", "there is no condition", "without one, everything would be let through")
+        faults.add(f"{path}.Conditions", "has no condition", "add at least one condition")
     else:
         checker = _ConditionChecker(faults, expressions)
         for index, condition in enumerate(conditions):
             checker.check(condition, f"{path}.Conditions[{index}]")
     _check_branches(step, faults)
     if step.condition:
-        fix = "put its conditions into the outer step, or let it depend on steps outside of branches"
-        faults.add(step.path, f"a Condition step inside the branch of '{step.condition}'", fix)
+        fix = "move its conditions to the outer step, or move the step outside of the branch"
+        faults.add(step.path, f"a Condition step is inside a branch of '{step.condition}'", fix)
 
 
 def _check_branches(step: StepEntry, faults: Faults) -> None:
     for key in BRANCHES:
         branch = step.arguments.get(key)
         if branch is not None and not isinstance(branch, list):
-            faults.add(f"{step.arguments_path}.{key}", "is not a list of steps", "give a list; [] for none")
+            faults.add(f"{step.arguments_path}.{key}", "is not a list of steps", "use a list; [] for no steps")
     if not any(step.arguments.get(key) for key in BRANCHES):
-        faults.add(step.arguments_path, "both branches are empty", "give steps to IfSteps or ElseSteps")
+        faults.add(step.arguments_path, "both branches are empty", "add steps to IfSteps or ElseSteps")
 
 
 class _ConditionChecker:
@@ -62,7 +62,7 @@ class _ConditionChecker:
 
     def check(self, condition: object, path: str, *, depth: int = 0) -> None:
         if not isinstance(condition, dict) or depth > _DEPTH_LIMIT:
-            self._faults.add(path, "is no condition", "give an object with Type")
+            self._faults.add(path, "is not a condition", "use an object with Type")
             return
         kind = condition.get("Type")
         if not isinstance(kind, str) or kind not in _KEYS:
@@ -87,7 +87,7 @@ class _ConditionChecker:
                 self._faults.add(
                     below(path, key),
                     f"unknown key of '{kind}'{did_you_mean(key, expected)}",
-                    f"known: {', '.join(expected)}",
+                    f"expected: {', '.join(expected)}",
                 )
         missing = [key for key in expected if key not in condition]
         for key in missing:
@@ -96,7 +96,7 @@ class _ConditionChecker:
 
     def _or(self, conditions: object, path: str, *, depth: int) -> None:
         if not isinstance(conditions, list) or not conditions:
-            self._faults.add(path, "an 'Or' of nothing", "give at least one condition")
+            self._faults.add(path, "'Or' without conditions", "add at least one condition")
             return
         for index, inner in enumerate(conditions):
             self.check(inner, below(path, index), depth=depth + 1)
@@ -105,7 +105,7 @@ class _ConditionChecker:
         self._expressions.scalar(condition["QueryValue"], below(path, "QueryValue"))
         values = condition["Values"]
         if not isinstance(values, list) or not values:
-            self._faults.add(below(path, "Values"), "is empty", "give the values that are looked for")
+            self._faults.add(below(path, "Values"), "is empty", "add the values to compare with")
             return
         for index, value in enumerate(values):
             self._expressions.scalar(value, below(below(path, "Values"), index))
@@ -116,14 +116,16 @@ class _ConditionChecker:
         if not any(isinstance(value, dict) for value in sides.values()):
             self._faults.add(path, "compares two constants", "compare a Get or a Std:JsonGet with a value")
         if kind in _ORDERED:
-            for key, found in kinds.items():
-                if found in (Kind.STRING, Kind.BOOLEAN):
+            for key, operand in kinds.items():
+                if operand in (Kind.STRING, Kind.BOOLEAN):
                     self._faults.add(
-                        below(path, key), f"'{kind}' of a {found}", "compare numbers: no quotes, a Float parameter"
+                        below(path, key),
+                        f"'{kind}' with a {operand}",
+                        "compare numbers: remove quotes, or use a Float parameter",
                     )
         elif Kind.UNKNOWN not in kinds.values() and not _comparable(kinds["LeftValue"], kinds["RightValue"]):
             types = f"{kinds['LeftValue']} with {kinds['RightValue']}"
-            self._faults.add(path, f"compares {types}, which are never equal", "give both sides one type")
+            self._faults.add(path, f"compares {types}, which are never equal", "use the same type on both sides")
 
 
 def _comparable(left: Kind, right: Kind) -> bool:

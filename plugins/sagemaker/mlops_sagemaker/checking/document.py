@@ -1,4 +1,4 @@
-"""A definition read for checking: its parameters and all its steps, those in branches of conditions too."""
+"""Reads a definition for checking: its parameters and all of its steps, including those in branches."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ BRANCHES = ("IfSteps", "ElseSteps")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepEntry:
-    """A step with its place.
+    """A step and its location.
 
     Attributes:
         path: JSON path.
-        data: its JSON.
-        name: empty where it has none.
-        type: likewise.
-        condition: name of the Condition step in whose branch it stands; empty at the top.
-        branch: which branch.
+        data: JSON of the step.
+        name: name of the step; empty if it has none.
+        type: type of the step; empty if it has none.
+        condition: name of the Condition step that contains it in a branch; empty at the top level.
+        branch: key of that branch; empty at the top level.
     """
 
     path: str
@@ -37,9 +37,9 @@ class StepEntry:
 
     @property
     def arguments(self) -> Mapping[str, Any]:
-        """The arguments; empty where there are none that can be read."""
-        found = self.data.get("Arguments")
-        return found if isinstance(found, dict) else {}
+        """The arguments; empty if they are missing or not an object."""
+        arguments = self.data.get("Arguments")
+        return arguments if isinstance(arguments, dict) else {}
 
     @property
     def arguments_path(self) -> str:
@@ -52,9 +52,9 @@ class Document:
     """A definition.
 
     Attributes:
-        data: all of it.
-        parameters: name -> declaration.
-        steps: in the order of the text.
+        data: JSON of the definition.
+        parameters: declarations of the parameters, by name.
+        steps: steps in the order of the text.
     """
 
     data: Mapping[str, Any]
@@ -62,17 +62,17 @@ class Document:
     steps: tuple[StepEntry, ...]
 
     def step(self, name: str) -> StepEntry | None:
-        """Return the step of that name; the first, where several have it."""
+        """Return the first step with a name; None if there is none."""
         return next((step for step in self.steps if step.name == name), None)
 
     @property
     def step_names(self) -> tuple[str, ...]:
-        """Names of all steps."""
+        """The names of all steps."""
         return tuple(step.name for step in self.steps if step.name)
 
 
 def read_document(data: Mapping[str, Any], faults: Faults) -> Document:
-    """Return what can be read of a definition; what cannot is a fault."""
+    """Return the readable parts of a definition; all others become faults."""
     parameters: dict[str, Mapping[str, Any]] = {}
     for item in as_list(data.get("Parameters")):
         if isinstance(item, dict) and isinstance(item.get("Name"), str):
@@ -82,7 +82,7 @@ def read_document(data: Mapping[str, Any], faults: Faults) -> Document:
 
 
 def as_list(value: object) -> list[Any]:
-    """Return a list as it is, and anything else as an empty one."""
+    """Return the value if it is a list, and an empty list otherwise."""
     return value if isinstance(value, list) else []
 
 
@@ -90,7 +90,11 @@ def _steps(items: object, path: str, faults: Faults, *, condition: str = "", bra
     for index, item in enumerate(as_list(items)):
         place = below(path, index)
         if not isinstance(item, dict):
-            faults.add(place, f"a step is an object, not {type(item).__name__}", "give it Name, Type and Arguments")
+            faults.add(
+                place,
+                f"a step must be an object, not {type(item).__name__}",
+                "use an object with Name, Type and Arguments",
+            )
             continue
         name, kind = item.get("Name"), item.get("Type")
         entry = StepEntry(

@@ -1,4 +1,4 @@
-"""The expressions in a definition: what they refer to, whether that exists, and of which type the result is."""
+"""Checks the expressions in a definition: whether their references exist, and the types of their results."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _JSON_PATH_START = re.compile(r"[A-Za-z_$\[\"']")
 
 
 class Kind(StrEnum):
-    """What an expression's result is."""
+    """The type of an expression's result."""
 
     STRING = "String"
     INTEGER = "Integer"
@@ -54,17 +54,17 @@ class Reference:
 
 
 def is_expression(value: object) -> bool:
-    """Tell whether an object stands for a value that is known at run time only."""
+    """Return whether a value is an expression, whose result is only known at run time."""
     return isinstance(value, dict) and any(key == "Get" or key.startswith("Std:") for key in value)
 
 
 def references(value: object, path: str) -> Iterator[Reference]:
-    """Yield each step that `value` reads, wherever in it."""
+    """Yield all references to steps within a value."""
     if isinstance(value, dict):
         target = value.get("Get")
-        found = _STEP_REFERENCE.match(target) if isinstance(target, str) else None
-        if found:
-            yield Reference(path=path, step=found[1])
+        match = _STEP_REFERENCE.match(target) if isinstance(target, str) else None
+        if match:
+            yield Reference(path=path, step=match[1])
         for key, inner in value.items():
             yield from references(inner, below(path, key))
     elif isinstance(value, list):
@@ -73,19 +73,21 @@ def references(value: object, path: str) -> Iterator[Reference]:
 
 
 class ExpressionChecker:
-    """Checks expressions of one definition."""
+    """Checks the expressions of a definition."""
 
     def __init__(self, document: Document, faults: Faults, *, model: ServiceModel | None) -> None:
-        """Check against `document`; properties against `model` where there is one."""
+        """Check against the parameters and steps of `document`, and properties against `model` if it is not None."""
         self._document = document
         self._faults = faults
         self._model = model
 
     def check(self, value: dict[str, Any], path: str) -> Kind:
-        """Check an expression and return what its result is."""
+        """Check an expression and return the type of its result."""
         if len(value) != 1:
             keys = ", ".join(value)
-            self._faults.add(path, f"an expression has one key, not {keys}", "separate the expression from the rest")
+            self._faults.add(
+                path, f"an expression must have one key, not {keys}", "separate the expression from the rest"
+            )
             return Kind.UNKNOWN
         ((key, inner),) = value.items()
         if key == "Get":
@@ -99,7 +101,7 @@ class ExpressionChecker:
         return Kind.UNKNOWN
 
     def scalar(self, value: object, path: str) -> Kind:
-        """Check a value that must be a text, a number, true, false or an expression of one."""
+        """Check a text, number, boolean or expression and return its type."""
         if isinstance(value, dict):
             return self.check(value, path)
         if isinstance(value, bool):
@@ -110,7 +112,11 @@ class ExpressionChecker:
             return Kind.FLOAT
         if isinstance(value, str):
             return Kind.STRING
-        self._faults.add(path, f"{type(value).__name__} where a value is expected", "give a text, a number or a Get")
+        self._faults.add(
+            path,
+            f"{type(value).__name__} where a value is expected",
+            "use a text, a number, a boolean or an expression",
+        )
         return Kind.UNKNOWN
 
     # --- Get ----------------------------------------------------------------------------------------------
@@ -129,16 +135,16 @@ class ExpressionChecker:
             return self._property(target, place)
         hint = did_you_mean(scope, ("Parameters", "Execution", "Steps"))
         self._faults.add(
-            place, f"{target!r} refers to nothing{hint}", "begin with 'Parameters.', 'Steps.' or 'Execution.'"
+            place, f"{target!r} is not a reference{hint}", "start it with 'Parameters.', 'Steps.' or 'Execution.'"
         )
         return Kind.UNKNOWN
 
     def _parameter(self, name: str, path: str) -> Kind:
         declared = self._document.parameters.get(name)
         if declared is None:
-            known = self._document.parameters
-            listed = ", ".join(known) or "none"
-            self._faults.add(path, f"no parameter '{name}'{did_you_mean(name, known)}", f"declare it; known: {listed}")
+            names = self._document.parameters
+            fix = f"declare it; declared: {', '.join(names) or 'none'}"
+            self._faults.add(path, f"unknown parameter '{name}'{did_you_mean(name, names)}", fix)
             return Kind.UNKNOWN
         kind = declared.get("Type")
         return Kind(kind) if isinstance(kind, str) and kind in PARAMETER_TYPES else Kind.UNKNOWN
@@ -146,42 +152,44 @@ class ExpressionChecker:
     def _variable(self, name: str, path: str) -> Kind:
         if name not in EXECUTION_VARIABLES:
             hint = did_you_mean(name, EXECUTION_VARIABLES)
-            self._faults.add(path, f"no variable '{name}'{hint}", f"use one of {', '.join(EXECUTION_VARIABLES)}")
+            self._faults.add(
+                path, f"unknown execution variable '{name}'{hint}", f"use one of {', '.join(EXECUTION_VARIABLES)}"
+            )
             return Kind.UNKNOWN
         return Kind.STRING
 
     def _property(self, target: str, path: str) -> Kind:
-        found = _STEP_REFERENCE.match(target)
-        if not found:
+        match = _STEP_REFERENCE.match(target)
+        if not match:
             self._faults.add(path, f"{target!r} names no step", "write 'Steps.<name>.<property>'")
             return Kind.UNKNOWN
-        step = self._known_step(found[1], path)
+        step = self._find_step(match[1], path)
         if step is None:
             return Kind.UNKNOWN
-        if found[2].startswith(".PropertyFiles."):
-            fix = "read a value of it with Std:JsonGet"
+        if match[2].startswith(".PropertyFiles."):
+            fix = "read a value from it with Std:JsonGet"
             self._faults.add(path, f"{target!r} is a property file, not a value", fix)
             return Kind.UNKNOWN
-        name = property_kind(step, found[2], path=path, faults=self._faults, model=self._model)
+        name = property_kind(step, match[2], path=path, faults=self._faults, model=self._model)
         return Kind(name) if name else Kind.UNKNOWN
 
-    def _known_step(self, name: str, path: str) -> StepEntry | None:
+    def _find_step(self, name: str, path: str) -> StepEntry | None:
         step = self._document.step(name)
         if step is None:
             names = self._document.step_names
-            self._faults.add(path, f"no step '{name}'{did_you_mean(name, names)}", f"steps: {', '.join(names)}")
+            self._faults.add(path, f"unknown step '{name}'{did_you_mean(name, names)}", f"steps: {', '.join(names)}")
         return step
 
     # --- Functions ----------------------------------------------------------------------------------------
 
     def _join(self, data: object, path: str) -> Kind:
         if not isinstance(data, dict) or set(data) != {"On", "Values"}:
-            self._faults.add(path, "needs exactly On and Values", "write {'On': '', 'Values': [...]}")
+            self._faults.add(path, "must have exactly the keys On and Values", "write {'On': '', 'Values': [...]}")
             return Kind.STRING
         if not isinstance(data["On"], str):
-            self._faults.add(below(path, "On"), "the separator is not a text", "give a text; '' joins without one")
+            self._faults.add(below(path, "On"), "is not a text", "use a text; '' joins without a separator")
         if not isinstance(data["Values"], list) or not data["Values"]:
-            self._faults.add(below(path, "Values"), "there is nothing to join", "give a list of values")
+            self._faults.add(below(path, "Values"), "has no values to join", "use a list of values")
             return Kind.STRING
         for index, value in enumerate(data["Values"]):
             self.scalar(value, below(below(path, "Values"), index))
@@ -192,7 +200,7 @@ class ExpressionChecker:
             self._faults.add(path, "needs PropertyFile (or S3Uri) and Path", "write {'PropertyFile': ..., 'Path': ...}")
             return Kind.UNKNOWN
         if ("PropertyFile" in data) == ("S3Uri" in data):
-            self._faults.add(path, "needs either PropertyFile or S3Uri", "give exactly one of them")
+            self._faults.add(path, "needs either PropertyFile or S3Uri", "use exactly one of them")
         self._json_path(data["Path"], below(path, "Path"))
         if "PropertyFile" in data:
             self._property_file(data["PropertyFile"], below(path, "PropertyFile"))
@@ -203,10 +211,12 @@ class ExpressionChecker:
     def _json_path(self, value: object, path: str) -> None:
         if not isinstance(value, str):
             self._faults.add(
-                path, "the path within the file is not a literal text", "the service takes no expression here"
+                path, "is not a literal text", "write the path as a text; the service accepts no expression here"
             )
         elif not _JSON_PATH_START.match(value) or value.endswith("."):
-            self._faults.add(path, f"{value!r} is no path within a file", "write for example 'metrics.accuracy.value'")
+            self._faults.add(
+                path, f"{value!r} is not a path within a file", "write for example 'metrics.accuracy.value'"
+            )
 
     def _property_file(self, value: object, path: str) -> None:
         target = value.get("Get") if isinstance(value, dict) else None
@@ -214,7 +224,7 @@ class ExpressionChecker:
         if len(parts) < 4 or parts[0] != "Steps" or parts[2] != "PropertyFiles":
             self._faults.add(path, "names no property file", "write {'Get': 'Steps.<step>.PropertyFiles.<name>'}")
             return
-        step = self._known_step(parts[1], below(path, "Get"))
+        step = self._find_step(parts[1], below(path, "Get"))
         if step is None:
             return
         files = [
@@ -222,9 +232,9 @@ class ExpressionChecker:
         ]
         name = ".".join(parts[3:])
         if name not in files:
-            known = [str(each) for each in files]
+            declared = [str(each) for each in files]
             self._faults.add(
                 below(path, "Get"),
-                f"step '{step.name}' has no property file '{name}'{did_you_mean(name, known)}",
-                f"declare it in the step's PropertyFiles; declared: {', '.join(known) or 'none'}",
+                f"step '{step.name}' has no property file '{name}'{did_you_mean(name, declared)}",
+                f"declare it in the step's PropertyFiles; declared: {', '.join(declared) or 'none'}",
             )

@@ -1,4 +1,4 @@
-"""`Fault`: what is wrong with a definition, where, and what to do; `Faults` collects them."""
+"""`Fault`, a defect of a definition with its location and fix, and `Faults`, which collects them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _PLAIN_KEY = re.compile(r"[A-Za-z_]\w*\Z")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault.
+    """A defect of a definition.
 
     Attributes:
         path: JSON path in the definition, for example ``$.Steps[2].Arguments.RoleArn``.
-        problem: what is wrong.
-        fix: what to do.
+        problem: description of the defect.
+        fix: how to fix it.
     """
 
     path: str
@@ -23,28 +23,28 @@ class Fault:
     fix: str
 
     def __str__(self) -> str:
-        """Return it as one line."""
+        """Return the fault as one line."""
         return f"{self.path}: {self.problem}; {self.fix}"
 
 
 class Faults:
-    """A list that refuses to hold the same fault twice."""
+    """A collection of faults without duplicates."""
 
     def __init__(self) -> None:
-        """Begin with none."""
-        self._found: dict[Fault, None] = {}
+        """Create an empty collection."""
+        self._faults: dict[Fault, None] = {}
 
     def add(self, path: str, problem: str, fix: str) -> None:
-        """Note a fault."""
-        self._found[Fault(path, problem, fix)] = None
+        """Add a fault."""
+        self._faults[Fault(path, problem, fix)] = None
 
     def all(self) -> tuple[Fault, ...]:
-        """Return all, in the order in which they were found."""
-        return tuple(self._found)
+        """Return all faults, in the order in which they were added."""
+        return tuple(self._faults)
 
 
 def below(path: str, key: str | int) -> str:
-    """Return the path of a member or an item."""
+    """Return the JSON path of a member or an item."""
     if isinstance(key, int):
         return f"{path}[{key}]"
     return f"{path}.{key}" if _PLAIN_KEY.match(key) else f"{path}[{key!r}]"

@@ -1,4 +1,4 @@
-"""The graph of a definition: what depends on what, and whether an execution could come to its end."""
+"""Checks the graph of a definition: dependencies, branches and cycles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_graph(document: Document, faults: Faults) -> None:
-    """Check explicit and implied dependencies."""
+    """Check explicit and implicit dependencies."""
     needs: defaultdict[str, set[str]] = defaultdict(set)
     for step in document.steps:
         needs[step.name] |= {step.condition} if step.condition else set()
@@ -45,15 +45,15 @@ def _explicit(step: StepEntry, document: Document, faults: Faults) -> Iterator[R
     for index, name in enumerate(names):
         place = f"{path}[{index}]"
         if not isinstance(name, str) or document.step(name) is None:
-            known = document.step_names
-            hint = did_you_mean(name, known) if isinstance(name, str) else ""
-            faults.add(place, f"no step {name!r}{hint}", f"steps: {', '.join(known)}")
+            step_names = document.step_names
+            hint = did_you_mean(name, step_names) if isinstance(name, str) else ""
+            faults.add(place, f"unknown step {name!r}{hint}", f"steps: {', '.join(step_names)}")
         else:
             yield Reference(path=place, step=name)
 
 
 def _implied(step: StepEntry) -> Iterator[Reference]:
-    """Yield what the arguments read; those of steps in branches belong to these steps."""
+    """Yield the references in the arguments, except those of the steps in branches."""
     arguments = dict(step.arguments)
     if step.type == "Condition":
         for key in BRANCHES:
@@ -68,9 +68,7 @@ def _check_branches(step: StepEntry, target: StepEntry, reference: Reference, fa
     if is_opposite or step.name == target.condition:
         where = f"the {target.branch} of '{target.condition}'"
         problem = f"step '{step.name}' needs '{target.name}' in {where}, which never runs before it"
-        faults.add(
-            reference.path, problem, "refer to a step outside of the branches, or duplicate it under another name"
-        )
+        faults.add(reference.path, problem, "refer to a step outside of the branches, or add a copy under another name")
 
 
 def _check_cycles(needs: dict[str, set[str]], document: Document, faults: Faults) -> None:

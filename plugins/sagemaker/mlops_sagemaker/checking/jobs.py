@@ -1,4 +1,4 @@
-"""What the shapes do not say of a job's arguments: names used twice, folders, times, what excludes what."""
+"""Checks rules for job arguments that the shapes do not express: unique names, folders, times, exclusive arguments."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PROCESSING_ROOT = "/opt/ml/processing"
 
 
 def check_job(step: StepEntry, faults: Faults) -> None:
-    """Check the rules of the step's type."""
+    """Check the rules for the type of a step."""
     check = _CHECKS.get(step.type)
     if check:
         check(step, faults)
@@ -46,10 +46,10 @@ def _folders(items: list[Any], member: str, path: str, faults: Faults) -> None:
             faults.add(
                 place,
                 f"{folder!r} is not below {_PROCESSING_ROOT}",
-                f"put it at {_PROCESSING_ROOT}/input/... or output/...",
+                f"use {_PROCESSING_ROOT}/input/... or {_PROCESSING_ROOT}/output/...",
             )
         if folder in seen:
-            faults.add(place, f"{folder!r} is the folder of item {seen[folder]} too", "give each its own folder")
+            faults.add(place, f"{folder!r} is also the folder of item {seen[folder]}", "use different folders")
         seen.setdefault(folder, index)
 
 
@@ -57,7 +57,9 @@ def _training(step: StepEntry, faults: Faults) -> None:
     path = step.arguments_path
     algorithm = _member(step.arguments, "AlgorithmSpecification")
     if algorithm and ("TrainingImage" in algorithm) == ("AlgorithmName" in algorithm):
-        faults.add(f"{path}.AlgorithmSpecification", "needs either TrainingImage or AlgorithmName", "give exactly one")
+        faults.add(
+            f"{path}.AlgorithmSpecification", "needs either TrainingImage or AlgorithmName", "use exactly one of them"
+        )
     channels = as_list(step.arguments.get("InputDataConfig"))
     _unique(channels, "ChannelName", f"{path}.InputDataConfig", faults)
     _unique(
@@ -74,7 +76,7 @@ def _spot(arguments: Mapping[str, Any], path: str, faults: Faults) -> None:
     if is_spot and wait_s is None:
         faults.add(place, "is required with EnableManagedSpotTraining", "set it to at least MaxRuntimeInSeconds")
     if not is_spot and wait_s is not None and "EnableManagedSpotTraining" not in arguments:
-        faults.add(place, "means nothing without EnableManagedSpotTraining", "remove it, or train on spare capacity")
+        faults.add(place, "has no effect without EnableManagedSpotTraining", "remove it, or enable spot training")
     if isinstance(run_s, int) and isinstance(wait_s, int) and wait_s < run_s:
         faults.add(place, f"{wait_s} is less than MaxRuntimeInSeconds ({run_s})", "make it at least as long")
 
@@ -82,18 +84,20 @@ def _spot(arguments: Mapping[str, Any], path: str, faults: Faults) -> None:
 def _registration(step: StepEntry, faults: Faults) -> None:
     arguments, path = step.arguments, step.arguments_path
     if "ModelPackageGroupName" not in arguments and "ModelPackageName" not in arguments:
-        faults.add(f"{path}.ModelPackageGroupName", "is missing", "name the group to which the version is added")
+        faults.add(f"{path}.ModelPackageGroupName", "is missing", "set the group for the model version")
     if "InferenceSpecification" not in arguments and "SourceAlgorithmSpecification" not in arguments:
-        faults.add(f"{path}.InferenceSpecification", "is missing", "say which image and model data are registered")
+        faults.add(f"{path}.InferenceSpecification", "is missing", "set the image and the model data")
 
 
 def _fail(step: StepEntry, faults: Faults) -> None:
     for key in step.arguments:
         if key != "ErrorMessage":
-            faults.add(below(step.arguments_path, key), "unknown argument of a Fail step", "known: ErrorMessage")
+            faults.add(below(step.arguments_path, key), "unknown argument of a Fail step", "expected: ErrorMessage")
     message = step.arguments.get("ErrorMessage")
     if message is not None and not isinstance(message, str | dict):
-        faults.add(f"{step.arguments_path}.ErrorMessage", "is no text", "give a text or an expression of one")
+        faults.add(
+            f"{step.arguments_path}.ErrorMessage", "is not a text", "use a text or an expression that returns one"
+        )
 
 
 def _check_tags(step: StepEntry, faults: Faults) -> None:
@@ -105,12 +109,12 @@ def _unique(items: Iterable[Any], key: str, path: str, faults: Faults) -> None:
     counts = Counter(name for name in names if isinstance(name, str))
     for index, name in enumerate(names):
         if isinstance(name, str) and counts[name] > 1:
-            faults.add(f"{path}[{index}].{key}", f"'{name}' is used {counts[name]} times", "give each its own name")
+            faults.add(f"{path}[{index}].{key}", f"'{name}' is used {counts[name]} times", "use different names")
 
 
 def _member(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = data.get(key)
-    return found if isinstance(found, dict) else {}
+    member = data.get(key)
+    return member if isinstance(member, dict) else {}
 
 
 _CHECKS: Mapping[str, Callable[[StepEntry, Faults], None]] = {

@@ -1,6 +1,6 @@
-"""The service's own model, as botocore ships it: which arguments a step takes and which properties it has.
+"""The service model of botocore: the arguments and properties of steps, by type.
 
-The only module of the checker that imports botocore; nothing is asked of the network.
+This is the only module of the checker that imports botocore; it makes no network requests.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ OPTIONAL = {
     "CreateHyperParameterTuningJobRequest": ("HyperParameterTuningJobName",),
     "CreateAutoMLJobRequest": ("AutoMLJobName",),
 }
-"""Required by the calls themselves, and given by the service when a pipeline makes them."""
+"""Arguments that the operations require, but that the service sets for steps of a pipeline."""
 
 
 def has_service_model() -> bool:
-    """Tell whether botocore is installed."""
+    """Return whether botocore is installed."""
     return importlib.util.find_spec("botocore") is not None
 
 
 class ServiceModel:
-    """Shapes by step type."""
+    """The shapes of arguments and properties, by step type."""
 
     def arguments(self, step_type: str) -> Shape | None:
-        """Return the shape of a step's arguments; None for types whose arguments are not a call's."""
+        """Return the shape of a step's arguments; None if the type has no operation."""
         name = ARGUMENTS.get(step_type)
         return _model().shape_for(name) if name else None
 
     def properties(self, step_type: str) -> tuple[Shape, ...]:
-        """Return the shapes whose members are a step's properties; empty where they are not known."""
+        """Return the shapes whose members are the properties of a step; empty if they are unknown."""
         return tuple(_model().shape_for(name) for name in PROPERTIES.get(step_type, ()))
 
 

@@ -1,4 +1,4 @@
-"""Properties of steps: what ``Steps.<name>.<path>`` means, by the shapes of the service's Describe calls."""
+"""Checks references ``Steps.<name>.<path>`` against the shapes of the service's Describe operations."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _OWN = {"Condition": ("Outcome",)}
 
 
 def property_kind(step: StepEntry, text: str, *, path: str, faults: Faults, model: ServiceModel | None) -> str:
-    """Return the type of a property; empty where it is not known or wrong.
+    """Return the type of a property; empty if it is unknown or invalid.
 
     Args:
-        step: whose property it is.
-        text: what follows the step's name, for example ``.ModelArtifacts.S3ModelArtifacts``.
-        path: where the reference stands.
-        faults: for what is wrong.
-        model: the service's; None where botocore is missing.
+        step: step that has the property.
+        text: path of the property, for example ``.ModelArtifacts.S3ModelArtifacts``.
+        path: JSON path of the reference.
+        faults: collection to which faults are added.
+        model: service model; None if botocore is missing.
     """
     if step.type in _WITHOUT:
         faults.add(path, f"step '{step.name}': {_WITHOUT[step.type]}", "refer to another step")
@@ -45,7 +45,7 @@ def property_kind(step: StepEntry, text: str, *, path: str, faults: Faults, mode
     segments = _segments(text)
     if not segments:
         fix = "write for example 'Steps.train.ModelArtifacts.S3ModelArtifacts'"
-        faults.add(path, f"{text!r} is no property of step '{step.name}'", fix)
+        faults.add(path, f"{text!r} is not a property of step '{step.name}'", fix)
         return ""
     if step.type in _OWN:
         _check_name(str(segments[0]), _OWN[step.type], step, path=path, faults=faults)
@@ -57,29 +57,29 @@ def property_kind(step: StepEntry, text: str, *, path: str, faults: Faults, mode
 
 
 def _segments(text: str) -> list[str | int]:
-    found: list[str | int] = []
+    segments: list[str | int] = []
     position = 0
     while position < len(text):
         match = _SEGMENT.match(text, position)
         if not match:
             return []
         member, single, double, index = match.groups()
-        found.append(
+        segments.append(
             int(index) if index is not None else next(part for part in (member, single, double) if part is not None)
         )
         position = match.end()
-    return found
+    return segments
 
 
-def _check_name(name: str, known: Iterable[str], step: StepEntry, *, path: str, faults: Faults) -> bool:
-    names = list(known)
+def _check_name(name: str, expected: Iterable[str], step: StepEntry, *, path: str, faults: Faults) -> bool:
+    names = list(expected)
     if name in names:
         return True
     listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
     faults.add(
         path,
         f"step '{step.name}' ({step.type}) has no property '{name}'{did_you_mean(name, names)}",
-        f"known: {listed}",
+        f"expected: {listed}",
     )
     return False
 
@@ -92,7 +92,7 @@ class _Walk:
 
     def kind(self, shapes: tuple[Shape, ...], segments: list[str | int]) -> str:
         first, rest = segments[0], segments[1:]
-        members = {name: shape for found in shapes for name, shape in found.members.items()}
+        members = {name: shape for structure in shapes for name, shape in structure.members.items()}
         if not _check_name(str(first), members, self._step, path=self._path, faults=self._faults):
             return ""
         shape = members[str(first)]
@@ -116,28 +116,28 @@ class _Walk:
             if isinstance(segment, str):
                 self._check_item(segment)
             return shape.member
-        self._add(f"{segment!r} is below a {shape.type_name}", "end the property earlier")
+        self._add(f"{segment!r} follows a {shape.type_name}, which has no members", "remove it")
         return None
 
     def _check_item(self, name: str) -> None:
-        """A list of inputs or outputs is read by name; the names are those that the step itself gives."""
+        """Check the name that indexes a list of inputs or outputs of the step."""
         arguments = self._step.arguments
         outputs = arguments.get("ProcessingOutputConfig")
         groups = (
             (arguments.get("ProcessingInputs"), "InputName"),
             (outputs.get("Outputs") if isinstance(outputs, dict) else None, "OutputName"),
         )
-        known = [
+        names = [
             item[key]
             for items, key in groups
             for item in (items if isinstance(items, list) else ())
             if isinstance(item, dict) and isinstance(item.get(key), str)
         ]
-        if self._step.type == "Processing" and name not in known:
-            hint = did_you_mean(name, known)
+        if self._step.type == "Processing" and name not in names:
+            hint = did_you_mean(name, names)
             self._add(
                 f"step '{self._step.name}' has no input or output '{name}'{hint}",
-                f"known: {', '.join(known) or 'none'}",
+                f"expected: {', '.join(names) or 'none'}",
             )
 
     def _add(self, problem: str, fix: str) -> None:

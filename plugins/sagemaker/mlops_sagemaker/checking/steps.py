@@ -1,4 +1,4 @@
-"""What stands around a step's arguments: name, type, cache, retries, property files."""
+"""Checks everything of a step except its arguments: name, type, keys, cache, retries, property files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ STEP_TYPES = (
 _OWN_KEYS = {"Lambda": ("FunctionArn", "OutputParameters"), "Callback": ("SqsQueueUrl", "OutputParameters")}
 _NEEDED = {"Lambda": ("FunctionArn",), "Callback": ("SqsQueueUrl",)}
 _STRICT = (*JOB_TYPES[:4], "Model", "RegisterModel", "Condition", "Fail")
-"""Types of which every key is known; others are looked at less closely."""
+"""Types whose keys are all checked; the keys of other types are not fully documented."""
 _KEYS = ("Name", "Type", "Arguments", "DependsOn", "DisplayName", "Description")
 _NAME = re.compile(r"[A-Za-z0-9\-_]{1,64}\Z")
 _NOT_CACHED = ("Condition", "Fail", "Model", "RegisterModel")
@@ -51,7 +51,7 @@ _ATTEMPTS_LIMIT, _MINUTES_LIMIT = 20, 14_400
 
 
 def check_steps(document: Document, faults: Faults) -> None:
-    """Check everything of every step but its arguments."""
+    """Check everything of each step except its arguments."""
     counts = Counter(step.name for step in document.steps)
     for step in document.steps:
         _check_name(step, faults, count=counts[step.name])
@@ -65,9 +65,9 @@ def check_steps(document: Document, faults: Faults) -> None:
 def _check_name(step: StepEntry, faults: Faults, *, count: int) -> None:
     path = f"{step.path}.Name"
     if not _NAME.match(step.name):
-        faults.add(path, f"{step.data.get('Name')!r} is no name", "use 1 to 64 letters, digits, '-' and '_'")
+        faults.add(path, f"{step.data.get('Name')!r} is not a valid name", "use 1 to 64 letters, digits, '-' and '_'")
     elif count > 1:
-        faults.add(path, f"'{step.name}' is the name of {count} steps", "a step in a branch needs its own name too")
+        faults.add(path, f"'{step.name}' is the name of {count} steps", "use unique names, also in branches")
 
 
 def _has_known_type(step: StepEntry, faults: Faults) -> bool:
@@ -82,24 +82,24 @@ def _has_known_type(step: StepEntry, faults: Faults) -> bool:
 
 def _check_keys(step: StepEntry, faults: Faults) -> None:
     if "Arguments" not in step.data:
-        faults.add(step.arguments_path, "is missing", "give the arguments; {} for none")
+        faults.add(step.arguments_path, "is missing", "add the arguments; {} for none")
     for key in _NEEDED.get(step.type, ()):
         if not step.data.get(key):
             faults.add(
-                below(step.path, key), f"is required of a {step.type} step and missing", "add it beside Arguments"
+                below(step.path, key), f"is required for a {step.type} step but missing", "add it next to Arguments"
             )
     if step.type not in _STRICT:
         return
-    known = [*_KEYS, *_OWN_KEYS.get(step.type, ())]
-    known += [] if step.type in _NOT_CACHED else ["CacheConfig"]
-    known += [] if step.type in _NOT_RETRIED else ["RetryPolicies"]
-    known += ["PropertyFiles"] if step.type == "Processing" else []
+    allowed = [*_KEYS, *_OWN_KEYS.get(step.type, ())]
+    allowed += [] if step.type in _NOT_CACHED else ["CacheConfig"]
+    allowed += [] if step.type in _NOT_RETRIED else ["RetryPolicies"]
+    allowed += ["PropertyFiles"] if step.type == "Processing" else []
     for key in step.data:
-        if key not in known:
+        if key not in allowed:
             faults.add(
                 below(step.path, key),
-                f"unknown key of a {step.type} step{did_you_mean(key, known)}",
-                f"known: {', '.join(known)}",
+                f"unknown key of a {step.type} step{did_you_mean(key, allowed)}",
+                f"expected: {', '.join(allowed)}",
             )
 
 
@@ -112,14 +112,14 @@ def _check_cache(step: StepEntry, faults: Faults) -> None:
         return
     for key in cache:
         if key not in ("Enabled", "ExpireAfter"):
-            known = ("Enabled", "ExpireAfter")
-            faults.add(below(path, key), f"unknown key{did_you_mean(key, known)}", f"known: {', '.join(known)}")
+            keys = ("Enabled", "ExpireAfter")
+            faults.add(below(path, key), f"unknown key{did_you_mean(key, keys)}", f"expected: {', '.join(keys)}")
     if not isinstance(cache.get("Enabled"), bool):
         faults.add(f"{path}.Enabled", f"is {cache.get('Enabled')!r}", "set it to true or false")
     expiry = cache.get("ExpireAfter")
     if expiry is not None and not (isinstance(expiry, str) and _DURATION.match(expiry)):
         faults.add(
-            f"{path}.ExpireAfter", f"{expiry!r} is no duration", "write it as ISO 8601, for example P30D or PT12H"
+            f"{path}.ExpireAfter", f"{expiry!r} is not a duration", "write it as ISO 8601, for example P30D or PT12H"
         )
 
 
@@ -128,13 +128,13 @@ def _check_retries(step: StepEntry, faults: Faults) -> None:
         return
     policies = step.data["RetryPolicies"]
     if not isinstance(policies, list):
-        faults.add(f"{step.path}.RetryPolicies", "is not a list", "give a list of policies")
+        faults.add(f"{step.path}.RetryPolicies", "is not a list", "use a list of policies")
         return
     seen: set[str] = set()
     for index, policy in enumerate(policies):
         path = f"{step.path}.RetryPolicies[{index}]"
         if not isinstance(policy, dict):
-            faults.add(path, "is not an object", "give ExceptionType and MaxAttempts")
+            faults.add(path, "is not an object", "use an object with ExceptionType and MaxAttempts")
             continue
         _check_exceptions(step, policy, path, faults, seen=seen)
         _check_attempts(policy, path, faults)
@@ -144,26 +144,29 @@ def _check_exceptions(step: StepEntry, policy: Mapping[str, Any], path: str, fau
     for key in policy:
         if key not in _RETRY_KEYS:
             faults.add(
-                below(path, key), f"unknown key{did_you_mean(key, _RETRY_KEYS)}", f"known: {', '.join(_RETRY_KEYS)}"
+                below(path, key), f"unknown key{did_you_mean(key, _RETRY_KEYS)}", f"expected: {', '.join(_RETRY_KEYS)}"
             )
-    known = (*_STEP_FAULTS, *_JOB_FAULTS) if step.type in JOB_TYPES else _STEP_FAULTS
+    exceptions = (*_STEP_FAULTS, *_JOB_FAULTS) if step.type in JOB_TYPES else _STEP_FAULTS
     names = policy.get("ExceptionType")
     if not isinstance(names, list) or not names:
-        faults.add(f"{path}.ExceptionType", "is not a list of failures", f"give one or more of {', '.join(known)}")
+        faults.add(f"{path}.ExceptionType", "is not a list of failures", f"use one or more of {', '.join(exceptions)}")
         return
     for index, name in enumerate(names):
         place = f"{path}.ExceptionType[{index}]"
-        if name not in known:
-            hint = did_you_mean(str(name), known)
-            faults.add(place, f"{name!r} is no failure of a {step.type} step{hint}", f"use one of {', '.join(known)}")
+        if name not in exceptions:
+            hint = did_you_mean(str(name), exceptions)
+            problem = f"{name!r} is not a failure of a {step.type} step{hint}"
+            faults.add(place, problem, f"use one of {', '.join(exceptions)}")
         elif str(name) in seen:
-            faults.add(place, f"'{name}' is in two policies", "the service applies one; remove the other")
+            faults.add(
+                place, f"'{name}' is in two policies", "remove it from one of them; the service applies only one"
+            )
         seen.add(str(name))
 
 
 def _check_attempts(policy: Mapping[str, Any], path: str, faults: Faults) -> None:
     if ("MaxAttempts" in policy) == ("ExpireAfterMin" in policy):
-        faults.add(path, "needs either MaxAttempts or ExpireAfterMin", "give exactly one of them")
+        faults.add(path, "needs either MaxAttempts or ExpireAfterMin", "use exactly one of them")
     limits = {
         "MaxAttempts": (1, _ATTEMPTS_LIMIT),
         "ExpireAfterMin": (1, _MINUTES_LIMIT),
@@ -174,7 +177,7 @@ def _check_attempts(policy: Mapping[str, Any], path: str, faults: Faults) -> Non
         value = policy.get(key)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if key in policy and not (is_number and low <= value <= high):  # type: ignore[operator]
-            faults.add(f"{path}.{key}", f"{value!r} is not a number from {low} to {high}", "correct it")
+            faults.add(f"{path}.{key}", f"{value!r} is not a number from {low} to {high}", "use a number in this range")
 
 
 def _check_property_files(step: StepEntry, faults: Faults) -> None:
@@ -182,34 +185,34 @@ def _check_property_files(step: StepEntry, faults: Faults) -> None:
         return
     files = step.data["PropertyFiles"]
     if not isinstance(files, list):
-        faults.add(f"{step.path}.PropertyFiles", "is not a list", "give a list of property files")
+        faults.add(f"{step.path}.PropertyFiles", "is not a list", "use a list of property files")
         return
     config = step.arguments.get("ProcessingOutputConfig")
     outputs = as_list(config.get("Outputs") if isinstance(config, dict) else None)
-    known = [
+    output_names = [
         item["OutputName"] for item in outputs if isinstance(item, dict) and isinstance(item.get("OutputName"), str)
     ]
     counts = Counter(str(item.get("PropertyFileName")) for item in files if isinstance(item, dict))
     for index, item in enumerate(files):
         path = f"{step.path}.PropertyFiles[{index}]"
         if not isinstance(item, dict):
-            faults.add(path, "is not an object", "give PropertyFileName, OutputName and FilePath")
+            faults.add(path, "is not an object", "use an object with PropertyFileName, OutputName and FilePath")
             continue
-        _check_property_file(item, path, faults, outputs=known, count=counts[str(item.get("PropertyFileName"))])
+        _check_property_file(item, path, faults, outputs=output_names, count=counts[str(item.get("PropertyFileName"))])
 
 
 def _check_property_file(item: Mapping[str, Any], path: str, faults: Faults, *, outputs: list[str], count: int) -> None:
     for key in ("PropertyFileName", "OutputName", "FilePath"):
         if not isinstance(item.get(key), str) or not item[key]:
-            faults.add(f"{path}.{key}", f"is {item.get(key)!r}", "give a text that is not empty")
+            faults.add(f"{path}.{key}", f"is {item.get(key)!r}", "use a text that is not empty")
     for key in item:
         if key not in ("PropertyFileName", "OutputName", "FilePath"):
-            faults.add(below(path, key), "unknown key", "known: PropertyFileName, OutputName, FilePath")
+            faults.add(below(path, key), "unknown key", "expected: PropertyFileName, OutputName, FilePath")
     name = item.get("OutputName")
     if isinstance(name, str) and name and name not in outputs:
         faults.add(
             f"{path}.OutputName",
-            f"no output '{name}'{did_you_mean(name, outputs)}",
+            f"unknown output '{name}'{did_you_mean(name, outputs)}",
             f"outputs: {', '.join(outputs) or 'none'}",
         )
     if count > 1:

@@ -1,4 +1,4 @@
-"""The frame of a definition: its top-level keys and its parameters."""
+"""Checks the top-level keys and the parameters of a definition."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ _STEP_LIMIT = 50
 
 
 def check_top(data: Mapping[str, Any], faults: Faults) -> None:
-    """Check version, keys and that there are steps."""
+    """Check the version, the keys, and the number of steps."""
     for key in data:
         if key not in _TOP:
-            faults.add(below("$", key), f"unknown key{did_you_mean(key, _TOP)}", f"known: {', '.join(_TOP)}")
+            faults.add(below("$", key), f"unknown key{did_you_mean(key, _TOP)}", f"expected: {', '.join(_TOP)}")
     if data.get("Version") != VERSION:
-        faults.add("$.Version", f"is {data.get('Version')!r}", f"set it to '{VERSION}', the only version there is")
+        faults.add("$.Version", f"is {data.get('Version')!r}", f"set it to '{VERSION}', the only version")
     steps = data.get("Steps")
     if not isinstance(steps, list) or not steps:
-        faults.add("$.Steps", "there is no step", "a definition needs a list of at least one")
+        faults.add("$.Steps", "has no steps", "add a list of at least one step")
     elif len(steps) > _STEP_LIMIT:
-        faults.add("$.Steps", f"{len(steps)} steps; the service takes {_STEP_LIMIT}", "split the pipeline")
+        faults.add("$.Steps", f"has {len(steps)} steps; the limit is {_STEP_LIMIT}", "split the pipeline")
     if "Parameters" in data and not isinstance(data["Parameters"], list):
-        faults.add("$.Parameters", "is not a list", "give a list of {'Name': ..., 'Type': ...}")
+        faults.add("$.Parameters", "is not a list", "use a list of {'Name': ..., 'Type': ...}")
 
 
 def check_parameters(document: Document, faults: Faults) -> None:
-    """Check each declared parameter."""
+    """Check the declarations of the parameters."""
     items = as_list(document.data.get("Parameters"))
     if len(items) > _PARAMETER_LIMIT:
-        faults.add("$.Parameters", f"{len(items)} parameters; the service takes {_PARAMETER_LIMIT}", "remove some")
+        faults.add("$.Parameters", f"has {len(items)} parameters; the limit is {_PARAMETER_LIMIT}", "remove some")
     names = Counter(item.get("Name") for item in items if isinstance(item, dict) and isinstance(item.get("Name"), str))
     for index, item in enumerate(items):
         path = below("$.Parameters", index)
         if not isinstance(item, dict):
-            faults.add(path, "a parameter is an object", "give it Name and Type")
+            faults.add(path, "is not an object", "use an object with Name and Type")
             continue
         _check_parameter(item, path, faults)
         name = item.get("Name")
@@ -64,11 +64,11 @@ def _check_parameter(item: Mapping[str, Any], path: str, faults: Faults) -> None
             faults.add(
                 below(path, key),
                 f"unknown key{did_you_mean(key, _PARAMETER_KEYS)}",
-                f"known: {', '.join(_PARAMETER_KEYS)}",
+                f"expected: {', '.join(_PARAMETER_KEYS)}",
             )
     name = item.get("Name")
     if not isinstance(name, str) or not _PARAMETER_NAME.match(name):
-        faults.add(f"{path}.Name", f"{name!r} is no name", "use 1 to 256 letters, digits, '-' and '_'")
+        faults.add(f"{path}.Name", f"{name!r} is not a valid name", "use 1 to 256 letters, digits, '-' and '_'")
     kind = item.get("Type")
     if not isinstance(kind, str) or kind not in PARAMETER_TYPES:
         hint = did_you_mean(kind, PARAMETER_TYPES) if isinstance(kind, str) else ""
@@ -76,7 +76,9 @@ def _check_parameter(item: Mapping[str, Any], path: str, faults: Faults) -> None
         return
     if "DefaultValue" in item and not is_of_type(item["DefaultValue"], kind):
         faults.add(
-            f"{path}.DefaultValue", f"{item['DefaultValue']!r} is no {kind}", "give a default of the declared type"
+            f"{path}.DefaultValue",
+            f"{item['DefaultValue']!r} is not of type {kind}",
+            "use a default of the declared type",
         )
     _check_enumeration(item, path, faults)
 
@@ -86,21 +88,23 @@ def _check_enumeration(item: Mapping[str, Any], path: str, faults: Faults) -> No
         return
     values = item["EnumValues"]
     if not isinstance(values, list) or not values:
-        faults.add(f"{path}.EnumValues", "is not a list of values", "list the allowed values, or remove the key")
+        faults.add(
+            f"{path}.EnumValues", "is not a list of values", "use a list of the allowed values, or remove the key"
+        )
         return
     for index, value in enumerate(values):
         if not is_of_type(value, str(item["Type"])):
             faults.add(
-                f"{path}.EnumValues[{index}]", f"{value!r} is no {item['Type']}", "give values of the declared type"
+                f"{path}.EnumValues[{index}]",
+                f"{value!r} is not of type {item['Type']}",
+                "use values of the declared type",
             )
     if "DefaultValue" in item and item["DefaultValue"] not in values:
-        faults.add(
-            f"{path}.DefaultValue", f"{item['DefaultValue']!r} is not among EnumValues", f"use one of {values!r}"
-        )
+        faults.add(f"{path}.DefaultValue", f"{item['DefaultValue']!r} is not in EnumValues", f"use one of {values!r}")
 
 
 def is_of_type(value: object, kind: str) -> bool:
-    """Tell whether a JSON value is of a parameter's type."""
+    """Return whether a JSON value has the type of a parameter."""
     if isinstance(value, bool):
         return kind == "Boolean"
     return isinstance(value, PARAMETER_TYPES[kind])

@@ -1,4 +1,4 @@
-"""``mlops sagemaker``: the commands that only SageMaker has."""
+"""``mlops sagemaker``: the commands that are specific to SageMaker."""
 
 from __future__ import annotations
 

@@ -34,10 +34,10 @@ def _with(*options: click.Option) -> Callable[[click.Command], click.Command]:
     type=click.Choice(["submitter", "role", "trust"]),
     default="submitter",
     show_default=True,
-    help="Principal of the policy: who starts and follows runs, the role of the jobs, or that role's trust.",
+    help="Policy to print: for the user who starts runs, for the execution role, or its trust policy.",
 )
 def policy_command(*, usecase: str | None, audience: str, **values: Any) -> None:
-    """Print the least-privilege IAM policy as JSON. Names that are not set stay open ('*')."""
+    """Print a least-privilege IAM policy as JSON. Names that are not set become '*'."""
     from mlops_core.runners import read_settings
     from mlops_sagemaker.compiler.definition import model_package_group
     from mlops_sagemaker.service.policy import Audience, names_of, policy
@@ -69,12 +69,16 @@ def estimate_command(
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Estimate how long a run in an account takes and what it costs, from earlier runs and a price table."""
+    """Estimate duration and cost of a run in an account, from earlier runs and a price table."""
     from mlops_core import prepare_run, workspace_path
     from mlops_core.runners import Store
-    from mlops_sagemaker.plugin import SAGEMAKER
+    from mlops_sagemaker.machines import load_price_table
+    from mlops_sagemaker.runner import estimate_run
+    from mlops_sagemaker.target import complete_settings
 
     request = prepare_run(chosen_use_case(usecase), config=config, overrides=overrides)
+    options = read_options(values)
+    settings, prices = complete_settings(options), load_price_table(options.prices)
     with Store(workspace_path(context["workspace"])) as store:
-        estimate = SAGEMAKER.estimate(request, read_options(values), store=store)
+        estimate = estimate_run(request, settings, store=store, prices=prices)
     print_estimate(estimate, as_json=as_json)

@@ -15,9 +15,10 @@ from mlops_core.cli.output import print_json
 @click.argument("file", type=click.Path(dir_okay=False))
 @json_option
 def check_command(*, file: str, as_json: bool) -> int:
-    """Check a pipeline definition, whoever wrote it; `-` reads standard input.
+    """Check a pipeline definition from any source. Use `-` to read standard input.
 
-    Against the service's own model (arguments, properties) and the rules of its graph. Exit code 2 with faults.
+    Arguments and properties are checked against the service model of botocore, the graph against the rules of the
+    service. The exit code is 2 if the definition has faults.
     """
     from mlops_core import UsageError
     from mlops_core.runners import ExitCode
@@ -26,14 +27,14 @@ def check_command(*, file: str, as_json: bool) -> int:
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} cannot be read: {error}") from error
+        raise UsageError(f"cannot read {file}: {error}") from error
     faults = check_text(text)
     if as_json:
         print_json([{"path": fault.path, "problem": fault.problem, "fix": fault.fix} for fault in faults])
     else:
         for fault in faults:
             click.echo(str(fault))
-        scope = "" if has_service_model() else " (only the graph: pip install boto3 for the arguments)"
-        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}" if faults else "no fault"
+        scope = "" if has_service_model() else " (only the graph was checked; install boto3 to check the arguments too)"
+        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}" if faults else "no faults"
         click.echo(f"{file}: {count}{scope}")
     return int(ExitCode.USAGE if faults else ExitCode.OK)

@@ -21,8 +21,8 @@ import click
 def emulate_command(context: dict[str, str | None], *, port: int, jobs: int | None) -> int:
     """Emulate SageMaker, S3, IAM, EventBridge and more on 127.0.0.1 until Ctrl-C.
 
-    boto3 and the SageMaker SDK use it with AWS_ENDPOINT_URL. Pipelines are checked when they are created and executed
-    in processes of this machine when they are started. Everything except the logs of executions is lost at the end.
+    Set AWS_ENDPOINT_URL to use it with boto3 and the SageMaker SDK. Pipelines are checked when they are created, and
+    executed in processes on this machine when they are started. When the emulator stops, only the logs are kept.
     """
     from mlops_core import workspace_path
     from mlops_core.runners import ExitCode
@@ -33,10 +33,10 @@ def emulate_command(context: dict[str, str | None], *, port: int, jobs: int | No
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     with SageMakerEndpoint(folder, port=port, max_parallel=jobs) as endpoint:
-        click.echo(f"SageMaker endpoint at {endpoint.url}; executions are in {folder}")
+        click.echo(f"SageMaker endpoint: {endpoint.url}; executions: {folder}")
         click.echo(f"export AWS_ENDPOINT_URL={endpoint.url} AWS_DEFAULT_REGION=us-east-1")
         click.echo("export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any")
-        click.echo("Ctrl-C ends it")
+        click.echo("press Ctrl-C to stop")
         ended.wait()
-        click.echo("ending executions ...", err=True)
+        click.echo("stopping executions ...", err=True)
     return ExitCode.OK

@@ -1,6 +1,6 @@
-"""A container's request as command arguments: the service allows 100 of 256 characters each.
+"""Encodes the request of a container as command arguments: at most 100, of 256 characters each.
 
-What the arguments mean is in `mlops_core.runners.container.request`, which reads them again.
+`mlops_core.runners.container.request` documents and parses the arguments.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from mlops_core.runners.container.request import ContainerRequest
 
 ENTRYPOINT = ("python3", "-m", "mlops_sagemaker.container")
-"""The command of every step's container; an image that holds core and the plugins needs nothing else."""
+"""The command of every container; the image only has to contain core and the plugins."""
 CONTAINER_ROOT = "/opt/ml"
 ARGUMENT_LIMIT = 256
 ARGUMENT_COUNT_LIMIT = 100
-"""Both limits are the service's: shapes ContainerArgument(s) and TrainingContainerArgument(s)."""
+"""Limits of the service, from the shapes ContainerArgument(s) and TrainingContainerArgument(s)."""
 _REQUEST = "--request="
 
 Text: TypeAlias = str | dict[str, Any]
-"""A text, or the expression of a definition that becomes one."""
+"""A text, or an expression that evaluates to one."""
 
 
 def to_arguments(
@@ -38,14 +38,14 @@ def to_arguments(
     """Return the arguments of a container's command.
 
     Args:
-        request: what the container shall do.
-        code: digest of the code, `code_digest`.
-        seed: number or expression.
-        values: parameter -> expression of its value, for the step's and the gate's parameters.
-        dataset_digest: of the data set, so that a changed one is never answered from the service's step cache.
+        request: request that the container executes.
+        code: digest of the code, from `code_digest`.
+        seed: random seed, as text or expression.
+        values: values of the step's and the gate's parameters, by name, as texts or expressions.
+        dataset_digest: digest of the data set; with it, the service never reuses a result for changed data.
 
     Raises:
-        PipelineError: the request does not fit into the arguments that the service allows.
+        PipelineError: the request is larger than the arguments that the service allows.
     """
     arguments: list[Text] = [f"--root={CONTAINER_ROOT}", f"--code={code}", _joined("--seed=", seed)]
     if dataset_digest:
@@ -53,16 +53,16 @@ def to_arguments(
     gate_parameters = request.gate.parameters if request.gate else ()
     for flag, parameters in (("parameter", request.parameters), ("gate-parameter", gate_parameters)):
         arguments += [_joined(f"--{flag}={each.name}=", values[each.name]) for each in parameters]
-    # Not sorted: the order of a mapping in the configuration may count, and a local run keeps it.
+    # Not sorted: the order of a mapping in the configuration may matter, and a local run keeps it.
     text = json.dumps(request.to_json(), separators=(",", ":"))
     size = ARGUMENT_LIMIT - len(_REQUEST)
     pieces = [f"{_REQUEST}{text[start : start + size]}" for start in range(0, len(text), size)]
     if len(arguments) + len(pieces) > ARGUMENT_COUNT_LIMIT:
         room = (ARGUMENT_COUNT_LIMIT - len(arguments)) * size
         raise PipelineError(
-            f"step '{request.step.name}': its configuration makes a request of {len(text)} characters; a SageMaker "
-            f"container takes {room}; let the step declare only the configuration sections that it reads, "
-            "or move long lists into files"
+            f"step '{request.step.name}': its configuration needs a request of {len(text)} characters, but a SageMaker "
+            f"container takes at most {room}; declare only the configuration sections that the step reads, "
+            "or move long lists to files"
         )
     return arguments + list[Text](pieces)
 

@@ -1,7 +1,7 @@
-"""A pipeline compiled to a SageMaker pipeline definition: no AWS call, no credentials, equal bytes on every call.
+"""Compiles a pipeline to a SageMaker pipeline definition, without AWS calls or credentials, and deterministically.
 
-The steps become jobs (`mlops_sagemaker.compiler.jobs`), the gate a Condition step whose conditions are
-`mlops_sagemaker.compiler.gates`; an accepted model is registered, a rejected one ends the execution as failed.
+Steps become jobs (`mlops_sagemaker.compiler.jobs`). The gate becomes a Condition step with the conditions of
+`mlops_sagemaker.compiler.gates`: an accepted model is registered, a rejected one ends the execution as failed.
 """
 
 from __future__ import annotations
@@ -43,20 +43,19 @@ class Definition:
 
     Attributes:
         data: the definition as JSON types.
-        dataset: catalogue name of the data set that it reads below ``train/datasets/`` of the bucket.
-        max_parallel_steps: of one execution; said when the pipeline is created. None for the service's default.
+        max_parallel_steps: number of steps of an execution to run in parallel, which is set when the pipeline is
+            created; None for the service's default.
     """
 
     data: Mapping[str, Any]
-    dataset: str
     max_parallel_steps: int | None = None
 
     def to_text(self) -> str:
-        """Return the definition as people read it; equal for equal pipelines."""
+        """Return the definition as indented JSON; equal for equal pipelines."""
         return json.dumps(self.data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def to_compact_text(self) -> str:
-        """Return the definition as it is submitted."""
+        """Return the definition as compact JSON, as it is submitted."""
         return json.dumps(self.data, separators=(",", ":"), allow_nan=False)
 
 
@@ -64,13 +63,13 @@ def compile_pipeline(request: RunRequest, settings: CompileSettings, *, dataset_
     """Return the definition of a use case's pipeline.
 
     Args:
-        request: what a local run would be given; its parameters and seed become the defaults.
-        settings: of the account and the steps.
-        dataset_digest: of the data set; without it, the service may not reuse results of steps that read it.
+        request: request of a run; its parameters and seed become the defaults.
+        settings: settings of the account and the steps.
+        dataset_digest: digest of the data set; without it, results of steps that read the data set are not reused.
 
     Raises:
-        PipelineError: a name is taken, or a step's configuration is too large for a container's command.
-        ConfigError: a secret would be written into the definition, or the settings name an unknown step.
+        PipelineError: a name is reserved, or the configuration of a step is too large for the container's command.
+        ConfigError: a secret would be written into the definition, or the settings do not fit the pipeline.
     """
     from mlops_core.runners import CodeIndex
 
@@ -95,7 +94,6 @@ def compile_pipeline(request: RunRequest, settings: CompileSettings, *, dataset_
     }
     return Definition(
         data=json.loads(json.dumps(data)),
-        dataset=request.pipeline.dataset,
         max_parallel_steps=settings.account.max_parallel_steps,
     )
 
@@ -125,8 +123,8 @@ def _parameters(request: RunRequest, settings: CompileSettings) -> Iterator[dict
 
 
 def _text(name: str, default: str | None) -> dict[str, Any]:
-    found = {"Name": name, "Type": "String"}
-    return found if default is None else {**found, "DefaultValue": default}
+    declaration = {"Name": name, "Type": "String"}
+    return declaration if default is None else {**declaration, "DefaultValue": default}
 
 
 def _declared(parameter: Parameter, value: ParameterValue) -> dict[str, Any]:
@@ -134,7 +132,7 @@ def _declared(parameter: Parameter, value: ParameterValue) -> dict[str, Any]:
 
 
 def model_package_group(use_case: str) -> str:
-    """Return the name of the use case as the service accepts it for a group: hyphens for underscores."""
+    """Return a use case's name in the form that the service accepts for groups: hyphens for underscores."""
     return "-".join(part for part in use_case.replace("_", "-").split("-") if part)
 
 
@@ -142,7 +140,7 @@ def model_package_group(use_case: str) -> str:
 
 
 def condition_step(request: RunRequest, context: JobContext) -> dict[str, Any]:
-    """Return the gate: register the model if every condition holds, else fail."""
+    """Return the gate: a Condition step that registers the model if every condition holds, and fails otherwise."""
     conditions = compile_gate(request.pipeline, evaluation=context.evaluation_job())
     arguments = {
         "Conditions": conditions,
@@ -153,16 +151,16 @@ def condition_step(request: RunRequest, context: JobContext) -> dict[str, Any]:
 
 
 def fail_step(context: JobContext) -> dict[str, Any]:
-    """Return the end of a rejected model; its message is the verdict that the evaluation's container left.
+    """Return the Fail step for a rejected model; its message is the verdict of the evaluation's container.
 
-    A definition cannot say which of several clauses failed, so the text is a property of the evaluation's job.
+    A definition cannot express which of several clauses failed, so the message is a property of the evaluation's job.
     """
     message = ex.step_property(context.evaluation_job(), "ExitMessage")
     return {"Name": FAIL_STEP, "Type": "Fail", "Arguments": {"ErrorMessage": message}}
 
 
 def register_step(request: RunRequest, context: JobContext) -> dict[str, Any]:
-    """Return the registration: a model package with its metrics, its approval status and what it was made from."""
+    """Return the RegisterModel step: a model package with its metrics, approval status and origin."""
     evaluation = ex.processing_output(context.evaluation_job(), EVALUATION_OUTPUT)
     statistics = {"ContentType": "application/json", "S3Uri": ex.join("/", evaluation, "evaluation.json")}
     arguments = {
@@ -205,7 +203,7 @@ def _model_folder(uri: ex.Expression, packed: str | None) -> dict[str, Any]:
     return {"S3Uri": ex.join("/", uri, ""), "S3DataType": "S3Prefix", "CompressionType": "None"}
 
 
-# --- What is refused --------------------------------------------------------------------------------------
+# --- Checks -----------------------------------------------------------------------------------------------
 
 
 def _check_names(request: RunRequest) -> None:
@@ -213,16 +211,20 @@ def _check_names(request: RunRequest) -> None:
     for parameter in pipeline.parameters:
         if parameter.name in RESERVED_PARAMETERS:
             raise PipelineError(
-                f"parameter '{parameter.name}' is a definition's own; reserved: {', '.join(RESERVED_PARAMETERS)}"
+                f"parameter '{parameter.name}' has a reserved name; reserved: {', '.join(RESERVED_PARAMETERS)}"
             )
     names = {step.name for step in pipeline.steps}
     for step in pipeline.steps:
         if step.shards > 1 and f"{step.name}{MERGE_SUFFIX}" in names:
-            raise PipelineError(f"step '{step.name}{MERGE_SUFFIX}': the name is that of the merge of '{step.name}'")
+            raise PipelineError(
+                f"step '{step.name}{MERGE_SUFFIX}': this name is reserved for the merge of '{step.name}'"
+            )
         if len(step.name) + len(MERGE_SUFFIX) > 64 and step.shards > 1:
-            raise PipelineError(f"step '{step.name}': its name is too long for the name of its merge, 64 characters")
+            raise PipelineError(
+                f"step '{step.name}': with '{MERGE_SUFFIX}' for its merge, its name is longer than 64 characters"
+            )
     if GATE_OUTPUT in pipeline.evaluation_step.outputs:
-        raise PipelineError(f"step '{pipeline.evaluation_step.name}': the output '{GATE_OUTPUT}' is core's own")
+        raise PipelineError(f"step '{pipeline.evaluation_step.name}': the output name '{GATE_OUTPUT}' is reserved")
 
 
 def _check_secrets(request: RunRequest) -> None:
@@ -231,42 +233,39 @@ def _check_secrets(request: RunRequest) -> None:
             for key in sorted(request.config.secrets):
                 if key == section or key.startswith((f"{section}.", f"{section}[")):
                     raise ConfigError(
-                        f"{key} is a secret, and step '{step.name}' reads it: a definition is readable by everybody in "
-                        "the account; keep it out of the configuration and let the step's role fetch it"
+                        f"{key} is a secret that step '{step.name}' reads, but everybody in the account can read a "
+                        "definition; remove it from the configuration and let the step fetch it with its role"
                     )
 
 
 def _check_settings(request: RunRequest, settings: CompileSettings) -> None:
     steps = {step.name: step for step in request.pipeline.steps}
-    for name, changed in settings.steps.items():
+    for name, overrides in settings.steps.items():
         if name not in steps:
-            raise ConfigError(f"steps.{name}: no such step{did_you_mean(name, steps) or ';'} steps: {', '.join(steps)}")
+            raise ConfigError(f"steps.{name}: unknown step{did_you_mean(name, steps) or ';'} steps: {', '.join(steps)}")
         step = steps[name]
-        if (changed.spot or changed.checkpoints) and step.kind is not StepKind.TRAINING:
-            raise ConfigError(f"steps.{name}: spot and checkpoints are for training steps; it is of kind {step.kind}")
-        _check_sharded(step, changed.sharded_inputs)
+        if (overrides.spot or overrides.checkpoints) and step.kind is not StepKind.TRAINING:
+            raise ConfigError(f"steps.{name}: spot and checkpoints need a training step; its kind is {step.kind}")
+        _check_sharded(step, overrides.sharded_inputs)
 
 
 def _check_sharded(step: Step, names: tuple[str, ...]) -> None:
     for name in names:
         if name not in step.inputs:
             raise ConfigError(
-                f"steps.{step.name}.sharded_inputs: no input '{name}'{did_you_mean(name, step.inputs) or ';'} "
+                f"steps.{step.name}.sharded_inputs: unknown input '{name}'{did_you_mean(name, step.inputs) or ';'} "
                 f"inputs: {', '.join(step.inputs)}"
             )
     if names and (step.shards == 1 or step.merge or step.kind is StepKind.EVALUATION):
         raise ConfigError(
-            f"steps.{step.name}.sharded_inputs: the step must have shards, no merge of its own, and be no evaluation"
+            f"steps.{step.name}.sharded_inputs: needs a step with shards and without a merge that is not the evaluation"
         )
 
 
 def _merged(step: dict[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the step with `raw` laid over it; dicts are merged key by key, everything else is replaced."""
+    """Return the step with `raw` merged over it; dicts are merged by key, all other values are replaced."""
     result = dict(step)
     for key, value in raw.items():
         current = result.get(key)
         result[key] = _merged(current, value) if isinstance(current, dict) and isinstance(value, dict) else value
     return result
-
-
-__all__ = ["RESERVED_PARAMETERS", "Definition", "compile_pipeline", "model_package_group"]

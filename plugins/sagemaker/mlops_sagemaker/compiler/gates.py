@@ -1,8 +1,8 @@
-"""A gate as the conditions of a Condition step, which rejects exactly what `mlops_core.conditions.Gate` rejects.
+"""Compiles a gate to the conditions of a Condition step that rejects exactly what `mlops_core.conditions.Gate` rejects.
 
-The conditions of a step are joined by "and". First each metric that the gate mentions must be usable and each
-threshold within its metric's range; then the expression itself. There is no "and" below "or" in a definition, so it
-becomes not (not a or not b), with the comparisons turned round: all numbers are finite by then, so that is exact.
+The conditions of a step are joined by "and". They require first that each metric of the gate is usable and each
+threshold is within the range of its metric, then the expression itself. A definition has no "and" below "or", so it
+becomes not (not a or not b) with opposite comparisons; this is exact, because all numbers are finite at that point.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def compile_gate(pipeline: Pipeline, *, evaluation: str) -> list[Expression]:
     """Return the conditions under which the model is registered.
 
     Args:
-        pipeline: with the gate, its metrics and parameters.
-        evaluation: name of the definition's step that has the property file.
+        pipeline: pipeline with gate, metrics and parameters.
+        evaluation: name of the step in the definition that has the property file.
     """
     compiler = _GateCompiler(
         metrics={metric.name: metric for metric in pipeline.metrics},
@@ -49,7 +49,7 @@ def compile_gate(pipeline: Pipeline, *, evaluation: str) -> list[Expression]:
 
 
 def gate_parameters(pipeline: Pipeline) -> tuple[Parameter, ...]:
-    """Return the parameters that the gate mentions, in the order of their declaration."""
+    """Return the parameters that the gate uses, in the order of their declaration."""
     mentioned = pipeline.gate.parameters()
     return tuple(each for each in pipeline.parameters if each.name in mentioned)
 
@@ -67,7 +67,7 @@ class _GateCompiler:
                 yield _binary(Operator.AT_LEAST, self._read(metric, USABLE), 1)
 
     def within_range(self, gate: Gate) -> Iterator[Expression]:
-        """Yield what Gate.evaluate asks of thresholds, and what `Parameter.checked` asks before a local run."""
+        """Yield the limits that `Gate.evaluate` and, before a local run, `Parameter.checked` apply to thresholds."""
         limits: dict[str, tuple[float, float]] = {}
         for comparison in _comparisons(gate.condition):
             name = comparison.threshold
@@ -97,7 +97,7 @@ class _GateCompiler:
                 return self._some(condition, wanted=True) if wanted else _not(self._some(condition, wanted=True))
 
     def _some(self, condition: AllOf | AnyOf, *, wanted: bool) -> Expression:
-        """Return: at least one part is `wanted`."""
+        """Return an expression that holds when at least one part is `wanted`."""
         parts = [self.condition(part, wanted=wanted) for part in condition.parts]
         return parts[0] if len(parts) == 1 else {"Type": "Or", "Conditions": parts}
 
@@ -120,7 +120,7 @@ def _not(expression: Expression) -> Expression:
 
 
 def _conjuncts(condition: Condition) -> Iterator[Condition]:
-    """Yield the parts of an "and" at the top, which the step itself joins."""
+    """Yield the parts of a top-level "and", which the step itself joins."""
     if isinstance(condition, AllOf):
         for part in condition.parts:
             yield from _conjuncts(part)

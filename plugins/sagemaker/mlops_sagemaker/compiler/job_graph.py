@@ -1,6 +1,6 @@
-"""Which jobs a step becomes, and which job's output another one reads: `Job`, `JobContext`, `jobs_of`.
+"""The jobs that steps become, and the outputs that each job reads: `Job`, `JobContext`, `jobs_of`.
 
-How a job is written into a definition is in `mlops_sagemaker.compiler.jobs`.
+`mlops_sagemaker.compiler.jobs` writes a job into a definition.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from mlops_sagemaker.settings import CompileSettings
 
 ROLE, BUCKET, IMAGE, SEED = "ExecutionRole", "ArtifactBucket", "StepImage", "Seed"
-"""Parameters that every definition has."""
+"""Names of the parameters that every definition has."""
 MERGE_SUFFIX = "-merge"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where an output can be read.
+    """The location of an output in S3.
 
     Attributes:
-        uri: its S3 address, an expression.
-        packed: folder within the ``tar.gz`` as which a training job left it; None for plain files.
+        uri: S3 URI, as an expression.
+        packed: folder within the ``tar.gz`` that a training job wrote; None for plain files.
     """
 
     uri: ex.Expression
@@ -41,15 +41,15 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobContext:
-    """What all jobs of one definition share.
+    """The data that all jobs of a definition share.
 
     Attributes:
-        use_case: its name.
-        pipeline: all steps.
-        sections: value of each configuration section.
-        code: step -> digest of its code.
-        settings: of the account and the steps.
-        dataset_digest: of the data set; empty where it is not known.
+        use_case: name of the use case.
+        pipeline: the pipeline.
+        sections: configuration sections by name.
+        code: digest of the code of each step, by step name.
+        settings: settings of the account and the steps.
+        dataset_digest: digest of the data set; empty if it is not known.
     """
 
     use_case: str
@@ -60,20 +60,20 @@ class JobContext:
     dataset_digest: str = ""
 
     def settings_of(self, step: Step) -> StepSettings:
-        """Return what is changed of the step."""
+        """Return the overrides of a step."""
         return self.settings.steps.get(step.name) or StepSettings()
 
     @property
     def prefix(self) -> str:
-        """The first part of all keys."""
+        """The prefix of all keys."""
         return self.settings.account.prefix or self.pipeline.name
 
     def result_uri(self, *parts: str) -> ex.Expression:
-        """Return an address of this execution's own, so that two executions never write to one place."""
+        """Return a URI below the prefix of the execution, so that executions never write to the same place."""
         return ex.s3_uri(ex.parameter(BUCKET), self.prefix, "executions", ex.EXECUTION_ID, *parts)
 
     def source(self, reference: str) -> Source:
-        """Return where ``"step.output"`` can be read."""
+        """Return the location of the output ``"step.output"`` or of the data set."""
         if reference == DATASET:
             uri = ex.s3_uri(ex.parameter(BUCKET), "train", "datasets", self.pipeline.dataset, "")
             return Source(uri=uri)
@@ -84,7 +84,7 @@ class JobContext:
         return self.job_output(step, output)
 
     def job_output(self, step: Step, output: str) -> Source:
-        """Return where the step's own job leaves an output, before any merge."""
+        """Return the location to which the job of a step writes an output, before any merge."""
         if step.kind is not StepKind.TRAINING:
             return Source(uri=ex.processing_output(step.name, output))
         if output == self.model_output(step):
@@ -98,27 +98,27 @@ class JobContext:
         return Source(uri=uri, packed=output)
 
     def model_output(self, step: Step) -> str:
-        """Return the output that a training job writes to its model folder: the registered one, else its first."""
+        """Return the output that a training job writes to its model folder: the registered model or its first one."""
         name, _, output = self.pipeline.model.partition(".")
         return output if name == step.name else step.outputs[0]
 
     def evaluation_job(self) -> str:
-        """Return the definition's step that computes the metrics."""
+        """Return the name of the step in the definition that computes the metrics."""
         step = self.pipeline.evaluation_step
         return step.name if step.shards == 1 else f"{step.name}{MERGE_SUFFIX}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One job that a step becomes.
+    """A job that executes a step, or a part of it.
 
     Attributes:
-        name: of the definition's step.
-        step: that it does.
-        part: of the step.
-        layout: of its container's files.
-        sources: input -> where it is read.
-        outputs: that it leaves.
+        name: name of the step in the definition.
+        step: step of the pipeline.
+        part: the part of the step that the job executes.
+        layout: folder layout of its container.
+        sources: location of each input, by input name.
+        outputs: names of the outputs.
     """
 
     name: str
@@ -130,23 +130,23 @@ class Job:
 
     @property
     def instances(self) -> int:
-        """How many machines it gets."""
+        """The number of machines."""
         return self.step.shards if self.part is Part.SHARD else 1
 
     @property
     def has_verdict(self) -> bool:
-        """Whether it computes the metrics."""
+        """Whether the job computes the metrics and the verdict."""
         return self.step.kind is StepKind.EVALUATION and self.part is not Part.SHARD
 
 
 def jobs_of(step: Step, context: JobContext) -> tuple[Job, ...]:
-    """Return the jobs that a step becomes, in their order."""
+    """Return the jobs of a step, in the order of execution."""
     layout = Layout.TRAINING if step.kind is StepKind.TRAINING else Layout.PROCESSING
     sources = {name: context.source(reference) for name, reference in step.inputs.items()}
     if step.shards == 1:
         outputs = step.all_outputs + ((GATE_OUTPUT,) if step.kind is StepKind.EVALUATION else ())
         return (Job(name=step.name, step=step, part=Part.WHOLE, layout=layout, sources=sources, outputs=outputs),)
-    shares = Job(name=step.name, step=step, part=Part.SHARD, layout=layout, sources=sources, outputs=step.outputs)
+    shards = Job(name=step.name, step=step, part=Part.SHARD, layout=layout, sources=sources, outputs=step.outputs)
     parts = {f"{output}{PARTS_SUFFIX}": context.job_output(step, output) for output in step.outputs}
     merge = Job(
         name=f"{step.name}{MERGE_SUFFIX}",
@@ -156,4 +156,4 @@ def jobs_of(step: Step, context: JobContext) -> tuple[Job, ...]:
         sources={**sources, **parts},
         outputs=step.all_outputs + ((GATE_OUTPUT,) if step.kind is StepKind.EVALUATION else ()),
     )
-    return shares, merge
+    return shards, merge

@@ -1,7 +1,7 @@
-"""The jobs of a definition: a Processing or Training step each, with one small function a kind.
+"""Writes the jobs of a definition as Processing and Training steps.
 
-Which jobs there are, and which reads what, is in `mlops_sagemaker.compiler.job_graph`; the gate and the
-registration are in `mlops_sagemaker.compiler.definition`.
+`mlops_sagemaker.compiler.job_graph` determines the jobs and their inputs; `mlops_sagemaker.compiler.definition` writes
+the gate and the registration.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from mlops_core import Step
 
 _FILES = "files"
-"""Ends the address of an output: an input is a *prefix* of keys, and ``model`` would also find ``model-card``."""
+"""Last part of the URI of an output: an input is a *prefix* of keys, and ``model`` would match ``model-card`` too."""
 _MARGIN_S = 900
-"""For moving files and for the waits between attempts; a job's limit must never cut a step off before its own."""
+"""Time for transfers and for waits between attempts; the limit of a job must not end a step before its own timeout."""
 _LONGEST = {Layout.PROCESSING: 777_600, Layout.TRAINING: 2_419_200}
 _INPUTS = "/opt/ml/processing/input"
 _OUTPUTS = "/opt/ml/processing/output"
@@ -43,11 +43,11 @@ RETRY_POLICIES = (
         "MaxAttempts": 5,
     },
 )
-"""The service's own failures only; a step's own are retried in its container."""
+"""Policies for failures of the service; failures of a step are retried in its container."""
 
 
 def emit_job(job: Job, context: JobContext) -> dict[str, Any]:
-    """Return the definition's step of a job."""
+    """Return the step of a definition for a job."""
     emit = training_step if job.layout is Layout.TRAINING else processing_step
     step = emit(job, context)
     if _is_cached(job, context):
@@ -57,8 +57,8 @@ def emit_job(job: Job, context: JobContext) -> dict[str, Any]:
 
 
 def processing_step(job: Job, context: JobContext) -> dict[str, Any]:
-    """Return a Processing step: arguments of CreateProcessingJob."""
-    account, changed = context.settings.account, context.settings_of(job.step)
+    """Return a Processing step, with the arguments of CreateProcessingJob."""
+    account, overrides = context.settings.account, context.settings_of(job.step)
     outputs: dict[str, Any] = {"Outputs": [_processing_output(job, output, context) for output in job.outputs]}
     if account.kms_key:
         outputs["KmsKeyId"] = account.kms_key
@@ -74,8 +74,8 @@ def processing_step(job: Job, context: JobContext) -> dict[str, Any]:
         "ProcessingOutputConfig": outputs,
         "StoppingCondition": {"MaxRuntimeInSeconds": _longest_s(job, context)},
     }
-    if changed.environment:
-        arguments["Environment"] = dict(changed.environment)
+    if overrides.environment:
+        arguments["Environment"] = dict(overrides.environment)
     network = _network(context)
     if network:
         arguments["NetworkConfig"] = network
@@ -89,8 +89,8 @@ def processing_step(job: Job, context: JobContext) -> dict[str, Any]:
 
 
 def training_step(job: Job, context: JobContext) -> dict[str, Any]:
-    """Return a Training step: arguments of CreateTrainingJob."""
-    account, changed = context.settings.account, context.settings_of(job.step)
+    """Return a Training step, with the arguments of CreateTrainingJob."""
+    account, overrides = context.settings.account, context.settings_of(job.step)
     algorithm: dict[str, Any] = {
         "TrainingImage": ex.parameter(IMAGE),
         "TrainingInputMode": "File",
@@ -113,8 +113,8 @@ def training_step(job: Job, context: JobContext) -> dict[str, Any]:
         "RoleArn": ex.parameter(ROLE),
         "InputDataConfig": [_channel(job, name, context) for name in job.sources],
     }
-    if changed.environment:
-        arguments["Environment"] = dict(changed.environment)
+    if overrides.environment:
+        arguments["Environment"] = dict(overrides.environment)
     arguments |= _network(context) | _spot(job, context)
     _add_tags(arguments, context)
     return {"Name": job.name, "Type": "Training", "Arguments": arguments}
@@ -186,7 +186,7 @@ def _arguments(job: Job, context: JobContext) -> list[Any]:
 
 def _request(job: Job, context: JobContext) -> ContainerRequest:
     pipeline, step = context.pipeline, job.step
-    known = {each.name: each for each in pipeline.parameters}
+    parameters = {each.name: each for each in pipeline.parameters}
     gate = None
     if job.has_verdict:
         gate = GateRequest(gate=pipeline.gate, parameters=gate_parameters(pipeline))
@@ -196,7 +196,7 @@ def _request(job: Job, context: JobContext) -> ContainerRequest:
         part=job.part,
         step=_timed(step, context),
         config={name: context.sections[name] for name in step.config},
-        parameters=tuple(known[name] for name in step.parameters),
+        parameters=tuple(parameters[name] for name in step.parameters),
         model_output=context.model_output(step) if job.layout is Layout.TRAINING else "",
         packed={name: source.packed for name, source in job.sources.items() if source.packed is not None},
         sharded_inputs=context.settings_of(step).sharded_inputs if job.part is Part.SHARD else (),
@@ -206,7 +206,7 @@ def _request(job: Job, context: JobContext) -> ContainerRequest:
 
 
 def _timed(step: Step, context: JobContext) -> Step:
-    """Return the step with the timeout of the settings; the container keeps it, and the job's limit follows it."""
+    """Return the step with the timeout of the settings, which the container enforces and the job's limit includes."""
     timeout_s = context.settings_of(step).timeout_s
     return replace(step, resources=replace(step.resources, timeout_s=float(timeout_s))) if timeout_s else step
 
@@ -215,11 +215,11 @@ def _timed(step: Step, context: JobContext) -> Step:
 
 
 def _cluster(job: Job, context: JobContext) -> dict[str, Any]:
-    changed, resources = context.settings_of(job.step), job.step.resources
+    overrides, resources = context.settings_of(job.step), job.step.resources
     cluster: dict[str, Any] = {
         "InstanceCount": job.instances,
-        "InstanceType": instance_type(job.step, changed),
-        "VolumeSizeInGB": changed.volume_gb or resources.disk_gb,
+        "InstanceType": instance_type(job.step, overrides),
+        "VolumeSizeInGB": overrides.volume_gb or resources.disk_gb,
     }
     if context.settings.account.volume_kms_key:
         cluster["VolumeKmsKeyId"] = context.settings.account.volume_kms_key
@@ -233,29 +233,29 @@ def _longest_s(job: Job, context: JobContext) -> int:
 
 
 def _spot(job: Job, context: JobContext) -> dict[str, Any]:
-    changed = context.settings_of(job.step)
-    found: dict[str, Any] = {}
-    if changed.spot:
+    overrides = context.settings_of(job.step)
+    arguments: dict[str, Any] = {}
+    if overrides.spot:
         longest_s = _longest_s(job, context)
-        wait_s = max(longest_s, changed.max_wait_s or 2 * longest_s)
-        found["EnableManagedSpotTraining"] = True
-        found["StoppingCondition"] = {"MaxRuntimeInSeconds": longest_s, "MaxWaitTimeInSeconds": wait_s}
-    if changed.checkpoints:
+        wait_s = max(longest_s, overrides.max_wait_s or 2 * longest_s)
+        arguments["EnableManagedSpotTraining"] = True
+        arguments["StoppingCondition"] = {"MaxRuntimeInSeconds": longest_s, "MaxWaitTimeInSeconds": wait_s}
+    if overrides.checkpoints:
         uri = context.result_uri(job.name, "checkpoints")
-        found["CheckpointConfig"] = {"S3Uri": uri, "LocalPath": "/opt/ml/checkpoints"}
-    return found
+        arguments["CheckpointConfig"] = {"S3Uri": uri, "LocalPath": "/opt/ml/checkpoints"}
+    return arguments
 
 
 def _network(context: JobContext) -> dict[str, Any]:
     account = context.settings.account
-    found: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     if account.encrypt_traffic:
-        found["EnableInterContainerTrafficEncryption"] = True
+        arguments["EnableInterContainerTrafficEncryption"] = True
     if account.network_isolation:
-        found["EnableNetworkIsolation"] = True
+        arguments["EnableNetworkIsolation"] = True
     if account.subnets:
-        found["VpcConfig"] = {"SecurityGroupIds": list(account.security_groups), "Subnets": list(account.subnets)}
-    return found
+        arguments["VpcConfig"] = {"SecurityGroupIds": list(account.security_groups), "Subnets": list(account.subnets)}
+    return arguments
 
 
 def _add_tags(arguments: dict[str, Any], context: JobContext) -> None:
@@ -265,10 +265,7 @@ def _add_tags(arguments: dict[str, Any], context: JobContext) -> None:
 
 
 def _is_cached(job: Job, context: JobContext) -> bool:
-    """Tell whether the service may reuse a result; it compares addresses, so a data set must come with its digest."""
+    """Return whether the service may reuse results; it compares URIs, so data sets are only cached by digest."""
     if not (context.settings.account.cache_days and context.settings_of(job.step).cache):
         return False
     return bool(context.dataset_digest) or DATASET not in job.step.inputs.values()
-
-
-__all__ = ["RETRY_POLICIES", "JobContext", "emit_job", "processing_step", "training_step"]

@@ -1,1 +1,1 @@
-"""What a project needs to deliver a use case: the files of a CI service, and the image in which its steps run."""
+"""Files that a project needs to deliver a use case: CI files."""

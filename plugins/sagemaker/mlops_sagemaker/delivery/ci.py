@@ -1,7 +1,7 @@
-"""The files by which a CI service trains, judges and registers a use case: CodeBuild, GitHub Actions, GitLab.
+"""CI files for CodeBuild, GitHub Actions and GitLab that train, evaluate and register the model of a use case.
 
-The files are templates beside this module; all three run the same shell scripts, which are templates too. Data sets
-come from the catalogue by name; no command is taken from a variable and evaluated.
+The files are rendered from the folder ``templates``; all three run the same shell scripts, which are templates too.
+Data sets come from the catalogue by name; no command is read from a variable and evaluated.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ SECRETS = (
     "SAGEMAKER_PROJECT_NAME_ID",
     "AWS_DEV_ACCOUNT_NUMBER",
 )
-"""Variables of the account that the service must have; the names are those of the SageMaker project templates."""
+"""Variables that the CI service must provide; the names are those of the SageMaker project templates."""
 PROVIDERS = {
     "codebuild": ("buildspec.yml", "buildspec.yml"),
     "github": (".github/workflows/pipeline.yml", "github.yml"),
     "gitlab": (".gitlab-ci.yml", "gitlab.yml"),
 }
-"""Provider -> path of the file in a project, and its template."""
+"""Path of the file in a project, and its template, by provider."""
 INSTALL = "pip install --upgrade mlops-usecases mlops-sagemaker ."
 _SCRIPTS = {"dataset": ("dataset.sh",), "image-and-pipeline": ("image.sh", "pipeline.sh")}
-"""Marker in a template -> the scripts that replace it."""
+"""Scripts that replace a marker in a template, by marker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """What a file is written for.
+    """The project that a CI file is written for.
 
     Attributes:
-        use_case: its name.
-        install: the command that installs core, this package and the use case's plugin.
-        python: version of Python, such as ``3.11``.
+        use_case: name of the use case.
+        install: command that installs core, this package and the plugin of the use case.
+        python: version of Python, for example ``3.11``.
     """
 
     use_case: str
@@ -53,19 +53,19 @@ class Project:
 
 
 def ci_file(use_case: str, *, provider: str, install: str | None = None) -> CiFile:
-    """Return the file of a CI service.
+    """Return the CI file of a use case.
 
     Args:
-        use_case: its name.
+        use_case: name of the use case.
         provider: one of `PROVIDERS`.
-        install: the command that installs the project; None for `INSTALL`.
+        install: command that installs the project; None for `INSTALL`.
 
     Raises:
         UsageError: the provider is unknown.
     """
     if provider not in PROVIDERS:
         hint = did_you_mean(provider, PROVIDERS) or ";"
-        raise UsageError(f"no CI provider '{provider}'{hint} providers: {', '.join(PROVIDERS)}")
+        raise UsageError(f"unknown CI provider '{provider}'{hint} providers: {', '.join(PROVIDERS)}")
     path, _ = PROVIDERS[provider]
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     text = render(provider, Project(use_case=use_case, install=install or INSTALL, python=python))
@@ -73,7 +73,7 @@ def ci_file(use_case: str, *, provider: str, install: str | None = None) -> CiFi
 
 
 def render(provider: str, project: Project) -> str:
-    """Return the text of a provider's file."""
+    """Return the text of the CI file of a provider."""
     values = {
         "use_case": _scalar(project.use_case),
         "use_case-name": project.use_case,
@@ -92,7 +92,7 @@ def render(provider: str, project: Project) -> str:
 
 
 def template(name: str) -> str:
-    """Return a file of the folder ``templates``."""
+    """Return the text of a file in the folder ``templates``."""
     files = importlib.resources.files("mlops_sagemaker.delivery")
     return (files / "templates" / name).read_text(encoding="utf-8")
 
@@ -109,5 +109,5 @@ def _filled(line: str, values: dict[str, str]) -> str:
 
 
 def _scalar(text: str) -> str:
-    """Return a text as a YAML scalar, quoted where YAML would read something else."""
+    """Return a text as a YAML scalar, quoted where necessary."""
     return yaml.safe_dump(text, width=10_000, allow_unicode=True).removesuffix("...\n").strip()

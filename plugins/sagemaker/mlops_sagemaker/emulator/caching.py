@@ -1,4 +1,4 @@
-"""Step caching by the service's rules: same pipeline, same step, same signature, succeeded, not too old."""
+"""Step caching by the rules of the service: same pipeline, step and signature, succeeded, not expired."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DURATION = re.compile(
 
 
 def signature_of(step: StepDefinition, arguments: Mapping[str, Any]) -> str:
-    """Return the digest of the resolved arguments that decide whether a result may be taken; empty where none may."""
+    """Return the digest of the resolved arguments that identify a reusable result; empty if the type is not cached."""
     names = _SIGNATURES.get(step.type)
     if not names:
         return ""
@@ -39,29 +39,29 @@ def signature_of(step: StepDefinition, arguments: Mapping[str, Any]) -> str:
 def find_cached(
     step: StepDefinition, signature: str, *, pipeline: str, history: ExecutionHistory
 ) -> tuple[str, ExecutionStep] | None:
-    """Return the newest execution (its ARN) of this step whose result may be taken, and the step's record."""
+    """Return the newest reusable result: the ARN of its execution and the step; None if there is none."""
     if not step.cache_expires or not signature:
         return None
     oldest = dt.datetime.now(dt.UTC) - parse_duration(step.cache_expires)
     for record in history.newest_first(pipeline):
-        found = record.step(step.name)
-        if found is None or found.status is not ExecutionStepStatus.SUCCEEDED or found.signature != signature:
+        earlier = record.step(step.name)
+        if earlier is None or earlier.status is not ExecutionStepStatus.SUCCEEDED or earlier.signature != signature:
             continue
-        if dt.datetime.fromisoformat(found.end) >= oldest:
-            return found.cache_source or record.arn, found
+        if dt.datetime.fromisoformat(earlier.end) >= oldest:
+            return earlier.cache_source or record.arn, earlier
     return None
 
 
 def parse_duration(text: str) -> dt.timedelta:
-    """Return an ISO 8601 duration such as ``P30D`` or ``PT1H``; the SDK's examples write ``30d``.
+    """Return an ISO 8601 duration such as ``P30D`` or ``PT1H``, or ``30d`` as in the examples of the SDK.
 
     Raises:
-        DefinitionError: it is none.
+        DefinitionError: the text is not a duration.
     """
-    found = _DURATION.match(text)
-    if not found or not any(found.groups()):
+    match = _DURATION.match(text)
+    if not match or not any(match.groups()):
         raise DefinitionError(f"CacheConfig.ExpireAfter: {text!r} is not an ISO 8601 duration such as 'P30D'")
-    part = {name: int(value or 0) for name, value in found.groupdict().items()}
+    part = {name: int(value or 0) for name, value in match.groupdict().items()}
     return dt.timedelta(
         days=365 * part["years"] + 30 * part["months"] + part["days"],
         weeks=part["weeks"],

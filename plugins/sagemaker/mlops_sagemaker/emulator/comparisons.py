@@ -1,7 +1,7 @@
-"""Condition steps: every operand is resolved first, then compared; what cannot be compared fails the step.
+"""Evaluates the conditions of Condition steps: resolves all operands first, then compares them.
 
-An operand that is missing, null, or not finite never compares as anything: the step fails, whatever ``Or`` and
-``Not`` stand around it. So no condition can be met by a value that is not there.
+An operand that is missing, null or not finite fails the step, whatever ``Or`` and ``Not`` surround it, so a missing
+value can never satisfy a condition.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _ORDERS = {
 
 
 def holds_all(conditions: Iterable[Mapping[str, Any]], scope: Scope) -> bool:
-    """Tell whether all of `conditions` hold; the list of a condition step is a conjunction.
+    """Return whether all conditions hold; the conditions of a step are joined by "and".
 
     Raises:
-        StepFault: an operand cannot be had or compared.
+        StepFault: an operand cannot be resolved or compared.
     """
     return all(_each(resolve(list(conditions), scope)))
 
 
 def _each(conditions: Iterable[Mapping[str, Any]]) -> list[bool]:
-    """Evaluate every one, also after one has decided: a fault must not depend on the order."""
+    """Evaluate all conditions without short-circuiting, so that faults do not depend on the order."""
     return [_holds(condition) for condition in conditions]
 
 

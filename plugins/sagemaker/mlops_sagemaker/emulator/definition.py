@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 VERSION = "2020-12-01"
 SUPPORTED = ("Processing", "Training", "Tuning", "Condition", "Fail", "RegisterModel", "Model", "Callback")
-"""The step types that the interpreter executes."""
+"""The step types that the emulator executes."""
 _STEP_REFERENCE = re.compile(r"Steps\.([A-Za-z0-9_-]+)")
 
 
@@ -28,9 +28,9 @@ class PropertyFile:
     """A JSON file in an output of a step, for ``Std:JsonGet``.
 
     Attributes:
-        name: by which it is referred to.
-        output: name of the processing output that holds it.
-        path: within that output.
+        name: name of the property file.
+        output: name of the processing output that contains it.
+        path: path within that output.
     """
 
     name: str
@@ -40,14 +40,14 @@ class PropertyFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """When and how often a failed step is tried again.
+    """A policy for retries of a failed step.
 
     Attributes:
-        exceptions: for example ``SageMaker.JOB_INTERNAL_ERROR``.
-        interval_s: wait before the first retry.
-        backoff: factor by which each further wait is longer.
-        max_attempts: retries; None for no limit but `expire_after_s`.
-        expire_after_s: since the step's start; None for none.
+        exceptions: exception types, for example ``SageMaker.JOB_INTERNAL_ERROR``.
+        interval_s: wait before the first retry, in seconds.
+        backoff: factor between consecutive waits.
+        max_attempts: maximum number of retries; None for no limit.
+        expire_after_s: time since the start of the step after which there are no retries; None for no limit.
     """
 
     exceptions: frozenset[str]
@@ -59,7 +59,7 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
-    """Where a step stands: inside which condition, and for which outcome it runs."""
+    """A branch of a Condition step: the name of the step, and the outcome that selects the branch."""
 
     condition: str
     outcome: bool
@@ -67,18 +67,18 @@ class Branch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepDefinition:
-    """One step.
+    """A step of a definition.
 
     Attributes:
-        name: unique in the definition.
-        type: ``Processing``, ``Training``, ``Condition``, ...
-        arguments: with references unresolved.
-        depends_on: what ``DependsOn`` says.
-        property_files: of its outputs.
-        cache_expires: ISO 8601 duration; empty when results are not reused.
-        retries: in the order of the definition.
-        branch: None at the top level.
-        queue: URL of the queue that a callback step writes to; text or expression.
+        name: name of the step, unique in the definition.
+        type: type of the step, for example ``Processing``.
+        arguments: arguments with unresolved expressions.
+        depends_on: names in ``DependsOn``.
+        property_files: property files of its outputs.
+        cache_expires: ISO 8601 duration; empty if results are not reused.
+        retries: retry policies in the order of the definition.
+        branch: branch that contains the step; None at the top level.
+        queue: URL of the queue of a Callback step, as text or expression.
     """
 
     name: str
@@ -92,14 +92,14 @@ class StepDefinition:
     queue: Any = ""
 
     def references(self) -> frozenset[str]:
-        """Return the steps that its own arguments mention, without those inside its branches."""
+        """Return the steps that the arguments refer to, without those in its branches."""
         own = [value for name, value in self.arguments.items() if name not in ("IfSteps", "ElseSteps")]
         return frozenset(_referenced_steps([*own, self.queue]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParameterDefinition:
-    """A parameter: its type is ``String``, ``Integer``, ``Float`` or ``Boolean``."""
+    """A parameter of type ``String``, ``Integer``, ``Float`` or ``Boolean``."""
 
     name: str
     type: str
@@ -107,10 +107,10 @@ class ParameterDefinition:
     choices: tuple[object, ...] = ()
 
     def value_of(self, text: str) -> str | float | bool:
-        """Return the value that `text`, as the service takes it when an execution is started, stands for.
+        """Return the value of a text that is passed when an execution is started.
 
         Raises:
-            DefinitionError: it is not of the type, or not among the choices.
+            DefinitionError: the value does not have the type of the parameter, or is not one of its choices.
         """
         try:
             value = _PARSERS[self.type](text)
@@ -135,85 +135,88 @@ _PARSERS: dict[str, Callable[[str], str | float | bool]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """A whole definition.
+    """A pipeline definition.
 
     Attributes:
-        parameters: in the order of the definition.
-        steps: by name, branches flattened, in the order of the definition.
+        parameters: parameters in the order of the definition.
+        steps: steps by name, with flattened branches, in the order of the definition.
     """
 
     parameters: tuple[ParameterDefinition, ...]
     steps: Mapping[str, StepDefinition]
 
-    def values(self, given: Mapping[str, str]) -> dict[str, Any]:
-        """Return a value for each parameter: as `given`, else the default.
+    def values(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Return the value of each parameter: from `texts`, or the default.
 
         Raises:
-            DefinitionError: an unknown name, a bad value, or none at all.
+            DefinitionError: a name is unknown, a value is invalid, or a parameter has no value.
         """
-        known = {parameter.name: parameter for parameter in self.parameters}
-        for name in given:
-            if name not in known:
-                raise DefinitionError(f"the pipeline has no parameter '{name}'{did_you_mean(name, known)}")
+        parameters = {parameter.name: parameter for parameter in self.parameters}
+        for name in texts:
+            if name not in parameters:
+                raise DefinitionError(f"the pipeline has no parameter '{name}'{did_you_mean(name, parameters)}")
         values = {
-            name: parameter.value_of(given[name]) if name in given else parameter.default
-            for name, parameter in known.items()
+            name: parameter.value_of(texts[name]) if name in texts else parameter.default
+            for name, parameter in parameters.items()
         }
         missing = [name for name, value in values.items() if value is None]
         if missing:
-            raise DefinitionError(f"parameter '{missing[0]}' has no default and was not given a value")
+            raise DefinitionError(f"parameter '{missing[0]}' has neither a default nor a value")
         return values
 
     def needs(self, name: str) -> frozenset[str]:
-        """Return the steps that must have succeeded before the step starts.
+        """Return the steps that must succeed before the step starts.
 
-        A step that depends on a condition from outside waits for the branches too.
+        A step outside of the branches that depends on a Condition step also waits for the steps in the branches.
         """
         step = self.steps[name]
-        found = {*step.depends_on, *step.references()}
+        needed = {*step.depends_on, *step.references()}
         inside = {branch.condition for branch in self.branches(name)}
-        waits = {other for other in self.steps for branch in self.branches(other) if branch.condition in found - inside}
-        found |= waits - {name}
+        waits = {
+            other for other in self.steps for branch in self.branches(other) if branch.condition in needed - inside
+        }
+        needed |= waits - {name}
         if step.branch:
-            found.add(step.branch.condition)
-        return frozenset(found)
+            needed.add(step.branch.condition)
+        return frozenset(needed)
 
     def branches(self, name: str) -> Iterator[Branch]:
-        """Yield the conditions in which the step stands, the innermost first."""
+        """Yield the branches that contain the step, innermost first."""
         branch = self.steps[name].branch
         while branch:
             yield branch
             branch = self.steps[branch.condition].branch
 
     def without_cache(self, name: str) -> Definition:
-        """Return the definition in which the step is always executed."""
+        """Return a copy of the definition in which a step is always executed."""
         return replace(self, steps={**self.steps, name: replace(self.steps[name], cache_expires="")})
 
     def order(self) -> tuple[str, ...]:
-        """Return the steps so that each comes after those that it needs; ties in the order of the definition.
+        """Return the steps in topological order; independent steps are in the order of the definition.
 
         Raises:
-            DefinitionError: they form a cycle.
+            DefinitionError: the steps form a cycle.
         """
         position = {name: index for index, name in enumerate(self.steps)}
         sorter = graphlib.TopologicalSorter({name: self.needs(name) for name in self.steps})
-        found: list[str] = []
+        ordered: list[str] = []
         try:
             sorter.prepare()
         except graphlib.CycleError as error:
             raise DefinitionError(f"Steps: a cycle: {' -> '.join(reversed(error.args[1]))}") from error
         while sorter.is_active():
             ready = sorted(sorter.get_ready(), key=position.__getitem__)
-            found += ready
+            ordered += ready
             sorter.done(*ready)
-        return tuple(found)
+        return tuple(ordered)
 
 
 def parse_definition(text: str | bytes | Mapping[str, Any]) -> Definition:
-    """Return the definition that the JSON `text` holds; whatever could not be executed is refused.
+    """Parse a definition from JSON.
 
     Raises:
-        DefinitionError: no JSON, another version, an unknown type, step or parameter, a duplicate, or a cycle.
+        DefinitionError: the text is not JSON, has another version, an unknown type, step or parameter, a duplicate
+            step or a cycle.
     """
     if not isinstance(text, str | bytes):
         data: Any = text
@@ -223,8 +226,8 @@ def parse_definition(text: str | bytes | Mapping[str, Any]) -> Definition:
         except ValueError as error:
             raise DefinitionError(f"the definition is not JSON: {error}") from error
     if not isinstance(data, dict) or data.get("Version") != VERSION:
-        found = data.get("Version") if isinstance(data, dict) else type(data).__name__
-        raise DefinitionError(f"Version: {found!r}; expected a definition of version '{VERSION}'")
+        version = data.get("Version") if isinstance(data, dict) else type(data).__name__
+        raise DefinitionError(f"Version: {version!r}; expected a definition of version '{VERSION}'")
     try:
         return _definition(data)
     except (KeyError, TypeError, AttributeError) as error:
@@ -264,7 +267,7 @@ def _flatten(steps: Iterable[Mapping[str, Any]], *, path: str, branch: Branch | 
         if step.type not in SUPPORTED:
             raise DefinitionError(
                 f"{path}[{index}].Type: steps of type '{step.type}' cannot be executed here; "
-                f"can be: {', '.join(SUPPORTED)}"
+                f"supported: {', '.join(SUPPORTED)}"
             )
         yield step
         for key, outcome in (("IfSteps", True), ("ElseSteps", False)):
@@ -312,9 +315,9 @@ def _referenced_steps(value: object) -> Iterator[str]:
     if isinstance(value, dict):
         reference = value.get("Get")
         if len(value) == 1 and isinstance(reference, str):
-            found = _STEP_REFERENCE.match(reference)
-            if found:
-                yield found[1]
+            match = _STEP_REFERENCE.match(reference)
+            if match:
+                yield match[1]
             return
         for inner in value.values():
             yield from _referenced_steps(inner)

@@ -1,7 +1,7 @@
-"""Carrying out one execution of a definition: which step is next, its retries, its result, the end of all.
+"""Executes a definition: schedules its steps, retries them, records their results, and determines the final status.
 
-A step starts when the steps that it needs have succeeded and its condition came out its way. After a failure no
-further step starts; those that run go on to their end. The same holds for a run of the local runner.
+A step starts when all steps that it needs have succeeded and the condition has selected its branch. After a failure
+no further step starts, but running steps continue to their end, as in the local runner.
 """
 
 from __future__ import annotations
@@ -46,23 +46,23 @@ _LONGEST_WAIT_S = 3600.0
 
 
 def _ignore(_: ExecutionStep) -> None:
-    """Nobody wants to know."""
+    """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What an execution takes from where it happens.
+    """The environment of an execution.
 
     Attributes:
-        objects: what ``s3://`` means.
-        containers: what starts a command.
-        registrar: where model packages go.
-        history: former executions, for caching; also told of this one.
-        folder: of this execution: trees and logs go below it.
-        max_parallel: steps at once.
-        environment: variables that every container gets besides its own.
+        objects: the objects behind ``s3://`` URIs.
+        containers: starts the commands of containers.
+        registrar: creates model packages and models.
+        history: records of executions, for caching; this execution is saved to it.
+        folder: folder of this execution, for trees and logs.
+        max_parallel: number of steps to run in parallel.
+        environment: additional environment variables of every container.
         on_step: called from any thread with each new state of a step.
-        callbacks: for callback steps; None where nobody could answer.
+        callbacks: waits for the answers of Callback steps; None if they are not supported.
     """
 
     objects: ObjectStore
@@ -77,7 +77,7 @@ class Surroundings:
 
 
 class PipelineExecution:
-    """One execution; `carry_out` may run in any thread, `stop` and `record` may be called from others."""
+    """An execution of a definition; `stop` and `record` may be called from other threads than `carry_out`."""
 
     def __init__(
         self,
@@ -92,12 +92,12 @@ class PipelineExecution:
         """Prepare an execution.
 
         Args:
-            definition: what is executed.
-            arn: of this execution: ``arn:aws:sagemaker:<region>:<account>:pipeline/<name>/execution/<id>``.
-            pipeline: its name.
-            values: of all parameters.
-            surroundings: where it happens.
-            former: the record of the same execution when it is retried; steps that succeeded are kept.
+            definition: definition to execute.
+            arn: ARN of this execution: ``arn:aws:sagemaker:<region>:<account>:pipeline/<name>/execution/<id>``.
+            pipeline: name of the pipeline.
+            values: values of all parameters, by name.
+            surroundings: environment of the execution.
+            former: earlier record of this execution if it is retried; steps that succeeded are kept.
         """
         self._definition = definition
         self._around = surroundings
@@ -105,7 +105,7 @@ class PipelineExecution:
         self._lock = threading.Lock()
         kept = former.steps if former else ()
         self._steps = {step.name: step for step in kept if step.status is ExecutionStepStatus.SUCCEEDED}
-        self._left_out: set[str] = set()
+        self._skipped: set[str] = set()
         start = former.start if former else now()
         self._record = ExecutionRecord(
             arn=arn, pipeline=pipeline, status=ExecutionStatus.EXECUTING, start=start, parameters=dict(values)
@@ -125,20 +125,20 @@ class PipelineExecution:
 
     @property
     def record(self) -> ExecutionRecord:
-        """The state now."""
+        """The current state."""
         with self._lock:
             return replace(self._record, steps=tuple(self._steps.values()))
 
     def resolve(self, value: Any) -> Any:
-        """Return what an expression stands for in the present state of the execution.
+        """Return the value of an expression in the current state of the execution.
 
         Raises:
-            StepFault: something that it refers to is not there.
+            StepFault: a reference cannot be resolved.
         """
         return resolve(value, _ExecutionScope(self))
 
     def stop(self) -> None:
-        """Ask every running step to end; the execution is then ``Stopped``."""
+        """Stop all running steps; the execution then ends as ``Stopped``."""
         with self._lock:
             if self._record.status.is_final:
                 return
@@ -146,7 +146,7 @@ class PipelineExecution:
         self._stopped.set()
 
     def carry_out(self) -> ExecutionRecord:
-        """Execute every step that has to be; return the finished record."""
+        """Execute the steps and return the final record."""
         self._save()
         try:
             self._run_steps()
@@ -169,7 +169,7 @@ class PipelineExecution:
     def _save(self) -> None:
         self._around.history.save(self.record)
 
-    # --- Which step is next -------------------------------------------------------------------------------
+    # --- Scheduling ---------------------------------------------------------------------------------------
 
     def _run_steps(self) -> None:
         waiting = [name for name in self._definition.order() if name not in self._steps]
@@ -189,24 +189,24 @@ class PipelineExecution:
                 raise
 
     def _start_ready(self, waiting: list[str], running: dict[Future[None], str], pool: ThreadPoolExecutor) -> list[str]:
-        left: list[str] = []
+        remaining: list[str] = []
         for name in waiting:
-            if self._is_left_out(name):
-                self._left_out.add(name)
+            if self._is_skipped(name):
+                self._skipped.add(name)
             elif not self._may_start() or len(running) >= self._around.max_parallel or not self._is_ready(name):
-                left.append(name)
+                remaining.append(name)
             else:
                 step = self._definition.steps[name]
                 self._set(ExecutionStep(name=name, type=step.type, status=ExecutionStepStatus.STARTING, start=now()))
                 running[pool.submit(self._execute, step)] = name
-        return left
+        return remaining
 
     def _may_start(self) -> bool:
         failed = any(step.status is ExecutionStepStatus.FAILED for step in self._steps.values())
         return not failed and not self._stopped.is_set()
 
-    def _is_left_out(self, name: str) -> bool:
-        """Tell whether the step can never start: its branch was not taken, or what it asks for is left out."""
+    def _is_skipped(self, name: str) -> bool:
+        """Return whether the step can never start: its branch was not taken, or a step that it needs is skipped."""
         step = self._definition.steps[name]
         for branch in self._definition.branches(name):
             condition = self._steps.get(branch.condition)
@@ -214,20 +214,20 @@ class PipelineExecution:
                 outcome = condition.properties["Outcome"] == "True"
                 if outcome is not branch.outcome:
                     return True
-        asked = {*step.depends_on, *step.references()} | ({step.branch.condition} if step.branch else set())
-        return bool(asked & self._left_out)
+        needed = {*step.depends_on, *step.references()} | ({step.branch.condition} if step.branch else set())
+        return bool(needed & self._skipped)
 
     def _is_ready(self, name: str) -> bool:
-        for needed in self._definition.needs(name) - self._left_out:
-            found = self._steps.get(needed)
-            if found is None or found.status is not ExecutionStepStatus.SUCCEEDED:
+        for needed in self._definition.needs(name) - self._skipped:
+            state = self._steps.get(needed)
+            if state is None or state.status is not ExecutionStepStatus.SUCCEEDED:
                 return False
         return True
 
     # --- One step -----------------------------------------------------------------------------------------
 
     def _execute(self, step: StepDefinition) -> None:
-        """Execute a step to its end, retries included; runs in a thread and never raises for a fault of the step."""
+        """Execute a step, including retries; runs in a thread and does not raise if the step fails."""
         state = self._set(replace(self._steps[step.name], status=ExecutionStepStatus.EXECUTING))
         try:
             state = self._attempt_until_done(step, state)
@@ -235,19 +235,19 @@ class PipelineExecution:
             state = replace(self._steps[step.name], status=ExecutionStepStatus.STOPPED)
         except StepFault as fault:
             state = replace(self._steps[step.name], status=ExecutionStepStatus.FAILED, failure=str(fault))
-        except Exception as error:  # noqa: BLE001  a definition can be wrong in more ways than are foreseen; its step fails
+        except Exception as error:  # noqa: BLE001  an invalid definition can raise anything; its step fails
             reason = f"{FaultKind.CLIENT}: {type(error).__name__}: {error}"
             state = replace(self._steps[step.name], status=ExecutionStepStatus.FAILED, failure=reason)
         self._set(replace(state, end=now()))
 
     def _attempt_until_done(self, step: StepDefinition, state: ExecutionStep) -> ExecutionStep:
-        began = time.monotonic()
+        start = time.monotonic()
         used: dict[int, int] = {}
         while True:
             try:
                 return self._attempt(step, state)
             except StepFault as fault:
-                delay = _delay_s(step.retries, fault, used, elapsed_s=time.monotonic() - began)
+                delay = _delay_s(step.retries, fault, used, elapsed_s=time.monotonic() - start)
                 if delay is None:
                     raise
             if self._stopped.wait(delay):
@@ -258,8 +258,8 @@ class PipelineExecution:
         scope = _ExecutionScope(self)
         if step.type == "Condition":
             outcome = str(holds_all(step.arguments["Conditions"], scope))
-            found = JobResult(properties={"Outcome": outcome}, metadata={"Condition": {"Outcome": outcome}})
-            return _done(state, found)
+            result = JobResult(properties={"Outcome": outcome}, metadata={"Condition": {"Outcome": outcome}})
+            return _done(state, result)
         arguments = resolve(step.arguments, scope)
         if step.type == "Fail":
             message = as_text(arguments.get("ErrorMessage", ""))
@@ -274,7 +274,7 @@ class PipelineExecution:
         return replace(_done(state, self._perform(step, arguments)), signature=signature)
 
     def _perform(self, step: StepDefinition, arguments: Mapping[str, Any]) -> JobResult:
-        place = replace(self._place, announce=lambda found: self._announce(step.name, found))
+        place = replace(self._place, announce=lambda result: self._announce(step.name, result))
         if step.type == "Processing":
             return run_processing(step.name, arguments, place)
         if step.type == "Training":
@@ -289,12 +289,12 @@ class PipelineExecution:
 
     def _call_back(self, step: StepDefinition, arguments: Mapping[str, Any]) -> JobResult:
         if self._around.callbacks is None:
-            raise StepFault(FaultKind.CLIENT, "a Callback step needs an endpoint that can be answered; none is here")
+            raise StepFault(FaultKind.CLIENT, "Callback steps can only be executed by mlops sagemaker emulate")
         queue = as_text(self.resolve(step.queue))
         return self._around.callbacks.call(queue, arguments, arn=self._record.arn, stopped=self._stopped)
 
-    def _announce(self, name: str, found: JobResult) -> None:
-        state = replace(self._steps[name], properties=found.properties, metadata=found.metadata, logs=found.logs)
+    def _announce(self, name: str, result: JobResult) -> None:
+        state = replace(self._steps[name], properties=result.properties, metadata=result.metadata, logs=result.logs)
         self._set(state)
 
     def _set(self, state: ExecutionStep) -> ExecutionStep:
@@ -305,23 +305,23 @@ class PipelineExecution:
         return state
 
 
-def _done(state: ExecutionStep, found: JobResult) -> ExecutionStep:
+def _done(state: ExecutionStep, result: JobResult) -> ExecutionStep:
     return replace(
         state,
         status=ExecutionStepStatus.SUCCEEDED,
-        properties=found.properties,
-        metadata=found.metadata,
-        logs=found.logs,
+        properties=result.properties,
+        metadata=result.metadata,
+        logs=result.logs,
     )
 
 
 def _delay_s(
     policies: tuple[RetryPolicy, ...], fault: StepFault, used: dict[int, int], *, elapsed_s: float
 ) -> float | None:
-    """Return how long to wait before the next attempt; None when no policy allows one."""
-    wanted = RETRIED_BY.get(fault.kind, "")
+    """Return the seconds to wait before the next attempt; None if no policy allows one."""
+    exception = RETRIED_BY.get(fault.kind, "")
     for index, policy in enumerate(policies):
-        if wanted not in policy.exceptions:
+        if exception not in policy.exceptions:
             continue
         count = used.get(index, 0)
         is_spent = policy.max_attempts is not None and count >= policy.max_attempts
@@ -334,11 +334,11 @@ def _delay_s(
 
 
 class _ExecutionScope:
-    """What the functions of one execution read."""
+    """The values that the expressions of an execution refer to."""
 
     def __init__(self, execution: PipelineExecution) -> None:
         self._record = execution.record
-        self._definition = execution._definition  # noqa: SLF001  the other half of the same class
+        self._definition = execution._definition  # noqa: SLF001  a view of the same execution
         self._objects = execution._around.objects  # noqa: SLF001  the same
 
     def parameters(self) -> Mapping[str, Any]:
@@ -355,10 +355,10 @@ class _ExecutionScope:
         }
 
     def properties(self, step: str) -> Mapping[str, Any]:
-        found = self._record.step(step)
-        if found is None or found.status is not ExecutionStepStatus.SUCCEEDED:
+        state = self._record.step(step)
+        if state is None or state.status is not ExecutionStepStatus.SUCCEEDED:
             raise StepFault(FaultKind.CLIENT, f"Steps.{step}: the step has not succeeded in this execution")
-        return found.properties
+        return state.properties
 
     def property_file(self, step: str, name: str) -> str:
         declared = {file.name: file for file in self._definition.steps[step].property_files}

@@ -1,4 +1,4 @@
-"""Why a step of an execution failed, in the service's words; which retry policies answer which failure."""
+"""Failures of steps in the terms of the service, and the retry policies that apply to them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class FaultKind(StrEnum):
-    """The beginning of a failure reason."""
+    """The kind of a failure, with which its failure reason begins."""
 
     CLIENT = "ClientError"
     ALGORITHM = "AlgorithmError"
@@ -24,17 +24,17 @@ RETRIED_BY = {
     FaultKind.THROTTLING: "Step.THROTTLING",
     FaultKind.SERVICE: "Step.SERVICE_FAULT",
 }
-"""Fault -> exception type of a retry policy. A fault of the user's own code or call is never retried."""
+"""Exception type in retry policies, by kind of fault. Faults of the user's code or arguments are never retried."""
 
 
-class StepFault(Exception):  # noqa: N818  the service's word; it becomes a failure reason and never reaches a user as an exception
-    """A step failed; the text is its failure reason after the kind."""
+class StepFault(Exception):  # noqa: N818  a term of the service; it becomes a failure reason, never a traceback
+    """A failure of a step; its text is the failure reason."""
 
     def __init__(self, kind: FaultKind, text: str) -> None:
-        """Keep kind and text apart, since retry policies look at the kind."""
+        """Create a fault; retry policies depend on its kind."""
         self.kind = kind
         super().__init__(f"{kind}: {text}")
 
 
-class StepStopped(Exception):  # noqa: N818  no fault either
+class StepStopped(Exception):  # noqa: N818  not an error
     """The execution was stopped while the step ran."""

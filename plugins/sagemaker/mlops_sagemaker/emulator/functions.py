@@ -1,6 +1,6 @@
-"""The functions of a definition: ``Get``, ``Std:Join`` and ``Std:JsonGet``, and the paths that they read.
+"""Evaluates the functions of a definition: ``Get``, ``Std:Join`` and ``Std:JsonGet``.
 
-Pure: what parameters, executions, steps and property files hold is asked from a `Scope`.
+The functions are pure; the values of parameters, executions, steps and property files come from a `Scope`.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 _SEGMENT = re.compile(r"""\.?([A-Za-z0-9_-]+)|\[(\d+)\]|\[(?:'([^']*)'|"([^"]*)")\]""")
 _NAMES = ("OutputName", "InputName", "ChannelName", "MetricName", "Name", "Key")
-"""The fields by which a list of the service is indexed with a text."""
+"""The fields that identify the items of a list, for indexes such as ``Outputs['train']``."""
 
 
 class Scope(Protocol):
-    """Where the values come from."""
+    """The source of values for expressions."""
 
     def parameters(self) -> Mapping[str, Any]:
-        """Return the value of each parameter."""
+        """Return the parameter values by name."""
 
     def execution(self) -> Mapping[str, Any]:
-        """Return the execution variables."""
+        """Return the execution variables by name."""
 
     def properties(self, step: str) -> Mapping[str, Any]:
-        """Return what the service would describe of a step that succeeded."""
+        """Return the properties of a step that succeeded."""
 
     def property_file(self, step: str, name: str) -> str:
         """Return the text of a property file."""
@@ -40,10 +40,10 @@ class Scope(Protocol):
 
 
 def resolve(value: Any, scope: Scope) -> Any:
-    """Return `value` with every function in it replaced by what it stands for.
+    """Return `value` with all functions replaced by their results.
 
     Raises:
-        StepFault: something that is referred to is not there.
+        StepFault: a reference cannot be resolved.
     """
     if isinstance(value, list | tuple):
         return [resolve(inner, scope) for inner in value]
@@ -61,7 +61,7 @@ def resolve(value: Any, scope: Scope) -> Any:
 
 
 def as_text(value: object) -> str:
-    """Return a value as `Std:Join` puts it into a text."""
+    """Return a value in the form that ``Std:Join`` inserts."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -77,15 +77,15 @@ def _get(reference: str, scope: Scope) -> Any:
     return walk(scope.properties(step), path, what=reference)
 
 
-def _named(name: str, known: Mapping[str, Any], what: str) -> Any:
-    if name not in known:
-        raise StepFault(FaultKind.CLIENT, f"{what} '{name}' is not known{did_you_mean(name, known)}")
-    return known[name]
+def _named(name: str, values: Mapping[str, Any], what: str) -> Any:
+    if name not in values:
+        raise StepFault(FaultKind.CLIENT, f"{what} '{name}' is unknown{did_you_mean(name, values)}")
+    return values[name]
 
 
 def _split_step(rest: str) -> tuple[str, str]:
-    found = re.match(r"[A-Za-z0-9_-]+", rest)
-    name = found[0] if found else ""
+    match = re.match(r"[A-Za-z0-9_-]+", rest)
+    name = match[0] if match else ""
     return name, rest[len(name) :]
 
 
@@ -108,23 +108,23 @@ def _json_get(argument: Mapping[str, Any], scope: Scope) -> Any:
 
 
 def walk(data: Any, path: str, *, what: str) -> Any:
-    """Follow a path such as ``Outputs['train'].S3Output.S3Uri`` or ``metrics.acc.value`` through JSON types.
+    """Return the value at a path such as ``Outputs['train'].S3Output.S3Uri`` or ``metrics.acc.value``.
 
     Raises:
-        StepFault: it leads nowhere.
+        StepFault: the path is invalid or does not exist.
     """
     position = 0
     while position < len(path):
-        found = _SEGMENT.match(path, position)
-        if not found:
-            raise StepFault(FaultKind.CLIENT, f"{what}: cannot read the path at '{path[position:]}'")
-        data = _child(data, found, what)
-        position = found.end()
+        segment = _SEGMENT.match(path, position)
+        if not segment:
+            raise StepFault(FaultKind.CLIENT, f"{what}: cannot parse the path at '{path[position:]}'")
+        data = _child(data, segment, what)
+        position = segment.end()
     return data
 
 
-def _child(data: Any, found: re.Match[str], what: str) -> Any:
-    plain, index, single, double = found.groups()
+def _child(data: Any, segment: re.Match[str], what: str) -> Any:
+    plain, index, single, double = segment.groups()
     name = next((text for text in (plain, single, double) if text is not None), None)
     if isinstance(data, list):
         if index is not None and int(index) < len(data):
@@ -135,4 +135,4 @@ def _child(data: Any, found: re.Match[str], what: str) -> Any:
     key = index if name is None else name
     if isinstance(data, dict) and key in data:
         return data[key]
-    raise StepFault(FaultKind.CLIENT, f"{what}: there is no '{key}'")
+    raise StepFault(FaultKind.CLIENT, f"{what}: '{key}' does not exist")

@@ -1,4 +1,4 @@
-"""The records of executions, as files."""
+"""Stores the records of executions."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ if TYPE_CHECKING:
 
 
 class ExecutionHistory(Protocol):
-    """Keeps the records of executions."""
+    """A store for records of executions."""
 
     def save(self, record: ExecutionRecord) -> None:
-        """Keep the newest state of an execution."""
+        """Save the latest state of an execution."""
 
     def newest_first(self, pipeline: str) -> Iterator[ExecutionRecord]:
-        """Yield the executions of a pipeline."""
+        """Yield the executions of a pipeline, most recently changed first."""
 
 
 class FolderHistory:
-    """Keeps each record as ``<folder>/<execution id>/execution.json``."""
+    """Stores each record in ``<folder>/<execution id>/execution.json``."""
 
     def __init__(self, folder: Path) -> None:
-        """Keep them in `folder`."""
+        """Store the records in `folder`."""
         self.folder = folder
 
     def execution_folder(self, execution_id: str) -> Path:
-        """Return the folder of an execution, which exists."""
+        """Return the folder of an execution, which is created if it is missing."""
         path = self.folder / execution_id
         path.mkdir(parents=True, exist_ok=True)
         return path
 
     def save(self, record: ExecutionRecord) -> None:
-        """Write the record in place of its former state."""
+        """Write the record, replacing its previous state."""
         path = self.execution_folder(record.execution_id) / "execution.json"
         write_atomically(path, json.dumps(record.to_json(), indent=1, ensure_ascii=False))
 
     def newest_first(self, pipeline: str) -> Iterator[ExecutionRecord]:
-        """Yield the executions of a pipeline, that which changed last first; a record is read when it is asked for."""
+        """Yield the executions of a pipeline, most recently changed first; records are read lazily."""
         paths = sorted(self.folder.glob("*/execution.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
         for path in paths:
             record = ExecutionRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
@@ -52,5 +52,5 @@ class FolderHistory:
 
 
 def now() -> str:
-    """Return the time as ISO 8601 in UTC, to the microsecond."""
+    """Return the current time in UTC as ISO 8601, with microseconds."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")

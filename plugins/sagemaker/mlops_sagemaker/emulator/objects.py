@@ -1,7 +1,7 @@
-"""Where ``s3://`` leads: a folder of this machine, or a real S3 endpoint. Both are read and written by `ObjectStore`.
+"""The objects behind ``s3://`` URIs: files in a folder, or objects of an S3 endpoint, both as `ObjectStore`.
 
-The rules of S3 hold in both: a prefix is the beginning of a key, not a folder; listings are in the order of keys; an
-object appears whole or not at all.
+Both follow the rules of S3: a prefix is the beginning of a key, not a folder; listings are sorted by key; objects are
+written atomically.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def parse_uri(text: object) -> S3Uri:
     """Parse ``s3://bucket/key``.
 
     Raises:
-        StepFault: the text is not an S3 address.
+        StepFault: the text is not an S3 URI.
     """
     try:
         return S3Uri.parse(text)
@@ -33,56 +33,56 @@ def parse_uri(text: object) -> S3Uri:
 
 
 class ObjectStore(Protocol):
-    """The objects of all buckets."""
+    """Access to the objects of all buckets."""
 
     def keys(self, prefix: S3Uri) -> Iterator[str]:
-        """Yield each key that begins with the prefix, in the order of keys.
+        """Yield the keys that begin with the prefix, in order.
 
         Raises:
-            StepFault: there is no such bucket, or it may not be read.
+            StepFault: the bucket does not exist, or access is denied.
         """
 
     def download(self, uri: S3Uri, path: Path) -> None:
-        """Write an object to a file, whose folder exists.
+        """Write an object to a file in an existing folder.
 
         Raises:
-            StepFault: there is no such object.
+            StepFault: the object does not exist.
         """
 
     def upload(self, path: Path, uri: S3Uri) -> None:
-        """Write a file to an object, whole or not at all."""
+        """Write a file to an object, atomically."""
 
     def read(self, uri: S3Uri) -> bytes:
-        """Return the content of a small object.
+        """Return the contents of a small object.
 
         Raises:
-            StepFault: there is no such object.
+            StepFault: the object does not exist.
         """
 
 
 class FolderObjects:
-    """Each bucket is a folder, each object a file. The folder of a bucket appears with its first object."""
+    """Objects as files, in one folder per bucket; the folder of a bucket is created with its first object."""
 
     def __init__(self, root: Path) -> None:
-        """Keep the buckets below `root`."""
+        """Store the buckets below `root`."""
         self._root = root
 
     def path(self, uri: S3Uri) -> Path:
-        """Return the file of an object.
+        """Return the path of an object.
 
         Raises:
-            StepFault: the key cannot be a path.
+            StepFault: the key is not a valid path.
         """
         parts = PurePosixPath(uri.key).parts
         if uri.key.startswith("/") or "//" in uri.key or uri.key.endswith("/") or {"..", "."} & set(parts):
-            raise StepFault(FaultKind.CLIENT, f"{uri}: this key cannot be a file of a folder")
+            raise StepFault(FaultKind.CLIENT, f"{uri}: the key is not a valid file path")
         return self._root / uri.bucket / uri.key
 
     def keys(self, prefix: S3Uri) -> Iterator[str]:
-        """Yield each key that begins with the prefix, in the order of keys."""
+        """Yield the keys that begin with the prefix, in order."""
         bucket = self._root / prefix.bucket
         if not bucket.is_dir():
-            raise StepFault(FaultKind.CLIENT, f"{prefix}: NoSuchBucket: there is no bucket '{prefix.bucket}'")
+            raise StepFault(FaultKind.CLIENT, f"{prefix}: NoSuchBucket: bucket '{prefix.bucket}' does not exist")
         folder, _, _ = prefix.key.rpartition("/")
         yield from sorted(key for key in _files(bucket, bucket / folder) if key.startswith(prefix.key))
 
@@ -91,10 +91,10 @@ class FolderObjects:
         try:
             shutil.copyfile(self.path(uri), path)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            raise StepFault(FaultKind.CLIENT, f"{uri}: NoSuchKey: there is no such object") from None
+            raise StepFault(FaultKind.CLIENT, f"{uri}: NoSuchKey: the object does not exist") from None
 
     def upload(self, path: Path, uri: S3Uri) -> None:
-        """Copy a file to its place, by rename."""
+        """Copy a file to an object, atomically by a rename."""
         target = self.path(uri)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -104,50 +104,50 @@ class FolderObjects:
             Path(name).replace(target)
         except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
             raise StepFault(
-                FaultKind.CLIENT, f"{uri}: {error.strerror}: a key cannot also be the folder of another here"
+                FaultKind.CLIENT, f"{uri}: {error.strerror}: a key cannot be the folder of another key here"
             ) from error
 
     def read(self, uri: S3Uri) -> bytes:
-        """Return the content of the file of an object."""
+        """Return the contents of the file of an object."""
         try:
             return self.path(uri).read_bytes()
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            raise StepFault(FaultKind.CLIENT, f"{uri}: NoSuchKey: there is no such object") from None
+            raise StepFault(FaultKind.CLIENT, f"{uri}: NoSuchKey: the object does not exist") from None
 
 
 class S3Objects:
-    """The objects of an S3 endpoint."""
+    """Objects of an S3 endpoint."""
 
     def __init__(self, client: Any) -> None:
-        """Use a boto3 client of S3."""
+        """Use a boto3 client for S3."""
         self._client = client
 
     def keys(self, prefix: S3Uri) -> Iterator[str]:
-        """Yield each key that begins with the prefix, page by page."""
+        """Yield the keys that begin with the prefix, page by page."""
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=prefix.bucket, Prefix=prefix.key)
         with _s3_faults(prefix):
             for page in pages:
                 yield from (item["Key"] for item in page.get("Contents", ()))
 
     def download(self, uri: S3Uri, path: Path) -> None:
-        """Fetch an object; large ones in parts."""
+        """Download an object; large objects in parts."""
         with _s3_faults(uri):
             self._client.download_file(uri.bucket, uri.key, str(path))
 
     def upload(self, path: Path, uri: S3Uri) -> None:
-        """Send a file; large ones in parts."""
+        """Upload a file; large files in parts."""
         with _s3_faults(uri):
             self._client.upload_file(str(path), uri.bucket, uri.key)
 
     def read(self, uri: S3Uri) -> bytes:
-        """Fetch a small object."""
+        """Return the contents of a small object."""
         with _s3_faults(uri):
             content: bytes = self._client.get_object(Bucket=uri.bucket, Key=uri.key)["Body"].read()
         return content
 
 
-class _s3_faults:  # noqa: N801  a context manager reads as a function
-    """Turns what boto3 raises into the fault of a step; what the endpoint itself got wrong can be retried."""
+class _s3_faults:  # noqa: N801  a context manager, used like a function
+    """Converts exceptions of boto3 to step faults; errors of the endpoint itself can be retried."""
 
     def __init__(self, uri: S3Uri) -> None:
         self._uri = uri
@@ -160,7 +160,7 @@ class _s3_faults:  # noqa: N801  a context manager reads as a function
         from botocore.exceptions import BotoCoreError, ClientError
 
         if isinstance(error, Boto3Error) and isinstance(error.__context__, ClientError):
-            error = error.__context__  # an upload hides what the endpoint said
+            error = error.__context__  # an upload wraps the error of the endpoint
         if isinstance(error, ClientError):
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             fault = FaultKind.SERVICE if status >= 500 else FaultKind.CLIENT
@@ -177,46 +177,43 @@ def _files(bucket: Path, folder: Path) -> Iterator[str]:
         yield from ((base / name).as_posix() for name in names if not name.startswith(".partial-"))
 
 
-def download_prefix(objects: ObjectStore, prefix: S3Uri, folder: Path, *, keys: list[str] | None = None) -> int:
-    """Write every object whose key begins with the prefix into `folder`; return how many there were.
+def download_prefix(objects: ObjectStore, prefix: S3Uri, folder: Path, *, keys: list[str] | None = None) -> None:
+    """Download all objects whose keys begin with the prefix.
 
     Args:
-        objects: where from.
-        prefix: an object, or the common beginning of several; its last ``/`` is where the relative paths begin.
-        folder: where to; made where missing.
-        keys: just these of the listing; None for all.
+        objects: source of the objects.
+        prefix: key or key prefix; relative paths begin after its last ``/``.
+        folder: target folder, which is created if it is missing.
+        keys: keys of the listing to download; None for all.
 
     Raises:
-        StepFault: nothing begins with the prefix.
+        StepFault: no key begins with the prefix.
     """
-    found = list(objects.keys(prefix))
-    if not found:
+    listing = list(objects.keys(prefix))
+    if not listing:
         raise StepFault(FaultKind.CLIENT, f'No S3 objects found under S3 URL "{prefix}"')
-    for key in found if keys is None else keys:
+    for key in listing if keys is None else keys:
         if key.endswith("/"):
             continue
         target = folder / relative_key(prefix.key, key)
         if ".." in target.relative_to(folder).parts:
-            raise StepFault(FaultKind.CLIENT, f"s3://{prefix.bucket}/{key}: the key leads out of the folder")
+            raise StepFault(FaultKind.CLIENT, f"s3://{prefix.bucket}/{key}: the key leads outside of the folder")
         target.parent.mkdir(parents=True, exist_ok=True)
         objects.download(S3Uri(prefix.bucket, key), target)
-    return len(found)
 
 
 def relative_key(prefix: str, key: str) -> str:
-    """Return the path of an object below the folder into which its prefix is downloaded.
+    """Return the path of an object relative to the folder into which its prefix is downloaded.
 
-    The prefix is cut when it names a folder of the key, else everything up to the prefix's last ``/``: an object that
-    is named itself keeps its file name.
+    If the prefix is a folder of the key, the whole prefix is removed, otherwise everything up to its last ``/``, so
+    that a single object keeps its file name.
     """
     folder = prefix if prefix.endswith("/") or not prefix else f"{prefix}/"
     base = folder if key.startswith(folder) else f"{prefix.rpartition('/')[0]}/"
     return key.removeprefix(base).lstrip("/")
 
 
-def upload_folder(objects: ObjectStore, folder: Path, prefix: S3Uri) -> int:
-    """Write every file of `folder` below the prefix; return how many there were."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    for path in paths:
+def upload_folder(objects: ObjectStore, folder: Path, prefix: S3Uri) -> None:
+    """Upload all files of a folder below the prefix."""
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         objects.upload(path, prefix.join(path.relative_to(folder).as_posix()))
-    return len(paths)

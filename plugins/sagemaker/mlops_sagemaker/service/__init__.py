@@ -1,1 +1,1 @@
-"""The SageMaker service: what boto3 sends and receives."""
+"""Access to the SageMaker service, S3, IAM and CloudWatch Logs through boto3."""

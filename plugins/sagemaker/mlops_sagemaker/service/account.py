@@ -1,6 +1,6 @@
-"""One account in one region: boto3's clients with timeouts and retries, and its faults as one line each.
+"""Access to an account in one region: boto3 clients with timeouts and retries, and one-line errors.
 
-Every call to the service goes through `Account.call`. Nothing here knows what is asked for.
+All calls to AWS go through this module, which knows nothing about their purpose.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from mlops_core import DatasetError, MlopsError
 from mlops_core.runners import RunnerError, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 Client = Any
-"""A boto3 client: made at run time, without types of its own."""
+"""A boto3 client, which is not typed."""
 Json = Any
 
 _ATTEMPTS = 8
@@ -36,24 +35,24 @@ _FIXES = (
         "the credentials have expired: sign in again (aws sso login)",
     ),
     (("NoRegionError",), "pass --region, or set AWS_REGION"),
-    (("ProfileNotFound",), "profiles are in ~/.aws/config"),
+    (("ProfileNotFound",), "see ~/.aws/config for the profiles"),
     (
         ("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ConnectionClosedError"),
-        "after several attempts; check region, network and AWS_ENDPOINT_URL",
+        "no answer after several attempts; check region, network and AWS_ENDPOINT_URL",
     ),
 )
 _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403")
 
 
 class Account:
-    """Credentials and a region, as boto3 finds them."""
+    """Credentials and a region, as boto3 resolves them."""
 
     def __init__(self, *, region: str | None = None, session: Any = None) -> None:
-        """Use this region, else AWS_REGION, AWS_DEFAULT_REGION or that of the profile.
+        """Use the given region, or AWS_REGION, AWS_DEFAULT_REGION or the region of the profile.
 
         Args:
-            region: of all clients.
-            session: a boto3 session; a new one where it is None.
+            region: region of all clients.
+            session: boto3 session; None for a new one.
         """
         self._region = region
         self._session = session
@@ -78,10 +77,10 @@ class Account:
 
     @property
     def region(self) -> str:
-        """The region.
+        """The AWS region.
 
         Raises:
-            RunnerError: none is set.
+            RunnerError: no region is set.
         """
         name = self.session.region_name
         if not name:
@@ -89,7 +88,7 @@ class Account:
         return str(name)
 
     def client(self, service: str) -> Client:
-        """Return the client of a service; it tries again, with jitter, when it is throttled or the service fails."""
+        """Return a client that retries, with jitter, when it is throttled or the service fails."""
         if service not in self._clients:
             from botocore.config import Config
 
@@ -100,21 +99,21 @@ class Account:
             }
             config = Config(retries=retries, max_pool_connections=32, **_TIMEOUTS_S)
             with faults():
-                made = self.session.client(service, region_name=self.region, config=config)
-            made.meta.events.register("before-parse", _refuse_cut_off)
-            self._clients[service] = made
+                client = self.session.client(service, region_name=self.region, config=config)
+            client.meta.events.register("before-parse", _refuse_truncated)
+            self._clients[service] = client
         return self._clients[service]
 
     def call(self, service: str, operation: str, **request: Any) -> Json:
-        """Call an operation, such as ``("sagemaker", "describe_pipeline", PipelineName=...)``.
+        """Return the response of an operation, for example ``("sagemaker", "describe_pipeline", PipelineName=...)``.
 
         Raises:
-            RunnerError: the service refuses, cannot be reached, or does not know the caller.
+            RunnerError: the service refuses or cannot be reached, or the credentials are invalid.
         """
         return call(getattr(self.client(service), operation), **request)
 
     def pages(self, service: str, operation: str, key: str, **request: Any) -> Iterator[Json]:
-        """Yield the items of an operation that answers in pages.
+        """Yield the items below `key` of a paginated operation.
 
         Raises:
             RunnerError: as for `call`.
@@ -125,22 +124,22 @@ class Account:
 
 
 def attempts() -> int:
-    """Return how often a request is tried: AWS_MAX_ATTEMPTS, else eight times.
+    """Return the number of attempts per request: AWS_MAX_ATTEMPTS, or 8.
 
     Raises:
-        RunnerError: the variable is no positive number.
+        RunnerError: the variable is not a positive whole number.
     """
     text = read_settings().environ.get("AWS_MAX_ATTEMPTS") or str(_ATTEMPTS)
     if not text.isdecimal() or int(text) < 1:
-        raise RunnerError(f"AWS_MAX_ATTEMPTS={text!r} is no positive whole number")
+        raise RunnerError(f"AWS_MAX_ATTEMPTS={text!r} is not a positive whole number")
     return int(text)
 
 
 def call(method: Callable[..., Any], **request: Any) -> Json:
-    """Call a method of a boto3 client.
+    """Return the response of a method of a boto3 client.
 
     Raises:
-        RunnerError: the service refuses, cannot be reached, or does not know the caller.
+        RunnerError: the service refuses or cannot be reached, or the credentials are invalid.
     """
     from botocore.exceptions import IncompleteReadError
 
@@ -149,17 +148,17 @@ def call(method: Callable[..., Any], **request: Any) -> Json:
             try:
                 return method(**request)
             except IncompleteReadError:
-                # botocore does not try again once there is an answer. Every call that changes something here has a
-                # token or is an update, so a second one does nothing twice.
-                time.sleep(min(0.2 * 2**attempt, 5.0) * random.uniform(0.5, 1.0))  # noqa: S311  jitter, no secret
+                # botocore does not retry once a response has begun. All calls here that change something have a
+                # token or are updates, so repeating them is safe.
+                time.sleep(min(0.2 * 2**attempt, 5.0) * random.uniform(0.5, 1.0))  # noqa: S311  jitter
         return method(**request)
 
 
-def _refuse_cut_off(operation_model: Any, response_dict: Json, **_: Any) -> None:
-    """Refuse a body that is shorter than was announced: botocore takes half a JSON text for a whole empty one.
+def _refuse_truncated(operation_model: Any, response_dict: Json, **_: Any) -> None:
+    """Raise for a body that is shorter than announced; botocore would parse half a JSON text as an empty response.
 
     Raises:
-        IncompleteReadError: it is.
+        IncompleteReadError: the body is too short.
     """
     from botocore.exceptions import IncompleteReadError
 
@@ -172,7 +171,7 @@ def _refuse_cut_off(operation_model: Any, response_dict: Json, **_: Any) -> None
 
 @contextlib.contextmanager
 def faults() -> Iterator[None]:
-    """Turn what boto3 raises into a `RunnerError` of one line; its cause is boto3's."""
+    """Convert exceptions of boto3 to a `RunnerError` with a one-line message; the cause is the original exception."""
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -180,13 +179,13 @@ def faults() -> Iterator[None]:
         yield
     except (ClientError, BotoCoreError) as error:
         raise _service_error(error) from error
-    except Boto3Error as error:  # a transfer hides what the service said
+    except Boto3Error as error:  # a transfer wraps the error of the service
         cause = error.__context__ if isinstance(error.__context__, ClientError | BotoCoreError) else error
         raise _service_error(cause) from cause
 
 
 def code_of(error: BaseException | None) -> str:
-    """Return the service's code of an error, or of the error that caused it; empty when it is none of the service's."""
+    """Return the service's code of an error or of its cause; empty if the service did not raise it."""
     for candidate in (error, getattr(error, "__cause__", None)):
         response = getattr(candidate, "response", None)
         if isinstance(response, dict):
@@ -195,37 +194,32 @@ def code_of(error: BaseException | None) -> str:
 
 
 def credential_fault(code: str, text: str) -> str:
-    """Return what is wrong with the credentials and what to do; empty when nothing is."""
+    """Return a message for an error of the credentials; empty for any other error."""
     if code in _EXPIRED or "token included in the request is expired" in text or "has expired" in text:
-        return f"the credentials have expired: {text}; sign in again (aws sso login) and repeat the command"
+        return f"the credentials have expired: {text}; sign in again (aws sso login) and rerun the command"
     if code in _UNKNOWN:
         return f"the credentials are not accepted: {text}; check AWS_PROFILE or the access key"
     return ""
 
 
 def denied_action(text: str) -> str:
-    """Return the action that a message of the service says is not allowed; empty when it names none."""
-    found = re.search(r"not authorized to perform:? ([a-z0-9-]+:\w+)", text)
-    return found[1] if found else ""
-
-
-def as_dataset_error(error: MlopsError) -> DatasetError:
-    """Return the error as one of a data set."""
-    return DatasetError(str(error))
+    """Return the action that the service denied according to its message; empty if it names none."""
+    match = re.search(r"not authorized to perform:? ([a-z0-9-]+:\w+)", text)
+    return match[1] if match else ""
 
 
 def _service_error(error: BaseException) -> RunnerError:
-    text = re.sub(r"<[^>]*>", " ", str(error))  # what stands between the client and the service may answer in HTML
+    text = re.sub(r"<[^>]*>", " ", str(error))  # a proxy may answer in HTML
     text = " ".join(text.split())[:_LONGEST]
     code, kind = code_of(error), type(error).__name__
-    known = credential_fault(code, text)
-    if known:
-        return RunnerError(known)
+    credential_message = credential_fault(code, text)
+    if credential_message:
+        return RunnerError(credential_message)
     fix = next((fix for kinds, fix in _FIXES if kind in kinds), "")
     if fix:
         return RunnerError(f"{text}; {fix}")
     if code in _DENIED:
         action = denied_action(text)
-        fix = f"allow {action}" if action else "compare what you may do"
-        return RunnerError(f"{text}; {fix}: mlops sagemaker policy prints what is needed")
+        fix = f"allow {action}" if action else "compare your permissions"
+        return RunnerError(f"{text}; {fix}: mlops sagemaker policy prints the required ones")
     return RunnerError(text)

@@ -1,4 +1,4 @@
-"""What is kept of an execution, in the service's words: statuses, failure reasons, metadata, cache hits."""
+"""Records of executions in the terms of the service: statuses, failure reasons, metadata, cache hits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ANY_STEP_FAILED = "Step failure: One or multiple steps failed."
 
 
 class ExecutionStatus(StrEnum):
-    """How an execution stands."""
+    """Status of an execution."""
 
     EXECUTING = "Executing"
     STOPPING = "Stopping"
@@ -23,12 +23,12 @@ class ExecutionStatus(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether it can change no more."""
+        """Whether the status can no longer change."""
         return self not in (ExecutionStatus.EXECUTING, ExecutionStatus.STOPPING)
 
 
 class ExecutionStepStatus(StrEnum):
-    """How a step stands; steps that were never started have no record, as in the service."""
+    """Status of a step; as in the service, steps that were never started have no record."""
 
     STARTING = "Starting"
     EXECUTING = "Executing"
@@ -39,21 +39,21 @@ class ExecutionStepStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionStep:
-    """One step of an execution.
+    """A step of an execution.
 
     Attributes:
-        name: of the step.
-        type: of the step, for example ``Processing``.
-        status: how it stands.
-        start: ISO 8601, UTC.
-        end: the same; empty while it runs.
-        attempts: how often it was started.
-        failure: the failure reason; empty when there is none.
-        metadata: what the service lists for its type, for example ``{"Condition": {"Outcome": "True"}}``.
-        cache_source: ARN of the execution whose result was taken; empty when it was executed.
-        signature: digest of the arguments that decide whether a result may be taken again.
-        properties: what the service would describe of the finished job.
-        logs: paths of its log files, relative to the execution's folder.
+        name: name of the step.
+        type: type of the step, for example ``Processing``.
+        status: status of the step.
+        start: start time, ISO 8601 in UTC.
+        end: end time, ISO 8601 in UTC; empty while the step runs.
+        attempts: number of attempts.
+        failure: failure reason; empty if the step did not fail.
+        metadata: metadata that the service lists for the type, for example ``{"Condition": {"Outcome": "True"}}``.
+        cache_source: ARN of the execution whose result was reused; empty if the step was executed.
+        signature: digest of the arguments that determine whether a result can be reused.
+        properties: properties that the service would describe for the finished job.
+        logs: paths of the log files, relative to the folder of logs.
     """
 
     name: str
@@ -70,7 +70,7 @@ class ExecutionStep:
     logs: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, Any]:
-        """Return it as ``ListPipelineExecutionSteps`` lists it."""
+        """Return the step in the form of ``ListPipelineExecutionSteps``."""
         listed: dict[str, Any] = {
             "StepName": self.name,
             "StepDisplayName": self.name,
@@ -88,17 +88,17 @@ class ExecutionStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionRecord:
-    """One execution.
+    """An execution of a pipeline.
 
     Attributes:
-        arn: of the execution.
+        arn: ARN of the execution.
         pipeline: name of the pipeline.
-        status: how it stands.
-        start: ISO 8601, UTC.
-        end: the same; empty while it runs.
-        parameters: the value of each parameter.
-        failure: the failure reason; empty when there is none.
-        steps: in the order in which they were started.
+        status: status of the execution.
+        start: start time, ISO 8601 in UTC.
+        end: end time, ISO 8601 in UTC; empty while the execution runs.
+        parameters: parameter values by name.
+        failure: failure reason; empty if the execution did not fail.
+        steps: steps in the order in which they were started.
     """
 
     arn: str
@@ -112,20 +112,20 @@ class ExecutionRecord:
 
     @property
     def execution_id(self) -> str:
-        """The last part of the ARN."""
+        """The ID of the execution, which is the last part of its ARN."""
         return self.arn.rpartition("/")[2]
 
     def step(self, name: str) -> ExecutionStep | None:
-        """Return the step `name`, if it was started."""
+        """Return a step by name; None if it was not started."""
         return next((step for step in self.steps if step.name == name), None)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON types only."""
+        """Return the record as JSON types."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ExecutionRecord:
-        """Return the record that `to_json` wrote."""
+        """Return the record from the result of `to_json`."""
         steps = tuple(
             ExecutionStep(**{**step, "status": ExecutionStepStatus(step["status"]), "logs": tuple(step["logs"])})
             for step in data["steps"]

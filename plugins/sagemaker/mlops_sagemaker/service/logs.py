@@ -1,4 +1,4 @@
-"""The logs of an execution's jobs: from CloudWatch into the run's folder, where those of local steps are too."""
+"""Copies the logs of an execution's jobs from CloudWatch to the folder of the run."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
     from mlops_sagemaker.service.executions import ExecutionRecord, ExecutionStep
 
 _GROUPS = {"Processing": "/aws/sagemaker/ProcessingJobs", "Training": "/aws/sagemaker/TrainingJobs"}
-_NOT_THERE = ("ResourceNotFoundException",)
+_MISSING = ("ResourceNotFoundException",)
 
 
 def fetch_logs(account: Account, execution: ExecutionRecord, step: Step, *, folder: Path) -> tuple[Path, ...]:
     """Write the logs of a step's jobs to ``<job>.log`` or, with several machines, ``<job>.<index>.log``.
 
     Args:
-        account: of the execution.
-        execution: its state.
-        step: of the pipeline.
-        folder: for the logs.
+        account: account of the execution.
+        execution: state of the execution.
+        step: step of the pipeline.
+        folder: folder for the logs.
 
     Returns:
-        The files; none when CloudWatch has nothing of the step yet.
+        The paths of the files; empty if CloudWatch has no logs of the step yet.
 
     Raises:
         RunnerError: CloudWatch refuses.
     """
-    found: list[Path] = []
+    paths: list[Path] = []
     for name in job_names(step):
         state = execution.step(name)
         if state is not None and job_name(state):
-            found += _fetch(account, state, folder=folder)
-    return tuple(found)
+            paths += _fetch(account, state, folder=folder)
+    return tuple(paths)
 
 
 def _fetch(account: Account, state: ExecutionStep, *, folder: Path) -> Iterator[Path]:
@@ -60,16 +60,16 @@ def _fetch(account: Account, state: ExecutionStep, *, folder: Path) -> Iterator[
 def _streams(account: Account, group: str, job: str) -> list[str]:
     request = {"logGroupName": group, "logStreamNamePrefix": f"{job}/"}
     try:
-        found = account.pages("logs", "describe_log_streams", "logStreams", **request)
-        return sorted(stream["logStreamName"] for stream in found)
+        streams = account.pages("logs", "describe_log_streams", "logStreams", **request)
+        return sorted(stream["logStreamName"] for stream in streams)
     except RunnerError as error:
-        if code_of(error) in _NOT_THERE:  # no job of this kind has written anything yet
+        if code_of(error) in _MISSING:  # no job of this kind has written anything yet
             return []
         raise
 
 
 def _lines(account: Account, group: str, stream: str) -> Iterator[str]:
-    """Yield all lines; the service ends a log by giving the same token twice."""
+    """Yield all lines; the service marks the end of a log by returning the same token twice."""
     request = {"logGroupName": group, "logStreamName": stream, "startFromHead": True}
     while True:
         page = account.call("logs", "get_log_events", **request)

@@ -1,4 +1,4 @@
-"""What an execution says in the service's words, as the records and errors of a run."""
+"""Converts the steps and failures of an execution to the records and errors of a run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STATUSES = {
     ExecutionStepStatus.STOPPED: Status.STOPPED,
 }
 NO_MESSAGE = "See job logs for more information"
-"""What the service says where a container left no message."""
+"""Failure reason of the service for a container that wrote no message."""
 _FAILURE = re.compile(r"(?:[A-Za-z]+: )?(?P<message>.*?)(?:, exit code: (?P<code>\d+))?\Z", re.DOTALL)
 _ERRORS: dict[int, type[MlopsError]] = {ExitCode.DATASET: DatasetError, ExitCode.PLUGIN: PluginError}
 
@@ -33,13 +33,13 @@ def failure_of(record: ExecutionRecord, pipeline: Pipeline, *, logs: Path) -> Ml
     """Return the error that a local run would have raised.
 
     Args:
-        record: of an execution that did not come to its gate.
-        pipeline: that it was compiled from.
+        record: record of an execution that did not reach its gate.
+        pipeline: pipeline that was compiled.
         logs: folder with the logs of the run.
     """
     failed = next((step for step in record.steps if step.status is ExecutionStepStatus.FAILED), None)
     if failed is None:
-        return RunnerError(f"the execution ended as {record.status} before its gate: {record.failure}")
+        return RunnerError(f"the execution ended with status {record.status} before its gate: {record.failure}")
     if failed.name.removesuffix(MERGE_SUFFIX) not in {step.name for step in pipeline.steps}:
         return RunnerError(f"step '{failed.name}' of the definition failed: {failed.failure}")
     log = logs / f"{failed.name}.log"
@@ -50,17 +50,17 @@ def failure_of(record: ExecutionRecord, pipeline: Pipeline, *, logs: Path) -> Ml
 
 
 def job_names(step: Step) -> tuple[str, ...]:
-    """Return the definition's steps that a step became, in their order."""
+    """Return the names of the jobs of a step, in the order of execution."""
     return (step.name,) if step.shards == 1 else (step.name, f"{step.name}{MERGE_SUFFIX}")
 
 
 def origin_of(state: ExecutionStep, run_id: str) -> str:
-    """Return the execution whose folder holds the logs of a step."""
+    """Return the ID of the execution that has the logs of a step."""
     return state.cache_source.rpartition("/")[2] or run_id
 
 
 def step_record(name: str, states: tuple[ExecutionStep, ...]) -> StepRecord:
-    """Return one record for the jobs of a step."""
+    """Return the record of a step from the states of its jobs."""
     worst = next((state for state in states if state.status is not ExecutionStepStatus.SUCCEEDED), states[-1])
     sources = {state.cache_source for state in states}
     status = STATUSES.get(worst.status, Status.STOPPED)
@@ -80,22 +80,22 @@ def step_record(name: str, states: tuple[ExecutionStep, ...]) -> StepRecord:
 
 
 def _message(failure: str) -> str:
-    """Return what the container said, without what the service puts around it."""
-    found = _FAILURE.match(failure)
-    return found["message"] if found else failure
+    """Return the message of the container from a failure reason."""
+    match = _FAILURE.match(failure)
+    return match["message"] if match else failure
 
 
 def _explained(message: str, log: Path) -> str:
-    """Return the message; where a container left none, the last line of its log."""
+    """Return the message or, if the container wrote none, the last line of its log."""
     if message != NO_MESSAGE or not log.is_file():
         return message
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return f"its container left no message; its last line: {lines[-1] if lines else 'none'}"
+    return f"its container wrote no message; last line of its log: {lines[-1] if lines else 'none'}"
 
 
 def _exit_code(failure: str) -> int:
-    found = _FAILURE.match(failure)
-    return int(found["code"] or 0) if found else 0
+    match = _FAILURE.match(failure)
+    return int(match["code"] or 0) if match else 0
 
 
 def _seconds(state: ExecutionStep) -> float:

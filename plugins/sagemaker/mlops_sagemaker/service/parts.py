@@ -1,4 +1,4 @@
-"""A large file to S3 in parts: several at once, each with its checksum; parts that arrived are not sent again."""
+"""Uploads a large file to S3 in parallel parts with checksums; an interrupted upload is resumed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from mlops_sagemaker.service.account import Account
 
 _PART_BYTES = 16 << 20
-_MOST_PARTS = 10_000
-_AT_ONCE = 6
+_MAX_PARTS = 10_000
+_MAX_PARALLEL = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where files are sent: a bucket, and the account through which it is reached."""
+    """A bucket, and the account to access it with."""
 
     account: Account
     bucket: str
@@ -34,28 +34,28 @@ class Target:
 def send_in_parts(
     file: LargeFile, target: Target, *, receipts: Receipts, on_part: Callable[[int, int], None] | None = None
 ) -> str:
-    """Send a file and return the object's etag.
+    """Upload a file and return the ETag of the object.
 
     Args:
         file: the file and its key.
         target: the bucket.
-        receipts: know of an upload that was cut off.
-        on_part: is told (parts that are there, all parts).
+        receipts: index of interrupted uploads.
+        on_part: called after each part with the number of uploaded parts and of all parts.
 
     Raises:
-        RunnerError: S3 refuses. The parts that arrived are kept, and the next call goes on.
+        RunnerError: S3 refuses. Uploaded parts are kept, and the next call resumes the upload.
     """
-    size = max(_PART_BYTES, -(-file.size // _MOST_PARTS))
+    size = max(_PART_BYTES, -(-file.size // _MAX_PARTS))
     count = -(-file.size // size)
-    upload_id, there = _resume(file, target, receipts=receipts)
-    found: dict[int, dict[str, Any]] = {}
+    upload_id, uploaded = _resume(file, target, receipts=receipts)
+    parts: dict[int, dict[str, Any]] = {}
 
     def send(number: int) -> None:
-        found[number] = _part(file, number, size, upload_id, there.get(number), target)
+        parts[number] = _part(file, number, size, upload_id, uploaded.get(number), target)
         if on_part:
-            on_part(len(found), count)
+            on_part(len(parts), count)
 
-    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+    with ThreadPoolExecutor(max_workers=_MAX_PARALLEL) as pool:
         pending = [pool.submit(send, number) for number in range(1, count + 1)]
         try:
             for future in pending:
@@ -69,20 +69,20 @@ def send_in_parts(
         Bucket=target.bucket,
         Key=file.key,
         UploadId=upload_id,
-        MultipartUpload={"Parts": [found[number] for number in sorted(found)]},
+        MultipartUpload={"Parts": [parts[number] for number in sorted(parts)]},
     )
     receipts.end_upload(file.name)
     return str(result["ETag"]).strip('"')
 
 
 def _resume(file: LargeFile, target: Target, *, receipts: Receipts) -> tuple[str, dict[int, Any]]:
-    """Return the upload's id and its parts that are there; a new upload where there is none of this content."""
-    known = receipts.open_upload(file.name)
+    """Return the ID and the uploaded parts of the file's open upload, or of a new one."""
+    previous = receipts.open_upload(file.name)
     place = {"Bucket": target.bucket, "Key": file.key}
-    if known and known[0] == file.sha256:
+    if previous and previous[0] == file.sha256:
         try:
-            parts = target.account.pages("s3", "list_parts", "Parts", **place, UploadId=known[1])
-            return known[1], {part["PartNumber"]: part for part in parts}
+            parts = target.account.pages("s3", "list_parts", "Parts", **place, UploadId=previous[1])
+            return previous[1], {part["PartNumber"]: part for part in parts}
         except RunnerError as error:
             if code_of(error) != "NoSuchUpload":
                 raise
@@ -92,15 +92,15 @@ def _resume(file: LargeFile, target: Target, *, receipts: Receipts) -> tuple[str
 
 
 def _part(
-    file: LargeFile, number: int, size: int, upload_id: str, there: dict[str, Any] | None, target: Target
+    file: LargeFile, number: int, size: int, upload_id: str, uploaded: dict[str, Any] | None, target: Target
 ) -> dict[str, Any]:
     with file.path.open("rb") as stream:
         stream.seek((number - 1) * size)
         body = stream.read(size)
     checksum = base64.b64encode(hashlib.sha256(body).digest()).decode()
-    if there and _is_same(there, body, checksum):
-        return {"PartNumber": number, "ETag": there["ETag"], "ChecksumSHA256": checksum}
-    sent = target.account.call(
+    if uploaded and _is_same(uploaded, body, checksum):
+        return {"PartNumber": number, "ETag": uploaded["ETag"], "ChecksumSHA256": checksum}
+    response = target.account.call(
         "s3",
         "upload_part",
         Bucket=target.bucket,
@@ -110,11 +110,11 @@ def _part(
         Body=body,
         ChecksumSHA256=checksum,
     )
-    return {"PartNumber": number, "ETag": sent["ETag"], "ChecksumSHA256": checksum}
+    return {"PartNumber": number, "ETag": response["ETag"], "ChecksumSHA256": checksum}
 
 
-def _is_same(there: dict[str, Any], body: bytes, checksum: str) -> bool:
-    if there.get("ChecksumSHA256"):
-        return bool(there["ChecksumSHA256"] == checksum)
+def _is_same(part: dict[str, Any], body: bytes, checksum: str) -> bool:
+    if part.get("ChecksumSHA256"):
+        return bool(part["ChecksumSHA256"] == checksum)
     digest = hashlib.md5(body, usedforsecurity=False).hexdigest()
-    return bool(there["Size"] == len(body) and str(there["ETag"]).strip('"') == digest)
+    return bool(part["Size"] == len(body) and str(part["ETag"]).strip('"') == digest)

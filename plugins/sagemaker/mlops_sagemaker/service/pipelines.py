@@ -1,7 +1,7 @@
-"""A compiled pipeline at the service: created or updated, started, waited for, its evaluation brought back.
+"""Creates, updates, starts and waits for pipelines at the service, and publishes their evaluations.
 
-`PipelineSubmission` has the methods of the SDK's ``Pipeline`` that deployment scripts call, so both can be used by the
-entry points. Nothing here compiles or checks.
+`PipelineSubmission` has the methods of the SDK's ``Pipeline`` that deployment scripts call, so the scripts accept both.
+This module neither compiles nor checks definitions.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from mlops_sagemaker.compiler.definition import Definition
 
 Client = Any
-"""A boto3 client: made at run time, without types of its own."""
+"""A boto3 client, which is not typed."""
 Json = Any
 
 INLINE_LIMIT = 100 * 1024
-"""Characters of a definition that are sent within the call; longer ones go to S3."""
+"""Maximum number of characters of a definition in a call; longer definitions are uploaded to S3."""
 FINAL = ("Succeeded", "Failed", "Stopped")
 _MISSING = ("ResourceNotFound", "ResourceNotFoundException", "ValidationException")
 _POLL_S = (2.0, 30.0)
@@ -36,15 +36,15 @@ _POLL_S = (2.0, 30.0)
 
 @dataclass(slots=True, kw_only=True)
 class PipelineSubmission:
-    """A definition with the name under which it is submitted.
+    """A compiled definition that is submitted as a pipeline.
 
     Attributes:
-        name: of the pipeline.
-        compiled: its definition.
-        region: of the account; the usual variables of AWS decide where it is None.
-        bucket: for a definition that is too long for a call, and for the published evaluation.
-        parameters: values for an execution, besides the definition's defaults.
-        account: at whose service it is; a new one where it is None.
+        name: name of the pipeline.
+        compiled: the compiled definition.
+        region: AWS region; None for the region of the AWS environment variables.
+        bucket: bucket for the published evaluation, and for a definition that is too long for a call.
+        parameters: parameter values for executions, in addition to the defaults of the definition.
+        account: account to submit to; None for the default account in `region`.
     """
 
     name: str
@@ -55,26 +55,26 @@ class PipelineSubmission:
     account: Account | None = None
 
     def definition(self) -> str:
-        """Return the definition as it is submitted."""
+        """Return the definition as compact JSON, as it is submitted."""
         return self.compiled.to_compact_text()
 
     def missing_parameters(self) -> tuple[str, ...]:
-        """Return the parameters that have no value yet."""
+        """Return the parameters that have neither a default nor a value."""
         declared = self.compiled.data["Parameters"]
         return tuple(
             item["Name"] for item in declared if "DefaultValue" not in item and item["Name"] not in self.parameters
         )
 
     def upsert(self, role_arn: str, description: str | None = None, tags: Sequence[Json] = ()) -> Json:
-        """Create the pipeline, or update it where it exists; merge the tags.
+        """Create the pipeline, or update it and merge its tags.
 
         Args:
-            role_arn: of the role that carries out the pipeline.
-            description: for people.
-            tags: ``{"Key": ..., "Value": ...}``.
+            role_arn: ARN of the execution role.
+            description: description of the pipeline.
+            tags: tags such as ``{"Key": ..., "Value": ...}``.
 
         Raises:
-            RunnerError: the service refuses it.
+            RunnerError: the service refuses.
         """
         client = self.client("sagemaker")
         request = {"PipelineName": self.name, "RoleArn": role_arn, **self._definition_argument()}
@@ -95,18 +95,18 @@ class PipelineSubmission:
         """Start an execution.
 
         Args:
-            parameters: values besides those of the pipeline and the definition's defaults.
-            token: a second call with the same one starts nothing; at least 32 characters, empty for none.
+            parameters: parameter values, in addition to those of the submission and the defaults.
+            token: idempotency token of at least 32 characters; empty for none.
 
         Raises:
-            RunnerError: a parameter has no value, or the service refuses it.
+            RunnerError: a parameter has no value, or the service refuses.
         """
         values = {**self.parameters, **(parameters or {})}
         missing = [name for name in self.missing_parameters() if name not in values]
         if missing:
             raise RunnerError(
                 f"no value for the parameter{'s' if len(missing) > 1 else ''} {', '.join(missing)}; compile with a "
-                "default, or pass it when the execution is started (the image: image_uri, or MLOPS_STEP_IMAGE)"
+                "default, or pass a value when starting the execution (for the image: image_uri or MLOPS_STEP_IMAGE)"
             )
         request: dict[str, Any] = {"PipelineName": self.name}
         if values:
@@ -118,11 +118,11 @@ class PipelineSubmission:
         return Execution(arn=arn, client=client)
 
     def client(self, service: str) -> Client:
-        """Return a client of the service, which tries again when it is throttled."""
+        """Return a client of a service that retries when it is throttled."""
         return self.used_account().client(service)
 
     def used_account(self) -> Account:
-        """Return the account at whose service the pipeline is."""
+        """Return the account that the pipeline is submitted to."""
         if self.account is None:
             self.account = Account(region=self.region)
         return self.account
@@ -140,7 +140,7 @@ class PipelineSubmission:
         if len(text) <= INLINE_LIMIT:
             return {"PipelineDefinition": text}
         if not self.bucket:
-            raise RunnerError(f"the definition has {len(text):,} characters and must go to S3: name a bucket")
+            raise RunnerError(f"the definition has {len(text):,} characters and must be uploaded to S3: pass a bucket")
         key = f"{self.name}/definitions/{hashlib.sha256(text.encode()).hexdigest()}.json"
         call(self.client("s3").put_object, Bucket=self.bucket, Key=key, Body=text.encode())
         return {"PipelineDefinitionS3Location": {"Bucket": self.bucket, "ObjectKey": key}}
@@ -148,11 +148,11 @@ class PipelineSubmission:
 
 @dataclass(slots=True, kw_only=True)
 class Execution:
-    """One execution of a pipeline.
+    """An execution of a pipeline.
 
     Attributes:
-        arn: its name.
-        client: of SageMaker.
+        arn: ARN of the execution.
+        client: SageMaker client.
     """
 
     arn: str
@@ -163,7 +163,7 @@ class Execution:
         return call(self.client.describe_pipeline_execution, PipelineExecutionArn=self.arn)
 
     def list_steps(self) -> list[Json]:
-        """Return all steps, in the order of their start, from as many pages as there are."""
+        """Return all steps, in the order of their start."""
         steps: list[Json] = []
         request = {"PipelineExecutionArn": self.arn, "SortOrder": "Ascending"}
         while True:
@@ -175,57 +175,56 @@ class Execution:
 
 
 def wait_for(execution: Any, *, timeout_s: float | None = None, pause: Callable[[float], None] = time.sleep) -> Json:
-    """Wait until an execution (ours or the SDK's) has ended and return its description.
+    """Wait until an execution has ended and return its description.
 
-    There is no limit but the one that is given; the pause between two questions grows to half a minute.
+    The interval between polls grows from 2 to 30 seconds.
 
     Args:
-        execution: has ``describe()``.
-        timeout_s: None for no limit.
+        execution: an `Execution`, or an execution of the SDK.
+        timeout_s: maximum time to wait, in seconds; None for no limit.
         pause: waits for a number of seconds.
 
     Raises:
-        RunnerError: it has not ended in time; it goes on at the service.
+        RunnerError: the execution has not ended in time; it continues at the service.
     """
-    began = time.monotonic()
+    start = time.monotonic()
     wait_s = _POLL_S[0]
     while True:
-        found = execution.describe()
-        if found["PipelineExecutionStatus"] in FINAL:
-            return found
-        if timeout_s is not None and time.monotonic() - began + wait_s > timeout_s:
+        description = execution.describe()
+        status = description["PipelineExecutionStatus"]
+        if status in FINAL:
+            return description
+        if timeout_s is not None and time.monotonic() - start + wait_s > timeout_s:
             raise RunnerError(
-                f"the execution {execution.arn} is {found['PipelineExecutionStatus']} after {timeout_s:g} s; it goes on"
+                f"execution {execution.arn} has status {status} after {timeout_s:g} s; it continues at the service"
             )
-        pause(wait_s * random.uniform(0.9, 1.1))  # noqa: S311  so that many scripts do not ask at the same moment
+        pause(wait_s * random.uniform(0.9, 1.1))  # noqa: S311  so that many scripts do not poll at the same time
         wait_s = min(wait_s * 1.5, _POLL_S[1])
 
 
 def failure_of(description: Json, steps: Sequence[Json]) -> str:
-    """Return why an execution failed: the first failed step's reason; empty when it succeeded."""
+    """Return the reason why an execution failed, from its first failed step; empty if it succeeded."""
     status = description["PipelineExecutionStatus"]
     if status == "Succeeded":
         return ""
     for step in steps:
         if step.get("StepStatus") == "Failed":
-            reason = step.get("FailureReason") or "no reason is given"
-            return f"the execution ended as {status}: step '{step['StepName']}': {reason}"
+            reason = step.get("FailureReason") or "no reason given"
+            return f"the execution ended with status {status}: step '{step['StepName']}': {reason}"
     reason = description.get("FailureReason") or "no step failed"
-    return f"the execution ended as {status}: {reason}"
+    return f"the execution ended with status {status}: {reason}"
 
 
 def publish_evaluation(pipeline: PipelineSubmission, steps: Sequence[Json], *, folder: Path | None = None) -> int:
-    """Copy the execution's evaluation to ``evaluation/build/`` of the bucket and, where asked for, to a folder.
-
-    Each execution writes to a place of its own, so two of them never mix; this gives the last one its well-known place.
+    """Copy the evaluation of an execution to ``evaluation/build/`` of the bucket and, if given, to a folder.
 
     Args:
-        pipeline: names the bucket.
-        steps: of the execution.
-        folder: made where it does not exist.
+        pipeline: submission that names the bucket.
+        steps: steps of the execution.
+        folder: folder to copy to, which is created; None for no copy.
 
     Returns:
-        How many files there were; 0 when the evaluation did not come to its end.
+        The number of files; 0 if the evaluation step did not succeed.
 
     Raises:
         RunnerError: S3 or the service refuses.
@@ -237,7 +236,7 @@ def publish_evaluation(pipeline: PipelineSubmission, steps: Sequence[Json], *, f
 
 
 def _evaluation_uri(pipeline: PipelineSubmission, steps: Sequence[Json]) -> str:
-    """Return where the execution, or the earlier one from which the step was reused, left its evaluation."""
+    """Return the URI of the evaluation, which may be that of an earlier execution if the step was reused."""
     from mlops_core.runners import EVALUATION_OUTPUT
 
     client = pipeline.client("sagemaker")
@@ -253,5 +252,5 @@ def _evaluation_uri(pipeline: PipelineSubmission, steps: Sequence[Json]) -> str:
 
 
 def _token(*parts: str) -> str:
-    """Return the same token for the same request, so that a repeated call makes nothing twice."""
+    """Return an idempotency token that is equal for equal requests."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

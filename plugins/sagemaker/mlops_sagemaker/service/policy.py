@@ -1,7 +1,6 @@
-"""The least that must be allowed: to whoever submits and follows a pipeline, and to the role that carries it out.
+"""Least-privilege IAM policies: for the user who submits and follows a pipeline, and for the execution role.
 
-Each statement names its resources as narrowly as IAM lets it. A test compares the actions with the calls that a run
-really makes.
+Each statement names its resources as narrowly as IAM allows. A test compares the actions with the calls of a run.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _LOG_GROUPS = ("/aws/sagemaker/ProcessingJobs", "/aws/sagemaker/TrainingJobs")
 
 
 class Audience(StrEnum):
-    """For whom a policy is."""
+    """The principal of a policy."""
 
     SUBMITTER = "submitter"
     ROLE = "role"
@@ -34,17 +33,17 @@ class Audience(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """The names that stand in a policy; ``*`` for what is not known.
+    """The names in a policy; ``*`` for unknown names.
 
     Attributes:
-        pipeline: at the service.
-        use_case: whose pipeline it is, as in the keys of its results.
-        group: of its model packages.
-        bucket: for data and results.
-        role: ARN of the role that carries it out.
-        region: of the account.
+        pipeline: name of the pipeline at the service.
+        use_case: key prefix of the results.
+        group: model package group.
+        bucket: bucket for data and results.
+        role: ARN of the execution role.
+        region: AWS region.
         image: URI of the step image.
-        settings: for what is encrypted, or runs in a private network.
+        settings: settings of encryption and network.
     """
 
     pipeline: str
@@ -58,25 +57,25 @@ class Names:
 
     @property
     def account(self) -> str:
-        """Its number, from the role's ARN."""
+        """The account number, from the ARN of the role."""
         return self.role.split(":")[4] if self.role.count(":") >= 5 else "*"
 
     @property
     def partition(self) -> str:
-        """Of the cloud, such as ``aws`` or ``aws-cn``."""
+        """The AWS partition, for example ``aws`` or ``aws-cn``."""
         return self.role.split(":")[1] if self.role.count(":") >= 5 else "aws"
 
     def arn(self, service: str, resource: str) -> str:
-        """Return the ARN of a resource of the account and region."""
+        """Return the ARN of a resource in the account and region."""
         return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
 
     def objects(self, *prefixes: str) -> list[str]:
-        """Return the ARNs of the objects below prefixes of the bucket."""
+        """Return the ARNs of the objects with the given key prefixes in the bucket."""
         return [f"arn:{self.partition}:s3:::{self.bucket}/{prefix}*" for prefix in prefixes]
 
 
 def names_of(use_case: str, settings: CompileSettings, *, pipeline: str, region: str) -> Names:
-    """Return the names of a use case's pipeline."""
+    """Return the names of the pipeline of a use case."""
     account = settings.account
     return Names(
         pipeline=pipeline,
@@ -94,13 +93,13 @@ def policy(names: Names, audience: Audience) -> Json:
     """Return a policy document.
 
     Raises:
-        UsageError: the trust of a role needs no other names, but the role's own policy needs its ARN.
+        UsageError: the policy of the role is requested without the ARN of the role.
     """
     if audience is Audience.TRUST:
         trust = {"Effect": "Allow", "Principal": {"Service": _SERVICE}, "Action": "sts:AssumeRole"}
         return {"Version": "2012-10-17", "Statement": [trust]}
     if audience is Audience.ROLE and names.role == "*":
-        raise UsageError("the policy of the role names the role itself: give --role, its ARN")
+        raise UsageError("the policy of the role contains the ARN of the role: pass it with --role")
     statements = _submitter(names) if audience is Audience.SUBMITTER else _role(names)
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
@@ -110,7 +109,7 @@ def actions(document: Json) -> frozenset[str]:
     return frozenset(action for statement in document["Statement"] for action in statement["Action"])
 
 
-# --- Whoever submits --------------------------------------------------------------------------------------
+# --- Submitter --------------------------------------------------------------------------------------------
 
 
 def _submitter(names: Names) -> Iterator[Json]:
@@ -146,7 +145,7 @@ def _submitter_data(names: Names) -> Iterator[Json]:
     yield _allow("Results", ["s3:GetObject"], *names.objects(f"{names.use_case}/executions/"))
     sent = names.objects(PUBLISHED_PREFIX, f"{names.pipeline}/definitions/")
     yield _allow("EvaluationAndDefinitions", ["s3:PutObject"], *sent)
-    # The service reads a long definition with the rights of the caller.
+    # The service reads a long definition with the permissions of the caller.
     yield _allow("LongDefinitions", ["s3:GetObject"], *names.objects(f"{names.pipeline}/definitions/"))
 
 
@@ -192,13 +191,15 @@ def _image(names: Names) -> Iterator[Json]:
 def _network(names: Names) -> Iterator[Json]:
     if not names.settings.account.subnets:
         return
-    verbs = [f"Describe{what}" for what in ("DhcpOptions", "NetworkInterfaces", "SecurityGroups", "Subnets", "Vpcs")]
-    for what in ("NetworkInterface", "NetworkInterfacePermission"):
-        verbs += [f"Create{what}", f"Delete{what}"]
+    verbs = [
+        f"Describe{resource}" for resource in ("DhcpOptions", "NetworkInterfaces", "SecurityGroups", "Subnets", "Vpcs")
+    ]
+    for resource in ("NetworkInterface", "NetworkInterfacePermission"):
+        verbs += [f"Create{resource}", f"Delete{resource}"]
     yield _allow("PrivateNetwork", [f"ec2:{verb}" for verb in verbs], "*")
 
 
-# --- What both need ---------------------------------------------------------------------------------------
+# --- Both -------------------------------------------------------------------------------------------------
 
 
 def _keys(names: Names) -> Iterator[Json]:
@@ -222,12 +223,12 @@ def _list_bucket(names: Names, *prefixes: str) -> Json:
     }
 
 
-def _allow(name: str, what: Sequence[str], *resources: str) -> Json:
-    return {"Sid": name, "Effect": "Allow", "Action": list(what), "Resource": list(resources)}
+def _allow(name: str, actions: Sequence[str], *resources: str) -> Json:
+    return {"Sid": name, "Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
 
 
 def _cased(name: str) -> tuple[str, ...]:
-    """Return the forms that a name may have in an ARN: the service writes some of them in lower case."""
+    """Return the forms of a name in ARNs: the service writes some of them in lower case."""
     return tuple(dict.fromkeys((name.lower(), name)))
 
 

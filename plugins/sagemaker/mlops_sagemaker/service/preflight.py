@@ -1,6 +1,6 @@
-"""What is looked at in an account before a run: caller, role, bucket, image, machines, each with a fix.
+"""Checks of an account before a run: caller, role, bucket, image and quotas, each with a fix.
 
-Nothing is changed. What the caller may not look at is said to be unknown, not wrong.
+The checks change nothing. Anything that the caller is not allowed to read is reported as not checked, not as an error.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ _ECR = re.compile(
 )
 _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403")
 _SHOWN = 5
-_POLICY_FIX = "mlops sagemaker policy prints what is needed"
+_POLICY_FIX = "mlops sagemaker policy prints the required permissions"
 
 
 def examine_account(
     use_case: str, definition: Mapping[str, Any], target: Target, *, account: Account
 ) -> Iterator[HealthCheck]:
-    """Look at everything that a run needs.
+    """Yield a health check for each requirement of a run.
 
     Args:
-        use_case: its name.
-        definition: the compiled one, for the machines.
-        target: where the run would go.
-        account: to look at.
+        use_case: name of the use case.
+        definition: compiled definition, for the machine types.
+        target: target of the run.
+        account: account to check.
     """
     yield _packages()
     try:
         region = account.region
         caller = account.call("sts", "get_caller_identity")
     except MlopsError as error:
-        yield HealthCheck(subject="credentials", is_good=False, detail=str(error), fix="sign in, and name a region")
+        yield HealthCheck(subject="credentials", is_good=False, detail=str(error), fix="sign in, and pass --region")
         return
     yield HealthCheck(subject="credentials", is_good=True, detail=f"{caller['Arn']} in account {caller['Account']}")
     yield _region(account, region)
     names = names_of(use_case, target.settings, pipeline=target.pipeline, region=region)
     yield from _role(names, account, number=caller["Account"])
-    yield _permissions("caller's rights", caller["Arn"], actions(policy(names, Audience.SUBMITTER)), account)
+    yield _permissions("caller's permissions", caller["Arn"], actions(policy(names, Audience.SUBMITTER)), account)
     yield _bucket(target.bucket, account, region=region)
     yield _image(target.settings.account.image or "", account, region=region)
     yield from _quotas(definition, account)
@@ -63,16 +63,16 @@ def examine_account(
 def _packages() -> HealthCheck:
     missing = [name for name in ("boto3", "obstore") if importlib.util.find_spec(name) is None]
     fix = "pip install 'mlops-sagemaker'" if missing else ""
-    found = f"{', '.join(missing)} cannot be imported" if missing else "boto3 and obstore can be imported"
-    return HealthCheck(subject="packages", is_good=not missing, detail=found, fix=fix)
+    detail = f"cannot import {', '.join(missing)}" if missing else "boto3 and obstore are installed"
+    return HealthCheck(subject="packages", is_good=not missing, detail=detail, fix=fix)
 
 
 def _region(account: Account, region: str) -> HealthCheck:
-    known = account.session.get_available_regions("sagemaker")
-    if region in known:
-        return HealthCheck(subject="region", is_good=True, detail=f"{region} has SageMaker")
-    found = f"{region} is not known to have SageMaker{did_you_mean(region, known)}"
-    return HealthCheck(subject="region", is_good=False, detail=found, fix="pass another with --region")
+    regions = account.session.get_available_regions("sagemaker")
+    if region in regions:
+        return HealthCheck(subject="region", is_good=True, detail=f"SageMaker is available in {region}")
+    detail = f"SageMaker is not known to be available in {region}{did_you_mean(region, regions)}"
+    return HealthCheck(subject="region", is_good=False, detail=detail, fix="pass another region with --region")
 
 
 # --- Role -------------------------------------------------------------------------------------------------
@@ -81,25 +81,25 @@ def _region(account: Account, region: str) -> HealthCheck:
 def _role(names: Names, account: Account, *, number: str) -> Iterator[HealthCheck]:
     name = names.role.rpartition("/")[2]
     if names.account != number:
-        fix = f"name a role of account {number}, or sign in to the other account"
-        yield HealthCheck(subject="role", is_good=False, detail=f"{names.role} is of another account", fix=fix)
+        fix = f"pass a role of account {number} with --role, or sign in to the other account"
+        yield HealthCheck(subject="role", is_good=False, detail=f"{names.role} belongs to another account", fix=fix)
         return
     try:
         role = account.call("iam", "get_role", RoleName=name)["Role"]
     except RunnerError as error:
-        fix = f"create it: mlops sagemaker policy --for trust and --for role print its policies (name: {name})"
-        yield _unseen("role", error, missing=("NoSuchEntity",), what=f"there is no role {name}", fix=fix)
+        fix = f"create {name}; mlops sagemaker policy --for trust and --for role print its policies"
+        yield _failed("role", error, missing=("NoSuchEntity",), detail=f"role {name} does not exist", fix=fix)
         return
     if _trusts_service(role.get("AssumeRolePolicyDocument")):
-        yield HealthCheck(subject="role", is_good=True, detail=f"{name} can be assumed by SageMaker")
+        yield HealthCheck(subject="role", is_good=True, detail=f"SageMaker can assume {name}")
     else:
-        fix = "mlops sagemaker policy --for trust prints what its trust policy must say"
-        yield HealthCheck(subject="role", is_good=False, detail=f"{name} cannot be assumed by SageMaker", fix=fix)
-    yield _permissions("role's rights", names.role, actions(policy(names, Audience.ROLE)), account)
+        fix = "mlops sagemaker policy --for trust prints the required trust policy"
+        yield HealthCheck(subject="role", is_good=False, detail=f"SageMaker cannot assume {name}", fix=fix)
+    yield _permissions("role's permissions", names.role, actions(policy(names, Audience.ROLE)), account)
 
 
 def _trusts_service(document: Any) -> bool:
-    """Tell whether a trust policy, as JSON or as text, lets the service assume the role."""
+    """Return whether a trust policy, as JSON types or text, allows the service to assume the role."""
     if isinstance(document, str):
         document = json.loads(unquote(document))
     for statement in _several((document or {}).get("Statement")):
@@ -115,8 +115,8 @@ def _several(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _permissions(subject: str, principal: str, wanted: frozenset[str], account: Account) -> HealthCheck:
-    """Ask IAM what a principal may do; it answers without regard to the resources' own policies."""
+def _permissions(subject: str, principal: str, required: frozenset[str], account: Account) -> HealthCheck:
+    """Check the permissions of a principal by IAM's simulation, which ignores resource policies."""
     source = re.sub(r":sts:(.*):assumed-role/([^/]+)/.*", r":iam:\1:role/\2", principal)
     try:
         results = account.pages(
@@ -124,13 +124,13 @@ def _permissions(subject: str, principal: str, wanted: frozenset[str], account: 
             "simulate_principal_policy",
             "EvaluationResults",
             PolicySourceArn=source,
-            ActionNames=sorted(wanted),
+            ActionNames=sorted(required),
         )
         denied = sorted(one["EvalActionName"] for one in results if one["EvalDecision"] != "allowed")
     except RunnerError as error:
-        return _unseen(subject, error)
+        return _failed(subject, error)
     if not denied:
-        return HealthCheck(subject=subject, is_good=True, detail=f"all {len(wanted)} actions are allowed")
+        return HealthCheck(subject=subject, is_good=True, detail=f"all {len(required)} actions are allowed")
     shown = ", ".join(denied[:_SHOWN]) + (f" and {len(denied) - _SHOWN} more" if len(denied) > _SHOWN else "")
     return HealthCheck(subject=subject, is_good=False, detail=f"not allowed: {shown}", fix=_POLICY_FIX)
 
@@ -140,28 +140,29 @@ def _permissions(subject: str, principal: str, wanted: frozenset[str], account: 
 
 def _bucket(name: str, account: Account, *, region: str) -> HealthCheck:
     try:
-        found = account.call("s3", "head_bucket", Bucket=name)
+        description = account.call("s3", "head_bucket", Bucket=name)
     except RunnerError as error:
         if code_of(error) in _DENIED:
-            text = f"{name} is another account's, or may not be read"
-            return HealthCheck(subject="bucket", is_good=False, detail=text, fix=f"name your own, or: {_POLICY_FIX}")
-        fix = f"aws s3 mb s3://{name} --region {region}, or name another"
-        return _unseen("bucket", error, missing=("404", "NoSuchBucket"), what=f"there is no bucket {name}", fix=fix)
-    place = found.get("BucketRegion") or region
+            detail = f"{name} belongs to another account, or access is denied"
+            return HealthCheck(subject="bucket", is_good=False, detail=detail, fix=f"pass your own, or: {_POLICY_FIX}")
+        fix = f"aws s3 mb s3://{name} --region {region}, or pass another bucket"
+        missing = ("404", "NoSuchBucket")
+        return _failed("bucket", error, missing=missing, detail=f"bucket {name} does not exist", fix=fix)
+    place = description.get("BucketRegion") or region
     if place != region:
-        fix = f"pass --region {place}, or name a bucket of {region}"
+        fix = f"pass --region {place}, or a bucket in {region}"
         return HealthCheck(subject="bucket", is_good=False, detail=f"{name} is in {place}, not in {region}", fix=fix)
-    return HealthCheck(subject="bucket", is_good=True, detail=f"{name} is there, in {place}")
+    return HealthCheck(subject="bucket", is_good=True, detail=f"{name} exists in {place}")
 
 
 def _image(uri: str, account: Account, *, region: str) -> HealthCheck:
     parts = _ECR.match(uri)
     if parts is None:
         fix = "push it to ECR: ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY:TAG"
-        return HealthCheck(subject="image", is_good=False, detail=f"{uri!r} is not in ECR, where jobs get it", fix=fix)
+        return HealthCheck(subject="image", is_good=False, detail=f"{uri!r} is not an ECR image", fix=fix)
     if parts["region"] != region:
-        found = f"{uri} is in {parts['region']}; jobs in {region} cannot get it"
-        return HealthCheck(subject="image", is_good=False, detail=found, fix=f"push it to ECR of {region}")
+        detail = f"{uri} is in {parts['region']}; jobs in {region} cannot pull it"
+        return HealthCheck(subject="image", is_good=False, detail=detail, fix=f"push it to ECR in {region}")
     image = {"imageDigest": parts["digest"]} if parts["digest"] else {"imageTag": parts["tag"] or "latest"}
     try:
         details = account.call(
@@ -173,39 +174,39 @@ def _image(uri: str, account: Account, *, region: str) -> HealthCheck:
         )["imageDetails"]
     except RunnerError as error:
         missing = ("ImageNotFoundException", "RepositoryNotFoundException")
-        fix = "mlops package writes what docker build needs; build, push, and name it with --image"
-        return _unseen("image", error, missing=missing, what=f"there is no image {uri}", fix=fix)
+        fix = "write its build context with mlops package, build and push it, and pass it with --image"
+        return _failed("image", error, missing=missing, detail=f"image {uri} does not exist", fix=fix)
     size_mb = (details[0].get("imageSizeInBytes") or 0) / 1e6
-    return HealthCheck(subject="image", is_good=True, detail=f"{uri} is there, {size_mb:.0f} MB")
+    return HealthCheck(subject="image", is_good=True, detail=f"{uri} exists, {size_mb:.0f} MB")
 
 
 def _quotas(definition: Mapping[str, Any], account: Account) -> Iterator[HealthCheck]:
-    wanted = _machines(definition)
+    counts = _machines(definition)
     try:
-        found = {
+        quotas = {
             quota["QuotaName"]: float(quota["Value"])
             for quota in account.pages("service-quotas", "list_service_quotas", "Quotas", ServiceCode="sagemaker")
         }
     except RunnerError as error:
-        yield _unseen("quotas", error)
+        yield _failed("quotas", error)
         return
-    for name, count in sorted(wanted.items()):
-        value = found.get(name)
+    for name, count in sorted(counts.items()):
+        value = quotas.get(name)
         if value is None:
             yield HealthCheck(
-                subject="quota", is_good=True, detail=f"{name}: {count} needed; the service names no quota"
+                subject="quota", is_good=True, detail=f"{name}: {count} needed; the service lists no quota"
             )
             continue
         is_good = value >= count
-        fix = "" if is_good else "request an increase in Service Quotas, or choose another machine for the step"
+        fix = "" if is_good else "request an increase in Service Quotas, or choose another instance_type for the step"
         yield HealthCheck(
             subject="quota", is_good=is_good, detail=f"{name}: {count} needed, {value:g} allowed", fix=fix
         )
 
 
 def _machines(definition: Mapping[str, Any]) -> dict[str, int]:
-    """Return the name of a quota -> machines that one step needs at once; the largest of all steps."""
-    found: dict[str, int] = {}
+    """Return the maximum number of machines that a step uses, by the name of the quota."""
+    counts: dict[str, int] = {}
     for step in definition["Steps"]:
         arguments = step.get("Arguments", {})
         cluster = arguments.get("ResourceConfig") or arguments.get("ProcessingResources", {}).get("ClusterConfig")
@@ -214,14 +215,14 @@ def _machines(definition: Mapping[str, Any]) -> dict[str, int]:
         kind = "processing job" if step["Type"] == "Processing" else "training job"
         kind = f"spot {kind}" if arguments.get("EnableManagedSpotTraining") else kind
         name = f"{cluster['InstanceType']} for {kind} usage"
-        found[name] = max(found.get(name, 0), int(cluster["InstanceCount"]))
-    return found
+        counts[name] = max(counts.get(name, 0), int(cluster["InstanceCount"]))
+    return counts
 
 
-def _unseen(
-    subject: str, error: RunnerError, *, missing: tuple[str, ...] = (), what: str = "", fix: str = ""
+def _failed(
+    subject: str, error: RunnerError, *, missing: tuple[str, ...] = (), detail: str = "", fix: str = ""
 ) -> HealthCheck:
-    """Return that something is not there; that it is unknown, where the caller may not look."""
+    """Return the check of a subject that does not exist or, for any other error, could not be checked."""
     if code_of(error) in missing:
-        return HealthCheck(subject=subject, is_good=False, detail=what, fix=fix)
-    return HealthCheck(subject=subject, is_good=True, detail=f"not looked at: {error}")
+        return HealthCheck(subject=subject, is_good=False, detail=detail, fix=fix)
+    return HealthCheck(subject=subject, is_good=True, detail=f"not checked: {error}")

@@ -1,6 +1,6 @@
-"""What an execution left in S3, brought back: evaluation, predictions and verdict of its evaluation step.
+"""Downloads the evaluation, predictions and verdict of an execution from S3, and publishes the evaluation.
 
-Features and models stay where they are; the evaluation is also put to its well-known place, ``evaluation/build/``.
+Features and models stay in S3; the evaluation is also copied to its well-known location, ``evaluation/build/``.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from mlops_sagemaker.service.executions import ExecutionRecord
 
 PUBLISHED_PREFIX = "evaluation/build/"
-"""Where deployment scripts look for the evaluation of the last execution."""
+"""Location in which deployment scripts expect the evaluation of the last execution."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """What the evaluation's job left.
+    """The results of the evaluation step.
 
     Attributes:
-        verdict: of the gate.
-        outputs: output of the evaluation step -> digest of the artifact in the workspace.
-        uri: of the evaluation itself, in S3.
+        verdict: verdict of the gate.
+        outputs: digests of the artifacts in the workspace, by output name.
+        uri: S3 URI of the evaluation.
     """
 
     verdict: Verdict
@@ -47,10 +47,10 @@ class Evaluation:
 
 
 def fetch_evaluation(account: Account, pipeline: Pipeline, execution: ExecutionRecord, *, store: Store) -> Evaluation:
-    """Bring the outputs of the evaluation step into the workspace.
+    """Copy the outputs of the evaluation step to the workspace.
 
     Raises:
-        RunnerError: they are not where the service says, or S3 refuses.
+        RunnerError: an output is missing, or S3 refuses.
     """
     step = pipeline.evaluation_step
     uris = output_uris(account, job_name(execution.step(job_names(step)[-1])))
@@ -71,49 +71,43 @@ def fetch_evaluation(account: Account, pipeline: Pipeline, execution: ExecutionR
 
 
 def output_uris(account: Account, job: str) -> dict[str, str]:
-    """Return output -> address of a processing job.
+    """Return the S3 URIs of the outputs of a processing job, by output name.
 
     Raises:
-        RunnerError: there is no such job.
+        RunnerError: the job does not exist.
     """
-    found = account.call("sagemaker", "describe_processing_job", ProcessingJobName=job)
-    outputs = found.get("ProcessingOutputConfig", {}).get("Outputs", [])
+    description = account.call("sagemaker", "describe_processing_job", ProcessingJobName=job)
+    outputs = description.get("ProcessingOutputConfig", {}).get("Outputs", [])
     return {output["OutputName"]: output["S3Output"]["S3Uri"] for output in outputs}
 
 
-def download(account: Account, uri: str, folder: Path) -> tuple[str, ...]:
-    """Write every object below an address into a folder, which is made; return their relative paths.
-
-    A body that is cut off is fetched again.
+def download(account: Account, uri: str, folder: Path) -> None:
+    """Download all objects below a URI into a folder, which is created.
 
     Raises:
-        RunnerError: S3 refuses, or a key would lead out of the folder.
+        RunnerError: S3 refuses, or a key would lead outside of the folder.
     """
     place = S3Uri.parse(uri.rstrip("/") + "/")
     folder.mkdir(parents=True, exist_ok=True)
-    names = []
     for item in account.pages("s3", "list_objects_v2", "Contents", Bucket=place.bucket, Prefix=place.key):
         name = str(item["Key"]).removeprefix(place.key)
         if not name or name.endswith("/"):
             continue
         target = folder / name
         if not target.resolve().is_relative_to(folder.resolve()):
-            raise RunnerError(f"s3://{place.bucket}/{item['Key']}: the key leads out of the folder")
+            raise RunnerError(f"s3://{place.bucket}/{item['Key']}: the key leads outside of the folder")
         target.parent.mkdir(parents=True, exist_ok=True)
         with faults():
             account.client("s3").download_file(place.bucket, item["Key"], str(target))
-        names.append(name)
-    return tuple(names)
 
 
 def publish(account: Account, uri: str, *, bucket: str, folder: Path | None = None) -> int:
-    """Copy an evaluation to ``evaluation/build/`` of the bucket and, where asked for, to a folder.
+    """Copy an evaluation to ``evaluation/build/`` of the bucket and, if given, to a folder.
 
-    Each execution writes to a place of its own, so two of them never mix; this gives the last one its well-known
-    place.
+    Each execution writes below its own prefix; the copy gives the last evaluation a well-known location.
 
     Returns:
-        How many files there were.
+        The number of files.
 
     Raises:
         RunnerError: S3 refuses.
@@ -138,6 +132,6 @@ def _verdict(account: Account, uri: str, *, store: Store) -> Verdict:
         data: Any = json.loads((work / "evaluation.json").read_text(encoding="utf-8"))
         return Verdict.from_json(data["verdict"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunnerError(f"the evaluation left no verdict at {uri}: {error}") from error
+        raise RunnerError(f"the evaluation wrote no verdict to {uri}: {error}") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)

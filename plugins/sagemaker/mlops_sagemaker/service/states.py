@@ -1,4 +1,4 @@
-"""What the service says of an execution and its steps, as the records that the interpreter keeps of its own."""
+"""Converts the service's descriptions of an execution and its steps to execution and step records."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mlops_core.runners import StepRecord
 from mlops_core.runners import StepStatus as Status
 from mlops_sagemaker.compiler.definition import GATE_STEP, REGISTER_STEP
 from mlops_sagemaker.service.executions import ExecutionRecord, ExecutionStatus, ExecutionStep, ExecutionStepStatus
-from mlops_sagemaker.service.outcomes import STATUSES, job_names, step_record
+from mlops_sagemaker.service.outcomes import job_names, step_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ _UNDECIDED = {ExecutionStepStatus.STARTING, ExecutionStepStatus.EXECUTING}
 
 
 def execution_record(description: Json, steps: Sequence[Json]) -> ExecutionRecord:
-    """Return what DescribePipelineExecution and ListPipelineExecutionSteps say."""
+    """Return the record from the responses of DescribePipelineExecution and ListPipelineExecutionSteps."""
     status = ExecutionStatus(description["PipelineExecutionStatus"])
     return ExecutionRecord(
         arn=description["PipelineExecutionArn"],
@@ -36,12 +36,12 @@ def execution_record(description: Json, steps: Sequence[Json]) -> ExecutionRecor
 
 
 def step_records(pipeline: Pipeline, execution: ExecutionRecord) -> dict[str, StepRecord]:
-    """Return a record of every step of the pipeline, in the order of execution."""
+    """Return the records of all steps of the pipeline by name, in the order of execution."""
     return {step.name: _record(step, execution) for step in pipeline.ordered()}
 
 
 def job_name(step: ExecutionStep | None) -> str:
-    """Return the name of the job that a step became; empty when it became none."""
+    """Return the name of the job of a step; empty if it has none."""
     for key in _JOBS:
         arn = str((step.metadata.get(key) or {}).get("Arn", "")) if step else ""
         if arn:
@@ -50,7 +50,7 @@ def job_name(step: ExecutionStep | None) -> str:
 
 
 def is_met(execution: ExecutionRecord) -> bool | None:
-    """Return whether the condition was met; None when it was not reached."""
+    """Return whether the condition of the gate was met; None if the gate was not reached."""
     gate = execution.step(GATE_STEP)
     if gate is None or gate.status is not ExecutionStepStatus.SUCCEEDED:
         return None
@@ -58,7 +58,7 @@ def is_met(execution: ExecutionRecord) -> bool | None:
 
 
 def model_package(execution: ExecutionRecord) -> str:
-    """Return the ARN of the registered model package; empty when none was registered."""
+    """Return the ARN of the registered model package; empty if none was registered."""
     step = execution.step(REGISTER_STEP)
     if step is None or step.status is not ExecutionStepStatus.SUCCEEDED:
         return ""
@@ -66,7 +66,7 @@ def model_package(execution: ExecutionRecord) -> str:
 
 
 def seconds(start: str, end: str) -> float:
-    """Return the time between two moments; up to now where the second is not known, 0 where the first is not."""
+    """Return the seconds between two times; an empty end means now, an empty start gives 0."""
     if not start:
         return 0.0
     last = dt.datetime.fromisoformat(end) if end else dt.datetime.now(dt.UTC)
@@ -105,6 +105,3 @@ def _step(data: Mapping[str, Json]) -> ExecutionStep:
 
 def _time(moment: Json) -> str:
     return moment.astimezone(dt.UTC).isoformat(timespec="milliseconds") if isinstance(moment, dt.datetime) else ""
-
-
-__all__ = ["STATUSES", "execution_record", "is_met", "job_name", "model_package", "seconds", "step_records"]

@@ -1,7 +1,7 @@
-"""One bucket of S3 as core's uploads see it: credentials from boto3, errors explained, large files resumed.
+"""An S3 bucket for the uploads of core: credentials from boto3, one-line errors, resumable uploads of large files.
 
-Every body that is sent carries its CRC-64/NVME, which S3 compares before it keeps the object; a SHA-256 of each body in
-the signature would take half of the time, and proves nothing more on a connection with TLS.
+Every upload carries its CRC-64/NVME, which S3 verifies before it stores the object. A SHA-256 of the body in the
+signature would take half of the time and proves nothing more over TLS.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ if TYPE_CHECKING:
 _CODE = re.compile(r"<Code>(.*?)</Code>")
 _MESSAGE = re.compile(r"<Message>(.*?)</Message>")
 _STATUS = re.compile(r"\b(?:status|status code|code)[: ]+(\d{3})\b")
+_PATTERNS = (_CODE, _MESSAGE, _STATUS)
 _CREDENTIALS_TTL = dt.timedelta(minutes=5)
 
 
 class S3Bucket(Bucket):
-    """One bucket of an account."""
+    """A bucket of an account."""
 
     def __init__(self, name: str, *, account: Account) -> None:
-        """Open the bucket; nothing is sent yet.
+        """Open the bucket without sending a request.
 
         Raises:
-            RunnerError: obstore is not installed, or there are no credentials.
+            RunnerError: obstore is not installed, or no credentials were found.
         """
         self.name = name
         self._account = account
@@ -44,7 +45,7 @@ class S3Bucket(Bucket):
     def send_large(
         self, file: LargeFile, *, receipts: Receipts, on_part: Callable[[int, int], None] | None = None
     ) -> str:
-        """Send a file in parts; parts that arrived in an earlier attempt are not sent again.
+        """Upload a file in parts; parts from an earlier attempt are reused.
 
         Raises:
             RunnerError: S3 refuses.
@@ -73,10 +74,10 @@ def _access(name: str, account: Account) -> StoreAccess:
 
 
 def _credentials(account: Account) -> Callable[[], Any]:
-    """Return obstore's credential provider: boto3 renews the credentials that it hands out.
+    """Return a credential provider for obstore that renews credentials through boto3.
 
     Raises:
-        RunnerError: boto3 finds no credentials.
+        RunnerError: boto3 found no credentials.
     """
     if account.session.get_credentials() is None:
         raise RunnerError(
@@ -89,29 +90,29 @@ def _credentials(account: Account) -> Callable[[], Any]:
             "access_key_id": frozen.access_key,
             "secret_access_key": frozen.secret_key,
             "token": frozen.token,
-            "expires_at": dt.datetime.now(dt.UTC) + _CREDENTIALS_TTL,  # asked again after that
+            "expires_at": dt.datetime.now(dt.UTC) + _CREDENTIALS_TTL,  # obstore then calls this provider again
         }
 
     return provide
 
 
 def fault_text(error: Exception, *, bucket: str) -> str:
-    """Return what an error of obstore says, and what to do, in one line."""
+    """Return an error of obstore, and its fix, in one line."""
     text = str(error)
-    code = found[1] if (found := _CODE.search(text)) else ""
-    said = found[1] if (found := _MESSAGE.search(text)) else ""
-    known = credential_fault(code, said or code)
-    if known:
-        return known
+    code, message, status = (match[1] if (match := pattern.search(text)) else "" for pattern in _PATTERNS)
+    credential_message = credential_fault(code, message or code)
+    if credential_message:
+        return credential_message
     if code == "NoSuchBucket":
-        return f"there is no bucket '{bucket}'; create it, or name another with --bucket"
+        return f"bucket '{bucket}' does not exist; create it, or pass another with --bucket"
     kind = type(error).__name__
     if code == "AccessDenied" or kind in ("PermissionDeniedError", "UnauthenticatedError", "PermissionError"):
-        action = denied_action(said)
-        return f"access denied{f' ({action})' if action else ''}: mlops sagemaker policy prints what is needed"
+        action = denied_action(message)
+        return (
+            f"access denied{f' ({action})' if action else ''}: mlops sagemaker policy prints the required permissions"
+        )
     if code in ("PermanentRedirect", "AuthorizationHeaderMalformed") or "incorrectly configured region" in text:
-        return f"bucket '{bucket}' is in another region: {said or 'S3 redirects'}; pass that one with --region"
-    status = found[1] if (found := _STATUS.search(text)) else ""
+        return f"bucket '{bucket}' is in another region: {message or 'S3 redirects'}; pass that region with --region"
     first = " ".join(text.partition("Debug source:")[0].split())
-    answer = f"S3 answers {status}: {code or ''} {said}".strip() if status else first
-    return f"{answer[:400]}; {attempts()} attempts were made; what was sent is kept: repeat the command"
+    answer = f"S3 answered {status}: {code} {message}".strip() if status else first
+    return f"{answer[:400]}; gave up after {attempts()} attempts; uploaded files are kept, rerun the command"

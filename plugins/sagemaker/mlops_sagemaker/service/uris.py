@@ -1,4 +1,4 @@
-"""Addresses in S3."""
+"""S3 URIs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mlops_core.runners import RunnerError
 
 @dataclass(frozen=True, slots=True, order=True)
 class S3Uri:
-    """A bucket and a key, or the beginning of one."""
+    """A bucket and a key or key prefix."""
 
     bucket: str
     key: str
@@ -19,7 +19,7 @@ class S3Uri:
         """Parse ``s3://bucket/key``.
 
         Raises:
-            RunnerError: the text is not an S3 address.
+            RunnerError: the text is not an S3 URI.
         """
         bucket, _, key = str(text).removeprefix("s3://").partition("/")
         if not str(text).startswith("s3://") or not bucket:
@@ -27,7 +27,7 @@ class S3Uri:
         return cls(bucket, key)
 
     def join(self, *parts: str) -> S3Uri:
-        """Return the key below this one."""
+        """Return the URI with parts appended to the key."""
         return S3Uri(self.bucket, "/".join([self.key.rstrip("/"), *parts]).lstrip("/"))
 
     def __str__(self) -> str:

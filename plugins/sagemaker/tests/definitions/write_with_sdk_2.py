@@ -1,6 +1,6 @@
 """Write written_by_sdk_v2.json with the SageMaker SDK 2: Processing, Training, Condition, RegisterModel, Fail.
 
-AWS_ENDPOINT_URL=http://127.0.0.1:... python write_with_sdk_2.py OUTPUT.json    (an endpoint of mlops sagemaker-local)
+AWS_ENDPOINT_URL=http://127.0.0.1:... python write_with_sdk_2.py OUTPUT.json    (URL of mlops sagemaker emulate)
 """
 
 import json

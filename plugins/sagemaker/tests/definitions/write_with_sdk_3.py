@@ -1,6 +1,6 @@
 """Write written_by_sdk_v3.json with the SageMaker SDK 3: Processing, Training, Condition, Fail, property files, cache.
 
-AWS_ENDPOINT_URL=http://127.0.0.1:... python write_with_sdk_3.py OUTPUT.json    (an endpoint of mlops sagemaker-local)
+AWS_ENDPOINT_URL=http://127.0.0.1:... python write_with_sdk_3.py OUTPUT.json    (URL of mlops sagemaker emulate)
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")  # the SDK cannot be imported without
+os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")  # the SDK cannot be imported without it
 
 import boto3
 from sagemaker.core.processing import ProcessingInput, ProcessingOutput, ProcessingS3Input, Processor
@@ -58,7 +58,7 @@ def processor(name):
     )
 
 
-def given(name, uri, path):
+def processing_input(name, uri, path):
     source = ProcessingS3Input(
         s3_uri=uri,
         local_path=path,
@@ -78,8 +78,8 @@ prepare = ProcessingStep(
     "Prepare",
     step_args=processor("prepare").run(
         inputs=[
-            given("code", "s3://example-bucket/code/prepare.py", f"{PLACE}/input/code"),
-            given("data", data, f"{PLACE}/input/data"),
+            processing_input("code", "s3://example-bucket/code/prepare.py", f"{PLACE}/input/code"),
+            processing_input("data", data, f"{PLACE}/input/data"),
         ],
         outputs=[output("train", "s3://example-bucket/out/train", f"{PLACE}/output/train")],
     ),
@@ -109,8 +109,8 @@ evaluate = ProcessingStep(
     step_args=processor("evaluate").run(
         arguments=["--limit", limit.to_string()],
         inputs=[
-            given("code", "s3://example-bucket/code/evaluate.py", f"{PLACE}/input/code"),
-            given("model", train.properties.ModelArtifacts.S3ModelArtifacts, f"{PLACE}/model"),
+            processing_input("code", "s3://example-bucket/code/evaluate.py", f"{PLACE}/input/code"),
+            processing_input("model", train.properties.ModelArtifacts.S3ModelArtifacts, f"{PLACE}/model"),
         ],
         outputs=[output("evaluation", "s3://example-bucket/evaluation", f"{PLACE}/evaluation")],
     ),

@@ -1,6 +1,6 @@
-"""Steps that fail around the steps of any use case: the name of a function says what it does and which step it is.
+"""Steps that wrap the step of any use case and fail; the function name encodes the behaviour and the step.
 
-``once__mlops_aed__dot__training__colon__train`` fails at its first attempt and then is ``mlops_aed.training:train``;
+``once__mlops_aed__dot__training__colon__train`` fails at its first attempt and then runs ``mlops_aed.training:train``;
 ``always__...`` fails at every attempt.
 """
 
@@ -32,7 +32,7 @@ def __getattr__(name):
 
 
 def _is_first(context):
-    # A step may write to its outputs only, so nothing can be remembered between attempts but in shared memory.
+    # A step can only write to its outputs, so attempts are counted in shared memory.
     place = f"{context.use_case} {sorted(context._request.inputs.items())}"
     mark = Path("/dev/shm") / f"failing-{hashlib.sha256(place.encode()).hexdigest()}"
     if mark.exists():

@@ -1,5 +1,5 @@
 if [ -z "${MLOPS_STEP_IMAGE:-}" ]; then
-  : "${STEP_IMAGE_REPOSITORY:?set it to an ECR repository, or MLOPS_STEP_IMAGE to an image that exists}"
+  : "${STEP_IMAGE_REPOSITORY:?set it to an ECR repository, or set MLOPS_STEP_IMAGE to an existing image}"
   mlops package --usecase "$USECASE_NAME" --output image
   MLOPS_STEP_IMAGE="$STEP_IMAGE_REPOSITORY:$(mlops package --usecase "$USECASE_NAME" --tag)"
   export MLOPS_STEP_IMAGE

@@ -1,6 +1,6 @@
-"""A SageMaker endpoint on loopback whose executions are executed: moto's server, with the interpreter behind it.
+"""A SageMaker endpoint on loopback that executes pipelines: moto's server together with the emulator.
 
-moto answers for S3, IAM, STS, EventBridge, SQS, CloudWatch Logs and the model registry. What it lacks or pretends of
-pipelines is replaced here: definitions are checked, executions are carried out, can be stopped and retried, list
-their steps, write logs and send events. Only this package imports moto.
+moto provides S3, IAM, STS, EventBridge, SQS, CloudWatch Logs and the model registry. Its operations for pipelines are
+replaced: definitions are checked; executions are really executed, can be stopped and retried, list their steps, write
+logs and send events. Only this package imports moto.
 """

@@ -1,4 +1,4 @@
-"""The calls that moto lacks or only pretends, as methods of its response class for as long as an endpoint runs."""
+"""Operations that moto lacks or does not execute, installed in its response classes while an endpoint runs."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _MARK = "_mlops_endpoint"
 
 
 class ReplacedCalls:
-    """Methods that stand in moto's response classes from `install` to `remove`."""
+    """Methods that replace those of moto's response classes from `install` to `remove`."""
 
     def __init__(self, calls: Mapping[tuple[type, str], Callable[[Any], Any]]) -> None:
-        """Keep `calls`, by response class and name of the method."""
+        """Keep the replacements, by response class and method name."""
         self._calls = calls
         self._former: dict[tuple[type, str], Any] = {}
 
     def install(self) -> bool:
-        """Put the methods in place; False when another endpoint's are there."""
+        """Install the methods; return False if another endpoint has installed its own."""
         if getattr(SageMakerResponse, _MARK, None) is not None:
             return False
         setattr(SageMakerResponse, _MARK, self)
@@ -45,7 +45,7 @@ class ReplacedCalls:
         return True
 
     def remove(self) -> None:
-        """Put moto's own methods back."""
+        """Restore the methods of moto."""
         for (owner, name), former in self._former.items():
             if former is None:
                 delattr(owner, name)
@@ -56,13 +56,13 @@ class ReplacedCalls:
 
 
 def replaced_calls(executions: EndpointExecutions) -> ReplacedCalls:
-    """Return the calls of an endpoint with these executions."""
+    """Return the replaced operations of an endpoint with these executions."""
     calls = _PipelineCalls(executions)
     names = [name for name in dir(_PipelineCalls) if not name.startswith("_")]
-    found: dict[tuple[type, str], Callable[[Any], Any]] = {
+    methods: dict[tuple[type, str], Callable[[Any], Any]] = {
         (SageMakerResponse, name): _bound(getattr(calls, name)) for name in names
     }
-    return ReplacedCalls(found | {(IamResponse, "simulate_principal_policy"): _simulate_principal_policy})
+    return ReplacedCalls(methods | {(IamResponse, "simulate_principal_policy"): _simulate_principal_policy})
 
 
 def _bound(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -73,17 +73,17 @@ def _bound(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _simulate_principal_policy(response: Any) -> Any:
-    """Say that everything is allowed: this endpoint asks nobody for permission."""
-    resource = (_given(response, "ResourceArns") or ["*"])[0]
+    """Report every action as allowed, because the endpoint checks no permissions."""
+    resource = (_field(response, "ResourceArns") or ["*"])[0]
     results = [
         {"EvalActionName": name, "EvalResourceName": resource, "EvalDecision": "allowed"}
-        for name in _given(response, "ActionNames") or ()
+        for name in _field(response, "ActionNames") or ()
     ]
     return ActionResult({"EvaluationResults": results, "IsTruncated": False})
 
 
 class _PipelineCalls:
-    """One method for each call; `response` is moto's response object, which knows request, account and region."""
+    """A method for each operation; `response` is moto's response object, with request, account and region."""
 
     def __init__(self, executions: EndpointExecutions) -> None:
         self._executions = executions
@@ -101,7 +101,7 @@ class _PipelineCalls:
 
     def update_pipeline(self, response: Any) -> Any:
         _pipeline(response)
-        if _given(response, "PipelineDefinition") or _given(response, "PipelineDefinitionS3Location"):
+        if _field(response, "PipelineDefinition") or _field(response, "PipelineDefinitionS3Location"):
             _require_definition(response)
         return self._by_moto("update_pipeline", response)
 
@@ -117,16 +117,16 @@ class _PipelineCalls:
 
     def start_pipeline_execution(self, response: Any) -> Any:
         pipeline = _pipeline(response)
-        token = (pipeline.arn, _given(response, "ClientRequestToken") or "")
+        token = (pipeline.arn, _field(response, "ClientRequestToken") or "")
         if token[1] and token in self._tokens:
             return ActionResult({"PipelineExecutionArn": self._tokens[token]})
-        given = {item["Name"]: item["Value"] for item in _given(response, "PipelineParameters") or ()}
+        texts = {item["Name"]: item["Value"] for item in _field(response, "PipelineParameters") or ()}
         try:
             definition = parse_definition(_text(pipeline.pipeline_definition))
-            values = definition.values(given)
+            values = definition.values(texts)
         except DefinitionError as error:
             raise ValidationError(str(error)) from error
-        parallelism = _given(response, "ParallelismConfiguration") or pipeline.parallelism_configuration or {}
+        parallelism = _field(response, "ParallelismConfiguration") or pipeline.parallelism_configuration or {}
         result = self._by_moto("start_pipeline_execution", response)
         arn = _value(result, "PipelineExecutionArn")
         self._tokens[token] = arn
@@ -142,15 +142,15 @@ class _PipelineCalls:
 
     def describe_pipeline_execution(self, response: Any) -> Any:
         record = self._record(response)
-        found = dict(self._by_moto("describe_pipeline_execution", response).result)
-        found |= _status(record) | {"LastModifiedTime": _time(record.end or record.start)}
-        found["CreationTime"] = _time(record.start)
-        return ActionResult({name: value for name, value in found.items() if value not in ("", None)})
+        description = dict(self._by_moto("describe_pipeline_execution", response).result)
+        description |= _status(record) | {"LastModifiedTime": _time(record.end or record.start)}
+        description["CreationTime"] = _time(record.start)
+        return ActionResult({name: value for name, value in description.items() if value not in ("", None)})
 
     def list_pipeline_executions(self, response: Any) -> Any:
         pipeline = _pipeline(response)
         records = [record for record in self._executions.records() if record.arn.startswith(f"{pipeline.arn}/")]
-        if _given(response, "SortOrder") == "Ascending":
+        if _field(response, "SortOrder") == "Ascending":
             records.reverse()
         summaries = [
             {
@@ -168,7 +168,7 @@ class _PipelineCalls:
         steps = [step.describe() for step in self._record(response).steps]
         for step in steps:
             step |= {name: _time(step[name]) for name in ("StartTime", "EndTime") if name in step}
-        if _given(response, "SortOrder") != "Ascending":
+        if _field(response, "SortOrder") != "Ascending":
             steps.reverse()
         return _page(response, "PipelineExecutionSteps", steps)
 
@@ -189,14 +189,14 @@ class _PipelineCalls:
     # --- Callback steps -----------------------------------------------------------------------------------
 
     def send_pipeline_execution_step_success(self, response: Any) -> Any:
-        outputs = {item["Name"]: item["Value"] for item in _given(response, "OutputParameters") or ()}
+        outputs = {item["Name"]: item["Value"] for item in _field(response, "OutputParameters") or ()}
         return self._answer(response, outputs=outputs)
 
     def send_pipeline_execution_step_failure(self, response: Any) -> Any:
-        return self._answer(response, outputs=None, reason=_given(response, "FailureReason") or "")
+        return self._answer(response, outputs=None, reason=_field(response, "FailureReason") or "")
 
     def _answer(self, response: Any, *, outputs: Mapping[str, Any] | None, reason: str = "") -> Any:
-        token = _given(response, "CallbackToken")
+        token = _field(response, "CallbackToken")
         arn = self._executions.answer(token, outputs=outputs, reason=reason)
         if arn is None:
             raise ResourceNotFound(message=f"No step waits for the callback token {token}.")
@@ -205,21 +205,21 @@ class _PipelineCalls:
     # --- Jobs ---------------------------------------------------------------------------------------------
 
     def describe_processing_job(self, response: Any) -> Any:
-        found = self._job(_given(response, "ProcessingJobName"), kind="Processing")
-        return ActionResult(found) if found else self._by_moto("describe_processing_job", response)
+        job = self._job(_field(response, "ProcessingJobName"), kind="Processing")
+        return ActionResult(job) if job else self._by_moto("describe_processing_job", response)
 
     def describe_training_job(self, response: Any) -> Any:
-        found = self._job(_given(response, "TrainingJobName"), kind="Training")
-        return ActionResult(found) if found else self._by_moto("describe_training_job", response)
+        job = self._job(_field(response, "TrainingJobName"), kind="Training")
+        return ActionResult(job) if job else self._by_moto("describe_training_job", response)
 
     def _job(self, name: str, *, kind: str) -> dict[str, Any] | None:
         for record in self._executions.records():
             for step in record.steps:
                 if step.properties.get(f"{kind}JobName") == name:
                     status = {"Failed": "Failed", "Stopped": "Stopped"}.get(step.status)
-                    found = dict(step.properties) | {"CreationTime": _time(step.start)}
-                    found |= {f"{kind}JobStatus": status, "FailureReason": step.failure} if status else {}
-                    return {key: value for key, value in found.items() if value not in ("", None)}
+                    job = dict(step.properties) | {"CreationTime": _time(step.start)}
+                    job |= {f"{kind}JobStatus": status, "FailureReason": step.failure} if status else {}
+                    return {key: value for key, value in job.items() if value not in ("", None)}
         return None
 
     # --- Model packages -----------------------------------------------------------------------------------
@@ -241,18 +241,18 @@ class _PipelineCalls:
 
     def delete_model_package(self, response: Any) -> Any:
         backend = response.sagemaker_backend
-        name = _given(response, "ModelPackageName")
+        name = _field(response, "ModelPackageName")
         arn = backend.model_package_name_mapping.get(name, name)
         if arn not in backend.model_packages:
             raise ValidationError(f"ModelPackage {name} does not exist.")
         del backend.model_packages[arn]
-        for alias in [alias for alias, known in backend.model_package_name_mapping.items() if known == arn]:
+        for alias in [alias for alias, target in backend.model_package_name_mapping.items() if target == arn]:
             del backend.model_package_name_mapping[alias]
         return EmptyResult()
 
     def delete_model_package_group(self, response: Any) -> Any:
         backend = response.sagemaker_backend
-        name = _given(response, "ModelPackageGroupName").rpartition("/")[2]
+        name = _field(response, "ModelPackageGroupName").rpartition("/")[2]
         if name not in backend.model_package_groups:
             raise ValidationError(f"Model Package Group {name} does not exist.")
         if any(package.model_package_group_name == name for package in backend.model_packages.values()):
@@ -261,20 +261,20 @@ class _PipelineCalls:
         return EmptyResult()
 
     def _record(self, response: Any) -> ExecutionRecord:
-        arn = _given(response, "PipelineExecutionArn")
+        arn = _field(response, "PipelineExecutionArn")
         record = self._executions.record(arn)
         if record is None:
             raise ResourceNotFound(message=f"Pipeline execution {arn} does not exist.")
         return record
 
 
-def _given(response: Any, name: str, default: Any = None) -> Any:
-    """Return a field of the request; moto's own calls read it so."""
-    return response._get_param(name, default)  # noqa: SLF001  there is no public way
+def _field(response: Any, name: str, default: Any = None) -> Any:
+    """Return a field of the request, as moto's own methods read it."""
+    return response._get_param(name, default)  # noqa: SLF001  moto has no public accessor
 
 
 def _pipeline(response: Any) -> Any:
-    name = _given(response, "PipelineName").rpartition("/")[2]
+    name = _field(response, "PipelineName").rpartition("/")[2]
     pipeline = response.sagemaker_backend.pipelines.get(name)
     if pipeline is None:
         raise ResourceNotFound(message=f"Pipeline '{name}' does not exist.")
@@ -282,14 +282,14 @@ def _pipeline(response: Any) -> Any:
 
 
 def _require_definition(response: Any) -> None:
-    """Refuse a definition that the checker refuses.
+    """Raise for a definition with faults.
 
     Raises:
-        ValidationError: with the first faults.
+        ValidationError: the definition has faults; contains the first ones.
     """
-    text = _given(response, "PipelineDefinition")
+    text = _field(response, "PipelineDefinition")
     if not text:
-        text = _from_s3(response, _given(response, "PipelineDefinitionS3Location") or {})
+        text = _from_s3(response, _field(response, "PipelineDefinitionS3Location") or {})
     faults = check_text(text)
     if faults:
         shown = "; ".join(map(str, faults[:_SHOWN])) + (
@@ -309,7 +309,7 @@ def _from_s3(response: Any, location: Mapping[str, Any]) -> str:
 
 
 def _text(definition: Any) -> str:
-    """Return a definition as text; moto keeps one that came from S3 as data."""
+    """Return a definition as text; moto stores definitions from S3 as parsed JSON."""
     return definition if isinstance(definition, str) else json.dumps(definition)
 
 
@@ -322,8 +322,8 @@ def _status(record: ExecutionRecord) -> dict[str, Any]:
 
 
 def _display_name(pipeline: Any, record: ExecutionRecord) -> str:
-    known = pipeline.pipeline_executions.get(record.arn)
-    name = known.pipeline_execution_display_name if known else None
+    execution = pipeline.pipeline_executions.get(record.arn)
+    name = execution.pipeline_execution_display_name if execution else None
     return str(name or f"execution-{record.execution_id}")
 
 
@@ -332,9 +332,9 @@ def _time(text: str) -> dt.datetime:
 
 
 def _page(response: Any, name: str, items: list[dict[str, Any]]) -> Any:
-    """Return one page of `items`."""
-    size = int(_given(response, "MaxResults") or _PAGE)
-    start = int(_given(response, "NextToken") or 0)
+    """Return the requested page of `items`."""
+    size = int(_field(response, "MaxResults") or _PAGE)
+    start = int(_field(response, "NextToken") or 0)
     page: dict[str, Any] = {name: items[start : start + size]}
     if start + size < len(items):
         page["NextToken"] = str(start + size)

@@ -1,4 +1,4 @@
-"""The executions of the endpoint: each one a thread that carries out a definition; started, stopped, retried."""
+"""The executions of the endpoint, each in its own thread: start, stop, retry."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionStart:
-    """What an execution is started with.
+    """The arguments of the start of an execution.
 
     Attributes:
-        definition: of the pipeline at the time of the start.
-        arn: of the execution.
-        pipeline: its name.
-        values: of all parameters.
-        max_parallel: steps at once; None for the endpoint's own limit.
+        definition: definition of the pipeline at the time of the start.
+        arn: ARN of the execution.
+        pipeline: name of the pipeline.
+        values: values of all parameters, by name.
+        max_parallel: number of steps to run in parallel; None for the limit of the endpoint.
     """
 
     definition: Definition
@@ -44,12 +44,12 @@ class ExecutionStart:
 
 
 class EndpointExecutions:
-    """All executions of an endpoint; safe to use from threads."""
+    """The executions of an endpoint; thread-safe."""
 
     def __init__(
         self, url: str, folder: Path, *, max_parallel: int | None = None, containers: Containers | None = None
     ) -> None:
-        """Keep trees and logs in `folder`; the arguments are those of `SageMakerEndpoint`."""
+        """Store trees and logs in `folder`; the other arguments are those of `SageMakerEndpoint`."""
         self._url = url
         self._history = FolderHistory(folder / "executions")
         self._containers = containers or ProcessContainers()
@@ -61,7 +61,7 @@ class EndpointExecutions:
         self._callbacks: dict[str, Callbacks] = {}
 
     def start(self, start: ExecutionStart, *, former: ExecutionRecord | None = None) -> None:
-        """Carry out an execution in a thread of its own; with `former`, go on where that one ended."""
+        """Start an execution in its own thread; with `former`, keep the steps that succeeded."""
         account = self.account(start.arn)
         execution = PipelineExecution(
             start.definition,
@@ -79,40 +79,40 @@ class EndpointExecutions:
         thread.start()
 
     def record(self, arn: str) -> ExecutionRecord | None:
-        """Return the state of an execution; None when there is none."""
+        """Return the state of an execution; None if it does not exist."""
         execution = self._running.get(arn)
         return execution.record if execution else None
 
     def records(self) -> tuple[ExecutionRecord, ...]:
-        """Return the state of all executions, the newest first."""
+        """Return the states of all executions, newest first."""
         with self._lock:
-            found = [execution.record for execution in self._running.values()]
-        return tuple(sorted(found, key=lambda record: record.start, reverse=True))
+            records = [execution.record for execution in self._running.values()]
+        return tuple(sorted(records, key=lambda record: record.start, reverse=True))
 
     def stop(self, arn: str) -> None:
-        """Ask an execution to end."""
+        """Stop an execution."""
         self._running[arn].stop()
 
     def retry(self, arn: str) -> None:
-        """Go on with an execution that failed or was stopped; steps that succeeded are kept."""
+        """Retry an execution that failed or was stopped; steps that succeeded are kept."""
         self.start(self._started[arn], former=self._running[arn].record)
 
     def answer(self, token: str, *, outputs: Mapping[str, Any] | None, reason: str = "") -> str | None:
-        """Answer a callback step; return the ARN of its execution, or None when no step waits with this token."""
+        """Answer a Callback step and return the ARN of its execution; None if no step waits for the token."""
         for arn, callbacks in tuple(self._callbacks.items()):
             if callbacks.fail(token, reason) if outputs is None else callbacks.succeed(token, outputs):
                 return arn
         return None
 
     def close(self) -> None:
-        """Stop all executions and wait for their ends."""
+        """Stop all executions and wait until they have ended."""
         for execution in tuple(self._running.values()):
             execution.stop()
         for thread in tuple(self._threads):
             thread.join()
 
     def account(self, arn: str) -> Account:
-        """Return the account and region to which an ARN belongs."""
+        """Return the account and region of an ARN."""
         _, _, _, region, account, _ = arn.split(":", 5)
         return Account(self._url, account=account, region=region)
 

@@ -1,4 +1,4 @@
-"""The server's life: a port of 127.0.0.1, the replaced calls, and the end of everything that it started."""
+"""The server of the endpoint: opens a port on 127.0.0.1, installs the replaced operations, and stops executions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HOST = "127.0.0.1"
 
 
 class SageMakerEndpoint:
-    """A running endpoint; use as a context manager. One in a process, for moto's state is the process's."""
+    """A running endpoint, as a context manager. A process can have only one, because moto's state is global."""
 
     def __init__(
         self, folder: Path, *, port: int = 0, max_parallel: int | None = None, containers: Containers | None = None
@@ -28,20 +28,20 @@ class SageMakerEndpoint:
         """Prepare the endpoint.
 
         Args:
-            folder: for the trees and logs of executions.
-            port: of 127.0.0.1; 0 for any that is free.
-            max_parallel: steps of one execution at once; None for one a core.
-            containers: what starts a step's command; None for processes of this machine.
+            folder: folder for the trees and logs of executions.
+            port: port on 127.0.0.1; 0 for any free port.
+            max_parallel: number of steps of an execution to run in parallel; None for one per core.
+            containers: starts the commands of steps; None for processes on this machine.
 
         Raises:
-            UsageError: moto is not installed, or the port is taken.
+            UsageError: moto is not installed, or the port is in use.
         """
         try:
             from mlops_sagemaker.emulator.endpoint.calls import replaced_calls
             from mlops_sagemaker.emulator.endpoint.executions import EndpointExecutions
         except ImportError as error:
             missing = (error.name or "moto").partition(".")[0]
-            raise UsageError(f"the endpoint needs {missing}: pip install 'mlops-usecases[test]'") from error
+            raise UsageError(f"the endpoint needs {missing}: pip install 'mlops-sagemaker[emulator]'") from error
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
         from werkzeug.serving import make_server
 
@@ -63,18 +63,18 @@ class SageMakerEndpoint:
         self._thread = threading.Thread(target=self._server.serve_forever, name="endpoint", daemon=True)
 
     def __enter__(self) -> Self:
-        """Begin to answer.
+        """Start the server.
 
         Raises:
-            RunnerError: this process has an endpoint already.
+            RunnerError: this process already has an endpoint.
         """
         if not self._calls.install():
-            raise RunnerError("this process has a SageMaker endpoint already")
+            raise RunnerError("this process already has a SageMaker endpoint")
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop every execution, then answer no more."""
+        """Stop all executions, then the server."""
         self._executions.close()
         self._server.shutdown()
         self._server.server_close()
@@ -91,6 +91,6 @@ def _listen(port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         raise UsageError(
-            f"port {port} of {HOST} cannot be used: {error.strerror}; choose another, or 0 for any that is free"
+            f"cannot use port {port} on {HOST}: {error.strerror}; choose another port, or 0 for any free port"
         ) from error
     return listening

@@ -1,7 +1,7 @@
-"""What an execution of the endpoint has around it: its own S3, model registry, queues, logs and events.
+"""The environment of an execution in the endpoint: S3, model registry, queues, logs and events.
 
-Containers and S3 go through loopback as they would on a machine of the service; logs and events are written into
-moto's memory directly, since the service itself writes them.
+Containers access the endpoint over loopback, as they access AWS in the service. Logs and events, which the service
+writes itself, are written directly to the state of moto.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlops_sagemaker.service.executions import ExecutionRecord, ExecutionStep
 
 _LOG = logging.getLogger(__name__)
-_SECRET = "loopback"  # noqa: S105  no secret: moto checks none
+_SECRET = "loopback"  # noqa: S105  not a secret: moto does not check it
 _LOG_LINES = 10_000
 _LOG_BATCH = 1_000
 _GROUPS = {
@@ -35,16 +35,16 @@ _GROUPS = {
 
 
 class Account:
-    """One account in one region of the endpoint."""
+    """An account in a region of the endpoint."""
 
     def __init__(self, url: str, *, account: str, region: str) -> None:
-        """Talk to the endpoint at `url`."""
+        """Use the endpoint at `url`."""
         self._url = url
         self.account = account
         self.region = region
 
     def client(self, service: str) -> Any:
-        """Return a boto3 client of a service of this endpoint."""
+        """Return a boto3 client for a service of the endpoint."""
         import boto3
         from botocore.config import Config
 
@@ -58,7 +58,7 @@ class Account:
         )
 
     def environment(self) -> dict[str, str]:
-        """Return the variables by which code in a container finds this endpoint, as it finds the service there."""
+        """Return the environment variables with which code in a container accesses the endpoint."""
         return {
             "AWS_ENDPOINT_URL": self._url,
             "AWS_REGION": self.region,
@@ -68,7 +68,7 @@ class Account:
         }
 
     def send_event(self, kind: str, detail: Mapping[str, Any], *, resource: str) -> None:
-        """Let EventBridge match an event of the service against its rules."""
+        """Send an event of the service to EventBridge."""
         from moto.events.models import events_backends
 
         event = {
@@ -80,11 +80,11 @@ class Account:
         }
         try:
             events_backends[self.account][self.region].put_events([event])
-        except Exception:  # noqa: BLE001  a target that moto cannot serve must not end an execution
+        except Exception:  # noqa: BLE001  a target that moto does not support must not end an execution
             _LOG.exception("event %s was not delivered", kind)
 
     def send_status(self, record: ExecutionRecord, *, previous: str) -> None:
-        """Announce a new status of an execution."""
+        """Send the event for a new status of an execution."""
         detail = {
             "pipelineArn": record.arn.partition("/execution/")[0],
             "pipelineExecutionArn": record.arn,
@@ -100,7 +100,7 @@ class Account:
         )
 
     def send_package(self, package: Mapping[str, Any]) -> None:
-        """Announce a new model package, or a new approval status of one."""
+        """Send the event for a new model package or a new approval status."""
         names = (
             "ModelPackageGroupName",
             "ModelPackageVersion",
@@ -112,7 +112,7 @@ class Account:
         self.send_event("SageMaker Model Package State Change", detail, resource=package["ModelPackageArn"])
 
     def write_logs(self, step: ExecutionStep, folder: Path) -> None:
-        """Put the end of a job's logs where CloudWatch has them."""
+        """Write the last lines of a job's logs to CloudWatch."""
         from moto.logs.models import logs_backends
 
         group = _GROUPS.get(step.type)
@@ -141,12 +141,12 @@ class EndpointRegistrar:
     """Creates model packages and models in the endpoint."""
 
     def __init__(self, account: Account) -> None:
-        """Use the registry of an account."""
+        """Use the model registry of an account."""
         self._account = account
         self._client = account.client("sagemaker")
 
     def register(self, request: Mapping[str, Any], place: JobPlace) -> str:
-        """Create a model package; its group too, as a pipeline of the service does."""
+        """Create a model package and, as in the service, its group if it is missing."""
         try:
             self._create_group(str(request["ModelPackageGroupName"]))
             arn: str = self._client.create_model_package(**request)["ModelPackageArn"]
@@ -158,8 +158,8 @@ class EndpointRegistrar:
 
     def _create_group(self, name: str) -> None:
         groups = self._client.get_paginator("list_model_package_groups").paginate(NameContains=name)
-        known = {group["ModelPackageGroupName"] for page in groups for group in page["ModelPackageGroupSummaryList"]}
-        if name not in known:
+        existing = {group["ModelPackageGroupName"] for page in groups for group in page["ModelPackageGroupSummaryList"]}
+        if name not in existing:
             self._client.create_model_package_group(ModelPackageGroupName=name)
 
     def create_model(self, name: str, request: Mapping[str, Any], place: JobPlace) -> str:

@@ -1,4 +1,4 @@
-"""Callback steps: a message with a token goes to a queue, and the step waits until somebody answers with the token."""
+"""Executes Callback steps: sends a message with a token to a queue, and waits for an answer with that token."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ class _Waiting:
 
 
 class Callbacks:
-    """The callback steps that wait for an answer; safe to use from threads."""
+    """The Callback steps that wait for an answer; thread-safe."""
 
     def __init__(self, send: Callable[[str, str], None]) -> None:
-        """Send messages with `send`, which takes the queue's URL and the text."""
+        """Send messages with `send`, which takes the URL of the queue and the text."""
         self._send = send
         self._lock = threading.Lock()
         self._waiting: dict[str, _Waiting] = {}
 
     def call(self, queue: str, arguments: Mapping[str, Any], *, arn: str, stopped: threading.Event) -> JobResult:
-        """Send the message of one step and wait for the answer.
+        """Send the message of a step and wait for the answer.
 
         Raises:
-            StepFault: the answer was a failure.
+            StepFault: the answer reports a failure.
             StepStopped: the execution was stopped.
         """
         token = secrets.token_hex(16)
@@ -60,11 +60,11 @@ class Callbacks:
         return JobResult(properties={"OutputParameters": dict(waiting.outputs)}, metadata=metadata)
 
     def succeed(self, token: str, outputs: Mapping[str, Any]) -> bool:
-        """Let the step with this token succeed; False when none waits with it."""
+        """Complete the step with this token; return False if no step waits for it."""
         return self._answer(token, outputs=outputs, failure=None)
 
     def fail(self, token: str, reason: str) -> bool:
-        """Let the step with this token fail; False when none waits with it."""
+        """Fail the step with this token; return False if no step waits for it."""
         return self._answer(token, outputs={}, failure=reason or "the callback reported a failure")
 
     def _answer(self, token: str, *, outputs: Mapping[str, Any], failure: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""What processing and training jobs have in common: their order, their hosts, the data of each, how they end."""
+"""Common parts of processing and training jobs: hosts, inputs, container orders, exit messages."""
 
 from __future__ import annotations
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from mlops_sagemaker.emulator.jobs.containers import Containers
     from mlops_sagemaker.emulator.objects import ObjectStore
 
-REGION = "us-east-1"
-ACCOUNT = "123456789012"
-"""Neither is real: the interpreter knows no account. An endpoint that has its own gives them."""
 _MESSAGE_LIMIT = 1024
 _HOUR_S = 3600.0
 _GROUP = "homogeneousCluster"
@@ -34,18 +31,18 @@ _GROUP = "homogeneousCluster"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobPlace:
-    """Where the jobs of one execution happen.
+    """The environment of the jobs of an execution.
 
     Attributes:
-        objects: what ``s3://`` means.
-        containers: what starts a command.
+        objects: the objects behind ``s3://`` URIs.
+        containers: starts the commands of containers.
         work: folder for trees.
         logs: folder for logs.
-        execution_id: of the pipeline execution.
+        execution_id: ID of the pipeline execution.
         arn_prefix: ``arn:aws:sagemaker:<region>:<account>``.
         stopped: set when the execution is stopped.
-        environment: variables that every container gets besides its own.
-        announce: told of a job as soon as it has a name, so that its logs can be found while it runs.
+        environment: additional environment variables of every container.
+        announce: called with a job as soon as it has a name, so that its logs can be found while it runs.
     """
 
     objects: ObjectStore
@@ -61,12 +58,12 @@ class JobPlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """What a job left.
+    """The result of a job.
 
     Attributes:
-        properties: what the service would describe of it.
-        metadata: what it lists for the step.
-        logs: paths of its logs, relative to the folder of logs.
+        properties: properties that the service would describe for the job.
+        metadata: metadata that the service would list for the step.
+        logs: paths of the log files, relative to the folder of logs.
     """
 
     properties: Mapping[str, Any]
@@ -76,7 +73,7 @@ class JobResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """One instance of a job: ``algo-1``, ``algo-2``, ..."""
+    """An instance of a job: ``algo-1``, ``algo-2``, ..."""
 
     name: str
     index: int
@@ -87,7 +84,7 @@ class Host:
 
     @property
     def resource_config(self) -> dict[str, Any]:
-        """What ``resourceconfig.json`` says on this instance."""
+        """The contents of ``resourceconfig.json`` on this instance."""
         group = {"instance_group_name": _GROUP, "instance_type": self.instance_type, "hosts": list(self.names)}
         return {
             "current_host": self.name,
@@ -100,18 +97,18 @@ class Host:
 
 
 def job_name(place: JobPlace, step: str) -> str:
-    """Return a name as the service makes them: unique, at most 63 characters."""
+    """Return a job name like those of the service: unique, with at most 63 characters."""
     suffix = secrets.token_hex(5)
     beginning = re.sub(r"[^A-Za-z0-9-]+", "-", f"pipelines-{place.execution_id}-{step}")[: 62 - len(suffix)]
     return f"{beginning.rstrip('-')}-{suffix}"
 
 
 def make_hosts(place: JobPlace, *, name: str, cluster: Mapping[str, Any]) -> tuple[Host, ...]:
-    """Return the instances of a job, each with a tree of its own.
+    """Return the instances of a job, each with its own tree.
 
     Args:
-        place: of the job.
-        name: of the job.
+        place: environment of the job.
+        name: name of the job.
         cluster: ``InstanceCount`` and ``InstanceType`` of the request.
 
     Raises:
@@ -139,16 +136,16 @@ def make_hosts(place: JobPlace, *, name: str, cluster: Mapping[str, Any]) -> tup
 
 
 def fetch_input(place: JobPlace, host: Host, source: Mapping[str, Any], *, folder: Path) -> None:
-    """Bring the share of one instance of an S3 data source into `folder`.
+    """Download the share of an instance in an S3 data source.
 
     Args:
-        place: of the job.
-        host: which instance.
+        place: environment of the job.
+        host: the instance.
         source: ``S3Uri``, ``S3DataType``, ``S3DataDistributionType`` of the request.
-        folder: where to; made where missing.
+        folder: target folder, which is created if it is missing.
 
     Raises:
-        StepFault: nothing is there, or the kind of data source is not known here.
+        StepFault: there are no objects, or the kind of data source is not supported.
     """
     folder.mkdir(parents=True, exist_ok=True)
     uri = parse_uri(source.get("S3Uri"))
@@ -165,7 +162,7 @@ def fetch_input(place: JobPlace, host: Host, source: Mapping[str, Any], *, folde
 
 
 def share_of(keys: Sequence[str], host: Host) -> list[str]:
-    """Return the objects of one instance under ``ShardedByS3Key``: every n-th, in the order of keys."""
+    """Return the objects of an instance with ``ShardedByS3Key``: every n-th, in the order of keys."""
     return list(keys[host.index :: len(host.names)])
 
 
@@ -182,10 +179,10 @@ def _fetch_manifest(place: JobPlace, host: Host, uri: S3Uri, *, folder: Path, is
 
 
 def run_hosts(place: JobPlace, hosts: tuple[Host, ...], *, order: Callable[[Host], ContainerOrder]) -> None:
-    """Run the containers of all instances at once.
+    """Run the containers of all instances in parallel.
 
     Raises:
-        StepFault: the first instance that failed, with the message that it left.
+        StepFault: an instance failed; contains the message of the first one.
         StepStopped: the execution was stopped.
     """
     with ThreadPoolExecutor(max_workers=len(hosts), thread_name_prefix="host") as pool:
@@ -193,12 +190,12 @@ def run_hosts(place: JobPlace, hosts: tuple[Host, ...], *, order: Callable[[Host
     for host, future in zip(hosts, running, strict=True):
         code = future.result()
         if code != 0:
-            message = left_message(host, "failure", "message") or NO_MESSAGE
+            message = exit_message(host, "failure", "message") or NO_MESSAGE
             raise StepFault(FaultKind.ALGORITHM, f"{message}, exit code: {code}")
 
 
-def left_message(host: Host, *names: str) -> str:
-    """Return what the container wrote to the first of these files in ``/opt/ml/output``; empty when to none."""
+def exit_message(host: Host, *names: str) -> str:
+    """Return the contents of the first of these files in ``/opt/ml/output``; empty if none exists."""
     for name in names:
         path = host.tree.path(f"{OPT_ML}/output/{name}")
         if path.is_file():
@@ -209,7 +206,7 @@ def left_message(host: Host, *names: str) -> str:
 def make_order(
     place: JobPlace, host: Host, *, command: Sequence[Any], environment: Mapping[str, Any], request: Mapping[str, Any]
 ) -> ContainerOrder:
-    """Return what the container of one instance is told."""
+    """Return the order for the container of an instance."""
     stopping = request.get("StoppingCondition") or {}
     return ContainerOrder(
         command=tuple(map(str, command)),
@@ -223,6 +220,6 @@ def make_order(
 
 
 def image_of(request: Mapping[str, Any]) -> str:
-    """Return the image of a request, for messages."""
+    """Return the image of a request, for error messages."""
     section = request.get("AppSpecification") or request.get("AlgorithmSpecification") or {}
     return str(section.get("ImageUri") or section.get("TrainingImage") or "")

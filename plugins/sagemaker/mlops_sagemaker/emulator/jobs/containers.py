@@ -1,8 +1,8 @@
-"""Starting a step's command without Docker: a process of this machine that sees one ``/opt/ml`` tree.
+"""Runs the command of a container without Docker: as a process on this machine with its own ``/opt/ml`` tree.
 
-Where the system allows it, the process gets a mount namespace in which ``/opt/ml`` is the tree, so even code that
-has the path in its source works unchanged. Elsewhere arguments, environment and configuration files are rewritten.
-``python`` means this interpreter: the image is the environment in which the interpreter itself runs.
+Where the system allows it, the process gets a mount namespace in which ``/opt/ml`` is the tree, so that code with
+hard-coded paths works. Elsewhere, the paths in arguments, environment and configuration files are rewritten.
+``python`` is the Python that runs the emulator: its environment takes the place of the image.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.1
 _GRACE_S = 10.0
-"""Between the request to end and the kill; the service gives 120 s."""
+"""Time between SIGTERM and SIGKILL; the service waits 120 s."""
 _PRIVATE = ("AWS_", "SM_", "MLOPS_", "USECASE_", "SAGEMAKER_")
 _PYTHON = ("python", "python3")
 _CONFIGURATION = ("/opt/ml/config", "/opt/ml/input/config")
@@ -53,15 +53,15 @@ exec "$@"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerOrder:
-    """What a container is told.
+    """An order to run a container.
 
     Attributes:
         command: entry point and arguments, with ``/opt/ml`` paths.
-        environment: variables of the step.
-        tree: its files.
+        environment: environment variables of the step.
+        tree: files of the container.
         log: file for standard output and error.
-        timeout_s: seconds until it is ended.
-        image: of the definition; only for messages.
+        timeout_s: time limit in seconds.
+        image: image of the definition, for error messages.
         stopped: set when the execution is stopped.
     """
 
@@ -75,35 +75,35 @@ class ContainerOrder:
 
 
 class Containers(Protocol):
-    """Whatever can carry out an order."""
+    """Runs containers."""
 
     def run(self, order: ContainerOrder) -> int:
         """Run the command to its end and return the exit code.
 
         Raises:
-            StepFault: it could not be started, or took too long.
+            StepFault: the command could not be started, or exceeded its time limit.
             StepStopped: the execution was stopped.
         """
 
 
 class ProcessContainers:
-    """Runs each container as a process of this machine."""
+    """Runs each container as a process on this machine."""
 
     def __init__(self, *, has_mounts: bool | None = None) -> None:
-        """Use mount namespaces; None for wherever the system allows it."""
+        """Set whether to use mount namespaces; None for wherever the system allows it."""
         self.has_mounts = can_mount() if has_mounts is None else has_mounts
 
     def run(self, order: ContainerOrder) -> int:
-        """Run the command to its end and return the exit code; 128 + n when signal n ended it."""
+        """Run the command to its end and return the exit code, which is 128 + n if signal n ended it."""
         if not order.command:
             raise StepFault(
                 FaultKind.CLIENT,
-                f"image '{order.image}': its own entry point is not known here; give ContainerEntrypoint",
+                f"image '{order.image}': its entry point is unknown here; set ContainerEntrypoint",
             )
         command, environment = self._inside(order)
         with order.log.open("ab") as log:
             try:
-                process = subprocess.Popen(  # noqa: S603  the definition's own command is what is executed
+                process = subprocess.Popen(  # noqa: S603  the command of the definition
                     command,
                     cwd=order.tree.folder(OPT_ML),
                     env=environment,
@@ -121,21 +121,21 @@ class ProcessContainers:
     def _inside(self, order: ContainerOrder) -> tuple[list[str], dict[str, str]]:
         inherited = {name: value for name, value in step_environment().items() if not name.startswith(_PRIVATE)}
         inherited["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', os.defpath)}"
-        command = [_interpreter(order.command[0]), *order.command[1:]]
-        given = dict(order.environment)
+        command = [_program(order.command[0]), *order.command[1:]]
+        variables = dict(order.environment)
         if self.has_mounts:
-            return [*_mounting(order.tree), *command], inherited | given
+            return [*_mounting(order.tree), *command], inherited | variables
         for folder in _CONFIGURATION:
             order.tree.rewrite_files(folder)
         command = [order.tree.rewrite(part) for part in command]
-        return command, inherited | {name: order.tree.rewrite(value) for name, value in given.items()}
+        return command, inherited | {name: order.tree.rewrite(value) for name, value in variables.items()}
 
 
 def can_mount() -> bool:
-    """Tell whether this system lets a process have an ``/opt/ml`` of its own."""
+    """Return whether this system allows a process to have its own ``/opt/ml``."""
     if not sys.platform.startswith("linux") or shutil.which("unshare") is None:
         return False
-    probe = subprocess.run(  # noqa: S603  our own command
+    probe = subprocess.run(  # noqa: S603  a fixed command
         [*_unshare(), "sh", "-c", "mount -t tmpfs tmpfs /opt && mkdir /opt/ml"], check=False, capture_output=True
     )
     return probe.returncode == 0
@@ -150,17 +150,18 @@ def _mounting(tree: Tree) -> list[str]:
     return [*_unshare(), "sh", "-c", _MOUNT, "sh", str(tree.folder(OPT_ML)), str(tree.root / "host-opt")]
 
 
-def _interpreter(program: str) -> str:
+def _program(program: str) -> str:
+    """Return the executable for a program; ``python`` is the Python of this process."""
     return sys.executable if Path(program).name in _PYTHON and not program.startswith(OPT_ML) else program
 
 
 def _wait(process: subprocess.Popen[bytes], order: ContainerOrder) -> int:
-    """Wait for the end; whatever the process leaves behind in its session is killed."""
+    """Wait for the end of the process, and kill all processes that remain in its session."""
     deadline = time.monotonic() + order.timeout_s
     try:
-        while (left := deadline - time.monotonic()) > 0 and not order.stopped.is_set():
+        while (remaining_s := deadline - time.monotonic()) > 0 and not order.stopped.is_set():
             with contextlib.suppress(subprocess.TimeoutExpired):
-                code = process.wait(timeout=min(_POLL_S, left))
+                code = process.wait(timeout=min(_POLL_S, remaining_s))
                 return 128 - code if code < 0 else code
             _shorten(order.log)
         _end(process)
@@ -174,7 +175,7 @@ def _wait(process: subprocess.Popen[bytes], order: ContainerOrder) -> int:
 
 
 def _shorten(log: Path) -> None:
-    """Cut a log that grows without end; the process goes on writing to the end of the same file."""
+    """Truncate a log that exceeds the limit; the process continues to append to the same file."""
     if log.stat().st_size > LOG_LIMIT_BYTES:
         with log.open("r+b") as stream:
             stream.truncate(LOG_LIMIT_BYTES // 2)

@@ -1,4 +1,4 @@
-"""Processing steps: inputs to ``/opt/ml/processing``, the command on each instance, outputs back to S3."""
+"""Executes Processing steps: downloads the inputs, runs the command on each instance, uploads the outputs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from mlops_sagemaker.emulator.jobs.common import (
     Host,
     JobPlace,
     JobResult,
+    exit_message,
     fetch_input,
     job_name,
-    left_message,
     make_hosts,
     make_order,
     run_hosts,
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SIGNATURE = ("AppSpecification", "Environment", "ProcessingInputs")
-"""The arguments that decide whether a former result may be taken; the service documents these."""
+"""The arguments that identify a reusable result, as documented by the service."""
 
 
 def run_processing(step: str, request: Mapping[str, Any], place: JobPlace) -> JobResult:
-    """Execute one processing job.
+    """Execute a processing job.
 
     Args:
         step: name of the pipeline step.
-        request: the arguments of ``CreateProcessingJob``, resolved.
-        place: where it happens.
+        request: resolved arguments of ``CreateProcessingJob``.
+        place: environment of the job.
 
     Raises:
-        StepFault: it failed.
+        StepFault: the job failed.
         StepStopped: the execution was stopped.
     """
     name = job_name(place, step)
@@ -69,7 +69,7 @@ def run_processing(step: str, request: Mapping[str, Any], place: JobPlace) -> Jo
         )
         for host in hosts:
             _upload(place, host, outputs)
-        message = left_message(hosts[0], "message")
+        message = exit_message(hosts[0], "message")
     finally:
         shutil.rmtree(place.work / name, ignore_errors=True)
     return replace(job, properties={**job.properties, "ProcessingJobStatus": "Completed", "ExitMessage": message})
@@ -84,10 +84,11 @@ def _command(request: Mapping[str, Any]) -> list[Any]:
 def _prepare(
     place: JobPlace, host: Host, request: Mapping[str, Any], *, arn: str, outputs: list[Mapping[str, Any]]
 ) -> None:
-    for given in request.get("ProcessingInputs") or ():
-        if "S3Input" not in given:
-            raise StepFault(FaultKind.CLIENT, f"input '{given.get('InputName')}': only S3Input can be executed here")
-        source = given["S3Input"]
+    for data_input in request.get("ProcessingInputs") or ():
+        if "S3Input" not in data_input:
+            name = data_input.get("InputName")
+            raise StepFault(FaultKind.CLIENT, f"input '{name}': only S3Input is supported here")
+        source = data_input["S3Input"]
         fetch_input(place, host, source, folder=host.tree.folder(source["LocalPath"]))
     for output in outputs:
         host.tree.folder(output["S3Output"]["LocalPath"])

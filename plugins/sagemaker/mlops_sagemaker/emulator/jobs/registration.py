@@ -1,7 +1,6 @@
-"""Model packages and models: what ``RegisterModel`` and ``Model`` steps create.
+"""Creates the model packages and models of ``RegisterModel`` and ``Model`` steps.
 
-A `ModelRegistrar` puts a package wherever the execution belongs: into a folder, into this workspace's registry, or
-into the endpoint that started the execution.
+A `ModelRegistrar` determines where they are stored: in a folder, or in the endpoint that started the execution.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mlops_core.runners import write_atomically
 from mlops_sagemaker.emulator.faults import FaultKind, StepFault
 from mlops_sagemaker.emulator.jobs.common import JobPlace, JobResult, job_name
+from mlops_sagemaker.emulator.objects import parse_uri
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,25 +22,25 @@ APPROVALS = ("Approved", "Rejected", "PendingManualApproval")
 
 
 class ModelRegistrar(Protocol):
-    """Creates model packages and models."""
+    """A registry for model packages and models."""
 
     def register(self, request: Mapping[str, Any], place: JobPlace) -> str:
-        """Create a model package from the arguments of ``CreateModelPackage`` and return its ARN, all or nothing."""
+        """Create a model package from the arguments of ``CreateModelPackage``, atomically, and return its ARN."""
 
     def create_model(self, name: str, request: Mapping[str, Any], place: JobPlace) -> str:
         """Create a model from the arguments of ``CreateModel`` and return its ARN."""
 
 
 class FolderRegistrar:
-    """Keeps each package as ``<folder>/<group>/<version>.json``."""
+    """Stores each package in ``<folder>/<group>/<version>.json``."""
 
     def __init__(self, folder: Path) -> None:
-        """Keep them in `folder`."""
+        """Store the packages in `folder`."""
         self._folder = folder
         self._lock = threading.Lock()
 
     def register(self, request: Mapping[str, Any], place: JobPlace) -> str:
-        """Write the package under the next version of its group."""
+        """Write the package as the next version of its group."""
         group = self._folder / str(request["ModelPackageGroupName"])
         with self._lock:
             group.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ class FolderRegistrar:
         return arn
 
     def create_model(self, name: str, request: Mapping[str, Any], place: JobPlace) -> str:
-        """Write the model under its name."""
+        """Write the model to a file with its name."""
         arn = f"{place.arn_prefix}:model/{name.lower()}"
         self._folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps({**request, "ModelName": name, "ModelArn": arn}, indent=1, sort_keys=True)
@@ -60,10 +60,10 @@ class FolderRegistrar:
 
 
 def run_registration(request: Mapping[str, Any], place: JobPlace, registrar: ModelRegistrar) -> JobResult:
-    """Execute a ``RegisterModel`` step, after checking that what it refers to is there.
+    """Execute a ``RegisterModel`` step, after checking that its model data exists.
 
     Raises:
-        StepFault: no group, an unknown approval status, or data that do not exist.
+        StepFault: the group is missing, the approval status is unknown, or the model data does not exist.
     """
     approval = request.get("ModelApprovalStatus", "PendingManualApproval")
     if approval not in APPROVALS:
@@ -77,8 +77,6 @@ def run_registration(request: Mapping[str, Any], place: JobPlace, registrar: Mod
 
 
 def _require_data(request: Mapping[str, Any], place: JobPlace) -> None:
-    from mlops_sagemaker.emulator.objects import parse_uri
-
     containers = (request.get("InferenceSpecification") or {}).get("Containers") or ()
     for container in containers:
         source = (container.get("ModelDataSource") or {}).get("S3DataSource") or {}

@@ -1,7 +1,7 @@
-"""The hyperparameters that a tuning job tries: its ranges, and the values drawn from them.
+"""Chooses the hyperparameter values of a tuning job.
 
-A grid search goes through all combinations. Every other strategy of the service draws from the ranges here: how the
-service's own search chooses is not published, and a definition that is executed on one machine is there to be tried.
+A grid search tries all combinations. All other strategies draw at random here, because the search algorithms of the
+service are not published.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ _GRID = "Grid"
 
 
 def drawn_values(config: Mapping[str, Any], ranges: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    """Yield the hyperparameters of one training job after another; without end, unless the search is a grid.
+    """Yield the hyperparameters of each training job; endlessly, unless the strategy is a grid search.
 
     Args:
         config: ``HyperParameterTuningJobConfig`` of the request, for strategy and seed.
         ranges: ``ParameterRanges`` of the request.
 
     Raises:
-        StepFault: a range is none.
+        StepFault: a range is invalid.
     """
     if config.get("Strategy") == _GRID:
         yield from _grid(ranges)
         return
-    source = random.Random(int(config.get("RandomSeed") or 0))  # noqa: S311  a search, no secret
+    source = random.Random(int(config.get("RandomSeed") or 0))  # noqa: S311  not for cryptography
     while True:
         yield dict(_draws(ranges, source))
 
@@ -40,7 +40,7 @@ def drawn_values(config: Mapping[str, Any], ranges: Mapping[str, Any]) -> Iterat
 def _grid(ranges: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     others = [*(ranges.get("IntegerParameterRanges") or ()), *(ranges.get("ContinuousParameterRanges") or ())]
     if others:
-        raise StepFault(FaultKind.CLIENT, f"'{others[0].get('Name')}': a grid search takes categorical ranges only")
+        raise StepFault(FaultKind.CLIENT, f"'{others[0].get('Name')}': a grid search supports categorical ranges only")
     categories = list(ranges.get("CategoricalParameterRanges") or ())
     for values in itertools.product(*(each["Values"] for each in categories)):
         yield {each["Name"]: str(value) for each, value in zip(categories, values, strict=True)}
@@ -61,14 +61,14 @@ def _limits(each: Mapping[str, Any]) -> tuple[float, float]:
     try:
         low, high = float(each["MinValue"]), float(each["MaxValue"])
     except (KeyError, ValueError) as error:
-        raise StepFault(FaultKind.CLIENT, f"range '{each.get('Name')}': {error!r} is no limit") from error
+        raise StepFault(FaultKind.CLIENT, f"range '{each.get('Name')}': invalid limit: {error!r}") from error
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         raise StepFault(FaultKind.CLIENT, f"range '{each.get('Name')}': {low:g} to {high:g} is empty")
     return low, high
 
 
 def _between(each: Mapping[str, Any], low: float, high: float, source: random.Random) -> float:
-    """Return a value between two limits, by the range's scale."""
+    """Return a random value between two limits, on the scale of the range."""
     scale, share = each.get("ScalingType", "Auto"), source.random()
     if scale == "Logarithmic" and low > 0:
         return min(high, max(low, low * math.pow(high / low, share)))

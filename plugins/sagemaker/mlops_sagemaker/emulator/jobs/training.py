@@ -1,4 +1,4 @@
-"""Training steps: channels and hyperparameters to ``/opt/ml/input``, the model back to S3 as ``model.tar.gz``."""
+"""Executes Training steps: writes channels and hyperparameters, runs the containers, uploads ``model.tar.gz``."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ SIGNATURE = (
     "HyperParameters",
     "InputDataConfig",
 )
-"""The arguments that decide whether a former result may be taken; the service documents these."""
+"""The arguments that identify a reusable result, as documented by the service."""
 _TOOLKIT = "sagemaker_"
 _FOLDERS = ("/opt/ml/model", "/opt/ml/output/data", "/opt/ml/code", "/opt/ml/input/data")
 
 
 def run_training(step: str, request: Mapping[str, Any], place: JobPlace) -> JobResult:
-    """Execute one training job.
+    """Execute a training job.
 
     Args:
         step: name of the pipeline step.
-        request: the arguments of ``CreateTrainingJob``, resolved.
-        place: where it happens.
+        request: resolved arguments of ``CreateTrainingJob``.
+        place: environment of the job.
 
     Raises:
-        StepFault: it failed.
+        StepFault: the job failed.
         StepStopped: the execution was stopped.
     """
     name = job_name(place, step)
@@ -74,17 +74,17 @@ def run_training(step: str, request: Mapping[str, Any], place: JobPlace) -> JobR
         _upload(place, hosts, model=model, data=output.join(name, "output", "output.tar.gz"))
     finally:
         shutil.rmtree(place.work / name, ignore_errors=True)
-    found = {
+    result = {
         "TrainingJobStatus": "Completed",
         "SecondaryStatus": "Completed",
         "ModelArtifacts": {"S3ModelArtifacts": str(model)},
         "FinalMetricDataList": _metrics(request, [host.log for host in hosts]),
     }
-    return replace(job, properties={**job.properties, **found})
+    return replace(job, properties={**job.properties, **result})
 
 
 def _run_containers(place: JobPlace, hosts: tuple[Host, ...], request: Mapping[str, Any]) -> None:
-    """Run the job's containers to their end, and keep the checkpoints however they ended."""
+    """Run the containers of the job, and upload the checkpoints even if they fail."""
     name, arn = request["TrainingJobName"], request["TrainingJobArn"]
     commands = {host.name: _command(place, host, request) for host in hosts}
 
@@ -106,7 +106,7 @@ def _prepare(place: JobPlace, host: Host, request: Mapping[str, Any]) -> None:
         name = channel["ChannelName"]
         source = (channel.get("DataSource") or {}).get("S3DataSource")
         if source is None:
-            raise StepFault(FaultKind.CLIENT, f"channel '{name}': only S3DataSource can be executed here")
+            raise StepFault(FaultKind.CLIENT, f"channel '{name}': only S3DataSource is supported here")
         fetch_input(place, host, source, folder=host.tree.folder(f"/opt/ml/input/data/{name}"))
         channels[name] = {
             "TrainingInputMode": channel.get("InputMode", "File"),
@@ -121,13 +121,13 @@ def _prepare(place: JobPlace, host: Host, request: Mapping[str, Any]) -> None:
     checkpoints = _checkpoints(request)
     if checkpoints:
         uri, folder = checkpoints
-        kept = host.tree.folder(folder)
+        target = host.tree.folder(folder)
         if any(place.objects.keys(uri)):
-            download_prefix(place.objects, uri, kept)
+            download_prefix(place.objects, uri, target)
 
 
 def _checkpoints(request: Mapping[str, Any]) -> tuple[S3Uri, str] | None:
-    """Return where checkpoints are kept, as an address that ends with a slash, and their folder in the container."""
+    """Return the S3 prefix of the checkpoints, which ends with ``/``, and their folder in the container."""
     config = request.get("CheckpointConfig") or {}
     if not config.get("S3Uri"):
         return None
@@ -135,7 +135,7 @@ def _checkpoints(request: Mapping[str, Any]) -> tuple[S3Uri, str] | None:
 
 
 def _keep_checkpoints(place: JobPlace, hosts: Sequence[Host], request: Mapping[str, Any]) -> None:
-    """Send the checkpoints to S3, also those of a training that failed or was stopped: the next one goes on there."""
+    """Upload the checkpoints, also after a failure or a stop, so that the next training can resume from them."""
     checkpoints = _checkpoints(request)
     if checkpoints:
         uri, folder = checkpoints
@@ -148,7 +148,7 @@ def _hyperparameters(request: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _plain(text: str) -> Any:
-    """Return the value of a hyperparameter, which the toolkit's users write as JSON."""
+    """Return the value of a hyperparameter, which the training toolkit encodes as JSON."""
     try:
         return json.loads(text)
     except ValueError:
@@ -159,20 +159,20 @@ def _plain(text: str) -> Any:
 
 
 def _command(place: JobPlace, host: Host, request: Mapping[str, Any]) -> list[Any]:
-    """Return entry point and arguments; without them, what the training toolkit of the framework images does."""
+    """Return entry point and arguments or, without an entry point, the command of the training toolkit."""
     specification = request.get("AlgorithmSpecification") or {}
     entry = specification.get("ContainerEntrypoint")
     if entry:
         return [*entry, *(specification.get("ContainerArguments") or ())]
-    given = {name: _plain(text) for name, text in _hyperparameters(request).items()}
-    program = given.get(f"{_TOOLKIT}program")
+    hyperparameters = {name: _plain(text) for name, text in _hyperparameters(request).items()}
+    program = hyperparameters.get(f"{_TOOLKIT}program")
     if not program:
         return []
-    source = given.get(f"{_TOOLKIT}submit_directory")
+    source = hyperparameters.get(f"{_TOOLKIT}submit_directory")
     if source and str(source).startswith("s3://"):
         _unpack(place, host, parse_uri(source))
     arguments = []
-    for name, value in given.items():
+    for name, value in hyperparameters.items():
         if not name.startswith(_TOOLKIT):
             arguments += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
     return ["python3", f"/opt/ml/code/{program}", *arguments]
@@ -186,14 +186,14 @@ def _unpack(place: JobPlace, host: Host, source: S3Uri) -> None:
 
 
 def _environment(host: Host, request: Mapping[str, Any], *, name: str, arn: str) -> dict[str, str]:
-    """Return the variables that a container and the toolkit in it set."""
+    """Return the environment variables of the service and of the training toolkit."""
     hyperparameters = {
         name: _plain(text) for name, text in _hyperparameters(request).items() if not name.startswith(_TOOLKIT)
     }
     channels = {
         c["ChannelName"]: f"/opt/ml/input/data/{c['ChannelName']}" for c in request.get("InputDataConfig") or ()
     }
-    found = {
+    variables = {
         "TRAINING_JOB_NAME": name,
         "TRAINING_JOB_ARN": arn,
         "SM_MODEL_DIR": "/opt/ml/model",
@@ -208,9 +208,9 @@ def _environment(host: Host, request: Mapping[str, Any], *, name: str, arn: str)
         "SM_NUM_GPUS": "0",
         "SM_NUM_CPUS": str(os.cpu_count() or 1),
     }
-    found |= {f"SM_CHANNEL_{channel.upper()}": path for channel, path in channels.items()}
-    found |= {f"SM_HP_{key.upper()}": _as_text(value) for key, value in hyperparameters.items()}
-    return found | {key: str(value) for key, value in (request.get("Environment") or {}).items()}
+    variables |= {f"SM_CHANNEL_{channel.upper()}": path for channel, path in channels.items()}
+    variables |= {f"SM_HP_{key.upper()}": _as_text(value) for key, value in hyperparameters.items()}
+    return variables | {key: str(value) for key, value in (request.get("Environment") or {}).items()}
 
 
 def _as_text(value: Any) -> str:
@@ -221,7 +221,7 @@ def _as_text(value: Any) -> str:
 
 
 def _upload(place: JobPlace, hosts: Sequence[Host], *, model: S3Uri, data: S3Uri) -> None:
-    """Send what the instances left: their models in one archive, and their other output in another."""
+    """Upload the models of all instances in one archive, and their other outputs in another."""
     for inside, uri, is_needed in (("/opt/ml/model", model, True), ("/opt/ml/output/data", data, False)):
         folders = [host.tree.path(inside) for host in hosts]
         if not is_needed and not any(any(folder.iterdir()) for folder in folders):
@@ -237,13 +237,14 @@ def _upload(place: JobPlace, hosts: Sequence[Host], *, model: S3Uri, data: S3Uri
 def _metrics(request: Mapping[str, Any], logs: Sequence[Path]) -> list[dict[str, Any]]:
     """Return the last value of each declared metric in the logs."""
     text = "\n".join(log.read_text(encoding="utf-8", errors="replace") for log in logs if log.exists())
-    found = []
+    metrics = []
     for definition in (request.get("AlgorithmSpecification") or {}).get("MetricDefinitions") or ():
         values = re.findall(definition["Regex"], text)
         last = values[-1] if values else None
         last = next((group for group in last if group), None) if isinstance(last, tuple) else last
         try:
-            found.append({"MetricName": definition["Name"], "Value": float(last)} if last is not None else None)
+            if last is not None:
+                metrics.append({"MetricName": definition["Name"], "Value": float(last)})
         except ValueError:
             continue
-    return [metric for metric in found if metric]
+    return metrics

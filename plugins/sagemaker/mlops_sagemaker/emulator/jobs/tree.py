@@ -1,7 +1,7 @@
-"""The ``/opt/ml`` tree of one container under a temporary root, and how its paths are put into what a step is told.
+"""The ``/opt/ml`` tree of a container below a temporary root.
 
-A step's command, environment and configuration files mention ``/opt/ml/...``. Without a container that place does
-not exist, so these texts are rewritten to the tree; code that has the path in its own source needs the mount of
+Commands, environments and configuration files contain ``/opt/ml/...``, which does not exist without a container, so
+these texts are rewritten to paths in the tree. Code with hard-coded paths needs the mount namespace of
 `mlops_sagemaker.emulator.jobs.containers`.
 """
 
@@ -22,36 +22,36 @@ _MENTION = re.compile(r"(?<![\w./-])/opt/ml(?![\w.-])")
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """The tree below `root`; `root` stands for ``/``."""
+    """The tree below `root`, which takes the place of ``/``."""
 
     root: Path
 
     @property
     def opt_ml(self) -> Path:
-        """The folder that stands for ``/opt/ml``."""
+        """The folder that takes the place of ``/opt/ml``."""
         return self.root / "opt" / "ml"
 
     def path(self, inside: str) -> Path:
-        """Return where a path of the container is on this machine."""
+        """Return the path on this machine for a path in the container."""
         return self.root / inside.lstrip("/")
 
     def folder(self, inside: str) -> Path:
-        """Return the same, after making the folder."""
+        """Create a folder of the container and return its path on this machine."""
         path = self.path(inside)
         path.mkdir(parents=True, exist_ok=True)
         return path
 
     def rewrite(self, text: str) -> str:
-        """Return `text` with each mention of ``/opt/ml`` replaced by the place in the tree."""
+        """Return `text` with ``/opt/ml`` replaced by its path in the tree."""
         return _MENTION.sub(lambda _: str(self.opt_ml), text)
 
     def write_json(self, inside: str, data: Mapping[str, Any]) -> None:
-        """Write a configuration file of the service."""
+        """Write a JSON configuration file."""
         path = self.path(inside)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(data, indent=1, sort_keys=True), encoding="utf-8")
 
     def rewrite_files(self, folder: str) -> None:
-        """Rewrite the configuration files below `folder`; for a container that sees no ``/opt/ml``."""
+        """Rewrite the paths in the configuration files below `folder`."""
         for path in self.path(folder).rglob("*.json"):
             path.write_text(self.rewrite(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Tuning steps: several training jobs, the best of which is the step's result."""
+"""Executes Tuning steps: runs several training jobs and selects the best one."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 SIGNATURE = ("HyperParameterTuningJobConfig", "TrainingJobDefinition", "TrainingJobDefinitions")
-"""The arguments that decide whether a former result may be taken."""
+"""The arguments that identify a reusable result."""
 _OBJECTIVE = "_tuning_objective_metric"
 _FEWEST = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One training job of the search.
+    """A training job of the search.
 
     Attributes:
         request: arguments of ``CreateTrainingJob``.
-        drawn: the hyperparameters that are searched.
-        objective: type and name of the metric that decides.
+        drawn: values of the tuned hyperparameters.
+        objective: type and name of the objective metric.
     """
 
     request: Mapping[str, Any]
@@ -37,14 +37,14 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """How a trial ended.
+class TrialResult:
+    """The result of a trial.
 
     Attributes:
-        trial: what was tried.
-        job: what it left; None when it failed.
-        value: of the objective; None when the job failed or did not say it.
-        failure: why it failed; empty when it did not.
+        trial: the trial.
+        job: result of the training job; None if it failed.
+        value: value of the objective metric; None if the job failed or did not log it.
+        failure: failure reason; empty if the job succeeded.
     """
 
     trial: Trial
@@ -54,19 +54,19 @@ class Ended:
 
 
 def run_tuning(step: str, request: Mapping[str, Any], place: JobPlace) -> JobResult:
-    """Execute one tuning job.
+    """Execute a tuning job.
 
     Args:
         step: name of the pipeline step.
-        request: the arguments of ``CreateHyperParameterTuningJob``, resolved.
-        place: where it happens.
+        request: resolved arguments of ``CreateHyperParameterTuningJob``.
+        place: environment of the job.
 
     Raises:
-        StepFault: no training job said the objective.
+        StepFault: no training job logged the objective metric.
         StepStopped: the execution was stopped.
     """
     long = job_name(place, step)
-    name = f"{long[:21].rstrip('-')}-{long[-10:]}"  # the service takes 32 characters; the last ten make it unique
+    name = f"{long[:21].rstrip('-')}-{long[-10:]}"  # at most 32 characters; the last ten make it unique
     arn = f"{place.arn_prefix}:hyper-parameter-tuning-job/{name}"
     tuning = JobResult(
         properties={**request, "HyperParameterTuningJobName": name, "HyperParameterTuningJobArn": arn},
@@ -77,17 +77,17 @@ def run_tuning(step: str, request: Mapping[str, Any], place: JobPlace) -> JobRes
     trials = list(itertools.islice(_trials(request), int(limits.get("MaxNumberOfTrainingJobs") or _FEWEST)))
     quiet = replace(place, announce=lambda _: None)
     with ThreadPoolExecutor(max_workers=int(limits.get("MaxParallelTrainingJobs") or _FEWEST)) as pool:
-        ended = list(pool.map(lambda trial: _try(step, trial, quiet), trials))
-    found = sorted((one for one in ended if one.value is not None), key=_rank)
-    if not found:
-        reasons = next((one.failure for one in ended if one.failure), "no log says the objective metric")
-        raise StepFault(FaultKind.ALGORITHM, f"none of {len(trials)} training jobs can be compared: {reasons}")
-    logs = tuple(log for one in ended if one.job for log in one.job.logs)
-    return replace(tuning, properties={**tuning.properties, **_summary(ended, found)}, logs=logs)
+        results = list(pool.map(lambda trial: _try(step, trial, quiet), trials))
+    ranked = sorted((result for result in results if result.value is not None), key=_rank)
+    if not ranked:
+        reason = next((result.failure for result in results if result.failure), "no log contains the objective metric")
+        raise StepFault(FaultKind.ALGORITHM, f"none of {len(trials)} training jobs can be compared: {reason}")
+    logs = tuple(log for result in results if result.job for log in result.job.logs)
+    return replace(tuning, properties={**tuning.properties, **_summary(results, ranked)}, logs=logs)
 
 
 def _trials(request: Mapping[str, Any]) -> Iterator[Trial]:
-    """Yield what is tried, each definition of a training job in turn."""
+    """Yield the trials, from each training job definition in turn."""
     config = request.get("HyperParameterTuningJobConfig") or {}
     definitions = request.get("TrainingJobDefinitions") or [request.get("TrainingJobDefinition") or {}]
     ranges = [each.get("HyperParameterRanges") or config.get("ParameterRanges") or {} for each in definitions]
@@ -104,53 +104,53 @@ def _trials(request: Mapping[str, Any]) -> Iterator[Trial]:
 
 
 def _training(definition: Mapping[str, Any], drawn: Mapping[str, str], objective: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of one training job."""
-    given = dict(definition)
-    constant = given.pop("StaticHyperParameters", None) or {}
-    resources = given.pop("HyperParameterTuningResourceConfig", None)
+    """Return the arguments of a training job."""
+    request = dict(definition)
+    constant = request.pop("StaticHyperParameters", None) or {}
+    resources = request.pop("HyperParameterTuningResourceConfig", None)
     if resources:
-        given["ResourceConfig"] = resources
-    given["HyperParameters"] = {**constant, **drawn, _OBJECTIVE: str(objective.get("MetricName", ""))}
-    return given
+        request["ResourceConfig"] = resources
+    request["HyperParameters"] = {**constant, **drawn, _OBJECTIVE: str(objective.get("MetricName", ""))}
+    return request
 
 
-def _try(step: str, trial: Trial, place: JobPlace) -> Ended:
-    """Execute one training job; one that fails does not end the others."""
+def _try(step: str, trial: Trial, place: JobPlace) -> TrialResult:
+    """Execute the training job of a trial; a failure does not end the other trials."""
     try:
         job = run_training(step, trial.request, place)
     except StepFault as fault:
-        return Ended(trial=trial, failure=str(fault))
-    wanted = trial.objective.get("MetricName")
-    values = [one["Value"] for one in job.properties["FinalMetricDataList"] if one["MetricName"] == wanted]
-    value = values[-1] if values and values[-1] == values[-1] else None  # NaN is no result
-    return Ended(trial=trial, job=job, value=value)
+        return TrialResult(trial=trial, failure=str(fault))
+    name = trial.objective.get("MetricName")
+    values = [metric["Value"] for metric in job.properties["FinalMetricDataList"] if metric["MetricName"] == name]
+    value = values[-1] if values and values[-1] == values[-1] else None  # NaN is not a result
+    return TrialResult(trial=trial, job=job, value=value)
 
 
-def _rank(ended: Ended) -> float:
-    assert ended.value is not None  # noqa: S101  for mypy: only those with a value are ranked
-    return -ended.value if ended.trial.objective.get("Type") == "Maximize" else ended.value
+def _rank(result: TrialResult) -> float:
+    assert result.value is not None  # noqa: S101  for mypy: only results with a value are ranked
+    return -result.value if result.trial.objective.get("Type") == "Maximize" else result.value
 
 
-def _summary(ended: list[Ended], found: list[Ended]) -> dict[str, Any]:
-    """Return what the service would describe of the finished search, the best training job first."""
-    summaries = [_described(one) for one in found]
-    failed = sum(1 for one in ended if one.failure)
+def _summary(results: list[TrialResult], ranked: list[TrialResult]) -> dict[str, Any]:
+    """Return the properties of the completed tuning job, with the best training job first."""
+    summaries = [_described(result) for result in ranked]
+    failed = sum(1 for result in results if result.failure)
     return {
         "HyperParameterTuningJobStatus": "Completed",
         "BestTrainingJob": summaries[0],
         "TrainingJobSummaries": summaries,
-        "TrainingJobStatusCounters": {"Completed": len(ended) - failed, "NonRetryableError": failed, "InProgress": 0},
-        "ObjectiveStatusCounters": {"Succeeded": len(found), "Pending": 0, "Failed": len(ended) - len(found)},
+        "TrainingJobStatusCounters": {"Completed": len(results) - failed, "NonRetryableError": failed, "InProgress": 0},
+        "ObjectiveStatusCounters": {"Succeeded": len(ranked), "Pending": 0, "Failed": len(results) - len(ranked)},
     }
 
 
-def _described(ended: Ended) -> dict[str, Any]:
-    assert ended.job is not None  # noqa: S101  for mypy: it has a value
+def _described(result: TrialResult) -> dict[str, Any]:
+    assert result.job is not None  # noqa: S101  for mypy: it has a value
     return {
-        "TrainingJobName": ended.job.properties["TrainingJobName"],
-        "TrainingJobArn": ended.job.properties["TrainingJobArn"],
+        "TrainingJobName": result.job.properties["TrainingJobName"],
+        "TrainingJobArn": result.job.properties["TrainingJobArn"],
         "TrainingJobStatus": "Completed",
-        "TunedHyperParameters": dict(ended.trial.drawn),
-        "FinalHyperParameterTuningJobObjectiveMetric": {**ended.trial.objective, "Value": ended.value},
+        "TunedHyperParameters": dict(result.trial.drawn),
+        "FinalHyperParameterTuningJobObjectiveMetric": {**result.trial.objective, "Value": result.value},
         "ObjectiveStatus": "Succeeded",
     }

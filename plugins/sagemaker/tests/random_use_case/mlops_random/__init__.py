@@ -1,1 +1,1 @@
-"""A use case whose steps, metrics and gate are drawn from a number, to compare runners on many different pipelines."""
+"""A use case whose steps, metrics and gate are drawn from a seed, to compare runners on many pipelines."""

@@ -28,7 +28,7 @@ from mlops_core import (
 )
 
 NUMBERS = (0.0, 0.25, 0.3, 0.1 + 0.2, 0.5, math.nextafter(0.5, 1), 1.0)
-"""Thresholds and values come from here, so that they are often equal, or next to each other."""
+"""Thresholds and metric values are drawn from these, so that they are often equal or adjacent."""
 
 
 class DatasetSection(Section):
@@ -40,7 +40,7 @@ class Shape(Section):
     seed: int = 0
     fails: bool = False
     weights: dict[str, float] = Field(default_factory=dict)
-    """Its order counts, as that of classes often does."""
+    """The order matters, as for class names."""
 
 
 class Config(UseCaseConfig):
@@ -131,13 +131,13 @@ def mlops_get_metrics(config, context):
 
 @hookimpl
 def mlops_compute_metrics(predictions, context):
-    found = {}
+    values = {}
     for row in predictions.rows:
         name, _, text = row.sample.partition("=")
         if text != "missing":
             value = float(text)
-            found[name] = MetricValue(value=value, low=value, high=value)
-    return MetricReport(values=found)
+            values[name] = MetricValue(value=value, low=value, high=value)
+    return MetricReport(values=values)
 
 
 @hookimpl

@@ -14,11 +14,11 @@ def generate(folder, *, seed, progress):
 
 
 def mix(context):
-    """Leave in each output a text that depends on everything that the step was given, divided among the shards."""
+    """Write texts that depend on all inputs of the step to each output, distributed over the shards."""
     step = context._request.step
     if "shape" in step.config and context.section("shape", Shape).fails and step.name == "train":
         raise RuntimeError("drawn to fail")
-    given = {
+    content = {
         "step": step.name,
         "seed": context.seed,
         "parameters": context.parameters,
@@ -27,7 +27,7 @@ def mix(context):
     }
     for output in step.outputs:
         for number in range(context.shard.index, 3, context.shard.count):
-            text = json.dumps({**given, "output": output, "number": number}, sort_keys=True)
+            text = json.dumps({**content, "output": output, "number": number}, sort_keys=True)
             place = context.output(output) / f"part-{number}" / "digest.txt"
             place.parent.mkdir()
             place.write_text(hashlib.sha256(text.encode()).hexdigest())

@@ -1,4 +1,4 @@
-"""Runs that an endpoint of the service carries out: from the first command to the verdict, and what may go wrong."""
+"""Runs on an endpoint: from the start to the verdict, and failures on the way."""
 
 import importlib.util
 import json
@@ -44,7 +44,7 @@ Fault = proxies.Fault
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory):
-    """One endpoint for the module; the toy use case is importable in the processes that it starts."""
+    """Yield the URL of an endpoint; the processes that it starts can import the toy use case."""
     from mlops_sagemaker.emulator.endpoint.server import SageMakerEndpoint
 
     before = os.environ.get("PYTHONPATH")
@@ -68,7 +68,7 @@ def variables(**values):
 
 
 class Notes:
-    """An observer that keeps what it is told."""
+    """An observer that records events."""
 
     def __init__(self):
         self.notes, self.steps = [], []
@@ -152,20 +152,18 @@ S3_ACTIONS = {
 
 
 def used_actions(requests):
-    """Return the IAM actions of what the proxy saw."""
-    found = set()
+    """Return the IAM actions of requests."""
+    used = set()
     for one in requests:
         if one.target:
             service, _, name = one.target.partition(".")
-            found.add(f"{'logs' if service.startswith('Logs') else 'sagemaker'}:{name}")
+            used.add(f"{'logs' if service.startswith('Logs') else 'sagemaker'}:{name}")
         else:
-            found.add(S3_ACTIONS[one.method, "/" not in one.path[1:].partition("?")[0]])
-    return found
+            used.add(S3_ACTIONS[one.method, "/" not in one.path[1:].partition("?")[0]])
+    return used
 
 
-def test_a_run_from_its_start_to_the_verdict_needs_what_the_policy_allows_and_stands_beside_local_ones(
-    service, tmp_path
-):
+def test_accepted_run_equals_a_local_run_and_needs_only_allowed_actions(service, tmp_path):
     local = api.run("TOY", workspace=service.workspace)
     service.proxy.faults = [
         Fault("POST", "SageMaker.Describe", "500", times=2),
@@ -182,12 +180,12 @@ def test_a_run_from_its_start_to_the_verdict_needs_what_the_policy_allows_and_st
     assert evaluations[0] == evaluations[1]
     assert service.observer.steps[0] == ("fetch", "started")
     assert any(note.startswith("estimate: about") for note in service.observer.notes)
-    # the evaluation is at its three places
+    # The evaluation is in all three locations.
     wanted = (service.workspace / "runs" / local.run_id / "evaluation.json").read_bytes()
     assert (tmp_path / "ml" / "evaluation.json").read_bytes() == wanted
     published = service.client("s3").get_object(Bucket=BUCKET, Key="evaluation/build/evaluation.json")
     assert published["Body"].read() == wanted
-    # the registered model package is shown as one
+    # The run is listed with its registered model package.
     (package,) = service.packages()
     assert record.remote.model_package == package["ModelPackageArn"]
     listed = service.mlops("runs", "list")
@@ -198,18 +196,21 @@ def test_a_run_from_its_start_to_the_verdict_needs_what_the_policy_allows_and_st
     assert f"carried out by: sagemaker, {record.remote.execution}" in shown
     assert (service.workspace / "runs" / record.run_id / "report.html").stat().st_size > 1000
     assert "behaviour normal" in service.mlops("runs", "logs", record.run_id, "--step", "train")
-    # least privilege: every call is allowed, whatever else is allowed is for the other tests of this module
+    # Every call is allowed, and other allowed actions are needed by other tests of this module.
     from mlops_sagemaker.settings import load_settings
 
     names = names_of("TOY", load_settings(), pipeline="TOY", region="us-east-1")
     allowed = actions(policy(names, Audience.SUBMITTER))
     used = used_actions(service.proxy.seen)
     assert used - allowed == set()
-    written = {"sagemaker:CreatePipeline", "sagemaker:UpdatePipeline"}  # one of them: another test may have created it
+    written = {
+        "sagemaker:CreatePipeline",
+        "sagemaker:UpdatePipeline",
+    }  # one of them, because another test may have created it
     assert used & written
     assert allowed - used - written == {
-        "iam:PassRole",  # asked for by the service
-        "s3:DeleteObject",  # data that changed
+        "iam:PassRole",  # requested by the service
+        "s3:DeleteObject",  # changed data sets
         "s3:ListMultipartUploadParts",  # large files
         "sagemaker:AddTags",
         "sagemaker:RetryPipelineExecution",
@@ -217,7 +218,7 @@ def test_a_run_from_its_start_to_the_verdict_needs_what_the_policy_allows_and_st
     }
 
 
-def test_a_rejected_model_is_not_registered_and_the_exit_code_is_3(service):
+def test_rejected_model_is_not_registered_and_the_exit_code_is_3(service):
     before = len(service.packages())
     record = service.run("training.bias=100", parameters={"q_acc": "0.9"})
     assert (record.status, record.exit_code) == (RunStatus.REJECTED, ExitCode.REJECTED)
@@ -228,7 +229,7 @@ def test_a_rejected_model_is_not_registered_and_the_exit_code_is_3(service):
     assert "was rejected; there is nothing to retry" in out
 
 
-def test_a_failed_step_shows_the_end_of_its_log_and_is_retried_where_it_failed(service):
+def test_failed_step_shows_the_end_of_its_log_and_is_retried(service):
     record = service.run("training.behaviour=raise")
     assert (record.status, record.exit_code) == (RunStatus.FAILED, ExitCode.STEP)
     assert record.error.startswith("step 'train' failed: ZeroDivisionError: division by zero")
@@ -243,33 +244,33 @@ def test_a_failed_step_shows_the_end_of_its_log_and_is_retried_where_it_failed(s
 
 
 def slow_run(service, **options):
-    """Start a run whose training sleeps; return its id once it trains."""
+    """Start a detached run whose training sleeps, and return its record."""
     settings = ("steps.train.timeout_s=100",)
     record = service.run("training.behaviour=sleep", is_detached=True, settings_overrides=settings, **options)
     assert record.status is RunStatus.RUNNING
     return record
 
 
-def test_a_detached_run_goes_on_without_us_is_listed_stopped_and_followed_again(service):
+def test_detached_run_continues_and_can_be_listed_and_stopped(service):
     record = slow_run(service)
     assert re.search(rf"{record.run_id} .* running ", service.mlops("runs", "list"))
     assert "to start a new run" not in service.mlops("runs", "show")
     assert re.search(rf"{record.run_id} .* running ", service.mlops("runs", "list", "--offline"))
     service.proxy.faults = [Fault("POST", "SageMaker.", "drop")]
     out = service.mlops("runs", "list")
-    assert f"note: run {record.run_id} is shown as it was known last: " in out
+    assert f"note: run {record.run_id} is shown as of its last refresh: " in out
     assert re.search(rf"{record.run_id} .* running ", out)
     service.proxy.faults = []
     assert f"run {record.run_id}: stopped" in service.mlops("runs", "stop")
     out = service.mlops("runs", "stop", code=ExitCode.USAGE)
     assert f"run {record.run_id} has ended: stopped" in out
     with Store(service.workspace) as store:
-        found = store.runs.load(record.run_id)
-    assert (found.status, found.exit_code) == (RunStatus.STOPPED, ExitCode.STEP)
-    assert found.error == f"the execution was stopped; to go on where it ended: mlops runs retry {record.run_id}"
+        stopped = store.runs.load(record.run_id)
+    assert (stopped.status, stopped.exit_code) == (RunStatus.STOPPED, ExitCode.STEP)
+    assert stopped.error == f"the execution was stopped; to continue where it ended: mlops runs retry {record.run_id}"
 
 
-def test_ctrl_c_detaches_and_says_how_to_come_back(service):
+def test_ctrl_c_detaches_and_prints_how_to_resume(service):
     command = [*COMMAND, "--workspace", str(service.workspace), "run", "-u", "TOY", "--runner", "sagemaker"]
     command += ["--set", "training.behaviour=sleep", "--set-sagemaker", "steps.train.timeout_s=100"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -282,20 +283,22 @@ def test_ctrl_c_detaches_and_says_how_to_come_back(service):
     _, rest = process.communicate(timeout=60)
     assert process.returncode == ExitCode.INTERRUPTED
     run_id = re.search(r"run (\S+):", "".join(lines))[1]
-    assert f"mlops runs show {run_id} looks at it, mlops runs stop {run_id} ends it" in rest
+    assert f"use mlops runs show {run_id} to see it, mlops runs stop {run_id} to stop it" in rest
     assert f"run --resume {run_id}" in rest
     assert [one["status"] for one in json.loads(service.mlops("runs", "list", "--json"))] == ["running"]
     record = service.run(resume=run_id, timeout_s=0)
-    assert record.error.startswith("the execution is Executing after 0 s, the limit of --timeout; it goes on")
+    assert record.error.startswith(
+        "the execution is Executing after 0 s, the limit of --timeout; it continues at the service"
+    )
     assert (record.status, record.exit_code) == (RunStatus.RUNNING, ExitCode.STEP)
     service.mlops("runs", "stop", run_id, "--no-wait")
 
 
-def test_results_that_cannot_be_brought_back_now_are_brought_back_later(service):
+def test_results_that_cannot_be_fetched_are_fetched_later(service):
     service.proxy.faults = [Fault("GET", "evaluation/files", "403")]
     record = service.run()
     assert record.status is RunStatus.RUNNING
-    assert "its results cannot be brought back now: " in record.error
+    assert "its results cannot be fetched now: " in record.error
     assert "nothing is lost: mlops runs show" in record.error
     service.proxy.faults = [Fault("GET", "evaluation.json", "cut", times=1)]
     shown = service.mlops("runs", "show", record.run_id)
@@ -305,7 +308,7 @@ def test_results_that_cannot_be_brought_back_now_are_brought_back_later(service)
     assert "accepted" in (service.workspace / "runs" / record.run_id / "report.html").read_text()
 
 
-def test_a_start_whose_answer_is_lost_starts_nothing_twice(service):
+def test_lost_response_of_a_start_does_not_start_twice(service):
     before = len(_executions(service))
     service.proxy.faults = [Fault("POST", "SageMaker.StartPipelineExecution", "cut", times=1)]
     record = service.run(is_detached=True)
@@ -317,10 +320,10 @@ def test_a_start_whose_answer_is_lost_starts_nothing_twice(service):
 
 def _executions(service):
     try:
-        found = service.client("sagemaker").list_pipeline_executions(PipelineName="TOY", MaxResults=100)
+        page = service.client("sagemaker").list_pipeline_executions(PipelineName="TOY", MaxResults=100)
     except Exception:  # noqa: BLE001  no pipeline yet
         return []
-    return found["PipelineExecutionSummaries"]
+    return page["PipelineExecutionSummaries"]
 
 
 @pytest.mark.parametrize(
@@ -329,12 +332,12 @@ def _executions(service):
         ([("POST", "SageMaker.CreatePipeline", "400", "ExpiredTokenException")], "the credentials have expired: "),
         ([("POST", "SageMaker.DescribePipeline", "400", "AccessDeniedException")], "mlops sagemaker policy prints"),
         ([("PUT", "words.csv", "403", "")], "access denied: mlops sagemaker policy prints"),
-        ([("GET", ".mlops-dataset.json", "404", "NoSuchBucket")], "there is no bucket 'nothing-there-yet'"),
-        ([("POST", "SageMaker.StartPipelineExecution", "500", "")], "said by the proxy"),
+        ([("GET", ".mlops-dataset.json", "404", "NoSuchBucket")], "bucket 'nothing-there-yet' does not exist"),
+        ([("POST", "SageMaker.StartPipelineExecution", "500", "")], "injected by the proxy"),
     ],
     ids=lambda value: value[0][1] if isinstance(value, list) else "",
 )
-def test_a_service_that_refuses_is_one_clear_line_and_starts_nothing(service, faults, message):
+def test_refusal_of_the_service_is_one_line_and_starts_nothing(service, faults, message):
     service.client("sagemaker")
     before = len(_executions(service))
     service.proxy.faults = [Fault(method, text, kind, code=code) for method, text, kind, code in faults]
@@ -351,17 +354,17 @@ def test_a_service_that_refuses_is_one_clear_line_and_starts_nothing(service, fa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pipeline_name": "two--parts!"}, "'two--parts!' is no name of a pipeline"),
-        ({"settings_overrides": ('account.bucket="Upper_Case"',)}, "not the name of a bucket"),
+        ({"pipeline_name": "two--parts!"}, "'two--parts!' is not a valid pipeline name"),
+        ({"settings_overrides": ('account.bucket="Upper_Case"',)}, "not a valid bucket name"),
         ({"settings_overrides": ('account.role="Admin"',)}, "not the ARN of a role"),
         ({"settings_overrides": ('steps.train.instance_type="ml.m5.hug"',)}, "did you mean 'ml.m5"),
         ({"settings_overrides": ('steps.train.instance_type="m5.large"',)}, "steps.train.instance_type"),
-        ({"settings_overrides": ("steps.trian.spot=true",)}, "no such step; did you mean 'train'?"),
+        ({"settings_overrides": ("steps.trian.spot=true",)}, "unknown step; did you mean 'train'?"),
         ({"max_cost": 0.001}, "more than --max-cost 0.001"),
     ],
     ids=lambda value: "" if isinstance(value, str) else str(next(iter(value.values()))),
 )
-def test_what_is_wrong_is_said_before_anything_is_sent(service, options, message):
+def test_invalid_options_are_refused_before_anything_is_sent(service, options, message):
     with pytest.raises((UsageError, ConfigError, DefinitionError)) as caught:
         service.run(**options)
     assert message in str(caught.value)
@@ -369,15 +372,15 @@ def test_what_is_wrong_is_said_before_anything_is_sent(service, options, message
     assert json.loads(service.mlops("runs", "list", "--json")) == []
 
 
-def test_names_that_are_missing_are_asked_for(service):
+def test_missing_name_is_refused(service):
     with (
         variables(ARTIFACT_BUCKET=""),
-        pytest.raises(UsageError, match="no bucket: give --bucket, or set account.bucket"),
+        pytest.raises(UsageError, match="no bucket: pass --bucket, set account.bucket"),
     ):
         service.run()
 
 
-def test_a_definition_of_more_than_100_kib_goes_through_s3(service, tmp_path):
+def test_definition_larger_than_100_kib_is_uploaded_to_s3(service, tmp_path):
     settings = tmp_path / "sagemaker.yaml"
     lines = "\n".join(f"      VARIABLE_{number:0200d}: {'x' * 250}" for number in range(90))
     steps = [f"  {name}:\n    environment:\n{lines}\n" for name in ("preprocess", "train", "evaluate")]
@@ -388,12 +391,12 @@ def test_a_definition_of_more_than_100_kib_goes_through_s3(service, tmp_path):
     assert put.status == 200
 
 
-def test_only_some_steps_are_refused(service):
-    with pytest.raises(UsageError, match="--from, --only, --force and --keep-going are not for a compiled definition"):
+def test_selection_of_steps_is_refused(service):
+    with pytest.raises(UsageError, match="--from, --only, --force and --keep-going are not supported"):
         api.run("TOY", runner="sagemaker", workspace=service.workspace, only=["train"])
 
 
-def test_a_local_run_is_neither_stopped_nor_looked_for_at_a_service(service):
+def test_commands_for_a_local_run_do_not_call_the_service(service):
     record = api.run("TOY", workspace=service.workspace)
     service.proxy.seen.clear()
     out = service.mlops("runs", "stop", record.run_id, code=ExitCode.USAGE)
@@ -403,7 +406,7 @@ def test_a_local_run_is_neither_stopped_nor_looked_for_at_a_service(service):
     assert service.proxy.seen == []
 
 
-def test_boto3_and_obstore_are_imported_by_no_command_that_stays_here(service):
+def test_local_commands_do_not_import_boto3_or_obstore(service):
     api.run("TOY", workspace=service.workspace)
     code = (
         "import sys; from mlops_core.cli import _exit_code;"
@@ -416,11 +419,11 @@ def test_boto3_and_obstore_are_imported_by_no_command_that_stays_here(service):
         assert done.stderr == "[]\n", words
 
 
-def test_without_obstore_one_line_says_what_to_install(service):
+def test_missing_obstore_is_reported_with_the_command_to_install_it(service):
     code = "import sys; sys.modules['obstore'] = None; from mlops_core.cli import main; main()"
     command = [sys.executable, "-c", code, "--workspace", str(service.workspace)]
     command += ["run", "-u", "TOY", "--runner", "sagemaker"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == ExitCode.STEP
     assert "obstore cannot be imported" in done.stderr
-    assert "pip install 'mlops-sagemaker'" in done.stderr
+    assert "pip install 'mlops-usecases[store]'" in done.stderr

@@ -1,7 +1,7 @@
-"""Every installed use case does the same locally and as an executed definition, whatever happens to it.
+"""Every installed use case gives the same results on the local runner and as an executed definition.
 
-Accepted and rejected models, a step that fails once and is retried, a step that fails, one and three shards. The
-default suite proves it for what needs seconds; MLOPS_TEST_PARITY=all, or names of use cases, for everything.
+The scenarios are accepted and rejected models, a step that fails once and is retried, a step that fails, and three
+shards. The default suite runs the fast ones; MLOPS_TEST_PARITY=all, or names of use cases, selects more.
 """
 
 import os
@@ -20,14 +20,14 @@ from mlops_core.testing.use_cases.subjects import subject_of
 from mlops_core.use_cases.discovery import discover_use_cases
 from mlops_core.workspace.store import Store
 
-FAILING = Path(__file__).parent / "failing_steps"
+FAILING = Path(__file__).parents[1] / "failing_steps"
 SHARDS = {"AED": "dataset.shards", "ROAD_SIGN": "preprocessing.shards", "SCENE": "preprocessing.shards"}
 QUICK = {("ABALONE", scenario) for scenario in ("accepted", "rejected", "retried", "failing")}
 SCENARIOS = ("accepted", "rejected", "retried", "failing", "three shards")
 EXPECTED = {"rejected": ("rejected", 3), "failing": ("failed", 4)}
 
 
-def wanted(use_case, scenario):
+def is_selected(use_case, scenario):
     chosen = os.environ.get("MLOPS_TEST_PARITY", "")
     return (use_case, scenario) in QUICK or chosen == "all" or use_case in chosen.split(",")
 
@@ -37,8 +37,8 @@ CASES = [
         use_case.name,
         scenario,
         marks=[]
-        if wanted(use_case.name, scenario)
-        else pytest.mark.skip(reason="takes a minute; MLOPS_TEST_PARITY=all (make test-parity) runs it"),
+        if is_selected(use_case.name, scenario)
+        else pytest.mark.skip(reason="takes a minute; run it with MLOPS_TEST_PARITY=all (make test-parity)"),
         id=f"{use_case.name}-{scenario.replace(' ', '-')}",
     )
     for use_case in discover_use_cases()
@@ -54,14 +54,14 @@ def failing_steps(monkeypatch):
 
 
 def thresholds(pipeline, *, is_met):
-    """Return a value for each threshold of the gate that every model meets, or none."""
-    found = {}
+    """Return a value for each threshold of the gate that every model meets, or that none meets."""
+    values = {}
     for comparison in (part for part in _comparisons(pipeline.gate.condition) if isinstance(part.threshold, str)):
         metric = next(metric for metric in pipeline.metrics if metric.name == comparison.metric)
         low, high = max(metric.minimum, -1e9), min(metric.maximum, 1e9)
         is_lower_better = comparison.operator.value.startswith("<")
-        found[comparison.threshold] = repr(high if is_lower_better is is_met else low)
-    return found
+        values[comparison.threshold] = repr(high if is_lower_better is is_met else low)
+    return values
 
 
 def _comparisons(condition):
@@ -99,7 +99,7 @@ def request_of(name, scenario):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("use_case", "scenario"), CASES)
-def test_a_use_case_does_the_same_on_both_sides(failing_steps, workspace, use_case, scenario):
+def test_use_case_is_equal_on_both_runners(failing_steps, workspace, use_case, scenario):
     request = request_of(use_case, scenario)
     with Store(workspace) as store:
         report = prove_parity(

@@ -1,4 +1,4 @@
-"""The entry points of existing projects, called as they are: against an endpoint on loopback."""
+"""The scripts for existing projects, run against an endpoint on loopback."""
 
 import json
 import os
@@ -51,7 +51,7 @@ class Service:
 
 @pytest.fixture
 def service(toy, tmp_path):
-    """An endpoint with a bucket that holds the data set; boto3 and the scripts use it."""
+    """Yield an endpoint with a bucket that contains the data set."""
     boto3 = pytest.importorskip("boto3")
     pytest.importorskip("moto")
     from mlops_sagemaker.emulator.endpoint.server import SageMakerEndpoint
@@ -76,7 +76,7 @@ def service(toy, tmp_path):
 
 
 @pytest.mark.slow
-def test_run_pipeline_of_a_use_case_says_what_the_templates_say(service, tmp_path):
+def test_run_pipeline_prints_the_messages_of_the_templates(service, tmp_path):
     tags = json.dumps([{"Key": "team", "Value": "audio"}])
     arguments = ["-n", MODULE, "-role-arn", ROLE, "-tags", tags, "-kwargs", json.dumps(ACCOUNT)]
     out = call("run_pipeline", *arguments, "--artifacts-dir", str(tmp_path / "ml"), **service.environ)
@@ -99,14 +99,14 @@ def test_run_pipeline_of_a_use_case_says_what_the_templates_say(service, tmp_pat
     assert [package["ModelApprovalStatus"] for package in packages] == ["PendingManualApproval"]
     arn = client.describe_pipeline(PipelineName="words-p-1")["PipelineArn"]
     assert {"Key": "team", "Value": "audio"} in client.list_tags(ResourceArn=arn)["Tags"]
-    # again: an update, and a rejected model fails the build with the reason of the Fail step
+    # The second run updates the pipeline; its rejected model fails the build with the reason of the Fail step.
     rejected = {**ACCOUNT, "parameters": {"q_acc": 0.9}, "settings": None, "config": str(tmp_path / "bad.yaml")}
     (tmp_path / "bad.yaml").write_text("training:\n  bias: 100\n")
     out = call(
         "run_pipeline", "-n", MODULE, "-role-arn", ROLE, "--kwargs", json.dumps(rejected), code=1, **service.environ
     )
     assert out.splitlines()[-1] == (
-        "Exception: the execution ended as Failed: step 'fail': Execution failed due to acc < 0.9"
+        "Exception: the execution ended with status Failed: step 'fail': Execution failed due to acc < 0.9"
     )
     assert len(client.list_model_packages(ModelPackageGroupName="words")["ModelPackageSummaryList"]) == 1
 
@@ -131,11 +131,11 @@ def test_no_wait_and_timeout(service):
         code=1,
         **service.environ,
     )
-    assert "is Executing after 0 s; it goes on" in out
+    assert "has status Executing after 0 s; it continues at the service" in out
 
 
 @pytest.mark.slow
-def test_a_definition_of_more_than_100_kib_goes_to_s3_once_and_is_executed(service, tmp_path):
+def test_definition_larger_than_100_kib_is_uploaded_once_and_executed(service, tmp_path):
     variables = {f"V{number}": "x" * 250 for number in range(100)}
     settings = {"steps": {name: {"environment": variables} for name in ("preprocess", "train", "evaluate")}}
     long = {f"W{number}": "x" * 500 for number in range(90)}
@@ -143,31 +143,31 @@ def test_a_definition_of_more_than_100_kib_goes_to_s3_once_and_is_executed(servi
     settings["account"] = {"max_parallel_steps": 1}
     path = tmp_path / "sagemaker.yaml"
     path.write_text(json.dumps(settings))
-    given = json.dumps({**ACCOUNT, "settings": str(path)})
+    kwargs = json.dumps({**ACCOUNT, "settings": str(path)})
     for _ in range(2):
-        out = call(*RUN, given, **service.environ)
+        out = call(*RUN, kwargs, **service.environ)
         assert "Created/Updated SageMaker Pipeline" in out
     (item,) = service.client("s3").list_objects_v2(Bucket="bucket", Prefix="words-p-1/definitions/")["Contents"]
     assert item["Size"] > 100 * 1024
-    found = service.client("sagemaker").describe_pipeline(PipelineName="words-p-1")
-    assert len(found["PipelineDefinition"]) >= item["Size"]
-    assert found["ParallelismConfiguration"] == {"MaxParallelExecutionSteps": 1}
+    description = service.client("sagemaker").describe_pipeline(PipelineName="words-p-1")
+    assert len(description["PipelineDefinition"]) >= item["Size"]
+    assert description["ParallelismConfiguration"] == {"MaxParallelExecutionSteps": 1}
 
 
-def test_without_module_or_role_help_and_exit_2(toy):
+def test_missing_module_or_role_prints_help_and_exits_with_2(toy):
     assert "Creates or updates and runs the pipeline for the pipeline script." in call("run_pipeline", code=2)
     assert "--role-arn" in call("run_pipeline", "-n", MODULE, code=2)
     assert "--file-name" in call("get_pipeline_definition", code=2)
 
 
-def test_a_dry_run_prints_the_definition_and_sends_nothing(toy):
+def test_dry_run_prints_the_definition_and_sends_nothing(toy):
     arguments = ["-n", MODULE, "-role-arn", ROLE, "-kwargs", json.dumps(ACCOUNT), "--dry-run"]
     out = call("run_pipeline", *arguments, AWS_ENDPOINT_URL="http://127.0.0.1:9")
     assert '"Version": "2020-12-01"' in out
     assert out.endswith("###### Dry run: nothing was sent\n")
 
 
-def test_a_definition_goes_to_a_file_or_to_standard_output(toy, tmp_path):
+def test_definition_is_written_to_a_file_or_standard_output(toy, tmp_path):
     kwargs = "{'usecase_name': 'TOY', 'role': None}"  # a Python literal, as the templates pass it
     out = call("get_pipeline_definition", "-n", MODULE, "-kwargs", kwargs)
     assert json.loads(out)["Version"] == "2020-12-01"
@@ -182,7 +182,6 @@ def test_a_definition_goes_to_a_file_or_to_standard_output(toy, tmp_path):
 OWN_MODULE = """
 class Execution:
     arn = "arn:own"
-    def __init__(self): self.asked = 0
     def describe(self):
         return {"PipelineExecutionStatus": STATUS}
     def list_steps(self):
@@ -202,36 +201,39 @@ def get_pipeline_custom_tags(new_tags, region, sagemaker_project_name=None):
 
 
 @pytest.mark.parametrize(("status", "code"), [("Succeeded", 0), ("Stopped", 1), ("Failed", 1)])
-def test_a_module_of_the_project_is_used_as_it_is(tmp_path, status, code):
+def test_module_of_the_project_is_used_unchanged(tmp_path, status, code):
     (tmp_path / "own.py").write_text(OWN_MODULE.replace("STATUS", repr(status)))
     kwargs = '{"region": "eu-west-1", "sagemaker_project_name": "words"}'
     out = call("run_pipeline", "-n", "own", "-role-arn", "r", "-kwargs", kwargs, code=code)
     assert '{\n  "a": "eu-west-1",\n  "b": 1\n}' in out
     assert "{'tags': [{'Key': 'project', 'Value': 'words'}], 'role': 'r'}" in out
     if code:
-        assert f"Exception: the execution ended as {status}" in out.splitlines()[-1]
+        assert f"Exception: the execution ended with status {status}" in out.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-kwargs", "{"], "Exception: --kwargs: neither JSON nor a Python literal"),
-        (["-kwargs", "[1]"], "Exception: --kwargs is no dict"),
-        (["-tags", '["x"]'], "Exception: --tags is no list of"),
+        (["-kwargs", "{"], "Exception: --kwargs is neither JSON nor a Python literal"),
+        (["-kwargs", "[1]"], "Exception: --kwargs is not a dict"),
+        (["-tags", '["x"]'], "Exception: --tags is not a list of"),
         ([], "Exception: no module 'pipelines.stm.pipeline', and no use case"),
         (["-kwargs", '{"usecase_name": "TOYY"}'], "Exception: no use case 'TOYY'; did you mean 'TOY'?"),
         (["-kwargs", '{"usecase_name": "TOY", "rgion": "x"}'], "Exception: --kwargs: unknown key 'rgion'"),
         (["-kwargs", '{"usecase_name": "TOY", "role": "Admin"}'], "not the ARN of a role"),
-        (["-kwargs", '{"usecase_name": "TOY", "default_bucket": "s3://b"}'], "not the name of a bucket"),
-        (["-kwargs", '{"usecase_name": "TOY", "pipeline_name": "my words"}'], "'my words' is no name of a pipeline"),
+        (["-kwargs", '{"usecase_name": "TOY", "default_bucket": "s3://b"}'], "not a valid bucket name"),
+        (
+            ["-kwargs", '{"usecase_name": "TOY", "pipeline_name": "my words"}'],
+            "'my words' is not a valid pipeline name",
+        ),
     ],
 )
-def test_any_error_is_one_line_and_exit_1(toy, arguments, message):
+def test_error_is_one_line_with_exit_code_1(toy, arguments, message):
     out = call("run_pipeline", "-n", MODULE, "-role-arn", ROLE, *arguments, code=1)
     assert message in out
 
 
-def test_an_error_within_the_projects_module_is_not_taken_for_a_missing_module(toy, tmp_path):
+def test_import_error_in_the_module_is_not_mistaken_for_a_missing_module(toy, tmp_path):
     (tmp_path / "own.py").write_text("import surely_not_installed")
     out = call("get_pipeline_definition", "-n", "own", USECASE_NAME="TOY", code=1)
     assert out == "Exception: No module named 'surely_not_installed'\n"
@@ -240,13 +242,13 @@ def test_an_error_within_the_projects_module_is_not_taken_for_a_missing_module(t
     assert out == "Exception: other.get_pipeline returned int, which has no definition, upsert, start\n"
 
 
-def test_a_struct_is_json_or_a_python_literal():
+def test_struct_is_json_or_a_python_literal():
     assert read_struct('{"a": true, "b": null}', flag="x") == {"a": True, "b": None}
     assert read_struct("{'a': True}", flag="x") == {"a": True}
     assert read_struct(None, flag="x") is None
 
 
-def test_credentials_that_are_missing_are_one_clear_line(toy):
+def test_missing_credentials_are_reported_in_one_line(toy):
     pytest.importorskip("boto3")
     out = call(
         "run_pipeline",

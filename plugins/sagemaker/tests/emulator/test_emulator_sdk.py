@@ -1,4 +1,4 @@
-"""Definitions that the SageMaker SDK wrote are executed as they are: code with ``/opt/ml`` in its source included."""
+"""Definitions written by the SageMaker SDK are executed unchanged, including code with ``/opt/ml`` in its source."""
 
 import json
 import tarfile
@@ -13,7 +13,7 @@ from mlops_sagemaker.emulator.jobs.containers import ProcessContainers, can_moun
 from mlops_sagemaker.emulator.jobs.registration import FolderRegistrar
 from mlops_sagemaker.emulator.objects import FolderObjects
 
-DEFINITIONS = Path(__file__).parent / "definitions"
+DEFINITIONS = Path(__file__).parents[1] / "definitions"
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:pipeline/example/execution/e1"
 
 PREPARE = """
@@ -47,11 +47,11 @@ DRIVER = """
 """
 
 needs_mounts = pytest.mark.skipif(
-    not can_mount(), reason="this system allows no mount namespace, and scripts name /opt/ml in their source"
+    not can_mount(), reason="this system does not allow mount namespaces, and the scripts use /opt/ml"
 )
 
 
-def execute(root, name, files, **given):
+def execute(root, name, files, **parameters):
     for key, text in files.items():
         path = root / "s3" / "example-bucket" / key
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def execute(root, name, files, **given):
         definition,
         arn=ARN,
         pipeline="example",
-        values=definition.values(given),
+        values=definition.values(parameters),
         surroundings=Surroundings(
             objects=FolderObjects(root / "s3"),
             containers=ProcessContainers(has_mounts=True),
@@ -83,7 +83,7 @@ FILES = {
 
 
 def packed(tmp_path):
-    """Put the training script into the archive in which SDK 2 uploads it."""
+    """Write the training script to an archive like that of SDK 2, and return the other files."""
     folder = tmp_path / "s3" / "example-bucket" / "example" / "code"
     folder.mkdir(parents=True)
     script = tmp_path / "train.py"
@@ -94,7 +94,7 @@ def packed(tmp_path):
 
 
 @needs_mounts
-def test_a_definition_of_sdk_2_is_executed_and_registers_its_model(tmp_path):
+def test_definition_of_sdk_2_is_executed_and_registers_its_model(tmp_path):
     record = execute(tmp_path, "written_by_sdk_v2.json", packed(tmp_path), ModelApprovalStatus="Approved")
     names = ("Prepare", "Train", "Evaluate", "Judge", "Register-RegisterModel")
     assert [(step.name, str(step.status), step.failure) for step in record.steps] == [
@@ -108,7 +108,7 @@ def test_a_definition_of_sdk_2_is_executed_and_registers_its_model(tmp_path):
 
 
 @needs_mounts
-def test_a_definition_of_sdk_3_is_executed(tmp_path):
+def test_definition_of_sdk_3_is_executed(tmp_path):
     record = execute(tmp_path, "written_by_sdk_v3.json", FILES)
     assert [(step.name, str(step.status), step.failure) for step in record.steps] == [
         (name, "Succeeded", "") for name in ("Prepare", "Train", "Evaluate", "Judge")
@@ -119,7 +119,7 @@ def test_a_definition_of_sdk_3_is_executed(tmp_path):
 
 
 @needs_mounts
-def test_its_gate_rejects_with_the_message_that_the_sdk_wrote(tmp_path):
+def test_gate_of_a_definition_of_sdk_3_rejects_with_its_message(tmp_path):
     record = execute(tmp_path, "written_by_sdk_v3.json", FILES, MeanLimit="3.5")
     assert record.status == "Failed"
     assert record.step("Reject").failure == "mean above 3.5"

@@ -1,6 +1,7 @@
-"""The emitter: equal bytes, golden files, the gate's meaning, what is refused.
+"""The compiler: golden files, deterministic output, settings, refused pipelines, and the meaning of gates.
 
-After a wanted change of a definition: MLOPS_UPDATE_GOLDEN=1 pytest plugins/sagemaker/tests/test_compilation.py
+To update the golden files after an intended change:
+MLOPS_UPDATE_GOLDEN=1 pytest plugins/sagemaker/tests/compiler/test_compilation.py
 """
 
 import json
@@ -29,7 +30,7 @@ from mlops_core.runners.container.request import ContainerRequest, GateRequest, 
 from mlops_core.runners.container.verdict import gate_evaluation, verdict_message
 from mlops_core.use_cases.discovery import discover_use_cases
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 MLOPS = [sys.executable, "-c", "from mlops_core.cli import main; main()"]
 
 
@@ -43,23 +44,25 @@ def compile_installed(name, *overrides):
 
 
 def without_code(text):
-    """The digest of a step's code changes with every line of it, which is its purpose."""
+    """Return the text without code digests, which change with every line of code."""
     return re.sub(r"--code=[0-9a-f]{64}", "--code=DIGEST", text)
 
 
 @pytest.mark.parametrize("golden", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
-def test_a_use_case_compiles_to_its_golden_file(toy, golden):
+def test_use_case_compiles_to_its_golden_file(toy, golden):
     name, _, overrides = golden.stem.partition("--")
     if name not in {use_case.name for use_case in discover_use_cases()}:
         pytest.skip(f"use case {name} is not installed")
-    found = without_code(compile_installed(name, *overrides.split(",") if overrides else ()).to_text())
+    text = without_code(compile_installed(name, *overrides.split(",") if overrides else ()).to_text())
     if os.environ.get("MLOPS_UPDATE_GOLDEN"):
-        golden.write_text(found)
-    assert found == golden.read_text(), "after a wanted change of the use case: MLOPS_UPDATE_GOLDEN=1 pytest -k golden"
+        golden.write_text(text)
+    assert text == golden.read_text(), (
+        "after an intended change of the use case: MLOPS_UPDATE_GOLDEN=1 pytest -k golden"
+    )
 
 
 def test_every_use_case_of_this_project_has_a_golden_file():
-    projects = (Path(__file__).parents[3] / "plugins").glob("*/pyproject.toml")
+    projects = (Path(__file__).parents[4] / "plugins").glob("*/pyproject.toml")
     entries = [
         tomllib.loads(path.read_text())["project"]["entry-points"].get("mlops.usecases", {}) for path in projects
     ]
@@ -67,14 +70,14 @@ def test_every_use_case_of_this_project_has_a_golden_file():
     assert names <= {path.stem for path in GOLDEN.glob("*.json")}
 
 
-def test_every_installed_use_case_compiles_without_fault(toy):
+def test_every_installed_use_case_compiles_without_faults(toy):
     for use_case in discover_use_cases():
         definition = compile_installed(use_case.name)
         assert check_definition(definition.data) == (), use_case.name
         assert len(definition.to_compact_text()) < 100 * 1024
 
 
-def test_two_processes_write_equal_bytes_without_network_or_credentials(toy, tmp_path):
+def test_two_processes_compile_to_equal_bytes_without_network_or_credentials(toy, tmp_path):
     texts = []
     for seed in ("1", "2"):
         output = tmp_path / f"{seed}.json"
@@ -91,7 +94,7 @@ def test_two_processes_write_equal_bytes_without_network_or_credentials(toy, tmp
     assert texts[0] == texts[1]
 
 
-def test_compiling_opens_no_connection_and_imports_no_aws_package(compiled, monkeypatch):
+def test_compilation_opens_no_connection_and_imports_no_aws_package(compiled, monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("compiling connects"))
     compiled()
     code = (
@@ -102,14 +105,14 @@ def test_compiling_opens_no_connection_and_imports_no_aws_package(compiled, monk
     assert done.stderr == "[]\n"
 
 
-def test_the_settings_of_the_documentation_compile_without_fault(tmp_path):
+def test_settings_in_the_documentation_compile_without_faults(tmp_path):
     pytest.importorskip("mlops_aed")
     from mlops_sagemaker.compiler.definition import compile_pipeline
     from mlops_sagemaker.settings import load_settings
 
     from mlops_core.api import prepare_run
 
-    page = (Path(__file__).parents[3] / "docs" / "sagemaker.md").read_text()
+    page = (Path(__file__).parents[4] / "docs" / "sagemaker.md").read_text()
     path = tmp_path / "sagemaker.yaml"
     path.write_text(re.search(r"```yaml\n(.*?)```", page, re.DOTALL)[1])
     definition = compile_pipeline(prepare_run("AED", overrides=["dataset.shards=2"]), load_settings(path))
@@ -127,14 +130,14 @@ def steps_of(definition):
 
 def test_parameters_and_seed_become_defaults(compiled):
     definition = compiled(parameters={"q_acc": "0.75"}, seed=7, settings=["account.bucket=a-bucket"])
-    found = {item["Name"]: item.get("DefaultValue") for item in definition.data["Parameters"]}
-    assert found["q_acc"] == 0.75
-    assert found["Seed"] == 7
-    assert found["ArtifactBucket"] == "a-bucket"
+    defaults = {item["Name"]: item.get("DefaultValue") for item in definition.data["Parameters"]}
+    assert defaults["q_acc"] == 0.75
+    assert defaults["Seed"] == 7
+    assert defaults["ArtifactBucket"] == "a-bucket"
     assert "DefaultValue" not in definition.data["Parameters"][0]
 
 
-def test_a_sharded_step_becomes_a_job_with_instances_and_a_merge(compiled):
+def test_sharded_step_becomes_a_job_with_several_instances_and_a_merge(compiled):
     steps = steps_of(compiled("features.scale=3"))
     cluster = steps["preprocess"]["Arguments"]["ProcessingResources"]["ClusterConfig"]
     assert cluster["InstanceCount"] == 3
@@ -145,7 +148,7 @@ def test_a_sharded_step_becomes_a_job_with_instances_and_a_merge(compiled):
     assert channel["S3Uri"]["Get"].startswith("Steps.preprocess-merge.")
 
 
-def test_settings_reach_the_jobs(compiled):
+def test_settings_are_applied_to_the_jobs(compiled):
     settings = (
         "account.kms_key=key-1",
         "account.volume_kms_key=key-2",
@@ -188,12 +191,12 @@ def test_settings_reach_the_jobs(compiled):
     assert preprocess["DisplayName"] == "Words"
     assert preprocess["Arguments"]["ExperimentConfig"] == {"TrialName": "x"}
     assert preprocess["Arguments"]["NetworkConfig"]["EnableNetworkIsolation"] is True
-    (given,) = preprocess["Arguments"]["ProcessingInputs"]
-    assert given["S3Input"]["S3DataDistributionType"] == "ShardedByS3Key"
+    (data_input,) = preprocess["Arguments"]["ProcessingInputs"]
+    assert data_input["S3Input"]["S3DataDistributionType"] == "ShardedByS3Key"
     assert not any("CacheConfig" in step for step in steps.values())
 
 
-def test_a_step_that_reads_the_data_set_is_cached_only_with_its_digest(compiled):
+def test_step_that_reads_the_data_set_is_cached_only_with_its_digest(compiled):
     steps = steps_of(compiled())
     assert "CacheConfig" not in steps["preprocess"]
     assert steps["train"]["CacheConfig"] == {"Enabled": True, "ExpireAfter": "P30D"}
@@ -203,11 +206,11 @@ def test_a_step_that_reads_the_data_set_is_cached_only_with_its_digest(compiled)
     assert "--dataset-digest=abc" not in steps["train"]["Arguments"]["AlgorithmSpecification"]["ContainerArguments"]
 
 
-def test_raw_steps_pass_through(compiled):
+def test_raw_steps_are_added_unchanged(compiled):
     arn = "arn:aws:lambda:eu-west-1:123456789012:function:f"
-    raw = f'{{Name: told, Type: Lambda, Arguments: {{}}, FunctionArn: "{arn}", DependsOn: [gate]}}'
+    raw = f'{{Name: notify, Type: Lambda, Arguments: {{}}, FunctionArn: "{arn}", DependsOn: [gate]}}'
     definition = compiled(settings=[f"raw_steps=[{raw}]"])
-    assert steps_of(definition)["told"]["DependsOn"] == ["gate"]
+    assert steps_of(definition)["notify"]["DependsOn"] == ["gate"]
     assert check_definition(definition.data) == ()
 
 
@@ -259,7 +262,7 @@ SERVED = {
 }
 
 
-def test_transform_and_tuning_come_in_as_raw_steps_that_refer_to_ours(compiled):
+def test_raw_transform_and_tuning_steps_can_refer_to_compiled_steps(compiled):
     steps = [
         {"Name": "search", "Type": "Tuning", "Arguments": SEARCH},
         {"Name": "served", "Type": "Model", "Arguments": SERVED, "DependsOn": ["gate"]},
@@ -276,25 +279,25 @@ def test_transform_and_tuning_come_in_as_raw_steps_that_refer_to_ours(compiled):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("account.bucket=s3://bucket", "not the name of a bucket"),
+        ("account.bucket=s3://bucket", "not a valid bucket name"),
         ("account.role=Admin", "not the ARN of a role"),
         ("account.buckt=x", "unknown key; did you mean 'bucket'"),
         ("account.subnets=[subnet-1]", "must be set together"),
         ("account.approval_status=Aproved", "PendingManualApproval"),
         ("steps.train.instance_type=m5.large", "pattern"),
         ("steps.train.max_wait_s=5", "needs spot"),
-        ("steps.trian.spot=true", "no such step; did you mean 'train'"),
-        ("steps.preprocess.spot=true", "for training steps"),
+        ("steps.trian.spot=true", "unknown step; did you mean 'train'"),
+        ("steps.preprocess.spot=true", "need a training step"),
         ("steps.train.sharded_inputs=[feature]", "did you mean 'features'"),
-        ("steps.train.sharded_inputs=[features]", "must have shards"),
+        ("steps.train.sharded_inputs=[features]", "needs a step with shards"),
     ],
 )
-def test_a_wrong_setting_is_refused(compiled, setting, message):
+def test_invalid_setting_is_refused(compiled, setting, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         compiled(settings=[setting])
 
 
-def test_a_secret_is_never_written_into_a_definition(toy, tmp_path):
+def test_secret_is_never_written_to_a_definition(toy, tmp_path):
     config = tmp_path / "user_config.yaml"
     config.write_text("training:\n  bias: ${BIAS_TOKEN}\n")
     done = subprocess.run(
@@ -306,10 +309,10 @@ def test_a_secret_is_never_written_into_a_definition(toy, tmp_path):
     )
     assert "0.123456" not in done.stdout + done.stderr
     assert done.returncode == 2
-    assert "training.bias is a secret, and step 'train' reads it" in done.stderr
+    assert "training.bias is a secret that step 'train' reads" in done.stderr
 
 
-def test_a_parameter_with_a_definitions_own_name_is_refused(compiled, toy):
+def test_parameter_with_a_reserved_name_is_refused(compiled, toy):
     from dataclasses import replace
 
     from mlops_sagemaker.compiler.definition import compile_pipeline
@@ -320,22 +323,22 @@ def test_a_parameter_with_a_definitions_own_name_is_refused(compiled, toy):
     request = prepare_run("TOY")
     seed = Parameter(name="Seed", type=ParameterType.INTEGER, default=0)
     pipeline = replace(request.pipeline, parameters=(*request.pipeline.parameters, seed))
-    with pytest.raises(PipelineError, match="parameter 'Seed' is a definition's own"):
+    with pytest.raises(PipelineError, match="parameter 'Seed' has a reserved name"):
         compile_pipeline(replace(request, pipeline=pipeline), load_settings())
 
 
-def test_a_configuration_that_does_not_fit_into_the_command_is_refused(toy):
+def test_configuration_that_is_too_large_for_the_command_is_refused(toy):
     from mlops_sagemaker.compiler.arguments import to_arguments
 
     step = Step(name="train", kind=StepKind.TRAINING, run="a:b", outputs=("model",), config=("big",))
     request = ContainerRequest(
         use_case="X", layout=Layout.TRAINING, part=Part.WHOLE, step=step, config={"big": ["ä" * 100] * 100}
     )
-    with pytest.raises(PipelineError, match="step 'train': its configuration makes a request of .* characters"):
+    with pytest.raises(PipelineError, match="step 'train': its configuration needs a request of .* characters"):
         to_arguments(request, code="0" * 64, seed="0", values={})
 
 
-def test_a_request_survives_being_cut_into_arguments(toy):
+def test_request_round_trips_through_arguments(toy):
     from mlops_sagemaker.compiler.arguments import to_arguments
 
     parameter = Parameter(name="text", type=ParameterType.STRING, default="")
@@ -391,7 +394,7 @@ CONDITIONS = st.recursive(
 
 
 class Scope:
-    """What the interpreter asks for while it resolves conditions."""
+    """The values that the emulator needs to resolve conditions."""
 
     def __init__(self, parameters, evaluation):
         self.values = parameters
@@ -405,9 +408,9 @@ class Scope:
         return json.dumps(self.evaluation)
 
 
-@given(condition=CONDITIONS, found=st.tuples(VALUES, VALUES, VALUES), thresholds=st.tuples(VALUES, VALUES))
+@given(condition=CONDITIONS, metric_values=st.tuples(VALUES, VALUES, VALUES), thresholds=st.tuples(VALUES, VALUES))
 @settings(max_examples=int(os.environ.get("MLOPS_TEST_GATES", "200")), deadline=None)
-def test_the_compiled_gate_decides_what_the_gate_decides(tmp_path_factory, condition, found, thresholds):
+def test_compiled_gate_decides_like_the_gate(tmp_path_factory, condition, metric_values, thresholds):
     folder = tmp_path_factory.mktemp("evaluation")
     p = 0.5 if thresholds[0] is None or not math.isfinite(thresholds[0]) else thresholds[0]
     parameters = {"p": p, "q": 1}
@@ -424,7 +427,7 @@ def test_the_compiled_gate_decides_what_the_gate_decides(tmp_path_factory, condi
     report = MetricReport(
         values={
             metric.name: MetricValue(value=value, low=0, high=1)
-            for metric, value in zip(METRICS, found, strict=True)
+            for metric, value in zip(METRICS, metric_values, strict=True)
             if value is not None
         }
     )

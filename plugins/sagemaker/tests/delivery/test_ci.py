@@ -1,6 +1,6 @@
-"""What CI services start: the files, and their commands executed as far as they need neither AWS nor Docker.
+"""CI files and step images; their commands are executed as far as they need neither AWS nor Docker.
 
-After a wanted change of the files: MLOPS_UPDATE_GOLDEN=1 pytest plugins/sagemaker/tests/test_delivery.py
+To update the files after an intended change: MLOPS_UPDATE_GOLDEN=1 pytest plugins/sagemaker/tests/delivery/test_ci.py
 """
 
 import json
@@ -19,9 +19,9 @@ from mlops_sagemaker.plugin import SAGEMAKER
 from mlops_core.runners.container.packaging import _template, constraints, image_tag, write_image_folder
 from mlops_core.use_cases.discovery import find_use_case
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 ENTRYPOINTS = ROOT / "entrypoints"
-OURS = Project(
+THIS_PROJECT = Project(
     use_case="AED", install="pip install --upgrade --constraint constraints.txt . ./plugins/sagemaker ./plugins/aed"
 )
 STEP_IMAGE = SAGEMAKER.container_image()
@@ -51,7 +51,7 @@ with open("calls", "a") as stream:
 
 @pytest.fixture
 def shell(toy, tmp_path):
-    """A shell in which `aws` and `docker` only note their calls."""
+    """Return a function that runs a shell script; `aws` and `docker` only record their calls."""
     tools = tmp_path / "bin"
     tools.mkdir()
     programs = {
@@ -86,7 +86,7 @@ def calls():
 
 @pytest.fixture
 def s3(tmp_path):
-    """The bucket of an endpoint on loopback, and the variables that lead there."""
+    """Yield an S3 client of an endpoint with a bucket, and the variables to access it."""
     boto3 = pytest.importorskip("boto3", reason="the extra 'aws' is not installed")
     pytest.importorskip("moto", reason="the extra 'test' is not installed")
     from mlops_sagemaker.emulator.endpoint.server import SageMakerEndpoint
@@ -99,11 +99,11 @@ def s3(tmp_path):
 
 
 def keys_of(client):
-    found = client.list_objects_v2(Bucket="bucket", Prefix="train/datasets/words/")
-    return {item["Key"]: item["LastModified"] for item in found.get("Contents", ())}
+    listing = client.list_objects_v2(Bucket="bucket", Prefix="train/datasets/words/")
+    return {item["Key"]: item["LastModified"] for item in listing.get("Contents", ())}
 
 
-def test_a_missing_data_set_is_fetched_and_sent_a_complete_one_left_alone_a_half_one_completed(shell, s3):
+def test_data_set_in_the_bucket_is_completed_only_if_necessary(shell, s3):
     client, environ = s3
     place = "train/datasets/words"
     shell(DATASET, **environ)
@@ -112,7 +112,7 @@ def test_a_missing_data_set_is_fetched_and_sent_a_complete_one_left_alone_a_half
     shutil.rmtree("temp")
     shell(DATASET, **environ)
     assert keys_of(client) == first
-    assert not Path("temp/datasets/words/words.csv").exists()  # it was not even fetched
+    assert not Path("temp/datasets/words/words.csv").exists()  # not even fetched
     for name in first:
         client.delete_object(Bucket="bucket", Key=name)
     client.put_object(Bucket="bucket", Key=f"{place}/words.csv", Body=b"half")
@@ -121,7 +121,7 @@ def test_a_missing_data_set_is_fetched_and_sent_a_complete_one_left_alone_a_half
     assert client.get_object(Bucket="bucket", Key=f"{place}/words.csv")["Body"].read() != b"half"
 
 
-def test_the_pipeline_is_started_with_what_the_service_knows(shell):
+def test_pipeline_gets_the_variables_of_the_ci_service(shell):
     out = shell(RUN.replace("run-pipeline", "run-pipeline --dry-run"))
     definition = json.loads(out[out.index("{") : out.rindex("}") + 1])
     defaults = {item["Name"]: item.get("DefaultValue") for item in definition["Parameters"]}
@@ -131,12 +131,12 @@ def test_the_pipeline_is_started_with_what_the_service_knows(shell):
     assert defaults["ExecutionRole"] == ENVIRONMENT["SAGEMAKER_PIPELINE_ROLE_ARN"]
 
 
-def test_without_an_image_the_message_says_what_to_set(shell):
+def test_missing_image_is_reported_with_the_variable_to_set(shell):
     assert "set it to an ECR repository" in shell(IMAGE, code=1, MLOPS_STEP_IMAGE="")
 
 
 @pytest.mark.slow
-def test_the_image_is_built_from_the_packaged_folder_and_pushed_under_its_own_tag(shell):
+def test_image_is_built_from_the_packaged_folder_and_pushed_with_its_own_tag(shell):
     pytest.importorskip("mlops_aed")
     repository = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/steps"
     out = shell(
@@ -153,7 +153,7 @@ def test_the_image_is_built_from_the_packaged_folder_and_pushed_under_its_own_ta
 
 
 @pytest.mark.slow
-def test_the_wheels_hold_core_and_the_one_plugin_and_the_code_that_was_compiled(tmp_path):
+def test_wheels_contain_core_the_plugin_and_the_compiled_code(tmp_path):
     pytest.importorskip("mlops_aed")
     wheels = write_image_folder(find_use_case("AED"), STEP_IMAGE, tmp_path / "image")
     assert [wheel.name.partition("-")[0] for wheel in wheels] == ["mlops_aed", "mlops_sagemaker", "mlops_usecases"]
@@ -185,13 +185,13 @@ def test_the_wheels_hold_core_and_the_one_plugin_and_the_code_that_was_compiled(
     assert packed[1:] == installed[1:]
 
 
-def test_versions_are_pinned_and_what_came_from_a_folder_is_not(tmp_path):
+def test_versions_are_pinned_except_for_installations_from_a_folder(tmp_path):
     pinned = dict(line.split("==") for line in constraints().split())
     assert pinned["pydantic"]
     assert "mlops-usecases" not in pinned
 
 
-def test_what_a_build_left_beside_the_sources_is_not_taken_for_an_installation(tmp_path, monkeypatch):
+def test_metadata_left_by_a_build_is_not_mistaken_for_an_installation(tmp_path, monkeypatch):
     info = tmp_path / "mlops_usecases.egg-info"
     info.mkdir()
     (info / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: mlops-usecases\nVersion: 0.1.0\n")
@@ -201,7 +201,7 @@ def test_what_a_build_left_beside_the_sources_is_not_taken_for_an_installation(t
     assert image_tag(find_use_case("AED"), STEP_IMAGE) == before
 
 
-def test_a_folder_with_other_files_is_not_touched(toy, tmp_path):
+def test_folder_with_other_files_is_not_changed(toy, tmp_path):
     (tmp_path / "image").mkdir()
     (tmp_path / "image" / "thesis.txt").write_text("mine")
     done = subprocess.run([*MLOPS, "package", "-u", "TOY"], capture_output=True, text=True, check=False)
@@ -212,15 +212,15 @@ def test_a_folder_with_other_files_is_not_touched(toy, tmp_path):
 def texts_of_this_project():
     values = {"use_case": "AED", "python": "3.11", "module": STEP_IMAGE.module}
     return {
-        "buildspec.yml": render("codebuild", OURS),
-        "github-workflow.yml": render("github", OURS),
+        "buildspec.yml": render("codebuild", THIS_PROJECT),
+        "github-workflow.yml": render("github", THIS_PROJECT),
         "Dockerfile": _template("Dockerfile", values),
         "run_step.py": _template("run_step.py", values),
     }
 
 
 @pytest.mark.parametrize("name", ["buildspec.yml", "github-workflow.yml", "Dockerfile", "run_step.py"])
-def test_the_files_of_this_project_are_what_the_commands_write(name):
+def test_files_of_this_project_equal_the_output_of_the_commands(name):
     path, text = ENTRYPOINTS / name, texts_of_this_project()[name]
     if os.environ.get("MLOPS_UPDATE_GOLDEN"):
         path.write_text(text)
@@ -228,7 +228,7 @@ def test_the_files_of_this_project_are_what_the_commands_write(name):
 
 
 def scripts(data):
-    """Yield each command of a CI file."""
+    """Yield the commands of a CI file."""
     if isinstance(data, dict):
         for key, value in data.items():
             if key in ("run", "commands", "script", "before_script", "after_script"):
@@ -241,15 +241,15 @@ def scripts(data):
 
 
 @pytest.mark.parametrize("provider", sorted(PROVIDERS))
-def test_a_ci_file_is_yaml_with_scripts_that_the_shell_understands(toy, tmp_path, provider):
+def test_ci_file_is_yaml_with_valid_shell_scripts(toy, tmp_path, provider):
     command = [*MLOPS, "ci", "init", "-u", "toy", "--provider", provider, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     path = tmp_path / PROVIDERS[provider][0]
     assert f"{path}: written" in done.stdout
     assert all(name in done.stdout for name in SECRETS)
-    found = list(scripts(yaml.safe_load(path.read_text())))
-    assert len(found) >= 3
-    for script in found:
+    commands = list(scripts(yaml.safe_load(path.read_text())))
+    assert len(commands) >= 3
+    for script in commands:
         subprocess.run(["bash", "-n", "-c", script], check=True)
         assert "eval " not in script
     assert "TOY" in path.read_text()
@@ -258,14 +258,14 @@ def test_a_ci_file_is_yaml_with_scripts_that_the_shell_understands(toy, tmp_path
     subprocess.run([*command, "--force"], capture_output=True, check=True)
 
 
-def test_the_workflow_of_github_assumes_a_role_and_stores_no_key():
-    text = render("github", OURS)
+def test_github_workflow_assumes_a_role_and_stores_no_key():
+    text = render("github", THIS_PROJECT)
     data = yaml.safe_load(text)
     assert data["permissions"] == {"id-token": "write", "contents": "read"}
     assert "AWS_SECRET_ACCESS_KEY" not in text
 
 
-def test_shellcheck_finds_nothing(tmp_path):
+def test_shellcheck_reports_nothing(tmp_path):
     program = shutil.which("shellcheck") or str(Path(sys.executable).with_name("shellcheck"))
     if not Path(program).is_file():
         pytest.skip("shellcheck is not installed (the extra 'test' has it)")

@@ -1,4 +1,4 @@
-"""Thousands of random gates over metrics that may be missing, NaN, equal to the threshold: both sides say the same."""
+"""Random gates over metrics that may be missing, NaN or equal to the threshold decide equally on both runners."""
 
 import json
 import math
@@ -37,7 +37,7 @@ from mlops_core.runners.container.request import ContainerRequest, GateRequest, 
 from mlops_core.runners.container.verdict import gate_evaluation, verdict_message
 
 GATES = int(os.environ.get("MLOPS_TEST_GATES", "300"))
-"""make test-parity draws thousands."""
+"""Number of gates; `make test-parity` draws thousands."""
 NUMBERS = (0.0, 0.1, 0.25, 0.3, 0.1 + 0.2, 0.5, math.nextafter(0.5, 1), math.nextafter(0.5, 0), 1.0, 5e-324)
 RANGES = ((0.0, 1.0), (-math.inf, math.inf), (0.0, math.inf), (-1.0, 0.5))
 METRICS = tuple(
@@ -103,7 +103,7 @@ def pipeline_of(condition, level, whole):
 
 
 class Executed:
-    """What the expressions of a definition read in an execution."""
+    """The values that the expressions of a definition refer to."""
 
     def __init__(self, document, parameters):
         self._document = document
@@ -117,13 +117,13 @@ class Executed:
         return self._document
 
 
-def execute(pipeline, folder, given):
-    """Do what an execution does after the evaluation: return the condition's outcome and the verdict's message."""
+def execute(pipeline, folder, texts):
+    """Execute the steps after the evaluation; return the outcome of the condition and the message of the verdict."""
     definitions = {
         "level": ParameterDefinition(name="level", type="Float"),
         "whole": ParameterDefinition(name="whole", type="Integer"),
     }
-    parameters = {name: definitions[name].value_of(text) for name, text in given.items()}
+    parameters = {name: definitions[name].value_of(text) for name, text in texts.items()}
     request = ContainerRequest(
         use_case="RANDOM",
         layout=Layout.PROCESSING,
@@ -144,17 +144,17 @@ def execute(pipeline, folder, given):
 @settings(max_examples=GATES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     condition=conditions,
-    found=st.lists(values, min_size=len(METRICS), max_size=len(METRICS)),
+    metric_values=st.lists(values, min_size=len(METRICS), max_size=len(METRICS)),
     level=st.sampled_from([*NUMBERS, 2.0, -1.0]),
     whole=st.sampled_from([0, 1, 2, -3]),
 )
-def test_a_random_gate_decides_the_same_on_both_sides(tmp_path_factory, condition, found, level, whole):
+def test_random_gate_decides_equally_on_both_runners(tmp_path_factory, condition, metric_values, level, whole):
     folder = tmp_path_factory.getbasetemp() / "gate"
     folder.mkdir(exist_ok=True)
     report = MetricReport(
         values={
             metric.name: MetricValue(value=value, low=value, high=value)
-            for metric, value in zip(METRICS, found, strict=True)
+            for metric, value in zip(METRICS, metric_values, strict=True)
             if value is not None
         }
     )
@@ -169,7 +169,7 @@ def test_a_random_gate_decides_the_same_on_both_sides(tmp_path_factory, conditio
 
 
 @pytest.mark.parametrize(("value", "is_accepted"), [(0.5, True), (math.nextafter(0.5, 0), False), (None, False)])
-def test_a_value_equal_to_the_threshold_meets_it_and_the_next_smaller_does_not(tmp_path, value, is_accepted):
+def test_value_equal_to_the_threshold_meets_it_and_the_next_smaller_does_not(tmp_path, value, is_accepted):
     pipeline = pipeline_of(Comparison(metric="m0", operator=Operator.AT_LEAST, threshold="level"), 0.5, 0)
     values = {} if value is None else {"m0": MetricValue(value=value, low=value, high=value)}
     write_evaluation(tmp_path, MetricReport(values=values), METRICS)

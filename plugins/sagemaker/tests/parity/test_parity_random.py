@@ -1,8 +1,7 @@
-"""Thousands of random pipelines and gates: what a local run would do is what the executed definition does.
+"""Random pipelines and gates: the executed definition equals a local run.
 
-Both sides execute every step by `mlops_core.steps.execution.execute`, in this process; on one side as the local runner
-does, on the other within the compiled definition: trees, S3, parameters, property files, conditions, the
-container's own code.
+Both sides execute every step in this process by `mlops_core.steps.execution.execute`: one like the local runner, the
+other through the compiled definition with trees, S3, parameters, property files, conditions and the container's code.
 """
 
 import os
@@ -37,7 +36,7 @@ from mlops_core.steps.context import Shard, StepRequest
 from mlops_core.use_cases.manager import load_use_case
 from mlops_core.workspace.store import Store
 
-USE_CASE = Path(__file__).parent / "random_use_case"
+USE_CASE = Path(__file__).parents[1] / "random_use_case"
 SETTINGS = CompileSettings(
     account=AccountSettings(role="arn:aws:iam::123456789012:role/r", bucket="bucket", image="image:1")
 )
@@ -78,7 +77,7 @@ def digest(folder):
 
 
 class LocalSide:
-    """Executes a pipeline step by step as the local runner does, in this process."""
+    """Executes the steps of a pipeline like the local runner, in this process."""
 
     def __init__(self, request, dataset, root):
         self.request = request
@@ -131,7 +130,7 @@ class LocalSide:
 
 
 class InThisProcess(_Container):
-    """The container's own code, but without a process for the step, and trusting the code to be the same."""
+    """The code of the container without a process for the step and without the check of the code digest."""
 
     def _check_code(self):
         pass
@@ -145,7 +144,7 @@ class InThisProcess(_Container):
 
 
 class InProcessContainers:
-    """Carries out orders without starting anything."""
+    """Executes orders without starting processes."""
 
     def run(self, order):
         arguments = [order.tree.rewrite(part) for part in order.command[3:]]
@@ -153,13 +152,13 @@ class InProcessContainers:
         site = JobSite(order.tree.opt_ml)
         try:
             InThisProcess(read_order(arguments), site=site).run()
-        except Exception as error:  # noqa: BLE001  as the container does
+        except Exception as error:  # noqa: BLE001  like the container
             return _failed(site, 4, str(error))
         return 0
 
 
 class NoHistory:
-    """Keeps nothing: each execution is the only one of its world."""
+    """Keeps no records."""
 
     def save(self, record):
         pass
@@ -199,17 +198,17 @@ class ExecutedSide:
     def digests(self, root):
         context = JobContext(use_case="RANDOM", pipeline=self.request.pipeline, sections={}, code={}, settings=SETTINGS)
         results = Results(self.execution, context, objects=self.objects)
-        found = {}
+        digests = {}
         for step in self.request.pipeline.steps:
             for output in step.all_outputs:
                 folder = root / f"{step.name}-{output}"
                 folder.mkdir(parents=True)
-                found[f"{step.name}.{output}"] = digest(results._fetch(f"{step.name}.{output}", folder))
-        return found
+                digests[f"{step.name}.{output}"] = digest(results._fetch(f"{step.name}.{output}", folder))
+        return digests
 
 
 def compare(request, dataset, root):
-    """Compare both sides on one pipeline; return how the gate decided."""
+    """Compare both sides on a pipeline and return the verdict."""
     local, executed = LocalSide(request, dataset, root / "local"), ExecutedSide(request, dataset, root / "executed")
     needs = {step.name: frozenset(step.needs) for step in request.pipeline.steps}
     order = contracted_order(executed.definition)
@@ -221,8 +220,8 @@ def compare(request, dataset, root):
     assert gate is not None, [(step.name, step.failure) for step in record.steps]
     assert (str(gate.status), gate.failure) == ("Succeeded", "")
     assert gate.properties["Outcome"] == str(verdict.accepted)
-    said = record.step("fail")
-    assert (said.failure if said else "") == verdict.message.encode()[:1024].decode(errors="ignore").strip()
+    fail_step = record.step("fail")
+    assert (fail_step.failure if fail_step else "") == verdict.message.encode()[:1024].decode(errors="ignore").strip()
     assert (executed.packages / "RANDOM").exists() is verdict.accepted
     assert str(record.status) == ("Succeeded" if verdict.accepted else "Failed")
     return verdict
@@ -230,7 +229,7 @@ def compare(request, dataset, root):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("batch", range(BATCHES))
-def test_a_random_pipeline_does_the_same_on_both_sides(use_case, dataset, tmp_path, batch):
+def test_random_pipeline_is_equal_on_both_runners(use_case, dataset, tmp_path, batch):
     accepted = faulty = sharded = 0
     for seed in range(batch, PIPELINES, BATCHES):
         root = tmp_path / str(seed)
@@ -239,11 +238,11 @@ def test_a_random_pipeline_does_the_same_on_both_sides(use_case, dataset, tmp_pa
         faulty += any(clause.value is None for clause in verdict.clauses)
         sharded += any((root / "local").glob("*-of-3"))
         shutil.rmtree(root)
-    # Batches of this size that hold none of these would prove nothing.
+    # A batch without any of these would prove nothing.
     assert min(accepted, faulty, sharded) >= PIPELINES // BATCHES // 25
 
 
-def test_a_random_step_that_fails_is_the_same_on_both_sides(use_case, dataset, tmp_path):
+def test_failing_random_step_is_equal_on_both_runners(use_case, dataset, tmp_path):
     for seed in range(10):
         request = request_of(use_case, seed)
         config = use_case.load_config(None, overrides=[f"shape.seed={seed}", "shape.fails=true"], environ={})
@@ -262,7 +261,7 @@ def test_a_random_step_that_fails_is_the_same_on_both_sides(use_case, dataset, t
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 5])
-def test_a_random_pipeline_in_real_processes_does_the_same_on_both_sides(random_use_case, workspace, seed):
+def test_random_pipeline_in_real_processes_is_equal_on_both_runners(random_use_case, workspace, seed):
     request = api.prepare_run("RANDOM", overrides=[f"shape.seed={seed}"])
     with Store(workspace) as store:
         report = prove_parity(

@@ -1,4 +1,4 @@
-"""Whole executions: real processes in an ``/opt/ml`` tree, S3 as a folder."""
+"""Complete executions with real processes in an ``/opt/ml`` tree, and S3 as a folder."""
 
 import json
 import sys
@@ -43,7 +43,7 @@ class World:
     def keys(self, uri):
         return list(self.objects.keys(S3Uri.parse(uri)))
 
-    def prepare(self, steps, *, parameters=(), given=None, former=None, objects=None):
+    def prepare(self, steps, *, parameters=(), values=None, former=None, objects=None):
         self.count += 0 if former else 1
         parsed = parse_definition({"Version": "2020-12-01", "Parameters": list(parameters), "Steps": steps})
         arn = f"{ARN}e{self.count}"
@@ -51,7 +51,7 @@ class World:
             parsed,
             arn=arn,
             pipeline="words",
-            values=parsed.values(given or {}),
+            values=parsed.values(values or {}),
             former=former,
             surroundings=Surroundings(
                 objects=objects or self.objects,
@@ -75,18 +75,18 @@ class World:
 @pytest.fixture(params=["mount", "rewrite"])
 def world(request, tmp_path):
     if request.param == "mount" and not can_mount():
-        pytest.skip("this system allows no mount namespace")
+        pytest.skip("this system does not allow mount namespaces")
     return World(tmp_path, ProcessContainers(has_mounts=request.param == "mount"))
 
 
 @pytest.fixture
 def plain(tmp_path):
-    """One way of starting containers is enough where the container does not matter."""
+    """Return a world with one kind of containers, for tests that do not depend on it."""
     return World(tmp_path, ProcessContainers(has_mounts=False))
 
 
 def processing(name, code, *, inputs=(), outputs=(), instances=1, environment=None, **more):
-    """A processing step that runs `code` with ``python3 -c``."""
+    """Return a processing step that runs `code` with ``python3 -c``."""
     arguments = {
         "ProcessingResources": {
             "ClusterConfig": {"InstanceCount": instances, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
@@ -163,7 +163,7 @@ COPY = """
 WRITE = "from pathlib import Path; Path('/opt/ml/processing/output/out/x.txt').write_text('x')"
 
 
-def test_a_processing_step_reads_its_inputs_and_leaves_its_outputs_in_s3(world):
+def test_processing_step_reads_inputs_from_s3_and_writes_outputs_to_s3(world):
     world.put("s3://b/in/a.txt", "one")
     world.put("s3://b/in/deep/b.txt", "two")
     step = processing("Up", COPY, inputs=[("data", "s3://b/in/", "FullyReplicated")], outputs=[("out", "s3://b/out")])
@@ -180,28 +180,28 @@ def test_a_processing_step_reads_its_inputs_and_leaves_its_outputs_in_s3(world):
     assert seen == [("Starting", False), ("Executing", False), ("Executing", True), ("Succeeded", True)]
 
 
-def test_a_job_sees_its_own_environment_and_configuration_and_nothing_of_the_callers(world, monkeypatch):
+def test_job_gets_its_own_environment_and_configuration_only(world, monkeypatch):
     code = """
         import json, os
         from pathlib import Path
         config = json.loads(Path("/opt/ml/config/processingjobconfig.json").read_text())
-        found = {
+        result = {
             "mode": os.environ["MODE"],
             "arn": os.environ["PROCESSING_JOB_ARN"] == config["ProcessingJobArn"],
             "hosts": json.loads(Path("/opt/ml/config/resourceconfig.json").read_text())["hosts"],
             "secret": os.environ.get("AWS_SECRET_ACCESS_KEY"),
         }
-        Path("/opt/ml/processing/output/out/found.json").write_text(json.dumps(found))
+        Path("/opt/ml/processing/output/out/result.json").write_text(json.dumps(result))
     """
     with monkeypatch.context() as patch:
         patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         record = world.run([processing("Look", code, outputs=[("out", "s3://b/out")], environment={"MODE": "m"})])
     assert record.status == "Succeeded", record.steps[0].failure
-    found = json.loads(world.get("s3://b/out/found.json"))
-    assert found == {"mode": "m", "arn": True, "hosts": ["algo-1"], "secret": None}
+    result = json.loads(world.get("s3://b/out/result.json"))
+    assert result == {"mode": "m", "arn": True, "hosts": ["algo-1"], "secret": None}
 
 
-def test_a_training_step_gets_channels_and_hyperparameters_and_leaves_a_model(world):
+def test_training_step_gets_channels_and_hyperparameters_and_writes_a_model(world):
     world.put("s3://b/train/data.csv", "1,2")
     world.put("s3://b/models/unrelated.txt", "")
     entry = """
@@ -264,7 +264,7 @@ COUNTING = """
 """
 
 
-def test_a_training_that_ended_early_goes_on_from_its_checkpoints(plain):
+def test_interrupted_training_resumes_from_its_checkpoints(plain):
     plain.put("s3://b/in/x.txt", "the bucket exists")
     step = training("Train", entry=COUNTING)
     step["Arguments"]["CheckpointConfig"] = {"S3Uri": "s3://b/checkpoints"}
@@ -277,7 +277,7 @@ def test_a_training_that_ended_early_goes_on_from_its_checkpoints(plain):
 
 
 @pytest.mark.parametrize("instances", [1, 2, 3])
-def test_sharded_inputs_reach_each_instance_once_and_the_outputs_come_together(plain, instances):
+def test_sharded_inputs_are_distributed_and_outputs_combined(plain, instances):
     for number in range(7):
         plain.put(f"s3://b/in/{number}.txt", f"n{number}")
     code = COPY + textwrap.indent(
@@ -285,7 +285,7 @@ def test_sharded_inputs_reach_each_instance_once_and_the_outputs_come_together(p
         'Path("/opt/ml/processing/output/out", f"host-{host}").write_text("")\n',
         "    ",
     )
-    # Code given with -c has /opt/ml in an argument, which is rewritten.
+    # The code has /opt/ml in an argument of the command, which is rewritten.
     step = processing(
         "Up",
         code,
@@ -300,7 +300,7 @@ def test_sharded_inputs_reach_each_instance_once_and_the_outputs_come_together(p
     assert len(record.steps[0].logs) == instances
 
 
-def test_a_manifest_names_the_objects_of_an_input(plain):
+def test_manifest_selects_the_objects_of_an_input(plain):
     plain.put("s3://b/data/a.txt", "a")
     plain.put("s3://b/data/b.txt", "b")
     plain.put("s3://b/list.json", json.dumps([{"prefix": "s3://b/data/"}, "b.txt"]))
@@ -312,7 +312,7 @@ def test_a_manifest_names_the_objects_of_an_input(plain):
     assert plain.keys("s3://b/out/") == ["out/b.txt"]
 
 
-def test_a_failing_container_fails_the_step_with_its_own_message_and_nothing_follows(plain):
+def test_failing_container_fails_the_step_with_its_message_and_no_step_follows(plain):
     code = """
         import sys
         from pathlib import Path
@@ -330,13 +330,13 @@ def test_a_failing_container_fails_the_step_with_its_own_message_and_nothing_fol
     assert record.steps[0].metadata["ProcessingJob"]["Arn"].endswith(log.removesuffix(".algo-1.log"))
 
 
-def test_what_a_container_leaves_as_its_message_can_be_referred_to(plain):
+def test_message_of_a_container_can_be_referenced(plain):
     say = processing("Say", "open('/opt/ml/output/message', 'w').write('too few words')")
     stop = fail("Stop", {"Std:Join": {"On": ": ", "Values": ["rejected", {"Get": "Steps.Say.ExitMessage"}]}})
     assert plain.run([say, stop]).step("Stop").failure == "rejected: too few words"
 
 
-def test_steps_without_dependency_run_at_the_same_time(plain):
+def test_independent_steps_run_in_parallel(plain):
     code = """
         import time
         from pathlib import Path
@@ -354,7 +354,7 @@ def test_steps_without_dependency_run_at_the_same_time(plain):
     assert plain.run(steps).status == "Succeeded"
 
 
-def test_after_a_failure_running_steps_end_and_no_new_one_starts(plain):
+def test_running_steps_finish_after_a_failure_and_no_new_step_starts(plain):
     slow = f"import time; time.sleep(1.5); open('{plain.root}/slow', 'w').close()"
     record = plain.run(
         [
@@ -403,7 +403,7 @@ def gated(value, *, threshold=0.5):
 
 
 @pytest.mark.parametrize("value", ["0.5", "0.9"])
-def test_a_met_condition_registers_the_model(plain, value):
+def test_met_condition_registers_the_model(plain, value):
     steps, parameters = gated(value)
     record = plain.run(steps, parameters=parameters)
     assert statuses(record) == {"Evaluate": "Succeeded", "Judge": "Succeeded", "Register": "Succeeded"}
@@ -413,7 +413,7 @@ def test_a_met_condition_registers_the_model(plain, value):
     assert package["ModelApprovalStatus"] == "PendingManualApproval"
 
 
-def test_a_condition_that_is_not_met_fails_the_execution_with_the_message(plain):
+def test_unmet_condition_fails_the_execution_with_the_message(plain):
     steps, parameters = gated("0.49")
     record = plain.run(steps, parameters=parameters)
     assert record.status == "Failed"
@@ -422,20 +422,20 @@ def test_a_condition_that_is_not_met_fails_the_execution_with_the_message(plain)
     assert not (plain.root / "packages").exists()
 
 
-def test_a_parameter_given_at_the_start_decides(plain):
+def test_parameter_passed_at_the_start_overrides_the_default(plain):
     steps, parameters = gated("0.49")
-    assert plain.run(steps, parameters=parameters, given={"q": "0.4"}).status == "Succeeded"
+    assert plain.run(steps, parameters=parameters, values={"q": "0.4"}).status == "Succeeded"
 
 
 @pytest.mark.parametrize("value", ["null", "NaN", '"0.9"'])
-def test_a_bad_metric_fails_the_condition_and_registers_nothing(plain, value):
+def test_invalid_metric_fails_the_condition_and_registers_nothing(plain, value):
     steps, parameters = gated(value)
     record = plain.run(steps, parameters=parameters)
     assert statuses(record) == {"Evaluate": "Succeeded", "Judge": "Failed"}
     assert not (plain.root / "packages").exists()
 
 
-def test_a_model_whose_data_are_not_there_is_not_registered(plain):
+def test_model_with_missing_data_is_not_registered(plain):
     steps, parameters = gated("0.9")
     register = steps[1]["Arguments"]["IfSteps"][0]
     register["Arguments"]["InferenceSpecification"]["Containers"][0]["ModelDataUrl"] = "s3://b/nothing.tar.gz"
@@ -444,7 +444,7 @@ def test_a_model_whose_data_are_not_there_is_not_registered(plain):
     assert not (plain.root / "packages").exists()
 
 
-def test_a_step_after_a_condition_waits_for_the_branch_that_is_taken(plain):
+def test_step_after_a_condition_waits_for_the_selected_branch(plain):
     mark = plain.root / "mark"
     inside = processing("Inside", f"import time; time.sleep(0.5); open('{mark}', 'w').close()")
     judge = condition(
@@ -454,7 +454,7 @@ def test_a_step_after_a_condition_waits_for_the_branch_that_is_taken(plain):
     assert statuses(record) == {"Judge": "Succeeded", "Inside": "Succeeded", "After": "Succeeded"}
 
 
-def test_a_step_that_needs_a_branch_that_was_not_taken_is_left_out(plain):
+def test_step_that_needs_a_skipped_branch_is_skipped(plain):
     judge = condition(
         "Judge", [{"Type": "Equals", "LeftValue": 1, "RightValue": 2}], if_steps=[processing("Inside", "pass")]
     )
@@ -466,7 +466,7 @@ def test_a_step_that_needs_a_branch_that_was_not_taken_is_left_out(plain):
 CACHED = {"CacheConfig": {"Enabled": True, "ExpireAfter": "P1D"}}
 
 
-def test_a_step_with_equal_arguments_is_taken_from_the_cache_and_so_are_its_followers(plain):
+def test_step_with_equal_arguments_and_its_followers_are_reused(plain):
     first = processing("First", WRITE, outputs=[("out", "s3://b/first")], **CACHED)
     uri = {"Get": "Steps.First.ProcessingOutputConfig.Outputs['out'].S3Output.S3Uri"}
     second = processing("Second", "pass", inputs=[("data", uri, "FullyReplicated")], **CACHED)
@@ -479,7 +479,7 @@ def test_a_step_with_equal_arguments_is_taken_from_the_cache_and_so_are_its_foll
     assert third.steps[0].cache_source == original.arn
 
 
-def test_changed_arguments_an_old_result_or_a_failure_are_not_taken_from_the_cache(plain):
+def test_changed_arguments_expired_results_and_failures_are_not_reused(plain):
     first = processing("First", "pass", **CACHED)
     plain.run([first])
     assert not plain.run([processing("First", "pass # changed", **CACHED)]).steps[0].cache_source
@@ -494,16 +494,16 @@ def test_changed_arguments_an_old_result_or_a_failure_are_not_taken_from_the_cac
 
 
 class Unreliable(FolderObjects):
-    """S3 that fails a number of times."""
+    """S3 that fails a given number of times."""
 
     def __init__(self, root, kind, times):
         super().__init__(root)
         self._kind = kind
-        self.left = times
+        self._remaining = times
 
     def keys(self, prefix):
-        if self.left:
-            self.left -= 1
+        if self._remaining:
+            self._remaining -= 1
             raise StepFault(self._kind, "503 Slow Down")
         return super().keys(prefix)
 
@@ -519,7 +519,7 @@ def retried(*exceptions, attempts=3):
     )
 
 
-def test_a_fault_of_the_service_is_retried_as_often_as_the_policy_says(plain):
+def test_fault_of_the_service_is_retried_as_often_as_the_policy_allows(plain):
     plain.put("s3://b/in/a.txt", "a")
     record = plain.run([retried("Step.SERVICE_FAULT")], objects=Unreliable(plain.root / "s3", FaultKind.SERVICE, 2))
     assert (record.status, record.steps[0].attempts) == ("Succeeded", 3)
@@ -528,7 +528,7 @@ def test_a_fault_of_the_service_is_retried_as_often_as_the_policy_says(plain):
     assert record.steps[0].failure == "ServiceFault: 503 Slow Down"
 
 
-def test_a_fault_that_no_policy_names_is_not_retried(plain):
+def test_fault_without_a_policy_is_not_retried(plain):
     plain.put("s3://b/in/a.txt", "a")
     record = plain.run([retried("Step.THROTTLING")], objects=Unreliable(plain.root / "s3", FaultKind.SERVICE, 1))
     assert (record.status, record.steps[0].attempts) == ("Failed", 1)
@@ -540,7 +540,7 @@ def test_a_fault_that_no_policy_names_is_not_retried(plain):
     assert plain.run([bad]).steps[0].attempts == 1
 
 
-def test_a_step_that_takes_too_long_is_ended_with_everything_that_it_started(plain):
+def test_step_that_exceeds_its_time_limit_is_killed_with_its_child_processes(plain):
     mark = plain.root / "child"
     code = f"""
         import subprocess, sys, time
@@ -553,7 +553,7 @@ def test_a_step_that_takes_too_long_is_ended_with_everything_that_it_started(pla
     assert not mark.exists()
 
 
-def test_a_stopped_execution_ends_its_steps_and_can_be_retried_without_repeating_what_succeeded(plain):
+def test_stopped_execution_can_be_retried_without_repeating_successful_steps(plain):
     started, go = plain.root / "started", plain.root / "go"
     slow = f"""
         import time
@@ -587,7 +587,7 @@ def test_a_stopped_execution_ends_its_steps_and_can_be_retried_without_repeating
             {"ProcessingResources": {"ClusterConfig": {"InstanceCount": 0}}},
             "InstanceCount: 0 is not a positive whole number",
         ),
-        ({"AppSpecification": {"ImageUri": "i:1"}}, "image 'i:1': its own entry point is not known here"),
+        ({"AppSpecification": {"ImageUri": "i:1"}}, "image 'i:1': its entry point is unknown here"),
         (
             {"AppSpecification": {"ImageUri": "i:1", "ContainerEntrypoint": ["no-such-program"]}},
             "cannot start 'no-such-program'",
@@ -604,10 +604,10 @@ def test_a_stopped_execution_ends_its_steps_and_can_be_retried_without_repeating
             {"ProcessingInputs": [{"InputName": "x", "S3Input": {"S3Uri": "s3://gone/x", "LocalPath": "/opt/ml/x"}}]},
             "NoSuchBucket",
         ),
-        ({"ProcessingInputs": [{"InputName": "x", "DatasetDefinition": {}}]}, "only S3Input can be executed here"),
+        ({"ProcessingInputs": [{"InputName": "x", "DatasetDefinition": {}}]}, "only S3Input is supported here"),
     ],
 )
-def test_a_request_that_cannot_be_carried_out_is_a_client_error(plain, change, message):
+def test_invalid_request_is_a_client_error(plain, change, message):
     plain.put("s3://b/in/a.txt", "a")
     step = processing("Bad", "pass")
     step["Arguments"] |= change
@@ -617,7 +617,7 @@ def test_a_request_that_cannot_be_carried_out_is_a_client_error(plain, change, m
     assert message in record.steps[0].failure
 
 
-def test_a_prefix_is_the_beginning_of_a_key_and_an_object_keeps_its_name(plain):
+def test_prefix_is_the_beginning_of_a_key_and_an_object_keeps_its_name(plain):
     plain.put("s3://b/data/train/a.txt", "a")
     plain.put("s3://b/data/train2/b.txt", "b")
     plain.put("s3://b/data/single.txt", "s")
@@ -632,7 +632,7 @@ def test_a_prefix_is_the_beginning_of_a_key_and_an_object_keeps_its_name(plain):
         assert [Path(key).name for key in plain.keys(out)] == expected
 
 
-def test_records_survive_in_the_services_words(plain):
+def test_record_is_saved_and_described_like_in_the_service(plain):
     record = plain.run([processing("A", "pass")])
     (kept,) = plain.history.newest_first("words")
     assert kept == record
@@ -641,7 +641,7 @@ def test_records_survive_in_the_services_words(plain):
     }  # fmt: skip
 
 
-def test_python_means_the_interpreter_that_runs_the_definition(plain):
-    code = "import sys; print('interpreter', sys.executable)"
+def test_python_is_the_python_that_runs_the_emulator(plain):
+    code = "import sys; print('executable', sys.executable)"
     record = plain.run([processing("A", code)])
-    assert f"interpreter {sys.executable}" in plain.log(record, "A")
+    assert f"executable {sys.executable}" in plain.log(record, "A")

@@ -1,4 +1,4 @@
-"""A Tuning step: training jobs with drawn hyperparameters, of which the best one is taken."""
+"""Tuning steps: training jobs with drawn hyperparameters, and the choice of the best one."""
 
 import itertools
 import json
@@ -19,9 +19,9 @@ from mlops_sagemaker.service.uris import S3Uri
 
 SCRIPT = """
 import os, sys
-given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
-rate, depth = float(given["--rate"]), int(given["--depth"])
-if given["--kind"] == "bad":
+options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+rate, depth = float(options["--rate"]), int(options["--depth"])
+if options["--kind"] == "bad":
     sys.exit(3)
 score = -((rate - 0.3) ** 2) - depth
 print(f"score={score!r}")
@@ -105,15 +105,15 @@ def value_of(job):
 
 
 @pytest.mark.parametrize("objective", ["Maximize", "Minimize"])
-def test_the_best_training_job_is_registered_and_one_that_fails_ends_nothing(tmp_path, objective):
+def test_best_training_job_is_registered_although_others_fail(tmp_path, objective):
     record = execute(tmp_path, tuning(objective=objective))
     assert record.status == "Succeeded", record.steps[0].failure
-    found = record.step("Tune").properties
-    assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}", found["HyperParameterTuningJobName"])
-    values = [value_of(job) for job in found["TrainingJobSummaries"]]
+    properties = record.step("Tune").properties
+    assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}", properties["HyperParameterTuningJobName"])
+    values = [value_of(job) for job in properties["TrainingJobSummaries"]]
     assert values == sorted(values, reverse=objective == "Maximize")
-    assert found["BestTrainingJob"] == found["TrainingJobSummaries"][0]
-    counters = found["TrainingJobStatusCounters"]
+    assert properties["BestTrainingJob"] == properties["TrainingJobSummaries"][0]
+    counters = properties["TrainingJobStatusCounters"]
     assert counters["Completed"] + counters["NonRetryableError"] == 6
     assert min(counters["Completed"], counters["NonRetryableError"]) >= 1
     package = json.loads((tmp_path / "packages" / "words" / "1.json").read_text())
@@ -126,17 +126,17 @@ def test_the_best_training_job_is_registered_and_one_that_fails_ends_nothing(tmp
     ("changes", "message"),
     [
         ({"kinds": ["bad"]}, "none of 2 training jobs can be compared: AlgorithmError"),
-        ({"metric": "accuracy", "kinds": ["good"]}, "no log says the objective metric"),
+        ({"metric": "accuracy", "kinds": ["good"]}, "no log contains the objective metric"),
     ],
 )
-def test_a_search_without_any_result_fails_and_registers_nothing(tmp_path, changes, message):
+def test_search_without_results_fails_and_registers_nothing(tmp_path, changes, message):
     record = execute(tmp_path, tuning(jobs=2, **changes))
     assert record.status == "Failed"
     assert message in record.step("Tune").failure
     assert not (tmp_path / "packages").exists()
 
 
-def test_drawn_values_keep_their_limits_and_are_the_same_again():
+def test_drawn_values_are_within_their_limits_and_reproducible():
     scales = ("Auto", "Linear", "Logarithmic", "ReverseLogarithmic")
     for scale, (low, high) in itertools.product(scales, [("0.001", "0.9"), ("1", "1"), ("-2", "5")]):
         each = {"Name": "x", "MinValue": low, "MaxValue": high, "ScalingType": scale}
@@ -152,20 +152,20 @@ def test_drawn_values_keep_their_limits_and_are_the_same_again():
     assert 120 < sum(float(draw["x"]) < 0.01 for draw in draws) < 280
 
 
-def test_a_grid_goes_through_all_combinations_once():
+def test_grid_search_tries_all_combinations_once():
     categories = [{"Name": "a", "Values": ["1", "2"]}, {"Name": "b", "Values": ["x", "y", "z"]}]
-    found = list(drawn_values({"Strategy": "Grid"}, {"CategoricalParameterRanges": categories}))
-    assert len(found) == len({tuple(each.items()) for each in found}) == 6
+    combinations = list(drawn_values({"Strategy": "Grid"}, {"CategoricalParameterRanges": categories}))
+    assert len(combinations) == len({tuple(each.items()) for each in combinations}) == 6
 
 
 @pytest.mark.parametrize(
     ("config", "ranges", "message"),
     [
-        ({"Strategy": "Grid"}, RANGES, "a grid search takes categorical ranges only"),
+        ({"Strategy": "Grid"}, RANGES, "a grid search supports categorical ranges only"),
         ({}, {"IntegerParameterRanges": [{"Name": "n", "MinValue": "5", "MaxValue": "1"}]}, "'n': 5 to 1 is empty"),
         ({}, {"IntegerParameterRanges": [{"Name": "n", "MinValue": "few", "MaxValue": "1"}]}, "'few'"),
     ],
 )
-def test_ranges_that_hold_nothing_are_named(config, ranges, message):
+def test_invalid_ranges_are_reported(config, ranges, message):
     with pytest.raises(StepFault, match=message):
         next(drawn_values(config, ranges))

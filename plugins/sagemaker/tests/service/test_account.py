@@ -1,4 +1,4 @@
-"""What is said of an account before a run: rights, what is there, what it costs; and an image that cannot run steps."""
+"""Checks of an account before a run, policies, cost estimates, and images that cannot run steps."""
 
 import importlib.util
 import json
@@ -16,7 +16,7 @@ pytest.importorskip("obstore", reason="the extra 'aws' is not installed")
 pytest.importorskip("moto", reason="the extra 'test' is not installed")
 
 from mlops_sagemaker.emulator.jobs.containers import ProcessContainers  # noqa: E402  the same
-from mlops_sagemaker.machines import list_prices, step_machines  # noqa: E402  the same
+from mlops_sagemaker.machines import load_price_table, step_machines  # noqa: E402  the same
 from mlops_sagemaker.options import SageMakerOptions  # noqa: E402  the same
 from mlops_sagemaker.plugin import SAGEMAKER  # noqa: E402  the same
 from mlops_sagemaker.service.account import Account  # noqa: E402  the same
@@ -34,7 +34,7 @@ COMMAND = [sys.executable, "-c", "from mlops_core.cli import main; main()"]
 
 
 def _load(name):
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
@@ -46,7 +46,7 @@ Fault = proxies.Fault
 
 
 class BareImage(ProcessContainers):
-    """Containers of an image with Python and nothing else."""
+    """Containers of an image with nothing but Python."""
 
     def run(self, order):
         return super().run(replace(order, command=(order.command[0], "-I", "-S", *order.command[1:])))
@@ -57,7 +57,7 @@ def endpoint(tmp_path_factory):
     from mlops_sagemaker.emulator.endpoint.server import SageMakerEndpoint
 
     with SageMakerEndpoint(tmp_path_factory.mktemp("endpoint"), containers=BareImage()) as endpoint:
-        make = lambda service: _client(endpoint.url, service)  # noqa: E731  a short name
+        make = lambda service: _client(endpoint.url, service)  # noqa: E731  short
         make("s3").create_bucket(Bucket="account")
         place = {"LocationConstraint": "eu-west-1"}
         make("s3").create_bucket(Bucket="elsewhere", CreateBucketConfiguration=place)
@@ -125,52 +125,70 @@ def findings(*overrides, region=None, settings=()):
 
 
 def quotas(**values):
-    found = [{"QuotaName": name.replace("__", " ").replace("_", "."), "Value": value} for name, value in values.items()]
-    return lambda path, _: (200, json.dumps({"Quotas": found})) if "ListServiceQuotas" in path else None
+    listed = [
+        {"QuotaName": name.replace("__", " ").replace("_", "."), "Value": value} for name, value in values.items()
+    ]
+    return lambda path, _: (200, json.dumps({"Quotas": listed})) if "ListServiceQuotas" in path else None
 
 
-def test_an_account_in_which_everything_is_there_is_found_in_order(proxy):
+def test_complete_account_passes_all_checks(proxy):
     proxy.answer = quotas(ml_m5_large__for__processing__job__usage=4, ml_m5_large__for__training__job__usage=1)
-    found = findings()
-    assert {subject: one.detail for subject, one in found.items() if not one.is_good} == {}
-    assert set(found) == {
-        *("packages", "credentials", "region", "role", "role's rights", "caller's rights", "bucket", "image", "quota")
+    checks = findings()
+    assert {subject: check.detail for subject, check in checks.items() if not check.is_good} == {}
+    assert set(checks) == {
+        *("packages", "credentials", "region", "role", "role's permissions", "caller's permissions"),
+        *("bucket", "image", "quota"),
     }
-    assert found["image"].detail.startswith(f"{IMAGE} is there")
+    assert checks["image"].detail.startswith(f"{IMAGE} exists")
 
 
 @pytest.mark.parametrize(
     ("settings", "subject", "text", "fix"),
     [
-        ('account.role="arn:aws:iam::123456789012:role/None"', "role", "there is no role None", "policy --for trust"),
-        ('account.role="arn:aws:iam::999999999999:role/Role"', "role", "of another account", "account 123456789012"),
-        ('account.role="arn:aws:iam::123456789012:role/Distrusting"', "role", "cannot be assumed", "--for trust"),
-        ('account.bucket="not-there"', "bucket", "there is no bucket not-there", "aws s3 mb s3://not-there"),
+        (
+            'account.role="arn:aws:iam::123456789012:role/None"',
+            "role",
+            "role None does not exist",
+            "policy --for trust",
+        ),
+        (
+            'account.role="arn:aws:iam::999999999999:role/Role"',
+            "role",
+            "belongs to another account",
+            "account 123456789012",
+        ),
+        (
+            'account.role="arn:aws:iam::123456789012:role/Distrusting"',
+            "role",
+            "SageMaker cannot assume Distrusting",
+            "--for trust",
+        ),
+        ('account.bucket="not-there"', "bucket", "bucket not-there does not exist", "aws s3 mb s3://not-there"),
         ('account.bucket="elsewhere"', "bucket", "elsewhere is in eu-west-1, not in us-east-1", "--region eu-west-1"),
-        (f'account.image="{IMAGE}2"', "image", "there is no image", "mlops package"),
-        (f'account.image="{IMAGE.replace("steps", "none")}"', "image", "there is no image", "mlops package"),
+        (f'account.image="{IMAGE}2"', "image", "does not exist", "mlops package"),
+        (f'account.image="{IMAGE.replace("steps", "none")}"', "image", "does not exist", "mlops package"),
         (f'account.image="{IMAGE.replace("us-east-1", "eu-west-1")}"', "image", "is in eu-west-1", "us-east-1"),
-        ('account.image="python:3.11"', "image", "not in ECR", "push it to ECR"),
+        ('account.image="python:3.11"', "image", "not an ECR image", "push it to ECR"),
     ],
 )
-def test_what_is_missing_or_wrong_in_an_account_is_named_with_a_cure(proxy, settings, subject, text, fix):
-    found = findings(settings=(settings,))
-    assert found[subject].is_good is False
-    assert text in found[subject].detail
-    assert fix in found[subject].fix
+def test_missing_or_wrong_resource_is_reported_with_a_fix(proxy, settings, subject, text, fix):
+    check = findings(settings=(settings,))[subject]
+    assert check.is_good is False
+    assert text in check.detail
+    assert fix in check.fix
 
 
-def test_a_quota_that_is_too_small_is_wrong(proxy):
+def test_quota_that_is_too_small_fails_the_check(proxy):
     proxy.answer = quotas(ml_m5_large__for__processing__job__usage=2, ml_m5_large__for__training__job__usage=1)
-    found = findings("features.scale=3")["quota"]
-    assert not found.is_good or "training" in found.detail
+    check = findings("features.scale=3")["quota"]
+    assert not check.is_good or "training" in check.detail
     proxy.answer = quotas(ml_m5_large__for__training__job__usage=0)
-    found = findings()["quota"]
-    assert (found.is_good, found.detail) == (False, "ml.m5.large for training job usage: 1 needed, 0 allowed")
-    assert "request an increase" in found.fix
+    check = findings()["quota"]
+    assert (check.is_good, check.detail) == (False, "ml.m5.large for training job usage: 1 needed, 0 allowed")
+    assert "request an increase" in check.fix
 
 
-def test_rights_that_are_denied_are_listed(proxy):
+def test_denied_permissions_are_listed(proxy):
     def deny(_, body):
         if "SimulatePrincipalPolicy" not in body:
             return None
@@ -181,26 +199,26 @@ def test_rights_that_are_denied_are_listed(proxy):
         return 200, f"<SimulatePrincipalPolicyResponse>{result}</SimulatePrincipalPolicyResponse>"
 
     proxy.answer = deny
-    found = findings()["caller's rights"]
-    assert (found.is_good, found.detail) == (False, "not allowed: iam:PassRole")
-    assert found.fix == "mlops sagemaker policy prints what is needed"
+    check = findings()["caller's permissions"]
+    assert (check.is_good, check.detail) == (False, "not allowed: iam:PassRole")
+    assert check.fix == "mlops sagemaker policy prints the required permissions"
 
 
-def test_what_may_not_be_looked_at_is_unknown_and_not_wrong(proxy):
+def test_resource_that_cannot_be_read_is_reported_as_not_checked(proxy):
     proxy.faults = [Fault("POST", "DescribeImages", "400", code="AccessDeniedException")]
-    found = findings()["image"]
-    assert found.is_good
-    assert found.detail.startswith("not looked at: An error occurred (AccessDeniedException)")
+    check = findings()["image"]
+    assert check.is_good
+    assert check.detail.startswith("not checked: An error occurred (AccessDeniedException)")
 
 
-def test_a_region_without_the_service_and_a_bucket_that_may_not_be_read_are_wrong(proxy):
-    found = findings(region="us-eats-1")["region"]
-    assert found.detail == "us-eats-1 is not known to have SageMaker; did you mean 'us-east-1'?"
+def test_region_without_the_service_and_denied_bucket_fail_the_check(proxy):
+    check = findings(region="us-eats-1")["region"]
+    assert check.detail == "SageMaker is not known to be available in us-eats-1; did you mean 'us-east-1'?"
     proxy.faults = [Fault("HEAD", "/account", "403")]
-    assert findings()["bucket"].detail == "account is another account's, or may not be read"
+    assert findings()["bucket"].detail == "account belongs to another account, or access is denied"
 
 
-def test_the_command_exits_with_4_when_something_is_wrong_and_expired_credentials_are_one_line(proxy):
+def test_doctor_exits_with_4_and_reports_expired_credentials_in_one_line(proxy):
     proxy.answer = lambda _, body: (
         (403, "<ErrorResponse><Error><Code>ExpiredToken</Code><Message>old</Message></Error></ErrorResponse>")
         if "GetCallerIdentity" in body
@@ -215,13 +233,16 @@ def test_the_command_exits_with_4_when_something_is_wrong_and_expired_credential
     assert "sign in again" in last["found"]
 
 
-def test_without_credentials_or_region_one_line_says_so(toy, tmp_path):
+def test_missing_credentials_and_region_are_reported(toy, tmp_path):
     nothing = {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path)}
     with variables(**nothing), pytest.raises(RunnerError, match="no region: pass --region, or set AWS_REGION"):
         Account().client("s3")
     with variables(**nothing, AWS_REGION="us-east-1"), pytest.raises(RunnerError, match="sign in, or set AWS_PROFILE"):
         Account().call("sts", "get_caller_identity")
-    with variables(**nothing, AWS_PROFILE="none"), pytest.raises(RunnerError, match="profiles are in ~/.aws/config"):
+    with (
+        variables(**nothing, AWS_PROFILE="none"),
+        pytest.raises(RunnerError, match="see ~/.aws/config for the profiles"),
+    ):
         Account().client("s3")
 
 
@@ -229,11 +250,11 @@ def test_without_credentials_or_region_one_line_says_so(toy, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_image_without_our_entry_point_is_named_as_the_reason(proxy, workspace):
+def test_image_without_the_entry_point_is_reported_as_the_reason(proxy, workspace):
     record = api.run("TOY", runner="sagemaker", workspace=workspace)
     assert record.exit_code == ExitCode.STEP
     assert "No module named" in (workspace / "runs" / record.run_id / "logs" / "preprocess.log").read_text()
-    assert "the step image has no mlops-usecases and no plugin of TOY: build it with mlops package" in record.error
+    assert "the step image lacks mlops-usecases, mlops-sagemaker or the plugin of TOY: build it with" in record.error
 
 
 # --- Policies ---------------------------------------------------------------------------------------------
@@ -246,7 +267,7 @@ def names(**account):
 
 
 @pytest.mark.parametrize("audience", [Audience.SUBMITTER, Audience.ROLE])
-def test_a_policy_names_its_resources_and_fits_into_what_iam_allows(audience):
+def test_policy_names_its_resources_and_fits_the_size_limit_of_iam(audience):
     document = policy(names(image=IMAGE), audience)
     assert len(json.dumps(document, separators=(",", ":"))) < 6144
     assert len({statement["Sid"] for statement in document["Statement"]}) == len(document["Statement"])
@@ -258,7 +279,7 @@ def test_a_policy_names_its_resources_and_fits_into_what_iam_allows(audience):
     assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
 
 
-def test_a_submitter_may_write_data_and_the_role_results_only():
+def test_submitter_can_write_data_and_the_role_results_only():
     def writable(audience):
         statements = policy(names(), audience)["Statement"]
         return {where for s in statements if "s3:PutObject" in s["Action"] for where in s["Resource"]}
@@ -269,7 +290,7 @@ def test_a_submitter_may_write_data_and_the_role_results_only():
     }
 
 
-def test_encryption_and_a_private_network_add_what_they_need():
+def test_encryption_and_private_network_add_their_permissions():
     plain = actions(policy(names(), Audience.ROLE))
     key = "arn:aws:kms:eu-west-1:123456789012:key/1"
     more = actions(policy(names(kms_key=key, subnets=["subnet-1"], security_groups=["sg-1"]), Audience.ROLE)) - plain
@@ -278,7 +299,7 @@ def test_encryption_and_a_private_network_add_what_they_need():
     assert {action.partition(":")[0] for action in more} == {"kms", "ec2"}
 
 
-def test_the_policy_command_needs_no_account(toy):
+def test_policy_command_needs_no_account(toy):
     def printed(*options):
         command = [*COMMAND, "sagemaker", "policy", "-u", "TOY", *options]
         return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -286,7 +307,7 @@ def test_the_policy_command_needs_no_account(toy):
     assert "sagemaker:StartPipelineExecution" in actions(json.loads(printed().stdout))
     trust = json.loads(printed("--for", "trust").stdout)["Statement"][0]
     assert trust["Principal"] == {"Service": "sagemaker.amazonaws.com"}
-    assert "give --role, its ARN" in printed("--for", "role").stderr
+    assert "pass it with --role" in printed("--for", "role").stderr
     assert "sagemaker:CreateTrainingJob" in actions(json.loads(printed("--for", "role", "--role", ROLE).stdout))
 
 
@@ -297,18 +318,18 @@ def estimated(workspace, *overrides, settings=(), prices=None):
     request = api.prepare_run("TOY", overrides=overrides)
     with Store(workspace) as store:
         machines = step_machines(request.pipeline, load_settings(overrides=settings))
-        table = load_prices(prices) if prices else list_prices()
+        table = load_price_table(prices)
         return estimate_cost(request, machines, runner="sagemaker", store=store, prices=table)
 
 
-def test_steps_that_were_never_executed_cost_at_most_their_timeouts(toy, workspace):
+def test_steps_without_earlier_runs_cost_at_most_their_timeouts(toy, workspace):
     settings = [f"steps.{name}.timeout_s=3600" for name in ("preprocess", "train", "evaluate")]
     estimate = estimated(
         workspace, "features.scale=2", settings=(*settings, 'steps.train.instance_type="ml.p3.2xlarge"')
     )
     by_name = {step.name: step for step in estimate.steps}
-    hourly = list_prices().instances
-    disk = 30 * list_prices().volume_gb_month / 730
+    hourly = load_price_table().instances
+    disk = 30 * load_price_table().volume_gb_month / 730
     assert by_name["train"].usd == pytest.approx(hourly["ml.p3.2xlarge"] + disk)
     assert by_name["preprocess"].instances == 3  # two shards and their merge
     assert by_name["preprocess"].usd == pytest.approx(3 * (hourly["ml.m5.large"] + disk))
@@ -316,7 +337,7 @@ def test_steps_that_were_never_executed_cost_at_most_their_timeouts(toy, workspa
     assert "at most, by the timeouts of preprocess, train, evaluate, never executed before" in str(estimate)
 
 
-def test_steps_that_were_executed_cost_what_they_took(toy, workspace):
+def test_steps_with_earlier_runs_are_estimated_from_their_durations(toy, workspace):
     api.run("TOY", workspace=workspace)
     estimate = estimated(workspace)
     assert {step.basis for step in estimate.steps} == {"this machine"}
@@ -324,7 +345,7 @@ def test_steps_that_were_executed_cost_what_they_took(toy, workspace):
     assert "by the durations of earlier runs" in str(estimate)
 
 
-def test_a_limit_refuses_what_may_cost_more_and_what_has_no_price(toy, workspace, tmp_path):
+def test_cost_limit_refuses_expensive_runs_and_machines_without_a_price(toy, workspace, tmp_path):
     table = tmp_path / "prices.yaml"
     table.write_text("region: eu-west-1\ninstances:\n  ml.m5.large: 2.0\n")
     prices = load_prices(table)
@@ -345,7 +366,7 @@ def test_a_limit_refuses_what_may_cost_more_and_what_has_no_price(toy, workspace
         check(1000.0, settings=('steps.train.instance_type="ml.m5.xlarge"',))
 
 
-def test_a_table_of_prices_that_is_wrong_is_refused_with_its_line(tmp_path):
+def test_invalid_price_table_is_refused_with_its_line(tmp_path):
     table = tmp_path / "prices.yaml"
     table.write_text("instances:\n  ml.m5.large: -1\n")
     with pytest.raises(ConfigError, match=r"prices.yaml.*line 2"):

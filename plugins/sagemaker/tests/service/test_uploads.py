@@ -1,4 +1,4 @@
-"""A data set on its way to S3: complete or not there, sent once, and nothing lost to any fault between."""
+"""Uploads of data sets to S3: complete or absent, no unnecessary transfers, and no loss through faults."""
 
 import hashlib
 import importlib.util
@@ -26,7 +26,7 @@ from mlops_core.workspace.store import Store  # noqa: E402  the same
 
 
 def _load(name):
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
@@ -51,7 +51,7 @@ def s3_url():
 
 
 class World:
-    """A bucket behind a proxy, a folder with files, and workspaces."""
+    """A bucket behind a proxy, and a folder with files."""
 
     def __init__(self, tmp_path, proxy, bucket):
         self.proxy, self.bucket = proxy, bucket
@@ -72,31 +72,31 @@ class World:
         request = prepare_run("TOY", overrides=[f'dataset.path="{self.folder}"'])
         with Store(self._tmp_path / workspace) as store:
             uri = f"s3://{self.bucket}/{PLACE}/"
-            progress = lambda *_: None  # noqa: E731  says nothing
+            progress = lambda *_: None  # noqa: E731  prints nothing
             bucket = S3Bucket(self.bucket, account=Account())
             return provide_dataset(request, uri, store=store, bucket=bucket, progress=progress, **options)
 
     def objects(self):
         s3 = self.account.client("s3")
-        found = {}
+        contents = {}
         for item in s3.list_objects_v2(Bucket=self.bucket).get("Contents", ()):
-            found[item["Key"]] = s3.get_object(Bucket=self.bucket, Key=item["Key"])["Body"].read()
-        return found
+            contents[item["Key"]] = s3.get_object(Bucket=self.bucket, Key=item["Key"])["Body"].read()
+        return contents
 
     def files(self):
         return {key.removeprefix(f"{PLACE}/"): value for key, value in self.objects().items() if PLACE + "/" in key}
 
     def assert_complete(self):
-        found = self.files()
-        assert found.pop(".mlops-dataset.json")
+        files = self.files()
+        assert files.pop(".mlops-dataset.json")
         wanted = {str(path.relative_to(self.folder)): path for path in self.folder.rglob("*") if path.is_file()}
-        assert found == {name: path.read_bytes() for name, path in wanted.items()}
+        assert files == {name: path.read_bytes() for name, path in wanted.items()}
         place = Place(scheme="s3", bucket=self.bucket, prefix=PLACE)
         manifest = read_manifest(S3Bucket(self.bucket, account=self.account), place)
         assert (manifest.files, manifest.digest) == (len(wanted), tree_manifest(self.folder).digest)
 
     def sent(self):
-        """Return the keys that were put since the last call."""
+        """Return the keys that were uploaded since the last call."""
         keys = [one.path.partition("?")[0] for one in self.proxy.seen if one.method == "PUT" and one.status == 200]
         self.proxy.seen.clear()
         return [key.removeprefix(f"/{self.bucket}/") for key in keys]
@@ -132,7 +132,7 @@ def world(tmp_path, s3_url, toy, _clean_environment, request):
         yield world
 
 
-def test_all_files_are_sent_and_the_manifest_last(world):
+def test_manifest_is_uploaded_after_all_files(world):
     world.fill()
     assert world.provide().sent == 12
     sent = world.sent()
@@ -142,7 +142,7 @@ def test_all_files_are_sent_and_the_manifest_last(world):
     world.assert_complete()
 
 
-def test_names_with_any_characters_arrive_as_they_are(world):
+def test_file_names_with_any_characters_are_kept(world):
     names = [
         "a b.wav",
         "ü/ß.wav",
@@ -159,17 +159,17 @@ def test_names_with_any_characters_arrive_as_they_are(world):
     world.assert_complete()
 
 
-def test_unchanged_data_cost_one_request(world):
+def test_unchanged_data_set_needs_one_request(world):
     for number in range(300):
         world.write(f"{number:04d}", b"x")
-    time.sleep(0.1)  # files that changed this shortly ago are read again
+    time.sleep(0.1)  # files with recent changes are read again
     world.provide()
     world.proxy.seen.clear()
     assert world.provide().sent == 0
     assert [(one.method, one.path) for one in world.proxy.seen] == [("GET", f"/{world.bucket}/{MANIFEST}")]
 
 
-def test_only_what_changed_is_sent_and_what_is_gone_is_removed_from_any_workspace(world):
+def test_changed_files_are_uploaded_and_deleted_files_removed_from_any_workspace(world):
     world.fill()
     world.provide()
     world.sent()
@@ -182,7 +182,7 @@ def test_only_what_changed_is_sent_and_what_is_gone_is_removed_from_any_workspac
     world.assert_complete()
 
 
-def test_while_data_change_there_is_no_manifest(world):
+def test_manifest_is_absent_during_a_change(world):
     world.fill()
     world.provide()
     world.write("part-0/clip 00.wav", b"changed")
@@ -195,7 +195,7 @@ def test_while_data_change_there_is_no_manifest(world):
     world.assert_complete()
 
 
-def test_an_upload_that_was_cut_off_goes_on_where_it_ended(world):
+def test_interrupted_upload_is_resumed(world):
     world.fill(30)
     world.proxy.faults = [Fault("PUT", "part-", "403", after=20)]
     with pytest.raises(DatasetError, match="access denied"):
@@ -227,7 +227,7 @@ def test_an_upload_that_was_cut_off_goes_on_where_it_ended(world):
     ],
     ids=lambda fault: f"{fault.kind} of {fault.method} {fault.text}",
 )
-def test_faults_that_pass_are_survived(world, fault):
+def test_temporary_fault_is_retried(world, fault):
     world.fill()
     world.proxy.faults = [Fault(**vars(fault))]
     world.provide()
@@ -236,7 +236,7 @@ def test_faults_that_pass_are_survived(world, fault):
     world.assert_complete()
 
 
-def test_a_manifest_that_is_cut_off_once_is_read_again(world):
+def test_truncated_manifest_is_read_again(world):
     world.fill()
     world.provide()
     world.sent()
@@ -247,12 +247,12 @@ def test_a_manifest_that_is_cut_off_once_is_read_again(world):
 
 
 @pytest.mark.parametrize("fault", ["cut", "500"])
-def test_a_manifest_that_cannot_be_read_now_is_not_taken_for_none(world, fault):
+def test_unreadable_manifest_is_not_mistaken_for_a_missing_one(world, fault):
     world.fill()
     world.provide()
     world.sent()
     world.proxy.faults = [Fault("GET", "json", fault)]
-    with pytest.raises(DatasetError, match=r"s3://.*mlops-dataset\.json: .*repeat the command"):
+    with pytest.raises(DatasetError, match=r"s3://.*mlops-dataset\.json: .*rerun the command"):
         world.provide()
     assert world.sent() == []
     world.proxy.faults = []
@@ -262,20 +262,23 @@ def test_a_manifest_that_cannot_be_read_now_is_not_taken_for_none(world, fault):
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (Fault("PUT", "part-", "403"), "access denied: mlops sagemaker policy prints what is needed"),
-        (Fault("PUT", "part-", "500"), "what was sent is kept: repeat the command"),
+        (Fault("PUT", "part-", "403"), "access denied: mlops sagemaker policy prints the required permissions"),
+        (Fault("PUT", "part-", "500"), "uploaded files are kept, rerun the command"),
         (Fault("GET", "list-type", "403"), "access denied"),
         (Fault("GET", "json", "403"), "access denied"),
-        (Fault("GET", "json", "404", code="NoSuchBucket"), "there is no bucket"),
+        (Fault("GET", "json", "404", code="NoSuchBucket"), "does not exist"),
         (Fault("GET", "json", "301", code="PermanentRedirect"), "is in another region"),
         (Fault("PUT", "part-", "400", code="AuthorizationHeaderMalformed"), "is in another region"),
-        (Fault("PUT", "part-", "400", code="BadDigest"), "BadDigest said by the proxy"),
-        (Fault("PUT", "part-", "403", code="ExpiredToken"), "the credentials have expired: said by the proxy; sign in"),
+        (Fault("PUT", "part-", "400", code="BadDigest"), "BadDigest injected by the proxy"),
+        (
+            Fault("PUT", "part-", "403", code="ExpiredToken"),
+            "the credentials have expired: injected by the proxy; sign in",
+        ),
         (Fault("GET", "json", "403", code="InvalidAccessKeyId"), "the credentials are not accepted"),
     ],
     ids=lambda value: value if isinstance(value, str) else f"{value.kind} {value.code} {value.method} {value.text}",
 )
-def test_faults_that_stay_are_one_clear_line_and_leave_no_manifest(world, fault, message):
+def test_permanent_fault_is_reported_in_one_line_and_leaves_no_manifest(world, fault, message):
     world.fill()
     world.proxy.faults = [Fault(**vars(fault))]
     with variables(AWS_MAX_ATTEMPTS="2"), pytest.raises(DatasetError) as caught:
@@ -286,7 +289,7 @@ def test_faults_that_stay_are_one_clear_line_and_leave_no_manifest(world, fault,
     assert MANIFEST not in world.objects()
 
 
-def test_objects_that_another_program_copied_are_not_sent_again(world):
+def test_objects_copied_by_another_program_are_not_uploaded_again(world):
     world.fill()
     for path in world.folder.rglob("*.wav"):
         key = f"{PLACE}/{path.relative_to(world.folder)}"
@@ -297,7 +300,7 @@ def test_objects_that_another_program_copied_are_not_sent_again(world):
     world.assert_complete()
 
 
-def test_an_object_that_was_replaced_behind_our_back_is_found_by_verifying(world):
+def test_replaced_object_is_detected_by_verification(world):
     world.fill()
     world.provide()
     key = f"{PLACE}/part-0/clip 00.wav"
@@ -308,7 +311,7 @@ def test_an_object_that_was_replaced_behind_our_back_is_found_by_verifying(world
     world.assert_complete()
 
 
-def test_objects_that_do_not_belong_there_are_refused_by_name(world):
+def test_unexpected_objects_are_refused_by_name(world):
     world.fill()
     world.account.client("s3").put_object(Bucket=world.bucket, Key=f"{PLACE}/stranger.wav", Body=b"x")
     with pytest.raises(DatasetError, match="holds 1 object that do not belong to the data set.*stranger.wav"):
@@ -316,7 +319,7 @@ def test_objects_that_do_not_belong_there_are_refused_by_name(world):
     assert MANIFEST not in world.objects()
 
 
-def test_a_file_that_changes_while_it_is_sent_leaves_no_manifest(world):
+def test_file_that_changes_during_the_upload_leaves_no_manifest(world):
     world.fill()
 
     def change(method, path):
@@ -332,7 +335,7 @@ def test_a_file_that_changes_while_it_is_sent_leaves_no_manifest(world):
     world.assert_complete()
 
 
-def test_a_damaged_manifest_is_no_manifest(world):
+def test_damaged_manifest_is_treated_as_missing(world):
     world.fill()
     world.provide()
     world.account.client("s3").put_object(Bucket=world.bucket, Key=MANIFEST, Body=b'{"format": "mlops-data')
@@ -342,7 +345,7 @@ def test_a_damaged_manifest_is_no_manifest(world):
     world.assert_complete()
 
 
-def test_a_large_file_goes_in_parts_and_parts_that_arrived_are_not_sent_again(world):
+def test_large_file_is_uploaded_in_parts_and_resumed(world):
     world.write("large.bin", os.urandom(40_000_000))
     world.write("small.bin", b"small")
     world.proxy.faults = [Fault("PUT", "partNumber=3", "403")]
@@ -357,7 +360,7 @@ def test_a_large_file_goes_in_parts_and_parts_that_arrived_are_not_sent_again(wo
     world.assert_complete()
 
 
-def test_a_manifest_of_the_same_catalogue_entry_saves_the_fetch(world, tmp_path):
+def test_manifest_of_the_same_catalogue_entry_avoids_the_fetch(world, tmp_path):
     uri = f"s3://{world.bucket}/{PLACE}/"
     request = prepare_run("TOY")
     say_nothing = lambda *_: None  # noqa: E731  progress
@@ -371,7 +374,7 @@ def test_a_manifest_of_the_same_catalogue_entry_saves_the_fetch(world, tmp_path)
     assert (first.record.digest, first.record.is_generated) == (second.record.digest, second.record.is_generated)
 
 
-def test_the_command_says_what_it_did(world, tmp_path):
+def test_fetch_command_reports_the_upload(world, tmp_path):
     command = [sys.executable, "-c", "from mlops_core.cli import main; main()", "--workspace", str(tmp_path / "w")]
     command += ["fetch", "-u", "TOY", "--dataset", "words", "--to", f"s3://{world.bucket}/{PLACE}/"]
     out = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)]
@@ -381,6 +384,6 @@ def test_the_command_says_what_it_did(world, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["s3://bucket", "s3://bucket/", "bucket/x", "s3:///x", "s3://bucket/a//b"])
-def test_what_is_no_place_is_refused(text):
+def test_invalid_address_is_refused(text):
     with pytest.raises(DatasetError, match="is not a valid address for a data set; expected SCHEME://BUCKET/PREFIX/"):
         Place.parse(text)

@@ -1,4 +1,4 @@
-"""References, functions, conditions and the graph of a definition, without anything being executed."""
+"""References, functions, conditions and the graph of a definition, without executing it."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from mlops_core.errors import DefinitionError
 
 
 class Values:
-    """A scope that holds what a test says."""
+    """A scope with given values."""
 
     def __init__(self, *, parameters=None, properties=None, files=None):
         self._parameters = parameters or {}
@@ -82,11 +82,11 @@ PROPERTIES = {
         ({"a": [{"Get": "Parameters.Epochs"}, {"b": "Get"}]}, {"a": [3, {"b": "Get"}]}),
     ],
 )
-def test_a_function_is_replaced_by_what_it_stands_for(expression, value):
+def test_function_is_replaced_by_its_result(expression, value):
     assert resolve(expression, Values(parameters={"Epochs": 3}, properties=PROPERTIES)) == value
 
 
-def test_a_value_is_read_from_a_property_file_by_its_path():
+def test_value_is_read_from_a_property_file_by_its_path():
     report = json.dumps({"metrics": {"acc": {"value": 0.75}}, "list": [{"x": 1}, {"x": 2}]})
     values = Values(files={"Evaluate.Report": report, "s3://b/report.json": report})
     assert resolve(json_get("metrics.acc.value"), values) == 0.75
@@ -101,22 +101,22 @@ def test_a_value_is_read_from_a_property_file_by_its_path():
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
-        ({"Get": "Parameters.Epoch"}, "'Epoch' is not known; did you mean 'Epochs'?"),
-        ({"Get": "Execution.Id"}, "execution variable 'Id' is not known"),
-        ({"Get": "Steps.Prepare.ProcessingOutputConfig.Outputs['val'].S3Output.S3Uri"}, "there is no 'val'"),
-        ({"Get": "Steps.Prepare.ProcessingOutputConfig.Outputs[7]"}, "there is no '7'"),
+        ({"Get": "Parameters.Epoch"}, "'Epoch' is unknown; did you mean 'Epochs'?"),
+        ({"Get": "Execution.Id"}, "execution variable 'Id' is unknown"),
+        ({"Get": "Steps.Prepare.ProcessingOutputConfig.Outputs['val'].S3Output.S3Uri"}, "'val' does not exist"),
+        ({"Get": "Steps.Prepare.ProcessingOutputConfig.Outputs[7]"}, "'7' does not exist"),
         ({"Get": "Nothing.Here"}, "expected Parameters., Execution. or Steps."),
-        (json_get("metrics.f1.value"), "there is no 'f1'"),
-        (json_get("metrics..acc"), "cannot read the path"),
+        (json_get("metrics.f1.value"), "'f1' does not exist"),
+        (json_get("metrics..acc"), "cannot parse the path"),
     ],
 )
-def test_what_is_not_there_is_a_fault_that_names_it(expression, message):
+def test_unresolved_reference_is_a_fault_that_names_it(expression, message):
     values = Values(
         parameters={"Epochs": 3}, properties=PROPERTIES, files={"Evaluate.Report": '{"metrics": {"acc": {"value": 1}}}'}
     )
-    with pytest.raises(StepFault, match="ClientError: ") as found:
+    with pytest.raises(StepFault, match="ClientError: ") as caught:
         resolve(expression, values)
-    assert message in str(found.value)
+    assert message in str(caught.value)
 
 
 def compare(kind, left, right):
@@ -139,11 +139,11 @@ def compare(kind, left, right):
         ({"Type": "Or", "Conditions": [compare("Equals", 1, 2), compare("LessThan", 2, 1)]}, False),
     ],
 )
-def test_each_condition_type_decides_as_its_name_says(tested, expected):
+def test_condition_types_compare_as_named(tested, expected):
     assert holds_all([tested], Values()) is expected
 
 
-def test_the_list_of_conditions_is_a_conjunction():
+def test_all_conditions_of_the_list_must_hold():
     true, false = compare("Equals", 1, 1), compare("Equals", 1, 2)
     assert holds_all([true, true], Values())
     assert not holds_all([true, false], Values())
@@ -160,12 +160,12 @@ def test_the_list_of_conditions_is_a_conjunction():
         lambda inner: {"Type": "Or", "Conditions": [inner, compare("Equals", 1, 1)]},
     ],
 )
-def test_no_condition_is_met_by_a_value_that_is_no_number(value, around):
+def test_no_condition_is_met_by_a_value_that_is_not_a_number(value, around):
     with pytest.raises(StepFault, match="cannot be compared"):
         holds_all([around(compare("GreaterThanOrEqualTo", value, 0.5))], Values())
 
 
-def test_the_order_follows_from_references_depends_on_and_branches():
+def test_order_follows_from_references_depends_on_and_branches():
     parsed = parse_definition(
         definition(
             condition("Judge", if_steps=[fail("Inside")], DependsOn=["Train"]),
@@ -198,12 +198,12 @@ def test_the_order_follows_from_references_depends_on_and_branches():
         (definition(parameters=[{"Name": "x", "Type": "Date"}]), "unknown type 'Date'"),
     ],
 )
-def test_a_definition_that_cannot_be_executed_is_refused(text, message):
+def test_definition_that_cannot_be_executed_is_refused(text, message):
     with pytest.raises(DefinitionError, match=message.replace("[", r"\[")):
         parse_definition(text)
 
 
-def test_parameters_are_given_as_texts_and_read_by_their_type():
+def test_parameters_are_parsed_by_their_type():
     parsed = parse_definition(
         definition(
             parameters=[
@@ -217,22 +217,22 @@ def test_parameters_are_given_as_texts_and_read_by_their_type():
     )
     values = parsed.values({"q": "0.5", "b": "True", "needed": "z"})
     assert values == {"q": 0.5, "n": 2, "b": True, "s": "x", "needed": "z"}
-    for given, message in (
-        ({}, "'needed' has no default"),
+    for texts, message in (
+        ({}, "'needed' has neither a default nor a value"),
         ({"needed": "", "s": "z"}, "'z' is not one of"),
         ({"needed": "", "n": "1.5"}, "'1.5' is not of type Integer"),
         ({"needed": "", "nn": "1"}, "no parameter 'nn'"),
     ):
         with pytest.raises(DefinitionError, match=message):
-            parsed.values(given)
+            parsed.values(texts)
 
 
 @pytest.mark.parametrize(("text", "days"), [("P30D", 30), ("30d", 30), ("PT12H", 0.5), ("P1DT12H", 1.5), ("P1W", 7)])
-def test_a_cache_duration_is_iso_8601(text, days):
+def test_cache_duration_is_iso_8601(text, days):
     assert parse_duration(text).total_seconds() == days * 86_400
 
 
 @pytest.mark.parametrize("text", ["", "P", "soon", "30 days", "PT"])
-def test_a_cache_duration_that_is_none_is_refused(text):
+def test_invalid_cache_duration_is_refused(text):
     with pytest.raises(DefinitionError, match="not an ISO 8601 duration"):
         parse_duration(text)

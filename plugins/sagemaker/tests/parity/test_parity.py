@@ -1,4 +1,4 @@
-"""The executed definition does what a local run does: same order, parameters, digests, verdict, message."""
+"""The executed definition equals a local run: same order, parameters, digests, verdict and message."""
 
 import json
 import signal
@@ -47,7 +47,7 @@ def row(report, subject, what):
     ("overrides", "parameters", "status"),
     [((), {}, "accepted"), (("training.bias=100",), {"q_acc": "0.9"}, "rejected")],
 )
-def test_accepted_and_rejected_models_are_the_same_on_both_sides(toy, workspace, overrides, parameters, status, shards):
+def test_accepted_and_rejected_models_are_equal_on_both_runners(toy, workspace, overrides, parameters, status, shards):
     report = prove(workspace, *overrides, f"features.scale={shards}", parameters=parameters)
     assert report.differences == ()
     assert row(report, "run", "status").local == status
@@ -69,18 +69,18 @@ def test_accepted_and_rejected_models_are_the_same_on_both_sides(toy, workspace,
         ("sleep", "failed", "step 'train' failed: timed out after 3 s; its processes were killed"),
     ],
 )
-def test_retries_and_failures_are_the_same_on_both_sides(toy, workspace, behaviour, status, error):
+def test_retries_and_failures_are_equal_on_both_runners(toy, workspace, behaviour, status, error):
     report = prove(workspace, f"training.behaviour={behaviour}")
     assert report.differences == ()
     assert row(report, "run", "status").executed == status
     assert error in row(report, "run", "error").executed
 
 
-def test_another_seed_is_the_same_on_both_sides(toy, workspace):
+def test_runs_with_another_seed_are_equal_on_both_runners(toy, workspace):
     assert prove(workspace, seed=3).differences == ()
 
 
-def test_a_difference_is_found_and_named(toy, workspace):
+def test_difference_is_reported(toy, workspace):
     request = api.prepare_run("TOY")
     with Store(workspace) as store:
         runner = SageMakerLocalRunner(store, observer=SilentObserver())
@@ -108,7 +108,7 @@ def test_a_difference_is_found_and_named(toy, workspace):
 
 
 @pytest.mark.parametrize("has_mounts", [False, None])
-def test_a_run_of_the_definition_is_recorded_as_every_run(toy, workspace, has_mounts):
+def test_executed_definition_is_recorded_like_other_runs(toy, workspace, has_mounts):
     request = api.prepare_run("TOY", overrides=["features.scale=2"])
     with Store(workspace) as store:
         containers = ProcessContainers(has_mounts=has_mounts)
@@ -124,7 +124,7 @@ def test_a_run_of_the_definition_is_recorded_as_every_run(toy, workspace, has_mo
     assert model.classes == ("long", "short")
 
 
-def test_the_last_line_of_a_container_that_left_no_message_is_shown(toy, workspace):
+def test_last_log_line_of_a_container_without_a_message_is_shown(toy, workspace):
     request = api.prepare_run("TOY")
     entry = '["python3", "-m", "mlops_core.not_in_this_image"]'
     settings = load_settings(
@@ -133,11 +133,11 @@ def test_the_last_line_of_a_container_that_left_no_message_is_shown(toy, workspa
     with Store(workspace) as store:
         record = SageMakerLocalRunner(store, observer=SilentObserver(), settings=settings).run(request)
     assert (record.status, record.exit_code, record.model_version) == ("failed", ExitCode.STEP, None)
-    assert "step 'train' failed: its container left no message; its last line: " in record.error
+    assert "step 'train' failed: its container wrote no message; last line of its log: " in record.error
     assert "No module named mlops_core.not_in_this_image; log: " in record.error
 
 
-def test_a_second_execution_takes_its_steps_from_the_cache_and_force_executes_one(toy, workspace):
+def test_second_execution_reuses_steps_and_force_executes_one(toy, workspace):
     first = mlops_core.run("TOY", workspace=workspace, runner="sagemaker-local")
     second = mlops_core.run("TOY", workspace=workspace, runner="sagemaker-local")
     assert [(str(step.status), step.reused_from) for step in second.steps] == [("reused", first.run_id)] * 3
@@ -146,7 +146,7 @@ def test_a_second_execution_takes_its_steps_from_the_cache_and_force_executes_on
     assert [str(step.status) for step in third.steps] == ["reused", "done", "done"]
 
 
-def test_changed_data_are_never_answered_from_the_cache(toy, workspace, tmp_path):
+def test_steps_are_not_reused_for_a_changed_data_set(toy, workspace, tmp_path):
     words = tmp_path / "data" / "words.csv"
     words.parent.mkdir()
     words.write_text("".join(f"{'x' * (n % 12 + 1)},{'long' if n % 12 + 1 > 6 else 'short'}\n" for n in range(60)))
@@ -157,14 +157,14 @@ def test_changed_data_are_never_answered_from_the_cache(toy, workspace, tmp_path
     assert [str(step.status) for step in again.steps] == ["done", "done", "done"]
 
 
-def test_options_that_a_definition_cannot_honour_are_refused(toy, workspace):
+def test_options_that_a_definition_does_not_support_are_refused(toy, workspace):
     with pytest.raises(UsageError, match="--from, --only, --keep-going and --resume"):
         mlops_core.run("TOY", workspace=workspace, runner="sagemaker-local", only=["train"])
     with pytest.raises(UsageError, match="no runner 'sagemaker-lokal'; did you mean 'sagemaker-local'"):
         mlops_core.run("TOY", workspace=workspace, runner="sagemaker-lokal")
 
 
-def test_ctrl_c_stops_the_run_ends_its_processes_and_keeps_what_is_done(toy, workspace):
+def test_ctrl_c_stops_the_run_and_its_processes_and_keeps_completed_steps(toy, workspace):
     code = "from mlops_core.cli import main; main()"
     command = [sys.executable, "-c", code, "--workspace", str(workspace), "run", "-u", "TOY"]
     command += ["--runner", "sagemaker-local", "--set", "training.behaviour=leak"]
@@ -177,20 +177,20 @@ def test_ctrl_c_stops_the_run_ends_its_processes_and_keeps_what_is_done(toy, wor
     assert process.returncode == ExitCode.INTERRUPTED, errors
     record = mlops_core.open_run(workspace=workspace)
     assert (record.status, record.step("preprocess").status) == ("stopped", "done")
-    found = subprocess.run(["pgrep", "-f", str(workspace)], capture_output=True, text=True, check=False)
-    assert found.stdout == ""
+    processes = subprocess.run(["pgrep", "-f", str(workspace)], capture_output=True, text=True, check=False)
+    assert processes.stdout == ""
 
 
-def test_the_command_prints_the_comparison_and_says_that_all_is_equal(toy, workspace):
+def test_parity_command_prints_the_comparison(toy, workspace):
     code = "from mlops_core.cli import main; main()"
     command = [sys.executable, "-c", code, "--workspace", str(workspace), "parity", "--usecase", "TOY"]
-    found = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
-    assert found.returncode == ExitCode.OK, found.stderr
-    rows = json.loads(found.stdout)["rows"]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode == ExitCode.OK, done.stderr
+    rows = json.loads(done.stdout)["rows"]
     assert all(line["is_equal"] for line in rows)
     assert {line["subject"] for line in rows} >= {"run", "preprocess", "train", "evaluate", "verdict", "model"}
     command += ["--set-sagemaker", "account.bucket=other-bucket", "--set-sagemaker", "steps.train.timeout_s=77"]
-    found = subprocess.run([*command, "--reuse", "--all"], capture_output=True, text=True, check=False)
-    assert f"all {len(rows)} comparisons are equal" in found.stdout, found.stderr
+    done = subprocess.run([*command, "--reuse", "--all"], capture_output=True, text=True, check=False)
+    assert f"all {len(rows)} comparisons are equal" in done.stdout, done.stderr
     assert (workspace / "sagemaker-local" / "s3" / "other-bucket" / "train" / "datasets" / "words").is_dir()
-    assert found.stdout.splitlines()[0].split() == ["subject", "what", "local", "run", "executed", "definition"]
+    assert done.stdout.splitlines()[0].split() == ["subject", "what", "local", "run", "executed", "definition"]

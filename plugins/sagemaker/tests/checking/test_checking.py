@@ -1,4 +1,4 @@
-"""The checker: each seeded fault is found at its place, with a fix; what is sound gives no complaint."""
+"""The checker: each seeded fault is reported with its path and a fix; sound definitions have no faults."""
 
 import copy
 import json
@@ -84,23 +84,23 @@ JSON_GET = f"{CONDITION}/Conditions/0/LeftValue/Std:JsonGet"
 TRAIN_CODE = {"Get": "Steps.train.ModelArtifacts.S3ModelArtifacts"}
 
 FAULTS = [
-    # (change, where the fault is found, a word of the message)
+    # (change, part of the path, part of the message)
     (drop("Version"), "$.Version", "2020-12-01"),
     (put("Version", "2021-01-01"), "$.Version", "2020-12-01"),
     (put("Stpes", []), "$.Stpes", "did you mean 'Steps'"),
-    (put("Steps", []), "$.Steps", "no step"),
+    (put("Steps", []), "$.Steps", "no steps"),
     (put("Steps/0", "train"), "$.Steps[0]", "object"),
     (put("Parameters", {}), "$.Parameters", "list"),
     (duplicate("Parameters/0"), "$.Parameters[0].Name", "declared 2 times"),
     (put("Parameters/0/Type", "string"), "$.Parameters[0].Type", "did you mean 'String'"),
-    (put("Parameters/5/DefaultValue", "0"), "$.Parameters[5].DefaultValue", "no Integer"),
-    (put("Parameters/5/DefaultValue", True), "$.Parameters[5].DefaultValue", "no Integer"),
-    (put("Parameters/0/Name", "a name"), "$.Parameters[0].Name", "no name"),
+    (put("Parameters/5/DefaultValue", "0"), "$.Parameters[5].DefaultValue", "not of type Integer"),
+    (put("Parameters/5/DefaultValue", True), "$.Parameters[5].DefaultValue", "not of type Integer"),
+    (put("Parameters/0/Name", "a name"), "$.Parameters[0].Name", "not a valid name"),
     (put("Parameters/0/Default", "x"), "$.Parameters[0].Default", "DefaultValue"),
     (put("Parameters/4/DefaultValue", "Aproved"), "$.Parameters[4].DefaultValue", "EnumValues"),
     (put("Parameters/4/EnumValues", []), "$.Parameters[4].EnumValues", "list of values"),
-    (drop("Steps/0/Name"), "$.Steps[0].Name", "no name"),
-    (put("Steps/0/Name", "pre process"), "$.Steps[0].Name", "no name"),
+    (drop("Steps/0/Name"), "$.Steps[0].Name", "not a valid name"),
+    (put("Steps/0/Name", "pre process"), "$.Steps[0].Name", "not a valid name"),
     (put("Steps/0/Name", "x" * 65), "$.Steps[0].Name", "64"),
     (put("Steps/1/Name", "preprocess"), "$.Steps[0].Name", "2 steps"),
     (put(f"{CONDITION}/IfSteps/0/Name", "train"), f"$.Steps[{GATE}].Arguments.IfSteps[0].Name", "2 steps"),
@@ -118,7 +118,7 @@ FAULTS = [
         f"$.Steps[{GATE}].Arguments.IfSteps[0].DependsOn[0]",
         "never runs",
     ),
-    (nest_condition, f"$.Steps[{GATE}].Arguments.IfSteps[1]", "inside the branch"),
+    (nest_condition, f"$.Steps[{GATE}].Arguments.IfSteps[1]", "inside a branch"),
     # cache and retries
     (put("Steps/2/CacheConfig/ExpireAfter", "30 days"), "$.Steps[2].CacheConfig.ExpireAfter", "ISO 8601"),
     (put("Steps/2/CacheConfig/ExpireAfter", "P"), "$.Steps[2].CacheConfig.ExpireAfter", "ISO 8601"),
@@ -146,12 +146,16 @@ FAULTS = [
     (put(f"{JSON_GET}/PropertyFile/Get", "Steps.evaluate.PropertyFiles.evaluations"), "PropertyFile.Get", "mean"),
     (put(f"{JSON_GET}/PropertyFile/Get", "Steps.evalute.PropertyFiles.evaluation"), "PropertyFile.Get", "mean"),
     (put(f"{JSON_GET}/Path", {"Get": "Parameters.q_acc"}), "Path", "literal"),
-    (put(f"{JSON_GET}/Path", ""), "Path", "no path"),
+    (put(f"{JSON_GET}/Path", ""), "Path", "not a path"),
     (drop(f"{JSON_GET}/Path"), "Std:JsonGet", "Path"),
     # expressions
-    (put(f"{PROCESSING}/RoleArn", {"Get": "Parameters.Role"}), "$.Steps[0].Arguments.RoleArn.Get", "no parameter"),
+    (put(f"{PROCESSING}/RoleArn", {"Get": "Parameters.Role"}), "$.Steps[0].Arguments.RoleArn.Get", "unknown parameter"),
     (put(f"{PROCESSING}/RoleArn", {"Get": "Params.Role"}), "$.Steps[0].Arguments.RoleArn.Get", "did you mean"),
-    (put(f"{PROCESSING}/RoleArn", {"Get": "Execution.Id"}), "$.Steps[0].Arguments.RoleArn.Get", "no variable"),
+    (
+        put(f"{PROCESSING}/RoleArn", {"Get": "Execution.Id"}),
+        "$.Steps[0].Arguments.RoleArn.Get",
+        "unknown execution variable",
+    ),
     (put(f"{PROCESSING}/RoleArn", {"Get": 5}), "$.Steps[0].Arguments.RoleArn.Get", "text"),
     (
         put(f"{PROCESSING}/RoleArn", {"Get": "Parameters.Seed"}),
@@ -173,7 +177,7 @@ FAULTS = [
         "S3OutputPath['Std:Join']",
         "On and Values",
     ),
-    (put(f"{TRAINING}/OutputDataConfig/S3OutputPath/Std:Join/Values", []), "Values", "nothing to join"),
+    (put(f"{TRAINING}/OutputDataConfig/S3OutputPath/Std:Join/Values", []), "Values", "no values to join"),
     (put(f"{TRAINING}/OutputDataConfig/S3OutputPath/Std:Join/On", 1), "On", "not a text"),
     (
         put(f"{EVALUATION}/ProcessingInputs/1/S3Input/S3Uri", {"Get": "Steps.train.ModelArtifact.S3ModelArtifacts"}),
@@ -190,7 +194,7 @@ FAULTS = [
         "S3Uri.Get",
         "did you mean 'train'",
     ),
-    (put(f"{EVALUATION}/ProcessingInputs/1/S3Input/S3Uri", {"Get": "Steps.train"}), "S3Uri.Get", "no property"),
+    (put(f"{EVALUATION}/ProcessingInputs/1/S3Input/S3Uri", {"Get": "Steps.train"}), "S3Uri.Get", "not a property"),
     (
         put(
             f"{TRAINING}/InputDataConfig/0/DataSource/S3DataSource/S3Uri",
@@ -251,23 +255,27 @@ FAULTS = [
     (put(f"{TRAINING}/AlgorithmSpecification/TrainingInputMode", "file"), "TrainingInputMode", "did you mean 'File'"),
     (put(f"{TRAINING}/StoppingCondition/MaxWaitTimeInSeconds", 60), "MaxWaitTimeInSeconds", "less than"),
     (drop(f"{TRAINING}/StoppingCondition/MaxWaitTimeInSeconds"), "MaxWaitTimeInSeconds", "required"),
-    (drop(f"{TRAINING}/EnableManagedSpotTraining"), "MaxWaitTimeInSeconds", "means nothing"),
+    (drop(f"{TRAINING}/EnableManagedSpotTraining"), "MaxWaitTimeInSeconds", "has no effect"),
     (put(f"{TRAINING}/EnableManagedSpotTraining", "yes"), "EnableManagedSpotTraining", "true or false"),
-    (put(f"{TRAINING}/VpcConfig/Subnets", []), "VpcConfig.Subnets", "fewer than 1"),
+    (put(f"{TRAINING}/VpcConfig/Subnets", []), "VpcConfig.Subnets", "fewer than the minimum of 1"),
     (put(f"{TRAINING}/ResourceConfig/VolumeKmsKeyId", "k" * 3000), "VolumeKmsKeyId", "characters"),
     (extend(f"{TRAINING}/Tags", {"Key": "team", "Value": "b"}), "Tags[0].Key", "2 times"),
     # conditions and branches
     (put(f"{CONDITION}/Conditions", []), "Conditions", "no condition"),
     (put(f"{CONDITION}/Conditions/0/Type", "GreaterThanOrEqual"), "Conditions[0].Type", "GreaterThanOrEqualTo"),
     (drop(f"{CONDITION}/Conditions/0/RightValue"), "Conditions[0].RightValue", "missing"),
-    (put(f"{CONDITION}/Conditions/0/RightValue", "0.5"), "Conditions[0].RightValue", "no quotes"),
+    (put(f"{CONDITION}/Conditions/0/RightValue", "0.5"), "Conditions[0].RightValue", "remove quotes"),
     (
         put(f"{CONDITION}/Conditions/0/RightValue", {"Get": "Parameters.StepImage"}),
         "Conditions[0].RightValue",
         "String",
     ),
     (put(f"{CONDITION}/Conditions/0/LeftValue", 1), "Conditions[0]", "two constants"),
-    (put(f"{CONDITION}/Conditions/0", {"Type": "Or", "Conditions": []}), "Conditions[0].Conditions", "nothing"),
+    (
+        put(f"{CONDITION}/Conditions/0", {"Type": "Or", "Conditions": []}),
+        "Conditions[0].Conditions",
+        "without conditions",
+    ),
     (put(f"{CONDITION}/Conditions/0", {"Type": "Not", "Expression": {}}), "Conditions[0].Expression", "unknown key"),
     (
         put(f"{CONDITION}/Conditions/0", {"Type": "In", "QueryValue": {"Get": "Parameters.Seed"}, "Values": []}),
@@ -277,36 +285,36 @@ FAULTS = [
     (put(f"{CONDITION}/Otherwise", []), "Arguments.Otherwise", "unknown argument"),
     (put(f"{CONDITION}/ElseSteps", {}), "ElseSteps", "not a list"),
     (put(f"{CONDITION}/ElseSteps/0/Arguments/Message", "x"), "ElseSteps[0].Arguments.Message", "ErrorMessage"),
-    (put(f"{CONDITION}/ElseSteps/0/Arguments/ErrorMessage", 1), "ErrorMessage", "no text"),
-    # steps that are passed through
-    (extend("Steps", {"Name": "told", "Type": "Lambda", "Arguments": {}}), ".FunctionArn", "Lambda"),
-    (extend("Steps", {"Name": "asked", "Type": "Callback", "Arguments": {}}), ".SqsQueueUrl", "Callback"),
+    (put(f"{CONDITION}/ElseSteps/0/Arguments/ErrorMessage", 1), "ErrorMessage", "not a text"),
+    # raw steps
+    (extend("Steps", {"Name": "notify", "Type": "Lambda", "Arguments": {}}), ".FunctionArn", "Lambda"),
+    (extend("Steps", {"Name": "ask", "Type": "Callback", "Arguments": {}}), ".SqsQueueUrl", "Callback"),
     (extend("Steps", {"Name": "bulk", "Type": "Transform", "Arguments": {}}), ".TransformInput", "required"),
     (extend("Steps", {"Name": "search", "Type": "Tuning", "Arguments": {}}), "ParameterTuningJobConfig", "required"),
     # registration
     (drop(f"{REGISTER}/ModelPackageGroupName"), "ModelPackageGroupName", "missing"),
     (drop(f"{REGISTER}/InferenceSpecification"), "InferenceSpecification", "missing"),
-    (put(f"{REGISTER}/CertifyForMarketplace", False), "CertifyForMarketplace", "refuses"),
+    (put(f"{REGISTER}/CertifyForMarketplace", False), "CertifyForMarketplace", "not allowed"),
     (put(f"{REGISTER}/ModelApprovalStatus", "Aproved"), "ModelApprovalStatus", "did you mean 'Approved'"),
     (put("Parameters/3/DefaultValue", "my group"), "ModelPackageGroupName", "match"),
-    (put(f"{REGISTER}/InferenceSpecification/Containers", []), "Containers", "fewer than 1"),
+    (put(f"{REGISTER}/InferenceSpecification/Containers", []), "Containers", "fewer than the minimum of 1"),
 ]
 
 
-def test_there_are_more_than_a_hundred_seeded_faults():
+def test_more_than_a_hundred_faults_are_seeded():
     assert len(FAULTS) > 100
 
 
 @pytest.mark.parametrize(("change", "path", "word"), FAULTS, ids=lambda value: value if isinstance(value, str) else "")
-def test_a_seeded_fault_is_found_at_its_place_with_a_cure(definition, change, path, word):
+def test_seeded_fault_is_reported_with_path_and_fix(definition, change, path, word):
     change(definition)
     faults = check_definition(definition)
-    found = [fault for fault in faults if path in fault.path and word in str(fault)]
-    assert found, [str(fault) for fault in faults]
+    matching = [fault for fault in faults if path in fault.path and word in str(fault)]
+    assert matching, [str(fault) for fault in faults]
     assert all(fault.path.startswith("$") and fault.problem and fault.fix for fault in faults)
 
 
-def test_all_faults_are_found_at_once(definition):
+def test_all_faults_are_reported_at_once(definition):
     for change in (FAULTS[1][0], FAULTS[8][0], put(f"{PROCESSING}/RoleArn", "admin")):
         change(definition)
     assert {fault.path for fault in check_definition(definition)} >= {
@@ -322,18 +330,18 @@ def test_all_faults_are_found_at_once(definition):
         ("not json", "not JSON"),
         ("", "not JSON"),
         ("[]", "object"),
-        ('{"Version": "2020-12-01", "Version": "2020-12-01", "Steps": []}', "twice"),
+        ('{"Version": "2020-12-01", "Version": "2020-12-01", "Steps": []}', "duplicate key"),
         ('{"Steps": [NaN]}', "NaN"),
         ("[" * 100_000, "nested"),
         ('{"a": "' + "x" * 1_048_576 + '"}', "1,048,576"),
     ],
 )
-def test_a_text_that_is_no_definition_is_refused(text, word):
+def test_text_that_is_not_a_definition_is_refused(text, word):
     (fault,) = check_text(text)
     assert word in str(fault)
 
 
-def test_no_value_anywhere_ends_the_check_with_an_exception(definition):
+def test_wrong_value_at_any_path_never_raises(definition):
     values = (None, 5, "x", [], {}, [[]], {"Get": {}}, {"Std:Join": None}, True)
 
     def places(data, path=()):
@@ -351,7 +359,7 @@ def test_no_value_anywhere_ends_the_check_with_an_exception(definition):
         check_definition(broken)
 
 
-def test_without_the_service_model_the_graph_is_still_checked(definition, monkeypatch):
+def test_graph_is_checked_without_the_service_model(definition, monkeypatch):
     from mlops_sagemaker import checking
 
     monkeypatch.setattr(checking, "has_service_model", lambda: False)
@@ -361,12 +369,12 @@ def test_without_the_service_model_the_graph_is_still_checked(definition, monkey
     assert [fault.path for fault in check_definition(definition)] == ["$.Steps[2].DependsOn[0]"]
 
 
-def test_the_command_prints_each_fault_and_its_cure(definition, tmp_path):
+def test_check_command_prints_each_fault_and_its_fix(definition, tmp_path):
     command = [sys.executable, "-c", "from mlops_core.cli import main; main()", "sagemaker", "check"]
     path = tmp_path / "definition.json"
     path.write_text(json.dumps(definition))
     done = subprocess.run([*command, str(path)], capture_output=True, text=True, check=True)
-    assert done.stdout == f"{path}: no fault\n"
+    assert done.stdout == f"{path}: no faults\n"
     put(f"{PROCESSING}/RoleArn", "admin")(definition)
     done = subprocess.run([*command, "-"], capture_output=True, text=True, check=False, input=json.dumps(definition))
     assert done.returncode == 2
@@ -375,19 +383,19 @@ def test_the_command_prints_each_fault_and_its_cure(definition, tmp_path):
     done = subprocess.run([*command, str(path), "--json"], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
     done = subprocess.run([*command, "nowhere.json"], capture_output=True, text=True, check=False)
-    assert (done.returncode, "nowhere.json cannot be read" in done.stderr) == (2, True)
+    assert (done.returncode, "cannot read nowhere.json" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
-    "path", sorted((Path(__file__).parent / "definitions").glob("*by_sdk*.json")), ids=lambda p: p.stem
+    "path", sorted((Path(__file__).parents[1] / "definitions").glob("*by_sdk*.json")), ids=lambda p: p.stem
 )
-def test_a_definition_that_the_sdk_wrote_gives_no_complaint(path):
-    """Versions 2 and 3: Processing, Training, Tuning, Transform, Model, RegisterModel, Condition, Fail and others."""
+def test_definition_written_by_the_sdk_has_no_faults(path):
+    """The definitions of SDK 2 and 3 have Processing, Training, Tuning, Transform, Model and other steps."""
     assert check_text(path.read_text()) == ()
 
 
-def test_a_fault_in_a_definition_of_the_sdk_is_found():
-    path = Path(__file__).parent / "definitions" / "many_steps_by_sdk_v2.json"
+def test_fault_in_a_definition_of_the_sdk_is_reported():
+    path = Path(__file__).parents[1] / "definitions" / "many_steps_by_sdk_v2.json"
     data = json.loads(path.read_text())
     tuning = next(step for step in data["Steps"] if step["Type"] == "Tuning")
     del tuning["Arguments"]["HyperParameterTuningJobConfig"]["Strategy"]

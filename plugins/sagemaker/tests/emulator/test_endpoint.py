@@ -1,4 +1,4 @@
-"""The endpoint as boto3 sees it: a real process on loopback, whose executions are executed."""
+"""The endpoint as a real process on loopback, used through boto3 and the SageMaker SDK."""
 
 import importlib.util
 import json
@@ -21,6 +21,7 @@ from mlops_sagemaker.checking import check_text  # noqa: E402  the same
 from mlops_core.errors import ExitCode  # noqa: E402  the same
 
 ROLE = "arn:aws:iam::123456789012:role/example"
+TESTS = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-c", "from mlops_core.cli import main; main()"]
 
 pytestmark = pytest.mark.slow
@@ -32,7 +33,7 @@ def serving(folder, *options):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
-        assert line.startswith("SageMaker endpoint at http://127.0.0.1:"), process.stderr.read()
+        assert line.startswith("SageMaker endpoint: http://127.0.0.1:"), process.stderr.read()
         yield re.search(r"http://\S+?(?=;)", line)[0], process
     finally:
         process.send_signal(signal.SIGINT)
@@ -69,15 +70,15 @@ def processing(name, code, *, inputs=(), outputs=(), **more):
         "RoleArn": ROLE,
         "ProcessingInputs": [
             {
-                "InputName": given,
+                "InputName": input_name,
                 "S3Input": {
                     "S3Uri": uri,
-                    "LocalPath": f"/opt/ml/processing/input/{given}",
+                    "LocalPath": f"/opt/ml/processing/input/{input_name}",
                     "S3DataType": "S3Prefix",
                     "S3InputMode": "File",
                 },
             }
-            for given, uri in inputs
+            for input_name, uri in inputs
         ],
         "ProcessingOutputConfig": {
             "Outputs": [
@@ -105,7 +106,7 @@ json.dump({"metrics": {"lines": {"value": n}}}, open(P + "output/report/report.j
 
 
 def gated(name):
-    """A pipeline that counts lines and registers a model if there are enough."""
+    """Return a pipeline that counts lines and registers a model if there are enough."""
     count = processing(
         "Count",
         COUNT,
@@ -157,21 +158,21 @@ def create(client, name, text):
 
 
 def start(sagemaker, name, **parameters):
-    given = [{"Name": key, "Value": value} for key, value in parameters.items()]
-    found = sagemaker.start_pipeline_execution(
-        PipelineName=name, PipelineParameters=given, ClientRequestToken=os.urandom(16).hex()
+    values = [{"Name": key, "Value": value} for key, value in parameters.items()]
+    response = sagemaker.start_pipeline_execution(
+        PipelineName=name, PipelineParameters=values, ClientRequestToken=os.urandom(16).hex()
     )
-    return found["PipelineExecutionArn"]
+    return response["PipelineExecutionArn"]
 
 
 def wait(sagemaker, arn, *, until=("Succeeded", "Failed", "Stopped")):
     end = time.monotonic() + 60
     while time.monotonic() < end:
-        found = sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
-        if found["PipelineExecutionStatus"] in until:
-            return found
+        description = sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
+        if description["PipelineExecutionStatus"] in until:
+            return description
         time.sleep(0.05)
-    raise AssertionError(f"the execution is still {found['PipelineExecutionStatus']}")
+    raise AssertionError(f"the execution still has status {description['PipelineExecutionStatus']}")
 
 
 def steps_of(sagemaker, arn):
@@ -181,11 +182,11 @@ def steps_of(sagemaker, arn):
     return {step["StepName"]: step for page in pages for step in page["PipelineExecutionSteps"]}
 
 
-def test_a_pipeline_is_created_started_executed_and_its_model_registered_and_approved(client):
+def test_pipeline_is_executed_and_its_model_registered_and_approved(client):
     sagemaker = create(client, "accepted", gated("accepted"))
     arn = start(sagemaker, "accepted")
-    found = wait(sagemaker, arn)
-    assert (found["PipelineExecutionStatus"], found.get("FailureReason")) == ("Succeeded", None)
+    description = wait(sagemaker, arn)
+    assert (description["PipelineExecutionStatus"], description.get("FailureReason")) == ("Succeeded", None)
     steps = steps_of(sagemaker, arn)
     assert {name: step["StepStatus"] for name, step in steps.items()} == dict.fromkeys(
         ("Count", "Judge", "Register"), "Succeeded"
@@ -204,7 +205,7 @@ def test_a_pipeline_is_created_started_executed_and_its_model_registered_and_app
     assert job["ProcessingJobStatus"] == "Completed"
 
 
-def test_a_gate_that_is_not_met_fails_the_execution_with_its_message(client):
+def test_rejected_model_fails_the_execution_with_the_message_of_the_gate(client):
     sagemaker = create(client, "rejected", gated("rejected"))
     arn = start(sagemaker, "rejected", Enough="4")
     assert wait(sagemaker, arn)["FailureReason"] == "Step failure: One or multiple steps failed."
@@ -217,7 +218,7 @@ def test_a_gate_that_is_not_met_fails_the_execution_with_its_message(client):
     assert groups == []
 
 
-def test_the_log_of_a_failed_step_is_in_cloudwatch_and_its_job_says_why(client):
+def test_log_of_a_failed_step_is_in_cloudwatch_and_its_job_has_the_reason(client):
     code = "import sys; print('first'); print('the reason'); sys.exit(3)"
     sagemaker = create(client, "logged", definition(processing("Bad", code)))
     arn = start(sagemaker, "logged")
@@ -234,7 +235,7 @@ def test_the_log_of_a_failed_step_is_in_cloudwatch_and_its_job_says_why(client):
     assert [event["message"] for event in events] == ["first", "the reason"]
 
 
-def test_an_execution_is_stopped_and_retried_where_it_ended(client, tmp_path):
+def test_stopped_execution_is_retried_without_repeating_steps(client, tmp_path):
     go, started = tmp_path / "go", tmp_path / "started"
     slow = """
 import os, pathlib, time
@@ -245,7 +246,7 @@ while not (place / "go").exists():
 """
     quick = "import os; open(os.environ['PLACE'] + '/count', 'a').write('x')"
     steps = [processing("Quick", quick), processing("Slow", slow, DependsOn=["Quick"])]
-    for step in steps:  # not within the command, of which the service takes 256 characters
+    for step in steps:  # not in the command, which is limited to 256 characters
         step["Arguments"]["Environment"] = {"PLACE": str(tmp_path)}
     text = definition(*steps)
     sagemaker = create(client, "stopped", text)
@@ -265,7 +266,7 @@ while not (place / "go").exists():
 
 def test_events_of_executions_and_model_packages_reach_a_queue(client):
     sqs, events = client("sqs"), client("events")
-    queue = sqs.create_queue(QueueName="told")["QueueUrl"]
+    queue = sqs.create_queue(QueueName="events")["QueueUrl"]
     target = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     events.put_rule(Name="all", EventPattern=json.dumps({"source": ["aws.sagemaker"]}), State="ENABLED")
     events.put_targets(Rule="all", Targets=[{"Id": "1", "Arn": target}])
@@ -274,16 +275,16 @@ def test_events_of_executions_and_model_packages_reach_a_queue(client):
     wait(sagemaker, arn)
     package = steps_of(sagemaker, arn)["Register"]["Metadata"]["RegisterModel"]["Arn"]
     sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Approved")
-    found, end = [], time.monotonic() + 20
-    while len(found) < 4 and time.monotonic() < end:
+    statuses, end = [], time.monotonic() + 20
+    while len(statuses) < 4 and time.monotonic() < end:
         for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", ()):
             body = json.loads(message["Body"])
             if {arn, package} & set(body["resources"]):
                 detail = body["detail"]
-                found.append(detail.get("currentPipelineExecutionStatus") or detail["ModelApprovalStatus"])
+                statuses.append(detail.get("currentPipelineExecutionStatus") or detail["ModelApprovalStatus"])
             sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
     events.remove_targets(Rule="all", Ids=["1"])
-    assert sorted(found) == ["Approved", "Executing", "PendingManualApproval", "Succeeded"]
+    assert sorted(statuses) == ["Approved", "Executing", "PendingManualApproval", "Succeeded"]
 
 
 def callback(queue):
@@ -296,36 +297,36 @@ def callback(queue):
     }
 
 
-def asked(sqs, queue):
+def receive_question(sqs, queue):
     end = time.monotonic() + 30
     while time.monotonic() < end:
         for message in sqs.receive_message(QueueUrl=queue).get("Messages", ()):
             sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
             return json.loads(message["Body"])
         time.sleep(0.05)
-    raise AssertionError("the step asked nobody")
+    raise AssertionError("the step sent no message")
 
 
-def test_a_callback_step_waits_for_its_answer(client):
+def test_callback_step_waits_for_its_answer(client):
     sqs = client("sqs")
     queue = sqs.create_queue(QueueName="questions")["QueueUrl"]
-    said = {"Std:Join": {"On": " ", "Values": ["they said", {"Get": "Steps.Ask.OutputParameters['answer']"}]}}
-    text = definition(callback(queue), {"Name": "Say", "Type": "Fail", "Arguments": {"ErrorMessage": said}})
+    message = {"Std:Join": {"On": " ", "Values": ["the answer is", {"Get": "Steps.Ask.OutputParameters['answer']"}]}}
+    text = definition(callback(queue), {"Name": "Say", "Type": "Fail", "Arguments": {"ErrorMessage": message}})
     sagemaker = create(client, "asking", text)
     arn = start(sagemaker, "asking")
-    question = asked(sqs, queue)
+    question = receive_question(sqs, queue)
     assert (question["arguments"], question["pipelineExecutionArn"]) == ({"question": "go on?"}, arn)
     answered = sagemaker.send_pipeline_execution_step_success(
         CallbackToken=question["token"], OutputParameters=[{"Name": "answer", "Value": "yes"}]
     )
     assert answered["PipelineExecutionArn"] == arn
     wait(sagemaker, arn)
-    assert steps_of(sagemaker, arn)["Say"]["FailureReason"] == "they said yes"
+    assert steps_of(sagemaker, arn)["Say"]["FailureReason"] == "the answer is yes"
     arn = start(sagemaker, "asking")
-    question = asked(sqs, queue)
-    sagemaker.send_pipeline_execution_step_failure(CallbackToken=question["token"], FailureReason="nobody is here")
+    question = receive_question(sqs, queue)
+    sagemaker.send_pipeline_execution_step_failure(CallbackToken=question["token"], FailureReason="no answer today")
     wait(sagemaker, arn)
-    assert steps_of(sagemaker, arn)["Ask"]["FailureReason"] == "ClientError: nobody is here"
+    assert steps_of(sagemaker, arn)["Ask"]["FailureReason"] == "ClientError: no answer today"
     with pytest.raises(ClientError, match="No step waits for the callback token"):
         sagemaker.send_pipeline_execution_step_failure(CallbackToken=question["token"])
 
@@ -338,19 +339,19 @@ def test_a_callback_step_waits_for_its_answer(client):
         (definition({"Name": "A", "Type": "Processing", "Arguments": {}}), "ProcessingResources"),
     ],
 )
-def test_a_definition_that_the_checker_refuses_is_refused(client, text, message):
+def test_definition_with_faults_is_refused(client, text, message):
     sagemaker = client("sagemaker")
-    with pytest.raises(ClientError, match="ValidationException") as found:
+    with pytest.raises(ClientError, match="ValidationException") as caught:
         sagemaker.create_pipeline(
             PipelineName="refused", PipelineDefinition=text, RoleArn=ROLE, ClientRequestToken="t" * 32
         )
-    assert "Unable to parse pipeline definition" in str(found.value)
-    assert message in str(found.value)
+    assert "Unable to parse pipeline definition" in str(caught.value)
+    assert message in str(caught.value)
     with pytest.raises(ClientError, match="ResourceNotFound"):
         sagemaker.describe_pipeline(PipelineName="refused")
 
 
-def test_a_definition_may_come_from_s3(client):
+def test_definition_can_be_read_from_s3(client):
     client("s3").create_bucket(Bucket="definitions")
     client("s3").put_object(Bucket="definitions", Key="d.json", Body=definition(processing("A", "pass")).encode())
     sagemaker = client("sagemaker")
@@ -361,7 +362,7 @@ def test_a_definition_may_come_from_s3(client):
     assert wait(sagemaker, start(sagemaker, "from-s3"))["PipelineExecutionStatus"] == "Succeeded"
 
 
-def test_wrong_parameters_unknown_names_and_repeated_tokens_are_answered_as_by_the_service(client):
+def test_invalid_parameters_unknown_names_and_repeated_tokens_are_handled_like_in_the_service(client):
     sagemaker = create(client, "named", gated("named"))
     for parameters, message in (({"Enoug": "1"}, "no parameter 'Enoug'"), ({"Enough": "x"}, "not of type Integer")):
         with pytest.raises(ClientError, match=message):
@@ -380,7 +381,7 @@ def test_wrong_parameters_unknown_names_and_repeated_tokens_are_answered_as_by_t
     wait(sagemaker, same[0])
 
 
-def test_a_model_package_and_its_group_can_be_deleted(client):
+def test_model_package_and_its_group_can_be_deleted(client):
     sagemaker = create(client, "deleted", gated("deleted"))
     arn = start(sagemaker, "deleted")
     wait(sagemaker, arn)
@@ -392,7 +393,7 @@ def test_a_model_package_and_its_group_can_be_deleted(client):
     assert sagemaker.list_model_package_groups(NameContains="deleted")["ModelPackageGroupSummaryList"] == []
 
 
-def test_our_own_compiled_pipeline_runs_on_the_endpoint(toy, tmp_path, monkeypatch):
+def test_compiled_pipeline_runs_on_the_endpoint(toy, tmp_path, monkeypatch):
     from mlops_sagemaker.compiler.definition import compile_pipeline
     from mlops_sagemaker.settings import load_settings
 
@@ -411,10 +412,10 @@ def test_our_own_compiled_pipeline_runs_on_the_endpoint(toy, tmp_path, monkeypat
             RoleArn=ROLE,
             ClientRequestToken="t" * 32,
         )
-        for given, status in (({}, "Succeeded"), ({"q_acc": "1.0"}, "Succeeded")):
-            arn = start(sagemaker, "own", **given)
-            found = wait(sagemaker, arn)
-            assert found["PipelineExecutionStatus"] == status, steps_of(sagemaker, arn)
+        for parameters in ({}, {"q_acc": "1.0"}):
+            arn = start(sagemaker, "own", **parameters)
+            description = wait(sagemaker, arn)
+            assert description["PipelineExecutionStatus"] == "Succeeded", steps_of(sagemaker, arn)
         assert len(sagemaker.list_model_packages(ModelPackageGroupName="TOY")["ModelPackageSummaryList"]) == 2
         cached = steps_of(sagemaker, arn)["train"]["CacheHitResult"]["SourcePipelineExecutionArn"]
         assert cached != arn
@@ -424,37 +425,39 @@ SDK = {
     "3": os.environ.get("MLOPS_TEST_SDK_PYTHON") or (sys.executable if importlib.util.find_spec("sagemaker") else None),
     "2": os.environ.get("MLOPS_TEST_SDK2_PYTHON"),
 }
-"""A Python that has the SageMaker SDK, by major version: of another environment, for it needs 132 packages."""
+"""Path of a Python with the SageMaker SDK, by major version; another environment, because it needs 132 packages."""
 
 
 def needs_sdk(version):
     variable = {"3": "MLOPS_TEST_SDK_PYTHON", "2": "MLOPS_TEST_SDK2_PYTHON"}[version]
-    return pytest.mark.skipif(SDK[version] is None, reason=f"no SageMaker SDK {version}: {variable} names no Python")
+    return pytest.mark.skipif(
+        SDK[version] is None, reason=f"the SageMaker SDK {version} is not installed and {variable} is not set"
+    )
 
 
 def run_sdk(version, script, *arguments, url, folder):
     settings = folder / "config.yaml"
     modules = {"TelemetryOptOut": True}
     settings.write_text(json.dumps({"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": modules}}}))
-    given = {
+    environ = {
         "AWS_ENDPOINT_URL": url,
         "AWS_ACCESS_KEY_ID": "any",
         "AWS_SECRET_ACCESS_KEY": "any",
         "AWS_DEFAULT_REGION": "us-east-1",
         "SAGEMAKER_USER_CONFIG_OVERRIDE": str(settings),
     }
-    command = [SDK[version], str(Path(__file__).parent / script), *arguments]
-    found = subprocess.run(
-        command, cwd=folder, env=os.environ | given, capture_output=True, text=True, check=False, timeout=240
+    command = [SDK[version], str(TESTS / script), *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | environ, capture_output=True, text=True, check=False, timeout=240
     )
-    assert found.returncode == 0, found.stderr[-2000:]
-    return found.stdout
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
 
 
 @needs_sdk("3")
-def test_the_sagemaker_sdk_is_a_client(url, tmp_path):
-    found = run_sdk("3", "sdk_client.py", url=url, folder=tmp_path)
-    assert json.loads(found.splitlines()[-1]) == [
+def test_sagemaker_sdk_works_with_the_endpoint(url, tmp_path):
+    out = run_sdk("3", "sdk_client.py", url=url, folder=tmp_path)
+    assert json.loads(out.splitlines()[-1]) == [
         {"status": "Succeeded", "steps": {"Measure": "Succeeded", "Judge": "Succeeded"}},
         {"status": "Failed", "steps": {"Measure": "Succeeded", "Judge": "Succeeded", "Reject": "Failed"}},
         {"status": "Stopped", "steps": {"Wait": "Stopped"}},
@@ -462,26 +465,26 @@ def test_the_sagemaker_sdk_is_a_client(url, tmp_path):
 
 
 @pytest.mark.parametrize("version", [pytest.param(version, marks=needs_sdk(version)) for version in SDK])
-def test_the_sdk_still_writes_the_definitions_that_are_checked_and_executed_here(url, tmp_path, version):
+def test_sdk_writes_the_definitions_that_the_tests_use(url, tmp_path, version):
     output = tmp_path / "written.json"
     run_sdk(version, f"definitions/write_with_sdk_{version}.py", str(output), url=url, folder=tmp_path)
     text = output.read_text()
     assert check_text(text) == ()
     text = re.sub(r"/code/[0-9a-f]{64}/sourcedir", "/code/sourcedir", re.sub(r"/example-\d{14}/", "/example-1/", text))
-    kept = Path(__file__).parent / "definitions" / f"written_by_sdk_v{version}.json"
+    kept = TESTS / "definitions" / f"written_by_sdk_v{version}.json"
     assert json.loads(text) == json.loads(kept.read_text())
 
 
-def test_a_role_may_do_everything_since_nothing_is_enforced(client):
+def test_every_action_is_allowed(client):
     trust = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
     arn = client("iam").create_role(RoleName="simulated", AssumeRolePolicyDocument=document)["Role"]["Arn"]
     actions = ["sagemaker:CreatePipeline", "s3:GetObject"]
-    found = client("iam").simulate_principal_policy(PolicySourceArn=arn, ActionNames=actions)["EvaluationResults"]
-    assert [(one["EvalActionName"], one["EvalDecision"]) for one in found] == [(name, "allowed") for name in actions]
+    results = client("iam").simulate_principal_policy(PolicySourceArn=arn, ActionNames=actions)["EvaluationResults"]
+    assert [(one["EvalActionName"], one["EvalDecision"]) for one in results] == [(name, "allowed") for name in actions]
 
 
-def test_ctrl_c_ends_the_endpoint_and_what_it_runs(tmp_path):
+def test_ctrl_c_stops_the_endpoint_and_its_executions(tmp_path):
     mark = tmp_path / "mark"
     code = f"import time; open('{mark}', 'w').write('x'); time.sleep(60)"
     with serving(tmp_path / "endpoint") as (url, process):
@@ -495,36 +498,36 @@ def test_ctrl_c_ends_the_endpoint_and_what_it_runs(tmp_path):
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == ExitCode.OK
-    found = subprocess.run(["pgrep", "-f", str(mark)], capture_output=True, text=True, check=False)
-    assert found.stdout == ""
+    processes = subprocess.run(["pgrep", "-f", str(mark)], capture_output=True, text=True, check=False)
+    assert processes.stdout == ""
 
 
-def test_the_lines_that_it_prints_are_all_that_boto3_needs(tmp_path):
+def test_printed_variables_are_sufficient_for_boto3(tmp_path):
     with serving(tmp_path / "endpoint") as (_, process):
         lines = [process.stdout.readline() for _ in range(2)]
-        given = dict(part.split("=", 1) for line in lines for part in line.split()[1:])
+        variables = dict(part.split("=", 1) for line in lines for part in line.split()[1:])
         code = "import boto3; print(boto3.client('sagemaker').list_pipelines()['PipelineSummaries'])"
-        found = subprocess.run(
-            [sys.executable, "-c", code], env=os.environ | given, capture_output=True, text=True, check=False
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True, check=False
         )
-    assert (found.returncode, found.stdout) == (0, "[]\n"), found.stderr
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
 
-def test_a_port_that_is_taken_is_one_clear_line(tmp_path):
+def test_port_in_use_is_reported_in_one_line(tmp_path):
     with serving(tmp_path / "endpoint") as (url, _):
         port = url.rpartition(":")[2]
         command = [*COMMAND, "--workspace", str(tmp_path), "sagemaker", "emulate", "--port", port]
-        found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert found.returncode == ExitCode.USAGE
-    assert found.stderr == (
-        f"mlops: error: port {port} of 127.0.0.1 cannot be used: Address already in use; "
-        "choose another, or 0 for any that is free\n"
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == ExitCode.USAGE
+    assert done.stderr == (
+        f"mlops: error: cannot use port {port} on 127.0.0.1: Address already in use; "
+        "choose another port, or 0 for any free port\n"
     )
 
 
-def test_without_moto_one_line_says_what_to_install(tmp_path):
+def test_missing_moto_is_reported_with_the_command_to_install_it(tmp_path):
     code = "import sys; sys.modules['moto'] = None; from mlops_core.cli import main; main()"
     command = [sys.executable, "-c", code, "--workspace", str(tmp_path), "sagemaker", "emulate"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert found.returncode == ExitCode.USAGE
-    assert found.stderr == "mlops: error: the endpoint needs moto: pip install 'mlops-usecases[test]'\n"
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == ExitCode.USAGE
+    assert done.stderr == "mlops: error: the endpoint needs moto: pip install 'mlops-sagemaker[emulator]'\n"
