@@ -154,11 +154,13 @@ def test_a_command_in_the_documentation_exists_with_its_options(line, tmp_path):
     while isinstance(command, click.Group):
         name, command, arguments = command.resolve_command(parent, arguments)
         parent = click.Context(command, info_name=name, parent=parent)
+    reason = ""
     try:
         with contextlib.suppress(click.BadParameter):
             command.make_context(command.name, arguments, parent=parent)
     except mlops_core.UsageError as error:
-        assert "no run" in str(error)
+        reason = str(error)
+    assert reason.startswith("no run") or not reason
 
 
 def test_every_public_name_is_documented():

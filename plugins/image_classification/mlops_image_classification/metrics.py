@@ -43,11 +43,11 @@ _TEXTS = {
     "macro_f1": ("Macro F1", "Mean over the classes of the harmonic mean of precision and recall."),
     "macro_recall": (
         "Macro recall",
-        "Mean over the classes of their recall: the share of a class's images that is classified correctly.",
+        "Mean over the classes of the share of their images that are found.",
     ),
     "lowest_recall": (
         "Lowest recall",
-        "Recall of the class with the lowest recall; the notes list the recall of every class.",
+        "Recall of the class that is found least; all are among the notes.",
     ),
     "ece": (
         "Expected calibration error",

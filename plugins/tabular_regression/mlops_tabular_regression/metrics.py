@@ -58,7 +58,7 @@ METRICS = (
         maximum=1.0,
         direction=Direction.HIGHER,
         title="R squared",
-        description="Share of the target's variance that is explained; 0 for a model that always predicts the mean.",
+        description="Share of the target's variance that is explained; 0 for a model that always says the mean.",
     ),
     Metric(
         name="interval_coverage",
@@ -68,7 +68,7 @@ METRICS = (
         maximum=1.0,
         direction=Direction.HIGHER,
         title="Interval coverage",
-        description="Share of true values inside the interval of their prediction; should equal their level.",
+        description="Share of true values inside the interval of their prediction; to be compared with its level.",
     ),
     Metric(
         name="interval_width",
@@ -78,7 +78,7 @@ METRICS = (
         maximum=math.inf,
         direction=Direction.LOWER,
         title="Interval width",
-        description="Mean width of the intervals; at equal coverage, narrower is better.",
+        description="Mean width of the intervals; at equal coverage the narrower is the better.",
     ),
 )
 
