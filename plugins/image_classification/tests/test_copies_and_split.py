@@ -15,14 +15,8 @@ from mlops_image_classification.data.fingerprints import (
     write_fingerprints,
 )
 from mlops_image_classification.data.pictures import Picture
-from mlops_image_classification.data.splitting import (
-    CONFLICTS_FILE,
-    COPIES_FILE,
-    make_split,
-    of_part,
-    read_samples,
-    write_split_tables,
-)
+from mlops_image_classification.data.split_files import CONFLICTS_FILE, COPIES_FILE, read_samples, write_split_tables
+from mlops_image_classification.data.splitting import make_split, of_part
 from PIL import Image, ImageEnhance
 
 from mlops_core import DatasetError

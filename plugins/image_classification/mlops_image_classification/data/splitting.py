@@ -6,29 +6,22 @@ kept; a training picture that is a copy of a test picture is then left out, so t
 
 from __future__ import annotations
 
-import csv
 import random
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_core import DatasetError, SplitRow, SplitSample, check_no_leak, read_split, write_split
+from mlops_core import DatasetError, SplitSample, check_no_leak
 from mlops_image_classification.data.pictures import PARTS, TEST, TRAIN, VALIDATION, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from mlops_image_classification.config import SplitSection
     from mlops_image_classification.data.fingerprints import Pair
     from mlops_image_classification.data.pictures import Picture
 
-COPIES_FILE = "duplicates.csv"
-CONFLICTS_FILE = "conflicts.csv"
-LEFT_OUT_FILE = "left_out.csv"
 _SMALLEST_PARTS = 3
-_NUMBER = "number"
-"""Column of ``split.csv`` with the number of a picture's record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,63 +240,6 @@ def _check(samples: Sequence[Sample], *, classes: Iterable[str]) -> None:
                 f"add pictures (at least {_SMALLEST_PARTS} tracks or unrelated pictures per class), or leave the class "
                 "out with dataset.class_names"
             )
-
-
-# --- Files ------------------------------------------------------------------------------------------------
-
-
-def write_split_tables(folder: Path, split: Split, pictures: Sequence[Picture]) -> None:
-    """Write ``split.csv`` and one table each of copies, conflicts and pictures that are not used into `folder`."""
-    write_split(
-        folder,
-        (
-            SplitRow(
-                sample=item.name,
-                group=item.group,
-                label=item.label,
-                part=item.part,
-                columns={_NUMBER: str(item.number)},
-            )
-            for item in split.samples
-        ),
-    )
-    for name, pairs in ((COPIES_FILE, split.copies), (CONFLICTS_FILE, split.conflicts)):
-        _write_table(
-            folder / name,
-            ("kind", "similarity", "first", "first_label", "first_part", "second", "second_label", "second_part"),
-            (_pair_row(pair, pictures) for pair in pairs),
-        )
-    _write_table(folder / LEFT_OUT_FILE, ("name", "reason"), ((item.name, item.reason) for item in split.left_out))
-
-
-def _pair_row(pair: Pair, pictures: Sequence[Picture]) -> tuple[str, ...]:
-    first, second = pictures[pair.first], pictures[pair.second]
-    kind = "exact" if pair.is_exact else "near"
-    return (
-        kind,
-        f"{pair.similarity:.3f}",
-        *(first.name, first.label, first.part),
-        *(second.name, second.label, second.part),
-    )
-
-
-def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
-
-
-def read_samples(folder: Path, *parts: str) -> list[Sample]:
-    """Return the samples of the split in `folder` that belong to `parts` (default: all), ordered by number.
-
-    Raises:
-        DatasetError: the file is missing or damaged.
-    """
-    return [
-        Sample(number=int(row.columns[_NUMBER]), name=row.sample, label=row.label, group=row.group, part=row.part)
-        for row in read_split(folder, *parts)
-    ]
 
 
 def of_part(samples: Iterable[Sample], part: str) -> list[Sample]:

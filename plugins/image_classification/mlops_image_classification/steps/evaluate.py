@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mlops_core import Prediction, Predictions, write_predictions
 from mlops_image_classification.data.pictures import TEST
-from mlops_image_classification.data.splitting import read_samples
+from mlops_image_classification.data.split_files import read_samples
 from mlops_image_classification.metrics import compute_metrics, declared_metrics
 from mlops_image_classification.model import network
 from mlops_image_classification.model.batches import PartReader

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from mlops_image_classification.config import DatasetSection, SplitSection
 from mlops_image_classification.data.fingerprints import find_copies, read_fingerprints
 from mlops_image_classification.data.pictures import listed, read_pictures
-from mlops_image_classification.data.splitting import LeftOut, make_split, write_split_tables
+from mlops_image_classification.data.split_files import write_split_tables
+from mlops_image_classification.data.splitting import LeftOut, make_split
 
 if TYPE_CHECKING:
     import logging

@@ -13,7 +13,8 @@ import tensorflow as tf
 from mlops_core import HistoryRow, StepError, write_history
 from mlops_image_classification.config import DataAugmentation, Preprocessing, Training
 from mlops_image_classification.data.pictures import TRAIN, VALIDATION
-from mlops_image_classification.data.splitting import of_part, read_samples
+from mlops_image_classification.data.split_files import read_samples
+from mlops_image_classification.data.splitting import of_part
 from mlops_image_classification.model import network
 from mlops_image_classification.model.batches import PartReader, channel_statistics
 from mlops_image_classification.model.calibration import best_temperature
