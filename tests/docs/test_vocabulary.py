@@ -20,8 +20,6 @@ UNSWEPT = (
     "mlops_core",
     "plugins/sagemaker",
     "plugins/aed/tests",
-    "plugins/image_classification/tests",
-    "plugins/tabular_regression/tests",
     "tests/cli",
     "tests/core",
     "tests/testing",

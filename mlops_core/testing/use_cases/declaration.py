@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from mlops_core.datasets.splits import SplitSample
 
-SPLIT_FILE = "split.csv"
-_SAMPLE_COLUMNS = ("sample", "name")
-
 
 def find_sample_file(sample: str, *, dataset: Path, folder: Path) -> Path:  # noqa: ARG001  what an override is given
     """Return the file of the data set that a prediction's sample names: by relative path, name or stem.
@@ -45,25 +42,28 @@ def find_sample_file(sample: str, *, dataset: Path, folder: Path) -> Path:  # no
 
 
 def read_split_file(output: Path) -> Mapping[str, list[SplitSample]]:
-    """Return part -> samples of ``split.csv`` in the folder `output`, with the columns part, label, group, sample.
+    """Return part -> samples of ``split.csv`` in the folder `output`.
+
+    Unlike `mlops_core.read_split`, it accepts unknown parts and repeated samples, which the checks of the split report.
 
     Raises:
-        NotApplicableError: there is no such file, or it has other columns.
+        NotApplicableError: the file is missing, or lacks one of the columns sample, group, label, part.
     """
-    from mlops_core.datasets.splits import SplitSample
+    from mlops_core.datasets.splits import SPLIT_FILE, SplitSample
 
     path = output / SPLIT_FILE
     if not path.is_file():
         raise NotApplicableError(f"no {SPLIT_FILE} in {output.name}; override read_split() in a UseCaseContract")
-    with path.open(newline="", encoding="utf-8") as stream:
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
         reader = csv.DictReader(stream)
         names = reader.fieldnames or ()
-        sample = next((name for name in _SAMPLE_COLUMNS if name in names), None)
-        if sample is None or not {"part", "label", "group"} <= set(names):
-            raise NotApplicableError(f"{SPLIT_FILE} has the columns {names}, not part, label, group, sample")
+        if not {"sample", "group", "label", "part"} <= set(names):
+            raise NotApplicableError(
+                f"{SPLIT_FILE} has the columns {', '.join(names)}; expected sample, group, label, part"
+            )
         parts: dict[str, list[SplitSample]] = {}
         for row in reader:
-            member = SplitSample(sample=row[sample], group=row["group"], label=row["label"])
+            member = SplitSample(sample=row["sample"], group=row["group"], label=row["label"])
             parts.setdefault(row["part"], []).append(member)
     return parts
 

@@ -140,7 +140,9 @@ def test_more_shards_than_blocks_are_refused(tmp_path):
         ("synthetic_scenes", {"TRAIN_PICTURES": 4, "TEST_PICTURES": 2}, "SCENE"),
     ],
 )
-def test_generated_data_are_the_same_for_the_same_seed_and_complete(tmp_path, monkeypatch, module, counts, use_case):
+def test_the_generated_data_set_is_complete_and_the_same_for_the_same_seed(
+    tmp_path, monkeypatch, module, counts, use_case
+):
     source = importlib.import_module(f"mlops_image_classification.data.{module}")
     for name, count in counts.items():
         monkeypatch.setattr(source, name, count)

@@ -43,7 +43,7 @@ def generated(workspace):
     return folder
 
 
-def test_the_generated_data_are_accepted_and_their_heights_of_0_reported(finished):
+def test_the_generated_table_is_accepted_and_its_heights_of_0_are_reported(finished):
     workspace, record = finished
     assert str(record.status) == "accepted"
     assert record.dataset.is_generated
