@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_core.conditions import Condition
-    from mlops_core.config import load_config
+    from mlops_core.config_loading import load_config
     from mlops_core.datasets.catalogue import DatasetChoice, Progress
     from mlops_core.errors import DefinitionError, ExitCode, PipelineError, RunnerError, did_you_mean
     from mlops_core.loaded_config import LoadedConfig
@@ -82,7 +82,27 @@ class RunRequest:
 
 
 class RunObserver(Protocol):
-    """Receives run events, from any thread; the CLI renders them."""
+    """Receives run events, from any thread; the CLI renders them.
+
+    Example:
+        >>> class Printer:
+        ...     def run_started(self, record):
+        ...         print("run", record.use_case)
+        ...
+        ...     def step_started(self, name):
+        ...         pass
+        ...
+        ...     def step_progress(self, name, label, done, total):
+        ...         pass
+        ...
+        ...     def step_ended(self, record):
+        ...         pass
+        ...
+        ...     def note(self, text):
+        ...         pass
+        >>> record = run("TOY", workspace="workspace", observer=Printer())
+        run TOY
+    """
 
     def run_started(self, record: RunRecord) -> None:
         """Handle the start of a run: its record exists from now on."""
@@ -152,7 +172,7 @@ def open_runner(
 
 _LAZY = {
     "Condition": "mlops_core.conditions",
-    "load_config": "mlops_core.config",
+    "load_config": "mlops_core.config_loading",
     "Progress": "mlops_core.datasets.catalogue",
     "DefinitionError": "mlops_core.errors",
     "ExitCode": "mlops_core.errors",

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from mlops_core import Section, UseCaseConfig
-from mlops_core.config import load_config, normalise_path
+from mlops_core.config import normalise_path
+from mlops_core.config_loading import load_config
 from mlops_core.errors import ConfigError
 from mlops_core.settings import read_settings
 from mlops_core.yaml_source import SIZE_LIMIT_BYTES

@@ -75,7 +75,7 @@ def _installed() -> list[str]:
 
 
 def _validated(use_case: UseCase, imported: ImportedConfig) -> LoadedConfig:
-    from mlops_core.config import validate_sources
+    from mlops_core.config_loading import validate_sources
     from mlops_core.yaml_source import read_yaml_file
 
     default = read_yaml_file(use_case.default_config_path(), environ={})

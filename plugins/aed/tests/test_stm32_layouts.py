@@ -16,7 +16,7 @@ from mlops_aed.stm32.layouts import Layout, detect
 
 from mlops_core import ConfigError, ImportFate, load_use_case
 from mlops_core.cli import _exit_code
-from mlops_core.config import validate_sources
+from mlops_core.config_loading import validate_sources
 from mlops_core.yaml_source import read_yaml_text
 
 LAYOUTS = Path(__file__).parent / "stm32"
