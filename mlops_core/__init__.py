@@ -25,8 +25,10 @@ if TYPE_CHECKING:
         ConfigError,
         DatasetError,
         MlopsError,
+        PipelineError,
         PluginError,
         StepError,
+        StoreError,
         UsageError,
         did_you_mean,
     )
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
         Predictor,
         SampleScores,
     )
+    from mlops_core.runners import RunObserver
     from mlops_core.steps.context import Shard, StepContext
     from mlops_core.steps.histories import HistoryRow, read_history, write_history
     from mlops_core.use_cases.discovery import discover_use_cases
@@ -67,7 +70,18 @@ _MODULES = {
     "datasets.catalogue": ("Dataset", "GeneratedSource", "GitSource", "Source", "SplitSource"),
     "datasets.splits": ("SplitRow", "SplitSample", "check_no_leak", "read_split", "write_split"),
     "datasets.previews": ("PREVIEW_LIMIT", "Preview"),
-    "errors": ("ConfigError", "DatasetError", "MlopsError", "PluginError", "StepError", "UsageError", "did_you_mean"),
+    "errors": (
+        "ConfigError",
+        "DatasetError",
+        "MlopsError",
+        "PipelineError",
+        "PluginError",
+        "StepError",
+        "StoreError",
+        "UsageError",
+        "did_you_mean",
+    ),
+    "runners": ("RunObserver",),
     "hookspecs": ("PluginContext", "hookimpl"),
     "use_cases.discovery": ("discover_use_cases",),
     "use_cases.manager": ("UseCase", "load_use_case"),
@@ -142,6 +156,7 @@ __all__ = [
     "Parameter",
     "ParameterType",
     "Pipeline",
+    "PipelineError",
     "PluginContext",
     "PluginError",
     "Prediction",
@@ -151,6 +166,7 @@ __all__ = [
     "Predictor",
     "Preview",
     "Resources",
+    "RunObserver",
     "RunRecord",
     "RunStatus",
     "SampleScores",
@@ -165,6 +181,7 @@ __all__ = [
     "StepContext",
     "StepError",
     "StepKind",
+    "StoreError",
     "Unit",
     "UsageError",
     "UseCase",

@@ -75,6 +75,11 @@ def run(
         PluginError: the use case cannot be loaded.
         StoreError: nothing can be written in the workspace.
         KeyboardInterrupt: after everything was stopped.
+
+    Example:
+        >>> record = run("TOY", overrides=["features.scale=2"], workspace="workspace")
+        >>> record.verdict.accepted, record.model_version
+        (True, 1)
     """
     from dataclasses import replace
 
@@ -127,6 +132,11 @@ def prepare_run(
     """Check everything that can be checked before anything runs; arguments and errors are those of `run`.
 
     With `cache`, a use case in which nothing has changed since it was last assembled is not imported.
+
+    Example:
+        >>> request = prepare_run("TOY", overrides=["features.scale=2"])
+        >>> request.config.sections()["features"]["scale"]
+        2
     """
     from mlops_core.runners.request import RunRequest
 
@@ -198,6 +208,11 @@ def open_run(run_id: str = "latest", *, workspace: Path | str | None = None) -> 
 
     Raises:
         UsageError: no such run.
+
+    Example:
+        >>> record = run("TOY", workspace="workspace")
+        >>> open_run("latest", workspace="workspace").run_id == record.run_id
+        True
     """
     from mlops_core.workspace.store import Store
 
@@ -239,6 +254,11 @@ def load_model(use_case: str, version: int | str | None = None, *, workspace: Pa
     Raises:
         UsageError: no such version.
         StoreError: its artifact is gone or damaged.
+
+    Example:
+        >>> record = run("TOY", workspace="workspace")
+        >>> load_model("TOY", workspace="workspace").classes
+        ('long', 'short')
     """
     from mlops_core.workspace.registry import Registry
     from mlops_core.workspace.store import Store
@@ -304,5 +324,10 @@ def export_model(
 
 
 def workspace_path(given: Path | str | None) -> Path:
-    """Return the workspace's folder: as given, else ``MLOPS_HOME``, else ``.mlops``."""
+    """Return the workspace's folder: as given, else ``MLOPS_HOME``, else ``.mlops``.
+
+    Example:
+        >>> workspace_path("results")
+        PosixPath('results')
+    """
     return Path(given) if given else read_settings().home

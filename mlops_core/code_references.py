@@ -20,6 +20,10 @@ def load_function(reference: str, *, what: str) -> Callable[..., object]:
 
     Raises:
         PluginError: module or function does not exist, or it is not callable.
+
+    Example:
+        >>> load_function("mlops_core.metrics:proportion", what="the example")(1, 2).value
+        0.5
     """
     module_name, _, name = reference.partition(":")
     try:

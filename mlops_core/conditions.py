@@ -73,6 +73,10 @@ class Comparison:
         operator: how they are compared.
         threshold: a number, or the name of a numeric parameter.
         message: beginning of the sentence that is shown when it fails; the threshold follows.
+
+    Example:
+        >>> print(Comparison(metric="acc", operator=Operator.AT_LEAST, threshold="q_acc"))
+        acc >= q_acc
     """
 
     metric: str
@@ -97,7 +101,12 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class AllOf:
-    """True when all of its parts are."""
+    """True when all of its parts are.
+
+    Example:
+        >>> print(AllOf((parse_condition("acc >= 0.9"), parse_condition("loss < 2"))))
+        acc >= 0.9 and loss < 2
+    """
 
     parts: tuple[Condition, ...]
 
@@ -112,7 +121,12 @@ class AllOf:
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """True when at least one of its parts is."""
+    """True when at least one of its parts is.
+
+    Example:
+        >>> print(AnyOf((parse_condition("acc >= 0.9"), parse_condition("loss < 2"))))
+        acc >= 0.9 or loss < 2
+    """
 
     parts: tuple[Condition, ...]
 
@@ -127,7 +141,12 @@ class AnyOf:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """True when its part is not."""
+    """True when its part is not.
+
+    Example:
+        >>> print(Not(parse_condition("loss > 2")))
+        not loss > 2
+    """
 
     part: Condition
 
@@ -177,6 +196,11 @@ class Verdict:
         accepted: it may be registered.
         clauses: each comparison, in the order of the gate.
         message: why it was rejected; empty when it was accepted.
+
+    Example:
+        >>> verdict = Verdict(accepted=True, clauses=())
+        >>> Verdict.from_json(verdict.to_json()) == verdict
+        True
     """
 
     accepted: bool
@@ -203,7 +227,17 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The condition that a model must meet to be registered."""
+    """The condition that a model must meet to be registered.
+
+    Example:
+        >>> acc = Metric(name="acc", section="m", unit=Unit.FRACTION, minimum=0, maximum=1, direction=Direction.HIGHER)
+        >>> gate = Gate(parse_condition("acc >= q_acc"))
+        >>> report = MetricReport(values={"acc": proportion(80, 100)})
+        >>> gate.evaluate(report, metrics=[acc], parameters={"q_acc": 0.7}).accepted
+        True
+        >>> gate.evaluate(MetricReport(values={}), metrics=[acc], parameters={"q_acc": 0.7}).accepted
+        False
+    """
 
     condition: Condition
     _clauses: tuple[tuple[Comparison, bool], ...] = field(init=False, repr=False, compare=False)
@@ -405,6 +439,10 @@ def parse_condition(text: str, *, messages: Mapping[str, str] | None = None) -> 
 
     Raises:
         PipelineError: anything else; the column is named.
+
+    Example:
+        >>> print(parse_condition("0.9 <= acc and not (loss > 2 or loss < 0)"))
+        acc >= 0.9 and not (loss > 2 or loss < 0)
     """
     if len(text) > _TEXT_LIMIT:
         raise PipelineError(f"gate: {len(text)} characters; at most {_TEXT_LIMIT} are read")

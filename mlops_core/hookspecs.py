@@ -43,6 +43,10 @@ class PluginContext:
         use_case: the name that was asked for, as its entry point spells it (one plugin may serve several).
         distribution: the distribution that provides it.
         version: its version.
+
+    Example:
+        >>> PluginContext(use_case="TOY", distribution="mlops-toy", version="0.1.0").use_case
+        'TOY'
     """
 
     use_case: str

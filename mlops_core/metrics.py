@@ -64,6 +64,11 @@ class Metric:
         job_name: name of the metric of a training job, for example ``clip:accuracy``.
         log_regex: regular expression by which an engine shows it from log lines; never read back.
         description: one sentence.
+
+    Example:
+        >>> acc = Metric(name="acc", section="m", unit=Unit.FRACTION, minimum=0, maximum=1, direction=Direction.HIGHER)
+        >>> acc.fault(0.8), acc.fault(80)
+        ('', 'is 80, outside 0 to 1; a percent where a fraction is expected?')
     """
 
     name: str
@@ -138,6 +143,10 @@ class MetricValue:
         count: how many samples (or groups, for the bootstrap) it rests on.
         standard_deviation: of what the value summarises, in its own unit, where the metric's description says what
             that is: of the errors behind a mean squared error; None where it has none.
+
+    Example:
+        >>> MetricValue(value=0.8, low=0.7, high=0.9).level
+        0.95
     """
 
     value: float
@@ -158,6 +167,10 @@ class ConfusionMatrix:
         counts: one row a true class.
         section: section of ``evaluation.json`` that also holds the matrix as ``confusion_matrix``, class by class, in
             the layout of existing model quality reports; empty for none.
+
+    Example:
+        >>> ConfusionMatrix(classes=("no", "yes"), counts=((8, 2), (1, 9))).by_name()["no"]
+        {'no': 8, 'yes': 2}
     """
 
     classes: tuple[str, ...]
@@ -186,6 +199,10 @@ class MetricReport:
         confusion_matrices: name -> matrix.
         notes: further facts, for example how many samples were used.
         tables: what is shown beside the values, for example one row a fold of a cross-validation.
+
+    Example:
+        >>> MetricReport(values={"acc": proportion(80, 100)}).values["acc"].value
+        0.8
     """
 
     values: Mapping[str, MetricValue]
@@ -199,6 +216,11 @@ def proportion(successes: int, count: int, *, level: float = _LEVEL) -> MetricVa
 
     Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference, J. Am. Stat. Assoc.
     22 (1927) 209-212: centre (p + z²/2n) / (1 + z²/n), half width z sqrt(p(1-p)/n + z²/4n²) / (1 + z²/n).
+
+    Example:
+        >>> value = proportion(80, 100)
+        >>> value.value, round(value.low, 3), round(value.high, 3)
+        (0.8, 0.711, 0.867)
     """
     if not 0 <= successes <= count:
         raise StepError(f"a proportion of {successes} in {count} is impossible")
@@ -238,6 +260,12 @@ def bootstrap_by_group(
         seed: of the resampling.
         resamples: how many.
         level: of the interval.
+
+    Example:
+        >>> mean = lambda items: sum(items) / len(items)
+        >>> value = bootstrap_by_group({"clip-1": [1, 0], "clip-2": [1, 1], "clip-3": [0, 1]}, mean, seed=1)
+        >>> round(value.value, 3), round(value.low, 3), round(value.high, 3), value.count
+        (0.667, 0.5, 1.0, 3)
     """
     pools = [list(groups[name]) for name in sorted(groups) if groups[name]]
     if not pools:

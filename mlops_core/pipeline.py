@@ -84,6 +84,10 @@ class Parameter:
         description: one sentence for ``mlops describe``.
         minimum: smallest legal number, inclusive; None for no limit.
         maximum: largest legal number, inclusive; None for no limit.
+
+    Example:
+        >>> Parameter(name="q_acc", type=ParameterType.FLOAT, default=0.7, minimum=0, maximum=1).parse("0.9")
+        0.9
     """
 
     name: str
@@ -160,6 +164,10 @@ class Resources:
         timeout_s: seconds after which the step's whole process tree is killed.
         retries: number of further attempts after a failed one.
         memory_limit_mb: resident memory of all its processes, in MiB, at which they are killed; None for no limit.
+
+    Example:
+        >>> Resources(cpus=4, memory_gb=16, gpus=1, timeout_s=3600).disk_gb
+        30
     """
 
     cpus: float = 2
@@ -221,6 +229,13 @@ class Step:
             `mlops_core.StepContext` whose ``parts`` are those outputs, also for one shard. Without it the files of all
             shards are put into one folder, and no two may have the same name; predictions are merged by core.
         version: raise it when the step's meaning changes and its code does not show it.
+
+    Example:
+        >>> train = Step(
+        ...     name="train", run="my_plugin.training:train", inputs={"data": DATASET}, outputs=("model",), shards=4
+        ... )
+        >>> train.all_outputs
+        ('model',)
     """
 
     name: str
@@ -312,6 +327,27 @@ class Pipeline:
         metrics: what the evaluation must contain.
         gate: what decides whether the model is registered.
         model: reference of the output that is registered, for example ``"train.model"``.
+
+    Example:
+        >>> train = Step(name="train", run="my_plugin.steps:train", inputs={"data": DATASET}, outputs=("model",))
+        >>> evaluate = Step(
+        ...     name="evaluate",
+        ...     kind=StepKind.EVALUATION,
+        ...     run="my_plugin.steps:evaluate",
+        ...     inputs={"model": "train.model"},
+        ...     outputs=("predictions",),
+        ... )
+        >>> acc = Metric(name="acc", section="m", unit=Unit.FRACTION, minimum=0, maximum=1, direction=Direction.HIGHER)
+        >>> pipeline = Pipeline(
+        ...     name="toy",
+        ...     dataset="words",
+        ...     steps=(evaluate, train),
+        ...     metrics=(acc,),
+        ...     gate=Gate(parse_condition("acc >= 0.7")),
+        ...     model="train.model",
+        ... )
+        >>> [step.name for step in pipeline.ordered()]
+        ['train', 'evaluate']
     """
 
     name: str

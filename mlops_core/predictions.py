@@ -31,6 +31,10 @@ class Prediction:
         label: the true class, or the true number.
         scores: one score a class, in the order of the file's classes; (prediction,) for a regression.
         interval: of a regression, where the model expects the true number; None where it gives none.
+
+    Example:
+        >>> Prediction(sample="clip-1.wav", group="speaker-7", label="yes", scores=(0.2, 0.8)).part
+        0
     """
 
     sample: str
@@ -49,6 +53,11 @@ class Predictions:
         classes: in the order of the scores; empty for a regression.
         rows: one a sample, or a part of one.
         facts: numbers about the model that no row shows, for example its size in bytes.
+
+    Example:
+        >>> rows = (Prediction(sample="clip-1.wav", group="speaker-7", label="yes", scores=(0.2, 0.8)),)
+        >>> Predictions(classes=("no", "yes"), rows=rows).rows[0].label
+        'yes'
     """
 
     classes: tuple[str, ...]
@@ -70,6 +79,12 @@ def write_predictions(
     Raises:
         StepError: a row has a wrong number of scores, a score or a number that is not finite, an unknown
             label, or an interval around a class.
+
+    Example:
+        >>> row = Prediction(sample="clip-1.wav", group="speaker-7", label="yes", scores=(0.2, 0.8))
+        >>> write_predictions(Path("."), ["no", "yes"], [row])
+        >>> read_predictions(Path(".")).rows == (row,)
+        True
     """
     names = tuple(classes)
     partial = folder / f"{PREDICTIONS_FILE}.partial"
@@ -87,6 +102,11 @@ def read_predictions(folder: Path) -> Predictions:
 
     Raises:
         StepError: it is missing or damaged; file and line are named.
+
+    Example:
+        >>> write_predictions(Path("."), ["no", "yes"], [])
+        >>> read_predictions(Path(".")).classes
+        ('no', 'yes')
     """
     path = folder / PREDICTIONS_FILE
     lines = _lines(path)

@@ -30,6 +30,10 @@ class Interval:
         low: lower end, in the target's unit.
         high: upper end, not below the lower.
         level: share of samples whose true number should lie in the interval, between 0 and 1.
+
+    Example:
+        >>> Interval(low=8.5, high=11.5, level=0.9).level
+        0.9
     """
 
     low: float
@@ -57,6 +61,10 @@ class SampleScores:
         scores: one score per class, in the order of `Predictor.classes`; (prediction,) for a regression.
         sample: which sample of a file that holds many, for example the row of a table; empty if the file is the sample.
         interval: the expected range of the true number of a regression; None if the model returns none.
+
+    Example:
+        >>> SampleScores(path="clip-1.wav", scores=(0.2, 0.8)).scores
+        (0.2, 0.8)
     """
 
     path: str
@@ -67,7 +75,17 @@ class SampleScores:
 
 @runtime_checkable
 class Predictor(Protocol):
-    """A trained model, loaded and ready to predict."""
+    """A trained model, loaded and ready to predict.
+
+    Example:
+        >>> class Constant:
+        ...     classes = ("no", "yes")
+        ...
+        ...     def predict(self, paths):
+        ...         return (SampleScores(path=str(path), scores=(0.2, 0.8)) for path in paths)
+        >>> isinstance(Constant(), Predictor)
+        True
+    """
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -105,6 +123,12 @@ class OutputOption:
         minimum: lowest legal number; None for no limit.
         maximum: highest legal number; None for no limit.
         metavar: placeholder of the value in ``--help``; empty for the type's own.
+
+    Example:
+        >>> OutputOption(
+        ...     name="threshold", help="Smallest score.", type=OptionType.FLOAT, default=0.5
+        ... ).default
+        0.5
     """
 
     name: str
@@ -136,6 +160,12 @@ class PredictionOutput:
             `Predictor`, an `OutputRequest` and an `OutputEmitter`.
         options: options that are legal only together with this output.
         reads_standard_input: whether ``-`` is legal in place of a file.
+
+    Example:
+        >>> PredictionOutput(
+        ...     name="events", help="Write events.", formats=("csv", "json"), write="my_plugin.events:write"
+        ... ).formats
+        ('csv', 'json')
     """
 
     name: str
@@ -165,6 +195,10 @@ class PredictionInput:
     Attributes:
         name: as on the command line; ``-`` for standard input.
         content: an existing file, or a stream that cannot seek.
+
+    Example:
+        >>> PredictionInput(name="clip-1.wav", content=Path("clip-1.wav")).name
+        'clip-1.wav'
     """
 
     name: str
@@ -179,6 +213,10 @@ class OutputRequest:
         inputs: files and streams, in the order of the command line.
         format: one of the output's formats.
         options: name -> value of each of the output's options; the default where it was not set.
+
+    Example:
+        >>> OutputRequest(inputs=(), format="csv", options={"threshold": 0.5}).options["threshold"]
+        0.5
     """
 
     inputs: tuple[PredictionInput, ...]
@@ -187,7 +225,13 @@ class OutputRequest:
 
 
 class OutputEmitter(Protocol):
-    """Where a `PredictionOutput` writes its results."""
+    """Where a `PredictionOutput` writes its results.
+
+    Example:
+        >>> def write(predictor, request, emitter: OutputEmitter):
+        ...     for one in request.inputs:
+        ...         emitter.line(one.name)
+    """
 
     def line(self, text: str) -> None:
         """Write a line to standard output at once, so that a stream can be followed."""

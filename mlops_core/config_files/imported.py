@@ -35,6 +35,10 @@ class ImportedKey:
         fate: what became of it.
         target: dotted key of the use case that it sets; empty for none.
         note: why it is ignored, dead or refused, or how it was changed.
+
+    Example:
+        >>> ImportedKey(key="lr", line=3, fate=ImportFate.MAPPED, target="training.learning_rate").target
+        'training.learning_rate'
     """
 
     key: str
@@ -62,6 +66,12 @@ class ImportedConfig:
         layout: which layout it was, for people.
         source: the use case's sections; its lines are those of the foreign file.
         keys: each key of the foreign file, in its order.
+
+    Example:
+        >>> kept = ImportedKey(key="lr", line=3, fate=ImportFate.MAPPED, target="training.learning_rate")
+        >>> source = YamlSource(name="old.yaml", data={"training": {"learning_rate": 0.1}})
+        >>> ImportedConfig(layout="old-tool", source=source, keys=(kept,)).layout
+        'old-tool'
     """
 
     layout: str

@@ -33,6 +33,10 @@ class YamlSource:
         data: the top-level mapping.
         lines: dotted key -> line, counted from 1.
         secrets: dotted keys whose value came from a variable and must not be written anywhere.
+
+    Example:
+        >>> YamlSource(name="user_config.yaml", data={"training": {"epochs": 3}}, lines={"training.epochs": 2}).lines
+        {'training.epochs': 2}
     """
 
     name: str

@@ -30,6 +30,10 @@ class Source:
         unpack: unpack the archive (zip, tar, tar.gz, ...) instead of keeping it.
         strip: leading path components that are dropped when unpacking.
         to: sub-folder of the data set; empty for its top.
+
+    Example:
+        >>> Source(url="https://example.org/data-1.zip", sha256="0" * 64, strip=1).unpack
+        True
     """
 
     url: str
@@ -43,7 +47,14 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitSource:
-    """A commit of a git repository; the commit's id is the checksum of all its files."""
+    """A commit of a git repository; the commit's id is the checksum of all its files.
+
+    Example:
+        >>> GitSource(url="https://example.org/data.git", revision="main")
+        Traceback (most recent call last):
+        ...
+        mlops_core.errors.PipelineError: git source ...: revision 'main' is not a full commit id
+    """
 
     url: str
     revision: str
@@ -56,7 +67,12 @@ class GitSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratedSource:
-    """Data made by code: ``"package.module:function"``, called as ``function(folder, seed=, progress=)``."""
+    """Data made by code: ``"package.module:function"``, called as ``function(folder, seed=, progress=)``.
+
+    Example:
+        >>> GeneratedSource(run="my_plugin.data:make")
+        GeneratedSource(run='my_plugin.data:make')
+    """
 
     run: str
 
@@ -69,6 +85,11 @@ class SplitSource:
         parts: ``.z01``, ``.z02``, ... and last ``.zip``, each with its checksum.
         strip: leading path components that are dropped when unpacking.
         to: sub-folder of the data set; empty for its top.
+
+    Example:
+        >>> parts = tuple(Source(url=f"https://example.org/data.{part}") for part in ("z01", "zip"))
+        >>> len(SplitSource(parts=parts).parts)
+        2
     """
 
     parts: tuple[Source, ...]
@@ -92,6 +113,12 @@ class Dataset:
         size_bytes: of the download; 0 for generated data.
         sources: what is fetched, in this order.
         required: relative paths or globs without which it is not complete.
+
+    Example:
+        >>> Dataset(
+        ...     name="toy", title="Toy data", licence="CC0", sources=(GeneratedSource(run="my_plugin.data:make"),)
+        ... ).is_generated
+        True
     """
 
     name: str

@@ -36,6 +36,12 @@ class DatasetFinding:
         check: what was looked for, for example ``"exact duplicates"``.
         message: one line.
         samples: the samples that it is about, each as people can find it.
+
+    Example:
+        >>> DatasetFinding(
+        ...     level=Severity.ERROR, check="empty files", message="1 file is empty", samples=("a.wav",)
+        ... ).level
+        <Severity.ERROR: 'error'>
     """
 
     level: Severity
@@ -46,7 +52,12 @@ class DatasetFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactTable:
-    """A table of text and numbers; each row has one cell a column."""
+    """A table of text and numbers; each row has one cell a column.
+
+    Example:
+        >>> FactTable(title="samples per class", columns=("class", "samples"), rows=(("yes", 12), ("no", 9))).rows[0]
+        ('yes', 12)
+    """
 
     title: str
     columns: tuple[str, ...]
@@ -70,6 +81,10 @@ class Distribution:
         edges: ascending, one more than `counts`; empty for classes.
         labels: of the bars, one a count; empty for numbers.
         counts: how many samples.
+
+    Example:
+        >>> Distribution(name="duration", title="Duration", unit="s", edges=(0.0, 1.0, 2.0), counts=(3, 5)).counts
+        (3, 5)
     """
 
     name: str
@@ -87,7 +102,13 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """All that was found."""
+    """All that was found.
+
+    Example:
+        >>> fault = DatasetFinding(level=Severity.ERROR, check="empty files", message="1 file is empty")
+        >>> Inspection(facts=(("samples", "12"),), findings=(fault,)).errors
+        1
+    """
 
     facts: tuple[tuple[str, str], ...] = ()
     tables: tuple[FactTable, ...] = ()

@@ -29,6 +29,10 @@ class Preview:
         media_type: one of `MEDIA_TYPES`; ``text/plain`` is UTF-8.
         data: the content, at most `PREVIEW_LIMIT` bytes.
         caption: one line, for example ``"2.0 s of 5.0 s, from 1.5 s"``; may be empty.
+
+    Example:
+        >>> Preview(media_type="text/plain", data="a short text".encode(), caption="the first line").kind
+        'text'
     """
 
     media_type: str

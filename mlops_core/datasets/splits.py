@@ -36,6 +36,10 @@ class SplitSample:
         sample: name of the sample; unique within a data set.
         group: samples of one group, such as the clips of one recording, belong to one part.
         label: class, or target value as text.
+
+    Example:
+        >>> SplitSample(sample="clip-1.wav", group="speaker-7", label="yes").group
+        'speaker-7'
     """
 
     sample: str
@@ -50,6 +54,10 @@ class SplitRow(SplitSample):
     Attributes:
         part: ``train``, ``validation`` or ``test``; empty where no part is assigned.
         columns: further columns of the plugin, name -> text; the same names in every row of a file.
+
+    Example:
+        >>> SplitRow(sample="clip-1.wav", group="speaker-7", label="yes", part="train").part
+        'train'
     """
 
     part: str
@@ -64,6 +72,10 @@ def check_no_leak(split: Mapping[str, Iterable[SplitSample]]) -> None:
 
     Raises:
         DatasetError: a group is in several parts; the first few are named.
+
+    Example:
+        >>> one = SplitSample(sample="clip-1.wav", group="speaker-7", label="yes")
+        >>> check_no_leak({"train": [one], "test": []})
     """
     parts_of: defaultdict[str, set[str]] = defaultdict(set)
     for part, samples in split.items():
@@ -87,6 +99,12 @@ def write_split(folder: Path, rows: Iterable[SplitRow]) -> None:
 
     Raises:
         DatasetError: a sample is empty or appears twice, a part is unknown, or a row has other columns than the first.
+
+    Example:
+        >>> write_split(Path("."), [SplitRow(sample="clip-1.wav", group="speaker-7", label="yes", part="test")])
+        >>> print(Path("split.csv").read_text(), end="")
+        sample,group,label,part
+        clip-1.wav,speaker-7,yes,test
     """
     path = folder / SPLIT_FILE
     partial = folder / f"{SPLIT_FILE}.partial"
@@ -122,6 +140,11 @@ def read_split(folder: Path, *parts: str) -> Iterator[SplitRow]:
     Raises:
         DatasetError: at once if a part is unknown, during iteration if the file is missing or damaged, lacks a column,
             or holds an unknown part or a sample twice; file, row and what was expected are named.
+
+    Example:
+        >>> write_split(Path("."), [SplitRow(sample="clip-1.wav", group="speaker-7", label="yes", part="test")])
+        >>> [row.sample for row in read_split(Path("."), "test")]
+        ['clip-1.wav']
     """
     for part in parts:
         if part not in PARTS:

@@ -29,7 +29,14 @@ _PROGRESS_INTERVAL_S = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """Which share of the work this process has: items ``index``, ``index + count``, ``index + 2 * count``, ..."""
+    """Which share of the work this process has: items ``index``, ``index + count``, ``index + 2 * count``, ...
+
+    Example:
+        >>> files = ["a", "b", "c", "d", "e"]
+        >>> shard = Shard(index=1, count=2)
+        >>> files[shard.index :: shard.count]
+        ['b', 'd']
+    """
 
     index: int = 0
     count: int = 1
@@ -117,6 +124,12 @@ class StepContext:
         shard: which share of the work this process has.
         scratch: a private folder, removed after the step.
         log: its lines go to the step's log.
+
+    Example:
+        >>> def train(context: StepContext) -> None:
+        ...     for path in context.input("data").iterdir():
+        ...         context.log.info("training on %s with seed %d", path, context.seed)
+        ...     (context.output("model") / "weights.txt").write_text("0.5")
     """
 
     def __init__(self, request: StepRequest) -> None:

@@ -32,6 +32,10 @@ class HistoryRow:
     Attributes:
         step: number of the step, epoch or round; finite.
         values: quantity -> value; NaN where it was not measured.
+
+    Example:
+        >>> HistoryRow(step=1, values={"loss": 0.9}).values["loss"]
+        0.9
     """
 
     step: float
@@ -48,6 +52,15 @@ def write_history(folder: Path, rows: Iterable[HistoryRow], *, step_name: str = 
 
     Raises:
         StepError: steps do not grow, a quantity has the name of the step, or a row has other quantities than the first.
+
+    Example:
+        >>> write_history(
+        ...     Path("."), [HistoryRow(step=1, values={"loss": 0.9}), HistoryRow(step=2, values={"loss": 0.4})]
+        ... )
+        >>> print(Path("history.csv").read_text(), end="")
+        step,loss
+        1,0.9
+        2,0.4
     """
     partial = folder / f"{HISTORY_FILE}.partial"
     where = folder / HISTORY_FILE
@@ -82,6 +95,11 @@ def read_history(path: Path) -> Iterator[HistoryRow]:
 
     Raises:
         StepError: during iteration, if the file is missing or damaged or a cell is not a number; the line is named.
+
+    Example:
+        >>> write_history(Path("."), [HistoryRow(step=1, values={"loss": 0.9})])
+        >>> [row.values["loss"] for row in read_history(Path("history.csv"))]
+        [0.9]
     """
     rows = _cells(path)
     header = _distinct(tuple(next(rows, (1, []))[1]), path)

@@ -32,7 +32,12 @@ class InstalledUseCase:
 
 
 def discover_use_cases() -> tuple[InstalledUseCase, ...]:
-    """Return every installed use case, sorted by name; names that several distributions provide appear repeatedly."""
+    """Return every installed use case, sorted by name; names that several distributions provide appear repeatedly.
+
+    Example:
+        >>> [use_case.name for use_case in discover_use_cases() if use_case.distribution == "mlops-toy"]
+        ['TOY']
+    """
     use_cases = {
         InstalledUseCase(name=entry.name, target=entry.value, distribution=entry.distribution, version=entry.version)
         for entry in entry_points(ENTRY_POINT_GROUP)

@@ -56,6 +56,10 @@ def load_use_case(name: str) -> UseCase:
     Raises:
         UsageError: no such use case.
         PluginError: it cannot be imported, misspells a hook, or lacks a required one; the message says which.
+
+    Example:
+        >>> load_use_case("toy").name
+        'TOY'
     """
     installed = find_use_case(name)
     return UseCase(_import_plugin(installed), installed=installed)
@@ -66,6 +70,12 @@ class UseCase:
 
     Each method calls one hook, or assembles several, checks what came back, and turns whatever a plugin raises
     into a `PluginError` that names plugin, hook, file and line.
+
+    Example:
+        >>> toy = load_use_case("TOY")
+        >>> config = toy.load_config(overrides=["features.scale=2"])
+        >>> [step.name for step in toy.pipeline(config.model).ordered()][:2]
+        ['preprocess', 'train']
     """
 
     def __init__(self, plugin: object, *, installed: InstalledUseCase) -> None:
@@ -132,7 +142,7 @@ class UseCase:
         Raises:
             ConfigError: every fault at once, each with file, line and key.
         """
-        from mlops_core.config import load_config
+        from mlops_core.config_loading import load_config
 
         return load_config(
             self.config_model(),

@@ -162,6 +162,11 @@ class RunRecord:
         error: one line, when it failed.
         exit_code: what a command that made this run exits with.
         remote: where a service carries it out; None for a run of this machine.
+
+    Example:
+        >>> record = run("TOY", workspace="workspace")
+        >>> record.status, record.step("train").status
+        (<RunStatus.ACCEPTED: 'accepted'>, <StepStatus.DONE: 'done'>)
     """
 
     run_id: str

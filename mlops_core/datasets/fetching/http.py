@@ -33,6 +33,11 @@ def download(source: Source, folder: Path, *, name: str, progress: Progress) -> 
 
     Raises:
         DatasetError: no answer, a refusal, or another content than the catalogue says.
+
+    Example:
+        >>> source = Source(url="https://example.org/labels.csv", sha256="0" * 64)
+        >>> download(source, Path("data"), name="labels", progress=lambda label, done, total: None)  # doctest: +SKIP
+        PosixPath('data/labels.csv')
     """
     file_name = urllib.parse.unquote(urllib.parse.urlsplit(source.url).path).rpartition("/")[2] or "download"
     target = folder / file_name
