@@ -1,28 +1,12 @@
 """The base classes of a configuration: what a plugin declares.
 
-How a configuration is read, merged and validated is the subject of `mlops_core.config_loading`.
+How a configuration is read, merged and validated is the subject of `mlops_core.config_files.loading`.
 """
 
 from __future__ import annotations
 
 import pydantic
 
-<<<<<<< HEAD
-from mlops_core.config_files.loaded import LoadedConfig, put_value
-from mlops_core.config_files.yaml_source import YamlSource, read_yaml_file, read_yaml_scalar
-from mlops_core.errors import ConfigError, did_you_mean
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
-
-    from mlops_core.config_files.imported import ImportedConfig
-
-_LOG = logging.getLogger(__name__)
-_OVERRIDE_KEY = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*\Z")
-
-=======
->>>>>>> core
 
 class Section(pydantic.BaseModel):
     """Base of one configuration section: unknown keys are refused, values cannot be changed.

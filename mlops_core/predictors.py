@@ -125,9 +125,7 @@ class OutputOption:
         metavar: placeholder of the value in ``--help``; empty for the type's own.
 
     Example:
-        >>> OutputOption(
-        ...     name="threshold", help="Smallest score.", type=OptionType.FLOAT, default=0.5
-        ... ).default
+        >>> OutputOption(name="threshold", help="Smallest score.", type=OptionType.FLOAT, default=0.5).default
         0.5
     """
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-Model: TypeAlias = Any
-"""A `mlops_core.config.UseCaseConfig`; not imported, since `mlops_core.config` imports this module."""
+    from mlops_core.config import UseCaseConfig
+
 REDACTED = "<redacted>"
 
 
@@ -32,7 +32,7 @@ class LoadedConfig:
     def __init__(
         self,
         *,
-        model: Model,
+        model: UseCaseConfig,
         path: Path | None,
         secrets: frozenset[str] = frozenset(),
         is_imported: bool = False,
@@ -41,14 +41,14 @@ class LoadedConfig:
         self.path = path
         self.secrets = secrets
         self.is_imported = is_imported
-        self._model: Model | None = model
-        self._load: Callable[[], Model] | None = None
+        self._model: UseCaseConfig | None = model
+        self._load: Callable[[], UseCaseConfig] | None = None
         self._sections: Mapping[str, Any] | None = None
         self._text = ""
 
     @classmethod
     def from_data(
-        cls, sections: Mapping[str, Any], *, text: str, path: Path | None, load: Callable[[], Model]
+        cls, sections: Mapping[str, Any], *, text: str, path: Path | None, load: Callable[[], UseCaseConfig]
     ) -> LoadedConfig:
         """Return a configuration whose model is loaded when it is first asked for.
 
@@ -64,7 +64,7 @@ class LoadedConfig:
         return config
 
     @property
-    def model(self) -> Model:
+    def model(self) -> UseCaseConfig:
         """The use case's model."""
         if self._model is None:
             assert self._load is not None  # noqa: S101  for mypy: one of the two is always there

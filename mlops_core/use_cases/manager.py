@@ -142,7 +142,7 @@ class UseCase:
         Raises:
             ConfigError: every fault at once, each with file, line and key.
         """
-        from mlops_core.config_loading import load_config
+        from mlops_core.config_files.loading import load_config
 
         return load_config(
             self.config_model(),

@@ -8,13 +8,8 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from mlops_core import Section, UseCaseConfig
-<<<<<<< HEAD
-from mlops_core.config import load_config, normalise_path
-from mlops_core.config_files.yaml_source import SIZE_LIMIT_BYTES
-=======
 from mlops_core.config import normalise_path
-from mlops_core.config_loading import load_config
->>>>>>> core
+from mlops_core.config_files.loading import load_config
 from mlops_core.errors import ConfigError
 from mlops_core.settings import read_settings
 

@@ -75,13 +75,8 @@ def _installed() -> list[str]:
 
 
 def _validated(use_case: UseCase, imported: ImportedConfig) -> LoadedConfig:
-<<<<<<< HEAD
-    from mlops_core.config import validate_sources
+    from mlops_core.config_files.loading import validate_sources
     from mlops_core.config_files.yaml_source import read_yaml_file
-=======
-    from mlops_core.config_loading import validate_sources
-    from mlops_core.yaml_source import read_yaml_file
->>>>>>> core
 
     default = read_yaml_file(use_case.default_config_path(), environ={})
     return validate_sources(use_case.config_model(), [default, imported.source])

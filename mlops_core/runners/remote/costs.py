@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pydantic
 
 from mlops_core.config import UseCaseConfig
-from mlops_core.config_loading import load_config
+from mlops_core.config_files.loading import load_config
 from mlops_core.errors import UsageError, did_you_mean
 from mlops_core.quantities import format_duration
 from mlops_core.workspace.records import StepStatus

@@ -30,7 +30,7 @@ _PLAIN = {
 _WARM = (
     "mlops_core.api",
     "mlops_core.config",
-    "mlops_core.config_loading",
+    "mlops_core.config_files.loading",
     "mlops_core.datasets.catalogue",
     "mlops_core.hookspecs",
     "mlops_core.use_cases.manager",

@@ -13,13 +13,8 @@ from mlops_aed.stm32.conversion import convert
 from mlops_aed.stm32.layouts import Layout
 
 from mlops_core import ConfigError, StepError
-<<<<<<< HEAD
-from mlops_core.config import validate_sources
+from mlops_core.config_files.loading import validate_sources
 from mlops_core.config_files.yaml_source import read_yaml_text
-=======
-from mlops_core.config_loading import validate_sources
-from mlops_core.yaml_source import read_yaml_text
->>>>>>> core
 
 # Takes what the real one takes, and measures the file that it is given.
 TOOL = """#!{python}

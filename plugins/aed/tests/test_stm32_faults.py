@@ -11,13 +11,8 @@ from mlops_aed.stm32.layouts import detect
 from mlops_aed.stm32.values import Kind, Rule, read_value
 
 from mlops_core import ConfigError, ImportFate
-<<<<<<< HEAD
-from mlops_core.config import validate_sources
+from mlops_core.config_files.loading import validate_sources
 from mlops_core.config_files.yaml_source import read_yaml_text
-=======
-from mlops_core.config_loading import validate_sources
-from mlops_core.yaml_source import read_yaml_text
->>>>>>> core
 
 LAYOUTS = Path(__file__).parent / "stm32"
 MISSING = object()

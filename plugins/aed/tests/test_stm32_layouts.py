@@ -16,13 +16,8 @@ from mlops_aed.stm32.layouts import Layout, detect
 
 from mlops_core import ConfigError, ImportFate, load_use_case
 from mlops_core.cli import _exit_code
-<<<<<<< HEAD
-from mlops_core.config import validate_sources
+from mlops_core.config_files.loading import validate_sources
 from mlops_core.config_files.yaml_source import read_yaml_text
-=======
-from mlops_core.config_loading import validate_sources
-from mlops_core.yaml_source import read_yaml_text
->>>>>>> core
 
 LAYOUTS = Path(__file__).parent / "stm32"
 FILES = {"v1": Layout.V1, "v2": Layout.V2, "v4": Layout.V4}

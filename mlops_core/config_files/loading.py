@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import pydantic
 
+from mlops_core.config_files.loaded import LoadedConfig, put_value
+from mlops_core.config_files.yaml_source import YamlSource, read_yaml_file, read_yaml_scalar
 from mlops_core.errors import ConfigError, did_you_mean
-from mlops_core.loaded_config import LoadedConfig, put_value
-from mlops_core.yaml_source import YamlSource, read_yaml_file, read_yaml_scalar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from mlops_core.config import UseCaseConfig
-    from mlops_core.config_import import ImportedConfig
+    from mlops_core.config_files.imported import ImportedConfig
 
 _LOG = logging.getLogger(__name__)
 _OVERRIDE_KEY = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*\Z")
