@@ -10,6 +10,7 @@ from pydantic import Field
 from mlops_core import Section, UseCaseConfig
 from mlops_core.config import normalise_path
 from mlops_core.config_files.loading import load_config
+from mlops_core.config_files.yaml_source import SIZE_LIMIT_BYTES
 from mlops_core.errors import ConfigError
 from mlops_core.settings import read_settings
 
