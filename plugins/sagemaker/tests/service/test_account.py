@@ -229,8 +229,8 @@ def test_doctor_exits_with_4_and_reports_expired_credentials_in_one_line(proxy):
     assert done.returncode == ExitCode.STEP
     last = json.loads(done.stdout)[-1]
     assert (last["subject"], last["is_good"]) == ("credentials", False)
-    assert last["found"].startswith("the credentials have expired: ")
-    assert "sign in again" in last["found"]
+    assert last["detail"].startswith("the credentials have expired: ")
+    assert "sign in again" in last["detail"]
 
 
 def test_missing_credentials_and_region_are_reported(toy, tmp_path):
