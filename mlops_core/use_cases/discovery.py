@@ -57,7 +57,7 @@ def find_use_case(name: str) -> InstalledUseCase:
     if not matches:
         names = sorted({use_case.name for use_case in installed})
         hint = did_you_mean(name, names) or ";"
-        listed = ", ".join(names) or "none (pip install a plugin, for example mlops-aed)"
+        listed = ", ".join(names) or "none; install a plugin with pip, or create one: mlops plugin new NAME"
         raise UsageError(f"no use case '{name}'{hint} installed: {listed}")
     if len(matches) > 1:
         providers = " and ".join(f"{match.distribution} {match.version}" for match in matches)

@@ -23,7 +23,7 @@ def command(*, as_json: bool) -> None:
             ]
         )
     elif not found:
-        click.echo("no use case is installed; pip install a plugin, for example mlops-aed")
+        click.echo("no use case is installed; install a plugin with pip, or create one: mlops plugin new NAME")
     else:
         print_table(
             ("use case", "provided by", "module"),

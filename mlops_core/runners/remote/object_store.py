@@ -59,7 +59,7 @@ class StoreAccess:
     """How an engine's object store is reached.
 
     Attributes:
-        url: of the bucket or container, for example ``s3://name``.
+        url: of the bucket or container, for example ``scheme://name``.
         config: obstore's configuration of the store.
         credentials: obstore's credential provider: a callable that returns a mapping; None for none.
         allow_http: allow connections without TLS, for a service on this machine.
@@ -98,7 +98,7 @@ class Bucket:
     """The objects of one bucket or container.
 
     Attributes:
-        url: of the bucket, for example ``s3://name``.
+        url: of the bucket, for example ``scheme://name``.
         large_bytes: a file of more than this is sent in parts.
     """
 

@@ -51,6 +51,10 @@ _STARTUP = {
 _ENVIRON = {Surrounding.TIME_ZONE: {"TZ": "KIT-12:45"}}
 
 
+_OBSERVED = ("events", "sections", "parameters", "inputs", "code", "packages")
+"""Keys of the answer of an execution under observation."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedStep:
     """One execution of one step.
@@ -223,14 +227,7 @@ class Execution:
         folder: Path,
         changed: Iterable[str],
     ) -> ObservedStep:
-        found = answer.result or {
-            "events": (),
-            "sections": (),
-            "parameters": (),
-            "inputs": (),
-            "code": (),
-            "packages": (),
-        }
+        found = answer.result or dict.fromkeys(_OBSERVED, ())
         events = [(kind, subject) for kind, subject in found["events"]]
         looked = [subject for kind, subject in events if kind in ("read", "list")]
         configuration = {str(path) for path in self.configuration}

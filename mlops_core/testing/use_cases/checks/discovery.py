@@ -24,15 +24,11 @@ _HEAVY = frozenset(
     [
         "IPython",
         "PIL",
-        "azure",
-        "boto3",
-        "botocore",
         "catboost",
         "cv2",
         "dask",
         "datasets",
         "gensim",
-        "google",
         "h5py",
         "jax",
         "keras",
@@ -50,7 +46,6 @@ _HEAVY = frozenset(
         "polars",
         "pyarrow",
         "pyspark",
-        "sagemaker",
         "scipy",
         "seaborn",
         "sentence_transformers",
@@ -98,11 +93,11 @@ def use_case_is_announced_once(session: ContractSession) -> Iterator[str]:
 def use_case_name_is_portable(session: ContractSession) -> Iterator[str]:
     """The use case's name is upper-case letters, digits and single underscores, a letter first.
 
-    Fix: rename the entry point, for example ROAD_SIGN: the name becomes part of names in every engine.
+    Fix: rename the entry point, for example BIRD_CALLS: the name becomes part of names in every engine.
     """
     name = session.installed.name
     if not _NAME.match(name):
-        yield f"'{name}' is not of the form ROAD_SIGN"
+        yield f"'{name}' is not of the form BIRD_CALLS"
 
 
 @check(after=("use_case_is_announced_once",))

@@ -156,7 +156,7 @@ def log_lines_show_the_metrics(session: ContractSession) -> Iterator[str]:
     if not metrics:
         raise NotApplicableError("no metric declares log_regex")
     for metric in metrics:
-        # SageMaker's documents double the backslash in a class; both spellings mean the same.
+        # Documents of engines double the backslash in a class; both spellings mean the same.
         found = re.findall(metric.log_regex.replace("\\\\", "\\"), log)
         value = session.report.values[metric.name].value
         if not found:

@@ -12,7 +12,7 @@ class DatasetSection(Section):
     path: str | None = None
 
 
-class Witness(Section):
+class WitnessSection(Section):
     """Where the kit listens, and for which scenario."""
 
     port: int = 1
@@ -45,7 +45,7 @@ class Config(UseCaseConfig):
     """Configuration of PROBE."""
 
     dataset: DatasetSection = DatasetSection()
-    witness: Witness = Witness()
+    witness: WitnessSection = WitnessSection()
     preparation: Preparation = Preparation()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()

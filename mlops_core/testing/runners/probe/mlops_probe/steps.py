@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_core import MlopsError, Prediction, StepContext, write_predictions
-from mlops_probe.config import Evaluation, Preparation, Training, Witness
+from mlops_probe.config import Evaluation, Preparation, Training, WitnessSection
 
 SAMPLES = 24
 CLASSES = ("high", "low")
@@ -29,7 +29,7 @@ def generate(folder: Path, *, seed: int, progress: Callable[[str, int, int], Non
 @contextlib.contextmanager
 def _watched(context: StepContext, step: str, *outputs: str) -> Iterator[None]:
     """Report to the kit, do what it answers, and report what was written."""
-    witness = context.section("witness", Witness)
+    witness = context.section("witness", WitnessSection)
     print(f"probe {step} began with shard {context.shard.index}", flush=True)  # noqa: T201  the kit looks for it
     context.log.info("probe %s logs", step)
     with socket.create_connection(("127.0.0.1", witness.port)) as channel, channel.makefile("rw") as stream:
