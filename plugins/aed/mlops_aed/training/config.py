@@ -145,7 +145,7 @@ def _require_arguments(name: str, arguments: dict[str, Any], known: tuple[str, .
 class DataAugmentation(Section):
     """Strengths of the changes to training patches; 0 switches one off."""
 
-    mixup_alpha: Annotated[float, Field(ge=0, le=2)] = 0.3
+    mixup_alpha: Annotated[float, Field(ge=0, le=2)] = 0.1
     time_mask: NotNegative = 16
     frequency_mask: NotNegative = 8
     time_shift: NotNegative = 24
@@ -173,7 +173,7 @@ class ModelChoice(Section):
     """
 
     name: Literal["residual", "yamnet", "miniresnet", "miniresnetv2", "custom", "file"] = "residual"
-    filters: Annotated[tuple[Positive, ...], Field(min_length=2, max_length=5)] = (16, 32, 64)
+    filters: Annotated[tuple[Positive, ...], Field(min_length=2, max_length=5)] = (8, 16, 32)
     n_stacks: Literal[1, 2] = 1
     pooling: Literal["avg", "max", "multi"] | None = None
     embedding_size: Literal[256] = 256
@@ -212,9 +212,9 @@ class Training(Section):
     model: ModelChoice = ModelChoice()
     fine_tune: bool = False
     batch_size: Positive = 32
-    steps: Positive = 2000
-    patience: Positive = 500
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.003
+    steps: Positive = 600
+    patience: Positive = 300
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.006
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0005
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     head_penalty: Annotated[float, Field(gt=0, le=1)] | None = None
