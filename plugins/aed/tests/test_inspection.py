@@ -97,7 +97,7 @@ def test_files_that_are_cut_off_and_clips_longer_than_what_is_used_are_found(fol
     findings = found(folder)
     assert findings["cut off", "warning"].samples == ("1-chirp0.wav",)
     assert "1 of 12 clips are longer than preprocessing.max_length (10 s)" in findings["long", "note"].message
-    assert dict(inspect_dataset(folder, CONFIG).facts)["seconds a clip"].endswith("median 2.00")
+    assert dict(inspect_dataset(folder, CONFIG).facts)["seconds per clip"].endswith("median 2.00")
 
 
 def test_a_named_pipe_is_unreadable_and_does_not_block(folder):

@@ -356,7 +356,7 @@ def test_import_writes_an_equal_configuration_and_reports_every_key(tmp_path, ml
     assert ours == load_use_case("AED").load_config(tmp_path / "theirs.yaml").model
     code, _, err = mlops("import", "stm32", "theirs.yaml", "-o", "ours.yaml")
     assert code == 2
-    assert "nothing is overwritten" in err
+    assert "exists and is not overwritten" in err
 
 
 def test_import_of_a_file_with_faults_names_all_of_them_and_writes_nothing(tmp_path, mlops):
