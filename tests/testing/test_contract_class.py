@@ -67,7 +67,7 @@ def test_the_installed_plugin_collects_a_test_a_check(pytest_on):
 def test_a_broken_rule_fails_with_rule_finding_and_remedy(pytest_on):
     done = pytest_on(HEAD, "-k", "distribution_requires_core")
     assert done.returncode == 1
-    assert "broken rule distribution_requires_core: The distribution's metadata require mlops-usecases." in done.stdout
+    assert "broken rule distribution_requires_core: The metadata of the distribution requires mlops-usecases." in done.stdout
     assert "- mlops-toy requires nothing, not mlops-usecases" in done.stdout
     assert "fix: add" in done.stdout
 
