@@ -43,8 +43,9 @@ def selftest(
 ) -> int:
     """Test the use case's metrics and gate with canaries: all must be rejected except a perfect oracle.
 
-    The canaries are a constant predictor, shuffled labels, an untrained model, an empty test set, inverted predictions, and
-    metrics that are NaN, infinite, missing, in percent or inverted. The exit code is 6 if a canary gets the wrong verdict.
+    The canaries are a constant predictor, shuffled labels, an untrained model, an empty test set, inverted
+    predictions, and metrics that are NaN, infinite, missing, in percent or inverted. The exit code is 6 if a canary
+    gets the wrong verdict.
     """
     from mlops_core.testing.observation.processes import Processes
     from mlops_core.testing.use_cases.checks.gate import SELFTEST

@@ -134,7 +134,8 @@ def _changed(
     for name in without:
         if name not in flags:
             raise UsageError(
-                f"--without {name}: no such capability{did_you_mean(name, flags) or ';'} capabilities: {', '.join(flags)}"
+                f"--without {name}: no such capability{did_you_mean(name, flags) or ';'} "
+                f"capabilities: {', '.join(flags)}"
             )
     changes: dict[str, Any] = dict.fromkeys(without, False)
     changes["overrides"] = (*declared.overrides, *overrides)

@@ -1,7 +1,7 @@
 """Subjects of a check, from the name of a use case or of a distribution, or from a folder.
 
-A folder need not be installed: its metadata is generated from ``pyproject.toml`` while it is checked. The declaration in
-``tests/test_contract.py`` is used; without that file the smallest configuration is searched for in ``examples/``.
+A folder need not be installed: its metadata is generated from ``pyproject.toml`` while it is checked. The declaration
+in ``tests/test_contract.py`` is used; without that file the smallest configuration is searched for in ``examples/``.
 """
 
 from __future__ import annotations

@@ -98,7 +98,8 @@ def _resumed(session: ContractSession) -> Answer:
 def _workspace_of_kills(session: ContractSession) -> Path:
     """Return a workspace in which a run was killed in each step, one after the other.
 
-    A kill that comes too late spoils its workspace, because the step has a result: all kills start over, that one earlier.
+    A kill that comes too late spoils its workspace, because the step has a result: all kills start over, that one
+    earlier.
     """
     delays = {step.name: _delays_s(session, step.name) for step in session.pipeline.ordered()}
     while True:

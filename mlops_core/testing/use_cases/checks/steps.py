@@ -122,8 +122,8 @@ def steps_succeed(session: ContractSession) -> Iterator[str]:
 def steps_read_declared_inputs_only(session: ContractSession) -> Iterator[str]:
     """A step opens no file outside of its declared inputs (observed).
 
-    Fix: declare what it reads as an input, or put it into the package; a file elsewhere does not exist on another machine
-    and is not part of the step's key.
+    Fix: declare what it reads as an input, or put it into the package; a file elsewhere does not exist on another
+    machine and is not part of the step's key.
     """
     yield from _each(session, lambda step: [f"reads {path}" for path in step.reads])
 
@@ -224,7 +224,7 @@ def progress_stays_within_its_total(session: ContractSession) -> Iterator[str]:
 
 @check(after=RAN)
 def outputs_have_portable_names(session: ContractSession) -> Iterator[str]:
-    """Files in outputs have names that are valid and distinct on every file system and object store, regardless of case.
+    """Files in outputs have names that are valid on every file system and object store, and differ by more than case.
 
     Fix: use letters, digits, "-", "_" and "."; do not let names differ by case alone.
     """
