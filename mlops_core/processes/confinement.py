@@ -66,7 +66,7 @@ def confine_writes(folders: Iterable[Path]) -> bool:
 
 
 def landlock_version() -> int:
-    """Return the version of Landlock's interface, 0 where there is none."""
+    """Return the version of Landlock's interface, 0 without Landlock."""
     if not sys.platform.startswith("linux"):
         return 0
     with contextlib.suppress(OSError):
@@ -99,7 +99,7 @@ def end_with_parent() -> None:
 
 
 def kill_children() -> int:
-    """Kill all descendants of this process, also those that are still being started, and return how many there were.
+    """Kill all descendants of this process, including those that are just being started, and return their number.
 
     Needs `adopt_orphans` to reach those whose parent has ended.
     """

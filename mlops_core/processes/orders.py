@@ -1,4 +1,4 @@
-"""What a process shall do and how it ended: `Order` and `Report`, which cross sockets as JSON."""
+"""One execution and its end: `Order` and `Report`, which cross sockets as JSON."""
 
 from __future__ import annotations
 

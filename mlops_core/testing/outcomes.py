@@ -1,4 +1,4 @@
-"""What becomes of a check."""
+"""The outcome of a check."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """What became of a check."""
+    """Status of a check."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -19,15 +19,15 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one check.
+    """The outcome of one check.
 
     Attributes:
         check: its name.
-        status: blocked where a check before it failed, expected where it fails as declared, unexpected where it
-            passes although it was declared to fail.
+        status: blocked if an earlier check failed, expected if it fails as declared, unexpected if it passes although
+            it was declared to fail.
         violations: one sentence each; the reason where it was skipped or blocked.
         cause: where it is blocked, the check whose failure is the reason.
-        duration_s: wall time, with that of what it was the first to ask for.
+        duration_s: wall time, including products that it was the first to need.
     """
 
     check: str
@@ -38,5 +38,5 @@ class Outcome:
 
     @property
     def is_good(self) -> bool:
-        """Nothing has to be done about it."""
+        """Whether nothing has to be fixed."""
         return self.status in (Status.PASSED, Status.SKIPPED, Status.EXPECTED)

@@ -1,6 +1,6 @@
-"""How pytest-xdist shares out the tests of contracts: those of one class go to one worker, all others go one by one.
+"""Distribution of contract tests by pytest-xdist: those of one class go to one worker, all others one by one.
 
-A contract's tests look at the same few executions; dealt out among workers, each worker would make all of them again.
+A contract's tests share a few executions; if they were distributed among workers, each worker would repeat all of them.
 Only this module imports xdist, and only a run with workers (``-n``) imports it.
 """
 
@@ -18,14 +18,14 @@ _CONTRACT_TEST = re.compile(r"(?P<contract>.+::\w+)::test_(?P<check>\w+)\Z")
 
 
 class ContractScheduling(LoadScopeScheduling):  # type: ignore[misc]  # as above
-    """Deals out contracts as a whole, the largest first, and every other test by itself."""
+    """Assigns each contract as a whole, the largest first, and every other test by itself."""
 
     def _split_scope(self, nodeid: str) -> str:
         return unit_of(nodeid)
 
 
 def unit_of(nodeid: str) -> str:
-    """Return what is dealt out together with a test: its contract, or the test alone."""
+    """Return the unit that is assigned together with a test: its contract, or the test alone."""
     found = _CONTRACT_TEST.match(nodeid)
     return found["contract"] if found and found["check"] in _checks() else nodeid
 

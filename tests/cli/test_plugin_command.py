@@ -31,7 +31,7 @@ def mlops(toy, workspace):
 def test_a_broken_rule_is_shown_with_finding_and_remedy_and_ends_with_code_6(mlops):
     out = mlops("plugin", "check", "toy", "--only", "distribution_requires_core", code=6)
     assert "use case 'TOY' (mlops-toy 0.1.0); its default configuration" in out
-    assert "FAILED   distribution_requires_core: The distribution's metadata require mlops-usecases." in out
+    assert "FAILED   distribution_requires_core: The metadata of the distribution requires mlops-usecases." in out
     assert "found: mlops-toy requires nothing, not mlops-usecases" in out
     assert "fix: add" in out
     assert "1 checks: 1 failed" in out
@@ -73,7 +73,7 @@ def test_the_checks_are_listed_with_what_to_do(mlops):
         (
             ["plugin", "check", "TOI"],
             2,
-            "'TOI' is no installed use case or distribution, and no folder; did you mean 'TOY'?",
+            "'TOI' is not an installed use case, distribution or folder; did you mean 'TOY'?",
         ),
         (
             ["plugin", "check", "TOY", "--only", "steps_suceed"],

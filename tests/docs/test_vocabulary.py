@@ -22,9 +22,7 @@ UNSWEPT = (
     "plugins/aed/tests",
     "tests/cli",
     "tests/core",
-    "tests/testing",
     "docs/cli.md",
-    "docs/contract_tests.md",
     "docs/hooks.md",
 )
 

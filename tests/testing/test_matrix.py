@@ -38,7 +38,7 @@ def matrix(toy, contract_processes):
 
 
 @pytest.mark.slow
-def test_a_use_case_does_the_same_on_every_installed_runner(matrix):
+def test_a_use_case_has_equal_outputs_on_every_installed_runner(matrix):
     cells = matrix(*installed_runners())
     assert [cell.runner for cell in cells] == ["local", "sagemaker-local"]
     assert [(cell.status, cell.is_same, cell.message) for cell in cells] == [
@@ -49,7 +49,7 @@ def test_a_use_case_does_the_same_on_every_installed_runner(matrix):
     assert exit_code(cells) == 0
 
 
-def test_a_runner_that_makes_something_else_is_found_out(matrix, tmp_path, monkeypatch):
+def test_a_runner_with_other_outputs_is_detected(matrix, tmp_path, monkeypatch):
     (tmp_path / "other_runner.py").write_text(OTHER_SEED)
     (tmp_path / "other-1.dist-info").mkdir()
     (tmp_path / "other-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1\n")
@@ -62,7 +62,7 @@ def test_a_runner_that_makes_something_else_is_found_out(matrix, tmp_path, monke
     assert exit_code(cells) == 6
 
 
-def test_a_runner_that_falls_over_is_a_failed_cell_and_compared_with_nothing(matrix):
+def test_a_runner_that_cannot_be_loaded_is_a_failed_cell_without_comparison(matrix):
     cells = matrix(RunnerUnderTest(name="absent"), LOCAL)
     assert [(cell.status, cell.is_same) for cell in cells] == [("failed", None), ("accepted", None)]
     assert "no runner 'absent'" in cells[0].message

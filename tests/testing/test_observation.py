@@ -21,19 +21,19 @@ def observed(action):
     return recorder.events
 
 
-def test_reading_and_writing_are_told_apart(tmp_path):
+def test_reads_and_writes_are_distinguished(tmp_path):
     path = tmp_path / "a.txt"
     assert ("write", str(path)) in observed(lambda: path.write_text("x"))
     assert observed(path.read_text) == {("read", str(path))}
     assert ("write", str(path)) in observed(lambda: os.close(os.open(path, os.O_RDWR)))
 
 
-def test_a_relative_path_is_resolved_where_the_code_stands(tmp_path):
+def test_a_relative_path_is_resolved_against_the_working_directory(tmp_path):
     Path("b.txt").write_text("x")
     assert observed(lambda: Path("b.txt").read_text()) == {("read", str(tmp_path / "b.txt"))}
 
 
-def test_probing_for_a_file_that_is_not_there_is_no_reading(tmp_path):
+def test_probing_for_a_missing_file_is_not_a_read(tmp_path):
     def probe():
         with pytest.raises(FileNotFoundError):
             (tmp_path / "none").read_text()
@@ -52,12 +52,12 @@ def test_probing_for_a_file_that_is_not_there_is_no_reading(tmp_path):
         lambda folder: (folder / "link").symlink_to("x"),
     ],
 )
-def test_every_kind_of_change_is_a_writing(tmp_path, action):
+def test_every_kind_of_change_is_a_write(tmp_path, action):
     (tmp_path / "x").write_text("x")
     assert "write" in {kind for kind, _ in observed(lambda: action(tmp_path))}
 
 
-def test_removing_a_temporary_folder_names_files_where_they_are():
+def test_removing_a_temporary_folder_reports_absolute_paths():
     def make_and_remove():
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "deep").mkdir()
@@ -67,7 +67,7 @@ def test_removing_a_temporary_folder_names_files_where_they_are():
     assert strangers == []
 
 
-def test_a_connection_is_seen_even_if_it_fails():
+def test_a_failed_connection_is_observed():
     def connect():
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
             one.connect(("127.0.0.1", 9))
@@ -75,7 +75,7 @@ def test_a_connection_is_seen_even_if_it_fails():
     assert observed(connect) == {("connect", "127.0.0.1:9")}
 
 
-def test_what_a_forked_worker_does_is_seen(tmp_path):
+def test_forked_workers_are_observed(tmp_path):
     (tmp_path / "in.txt").write_text("x")
 
     def fork():
@@ -88,7 +88,7 @@ def test_what_a_forked_worker_does_is_seen(tmp_path):
     assert ("read", str(tmp_path / "in.txt")) in observed(fork)
 
 
-def test_trees_say_what_differs(tmp_path):
+def test_differences_between_trees_are_named(tmp_path):
     (tmp_path / "kept").write_text("a")
     (tmp_path / "changed").write_text("a")
     (tmp_path / "gone").write_text("a")
@@ -99,7 +99,7 @@ def test_trees_say_what_differs(tmp_path):
     assert differences(before, tree(tmp_path)) == ["changed has other content", "gone is missing", "new is new"]
 
 
-def test_code_is_what_the_interpreter_imports_from():
+def test_code_folders_contain_installed_packages():
     assert is_below(pytest.__file__, code_folders())
 
 
@@ -137,7 +137,7 @@ def module(tmp_path, monkeypatch):
     return "asked"
 
 
-def test_a_call_has_the_surroundings_that_it_is_given(call, module, tmp_path):
+def test_a_call_runs_in_the_requested_surroundings(call, module, tmp_path):
     plain = call(f"{module}:environment").result
     varied = call(
         f"{module}:environment",
@@ -157,17 +157,17 @@ def test_a_call_has_the_surroundings_that_it_is_given(call, module, tmp_path):
         ("hangs", "longer than 0.5 s and was killed"),
     ],
 )
-def test_a_call_that_goes_wrong_harms_nobody_else(call, module, function, error):
+def test_a_failed_call_does_not_affect_the_next_one(call, module, function, error):
     assert error in call(f"{module}:{function}", timeout_s=0.5).error
     assert call(f"{module}:environment").error == ""
 
 
-def test_what_a_call_leaves_behind_is_noticed_and_killed(call, module):
+def test_processes_that_a_call_leaves_behind_are_reported_and_killed(call, module):
     found = call(f"{module}:leaves")
     assert (found.error, found.has_left_processes) == ("", True)
 
 
-def test_listings_can_be_turned_round(call, module):
+def test_listings_can_be_reversed(call, module):
     assert call(f"{module}:order").result == [True, True]
 
 

@@ -19,7 +19,7 @@ from mlops_core.testing.observation.source_code import environment_readings, for
         ("os.environ['A'] = os.environ['B']", "os.environ"),
     ],
 )
-def test_looking_at_a_variable_is_reading(text, name):
+def test_using_the_value_of_a_variable_is_a_read(text, name):
     assert list(environment_readings(ast.parse(f"import os\n\n{text}\n"))) == [(3, name)]
 
 
@@ -33,9 +33,9 @@ def test_looking_at_a_variable_is_reading(text, name):
         "del os.environ['A']",
     ],
 )
-def test_setting_a_variable_is_no_reading(text):
+def test_setting_a_variable_is_not_a_read(text):
     assert list(environment_readings(ast.parse(text))) == []
 
 
-def test_packages_to_import_beforehand_are_those_of_other_distributions():
+def test_only_packages_of_other_distributions_are_imported_ahead():
     assert foreign_distributions(["pytest", "mlops_core", "os", "json", "yaml", "no_such_package"]) == ("pytest",)

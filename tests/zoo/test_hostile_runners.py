@@ -57,18 +57,18 @@ def failures(tmp_path, monkeypatch, contract_processes):
     return examine
 
 
-def test_the_sound_runner_without_a_change_breaks_no_promise(failures):
+def test_the_unchanged_runner_passes_every_check(failures):
     assert failures("", ("failing",)) == {}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("hostile", zoo.RUNNERS, ids=lambda hostile: hostile.name)
-def test_a_hostile_runner_is_caught_by_the_check_that_is_meant_for_it(hostile, failures):
+def test_a_hostile_runner_fails_only_the_check_meant_for_it(hostile, failures):
     found = failures(hostile.code, hostile.runs)
     assert list(found) == [hostile.check], found
 
 
-def test_every_hostile_runner_has_a_name_and_a_check_that_exist():
+def test_names_of_hostile_runners_are_unique_and_their_checks_exist():
     assert len(zoo.RUNNERS) >= 10
     assert len({hostile.name for hostile in zoo.RUNNERS}) == len(zoo.RUNNERS)
     assert {hostile.check for hostile in zoo.RUNNERS} <= set(runner_checks())

@@ -43,8 +43,9 @@ def selftest(
 ) -> int:
     """Test the use case's metrics and gate with canaries: all must be rejected except a perfect oracle.
 
-    The canaries are a constant predictor, shuffled labels, an untrained model, an empty test set, metrics that are NaN,
-    infinite, missing or in percent, and inverted ones. The exit code is 6 when the gate judges one wrongly.
+    The canaries are a constant predictor, shuffled labels, an untrained model, an empty test set, inverted
+    predictions, and metrics that are NaN, infinite, missing, in percent or inverted. The exit code is 6 if a canary
+    gets the wrong verdict.
     """
     from mlops_core.testing.observation.processes import Processes
     from mlops_core.testing.use_cases.checks.gate import SELFTEST
@@ -86,7 +87,7 @@ def _json(outcome: object) -> dict[str, object]:
 
 
 def _of_run(session: ContractSession, run_id: str, *, workspace: str | None) -> ContractSession:
-    """Return a session with configuration, parameters, predictions and evaluation of a stored run.
+    """Return a session with the configuration, parameters, predictions and evaluation of a stored run.
 
     Raises:
         UsageError: there is no such run, it is of another use case, or it has no evaluation.

@@ -47,7 +47,7 @@ def command(
 
     chosen = [find_use_case(name) for name in names] or list(discover_use_cases())
     if not chosen:
-        raise UsageError("no use case is installed; pip install a plugin, or write one: mlops plugin new NAME")
+        raise UsageError("no use case is installed; install a plugin with pip, or write one: mlops plugin new NAME")
     with Processes() as processes:
         cells = run_matrix(chosen, runners=_runners(runner_names), processes=processes, on_cell=_report)
     path = Path(page) if page else workspace_path(context["workspace"]) / _PAGE

@@ -100,7 +100,8 @@ def check(
 ) -> int:
     """Check a use case, a distribution, or a folder that is not installed, against the contract.
 
-    What tests/test_contract.py declares is used. The exit code is 6 when a rule is broken.
+    A folder need not be installed. The declaration in tests/test_contract.py is used. The exit code is 6 if a rule is
+    broken.
     """
     from mlops_core.testing.use_cases.registry import all_checks, find_check
     from mlops_core.testing.use_cases.subjects import subjects
@@ -133,7 +134,8 @@ def _changed(
     for name in without:
         if name not in flags:
             raise UsageError(
-                f"--without {name}: no such capability{did_you_mean(name, flags) or ';'} known: {', '.join(flags)}"
+                f"--without {name}: no such capability{did_you_mean(name, flags) or ';'} "
+                f"capabilities: {', '.join(flags)}"
             )
     changes: dict[str, Any] = dict.fromkeys(without, False)
     changes["overrides"] = (*declared.overrides, *overrides)
@@ -145,7 +147,7 @@ def _changed(
 
 @contextlib.contextmanager
 def _place(keep: str | None, *, use_case: str) -> Iterator[Path]:
-    """Yield an empty folder for what is made: one that stays, if a person has named it."""
+    """Yield an empty folder for the checks; it is kept if the user named it."""
     from mlops_core.errors import UsageError
 
     if keep is None:

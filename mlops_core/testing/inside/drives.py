@@ -44,7 +44,7 @@ def drive(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def call_plugin(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Load a runner's plugin and return what it says of itself and how it refuses what it does not know."""
+    """Load a runner's plugin and return its description and how it refuses unknown options and abilities."""
     from mlops_core.runners.discovery import load_runner
     from mlops_core.runners.plugin import Ability, RunnerPlugin
 
@@ -181,7 +181,7 @@ def _create(plugin: Any, workspace: str, options: object) -> object:
 
 
 def _called(plugin: Any, name: str) -> object:
-    """Call an optional method with arguments that only a refusal needs no look at."""
+    """Call an optional method with dummy arguments: a refusal does not use them."""
     arguments: dict[str, tuple[tuple[object, ...], dict[str, object]]] = {
         "compile": ((None, None), {}),
         "executed_definition": ((None, ""), {}),

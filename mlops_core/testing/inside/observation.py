@@ -86,7 +86,7 @@ class Recorder:
         if not os.path.isabs(text):  # noqa: PTH117  texts: this is called for every file that is opened
             text = os.path.join(_folder(folder), text)  # noqa: PTH118  as above
         text = os.path.normpath(text)
-        # Probing for what is not there is no reading.
+        # Probing for a missing file is not a read.
         if kind == "write" or os.path.exists(text):  # noqa: PTH110  as above
             self._add(kind, text)
 

@@ -12,7 +12,7 @@ from mlops_core.testing.inside.observation import recorded
 
 
 def describe(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Load ``arguments["use_case"]``, build its pipeline, and say what that imported and touched."""
+    """Load ``arguments["use_case"]``, build its pipeline, and return what that imported and touched."""
     from mlops_core.use_cases.manager import load_use_case
 
     before = set(sys.modules)
@@ -40,7 +40,7 @@ def inspect_code(arguments: dict[str, Any]) -> dict[str, str]:
 
 
 def fetch(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Fetch the configured data set to ``arguments["destination"]``, observed; ``is_offline`` as told."""
+    """Fetch the configured data set to ``arguments["destination"]``, observed."""
     from mlops_core.datasets import storage
     from mlops_core.use_cases.manager import load_use_case
 

@@ -1,4 +1,4 @@
-"""Asking a model in a process of its own, from its folder alone."""
+"""Using a model in a process of its own, from its folder alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole runs on this machine's runner, in a process that can be killed."""
+"""Whole runs in a process that can be killed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _request(arguments: dict[str, Any]) -> RunRequest:
 
 
 class _Killer(SilentObserver):
-    """Kills this process, without any farewell, while a step is running.
+    """Kills this process, without cleaning up, while a step is running.
 
     The clock starts when the step's process exists, not when the runner announces the step, and a process that has
     ended is too late: on a busy machine either can be far from what the runner reports. Without a delay it kills at

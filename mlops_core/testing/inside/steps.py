@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def execute(arguments: dict[str, Any]) -> dict[str, Any]:
     """Execute the request file ``arguments["request"]``; return its outcome and what was observed.
 
-    ``arguments["surroundings"]`` names what is changed around it, ``arguments["writable"]`` where it may write.
+    ``arguments["surroundings"]`` names the changed surroundings, ``arguments["writable"]`` the writable folders.
     """
     from mlops_core.steps.context import StepContext
     from mlops_core.steps.execution import run_request_file
@@ -57,7 +57,7 @@ def _code_folders() -> set[str]:
 
 
 class _Noting(dict[str, Any]):
-    """The parameters of a step; notes which are looked at."""
+    """The parameters of a step; notes which ones are read."""
 
     def __init__(self, values: Mapping[str, Any], noted: set[str]) -> None:
         super().__init__(values)
@@ -73,7 +73,7 @@ class _Noting(dict[str, Any]):
 
 
 def _record_reads(context: Any) -> dict[str, set[str]]:
-    """Have `StepContext` note in this process which sections, inputs and parameters the step asks for."""
+    """Patch `StepContext` in this process so that it notes the sections, inputs and parameters that the step reads."""
     reads: dict[str, set[str]] = {"section": set(), "input": set(), "parameter": set()}
 
     def noting(kind: str, original: Callable[..., Any]) -> Callable[..., Any]:

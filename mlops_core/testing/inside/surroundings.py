@@ -1,4 +1,4 @@
-"""Changing what no result may depend on: in which order folders are listed, and whether inputs can be written."""
+"""Changing surroundings on which no result may depend: the order of listings, and whether inputs are writable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class _Entries:
-    """What `os.scandir` returns, in the order given."""
+    """The result of `os.scandir`, in a chosen order."""
 
     def __init__(self, entries: Iterable[os.DirEntry[Any]]) -> None:
         self._entries = iter(entries)
@@ -33,7 +33,7 @@ class _Entries:
 
 
 def reverse_listings() -> None:
-    """Have this process list every folder in reverse order of names; a file system may list in any order."""
+    """Reverse the order in which this process lists folders; a file system may list in any order."""
     scandir, listdir = os.scandir, os.listdir
 
     def reversed_scandir(*arguments: Any) -> _Entries:

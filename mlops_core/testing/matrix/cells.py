@@ -33,12 +33,12 @@ class Cell:
         plugin: distribution and version.
         runner: name of the runner; empty where the use case could not even be loaded.
         status: ``accepted``, ``rejected``, ``failed``, or ``broken`` for a use case that cannot be loaded.
-        configuration: what it was run with.
+        configuration: with which it was run.
         metrics: name -> value, as the gate saw it.
         duration_s: of the run.
         steps_s: step -> seconds.
-        is_same: its outputs are those of the first runner; None where there was nothing to compare.
-        message: what is wrong; empty when nothing is.
+        is_same: its outputs equal those of the first runner; None where nothing was compared.
+        message: the problem; empty when there is none.
     """
 
     use_case: str
@@ -54,7 +54,7 @@ class Cell:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What a command that made only this cell exits with."""
+        """Exit code of a command that made only this cell."""
         if self.status == "broken" or self.is_same is False:
             return ExitCode.PLUGIN
         return {"accepted": ExitCode.OK, "rejected": ExitCode.REJECTED}.get(self.status, ExitCode.STEP)
@@ -75,9 +75,9 @@ def run_matrix(
 
     Args:
         use_cases: the rows.
-        runners: the columns; the first that came to a verdict is what the others are compared with.
-        processes: where plugins' code is executed.
-        on_cell: is told each cell as soon as it is known.
+        runners: the columns; all are compared with the first one that reaches a verdict.
+        processes: in which the plugins' code is executed.
+        on_cell: called with each cell as soon as it is known.
     """
     cells = []
     for use_case in use_cases:
@@ -147,5 +147,5 @@ def metrics_text(cell: Cell) -> str:
 
 
 def comparison_text(cell: Cell) -> str:
-    """Return what became of comparing a cell's outputs, in one word."""
+    """Return the result of comparing a cell's outputs, as one word."""
     return {True: "same", False: "DIFFER", None: "-"}[cell.is_same]

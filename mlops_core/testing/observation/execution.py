@@ -32,7 +32,7 @@ _LOCAL_ADDRESSES = ("unix:", "127.", "::1:", "localhost:")
 
 
 class Surrounding(StrEnum):
-    """What may be different from one execution to the next, and must not change a result."""
+    """Surroundings that may differ from one execution to the next and must not change a result."""
 
     WORKING_DIRECTORY = "working_directory"
     LOCALE = "locale"
@@ -69,9 +69,9 @@ class ObservedStep:
         connections: addresses other than this machine's.
         opened: the declared inputs that it asked for, or in which it read or listed something.
         sections: configuration sections that it asked for.
-        parameters: parameters that it looked at.
-        changed_inputs: what differs in its inputs afterwards, one phrase a file.
-        packages: what it had imported, top-level names.
+        parameters: parameters that it read.
+        changed_inputs: differences in its inputs afterwards, one phrase per file.
+        packages: top-level names that it had imported.
         is_confined: it could write nowhere else, where the surroundings ask for it.
         has_left_processes: it ended and something that it had started did not.
         progress: what it reported.
@@ -121,7 +121,7 @@ class Trace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """What an execution of a whole pipeline needs.
+    """One execution of a whole pipeline.
 
     Attributes:
         request: the run.
@@ -273,7 +273,7 @@ class Execution:
 def step_request(
     request: RunRequest, step: Step, *, inputs: Mapping[str, Path], outputs: Mapping[str, Path], folder: Path
 ) -> StepRequest:
-    """Return what a step of a run is given when it is executed in `folder`."""
+    """Return the request of a step of a run, for an execution in `folder`."""
     from mlops_core.steps.context import StepRequest
 
     sections = request.config.sections()

@@ -1,4 +1,4 @@
-"""What plugin code that is called in this process may not change around it: noted, and put back."""
+"""Guard against changes of this process by plugin code that is called in it: noted and undone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def guarded(what: str, *, changes: list[str], printed: list[str]) -> Iterator[No
     """Call plugin code inside; append to `changes` what it changed in this process, and undo it.
 
     Args:
-        what: is being done, for the messages.
+        what: action, for the messages.
         changes: gets one phrase for each thing that was changed.
         printed: gets a phrase if something was printed.
     """
@@ -41,14 +41,14 @@ def guarded(what: str, *, changes: list[str], printed: list[str]) -> Iterator[No
 
 
 class _Surroundings:
-    """A photograph of this process."""
+    """The state of this process before a call."""
 
     def __init__(self) -> None:
         self._environ = dict(os.environ)
         self._folder = os.getcwd()  # noqa: PTH109  a text, as chdir takes it
         self._path = list(sys.path)
         self._random = random.getstate()
-        random.seed(_UNLIKELY_SEED)  # so that seeding anew with what was there before is noticed too
+        random.seed(_UNLIKELY_SEED)  # so that setting the previous seed again is noticed too
         self._seeded = random.getstate()
         self._filters = list(warnings.filters)
         self._handlers = list(logging.getLogger().handlers)
@@ -57,7 +57,7 @@ class _Surroundings:
         self._threads = set(threading.enumerate())
 
     def restore(self) -> list[str]:
-        """Put everything back and name what was different."""
+        """Undo all changes and name them."""
         found = []
         for name, is_same, undo in (
             ("environment variables", dict(os.environ) == self._environ, self._restore_environ),

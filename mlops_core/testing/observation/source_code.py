@@ -63,7 +63,7 @@ def import_statements(tree: ast.AST, *, with_functions: bool) -> Iterator[Import
 
 
 def foreign_distributions(imported: Iterable[str]) -> tuple[str, ...]:
-    """Return those of top-level names that belong to a distribution which is neither core nor any plugin."""
+    """Return the top-level names that belong to a distribution other than core and plugins."""
     from mlops_core.use_cases.discovery import discover_use_cases
 
     plugins = {package_of(item.target) for item in discover_use_cases()}
@@ -99,7 +99,7 @@ def foreign_packages(module: str) -> set[str]:
 
 
 def environment_readings(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Yield line and name of whatever looks at the environment; a statement that only sets a variable does not."""
+    """Yield line and name of each read of the environment; statements that only set a variable are not reads."""
     nodes = list(ast.walk(tree))
     set_only = {id(found) for node in nodes if (found := _environment_that_is_set(node)) is not None}
     for node in nodes:

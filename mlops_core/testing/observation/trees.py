@@ -37,14 +37,14 @@ def _content(path: Path) -> str:
 
 
 def stamps(folder: Path) -> dict[str, int]:
-    """Return relative path -> time of change in nanoseconds, which tells that a file was written anew."""
+    """Return relative path -> time of change in nanoseconds, which changes when a file is rewritten."""
     return {
         path.relative_to(folder).as_posix(): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()
     }
 
 
 def differences(expected: Tree, found: Tree) -> list[str]:
-    """Return what differs, one phrase a file, in the order of their names."""
+    """Return the differences, one phrase per file, in the order of their names."""
     phrases = []
     for name in sorted({*expected, *found}):
         if name not in found:
@@ -57,14 +57,14 @@ def differences(expected: Tree, found: Tree) -> list[str]:
 
 
 def shown(phrases: Iterable[object], limit: int = _SHOWN) -> str:
-    """Return the first few of `phrases` and how many more there are."""
+    """Return the first few of `phrases` and the number of the others."""
     texts = [str(phrase) for phrase in phrases]
     more = f" and {len(texts) - limit} more" if len(texts) > limit else ""
     return ", ".join(texts[:limit]) + more
 
 
 def set_writable(folder: Path, *, is_writable: bool) -> None:
-    """Give or take the right to write from everything below `folder`, and from itself."""
+    """Grant or remove write permission for a folder and everything below it."""
     for path in (folder, *folder.rglob("*")):
         if path.is_symlink():
             continue

@@ -1,4 +1,4 @@
-"""What a run left on this machine, read without the code that wrote it: files, the database, processes."""
+"""Traces of a run on this machine, read without the code that wrote them: files, the database, processes."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class RunnerContract(Contract):
 
     @classmethod
     def surroundings(cls, folder: Path) -> AbstractContextManager[Surroundings]:
-        """Return what the engine needs around its runs, such as a service on loopback.
+        """Return a context manager for the engine's surroundings, such as a service on loopback.
 
         Args:
             folder: an empty folder for it.

@@ -50,7 +50,7 @@ class RunnerSession:
 
         Args:
             declaration: what its author declares.
-            processes: where runs are carried out.
+            processes: in which runs are carried out.
             folder: an empty folder for everything that is made.
             surroundings: called with a folder; returns what the engine needs around its runs.
         """
@@ -98,7 +98,7 @@ class RunnerSession:
             scenario: under which its steps report; runs that may reuse each other's steps have the same.
             overrides: of the configuration.
             workspace: where it is kept.
-            answers: step -> what its processes are told, in their order.
+            answers: step -> instructions for its processes, in their order.
             raises: the observer raises at every event.
             options: further arguments of `mlops_core.api.run`.
         """

@@ -1,4 +1,4 @@
-"""What an engine needs around its runs while it is checked."""
+"""The surroundings of an engine while it is checked."""
 
 from __future__ import annotations
 

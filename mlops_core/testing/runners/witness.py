@@ -1,7 +1,7 @@
-"""The witness: a listener on loopback to which every step of PROBE reports, and which tells it what to do.
+"""The witness: a listener on loopback to which every step of PROBE reports, and from which it receives instructions.
 
-It sees what no runner can embellish: which process of which step existed from when to when, what it was given and what
-it wrote. Because steps wait for its answer, the checks need no pauses and no luck with timing.
+It sees what no runner can fake: which process of which step existed from when to when, what it received and what it
+wrote. Because steps wait for its answer, the checks need no pauses and do not depend on timing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Visit:
         scenario: of the run.
         step: name of the step.
         facts: pid, shard, seed, parameters, sections and the files of its inputs, as the step sees them.
-        answer: what it was told to do.
+        answer: its instruction.
         began: when it reported, on the monotonic clock.
         done: when it had written its outputs; None while it has not.
         ended: when its connection was closed, by itself or because its process ended; None while it is open.
@@ -97,7 +97,7 @@ class Witness:
                 self._plans[scenario, step] = list(planned)
 
     def release(self, scenario: str) -> None:
-        """Let processes that are held go on."""
+        """Release processes that are held."""
         with self._lock:
             self._released.add(scenario)
 
@@ -121,7 +121,7 @@ class Witness:
         return True
 
     def serve(self, stream: Any) -> None:
-        """Hear one process from its report to the end of its connection."""
+        """Serve one process from its report to the end of its connection."""
         report = json.loads(stream.readline())
         visit = Visit(scenario=report.pop("scenario"), step=report.pop("step"), facts=report)
         with self._lock:

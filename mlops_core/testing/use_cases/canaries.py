@@ -26,7 +26,7 @@ PERCENT = 100.0
 
 
 def oracle(predictions: Predictions) -> Predictions:
-    """Return predictions that are all right."""
+    """Return predictions that are all correct."""
     return _scored(predictions, lambda row: _right(predictions, row))
 
 
@@ -52,7 +52,7 @@ def constant(predictions: Predictions) -> Predictions:
 
 
 def shuffled(predictions: Predictions, *, seed: int) -> Predictions:
-    """Return perfect predictions of labels that were dealt out anew among the samples."""
+    """Return perfect predictions of labels that were shuffled among the samples."""
     truth = {row.sample: row for row in predictions.rows}
     names = sorted(truth)
     dealt = list(names)
@@ -62,7 +62,7 @@ def shuffled(predictions: Predictions, *, seed: int) -> Predictions:
 
 
 def by_chance(predictions: Predictions, *, seed: int) -> Predictions:
-    """Return what an untrained model answers: scores that have nothing to do with the sample."""
+    """Return predictions of an untrained model: scores that do not depend on the sample."""
     draw = random.Random(seed)  # noqa: S311  as above
     if not predictions.classes:
         return _scored(predictions, lambda _row: (draw.gauss(0.0, 1.0),))
@@ -75,13 +75,13 @@ def by_chance(predictions: Predictions, *, seed: int) -> Predictions:
 
 
 def report_of(session: ContractSession, predictions: Predictions) -> MetricReport:
-    """Return what the use case's own metric hook says of predictions."""
+    """Return the report of the use case's own metric hook on predictions."""
     with session.guard("mlops_compute_metrics"):
         return session.use_case.compute_metrics(predictions)
 
 
 def judged(session: ContractSession, report: MetricReport) -> Verdict:
-    """Return what the use case's own gate says of a report."""
+    """Return the verdict of the use case's own gate on a report."""
     pipeline = session.pipeline
     return pipeline.gate.evaluate(report, metrics=pipeline.metrics, parameters=session.numbers)
 

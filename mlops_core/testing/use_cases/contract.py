@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class UseCaseContract(Contract):
-    """Every promise of a use case as a test; derive from it, name the use case, add nothing else.
+    """Every promise of a use case as a test; derive from it and name the use case.
 
     Each attribute of `ContractDeclaration` may be set in the derived class::
 

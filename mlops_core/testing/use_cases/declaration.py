@@ -1,4 +1,4 @@
-"""What an author declares about a use case that is checked: configuration, capabilities, expected failures.
+"""The declaration of a use case under check: configuration, capabilities, expected failures.
 
 `UseCaseContract` and `mlops plugin check` both end in a `ContractDeclaration`.
 """
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from mlops_core.datasets.splits import SplitSample
 
 
-def find_sample_file(sample: str, *, dataset: Path, folder: Path) -> Path:  # noqa: ARG001  what an override is given
+def find_sample_file(sample: str, *, dataset: Path, folder: Path) -> Path:  # noqa: ARG001  an override receives it
     """Return the file of the data set that a prediction's sample names: by relative path, name or stem.
 
     Args:
-        sample: as the predictions call it.
+        sample: its name in the predictions.
         dataset: folder of the data set.
         folder: an empty folder, for overrides that have to write the file of a sample first.
 
     Raises:
-        NotApplicableError: no file, or several, are called so.
+        NotApplicableError: no file or several files have that name.
     """
     exact = dataset / sample
     if exact.is_file():
@@ -36,7 +36,7 @@ def find_sample_file(sample: str, *, dataset: Path, folder: Path) -> Path:  # no
     found = [path for path in dataset.rglob("*") if path.is_file() and sample in (path.name, path.stem)]
     if len(found) != 1:
         raise NotApplicableError(
-            f"{len(found)} files of the data set are called '{sample}'; override sample_file() in a UseCaseContract"
+            f"{len(found)} files of the data set are named '{sample}'; override sample_file() in a UseCaseContract"
         )
     return found[0]
 
@@ -83,19 +83,19 @@ class ContractDeclaration:
         split: the output that holds the split, ``"step.output"``; empty for the one named ``split``, if any.
         sharded_steps: steps that claim to be shardable; empty for those whose declaration has several shards.
         shards: the numbers of shards that are compared.
-        runners: names of the runners on which it claims to run; empty for all that are installed.
+        runners: names of the runners on which it claims to run; empty for all installed ones.
         predictor_tolerance: by how much a score of the predictor may differ from the evaluation's.
-        predictor_samples: how many samples the predictor is asked about.
+        predictor_samples: number of samples for which the predictor is asked.
         timeout_s: seconds that one step, or one run, may take.
         is_deterministic: the same seed gives the same bytes.
         is_generated: the configured data set can be made without network.
         has_split: a step writes a split.
-        has_predictor: a file can be given to the predictor for each sample.
-        has_bad_files: the predictor can be given a damaged file.
-        is_resumable: a run may be killed and taken up again.
+        has_predictor: the predictor accepts a file for each sample.
+        has_bad_files: the predictor can be tried with a damaged file.
+        is_resumable: a run may be killed and resumed.
         expected_failures: check -> reason; it must fail.
-        sample_file: gives the file of a sample (`find_sample_file`).
-        read_split: gives the samples of each part (`read_split_file`).
+        sample_file: returns the file of a sample (`find_sample_file`).
+        read_split: returns the samples of each part (`read_split_file`).
     """
 
     use_case: str
@@ -140,5 +140,5 @@ def capability_flags() -> tuple[str, ...]:
 
 
 def declared_by(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of `attributes` that a declaration has."""
+    """Return the attributes that a declaration has."""
     return {item.name: attributes[item.name] for item in fields(ContractDeclaration) if item.name in attributes}

@@ -1,4 +1,4 @@
-"""The session of one use case: what the checks look at, made once, and what became of each check.
+"""The session of one use case: everything that the checks examine, made once, and the outcome of each check.
 
 Expensive things (the fetched data, an observed execution, a run on a runner) are made when the first check asks for
 them and shared by all others. A thing that could not be made raises the same error to each check that needs it.
@@ -46,8 +46,8 @@ class ContractSession:
         """Check the use case of `declaration`.
 
         Args:
-            declaration: what its author says of it.
-            processes: where its code is executed.
+            declaration: by its author.
+            processes: in which its code is executed.
             folder: an empty folder for everything that is made.
         """
         self.declaration = declaration
@@ -143,7 +143,7 @@ class ContractSession:
 
     @property
     def numbers(self) -> dict[str, float]:
-        """The numeric parameters, as a gate is given them."""
+        """The numeric parameters, as a gate receives them."""
         return {name: value for name, value in self.request.parameters.items() if isinstance(value, int | float)}
 
     @Product

@@ -1,8 +1,7 @@
-"""What is to be checked, from what a person types: the name of a use case, of a distribution, or a folder.
+"""Subjects of a check, from the name of a use case or of a distribution, or from a folder.
 
-A folder need not be installed: its metadata are made from ``pyproject.toml`` for as long as it is checked. What the
-author declares in ``tests/test_contract.py`` is used; without that file the smallest configuration is looked for in
-``examples/``.
+A folder need not be installed: its metadata is generated from ``pyproject.toml`` while it is checked. The declaration
+in ``tests/test_contract.py`` is used; without that file the smallest configuration is searched for in ``examples/``.
 """
 
 from __future__ import annotations
@@ -36,12 +35,12 @@ _EXAMPLES = "examples"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A use case that is to be checked.
+    """A use case under check.
 
     Attributes:
         installed: the use case.
-        declaration: what its author says of it.
-        origin: where the declaration comes from, for people.
+        declaration: by its author.
+        origin: source of the declaration, for people.
     """
 
     installed: InstalledUseCase
@@ -51,13 +50,13 @@ class Subject:
 
 @contextlib.contextmanager
 def subjects(text: str) -> Iterator[tuple[Subject, ...]]:
-    """Yield what `text` means: one use case, or all of a distribution or of a folder.
+    """Yield the subjects that `text` names: one use case, or all of a distribution or folder.
 
     Args:
         text: name of a use case, name of a distribution, or path of a folder with ``pyproject.toml``.
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: it is not the name of any of these.
         PluginError: the folder announces no use case, or its contract cannot be read.
     """
     folder = Path(text)
@@ -74,7 +73,7 @@ def subjects(text: str) -> Iterator[tuple[Subject, ...]]:
     if not chosen:
         known = sorted({item.name for item in installed} | {item.distribution for item in installed})
         raise UsageError(
-            f"'{text}' is no installed use case or distribution, and no folder{did_you_mean(text, known) or ';'} "
+            f"'{text}' is not an installed use case, distribution or folder{did_you_mean(text, known) or ';'} "
             f"installed: {', '.join(known) or 'none'}"
         )
     yield tuple(subject_of(item) for item in chosen)
@@ -182,7 +181,7 @@ def _write_metadata(place: Path, project: dict[str, Any], entries: dict[str, str
 
 @contextlib.contextmanager
 def _on_path(*folders: Path) -> Iterator[None]:
-    """Put folders at the beginning of the search path, here and in processes; forget in the end what came from them."""
+    """Put folders at the beginning of the search path, here and in processes; forget their modules in the end."""
     before, variable = list(sys.path), os.environ.get("PYTHONPATH")
     texts = [str(folder) for folder in folders]
     sys.path[:0] = texts

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_core import UsageError
 from mlops_core.runners.remote.options import RemoteOptions, pipeline_name_option, prices_option, run_options
 
 if TYPE_CHECKING:
@@ -84,7 +85,15 @@ def _region_option() -> click.Option:
 
 
 def read_options(values: Mapping[str, Any]) -> SageMakerOptions:
-    """Return the options from the values of `command_options`; role, bucket and image become settings."""
+    """Return the options from the values of `command_options`; role, bucket and image become settings.
+
+    Raises:
+        UsageError: a value is not an option of these runners.
+    """
+    known = {*_ACCOUNT_NAMES, *(item.name for item in fields(SageMakerOptions))}
+    for name in values:
+        if name not in known:
+            raise UsageError(f"runners of mlops-sagemaker have no option '{name}'; leave it out")
     present = {name: value for name, value in values.items() if value is not None}
     names = {name: present.pop(name, None) for name in _ACCOUNT_NAMES}
     changes = tuple(f"account.{name}={json.dumps(value)}" for name, value in names.items() if value)

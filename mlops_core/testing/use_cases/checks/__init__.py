@@ -1,1 +1,1 @@
-"""The checks, one module a phase, in the order of a pipeline's life; `mlops_core.testing.checks` collects them."""
+"""The checks of use cases, one module per phase; `mlops_core.testing.use_cases.registry` collects them."""

@@ -1,4 +1,4 @@
-"""Checks of the catalogue: each data set says what it is, under which licence, and how it is known to be whole."""
+"""Checks of the catalogue: each data set declares its title, its licence, and how its completeness is checked."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def catalogue_names_are_unique(session: ContractSession) -> Iterator[str]:
     names = [dataset.name for dataset in _catalogue(session)]
     yield from (f"'{name}' is not a portable name" for name in names if not _NAME.match(name))
     yield from (
-        f"'{name}' is there {count} times" for name, count in Counter(map(str.casefold, names)).items() if count > 1
+        f"'{name}' appears {count} times" for name, count in Counter(map(str.casefold, names)).items() if count > 1
     )
 
 
@@ -66,7 +66,7 @@ def configured_dataset_is_in_catalogue(session: ContractSession) -> Iterator[str
 def datasets_have_title_and_licence(session: ContractSession) -> Iterator[str]:
     """Each data set has a title and the licence of its data.
 
-    Fix: look the licence up where the data are published and give its SPDX name, for example CC-BY-4.0.
+    Fix: look up the licence where the data set is published and set its SPDX name, for example CC-BY-4.0.
     """
     for dataset in _catalogue(session):
         if not dataset.title.strip():
@@ -77,9 +77,9 @@ def datasets_have_title_and_licence(session: ContractSession) -> Iterator[str]:
 
 @check(after=BUILT)
 def downloads_declare_their_size(session: ContractSession) -> Iterator[str]:
-    """Each data set that is downloaded says how large the download is.
+    """Each data set that is downloaded declares the size of the download.
 
-    Fix: set size_bytes, and size of each source; a user is told before it begins.
+    Fix: set size_bytes, and size of each source; users see it before the download begins.
     """
     for dataset in _catalogue(session):
         if not dataset.is_generated and dataset.sources and dataset.size_bytes <= 0:
@@ -119,7 +119,7 @@ def downloads_come_over_https(session: ContractSession) -> Iterator[str]:
 
 @check(after=BUILT)
 def datasets_declare_required_files(session: ContractSession) -> Iterator[str]:
-    """Each data set says which files it must have to be whole.
+    """Each data set declares the files that it must have to be complete.
 
     Fix: set required to one path or pattern for each kind of file, for example ("meta.csv", "images/*.png").
     """
@@ -128,7 +128,7 @@ def datasets_declare_required_files(session: ContractSession) -> Iterator[str]:
 
 @check(after=BUILT)
 def generators_can_be_imported(session: ContractSession) -> Iterator[str]:
-    """The code of each generated data set exists.
+    """The code of each generated data set can be imported.
 
     Fix: correct GeneratedSource(run="package.module:function").
     """

@@ -43,7 +43,7 @@ def smallest_configuration_is_valid(session: ContractSession) -> Iterator[str]:
     Fix: correct the file that `config` names; the message names the key.
     """
     try:
-        assert session.config is not None  # noqa: S101  reading it is what is looked at
+        assert session.config is not None  # noqa: S101  reading is the check
     except ConfigError as error:
         yield str(error)
 
@@ -75,7 +75,7 @@ def unknown_keys_are_refused(session: ContractSession) -> Iterator[str]:
 
 @check(after=VALID)
 def wrong_types_are_refused(session: ContractSession) -> Iterator[str]:
-    """Every value has a type: something entirely different is refused.
+    """Every value has a type: a value of an entirely different type is refused.
 
     Fix: annotate the field with what it may be, instead of Any, object or a bare dict.
     """
@@ -86,7 +86,7 @@ def wrong_types_are_refused(session: ContractSession) -> Iterator[str]:
 
 @check(after=VALID)
 def odd_values_are_reported(session: ContractSession) -> Iterator[str]:
-    """Whatever value is set, the configuration is accepted or refused in one line, never with a traceback.
+    """Any value is accepted or refused in one line, never with a traceback.
 
     Fix: let validators raise ValueError only, and look at a value's type before using it.
     """
@@ -116,7 +116,7 @@ def configuration_cannot_be_changed(session: ContractSession) -> Iterator[str]:
 
 @check(after=VALID)
 def configuration_survives_its_text(session: ContractSession) -> Iterator[str]:
-    """What is recorded of a run's configuration can be read back and means the same.
+    """The recorded configuration of a run can be read back and means the same.
 
     Fix: use fields that JSON knows (texts, numbers, lists, mappings), or give the model serializers that agree with
     its validators.
@@ -135,7 +135,7 @@ def configuration_survives_its_text(session: ContractSession) -> Iterator[str]:
 def every_section_is_used(session: ContractSession) -> Iterator[str]:
     """Every section of the configuration is used: a step declares it, or a key of it changes the pipeline.
 
-    A step that stands in the pipeline only when another key has another value counts. `dataset` is read by core.
+    A step that is part of the pipeline only for another value of another key counts. `dataset` is read by core.
 
     Fix: declare it in the `config` of the step that reads it, or remove it: a key that does nothing misleads.
     """

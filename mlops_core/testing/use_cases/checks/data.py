@@ -23,7 +23,7 @@ _PARTS = (_TRAIN, "validation", _TEST)
 
 @check(after=("configured_dataset_is_in_catalogue", "generators_can_be_imported"))
 def dataset_can_be_fetched(session: ContractSession) -> Iterator[str]:
-    """The data set of the smallest configuration can be had, without network where it is generated.
+    """The data set of the smallest configuration can be fetched, without network if it is generated.
 
     Fix: whatever the error says. A contract test should run on generated data.
     """
@@ -35,7 +35,7 @@ def dataset_can_be_fetched(session: ContractSession) -> Iterator[str]:
 def fetching_writes_to_its_folder_only(session: ContractSession) -> Iterator[str]:
     """Fetching or generating a data set writes below its own folder only.
 
-    Fix: write into the folder that is given; what lies elsewhere is neither checked nor removed.
+    Fix: write into the folder that is passed; files elsewhere are neither checked nor removed.
     """
     own = [str(session.folder)]
     for kind, subject in session.fetched.result["events"]:
@@ -45,7 +45,7 @@ def fetching_writes_to_its_folder_only(session: ContractSession) -> Iterator[str
 
 @check(after=FETCHED)
 def fetching_again_changes_nothing(session: ContractSession) -> Iterator[str]:
-    """Fetching a data set that is there does nothing, and needs no network.
+    """Fetching a complete data set does nothing and needs no network.
 
     Fix: leave it to core, which knows a complete data set by its marker; mlops_fetch_dataset must not look elsewhere.
     """
@@ -66,7 +66,7 @@ def fetching_again_changes_nothing(session: ContractSession) -> Iterator[str]:
 def fetched_data_are_repeatable(session: ContractSession) -> Iterator[str]:
     """A generated data set is the same from the same seed.
 
-    Fix: draw from a generator made from the given seed, iterate in sorted order, write no times.
+    Fix: draw from a generator made from the seed that is passed, iterate in sorted order, write no times.
     """
     if not session.declaration.is_generated:
         raise NotApplicableError("declared: is_generated = False")
@@ -97,7 +97,7 @@ def split_has_its_parts(session: ContractSession) -> Iterator[str]:
 
 @check(after=("split_has_its_parts",), needs="has_split")
 def split_keeps_groups_together(session: ContractSession) -> Iterator[str]:
-    """No group, and no sample, stands on two sides of the split.
+    """No group and no sample appears in more than one part of the split.
 
     Fix: split groups (recordings, tracks, drawings), not samples; mlops_core.check_no_leak finds what leaks.
     """
@@ -152,7 +152,7 @@ def split_is_repeatable(session: ContractSession) -> Iterator[str]:
 
 @check(after=("split_has_its_parts", "split_keeps_groups_together"), needs="has_split")
 def evaluation_uses_the_test_part(session: ContractSession) -> Iterator[str]:
-    """What is evaluated is the test part of the split, all of it and nothing else.
+    """The evaluation covers the test part of the split: all of it and nothing else.
 
     Fix: score the test part only; let the predictions' `group` be that of the split.
     """

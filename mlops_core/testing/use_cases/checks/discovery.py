@@ -102,7 +102,7 @@ def use_case_name_is_portable(session: ContractSession) -> Iterator[str]:
 
 @check(after=("use_case_is_announced_once",))
 def distribution_requires_core(session: ContractSession) -> Iterator[str]:
-    """The distribution's metadata require mlops-usecases.
+    """The metadata of the distribution requires mlops-usecases.
 
     Fix: add "mlops-usecases" with the versions that it works with to project.dependencies.
     """
@@ -131,7 +131,7 @@ def importing_changes_nothing(session: ContractSession) -> Iterator[str]:
 
     Fix: move what has an effect (environment variables, logging, seeds, signals, threads) into the steps.
     """
-    assert session.plugin is not None  # noqa: S101  importing is what is looked at
+    assert session.plugin is not None  # noqa: S101  importing is the check
     yield from (change for change in session.surrounding_changes if change.startswith("importing"))
     yield from (text for text in session.printed if text.startswith("importing"))
 
@@ -219,7 +219,7 @@ def plugin_uses_public_names_only(session: ContractSession) -> Iterator[str]:
 def plugin_reads_no_environment(session: ContractSession) -> Iterator[str]:
     """The plugin's code does not read environment variables.
 
-    Setting one, for a library that a step is about to use, is no reading.
+    Setting one for a library that a step is about to use is allowed.
 
     Fix: make it a key of the configuration (``${NAME}`` is expanded there) or a parameter, so that it is recorded and
     belongs to the steps' keys.

@@ -37,7 +37,7 @@ SELFTEST = (
 
 @check(after=("pipeline_can_be_built",))
 def gate_survives_its_text(session: ContractSession) -> Iterator[str]:
-    """The gate can be written as JSON and read back, and is then the same expression.
+    """The gate is the same expression after a JSON round trip.
 
     Fix: build it from mlops_core's Comparison, AllOf, AnyOf and Not only.
     """
@@ -51,7 +51,7 @@ def gate_survives_its_text(session: ContractSession) -> Iterator[str]:
 
 @check(after=("pipeline_can_be_built", "metrics_point_the_right_way"))
 def gate_points_the_right_way(session: ContractSession) -> Iterator[str]:
-    """The gate asks for more of what is better when it is higher, and for less of what is better when it is lower.
+    """The gate requires high values of metrics that are better when higher, and low values of the others.
 
     Fix: turn the comparison round, or correct Metric(direction=...).
     """
@@ -91,7 +91,7 @@ def gate_rejects_a_constant_predictor(session: ContractSession) -> Iterator[str]
 
 @check(after=(*JUDGED, "gate_rejects_a_constant_predictor"))
 def gate_rejects_shuffled_labels(session: ContractSession) -> Iterator[str]:
-    """A model that has learnt shuffled labels is rejected, in most of several shuffles.
+    """A model that learned shuffled labels is rejected, for most of several shuffles.
 
     Fix: raise the threshold well above chance, or test on more samples.
     """
@@ -105,7 +105,7 @@ def gate_rejects_shuffled_labels(session: ContractSession) -> Iterator[str]:
 def gate_rejects_an_untrained_model(session: ContractSession) -> Iterator[str]:
     """A model that was not trained is rejected.
 
-    It is trained with the overrides that `untrained` declares; without them it answers by chance.
+    It is trained with the overrides in `untrained`; without them its answers are random.
 
     Fix: raise the threshold above what an untrained model reaches.
     """
@@ -127,7 +127,7 @@ def gate_rejects_an_untrained_model(session: ContractSession) -> Iterator[str]:
 def gate_rejects_an_empty_test_set(session: ContractSession) -> Iterator[str]:
     """An evaluation without a single prediction is rejected.
 
-    Fix: raise, or leave a metric out, where there is nothing to compute it from (mlops_core.proportion gives NaN).
+    Fix: raise, or omit a metric, when it cannot be computed (mlops_core.proportion returns NaN).
     """
     from mlops_core.errors import MlopsError
 
@@ -141,7 +141,7 @@ def gate_rejects_an_empty_test_set(session: ContractSession) -> Iterator[str]:
 
 @check(after=JUDGED)
 def gate_rejects_nan_metrics(session: ContractSession) -> Iterator[str]:
-    """A metric that is NaN is rejected, however good the others are.
+    """A metric that is NaN is rejected, even if all others are good.
 
     Fix: return a mlops_core.Gate itself, not a class derived from it; it fails closed.
     """
@@ -160,7 +160,7 @@ def gate_rejects_infinite_metrics(session: ContractSession) -> Iterator[str]:
 
 @check(after=JUDGED)
 def gate_rejects_missing_metrics(session: ContractSession) -> Iterator[str]:
-    """A metric that the gate needs and the evaluation does not have is rejected.
+    """A metric that the gate needs and the evaluation lacks is rejected.
 
     Fix: return a mlops_core.Gate itself, not a class derived from it; it fails closed.
     """
@@ -203,7 +203,7 @@ def gate_rejects_inverted_predictions(session: ContractSession) -> Iterator[str]
 
 @check(after=(*JUDGED, "gate_rejects_a_constant_predictor", "metrics_declare_unit_and_range"))
 def gate_rejects_inverted_metrics(session: ContractSession) -> Iterator[str]:
-    """A perfect model whose metrics are reported the wrong way round (an error for an accuracy) is rejected.
+    """A perfect model whose metrics are inverted (an error instead of an accuracy) is rejected.
 
     Fix: let the gate ask for something that the worst value of a metric does not meet.
     """

@@ -44,7 +44,7 @@ def hooks_are_spelled_right(session: ContractSession) -> Iterator[str]:
     known = _hook_names()
     for name in _functions(session):
         if name not in known:
-            yield f"there is no hook {name}{did_you_mean(name, known)}"
+            yield f"'{name}' is not a hook{did_you_mean(name, known)}"
 
 
 @check(after=("plugin_can_be_imported",))
@@ -119,7 +119,7 @@ def plugin_can_be_loaded(session: ContractSession) -> Iterator[str]:
 
 @check(after=("plugin_can_be_loaded", "smallest_configuration_is_valid"))
 def hooks_return_declared_types(session: ContractSession) -> Iterator[str]:
-    """Each hook returns what its specification says.
+    """Each hook returns the type of its specification.
 
     Fix: return the declared type; the message names hook, file and line.
     """
@@ -136,7 +136,7 @@ def hooks_return_declared_types(session: ContractSession) -> Iterator[str]:
 
 @check(after=BUILT)
 def hooks_answer_equally_twice(session: ContractSession) -> Iterator[str]:
-    """A hook that describes returns equal values when it is called twice.
+    """A descriptive hook returns equal values when it is called twice.
 
     Fix: compute from the arguments alone: no counters, no random numbers, no time, no caches that are handed out.
     """
@@ -148,7 +148,7 @@ def hooks_answer_equally_twice(session: ContractSession) -> Iterator[str]:
 
 @check(after=("hooks_answer_equally_twice",))
 def hooks_forget_earlier_calls(session: ContractSession) -> Iterator[str]:
-    """What a hook returns does not depend on the configurations that it was given before.
+    """The result of a hook does not depend on earlier calls with other configurations.
 
     Fix: keep nothing between calls; several configurations are described in one process.
     """
@@ -163,7 +163,7 @@ def hooks_forget_earlier_calls(session: ContractSession) -> Iterator[str]:
 
 @check(after=BUILT)
 def hooks_leave_arguments_untouched(session: ContractSession) -> Iterator[str]:
-    """Hooks do not change what they are given.
+    """Hooks do not change their arguments.
 
     Fix: build a new value; the configuration that was used is what is recorded.
     """
@@ -179,7 +179,7 @@ def hooks_leave_arguments_untouched(session: ContractSession) -> Iterator[str]:
 
 @check(after=BUILT)
 def hooks_change_nothing_around_them(session: ContractSession) -> Iterator[str]:
-    """Hooks that describe leave the process as it was: environment, working directory, random state, logging.
+    """Descriptive hooks leave the process unchanged: environment, working directory, random state, logging.
 
     Fix: set what you need inside the step that needs it.
     """
@@ -192,7 +192,7 @@ def hooks_change_nothing_around_them(session: ContractSession) -> Iterator[str]:
 
 @check(after=BUILT)
 def hooks_print_nothing(session: ContractSession) -> Iterator[str]:
-    """Hooks that describe print nothing and log nothing to standard error.
+    """Descriptive hooks print nothing and log nothing to standard error.
 
     Fix: remove the output; standard output belongs to the command's result.
     """
@@ -209,7 +209,7 @@ def hooks_print_nothing(session: ContractSession) -> Iterator[str]:
 
 @check(after=("plugin_can_be_loaded",))
 def default_configuration_file_is_packaged(session: ContractSession) -> Iterator[str]:
-    """The default configuration stands in the plugin's package, so that it is installed with it.
+    """The default configuration is a file of the plugin's package, so that it is installed with it.
 
     Fix: put user_config.yaml beside the plugin's module and list it in tool.setuptools.package-data.
     """

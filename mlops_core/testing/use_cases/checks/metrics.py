@@ -24,7 +24,7 @@ _TOLERANCE = 1e-9
 
 @check(after=("pipeline_can_be_built",))
 def metrics_declare_unit_and_range(session: ContractSession) -> Iterator[str]:
-    """The range of each metric is that of its unit: a fraction lies in 0 to 1, nothing that is counted is negative.
+    """The range of each metric fits its unit: fractions are between 0 and 1, counts are not negative.
 
     Fix: correct unit, minimum and maximum: the gate refuses what is outside, such as a percent for a fraction.
     """
@@ -64,7 +64,7 @@ def metrics_are_finite_and_in_range(session: ContractSession) -> Iterator[str]:
 
 @check(after=("metrics_are_finite_and_in_range",))
 def metrics_have_an_interval(session: ContractSession) -> Iterator[str]:
-    """Each metric has a confidence interval around it, and says on how many samples it rests.
+    """Each metric has a confidence interval and the number of samples on which it is based.
 
     Fix: use mlops_core.proportion, or mlops_core.bootstrap_by_group where samples of a group are not independent.
     """
@@ -77,7 +77,7 @@ def metrics_have_an_interval(session: ContractSession) -> Iterator[str]:
 
 @check(after=("metrics_are_finite_and_in_range",))
 def metrics_are_the_same_when_recomputed(session: ContractSession) -> Iterator[str]:
-    """Computed again from the stored predictions, each metric is the same.
+    """Each metric is the same when it is recomputed from the stored predictions.
 
     Fix: compute from the predictions alone; seed a bootstrap.
     """
@@ -108,7 +108,7 @@ def metrics_ignore_the_order_of_rows(session: ContractSession) -> Iterator[str]:
 
 @check(after=("metrics_are_finite_and_in_range",))
 def computing_metrics_changes_nothing(session: ContractSession) -> Iterator[str]:
-    """Computing the metrics leaves the predictions and the process as they were, and prints nothing.
+    """Computing the metrics changes neither the predictions nor the process, and prints nothing.
 
     Fix: work on copies; use no global random state.
     """
@@ -126,7 +126,7 @@ def computing_metrics_changes_nothing(session: ContractSession) -> Iterator[str]
 
 @check(after=("metrics_are_finite_and_in_range",))
 def confusion_matrices_add_up(session: ContractSession) -> Iterator[str]:
-    """A confusion matrix is square over the classes, and counts every row or every sample once.
+    """A confusion matrix is square over the classes and counts every row or every sample once.
 
     Fix: count truth in rows and prediction in columns, each sample once.
     """
@@ -147,7 +147,7 @@ def confusion_matrices_add_up(session: ContractSession) -> Iterator[str]:
 
 @check(after=("metrics_are_finite_and_in_range",))
 def log_lines_show_the_metrics(session: ContractSession) -> Iterator[str]:
-    """Where a metric declares log_regex, the evaluation logs a line that it finds, with the metric's value.
+    """If a metric declares log_regex, the evaluation logs a matching line with the metric's value.
 
     Fix: log the line in the evaluation step; engines show metrics from it (it is never read back).
     """
@@ -167,7 +167,7 @@ def log_lines_show_the_metrics(session: ContractSession) -> Iterator[str]:
 
 @check(after=("metrics_are_the_same_when_recomputed",))
 def metrics_point_the_right_way(session: ContractSession) -> Iterator[str]:
-    """A perfect oracle is not worse than a model that is always wrong, in each metric's declared direction.
+    """In each metric's declared direction, a perfect oracle is not worse than a model that is always wrong.
 
     Fix: correct Metric(direction=...).
     """

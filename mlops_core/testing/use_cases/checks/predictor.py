@@ -90,7 +90,7 @@ def _asked(session: ContractSession) -> Interview:
 
 @check(after=("steps_succeed",), needs="has_predictor")
 def predictor_loads_from_its_artifact_alone(session: ContractSession) -> Iterator[str]:
-    """The predictor loads from a copy of the registered output in another place, and answers.
+    """The predictor loads from a copy of the registered output in another place and answers.
 
     Fix: let the training step write everything that a prediction needs into the model's folder.
     """
@@ -100,7 +100,7 @@ def predictor_loads_from_its_artifact_alone(session: ContractSession) -> Iterato
 
 @check(after=LOADED, needs="has_predictor")
 def predictor_leaves_its_artifact_unchanged(session: ContractSession) -> Iterator[str]:
-    """Loading and asking a predictor changes nothing in the model's folder.
+    """Loading and using a predictor changes nothing in the model's folder.
 
     Fix: keep caches elsewhere; a registered artifact is read only.
     """
@@ -121,7 +121,7 @@ def predictor_has_the_classes_of_the_evaluation(session: ContractSession) -> Ite
 
 @check(after=LOADED, needs="has_predictor")
 def predictor_answers_each_path_in_order(session: ContractSession) -> Iterator[str]:
-    """The predictor yields one answer for each path, in their order, naming the path as it was given.
+    """The predictor yields one answer for each path, in their order, naming each path as it was passed.
 
     Fix: yield SampleScores(path=str(path), ...) inside a loop over the paths.
     """
@@ -140,7 +140,7 @@ def predictor_answers_each_path_in_order(session: ContractSession) -> Iterator[s
     needs="has_predictor",
 )
 def predictor_agrees_with_the_evaluation(session: ContractSession) -> Iterator[str]:
-    """For each sample the predictor's scores are those of the evaluation (the mean over its parts).
+    """The predictor's scores of each sample equal those of the evaluation (the mean over its parts).
 
     Fix: prepare a file exactly as the steps do; share that code between step and predictor.
     """
@@ -160,7 +160,7 @@ def predictor_agrees_with_the_evaluation(session: ContractSession) -> Iterator[s
 
 @check(after=LOADED, needs="has_bad_files")
 def predictor_names_a_bad_file(session: ContractSession) -> Iterator[str]:
-    """Asked about a file that cannot be used, the predictor raises DatasetError and names the file.
+    """For a file that cannot be used, the predictor raises DatasetError and names the file.
 
     Fix: catch what the decoder raises and raise mlops_core.DatasetError(f"{path} cannot be decoded: ...").
     """

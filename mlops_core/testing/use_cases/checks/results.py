@@ -1,4 +1,4 @@
-"""Checks of the results: the same from the same seed, whatever surrounds the steps and however they are shared out."""
+"""Checks of the results: equal for equal seeds, in any surroundings and for any number of shards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REPEATABLE = ("same_seed_gives_same_outputs",)
 
 @check(after=(*RAN, "split_is_repeatable", "fetched_data_are_repeatable"))
 def same_seed_gives_same_outputs(session: ContractSession) -> Iterator[str]:
-    """Executed twice with the same seed, every step writes the same bytes.
+    """Every step writes the same bytes when it is executed twice with the same seed.
 
     Fix: seed every generator with context.seed, iterate in sorted order, write no time stamps. A step that cannot be
     deterministic declares is_deterministic = False.
@@ -67,7 +67,7 @@ def results_ignore_the_time_zone(session: ContractSession) -> Iterator[str]:
 
 @check(after=REPEATABLE, needs="is_deterministic")
 def results_ignore_the_hash_seed(session: ContractSession) -> Iterator[str]:
-    """Outputs do not depend on the order in which a set gives its texts.
+    """Outputs do not depend on the iteration order of sets of strings.
 
     Fix: sort sets before iterating; do not use hash() of a text.
     """
@@ -85,7 +85,7 @@ def results_ignore_the_listing_order(session: ContractSession) -> Iterator[str]:
 
 @check(after=(*REPEATABLE, "outputs_name_no_place_of_this_machine"), needs="is_deterministic")
 def results_ignore_folder_names(session: ContractSession) -> Iterator[str]:
-    """Outputs do not depend on where inputs and outputs lie.
+    """Outputs do not depend on the location of inputs and outputs.
 
     Fix: take names relative to the input; a path is different on each machine.
     """

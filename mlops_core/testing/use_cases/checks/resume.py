@@ -1,4 +1,4 @@
-"""Checks of interruption: a run that was killed in any step goes on, and ends where it would have ended."""
+"""Checks of interruption: a run that was killed in any step can be resumed and ends as it would have ended."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SHORTEST_S = 0.1
     )
 )
 def steps_succeed_on_this_machine(session: ContractSession) -> Iterator[str]:
-    """A whole run with the smallest configuration comes to a verdict on this machine's runner.
+    """A whole run with the smallest configuration reaches a verdict on the local runner.
 
     Fix: whatever the error says; the steps succeeded when they were executed one by one.
     """
@@ -59,9 +59,9 @@ def second_run_reuses_every_step(session: ContractSession) -> Iterator[str]:
 
 @check(after=("second_run_reuses_every_step", "outputs_are_equal_on_every_runner"), needs="is_resumable")
 def killed_runs_can_be_resumed(session: ContractSession) -> Iterator[str]:
-    """A run that is killed in each of its steps, one after the other, goes on and ends with the same outputs.
+    """A run that is killed in each of its steps, one after the other, can be resumed and ends with the same outputs.
 
-    Fix: let a step begin anew each time: keep nothing outside of its outputs that a later attempt would find.
+    Fix: let a step start from scratch each time: keep nothing outside of its outputs that a later attempt could find.
     """
     answer = _resumed(session)
     if answer.error or answer.result["status"] != session.local.status:
@@ -78,7 +78,7 @@ def killed_runs_can_be_resumed(session: ContractSession) -> Iterator[str]:
 def resumed_runs_repeat_no_finished_step(session: ContractSession) -> Iterator[str]:
     """Steps that were finished before a run was killed are not executed again.
 
-    Fix: look at mlops plan: it names what changes between two runs with equal arguments.
+    Fix: run mlops plan: it names what changes between two runs with equal arguments.
     """
     last = list(session.pipeline.ordered())[-1].name
     steps: list[dict[str, Any]] = _resumed(session).result["steps"]
@@ -88,7 +88,7 @@ def resumed_runs_repeat_no_finished_step(session: ContractSession) -> Iterator[s
 
 
 def _resumed(session: ContractSession) -> Answer:
-    """Kill a run in each of its steps, resume it, and return how it ended; this is done once."""
+    """Kill a run in each of its steps, resume it, and return how it ended; made once."""
     if "resumed" not in session.shared:
         session.shared["resumed"] = session.run_locally(_workspace_of_kills(session))
     answer: Answer = session.shared["resumed"]
@@ -98,7 +98,8 @@ def _resumed(session: ContractSession) -> Answer:
 def _workspace_of_kills(session: ContractSession) -> Path:
     """Return a workspace in which a run was killed in each step, one after the other.
 
-    A kill that comes too late spoils its workspace, for the step has a result then: all begin anew, that one earlier.
+    A kill that comes too late spoils its workspace, because the step has a result: all kills start over, that one
+    earlier.
     """
     delays = {step.name: _delays_s(session, step.name) for step in session.pipeline.ordered()}
     while True:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @check(after=("pipeline_can_be_built",))
 def pipeline_compiles_for_every_runner(session: ContractSession) -> Iterator[str]:
-    """The pipeline compiles for every installed runner, without a connection, to the same text each time.
+    """The pipeline compiles for every installed runner without a connection, and to the same text each time.
 
     Fix: whatever the runner's message says; a pipeline may use only what every runner has.
     """
@@ -36,9 +36,9 @@ def pipeline_compiles_for_every_runner(session: ContractSession) -> Iterator[str
     )
 )
 def outputs_are_equal_on_every_runner(session: ContractSession) -> Iterator[str]:
-    """On every installed runner the steps write what they write when they are executed one by one.
+    """On every installed runner the steps write the same outputs as when they are executed one by one.
 
-    Fix: look at what the named step reads beside its inputs; a step cannot tell where it runs.
+    Fix: find out what the named step reads besides its inputs; a step must not depend on where it runs.
     """
     if not session.declaration.is_deterministic:
         raise NotApplicableError("declared: is_deterministic = False")
@@ -56,7 +56,7 @@ def outputs_are_equal_on_every_runner(session: ContractSession) -> Iterator[str]
 
 @check(after=("outputs_are_equal_on_every_runner",))
 def verdicts_are_equal_on_every_runner(session: ContractSession) -> Iterator[str]:
-    """On every installed runner the gate comes to the verdict that it comes to here.
+    """On every installed runner the gate reaches the same verdict as here.
 
     Fix: let the gate use declared metrics and numeric parameters only.
     """

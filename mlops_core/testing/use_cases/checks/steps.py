@@ -43,7 +43,7 @@ def pipeline_can_be_built(session: ContractSession) -> Iterator[str]:
 
 @check(after=(*BUILT, "gate_survives_its_text"))
 def pipeline_survives_its_text(session: ContractSession) -> Iterator[str]:
-    """The pipeline can be written as JSON and read back equal.
+    """The pipeline is equal after a JSON round trip.
 
     Fix: use only what mlops_core.pipeline declares, with texts, numbers and tuples.
     """
@@ -53,7 +53,7 @@ def pipeline_survives_its_text(session: ContractSession) -> Iterator[str]:
 
     data = session.pipeline.to_json()
     if Pipeline.from_json(json.loads(json.dumps(data))).to_json() != data:
-        yield "it is another one when it is read again"
+        yield "it changes in a JSON round trip"
 
 
 @check(after=BUILT)
@@ -109,9 +109,9 @@ def step_packages_are_declared(session: ContractSession) -> Iterator[str]:
 
 @check(after=("step_code_can_be_called", "dataset_can_be_fetched"))
 def steps_succeed(session: ContractSession) -> Iterator[str]:
-    """Every step succeeds with the smallest configuration, given only what it declares.
+    """Every step succeeds with the smallest configuration and only what it declares.
 
-    Fix: whatever the error says. A step gets its declared inputs, sections and parameters, and nothing else is there.
+    Fix: whatever the error says. A step receives its declared inputs, sections and parameters, and nothing else.
     """
     failed = session.reference.failed
     if failed is not None:
@@ -122,15 +122,15 @@ def steps_succeed(session: ContractSession) -> Iterator[str]:
 def steps_read_declared_inputs_only(session: ContractSession) -> Iterator[str]:
     """A step opens no file outside of its declared inputs (observed).
 
-    Fix: declare what it reads as an input, or put it into the package; a file elsewhere is not there on another machine
-    and does not belong to the step's key.
+    Fix: declare what it reads as an input, or put it into the package; a file elsewhere does not exist on another
+    machine and is not part of the step's key.
     """
     yield from _each(session, lambda step: [f"reads {path}" for path in step.reads])
 
 
 @check(after=RAN)
 def steps_read_declared_sections_only(session: ContractSession) -> Iterator[str]:
-    """A step gets its configuration from the context, never from a file (observed).
+    """A step takes its configuration from the context, never from a file (observed).
 
     Fix: declare the section in Step(config=...) and call context.section().
     """
@@ -149,7 +149,7 @@ def steps_write_declared_outputs_only(session: ContractSession) -> Iterator[str]
 
 @check(after=RAN)
 def steps_leave_inputs_unchanged(session: ContractSession) -> Iterator[str]:
-    """The inputs of a step are the same after it (compared file by file).
+    """A step leaves its inputs unchanged (compared file by file).
 
     Fix: copy what has to be changed to context.scratch.
     """
@@ -180,13 +180,13 @@ def declared_sections_are_read(session: ContractSession) -> Iterator[str]:
 
 @check(after=RAN)
 def declared_parameters_are_read(session: ContractSession) -> Iterator[str]:
-    """A step looks at every parameter that it declares (observed).
+    """A step reads every parameter that it declares (observed).
 
     Fix: remove the parameter from the step.
     """
     for step in session.pipeline.steps:
         for name in sorted(set(step.parameters) - session.completed.steps[step.name].parameters):
-            yield f"step '{step.name}' does not look at its parameter '{name}'"
+            yield f"step '{step.name}' does not read its parameter '{name}'"
 
 
 @check(after=RAN)
@@ -200,7 +200,7 @@ def steps_use_no_network(session: ContractSession) -> Iterator[str]:
 
 @check(after=RAN)
 def steps_leave_no_process_behind(session: ContractSession) -> Iterator[str]:
-    """When a step has ended, so has everything that it started.
+    """When a step has ended, all processes that it started have ended too.
 
     Fix: wait for subprocesses and close pools.
     """
@@ -211,7 +211,7 @@ def steps_leave_no_process_behind(session: ContractSession) -> Iterator[str]:
 
 @check(after=RAN)
 def progress_stays_within_its_total(session: ContractSession) -> Iterator[str]:
-    """What a step reports as done is between 0 and the total.
+    """The reported progress of a step is between 0 and its total.
 
     Fix: call context.progress(label, done, total) with 0 <= done <= total.
     """
@@ -224,7 +224,7 @@ def progress_stays_within_its_total(session: ContractSession) -> Iterator[str]:
 
 @check(after=RAN)
 def outputs_have_portable_names(session: ContractSession) -> Iterator[str]:
-    """Files in outputs have names that every file system and object store can hold, also without regard to case.
+    """Files in outputs have names that are valid on every file system and object store, and differ by more than case.
 
     Fix: use letters, digits, "-", "_" and "."; do not let names differ by case alone.
     """
@@ -243,7 +243,7 @@ def outputs_have_portable_names(session: ContractSession) -> Iterator[str]:
 
 @check(after=RAN)
 def outputs_name_no_place_of_this_machine(session: ContractSession) -> Iterator[str]:
-    """No output holds a path of the machine on which it was made.
+    """No output contains a path of the machine on which it was made.
 
     Fix: write paths relative to the input or output.
     """
@@ -251,12 +251,12 @@ def outputs_name_no_place_of_this_machine(session: ContractSession) -> Iterator[
     for reference, folder in _outputs(session):
         for path in sorted(folder.rglob("*")):
             if path.is_file() and path.stat().st_size <= _SCANNED_BYTES and needle in path.read_bytes():
-                yield f"{reference}: {path.relative_to(folder)} holds a path below {session.folder}"
+                yield f"{reference}: {path.relative_to(folder)} contains a path below {session.folder}"
 
 
 @check(after=(*RAN, *DECLARED))
 def steps_survive_read_only_inputs(session: ContractSession) -> Iterator[str]:
-    """A step works when nothing but its outputs and context.scratch can be written.
+    """A step works when only its outputs and context.scratch are writable.
 
     Fix: open inputs for reading only, and write temporary files to context.scratch.
     """

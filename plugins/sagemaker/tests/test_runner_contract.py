@@ -1,0 +1,77 @@
+"""Both runners keep the promises of a runner: in an account, played by an endpoint on loopback, and on this machine."""
+
+import contextlib
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+boto3 = pytest.importorskip("boto3", reason="boto3 is not installed")
+pytest.importorskip("obstore", reason="the extra 'store' is not installed")
+pytest.importorskip("moto", reason="the extra 'test' is not installed")
+
+from mlops_core.testing import RunnerContract, Surroundings  # noqa: E402  after the skip
+
+pytestmark = pytest.mark.slow_suite
+BUCKET = "runner-contract"
+REPETITIONS = {
+    "attempts_are_recorded": "a container repeats its step by itself; the service counts one attempt",
+    "forced_steps_run_again": "the service's cache does not look behind a step that is executed again",
+}
+
+
+def _proxies():
+    spec = importlib.util.spec_from_file_location("contract_proxy", Path(__file__).with_name("faulty_proxy.py"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+class TestSageMakerLocal(RunnerContract):
+    runner = "sagemaker-local"
+    timeout_s = 300
+    has_progress = False  # the service has no progress within a step
+    is_resumable = False  # a definition is executed as a whole
+    expected_failures = {**REPETITIONS, "steps_end_with_a_killed_run": "containers are processes of their own session"}
+
+
+class TestSageMaker(RunnerContract):
+    runner = "sagemaker"
+    timeout_s = 300
+    has_jobs = False
+    has_progress = False  # the service has no progress within a step
+    expected_failures = REPETITIONS
+    stops_on_interrupt = False  # the execution continues in the account
+    ends_with_driver = False  # the same
+    keeps_outputs = False  # only those of the evaluation and the model are fetched
+    has_connection = True
+
+    @classmethod
+    @contextlib.contextmanager
+    def surroundings(cls, folder):
+        from mlops_sagemaker.emulator.endpoint.server import SageMakerEndpoint
+
+        proxies = _proxies()
+        with SageMakerEndpoint(folder, max_parallel=2) as endpoint, proxies.FaultyProxy(endpoint.url) as proxy:
+            keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any", "region_name": "us-east-1"}
+            boto3.Session(**keys).client("s3", endpoint_url=endpoint.url).create_bucket(Bucket=BUCKET)
+
+            def cut():
+                proxy.faults[:] = [proxies.Fault(method, "", "drop") for method in ("GET", "HEAD", "PUT", "POST")]
+
+            yield Surroundings(
+                environ={
+                    "AWS_ENDPOINT_URL": proxy.url,
+                    "AWS_ACCESS_KEY_ID": "any",
+                    "AWS_SECRET_ACCESS_KEY": "any",
+                    "AWS_REGION": "us-east-1",
+                    "AWS_MAX_ATTEMPTS": "3",
+                    "SAGEMAKER_PIPELINE_ROLE_ARN": "arn:aws:iam::123456789012:role/Role",
+                    "ARTIFACT_BUCKET": BUCKET,
+                    "MLOPS_STEP_IMAGE": "image:1",
+                },
+                cut=cut,
+                mend=proxy.faults.clear,
+            )
