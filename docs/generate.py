@@ -52,7 +52,7 @@ SUBJECTS = {
     "running": (
         "Running and records",
         "Run a use case from Python and read its record.",
-        ("api", "workspace"),
+        ("api", "workspace", "runners"),
     ),
     "use_cases": ("Use cases and hooks", "Implement hooks and load a use case.", ("hookspecs", "use_cases")),
     "configuration": (
