@@ -56,7 +56,7 @@ if TYPE_CHECKING:
         Predictor,
         SampleScores,
     )
-    from mlops_core.runners import RunObserver
+    from mlops_core.runners.observers import RunObserver
     from mlops_core.steps.context import Shard, StepContext
     from mlops_core.steps.histories import HistoryRow, read_history, write_history
     from mlops_core.use_cases.discovery import discover_use_cases
@@ -81,7 +81,7 @@ _MODULES = {
         "UsageError",
         "did_you_mean",
     ),
-    "runners": ("RunObserver",),
+    "runners.observers": ("RunObserver",),
     "hookspecs": ("PluginContext", "hookimpl"),
     "use_cases.discovery": ("discover_use_cases",),
     "use_cases.manager": ("UseCase", "load_use_case"),

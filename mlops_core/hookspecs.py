@@ -126,8 +126,8 @@ def mlops_get_parameters(config: UseCaseConfig, context: PluginContext) -> Seque
 def mlops_get_dataset_source(config: UseCaseConfig, context: PluginContext) -> tuple[str, Path | None]:  # type: ignore[empty-body]
     """Return the name of the configured data set, and its folder when the user already has it.
 
-    Called in the driver when the pipeline is built. Optional: core reads ``dataset.name`` and ``dataset.path``. Since
-    0.1.
+    Called in the driver when the pipeline is built. Optional: core reads ``dataset.name`` and ``dataset.path``.
+    Since 0.1.
 
     :param config: the validated configuration.
     :param context: the use case that was asked for, and the distribution that provides it.

@@ -1,7 +1,7 @@
 """`LoadedConfig`: a validated configuration, as its model and as the data that runs, records and step keys read.
 
 The data suffice for a run in which nothing has changed: pydantic and the plugin are imported only when somebody asks
-for the model. How a configuration is read and validated is the subject of `mlops_core.config`.
+for the model. How a configuration is read and validated is the subject of `mlops_core.config_files.loading`.
 """
 
 from __future__ import annotations

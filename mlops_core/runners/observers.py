@@ -12,7 +12,27 @@ if TYPE_CHECKING:
 
 
 class RunObserver(Protocol):
-    """Receives run events, from any thread; the CLI renders them."""
+    """Receives run events, from any thread; the CLI renders them.
+
+    Example:
+        >>> class Printer:
+        ...     def run_started(self, record):
+        ...         print("run", record.use_case)
+        ...
+        ...     def step_started(self, name):
+        ...         pass
+        ...
+        ...     def step_progress(self, name, label, done, total):
+        ...         pass
+        ...
+        ...     def step_ended(self, record):
+        ...         pass
+        ...
+        ...     def note(self, text):
+        ...         pass
+        >>> record = run("TOY", workspace="workspace", observer=Printer())
+        run TOY
+    """
 
     def run_started(self, record: RunRecord) -> None:
         """Handle the start of a run: its record exists from now on."""
