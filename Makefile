@@ -15,7 +15,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 PLUGIN_PACKAGES := $(foreach project,$(PLUGINS),$(notdir $(patsubst %/,%,$(dir $(project)))))
-PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# Twice quiet: the installation in compat mode, which type checkers need, warns at length; errors are still shown.
+PIP    := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 STAMP  := $(VENV)/.installed
 # Not $(abspath ...), which takes a path with a space for two.
 export MLOPS_TEST_DATA ?= $(CURDIR)/../shared/data
@@ -28,6 +29,7 @@ ifneq ($(filter command environment,$(firstword $(origin PYTHON))),)
 CHOSEN := interpreter
 endif
 
+.DEFAULT_GOAL := run
 .PHONY: help run test test-all test-real test-faults test-parity check check-lint check-format check-types check-layers \
   check-docs format docs site dist bench clean interpreter
 
