@@ -18,7 +18,6 @@ THIS = Path(__file__)
 #: Folders and files whose texts are not in plain English yet. Entries are only removed.
 UNSWEPT = (
     "mlops_core",
-    "plugins/sagemaker",
     "plugins/aed/tests",
     "tests/cli",
     "tests/core",

@@ -96,7 +96,7 @@ class Service:
         self.url, self.proxy, self.workspace = url, proxy, workspace
         self.observer = Notes()
 
-    def run(self, *overrides, parameters=None, resume="", **options):
+    def run(self, *overrides, parameters=None, resume="", artifacts_dir=None, **options):
         return api.run(
             "" if resume else "TOY",
             overrides=overrides,
@@ -104,6 +104,7 @@ class Service:
             resume=resume,
             runner="" if resume else "sagemaker",
             workspace=self.workspace,
+            artifacts_dir=artifacts_dir,
             options=SageMakerOptions(**options),
             observer=self.observer,
         )

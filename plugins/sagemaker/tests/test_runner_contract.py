@@ -1,4 +1,4 @@
-"""Both runners keep the promises of a runner: in an account, played by an endpoint on loopback, and on this machine."""
+"""Contract tests of both runners: `sagemaker` against an endpoint on loopback, and `sagemaker-local`."""
 
 import contextlib
 import importlib.util
