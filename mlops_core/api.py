@@ -166,7 +166,7 @@ def prepare_resumption(
     is_offline: bool = False,
     **selection: Any,
 ) -> RunRequest:
-    """Return the request of an earlier run, to go on with it; errors are those of `run`."""
+    """Return the request that resumes an earlier run; errors are those of `run`."""
     from dataclasses import replace
 
     from mlops_core.workspace.store import Store

@@ -22,7 +22,7 @@ class Section(pydantic.BaseModel):
 
 
 class KeyFaultError(ValueError):
-    """Raised by a validator that looks at several keys: names the one that is wrong, so that its line is told.
+    """Raised by a validator of several keys; names the wrong key, so that the message can give its line.
 
     Attributes:
         key: dotted, below the section (or the document) whose validator raises.

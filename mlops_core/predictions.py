@@ -51,7 +51,7 @@ class Predictions:
 
     Attributes:
         classes: in the order of the scores; empty for a regression.
-        rows: one a sample, or a part of one.
+        rows: one per sample, or per part of a sample.
         facts: numbers about the model that no row shows, for example its size in bytes.
 
     Example:
@@ -71,9 +71,9 @@ def write_predictions(
     """Write ``predictions.jsonl`` into `folder`, row by row.
 
     Args:
-        folder: for the file.
+        folder: where the file is written.
         classes: in the order of the scores; empty for a regression.
-        rows: one a sample, or a part of one.
+        rows: one per sample, or per part of a sample.
         facts: numbers about the model that no row shows; each finite.
 
     Raises:

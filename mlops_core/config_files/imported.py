@@ -30,10 +30,10 @@ class ImportedKey:
     """One key of the foreign file.
 
     Attributes:
-        key: dotted, as it stands there.
-        line: counted from 1; 0 where it does not stand there.
-        fate: what became of it.
-        target: dotted key of the use case that it sets; empty for none.
+        key: the dotted key in that file.
+        line: the line number, from 1; 0 if the key is not in the file.
+        fate: how the key was handled.
+        target: the dotted key of the use case that it sets; empty if there is none.
         note: why it is ignored, dead or refused, or how it was changed.
 
     Example:

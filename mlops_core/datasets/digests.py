@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MARKER = ".mlops-dataset.json"
-"""The file by which a complete data set is known; at the top of a folder it is no part of the content."""
+"""The file that marks a data set as complete; at the top of a folder it is not part of the content."""
 _BATCH = 1024
 _SMALL_BYTES = 1 << 20
-"""Below this much in a batch, threads cost more than they bring."""
+"""For a batch smaller than this, starting threads takes longer than they save."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +95,8 @@ def digest_tree(folder: Path) -> str:
 def iter_tree(folder: Path, *, cache: StatCache | None = None) -> Iterator[TreeFile]:
     """Yield each file below `folder` in the order of its path.
 
-    A file whose state is that in `cache` is not read. Links are followed, as those who read the folder follow them;
-    a link back to a folder that it stands in ends there.
+    A file whose state equals that in `cache` is not read. Links are followed, because the steps follow them too;
+    a link to one of its own parent folders is not followed.
 
     Raises:
         OSError: a file or folder cannot be read.

@@ -41,12 +41,12 @@ def fetch(
         dataset: the catalogue entry.
         destination: a folder that does not exist, or is complete.
         seed: of generated data.
-        progress: is told how far it is.
+        progress: receives the progress.
         is_offline: refuse to use the network.
-        populate: tried first, with the partial folder; True means that it did all.
+        populate: called first, with the partial folder; True means that the folder is complete.
 
     Raises:
-        DatasetError: it cannot be had; one line says which, from where, why and what to do.
+        DatasetError: it cannot be fetched; the message gives the data set, the source, the reason and what to do.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
     with _locked(destination.with_name(f"{destination.name}.lock")):

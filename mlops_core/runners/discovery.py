@@ -147,7 +147,7 @@ def runners_that(can: Callable[[RunnerPlugin], bool]) -> tuple[str, ...]:
             if can(_loaded(installed)):
                 names.append(installed.name)
         except PluginError:
-            continue  # it harms only whoever selects it
+            continue  # a broken plugin affects only the runs that select it
     return tuple(names)
 
 

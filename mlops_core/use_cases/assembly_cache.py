@@ -34,12 +34,12 @@ ASSEMBLIES = "assemblies"
 """The folder of a workspace that holds them."""
 _FORMAT = "mlops-assembly/1"
 _KEPT = 50
-"""Files; the oldest ones are removed."""
+"""The number of cached files; the oldest are removed."""
 _MAX_FILES = 5_000
-"""Of the plugin's package; a larger one would take longer to check than to import."""
+"""The largest plugin package that is cached; checking a larger one would take longer than importing it."""
 _MARGIN_NS = 1_000_000_000
 _UNRELATED = frozenset({"_", "OLDPWD", "PWD", "SHLVL"})
-"""Variables that the shell changes between commands; the folder itself is part of the key."""
+"""Environment variables that the shell changes between commands; the folder itself is part of the key."""
 
 
 class AssemblyCache:

@@ -1,8 +1,8 @@
 """Loading a use case, and `UseCase`, the typed façade through which core calls hooks.
 
 The only module that touches pluggy's manager. The chosen use case is loaded alone, in a manager of its own, so a
-broken or duplicate plugin harms only whoever selects it. Which use cases are installed is the subject of
-`mlops_core.use_cases.discovery`.
+broken or duplicate plugin affects only the runs that select it. `mlops_core.use_cases.discovery` lists the installed
+use cases.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def _store(store: Store, *, is_repaired: bool) -> Iterator[HealthCheck]:
             store.artifacts.discard(damage.artifact)
         users = ", ".join(damage.needed_by) or "nothing"
         detail = f"{damage.fault}; needed by {users}" + ("; discarded" if is_repaired else "")
-        fix = damage.cure if is_repaired else "mlops doctor --repair"
+        fix = damage.fix if is_repaired else "mlops doctor --repair"
         yield HealthCheck(subject=f"artifact {damage.artifact[:12]}", is_good=False, detail=detail, fix=fix)
     if not count:
         yield HealthCheck(subject="artifacts", is_good=True, detail="every artifact was read and matches its digest")

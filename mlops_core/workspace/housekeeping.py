@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _WORK_AGE_S = 86_400.0
 _GRACE_S = 600.0
-"""While a run is carried out, an artifact may be so new that its record does not name it yet."""
+"""During a run, an artifact may be so new that no record names it yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +33,13 @@ class Damage:
         artifact: its digest.
         fault: what is wrong; names a file where possible.
         needed_by: runs and model versions that refer to it.
-        cure: the command that makes it again.
+        fix: the command that creates it again.
     """
 
     artifact: str
     fault: str
     needed_by: tuple[str, ...]
-    cure: str
+    fix: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +67,8 @@ def find_damage(store: Store) -> Iterator[Damage]:
         if fault:
             needed_by = tuple(users.get(folder.name, ()))
             runs = [name for name in needed_by if name.startswith("run ")]
-            cure = f"mlops run --resume {runs[-1].removeprefix('run ')}" if runs else "nothing needs it"
-            yield Damage(artifact=folder.name, fault=fault, needed_by=needed_by, cure=cure)
+            fix = f"mlops run --resume {runs[-1].removeprefix('run ')}" if runs else "nothing needs it"
+            yield Damage(artifact=folder.name, fault=fault, needed_by=needed_by, fix=fix)
 
 
 def database_fault(store: Store) -> str:

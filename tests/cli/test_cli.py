@@ -177,7 +177,7 @@ def test_a_plan_knows_what_changed_besides_inputs_that_are_still_to_come(mlops):
     assert planned["evaluate"]["action"] == "maybe"
 
 
-def test_a_failed_run_prints_the_command_that_goes_on_with_it(mlops):
+def test_a_failed_run_prints_the_command_that_resumes_it(mlops):
     err = mlops("run", "-u", "TOY", "--set", "training.behaviour=raise", code=4)
     hint = next(line for line in err.splitlines() if line.startswith("to resume: mlops "))
     run_id = hint.rsplit(" ", 1)[1]

@@ -41,7 +41,7 @@ def test_values_come_from_default_then_file_then_overrides(tmp_path):
     assert (loaded.model.train.epochs, loaded.model.train.mode, loaded.model.train.sizes) == (3, "slow", (7,))
 
 
-def test_all_faults_are_told_at_once_with_their_lines(tmp_path):
+def test_all_faults_are_reported_at_once_with_their_lines(tmp_path):
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, "train:\n  epoch: 3\n  epochs: 500\n  mode: medium\n  sizes: [1, x]\n")
     problems = caught.value.problems

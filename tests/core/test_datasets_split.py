@@ -197,7 +197,7 @@ def test_sources_that_hold_the_same_file_are_refused(tmp_path, loopback):
 
 @pytest.fixture
 def loopback():
-    """Serve a folder on this machine; the list tells what was asked for."""
+    """Serve a folder on this machine; the list contains the requested paths."""
     import functools
     import http.server
     import threading

@@ -49,7 +49,7 @@ def test_a_run_that_is_being_carried_out_is_kept(toy, workspace):
     assert collect(workspace, keep=0).runs == (record.run_id,)
 
 
-def test_a_damaged_artifact_is_named_with_those_who_need_it_and_the_cure(toy, workspace):
+def test_a_damaged_artifact_is_reported_with_its_users_and_the_fix(toy, workspace):
     record = run(workspace)
     model = record.step("train").outputs["model"]
     with Store(workspace) as store:
@@ -60,7 +60,7 @@ def test_a_damaged_artifact_is_named_with_those_who_need_it_and_the_cure(toy, wo
     assert damage.artifact == model
     assert damage.fault.endswith("model.txt has changed")
     assert damage.needed_by == ("model TOY version 1", f"run {record.run_id}")
-    assert damage.cure == f"mlops run --resume {record.run_id}"
+    assert damage.fix == f"mlops run --resume {record.run_id}"
 
 
 def test_doctor_finds_a_sound_installation_good_and_creates_no_workspace(toy, workspace):

@@ -404,7 +404,7 @@ def test_a_flipped_bit_is_found_on_use_named_and_made_again(toy, workspace, step
     assert [one.outputs for one in record.steps] == [one.outputs for one in first.steps]
 
 
-def test_a_damaged_model_is_not_used_and_the_cure_works(toy, workspace):
+def test_a_damaged_model_is_not_used_and_the_suggested_command_works(toy, workspace):
     first = run(workspace)
     with Store(workspace) as store:
         flip_bits(store, first.step("train").outputs["model"])

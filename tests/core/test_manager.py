@@ -1,4 +1,4 @@
-"""Discovery and loading: a broken plugin harms only whoever selects it."""
+"""Discovery and loading: a broken plugin affects only the runs that select it."""
 
 import subprocess
 import sys
@@ -134,7 +134,7 @@ def test_what_a_metric_hook_returns_is_checked_and_the_hook_is_named(install, re
     assert "hook mlops_compute_metrics (" in str(raised.value)
 
 
-def test_a_duplicate_name_harms_only_whoever_selects_it(install):
+def test_a_duplicate_name_affects_only_the_runs_that_select_it(install):
     install("DOUBLE", GOOD, distribution="mlops-one")
     install("DOUBLE", GOOD, distribution="mlops-two")
     with pytest.raises(PluginError, match="provided by mlops-one 1.0 and mlops-two 1.0"):

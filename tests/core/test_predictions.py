@@ -68,7 +68,7 @@ def test_ends_and_levels_that_are_no_interval_are_refused(low, high, level):
         Interval(low=low, high=high, level=level)
 
 
-def test_a_standard_deviation_stands_beside_the_value_and_is_read_back(tmp_path):
+def test_a_standard_deviation_is_written_with_the_value_and_read_back(tmp_path):
     metric = Metric(
         name="mse",
         section="regression_metrics",

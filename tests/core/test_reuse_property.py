@@ -168,7 +168,7 @@ def write_package(folder, shape):
 
 
 def with_followers(shape, direct):
-    """The independent model: whoever reads from a step that runs again, runs again."""
+    """The independent model: a step that reads from a step that runs again, runs again."""
     found = set(direct)
     for name, step in shape.items():
         if found & set(step["needs"]):

@@ -91,7 +91,7 @@ def test_runner_that_is_not_installed_is_suggested_by_its_name():
         load_runner("locl")
 
 
-def test_broken_runner_harms_only_whoever_selects_it(toy, tmp_path, monkeypatch, workspace):
+def test_broken_runner_affects_only_the_runs_that_select_it(toy, tmp_path, monkeypatch, workspace):
     entry_points = "[mlops.runners]\nbroken = mlops_broken_runner:PLUGIN\nnothing = mlops_nothing_runner:PLUGIN\n"
     modules = {"mlops_broken_runner": "import surely_not_installed\n", "mlops_nothing_runner": "PLUGIN = 3\n"}
     install(monkeypatch, tmp_path / "site", entry_points, **modules)

@@ -9,7 +9,7 @@ from mlops_core.errors import ExitCode
 from mlops_core.runners.dataset_source import dataset_folder, source_identity
 
 
-def test_data_generated_from_another_seed_stand_beside_those_that_are_there(toy, workspace):
+def test_data_generated_from_another_seed_is_stored_next_to_the_existing_data(toy, workspace):
     first, other = (mlops_core.run("TOY", workspace=workspace, seed=seed) for seed in (0, 1))
     assert first.dataset.files == other.dataset.files == 1
     assert first.dataset.digest != other.dataset.digest

@@ -55,16 +55,16 @@ def unpack_split(
 ) -> None:
     """Unpack the archive whose files are `parts`, in their order, into the folder `target`.
 
-    A second call after an interruption goes on: members that are there with their size are left as they are.
+    A second call after an interruption resumes: members that exist with the right size are not extracted again.
 
     Args:
         parts: ``.z01``, ``.z02``, ... and last ``.zip``.
         target: a folder that exists.
         strip: leading path components that are dropped.
-        progress: is told (files done, files in all).
+        progress: called with (files extracted, files in total).
 
     Raises:
-        DatasetError: it is no such archive, a part is missing or damaged, or it holds something that it should not.
+        DatasetError: it is not a split archive, a part is missing or damaged, or a member is not allowed.
     """
     name = parts[-1].name
     with _Joined(parts) as joined:

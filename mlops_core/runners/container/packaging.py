@@ -1,7 +1,7 @@
 """The content of a step image: wheels of core, engine and one use case, pinned versions, Dockerfile, entry point.
 
-No other plugin, no source tree and no data are in it. The packages installed here decide the versions, so a step in a
-container runs with the packages with which it was tried.
+It contains no other plugin, no source tree and no data. The versions are those of the packages installed here, so a
+step in a container runs with the packages with which it was developed.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def test_esc_10_is_the_subset_and_class_names_choose(tmp_path):
         read_labels(folder, DatasetSection(class_names=("dogg", "rain")), LOG)
 
 
-def test_generated_data_are_the_same_for_the_same_seed(tmp_path):
+def test_generated_data_is_the_same_for_the_same_seed(tmp_path):
     digests = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         (tmp_path / name).mkdir()
