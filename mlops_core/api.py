@@ -47,15 +47,15 @@ def run(
     """Run a use case: fetch, its steps, gate, register.
 
     Args:
-        use_case: its name, without regard to case; may be left out with `resume`.
+        use_case: its name, case-insensitive; may be left out with `resume`.
         config: a ``user_config.yaml``; None for the plugin's defaults.
-        overrides: texts such as ``"training.epochs=3"``.
+        overrides: strings such as ``"training.epochs=3"``.
         parameters: name -> text, as after ``--param``.
-        workspace: folder for everything that is kept; None for ``MLOPS_HOME``, else ``.mlops``.
+        workspace: the workspace's folder; None for ``MLOPS_HOME``, else ``.mlops``.
         seed: random seed.
         jobs: number of steps to run in parallel; None for one per core.
         force: names of steps to run even where their results could be reused.
-        start: run this step and all that follow it; those before it must have results.
+        start: run this step and those that follow it; earlier steps must have results.
         only: run only these steps, without the gate.
         keep_going: after a failure, run the steps that do not depend on the failed one.
         resume: id of a run to resume with its own configuration, parameters and seed.
@@ -70,11 +70,11 @@ def run(
         do not raise.
 
     Raises:
-        UsageError: no such use case, step or run, or options that contradict each other.
+        UsageError: the use case, step or run does not exist, or options contradict each other.
         ConfigError: configuration or parameters are wrong.
         PluginError: the use case cannot be loaded.
-        StoreError: nothing can be written in the workspace.
-        KeyboardInterrupt: after everything was stopped.
+        StoreError: the workspace is not writable.
+        KeyboardInterrupt: raised after all processes were stopped.
 
     Example:
         >>> record = run("TOY", overrides=["features.scale=2"], workspace="workspace")
@@ -207,7 +207,7 @@ def open_run(run_id: str = "latest", *, workspace: Path | str | None = None) -> 
     """Return the record of a run, by its id, the beginning of it, or ``latest``.
 
     Raises:
-        UsageError: no such run.
+        UsageError: the run does not exist.
 
     Example:
         >>> record = run("TOY", workspace="workspace")
@@ -221,7 +221,7 @@ def open_run(run_id: str = "latest", *, workspace: Path | str | None = None) -> 
 
 
 def approval_of(record: RunRecord, *, workspace: Path | str | None = None) -> str:
-    """Return how the model stands now that a run registered; the empty string where it registered none."""
+    """Return the current approval of the model that a run registered; empty if it registered none."""
     from mlops_core.workspace.registry import Registry
     from mlops_core.workspace.store import Store
 
@@ -235,7 +235,7 @@ def run_folder(run_id: str = "latest", *, workspace: Path | str | None = None) -
     """Return the folder of a run: its record, configuration, logs, ``evaluation.json`` and page.
 
     Raises:
-        UsageError: no such run.
+        UsageError: the run does not exist.
     """
     from mlops_core.workspace.store import Store
 
@@ -252,7 +252,7 @@ def load_model(use_case: str, version: int | str | None = None, *, workspace: Pa
         workspace: folder of the registry.
 
     Raises:
-        UsageError: no such version.
+        UsageError: the version does not exist.
         StoreError: its artifact is gone or damaged.
 
     Example:
@@ -295,7 +295,7 @@ def export_model(
     """Copy a version's artifact to the new folder `folder`, with ``mlops-model.json`` that says where it comes from.
 
     Raises:
-        UsageError: no such version, or the folder exists.
+        UsageError: the version does not exist, or the folder exists.
         StoreError: the artifact is gone or damaged.
     """
     import json

@@ -70,7 +70,7 @@ class Comparison:
 
     Attributes:
         metric: name of a declared metric.
-        operator: how they are compared.
+        operator: the comparison.
         threshold: a number, or the name of a numeric parameter.
         message: beginning of the sentence that is shown when it fails; the threshold follows.
 
@@ -169,10 +169,10 @@ def _bracketed(condition: Condition) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClauseVerdict:
-    """What became of one comparison.
+    """The result of one comparison.
 
     Attributes:
-        clause: as it is written in the gate.
+        clause: the comparison as it is written in the gate.
         metric: its name.
         value: None when there is none that could be compared.
         threshold: None when there is none.
@@ -190,7 +190,7 @@ class ClauseVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the gate says of a model.
+    """The verdict of the gate on a model.
 
     Attributes:
         accepted: it may be registered.
@@ -428,7 +428,7 @@ def condition_from_json(data: Mapping[str, Any]) -> Condition:
 
 
 def parse_condition(text: str, *, messages: Mapping[str, str] | None = None) -> Condition:
-    """Return the condition that `text` says, for example ``"clip_acc >= q_clip and not (loss > 2)"``.
+    """Parse a condition, for example ``"clip_acc >= q_clip and not (loss > 2)"``.
 
     Names on the left are metrics; a number on the left exchanges the sides. Only comparisons with >=, >, <=, <,
     joined by and / or / not and parentheses, are understood; nothing is executed.

@@ -35,7 +35,7 @@ class KeyFaultError(ValueError):
     """
 
     def __init__(self, key: str, message: str) -> None:
-        """Blame `key` with `message`, which says what is legal."""
+        """Report `key` with `message`, which states the legal values."""
         super().__init__(message)
         self.key = key
 

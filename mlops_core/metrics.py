@@ -38,7 +38,7 @@ class Direction(StrEnum):
 
 
 class Unit(StrEnum):
-    """What a metric's number counts."""
+    """The unit of a metric."""
 
     FRACTION = "fraction"
     COUNT = "count"
@@ -55,14 +55,14 @@ class Metric:
 
     Attributes:
         name: unique; how gates mention it.
-        section: the key of ``evaluation.json`` under which it stands.
+        section: the key of ``evaluation.json`` that contains it.
         unit: of the value.
         minimum: smallest possible value; a smaller one is a defect and fails the gate.
         maximum: largest possible value, may be infinite; a larger one fails the gate.
         direction: which way is better.
-        title: for people.
+        title: the name for display.
         job_name: name of the metric of a training job, for example ``clip:accuracy``.
-        log_regex: regular expression by which an engine shows it from log lines; never read back.
+        log_regex: regular expression with which an engine extracts it from log lines for display; never read back.
         description: one sentence.
 
     Example:
@@ -164,7 +164,7 @@ class ConfusionMatrix:
 
     Attributes:
         classes: names.
-        counts: one row a true class.
+        counts: one row per true class.
         section: section of ``evaluation.json`` that also holds the matrix as ``confusion_matrix``, class by class, in
             the layout of existing model quality reports; empty for none.
 
@@ -329,12 +329,12 @@ def write_evaluation(folder: Path, report: MetricReport, metrics: Sequence[Metri
 
 
 def read_evaluation(folder: Path, metrics: Sequence[Metric]) -> MetricReport:
-    """Return what ``evaluation.json`` in `folder` says.
+    """Return the content of ``evaluation.json`` in `folder`.
 
     A metric that is absent is absent in the report; a bad value is NaN, or what it is when it is a number.
 
     Raises:
-        StepError: there is no such file, or it is not a JSON object.
+        StepError: the file does not exist, or is not a JSON object.
     """
     path = folder / EVALUATION_FILE
     try:
@@ -414,7 +414,7 @@ def _notes(data: Mapping[str, Any]) -> dict[str, str | int | float]:
 
 
 def _tables(data: Mapping[str, Any]) -> tuple[FactTable, ...]:
-    """Return the tables; a file that was changed by hand may hold anything, and has none then."""
+    """Return the tables; none if the file was changed by hand and they are not valid."""
     try:
         return tuple(
             FactTable(title=str(table["title"]), columns=tuple(table["columns"]), rows=tuple(map(tuple, table["rows"])))

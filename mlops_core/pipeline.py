@@ -107,7 +107,7 @@ class Parameter:
         object.__setattr__(self, "default", checked)
 
     def parse(self, text: str) -> ParameterValue:
-        """Return the value that `text` stands for.
+        """Parse a value.
 
         Raises:
             ConfigError: `text` is not of the parameter's type or is out of range.
@@ -200,7 +200,7 @@ class Resources:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Resources:
-        """Return the resources of a stored step, those that earlier versions stored included."""
+        """Return the resources of a stored step, in the present or an earlier format."""
         values = dict(data)
         values.pop("instance_type", None)
         for old, new in (("volume_gb", "disk_gb"), ("memory_mb", "memory_limit_mb")):
@@ -216,10 +216,10 @@ class Step:
     Attributes:
         name: unique in the pipeline; also the job's and the log's name.
         kind: what it is for.
-        run: its code, ``"package.module:function"``; the function takes one `mlops_core.StepContext`.
+        run: its function, ``"package.module:function"``; the function takes one `mlops_core.StepContext`.
         inputs: local name -> ``"step.output"``, or ``"fetch.dataset"`` for the data set.
         outputs: names of the folders that it writes.
-        results: those outputs that nobody reads, on purpose.
+        results: the outputs that no other step reads.
         config: the configuration sections that it may read: its share of the cache key.
         parameters: the parameters that it may read.
         packages: distributions whose installed version belongs to the cache key.
@@ -434,7 +434,7 @@ class Pipeline:
         return frozenset(found)
 
     def followers(self, name: str) -> frozenset[str]:
-        """Return the step itself and those that need its outputs, directly or through others."""
+        """Return the step and all steps that depend on it, directly or indirectly."""
         found = {name}
         for step in self.ordered():
             if found & set(step.needs):
@@ -442,7 +442,7 @@ class Pipeline:
         return frozenset(found)
 
     def ordered(self) -> Iterator[Step]:
-        """Yield the steps so that each comes after those it reads from; ties in the order of declaration.
+        """Yield the steps in topological order; ties in the order of declaration.
 
         Raises:
             PipelineError: the steps form a cycle.
@@ -461,7 +461,7 @@ class Pipeline:
             sorter.done(*ready)
 
     def resolve_parameters(self, given: Mapping[str, str]) -> dict[str, ParameterValue]:
-        """Return a value for every parameter: the default, or what `given` says as text.
+        """Return a value for each parameter: that in `given`, parsed, else the default.
 
         Raises:
             ConfigError: unknown names and bad values, all at once.

@@ -1,4 +1,4 @@
-"""The predictions file: one row a sample (or a part of one), from which every metric is computed and re-checked."""
+"""The predictions file: one row per sample or part of a sample, from which every metric is computed and re-checked."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _FORMAT = "mlops-predictions/1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What the model says of one sample, or of one part of it.
+    """The model's prediction for one sample, or for one part of it.
 
     Attributes:
-        sample: what counts as one: a clip, an image, a row.
+        sample: the identifier of the clip, image or row.
         part: position within the sample where the model scores pieces of it; 0 otherwise.
         group: what must not cross a split (a source recording); the unit of the bootstrap.
         label: the true class, or the true number.
         scores: one score a class, in the order of the file's classes; (prediction,) for a regression.
-        interval: of a regression, where the model expects the true number; None where it gives none.
+        interval: for a regression, the prediction interval; None if the model gives none.
 
     Example:
         >>> Prediction(sample="clip-1.wav", group="speaker-7", label="yes", scores=(0.2, 0.8)).part
@@ -122,7 +122,7 @@ def read_classes(folder: Path) -> tuple[str, ...]:
     """Return the classes of ``predictions.jsonl`` in `folder`, in the order of the scores; empty for a regression.
 
     Raises:
-        StepError: it is missing, or its first line is no header.
+        StepError: it is missing, or its first line is not a header.
     """
     path = folder / PREDICTIONS_FILE
     return _classes(next(_lines(path), None), path)

@@ -1,4 +1,4 @@
-"""What the environment says: the only place that reads it."""
+"""Settings from environment variables; the only module that reads them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Settings:
     Attributes:
         home: the workspace's folder: MLOPS_HOME, else ``.mlops`` in the working directory.
         use_case: USECASE_NAME, if it is set.
-        caches: folders in which libraries keep what they can make again; a step may write there.
+        caches: cache folders of libraries; a step may write there.
         environ: all variables, for ``${NAME}`` in a configuration.
     """
 
@@ -31,7 +31,7 @@ class Settings:
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Return what `environ` (default: the process's environment) says."""
+    """Read the settings from `environ` (default: the process's environment)."""
     variables = dict(os.environ if environ is None else environ)
     home = Path(variables.get("HOME") or "/nonexistent")
     caches = [Path(variables["XDG_CACHE_HOME"])] if variables.get("XDG_CACHE_HOME") else []

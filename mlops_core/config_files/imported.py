@@ -1,4 +1,4 @@
-"""A configuration in another program's layout, as a use case's own: what became of each of its keys.
+"""A configuration converted from another program's layout, with the result for each of its keys.
 
 A plugin's hook ``mlops_import_config`` does the work; this module owns what it returns. The lines of the foreign file
 stay attached to the values, so that a fault found later still names the place that its author must change.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ImportFate(StrEnum):
-    """What became of a key of the foreign file."""
+    """The result for a key of the foreign file."""
 
     MAPPED = "mapped"
     IGNORED = "ignored"
@@ -63,7 +63,7 @@ class ImportedConfig:
     """A foreign file as the use case's own configuration.
 
     Attributes:
-        layout: which layout it was, for people.
+        layout: the name of the layout, for display.
         source: the use case's sections; its lines are those of the foreign file.
         keys: each key of the foreign file, in its order.
 

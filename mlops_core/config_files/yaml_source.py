@@ -85,7 +85,7 @@ def read_yaml_text(text: str, *, name: str, environ: Mapping[str, str], is_forei
 
 
 def read_yaml_scalar(text: str, *, name: str) -> Any:
-    """Return the value that `text` stands for, as in ``--set key=text``.
+    """Parse the value in ``--set key=text``.
 
     Raises:
         ConfigError: it is not YAML.

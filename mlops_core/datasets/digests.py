@@ -28,7 +28,7 @@ _SMALL_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileState:
-    """What the file system says of a file without reading it; times in nanoseconds."""
+    """The metadata of a file from the file system; times in nanoseconds."""
 
     size: int
     mtime_ns: int
@@ -57,7 +57,7 @@ class TreeFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeManifest:
-    """What a folder holds.
+    """The content of a folder.
 
     Attributes:
         digest: SHA-256 over path, size and SHA-256 of each file, in the order of their paths.

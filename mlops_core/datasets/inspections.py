@@ -29,13 +29,13 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetFinding:
-    """Something about a data set that somebody should know.
+    """A problem in a data set, or a fact that the user should know.
 
     Attributes:
         level: how bad it is.
         check: what was looked for, for example ``"exact duplicates"``.
         message: one line.
-        samples: the samples that it is about, each as people can find it.
+        samples: the affected samples, as paths or identifiers that a user can find.
 
     Example:
         >>> DatasetFinding(
@@ -72,7 +72,7 @@ class FactTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution:
-    """How often a number falls between neighbouring edges; also the size of each class.
+    """A histogram of a number, or the size of each class.
 
     Attributes:
         name: for a file, for example ``"duration"``.
@@ -80,7 +80,7 @@ class Distribution:
         unit: of the edges; empty for classes.
         edges: ascending, one more than `counts`; empty for classes.
         labels: of the bars, one a count; empty for numbers.
-        counts: how many samples.
+        counts: the number of samples between the edges, or of the class.
 
     Example:
         >>> Distribution(name="duration", title="Duration", unit="s", edges=(0.0, 1.0, 2.0), counts=(3, 5)).counts
@@ -126,7 +126,7 @@ class Inspection:
 
 
 def inspect_files(folder: Path) -> Inspection:
-    """Return what can be said of any folder: its files, by kind, and those that are empty."""
+    """Return facts about any folder: its files by type, and its empty files."""
     manifest = tree_manifest(folder)
     sizes = {path.relative_to(folder): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     kinds = Counter(path.suffix.lower() or "no suffix" for path in sizes)

@@ -23,7 +23,7 @@ PREVIEW_LIMIT = 256 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """A sample as people perceive it.
+    """A sample in a form that a person can see or hear.
 
     Attributes:
         media_type: one of `MEDIA_TYPES`; ``text/plain`` is UTF-8.
@@ -40,7 +40,7 @@ class Preview:
     caption: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what a report could not hold."""
+        """Refuse what a report cannot contain."""
         if self.media_type not in MEDIA_TYPES:
             raise PluginError(f"preview: media type {self.media_type!r}; expected one of {', '.join(MEDIA_TYPES)}")
         if len(self.data) > PREVIEW_LIMIT:

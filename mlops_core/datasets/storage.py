@@ -73,7 +73,7 @@ def fetch(
 
 
 def is_complete(dataset: Dataset, destination: Path) -> bool:
-    """Tell whether `destination` holds all of `dataset`: only a finished fetch writes its marker."""
+    """Return whether `destination` contains the complete `dataset`; only a finished fetch writes its marker."""
     try:
         marker = json.loads((destination / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Requests to the operating system around an execution: no writing elsewhere, no process left behind.
+"""Confinement of an execution by the operating system: writable folders, and no process left behind.
 
 On Linux a process may write only below given folders (Landlock, kernel 5.13 and newer), and whatever it starts stays a
 descendant of its supervisor, also after a double fork (child subreaper). Elsewhere these calls do nothing and say so;
@@ -36,13 +36,13 @@ _KILL_PATIENCE_S = 10.0
 
 
 def confine_writes(folders: Iterable[Path]) -> bool:
-    """Let this process, and all that it starts from now on, write only below `folders`. Cannot be undone.
+    """Restrict this process and its descendants to writing below `folders`. Cannot be undone.
 
     Args:
-        folders: those that do not exist are left out.
+        folders: the writable folders; those that do not exist are ignored.
 
     Returns:
-        False where the system has no such means; nothing is confined then.
+        False if the system does not support it; nothing is confined then.
 
     Raises:
         OSError: the system refused, for example because a folder cannot be opened.
@@ -87,13 +87,13 @@ def _allow(ruleset: int, folder: Path, rights: int) -> None:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends (Linux; elsewhere nothing happens)."""
+    """Become the parent of every descendant whose own parent ends (Linux; no effect elsewhere)."""
     if sys.platform.startswith("linux"):
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def end_with_parent() -> None:
-    """Be killed when the parent process ends (Linux; elsewhere nothing happens)."""
+    """Be killed when the parent process ends (Linux; no effect elsewhere)."""
     if sys.platform.startswith("linux"):
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

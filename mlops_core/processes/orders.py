@@ -88,7 +88,7 @@ class Report:
 
     @property
     def is_clean(self) -> bool:
-        """Whether it exited with 0 and left nothing behind."""
+        """Whether it exited with 0 and left no process behind."""
         return self.ending is Ending.EXITED and not self.status and not self.left_behind
 
     def to_json(self) -> dict[str, Any]:

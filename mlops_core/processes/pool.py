@@ -1,4 +1,4 @@
-"""`ProcessPool`: the driver's side of a fork server. It has orders executed and returns how they ended.
+"""`ProcessPool`: the driver's side of a fork server. It executes orders and returns their outcomes.
 
 What happens on the other side of the sockets is in `mlops_core.processes.fork_server` and
 `mlops_core.processes.supervision`.
@@ -33,7 +33,7 @@ class ProcessPool:
     """Executes orders, each in a process of its own. Safe to use from threads."""
 
     def __init__(self, *, environ: Callable[[], Mapping[str, str]], warm: Modules = ()) -> None:
-        """Start nothing yet.
+        """Create a pool; processes are started on the first order.
 
         Args:
             environ: returns the environment of the fork server when it is started.
@@ -93,7 +93,7 @@ class ProcessPool:
             self._begun_template(modules, log=null, sys_path=sys_path)
 
     def release(self, modules: Modules) -> None:
-        """Give up the memory that holds imported modules; no order will need them again."""
+        """Release the memory of imported modules that no further order needs."""
         with self._lock:
             for supervisor in self._idle.pop(modules, []):
                 supervisor.close()
@@ -258,7 +258,7 @@ class _Template:
         return _Supervisor(ours)
 
     def wait_until_ready(self, timeout_s: float, *, is_cancelled: Callable[[], bool]) -> bool:
-        """Wait for the end of its import; tell whether processes can be forked from it.
+        """Wait for the end of its import; return whether processes can be forked from it.
 
         Raises:
             RunnerError: the import took longer than the order may take, or the pool was cancelled.
@@ -301,7 +301,7 @@ def closing(descriptor: int) -> Iterator[None]:
 
 
 def _do_nothing() -> None:
-    """Wait for an order without doing anything else."""
+    """Wait for the next order."""
 
 
 def _receive(channel: socket.socket) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def _clean_up(pid: int, log: int, *, is_over: bool) -> int:
 
 
 def _enter(order: Order, log: int) -> None:
-    """Turn this process into the one in which the order's code may run."""
+    """Prepare this process for the order's code."""
     os.setsid()
     end_with_parent()
     os.dup2(log, 1)

@@ -33,7 +33,7 @@ def write_plugin(name: str, *, kind: str, into: Path) -> Path:
     Args:
         name: name of the use case, such as ``BIRD_CALLS``; lower case and hyphens are accepted.
         kind: one of `KINDS`.
-        into: folder in which the folder of the distribution is created.
+        into: the parent of the distribution's new folder.
 
     Raises:
         UsageError: name or kind are invalid, the use case is already installed, or the folder is not empty.

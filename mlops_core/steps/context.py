@@ -115,7 +115,7 @@ class StepRequest:
 
 
 class StepContext:
-    """What a step's function is given, and all that it may use.
+    """The argument of a step's function: everything that the step may use.
 
     Attributes:
         use_case: name of the use case.

@@ -51,7 +51,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepKey:
-    """A key with the components that it is made of.
+    """A key and its components.
 
     Attributes:
         digest: SHA-256 of the components, in hexadecimal.
@@ -89,7 +89,7 @@ def step_key(  # noqa: PLR0913  each argument is a component of the key
         inputs: digest of each input, by local name.
         seed: of the run.
         code: where digests of source code come from.
-        extra_modules: modules whose code counts besides the step's own (an evaluation's metric hook).
+        extra_modules: other modules that the step depends on (for an evaluation, that of the metric hook).
     """
     components = {
         "protocol": str(STEP_PROTOCOL_VERSION),

@@ -24,7 +24,7 @@ class Assembly:
         use_case: the use case; its plugin may not be imported yet.
         config: the validated configuration.
         pipeline: the pipeline of that configuration.
-        dataset: the data set that the configuration asks for.
+        dataset: the data set that the configuration selects.
     """
 
     use_case: UseCase
@@ -44,7 +44,7 @@ class EarlierAssemblies(Protocol):
         overrides: Sequence[str],
         environ: Mapping[str, str],
     ) -> Assembly | None:
-        """Return an earlier assembly when nothing that it depends on has changed."""
+        """Return an earlier assembly if nothing that it depends on has changed."""
 
     def save(
         self, assembly: Assembly, *, config: Path | None, overrides: Sequence[str], environ: Mapping[str, str]
@@ -70,7 +70,7 @@ def assemble(
         cache: earlier assemblies; one of them is returned, without importing the plugin, when nothing has changed.
 
     Raises:
-        UsageError: no such use case.
+        UsageError: the use case does not exist.
         PluginError: the plugin cannot be imported, or breaks the contract.
         ConfigError: the configuration is wrong, or names an unknown data set.
         PipelineError: the pipeline is not well formed.

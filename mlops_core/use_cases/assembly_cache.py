@@ -217,7 +217,7 @@ def _process_start_ns() -> int:
     """Return when this process was started.
 
     Raises:
-        OSError: the system does not say.
+        OSError: the system call failed.
     """
     fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")

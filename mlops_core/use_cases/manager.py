@@ -54,7 +54,7 @@ def load_use_case(name: str) -> UseCase:
     """Import the plugin that provides `name` and check it against the contract.
 
     Raises:
-        UsageError: no such use case.
+        UsageError: the use case does not exist.
         PluginError: it cannot be imported, misspells a hook, or lacks a required one; the message says which.
 
     Example:
@@ -173,7 +173,7 @@ class UseCase:
         return self._call_many("mlops_get_datasets", Dataset, config=config)
 
     def dataset_source(self, config: UseCaseConfig) -> tuple[str, Path | None]:
-        """Return the name of the configured data set and the folder that the user says it is in, if any."""
+        """Return the name of the configured data set and the folder given by the user, if any."""
         answer = self._call(
             "mlops_get_dataset_source", tuple, default=lambda: _dataset_section(config, self.installed), config=config
         )
@@ -186,7 +186,7 @@ class UseCase:
         """Return the catalogue entry of the configured data set.
 
         Raises:
-            ConfigError: the catalogue has none of that name.
+            ConfigError: the catalogue does not contain that name.
         """
         name, _ = self.dataset_source(config)
         catalogue = {dataset.name: dataset for dataset in self.datasets(config)}
@@ -199,7 +199,7 @@ class UseCase:
         return catalogue[name]
 
     def dataset_choice(self, config: UseCaseConfig) -> DatasetChoice:
-        """Return which data set the configuration asks for, with its entry in the catalogue.
+        """Return the data set that the configuration selects, with its catalogue entry.
 
         Raises:
             ConfigError: the catalogue has no data set of that name.
@@ -210,7 +210,7 @@ class UseCase:
         return DatasetChoice(name=name, path=path, entry=self.dataset(config) if path is None else None)
 
     def fetch_dataset(self, dataset: Dataset, destination: Path) -> bool:
-        """Let the plugin fetch `dataset`; False means that core shall do it."""
+        """Let the plugin fetch `dataset`; False means that core fetches it."""
         return bool(
             self._call(
                 "mlops_fetch_dataset",
@@ -278,7 +278,7 @@ class UseCase:
         return gate
 
     def load_predictor(self, model: Path) -> Predictor:
-        """Return the model in the folder `model`, ready to be asked."""
+        """Return the model in the folder `model`, ready to predict."""
         from mlops_core.predictors import Predictor
 
         # Annotated for mypy: a Protocol is not a "concrete" type for an argument of type[T].

@@ -1,4 +1,4 @@
-"""Artifacts: folders kept under the digest of their content, read only.
+"""Artifacts: read-only folders, stored under the digest of their content.
 
 ``objects/ab/abcd.../`` holds one artifact. A folder appears by rename, so a reader never sees part of one. The list of
 its files is kept in the manifests (`mlops_core.workspace.manifests`).

@@ -27,9 +27,9 @@ class HealthCheck:
 
     Attributes:
         subject: what was checked.
-        is_good: nothing has to be done.
+        is_good: whether the check passed.
         detail: the outcome, one line.
-        fix: what to do; empty when nothing has to be done.
+        fix: what to do; empty if the check passed.
     """
 
     subject: str

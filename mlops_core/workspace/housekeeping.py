@@ -1,4 +1,4 @@
-"""Keeping a workspace healthy and small: what is damaged, what nobody needs, and taking it away.
+"""Checks a workspace for damaged artifacts and removes what is no longer needed.
 
 Nothing here removes what a kept run, a kept model version or an alias needs: what is needed is found first, from the
 records, and only the rest is removed. What another process is writing now (``work/``, running runs) is left alone.
@@ -27,7 +27,7 @@ _GRACE_S = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damage:
-    """An artifact whose content is no longer what its name says.
+    """An artifact whose content no longer matches its digest.
 
     Attributes:
         artifact: its digest.
@@ -44,12 +44,12 @@ class Damage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Garbage:
-    """What nobody needs.
+    """Runs, artifacts and folders that are no longer needed.
 
     Attributes:
         runs: ids of the runs to remove.
         artifacts: digests of the artifacts to remove.
-        folders: left over from processes that are gone.
+        folders: left behind by processes that have ended.
         size_bytes: of artifacts and folders together.
     """
 
@@ -81,7 +81,7 @@ def database_fault(store: Store) -> str:
 def find_garbage(store: Store, *, keep: int, use_case: str | None = None) -> Garbage:
     """Return what can be removed when the newest `keep` runs of each use case are kept.
 
-    Runs that made a registered model, runs that are being carried out, and every registered model are always kept.
+    Runs with a registered model, runs in progress and registered models are always kept.
     """
     kept, removed = _sort_runs(store, keep=keep, use_case=use_case)
     needed = {version.artifact for version in Registry(store).versions()}
@@ -101,7 +101,7 @@ def find_garbage(store: Store, *, keep: int, use_case: str | None = None) -> Gar
 
 
 def remove_garbage(store: Store, garbage: Garbage) -> None:
-    """Remove what `find_garbage` found; a run that another process has begun to resume meanwhile is kept."""
+    """Remove what `find_garbage` found; a run that another process is resuming is kept."""
     for run_id in garbage.runs:
         if not store.runs.is_alive(run_id):
             store.runs.forget(run_id)

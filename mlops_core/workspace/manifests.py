@@ -1,4 +1,4 @@
-"""Manifests: the list of files that an artifact or a data set holds, kept so that a later change can be named.
+"""Manifests: lists of the files of an artifact or a data set, so that a later change can be traced to a file.
 
 ``manifests/ab/abcd...`` belongs to the folder whose content has the digest ``abcd...``; each line holds the SHA-256,
 the size and the path of one file. This module is the only reader and writer of the format.

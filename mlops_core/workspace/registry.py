@@ -117,7 +117,7 @@ class LedgerEntry:
         subject: ``version 3`` or ``alias production``.
         value: approval status, or the number of the version; empty when the alias was removed.
         previous: the value before.
-        why: as it was given.
+        why: the reason that was given.
     """
 
     sequence: int
@@ -215,11 +215,11 @@ class Registry:
         Args:
             version: as the person who decides saw it.
             status: the new one.
-            why: for those who come later; not empty.
+            why: the reason, for later readers; not empty.
             who: who decides; the login name when it is not given.
 
         Raises:
-            UsageError: somebody else has decided in the meantime, or no reason was given.
+            UsageError: another user has decided in the meantime, or no reason was given.
         """
         subject = f"{_VERSION_SUBJECT}{version.version}"
         return self._swap(version.use_case, subject, expected=version.status, value=status, why=why, who=who)
@@ -234,7 +234,7 @@ class Registry:
             alias: lower-case letters, digits, ``-`` and ``_``.
             version: the new target; None to remove the alias.
             expected: the target that the caller saw; None for none.
-            why: for those who come later; not empty.
+            why: the reason, for later readers; not empty.
             who: who does it; the login name when it is not given.
 
         Raises:
@@ -254,13 +254,13 @@ class Registry:
         )
 
     def alias_target(self, use_case: str, alias: str) -> int | None:
-        """Return the version at which an alias points; None when there is no such alias."""
+        """Return the version to which an alias refers; None if the alias does not exist."""
         with self._store.transaction() as db:
             value = _current(db, use_case, f"{_ALIAS_SUBJECT}{alias}")
         return int(value) if value else None
 
     def roll_back(self, use_case: str, alias: str, *, why: str, who: str = "") -> LedgerEntry:
-        """Point an alias at the version at which it pointed before.
+        """Move an alias back to its previous version.
 
         Raises:
             UsageError: it never pointed elsewhere, or has moved in the meantime.
@@ -284,7 +284,7 @@ class Registry:
         """Move the alias ``best`` to `version` if it is strictly better on the same test set.
 
         Returns:
-            What became of the alias, and why, in one line.
+            Whether the alias was moved, and why, in one line.
         """
         if version.status is ApprovalStatus.REJECTED:
             return f"best: version {version.version} was rejected and is not considered"

@@ -63,14 +63,14 @@ class Budget:
         """Count `size` unpacked bytes.
 
         Raises:
-            DatasetError: they are too many for an honest archive.
+            DatasetError: there are too many members.
         """
         self._left -= size
         if self._left < 0:
             raise DatasetError(f"{self._name} unpacks to far more than its size (a bomb?); refused")
 
     def copy(self, source: IO[bytes], target: Path) -> None:
-        """Write what `source` holds to the new file `target`, and count it."""
+        """Copy `source` to the new file `target` and count the bytes."""
         self.count_file()
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
@@ -108,7 +108,7 @@ def safe_path(name: str, archive: str, *, strip: int) -> PurePosixPath | None:
     """Return the path of the member `name` below the target; None for what `strip` removes whole.
 
     Raises:
-        DatasetError: it would leave the target.
+        DatasetError: the path is outside the target.
     """
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or (path.parts and ":" in path.parts[0]):

@@ -19,7 +19,7 @@ def clone(url: str, revision: str, folder: Path, *, name: str) -> None:
     """Put the files of commit `revision` into the empty folder `folder`.
 
     Raises:
-        DatasetError: there is no git program, no answer, or no such commit.
+        DatasetError: git is not installed, the server does not answer, or the commit does not exist.
     """
     if shutil.which("git") is None:
         raise DatasetError(f"data set '{name}' comes from a git repository, and there is no git program; install git")

@@ -1,4 +1,4 @@
-"""Downloads over http(s): continued where they were cut off, retried, checked against size and checksum."""
+"""Downloads over http(s): resumed after an interruption, retried, checked against size and checksum."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def download(source: Source, folder: Path, *, name: str, progress: Progress) -> 
     is there under its own name was complete and right, and is not asked for again.
 
     Raises:
-        DatasetError: no answer, a refusal, or another content than the catalogue says.
+        DatasetError: the server does not answer or refuses, or the content differs from the catalogue entry.
 
     Example:
         >>> source = Source(url="https://example.org/labels.csv", sha256="0" * 64)
@@ -104,7 +104,7 @@ def _receive(source: Source, partial: Path, *, label: str, progress: Progress) -
 
 
 def _check(source: Source, path: Path, *, name: str) -> None:
-    """Compare with the catalogue; a wrong file is removed, for it can never become right."""
+    """Compare with the catalogue entry and remove a wrong file."""
     size = path.stat().st_size
     problem = ""
     if source.size is not None and size != source.size:

@@ -1,4 +1,4 @@
-"""Unpacking a zip archive that lies in several files (``.z01``, ``.z02``, ..., ``.zip``), as ``zip -s`` writes it.
+"""Unpacking a zip archive split into several files (``.z01``, ``.z02``, ..., ``.zip``), as written by ``zip -s``.
 
 The standard library refuses such archives, and the ``zip`` program would first write the whole of it again in one
 file. Here the directory is read from the last file, and each member from where it lies, over the ends of files. A
@@ -37,7 +37,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Member:
-    """A file in the archive; `disk` and `offset` say where its local header lies."""
+    """A file in the archive; `disk` and `offset` are the position of its local header."""
 
     name: str
     flags: int

@@ -25,7 +25,7 @@ def fetch_sources(
     """Fetch what is missing of `dataset` into the folder `partial`, then put everything into the folder `files`.
 
     Raises:
-        DatasetError: a source cannot be had, is damaged, or two of them hold the same file.
+        DatasetError: a source cannot be fetched or is damaged, or two sources contain the same file.
     """
     stages = [partial / f"source-{number}" for number, _ in enumerate(dataset.sources)]
     for source, stage in zip(dataset.sources, stages, strict=True):
