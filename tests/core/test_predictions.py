@@ -63,8 +63,8 @@ def test_a_damaged_interval_is_named_with_its_line(tmp_path, interval):
 
 
 @pytest.mark.parametrize(("low", "high", "level"), [(2, 1, 0.9), (math.nan, 1, 0.9), (1, math.inf, 0.9), (1, 2, 90)])
-def test_ends_and_levels_that_are_no_interval_are_refused(low, high, level):
-    with pytest.raises(ValueError, match="an interval"):
+def test_impossible_interval_is_refused(low, high, level):
+    with pytest.raises(ValueError, match="^interval "):
         Interval(low=low, high=high, level=level)
 
 
@@ -92,4 +92,32 @@ def test_facts_of_a_model_travel_with_its_predictions(tmp_path):
     text = (tmp_path / "predictions.jsonl").read_text().replace("1024", '"much"')
     (tmp_path / "predictions.jsonl").write_text(text)
     with pytest.raises(StepError, match="are not finite numbers"):
+        read_predictions(tmp_path)
+
+
+def test_predictions_survive_a_round_trip(tmp_path):
+    rows = [Prediction(sample="ü.wav", part=1, group="g", label="x", scores=(0.25, 0.75))]
+    write_predictions(tmp_path, ("x", "y"), rows)
+    assert list(read_predictions(tmp_path).rows) == rows
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"scores": (1.0,)}, "1 scores; expected 2"),
+        ({"scores": (math.nan, 0.0)}, "not finite"),
+        ({"label": "z"}, "none of"),
+    ],
+)
+def test_bad_prediction_is_not_written(tmp_path, changes, message):
+    row = Prediction(**{"sample": "s", "group": "g", "label": "x", "scores": (1.0, 0.0), **changes})
+    with pytest.raises(StepError, match=message):
+        write_predictions(tmp_path, ("x", "y"), [row])
+    assert not (tmp_path / "predictions.jsonl").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"format":"mlops-predictions/1","classes":[]}\n{"a":1}\n', "\x00"])
+def test_damaged_predictions_file_is_named_with_its_line(tmp_path, text):
+    (tmp_path / "predictions.jsonl").write_text(text)
+    with pytest.raises(StepError, match=r"predictions.jsonl \(line [12]\)"):
         read_predictions(tmp_path)
