@@ -1,6 +1,7 @@
 """What the documentation says is what the code does."""
 
 import contextlib
+import dataclasses
 import json
 import re
 import shlex
@@ -86,6 +87,42 @@ def test_the_tutorial_adds_an_output_to_predict(tmp_path, capsys):
         assert capsys.readouterr().out == "   8  sandwich\n"
         cli.main([*command, "--json", *map(str, words)], standalone_mode=False)
         assert json.loads(capsys.readouterr().out) == {"tea": 3, "sandwich": 8}
+
+
+def test_the_examples_for_larger_use_cases_run(tmp_path):
+    """The functions of the sharded step give the same for one, two and three shards."""
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", (DOCS / "plugins.md").read_text(), re.DOTALL):
+        exec(block, names)
+    assert names["mlops_get_sample_preview"]("word", tmp_path, None).kind == "text"
+
+    @dataclasses.dataclass
+    class Context:
+        shard: mlops_core.Shard
+        folder: Path
+
+        def input(self, name):
+            return tmp_path / name
+
+        def output(self, name):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+            return self.folder / name
+
+        def parts(self, name):
+            return [folder / name for folder in sorted(self.folder.parent.glob("part*"))]
+
+    (tmp_path / "data").mkdir()
+    for number in range(5):
+        (tmp_path / "data" / f"{number}.txt").write_text("x" * number)
+    merged = set()
+    for count in (1, 2, 3):
+        folder = tmp_path / str(count)
+        for index in range(count):
+            names["measure"](Context(mlops_core.Shard(index=index, count=count), folder / f"part{index}"))
+        whole = Context(mlops_core.Shard(), folder / "whole")
+        names["merge"](whole)
+        merged.add((whole.output("sizes") / "sizes.csv").read_text())
+    assert merged == {"0,0\n1,1\n2,2\n3,3\n4,4\n"}
 
 
 @pytest.mark.slow
