@@ -424,7 +424,7 @@ def condition_from_json(data: Mapping[str, Any]) -> Condition:
         case {"metric": metric, "operator": text, "threshold": threshold}:
             message = str(data.get("message", ""))
             return Comparison(metric=metric, operator=Operator(text), threshold=threshold, message=message)
-    raise PipelineError(f"gate: {data!r} is no condition")
+    raise PipelineError(f"gate: {data!r} is not a condition")
 
 
 def parse_condition(text: str, *, messages: Mapping[str, str] | None = None) -> Condition:

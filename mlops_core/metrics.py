@@ -87,7 +87,7 @@ class Metric:
         for what, name in (("metric", self.name), ("section of a metric", self.section)):
             if not _NAME.match(name):
                 raise PipelineError(
-                    f"{what} {name!r} is not made of lower-case letters, digits and '_', a letter first"
+                    f"{what} {name!r} must consist of lower-case letters, digits and '_', and start with a letter"
                 )
         if not self.minimum < self.maximum:
             raise PipelineError(f"metric '{self.name}': minimum {self.minimum} is not below maximum {self.maximum}")

@@ -231,4 +231,4 @@ def _row(line: str, path: Path, number: int) -> Prediction:
             data["interval"] = Interval(low=low, high=high, level=level)
         return Prediction(**{**data, "scores": tuple(data["scores"])})
     except (ValueError, KeyError, TypeError) as error:
-        raise StepError(f"{path} (line {number}) is no prediction: {error}") from error
+        raise StepError(f"{path} (line {number}) is not a prediction: {error}") from error

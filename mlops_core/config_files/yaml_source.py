@@ -162,7 +162,7 @@ class _Reader:
         try:
             value = self._constructor.construct_object(node)
         except (yaml.YAMLError, ValueError) as error:
-            self._problem(key, f"is no value: {error}", line)
+            self._problem(key, f"is not a valid value: {error}", line)
             return None
         return self._expanded(value, key, line) if isinstance(value, str) and self._expands else value
 

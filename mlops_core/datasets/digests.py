@@ -120,7 +120,7 @@ def find_foreign_entry(folder: Path) -> str | None:
     or be changed, without the folder being touched.
     """
     if folder.is_symlink() or not folder.is_dir():
-        return f"{folder} is a link to another place" if folder.is_symlink() else f"{folder} is no folder"
+        return f"{folder} is a link to another place" if folder.is_symlink() else f"{folder} is not a folder"
     for top, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path = os.path.join(top, name)  # noqa: PTH118  called for each of many files

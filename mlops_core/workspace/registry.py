@@ -318,7 +318,7 @@ class Registry:
             if found != expected:
                 raise UsageError(
                     f"{subject} of model '{use_case}' is {found or 'nothing'} and no longer {expected or 'nothing'}; "
-                    "somebody has changed it: look again with mlops models history"
+                    "it was changed in the meantime: see mlops models history"
                 )
             return _append(
                 db, use_case=use_case, subject=subject, value=value, who=who or _login(), why=why, previous=found

@@ -301,7 +301,7 @@ def test_condition_as_json_has_stable_keys():
     assert Gate.from_json({name: clause[name] for name in ("metric", "operator", "threshold")}) == Gate(
         parse_condition("a >= q")
     )
-    with pytest.raises(PipelineError, match="is no condition"):
+    with pytest.raises(PipelineError, match="is not a condition"):
         Gate.from_json({"metric": "a"})
 
 

@@ -91,7 +91,7 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("train:\n  epochs: 1\n  epochs: 2\n", r"is set twice, first on line 2 \(line 3\)"),
         ("train:\n\tepochs: 1\n", r"\(line 2\)"),
         ("train: !!python/object/apply:os.system ['true']\n", "tag"),
-        ("train: {epochs: !!int x}\n", "is no value"),
+        ("train: {epochs: !!int x}\n", "is not a valid value"),
         ("a: b: c\n", r"not YAML.*\(line 1\)"),
     ],
 )

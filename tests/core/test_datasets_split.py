@@ -124,9 +124,9 @@ def damaged_member(parts):
     ("spoil", "message"),
     [
         (lambda parts: parts[1:], "damaged"),
-        (lambda parts: [parts[1], parts[0], *parts[2:]], "not in its place|damaged"),
-        (lambda parts: parts[:-1], "not the last of its files"),
-        (damaged_member, "'set/audio/1.wav' is not what its directory says"),
+        (lambda parts: [parts[1], parts[0], *parts[2:]], "out of order|damaged"),
+        (lambda parts: parts[:-1], "not the last file of a zip archive"),
+        (damaged_member, "'set/audio/1.wav' does not match its entry in the central directory"),
     ],
     ids=["first file missing", "files in another order", "last file missing", "one bit turned"],
 )

@@ -115,8 +115,8 @@ def test_percent_is_suspected_only_where_a_fraction_is_expected():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "Acc"}, "metric 'Acc' is not made of lower-case letters"),
-        ({"section": "1m"}, "section of a metric '1m' is not made of lower-case letters"),
+        ({"name": "Acc"}, "metric 'Acc' must consist of lower-case letters"),
+        ({"section": "1m"}, "section of a metric '1m' must consist of lower-case letters"),
         ({"minimum": 1.0}, "metric 'a': minimum 1.0 is not below maximum 1.0"),
     ],
 )
@@ -174,7 +174,7 @@ def test_bootstrap_of_nothing_is_unknown():
 
 
 def test_bootstrap_takes_the_percentiles_of_the_resampled_statistic():
-    """Of the means of all resamples, sorted, those at 25 % and 75 %."""
+    """The interval is from the 25 % to the 75 % percentile of the means of all resamples."""
     groups = {str(number): [float(number)] for number in range(20)}
     value = bootstrap_by_group(groups, mean, seed=3, resamples=13, level=0.5)
     means = []

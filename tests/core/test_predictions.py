@@ -58,7 +58,7 @@ def test_a_damaged_interval_is_named_with_its_line(tmp_path, interval):
     header = '{"format": "mlops-predictions/1", "classes": []}'
     row = f'{{"sample": "a", "part": 0, "group": "a", "label": 1.0, "scores": [1.0], "interval": {interval}}}'
     (tmp_path / "predictions.jsonl").write_text(f"{header}\n{row}\n")
-    with pytest.raises(StepError, match="line 2.*is no prediction"):
+    with pytest.raises(StepError, match="line 2.*is not a prediction"):
         read_predictions(tmp_path)
 
 

@@ -22,7 +22,7 @@ def clone(url: str, revision: str, folder: Path, *, name: str) -> None:
         DatasetError: git is not installed, the server does not answer, or the commit does not exist.
     """
     if shutil.which("git") is None:
-        raise DatasetError(f"data set '{name}' comes from a git repository, and there is no git program; install git")
+        raise DatasetError(f"data set '{name}' comes from a git repository, and git is not installed; install it")
     _git(folder, name, url, "init", "--quiet")
     _git(folder, name, url, "fetch", "--quiet", "--depth", "1", url, revision)
     _git(folder, name, url, "checkout", "--quiet", "--detach", "FETCH_HEAD")

@@ -64,7 +64,7 @@ def download(source: Source, folder: Path, *, name: str, progress: Progress) -> 
             error = str(getattr(failure, "reason", failure)) or type(failure).__name__
     raise DatasetError(
         f"data set '{name}' cannot be fetched from {_public(source.url)}: {error}; "
-        "try again (what arrived is kept), or set dataset.path to a folder that holds it"
+        "try again (the downloaded part is kept), or set dataset.path to a folder that holds it"
     )
 
 
@@ -119,7 +119,7 @@ def _check(source: Source, path: Path, *, name: str) -> None:
     if problem:
         path.unlink()
         path.with_suffix(".etag").unlink(missing_ok=True)
-        raise DatasetError(f"data set '{name}': {_public(source.url)} is not what the catalogue says: {problem}")
+        raise DatasetError(f"data set '{name}': {_public(source.url)} differs from the catalogue entry: {problem}")
 
 
 def _public(url: str) -> str:

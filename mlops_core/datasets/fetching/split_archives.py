@@ -128,7 +128,7 @@ def _directory(joined: _Joined, name: str) -> Iterator[_Member]:
     tail = joined.read(length)
     place = tail.rfind(b"PK\5\6")
     if place < 0:
-        raise DatasetError(f"{name} is no zip archive, or not the last of its files: it has no directory")
+        raise DatasetError(f"{name} is not the last file of a zip archive: it has no central directory")
     _, _, disk, _, count, _, offset, _ = _END.unpack_from(tail, place)
     if place >= _LOCATOR64.size and tail.startswith(b"PK\6\7", place - _LOCATOR64.size):
         _, end_disk, end_offset, _ = _LOCATOR64.unpack_from(tail, place - _LOCATOR64.size)
@@ -217,7 +217,7 @@ def _unpack_member(joined: _Joined, member: _Member, target: Path, *, strip: int
             stream.write(chunk)
     if crc != member.crc or size != member.size:
         partial.unlink()
-        raise DatasetError(f"the archive is damaged: '{member.name}' is not what its directory says")
+        raise DatasetError(f"the archive is damaged: '{member.name}' does not match its entry in the central directory")
     partial.replace(place)
 
 
@@ -229,7 +229,7 @@ def _content(joined: _Joined, member: _Member) -> Iterator[bytes]:
     joined.seek(member.offset, disk=member.disk)
     local = _LOCAL.unpack(joined.read(_LOCAL.size))
     if local[0] != b"PK\3\4":
-        raise EOFError(f"'{member.name}' is not where the directory says: is a file missing, or not in its place?")
+        raise EOFError(f"'{member.name}' is not where the central directory says: a file is missing or out of order")
     joined.read(local[9] + local[10])
     if member.method == _STORED:
         yield from joined.chunks(member.packed)
