@@ -52,6 +52,18 @@ def main() -> int:
     return _leave(_execute(order))
 
 
+def serve_forked(channel: socket.socket) -> NoReturn:
+    """Serve in a process that was forked instead of started; it must have no other thread."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    order = _serve(channel)
+    if order is None:
+        os._exit(0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _leave(_execute(order))
+
+
 def _execute(order: Order) -> int:
     """Call the order's function; return its exit code, 1 when it raised."""
     module, _, name = order.function.partition(":")
@@ -79,6 +91,11 @@ def _serve(channel: socket.socket) -> Order | None:
         channel.close()
         if message["kind"] == "supervisor":
             return supervise(socket.socket(fileno=descriptors[0]))
+        for name, value in message["environ"].items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
         channel = _become_template(message["modules"], message["sys_path"], *descriptors)
 
 

@@ -17,9 +17,10 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 from mlops_core.errors import RunnerError
+from mlops_core.processes.fork_server import serve_forked
 from mlops_core.processes.orders import Ending, Order, Report
 
 if TYPE_CHECKING:
@@ -27,10 +28,14 @@ if TYPE_CHECKING:
 
 Modules: TypeAlias = tuple[str, ...]
 _POLL_S = 0.2
+_START_S = 60.0
 
 
 class ProcessPool:
     """Executes orders, each in a process of its own. Safe to use from threads."""
+
+    _origin: ClassVar[_Template | None] = None
+    """The process from which fork servers are forked; None where each is an interpreter of its own."""
 
     def __init__(self, *, environ: Callable[[], Mapping[str, str]], warm: Modules = ()) -> None:
         """Create a pool; processes are started on the first order.
@@ -56,6 +61,28 @@ class ProcessPool:
     def __exit__(self, *_: object) -> None:
         """End all processes."""
         self.close()
+
+    @classmethod
+    @contextlib.contextmanager
+    def forked_from_here(cls) -> Iterator[None]:
+        """Fork the fork servers of all pools of this process from it, as it is now, instead of starting interpreters.
+
+        For many short runs: each begins with everything that this process has imported. The process must have no other
+        thread yet.
+        """
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            serve_forked(theirs)
+        theirs.close()
+        cls._origin = _Template(ours, pid=pid, is_server=True)
+        try:
+            yield
+        finally:
+            cls._origin.close()
+            cls._origin = None
+            os.waitpid(pid, 0)
 
     @property
     def is_cancelled(self) -> bool:
@@ -189,6 +216,8 @@ class ProcessPool:
             return self._server, template
 
     def _start_server(self) -> _Template:
+        if self._origin is not None:
+            return self._fork_server(self._origin)
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  our own interpreter and module
@@ -201,6 +230,15 @@ class ProcessPool:
             )
         threading.Thread(target=self._process.wait, name="fork server", daemon=True).start()
         return _Template(ours, pid=self._process.pid, is_server=True)
+
+    def _fork_server(self, origin: _Template) -> _Template:
+        null = os.open(os.devnull, os.O_WRONLY)
+        own = self._environ()
+        environ = {name: own.get(name) for name in {*os.environ, *own} if own.get(name) != os.environ.get(name)}
+        with closing(null):
+            server = origin.fork_template(self._warm, log=null, environ=environ)
+        server.wait_until_ready(_START_S, is_cancelled=lambda: self._is_cancelled)
+        return server
 
 
 class _Supervisor:
@@ -244,9 +282,17 @@ class _Template:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
 
-    def fork_template(self, modules: Modules, *, log: int, sys_path: Sequence[str]) -> _Template:
+    def fork_template(
+        self,
+        modules: Modules,
+        *,
+        log: int,
+        sys_path: Sequence[str] = (),
+        environ: Mapping[str, str | None] | None = None,
+    ) -> _Template:
+        """Fork a template; `environ` holds variables to set in it, and None for those to remove."""
         ours, theirs = socket.socketpair()
-        message = {"kind": "template", "modules": modules, "sys_path": list(sys_path)}
+        message = {"kind": "template", "modules": modules, "sys_path": list(sys_path), "environ": environ or {}}
         with theirs:
             pid = self._ask(message, [theirs.fileno(), log])
         return _Template(ours, pid=pid)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_core.processes.pool import ProcessPool
 from mlops_core.testing.inside.observation import recorded
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ def drive(arguments: dict[str, Any]) -> dict[str, Any]:
         arguments: ``runner``, ``options`` (values for `RunnerPlugin.read_options`), ``raises`` (the observer raises at
             each event), and ``run``: further arguments of `mlops_core.api.run`.
     """
+    with ProcessPool.forked_from_here():
+        return _observed(arguments)
+
+
+def _observed(arguments: dict[str, Any]) -> dict[str, Any]:
     environ, cwd = dict(os.environ), Path.cwd()
     observer = _Recorder(raises=arguments["raises"])
     with recorded() as recorder:
@@ -88,7 +94,7 @@ def main() -> int:
     """Carry out the run of the file that the only argument names."""
     path = Path(sys.argv[1])
     warnings.simplefilter("ignore")
-    outcome = drive(json.loads(path.read_text(encoding="utf-8")))
+    outcome = _observed(json.loads(path.read_text(encoding="utf-8")))
     part = path.with_name("result.json.part")
     part.write_text(json.dumps(outcome), encoding="utf-8")
     part.rename(path.with_name("result.json"))
@@ -152,12 +158,26 @@ def _run(arguments: dict[str, Any], observer: _Recorder) -> dict[str, Any]:
         return outcome | {"kind": type(error).__name__, "error": str(error), "exit_code": int(error.exit_code)}
     except Exception as error:  # noqa: BLE001  a runner is foreign code; whatever it raises is reported
         return outcome | {"kind": type(error).__name__, "error": str(error)}
+    _fetch_logs(record, workspace=arguments["run"]["workspace"])
     again = type(record).from_json(json.loads(json.dumps(record.to_json())))
     return outcome | {
         "record": record.to_json(),
         "exit_code": record.exit_code,
         "is_same_when_read": again == record,
     }
+
+
+def _fetch_logs(record: RunRecord, *, workspace: str) -> None:
+    """Fetch the logs of a run that a service carried out, as ``mlops runs logs`` does."""
+    from mlops_core.runners.discovery import load_runner
+    from mlops_core.runners.observers import SilentObserver
+    from mlops_core.runners.plugin import Ability
+    from mlops_core.workspace.store import Store
+
+    plugin = load_runner(record.runner)
+    if Ability.FOLLOW in plugin.abilities and record.remote is not None:
+        with Store(Path(workspace)) as store:
+            plugin.open_run(store, record, observer=SilentObserver()).fetch_logs()
 
 
 def _changed_names(before: dict[str, str], after: dict[str, str]) -> list[str]:

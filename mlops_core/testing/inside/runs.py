@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.processes.confinement import descendant_pids
+from mlops_core.processes.pool import ProcessPool
 from mlops_core.runners.discovery import open_runner
 from mlops_core.runners.observers import SilentObserver
 
@@ -28,6 +29,11 @@ def run_locally(arguments: dict[str, Any]) -> dict[str, Any]:
     ``runner`` names another runner; ``kill`` is (step, delay in seconds): this process then kills
     itself that long after the step has started, unless the step has ended before.
     """
+    with ProcessPool.forked_from_here():  # before the plugin is imported: steps must not see what that leaves in memory
+        return _run(arguments)
+
+
+def _run(arguments: dict[str, Any]) -> dict[str, Any]:
     from mlops_core.workspace.store import Store
 
     request = _request(arguments)

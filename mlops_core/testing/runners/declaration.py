@@ -32,6 +32,9 @@ class RunnerDeclaration:
         is_resumable: a run that failed or was killed can be resumed.
         stops_on_interrupt: Ctrl-C stops the steps; False for an engine where they continue elsewhere.
         ends_with_driver: steps end when the process that started the run is killed.
+        has_force: single steps can be forced to run again.
+        registers_in_workspace: accepted models are registered in the workspace; False for an engine with a registry of
+            its own, whose name of the model is then in the record.
         keeps_outputs: outputs of every step are stored in the workspace, not only those of the evaluation.
         has_connection: a connection to a service can be lost (`RunnerContract.surroundings` provides it).
         expected_failures: check -> reason; it must fail.
@@ -52,6 +55,8 @@ class RunnerDeclaration:
     is_resumable: bool = True
     stops_on_interrupt: bool = True
     ends_with_driver: bool = True
+    has_force: bool = True
+    registers_in_workspace: bool = True
     keeps_outputs: bool = True
     has_connection: bool = False
     expected_failures: Mapping[str, str] = field(default_factory=dict)

@@ -10,6 +10,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mlops_core.testing.runners.backdoors import registered_models
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
@@ -64,6 +66,13 @@ class Drive:
         """How the run ended, in one phrase."""
         reason = self.record.get("error") or self.error
         return f"{self.status}: {reason}" if reason else self.status
+
+    @property
+    def models(self) -> list[str]:
+        """Versions under which the run registered a model: in the workspace, and in the engine's own registry."""
+        own = (self.record.get("remote") or {}).get("model_package", "")
+        rows = [model for model in registered_models(self.workspace) if model["run_id"] == self.run_id]
+        return [*(str(model["version"]) for model in rows), *filter(None, [own])]
 
     def step(self, name: str) -> Mapping[str, Any]:
         """Return the record of a step; empty where there is none."""

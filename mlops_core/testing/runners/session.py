@@ -216,8 +216,8 @@ class RunnerSession:
 
     @Product
     def forced(self) -> Drive:
-        """The plain run once more; the training is forced, and the observer raises at every event."""
-        return self.again(force=["train"], raises=True) if self.declaration.is_reusing else self.again(raises=True)
+        """The plain run once more; the training is forced where possible, and the observer raises at every event."""
+        return self.again(force=["train"], raises=True) if self.declaration.has_force else self.again(raises=True)
 
     @Product
     def changed(self) -> Drive:

@@ -268,6 +268,7 @@ class ContractSession:
                 "seed": self.declaration.seed,
                 **options,
             },
+            packages=self.packages,
         )
 
     @Product

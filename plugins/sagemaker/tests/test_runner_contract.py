@@ -15,10 +15,7 @@ from mlops_core.testing import RunnerContract, Surroundings  # noqa: E402  after
 
 pytestmark = pytest.mark.slow_suite
 BUCKET = "runner-contract"
-REPETITIONS = {
-    "attempts_are_recorded": "a container repeats its step by itself; the service counts one attempt",
-    "forced_steps_run_again": "the service's cache does not look behind a step that is executed again",
-}
+ATTEMPTS = "a container repeats its step by itself; the service counts one attempt"
 
 
 def _proxies():
@@ -34,7 +31,11 @@ class TestSageMakerLocal(RunnerContract):
     timeout_s = 300
     has_progress = False  # the service has no progress within a step
     is_resumable = False  # a definition is executed as a whole
-    expected_failures = {**REPETITIONS, "steps_end_with_a_killed_run": "containers are processes of their own session"}
+    expected_failures = {
+        "attempts_are_recorded": ATTEMPTS,
+        "forced_steps_run_again": "the cache of the service does not look behind a step that is executed again",
+        "steps_end_with_a_killed_run": "containers are processes of their own session",
+    }
 
 
 class TestSageMaker(RunnerContract):
@@ -42,7 +43,9 @@ class TestSageMaker(RunnerContract):
     timeout_s = 300
     has_jobs = False
     has_progress = False  # the service has no progress within a step
-    expected_failures = REPETITIONS
+    has_force = False  # a definition is executed as a whole
+    registers_in_workspace = False  # the account has a registry
+    expected_failures = {"attempts_are_recorded": ATTEMPTS}
     stops_on_interrupt = False  # the execution continues in the account
     ends_with_driver = False  # the same
     keeps_outputs = False  # only those of the evaluation and the model are fetched

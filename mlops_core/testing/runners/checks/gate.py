@@ -23,12 +23,13 @@ def accepted_models_are_registered(session: RunnerSession) -> Iterator[str]:
     Fix: return a Result from the function that Run.carry_out calls; it registers the model.
     """
     drive = session.done
-    models = [model for model in registered_models(drive.workspace) if model["run_id"] == drive.run_id]
-    if [model["version"] for model in models] != [drive.record["model_version"]]:
-        yield f"record: version {drive.record['model_version']}; registered: {[model['version'] for model in models]}"
+    if session.declaration.registers_in_workspace and drive.models != [str(drive.record["model_version"])]:
+        yield f"record: version {drive.record['model_version']}; registered: {drive.models}"
+    elif len(drive.models) != 1:
+        yield f"registered: {drive.models}"
 
 
-@check(after=("accepted_models_are_registered",))
+@check(after=("accepted_models_are_registered",), needs="registers_in_workspace")
 def the_registered_model_is_the_trained_one(session: RunnerSession) -> Iterator[str]:
     """The registered artifact is the output that the pipeline names as its model, and it is stored.
 
@@ -62,7 +63,7 @@ def rejected_models_are_not_registered(session: RunnerSession) -> Iterator[str]:
 
     Fix: let Run.carry_out evaluate the gate; never register a model elsewhere.
     """
-    yield from _unregistered(session, session.rejected)
+    yield from _unregistered(session.rejected)
 
 
 @check(after=("rejected_models_are_not_registered",))
@@ -81,7 +82,7 @@ def a_missing_metric_is_rejected(session: RunnerSession) -> Iterator[str]:
 
     Fix: let Run.carry_out evaluate the gate; a condition of the engine's own must treat no value as too low.
     """
-    yield from _unregistered(session, session.without_metric)
+    yield from _unregistered(session.without_metric)
 
 
 @check(after=RAN)
@@ -90,13 +91,11 @@ def a_metric_that_is_not_a_number_is_rejected(session: RunnerSession) -> Iterato
 
     Fix: let Run.carry_out evaluate the gate; a condition of the engine's own must treat NaN as too low.
     """
-    yield from _unregistered(session, session.not_a_number)
+    yield from _unregistered(session.not_a_number)
 
 
-def _unregistered(session: RunnerSession, drive: Drive) -> Iterator[str]:
+def _unregistered(drive: Drive) -> Iterator[str]:
     if drive.status != "rejected":
         yield f"it ended with {drive.outcome}"
-    models = [model for model in registered_models(drive.workspace) if model["run_id"] == drive.run_id]
-    if models or drive.record.get("model_version") is not None:
-        yield f"registered: {[model['version'] for model in models]}; record: {drive.record.get('model_version')}"
-    del session
+    if drive.models or drive.record.get("model_version") is not None:
+        yield f"registered: {drive.models}; record: {drive.record.get('model_version')}"
