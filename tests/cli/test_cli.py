@@ -268,4 +268,4 @@ def test_json_is_strict_whatever_the_numbers_and_names_are(capsys):
 def test_gc_and_doctor_say_what_they_found(mlops):
     mlops("run", "-u", "TOY")
     assert "would remove 0 runs, 0 artifacts" in mlops("gc", "--dry-run")
-    assert "every one was read" in mlops("doctor")
+    assert "every artifact was read" in mlops("doctor")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -120,7 +121,7 @@ def test_the_matrix_is_a_table_and_a_page(mlops, workspace):
     out = mlops("matrix", "-u", "TOY", "--runner", "local")
     assert "TOY       local   accepted  acc=1    -" in out
     page = (workspace / "matrix.html").read_text(encoding="utf-8")
-    assert '<span class="accepted">accepted</span>' in page
+    assert re.search(r'<span class="badge good">.*?accepted</span>', page)
     assert "http" not in page.replace("https://", "http", 0).split("<body>")[1]
 
 

@@ -75,7 +75,7 @@ def test_doctor_names_a_database_that_is_none(toy, workspace):
     (workspace / "mlops.db").write_text("this is no database, and long enough to be looked at" * 100)
     finding = next(finding for finding in examine(workspace) if finding.subject == "workspace")
     assert not finding.is_good
-    assert "not a database" in finding.found
+    assert "not a database" in finding.detail
 
 
 def test_the_registry_survives_gc(toy, workspace):

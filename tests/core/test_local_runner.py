@@ -219,7 +219,7 @@ def test_a_daemon_that_a_step_leaves_behind_is_ended_and_said(toy, workspace):
 def test_a_step_that_uses_more_memory_than_its_limit_is_ended_and_the_limit_named(toy, workspace):
     record = run(workspace, "training.behaviour=memory")
     assert record.status == "failed"
-    assert "used more than its limit memory_mb=200" in record.error
+    assert "used more than its limit memory_limit_mb=200" in record.error
 
 
 @pytest.mark.skipif(landlock_version() == 0, reason="this kernel has no Landlock")

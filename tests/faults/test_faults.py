@@ -194,7 +194,7 @@ def test_ten_flipped_bits_are_found_and_made_good(toy, workspace):
     damaged = json.loads(mlops(workspace, "doctor", "--json").stdout)
     named = [finding for finding in damaged if finding["subject"].startswith("artifact ") and not finding["is_good"]]
     assert named
-    assert all("has changed" in finding["found"] for finding in named)
+    assert all("has changed" in finding["detail"] for finding in named)
     assert mlops(workspace, "doctor", "--repair").returncode == 4
     assert mlops(workspace, "run", "--resume", record.run_id).returncode == 0
     assert mlops_core.open_run(workspace=workspace).step("train").outputs == record.step("train").outputs

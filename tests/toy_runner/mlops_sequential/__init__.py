@@ -53,7 +53,7 @@ class SequentialRunner:
         source = run.fetch(
             lambda progress: fetch_source(
                 request.use_case,
-                request.config.model,
+                request.dataset_choice(),
                 store=self._store,
                 seed=request.seed,
                 is_offline=request.is_offline,
