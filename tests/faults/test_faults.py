@@ -155,6 +155,7 @@ def test_a_full_disk_fails_the_run_in_one_line_and_loses_nothing(reference, smal
     assert refused
 
 
+@pytest.mark.slow_suite
 def test_a_read_only_workspace_is_said_in_one_line(toy, small_disk):
     place = small_disk(64_000)
     assert mlops(place / "workspace", "run", "-u", "TOY").returncode == 0

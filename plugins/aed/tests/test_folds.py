@@ -195,7 +195,7 @@ def small(folder):
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.slow_suite
 @pytest.mark.timeout(900)
 def test_a_cross_validation_is_one_run_with_a_table_of_its_folds_and_is_not_computed_twice(tmp_path):
     overrides = [

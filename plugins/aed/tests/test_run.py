@@ -15,7 +15,7 @@ SMALL = ("training.steps=60", "training.patience=60", "training.model.filters=[8
 DATA = Path(os.environ.get("MLOPS_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
 
-@pytest.mark.slow
+@pytest.mark.slow_suite
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_small_run_is_repeatable_and_its_model_agrees_with_the_evaluation(tmp_path):
     records = [

@@ -54,7 +54,7 @@ def run(use_case, data, workspace, *overrides, **options):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.slow_suite
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_small_run_is_repeatable_and_its_model_agrees_with_the_evaluation(tmp_path):
     data = pictures(tmp_path / "data")

@@ -96,7 +96,7 @@ def request_of(name, scenario):
     return request
 
 
-@pytest.mark.slow
+@pytest.mark.slow_suite
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("use_case", "scenario"), CASES)
 def test_use_case_is_equal_on_both_runners(failing_steps, workspace, use_case, scenario):

@@ -1,0 +1,21 @@
+"""Moves the checks that only repeat what a use case does from ``make test`` to ``make test-all``.
+
+The toy use case and the plugins that core generates keep the complete contract in ``make test``; for the use cases that
+train a network, these checks run the whole pipeline again.
+"""
+
+import pytest
+
+REPETITIONS = (
+    "test_killed_runs_can_be_resumed",
+    "test_split_is_repeatable",
+    "test_fetched_data_are_repeatable",
+)
+NETWORKS = ("TestAed", "TestRoadSign", "TestScene")
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the repetitions; the marker ``slow_suite`` keeps a test out of ``make test``."""
+    for item in items:
+        if item.cls is not None and item.cls.__name__ in NETWORKS and item.name in REPETITIONS:
+            item.add_marker(pytest.mark.slow_suite)
