@@ -14,8 +14,9 @@ REPETITIONS = (
 NETWORKS = ("TestAed", "TestRoadSign", "TestScene")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the repetitions; the marker ``slow_suite`` keeps a test out of ``make test``."""
     for item in items:
-        if item.cls is not None and item.cls.__name__ in NETWORKS and item.name in REPETITIONS:
+        owner = getattr(item, "cls", None)
+        if owner is not None and owner.__name__ in NETWORKS and item.name in REPETITIONS:
             item.add_marker(pytest.mark.slow_suite)
