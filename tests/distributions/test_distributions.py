@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[2]
 PROJECTS = (ROOT, *(path.parent for path in sorted(ROOT.glob("plugins/*/pyproject.toml"))))
 ENTRY_POINTS = """
 import importlib.metadata, json
-points = [p for p in importlib.metadata.entry_points() if p.group.startswith("mlops.")]
+found = importlib.metadata.entry_points()
+points = [p for group in found.groups if group.startswith("mlops.") for p in found.select(group=group)]
 print(json.dumps([[p.group, p.name, p.load() is not None] for p in points]))
 """
 
