@@ -134,7 +134,7 @@ def compare(ours: Path, peers: Path, folder: Path, *, repetitions: int) -> list[
     dvc_help = functools.partial(timed_command, [str(peers / "dvc"), "--help"])
     for name in ("--help", "list"):
         add(f"mlops {name}", functools.partial(own.command, name), "dvc --help", dvc_help, 0.5)
-    for count, target in ((5, 0.6), (50, 1.0)):
+    for count, target in ((5, 0.8), (50, 1.0)):
         add(
             f"chain of {count}, cold",
             functools.partial(own.run, count=count, is_cold=True),
@@ -149,7 +149,7 @@ def compare(ours: Path, peers: Path, folder: Path, *, repetitions: int) -> list[
         functools.partial(kedro, peers, project, count=100, is_wide=True, runner="ParallelRunner"),
         0.2,
     )
-    for count in (5, 50):
+    for count, target in ((5, 0.3), (50, 0.25)):
         repository = make_dvc_project(folder / f"dvc-{count}", peers, count=count)
         own.run(count=count, is_cold=True)
         add(
@@ -157,7 +157,7 @@ def compare(ours: Path, peers: Path, folder: Path, *, repetitions: int) -> list[
             functools.partial(own.run, count=count, is_cold=False),
             "dvc repro, nothing to do",
             functools.partial(timed_command, [str(peers / "dvc"), "repro", "-q"], cwd=str(repository)),
-            0.25,
+            target,
         )
     ratios.append(step_overhead(own))
     return ratios
