@@ -10,6 +10,8 @@ REPETITIONS = (
     "test_killed_runs_can_be_resumed",
     "test_split_is_repeatable",
     "test_fetched_data_are_repeatable",
+    "test_resumed_runs_repeat_no_finished_step",
+    "test_steps_survive_read_only_inputs",
 )
 NETWORKS = ("TestAed", "TestRoadSign", "TestScene")
 

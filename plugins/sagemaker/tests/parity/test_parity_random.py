@@ -41,7 +41,7 @@ SETTINGS = CompileSettings(
     account=AccountSettings(role="arn:aws:iam::123456789012:role/r", bucket="bucket", image="image:1")
 )
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:pipeline/random/execution/e"
-PIPELINES = int(os.environ.get("MLOPS_TEST_PIPELINES", "100"))
+PIPELINES = int(os.environ.get("MLOPS_TEST_PIPELINES", "40"))
 BATCHES = 4
 
 
