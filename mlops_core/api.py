@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,33 +83,48 @@ def run(
         >>> record.verdict.accepted, record.model_version
         (True, 1)
     """
-    from dataclasses import replace
+    selection: dict[str, Any] = {"force": force, "start": start, "only": only, "keep_going": keep_going}
+    with contextlib.ExitStack() as opened:
+        if resume:
+            if config or overrides or parameters or seed:
+                raise UsageError(
+                    f"run {resume} is resumed with its own configuration, parameters and seed; leave --config, --set, "
+                    "--param and --seed out, or start a new run: it reuses every unchanged step"
+                )
+            request = prepare_resumption(resume, workspace=workspace, is_offline=is_offline, **selection)
+            _check_use_case(request, use_case)
+        else:
+            cache = _assemblies(workspace, runner=runner, opened=opened)
+            configuration: dict[str, Any] = {"config": config, "overrides": overrides, "parameters": parameters}
+            request = prepare_run(use_case, seed=seed, is_offline=is_offline, cache=cache, **configuration, **selection)
+        if artifacts_dir is not None:
+            request = replace(request, artifacts_dir=Path(artifacts_dir))
+        return _carry_out(request, workspace=workspace, runner=runner, observer=observer, jobs=jobs, options=options)
 
-    from mlops_core.runners.discovery import open_runner
+
+def _assemblies(workspace: Path | str | None, *, runner: str, opened: contextlib.ExitStack) -> AssemblyCache:
+    """Return the workspace's assemblies; where the right one is missing, the runner may start early."""
+    from mlops_core.runners.discovery import LOCAL, load_runner
+    from mlops_core.use_cases.assembly_cache import ASSEMBLIES, AssemblyCache
+
+    def start_early() -> None:
+        opened.enter_context(load_runner(runner or LOCAL).start_early())
+
+    return AssemblyCache(workspace_path(workspace) / ASSEMBLIES, on_miss=start_early)
+
+
+def _carry_out(
+    request: RunRequest, *, workspace: Path | str | None, runner: str, observer: RunObserver | None, **arguments: Any
+) -> RunRecord:
+    from mlops_core.runners.discovery import LOCAL, open_runner
     from mlops_core.runners.lifecycle import write_run_report
     from mlops_core.runners.observers import GuardedObserver, SilentObserver
-    from mlops_core.use_cases.assembly_cache import ASSEMBLIES, AssemblyCache
     from mlops_core.workspace.store import Store
 
-    selection: dict[str, Any] = {"force": force, "start": start, "only": only, "keep_going": keep_going}
-    if resume:
-        if config or overrides or parameters or seed:
-            raise UsageError(
-                f"run {resume} is resumed with its own configuration, parameters and seed; leave --config, --set, "
-                "--param and --seed out, or start a new run: it reuses every unchanged step"
-            )
-        request = prepare_resumption(resume, workspace=workspace, is_offline=is_offline, **selection)
-        _check_use_case(request, use_case)
-    else:
-        configuration: dict[str, Any] = {"config": config, "overrides": overrides, "parameters": parameters}
-        cache = AssemblyCache(workspace_path(workspace) / ASSEMBLIES)
-        request = prepare_run(use_case, seed=seed, is_offline=is_offline, cache=cache, **configuration, **selection)
-    if artifacts_dir is not None:
-        request = replace(request, artifacts_dir=Path(artifacts_dir))
     with Store(workspace_path(workspace)) as store:
         events = GuardedObserver(observer or SilentObserver())
-        name = runner or (request.resumed.runner if request.resumed else "local")
-        record = open_runner(name, store, observer=events, jobs=jobs, options=options).run(request)
+        name = runner or (request.resumed.runner if request.resumed else LOCAL)
+        record = open_runner(name, store, observer=events, **arguments).run(request)
         write_run_report(store, record.run_id, note=events.note, use_case=request.use_case)
         return record
 
@@ -167,8 +184,6 @@ def prepare_resumption(
     **selection: Any,
 ) -> RunRequest:
     """Return the request that resumes an earlier run; errors are those of `run`."""
-    from dataclasses import replace
-
     from mlops_core.workspace.store import Store
 
     with Store(workspace_path(workspace)) as store:

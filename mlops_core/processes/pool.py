@@ -113,6 +113,12 @@ class ProcessPool:
                 os.killpg(self._process.pid, signal.SIGKILL)
             return self._process.wait()
 
+    def start(self) -> None:
+        """Start the fork server, which the first order does otherwise; returns before the server is ready."""
+        with self._lock, contextlib.suppress(OSError, RunnerError, ValueError):  # the first order reports what is wrong
+            if self._server is None:
+                self._server = self._start_server()
+
     def prepare(self, modules: Modules, *, sys_path: Sequence[str] = ()) -> None:
         """Begin to import what an order needs, so that it is ready when the order comes; returns at once."""
         null = os.open(os.devnull, os.O_WRONLY)

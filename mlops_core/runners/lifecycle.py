@@ -371,4 +371,10 @@ def workspace_error(store: Store, error: OSError | sqlite3.Error) -> StoreError:
 def _environment(pipeline: Pipeline) -> dict[str, str]:
     packages = ("mlops-usecases", *sorted({package for step in pipeline.steps for package in step.packages}))
     versions = {package: version_of(package) or "not installed" for package in packages}
-    return {"python": platform.python_version(), "platform": platform.platform(), **versions}
+    return {"python": platform.python_version(), "platform": _platform(), **versions}
+
+
+def _platform() -> str:
+    """Return system, release and machine; `platform.platform` starts a process for the name of the processor."""
+    name = platform.uname()
+    return f"{name.system}-{name.release}-{name.machine}"

@@ -6,6 +6,7 @@ keeps the default, which refuses the command by name. ``docs/runners.md`` walks 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
@@ -14,6 +15,7 @@ from mlops_core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     import click
 
@@ -151,6 +153,14 @@ class RunnerPlugin:
             ConfigError: the settings that the options name are wrong.
         """
         raise NotImplementedError
+
+    def start_early(self) -> AbstractContextManager[None]:
+        """Begin what takes time and needs no use case, such as starting a process, while the use case is imported.
+
+        Entered before `create_runner` where the use case or its configuration has changed, so that steps will be
+        executed; left when the run is over, or when it was refused.
+        """
+        return nullcontext()
 
     def command_options(self, command: str) -> Sequence[click.Parameter]:
         """Return the options that a command gets with ``--runner NAME``, for example ``run`` or ``doctor``."""

@@ -25,7 +25,7 @@ from mlops_core.use_cases.assembly import Assembly
 from mlops_core.use_cases.manager import UseCase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mlops_core.config import UseCaseConfig
     from mlops_core.use_cases.discovery import InstalledUseCase
@@ -45,9 +45,15 @@ _UNRELATED = frozenset({"_", "OLDPWD", "PWD", "SHLVL"})
 class AssemblyCache:
     """The assemblies that one workspace keeps."""
 
-    def __init__(self, folder: Path) -> None:
-        """Keep assemblies in `folder`; nothing is kept while its parent, the workspace, does not exist."""
+    def __init__(self, folder: Path, *, on_miss: Callable[[], object] | None = None) -> None:
+        """Keep assemblies in `folder`; nothing is kept while its parent, the workspace, does not exist.
+
+        Args:
+            folder: of the assemblies.
+            on_miss: called when no assembly was found, before the use case is imported.
+        """
         self._folder = folder
+        self._on_miss = on_miss or (lambda: None)
 
     def find(
         self,
@@ -58,6 +64,19 @@ class AssemblyCache:
         environ: Mapping[str, str],
     ) -> Assembly | None:
         """Return the assembly of an earlier run when nothing that it depends on has changed."""
+        known = self._read(installed, config=config, overrides=overrides, environ=environ)
+        if known is None:
+            self._on_miss()
+        return known
+
+    def _read(
+        self,
+        installed: InstalledUseCase,
+        *,
+        config: Path | None,
+        overrides: Sequence[str],
+        environ: Mapping[str, str],
+    ) -> Assembly | None:
         path = self._path(installed, config=config, overrides=overrides, environ=environ)
         try:
             data = json.loads(path.read_text(encoding="utf-8"))

@@ -195,13 +195,17 @@ def test_kept_assembly_of_toy_equals_a_fresh_one(toy, tmp_path, monkeypatch):
     """Everything that a run reads is equal; the model is validated again when it is asked for."""
     monkeypatch.setattr(assembly_cache, "_process_start_ns", time.time_ns)
     (tmp_path / "workspace").mkdir()
-    cache = AssemblyCache(tmp_path / "workspace" / "assemblies")
+    missed = []
+    cache = AssemblyCache(tmp_path / "workspace" / "assemblies", on_miss=lambda: missed.append("miss"))
     environ = read_settings().environ
     fresh = assemble("TOY", overrides=["training.bias=0.5"], environ=environ, cache=None)
     wait_for_the_margin()
     cache.save(fresh, config=None, overrides=["training.bias=0.5"], environ=environ)
     kept = cache.find(find_use_case("TOY"), config=None, overrides=["training.bias=0.5"], environ=environ)
     assert kept is not None
+    assert missed == []
+    assert cache.find(find_use_case("TOY"), config=None, overrides=[], environ=environ) is None
+    assert missed == ["miss"]
     assert (kept.pipeline, kept.dataset, kept.use_case.name) == (fresh.pipeline, fresh.dataset, fresh.use_case.name)
     assert kept.config.sections() == fresh.config.sections()
     assert kept.config.comparable_sections() == fresh.config.comparable_sections()

@@ -1,5 +1,6 @@
 """What commands import: a budget of module names, which says the same on every machine, unlike a time."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -7,6 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from mlops_core import ConfigError, run
+from mlops_core.processes.pool import ProcessPool
+from mlops_core.runners.local.plugin import LocalRunnerPlugin
 
 HEAVY = (
     "asyncio",
@@ -87,3 +92,30 @@ def test_run_in_which_nothing_has_changed_imports_neither_plugin_nor_pydantic(tm
     modules = imported(tmp_path, *run)
     assert heavy(modules, besides={"logging", "sqlite3", "subprocess", "traceback"}) == set()
     assert not {name for name in modules if name.startswith("mlops_toy")}
+
+
+def test_runner_starts_before_a_changed_use_case_is_imported(toy, workspace, monkeypatch):
+    begun = []
+
+    @contextlib.contextmanager
+    def start_early(self):
+        begun.append("mlops_toy.plugin" in sys.modules)
+        yield
+        begun.append("ended")
+
+    monkeypatch.setattr(LocalRunnerPlugin, "start_early", start_early)
+    # The toy plugin may have been imported by another test of this process.
+    monkeypatch.delitem(sys.modules, "mlops_toy.plugin", raising=False)
+    run("TOY", workspace=workspace)
+    assert begun == [False, "ended"]
+
+
+def test_refused_run_ends_what_was_started_early(toy, workspace, monkeypatch):
+    started = []
+    start = ProcessPool.start
+    monkeypatch.setattr(ProcessPool, "start", lambda self: (start(self), started.append(self)))
+    with pytest.raises(ConfigError):
+        run("TOY", overrides=["features.no_such_key=1"], workspace=workspace)
+    (pool,) = started
+    assert pool.wait(10) == 0
+    assert not workspace.exists()

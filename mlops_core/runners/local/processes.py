@@ -55,6 +55,10 @@ class StepProcesses:
         """End all processes."""
         self._pool.close()
 
+    def start(self) -> None:
+        """Start the process from which those of the steps are forked; returns before it is ready."""
+        self._pool.start()
+
     def prepare(self, modules: Modules) -> None:
         """Begin to import what a step needs, so that it is ready when the step is; returns at once."""
         self._pool.prepare(modules)

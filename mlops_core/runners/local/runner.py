@@ -37,8 +37,23 @@ NAME = "local"
 class LocalRunner:
     """Carries out a pipeline on this machine."""
 
-    def __init__(self, store: Store, *, observer: RunObserver, jobs: int | None = None) -> None:
-        """Run in the workspace `store` with at most `jobs` steps in parallel (default: one per core)."""
+    def __init__(
+        self,
+        store: Store,
+        *,
+        observer: RunObserver,
+        jobs: int | None = None,
+        processes: StepProcesses | None = None,
+    ) -> None:
+        """Run in the workspace `store`.
+
+        Args:
+            store: the workspace.
+            observer: receives the run's events.
+            jobs: number of steps to run in parallel; None for one per core.
+            processes: where they have been started already; whoever started them also ends them.
+        """
+        self._processes = processes
         self._store = store
         self._observer = observer
         self._jobs = jobs or os.cpu_count() or 1
@@ -53,7 +68,9 @@ class LocalRunner:
         """
         run = Run(self._store, request, observer=self._observer, runner=NAME)
         steps = _LocalSteps(run, self._store, request, observer=self._observer, jobs=self._jobs)
-        return run.carry_out(steps.execute)
+        with contextlib.ExitStack() as opened:
+            processes = self._processes or opened.enter_context(StepProcesses())
+            return run.carry_out(lambda: steps.execute(processes))
 
 
 class _LocalSteps:
@@ -74,10 +91,9 @@ class _LocalSteps:
     def run_id(self) -> str:
         return self._run.run_id
 
-    def execute(self) -> Result | None:
-        with StepProcesses() as processes:
-            self._fetch(processes)
-            self._run_steps(processes)
+    def execute(self, processes: StepProcesses) -> Result | None:
+        self._fetch(processes)
+        self._run_steps(processes)
         if self._request.selection.only:
             return None
         pipeline, digests = self._request.pipeline, self._decisions.digests
