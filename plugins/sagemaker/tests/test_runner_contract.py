@@ -34,7 +34,6 @@ class TestSageMakerLocal(RunnerContract):
     expected_failures = {
         "attempts_are_recorded": ATTEMPTS,
         "forced_steps_run_again": "the cache of the service does not look behind a step that is executed again",
-        "steps_end_with_a_killed_run": "containers are processes of their own session",
     }
 
 

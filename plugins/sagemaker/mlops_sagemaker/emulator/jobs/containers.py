@@ -128,7 +128,9 @@ class ProcessContainers:
         for folder in _CONFIGURATION:
             order.tree.rewrite_files(folder)
         command = [order.tree.rewrite(part) for part in command]
-        return command, inherited | {name: order.tree.rewrite(value) for name, value in variables.items()}
+        return [*_ending_with_parent(), *command], inherited | {
+            name: order.tree.rewrite(value) for name, value in variables.items()
+        }
 
 
 def can_mount() -> bool:
@@ -147,7 +149,23 @@ def _unshare() -> list[str]:
 
 
 def _mounting(tree: Tree) -> list[str]:
-    return [*_unshare(), "sh", "-c", _MOUNT, "sh", str(tree.folder(OPT_ML)), str(tree.root / "host-opt")]
+    # After unshare: a new user namespace resets what was set before it.
+    return [
+        *_unshare(),
+        *_ending_with_parent(),
+        "sh",
+        "-c",
+        _MOUNT,
+        "sh",
+        str(tree.folder(OPT_ML)),
+        str(tree.root / "host-opt"),
+    ]
+
+
+def _ending_with_parent() -> list[str]:
+    """Return what is put before a command so that it ends when the emulator is killed; empty where nothing can."""
+    setpriv = shutil.which("setpriv") if sys.platform.startswith("linux") else None
+    return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
 
 
 def _program(program: str) -> str:
