@@ -13,7 +13,7 @@ import click
 from mlops_core.errors import MlopsError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from mlops_core.runners.plugin import Ability, RunnerPlugin
 
@@ -72,10 +72,10 @@ class RunnerCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the command's options, then those of the chosen runner."""
-        own = [record for param in super().get_params(ctx) if (record := param.get_help_record(ctx))]
+        own = _help_records(super().get_params(ctx), ctx)
         with formatter.section("Options"):
             formatter.write_dl(own)
-        added = [record for param in self._runner_params(ctx) if (record := param.get_help_record(ctx))]
+        added = _help_records(self._runner_params(ctx), ctx)
         if added:
             with formatter.section(f"Options of the runner '{ctx.meta[_META].name}'"):
                 formatter.write_dl(added)
@@ -88,6 +88,12 @@ class RunnerCommand(click.Command):
         ctx.params["runner"] = plugin.name
         ctx.params["runner_options"] = plugin.read_options(values)
         return super().invoke(ctx)
+
+
+def _help_records(params: Iterable[click.Parameter], context: click.Context) -> list[tuple[str, str]]:
+    """Return the options and their help; arguments are in the usage line, and hidden options in neither."""
+    options = [param for param in params if isinstance(param, click.Option)]
+    return [record for option in options if (record := option.get_help_record(context))]
 
 
 def argument_of(arguments: Sequence[str], option: str) -> str:
