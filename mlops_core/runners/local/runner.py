@@ -51,7 +51,7 @@ class LocalRunner:
             store: the workspace.
             observer: receives the run's events.
             jobs: number of steps to run in parallel; None for one per core.
-            processes: where they have been started already; whoever started them also ends them.
+            processes: where they have been started already; the caller ends them.
         """
         self._processes = processes
         self._store = store
