@@ -29,6 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow_suite)
 
 
+@pytest.hookimpl(optionalhook=True)  # pytest may run without xdist
 def pytest_xdist_auto_num_workers() -> int:
     """Return three workers for two cores: a test that starts processes waits for them half of its time."""
     return ((os.cpu_count() or 1) * 3 + 1) // 2
