@@ -7,6 +7,7 @@
 # make site      build the documentation site, strictly, into build/site
 # make dist      build the wheel and the sdist of every distribution into dist/
 # make bench     measure ratios against peers, which get an environment of their own
+# make figures   measure the accuracy on real data again (hours), and write it into the pages
 # make clean     remove environments, caches, build products and the workspace .mlops
 #
 # PYTHON=python3.12 chooses the interpreter, VENV=.venv-312 the environment.
@@ -31,7 +32,7 @@ endif
 
 .DEFAULT_GOAL := run
 .PHONY: help run test test-all test-real test-faults test-parity check check-lint check-format check-types check-layers \
-  check-docs format docs site dist bench clean interpreter
+  check-docs format docs site dist bench figures clean interpreter
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q;/^PYTHON/q' Makefile
@@ -68,7 +69,11 @@ bench: $(BENCH)/.installed $(PEERS)/.installed
 	$(BIN)/python benchmarks/upload.py --ours $(BIN) --peers $(PEERS)/bin || missed=1; \
 	$(BIN)/python benchmarks/features.py || missed=1; \
 	$(BIN)/python benchmarks/training_input.py || missed=1; \
+	$(BIN)/python benchmarks/tabular.py --data "$(MLOPS_TEST_DATA)" --peers $(PEERS)/bin || missed=1; \
 	exit $$missed
+
+figures: $(STAMP)
+	$(BIN)/python benchmarks/accuracy.py --data "$(MLOPS_TEST_DATA)"
 
 $(BENCH)/.installed: $(STAMP) $(wildcard mlops_core/*.py mlops_core/*/*.py)
 	test -x $(BENCH)/bin/python || "$(PYTHON)" -m venv $(BENCH)
