@@ -184,18 +184,23 @@ def prepare_resumption(
     **selection: Any,
 ) -> RunRequest:
     """Return the request that resumes an earlier run; errors are those of `run`."""
+    from mlops_core.runners.saved_config import CONFIG, check_saved_config, check_saved_dataset
     from mlops_core.workspace.store import Store
 
     with Store(workspace_path(workspace)) as store:
         record = store.runs.load(run_id)
+        folder = store.runs.folder(record.run_id)
         request = prepare_run(
             record.use_case,
-            config=store.runs.folder(record.run_id) / "config.yaml",
+            config=folder / CONFIG,
             parameters={name: _as_text(value) for name, value in record.parameters.items()},
             seed=record.seed,
             is_offline=is_offline,
             **selection,
         )
+        check_saved_config(folder, request.config, run_id=record.run_id)
+        if request.dataset is not None:
+            check_saved_dataset(record, request.dataset)
     return replace(request, resumed=record)
 
 

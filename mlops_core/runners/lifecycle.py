@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from mlops_core.errors import ExitCode, GateRejectedError, MlopsError, RunnerError, StoreError
 from mlops_core.metrics import read_evaluation
 from mlops_core.pipeline import FETCH
+from mlops_core.runners.saved_config import write_saved_config
 from mlops_core.steps.execution import TEST_SET_NOTE
 from mlops_core.use_cases.distributions import version_of
-from mlops_core.workspace.files import write_atomically
 from mlops_core.workspace.records import RunRecord, RunStatus, StepRecord, StepStatus
 from mlops_core.workspace.registry import ModelVersion, Registry
 
@@ -143,7 +143,7 @@ class Run:
     def begin(self) -> None:
         """Write the run's record and configuration, and announce the run."""
         self.save()
-        write_atomically(self.folder / "config.yaml", self.record.config)
+        write_saved_config(self.folder, self._request.config, run_id=self.run_id)
         self._observer.run_started(self.record)
 
     @contextlib.contextmanager

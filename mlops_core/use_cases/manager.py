@@ -164,7 +164,7 @@ class UseCase:
             source=source,
             layout=layout,
         )
-        return imported
+        return None if imported is None else imported.with_notes_of(source)
 
     def datasets(self, config: UseCaseConfig) -> tuple[Dataset, ...]:
         """Return the catalogue."""
