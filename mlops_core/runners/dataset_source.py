@@ -16,7 +16,7 @@ from mlops_core.errors import DatasetError
 from mlops_core.pipeline import Step
 from mlops_core.runners.local.processes import StepProcesses, module_of
 from mlops_core.steps.context import StepRequest
-from mlops_core.steps.keys import CodeIndex
+from mlops_core.steps.source_code import CodeIndex
 from mlops_core.workspace.manifests import changed_files
 from mlops_core.workspace.records import DatasetRecord
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from mlops_core.errors import UsageError
 from mlops_core.pipeline import DATASET, EVALUATION_OUTPUT, StepKind
-from mlops_core.steps.keys import CodeIndex, step_key
+from mlops_core.steps.keys import step_key
+from mlops_core.steps.source_code import CodeIndex
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
