@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import sqlite3
+    from collections.abc import Sequence
 
     from mlops_core.datasets.digests import FileState
 
@@ -30,14 +32,25 @@ class FileDigestCache:
         ).fetchone()
         return str(row[0]) if row else None
 
-    def store(self, path: str, state: FileState, *, sha256: str) -> None:
-        """Keep the digest of a file, unless it changed so shortly ago that its next change could look the same."""
-        if state.ctime_ns > time.time_ns() - _RACY_NS:
-            return
-        self._db.execute(
-            "INSERT OR REPLACE INTO file_digests VALUES (?, ?, ?, ?, ?, ?)",
-            (_as_text(path), state.size, state.mtime_ns, state.ctime_ns, state.inode, sha256),
-        )
+    def store(self, digests: Sequence[tuple[str, FileState, str]]) -> None:
+        """Keep the digests of files, except those that changed so shortly ago that a next change could look the same.
+
+        A database that cannot be written now, because it is read-only or full or another process writes it, is no
+        reason to stop: the files will be read again.
+        """
+        latest = time.time_ns() - _RACY_NS
+        rows = [
+            (_as_text(path), state.size, state.mtime_ns, state.ctime_ns, state.inode, sha256)
+            for path, state, sha256 in digests
+            if state.ctime_ns <= latest
+        ]
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.executemany("INSERT OR REPLACE INTO file_digests VALUES (?, ?, ?, ?, ?, ?)", rows)
+                self._db.execute("COMMIT")
+            except sqlite3.OperationalError:
+                self._db.execute("ROLLBACK")
 
 
 def _as_text(path: str) -> str:
