@@ -125,6 +125,10 @@ def _carry_out(
         events = GuardedObserver(observer or SilentObserver())
         name = runner or (request.resumed.runner if request.resumed else LOCAL)
         record = open_runner(name, store, observer=events, **arguments).run(request)
+        if not store.is_there:
+            from mlops_core.workspace.database import disappeared
+
+            raise disappeared(store.home)
         write_run_report(store, record.run_id, note=events.note, use_case=request.use_case)
         return record
 

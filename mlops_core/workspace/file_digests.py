@@ -7,6 +7,8 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
+from mlops_core.workspace.database import BUSY_S
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 _RACY_NS = 50_000_000
 """A file that changed this shortly before it was hashed may change again without a new time."""
+_WAIT_MS = 200
+"""How long to wait for a process that writes: reading a few files again costs little more."""
 
 
 class FileDigestCache:
@@ -44,13 +48,16 @@ class FileDigestCache:
             for path, state, sha256 in digests
             if state.ctime_ns <= latest
         ]
+        self._db.execute(f"PRAGMA busy_timeout = {_WAIT_MS}")
         with contextlib.suppress(sqlite3.OperationalError):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 self._db.executemany("INSERT OR REPLACE INTO file_digests VALUES (?, ?, ?, ?, ?, ?)", rows)
                 self._db.execute("COMMIT")
             except sqlite3.OperationalError:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+        self._db.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
 
 
 def _as_text(path: str) -> str:

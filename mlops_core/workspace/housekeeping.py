@@ -73,7 +73,7 @@ def find_damage(store: Store) -> Iterator[Damage]:
 
 def database_fault(store: Store) -> str:
     """Return what SQLite finds wrong with the database; empty when it is sound."""
-    with store.transaction() as db:
+    with store.reading() as db:
         rows = [str(row[0]) for row in db.execute("PRAGMA integrity_check(5)")]
     return "" if rows == ["ok"] else "; ".join(rows)
 

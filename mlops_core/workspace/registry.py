@@ -180,7 +180,7 @@ class Registry:
 
     def versions(self, use_case: str | None = None) -> tuple[ModelVersion, ...]:
         """Return the versions of one use case, or of all, newest first."""
-        with self._store.transaction() as db:
+        with self._store.reading() as db:
             rows = db.execute(
                 "SELECT * FROM model_versions WHERE ?1 IS NULL OR use_case = ?1 COLLATE NOCASE "
                 "ORDER BY use_case, version DESC",
@@ -255,7 +255,7 @@ class Registry:
 
     def alias_target(self, use_case: str, alias: str) -> int | None:
         """Return the version to which an alias refers; None if the alias does not exist."""
-        with self._store.transaction() as db:
+        with self._store.reading() as db:
             value = _current(db, use_case, f"{_ALIAS_SUBJECT}{alias}")
         return int(value) if value else None
 
@@ -304,7 +304,7 @@ class Registry:
 
     def history(self, use_case: str | None = None) -> tuple[LedgerEntry, ...]:
         """Return the ledger of one use case, or of all, oldest first."""
-        with self._store.transaction() as db:
+        with self._store.reading() as db:
             rows = db.execute(
                 "SELECT * FROM ledger WHERE ?1 IS NULL OR use_case = ?1 COLLATE NOCASE ORDER BY sequence", (use_case,)
             ).fetchall()

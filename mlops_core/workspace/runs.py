@@ -80,7 +80,8 @@ class RunStore:
     def save(self, record: RunRecord) -> None:
         """Write ``run.json`` and the row of the run, and remove the journal of its steps, which the record includes."""
         folder = self.folder(record.run_id)
-        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        if self.root.is_dir():  # not: the workspace was removed, and half of one would hide that
+            (folder / "logs").mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "run.json", json.dumps(record.to_json(), indent=1, ensure_ascii=False) + "\n")
         self._db.execute(
             "INSERT INTO runs (run_id, use_case, status, created, runner, duration_s, model_version) "
@@ -177,5 +178,5 @@ def _read_journal(path: Path) -> Iterator[StepRecord]:
     if not path.exists():
         return
     text = path.read_text(encoding="utf-8")
-    for line in text[: text.rfind("\n") + 1].splitlines():
+    for line in text.split("\n")[:-1]:  # not splitlines: a message may hold other separators of lines
         yield StepRecord.from_json(json.loads(line))
