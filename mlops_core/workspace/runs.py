@@ -102,7 +102,7 @@ class RunStore:
     def append_step(self, run_id: str, step: StepRecord) -> None:
         """Append a step to the journal of a run, so that the cost per step does not grow with the number of steps."""
         line = json.dumps(step.to_json(), ensure_ascii=False) + "\n"
-        with (self.folder(run_id) / JOURNAL).open("a", encoding="utf-8") as stream:
+        with (self.folder(run_id) / JOURNAL).open("a", encoding="utf-8", errors="backslashreplace") as stream:
             stream.write(line)
 
     def forget(self, run_id: str) -> None:
