@@ -6,7 +6,6 @@ import contextlib
 import errno
 import hashlib
 import json
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -147,7 +146,7 @@ class _Generation:
             request.scratch.mkdir()
             outcome = processes.run(request, folder=work, log=work / "generate.log", on_progress=self._progress)
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            self._store.remove_work_folder(work)
         if outcome.error:
             raise DatasetError(f"data set '{self._dataset.name}' cannot be generated: {outcome.error}")
 

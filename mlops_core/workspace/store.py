@@ -8,6 +8,8 @@ one, and several processes may share a workspace. Each subject has a class, whic
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import sqlite3
 import time
 from typing import TYPE_CHECKING, Self
@@ -16,7 +18,7 @@ from mlops_core.errors import StoreError
 from mlops_core.workspace.artifacts import ArtifactStore
 from mlops_core.workspace.database import BUSY_S, DATABASE, is_busy, open_for_reading, workspace_error
 from mlops_core.workspace.file_digests import FileDigestCache
-from mlops_core.workspace.files import new_folder
+from mlops_core.workspace.files import claim, new_folder
 from mlops_core.workspace.manifests import ManifestStore
 from mlops_core.workspace.runs import RunStore
 from mlops_core.workspace.schema import SCHEMA_VERSION, migrate
@@ -53,6 +55,7 @@ class Store:
         self.manifests = ManifestStore(self.home / "manifests")
         self.artifacts = ArtifactStore(self.home / "objects", manifests=self.manifests, work=self.work)
         runs = self.home / "runs"
+        self._claims: dict[Path, int] = {}
         self._not_writable: OSError | sqlite3.Error | None = None
         is_new = not self.is_there
         try:
@@ -85,8 +88,10 @@ class Store:
             raise workspace_error(self.home, error) from error
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the database and give up what `work_folder` created."""
         self._db.close()
+        while self._claims:
+            os.close(self._claims.popitem()[1])
 
     def _make(self, folder: Path) -> None:
         try:
@@ -149,8 +154,20 @@ class Store:
             yield self._db
 
     def work_folder(self, prefix: str) -> Path:
-        """Create a private folder for unfinished work; housekeeping removes what dead processes left behind."""
-        return new_folder(self.work, prefix)
+        """Create a private folder for unfinished work, which is this process's until it ends or the folder is removed.
+
+        Housekeeping removes what dead processes left behind.
+        """
+        folder = new_folder(self.work, prefix)
+        self._claims[folder] = claim(folder)
+        return folder
+
+    def remove_work_folder(self, folder: Path) -> None:
+        """Remove a folder that `work_folder` created."""
+        shutil.rmtree(folder, ignore_errors=True)
+        descriptor = self._claims.pop(folder, None)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def _use_write_ahead_log(db: sqlite3.Connection) -> None:

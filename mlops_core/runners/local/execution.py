@@ -6,7 +6,6 @@ Runs in a worker thread and touches neither the database nor the state of the ru
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -185,7 +184,7 @@ class StepExecution:
         except (MlopsError, OSError) as error:
             return Attempt(outcome=_failure(str(error)))
         finally:
-            self._cleaning.submit(shutil.rmtree, folder, ignore_errors=True)
+            self._cleaning.submit(self._store.remove_work_folder, folder)
 
     def _check_inputs(self, inputs: Mapping[str, StepInput]) -> ProcessOutcome:
         """Check that the step has not written into its inputs, where the system could not prevent it."""
