@@ -15,7 +15,8 @@ import pydantic
 
 from mlops_core.config_files.loaded import REDACTED, LoadedConfig, find_value, put_value
 from mlops_core.config_files.yaml_source import YamlSource, read_yaml_file, read_yaml_value
-from mlops_core.errors import ConfigError, did_you_mean
+from mlops_core.errors import ConfigError, UsageError, did_you_mean
+from mlops_core.settings import expand_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -88,6 +89,10 @@ def validate_sources(
         validated = model.model_validate(document.data)
     except pydantic.ValidationError as error:
         problems = [document.problem(fault, model) for fault in error.errors(include_url=False)]
+    except RuntimeError:  # what a plugin's validator gets from Path.expanduser
+        problems = list(document.unknown_homes())
+        if not problems:
+            raise
     else:
         problems = list(document.changed_values(validated))
     if len(problems) == 1:
@@ -161,6 +166,15 @@ class _Document:
             outcome = find_value(result, key) if isinstance(value, bool) else None
             if isinstance(outcome, int | float) and not isinstance(outcome, bool):
                 yield self._line(key, f"{str(value).lower()} is a truth value; expected a number")
+
+    def unknown_homes(self) -> Iterator[str]:
+        """Yield a problem for each path that begins with the name of a user who does not exist."""
+        for key, value in _leaves(self.data, ""):
+            try:
+                if isinstance(value, str) and value.startswith("~"):
+                    expand_home(value, what=key)
+            except UsageError as error:
+                yield self._line(key, str(error).removeprefix(f"{key}: "))
 
     def _merge(self, target: dict[str, Any], data: Mapping[str, Any], source: YamlSource, above: str) -> None:
         for name, value in data.items():
