@@ -71,6 +71,14 @@ def find_damage(store: Store) -> Iterator[Damage]:
             runs = [name for name in needed_by if name.startswith("run ")]
             fix = f"mlops run --resume {runs[-1].removeprefix('run ')}" if runs else "nothing needs it"
             yield Damage(artifact=folder.name, fault=fault, needed_by=needed_by, fix=fix)
+    for version in Registry(store).versions():
+        if not store.artifacts.has(version.artifact):
+            yield Damage(
+                artifact=version.artifact,
+                fault=f"it is gone from {store.home}",
+                needed_by=(f"model {version.use_case} version {version.version}",),
+                fix=f"mlops run --resume {version.run_id}",
+            )
 
 
 def database_fault(store: Store) -> str:
