@@ -298,8 +298,15 @@ def check_agreement(verdict: Verdict, decision: Decision) -> None:
 
 
 def copy_evaluation(source: Path, target: Path, *, observer: RunObserver) -> None:
-    """Copy an evaluation's files to a folder of the user's."""
-    shutil.copytree(source, target, copy_function=shutil.copyfile, dirs_exist_ok=True)
+    """Copy an evaluation's files to a folder of the user's.
+
+    Raises:
+        RunnerError: they cannot be written there.
+    """
+    try:
+        shutil.copytree(source, target, copy_function=shutil.copyfile, dirs_exist_ok=True)
+    except (OSError, shutil.Error) as error:
+        raise RunnerError(f"the evaluation cannot be copied to {target}: {error}") from error
     observer.note(f"the evaluation was copied to {target}")
 
 
