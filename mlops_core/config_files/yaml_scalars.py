@@ -1,7 +1,7 @@
 """Plain YAML scalars: their meaning by the core schema of YAML 1.2, and the spellings that YAML 1.1 reads differently.
 
 PyYAML reads YAML 1.1, in which ``010`` is 8, ``1:30`` is 90 and ``NO`` is false; most other tools read YAML 1.2. What
-the two read differently is an `Ambiguity`: whoever wrote it may have meant either.
+the two read differently is an `Ambiguity`: its author may have meant either.
 """
 
 from __future__ import annotations

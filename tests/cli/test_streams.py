@@ -41,7 +41,7 @@ def shell(line, workspace, **environ):
 
 @pytest.mark.parametrize("command", CODES)
 @pytest.mark.parametrize("end", ["2>&1 | true", ">&-", "2>&-", ">&- 2>&- <&-"])
-def test_the_exit_code_is_the_commands_own_whoever_reads_it(toy, workspace, command, end):
+def test_the_exit_code_is_the_commands_own_with_and_without_a_reader(toy, workspace, command, end):
     codes, _, errors = shell(f"mlops {command} {end}", workspace)
     assert codes[0] == CODES[command], errors
     assert "Traceback" not in errors

@@ -106,14 +106,14 @@ def test_data_edited_during_a_step_and_restored_are_read_again(toy, workspace, d
     assert record.step("preprocess").outputs == fresh.step("preprocess").outputs
 
 
-def test_data_that_are_only_touched_are_still_the_same(toy, workspace, data):
+def test_a_data_set_that_is_only_touched_is_still_the_same(toy, workspace, data):
     observer = Editor(lambda: os.utime(data / "words.csv"))
     record = run(toy, overrides=[f"dataset.path={data}"], workspace=workspace, observer=observer)
     assert record.status == "accepted"
     assert record.step("preprocess").warning == ""
 
 
-def test_fetched_data_are_watched_too(toy, workspace):
+def test_a_fetched_data_set_is_watched_too(toy, workspace):
     def edit():
         (path,) = (workspace / "datasets").glob("words-*/words.csv")
         replaced(path, OTHER)

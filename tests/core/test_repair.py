@@ -86,7 +86,7 @@ def test_damage_is_found_mended_and_what_is_lost_is_said(damaged, toy, workspace
         ("UPDATE runs SET status = 'nope'", ["runs", "list"]),
     ],
 )
-def test_damage_is_no_defect_of_mlops_and_names_the_cure(damaged, workspace, statement, arguments):
+def test_damage_is_not_called_a_defect_and_its_fix_is_named(damaged, workspace, statement, arguments):
     damaged(statement)
     main = [sys.executable, "-c", "from mlops_core.cli import main; main()", "--workspace", str(workspace)]
     result = subprocess.run([*main, *arguments], capture_output=True, text=True, check=False)
