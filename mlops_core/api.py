@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import UsageError
-from mlops_core.settings import read_settings
+from mlops_core.settings import expand_home, read_settings
 from mlops_core.use_cases.assembly import assemble
 from mlops_core.use_cases.manager import load_use_case
 
@@ -98,7 +99,7 @@ def run(
             configuration: dict[str, Any] = {"config": config, "overrides": overrides, "parameters": parameters}
             request = prepare_run(use_case, seed=seed, is_offline=is_offline, cache=cache, **configuration, **selection)
         if artifacts_dir is not None:
-            request = replace(request, artifacts_dir=Path(artifacts_dir))
+            request = replace(request, artifacts_dir=_writable_folder(artifacts_dir, what="--artifacts-dir"))
         return _carry_out(request, workspace=workspace, runner=runner, observer=observer, jobs=jobs, options=options)
 
 
@@ -125,8 +126,27 @@ def _carry_out(
         events = GuardedObserver(observer or SilentObserver())
         name = runner or (request.resumed.runner if request.resumed else LOCAL)
         record = open_runner(name, store, observer=events, **arguments).run(request)
+        if not store.is_there:
+            from mlops_core.workspace.database import disappeared
+
+            raise disappeared(store.home)
         write_run_report(store, record.run_id, note=events.note, use_case=request.use_case)
         return record
+
+
+def _writable_folder(path: Path | str, *, what: str) -> Path:
+    """Return a folder that exists or can be created.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    folder = expand_home(path, what=what).absolute()
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    if not existing.is_dir():
+        raise UsageError(f"{what}: {existing} is not a folder")
+    if not os.access(existing, os.W_OK):
+        raise UsageError(f"{what}: {existing} cannot be written; name another folder")
+    return folder
 
 
 def _check_use_case(request: RunRequest, use_case: str) -> None:
@@ -184,18 +204,23 @@ def prepare_resumption(
     **selection: Any,
 ) -> RunRequest:
     """Return the request that resumes an earlier run; errors are those of `run`."""
+    from mlops_core.runners.saved_config import CONFIG, check_saved_config, check_saved_dataset
     from mlops_core.workspace.store import Store
 
     with Store(workspace_path(workspace)) as store:
         record = store.runs.load(run_id)
+        folder = store.runs.folder(record.run_id)
         request = prepare_run(
             record.use_case,
-            config=store.runs.folder(record.run_id) / "config.yaml",
+            config=folder / CONFIG,
             parameters={name: _as_text(value) for name, value in record.parameters.items()},
             seed=record.seed,
             is_offline=is_offline,
             **selection,
         )
+        check_saved_config(folder, request.config, run_id=record.run_id)
+        if request.dataset is not None:
+            check_saved_dataset(record, request.dataset)
     return replace(request, resumed=record)
 
 

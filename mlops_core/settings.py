@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlops_core.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -36,8 +38,22 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     home = Path(variables.get("HOME") or "/nonexistent")
     caches = [Path(variables["XDG_CACHE_HOME"])] if variables.get("XDG_CACHE_HOME") else []
     return Settings(
-        home=Path(variables.get("MLOPS_HOME") or DEFAULT_HOME).expanduser(),
+        home=expand_home(variables.get("MLOPS_HOME") or DEFAULT_HOME, what="MLOPS_HOME"),
         use_case=variables.get("USECASE_NAME") or None,
         caches=(*caches, home / ".cache", home / ".keras"),
         environ=variables,
     )
+
+
+def expand_home(path: str | Path, *, what: str) -> Path:
+    """Return a path whose ``~`` or ``~user`` is replaced by a home folder.
+
+    Raises:
+        UsageError: there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UsageError(
+            f"{what}: {path}: the home folder of {Path(path).parts[0]} is not known; write the folder in full"
+        ) from None

@@ -7,12 +7,12 @@ standard error and an exit code.
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
+from mlops_core.cli.streams import OutputClosedError, StandardStreams
 from mlops_core.errors import ExitCode, MlopsError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -120,32 +120,54 @@ def cli(context: click.Context, *, verbose: bool, workspace: str | None) -> None
 
 def main() -> None:
     """Run the command line and exit."""
-    sys.exit(_exit_code(sys.argv[1:]))
+    streams = StandardStreams()
+    code = _exit_code(sys.argv[1:], streams)
+    lost = streams.close()
+    if lost is not None:
+        click.echo(f"mlops: error: standard output is incomplete: {lost.strerror}", err=True)
+        code = code or ExitCode.STEP
+    sys.exit(code)
 
 
-def _exit_code(arguments: list[str]) -> int:
+def _exit_code(arguments: list[str], streams: StandardStreams | None = None) -> int:
+    failure = _Failure(arguments, streams)
     try:
         result = cli.main(args=arguments, prog_name="mlops", standalone_mode=False)
     except click.ClickException as error:
         where = f"\ntry: {error.ctx.command_path} --help" if isinstance(error, click.UsageError) and error.ctx else ""
-        return _fail(f"{error.format_message()}{where}", ExitCode.USAGE, arguments)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        return _fail("interrupted", ExitCode.INTERRUPTED, [])
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return failure.end(error, ExitCode.USAGE, message=error.format_message(), more=where, kind="UsageError")
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        return failure.end(error, ExitCode.INTERRUPTED, message="interrupted", kind="Interrupted")
+    except OutputClosedError:
         return ExitCode.OK
     except MlopsError as error:
-        return _fail(str(error), error.exit_code, arguments)
+        return failure.end(error, error.exit_code, message=str(error))
     except Exception as error:  # noqa: BLE001  the outermost function: a defect must end in one line too
         hint = "" if "--verbose" in arguments else "; run again with mlops --verbose for the traceback"
-        return _fail(f"defect in mlops: {type(error).__name__}: {error}{hint}", ExitCode.DEFECT, arguments)
+        message = f"defect in mlops: {type(error).__name__}: {error}"
+        return failure.end(error, ExitCode.DEFECT, message=message, more=hint)
     return int(result or 0)
 
 
-def _fail(message: str, code: ExitCode, arguments: list[str]) -> int:
-    if "--verbose" in arguments:
-        import traceback
+class _Failure:
+    """Reports how a call failed: a line on standard error and, with ``--json``, a document on standard output."""
 
-        traceback.print_exc()
-    click.echo(f"mlops: error: {message}", err=True)
-    return int(code)
+    def __init__(self, arguments: list[str], streams: StandardStreams | None) -> None:
+        options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+        self._is_verbose = "--verbose" in options
+        self._as_json = "--json" in options
+        self._streams = streams
+
+    def end(self, error: BaseException, code: ExitCode, *, message: str, more: str = "", kind: str = "") -> int:
+        if self._is_verbose and code is not ExitCode.INTERRUPTED:
+            import traceback
+
+            traceback.print_exception(error)
+        if self._as_json and not (self._streams and self._streams.has_output):
+            from mlops_core.cli.output import print_json
+
+            problems = list(getattr(error, "problems", ()))
+            document = {"code": int(code), "kind": kind or type(error).__name__, "message": message}
+            print_json({"error": document | ({"problems": problems} if problems else {})})
+        click.echo(f"mlops: error: {message}{more}", err=True)
+        return int(code)

@@ -6,13 +6,16 @@ stay attached to the values, so that a fault found later still names the place t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from mlops_core.config_files.loaded import find_value
 from mlops_core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mlops_core.config_files.yaml_source import YamlSource
 
 
@@ -82,6 +85,28 @@ class ImportedConfig:
         """Return the keys of that fate."""
         return tuple(item for item in self.keys if item.fate is fate)
 
+    def with_notes_of(self, foreign: YamlSource) -> ImportedConfig:
+        """Return the configuration with what was noted about the values of the foreign file, at the keys they became.
+
+        A refused key whose value is ambiguous says so.
+        """
+        by_key = {item.key: item for item in self.keys if not _is_refused(item)}
+        refused = {item.key: item for item in self.keys if _is_refused(item)}
+        notes: dict[str, str] = {}
+        for key, ambiguity in foreign.ambiguities.items():
+            if name := _nearest(key, refused):
+                notes.setdefault(name, str(ambiguity))
+            elif (target := _target(key, by_key)) and not isinstance(ambiguity.old, bool):
+                self.source.ambiguities[target] = ambiguity
+        for key, spelling in foreign.spellings.items():
+            if target := _target(key, by_key):
+                self.source.spellings[target] = spelling
+        for key, text in foreign.secrets.items():
+            if target := _target(key, by_key):
+                is_same = find_value(self.source.data, target) == find_value(foreign.data, key)
+                self.source.secrets[target] = text if is_same else ""
+        return replace(self, keys=tuple(_with_reason(item, notes.get(item.key, "")) for item in self.keys))
+
     def require_accepted(self) -> None:
         """Stop where a key was refused.
 
@@ -106,3 +131,19 @@ class ImportedConfig:
 
 def _is_refused(item: ImportedKey) -> bool:
     return item.fate is ImportFate.REFUSED
+
+
+def _with_reason(item: ImportedKey, reason: str) -> ImportedKey:
+    return replace(item, note=f"{item.note}; {reason}") if reason and _is_refused(item) else item
+
+
+def _nearest(key: str, known: Mapping[str, ImportedKey]) -> str:
+    """Return the known key that is `key` or holds it; empty for none."""
+    return max((name for name in known if key == name or key.startswith((f"{name}.", f"{name}["))), key=len, default="")
+
+
+def _target(key: str, known: Mapping[str, ImportedKey]) -> str:
+    """Return the key of the use case that the foreign key became; empty for none."""
+    name = _nearest(key, known)
+    target = known[name].target if name else ""
+    return target + key[len(name) :] if target else ""

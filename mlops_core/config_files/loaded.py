@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from mlops_core.config import UseCaseConfig
 
 REDACTED = "<redacted>"
+"""Stands for a secret that no reference to a variable gives again."""
+_INDEX = re.compile(r"\[(\d+)\]")
 
 
 class LoadedConfig:
@@ -25,7 +28,8 @@ class LoadedConfig:
 
     Attributes:
         path: the user's file; None when only defaults and overrides were used.
-        secrets: dotted keys whose values are never written.
+        secrets: dotted keys whose values are never written -> what is written instead, such as ``${TOKEN}``; empty
+            where no text gives the value again.
         is_imported: the user's file has the layout of another program.
     """
 
@@ -34,12 +38,12 @@ class LoadedConfig:
         *,
         model: UseCaseConfig,
         path: Path | None,
-        secrets: frozenset[str] = frozenset(),
+        secrets: Mapping[str, str] | None = None,
         is_imported: bool = False,
     ) -> None:
         """Hold a validated `model`."""
         self.path = path
-        self.secrets = secrets
+        self.secrets = dict(secrets or {})
         self.is_imported = is_imported
         self._model: UseCaseConfig | None = model
         self._load: Callable[[], UseCaseConfig] | None = None
@@ -59,7 +63,7 @@ class LoadedConfig:
             load: validates the configuration again.
         """
         config = cls.__new__(cls)
-        config.path, config.secrets, config.is_imported = path, frozenset(), False
+        config.path, config.secrets, config.is_imported = path, {}, False
         config._model, config._load, config._sections, config._text = None, load, sections, text  # noqa: SLF001  its own class
         return config
 
@@ -81,19 +85,29 @@ class LoadedConfig:
         """Return section -> its values, each secret replaced by its digest: comparable, but not readable."""
         data = self.sections()
         for key in self.secrets:
-            text = json.dumps(_get(data, key.split(".")), sort_keys=True)
-            put_value(data, key.split("."), f"secret {hashlib.sha256(text.encode()).hexdigest()[:16]}")
+            place = _place(data, key)
+            if place:
+                place[0][place[1]] = f"secret {_digest(place[0][place[1]])}"
         return data
 
+    def secret_digests(self, *, salt: str) -> dict[str, str]:
+        """Return dotted key of each secret -> a digest of its value that only texts with the same salt share."""
+        data = self.sections()
+        return {key: _digest([salt, find_value(data, key)]) for key in self.secrets}
+
     def to_yaml(self) -> str:
-        """Return the configuration as used, as YAML text without secrets."""
+        """Return the configuration as used, as YAML text that loads as the same one; secrets stay references."""
         if not self._text:
             import yaml
 
-            data = self.sections()
-            for key in self.secrets:
-                put_value(data, key.split("."), REDACTED)
-            self._text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+            from mlops_core.config_files.yaml_scalars import CoreDumper, Quoted
+
+            data = _escaped(self.sections())
+            for key, reference in self.secrets.items():
+                place = _place(data, key)
+                if place:
+                    place[0][place[1]] = Quoted(reference or REDACTED)
+            self._text = yaml.dump(data, Dumper=CoreDumper, sort_keys=False, allow_unicode=True)
         return self._text
 
 
@@ -106,8 +120,36 @@ def put_value(target: dict[str, Any], keys: Sequence[str], value: object) -> Non
     target[keys[-1]] = value
 
 
-def _get(data: Mapping[str, Any], keys: Sequence[str]) -> object:
-    value: Any = data
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
+def find_value(data: object, key: str) -> object:
+    """Return the value at a dotted key such as ``a.b[0].c``; None where there is none."""
+    place = _place(data, key)
+    return place[0][place[1]] if place else None
+
+
+def _place(data: Any, key: str) -> tuple[Any, Any] | None:
+    """Return the mapping or list that holds the value at a dotted key, and the value's name or index in it."""
+    if isinstance(data, dict):
+        if key in data:
+            return data, key
+        for name in data:  # a name may hold a dot itself
+            if isinstance(name, str) and key.startswith((f"{name}.", f"{name}[")):
+                place = _place(data[name], key[len(name) :].removeprefix("."))
+                if place:
+                    return place
+    elif isinstance(data, list | tuple) and (match := _INDEX.match(key)) and int(match[1]) < len(data):
+        index, rest = int(match[1]), key[match.end() :].removeprefix(".")
+        return _place(data[index], rest) if rest else (data, index)
+    return None
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _escaped(value: Any) -> Any:
+    """Return a value whose texts mean themselves when they are read again: ``${`` begins a variable."""
+    if isinstance(value, dict):
+        return {name: _escaped(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_escaped(inner) for inner in value]
+    return value.replace("${", "$${") if isinstance(value, str) else value

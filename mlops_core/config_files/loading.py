@@ -9,22 +9,25 @@ from __future__ import annotations
 import copy
 import logging
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pydantic
 
-from mlops_core.config_files.loaded import LoadedConfig, put_value
-from mlops_core.config_files.yaml_source import YamlSource, read_yaml_file, read_yaml_scalar
-from mlops_core.errors import ConfigError, did_you_mean
+from mlops_core.config_files.loaded import REDACTED, LoadedConfig, find_value, put_value
+from mlops_core.config_files.yaml_source import YamlSource, read_yaml_file, read_yaml_value
+from mlops_core.errors import ConfigError, UsageError, did_you_mean
+from mlops_core.settings import expand_home
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from mlops_core.config import UseCaseConfig
     from mlops_core.config_files.imported import ImportedConfig
+    from mlops_core.config_files.yaml_scalars import Ambiguity
 
 _LOG = logging.getLogger(__name__)
+N = TypeVar("N")
 _OVERRIDE_KEY = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*\Z")
 
 
@@ -79,24 +82,25 @@ def validate_sources(
     Raises:
         ConfigError: every fault at once.
     """
-    merged: dict[str, Any] = {}
-    for source in sources:
-        _merge(merged, source.data)
-    override_keys = {}
+    document = _Document(sources)
     for text in overrides:
-        key, value = _parse_override(text)
-        put_value(merged, key.split("."), value)
-        override_keys[key] = text
+        document.override(text)
     try:
-        validated = model.model_validate(merged)
+        validated = model.model_validate(document.data)
     except pydantic.ValidationError as error:
-        problems = [_problem(fault, model, sources, override_keys) for fault in error.errors(include_url=False)]
-        if len(problems) == 1:
-            raise ConfigError(problems[0]) from None
+        problems = [document.problem(fault, model) for fault in error.errors(include_url=False)]
+    except RuntimeError:  # what a plugin's validator gets from Path.expanduser
+        problems = list(document.unknown_homes())
+        if not problems:
+            raise
+    else:
+        problems = list(document.changed_values(validated))
+    if len(problems) == 1:
+        raise ConfigError(problems[0])
+    if problems:
         name = path.name if path else "the configuration"
-        raise ConfigError(f"{name} has {len(problems)} faults", problems=problems) from None
-    secrets = frozenset().union(*(source.secrets for source in sources))
-    return LoadedConfig(model=validated, path=path, secrets=secrets)
+        raise ConfigError(f"{name} has {len(problems)} faults", problems=problems)
+    return LoadedConfig(model=validated, path=path, secrets=document.secrets)
 
 
 def _import_user_file(
@@ -111,30 +115,122 @@ def _import_user_file(
     return imported.source
 
 
-def _parse_override(text: str) -> tuple[str, Any]:
-    key, separator, value = text.partition("=")
-    key = key.strip()
-    if not separator or not _OVERRIDE_KEY.match(key):
-        raise ConfigError(f"--set {text!r} is not KEY=VALUE, for example training.epochs=3")
-    return key, read_yaml_scalar(value, name=f"--set {text}")
+class _Document:
+    """Several documents as one, a later one over an earlier one, with what is noted about the values that remain."""
+
+    def __init__(self, sources: Sequence[YamlSource]) -> None:
+        self.data: dict[str, Any] = {}
+        self.secrets: dict[str, str] = {}
+        self._ambiguities: dict[str, Ambiguity] = {}
+        self._spellings: dict[str, str] = {}
+        self._sources = sources
+        self._overrides: dict[str, str] = {}
+        for source in sources:
+            self._merge(self.data, source.data, source, "")
+
+    def override(self, text: str) -> None:
+        """Apply ``a.b=value``.
+
+        Raises:
+            ConfigError: it is malformed.
+        """
+        key, separator, value = text.partition("=")
+        key = key.strip()
+        if not separator or not _OVERRIDE_KEY.match(key):
+            raise ConfigError(f"--set {text!r} is not KEY=VALUE, for example training.epochs=3")
+        source = read_yaml_value(value, key=key, name=f"--set {text}")
+        put_value(self.data, key.split("."), source.data[key])
+        self._take_notes(key, source)
+        self._overrides[key] = text
+
+    def problem(self, fault: Any, model: type[UseCaseConfig]) -> str:
+        """Return a fault that pydantic found as one line."""
+        location = tuple(fault["loc"])
+        blamed = getattr(fault.get("ctx", {}).get("error"), "key", "")
+        key = _dotted((*location, blamed) if blamed else location)
+        if key in self._ambiguities:
+            return self._line(key, str(self._ambiguities[key]))
+        shown = (self.secrets[key] or REDACTED) if key in self.secrets else ""
+        return self._line(key, _explained(fault, location, model, shown=shown))
+
+    def changed_values(self, validated: UseCaseConfig) -> Iterator[str]:
+        """Yield a problem for each value whose meaning depends on its reader, and each truth value read as a number."""
+        result = validated.model_dump()
+        for key, ambiguity in self._ambiguities.items():
+            if not ambiguity.allows(find_value(result, key)):
+                yield self._line(key, str(ambiguity))
+        for key, spelling in self._spellings.items():
+            if _holds_text(find_value(result, key)):
+                yield self._line(key, f"{spelling} is a number, which has other spellings; quote it")
+        for key, value in _leaves(self.data, ""):
+            outcome = find_value(result, key) if isinstance(value, bool) else None
+            if isinstance(outcome, int | float) and not isinstance(outcome, bool):
+                yield self._line(key, f"{str(value).lower()} is a truth value; expected a number")
+
+    def unknown_homes(self) -> Iterator[str]:
+        """Yield a problem for each path that begins with the name of a user who does not exist."""
+        for key, value in _leaves(self.data, ""):
+            try:
+                if isinstance(value, str) and value.startswith("~"):
+                    expand_home(value, what=key)
+            except UsageError as error:
+                yield self._line(key, str(error).removeprefix(f"{key}: "))
+
+    def _merge(self, target: dict[str, Any], data: Mapping[str, Any], source: YamlSource, above: str) -> None:
+        for name, value in data.items():
+            key = f"{above}.{name}" if above else name
+            if isinstance(value, dict) and isinstance(target.get(name), dict):
+                self._merge(target[name], value, source, key)
+            else:
+                target[name] = copy.deepcopy(value)
+                self._take_notes(key, source)
+
+    def _take_notes(self, key: str, source: YamlSource) -> None:
+        """Replace what is noted about the value of `key`, and those inside it, by what is noted in `source`."""
+        self.secrets = _replaced(self.secrets, source.secrets, key)
+        self._ambiguities = _replaced(self._ambiguities, source.ambiguities, key)
+        self._spellings = _replaced(self._spellings, source.spellings, key)
+
+    def _line(self, key: str, what: str) -> str:
+        where, line = self._origin(key)
+        return f"{where}: {key}: {what}{line}"
+
+    def _origin(self, key: str) -> tuple[str, str]:
+        """Return where the key was set last, or where its section was."""
+        while True:
+            for override, text in self._overrides.items():
+                if _is_within(key, override) or _is_within(override, key):
+                    return f"--set {text}", ""
+            for source in reversed(self._sources):
+                if key in source.lines:
+                    return source.name, f" (line {source.lines[key]})"
+            if "." not in key:
+                return (self._sources[-1].name if self._sources else "configuration"), ""
+            key = key.rpartition(".")[0]
 
 
-def _merge(target: dict[str, Any], data: Mapping[str, Any]) -> None:
-    for key, value in data.items():
-        if isinstance(value, dict) and isinstance(target.get(key), dict):
-            _merge(target[key], value)
-        else:
-            target[key] = copy.deepcopy(value)
+def _replaced(notes: Mapping[str, N], news: Mapping[str, N], key: str) -> dict[str, N]:
+    kept = {name: note for name, note in notes.items() if not _is_within(name, key)}
+    return kept | {name: note for name, note in news.items() if _is_within(name, key)}
 
 
-def _problem(
-    fault: Any, model: type[UseCaseConfig], sources: Sequence[YamlSource], overrides: Mapping[str, str]
-) -> str:
-    location = tuple(fault["loc"])
-    blamed = getattr(fault.get("ctx", {}).get("error"), "key", "")
-    key = _dotted((*location, blamed) if blamed else location)
-    where, line = _origin(key, sources, overrides)
-    return f"{where}: {key}: {_explained(fault, location, model)}{line}"
+def _is_within(key: str, section: str) -> bool:
+    return key == section or key.startswith((f"{section}.", f"{section}["))
+
+
+def _holds_text(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, list | tuple) and any(map(_holds_text, value)))
+
+
+def _leaves(value: object, key: str) -> Iterator[tuple[str, object]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _leaves(inner, f"{key}[{index}]")
+    else:
+        yield key, value
 
 
 def _dotted(location: Sequence[str | int]) -> str:
@@ -142,24 +238,13 @@ def _dotted(location: Sequence[str | int]) -> str:
     return text.lstrip(".") or "the document"
 
 
-def _origin(key: str, sources: Sequence[YamlSource], overrides: Mapping[str, str]) -> tuple[str, str]:
-    """Return where the key was set last, or where its section was."""
-    while True:
-        for override, text in overrides.items():
-            if key == override or key.startswith(f"{override}.") or override.startswith(f"{key}."):
-                return f"--set {text}", ""
-        for source in reversed(sources):
-            if key in source.lines:
-                return source.name, f" (line {source.lines[key]})"
-        if "." not in key:
-            return (sources[-1].name if sources else "configuration"), ""
-        key = key.rpartition(".")[0]
-
-
-def _explained(fault: Any, location: Sequence[str | int], model: type[pydantic.BaseModel]) -> str:
+def _explained(fault: Any, location: Sequence[str | int], model: type[pydantic.BaseModel], *, shown: str) -> str:
+    """Return what is wrong; `shown` is what to show instead of a secret value."""
     kind, found = fault["type"], fault["input"]
     if kind == "extra_forbidden":
         known = _fields(location[:-1], model)
+        if not known:
+            return "unknown key; none is known here"
         return f"unknown key{did_you_mean(str(location[-1]), known) or ';'} known: {', '.join(known)}"
     if kind == "missing":
         return "is required and not set"
@@ -168,7 +253,8 @@ def _explained(fault: Any, location: Sequence[str | int], model: type[pydantic.B
         message = f"{message[:1].lower()}{message[1:]}"
     if isinstance(found, dict):
         return message
-    return f"{found!r}: {message}"
+    hint = "; quote it" if kind == "string_type" and isinstance(found, int | float) else ""
+    return f"{shown or repr(found)}: {message}{hint}"
 
 
 def _fields(location: Sequence[str | int], model: type[pydantic.BaseModel]) -> list[str]:

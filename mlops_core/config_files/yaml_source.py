@@ -1,6 +1,7 @@
-"""Reading YAML as data with the line of every key; what is dangerous, huge or ambiguous is refused.
+"""Reading YAML as data with the line of every key; what is dangerous or huge is refused, what is ambiguous noted.
 
-Plain YAML only: no tags, no duplicate keys, no unbounded aliases. Nothing is ever evaluated.
+Plain YAML only: no tags, no duplicate keys, no unbounded aliases. Nothing is ever evaluated. Values have the meaning of
+YAML 1.2 (`mlops_core.config_files.yaml_scalars`); merge keys (``<<``) work as in YAML 1.1.
 """
 
 from __future__ import annotations
@@ -11,16 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from mlops_core.config_files.yaml_scalars import CORE_TAGS, MERGE, TEXT, CoreLoader, ambiguity_of, core_value
 from mlops_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from mlops_core.config_files.yaml_scalars import Ambiguity
 
 SIZE_LIMIT_BYTES = 1 << 20
 _NODE_LIMIT = 50_000
 _DEPTH_LIMIT = 50
 _VARIABLE = re.compile(r"\$\$\{|\$\{([^}]*)\}")
+_HOLDS_ANCHORS = ("x-", ".")
+"""How a top-level key begins that is not a section: a place for anchors, as in other tools."""
 _SECRET = re.compile(r"password|passwd|secret|token|api_?key|credential", re.IGNORECASE)
 
 
@@ -32,7 +38,10 @@ class YamlSource:
         name: how messages call it: the file's name.
         data: the top-level mapping.
         lines: dotted key -> line, counted from 1.
-        secrets: dotted keys whose value came from a variable and must not be written anywhere.
+        secrets: dotted keys whose value must not be written anywhere, since it came from a variable with a secret ->
+            the text as written, with its ``${NAME}``; empty where no text gives the value again.
+        ambiguities: dotted keys whose value YAML 1.1 and YAML 1.2 read differently.
+        spellings: dotted keys of numbers that are written in another way than they are printed.
 
     Example:
         >>> YamlSource(name="user_config.yaml", data={"training": {"epochs": 3}}, lines={"training.epochs": 2}).lines
@@ -42,13 +51,16 @@ class YamlSource:
     name: str
     data: dict[str, Any]
     lines: dict[str, int] = field(default_factory=dict)
-    secrets: set[str] = field(default_factory=set)
+    secrets: dict[str, str] = field(default_factory=dict)
+    ambiguities: dict[str, Ambiguity] = field(default_factory=dict)
+    spellings: dict[str, str] = field(default_factory=dict)
 
 
 def read_yaml_file(path: Path, *, environ: Mapping[str, str], is_foreign: bool = False) -> YamlSource:
     """Read a file, expanding ``${NAME}`` from `environ`.
 
-    In a foreign file, one that another program reads too, ``${now:%Y}`` and the like stay as they are.
+    In a foreign file, one that another program reads too, ``${now:%Y}`` and the like stay as they are, and ``yes``
+    is a truth value, as it is to most programs.
 
     Raises:
         ConfigError: missing, larger than 1 MiB (found before it is read), not UTF-8, not YAML, not a mapping.
@@ -79,13 +91,15 @@ def read_yaml_text(text: str, *, name: str, environ: Mapping[str, str], is_forei
         raise ConfigError(f"{name}: expected a mapping of sections at the top level (line {node.start_mark.line + 1})")
     reader = _Reader(source, environ, is_foreign=is_foreign)
     source.data = reader.value(node, "", depth=0)
+    if len(reader.problems) == 1:
+        raise ConfigError(reader.problems[0])
     if reader.problems:
         raise ConfigError(f"{name}: {len(reader.problems)} problem(s)", problems=reader.problems)
     return source
 
 
-def read_yaml_scalar(text: str, *, name: str) -> Any:
-    """Parse the value in ``--set key=text``.
+def read_yaml_value(text: str, *, key: str, name: str) -> YamlSource:
+    """Parse the value in ``--set key=text``; the document's only value is that of `key`.
 
     Raises:
         ConfigError: it is not YAML.
@@ -93,15 +107,15 @@ def read_yaml_scalar(text: str, *, name: str) -> Any:
     node = _compose(text, name)
     source = YamlSource(name=name, data={})
     reader = _Reader(source, {}, expands=False)
-    value = None if node is None else reader.value(node, "", depth=0)
+    source.data = {key: None if node is None else reader.value(node, key, depth=0)}
     if reader.problems:
         raise ConfigError(reader.problems[0])
-    return value
+    return source
 
 
 def _compose(text: str, name: str) -> yaml.Node | None:
     try:
-        node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+        node: yaml.Node | None = yaml.compose(text, Loader=CoreLoader)
     except yaml.MarkedYAMLError as error:
         line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
         raise ConfigError(f"{name}: not YAML: {error.problem or error.context}{line}") from None
@@ -122,16 +136,10 @@ class _Reader:
         self._expands = expands
         self._is_foreign = is_foreign
         self._nodes = 0
-        self._constructor = yaml.SafeLoader("")
 
     def value(self, node: yaml.Node, key: str, *, depth: int) -> Any:
         """Return the value of a node; the limits hold for aliases too, which are walked each time they are used."""
-        self._nodes += 1
-        if self._nodes > _NODE_LIMIT or depth > _DEPTH_LIMIT:
-            raise ConfigError(
-                f"{self._source.name}: more than {_NODE_LIMIT:,} values or {_DEPTH_LIMIT} levels, aliases expanded "
-                f"(line {node.start_mark.line + 1})"
-            )
+        self._count(node, depth)
         if key:
             self._source.lines.setdefault(key, node.start_mark.line + 1)
         if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
@@ -143,28 +151,74 @@ class _Reader:
             return [self.value(item, f"{key}[{i}]", depth=depth + 1) for i, item in enumerate(node.value)]
         return self._scalar(node, key)
 
+    def _count(self, node: yaml.Node, depth: int) -> None:
+        self._nodes += 1
+        if self._nodes > _NODE_LIMIT or depth > _DEPTH_LIMIT:
+            raise ConfigError(
+                f"{self._source.name}: more than {_NODE_LIMIT:,} values or {_DEPTH_LIMIT} levels, aliases expanded "
+                f"(line {node.start_mark.line + 1})"
+            )
+
     def _mapping(self, node: yaml.MappingNode, key: str, *, depth: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        lines: dict[str, int] = {}
-        for name_node, value_node in node.value:
-            name = name_node.value if isinstance(name_node, yaml.ScalarNode) else repr(name_node)
-            line = name_node.start_mark.line + 1
+        for name, name_node, value_node in self._entries(node, key, depth=depth):
             path = f"{key}.{name}" if key else name
-            if name in found:
-                self._problem(path, f"is set twice, first on line {lines[name]}", line)
-            lines[name] = line
-            self._source.lines[path] = line
+            self._source.lines[path] = name_node.start_mark.line + 1
             found[name] = self.value(value_node, path, depth=depth + 1)
         return found
 
-    def _scalar(self, node: yaml.Node, key: str) -> Any:
+    def _entries(self, node: yaml.MappingNode, key: str, *, depth: int) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
+        """Yield name, its node and the value's node of each key: the mapping's own, then those that it merges."""
+        self._count(node, depth)
+        lines: dict[str, int] = {}
+        merged: list[yaml.Node] = []
+        for name_node, value_node in node.value:
+            name = name_node.value if isinstance(name_node, yaml.ScalarNode) else repr(name_node)
+            line = name_node.start_mark.line + 1
+            if not key and not self._is_foreign and name.startswith(_HOLDS_ANCHORS):
+                continue
+            if name in lines:
+                self._problem(f"{key}.{name}" if key else name, f"is set twice, first on line {lines[name]}", line)
+            lines[name] = line
+            if name_node.tag == MERGE:
+                merged += value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
+            else:
+                yield name, name_node, value_node
+        for item in merged:
+            if not isinstance(item, yaml.MappingNode):
+                self._problem(key, "merges something other than a mapping or a list of mappings", lines["<<"])
+                continue
+            for entry in self._entries(item, key or "<<", depth=depth + 1):
+                if entry[0] not in lines:
+                    lines[entry[0]] = lines["<<"]
+                    yield entry
+
+    def _scalar(self, node: Any, key: str) -> Any:
         line = node.start_mark.line + 1
+        is_plain = node.style is None and not getattr(node, "is_tagged", False)
         try:
-            value = self._constructor.construct_object(node)
+            if is_plain and node.tag != TEXT:
+                self._note_ambiguity(node.value, key)
+            value = _constructed(node)
         except (yaml.YAMLError, ValueError) as error:
             self._problem(key, f"is not a valid value: {error}", line)
             return None
-        return self._expanded(value, key, line) if isinstance(value, str) and self._expands else value
+        if not isinstance(value, str):
+            if isinstance(value, int | float) and not isinstance(value, bool) and str(value) != node.value:
+                self._source.spellings[key] = node.value
+            return value
+        text = self._expanded(value, key, line) if self._expands else value
+        if is_plain and node.tag == TEXT:
+            ambiguity = self._note_ambiguity(text, key, shown="" if text == value else value)
+            if ambiguity and self._is_foreign and isinstance(ambiguity.old, bool):
+                return ambiguity.old
+        return text
+
+    def _note_ambiguity(self, text: str, key: str, *, shown: str = "") -> Ambiguity | None:
+        ambiguity = ambiguity_of(text, shown=shown)
+        if ambiguity is not None:
+            self._source.ambiguities[key] = ambiguity
+        return ambiguity
 
     def _expanded(self, text: str, key: str, line: int) -> str:
         def variable(match: re.Match[str]) -> str:
@@ -180,10 +234,21 @@ class _Reader:
                 self._problem(key, f"needs the environment variable {name}, which is not set", line)
                 return ""
             if _SECRET.search(key) or _SECRET.search(name):
-                self._source.secrets.add(key)
+                self._source.secrets[key] = text
             return self._environ[name]
 
         return _VARIABLE.sub(variable, text)
 
     def _problem(self, key: str, what: str, line: int) -> None:
         self.problems.append(f"{self._source.name}: {key or 'the document'} {what} (line {line})")
+
+
+def _constructed(node: Any) -> Any:
+    """Return the value of a scalar; a tag that was written but is none of the core schema has PyYAML's meaning.
+
+    Raises:
+        yaml.YAMLError: the tag and the text do not fit.
+        ValueError: the same.
+    """
+    is_core = node.tag in {MERGE, *CORE_TAGS}
+    return core_value(node.value, node.tag) if is_core else yaml.SafeLoader("").construct_object(node)

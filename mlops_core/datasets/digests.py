@@ -8,6 +8,7 @@ interpreter's lock), and not at all when a `StatCache` knows them.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import stat
@@ -42,8 +43,8 @@ class StatCache(Protocol):
     def lookup(self, path: str, state: FileState) -> str | None:
         """Return the digest of an unchanged file."""
 
-    def store(self, path: str, state: FileState, *, sha256: str) -> None:
-        """Keep a digest."""
+    def store(self, digests: Sequence[tuple[str, FileState, str]]) -> None:
+        """Keep the digests of files that were read: path, state and SHA-256 of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,36 @@ class TreeManifest:
     digest: str
     count: int
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeState:
+    """The metadata of a folder from the file system, without the content of its files.
+
+    Attributes:
+        digest: SHA-256 over path, size, times and inode of each file and folder.
+        newest: path of the file or folder that changed last.
+    """
+
+    digest: str
+    newest: str
+
+
+def tree_state(folder: Path) -> TreeState:
+    """Return the state of a folder; two equal states have nothing between them that could change what is read.
+
+    Raises:
+        OSError: a file or folder cannot be read.
+    """
+    top = os.fspath(folder)
+    digest = hashlib.sha256()
+    newest, newest_ns = "", -1
+    for path in itertools.chain([""], _walk(top, "", above=frozenset({_identity(top)}), with_folders=True)):
+        state = file_state(f"{top}/{path}")
+        digest.update(repr((path, state)).encode(errors="backslashreplace"))
+        if state.ctime_ns > newest_ns:
+            newest, newest_ns = path, state.ctime_ns
+    return TreeState(digest=digest.hexdigest(), newest=newest or top)
 
 
 def tree_manifest(folder: Path, *, cache: StatCache | None = None) -> TreeManifest:
@@ -144,22 +175,24 @@ def _identity(path: str) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _walk(folder: str, prefix: str, *, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+def _walk(folder: str, prefix: str, *, above: frozenset[tuple[int, int]], with_folders: bool = False) -> Iterator[str]:
     with os.scandir(folder) as entries:
         for entry in entries:
+            name = f"{prefix}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
-                yield from _walk(entry.path, f"{prefix}{entry.name}/", above=above)
+                inner = above
             elif entry.is_dir():
-                yield from _walk_link(entry.path, f"{prefix}{entry.name}/", above=above)
-            elif entry.is_file() and not (prefix == "" and entry.name == MARKER):
-                yield f"{prefix}{entry.name}"
-
-
-def _walk_link(link: str, prefix: str, *, above: frozenset[tuple[int, int]]) -> Iterator[str]:
-    """Yield the files of a folder that a link leads to, unless that link was followed on the way here."""
-    identity = _identity(link)
-    if identity not in above:
-        yield from _walk(link, prefix, above=above | {identity})
+                identity = _identity(entry.path)
+                if identity in above:  # a link to a folder around it, followed on the way here
+                    continue
+                inner = above | {identity}
+            else:
+                if entry.is_file() and not (prefix == "" and entry.name == MARKER):
+                    yield name
+                continue
+            if with_folders:
+                yield name
+            yield from _walk(entry.path, f"{name}/", above=inner, with_folders=with_folders)
 
 
 def _hash_batch(top: str, paths: Sequence[str], *, cache: StatCache | None) -> Iterator[TreeFile]:
@@ -170,8 +203,8 @@ def _hash_batch(top: str, paths: Sequence[str], *, cache: StatCache | None) -> I
     read = _hash_files([full[index] for index in unknown], size=sum(states[index].size for index in unknown))
     for index, digest in zip(unknown, read, strict=True):
         known[index] = digest
-        if cache is not None:
-            cache.store(full[index], states[index], sha256=digest)
+    if cache is not None and unknown:
+        cache.store([(full[index], states[index], digest) for index, digest in zip(unknown, read, strict=True)])
     for path, state, digest_or_none in zip(paths, states, known, strict=True):
         yield TreeFile(path=path, size=state.size, sha256=digest_or_none or "")
 

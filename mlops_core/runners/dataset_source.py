@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_core.datasets import storage
 from mlops_core.datasets.catalogue import GeneratedSource
-from mlops_core.datasets.digests import iter_tree, tree_manifest
+from mlops_core.datasets.digests import iter_tree, tree_manifest, tree_state
 from mlops_core.errors import DatasetError
 from mlops_core.pipeline import Step
 from mlops_core.runners.local.processes import StepProcesses, module_of
 from mlops_core.steps.context import StepRequest
-from mlops_core.steps.keys import CodeIndex
+from mlops_core.steps.source_code import CodeIndex
 from mlops_core.workspace.manifests import changed_files
 from mlops_core.workspace.records import DatasetRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from mlops_core.datasets.catalogue import Dataset, DatasetChoice, Progress
+    from mlops_core.datasets.digests import TreeState
     from mlops_core.use_cases.manager import UseCase
     from mlops_core.workspace.store import Store
 
@@ -39,11 +41,13 @@ class FetchedSource:
         path: its folder, read only.
         record: its entry in the run's record.
         was_there: nothing had to be fetched.
+        state: of its folder when its digest was computed.
     """
 
     path: Path
     record: DatasetRecord
     was_there: bool
+    state: TreeState
 
 
 def fetch_source(  # noqa: PLR0913  what a runner, a plan and the command line know
@@ -67,6 +71,11 @@ def fetch_source(  # noqa: PLR0913  what a runner, a plan and the command line k
     if choice.path is not None:
         if not choice.path.is_dir():
             raise DatasetError(f"dataset.path: no folder {choice.path}; expected the data set '{choice.name}' there")
+        if store.home.resolve().is_relative_to(choice.path.resolve()):
+            raise DatasetError(
+                f"dataset.path: {choice.path} holds the workspace {store.home}, which changes during a run; "
+                "set MLOPS_HOME to a folder elsewhere, or dataset.path to a folder with nothing but data"
+            )
         return _described(choice.path.absolute(), store=store, name=choice.name, was_there=True)
     dataset = _entry(choice)
     path = dataset_folder(store.datasets, dataset, seed=seed)
@@ -137,7 +146,7 @@ class _Generation:
             request.scratch.mkdir()
             outcome = processes.run(request, folder=work, log=work / "generate.log", on_progress=self._progress)
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            self._store.remove_work_folder(work)
         if outcome.error:
             raise DatasetError(f"data set '{self._dataset.name}' cannot be generated: {outcome.error}")
 
@@ -197,9 +206,11 @@ def dataset_folder(folder: Path, dataset: Dataset, *, seed: int) -> Path:
 def _described(
     path: Path, *, store: Store, name: str, was_there: bool, licence: str = "", is_generated: bool = False
 ) -> FetchedSource:
-    with store.transaction():
+    with dataset_errors(name):
+        state = tree_state(path)
         manifest = tree_manifest(path, cache=store.file_digests)
-        if manifest.count <= _MANIFEST_LIMIT and store.manifests.find(manifest.digest) is None:
+    if manifest.count <= _MANIFEST_LIMIT and store.manifests.find(manifest.digest) is None:
+        with contextlib.suppress(OSError):  # no room for it: a later change is found, but cannot be traced to a file
             store.manifests.save(manifest.digest, iter_tree(path, cache=store.file_digests))
     if manifest.count == 0:
         raise DatasetError(f"data set '{name}': the folder {path} is empty")
@@ -212,4 +223,14 @@ def _described(
         is_generated=is_generated,
         licence=licence,
     )
-    return FetchedSource(path=path, record=record, was_there=was_there)
+    return FetchedSource(path=path, record=record, was_there=was_there, state=state)
+
+
+@contextlib.contextmanager
+def dataset_errors(name: str) -> Iterator[None]:
+    """Turn a file of a data set that cannot be read into a `DatasetError` that names the file."""
+    try:
+        yield
+    except OSError as error:
+        reason = "a link that leads to itself" if error.errno == errno.ELOOP else error.strerror or str(error)
+        raise DatasetError(f"data set '{name}': {error.filename}: {reason}") from error

@@ -17,12 +17,13 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from mlops_core.errors import ExitCode, GateRejectedError, MlopsError, RunnerError, StoreError
+from mlops_core.errors import ExitCode, GateRejectedError, MlopsError, RunnerError
 from mlops_core.metrics import read_evaluation
 from mlops_core.pipeline import FETCH
+from mlops_core.runners.saved_config import write_saved_config
 from mlops_core.steps.execution import TEST_SET_NOTE
 from mlops_core.use_cases.distributions import version_of
-from mlops_core.workspace.files import write_atomically
+from mlops_core.workspace.database import workspace_error
 from mlops_core.workspace.records import RunRecord, RunStatus, StepRecord, StepStatus
 from mlops_core.workspace.registry import ModelVersion, Registry
 
@@ -138,12 +139,12 @@ class Run:
                     self.finish(status, exit_code=ExitCode.OK, error="")
                 return self.record
         except (OSError, sqlite3.Error) as error:
-            raise workspace_error(self._store, error) from error
+            raise workspace_error(self._store.home, error) from error
 
     def begin(self) -> None:
         """Write the run's record and configuration, and announce the run."""
         self.save()
-        write_atomically(self.folder / "config.yaml", self.record.config)
+        write_saved_config(self.folder, self._request.config, run_id=self.run_id)
         self._observer.run_started(self.record)
 
     @contextlib.contextmanager
@@ -164,7 +165,7 @@ class Run:
         except MlopsError as error:
             self.finish(RunStatus.FAILED, exit_code=error.exit_code, error=str(error))
         except (OSError, sqlite3.Error) as error:
-            failure = workspace_error(self._store, error)
+            failure = workspace_error(self._store.home, error)
             self.finish(RunStatus.FAILED, exit_code=failure.exit_code, error=str(failure))
         except BaseException as error:
             self.finish(RunStatus.FAILED, exit_code=ExitCode.DEFECT, error=f"{type(error).__name__}: {error}")
@@ -297,8 +298,15 @@ def check_agreement(verdict: Verdict, decision: Decision) -> None:
 
 
 def copy_evaluation(source: Path, target: Path, *, observer: RunObserver) -> None:
-    """Copy an evaluation's files to a folder of the user's."""
-    shutil.copytree(source, target, copy_function=shutil.copyfile, dirs_exist_ok=True)
+    """Copy an evaluation's files to a folder of the user's.
+
+    Raises:
+        RunnerError: they cannot be written there.
+    """
+    try:
+        shutil.copytree(source, target, copy_function=shutil.copyfile, dirs_exist_ok=True)
+    except (OSError, shutil.Error) as error:
+        raise RunnerError(f"the evaluation cannot be copied to {target}: {error}") from error
     observer.note(f"the evaluation was copied to {target}")
 
 
@@ -359,13 +367,6 @@ def write_run_report(
         write_report(store, run_id, use_case=use_case)
     except (MlopsError, OSError) as error:
         note(f"the report of run {run_id} was not written: {error}")
-
-
-def workspace_error(store: Store, error: OSError | sqlite3.Error) -> StoreError:
-    """Return a failure to write as an error of the workspace."""
-    return StoreError(
-        f"workspace {store.home}: {error}; make room or set MLOPS_HOME to another folder; finished steps are kept"
-    )
 
 
 def _environment(pipeline: Pipeline) -> dict[str, str]:

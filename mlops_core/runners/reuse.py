@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from mlops_core.errors import UsageError
 from mlops_core.pipeline import DATASET, EVALUATION_OUTPUT, StepKind
-from mlops_core.steps.keys import CodeIndex, step_key
+from mlops_core.steps.keys import step_key
+from mlops_core.steps.source_code import CodeIndex
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,13 +100,24 @@ class StepDecisions:
         )
 
     def changes_besides_inputs(self, step: Step) -> tuple[Change, ...] | None:
-        """Return the changes since a step was last executed, as far as its inputs are known; None if it never was."""
+        """Return the changes since a step was executed, as far as its inputs are known; None if it never was.
+
+        That is the execution with the same components, if there was one, else the last.
+        """
         latest = self._store.step_cache.latest(self._request.use_case.name, step.name)
         if latest is None:
             return None
         known = {name: self.digests.get(reference, "") for name, reference in step.inputs.items()}
-        changes = self._key(step, inputs=known).changes_since(latest.components)
-        return tuple(change for change in changes if not change.component.startswith("input ") or change.new)
+        key = self._key(step, inputs=known)
+
+        def changes_since(components: Mapping[str, str]) -> tuple[Change, ...]:
+            changes = key.changes_since(components)
+            return tuple(change for change in changes if not change.component.startswith("input ") or change.new)
+
+        cache, name = self._store.step_cache, self._request.use_case.name
+        if cache.was_executed(name, step.name, lambda components: not changes_since(components)):
+            return ()
+        return changes_since(latest.components)
 
     def input_digests(self, step: Step) -> dict[str, str]:
         """Return local name -> digest."""

@@ -1,23 +1,20 @@
 """Step keys: when a step may be reused instead of run again, and why not.
 
-A key covers the step's declaration and code (its module and every module of the same top-level package that it
-imports, by content), the content of its inputs, the configuration sections and parameters that it declares, the
-seed, the versions of the packages that it declares, and core's own step protocol. Neither time stamps nor paths
-are in it. The components are kept beside the key, so that the difference between two keys can be named.
+A key covers the step's declaration and code (`mlops_core.steps.source_code`), the content of its inputs, the
+configuration sections and parameters that it declares, the seed, the versions of the packages that it declares, and
+core's own step protocol. Neither time stamps nor paths are in it. The components are kept beside the key, so that the
+difference between two keys can be named.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import importlib.util
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import PluginError
 from mlops_core.steps.execution import STEP_PROTOCOL_VERSION
 from mlops_core.use_cases.distributions import version_of
 
@@ -25,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mlops_core.pipeline import ParameterValue, Step
+    from mlops_core.steps.source_code import CodeIndex
 
+_REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _DIGEST_LENGTH = 64
 _SHOWN = 60
 
@@ -99,6 +98,8 @@ def step_key(  # noqa: PLR0913  each argument is a component of the key
     own = [reference.partition(":")[0] for reference in (step.run, step.merge) if reference]
     for module in (*own, *extra_modules):
         components |= {f"code {name}": digest for name, digest in code.digests(module).items()}
+    for module in _modules_in(config):
+        components |= {f"code {name}": digest for name, digest in code.digests_if_found(module, own=own[0]).items()}
     if step.merge:
         components["merge"] = step.merge
     for name, section in config.items():
@@ -110,55 +111,6 @@ def step_key(  # noqa: PLR0913  each argument is a component of the key
     return StepKey(digest=hashlib.sha256(text.encode()).hexdigest(), components=components)
 
 
-class CodeIndex:
-    """Digests of source code, each file read and parsed once; make a new one for each run, since files change."""
-
-    def __init__(self) -> None:
-        """Begin with nothing read."""
-        self._modules: dict[str, tuple[str, tuple[str, ...]] | None] = {}
-        self._digests: dict[str, dict[str, str]] = {}
-
-    def digests(self, module: str) -> dict[str, str]:
-        """Return module -> SHA-256 of its source, for `module` and all that it imports from its own package.
-
-        Imports are followed in the source, those inside functions too; nothing is imported.
-
-        Raises:
-            PluginError: the module has no source that can be found.
-        """
-        if module not in self._digests:
-            self._digests[module] = self._follow(module)
-        return self._digests[module]
-
-    def _follow(self, module: str) -> dict[str, str]:
-        found: dict[str, str] = {}
-        waiting = [module]
-        while waiting:
-            name = waiting.pop()
-            if name in found:
-                continue
-            read = self._read(name, package=module.partition(".")[0])
-            if read is None:
-                continue
-            found[name], imports = read
-            waiting += imports
-        if module not in found:
-            raise PluginError(
-                f"module '{module}' of a step has no source that can be found; is its distribution installed?"
-            )
-        return dict(sorted(found.items()))
-
-    def _read(self, name: str, *, package: str) -> tuple[str, tuple[str, ...]] | None:
-        if name not in self._modules:
-            path = _source_path(name)
-            self._modules[name] = None
-            if path is not None:
-                source = path.read_bytes()
-                imports = _imports_within(source, name, package, is_package=path.name == "__init__.py")
-                self._modules[name] = (hashlib.sha256(source).hexdigest(), tuple(imports))
-        return self._modules[name]
-
-
 def _leaves(key: str, value: object) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict) and value:
         for name, inner in value.items():
@@ -167,57 +119,22 @@ def _leaves(key: str, value: object) -> Iterator[tuple[str, str]]:
         yield key, json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
+def _modules_in(value: object) -> Iterator[str]:
+    """Yield the modules that a configuration names as ``package.module:function``."""
+    if isinstance(value, dict):
+        for inner in value.values():
+            yield from _modules_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _modules_in(inner)
+    elif isinstance(value, str) and _REFERENCE.fullmatch(value):
+        yield value.partition(":")[0]
+
+
 def _shown(text: str) -> str:
     if len(text) == _DIGEST_LENGTH and not set(text) - set("0123456789abcdef"):
         return text[:12]
     return (text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...") or "nothing"
-
-
-def _imports_within(source: bytes, module: str, package: str, *, is_package: bool) -> Iterator[str]:
-    parents = module.split(".")
-    yield from (".".join(parents[:count]) for count in range(1, len(parents)))
-    here = parents if is_package else parents[:-1]
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = ".".join(here[: len(here) - node.level + 1]) if node.level else ""
-            origin = ".".join(part for part in (base, node.module or "") if part)
-            names = [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        yield from (name for name in names if name.partition(".")[0] == package)
-
-
-@lru_cache(maxsize=4096)
-def _source_path(module: str) -> Path | None:
-    """Return the file of a module, found without importing it: only its top-level package is asked for."""
-    top, *rest = module.split(".")
-    root = _package_root(top)
-    if root is None:
-        return None
-    if not rest:
-        root = root / "__init__.py" if root.is_dir() else root
-        return root if root.is_file() else None
-    path = root.joinpath(*rest)
-    candidates = (path / "__init__.py", path.with_name(f"{path.name}.py"))
-    return next((candidate for candidate in candidates if candidate.is_file()), None)
-
-
-@lru_cache(maxsize=64)
-def _package_root(top: str) -> Path | None:
-    """Return the folder of a top-level package, or the file of a top-level module."""
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        return None
-    if spec is None:
-        return None
-    if spec.submodule_search_locations:
-        return Path(next(iter(spec.submodule_search_locations)))
-    if spec.origin is None or not spec.origin.endswith(".py"):
-        return None
-    return Path(spec.origin)
 
 
 @lru_cache(maxsize=256)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _SUFFIXES = (".dist-info", ".egg-info")
 _VALUE = re.compile(r"(?P<module>[\w.]+)\s*(?::\s*(?P<attribute>[\w.]+)\s*)?(?:\[.*\]\s*)?\Z")
@@ -70,6 +71,32 @@ def version_of(distribution: str) -> str | None:
         if _name_in_path(folder) == wanted:
             return _identity(folder)[1]
     return None
+
+
+def distribution_at(package: Path) -> str | None:
+    """Return the installed distribution that wrote a top-level package or module; None where none did.
+
+    What wrote it lists it in its metadata beside the package. An editable installation lists other files only, so that
+    the packages that it makes importable belong to no distribution, as does what somebody has put into the folder.
+    """
+    top = package.name.partition(".")[0]
+    folders = _listed(str(package.parent))
+    start = f"{package.parent}/{top}".lower()
+    likely = [folder for folder in folders if folder.lower().startswith(start)]  # most often the names are similar
+    return next((_name_in_path(folder) for folder in (*likely, *folders) if _has_written(folder, top)), None)
+
+
+def _has_written(folder: str, top: str) -> bool:
+    text = _read(folder, "RECORD")
+    if text:
+        return any(text.startswith(start) or f"\n{start}" in text for start in (f"{top}/", f"{top}."))
+    if not folder.endswith(".egg-info"):
+        return False
+    if _read(folder, "installed-files.txt"):
+        return top in _read(folder, "top_level.txt").split()
+    # A system's packages list their files elsewhere; in a source folder, a build has left such metadata behind.
+    is_system = folder.rpartition("/")[0].endswith(("/site-packages", "/dist-packages"))
+    return is_system and (top in _read(folder, "top_level.txt").split() or _name_in_path(folder) == _normalised(top))
 
 
 def load_object(value: str) -> object:

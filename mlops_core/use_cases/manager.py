@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlops_core.errors import ConfigError, MlopsError, PluginError, did_you_mean
+from mlops_core.settings import expand_home
 from mlops_core.use_cases.discovery import InstalledUseCase, find_use_case
 from mlops_core.use_cases.distributions import load_object
 
@@ -164,7 +165,7 @@ class UseCase:
             source=source,
             layout=layout,
         )
-        return imported
+        return None if imported is None else imported.with_notes_of(source)
 
     def datasets(self, config: UseCaseConfig) -> tuple[Dataset, ...]:
         """Return the catalogue."""
@@ -432,7 +433,7 @@ def _dataset_section(config: UseCaseConfig, installed: InstalledUseCase) -> tupl
         raise PluginError(
             f"{installed}: its configuration has no dataset.name; implement mlops_get_dataset_source instead"
         )
-    return name, Path(path).expanduser() if path else None
+    return name, expand_home(path, what="dataset.path") if path else None
 
 
 @contextlib.contextmanager

@@ -40,15 +40,17 @@ class ArtifactStore:
         return self.path(digest).is_dir()
 
     def folders(self) -> Iterator[Path]:
-        """Yield the folder of each artifact, sorted by digest."""
+        """Yield the folder of each artifact, sorted by digest; anything else in the store is nobody's business."""
         for shelf in sorted(self.root.iterdir()):
-            yield from sorted(shelf.iterdir())
+            if shelf.is_dir():
+                yield from sorted(path for path in shelf.iterdir() if path == self.path(path.name) and path.is_dir())
 
     def add(self, folder: Path) -> str:
         """Move `folder` (of the same workspace) into the store and return its digest.
 
-        An artifact that exists already is kept, and `folder` is removed. The files become read only. They are not
-        synced to the disk one by one: after a power cut, a damaged artifact is detected on use and made again.
+        An artifact that exists already is kept, unless it is damaged, and `folder` is removed. The files become read
+        only. They are not synced to the disk one by one: after a power cut, a damaged artifact is detected on use and
+        made again.
 
         Raises:
             StoreError: `folder` holds something other than files and folders of its own, such as a link.
@@ -61,9 +63,11 @@ class ArtifactStore:
         files = tuple(iter_tree(folder))
         digest = manifest_of(files).digest
         target = self.path(digest)
-        if target.is_dir():
-            shutil.rmtree(folder)
-            return digest
+        if target.exists():
+            if self.damage(digest) is None:
+                shutil.rmtree(folder)
+                return digest
+            self.discard(digest)
         for file in files:
             (folder / file.path).chmod(0o444)
         target.parent.mkdir(exist_ok=True)

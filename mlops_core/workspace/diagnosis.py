@@ -106,10 +106,26 @@ def _workspace(home: Path, *, is_repaired: bool) -> Iterator[HealthCheck]:
 
 def _store(store: Store, *, is_repaired: bool) -> Iterator[HealthCheck]:
     from mlops_core.workspace.housekeeping import database_fault, find_damage
+    from mlops_core.workspace.repair import database_faults, mend
 
     fault = database_fault(store)
     fix = "restore mlops.db from a backup" if fault else ""
     yield HealthCheck(subject="database", is_good=not fault, detail=fault or f"{store.home} is sound", fix=fix)
+    for table_fault in database_faults(store):
+        if is_repaired:
+            mend(store, table_fault)
+        lost = f"{'lost' if is_repaired else 'mending it loses'}: {table_fault.lost}" if table_fault.lost else ""
+        can_mend = table_fault.mend is not None
+        yield HealthCheck(
+            subject=table_fault.subject,
+            is_good=False,
+            detail="; ".join(
+                part for part in (table_fault.fault, "mended" if is_repaired and can_mend else "", lost) if part
+            ),
+            fix="restore mlops.db from a backup" if not can_mend else "" if is_repaired else "mlops doctor --repair",
+        )
+    if not is_repaired and any(True for _ in database_faults(store)):
+        return  # what the artifacts are needed by cannot be read
     count = 0
     for damage in find_damage(store):
         count += 1

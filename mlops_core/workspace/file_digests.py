@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import time
 from typing import TYPE_CHECKING
 
+from mlops_core.workspace.database import BUSY_S
+
 if TYPE_CHECKING:
-    import sqlite3
+    from collections.abc import Sequence
 
     from mlops_core.datasets.digests import FileState
 
 _RACY_NS = 50_000_000
 """A file that changed this shortly before it was hashed may change again without a new time."""
+_WAIT_MS = 200
+"""How long to wait for a process that writes: reading a few files again costs little more."""
 
 
 class FileDigestCache:
@@ -30,14 +36,28 @@ class FileDigestCache:
         ).fetchone()
         return str(row[0]) if row else None
 
-    def store(self, path: str, state: FileState, *, sha256: str) -> None:
-        """Keep the digest of a file, unless it changed so shortly ago that its next change could look the same."""
-        if state.ctime_ns > time.time_ns() - _RACY_NS:
-            return
-        self._db.execute(
-            "INSERT OR REPLACE INTO file_digests VALUES (?, ?, ?, ?, ?, ?)",
-            (_as_text(path), state.size, state.mtime_ns, state.ctime_ns, state.inode, sha256),
-        )
+    def store(self, digests: Sequence[tuple[str, FileState, str]]) -> None:
+        """Keep the digests of files, except those that changed so shortly ago that a next change could look the same.
+
+        A database that cannot be written now, because it is read-only or full or another process writes it, is no
+        reason to stop: the files will be read again.
+        """
+        latest = time.time_ns() - _RACY_NS
+        rows = [
+            (_as_text(path), state.size, state.mtime_ns, state.ctime_ns, state.inode, sha256)
+            for path, state, sha256 in digests
+            if state.ctime_ns <= latest
+        ]
+        self._db.execute(f"PRAGMA busy_timeout = {_WAIT_MS}")
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.executemany("INSERT OR REPLACE INTO file_digests VALUES (?, ?, ?, ?, ?, ?)", rows)
+                self._db.execute("COMMIT")
+            except sqlite3.OperationalError:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+        self._db.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
 
 
 def _as_text(path: str) -> str:

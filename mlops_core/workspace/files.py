@@ -1,7 +1,9 @@
-"""Writing files of the workspace: whole or not at all, and private folders for unfinished work."""
+"""Writing files of the workspace: whole or not at all, and private folders for unfinished work with their owners."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import tempfile
 from pathlib import Path
@@ -28,3 +30,26 @@ def write_atomically(path: Path, text: str) -> None:
 def new_folder(parent: Path, prefix: str) -> Path:
     """Create a private folder with a unique name that begins with `prefix` and return its path."""
     return Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=parent))
+
+
+def claim(folder: Path) -> int:
+    """Lock a folder and return the descriptor that holds the lock; the system releases it when the process ends."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    with contextlib.suppress(OSError):  # a file system without locks
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return descriptor
+
+
+def is_claimed(folder: Path) -> bool:
+    """Return whether a living process has claimed a folder."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:  # it is gone, or never was a folder
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

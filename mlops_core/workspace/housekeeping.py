@@ -6,12 +6,15 @@ records, and only the rest is removed. What another process is writing now (``wo
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import MlopsError
+from mlops_core.processes.short_names import left_over_links
+from mlops_core.workspace.files import is_claimed
 from mlops_core.workspace.registry import Registry
 
 if TYPE_CHECKING:
@@ -20,9 +23,8 @@ if TYPE_CHECKING:
 
     from mlops_core.workspace.store import Store
 
-_WORK_AGE_S = 86_400.0
 _GRACE_S = 600.0
-"""During a run, an artifact may be so new that no record names it yet."""
+"""During a run, an artifact may be so new that no record names it yet; a folder of work, that nobody has claimed it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +71,19 @@ def find_damage(store: Store) -> Iterator[Damage]:
             runs = [name for name in needed_by if name.startswith("run ")]
             fix = f"mlops run --resume {runs[-1].removeprefix('run ')}" if runs else "nothing needs it"
             yield Damage(artifact=folder.name, fault=fault, needed_by=needed_by, fix=fix)
+    for version in Registry(store).versions():
+        if not store.artifacts.has(version.artifact):
+            yield Damage(
+                artifact=version.artifact,
+                fault=f"it is gone from {store.home}",
+                needed_by=(f"model {version.use_case} version {version.version}",),
+                fix=f"mlops run --resume {version.run_id}",
+            )
 
 
 def database_fault(store: Store) -> str:
     """Return what SQLite finds wrong with the database; empty when it is sound."""
-    with store.transaction() as db:
+    with store.reading() as db:
         rows = [str(row[0]) for row in db.execute("PRAGMA integrity_check(5)")]
     return "" if rows == ["ok"] else "; ".join(rows)
 
@@ -92,10 +102,11 @@ def find_garbage(store: Store, *, keep: int, use_case: str | None = None) -> Gar
         folder for folder in store.artifacts.folders() if folder.name not in needed and folder.stat().st_ctime <= latest
     )
     folders = tuple(path for path in store.work.iterdir() if _is_left_over(path))
+    links = left_over_links(store.work)
     return Garbage(
         runs=tuple(removed),
         artifacts=tuple(folder.name for folder in artifacts),
-        folders=folders,
+        folders=(*folders, *links),
         size_bytes=sum(_size(path) for path in (*artifacts, *folders)),
     )
 
@@ -109,7 +120,10 @@ def remove_garbage(store: Store, garbage: Garbage) -> None:
         store.artifacts.discard(digest)
         store.manifests.discard(digest)
     for folder in garbage.folders:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.is_symlink():
+            folder.unlink(missing_ok=True)
+        elif not is_claimed(folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sort_runs(store: Store, *, keep: int, use_case: str | None) -> tuple[list[str], list[str]]:
@@ -146,12 +160,16 @@ def _users(store: Store) -> dict[str, list[str]]:
 
 
 def _is_left_over(path: Path) -> bool:
-    """Tell whether a folder of unfinished work is so old that no process can be working on it."""
+    """Tell whether unfinished work belongs to no living process, however long that has been at it."""
     try:
-        return time.time() - path.stat().st_mtime > _WORK_AGE_S
+        return time.time() - path.stat().st_mtime > _GRACE_S and not is_claimed(path)
     except OSError:
         return False
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    sizes = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # another process has removed it
+            sizes += path.lstat().st_size if path.is_file() else 0
+    return sizes

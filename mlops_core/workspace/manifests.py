@@ -1,11 +1,13 @@
 """Manifests: lists of the files of an artifact or a data set, so that a later change can be traced to a file.
 
 ``manifests/ab/abcd...`` belongs to the folder whose content has the digest ``abcd...``; each line holds the SHA-256,
-the size and the path of one file. This module is the only reader and writer of the format.
+the size and the path of one file, as JSON text where it holds a line feed. This module is the only reader and writer of
+the format. A manifest only explains: one that is damaged counts as none.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -26,21 +28,26 @@ class ManifestStore:
 
     def save(self, digest: str, files: Iterable[TreeFile]) -> None:
         """Write the manifest of a folder with this digest."""
-        lines = "".join(f"{file.sha256} {file.size} {file.path}\n" for file in files)
+        lines = "".join(f"{file.sha256} {file.size} {path_to_text(file.path)}\n" for file in files)
         path = self._path(digest)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
-        partial.write_text(lines, encoding="utf-8", errors="surrogateescape")
-        partial.replace(path)
+        try:
+            partial.write_bytes(lines.encode(errors="surrogateescape"))
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
 
     def find(self, digest: str) -> dict[str, str] | None:
         """Return path -> SHA-256 for the folder with this digest; None when no manifest was kept."""
         try:
-            text = self._path(digest).read_text(encoding="utf-8", errors="surrogateescape")
-        except OSError:
+            # Not read_text, which makes a carriage return in a name a line feed.
+            text = self._path(digest).read_bytes().decode(errors="surrogateescape")
+            rows = (line.split(" ", 2) for line in text.split("\n") if line)
+            return {path_from_text(path): sha256 for sha256, _, path in rows}
+        except (OSError, ValueError):
             return None
-        rows = (line.split(" ", 2) for line in text.split("\n") if line)
-        return {path: sha256 for sha256, _, path in rows}
 
     def discard(self, digest: str) -> None:
         """Remove the manifest of a folder that was removed."""
@@ -48,6 +55,20 @@ class ManifestStore:
 
     def _path(self, digest: str) -> Path:
         return self.root / digest[:2] / digest
+
+
+def path_to_text(path: str) -> str:
+    """Return a path as text without line feeds."""
+    return json.dumps(path) if "\n" in path or path.startswith('"') else path
+
+
+def path_from_text(text: str) -> str:
+    """Return the path that `path_to_text` has written.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    return str(json.loads(text)) if text.startswith('"') else text
 
 
 def changed_files(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.errors import UsageError, did_you_mean
+from mlops_core.errors import StoreError, UsageError, did_you_mean
 from mlops_core.metrics import Direction
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class Registry:
 
     def versions(self, use_case: str | None = None) -> tuple[ModelVersion, ...]:
         """Return the versions of one use case, or of all, newest first."""
-        with self._store.transaction() as db:
+        with self._store.reading() as db:
             rows = db.execute(
                 "SELECT * FROM model_versions WHERE ?1 IS NULL OR use_case = ?1 COLLATE NOCASE "
                 "ORDER BY use_case, version DESC",
@@ -255,7 +255,7 @@ class Registry:
 
     def alias_target(self, use_case: str, alias: str) -> int | None:
         """Return the version to which an alias refers; None if the alias does not exist."""
-        with self._store.transaction() as db:
+        with self._store.reading() as db:
             value = _current(db, use_case, f"{_ALIAS_SUBJECT}{alias}")
         return int(value) if value else None
 
@@ -304,7 +304,7 @@ class Registry:
 
     def history(self, use_case: str | None = None) -> tuple[LedgerEntry, ...]:
         """Return the ledger of one use case, or of all, oldest first."""
-        with self._store.transaction() as db:
+        with self._store.reading() as db:
             rows = db.execute(
                 "SELECT * FROM ledger WHERE ?1 IS NULL OR use_case = ?1 COLLATE NOCASE ORDER BY sequence", (use_case,)
             ).fetchall()
@@ -391,7 +391,28 @@ def _state(db: sqlite3.Connection) -> dict[tuple[str, str], str]:
     return {(row["use_case"], row["subject"]): row["value"] for row in rows}
 
 
+def record_registration(db: sqlite3.Connection, *, use_case: str, version: int, why: str) -> None:
+    """Write to the ledger that a version waits for approval, where what it held is lost."""
+    subject = f"{_VERSION_SUBJECT}{version}"
+    _append(db, use_case=use_case, subject=subject, value=ApprovalStatus.PENDING, who=CORE, why=why)
+
+
 def _model_version(row: sqlite3.Row, state: Mapping[tuple[str, str], str]) -> ModelVersion:
+    try:
+        return read_version(row, state)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"model {row['use_case']} version {row['version']}: its row in mlops.db is damaged; "
+            "see what can be mended with: mlops doctor"
+        ) from error
+
+
+def read_version(row: sqlite3.Row, state: Mapping[tuple[str, str], str]) -> ModelVersion:
+    """Return the version in a row of ``model_versions``.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: the row or the ledger is damaged.
+    """
     use_case, number = row["use_case"], row["version"]
     aliases = sorted(
         subject.removeprefix(_ALIAS_SUBJECT)

@@ -80,8 +80,13 @@ class RunStore:
     def save(self, record: RunRecord) -> None:
         """Write ``run.json`` and the row of the run, and remove the journal of its steps, which the record includes."""
         folder = self.folder(record.run_id)
-        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        if self.root.is_dir():  # not: the workspace was removed, and half of one would hide that
+            (folder / "logs").mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "run.json", json.dumps(record.to_json(), indent=1, ensure_ascii=False) + "\n")
+        self._write_row(record)
+        (folder / JOURNAL).unlink(missing_ok=True)
+
+    def _write_row(self, record: RunRecord) -> None:
         self._db.execute(
             "INSERT INTO runs (run_id, use_case, status, created, runner, duration_s, model_version) "
             "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run_id) DO UPDATE SET "
@@ -96,12 +101,19 @@ class RunStore:
                 record.model_version,
             ),
         )
-        (folder / JOURNAL).unlink(missing_ok=True)
+
+    def list_again(self, run_id: str) -> None:
+        """Write the row of a run whose record is in its folder; a folder without a record stays as it is."""
+        try:
+            data = json.loads((self.folder(run_id) / "run.json").read_text(encoding="utf-8"))
+            self._write_row(RunRecord.from_json(data))
+        except (OSError, ValueError, KeyError, TypeError):
+            return
 
     def append_step(self, run_id: str, step: StepRecord) -> None:
         """Append a step to the journal of a run, so that the cost per step does not grow with the number of steps."""
         line = json.dumps(step.to_json(), ensure_ascii=False) + "\n"
-        with (self.folder(run_id) / JOURNAL).open("a", encoding="utf-8") as stream:
+        with (self.folder(run_id) / JOURNAL).open("a", encoding="utf-8", errors="backslashreplace") as stream:
             stream.write(line)
 
     def forget(self, run_id: str) -> None:
@@ -119,7 +131,13 @@ class RunStore:
 
     def _run_summary(self, row: sqlite3.Row) -> RunSummary:
         fields = {name: row[name] for name in row.keys() if name != "sequence"}  # noqa: SIM118  iterating a Row gives its values
-        fields["status"] = self._status_now(RunStatus(row["status"]), row["run_id"])
+        try:
+            status = RunStatus(row["status"])
+        except ValueError as error:
+            raise StoreError(
+                f"run {row['run_id']}: its row in mlops.db is damaged; mend it with: mlops doctor --repair"
+            ) from error
+        fields["status"] = self._status_now(status, row["run_id"])
         return RunSummary(**fields)
 
     def _status_now(self, status: RunStatus, run_id: str) -> RunStatus:
@@ -177,5 +195,5 @@ def _read_journal(path: Path) -> Iterator[StepRecord]:
     if not path.exists():
         return
     text = path.read_text(encoding="utf-8")
-    for line in text[: text.rfind("\n") + 1].splitlines():
+    for line in text.split("\n")[:-1]:  # not splitlines: a message may hold other separators of lines
         yield StepRecord.from_json(json.loads(line))

@@ -7,9 +7,11 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mlops_core.errors import StoreError
+
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,13 @@ class StepCache:
         ).fetchone()
         return _cached_step(row) if row else None
 
+    def was_executed(self, use_case: str, step: str, has_key: Callable[[Mapping[str, str]], bool]) -> bool:
+        """Return whether the step of this name was executed with components for which `has_key` holds."""
+        rows = self._db.execute(
+            "SELECT * FROM step_cache WHERE use_case = ? AND step = ? ORDER BY sequence DESC", (use_case, step)
+        )
+        return any(has_key(_cached_step(row).components) for row in rows)
+
     def expected_duration_s(self, use_case: str, step: str) -> float | None:
         """Return the median duration of the last five executions of the step of this name, or None."""
         rows = self._db.execute(
@@ -76,10 +85,15 @@ class StepCache:
 
 
 def _cached_step(row: sqlite3.Row) -> CachedStep:
-    return CachedStep(
-        key=row["key"],
-        outputs=json.loads(row["outputs"]),
-        components=json.loads(row["components"]),
-        run_id=row["run_id"],
-        duration_s=row["duration_s"],
-    )
+    try:
+        return CachedStep(
+            key=row["key"],
+            outputs=dict(json.loads(row["outputs"])),
+            components=dict(json.loads(row["components"])),
+            run_id=row["run_id"],
+            duration_s=float(row["duration_s"]),
+        )
+    except (ValueError, TypeError, IndexError) as error:  # no JSON, no mapping, no such column
+        raise StoreError(
+            f"the result of step '{row['step']}' in mlops.db is damaged; mend it with: mlops doctor --repair"
+        ) from error

@@ -8,14 +8,17 @@ one, and several processes may share a workspace. Each subject has a class, whic
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import sqlite3
 import time
 from typing import TYPE_CHECKING, Self
 
 from mlops_core.errors import StoreError
 from mlops_core.workspace.artifacts import ArtifactStore
+from mlops_core.workspace.database import BUSY_S, DATABASE, is_busy, open_for_reading, workspace_error
 from mlops_core.workspace.file_digests import FileDigestCache
-from mlops_core.workspace.files import new_folder
+from mlops_core.workspace.files import claim, new_folder
 from mlops_core.workspace.manifests import ManifestStore
 from mlops_core.workspace.runs import RunStore
 from mlops_core.workspace.schema import SCHEMA_VERSION, migrate
@@ -24,9 +27,6 @@ from mlops_core.workspace.step_cache import StepCache
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-_BUSY_S = 30.0
-"""How long a process waits for another one that writes."""
 
 
 class Store:
@@ -44,10 +44,10 @@ class Store:
     """
 
     def __init__(self, home: Path) -> None:
-        """Create or open the workspace in the folder `home`.
+        """Create or open the workspace in the folder `home`; one that cannot be written is opened for reading.
 
         Raises:
-            StoreError: the workspace cannot be created, or a newer version of mlops wrote it.
+            StoreError: the workspace cannot be created or read, or a newer version of mlops wrote it.
         """
         self.home = home.absolute()
         self.datasets = self.home / "datasets"
@@ -55,73 +55,144 @@ class Store:
         self.manifests = ManifestStore(self.home / "manifests")
         self.artifacts = ArtifactStore(self.home / "objects", manifests=self.manifests, work=self.work)
         runs = self.home / "runs"
+        self._claims: dict[Path, int] = {}
+        self._not_writable: OSError | sqlite3.Error | None = None
+        is_new = not self.is_there
         try:
             for folder in (self.artifacts.root, self.manifests.root, runs, self.datasets, self.work):
-                folder.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self.home / "mlops.db", timeout=_BUSY_S, isolation_level=None)
-            self._prepare()
+                self._make(folder)
+            self._db = self._opened()
         except (OSError, sqlite3.Error) as error:
-            raise StoreError(
-                f"workspace {self.home} cannot be used: {error}; set MLOPS_HOME to another folder"
-            ) from error
+            raise workspace_error(self.home, error, is_new=is_new) from error
         self.runs = RunStore(runs, self._db)
         self.step_cache = StepCache(self._db)
         self.file_digests = FileDigestCache(self._db)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the workspace exists; something may remove it while it is in use."""
+        return (self.home / DATABASE).exists()
 
     def __enter__(self) -> Self:
         """Return the store itself."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Close the database."""
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Close the database.
+
+        Raises:
+            StoreError: in place of an error of the database.
+        """
         self.close()
+        if isinstance(error, sqlite3.Error):
+            raise workspace_error(self.home, error) from error
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the database and give up what `work_folder` created."""
         self._db.close()
+        while self._claims:
+            os.close(self._claims.popitem()[1])
 
-    def _prepare(self) -> None:
-        self._db.row_factory = sqlite3.Row
-        self._use_write_ahead_log()
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        if self._version() == SCHEMA_VERSION:
-            return
-        with self.transaction():
-            version = self._version()
+    def _make(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if not (self.home / DATABASE).exists():
+                raise
+            self._not_writable = error
+
+    def _opened(self) -> sqlite3.Connection:
+        path = self.home / DATABASE
+        try:
+            return self._prepared(sqlite3.connect(path, timeout=BUSY_S, isolation_level=None))
+        except sqlite3.OperationalError as error:
+            if is_busy(error) or not path.exists():
+                raise
+            self._not_writable = self._not_writable or error
+        return self._prepared(open_for_reading(path))
+
+    def _prepared(self, db: sqlite3.Connection) -> sqlite3.Connection:
+        try:
+            db.row_factory = sqlite3.Row
+            if self._not_writable is None:
+                _use_write_ahead_log(db)
+            db.execute("PRAGMA synchronous = NORMAL")
+            if _version(db) != SCHEMA_VERSION:
+                self._migrate(db)
+            db.execute("SELECT count(*) FROM sqlite_master").fetchone()  # reads the file, where a version does not
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _migrate(self, db: sqlite3.Connection) -> None:
+        with _transaction(db, "BEGIN IMMEDIATE"):
+            version = _version(db)
             if version > SCHEMA_VERSION:
                 raise StoreError(
                     f"workspace {self.home} has version {version}; this mlops reads version {SCHEMA_VERSION}; "
                     "use the mlops that wrote it, or set MLOPS_HOME to another folder"
                 )
-            migrate(self._db, version=version)
-
-    def _use_write_ahead_log(self) -> None:
-        """Switch a new database to WAL; SQLite refuses at once while another process does so, hence the retries."""
-        end = time.monotonic() + _BUSY_S
-        while True:
-            try:
-                self._db.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.01)
-            else:
-                return
-
-    def _version(self) -> int:
-        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+            migrate(db, version=version)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Hold the write lock of the database; commit on exit, roll back on an error."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        """Hold the write lock of the database; commit on exit, roll back on an error.
+
+        Raises:
+            StoreError: the workspace can only be read.
+        """
+        if self._not_writable is not None:
+            raise workspace_error(self.home, self._not_writable)
+        with _transaction(self._db, "BEGIN IMMEDIATE"):
             yield self._db
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Read one state of the database; neither waits for a process that writes nor makes one wait."""
+        with _transaction(self._db, "BEGIN"):
+            yield self._db
 
     def work_folder(self, prefix: str) -> Path:
-        """Create a private folder for unfinished work; housekeeping removes what dead processes left behind."""
-        return new_folder(self.work, prefix)
+        """Create a private folder for unfinished work, which is this process's until it ends or the folder is removed.
+
+        Housekeeping removes what dead processes left behind.
+        """
+        folder = new_folder(self.work, prefix)
+        self._claims[folder] = claim(folder)
+        return folder
+
+    def remove_work_folder(self, folder: Path) -> None:
+        """Remove a folder that `work_folder` created."""
+        shutil.rmtree(folder, ignore_errors=True)
+        descriptor = self._claims.pop(folder, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _use_write_ahead_log(db: sqlite3.Connection) -> None:
+    """Switch a new database to WAL; SQLite refuses at once while another process does so, hence the retries."""
+    end = time.monotonic() + BUSY_S
+    while db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+@contextlib.contextmanager
+def _transaction(db: sqlite3.Connection, begin: str) -> Iterator[None]:
+    db.execute(begin)
+    try:
+        yield
+    except BaseException:
+        if db.in_transaction:  # SQLite itself rolls back when the disk is full
+            db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")

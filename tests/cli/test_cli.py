@@ -269,3 +269,31 @@ def test_gc_and_doctor_say_what_they_found(mlops):
     mlops("run", "-u", "TOY")
     assert "would remove 0 runs, 0 artifacts" in mlops("gc", "--dry-run")
     assert "every artifact was read" in mlops("doctor")
+
+
+def test_a_model_is_exported_as_the_usage_says(mlops, tmp_path):
+    mlops("run", "-u", "TOY")
+    assert "[MODEL] FOLDER" in mlops("models", "export", "--help")
+    for number, arguments in enumerate(([], ["best"], ["1"])):
+        folder = tmp_path / f"model-{number}"
+        assert f"exported to {folder}" in mlops("models", "export", "-u", "TOY", *arguments, str(folder))
+        assert json.loads((folder / "mlops-model.json").read_text())["version"] == 1
+        assert (folder / "model.txt").is_file()
+    assert "exists" in mlops("models", "export", "-u", "TOY", str(tmp_path / "model-0"), code=2)
+    assert "no version or alias '7'" in mlops("models", "export", "-u", "TOY", "7", str(tmp_path / "x"), code=2)
+    assert "[MODEL] FOLDER" in mlops("models", "export", "-u", "TOY", "1", "2", "3", code=2)
+    mlops("models", "export", "-u", "TOY", code=2)
+
+
+def test_the_evaluation_is_copied_by_the_runner_of_this_machine(mlops, tmp_path):
+    for number, options in enumerate(([], ["--runner", "local"])):
+        folder = tmp_path / "out" / str(number)
+        mlops("run", "-u", "TOY", "--artifacts-dir", str(folder), *options)
+        assert json.loads((folder / "evaluation.json").read_text())["classification_metrics"]["acc"]["value"] == 1.0
+
+
+def test_a_folder_for_the_evaluation_that_cannot_be_made_is_refused_before_anything_runs(mlops, tmp_path):
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file" / "below", "~nosuch/x"):
+        assert "--artifacts-dir" in mlops("run", "-u", "TOY", "--artifacts-dir", str(path), code=2)
+    assert json.loads(mlops("runs", "list", "--json")) == []

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+import mlops_core
 from mlops_core.datasets.digests import digest_tree, find_foreign_entry, iter_tree, tree_manifest
 from mlops_core.workspace.files import write_atomically
 from mlops_core.workspace.store import Store
@@ -64,3 +65,60 @@ def test_what_leads_elsewhere_is_found_deep_below(tmp_path, make):
     assert find_foreign_entry(tmp_path / "output") is None
     getattr(deep / "link", make)(tmp_path / "target")
     assert str(deep / "link") in find_foreign_entry(tmp_path / "output")
+
+
+NAMES = (
+    "a\nb.txt",
+    "\n",
+    "c\rd",
+    '"quoted"',
+    "back\\slash",
+    "two\u2028lines",
+    os.fsdecode(b"caf\xe9\n"),
+    "with space ",
+)
+
+
+def test_every_legal_name_survives_a_manifest_and_is_named_when_it_changes(tmp_path):
+    with Store(tmp_path / "home") as store:
+        folder = store.work_folder("output") / "files"
+        folder.mkdir()
+        for name in NAMES:
+            (folder / name).write_text("x")
+        digest = store.artifacts.add(folder)
+        assert set(store.manifests.find(digest)) == set(NAMES)
+        assert store.artifacts.damage(digest) is None
+        changed = store.artifacts.path(digest) / NAMES[0]
+        changed.chmod(0o644)
+        changed.write_text("y")
+        assert store.artifacts.damage(digest) == f"{changed} has changed"
+
+
+@pytest.mark.parametrize("junk", [b"junk", b"\x00\xff\n", b'a 1 "unfinished\n', b"one two\n", b"\n\n\n"])
+def test_a_damaged_manifest_counts_as_none_or_as_empty(tmp_path, junk):
+    with Store(tmp_path / "home") as store:
+        folder = store.work_folder("output") / "files"
+        folder.mkdir()
+        (folder / "a").write_text("x")
+        digest = store.artifacts.add(folder)
+        store.manifests._path(digest).write_bytes(junk)
+        assert not store.manifests.find(digest)
+        path = store.artifacts.path(digest) / "a"
+        assert store.artifacts.damage(digest) is None
+        path.chmod(0o644)
+        path.write_text("y")
+        assert "has changed" in store.artifacts.damage(digest)
+
+
+def test_a_run_reads_data_with_a_line_feed_in_a_name_and_explains_their_change(toy, tmp_path, workspace):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "words.csv").write_text("\n".join(f"{'x' * n},{'long' if n > 6 else 'short'}" for n in range(1, 13)))
+    (data / "a\nb.txt").write_text("1")
+    settings = [f"dataset.path={data}"]
+    assert mlops_core.run(toy, overrides=settings, workspace=workspace).status == "accepted"
+    (data / "a\nb.txt").write_text("2")
+    again = mlops_core.run(toy, overrides=settings, workspace=workspace)
+    assert again.status == "accepted"
+    assert "a\nb.txt" in again.step("preprocess").because
+    assert mlops_core.open_run(again.run_id, workspace=workspace) == again

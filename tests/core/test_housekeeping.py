@@ -1,8 +1,14 @@
 """gc removes only what nobody needs; doctor names what is wrong."""
 
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import mlops_core
 from mlops_core.workspace.diagnosis import examine
-from mlops_core.workspace.housekeeping import find_damage, find_garbage, remove_garbage
+from mlops_core.workspace.housekeeping import Garbage, find_damage, find_garbage, remove_garbage
 from mlops_core.workspace.registry import Registry
 from mlops_core.workspace.store import Store
 
@@ -83,3 +89,40 @@ def test_the_registry_survives_gc(toy, workspace):
     collect(workspace, keep=0)
     with Store(workspace) as store:
         assert [version.version for version in Registry(store).versions()] == [1]
+
+
+def test_work_is_kept_while_its_process_lives_and_removed_when_it_is_dead(workspace):
+    with Store(workspace) as owner:
+        old = owner.work_folder("run-train")
+        (old / "scratch").mkdir()
+        os.utime(old, (0, 0))  # the step has worked for days
+        assert collect(workspace, keep=0).folders == ()
+        assert old.is_dir()
+        with Store(workspace) as other:  # found before, claimed now
+            remove_garbage(other, Garbage(runs=(), artifacts=(), folders=(old,), size_bytes=0))
+        assert old.is_dir()
+    assert collect(workspace, keep=0).folders == (old,)
+    assert not old.exists()
+
+
+def test_a_removed_work_folder_holds_no_descriptor(workspace):
+    with Store(workspace) as store:
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(50):
+            store.remove_work_folder(store.work_folder("step"))
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_gc_leaves_a_long_step_of_a_live_run_alone(toy, workspace):
+    command = [sys.executable, "-c", "from mlops_core.cli import main; main()", "--workspace", str(workspace)]
+    driver = subprocess.Popen(
+        [*command, "run", "-u", "TOY", "--set", "training.behaviour=sleep"], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (found := list((workspace / "work").glob("*-train-*/scratch"))):
+        time.sleep(0.02)
+    os.utime(found[0].parent, (0, 0))
+    assert collect(workspace, keep=0).folders == ()
+    assert found[0].is_dir()
+    _, errors = driver.communicate(timeout=60)
+    assert "timed out after 3 s" in errors  # the step came to its own end

@@ -1,6 +1,8 @@
 """The life of a run: whatever happens while its steps are carried out, the record says it, and only once."""
 
+import errno
 import json
+import shutil
 import sqlite3
 from dataclasses import dataclass, replace
 
@@ -25,9 +27,9 @@ from mlops_core.runners.lifecycle import (
     evaluate_gate,
     new_record,
     register_model,
-    workspace_error,
     write_run_report,
 )
+from mlops_core.workspace.database import workspace_error
 from mlops_core.workspace.records import DatasetRecord, RunStatus, StepStatus
 from mlops_core.workspace.registry import Registry
 from mlops_core.workspace.store import Store
@@ -185,7 +187,27 @@ def test_workspace_that_cannot_be_written_is_named(run, store):
     (store.home / "runs").write_text("in the way")
     with pytest.raises(StoreError, match=f"^workspace {store.home}: "):
         run.carry_out(lambda: None)
-    assert "finished steps are kept" in str(workspace_error(store, sqlite3.OperationalError("disk I/O error")))
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "make room"),
+        (OSError(errno.EROFS, "Read-only file system"), "it can be read, but not written"),
+        (OSError(errno.ELOOP, "Too many levels of symbolic links"), "set MLOPS_HOME"),
+    ],
+)
+def test_only_a_full_disk_is_called_a_full_disk(store, error, advice):
+    message = str(workspace_error(store.home, error))
+    assert error.strerror in message
+    assert advice in message
+    assert ("make room" in message) is (error.errno == errno.ENOSPC)
+
+
+def test_a_workspace_that_was_removed_meanwhile_is_said_to_be_gone(store):
+    shutil.rmtree(store.home)
+    assert "has disappeared" in str(workspace_error(store.home, sqlite3.OperationalError("disk I/O error: vnode")))
+    assert "has disappeared" in str(workspace_error(store.home, FileNotFoundError(errno.ENOENT, "No such file", "x")))
 
 
 def test_run_that_can_no_longer_be_saved_still_says_how_it_ended(run, store, tmp_path):

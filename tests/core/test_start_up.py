@@ -75,6 +75,7 @@ def test_list_imports_a_handful_of_our_modules_and_no_plugin(tmp_path):
         "mlops_core.cli.options",
         "mlops_core.cli.output",
         "mlops_core.cli.runner_options",
+        "mlops_core.cli.streams",
         "mlops_core.cli.use_case",
         "mlops_core.cli.use_case.list",
         "mlops_core.use_cases.distributions",

@@ -115,25 +115,6 @@ def test_many_runs_of_two_use_cases_at_once_in_one_workspace_end_well(toy, tmp_p
         assert sum("best" in version.aliases for version in versions) == 1
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """Return a function that makes a disk with some KiB free, and lets it grow."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    if (
-        os.geteuid() != 0
-        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], check=False).returncode
-    ):
-        pytest.skip("a small disk can be mounted by root only")
-
-    def resize(kib, options=""):
-        subprocess.run(["mount", "-o", f"remount,size={kib}k{options}", place], check=True)
-        return place
-
-    yield resize
-    subprocess.run(["umount", "-l", place], check=True)
-
-
 def test_a_full_disk_fails_the_run_in_one_line_and_loses_nothing(reference, small_disk):
     sizes = [100 + 12 * index for index in range(max(6, min(ROUNDS, 60)))]
     refused = 0

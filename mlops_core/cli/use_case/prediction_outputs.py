@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from mlops_core.cli.output import print_json
+from mlops_core.cli.streams import echo_while_read
 from mlops_core.errors import MlopsError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class TerminalEmitter:
 
     def line(self, text: str) -> None:
         """Write a line and flush it."""
-        click.echo(text)
+        echo_while_read(text)
 
     def document(self, data: object) -> None:
         """Write `data` as indented JSON."""

@@ -212,13 +212,18 @@ def _end_of(time: str) -> dt.datetime:
 
 @command.command("export")
 @use_case_option
-@click.argument("model", default="best")
-@click.argument("folder", type=click.Path())
+@click.argument("names", metavar="[MODEL] FOLDER", nargs=-1, required=True, type=click.Path())
 @click.pass_obj
-def export_model(context: dict[str, str | None], *, usecase: str | None, model: str, folder: str) -> None:
-    """Copy a version's artifact to a new FOLDER, with its origin in mlops-model.json."""
+def export_model(context: dict[str, str | None], *, usecase: str | None, names: tuple[str, ...]) -> None:
+    """Copy a version's artifact to a new FOLDER, with its origin in mlops-model.json.
+
+    MODEL is a version or an alias; without it, best is exported.
+    """
     from mlops_core.api import export_model
 
+    if len(names) > 2:
+        raise UsageError(f"expected [MODEL] FOLDER, not {len(names)} names: {' '.join(names)}")
+    model, folder = names if len(names) == 2 else ("best", names[0])
     found = export_model(_name(usecase), model, folder, workspace=context["workspace"])
     _print_version(found)
     click.echo(f"  exported to {folder}")

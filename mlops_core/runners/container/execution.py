@@ -133,7 +133,7 @@ class _Container:
     def _check_code(self) -> None:
         if not self._order.code:
             return
-        from mlops_core.steps.keys import CodeIndex
+        from mlops_core.steps.source_code import CodeIndex
         from mlops_core.use_cases.manager import load_use_case
 
         found = code_digest(load_use_case(self._request.use_case), self._step, code=CodeIndex())

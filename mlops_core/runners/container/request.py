@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mlops_core.pipeline import ParameterValue
-    from mlops_core.steps.keys import CodeIndex
+    from mlops_core.steps.source_code import CodeIndex
     from mlops_core.use_cases.manager import UseCase
 
 GATE_OUTPUT = "gate"

@@ -6,14 +6,13 @@ Runs in a worker thread and touches neither the database nor the state of the ru
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import ExitCode, MlopsError
+from mlops_core.errors import DatasetError, ExitCode, MlopsError
 from mlops_core.pipeline import StepKind
 from mlops_core.processes.confinement import landlock_version
 from mlops_core.runners.local.processes import ProcessOutcome, module_of
@@ -25,11 +24,15 @@ if TYPE_CHECKING:
 
     from mlops_core.pipeline import Step
     from mlops_core.processes.pool import Modules
+    from mlops_core.runners.local.dataset_watch import DatasetWatch
     from mlops_core.runners.local.processes import StepProcesses
     from mlops_core.runners.request import RunRequest
     from mlops_core.workspace.store import Store
 
+_STABLE_TRIES = 3
+"""How often a step is executed whose data set changes meanwhile."""
 _BACKOFF_S = (1.0, 5.0, 15.0, 30.0)
+_FINAL = (ExitCode.OK, ExitCode.INTERRUPTED)
 _OK = ProcessOutcome(exit_code=ExitCode.OK, error="")
 
 
@@ -41,11 +44,13 @@ class StepInput:
         path: its folder.
         artifact: its digest when it is an artifact of this workspace; empty for a data set.
         is_trusted: it was written and hashed in this run, and need not be read again to be sure of it.
+        watch: tells whether a data set has changed; None for an artifact.
     """
 
     path: Path
     artifact: str = ""
     is_trusted: bool = False
+    watch: DatasetWatch | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +63,7 @@ class Attempt:
         duration_s: duration of all attempts together.
         attempts: number of attempts.
         damaged: damaged input artifact -> what is wrong with it; nothing was executed then.
+        warning: what the user should know about a success; empty for nothing.
     """
 
     outcome: ProcessOutcome = _OK
@@ -65,6 +71,7 @@ class Attempt:
     duration_s: float = 0.0
     attempts: int = 1
     damaged: Mapping[str, str] = field(default_factory=dict)
+    warning: str = ""
 
 
 class StepExecution:
@@ -104,13 +111,36 @@ class StepExecution:
         damaged = self._damaged(inputs.values())
         if damaged:
             return Attempt(damaged=damaged)
+        watch = next((given.watch for given in inputs.values() if given.watch), None)
         for attempt in range(1, step.resources.retries + 2):
-            result = self._attempt(step, inputs=inputs, on_progress=on_progress)
-            if result.outcome.exit_code in (ExitCode.OK, ExitCode.INTERRUPTED) or attempt > step.resources.retries:
+            result = self._attempt_on_stable_data(
+                watch, lambda: self._attempt(step, inputs=inputs, on_progress=on_progress)
+            )
+            if result.outcome.exit_code in _FINAL or attempt > step.resources.retries:
                 break
             if self._cancelled.wait(_BACKOFF_S[min(attempt, len(_BACKOFF_S)) - 1]):
                 break
         return replace(result, duration_s=time.monotonic() - began, attempts=attempt)
+
+    def _attempt_on_stable_data(self, watch: DatasetWatch | None, attempt: Callable[[], Attempt]) -> Attempt:
+        """Execute a step until its data set does not change meanwhile; a lasting change is a failure.
+
+        A change that was undone before the step ended leaves nothing but times, and the step may have read it.
+        """
+        if watch is None:
+            return attempt()
+        changed = ""
+        try:
+            for _ in range(_STABLE_TRIES):
+                before = watch.verified_state()
+                result = attempt()
+                if result.outcome.exit_code is ExitCode.INTERRUPTED or watch.state() == before:
+                    return replace(result, warning=changed and f"executed again: {changed}")
+                changed = f"{watch.verified_state().newest} of the data set changed while the step was reading"
+        except DatasetError as error:
+            return Attempt(outcome=ProcessOutcome(exit_code=ExitCode.DATASET, error=str(error)))
+        message = f"{changed}, {_STABLE_TRIES} times; run again when nothing writes there"
+        return Attempt(outcome=ProcessOutcome(exit_code=ExitCode.DATASET, error=message))
 
     def prepare(self, step: Step) -> None:
         """Start importing the modules of a step while another one runs."""
@@ -154,7 +184,7 @@ class StepExecution:
         except (MlopsError, OSError) as error:
             return Attempt(outcome=_failure(str(error)))
         finally:
-            self._cleaning.submit(shutil.rmtree, folder, ignore_errors=True)
+            self._cleaning.submit(self._store.remove_work_folder, folder)
 
     def _check_inputs(self, inputs: Mapping[str, StepInput]) -> ProcessOutcome:
         """Check that the step has not written into its inputs, where the system could not prevent it."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 from mlops_core.errors import ExitCode, RunnerError
 from mlops_core.processes.orders import Ending, Order, Report
 from mlops_core.processes.pool import Modules, ProcessPool, closing
+from mlops_core.processes.short_names import short_name
 from mlops_core.settings import read_settings
 
 if TYPE_CHECKING:
@@ -91,16 +92,19 @@ class StepProcesses:
         """
         path = folder / "request.json"
         path.write_text(json.dumps(request.to_json()), encoding="utf-8")
-        resources = request.step.resources
-        order = Order(
-            function=f"{_STEP_MODULE}:run_request_file",
-            arguments={"request": str(path)},
-            cwd=request.scratch,
-            environ={"TMPDIR": str(request.scratch)},
-            writable=(folder, *request.outputs.values(), *_DEVICES, *read_settings().caches),
-            timeout_s=resources.timeout_s,
-            memory_limit_mb=resources.memory_limit_mb,
-        )
+        with short_name(request.scratch) as temporary:
+            order = _order(request, path, temporary=temporary)
+            return self._carry_out(order, request, log=log, on_progress=on_progress, modules=modules)
+
+    def _carry_out(
+        self,
+        order: Order,
+        request: StepRequest,
+        *,
+        log: Path,
+        on_progress: Callable[[str, int, int], None],
+        modules: Modules,
+    ) -> ProcessOutcome:
         reading, writing = os.pipe()
         pump = _LogPump(reading, log)
         progress = _ProgressReader(request.progress_file, on_progress)
@@ -108,12 +112,25 @@ class StepProcesses:
             report = self._pool.run(
                 order, log=writing, modules=modules or (module_of(request.step.run),), on_wait=progress.read
             )
-            outcome = _outcome(report, order, result=path.with_name("result.json"))
+            outcome = _outcome(report, order, result=Path(str(order.arguments["request"])).with_name("result.json"))
         except RunnerError as error:
             outcome = ProcessOutcome(exit_code=ExitCode.STEP, error=str(error))
         pump.finish()
         progress.read()
         return outcome
+
+
+def _order(request: StepRequest, path: Path, *, temporary: Path) -> Order:
+    resources = request.step.resources
+    return Order(
+        function=f"{_STEP_MODULE}:run_request_file",
+        arguments={"request": str(path)},
+        cwd=request.scratch,
+        environ={"TMPDIR": str(temporary)},
+        writable=(path.parent, *request.outputs.values(), *_DEVICES, *read_settings().caches),
+        timeout_s=resources.timeout_s,
+        memory_limit_mb=resources.memory_limit_mb,
+    )
 
 
 def module_of(reference: str) -> str:
@@ -207,5 +224,5 @@ class _ProgressReader:
         complete = data[: data.rfind(b"\n") + 1]
         self._offset += len(complete)
         if complete:
-            event = json.loads(complete.splitlines()[-1])
+            event = json.loads(complete.split(b"\n")[-2])
             self._on_progress(event["label"], event["done"], event["total"])

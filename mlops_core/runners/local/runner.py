@@ -11,6 +11,7 @@ from mlops_core.errors import DatasetError, ExitCode, MlopsError, PluginError, S
 from mlops_core.pipeline import DATASET, EVALUATION_OUTPUT
 from mlops_core.runners.dataset_source import fetch_source, is_source_there
 from mlops_core.runners.lifecycle import Result, Run, utc_now
+from mlops_core.runners.local.dataset_watch import DatasetWatch
 from mlops_core.runners.local.execution import Attempt, StepExecution, StepInput
 from mlops_core.runners.local.processes import ProcessOutcome, StepProcesses
 from mlops_core.runners.local.schedule import Schedule, import_ahead
@@ -82,7 +83,7 @@ class _LocalSteps:
         self._request = request
         self._observer = observer
         self._jobs = jobs
-        self._dataset_path: Path | None = None
+        self._dataset: StepInput | None = None
         self._decisions = StepDecisions(store, request)
         self._written: set[str] = set()
         self._failure: MlopsError | None = None
@@ -118,7 +119,7 @@ class _LocalSteps:
             )
 
         source = self._run.fetch(fetch)
-        self._dataset_path = source.path
+        self._dataset = StepInput(path=source.path, watch=DatasetWatch(source, manifests=self._store.manifests))
         self._decisions.digests[DATASET] = source.record.digest
 
     # --- Steps --------------------------------------------------------------------------------------------
@@ -169,8 +170,8 @@ class _LocalSteps:
 
     def _input(self, reference: str) -> StepInput:
         if reference == DATASET:
-            assert self._dataset_path is not None  # noqa: S101  for mypy: _fetch has set it
-            return StepInput(path=self._dataset_path)
+            assert self._dataset is not None  # noqa: S101  for mypy: _fetch has set it
+            return self._dataset
         digest = self._decisions.digests[reference]
         path = self._store.artifacts.path(digest)
         return StepInput(path=path, artifact=digest, is_trusted=digest in self._written)
@@ -206,7 +207,7 @@ class _LocalSteps:
         )
         self._written |= set(attempt.outputs.values())
         self._decisions.set_outputs(step, attempt.outputs)
-        self._end(replace(record, status=StepStatus.DONE, warning=_difference(earlier, attempt)))
+        self._end(replace(record, status=StepStatus.DONE, warning=attempt.warning or _difference(earlier, attempt)))
         return True
 
     def give_up_damaged(self, step: Step, damaged: Mapping[str, str]) -> Step:

@@ -20,6 +20,7 @@ from mlops_core.errors import DatasetError, MlopsError
 from mlops_core.runners.dataset_source import fetch_source, is_source_there, source_identity
 from mlops_core.runners.remote.object_store import Bucket, LargeFile, Sending, sorted_join
 from mlops_core.runners.remote.upload_index import Receipt, Receipts
+from mlops_core.workspace.manifests import path_from_text, path_to_text
 from mlops_core.workspace.records import DatasetRecord
 
 if TYPE_CHECKING:
@@ -334,8 +335,8 @@ class Upload:
         content = self._bucket.read(former.listing) if former.listing else None
         if content is None or hashlib.sha256(content).hexdigest() != former.listing_sha256:
             return  # the MD5 of the objects is compared instead
-        lines = gzip.decompress(content).decode("utf-8").splitlines()
-        receipts.add_all(_receipt(line) for line in lines)
+        lines = gzip.decompress(content).decode(errors="surrogateescape").split("\n")
+        receipts.add_all(_receipt(line) for line in lines if line)
 
     def _finish(
         self, folder: Path, wanted: RemoteManifest, former: RemoteManifest | None, *, receipts: Receipts
@@ -362,13 +363,14 @@ class Upload:
             receipt = receipts.get(file.path)
             if receipt is None or receipt.sha256 != file.sha256:
                 raise DatasetError(f"{folder / file.path} changed during the upload; repeat the command")
-            stream.write(f"{file.sha256} {file.size} {receipt.etag} {file.path}\n".encode())
+            line = f"{file.sha256} {file.size} {receipt.etag} {path_to_text(file.path)}\n"
+            stream.write(line.encode(errors="surrogateescape"))
             yield file
 
 
 def _receipt(line: str) -> Receipt:
     sha256, size, etag, path = line.split(" ", 3)
-    return Receipt(path=path, sha256=sha256, size=int(size), etag=etag)
+    return Receipt(path=path_from_text(path), sha256=sha256, size=int(size), etag=etag)
 
 
 def _manifest(record: DatasetRecord, *, sources: str) -> RemoteManifest:

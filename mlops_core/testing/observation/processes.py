@@ -148,7 +148,10 @@ def _absolute(path: str) -> str:
 def _answer(report: Report, call: Call, *, log: str) -> Answer:
     result = call.folder / "result.json"
     returncode = os.waitstatus_to_exitcode(report.status)
-    outcome = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {}
+    try:
+        outcome = json.loads(result.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # its process was killed before or while it wrote the file
+        outcome = {}
     if report.ending is Ending.TIMED_OUT:
         outcome = {"error": f"it took longer than {call.timeout_s:g} s and was killed"}
     elif not outcome:

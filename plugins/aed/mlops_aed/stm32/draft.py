@@ -94,9 +94,7 @@ class Draft:
         order = {key: position for position, key in enumerate(self._source.lines)}
         return ImportedConfig(
             layout=str(self.layout),
-            source=YamlSource(
-                name=self._source.name, data=self._data, lines=self._lines, secrets=set(self._source.secrets)
-            ),
+            source=YamlSource(name=self._source.name, data=self._data, lines=self._lines),
             keys=tuple(sorted(self._keys, key=lambda item: order.get(item.key, len(order)))),
         )
 

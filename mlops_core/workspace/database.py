@@ -1,0 +1,114 @@
+"""The file ``mlops.db``: opening it where nothing can be written, and what SQLite's errors mean for the user."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlops_core.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DATABASE = "mlops.db"
+BUSY_S = 30.0
+"""How long a process waits for another one that writes."""
+_LOG = "-wal"
+_LITTLE_BYTES = 1 << 20
+_ELSEWHERE = "set MLOPS_HOME to another folder"
+_FULL = f"make room or {_ELSEWHERE}; finished steps are kept"
+_READ_ONLY = f"it can be read, but not written: make it writable or {_ELSEWHERE}"
+_DAMAGED = "mend it with: mlops doctor --repair"
+_ADVICE: Mapping[int, str] = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EROFS: _READ_ONLY,
+    errno.EACCES: _READ_ONLY,
+    errno.EPERM: _READ_ONLY,
+}
+_SQLITE_ADVICE: Mapping[int, str] = {
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_READONLY: _READ_ONLY,
+    sqlite3.SQLITE_BUSY: "another process is writing in it; try again",
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: "restore mlops.db from a backup, or " + _ELSEWHERE,
+    sqlite3.SQLITE_ERROR: _DAMAGED,  # a table or a column is missing
+}
+
+
+def workspace_error(home: Path, error: OSError | sqlite3.Error, *, is_new: bool = False) -> StoreError:
+    """Return a failure to read or write a workspace, with its true cause and what to do.
+
+    Args:
+        home: the folder of the workspace.
+        error: the failure.
+        is_new: there was no workspace before.
+    """
+    if not is_new and not (home / DATABASE).exists():
+        return disappeared(home)
+    if isinstance(error, sqlite3.Error):
+        advice = _SQLITE_ADVICE.get(_primary_code(error)) or _advice_by_disk(home)
+        return StoreError(f"workspace {home}: {DATABASE}: {error}; {advice}")
+    return StoreError(f"workspace {home}: {error}; {_ADVICE.get(error.errno or 0, _ELSEWHERE)}")
+
+
+def _advice_by_disk(home: Path) -> str:
+    """Return what to do about an error of the disk, which SQLite does not describe."""
+    disk = os.statvfs(next(path for path in (home, *home.parents) if path.exists()))
+    if disk.f_flag & os.ST_RDONLY:
+        return _READ_ONLY
+    return _FULL if disk.f_bavail * disk.f_frsize < _LITTLE_BYTES else _ELSEWHERE
+
+
+def disappeared(home: Path) -> StoreError:
+    """Return the error for a workspace that was removed while it was in use."""
+    return StoreError(f"workspace {home} has disappeared: something removed it while it was in use; its runs are lost")
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Return whether another process has locked the database, so that it is worth waiting."""
+    return _primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """Open a database in whose folder nothing can be written.
+
+    A database in WAL mode has a second file while it is in use or after a crash. Where SQLite cannot use it in its
+    place, both are copied; without it, the file alone is complete.
+
+    Raises:
+        sqlite3.Error: it cannot be read.
+        OSError: it cannot be copied.
+    """
+    log = path.with_name(f"{path.name}{_LOG}")
+    if not log.exists() or log.stat().st_size == 0:
+        return sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None)
+    db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
+    try:
+        db.execute("SELECT count(*) FROM sqlite_master")
+    except sqlite3.OperationalError:
+        db.close()
+        return _copied(path, log)
+    return db
+
+
+def _copied(path: Path, log: Path) -> sqlite3.Connection:
+    """Return a copy of a database and its log in memory."""
+    memory = sqlite3.connect(":memory:", isolation_level=None)
+    with tempfile.TemporaryDirectory() as folder:
+        for part in (path, log):
+            shutil.copyfile(part, Path(folder) / part.name)
+        copy = sqlite3.connect(Path(folder) / path.name)
+        copy.backup(memory)
+        copy.close()
+    memory.execute("PRAGMA query_only = ON")
+    return memory
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

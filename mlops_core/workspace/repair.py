@@ -1,0 +1,203 @@
+"""Faults inside the database: missing tables and damaged rows, found for ``mlops doctor`` and mended with ``--repair``.
+
+What can be derived from files or other tables is derived; the rest is removed, and said to be lost. SQLite's own check
+of the file is `mlops_core.workspace.housekeeping.database_fault`.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from mlops_core.workspace.records import RunStatus
+from mlops_core.workspace.registry import ApprovalStatus, read_version, record_registration
+from mlops_core.workspace.schema import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mlops_core.workspace.store import Store
+
+_LOST = {
+    "step_cache": "the results of earlier steps: steps run again instead of being reused",
+    "ledger": "approvals, aliases and their history: every version waits for approval again",
+    "model_versions": "registered models; register one again with: mlops run --resume RUN",
+}
+"""Table -> what is lost when it is made again; the others follow from files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseFault:
+    """A fault inside the database.
+
+    Attributes:
+        subject: the table or row.
+        fault: what is wrong.
+        lost: what is lost when it is mended.
+        mend: mends it within a transaction; None where only a backup helps.
+    """
+
+    subject: str
+    fault: str
+    lost: str
+    mend: Callable[[sqlite3.Connection], None] | None
+
+
+def database_faults(store: Store) -> Iterator[DatabaseFault]:
+    """Yield the faults of the tables, then those of their rows."""
+    with store.reading() as db:
+        expected, found = _columns(_new_database()), _columns(db)
+        damaged = [table for table in expected if table not in found or expected[table] - found[table]]
+        rows = [fault for find, tables in _ROW_FAULTS.items() if not tables & set(damaged) for fault in find(db, store)]
+    for table in damaged:
+        yield _table_fault(store, table, is_missing=table not in found)
+    yield from rows
+
+
+def mend(store: Store, fault: DatabaseFault) -> None:
+    """Mend a fault.
+
+    Raises:
+        StoreError: the workspace cannot be written.
+    """
+    if fault.mend is not None:
+        with store.transaction() as db:
+            fault.mend(db)
+
+
+# --- Tables -----------------------------------------------------------------------------------------------
+
+
+def _table_fault(store: Store, table: str, *, is_missing: bool) -> DatabaseFault:
+    what = "is missing" if is_missing else "lacks a column"
+    is_derived = table in ("step_cache", "file_digests")
+
+    def make(db: sqlite3.Connection) -> None:
+        if not is_missing:
+            db.execute(f"DROP TABLE {table}")
+        for statement in _statements_for(table):
+            db.execute(statement)
+        _refill(store, db, table)
+
+    can_mend = is_missing or is_derived
+    return DatabaseFault(
+        subject=f"table {table}", fault=what, lost=_LOST.get(table, ""), mend=make if can_mend else None
+    )
+
+
+def _new_database() -> sqlite3.Connection:
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    db.row_factory = sqlite3.Row
+    migrate(db, version=0)
+    return db
+
+
+def _columns(db: sqlite3.Connection) -> dict[str, set[str]]:
+    """Return table -> its columns."""
+    query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    names = [row["name"] for row in db.execute(query).fetchall()]
+    return {name: {column["name"] for column in db.execute(f"PRAGMA table_info({name})")} for name in names}
+
+
+def _statements_for(table: str) -> list[str]:
+    """Return what creates a table, its indices and its triggers."""
+    rows = _new_database().execute(
+        "SELECT sql FROM sqlite_master WHERE tbl_name = ? AND sql IS NOT NULL ORDER BY type = 'table' DESC", (table,)
+    )
+    return [row["sql"] for row in rows]
+
+
+def _refill(store: Store, db: sqlite3.Connection, table: str) -> None:
+    if table == "ledger" and "model_versions" in _columns(db):
+        rows = db.execute("SELECT use_case, version FROM model_versions ORDER BY created, version").fetchall()
+        for row in rows:
+            record_registration(db, use_case=row["use_case"], version=row["version"], why="the ledger was lost")
+    if table == "runs":
+        for run_id in sorted(path.name for path in store.runs.root.iterdir() if path.is_dir()):
+            store.runs.list_again(run_id)
+
+
+# --- Rows -------------------------------------------------------------------------------------------------
+
+
+def _step_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]:
+    for row in db.execute("SELECT rowid AS id, * FROM step_cache").fetchall():
+        if not (_is_mapping(row["outputs"]) and _is_mapping(row["components"]) and _is_number(row["duration_s"])):
+            yield DatabaseFault(
+                subject=f"result of step '{row['step']}' of {row['use_case']}",
+                fault="its row is damaged",
+                lost="a result that could be reused: the step runs again",
+                mend=partial(_execute, statement="DELETE FROM step_cache WHERE rowid = ?", values=(row["id"],)),
+            )
+
+
+def _run_faults(db: sqlite3.Connection, store: Store) -> Iterator[DatabaseFault]:
+    for row in db.execute("SELECT run_id, status, duration_s FROM runs").fetchall():
+        if row["status"] not in set(RunStatus) or not _is_number(row["duration_s"]):
+            mend = partial(_list_again, store=store, run_id=row["run_id"])
+            yield DatabaseFault(subject=f"run {row['run_id']}", fault="its row is damaged", lost="", mend=mend)
+
+
+def _list_again(db: sqlite3.Connection, *, store: Store, run_id: str) -> None:
+    db.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
+    store.runs.list_again(run_id)
+
+
+def _model_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]:
+    for row in db.execute("SELECT * FROM model_versions").fetchall():
+        use_case, version = row["use_case"], row["version"]
+        try:
+            read_version(row, defaultdict(lambda: ApprovalStatus.PENDING))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            statement = "DELETE FROM model_versions WHERE use_case = ? AND version = ?"
+            yield DatabaseFault(
+                subject=f"model {use_case} version {version}",
+                fault="its row is damaged",
+                lost=f"the version; register it again with: mlops run --resume {row['run_id']}",
+                mend=partial(_execute, statement=statement, values=(use_case, version)),
+            )
+
+
+def _version_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]:
+    """Yield a fault for each version whose approval is not in the ledger."""
+    query = (
+        "SELECT use_case, version FROM model_versions AS model WHERE NOT EXISTS (SELECT 1 FROM ledger "
+        "WHERE use_case = model.use_case AND subject = 'version ' || model.version AND value IN (?, ?, ?))"
+    )
+    for row in db.execute(query, tuple(ApprovalStatus)).fetchall():
+        use_case, version = row["use_case"], row["version"]
+        yield DatabaseFault(
+            subject=f"model {use_case} version {version}",
+            fault="its approval is not in the ledger",
+            lost="its approval: it waits for approval again",
+            mend=partial(record_registration, use_case=use_case, version=version, why="its approval was lost"),
+        )
+
+
+_ROW_FAULTS: dict[Callable[[sqlite3.Connection, Store], Iterator[DatabaseFault]], set[str]] = {
+    _step_faults: {"step_cache"},
+    _run_faults: {"runs"},
+    _model_faults: {"model_versions"},
+    _version_faults: {"model_versions", "ledger"},
+}
+"""What finds damaged rows -> the tables that it reads."""
+
+
+def _execute(db: sqlite3.Connection, *, statement: str, values: tuple[object, ...]) -> None:
+    db.execute(statement, values)
+
+
+def _is_mapping(text: object) -> bool:
+    try:
+        data = json.loads(text)  # type: ignore[arg-type]  # whatever the row holds
+    except (ValueError, TypeError):
+        return False
+    return isinstance(data, dict) and all(isinstance(value, str) for value in data.values())
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)

@@ -1,0 +1,177 @@
+"""Data that change while a run is under way: no result of them is kept as that of the data before."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from mlops_core import run
+from mlops_core.datasets.digests import tree_manifest, tree_state
+from mlops_core.errors import ExitCode
+from mlops_core.workspace.records import StepStatus
+from mlops_core.workspace.store import Store
+
+WORDS = [f"{'x' * n},{'long' if n > 6 else 'short'}" for n in range(1, 13)]
+OTHER = [f"{'x' * n},{'short' if n > 6 else 'long'}" for n in range(1, 13)]
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "words.csv").write_text("\n".join(WORDS) + "\n")
+    return folder
+
+
+class Editor:
+    """Edits the data when a step is about to start, and perhaps undoes it when the step has ended."""
+
+    def __init__(self, edit, undo=None, *, step="preprocess"):
+        self._edit, self._undo, self._step = edit, undo, step
+        self.notes = []
+
+    def run_started(self, record): ...
+
+    def step_started(self, name):
+        if name == self._step:
+            self._edit()
+
+    def step_progress(self, name, label, done, total): ...
+
+    def step_ended(self, record):
+        if record.name == self._step and self._undo:
+            self._undo()
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def replaced(path, lines):
+    """Write other content and restore the times, as copying a backup does."""
+    before = path.stat()
+    path.write_text("\n".join(lines) + "\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_data_edited_before_a_step_and_restored_after_it_leave_no_result(toy, workspace, data):
+    path = data / "words.csv"
+    observer = Editor(lambda: replaced(path, OTHER), lambda: replaced(path, WORDS))
+    settings = [f"dataset.path={data}"]
+    failed = run(toy, overrides=settings, workspace=workspace, observer=observer)
+    assert (failed.status, failed.exit_code) == ("failed", ExitCode.DATASET)
+    assert "changed while the run was under way: words.csv" in failed.error
+    right = run(toy, overrides=settings, workspace=workspace)
+    assert right.step("preprocess").status is StepStatus.DONE
+    fresh = run(toy, overrides=settings, workspace=workspace.with_name("other"))
+    assert right.step("preprocess").outputs == fresh.step("preprocess").outputs
+
+
+def test_a_file_that_appears_counts_as_a_change(toy, workspace, data):
+    observer = Editor(lambda: (data / "more.csv").write_text("x"))
+    record = run(toy, overrides=[f"dataset.path={data}"], workspace=workspace, observer=observer)
+    assert record.exit_code == ExitCode.DATASET
+    assert "more.csv" in record.error
+
+
+def test_data_edited_during_a_step_and_restored_are_read_again(toy, workspace, data, tmp_path):
+    """A change that was undone leaves nothing but times; the step is executed again, on data that stay."""
+    path = data / "words.csv"
+    path.write_text("\n".join(WORDS * 3000) + "\n")  # enough for the step to take a while
+    settings = [f"dataset.path={data}"]
+    is_edited = threading.Event()
+
+    def edit_while_it_runs():
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                if any((workspace / "work").glob("*-preprocess-*/outputs/features/*")):
+                    replaced(path, OTHER)
+                    replaced(path, WORDS * 3000)
+                    is_edited.set()
+                    return
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=edit_while_it_runs)
+    thread.start()
+    record = run(toy, overrides=[*settings, "training.bias=0.5"], workspace=workspace)
+    thread.join()
+    assert is_edited.is_set()
+    assert record.status == "accepted"
+    assert "executed again: words.csv of the data set changed" in record.step("preprocess").warning
+    fresh = run(toy, overrides=settings, workspace=tmp_path / "other")
+    assert record.step("preprocess").outputs == fresh.step("preprocess").outputs
+
+
+def test_a_data_set_that_is_only_touched_is_still_the_same(toy, workspace, data):
+    observer = Editor(lambda: os.utime(data / "words.csv"))
+    record = run(toy, overrides=[f"dataset.path={data}"], workspace=workspace, observer=observer)
+    assert record.status == "accepted"
+    assert record.step("preprocess").warning == ""
+
+
+def test_a_fetched_data_set_is_watched_too(toy, workspace):
+    def edit():
+        (path,) = (workspace / "datasets").glob("words-*/words.csv")
+        replaced(path, OTHER)
+
+    record = run(toy, workspace=workspace, observer=Editor(edit))
+    assert record.exit_code == ExitCode.DATASET
+    assert "words.csv" in record.error
+
+
+def test_a_data_folder_that_holds_the_workspace_is_refused(toy, data):
+    record = run(toy, overrides=[f"dataset.path={data}"], workspace=data / ".mlops")
+    assert record.exit_code == ExitCode.DATASET
+    assert "holds the workspace" in record.error
+
+
+def test_the_state_sees_what_a_reader_could_have_seen(data):
+    before = tree_state(data)
+    assert tree_state(data) == before
+    (data / "new").write_text("x")
+    (data / "new").unlink()
+    assert tree_state(data) != before
+    before = tree_state(data)
+    replaced(data / "words.csv", WORDS)
+    assert tree_state(data) != before
+    assert tree_state(data).newest == "words.csv"
+
+
+# --- Data that cannot be read -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [["run"], ["plan"], ["datasets", "check"], ["datasets", "stats"], ["fetch"]])
+def test_a_link_that_leads_to_itself_is_named(toy, workspace, data, command):
+    (data / "loop").symlink_to(data / "loop")
+    main = [sys.executable, "-c", "from mlops_core.cli import main; main()", "--workspace", str(workspace)]
+    arguments = [*main, *command, "-u", toy, "--set", f"dataset.path={data}"]
+    result = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert result.returncode == ExitCode.DATASET, result.stderr
+    assert f"{data}/loop: a link that leads to itself" in result.stderr
+    assert "make room" not in result.stderr
+
+
+# --- Others work meanwhile --------------------------------------------------------------------------------
+
+
+def test_no_lock_is_held_while_files_are_hashed(workspace, data, monkeypatch):
+    from mlops_core.datasets import digests
+
+    hashed = digests._hash_files
+
+    def while_hashing(paths, *, size):
+        with Store(workspace) as other:
+            other._db.execute("PRAGMA busy_timeout = 0")
+            with other.transaction():
+                pass
+        return hashed(paths, size=size)
+
+    monkeypatch.setattr(digests, "_hash_files", while_hashing)
+    with Store(workspace) as store:
+        first = tree_manifest(data, cache=store.file_digests)
+        time.sleep(0.1)
+        assert tree_manifest(data, cache=store.file_digests) == first

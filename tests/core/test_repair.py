@@ -1,0 +1,163 @@
+"""A damaged database is said to be damaged, and doctor --repair mends what can be mended."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+import mlops_core
+from mlops_core.errors import ExitCode, StoreError
+from mlops_core.workspace.diagnosis import examine
+from mlops_core.workspace.registry import ApprovalStatus, Registry
+from mlops_core.workspace.store import Store
+
+
+@pytest.fixture
+def damaged(toy, workspace):
+    """A workspace with an approved model; calling it executes a statement in the database."""
+    mlops_core.run(toy, workspace=workspace)
+    with Store(workspace) as store:
+        Registry(store).set_status(Registry(store).version(toy), ApprovalStatus.APPROVED, why="good")
+
+    def damage(statement):
+        db = sqlite3.connect(workspace / "mlops.db")
+        db.execute(statement)
+        db.commit()
+        db.close()
+
+    return damage
+
+
+def findings(workspace, **options):
+    return [
+        finding
+        for finding in examine(workspace, **options)
+        if not finding.is_good and finding.subject.partition(" ")[0] not in ("plugin", "disk")
+    ]
+
+
+DAMAGES = {
+    "UPDATE step_cache SET outputs = '{bad' WHERE step = 'train'": ("result of step 'train' of TOY", "runs again"),
+    "UPDATE step_cache SET outputs = '[1]' WHERE step = 'train'": ("result of step 'train' of TOY", "runs again"),
+    "UPDATE step_cache SET components = X'FF00' WHERE step = 'train'": ("result of step 'train'", "runs again"),
+    "UPDATE step_cache SET duration_s = 'x' WHERE step = 'train'": ("result of step 'train'", "runs again"),
+    "ALTER TABLE step_cache DROP COLUMN duration_s": ("table step_cache", "steps run again"),
+    "DROP TABLE step_cache": ("table step_cache", "steps run again"),
+    "DROP TABLE file_digests": ("table file_digests", ""),
+    "DROP TABLE ledger": ("table ledger", "approvals, aliases and their history"),
+    "DROP TABLE runs": ("table runs", ""),
+    "DROP TABLE model_versions": ("table model_versions", "registered models"),
+    "UPDATE model_versions SET record = '{'": ("model TOY version 1", "register it again"),
+    "UPDATE model_versions SET record = '{}'": ("model TOY version 1", "register it again"),
+    "UPDATE runs SET status = 'nope'": ("run ", ""),
+}
+
+
+@pytest.mark.parametrize("statement", DAMAGES)
+def test_damage_is_found_mended_and_what_is_lost_is_said(damaged, toy, workspace, statement):
+    damaged(statement)
+    subject, lost = DAMAGES[statement]
+    (finding,) = findings(workspace)
+    assert finding.subject.startswith(subject)
+    assert finding.fix == "mlops doctor --repair"
+    assert lost in finding.detail
+    (mended,) = findings(workspace, is_repaired=True)
+    assert "mended" in mended.detail
+    assert lost in mended.detail
+    assert findings(workspace) == []
+    assert mlops_core.run(toy, workspace=workspace).status == "accepted"
+    with Store(workspace) as store:
+        assert [version.version for version in Registry(store).versions()] == [1]
+        assert len(store.runs.newest()) == 2
+
+
+@pytest.mark.parametrize(
+    ("statement", "arguments"),
+    [
+        ("UPDATE step_cache SET outputs = '{bad'", ["plan", "-u", "TOY"]),
+        ("UPDATE step_cache SET outputs = '{bad'", ["run", "-u", "TOY"]),
+        ("UPDATE step_cache SET duration_s = 'x'", ["run", "-u", "TOY"]),
+        ("DROP TABLE ledger", ["models", "list"]),
+        ("DROP TABLE ledger", ["run", "-u", "TOY"]),
+        ("DROP TABLE runs", ["runs", "list"]),
+        ("UPDATE model_versions SET record = '{'", ["models", "list"]),
+        ("UPDATE runs SET status = 'nope'", ["runs", "list"]),
+    ],
+)
+def test_damage_is_not_called_a_defect_and_its_fix_is_named(damaged, workspace, statement, arguments):
+    damaged(statement)
+    main = [sys.executable, "-c", "from mlops_core.cli import main; main()", "--workspace", str(workspace)]
+    result = subprocess.run([*main, *arguments], capture_output=True, text=True, check=False)
+    assert result.returncode == ExitCode.STEP, result.stderr
+    assert "mlops doctor" in result.stderr
+
+
+def test_a_lost_ledger_leaves_no_version_approved(damaged, workspace):
+    damaged("DROP TABLE ledger")
+    with pytest.raises(StoreError, match="no such table: ledger"), Store(workspace) as store:
+        Registry(store).versions()
+    findings(workspace, is_repaired=True)
+    with Store(workspace) as store:
+        (version,) = Registry(store).versions()
+        assert (version.status, version.aliases) == (ApprovalStatus.PENDING, ())
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            store._db.execute("DELETE FROM ledger")
+
+
+def test_a_version_whose_approval_is_lost_waits_again(damaged, workspace):
+    damaged("DROP TRIGGER ledger_is_not_shortened")
+    damaged("DELETE FROM ledger WHERE subject = 'version 1'")
+    (finding,) = findings(workspace)
+    assert finding.detail.startswith("its approval is not in the ledger")
+    findings(workspace, is_repaired=True)
+    with Store(workspace) as store:
+        assert Registry(store).version("TOY").status is ApprovalStatus.PENDING
+
+
+def test_objects_that_are_made_again_replace_damaged_ones(toy, workspace):
+    record = mlops_core.run(toy, workspace=workspace)
+    for path in (workspace / "objects").rglob("*"):
+        if path.is_file():
+            path.chmod(0o644)
+            path.write_bytes(path.read_bytes() + b"!")
+    assert findings(workspace)
+    again = mlops_core.run(toy, workspace=workspace, force=["preprocess", "train", "evaluate"])
+    assert again.status == "accepted"
+    assert [step.outputs for step in again.steps] == [step.outputs for step in record.steps]
+    assert findings(workspace) == []
+
+
+def test_a_registered_model_that_is_gone_is_found_and_made_again(toy, workspace):
+    record = mlops_core.run(toy, workspace=workspace)
+    with Store(workspace) as store:
+        store.artifacts.discard(record.step("train").outputs["model"])
+    (finding,) = findings(workspace)
+    assert "is gone" in finding.detail
+    assert "model TOY version 1" in finding.detail
+    mlops_core.run(resume=record.run_id, workspace=workspace)
+    assert findings(workspace) == []
+
+
+def test_junk_among_the_objects_is_no_defect(toy, workspace):
+    mlops_core.run(toy, workspace=workspace)
+    (workspace / "objects" / "junk").write_text("x")
+    shelf = next(path for path in (workspace / "objects").iterdir() if path.is_dir())
+    (shelf / "junk").write_text("x")
+    assert findings(workspace, is_repaired=True) == []
+    assert (shelf / "junk").is_file()
+
+
+def test_a_plan_after_damage_compares_with_the_results_of_the_same_key(toy, workspace):
+    """The newest results belong to another configuration; those of this one only lost an artifact."""
+    first = mlops_core.run(toy, workspace=workspace)
+    mlops_core.run(toy, workspace=workspace, overrides=["training.bias=0.25"])
+    with Store(workspace) as store:
+        store.artifacts.discard(first.step("preprocess").outputs["features"])
+    main = [sys.executable, "-c", "from mlops_core.cli import main; main()", "--workspace", str(workspace)]
+    result = subprocess.run([*main, "plan", "-u", toy, "--json"], capture_output=True, text=True, check=True)
+    steps = {step["step"]: step for step in json.loads(result.stdout)}
+    assert "is gone" in steps["preprocess"]["reason"]
+    assert (steps["train"]["action"], steps["train"]["changes"]) == ("maybe", [])
+    assert "bias" not in steps["train"]["reason"]
