@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     M = TypeVar("M", bound=pydantic.BaseModel)
 
+STEP_LOGGER = "mlops.step"
+"""Parent of the loggers of all steps."""
 _PROGRESS_INTERVAL_S = 0.2
 
 
@@ -61,6 +63,8 @@ class StepRequest:
         parts: output -> the folder of each shard, for the merge of a sharded step; empty otherwise.
         is_generation: `step.run` generates a data set (`mlops_core.datasets.catalogue.GeneratedSource`) into
             the only output.
+        is_trained: the pipeline trains a model, so that splits need training samples, and each class both training
+            and test samples; None to check no splits, as the contract tests do, which have checks of their own.
     """
 
     use_case: str
@@ -76,6 +80,7 @@ class StepRequest:
     metrics: tuple[Mapping[str, Any], ...] = ()
     parts: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     is_generation: bool = False
+    is_trained: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as JSON types only."""
@@ -93,6 +98,7 @@ class StepRequest:
             "metrics": list(self.metrics),
             "parts": {name: [str(path) for path in paths] for name, paths in self.parts.items()},
             "is_generation": self.is_generation,
+            "is_trained": self.is_trained,
         }
 
     @classmethod
@@ -123,7 +129,7 @@ class StepContext:
         seed: seed of every random choice that the step makes.
         shard: which share of the work this process has.
         scratch: a private folder, removed after the step.
-        log: its lines go to the step's log.
+        log: its lines go to the step's log, and the first warnings also to the record of the run, which shows them.
 
     Example:
         >>> def train(context: StepContext) -> None:
@@ -140,7 +146,7 @@ class StepContext:
         self.seed = request.seed
         self.shard = request.shard
         self.scratch = request.scratch
-        self.log = logging.getLogger(f"mlops.step.{request.step.name}")
+        self.log = logging.getLogger(f"{STEP_LOGGER}.{request.step.name}")
         self._last_progress = 0.0
 
     def input(self, name: str) -> Path:

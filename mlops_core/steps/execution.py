@@ -7,6 +7,7 @@ A `StepRequest` says everything that a step may see; it crosses a process or a m
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -17,15 +18,19 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mlops_core.code_references import load_function
 from mlops_core.datasets.digests import find_foreign_entry
-from mlops_core.errors import ExitCode, MlopsError, StepError
+from mlops_core.datasets.group_splits import check_split_file
+from mlops_core.errors import DatasetError, ExitCode, MlopsError, StepError
 from mlops_core.pipeline import EVALUATION_OUTPUT, PREDICTIONS_OUTPUT, Step, StepKind
-from mlops_core.steps.context import StepContext, StepRequest
+from mlops_core.steps.context import STEP_LOGGER, StepContext, StepRequest
 
 if TYPE_CHECKING:
     import pydantic
 
     M = TypeVar("M", bound=pydantic.BaseModel)
 
+_MOST_WARNINGS = 5
+_SHOWN = 5
+_WARNING_LENGTH = 500
 STEP_PROTOCOL_VERSION = 2
 """Raised when the way in which a step is executed changes what it may write; part of every step's key."""
 TEST_SET_NOTE = "test_set"
@@ -39,10 +44,14 @@ def execute(request: StepRequest) -> None:
     does both at once.
 
     Raises:
+        DatasetError: a part or a class of a split is empty.
         StepError: the code cannot be found, or it broke its declaration.
         Exception: whatever the step's own code raises.
     """
     step = request.step
+    if step.kind is StepKind.TRAINING and request.is_trained is not None:
+        for folder in request.inputs.values():
+            check_split_file(folder, is_trained=True)
     if request.is_generation:
         generate = load_function(step.run, what="data set")
         generate(*request.outputs.values(), seed=request.seed, progress=StepContext(request).progress)
@@ -56,6 +65,8 @@ def execute(request: StepRequest) -> None:
     for name, folder in request.outputs.items():
         if name != EVALUATION_OUTPUT:
             _check_output(name, folder, step=step.name)
+            if request.is_trained is not None:
+                check_split_file(folder, is_trained=request.is_trained)
     if step.kind is StepKind.EVALUATION and (request.parts or request.shard.count == 1):
         _evaluate(request)
 
@@ -125,6 +136,7 @@ def _move_files(step: Step, output: str, *, parts: tuple[Path, ...], target: Pat
 
 
 def _evaluate(request: StepRequest) -> None:
+    from mlops_core.baselines import constant_warning
     from mlops_core.metrics import Metric, write_evaluation
     from mlops_core.predictions import digest_test_set, read_predictions
     from mlops_core.use_cases.manager import load_use_case
@@ -132,6 +144,14 @@ def _evaluate(request: StepRequest) -> None:
     predictions = read_predictions(request.outputs[PREDICTIONS_OUTPUT])
     if not predictions.rows:
         raise StepError(f"step '{request.step.name}' wrote no predictions: the test set is empty")
+    missing = sorted(set(predictions.classes) - {str(row.label) for row in predictions.rows})
+    if missing and request.is_trained:
+        raise DatasetError(
+            f"the test part has no sample of {', '.join(missing[:_SHOWN])} ({len(missing)} of "
+            f"{len(predictions.classes)} classes); expected each class in the test part"
+        )
+    if warning := constant_warning(predictions):
+        StepContext(request).log.warning("%s", warning)
     report = load_use_case(request.use_case).compute_metrics(predictions)
     report = replace(report, notes={**report.notes, TEST_SET_NOTE: digest_test_set(predictions)})
     metrics = [Metric.from_json(metric) for metric in request.metrics]
@@ -148,6 +168,9 @@ def run_request_file(path: Path) -> ExitCode:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
+    warnings = _Warnings()
+    logger = logging.getLogger(STEP_LOGGER)
+    logger.addHandler(warnings)
     code, message = ExitCode.OK, ""
     try:
         execute(StepRequest.from_json(json.loads(path.read_text(encoding="utf-8"))))
@@ -159,8 +182,25 @@ def run_request_file(path: Path) -> ExitCode:
     except BaseException as error:  # noqa: BLE001  a step may raise anything, SystemExit included; all is a failure
         traceback.print_exc()
         code, message = ExitCode.STEP, _one_line(error)
-    path.with_name("result.json").write_text(json.dumps({"exit_code": code, "error": message}), encoding="utf-8")
+    logger.removeHandler(warnings)
+    result = {"exit_code": code, "error": message, "warnings": warnings.lines}
+    path.with_name("result.json").write_text(json.dumps(result), encoding="utf-8")
     return code
+
+
+class _Warnings(logging.Handler):
+    """Collects the first warnings that a step logs, each as one line, for the record of the run."""
+
+    def __init__(self) -> None:
+        super().__init__(level=logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a warning; a message that cannot be formatted is reported by the log itself."""
+        with contextlib.suppress(TypeError, ValueError):
+            line = " ".join(record.getMessage().split())[:_WARNING_LENGTH]
+            if len(self.lines) < _MOST_WARNINGS and line not in self.lines:
+                self.lines.append(line)
 
 
 def _one_line(error: BaseException) -> str:

@@ -156,7 +156,7 @@ def test_a_container_executes_the_same_step(toy, tmp_path):
     script = Path(__file__).parents[2] / "entrypoints" / "run_step.py"
     subprocess.run([sys.executable, str(script), str(tmp_path / "request.json")], check=True)
     assert (tmp_path / "out" / "000.txt").read_text() == "2 short"
-    assert json.loads((tmp_path / "result.json").read_text()) == {"exit_code": 0, "error": ""}
+    assert json.loads((tmp_path / "result.json").read_text()) == {"exit_code": 0, "error": "", "warnings": []}
 
 
 def test_why_explains_a_step_with_old_and_new_values(mlops):
@@ -297,3 +297,29 @@ def test_a_folder_for_the_evaluation_that_cannot_be_made_is_refused_before_anyth
     for path in (tmp_path / "file" / "below", "~nosuch/x"):
         assert "--artifacts-dir" in mlops("run", "-u", "TOY", "--artifacts-dir", str(path), code=2)
     assert json.loads(mlops("runs", "list", "--json")) == []
+
+
+def test_models_of_a_renamed_use_case_are_moved(mlops):
+    mlops("run", "-u", "TOY")
+    mlops("models", "approve", "-u", "TOY", "1", "--why", "good")
+    assert mlops("models", "move", "toy", "toy_two") == "model TOY: version(s) 1 belong to TOY_TWO now\n"
+    (moved,) = json.loads(mlops("models", "list", "--json"))
+    assert (moved["use_case"], moved["version"], moved["status"]) == ("TOY_TWO", 1, "Approved")
+    assert "the use case was renamed" in mlops("models", "history", "-u", "TOY_TWO")
+    assert "no registered model of 'TOY'; did you mean 'TOY_TWO'?" in mlops("models", "move", "TOY", "X", code=2)
+
+
+def test_predict_prints_no_header_without_an_answer(mlops, tmp_path):
+    mlops("run", "-u", "TOY")
+    (tmp_path / "a.bad").touch()
+    for name, reason in (("absent", "no file"), ("a.bad", "no word")):
+        for options in ((), ("--json",)):
+            done = subprocess.run(
+                [*MLOPS, "--workspace", "workspace", "predict", "-u", "TOY", *options, str(tmp_path / name)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 5
+            assert reason in done.stderr
+            assert not done.stdout.startswith(("file", "["))

@@ -16,6 +16,7 @@ from mlops_core.errors import DatasetError, ExitCode, MlopsError
 from mlops_core.pipeline import StepKind
 from mlops_core.processes.confinement import landlock_version
 from mlops_core.runners.local.processes import ProcessOutcome, module_of
+from mlops_core.runners.local.shard_progress import ShardProgress
 from mlops_core.steps.context import Shard, StepRequest
 
 if TYPE_CHECKING:
@@ -63,7 +64,6 @@ class Attempt:
         duration_s: duration of all attempts together.
         attempts: number of attempts.
         damaged: damaged input artifact -> what is wrong with it; nothing was executed then.
-        warning: what the user should know about a success; empty for nothing.
     """
 
     outcome: ProcessOutcome = _OK
@@ -71,7 +71,6 @@ class Attempt:
     duration_s: float = 0.0
     attempts: int = 1
     damaged: Mapping[str, str] = field(default_factory=dict)
-    warning: str = ""
 
 
 class StepExecution:
@@ -86,6 +85,7 @@ class StepExecution:
         self._cancelled = threading.Event()
         self._cleaning = ThreadPoolExecutor(max_workers=1, thread_name_prefix="clean")
         self._sections = request.config.sections()
+        self._is_trained = any(step.kind is StepKind.TRAINING for step in request.pipeline.steps)
         self._metrics = tuple(metric.to_json() for metric in request.pipeline.metrics)
 
     def close(self) -> None:
@@ -135,7 +135,7 @@ class StepExecution:
                 before = watch.verified_state()
                 result = attempt()
                 if result.outcome.exit_code is ExitCode.INTERRUPTED or watch.state() == before:
-                    return replace(result, warning=changed and f"executed again: {changed}")
+                    return _with_warning(result, changed and f"executed again: {changed}")
                 changed = f"{watch.verified_state().newest} of the data set changed while the step was reading"
         except DatasetError as error:
             return Attempt(outcome=ProcessOutcome(exit_code=ExitCode.DATASET, error=str(error)))
@@ -176,11 +176,11 @@ class StepExecution:
         try:
             outcome = self._run_shards(step, folder, inputs=inputs, on_progress=on_progress)
             if outcome.exit_code is ExitCode.OK and landlock_version() == 0:
-                outcome = self._check_inputs(inputs)
+                outcome = replace(self._check_inputs(inputs), warnings=outcome.warnings)
             if outcome.exit_code is not ExitCode.OK:
                 return Attempt(outcome=outcome)
             outputs = {output: self._store.artifacts.add(folder / "outputs" / output) for output in step.all_outputs}
-            return Attempt(outputs=outputs)
+            return Attempt(outcome=outcome, outputs=outputs)
         except (MlopsError, OSError) as error:
             return Attempt(outcome=_failure(str(error)))
         finally:
@@ -216,6 +216,7 @@ class StepExecution:
             )
             for index, place in enumerate(places)
         ]
+        progress = ShardProgress(step.shards, on_progress)
         with ThreadPoolExecutor(max_workers=step.shards, thread_name_prefix=step.name) as pool:
             running = [
                 pool.submit(
@@ -223,7 +224,7 @@ class StepExecution:
                     request,
                     folder=place,
                     log=self.log_path(f"{step.name}.{request.shard.index}"),
-                    on_progress=on_progress,
+                    on_progress=progress.of_shard(request.shard.index),
                 )
                 for request, place in zip(requests, places, strict=True)
             ]
@@ -231,9 +232,11 @@ class StepExecution:
         if failed:
             return failed[0]
         parts = {output: tuple(place / output for place in places) for output in step.outputs}
-        return self._run_request(
+        merged = self._run_request(
             replace(whole, parts=parts), folder=folder, log=self.log_path(step.name), on_progress=on_progress
         )
+        warnings = (warning for one in (*running, None) for warning in (one.result() if one else merged).warnings)
+        return replace(merged, warnings=tuple(dict.fromkeys(warnings)))
 
     def _step_request(
         self, step: Step, *, inputs: Mapping[str, StepInput], outputs: Mapping[str, Path], folder: Path
@@ -249,6 +252,7 @@ class StepExecution:
             scratch=folder / "scratch",
             progress_file=folder / "progress.jsonl",
             metrics=self._metrics if step.kind is StepKind.EVALUATION else (),
+            is_trained=self._is_trained,
         )
 
     def _run_request(
@@ -266,6 +270,12 @@ class StepExecution:
 
 def _below(folder: Path, outputs: tuple[str, ...]) -> dict[str, Path]:
     return {output: folder / output for output in outputs}
+
+
+def _with_warning(attempt: Attempt, warning: str) -> Attempt:
+    if not warning:
+        return attempt
+    return replace(attempt, outcome=replace(attempt.outcome, warnings=(*attempt.outcome.warnings, warning)))
 
 
 def _failure(error: str) -> ProcessOutcome:

@@ -16,6 +16,7 @@ from mlops_core.runners.local.execution import Attempt, StepExecution, StepInput
 from mlops_core.runners.local.processes import ProcessOutcome, StepProcesses
 from mlops_core.runners.local.schedule import Schedule, import_ahead
 from mlops_core.runners.reuse import StepDecisions
+from mlops_core.steps.packages import require_packages
 from mlops_core.workspace.records import StepStatus
 from mlops_core.workspace.step_cache import CachedStep
 
@@ -64,9 +65,12 @@ class LocalRunner:
 
         Raises:
             KeyboardInterrupt: after every step's processes were ended and the record was saved as stopped.
+            PluginError: a distribution that a step declares is not installed.
             UsageError: another process carries out the run that is resumed.
             StoreError: nothing can be written in the workspace.
         """
+        left_out = request.selection.is_left_out
+        require_packages(step for step in request.pipeline.ordered() if not left_out(step.name, request.pipeline))
         run = Run(self._store, request, observer=self._observer, runner=NAME)
         steps = _LocalSteps(run, self._store, request, observer=self._observer, jobs=self._jobs)
         with contextlib.ExitStack() as opened:
@@ -86,6 +90,7 @@ class _LocalSteps:
         self._dataset: StepInput | None = None
         self._decisions = StepDecisions(store, request)
         self._written: set[str] = set()
+        self._earlier: dict[str, RunRecord | None] = {}
         self._failure: MlopsError | None = None
 
     @property
@@ -157,9 +162,21 @@ class _LocalSteps:
                 outputs=cached.outputs,
                 duration_s=cached.duration_s,
                 reused_from=cached.run_id,
+                warning=self._earlier_warning(cached.run_id, step.name),
             )
         )
         return True
+
+    def _earlier_warning(self, run_id: str, step: str) -> str:
+        """Return what the execution that is reused warned of; empty if its run was removed."""
+        if run_id not in self._earlier:
+            try:
+                self._earlier[run_id] = self._store.runs.load(run_id)
+            except MlopsError:
+                self._earlier[run_id] = None
+        record = self._earlier[run_id]
+        executed = record.step(step) if record else None
+        return executed.warning if executed else ""
 
     def start(self, step: Step) -> dict[str, StepInput]:
         """Record the start of a step and return its inputs."""
@@ -188,6 +205,7 @@ class _LocalSteps:
             duration_s=attempt.duration_s,
             attempts=attempt.attempts,
             error=attempt.outcome.error,
+            warning="; ".join(attempt.outcome.warnings),
         )
         if attempt.outcome.exit_code is not ExitCode.OK:
             self._end(replace(record, status=StepStatus.FAILED))
@@ -207,7 +225,8 @@ class _LocalSteps:
         )
         self._written |= set(attempt.outputs.values())
         self._decisions.set_outputs(step, attempt.outputs)
-        self._end(replace(record, status=StepStatus.DONE, warning=attempt.warning or _difference(earlier, attempt)))
+        warnings = filter(None, (_difference(earlier, attempt), record.warning))
+        self._end(replace(record, status=StepStatus.DONE, warning="; ".join(warnings)))
         return True
 
     def give_up_damaged(self, step: Step, damaged: Mapping[str, str]) -> Step:
