@@ -11,7 +11,7 @@ import click
 from mlops_core.cli.native_messages import without_native_notes
 from mlops_core.cli.options import chosen_use_case, json_option, use_case_option
 from mlops_core.cli.output import print_json, print_table
-from mlops_core.cli.use_case.prediction_outputs import STANDARD_INPUT, OutputCommand, chosen_output
+from mlops_core.cli.use_case.prediction_outputs import STANDARD_INPUT, OutputCommand, chosen_output, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,18 +39,26 @@ def command(
 
     Only the registered artifact is used; neither the data set nor the run is needed.
     """
+    from pathlib import Path
+
     from mlops_core.api import load_model
+    from mlops_core.errors import DatasetError
 
     output = chosen_output(ctx, as_json=as_json, exclusive=("top",))
     faults: list[str] = []
     reads_input = output is not None and output.output.reads_standard_input
     paths = _existing([file for file in files if not (reads_input and file == STANDARD_INPUT)], faults)
-    if output:
+    usable = [file for file in files if (reads_input and file == STANDARD_INPUT) or Path(file) in paths]
+    if not usable:
         _raise_faults(faults, of=len(files))
     with without_native_notes():
         predictor = load_model(chosen_use_case(usecase), model, workspace=ctx.obj["workspace"])
     if output:
-        output.write(predictor, files)
+        try:
+            output.write(predictor, usable)
+        except DatasetError as error:
+            faults.append(str(error))
+        _raise_faults(faults, of=len(files))
         return
     answers = list(_with_progress(predictor, paths, faults))
     classes = predictor.classes
@@ -71,7 +79,7 @@ def _existing(files: Sequence[str], faults: list[str]) -> list[Path]:
 
     paths = [Path(file) for file in files]
     faults += [
-        f"{path} is a folder; expected its files" if path.is_dir() else f"no file {path}"
+        f"{printable(path)} is a folder; expected its files" if path.is_dir() else f"no file {printable(path)}"
         for path in paths
         if not path.is_file()
     ]
@@ -124,7 +132,7 @@ def _raise_faults(faults: Sequence[str], *, of: int) -> None:
 
 def _to_json(answer: SampleScores, classes: Sequence[str]) -> dict[str, object]:
     """Return an answer as JSON types; with sample and interval only if it has them."""
-    document: dict[str, object] = {"path": answer.path}
+    document: dict[str, object] = {"path": printable(answer.path)}
     if answer.sample:
         document["sample"] = answer.sample
     document["scores"] = dict(zip(classes, answer.scores, strict=True)) if classes else list(answer.scores)
@@ -136,9 +144,13 @@ def _to_json(answer: SampleScores, classes: Sequence[str]) -> dict[str, object]:
 def _number_row(answer: SampleScores) -> tuple[str, str, str, str]:
     interval = answer.interval
     text = f"{interval.low:.6g} to {interval.high:.6g} ({interval.level:.0%})" if interval else "-"
-    return answer.path, answer.sample or "-", " ".join(f"{value:.6g}" for value in answer.scores), text
+    return printable(answer.path), answer.sample or "-", " ".join(f"{value:.6g}" for value in answer.scores), text
 
 
 def _row(answer: SampleScores, classes: Sequence[str], top: int) -> tuple[str, str, str]:
     ranked = sorted(zip(answer.scores, classes, strict=True), key=lambda pair: -pair[0])[:top]
-    return answer.path, ", ".join(name for _, name in ranked), ", ".join(f"{score:.3f}" for score, _ in ranked)
+    return (
+        printable(answer.path),
+        ", ".join(name for _, name in ranked),
+        ", ".join(f"{score:.3f}" for score, _ in ranked),
+    )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv as csv_module
+import unicodedata
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from mlops_aed.data.folder_labels import known_folds
 from mlops_aed.models.pretrained import LocalPath, with_digest
 from mlops_aed.training.config import DataAugmentation, ModelChoice, Training
 from mlops_core import KeyFaultError, Section, UseCaseConfig, normalise_path
@@ -33,6 +34,14 @@ Mode = Literal["training", "evaluation", "quantization", "chain_tqe", "chain_eqe
 _FLOAT_FILES = (".h5", ".keras")
 
 
+def _one_form(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return class names in one normal form of their letters, whichever the editor wrote."""
+    return tuple(unicodedata.normalize("NFC", name) for name in names)
+
+
+ClassNames = Annotated[tuple[str, ...], AfterValidator(_one_form)]
+
+
 class General(Section):
     """The operation mode: train or load the model at ``model_path``, and quantize it or not.
 
@@ -45,7 +54,7 @@ class General(Section):
     operation_mode: Mode = "training"
     model_path: LocalPath | None = None
     model_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    model_classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    model_classes: Annotated[ClassNames, Field(min_length=2)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -80,24 +89,16 @@ class General(Section):
         return PurePosixPath(normalise_path(str(self.model_path))).suffix.lower()
 
 
-def known_folds(path: object, csv: object) -> tuple[int, ...]:
-    """Return the folds in the table of a data set on this machine; without a table those of ESC-50, 1 to 5."""
-    table = Path(normalise_path(str(path))).expanduser() / (str(csv) if csv else "meta/esc50.csv") if path else None
-    if table is None or not table.is_file():
-        return (1, 2, 3, 4, 5)
-    with table.open(newline="", encoding="utf-8-sig") as stream:
-        cells = {row.get("fold") or "" for row in csv_module.DictReader(stream)}
-    return tuple(sorted(int(fold) for fold in cells if fold.strip().isdigit()))
-
-
 class DatasetSection(Section):
     """The clips of a run, their labels, and their split.
 
     ``csv`` and ``audio`` name a table of labels and the folder of its files below ``path``; without them the layout is
     detected. If ``test_csv``, and perhaps ``validation_csv``, name further tables, ``csv`` is that of the training
-    clips. ``strategy`` splits by the folds of the data set, by whole recordings, or by clips at random, which can put
-    clips of one recording into several parts. ``folds`` asks for a cross-validation: each of them (``all``: every fold
-    of the data set) is the test fold of one branch. ``shards`` is the number of processes or machines that share the
+    clips; a run that only evaluates a model needs no ``csv``. ``calibration_csv`` is the table of the clips that
+    calibrate the quantization of an existing model; without ``test_csv`` a part of them is scored instead.
+    ``strategy`` splits by the folds of the data set, by whole recordings, or by clips at random, which can put clips
+    of one recording into several parts. ``folds`` asks for a cross-validation: each of them (``all``: every fold of
+    the data set) is the test fold of one branch. ``shards`` is the number of processes or machines that share the
     extraction of features; it does not change the result.
     """
 
@@ -109,9 +110,11 @@ class DatasetSection(Section):
     validation_audio: str | None = None
     test_csv: str | None = None
     test_audio: str | None = None
+    calibration_csv: str | None = None
+    calibration_audio: str | None = None
     file_extension: Annotated[str, Field(pattern=r"^\.\w+$")] = ".wav"
     ontology: LocalPath | None = None
-    class_names: tuple[str, ...] | None = None
+    class_names: ClassNames | None = None
     multi_label: bool = False
     only_keep_monolabel: bool = True
     use_garbage_class: bool = False
@@ -144,9 +147,9 @@ class DatasetSection(Section):
 
     @model_validator(mode="after")
     def _tables_are_complete(self) -> Self:
-        if self.test_csv is not None and self.csv is None:
-            raise KeyFaultError("csv", "is not set; test_csv needs csv, the table of the training clips")
-        for part in ("validation", "test"):
+        if self.csv is not None and self.calibration_csv is not None:
+            raise KeyFaultError("calibration_csv", "and csv exclude each other; keep one of them")
+        for part in ("validation", "test", "calibration"):
             if getattr(self, f"{part}_audio") is not None and getattr(self, f"{part}_csv") is None:
                 raise KeyFaultError(f"{part}_audio", f"needs {part}_csv, the table of its files")
         if self.validation_csv is not None and self.test_csv is None:
@@ -238,8 +241,15 @@ class Quantization(Section):
     calibration_split: Annotated[float, Field(gt=0, le=1)] = 1.0
     calibration_patches: Positive = 500
     export_onnx: bool = False
+    onnx_int8: bool = False
     max_accuracy_drop: Annotated[float, Field(ge=0, le=1)] | None = None
     max_flash_kib: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _export_is_quantized(self) -> Self:
+        if self.onnx_int8 and not self.export_onnx:
+            raise KeyFaultError("onnx_int8", "needs export_onnx: true, the export that it quantizes")
+        return self
 
 
 class Classify(Section):
@@ -307,6 +317,22 @@ class AedConfig(UseCaseConfig):
         if self.general.is_trained and model.name == "yamnet" and shape != (64, 96):
             note = f"yamnet takes patches of 64 mels and 96 frames; feature_extraction produces {shape}"
             raise KeyFaultError("training.model.name", note)
+        return self
+
+    @model_validator(mode="after")
+    def _tables_fit_mode(self) -> Self:
+        """Require the tables that the operation mode reads, and none that it would not."""
+        dataset, mode = self.dataset, self.general.operation_mode
+        if dataset.calibration_csv is not None and (self.general.is_trained or not self.general.is_quantized):
+            note = f"is not used by operation_mode {mode}; it calibrates an existing model: set chain_eqe, or remove it"
+            raise KeyFaultError("dataset.calibration_csv", note)
+        if dataset.test_csv is None or dataset.csv is not None or dataset.calibration_csv is not None:
+            return self
+        if self.general.is_trained:
+            raise KeyFaultError("dataset.csv", "is not set; test_csv needs csv, the table of the training clips")
+        if self.general.is_quantized:
+            note = f"is not set; operation_mode {mode} needs the table of clips that calibrate, besides test_csv"
+            raise KeyFaultError("dataset.calibration_csv", note)
         return self
 
     @model_validator(mode="after")

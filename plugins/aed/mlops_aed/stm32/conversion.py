@@ -65,7 +65,7 @@ def convert(source: YamlSource, layout: Layout) -> ImportedConfig:
 def _convert(draft: Draft, target: str) -> None:
     """Set every section for an operation mode of this use case."""
     _require_sections(draft, is_trained=target in _TRAINED, is_quantized=target in _QUANTIZED)
-    set_dataset(draft)
+    set_dataset(draft, mode=target, is_trained=target in _TRAINED, is_quantized=target in _QUANTIZED)
     _set_features(draft)
     set_model(draft, mode=target, is_trained=target in _TRAINED)
     if target in _TRAINED:
@@ -112,7 +112,10 @@ def _set_files(draft: Draft) -> None:
 
 def _mode_of_v1(draft: Draft) -> str:
     is_quantized = draft.value("quantization.quantize") is True
-    if draft.value("general.model_path"):
+    path = str(draft.value("general.model_path") or "")
+    if path.lower().endswith((".tflite", ".onnx")):  # already in the form that quantization would give it
+        mode = "evaluation"
+    elif path:
         mode = "chain_eqe" if is_quantized else "evaluation"
     else:
         mode = "chain_tqe" if is_quantized else "training"
@@ -156,7 +159,8 @@ def _set_quantization(draft: Draft) -> None:
     quantizer = draft.value("quantization.quantizer")
     if quantizer is not None:
         is_onnx = quantizer == "onnx_quantizer"
-        note = "quantized by LiteRT's converter; the float model is exported to ONNX" if is_onnx else ""
+        note = "model.onnx and its int8 form are written beside LiteRT's model, which is registered" if is_onnx else ""
+        draft.set("quantization.onnx_int8", is_onnx)
         draft.set("quantization.export_onnx", is_onnx, "quantization.quantizer", note=note)
     draft.map("quantization.quantization_type", "quantization.quantize", target="general.operation_mode")
     draft.ignore("quantization.evaluate", note="a quantized model is always evaluated")
