@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from mlops_core.runners.request import RunRequest
     from mlops_core.runners.selection import Selection
     from mlops_core.use_cases.assembly_cache import AssemblyCache
+    from mlops_core.workspace.model_versions import ModelVersion
     from mlops_core.workspace.records import RunRecord
-    from mlops_core.workspace.registry import ModelVersion
 
 
 def run(
@@ -263,11 +263,11 @@ def load_model(use_case: str, version: int | str | None = None, *, workspace: Pa
 
     Args:
         use_case: its name.
-        version: a number or an alias such as ``"best"``; None for the newest.
+        version: a number or an alias such as ``"best"``; None for the newest that is not rejected.
         workspace: folder of the registry.
 
     Raises:
-        UsageError: the version does not exist.
+        UsageError: the version does not exist, or an alias points to a rejected one.
         StoreError: its artifact is gone or damaged.
 
     Example:
@@ -280,7 +280,7 @@ def load_model(use_case: str, version: int | str | None = None, *, workspace: Pa
 
     loaded = load_use_case(use_case)
     with Store(workspace_path(workspace)) as store:
-        found = Registry(store).version(loaded.name, version)
+        found = Registry(store).servable_version(loaded.name, version)
     return loaded.load_predictor(model_path(found, workspace=workspace))
 
 
@@ -324,7 +324,7 @@ def export_model(
     if target.exists():
         raise UsageError(f"{target} exists; a model is exported to a new folder only")
     with Store(workspace_path(workspace)) as store:
-        found = Registry(store).version(use_case, version)
+        found = Registry(store).servable_version(use_case, version)
     source = model_path(found, workspace=workspace)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlops_core.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -20,12 +22,15 @@ class Settings:
     Attributes:
         home: the workspace's folder: MLOPS_HOME, else ``.mlops`` in the working directory.
         use_case: USECASE_NAME, if it is set.
+        best_allows_pending: MLOPS_BEST is ``any``: the alias ``best`` may move from an approved version to one that is
+            not; otherwise it stays until the new one is approved.
         caches: cache folders of libraries; a step may write there.
         environ: all variables, for ``${NAME}`` in a configuration.
     """
 
     home: Path
     use_case: str | None
+    best_allows_pending: bool = False
     caches: tuple[Path, ...]
     environ: Mapping[str, str]
 
@@ -38,6 +43,13 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         home=Path(variables.get("MLOPS_HOME") or DEFAULT_HOME).expanduser(),
         use_case=variables.get("USECASE_NAME") or None,
+        best_allows_pending=_best_allows_pending(variables.get("MLOPS_BEST", "")),
         caches=(*caches, home / ".cache", home / ".keras"),
         environ=variables,
     )
+
+
+def _best_allows_pending(value: str) -> bool:
+    if value not in ("", "any", "approved"):
+        raise UsageError(f"MLOPS_BEST is '{value}'; expected 'approved' (the default) or 'any'")
+    return value == "any"

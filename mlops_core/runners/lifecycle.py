@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from mlops_core.errors import ExitCode, GateRejectedError, MlopsError, RunnerError, StoreError
 from mlops_core.metrics import read_evaluation
 from mlops_core.pipeline import FETCH
+from mlops_core.settings import read_settings
 from mlops_core.steps.execution import TEST_SET_NOTE
 from mlops_core.use_cases.distributions import version_of
 from mlops_core.workspace.files import write_atomically
+from mlops_core.workspace.model_versions import ModelVersion
 from mlops_core.workspace.records import RunRecord, RunStatus, StepRecord, StepStatus
-from mlops_core.workspace.registry import ModelVersion, Registry
+from mlops_core.workspace.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -338,7 +340,7 @@ def register_model(
             plugin=record.plugin,
         )
     )
-    note = registry.promote_best(registered)
+    note = registry.promote_best(registered, allows_pending=read_settings().best_allows_pending)
     return replace(record, model_version=registered.version, alias_note=note)
 
 

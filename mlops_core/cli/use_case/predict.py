@@ -25,7 +25,11 @@ _BATCH = 64
 
 @click.command("predict", cls=OutputCommand)
 @use_case_option
-@click.option("--model", metavar="MODEL", help="Version number or alias such as 'best' (default: the newest).")
+@click.option(
+    "--model",
+    metavar="MODEL",
+    help="Version number or alias such as 'best' (default: the newest that is not rejected).",
+)
 @click.option("--top", type=click.IntRange(min=1), default=1, show_default=True, help="Number of classes per file.")
 @json_option
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=str))
