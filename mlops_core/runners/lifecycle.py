@@ -17,11 +17,11 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from mlops_core.comparability import TEST_SET_NOTE
 from mlops_core.errors import ExitCode, GateRejectedError, MlopsError, RunnerError, StoreError
 from mlops_core.metrics import read_evaluation
 from mlops_core.pipeline import FETCH
 from mlops_core.settings import read_settings
-from mlops_core.steps.execution import TEST_SET_NOTE
 from mlops_core.use_cases.distributions import version_of
 from mlops_core.workspace.files import write_atomically
 from mlops_core.workspace.model_versions import ModelVersion

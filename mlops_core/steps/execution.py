@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mlops_core.code_references import load_function
+from mlops_core.comparability import TEST_SET_NOTE
 from mlops_core.datasets.digests import find_foreign_entry
 from mlops_core.errors import ExitCode, MlopsError, StepError
 from mlops_core.pipeline import EVALUATION_OUTPUT, PREDICTIONS_OUTPUT, Step, StepKind
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 STEP_PROTOCOL_VERSION = 2
 """Raised when the way in which a step is executed changes what it may write; part of every step's key."""
-TEST_SET_NOTE = "test_set"
-"""The note of an evaluation that holds the digest of samples and labels: models are compared on equal ones only."""
 
 
 def execute(request: StepRequest) -> None:

@@ -360,6 +360,27 @@ def test_previous_accepted_run_is_an_earlier_one_of_the_same_use_case(store):
 
 
 @pytest.mark.parametrize(
+    ("test_sets", "is_compared"), [(("one", "one"), True), (("one", "two"), False), (("", "one"), False)]
+)
+def test_values_of_different_test_sets_are_neither_judged_nor_drawn_together(store, test_sets, is_compared):
+    for number, (test_set, score) in enumerate(zip(test_sets, (0.9, 0.7), strict=True)):
+        value = MetricValue(value=score, low=score - 0.2, high=score + 0.2, method="wilson", count=10)
+        notes = {"test_set": test_set} if test_set else {}
+        step = evaluated(store, report=MetricReport(values={"acc": value}, notes=notes))
+        store.runs.save(record(run_id=f"2026010{number}-000000-aaaaaa", steps=(step,)))
+    page = read(write_report(store, "20260101"))
+    words = page.words()
+    marks = [attributes for _, attributes in page.elements if attributes.get("class") in ("previous", "mark previous")]
+    assert bool(marks) is is_compared
+    assert ("-0.2 worse intervals overlap" in words) is is_compared
+    assert ("worse" in words or "overlap" in words) is is_compared
+    if test_sets[0] and not is_compared:
+        assert "The runs were evaluated on different test sets: their metrics are not comparable." in words
+    if not test_sets[0]:
+        assert "Not comparable: acc: it is not known on which test set they were evaluated." in words
+
+
+@pytest.mark.parametrize(
     "damage",
     [
         {"plugin": None},

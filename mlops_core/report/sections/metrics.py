@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from mlops_core.comparability import TEST_SET_NOTE
 from mlops_core.metrics import MetricReport
 from mlops_core.quantities import format_change, format_number
 from mlops_core.report.comparison import Judgement, MetricComparison
@@ -29,7 +30,6 @@ from mlops_core.report.kit import (
     muted,
     nice_scale,
 )
-from mlops_core.steps.execution import TEST_SET_NOTE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,7 +76,7 @@ def _body(evidence: Evidence) -> Markup:
 def interval_legend(evidence: Evidence) -> Markup:
     """Return the legend of the interval charts."""
     marks = [("value", "value"), ("interval", "confidence interval"), ("threshold", "threshold")]
-    if not isinstance(evidence.previous, Missing):
+    if any(_previous_value(evidence, metric) for metric in evidence.facts.metrics):
         marks.append(("previous", "previous accepted run"))
     return legend(marks)
 
@@ -161,22 +161,22 @@ def metric_scale(metric: Metric, mark: IntervalMark) -> Scale:
 
 
 def _previous_value(evidence: Evidence, metric: Metric) -> MetricValue | None:
-    previous = evidence.previous
-    if isinstance(previous, Missing) or isinstance(previous.evaluation, Missing):
-        return None
-    return previous.evaluation.values.get(metric.name)
+    """Return the value of the previous accepted run; None unless it may be compared with that of this run."""
+    runs = evidence.comparison
+    comparison = None if isinstance(runs, Missing) else runs.metric(metric.name)
+    return comparison.earlier if comparison and comparison.is_comparable else None
 
 
 def _previous(evidence: Evidence, metric: Metric) -> Node:
     runs = evidence.comparison
     if isinstance(runs, Missing):
         return muted("none")
-    comparison = next((entry for entry in runs.metrics if entry.metric.name == metric.name), None)
+    comparison = runs.metric(metric.name)
     if comparison is None or comparison.earlier is None:
         return muted("not measured")
     return lines(
         format_number(comparison.earlier.value),
-        change_badge(comparison) if runs.is_same_test_set is not False else badge("different test set", "plain"),
+        badge("different test set", "plain") if runs.is_same_test_set is False else change_badge(comparison),
     )
 
 
