@@ -358,7 +358,7 @@ def write_run_report(
     from mlops_core.report import write_report
 
     try:
-        write_report(store, run_id, use_case=use_case)
+        write_report(store, run_id, use_case=use_case, note=note)
     except (MlopsError, OSError) as error:
         note(f"the report of run {run_id} was not written: {error}")
 

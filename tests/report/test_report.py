@@ -3,6 +3,8 @@
 import html.parser
 import json
 import re
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from mlops_core.report import write_report
 from mlops_core.workspace.records import DatasetRecord, RunRecord, RunStatus, StepRecord, StepStatus
 from mlops_core.workspace.store import Store
 
+GALLERY = Path(__file__).parent / "gallery"
 HOSTILE = '</script></style><script>alert(1)</script><img src=x onerror=alert(2)> "\' onload="alert(3) \x00'
 METRIC = Metric(name="acc", section="s", unit=Unit.FRACTION, minimum=0, maximum=1, direction=Direction.HIGHER)
 STEPS = ({"name": "train", "kind": "training"}, {"name": "evaluate", "kind": "evaluation"})
@@ -438,3 +441,108 @@ def test_report_says_that_a_training_step_wrote_no_history(toy, workspace):
         words = read(write_report(store, made.run_id)).words()
     assert "Not available. Step 'train' wrote no history.csv." in words
     assert Path(workspace, "runs", made.run_id, "report.html").is_file()
+
+
+# --- A report is never replaced by a poorer one -------------------------------------------------------------
+
+
+@pytest.fixture
+def shown(tmp_path, monkeypatch):
+    """A workspace with a run of GALLERY, whose data is in a folder of the user's own, and the text of its report."""
+    monkeypatch.syspath_prepend(str(GALLERY))
+    monkeypatch.setenv("PYTHONPATH", str(GALLERY))
+    workspace, data = tmp_path / "workspace", tmp_path / "data"
+    made = mlops_core.run("GALLERY", workspace=workspace)
+    shutil.copytree(made.dataset.path, data)
+    made = mlops_core.run("GALLERY", workspace=workspace, overrides=[f"dataset.path={data}"])
+    return workspace, made.run_id, data, (workspace / "runs" / made.run_id / "report.html").read_bytes()
+
+
+def rewritten(workspace, run_id):
+    """Write the report again; return the written page and the notes."""
+    notes = []
+    with Store(workspace) as store:
+        return write_report(store, run_id, note=notes.append), notes
+
+
+def previews_of(path):
+    classes = [attributes.get("class") for tag, attributes in read(path).elements if tag == "figure"]
+    return classes.count("preview")
+
+
+def move_data(data, monkeypatch):
+    data.rename(data.with_name("elsewhere"))
+
+
+def remove_plugin(data, monkeypatch):
+    monkeypatch.setattr("sys.path", [entry for entry in sys.path if entry != str(GALLERY)])
+
+
+def claim_twice(data, monkeypatch):
+    copy = data.parent / "second" / "second-0.1.0.dist-info"
+    copy.mkdir(parents=True)
+    (copy / "METADATA").write_text("Metadata-Version: 2.1\nName: second\nVersion: 0.1.0\n")
+    (copy / "entry_points.txt").write_text("[mlops.usecases]\nGALLERY = second.plugin\n")
+    monkeypatch.syspath_prepend(str(copy.parent))
+
+
+def change_data(data, monkeypatch):
+    for path in data.iterdir():
+        path.write_bytes(path.read_bytes() + b"changed")
+
+
+@pytest.mark.parametrize("harm", [move_data, remove_plugin, claim_twice, change_data])
+def test_report_is_not_replaced_by_one_that_shows_less(shown, harm, monkeypatch):
+    workspace, run_id, data, before = shown
+    report = workspace / "runs" / run_id / "report.html"
+    count = previews_of(report)
+    assert count > 3
+    harm(data, monkeypatch)
+    path, notes = rewritten(workspace, run_id)
+    assert report.read_bytes() == before
+    assert path == report.with_name("report-incomplete.html")
+    assert previews_of(path) == 0
+    assert f"previews: 0 instead of {count} (No preview: " in notes[0]
+    assert f"{report} is kept" in notes[0]
+    words = read(path).words()
+    assert "Incomplete report. An earlier report of this run, report.html in the same folder, shows more: " in words
+
+
+def test_report_that_shows_as_much_replaces_the_earlier_one(shown):
+    workspace, run_id, _, _ = shown
+    path, notes = rewritten(workspace, run_id)
+    assert (path.name, notes) == ("report.html", [])
+    assert [found.name for found in path.parent.glob("*.html")] == ["report.html"]
+
+
+def test_report_without_a_removed_artifact_or_log_is_written_beside(store):
+    rows = [Prediction(sample="s", group="g", label="a", scores=(1.0, 0.0))]
+    value = MetricValue(value=0.5, low=0.4, high=0.6, method="wilson", count=9)
+    step = evaluated(store, rows, report=MetricReport(values={"acc": value}))
+    failed = StepRecord(name="export", status=StepStatus.FAILED, error="no")
+    made = record(status=RunStatus.FAILED, steps=(step, failed))
+    written(store, made)
+    log = store.runs.folder(made.run_id) / "logs" / "export.log"
+    log.write_text("one\ntwo\n")
+    assert write_report(store, made.run_id).name == "report.html"
+    for digest in step.outputs.values():
+        store.artifacts.path(digest).rename(store.home / digest)
+    log.unlink()
+    notes = []
+    assert write_report(store, made.run_id, note=notes.append).name == "report-incomplete.html"
+    for lost in ("metrics: 0 instead of 1", "worst predictions: 0 instead of 1", "failed steps: 0 instead of 2"):
+        assert lost in notes[0]
+
+
+def test_report_of_an_earlier_state_is_kept_under_another_name(store):
+    rows = [Prediction(sample="s", group="g", label="a", scores=(1.0, 0.0))]
+    step = evaluated(store, rows)
+    written(store, record(status=RunStatus.FAILED, steps=(step,)))
+    before = (store.runs.folder(record().run_id) / "report.html").read_bytes()
+    store.runs.save(record(steps=(replace(step, outputs={"predictions": "1" * 64}),)))
+    path = write_report(store, record().run_id)
+    assert path.name == "report.html"
+    assert (path.with_name("report-earlier.html")).read_bytes() == before
+    path.write_text("a page of another version")
+    assert write_report(store, record().run_id) == path
+    assert (path.with_name("report-earlier-2.html")).read_text() == "a page of another version"

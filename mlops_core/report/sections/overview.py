@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from mlops_core.metrics import MetricReport
 from mlops_core.quantities import format_duration, format_number, format_size
+from mlops_core.report.facts import REPORT_FILE
 from mlops_core.report.kit import BadgeKind, Markup, badge, callout, element, tile
 from mlops_core.report.sections.metrics import interval_text
 from mlops_core.workspace.records import RunStatus, StepStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mlops_core.report.evidence import Evidence
     from mlops_core.workspace.records import RunRecord
@@ -28,8 +29,8 @@ _STATUS_KINDS: Mapping[RunStatus, BadgeKind] = {
 _METRIC_TILES = 3
 
 
-def page_header(evidence: Evidence) -> Markup:
-    """Return the header of the report."""
+def page_header(evidence: Evidence, *, losses: Sequence[str] = ()) -> Markup:
+    """Return the header of the report, with what it lacks of an earlier report of the run."""
     record = evidence.record
     status = badge(str(record.status), _STATUS_KINDS[record.status])
     return element(
@@ -37,6 +38,7 @@ def page_header(evidence: Evidence) -> Markup:
         element("p", " · ".join(_origin(record)), class_="eyebrow"),
         element("h1", "Run ", element("span", record.run_id, class_="run-id"), " ", status),
         element("p", _outcome(record), class_="outcome"),
+        _losses_note(losses),
         _generated_data_note(record),
         element("ul", *_tiles(evidence), class_="tiles"),
         class_="page-header",
@@ -61,6 +63,14 @@ def _outcome(record: RunRecord) -> str:
         RunStatus.PARTIAL: "The selected steps finished. The gate was not evaluated.",
         RunStatus.RUNNING: "The run had not finished when this report was generated.",
     }[record.status]
+
+
+def _losses_note(losses: Sequence[str]) -> Markup | None:
+    if not losses:
+        return None
+    lead = element("strong", "Incomplete report. ")
+    where = f"An earlier report of this run, {REPORT_FILE} in the same folder, shows more: "
+    return callout("warn", lead, where, "; ".join(losses), ".")
 
 
 def _generated_data_note(record: RunRecord) -> Markup | None:
