@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         Unit,
         bootstrap_by_group,
         proportion,
+        proportion_by_group,
     )
     from mlops_core.pipeline import DATASET, Parameter, ParameterType, Pipeline, Resources, Step, StepKind
     from mlops_core.predictions import Prediction, Predictions, read_predictions, write_predictions
@@ -94,6 +95,7 @@ _MODULES = {
         "Unit",
         "bootstrap_by_group",
         "proportion",
+        "proportion_by_group",
     ),
     "pipeline": ("DATASET", "Parameter", "ParameterType", "Pipeline", "Resources", "Step", "StepKind"),
     "predictors": (
@@ -202,6 +204,7 @@ __all__ = [
     "parse_condition",
     "prepare_run",
     "proportion",
+    "proportion_by_group",
     "read_history",
     "read_predictions",
     "read_split",

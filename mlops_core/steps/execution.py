@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     M = TypeVar("M", bound=pydantic.BaseModel)
 
-STEP_PROTOCOL_VERSION = 2
+STEP_PROTOCOL_VERSION = 3
 """Raised when the way in which a step is executed changes what it may write; part of every step's key."""
 
 
@@ -126,14 +126,15 @@ def _move_files(step: Step, output: str, *, parts: tuple[Path, ...], target: Pat
 def _evaluate(request: StepRequest) -> None:
     from mlops_core.metrics import Metric, write_evaluation
     from mlops_core.predictions import digest_test_set, read_predictions
+    from mlops_core.steps.evaluation import evaluate_predictions
     from mlops_core.use_cases.manager import load_use_case
 
     predictions = read_predictions(request.outputs[PREDICTIONS_OUTPUT])
     if not predictions.rows:
         raise StepError(f"step '{request.step.name}' wrote no predictions: the test set is empty")
-    report = load_use_case(request.use_case).compute_metrics(predictions)
-    report = replace(report, notes={**report.notes, TEST_SET_NOTE: digest_test_set(predictions)})
     metrics = [Metric.from_json(metric) for metric in request.metrics]
+    report = evaluate_predictions(predictions, load_use_case(request.use_case).compute_metrics, metrics=metrics)
+    report = replace(report, notes={**report.notes, TEST_SET_NOTE: digest_test_set(predictions)})
     write_evaluation(request.outputs[EVALUATION_OUTPUT], report, metrics)
 
 

@@ -13,7 +13,17 @@ import pytest
 import mlops_core
 from mlops_core.conditions import ClauseVerdict, Verdict
 from mlops_core.errors import StoreError, UsageError
-from mlops_core.metrics import ConfusionMatrix, Direction, Metric, MetricReport, MetricValue, Unit, write_evaluation
+from mlops_core.metrics import (
+    ConfusionMatrix,
+    Direction,
+    GroupBreakdown,
+    GroupMetrics,
+    Metric,
+    MetricReport,
+    MetricValue,
+    Unit,
+    write_evaluation,
+)
 from mlops_core.predictions import Prediction, write_predictions
 from mlops_core.report import write_report
 from mlops_core.workspace.records import DatasetRecord, RunRecord, RunStatus, StepRecord, StepStatus
@@ -112,7 +122,7 @@ def test_report_of_an_accepted_run_shows_each_clause_and_metric(gallery, page_of
     assert "Approve the model: mlops models approve 2 --usecase GALLERY --why REASON" in words
     evaluation = json.loads((workspace / "runs" / ids["accepted"] / "evaluation.json").read_text())
     interval = evaluation["classification_metrics"]["acc"]["confidence_interval"]
-    assert f"{interval['low']:.4g} to {interval['high']:.4g} 95%, wilson, 80 samples" in words
+    assert f"{interval['low']:.4g} to {interval['high']:.4g} 95%, wilson by group, 80 samples in 20 groups" in words
     assert "8 of 80 samples are misclassified." in words
 
 
@@ -360,6 +370,18 @@ def test_previous_accepted_run_is_an_earlier_one_of_the_same_use_case(store):
     )
     words = read(write_report(store, "20260100-000000-aaaaaa")).words()
     assert "This workspace has no earlier accepted run of NOWHERE." in words
+
+
+def test_report_shows_the_number_of_groups_and_the_metrics_of_the_worst_groups_first(store):
+    value = MetricValue(value=0.5, low=0.2, high=0.8, method="wilson by group", count=500, groups=12)
+    by_group = {f"speaker {at:02d}": GroupMetrics(samples=at, values={"acc": at / 20}) for at in range(1, 13)}
+    groups = GroupBreakdown(count=12, samples=500, metrics=by_group)
+    step = evaluated(store, report=MetricReport(values={"acc": value}, groups=groups))
+    words = written(store, record(steps=(step,))).words()
+    assert "0.2 to 0.8 95%, wilson by group, 500 samples in 12 groups" in words
+    assert "The test set has 500 samples in 12 groups." in words
+    assert "speaker 01 1 0.05 speaker 02 2 0.1 " in words
+    assert words.index("speaker 08 8 0.4") < words.index("4 more groups") < words.index("speaker 12 12 0.6")
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from mlops_core.report.kit import (
     muted,
     nice_scale,
 )
+from mlops_core.report.sections.groups import groups_part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,6 +69,7 @@ def _body(evidence: Evidence) -> Markup:
             is_caption_visible=False,
         ),
         interval_legend(evidence),
+        groups_part(evidence.record, evidence.facts.metrics, report),
         *map(_table, report.tables),
         _notes(report),
     )
@@ -115,9 +117,16 @@ def interval_text(value: MetricValue) -> str:
 def _interval(value: MetricValue) -> tuple[Node, ...]:
     if not _has_interval(value):
         return ("no interval", muted(f"n = {value.count}") if value.count else None)
-    unit = "groups" if value.method == "bootstrap" else "samples"
-    method = f"{value.level * 100:g}%, {value.method}, {value.count} {unit}"
+    method = f"{value.level * 100:g}%, {value.method}, {_basis(value)}"
     return f"{format_number(value.low)} to {format_number(value.high)}", muted(method)
+
+
+def _basis(value: MetricValue) -> str:
+    """Return what an interval rests on: samples, groups, or samples in groups."""
+    if value.method == "bootstrap":
+        return f"{value.count} groups"
+    is_grouped = value.groups and value.groups != value.count
+    return f"{value.count} samples in {value.groups} groups" if is_grouped else f"{value.count} samples"
 
 
 def _has_interval(value: MetricValue) -> bool:

@@ -9,6 +9,7 @@ from mlops_core.metrics import MetricReport
 from mlops_core.quantities import format_duration, format_number, format_size
 from mlops_core.report.facts import REPORT_FILE
 from mlops_core.report.kit import BadgeKind, Markup, badge, callout, element, tile
+from mlops_core.report.sections.groups import headline_metrics
 from mlops_core.report.sections.metrics import interval_text
 from mlops_core.workspace.records import RunStatus, StepStatus
 
@@ -26,7 +27,6 @@ _STATUS_KINDS: Mapping[RunStatus, BadgeKind] = {
     RunStatus.PARTIAL: "warn",
     RunStatus.RUNNING: "plain",
 }
-_METRIC_TILES = 3
 
 
 def page_header(evidence: Evidence, *, losses: Sequence[str] = ()) -> Markup:
@@ -105,7 +105,7 @@ def _metric_tiles(evidence: Evidence) -> Iterator[Markup]:
     report = evidence.facts.evaluation
     if not isinstance(report, MetricReport):
         return
-    for metric in evidence.facts.metrics[:_METRIC_TILES]:
+    for metric in headline_metrics(evidence.record, evidence.facts.metrics):
         value = report.values.get(metric.name)
         if value:
             yield tile(metric.title or metric.name, format_number(value.value), interval_text(value))
