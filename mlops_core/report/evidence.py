@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from mlops_core.report.histories import read_histories
 from mlops_core.report.previews import read_previews
 from mlops_core.report.worst import WorstSamples, find_worst
 from mlops_core.workspace.records import StepStatus
+from mlops_core.workspace.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 DAMAGED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 """Errors caused by a record that was edited, or written by another version: its parts have unexpected types."""
 _SAMPLES = 12
+_PER_CONFUSION = 2
+"""More of the same confusion teach nothing new."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,8 @@ class Evidence:
 
     Attributes:
         facts: of the run.
+        as_of: when it was read, ISO 8601, UTC; the approval of a model changes later.
+        approval: of the registered model at that time; None when no model was registered.
         previous: facts of the previous accepted run.
         comparison: of the two runs.
         worst: the samples with the worst predictions.
@@ -51,6 +57,8 @@ class Evidence:
     """
 
     facts: RunFacts
+    as_of: str
+    approval: str | Missing | None
     previous: RunFacts | Missing
     comparison: RunComparison | Missing
     worst: WorstSamples | Missing
@@ -77,6 +85,8 @@ def gather(store: Store, run_id: str, *, use_case: UseCase | None = None) -> Evi
     worst = _worst(store, facts.record)
     return Evidence(
         facts=facts,
+        as_of=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        approval=_approval(store, facts.record),
         previous=previous,
         comparison=comparison,
         has_previous_report=isinstance(previous, RunFacts) and (previous.folder / REPORT_FILE).is_file(),
@@ -105,12 +115,21 @@ def _previous(store: Store, facts: RunFacts) -> tuple[RunFacts, RunComparison] |
         return missing, missing
 
 
+def _approval(store: Store, record: RunRecord) -> str | Missing | None:
+    if record.model_version is None:
+        return None
+    try:
+        return str(Registry(store).version(record.use_case, record.model_version).status)
+    except (MlopsError, *DAMAGED) as error:
+        return Missing(str(error))
+
+
 def _worst(store: Store, record: RunRecord) -> WorstSamples | Missing:
     folder = predictions_folder(store, record)
     if isinstance(folder, Missing):
         return folder
     try:
-        return find_worst(folder, limit=_SAMPLES)
+        return find_worst(folder, limit=_SAMPLES, per_confusion=_PER_CONFUSION)
     except (MlopsError, TypeError, ValueError) as error:
         return Missing(str(error))
 

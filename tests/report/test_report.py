@@ -26,7 +26,9 @@ from mlops_core.metrics import (
 )
 from mlops_core.predictions import Prediction, write_predictions
 from mlops_core.report import write_report
+from mlops_core.workspace.model_versions import ApprovalStatus
 from mlops_core.workspace.records import DatasetRecord, RunRecord, RunStatus, StepRecord, StepStatus
+from mlops_core.workspace.registry import Registry
 from mlops_core.workspace.store import Store
 
 GALLERY = Path(__file__).parent / "gallery"
@@ -370,6 +372,50 @@ def test_previous_accepted_run_is_an_earlier_one_of_the_same_use_case(store):
     )
     words = read(write_report(store, "20260100-000000-aaaaaa")).words()
     assert "This workspace has no earlier accepted run of NOWHERE." in words
+
+
+def test_key_figures_are_the_metrics_of_the_gate_in_its_order(store):
+    names = ("loss", "recall_of_a", "recall_of_b", "acc")
+    metrics = [replace(METRIC, name=name).to_json() for name in names]
+    clauses = tuple(
+        ClauseVerdict(clause=f"{name} >= 0.5", metric=name, value=0.7, threshold=0.5, passed=True, reason="")
+        for name in ("acc", "loss", "acc")
+    )
+    made = record(verdict=Verdict(accepted=True, clauses=clauses), pipeline={"metrics": metrics, "steps": list(STEPS)})
+    store.runs.save(made)
+    values = {name: {"value": 0.7} for name in names}
+    (store.runs.folder(made.run_id) / "evaluation.json").write_text(json.dumps({"s": values}))
+    text = write_report(store, made.run_id).read_text()
+    assert re.findall('class="tile-name">([^<]*)<', text) == ["acc", "loss", "Duration"]
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"), [(None, "pending approval"), ("Approved", "approved"), ("Rejected", "rejected")]
+)
+def test_report_shows_the_approval_of_the_model_as_it_is_now_with_the_time(toy, workspace, status, shown):
+    made = mlops_core.run(toy, workspace=workspace)
+    with Store(workspace) as store:
+        if status:
+            registry = Registry(store)
+            registry.set_status(registry.version("TOY"), ApprovalStatus(status), why="x", moves_aliases=True)
+        words = read(write_report(store, made.run_id)).words()
+    moment = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
+    assert re.search(f"Version 1 {shown} on {moment}", words)
+    assert re.search(f"Version 1 on {moment}: . {status or 'PendingManualApproval'}", words)
+    assert ("Approve the model:" in words) is (status is None)
+
+
+def test_report_of_a_model_that_the_registry_has_lost_says_so(store):
+    words = written(store, record(model_version=3)).words()
+    assert re.search("Version 3 was not in the registry on", words)
+    assert "Approve the model:" not in words
+
+
+def test_reason_without_any_preview_is_given_once(store, tmp_path):
+    rows = [Prediction(sample=f"{at}.wav", group=f"g{at}", label="ab"[at % 2], scores=(0.2, 0.8)) for at in range(4)]
+    data = DatasetRecord(name="d", path=str(tmp_path / "gone"), digest="0" * 64, files=1, size_bytes=1)
+    words = written(store, record(steps=(evaluated(store, rows),), dataset=data)).words()
+    assert words.count("the data set is no longer at the path that the run read") == 1
 
 
 def test_report_shows_the_number_of_groups_and_the_metrics_of_the_worst_groups_first(store):

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from mlops_core.metrics import MetricReport
 from mlops_core.quantities import format_duration, format_number, format_size
 from mlops_core.report.facts import REPORT_FILE
-from mlops_core.report.kit import BadgeKind, Markup, badge, callout, element, tile
+from mlops_core.report.kit import BadgeKind, Markup, badge, callout, element, muted, tile
 from mlops_core.report.sections.groups import headline_metrics
 from mlops_core.report.sections.metrics import interval_text
+from mlops_core.report.sections.values import as_of
+from mlops_core.workspace.model_versions import ApprovalStatus
 from mlops_core.workspace.records import RunStatus, StepStatus
 
 if TYPE_CHECKING:
@@ -27,6 +29,11 @@ _STATUS_KINDS: Mapping[RunStatus, BadgeKind] = {
     RunStatus.PARTIAL: "warn",
     RunStatus.RUNNING: "plain",
 }
+_APPROVALS: Mapping[str, str] = {
+    ApprovalStatus.PENDING: "pending approval",
+    ApprovalStatus.APPROVED: "approved",
+    ApprovalStatus.REJECTED: "rejected",
+}
 
 
 def page_header(evidence: Evidence, *, losses: Sequence[str] = ()) -> Markup:
@@ -38,6 +45,7 @@ def page_header(evidence: Evidence, *, losses: Sequence[str] = ()) -> Markup:
         element("p", " · ".join(_origin(record)), class_="eyebrow"),
         element("h1", "Run ", element("span", record.run_id, class_="run-id"), " ", status),
         element("p", _outcome(record), class_="outcome"),
+        element("p", muted(record.alias_note)) if record.alias_note else None,
         _losses_note(losses),
         _generated_data_note(record),
         element("ul", *_tiles(evidence), class_="tiles"),
@@ -91,7 +99,8 @@ def _tiles(evidence: Evidence) -> Iterator[Markup]:
         size = format_size(record.dataset.size_bytes)
         yield tile("Data set", record.dataset.name, f"{record.dataset.files} files, {size}")
     if record.model_version is not None:
-        yield tile("Model", f"Version {record.model_version}", record.alias_note)
+        approval = _APPROVALS.get(str(evidence.approval), "not in the registry")
+        yield tile("Model", f"Version {record.model_version}", f"{approval} on {as_of(evidence)}")
 
 
 def _step_counts(record: RunRecord) -> str:
