@@ -57,7 +57,7 @@ if TYPE_CHECKING:
         Predictor,
         SampleScores,
     )
-    from mlops_core.runners.observers import RunObserver
+    from mlops_core.runners.observers import RunObserver, SilentObserver
     from mlops_core.steps.context import Shard, StepContext
     from mlops_core.steps.histories import HistoryRow, read_history, write_history
     from mlops_core.use_cases.discovery import discover_use_cases
@@ -82,7 +82,7 @@ _MODULES = {
         "UsageError",
         "did_you_mean",
     ),
-    "runners.observers": ("RunObserver",),
+    "runners.observers": ("RunObserver", "SilentObserver"),
     "hookspecs": ("PluginContext", "hookimpl"),
     "use_cases.discovery": ("discover_use_cases",),
     "use_cases.manager": ("UseCase", "load_use_case"),
@@ -175,6 +175,7 @@ __all__ = [
     "Section",
     "Severity",
     "Shard",
+    "SilentObserver",
     "Source",
     "SplitRow",
     "SplitSample",

@@ -65,7 +65,8 @@ def run(
         runner: name of the runner, as for ``--runner``. Empty for ``local`` or, with `resume`, for that of the run.
         options: options of the runner, of the class that its plugin defines.
         artifacts_dir: folder to which the evaluation is also copied.
-        observer: receives the run's events; an error in it never fails the run.
+        observer: receives the run's events; an error in it never fails the run. None to print the progress in a
+            notebook or on a terminal, and nothing elsewhere; `SilentObserver` for nothing anywhere.
 
     Returns:
         The finished record; look at `RunRecord.status` and `RunRecord.verdict`. A rejected gate and a failed step
@@ -118,11 +119,12 @@ def _carry_out(
 ) -> RunRecord:
     from mlops_core.runners.discovery import LOCAL, open_runner
     from mlops_core.runners.lifecycle import write_run_report
-    from mlops_core.runners.observers import GuardedObserver, SilentObserver
+    from mlops_core.runners.observers import GuardedObserver
+    from mlops_core.runners.progress import default_observer
     from mlops_core.workspace.store import Store
 
     with Store(workspace_path(workspace)) as store:
-        events = GuardedObserver(observer or SilentObserver())
+        events = GuardedObserver(observer or default_observer())
         name = runner or (request.resumed.runner if request.resumed else LOCAL)
         record = open_runner(name, store, observer=events, **arguments).run(request)
         write_run_report(store, record.run_id, note=events.note, use_case=request.use_case)

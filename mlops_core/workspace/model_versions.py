@@ -67,6 +67,11 @@ class ModelVersion:
     plugin: str = ""
     aliases: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """Return which version it is, in one line; the attributes hold the rest."""
+        aliases = f", {', '.join(self.aliases)}" if self.aliases else ""
+        return f"<ModelVersion {self.use_case} {self.version}: {self.status}{aliases}>"
+
     def to_json(self) -> dict[str, Any]:
         """Return the version as JSON types only."""
         state = {"use_case": self.use_case, "version": self.version, "status": self.status}
