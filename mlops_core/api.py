@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mlops_core.runners.request import RunRequest
     from mlops_core.runners.selection import Selection
     from mlops_core.use_cases.assembly_cache import AssemblyCache
+    from mlops_core.use_cases.manager import UseCase
     from mlops_core.workspace.model_versions import ModelVersion
     from mlops_core.workspace.records import RunRecord
 
@@ -271,6 +272,7 @@ def load_model(use_case: str, version: int | str | None = None, *, workspace: Pa
     Raises:
         UsageError: the version does not exist, or an alias points to a rejected one.
         StoreError: its artifact is gone or damaged.
+        PluginError: another version of the plugin made it, and it does not work in this environment.
 
     Example:
         >>> record = run("TOY", workspace="workspace")
@@ -283,7 +285,59 @@ def load_model(use_case: str, version: int | str | None = None, *, workspace: Pa
     loaded = load_use_case(use_case)
     with Store(workspace_path(workspace)) as store:
         found = Registry(store).servable_version(loaded.name, version)
-    return loaded.load_predictor(model_path(found, workspace=workspace))
+    path = model_path(found, workspace=workspace)
+    if found.plugin in ("", f"{loaded.installed.distribution} {loaded.installed.version}"):
+        return loaded.load_predictor(path)
+    return _load_other_version(loaded, found, path, workspace=workspace)
+
+
+def _load_other_version(
+    loaded: UseCase, version: ModelVersion, path: Path, *, workspace: Path | str | None
+) -> Predictor:
+    """Load a model that another version of the plugin made: with the code kept with it, else with the present code."""
+    import logging
+
+    from mlops_core.errors import PluginError
+    from mlops_core.use_cases.model_code import KeptPredictor
+    from mlops_core.workspace.store import Store
+
+    installed = loaded.installed
+    origin = (
+        f"model {version.use_case} version {version.version} was made by {version.plugin}; "
+        f"{installed.distribution} {installed.version} is installed"
+    )
+    advice = f"{origin}; {_environment_advice(version, workspace=workspace)}"
+    with Store(workspace_path(workspace)) as store:
+        code = store.artifacts.path(version.code) if version.code else None
+        is_kept = code is not None and store.artifacts.damage(version.code) is None
+    log = logging.getLogger(__name__)
+    if code is not None and is_kept:
+        log.warning("%s: its answers come from the code that was kept with it", origin)
+        return KeptPredictor(code, path, advice=advice)
+    try:
+        predictor = loaded.load_predictor(path)
+    except PluginError as error:
+        raise PluginError(f"{error}; {advice}") from error
+    log.warning("%s, which may read it in another way; %s", origin, advice.removeprefix(f"{origin}; "))
+    return predictor
+
+
+def _environment_advice(version: ModelVersion, *, workspace: Path | str | None) -> str:
+    """Return how to make an environment in which a model of another version of the plugin works."""
+    from mlops_core.errors import MlopsError
+
+    distribution, _, number = version.plugin.rpartition(" ")
+    requirements, python = [f"{distribution}=={number}"], ""
+    try:
+        environment = open_run(version.run_id, workspace=workspace).environment
+    except MlopsError:  # the run was removed; the plugin's own requirements are left
+        environment = {}
+    for package, installed in environment.items():
+        if package == "python":
+            python = f" with Python {installed}"
+        elif package not in ("platform", distribution) and installed[:1].isdigit():
+            requirements.append(f"{package}=={installed}")
+    return f"to use it, make a virtual environment{python} and run there: pip install {' '.join(requirements)}"
 
 
 def model_path(version: ModelVersion, *, workspace: Path | str | None = None) -> Path:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mlops_core.pipeline import ParameterValue, Pipeline
     from mlops_core.runners.observers import RunObserver
     from mlops_core.runners.request import RunRequest
+    from mlops_core.use_cases.discovery import InstalledUseCase
     from mlops_core.use_cases.manager import UseCase
     from mlops_core.workspace.records import DatasetRecord
     from mlops_core.workspace.store import Store
@@ -216,7 +217,12 @@ class Run:
         if result.check_registration is not None:
             result.check_registration()
         self.record = register_model(
-            self._store, self.record, pipeline=self._request.pipeline, artifact=result.model, report=report
+            self._store,
+            self.record,
+            pipeline=self._request.pipeline,
+            artifact=result.model,
+            report=report,
+            code=keep_code(self._store, self._request.use_case.installed),
         )
 
     # --- The record ---------------------------------------------------------------------------------------
@@ -304,8 +310,23 @@ def copy_evaluation(source: Path, target: Path, *, observer: RunObserver) -> Non
     observer.note(f"the evaluation was copied to {target}")
 
 
+def keep_code(store: Store, installed: InstalledUseCase) -> str:
+    """Keep the code of a plugin as an artifact and return its digest; empty if it cannot be kept."""
+    from mlops_core.use_cases.model_code import copy_plugin_code
+
+    work = store.work_folder("code")
+    try:
+        folder = work / "content"
+        folder.mkdir()
+        return store.artifacts.add(folder) if copy_plugin_code(installed, folder) else ""
+    except OSError:
+        return ""  # the model is as good without it
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
 def register_model(
-    store: Store, record: RunRecord, *, pipeline: Pipeline, artifact: str, report: MetricReport
+    store: Store, record: RunRecord, *, pipeline: Pipeline, artifact: str, report: MetricReport, code: str = ""
 ) -> RunRecord:
     """Register the model of an accepted run and return the run's record with its version; ``best`` may move.
 
@@ -315,6 +336,7 @@ def register_model(
         pipeline: that the run carried out.
         artifact: digest of the model.
         report: the metrics by which it was judged.
+        code: digest of the artifact with the plugin's code; empty for none.
 
     Raises:
         AssertionError: the gate has not accepted the model; nothing else may ever be registered.
@@ -338,6 +360,7 @@ def register_model(
             is_generated_data=bool(dataset and dataset.is_generated),
             config=record.config,
             plugin=record.plugin,
+            code=code,
         )
     )
     note = registry.promote_best(registered, allows_pending=read_settings().best_allows_pending)

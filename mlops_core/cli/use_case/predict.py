@@ -54,6 +54,7 @@ def command(
     with without_native_notes():
         predictor = load_model(chosen_use_case(usecase), model, workspace=ctx.obj["workspace"])
     if output:
+        _check_own_code(predictor, option=output.output.name)
         output.write(predictor, files)
         return
     answers = list(_with_progress(predictor, paths, faults))
@@ -65,6 +66,15 @@ def command(
     else:
         print_table(("file", "sample", "value", "interval"), [_number_row(answer) for answer in answers])
     _raise_faults(faults, of=len(files))
+
+
+def _check_own_code(predictor: Predictor, *, option: str) -> None:
+    """Refuse an output of the present plugin for a model that another version of it reads."""
+    from mlops_core.errors import PluginError
+    from mlops_core.use_cases.model_code import KeptPredictor
+
+    if isinstance(predictor, KeptPredictor):
+        raise PluginError(f"--{option} needs the version of the plugin that made the model: {predictor.advice}")
 
 
 def _existing(files: Sequence[str], faults: list[str]) -> list[Path]:
