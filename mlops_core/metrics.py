@@ -329,6 +329,7 @@ def bootstrap_by_group(
     if not pools:
         return MetricValue(value=math.nan, low=math.nan, high=math.nan, level=level, method="bootstrap")
     draw = random.Random(seed)  # noqa: S311  statistics, not secrets
+    resamples = resamples if len(pools) > 1 else 1  # every resample of a single group is the group
     found = sorted(
         statistic([item for pool in draw.choices(pools, k=len(pools)) for item in pool]) for _ in range(resamples)
     )

@@ -20,6 +20,7 @@ from mlops_core.report.kit import (
     badge,
     code,
     data_table,
+    details,
     element,
     facts_list,
     group,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from mlops_core.report.evidence import Evidence
 
 _HEADINGS = ("Metric", "Value", "Confidence interval", "Range", "Threshold", "Previous accepted")
+_SHOWN_NOTES = 12
 _JUDGEMENT_KINDS: Mapping[Judgement, BadgeKind] = {
     Judgement.BETTER: "good",
     Judgement.WORSE: "bad",
@@ -218,4 +220,6 @@ def _notes(report: MetricReport) -> Markup | None:
     }
     if not notes:
         return None
+    if len(notes) > _SHOWN_NOTES:
+        return details(f"{len(notes)} evaluation notes", facts_list(notes))
     return group(element("h3", "Evaluation notes"), facts_list(notes))
