@@ -57,7 +57,7 @@ def _text(error: Exception) -> str:
 
 
 def _send(channel: TextIO, message: object) -> None:
-    channel.write(json.dumps(message, default=float) + "\n")  # a number of numpy is no float for JSON
+    channel.write(json.dumps(message, default=float) + "\n")  # json refuses the numbers of numpy
     channel.flush()
 
 
