@@ -153,9 +153,9 @@ def judge_promotion(version: ModelVersion, best: ModelVersion | None, *, allows_
             f"best: stays at version {best.version}, which is approved; version {version.version} is considered once "
             "it is approved",
         )
-    if best.is_generated_data and not version.is_generated_data:
-        moved = f"best: moved from version {best.version} to {version.version}"
-        return Promotion(True, f"{moved}: real data replaces generated data")
+    reason = _reason_to_replace(best, version)
+    if reason:
+        return Promotion(True, f"best: moved from version {best.version} to {version.version}: {reason}")
     difference = _difference(version, best)
     if difference:
         return Promotion(
@@ -172,6 +172,14 @@ def _judge_alone(version: ModelVersion, *, is_best: bool) -> Promotion:
     if is_best:
         return Promotion(False, f"best: version {version.version} already is")
     return Promotion(True, f"best: version {version.version} is the first")
+
+
+def _reason_to_replace(best: ModelVersion, version: ModelVersion) -> str:
+    """Return why `best` is replaced whatever its value is; empty when the values decide."""
+    if best.status is ApprovalStatus.REJECTED:
+        return f"version {best.version} was rejected"
+    is_real = best.is_generated_data and not version.is_generated_data
+    return "real data replaces generated data" if is_real else ""
 
 
 def _difference(version: ModelVersion, best: ModelVersion) -> str:

@@ -10,7 +10,7 @@ import pytest
 import mlops_core
 from mlops_core.errors import StoreError, UsageError
 from mlops_core.metrics import Direction
-from mlops_core.workspace.model_versions import ApprovalStatus, ModelVersion
+from mlops_core.workspace.model_versions import ApprovalStatus, ModelVersion, judge_promotion
 from mlops_core.workspace.registry import BEST, Registry
 from mlops_core.workspace.store import Store
 
@@ -176,6 +176,15 @@ def test_real_data_takes_best_over_from_generated_data_and_never_the_other_way(r
     assert registry.alias_target("TOY", BEST) == 2
     registry.promote_best(registry.register(candidate("c", 1.0, **generated)))
     assert registry.alias_target("TOY", BEST) == 2
+
+
+def test_best_leaves_a_version_that_was_rejected_for_one_that_is_not(registry):
+    good = registry.register(candidate("a", 0.9))
+    rejected = replace(good, status=ApprovalStatus.REJECTED)
+    worse = replace(good, version=2, metrics={"acc": 0.1}, test_set="other")
+    promotion = judge_promotion(worse, rejected, allows_pending=False)
+    assert (promotion.moves, promotion.why) == (True, "best: moved from version 1 to 2: version 1 was rejected")
+    assert not judge_promotion(replace(rejected, version=2), rejected, allows_pending=False).moves
 
 
 def with_aliases(registry, count=3):
