@@ -312,13 +312,20 @@ def copy_evaluation(source: Path, target: Path, *, observer: RunObserver) -> Non
 
 def keep_code(store: Store, installed: InstalledUseCase) -> str:
     """Keep the code of a plugin as an artifact and return its digest; empty if it cannot be kept."""
-    from mlops_core.use_cases.model_code import copy_plugin_code
+    from mlops_core.use_cases.model_code import find_plugin_code
 
     work = store.work_folder("code")
     try:
+        code = find_plugin_code(installed)
+        if code is None:
+            return ""
+        digest = code.digest()
+        if store.artifacts.has(digest):
+            return digest
         folder = work / "content"
         folder.mkdir()
-        return store.artifacts.add(folder) if copy_plugin_code(installed, folder) else ""
+        code.copy_to(folder)
+        return store.artifacts.add(folder)
     except OSError:
         return ""  # the model is as good without it
     finally:

@@ -1,13 +1,14 @@
 """The code that reads a model, kept with it: a later version of the plugin may read models of its own only.
 
-`copy_plugin_code` copies the plugin's packages when a model is registered, if they are pure Python. `KeptPredictor`
-predicts with that copy in a process of its own (`mlops_core.use_cases.model_process`), since a process can hold only
+`PluginCode` copies the plugin's packages when a model is registered, if they are pure Python. `KeptPredictor` predicts
+with that copy in a process of its own (`mlops_core.use_cases.model_process`), since a process can hold only
 one version of a package. What the plugin depends on is that of the present environment.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import json
 import os
@@ -15,16 +16,17 @@ import shutil
 import subprocess
 import sys
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_core.datasets.digests import TreeFile, manifest_of
 from mlops_core.errors import DatasetError, PluginError
 from mlops_core.predictors import Interval, SampleScores
 from mlops_core.use_cases.distributions import top_level_packages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from mlops_core.use_cases.discovery import InstalledUseCase
 
@@ -34,28 +36,67 @@ _COMPILED = frozenset({".so", ".pyd", ".dylib", ".dll"})
 _LIMIT_BYTES = 20_000_000
 
 
-def copy_plugin_code(installed: InstalledUseCase, folder: Path) -> bool:
-    """Copy the packages of a plugin into `folder`; False, and nothing is kept, if they are not small and pure Python.
+@dataclass(frozen=True, slots=True)
+class PluginCode:
+    """The code of an installed plugin.
+
+    Attributes:
+        installed: the plugin.
+        files: path in the folder that keeps the code -> the file.
+    """
+
+    installed: InstalledUseCase
+    files: Mapping[str, Path]
+
+    def digest(self) -> str:
+        """Return the digest of the folder that `copy_to` would fill; nothing is copied.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        contents = {path: file.read_bytes() for path, file in self.files.items()}
+        contents[PLUGIN_FILE] = self._description()
+        return manifest_of(
+            TreeFile(path=path, size=len(content), sha256=hashlib.sha256(content).hexdigest())
+            for path, content in sorted(contents.items())
+        ).digest
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy the code into `folder`.
+
+        Raises:
+            OSError: a file cannot be copied.
+        """
+        for path, file in self.files.items():
+            place = folder / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, place)
+        (folder / PLUGIN_FILE).write_bytes(self._description())
+
+    def _description(self) -> bytes:
+        text = json.dumps(asdict(self.installed), indent=1, ensure_ascii=False, sort_keys=True)
+        return f"{text}\n".encode()
+
+
+def find_plugin_code(installed: InstalledUseCase) -> PluginCode | None:
+    """Return the packages of a plugin; None if they are not found, not pure Python or not small.
 
     Raises:
-        OSError: a file cannot be copied.
+        OSError: a folder cannot be read.
     """
     target = installed.target.partition(":")[0].partition(".")[0]
     names = sorted({target, *top_level_packages(installed.distribution)})
     roots = {name: root for name in names if (root := _package_root(name))}
-    files = [path for root in roots.values() for path in _files(root)]
-    if target not in roots or any(path.suffix in _COMPILED for path in files):
-        return False
-    if sum(path.stat().st_size for path in files) > _LIMIT_BYTES:
-        return False
-    for root in roots.values():
-        for path in _files(root):
-            place = folder / CODE_FOLDER / path.relative_to(root.parent)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, place)
-    text = json.dumps(asdict(installed), indent=1, ensure_ascii=False, sort_keys=True)
-    (folder / PLUGIN_FILE).write_text(text + "\n", encoding="utf-8")
-    return True
+    files = {
+        f"{CODE_FOLDER}/{path.relative_to(root.parent).as_posix()}": path
+        for root in roots.values()
+        for path in _files(root)
+    }
+    if target not in roots or any(path.suffix in _COMPILED for path in files.values()):
+        return None
+    if sum(path.stat().st_size for path in files.values()) > _LIMIT_BYTES:
+        return None
+    return PluginCode(installed, files)
 
 
 def _package_root(name: str) -> Path | None:
@@ -88,7 +129,7 @@ class KeptPredictor:
         """Start the process and load the model.
 
         Args:
-            code: folder that `copy_plugin_code` filled.
+            code: folder that `PluginCode.copy_to` filled.
             model: folder of the model's artifact.
             advice: what the user can do where the code does not work any more; part of each error.
 

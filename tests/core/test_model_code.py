@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import mlops_core
+from mlops_core.datasets.digests import digest_tree
 from mlops_core.errors import DatasetError, PluginError
 from mlops_core.use_cases.discovery import InstalledUseCase
-from mlops_core.use_cases.model_code import KeptPredictor, copy_plugin_code
+from mlops_core.use_cases.model_code import KeptPredictor, find_plugin_code
 from mlops_core.workspace.housekeeping import find_garbage
 from mlops_core.workspace.registry import Registry
 from mlops_core.workspace.store import Store
@@ -148,12 +149,12 @@ def test_compiled_or_missing_code_is_not_kept(tmp_path, monkeypatch):
     (package / "__init__.py").touch()
     monkeypatch.syspath_prepend(str(package.parent))
     installed = InstalledUseCase(name="X", target="compiled_plugin", distribution="x", version="1")
+    code = find_plugin_code(installed)
     (tmp_path / "kept").mkdir()
-    assert copy_plugin_code(installed, tmp_path / "kept")
+    code.copy_to(tmp_path / "kept")
     assert (tmp_path / "kept" / "code" / "compiled_plugin" / "__init__.py").is_file()
+    assert digest_tree(tmp_path / "kept") == code.digest()
     (package / "fast.so").touch()
-    (tmp_path / "none").mkdir()
-    assert not copy_plugin_code(installed, tmp_path / "none")
-    assert list((tmp_path / "none").iterdir()) == []
+    assert find_plugin_code(installed) is None
     gone = InstalledUseCase(name="X", target="no_such_plugin.hooks", distribution="x", version="1")
-    assert not copy_plugin_code(gone, tmp_path / "none")
+    assert find_plugin_code(gone) is None
