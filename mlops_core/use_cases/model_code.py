@@ -107,8 +107,9 @@ def _package_root(name: str) -> Path | None:
         return None
     if spec is None:
         return None
-    if spec.submodule_search_locations:
-        return Path(next(iter(spec.submodule_search_locations)))
+    if spec.submodule_search_locations is not None:
+        folder = next(iter(spec.submodule_search_locations), None)
+        return Path(folder) if folder else None
     return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
 
 
