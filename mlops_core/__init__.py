@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         Unit,
         bootstrap_by_group,
         proportion,
+        proportion_by_group,
     )
     from mlops_core.pipeline import DATASET, Parameter, ParameterType, Pipeline, Resources, Step, StepKind
     from mlops_core.predictions import Prediction, Predictions, read_predictions, write_predictions
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
         Predictor,
         SampleScores,
     )
-    from mlops_core.runners.observers import RunObserver
+    from mlops_core.runners.observers import RunObserver, SilentObserver
     from mlops_core.steps.context import Shard, StepContext
     from mlops_core.steps.histories import HistoryRow, read_history, write_history
     from mlops_core.use_cases.discovery import discover_use_cases
@@ -92,7 +93,7 @@ _MODULES = {
         "UsageError",
         "did_you_mean",
     ),
-    "runners.observers": ("RunObserver",),
+    "runners.observers": ("RunObserver", "SilentObserver"),
     "hookspecs": ("PluginContext", "hookimpl"),
     "use_cases.discovery": ("discover_use_cases",),
     "use_cases.manager": ("UseCase", "load_use_case"),
@@ -105,6 +106,7 @@ _MODULES = {
         "Unit",
         "bootstrap_by_group",
         "proportion",
+        "proportion_by_group",
     ),
     "pipeline": ("DATASET", "Parameter", "ParameterType", "Pipeline", "Resources", "Step", "StepKind"),
     "predictors": (
@@ -192,6 +194,7 @@ __all__ = [
     "Section",
     "Severity",
     "Shard",
+    "SilentObserver",
     "Source",
     "SplitRow",
     "SplitSample",
@@ -225,6 +228,7 @@ __all__ = [
     "parse_condition",
     "prepare_run",
     "proportion",
+    "proportion_by_group",
     "read_history",
     "read_predictions",
     "read_split",

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from mlops_core.runners.request import RunRequest
     from mlops_core.runners.selection import Selection
     from mlops_core.use_cases.assembly_cache import AssemblyCache
+    from mlops_core.use_cases.manager import UseCase
+    from mlops_core.workspace.model_versions import ModelVersion
     from mlops_core.workspace.records import RunRecord
-    from mlops_core.workspace.registry import ModelVersion
 
 
 def run(
@@ -66,7 +67,8 @@ def run(
         runner: name of the runner, as for ``--runner``. Empty for ``local`` or, with `resume`, for that of the run.
         options: options of the runner, of the class that its plugin defines.
         artifacts_dir: folder to which the evaluation is also copied.
-        observer: receives the run's events; an error in it never fails the run.
+        observer: receives the run's events; an error in it never fails the run. None to print the progress in a
+            notebook or on a terminal, and nothing elsewhere; `SilentObserver` for nothing anywhere.
 
     Returns:
         The finished record; look at `RunRecord.status` and `RunRecord.verdict`. A rejected gate and a failed step
@@ -119,11 +121,12 @@ def _carry_out(
 ) -> RunRecord:
     from mlops_core.runners.discovery import LOCAL, open_runner
     from mlops_core.runners.lifecycle import write_run_report
-    from mlops_core.runners.observers import GuardedObserver, SilentObserver
+    from mlops_core.runners.observers import GuardedObserver
+    from mlops_core.runners.progress import default_observer
     from mlops_core.workspace.store import Store
 
     with Store(workspace_path(workspace)) as store:
-        events = GuardedObserver(observer or SilentObserver())
+        events = GuardedObserver(observer or default_observer())
         name = runner or (request.resumed.runner if request.resumed else LOCAL)
         record = open_runner(name, store, observer=events, **arguments).run(request)
         if not store.is_there:
@@ -288,12 +291,13 @@ def load_model(use_case: str, version: int | str | None = None, *, workspace: Pa
 
     Args:
         use_case: its name.
-        version: a number or an alias such as ``"best"``; None for the newest.
+        version: a number or an alias such as ``"best"``; None for the newest that is not rejected.
         workspace: folder of the registry.
 
     Raises:
-        UsageError: the version does not exist.
+        UsageError: the version does not exist, or an alias points to a rejected one.
         StoreError: its artifact is gone or damaged.
+        PluginError: another version of the plugin made it, and it does not work in this environment.
 
     Example:
         >>> record = run("TOY", workspace="workspace")
@@ -305,8 +309,60 @@ def load_model(use_case: str, version: int | str | None = None, *, workspace: Pa
 
     loaded = load_use_case(use_case)
     with Store(workspace_path(workspace)) as store:
-        found = Registry(store).version(loaded.name, version)
-    return loaded.load_predictor(model_path(found, workspace=workspace))
+        found = Registry(store).servable_version(loaded.name, version)
+    path = model_path(found, workspace=workspace)
+    if found.plugin in ("", f"{loaded.installed.distribution} {loaded.installed.version}"):
+        return loaded.load_predictor(path)
+    return _load_other_version(loaded, found, path, workspace=workspace)
+
+
+def _load_other_version(
+    loaded: UseCase, version: ModelVersion, path: Path, *, workspace: Path | str | None
+) -> Predictor:
+    """Load a model that another version of the plugin made: with the code kept with it, else with the present code."""
+    import logging
+
+    from mlops_core.errors import PluginError
+    from mlops_core.use_cases.model_code import KeptPredictor
+    from mlops_core.workspace.store import Store
+
+    installed = loaded.installed
+    origin = (
+        f"model {version.use_case} version {version.version} was made by {version.plugin}; "
+        f"{installed.distribution} {installed.version} is installed"
+    )
+    advice = f"{origin}; {_environment_advice(version, workspace=workspace)}"
+    with Store(workspace_path(workspace)) as store:
+        code = store.artifacts.path(version.code) if version.code else None
+        is_kept = code is not None and store.artifacts.damage(version.code) is None
+    log = logging.getLogger(__name__)
+    if code is not None and is_kept:
+        log.warning("%s: its answers come from the code that was kept with it", origin)
+        return KeptPredictor(code, path, advice=advice)
+    try:
+        predictor = loaded.load_predictor(path)
+    except PluginError as error:
+        raise PluginError(f"{error}; {advice}") from error
+    log.warning("%s, which may read it in another way; %s", origin, advice.removeprefix(f"{origin}; "))
+    return predictor
+
+
+def _environment_advice(version: ModelVersion, *, workspace: Path | str | None) -> str:
+    """Return how to make an environment in which a model of another version of the plugin works."""
+    from mlops_core.errors import MlopsError
+
+    distribution, _, number = version.plugin.rpartition(" ")
+    requirements, python = [f"{distribution}=={number}"], ""
+    try:
+        environment = open_run(version.run_id, workspace=workspace).environment
+    except MlopsError:  # the run was removed; the plugin's own requirements are left
+        environment = {}
+    for package, installed in environment.items():
+        if package == "python":
+            python = f" with Python {installed}"
+        elif package not in ("platform", distribution) and installed[:1].isdigit():
+            requirements.append(f"{package}=={installed}")
+    return f"to use it, make a virtual environment{python} and run there: pip install {' '.join(requirements)}"
 
 
 def model_path(version: ModelVersion, *, workspace: Path | str | None = None) -> Path:
@@ -349,7 +405,7 @@ def export_model(
     if target.exists():
         raise UsageError(f"{target} exists; a model is exported to a new folder only")
     with Store(workspace_path(workspace)) as store:
-        found = Registry(store).version(use_case, version)
+        found = Registry(store).servable_version(use_case, version)
     source = model_path(found, workspace=workspace)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -11,13 +11,13 @@ import json
 import math
 import random
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlops_core.datasets.inspections import FactTable
 from mlops_core.errors import MlopsError, PipelineError, StepError, did_you_mean
+from mlops_core.intervals import LEVEL, effective_count, wilson_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 EVALUATION_FILE = "evaluation.json"
+_GROUPS = "test_groups"
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
-_LEVEL = 0.95
 
 
 class Direction(StrEnum):
@@ -139,8 +139,9 @@ class MetricValue:
         low: lower end of the interval.
         high: upper end.
         level: of the interval, 0 to 1.
-        method: ``wilson``, ``bootstrap`` or ``none``.
+        method: ``wilson``, ``wilson by group``, ``bootstrap``, ``jackknife by group`` or ``none``.
         count: how many samples (or groups, for the bootstrap) it rests on.
+        groups: how many groups the interval counts as independent; 0 if it counts samples.
         standard_deviation: of what the value summarises, in its own unit, where the metric's description says what
             that is: of the errors behind a mean squared error; None where it has none.
 
@@ -152,9 +153,10 @@ class MetricValue:
     value: float
     low: float
     high: float
-    level: float = _LEVEL
+    level: float = LEVEL
     method: str = "none"
     count: int = 0
+    groups: int = 0
     standard_deviation: float | None = None
 
 
@@ -191,6 +193,34 @@ class ConfusionMatrix:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupMetrics:
+    """The metrics of the test samples of one group.
+
+    Attributes:
+        samples: how many there are.
+        values: metric name -> value; without those that cannot be computed from one group.
+    """
+
+    samples: int
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupBreakdown:
+    """How the test set divides into groups of samples that are not independent.
+
+    Attributes:
+        count: number of groups.
+        samples: number of samples.
+        metrics: group -> its metrics; at most as many groups as a report can show.
+    """
+
+    count: int
+    samples: int
+    metrics: Mapping[str, GroupMetrics] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MetricReport:
     """What an evaluation found.
 
@@ -199,6 +229,7 @@ class MetricReport:
         confusion_matrices: name -> matrix.
         notes: further facts, for example how many samples were used.
         tables: what is shown beside the values, for example one row a fold of a cross-validation.
+        groups: set by core, not by plugins: the groups of the test set; None where every sample is its own group.
 
     Example:
         >>> MetricReport(values={"acc": proportion(80, 100)}).values["acc"].value
@@ -209,11 +240,13 @@ class MetricReport:
     confusion_matrices: Mapping[str, ConfusionMatrix] = field(default_factory=dict)
     notes: Mapping[str, str | int | float] = field(default_factory=dict)
     tables: tuple[FactTable, ...] = ()
+    groups: GroupBreakdown | None = None
 
 
-def proportion(successes: int, count: int, *, level: float = _LEVEL) -> MetricValue:
+def proportion(successes: int, count: int, *, level: float = LEVEL) -> MetricValue:
     """Return ``successes / count`` with the Wilson score interval; NaN when `count` is 0.
 
+    The samples must be independent; where several belong to a group, use `proportion_by_group`.
     Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference, J. Am. Stat. Assoc.
     22 (1927) 209-212: centre (p + z²/2n) / (1 + z²/n), half width z sqrt(p(1-p)/n + z²/4n²) / (1 + z²/n).
 
@@ -226,18 +259,43 @@ def proportion(successes: int, count: int, *, level: float = _LEVEL) -> MetricVa
         raise StepError(f"a proportion of {successes} in {count} is impossible")
     if count == 0:
         return MetricValue(value=math.nan, low=0.0, high=1.0, level=level, method="wilson")
-    p = successes / count
-    z = NormalDist().inv_cdf(0.5 + level / 2)
-    scale = 1 + z * z / count
-    centre = (p + z * z / (2 * count)) / scale
-    half = z * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count)) / scale
+    low, high = wilson_interval(successes / count, count, level=level)
+    return MetricValue(value=successes / count, low=low, high=high, level=level, method="wilson", count=count)
+
+
+def proportion_by_group(groups: Mapping[str, Sequence[bool]], *, level: float = LEVEL) -> MetricValue:
+    """Return the share of successes with a Wilson interval for samples in groups; NaN when there is no sample.
+
+    Samples of one group (the clips of one speaker) are alike, so the interval is that of as many independent samples as
+    would leave the rate as uncertain as it is, where the variance of the rate is that between the groups, G/(G-1)
+    Σ(y - p·n)² / N² over G groups with y successes in n samples. Where every sample is a group of its own, it is that
+    of `proportion`.
+    Sources: W. G. Cochran, Sampling Techniques (3rd ed., 1977), ch. 9 (variance of a ratio over clusters); N. Dean and
+    M. Pagano, Evaluating confidence interval methods for binomial proportions in clustered surveys, J. Surv. Stat.
+    Methodol. 3 (2015) 484-503 (Wilson interval with the effective sample size).
+
+    Args:
+        groups: group -> whether each of its samples is a success.
+        level: of the interval.
+
+    Example:
+        >>> value = proportion_by_group({"clip-1": [True] * 4, "clip-2": [True] * 4, "clip-3": [False, True] * 2})
+        >>> round(value.value, 3), value.count, value.groups
+        (0.833, 12, 3)
+        >>> value.low < proportion(10, 12).low
+        True
+    """
+    members = [list(map(bool, items)) for _, items in sorted(groups.items()) if len(items)]
+    count, number = sum(map(len, members)), len(members)
+    if number == count:
+        return replace(proportion(sum(map(sum, members)), count, level=level), groups=number)
+    rate = sum(map(sum, members)) / count
+    residuals = sum((sum(items) - rate * len(items)) ** 2 for items in members)
+    variance = number / (number - 1) * residuals / count**2 if number > 1 else math.nan
+    effective = effective_count(rate, variance, count=count, groups=number, level=level)
+    low, high = wilson_interval(rate, effective, level=level)
     return MetricValue(
-        value=p,
-        low=0.0 if successes == 0 else max(0.0, centre - half),
-        high=1.0 if successes == count else min(1.0, centre + half),
-        level=level,
-        method="wilson",
-        count=count,
+        value=rate, low=low, high=high, level=level, method="wilson by group", count=count, groups=number
     )
 
 
@@ -247,7 +305,7 @@ def bootstrap_by_group(
     *,
     seed: int = 0,
     resamples: int = 1000,
-    level: float = _LEVEL,
+    level: float = LEVEL,
 ) -> MetricValue:
     """Return `statistic` of all items with a percentile bootstrap interval that resamples whole groups.
 
@@ -271,6 +329,7 @@ def bootstrap_by_group(
     if not pools:
         return MetricValue(value=math.nan, low=math.nan, high=math.nan, level=level, method="bootstrap")
     draw = random.Random(seed)  # noqa: S311  statistics, not secrets
+    resamples = resamples if len(pools) > 1 else 1  # every resample of a single group is the group
     found = sorted(
         statistic([item for pool in draw.choices(pools, k=len(pools)) for item in pool]) for _ in range(resamples)
     )
@@ -282,6 +341,7 @@ def bootstrap_by_group(
         level=level,
         method="bootstrap",
         count=len(pools),
+        groups=len(pools),
     )
 
 
@@ -324,6 +384,8 @@ def write_evaluation(folder: Path, report: MetricReport, metrics: Sequence[Metri
     data["notes"] = dict(sorted(report.notes.items()))
     if report.tables:
         data["tables"] = [asdict(table) for table in report.tables]
+    if report.groups:
+        data[_GROUPS] = asdict(report.groups)
     text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     (folder / EVALUATION_FILE).write_text(text, encoding="utf-8")
 
@@ -349,7 +411,13 @@ def read_evaluation(folder: Path, metrics: Sequence[Metric]) -> MetricReport:
         entry = section.get(metric.name) if isinstance(section, dict) else None
         if isinstance(entry, dict) and "value" in entry:
             values[metric.name] = _value_from_json(entry)
-    return MetricReport(values=values, confusion_matrices=_matrices(data), notes=_notes(data), tables=_tables(data))
+    return MetricReport(
+        values=values,
+        confusion_matrices=_matrices(data),
+        notes=_notes(data),
+        tables=_tables(data),
+        groups=_groups(data.get(_GROUPS)),
+    )
 
 
 def _value_to_json(value: MetricValue) -> dict[str, Any]:
@@ -363,13 +431,14 @@ def _value_to_json(value: MetricValue) -> dict[str, Any]:
             "method": value.method,
         },
         "count": value.count,
+        **({"groups": value.groups} if value.groups else {}),
     }
 
 
 def _value_from_json(entry: Mapping[str, Any]) -> MetricValue:
     interval = entry.get("confidence_interval")
     interval = interval if isinstance(interval, dict) else {}
-    count = entry.get("count")
+    count, groups = entry.get("count"), entry.get("groups")
     return MetricValue(
         value=_number(entry["value"]),
         low=_number(interval.get("low")),
@@ -377,6 +446,7 @@ def _value_from_json(entry: Mapping[str, Any]) -> MetricValue:
         level=_number(interval.get("level")),
         method=str(interval.get("method", "none")),
         count=count if isinstance(count, int) else 0,
+        groups=groups if isinstance(groups, int) else 0,
         standard_deviation=_number(entry["standard_deviation"]) if "standard_deviation" in entry else None,
     )
 
@@ -422,3 +492,22 @@ def _tables(data: Mapping[str, Any]) -> tuple[FactTable, ...]:
         )
     except (MlopsError, KeyError, TypeError):
         return ()
+
+
+def _groups(data: object) -> GroupBreakdown | None:
+    """Return the groups of the test set; None if the file has none, or was changed by hand and they are not valid."""
+    try:
+        found: Any = data
+        return GroupBreakdown(
+            count=int(found["count"]),
+            samples=int(found["samples"]),
+            metrics={
+                str(name): GroupMetrics(
+                    samples=int(group["samples"]),
+                    values={str(metric): _number(value) for metric, value in group["values"].items()},
+                )
+                for name, group in found["metrics"].items()
+            },
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None

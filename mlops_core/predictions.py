@@ -67,6 +67,10 @@ class Predictions:
     rows: tuple[Prediction, ...]
     facts: Mapping[str, float] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """Return how many rows there are, in one line."""
+        return f"<Predictions {len(self.rows)} rows, {len(self.classes)} classes>"
+
 
 def write_predictions(
     folder: Path, classes: Iterable[str], rows: Iterable[Prediction], *, facts: Mapping[str, float] | None = None

@@ -234,15 +234,17 @@ def print_outcome(record: RunRecord, *, approval: str) -> None:
 
 
 def print_result_tables(folder: Path) -> None:
-    """Print the tables in the ``evaluation.json`` of a run's folder, if there are any."""
+    """Print the tables in the ``evaluation.json`` of a run's folder, and the number of groups, if there are any."""
     from mlops_core.errors import StepError
     from mlops_core.metrics import read_evaluation
 
     try:
-        tables = read_evaluation(folder, ()).tables
+        report = read_evaluation(folder, ())
     except StepError:
         return
-    for table in tables:
+    if report.groups:
+        click.echo(f"test set: {report.groups.samples} samples in {report.groups.count} groups; intervals count groups")
+    for table in report.tables:
         rows = [[f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row] for row in table.rows]
         print_table(table.columns, rows, title=table.title)
 

@@ -144,6 +144,11 @@ def file_state(path: str | Path) -> FileState:
     return FileState(size=stat.st_size, mtime_ns=stat.st_mtime_ns, ctime_ns=stat.st_ctime_ns, inode=stat.st_ino)
 
 
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content."""
+    return _sha256(os.fspath(path))
+
+
 def find_foreign_entry(folder: Path) -> str | None:
     """Return what below `folder`, or `folder` itself, is no file or folder of its own, or None.
 

@@ -1,6 +1,7 @@
 """Comparison of two runs: differences in metrics, configuration, data, code and environment.
 
-Owns the comparison as data; the command line and the report render it.
+Owns the comparison as data; the command line and the report render it. Whether two values may be compared is decided by
+`mlops_core.comparability`; where they may not, there is neither a change nor a judgement to show.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from mlops_core.comparability import TEST_SET_NOTE, Measurement, incomparability
 from mlops_core.metrics import Direction, Metric, MetricReport, MetricValue
-from mlops_core.steps.execution import TEST_SET_NOTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,9 +51,11 @@ class MetricComparison:
         metric: its declaration, that of the later run when both have one.
         earlier: value in the earlier run; None when it has none.
         later: value in the later run; None when it has none.
-        change: later minus earlier; None unless both are finite.
+        change: later minus earlier; None unless both are finite and comparable.
         judgement: depends on the metric's direction.
         is_within_intervals: the intervals overlap, so the change may be due to chance; None without intervals.
+        incomparability: why two values must not be compared, as the rest of a sentence; empty when they may be, and
+            where a run has no value.
     """
 
     metric: Metric
@@ -61,6 +64,12 @@ class MetricComparison:
     change: float | None
     judgement: Judgement
     is_within_intervals: bool | None
+    incomparability: str = ""
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether the two values may be shown beside each other, with their change."""
+        return self.judgement is not Judgement.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +97,22 @@ class RunComparison:
             "later": self.later,
             "is_same_test_set": self.is_same_test_set,
             "metrics": {entry.metric.name: _metric_to_json(entry) for entry in self.metrics},
+            "incomparable": {
+                entry.metric.name: entry.incomparability for entry in self.metrics if entry.incomparability
+            },
             "differences": {name: list(map(asdict, differences)) for name, differences in self.groups.items()},
+        }
+
+    def metric(self, name: str) -> MetricComparison | None:
+        """Return the comparison of a metric; None when neither run declares it."""
+        return next((entry for entry in self.metrics if entry.metric.name == name), None)
+
+    def incomparabilities(self) -> dict[str, tuple[str, ...]]:
+        """Return reason -> the metrics that must not be compared because of it."""
+        reasons = dict.fromkeys(entry.incomparability for entry in self.metrics if entry.incomparability)
+        return {
+            reason: tuple(entry.metric.name for entry in self.metrics if entry.incomparability == reason)
+            for reason in reasons
         }
 
 
@@ -150,27 +174,43 @@ def _differences(earlier: Mapping[str, object], later: Mapping[str, object]) -> 
 
 def _compare_metrics(earlier: RunFacts, later: RunFacts) -> tuple[MetricComparison, ...]:
     declared = {metric.name: metric for facts in (earlier, later) for metric in facts.metrics}
-    return tuple(
-        _compare_values(metric, _value(earlier, metric.name), _value(later, metric.name))
-        for metric in declared.values()
+    return tuple(_compare_metric(metric, earlier, later) for metric in declared.values())
+
+
+def _compare_metric(metric: Metric, earlier: RunFacts, later: RunFacts) -> MetricComparison:
+    old, new = (_value(facts, metric.name) for facts in (earlier, later))
+    reason = incomparability(_measurement(earlier, metric), _measurement(later, metric)) if old and new else ""
+    change = new.value - old.value if old and new and not reason else math.nan
+    is_comparable = math.isfinite(change)
+    return MetricComparison(
+        metric=metric,
+        earlier=old,
+        later=new,
+        change=change if is_comparable else None,
+        judgement=_judgement(metric, change) if is_comparable else Judgement.UNKNOWN,
+        is_within_intervals=_is_overlapping(old, new) if old and new and is_comparable else None,
+        incomparability=reason,
     )
+
+
+def _measurement(facts: RunFacts, metric: Metric) -> Measurement:
+    """Return what a run's value of `metric` was measured on, with the run's own declaration of the metric."""
+    own = next((declared for declared in facts.metrics if declared.name == metric.name), metric)
+    return Measurement(
+        use_case=facts.record.use_case,
+        test_set=_test_set(facts),
+        metric=own.name,
+        direction=own.direction,
+        unit=own.unit,
+    )
+
+
+def _test_set(facts: RunFacts) -> str:
+    return str(facts.evaluation.notes.get(TEST_SET_NOTE, "")) if isinstance(facts.evaluation, MetricReport) else ""
 
 
 def _value(facts: RunFacts, name: str) -> MetricValue | None:
     return facts.evaluation.values.get(name) if isinstance(facts.evaluation, MetricReport) else None
-
-
-def _compare_values(metric: Metric, earlier: MetricValue | None, later: MetricValue | None) -> MetricComparison:
-    change = later.value - earlier.value if earlier and later else math.nan
-    is_comparable = math.isfinite(change)
-    return MetricComparison(
-        metric=metric,
-        earlier=earlier,
-        later=later,
-        change=change if is_comparable else None,
-        judgement=_judgement(metric, change) if is_comparable else Judgement.UNKNOWN,
-        is_within_intervals=_is_overlapping(earlier, later) if earlier and later and is_comparable else None,
-    )
 
 
 def _judgement(metric: Metric, change: float) -> Judgement:
@@ -186,10 +226,7 @@ def _is_overlapping(one: MetricValue, other: MetricValue) -> bool | None:
 
 
 def _is_same_test_set(earlier: RunFacts, later: RunFacts) -> bool | None:
-    digests = [
-        facts.evaluation.notes.get(TEST_SET_NOTE) if isinstance(facts.evaluation, MetricReport) else None
-        for facts in (earlier, later)
-    ]
+    digests = [_test_set(facts) for facts in (earlier, later)]
     return digests[0] == digests[1] if all(digests) else None
 
 

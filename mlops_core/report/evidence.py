@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import time
+import datetime as dt
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import MlopsError
 from mlops_core.report.comparison import RunComparison, compare_runs
-from mlops_core.report.facts import Missing, RunFacts, log_tail, predictions_folder, previous_accepted, read_facts
+from mlops_core.report.facts import (
+    REPORT_FILE,
+    Missing,
+    RunFacts,
+    log_tail,
+    predictions_folder,
+    previous_accepted,
+    read_facts,
+)
 from mlops_core.report.histories import read_histories
+from mlops_core.report.previews import read_previews
 from mlops_core.report.worst import WorstSamples, find_worst
 from mlops_core.workspace.records import StepStatus
+from mlops_core.workspace.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from mlops_core.datasets.previews import Preview
     from mlops_core.report.histories import History
@@ -23,13 +32,11 @@ if TYPE_CHECKING:
     from mlops_core.workspace.records import RunRecord
     from mlops_core.workspace.store import Store
 
-REPORT_FILE = "report.html"
 DAMAGED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 """Errors caused by a record that was edited, or written by another version: its parts have unexpected types."""
 _SAMPLES = 12
-_PREVIEWS_BYTES = 2_500_000
-_PREVIEWS_S = 3.0
-"""A slow hook, or one that returns large previews, leads to fewer previews instead of a slow or huge report."""
+_PER_CONFUSION = 2
+"""More of the same confusion teach nothing new."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +45,8 @@ class Evidence:
 
     Attributes:
         facts: of the run.
+        as_of: when it was read, ISO 8601, UTC; the approval of a model changes later.
+        approval: of the registered model at that time; None when no model was registered.
         previous: facts of the previous accepted run.
         comparison: of the two runs.
         worst: the samples with the worst predictions.
@@ -48,6 +57,8 @@ class Evidence:
     """
 
     facts: RunFacts
+    as_of: str
+    approval: str | Missing | None
     previous: RunFacts | Missing
     comparison: RunComparison | Missing
     worst: WorstSamples | Missing
@@ -74,12 +85,14 @@ def gather(store: Store, run_id: str, *, use_case: UseCase | None = None) -> Evi
     worst = _worst(store, facts.record)
     return Evidence(
         facts=facts,
+        as_of=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        approval=_approval(store, facts.record),
         previous=previous,
         comparison=comparison,
         has_previous_report=isinstance(previous, RunFacts) and (previous.folder / REPORT_FILE).is_file(),
         histories=read_histories(store, facts.record),
         worst=worst,
-        previews=dict(_previews(facts.record, worst, use_case)) if isinstance(worst, WorstSamples) else {},
+        previews=_previews(store, facts.record, worst, use_case),
         logs={
             step.name: log_tail(facts.folder, step.name)
             for step in facts.record.steps
@@ -102,55 +115,29 @@ def _previous(store: Store, facts: RunFacts) -> tuple[RunFacts, RunComparison] |
         return missing, missing
 
 
+def _approval(store: Store, record: RunRecord) -> str | Missing | None:
+    if record.model_version is None:
+        return None
+    try:
+        return str(Registry(store).version(record.use_case, record.model_version).status)
+    except (MlopsError, *DAMAGED) as error:
+        return Missing(str(error))
+
+
 def _worst(store: Store, record: RunRecord) -> WorstSamples | Missing:
     folder = predictions_folder(store, record)
     if isinstance(folder, Missing):
         return folder
     try:
-        return find_worst(folder, limit=_SAMPLES)
+        return find_worst(folder, limit=_SAMPLES, per_confusion=_PER_CONFUSION)
     except (MlopsError, TypeError, ValueError) as error:
         return Missing(str(error))
 
 
 def _previews(
-    record: RunRecord, worst: WorstSamples, loaded: UseCase | None
-) -> Iterator[tuple[str, Preview | Missing]]:
-    """Yield each sample with its preview, within the limits of size and time."""
-    use_case = _use_case(record, loaded)
-    remaining_bytes, deadline = _PREVIEWS_BYTES, time.monotonic() + _PREVIEWS_S
-    for sample in (judged.sample for judged in worst.samples):
-        if isinstance(use_case, Missing):
-            yield sample, use_case
-            continue
-        if time.monotonic() > deadline:
-            yield sample, Missing("No preview: the time limit for previews was reached.")
-            continue
-        preview = _preview(use_case, record, sample)
-        if not isinstance(preview, Missing):
-            if len(preview.data) > remaining_bytes:
-                preview = Missing("No preview: the size limit for previews was reached.")
-            else:
-                remaining_bytes -= len(preview.data)
-        yield sample, preview
-
-
-def _use_case(record: RunRecord, loaded: UseCase | None) -> UseCase | Missing:
-    if record.dataset is None or not Path(record.dataset.path).is_dir():
-        return Missing("No preview: the data set is no longer at the path that the run read.")
-    if loaded is not None:
-        return loaded
-    from mlops_core.use_cases.manager import load_use_case
-
-    try:
-        return load_use_case(record.use_case)
-    except MlopsError as error:
-        return Missing(f"No preview: {error}")
-
-
-def _preview(use_case: UseCase, record: RunRecord, sample: str) -> Preview | Missing:
-    folder = Path(record.dataset.path if record.dataset else "")
-    try:
-        preview = use_case.sample_preview(sample, folder)
-    except MlopsError as error:
-        return Missing(f"No preview: {error}")
-    return preview or Missing("No preview for this sample.")
+    store: Store, record: RunRecord, worst: WorstSamples | Missing, use_case: UseCase | None
+) -> dict[str, Preview | Missing]:
+    if isinstance(worst, Missing):
+        return {}
+    samples = (judged.sample for judged in worst.samples)
+    return dict(read_previews(store, record, samples, use_case=use_case))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mlops_core.workspace.records import RunRecord, StepRecord
     from mlops_core.workspace.store import Store
 
+REPORT_FILE = "report.html"
 _PAGES = (50, 1_000, 100_000)
 """Page sizes of the search for the previous accepted run, which is nearly always among the newest runs."""
 _LOG_LINES = 40

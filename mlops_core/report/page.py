@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlops_core.report.contents import CONTENTS_NAME, contents_of
 from mlops_core.report.kit import render_page
 from mlops_core.report.sections.comparison import comparison_section
 from mlops_core.report.sections.configuration import configuration_section
@@ -18,6 +19,8 @@ from mlops_core.report.sections.training import training_section
 from mlops_core.report.sections.verdict import verdict_section
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mlops_core.report.evidence import Evidence
 
 _STYLESHEET = Path(__file__).parent / "assets" / "report.css"
@@ -34,13 +37,19 @@ _SECTIONS = (
 )
 
 
-def render(evidence: Evidence) -> str:
-    """Return the report of a run as HTML."""
+def render(evidence: Evidence, *, losses: Sequence[str] = ()) -> str:
+    """Return the report of a run as HTML.
+
+    Args:
+        evidence: what it shows.
+        losses: what an earlier report of the run shows and this one cannot.
+    """
     record = evidence.record
     return render_page(
         title=f"{record.use_case} {record.run_id}: {record.status}",
         brand="run report",
-        header=page_header(evidence),
+        header=page_header(evidence, losses=losses),
         sections=[build_section(evidence) for build_section in _SECTIONS],
         stylesheet=_STYLESHEET.read_text(encoding="utf-8"),
+        metadata={CONTENTS_NAME: contents_of(evidence).to_text()},
     )

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import defaultdict
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from mlops_core.predictions import iter_predictions, read_classes
 
@@ -90,29 +91,50 @@ class _Candidate(NamedTuple):
 
     @property
     def is_wrong(self) -> bool:
-        return bool(self.shares) and self.shares.index(max(self.shares)) != self.position
+        return bool(self.shares) and self.predicted != self.position
+
+    @property
+    def predicted(self) -> int | None:
+        """Return the class with the highest score; None for a regression."""
+        return self.shares.index(max(self.shares)) if self.shares else None
+
+    @property
+    def confusion(self) -> tuple[int | None, int | None]:
+        """Return the true and the predicted class."""
+        return self.position, self.predicted
 
 
-def find_worst(folder: Path, *, limit: int) -> WorstSamples:
-    """Return the `limit` worst samples of the predictions file in `folder`, by the evaluated model.
+_Entry: TypeAlias = "tuple[float, _Reversed, _Candidate]"
+"""An element of a min-heap by loss; equal losses are ordered by name, so that the selection is repeatable."""
+
+
+def find_worst(folder: Path, *, limit: int, per_confusion: int | None = None) -> WorstSamples:
+    """Return the worst samples of the predictions file in `folder`, by the evaluated model.
+
+    Args:
+        folder: holds the file.
+        limit: how many samples at most.
+        per_confusion: how many of them at most have the same true and predicted class; None for no limit.
 
     Raises:
         StepError: the file is missing or damaged; the message names file and line.
     """
     classes = read_classes(folder)
     count = wrong = 0
-    # A min-heap by loss; equal losses are ordered by name, so that the selection is repeatable.
-    kept: list[tuple[float, _Reversed, _Candidate]] = []
+    kept: defaultdict[tuple[int | None, int | None] | None, list[_Entry]] = defaultdict(list)
     evaluated = (row for row in iter_predictions(folder) if not row.model)
     for candidate in _candidates(evaluated, classes):
         count += 1
         wrong += candidate.is_wrong
+        is_limited = per_confusion is not None and bool(classes)
+        heap = kept[candidate.confusion if is_limited else None]
         entry = (candidate.loss, _Reversed(candidate.sample), candidate)
-        if len(kept) < limit:
-            heapq.heappush(kept, entry)
-        elif entry[:2] > kept[0][:2]:
-            heapq.heapreplace(kept, entry)
-    ordered = sorted((candidate for _, _, candidate in kept), key=lambda candidate: (-candidate.loss, candidate.sample))
+        if len(heap) < (min(limit, per_confusion or limit) if is_limited else limit):
+            heapq.heappush(heap, entry)
+        elif entry[:2] > heap[0][:2]:
+            heapq.heapreplace(heap, entry)
+    candidates = (candidate for heap in kept.values() for _, _, candidate in heap)
+    ordered = sorted(candidates, key=lambda candidate: (-candidate.loss, candidate.sample))[:limit]
     return WorstSamples(
         samples=tuple(_judged(candidate, classes) for candidate in ordered),
         count=count,

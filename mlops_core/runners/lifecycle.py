@@ -17,15 +17,17 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from mlops_core.comparability import TEST_SET_NOTE
 from mlops_core.errors import ExitCode, GateRejectedError, MlopsError, RunnerError
 from mlops_core.metrics import read_evaluation
 from mlops_core.pipeline import FETCH
 from mlops_core.runners.saved_config import write_saved_config
-from mlops_core.steps.execution import TEST_SET_NOTE
+from mlops_core.settings import read_settings
 from mlops_core.use_cases.distributions import version_of
 from mlops_core.workspace.database import workspace_error
+from mlops_core.workspace.model_versions import ModelVersion
 from mlops_core.workspace.records import RunRecord, RunStatus, StepRecord, StepStatus
-from mlops_core.workspace.registry import ModelVersion, Registry
+from mlops_core.workspace.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from mlops_core.pipeline import ParameterValue, Pipeline
     from mlops_core.runners.observers import RunObserver
     from mlops_core.runners.request import RunRequest
+    from mlops_core.use_cases.discovery import InstalledUseCase
     from mlops_core.use_cases.manager import UseCase
     from mlops_core.workspace.records import DatasetRecord
     from mlops_core.workspace.store import Store
@@ -215,7 +218,12 @@ class Run:
         if result.check_registration is not None:
             result.check_registration()
         self.record = register_model(
-            self._store, self.record, pipeline=self._request.pipeline, artifact=result.model, report=report
+            self._store,
+            self.record,
+            pipeline=self._request.pipeline,
+            artifact=result.model,
+            report=report,
+            code=keep_code(self._store, self._request.use_case.installed),
         )
 
     # --- The record ---------------------------------------------------------------------------------------
@@ -310,8 +318,30 @@ def copy_evaluation(source: Path, target: Path, *, observer: RunObserver) -> Non
     observer.note(f"the evaluation was copied to {target}")
 
 
+def keep_code(store: Store, installed: InstalledUseCase) -> str:
+    """Keep the code of a plugin as an artifact and return its digest; empty if it cannot be kept."""
+    from mlops_core.use_cases.model_code import find_plugin_code
+
+    work = store.work_folder("code")
+    try:
+        code = find_plugin_code(installed)
+        if code is None:
+            return ""
+        digest = code.digest()
+        if store.artifacts.has(digest):
+            return digest
+        folder = work / "content"
+        folder.mkdir()
+        code.copy_to(folder)
+        return store.artifacts.add(folder)
+    except OSError:
+        return ""  # the model is as good without it
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
 def register_model(
-    store: Store, record: RunRecord, *, pipeline: Pipeline, artifact: str, report: MetricReport
+    store: Store, record: RunRecord, *, pipeline: Pipeline, artifact: str, report: MetricReport, code: str = ""
 ) -> RunRecord:
     """Register the model of an accepted run and return the run's record with its version; ``best`` may move.
 
@@ -321,6 +351,7 @@ def register_model(
         pipeline: that the run carried out.
         artifact: digest of the model.
         report: the metrics by which it was judged.
+        code: digest of the artifact with the plugin's code; empty for none.
 
     Raises:
         AssertionError: the gate has not accepted the model; nothing else may ever be registered.
@@ -344,9 +375,10 @@ def register_model(
             is_generated_data=bool(dataset and dataset.is_generated),
             config=record.config,
             plugin=record.plugin,
+            code=code,
         )
     )
-    note = registry.promote_best(registered)
+    note = registry.promote_best(registered, allows_pending=read_settings().best_allows_pending)
     return replace(record, model_version=registered.version, alias_note=note)
 
 
@@ -364,7 +396,7 @@ def write_run_report(
     from mlops_core.report import write_report
 
     try:
-        write_report(store, run_id, use_case=use_case)
+        write_report(store, run_id, use_case=use_case, note=note)
     except (MlopsError, OSError) as error:
         note(f"the report of run {run_id} was not written: {error}")
 

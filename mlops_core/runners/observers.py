@@ -51,7 +51,11 @@ class RunObserver(Protocol):
 
 
 class SilentObserver:
-    """Ignores all events."""
+    """Ignores all events.
+
+    Example:
+        >>> record = run("TOY", workspace="workspace", observer=SilentObserver())
+    """
 
     def run_started(self, record: RunRecord) -> None:
         """Ignore the event."""

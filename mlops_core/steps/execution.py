@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mlops_core.code_references import load_function
+from mlops_core.comparability import TEST_SET_NOTE
 from mlops_core.datasets.digests import find_foreign_entry
 from mlops_core.datasets.group_splits import check_split_file
 from mlops_core.errors import DatasetError, ExitCode, MlopsError, StepError
@@ -28,13 +29,12 @@ if TYPE_CHECKING:
 
     M = TypeVar("M", bound=pydantic.BaseModel)
 
+
 _MOST_WARNINGS = 5
 _SHOWN = 5
 _WARNING_LENGTH = 500
-STEP_PROTOCOL_VERSION = 2
+STEP_PROTOCOL_VERSION = 3
 """Raised when the way in which a step is executed changes what it may write; part of every step's key."""
-TEST_SET_NOTE = "test_set"
-"""The note of an evaluation that holds the digest of samples and labels: models are compared on equal ones only."""
 
 
 def execute(request: StepRequest) -> None:
@@ -139,6 +139,7 @@ def _evaluate(request: StepRequest) -> None:
     from mlops_core.baselines import constant_warning
     from mlops_core.metrics import Metric, write_evaluation
     from mlops_core.predictions import digest_test_set, read_predictions
+    from mlops_core.steps.evaluation import evaluate_predictions
     from mlops_core.use_cases.manager import load_use_case
 
     predictions = read_predictions(request.outputs[PREDICTIONS_OUTPUT])
@@ -152,9 +153,9 @@ def _evaluate(request: StepRequest) -> None:
         )
     if warning := constant_warning(predictions):
         StepContext(request).log.warning("%s", warning)
-    report = load_use_case(request.use_case).compute_metrics(predictions)
-    report = replace(report, notes={**report.notes, TEST_SET_NOTE: digest_test_set(predictions)})
     metrics = [Metric.from_json(metric) for metric in request.metrics]
+    report = evaluate_predictions(predictions, load_use_case(request.use_case).compute_metrics, metrics=metrics)
+    report = replace(report, notes={**report.notes, TEST_SET_NOTE: digest_test_set(predictions)})
     write_evaluation(request.outputs[EVALUATION_OUTPUT], report, metrics)
 
 

@@ -99,6 +99,13 @@ def _has_written(folder: str, top: str) -> bool:
     return is_system and (top in _read(folder, "top_level.txt").split() or _name_in_path(folder) == _normalised(top))
 
 
+def top_level_packages(distribution: str) -> tuple[str, ...]:
+    """Return the importable packages and modules of an installed distribution, as far as its metadata lists them."""
+    wanted = _normalised(distribution)
+    folders = (folder for folder, _ in _metadata_folders() if _name_in_path(folder) == wanted)
+    return tuple(_read(next(folders, ""), "top_level.txt").split())
+
+
 def load_object(value: str) -> object:
     """Import what the value of an entry point names, ``module`` or ``module:attribute``.
 

@@ -94,7 +94,7 @@ def find_garbage(store: Store, *, keep: int, use_case: str | None = None) -> Gar
     Runs with a registered model, runs in progress and registered models are always kept.
     """
     kept, removed = _sort_runs(store, keep=keep, use_case=use_case)
-    needed = {version.artifact for version in Registry(store).versions()}
+    needed = {digest for version in Registry(store).versions() for digest in (version.artifact, version.code)}
     for run_id in kept:
         needed |= _artifacts_of(store, run_id)
     latest = time.time() - (_GRACE_S if any(map(store.runs.is_alive, kept)) else 0.0)
@@ -155,7 +155,8 @@ def _users(store: Store) -> dict[str, list[str]]:
         for digest in _artifacts_of(store, run.run_id):
             users.setdefault(digest, []).append(f"run {run.run_id}")
     for version in Registry(store).versions():
-        users.setdefault(version.artifact, []).insert(0, f"model {version.use_case} version {version.version}")
+        for digest in filter(None, (version.artifact, version.code)):
+            users.setdefault(digest, []).insert(0, f"model {version.use_case} version {version.version}")
     return users
 
 

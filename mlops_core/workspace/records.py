@@ -75,6 +75,10 @@ class StepRecord:
     warning: str = ""
     error: str = ""
 
+    def __repr__(self) -> str:
+        """Return how the step ended, in one line; the attributes hold the rest."""
+        return f"<StepRecord {self.name}: {self.status}{f', {self.error}' if self.error else ''}>"
+
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON types only."""
         values = {name: getattr(self, name) for name in self.__slots__}
@@ -189,6 +193,12 @@ class RunRecord:
     error: str = ""
     exit_code: int = 0
     remote: RemoteRecord | None = None
+
+    def __repr__(self) -> str:
+        """Return what happened, in one line; the attributes hold the rest."""
+        version = "" if self.model_version is None else f", model version {self.model_version}"
+        error = f", {self.error}" if self.error else ""
+        return f"<RunRecord {self.run_id}: {self.use_case} {self.status}, {len(self.steps)} steps{version}{error}>"
 
     def step(self, name: str) -> StepRecord | None:
         """Return the record of the step `name`, if the run has one."""

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from mlops_core.workspace.model_versions import ApprovalStatus
 from mlops_core.workspace.records import RunStatus
-from mlops_core.workspace.registry import ApprovalStatus, read_version, record_registration
+from mlops_core.workspace.registry import read_version, record_registration
 from mlops_core.workspace.schema import migrate
 
 if TYPE_CHECKING:

@@ -225,11 +225,22 @@ def test_a_file_that_cannot_be_used_does_not_keep_the_others_from_an_answer(mlop
 
 def test_a_run_says_how_its_model_stands_now_and_a_rejected_one_gets_no_alias(mlops):
     assert "version 1, PendingManualApproval" in mlops("run", "-u", "TOY")
-    mlops("models", "reject", "1", "-u", "TOY", "--why", "no")
+    refusal = mlops("models", "reject", "1", "-u", "TOY", "--why", "no", code=2)
+    assert "cannot be rejected while it is 'best'" in refusal
+    moved = mlops("models", "reject", "1", "-u", "TOY", "--why", "no", "--move-aliases")
+    assert "alias best: 1 -> nothing" in moved
+    assert "every version of model 'TOY' was rejected" in mlops("predict", "-u", "TOY", __file__, code=2)
     assert "version 1, Rejected" in mlops("run", "-u", "TOY")
     assert "version 1, Rejected" in mlops("runs", "show", "latest")
     told = mlops("models", "alias", "production", "1", "-u", "TOY", "--why", "x", code=2)
     assert "version 1 was rejected; approve it before" in told
+
+
+def test_best_follows_an_approval_and_not_a_run_of_a_model_that_nobody_approved(mlops):
+    mlops("run", "-u", "TOY", "--set", "training.bias=-3", "--param", "q_acc=0.1")
+    mlops("models", "approve", "1", "-u", "TOY", "--why", "checked")
+    assert "best: stays at version 1, which is approved" in mlops("run", "-u", "TOY")
+    assert "best: moved from version 1 to 2" in mlops("models", "approve", "2", "-u", "TOY", "--why", "checked")
 
 
 def test_a_run_of_another_use_case_is_not_resumed(mlops):

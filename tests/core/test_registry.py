@@ -10,7 +10,8 @@ import pytest
 import mlops_core
 from mlops_core.errors import StoreError, UsageError
 from mlops_core.metrics import Direction
-from mlops_core.workspace.registry import BEST, ApprovalStatus, ModelVersion, Registry
+from mlops_core.workspace.model_versions import ApprovalStatus, ModelVersion, judge_promotion
+from mlops_core.workspace.registry import BEST, Registry
 from mlops_core.workspace.store import Store
 
 
@@ -124,6 +125,130 @@ def test_best_does_not_move_between_different_test_sets(registry):
     note = registry.promote_best(registry.register(candidate("b", 0.9, test_set="easier")))
     assert registry.alias_target("TOY", BEST) == 1
     assert "another test set" in note
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"dataset_digest": "other"}, "they were made from different data"),
+        ({"test_set": ""}, "it is not known on which test set they were evaluated"),
+        ({"direction": Direction.LOWER}, "the direction in which acc is better was changed"),
+        ({"compared_by": "mse"}, "they are judged by different metrics, acc and mse"),
+    ],
+)
+def test_best_moves_only_between_versions_of_the_same_data_and_metric(registry, changes, reason):
+    registry.promote_best(registry.register(candidate("a", 0.5)))
+    note = registry.promote_best(registry.register(candidate("b", 0.9, **changes)))
+    assert registry.alias_target("TOY", BEST) == 1
+    assert reason in note
+
+
+def test_two_versions_without_a_known_test_set_are_not_compared(registry):
+    for artifact, score in (("a", 0.5), ("b", 0.9)):
+        registry.promote_best(registry.register(candidate(artifact, score, test_set="")))
+    assert registry.alias_target("TOY", BEST) == 1
+
+
+def test_best_stays_at_an_approved_version_until_the_better_one_is_approved_too(registry):
+    first, better = (registry.register(candidate(name, score)) for name, score in (("a", 0.5), ("b", 0.9)))
+    registry.promote_best(first)
+    registry.set_status(first, ApprovalStatus.APPROVED, why="checked")
+    note = registry.promote_best(better)
+    assert registry.alias_target("TOY", BEST) == 1
+    assert "version 1, which is approved; version 2 is considered once it is approved" in note
+    registry.set_status(better, ApprovalStatus.APPROVED, why="checked")
+    assert registry.promote_best(better) == "best: moved from version 1 to 2: acc 0.5 -> 0.9"
+    assert registry.alias_target("TOY", BEST) == 2
+
+
+def test_best_moves_to_a_pending_version_where_the_workspace_allows_it(registry):
+    first, better = (registry.register(candidate(name, score)) for name, score in (("a", 0.5), ("b", 0.9)))
+    registry.promote_best(first)
+    registry.set_status(first, ApprovalStatus.APPROVED, why="checked")
+    registry.promote_best(better, allows_pending=True)
+    assert registry.alias_target("TOY", BEST) == 2
+
+
+def test_real_data_takes_best_over_from_generated_data_and_never_the_other_way(registry):
+    generated = {"is_generated_data": True, "dataset_digest": "g", "test_set": "g"}
+    registry.promote_best(registry.register(candidate("a", 1.0, **generated)))
+    assert "real data replaces generated data" in registry.promote_best(registry.register(candidate("b", 0.6)))
+    assert registry.alias_target("TOY", BEST) == 2
+    registry.promote_best(registry.register(candidate("c", 1.0, **generated)))
+    assert registry.alias_target("TOY", BEST) == 2
+
+
+def test_best_leaves_a_version_that_was_rejected_for_one_that_is_not(registry):
+    good = registry.register(candidate("a", 0.9))
+    rejected = replace(good, status=ApprovalStatus.REJECTED)
+    worse = replace(good, version=2, metrics={"acc": 0.1}, test_set="other")
+    promotion = judge_promotion(worse, rejected, allows_pending=False)
+    assert (promotion.moves, promotion.why) == (True, "best: moved from version 1 to 2: version 1 was rejected")
+    assert not judge_promotion(replace(rejected, version=2), rejected, allows_pending=False).moves
+
+
+def with_aliases(registry, count=3):
+    """Register versions and move the alias production along them; best points to the last, too."""
+    versions = [registry.register(candidate(f"m{number}", number / 10)) for number in range(1, count + 1)]
+    for number in range(1, count + 1):
+        registry.move_alias("TOY", "production", version=number, expected=number - 1 or None, why="next")
+    registry.move_alias("TOY", BEST, version=count, expected=None, why="first")
+    return versions
+
+
+def test_a_version_with_aliases_is_not_rejected_and_the_refusal_names_them(registry):
+    newest = with_aliases(registry)[-1]
+    with pytest.raises(UsageError, match="cannot be rejected while it is 'best' and 'production'.*--move-aliases"):
+        registry.set_status(newest, ApprovalStatus.REJECTED, why="broken")
+    assert registry.version("TOY", 3).status is ApprovalStatus.PENDING
+    assert registry.alias_target("TOY", "production") == 3
+
+
+def test_aliases_of_a_rejected_version_move_back_to_the_newest_version_that_is_not_rejected(registry):
+    versions = with_aliases(registry)
+    registry.set_status(versions[1], ApprovalStatus.REJECTED, why="broken")
+    registry.set_status(versions[2], ApprovalStatus.REJECTED, why="worse", who="ada", moves_aliases=True)
+    assert registry.alias_target("TOY", "production") == 1
+    assert registry.alias_target("TOY", BEST) is None
+    assert [(entry.who, entry.subject, entry.previous, entry.value) for entry in registry.history("TOY")[-3:]] == [
+        ("ada", "alias best", "3", ""),
+        ("ada", "alias production", "3", "1"),
+        ("ada", "version 3", "PendingManualApproval", "Rejected"),
+    ]
+    assert registry.history("TOY")[-2].why == "version 3 was rejected: worse"
+
+
+def test_a_refused_rejection_moves_no_alias(registry):
+    newest = with_aliases(registry)[-1]
+    with pytest.raises(UsageError, match="no longer Approved"):
+        registry.set_status(
+            replace(newest, status=ApprovalStatus.APPROVED), ApprovalStatus.REJECTED, why="x", moves_aliases=True
+        )
+    assert registry.alias_target("TOY", "production") == 3
+
+
+def test_a_rollback_passes_over_rejected_versions(registry):
+    versions = with_aliases(registry)
+    registry.set_status(versions[1], ApprovalStatus.REJECTED, why="broken")
+    registry.roll_back("TOY", "production", why="bad")
+    assert registry.alias_target("TOY", "production") == 1
+
+
+def test_predictions_are_not_made_with_a_rejected_version_unless_its_number_is_given(registry, workspace):
+    first, second = (registry.register(candidate(name, 0.5)) for name in "ab")
+    registry.set_status(second, ApprovalStatus.REJECTED, why="broken")
+    assert registry.servable_version("TOY").version == 1
+    assert registry.servable_version("TOY", "2").version == 2
+    with Store(workspace) as store, store.transaction() as database:  # as an earlier version of mlops left it behind
+        database.execute(
+            "INSERT INTO ledger (at, who, use_case, subject, value, previous, why) "
+            "VALUES ('2026-01-01', 'ada', 'TOY', 'alias production', '2', '', 'x')"
+        )
+    with pytest.raises(UsageError, match="alias 'production' of model 'TOY' points to version 2, which was rejected"):
+        registry.servable_version("TOY", "production")
+    registry.set_status(first, ApprovalStatus.REJECTED, why="broken")
+    with pytest.raises(UsageError, match="every version of model 'TOY' was rejected"):
+        registry.servable_version("TOY")
 
 
 def test_the_ledger_can_be_neither_changed_nor_shortened(registry, workspace):

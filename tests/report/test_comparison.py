@@ -4,16 +4,17 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 
 from mlops_core.cli import cli
+from mlops_core.comparability import TEST_SET_NOTE
 from mlops_core.errors import UsageError
 from mlops_core.metrics import Direction, Metric, MetricReport, MetricValue, Unit
 from mlops_core.report.comparison import Judgement, compare_runs, flatten_yaml
 from mlops_core.report.facts import Missing, RunFacts
-from mlops_core.steps.execution import TEST_SET_NOTE
 from mlops_core.workspace.records import DatasetRecord, RunRecord, RunStatus, StepRecord
 
 HIGHER = Metric(name="acc", section="s", unit=Unit.FRACTION, minimum=0, maximum=1, direction=Direction.HIGHER)
@@ -65,9 +66,36 @@ def test_value_that_one_run_lacks_is_not_comparable(tmp_path):
     assert json.loads(json.dumps(compared.to_json(), allow_nan=False))["metrics"]["acc"]["later"] is None
 
 
-def test_other_samples_are_a_different_test_set(tmp_path):
+def test_other_samples_are_a_different_test_set_and_nothing_is_judged(tmp_path):
+    earlier, later = facts(tmp_path, {"acc": value(0.6)}), facts(tmp_path, {"acc": value(0.4)}, test_set="other")
+    compared = compare_runs(earlier, later)
+    assert compared.is_same_test_set is False
+    acc = compared.metric("acc")
+    assert (acc.judgement, acc.change, acc.is_within_intervals) == (Judgement.UNKNOWN, None, None)
+    document = compared.to_json()
+    assert document["metrics"]["acc"]["judgement"] == "not comparable"
+    assert document["incomparable"] == {"acc": "one was evaluated on another test set than the other"}
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "reason"),
+    [
+        ({}, {"test_set": None}, "it is not known on which test set they were evaluated"),
+        ({}, {"use_case": "V"}, "they belong to different use cases, U and V"),
+    ],
+)
+def test_values_that_may_mean_something_else_are_not_judged(tmp_path, earlier, later, reason):
     values = {"acc": value(0.6)}
-    assert compare_runs(facts(tmp_path, values), facts(tmp_path, values, test_set="other")).is_same_test_set is False
+    compared = compare_runs(facts(tmp_path, values, **earlier), facts(tmp_path, values, **later))
+    assert compared.metric("acc").judgement is Judgement.UNKNOWN
+    assert compared.incomparabilities() == {reason: ("acc",)}
+
+
+def test_a_metric_whose_direction_was_changed_is_not_judged(tmp_path):
+    earlier = facts(tmp_path, {"acc": value(0.6)})
+    turned = replace(HIGHER, direction=Direction.LOWER)
+    later = replace(facts(tmp_path, {"acc": value(0.9)}), metrics=(turned, LOWER))
+    assert compare_runs(earlier, later).metric("acc").judgement is Judgement.UNKNOWN
 
 
 def test_each_group_contains_exactly_its_differences(tmp_path):

@@ -130,6 +130,17 @@ def test_curve_with_one_point_is_a_dot_and_others_are_lines():
     assert "&quot;name&quot;:&quot;val loss&quot;,&quot;points&quot;:[[1,3]]" in chart
 
 
+@pytest.mark.parametrize(
+    ("values", "ends"),
+    [((0.95, 0.98), ("0", "1")), ((0.02, 0.05), ("0", "0.06")), ((310, 340), ("0", "400")), ((-3, -2), ("-3", "0"))],
+)
+def test_axis_of_a_curve_has_a_baseline_so_that_a_small_change_looks_small(values, ends):
+    curve = Curve(name="accuracy", kind="held-out", points=tuple(enumerate(values)))
+    chart = curve_chart([curve], x_label="epoch", label="accuracy").html
+    ticks = re.findall(r'text-anchor="end">([-0-9.]+)<', chart)[:5]
+    assert (ticks[0], ticks[-1]) == ends
+
+
 @given(st.text())
 def test_histogram_is_well_formed_xml_for_any_text(text):
     drawing = ET.fromstring(histogram_svg(Distribution(name="x", title=text, labels=(text,), counts=(1,))))

@@ -82,6 +82,7 @@ def test_values_of_a_curve_are_shown_at_the_pointer_and_by_keyboard(browser, pag
 
 def test_details_open_and_links_lead_to_their_sections(browser, page_of):
     browser.open(page_of("accepted"), width=375)
+    browser.click("#provenance .fold")
     browser.click("#provenance summary")
     browser.expect("document.querySelector('#provenance details').open", True)
     assert "code mlops_gallery" in browser.run("document.querySelector('#provenance details').innerText")
@@ -89,6 +90,53 @@ def test_details_open_and_links_lead_to_their_sections(browser, page_of):
         browser.click(f".contents a[href='{link}']")
         top = f"Math.abs(document.querySelector({json.dumps(link)}).getBoundingClientRect().top)"
         browser.expect(f"location.hash === {json.dumps(link)} && {top} < innerHeight", True)
+
+
+def test_long_sections_are_folded_on_a_phone_and_open_by_their_heading_or_link(browser, page_of):
+    browser.open(page_of("accepted"), width=375)
+    assert browser.run("document.documentElement.scrollHeight") < 6000
+    is_shown = "document.querySelector('#samples .samples').getClientRects().length > 0"
+    assert browser.run("document.querySelector('#verdict .clauses').getClientRects().length > 0")
+    assert not browser.run(is_shown)
+    browser.click("#samples .fold")
+    browser.expect(is_shown, True)
+    browser.expect("document.querySelector('#samples .fold').ariaExpanded", "true")
+    browser.click("#samples .fold")
+    browser.expect(is_shown, False)
+    browser.click(".contents a[href='#samples']")
+    browser.expect(is_shown, True)
+
+
+def test_nothing_is_folded_in_a_wide_window_or_on_paper(browser, page_of):
+    hidden = "[...document.querySelectorAll('main > section > *')].filter((e) => !e.getClientRects().length).length"
+    browser.open(page_of("accepted"), width=1280)
+    assert browser.run(hidden) == 0
+    browser.open(page_of("accepted"), width=375)
+    assert browser.run(hidden) > 0
+    browser.send("Emulation.setEmulatedMedia", media="print")
+    try:
+        assert browser.run(hidden) == 0
+        assert browser.run("getComputedStyle(document.querySelector('audio')).display") == "none"
+        assert browser.run("getComputedStyle(document.querySelector('.metrics tr')).display") == "table-row"
+    finally:
+        browser.send("Emulation.setEmulatedMedia", media="")
+
+
+@pytest.mark.parametrize(("width", "is_cut"), [(375, True), (1400, False)])
+def test_a_matrix_that_is_cut_says_so(browser, page_of, width, is_cut):
+    browser.open(page_of("accepted"), width=width)
+    browser.run("document.querySelector('#confusion').classList.remove('folded')")
+    browser.expect("document.querySelector('.scroll-hint').getClientRects().length > 0", is_cut)
+    assert "8 columns" in browser.run("document.querySelector('.scroll-hint').textContent")
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_the_key_figures_are_even(browser, page_of, width):
+    browser.open(page_of("accepted"), width=width)
+    sizes = browser.run("[...document.querySelectorAll('.tiles li')].map((tile) => tile.getBoundingClientRect().width)")
+    assert max(sizes[:-1]) - min(sizes[:-1]) < 2
+    tops = browser.run("[...document.querySelectorAll('.tiles li')].map((e) => [e.offsetTop, e.offsetHeight])")
+    assert all(len({height for top, height in tops if top == row}) == 1 for row, _ in tops)
 
 
 def test_samples_can_be_played_viewed_and_read(browser, page_of):

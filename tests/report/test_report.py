@@ -3,6 +3,8 @@
 import html.parser
 import json
 import re
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +13,25 @@ import pytest
 import mlops_core
 from mlops_core.conditions import ClauseVerdict, Verdict
 from mlops_core.errors import StoreError, UsageError
-from mlops_core.metrics import ConfusionMatrix, Direction, Metric, MetricReport, MetricValue, Unit, write_evaluation
+from mlops_core.metrics import (
+    ConfusionMatrix,
+    Direction,
+    GroupBreakdown,
+    GroupMetrics,
+    Metric,
+    MetricReport,
+    MetricValue,
+    Unit,
+    write_evaluation,
+)
 from mlops_core.predictions import Prediction, write_predictions
 from mlops_core.report import write_report
+from mlops_core.workspace.model_versions import ApprovalStatus
 from mlops_core.workspace.records import DatasetRecord, RunRecord, RunStatus, StepRecord, StepStatus
+from mlops_core.workspace.registry import Registry
 from mlops_core.workspace.store import Store
 
+GALLERY = Path(__file__).parent / "gallery"
 HOSTILE = '</script></style><script>alert(1)</script><img src=x onerror=alert(2)> "\' onload="alert(3) \x00'
 METRIC = Metric(name="acc", section="s", unit=Unit.FRACTION, minimum=0, maximum=1, direction=Direction.HIGHER)
 STEPS = ({"name": "train", "kind": "training"}, {"name": "evaluate", "kind": "evaluation"})
@@ -109,7 +124,7 @@ def test_report_of_an_accepted_run_shows_each_clause_and_metric(gallery, page_of
     assert "Approve the model: mlops models approve 2 --usecase GALLERY --why REASON" in words
     evaluation = json.loads((workspace / "runs" / ids["accepted"] / "evaluation.json").read_text())
     interval = evaluation["classification_metrics"]["acc"]["confidence_interval"]
-    assert f"{interval['low']:.4g} to {interval['high']:.4g} 95%, wilson, 80 samples" in words
+    assert f"{interval['low']:.4g} to {interval['high']:.4g} 95%, wilson by group, 80 samples in 20 groups" in words
     assert "8 of 80 samples are misclassified." in words
 
 
@@ -359,6 +374,83 @@ def test_previous_accepted_run_is_an_earlier_one_of_the_same_use_case(store):
     assert "This workspace has no earlier accepted run of NOWHERE." in words
 
 
+def test_key_figures_are_the_metrics_of_the_gate_in_its_order(store):
+    names = ("loss", "recall_of_a", "recall_of_b", "acc")
+    metrics = [replace(METRIC, name=name).to_json() for name in names]
+    clauses = tuple(
+        ClauseVerdict(clause=f"{name} >= 0.5", metric=name, value=0.7, threshold=0.5, passed=True, reason="")
+        for name in ("acc", "loss", "acc")
+    )
+    made = record(verdict=Verdict(accepted=True, clauses=clauses), pipeline={"metrics": metrics, "steps": list(STEPS)})
+    store.runs.save(made)
+    values = {name: {"value": 0.7} for name in names}
+    (store.runs.folder(made.run_id) / "evaluation.json").write_text(json.dumps({"s": values}))
+    text = write_report(store, made.run_id).read_text()
+    assert re.findall('class="tile-name">([^<]*)<', text) == ["acc", "loss", "Duration"]
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"), [(None, "pending approval"), ("Approved", "approved"), ("Rejected", "rejected")]
+)
+def test_report_shows_the_approval_of_the_model_as_it_is_now_with_the_time(toy, workspace, status, shown):
+    made = mlops_core.run(toy, workspace=workspace)
+    with Store(workspace) as store:
+        if status:
+            registry = Registry(store)
+            registry.set_status(registry.version("TOY"), ApprovalStatus(status), why="x", moves_aliases=True)
+        words = read(write_report(store, made.run_id)).words()
+    moment = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
+    assert re.search(f"Version 1 {shown} on {moment}", words)
+    assert re.search(f"Version 1 on {moment}: . {status or 'PendingManualApproval'}", words)
+    assert ("Approve the model:" in words) is (status is None)
+
+
+def test_report_of_a_model_that_the_registry_has_lost_says_so(store):
+    words = written(store, record(model_version=3)).words()
+    assert re.search("Version 3 was not in the registry on", words)
+    assert "Approve the model:" not in words
+
+
+def test_reason_without_any_preview_is_given_once(store, tmp_path):
+    rows = [Prediction(sample=f"{at}.wav", group=f"g{at}", label="ab"[at % 2], scores=(0.2, 0.8)) for at in range(4)]
+    data = DatasetRecord(name="d", path=str(tmp_path / "gone"), digest="0" * 64, files=1, size_bytes=1)
+    words = written(store, record(steps=(evaluated(store, rows),), dataset=data)).words()
+    assert words.count("the data set is no longer at the path that the run read") == 1
+
+
+def test_report_shows_the_number_of_groups_and_the_metrics_of_the_worst_groups_first(store):
+    value = MetricValue(value=0.5, low=0.2, high=0.8, method="wilson by group", count=500, groups=12)
+    by_group = {f"speaker {at:02d}": GroupMetrics(samples=at, values={"acc": at / 20}) for at in range(1, 13)}
+    groups = GroupBreakdown(count=12, samples=500, metrics=by_group)
+    step = evaluated(store, report=MetricReport(values={"acc": value}, groups=groups))
+    words = written(store, record(steps=(step,))).words()
+    assert "0.2 to 0.8 95%, wilson by group, 500 samples in 12 groups" in words
+    assert "The test set has 500 samples in 12 groups." in words
+    assert "speaker 01 1 0.05 speaker 02 2 0.1 " in words
+    assert words.index("speaker 08 8 0.4") < words.index("4 more groups") < words.index("speaker 12 12 0.6")
+
+
+@pytest.mark.parametrize(
+    ("test_sets", "is_compared"), [(("one", "one"), True), (("one", "two"), False), (("", "one"), False)]
+)
+def test_values_of_different_test_sets_are_neither_judged_nor_drawn_together(store, test_sets, is_compared):
+    for number, (test_set, score) in enumerate(zip(test_sets, (0.9, 0.7), strict=True)):
+        value = MetricValue(value=score, low=score - 0.2, high=score + 0.2, method="wilson", count=10)
+        notes = {"test_set": test_set} if test_set else {}
+        step = evaluated(store, report=MetricReport(values={"acc": value}, notes=notes))
+        store.runs.save(record(run_id=f"2026010{number}-000000-aaaaaa", steps=(step,)))
+    page = read(write_report(store, "20260101"))
+    words = page.words()
+    marks = [attributes for _, attributes in page.elements if attributes.get("class") in ("previous", "mark previous")]
+    assert bool(marks) is is_compared
+    assert ("-0.2 worse intervals overlap" in words) is is_compared
+    assert ("worse" in words or "overlap" in words) is is_compared
+    if test_sets[0] and not is_compared:
+        assert "The runs were evaluated on different test sets: their metrics are not comparable." in words
+    if not test_sets[0]:
+        assert "Not comparable: acc: it is not known on which test set they were evaluated." in words
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -417,3 +509,108 @@ def test_report_says_that_a_training_step_wrote_no_history(toy, workspace):
         words = read(write_report(store, made.run_id)).words()
     assert "Not available. Step 'train' wrote no history.csv." in words
     assert Path(workspace, "runs", made.run_id, "report.html").is_file()
+
+
+# --- A report is never replaced by a poorer one -------------------------------------------------------------
+
+
+@pytest.fixture
+def shown(tmp_path, monkeypatch):
+    """A workspace with a run of GALLERY, whose data is in a folder of the user's own, and the text of its report."""
+    monkeypatch.syspath_prepend(str(GALLERY))
+    monkeypatch.setenv("PYTHONPATH", str(GALLERY))
+    workspace, data = tmp_path / "workspace", tmp_path / "data"
+    made = mlops_core.run("GALLERY", workspace=workspace)
+    shutil.copytree(made.dataset.path, data)
+    made = mlops_core.run("GALLERY", workspace=workspace, overrides=[f"dataset.path={data}"])
+    return workspace, made.run_id, data, (workspace / "runs" / made.run_id / "report.html").read_bytes()
+
+
+def rewritten(workspace, run_id):
+    """Write the report again; return the written page and the notes."""
+    notes = []
+    with Store(workspace) as store:
+        return write_report(store, run_id, note=notes.append), notes
+
+
+def previews_of(path):
+    classes = [attributes.get("class") for tag, attributes in read(path).elements if tag == "figure"]
+    return classes.count("preview")
+
+
+def move_data(data, monkeypatch):
+    data.rename(data.with_name("elsewhere"))
+
+
+def remove_plugin(data, monkeypatch):
+    monkeypatch.setattr("sys.path", [entry for entry in sys.path if entry != str(GALLERY)])
+
+
+def claim_twice(data, monkeypatch):
+    copy = data.parent / "second" / "second-0.1.0.dist-info"
+    copy.mkdir(parents=True)
+    (copy / "METADATA").write_text("Metadata-Version: 2.1\nName: second\nVersion: 0.1.0\n")
+    (copy / "entry_points.txt").write_text("[mlops.usecases]\nGALLERY = second.plugin\n")
+    monkeypatch.syspath_prepend(str(copy.parent))
+
+
+def change_data(data, monkeypatch):
+    for path in data.iterdir():
+        path.write_bytes(path.read_bytes() + b"changed")
+
+
+@pytest.mark.parametrize("harm", [move_data, remove_plugin, claim_twice, change_data])
+def test_report_is_not_replaced_by_one_that_shows_less(shown, harm, monkeypatch):
+    workspace, run_id, data, before = shown
+    report = workspace / "runs" / run_id / "report.html"
+    count = previews_of(report)
+    assert count > 3
+    harm(data, monkeypatch)
+    path, notes = rewritten(workspace, run_id)
+    assert report.read_bytes() == before
+    assert path == report.with_name("report-incomplete.html")
+    assert previews_of(path) == 0
+    assert f"previews: 0 instead of {count} (No preview: " in notes[0]
+    assert f"{report} is kept" in notes[0]
+    words = read(path).words()
+    assert "Incomplete report. An earlier report of this run, report.html in the same folder, shows more: " in words
+
+
+def test_report_that_shows_as_much_replaces_the_earlier_one(shown):
+    workspace, run_id, _, _ = shown
+    path, notes = rewritten(workspace, run_id)
+    assert (path.name, notes) == ("report.html", [])
+    assert [found.name for found in path.parent.glob("*.html")] == ["report.html"]
+
+
+def test_report_without_a_removed_artifact_or_log_is_written_beside(store):
+    rows = [Prediction(sample="s", group="g", label="a", scores=(1.0, 0.0))]
+    value = MetricValue(value=0.5, low=0.4, high=0.6, method="wilson", count=9)
+    step = evaluated(store, rows, report=MetricReport(values={"acc": value}))
+    failed = StepRecord(name="export", status=StepStatus.FAILED, error="no")
+    made = record(status=RunStatus.FAILED, steps=(step, failed))
+    written(store, made)
+    log = store.runs.folder(made.run_id) / "logs" / "export.log"
+    log.write_text("one\ntwo\n")
+    assert write_report(store, made.run_id).name == "report.html"
+    for digest in step.outputs.values():
+        store.artifacts.path(digest).rename(store.home / digest)
+    log.unlink()
+    notes = []
+    assert write_report(store, made.run_id, note=notes.append).name == "report-incomplete.html"
+    for lost in ("metrics: 0 instead of 1", "worst predictions: 0 instead of 1", "failed steps: 0 instead of 2"):
+        assert lost in notes[0]
+
+
+def test_report_of_an_earlier_state_is_kept_under_another_name(store):
+    rows = [Prediction(sample="s", group="g", label="a", scores=(1.0, 0.0))]
+    step = evaluated(store, rows)
+    written(store, record(status=RunStatus.FAILED, steps=(step,)))
+    before = (store.runs.folder(record().run_id) / "report.html").read_bytes()
+    store.runs.save(record(steps=(replace(step, outputs={"predictions": "1" * 64}),)))
+    path = write_report(store, record().run_id)
+    assert path.name == "report.html"
+    assert (path.with_name("report-earlier.html")).read_bytes() == before
+    path.write_text("a page of another version")
+    assert write_report(store, record().run_id) == path
+    assert (path.with_name("report-earlier-2.html")).read_text() == "a page of another version"

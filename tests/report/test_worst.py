@@ -64,6 +64,21 @@ def test_scores_that_are_not_a_distribution_are_ranked_by_their_softmax(tmp_path
     assert [sample.sample for sample in selection.samples] == ["x", "y"]
 
 
+def test_at_most_so_many_samples_of_each_confusion_are_selected(tmp_path):
+    rows = [row(f"ab{number}", "a", 0.01 * number, 1 - 0.01 * number, 0) for number in range(1, 6)]
+    rows += [row("ba", "b", 0.6, 0.4, 0), row("aa", "a", 0.6, 0.3, 0.1), row("cb", "c", 0, 0.55, 0.45)]
+    write_predictions(tmp_path, ("a", "b", "c"), rows)
+    selection = find_worst(tmp_path, limit=4, per_confusion=2)
+    assert [sample.sample for sample in selection.samples] == ["ab1", "ab2", "ba", "cb"]
+    assert (selection.count, selection.wrong) == (8, 7)
+    assert [sample.sample for sample in find_worst(tmp_path, limit=1, per_confusion=2).samples] == ["ab1"]
+
+
+def test_a_regression_has_no_confusions(tmp_path):
+    write_predictions(tmp_path, (), [row(name, 1, number) for number, name in enumerate("abcd")])
+    assert len(find_worst(tmp_path, limit=4, per_confusion=2).samples) == 4
+
+
 def test_largest_errors_of_a_regression_come_first(tmp_path):
     rows = [row(name, label, score) for name, label, score in (("x", 3, 3.5), ("y", 9, 2.0), ("z", 1.5, 1.0))]
     selection = worst(tmp_path, rows, classes=(), limit=2)

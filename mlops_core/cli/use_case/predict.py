@@ -25,7 +25,11 @@ _BATCH = 64
 
 @click.command("predict", cls=OutputCommand)
 @use_case_option
-@click.option("--model", metavar="MODEL", help="Version number or alias such as 'best' (default: the newest).")
+@click.option(
+    "--model",
+    metavar="MODEL",
+    help="Version number or alias such as 'best' (default: the newest that is not rejected).",
+)
 @click.option("--top", type=click.IntRange(min=1), default=1, show_default=True, help="Number of classes per file.")
 @json_option
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=str))
@@ -54,6 +58,7 @@ def command(
     with without_native_notes():
         predictor = load_model(chosen_use_case(usecase), model, workspace=ctx.obj["workspace"])
     if output:
+        _check_own_code(predictor, option=output.output.name)
         try:
             output.write(predictor, usable)
         except DatasetError as error:
@@ -71,6 +76,15 @@ def command(
     else:
         print_table(("file", "sample", "value", "interval"), [_number_row(answer) for answer in answers])
     _raise_faults(faults, of=len(files))
+
+
+def _check_own_code(predictor: Predictor, *, option: str) -> None:
+    """Refuse an output of the present plugin for a model that another version of it reads."""
+    from mlops_core.errors import PluginError
+    from mlops_core.use_cases.model_code import KeptPredictor
+
+    if isinstance(predictor, KeptPredictor):
+        raise PluginError(f"--{option} needs the version of the plugin that made the model: {predictor.advice}")
 
 
 def _existing(files: Sequence[str], faults: list[str]) -> list[Path]:

@@ -12,9 +12,10 @@ from mlops_core.errors import UsageError
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from mlops_core.workspace.registry import LedgerEntry, ModelVersion, Registry
+    from mlops_core.workspace.model_versions import LedgerEntry, ModelVersion
+    from mlops_core.workspace.registry import Registry
 
 import contextlib
 
@@ -124,27 +125,36 @@ def _print_version(found: ModelVersion) -> None:
 @_why_option
 @click.pass_obj
 def approve_model(context: dict[str, str | None], *, usecase: str | None, model: str, why: str) -> None:
-    """Approve a version."""
-    _decide(context, usecase, model, why=why, is_approved=True)
+    """Approve a version; the alias 'best' moves to it if it is better on the same data and test set."""
+    from mlops_core.settings import read_settings
+    from mlops_core.workspace.model_versions import ApprovalStatus
+
+    with _registry(context) as registry:
+        version = registry.version(_name(usecase), model)
+        _print_entries(registry.set_status(version, ApprovalStatus.APPROVED, why=why))
+        click.echo(registry.promote_best(version, allows_pending=read_settings().best_allows_pending))
 
 
 @command.command("reject")
 @use_case_option
 @click.argument("model")
+@click.option(
+    "--move-aliases",
+    "moves_aliases",
+    is_flag=True,
+    help="Move its aliases back to their versions before; an alias without one is removed.",
+)
 @_why_option
 @click.pass_obj
-def reject_model(context: dict[str, str | None], *, usecase: str | None, model: str, why: str) -> None:
-    """Reject a version."""
-    _decide(context, usecase, model, why=why, is_approved=False)
-
-
-def _decide(context: dict[str, str | None], usecase: str | None, model: str, *, why: str, is_approved: bool) -> None:
-    from mlops_core.workspace.registry import ApprovalStatus
+def reject_model(
+    context: dict[str, str | None], *, usecase: str | None, model: str, moves_aliases: bool, why: str
+) -> None:
+    """Reject a version. A version with aliases is refused, unless they may be moved."""
+    from mlops_core.workspace.model_versions import ApprovalStatus
 
     with _registry(context) as registry:
         version = registry.version(_name(usecase), model)
-        status = ApprovalStatus.APPROVED if is_approved else ApprovalStatus.REJECTED
-        _print_entry(registry.set_status(version, status, why=why))
+        _print_entries(registry.set_status(version, ApprovalStatus.REJECTED, why=why, moves_aliases=moves_aliases))
 
 
 @command.command("alias")
@@ -166,7 +176,7 @@ def move_alias(
     with _registry(context) as registry:
         target = None if model is None else registry.version(name, model).version
         expected = registry.alias_target(name, alias)
-        _print_entry(registry.move_alias(name, alias, version=target, expected=expected, why=why))
+        _print_entries([registry.move_alias(name, alias, version=target, expected=expected, why=why)])
 
 
 @command.command("rollback")
@@ -177,7 +187,7 @@ def move_alias(
 def roll_back(context: dict[str, str | None], *, usecase: str | None, alias: str, why: str) -> None:
     """Point an alias back to the previous version."""
     with _registry(context) as registry:
-        _print_entry(registry.roll_back(_name(usecase), alias, why=why))
+        _print_entries([registry.roll_back(_name(usecase), alias, why=why)])
 
 
 @command.command("history")
@@ -259,8 +269,9 @@ def export_model(context: dict[str, str | None], *, usecase: str | None, names: 
     click.echo(f"  exported to {folder}")
 
 
-def _print_entry(entry: LedgerEntry) -> None:
-    click.echo(
-        f"model {entry.use_case}, {entry.subject}: {entry.previous or 'nothing'} -> {entry.value or 'nothing'} "
-        f"by {entry.who}, {entry.at}"
-    )
+def _print_entries(entries: Iterable[LedgerEntry]) -> None:
+    for entry in entries:
+        click.echo(
+            f"model {entry.use_case}, {entry.subject}: {entry.previous or 'nothing'} -> {entry.value or 'nothing'} "
+            f"by {entry.who}, {entry.at}"
+        )

@@ -43,6 +43,8 @@ def command(context: dict[str, str | None], *, earlier: str, later: str, as_json
 
 
 def _print_metrics(compared: RunComparison) -> None:
+    for reason, names in compared.incomparabilities().items():
+        click.echo(f"{', '.join(names)}: not comparable: {reason}.")
     if compared.is_same_test_set is False:
         click.echo("The test sets differ: the metrics of the two runs cannot be compared.")
     if not compared.metrics:
@@ -54,7 +56,7 @@ def _print_metrics(compared: RunComparison) -> None:
             format_number(found.earlier.value if found.earlier else None),
             format_number(found.later.value if found.later else None),
             "-" if found.change is None else format_change(found.change),
-            _judgement(found) if compared.is_same_test_set is not False else "not comparable",
+            _judgement(found),
         )
         for found in compared.metrics
     ]

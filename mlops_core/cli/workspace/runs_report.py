@@ -12,7 +12,11 @@ from mlops_core.errors import UsageError
 @click.option("--open", "is_opened", is_flag=True, help="Open the report in the web browser.")
 @click.pass_obj
 def command(context: dict[str, str | None], *, run: str, is_opened: bool) -> None:
-    """Write the report of a run as one HTML page and print its path."""
+    """Write the report of a run as one HTML page and print its path.
+
+    A report that shows more than can be shown now, for example because the data has moved, is kept; the new page is
+    written beside it.
+    """
     import webbrowser
 
     from mlops_core.api import workspace_path
@@ -20,7 +24,7 @@ def command(context: dict[str, str | None], *, run: str, is_opened: bool) -> Non
     from mlops_core.workspace.store import Store
 
     with Store(workspace_path(context["workspace"])) as store:
-        path = write_report(store, run)
+        path = write_report(store, run, note=lambda text: click.echo(f"note: {text}", err=True))
     click.echo(path)
     if is_opened and not webbrowser.open(path.as_uri()):
         raise UsageError(f"no web browser could be started; open {path} yourself, or set BROWSER to a command")

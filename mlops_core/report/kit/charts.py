@@ -89,7 +89,7 @@ class Curve:
 def curve_chart(curves: Sequence[Curve], *, x_label: str, label: str) -> Markup:
     """Return curves over one x axis, whose values can be read with the pointer or the arrow keys (``kit.js``)."""
     xs = Scale(*_ends([x for curve in curves for x, _ in curve.points]))
-    ys = nice_scale([y for curve in curves for _, y in curve.points])
+    ys = nice_scale(_with_baseline([y for curve in curves for _, y in curve.points]))
     data = {
         "x": x_label,
         "range": [xs.low, xs.high],
@@ -106,6 +106,14 @@ def curve_chart(curves: Sequence[Curve], *, x_label: str, label: str) -> Markup:
         tabindex=0,
         data_curves=json.dumps(data, separators=(",", ":")),
     )
+
+
+def _with_baseline(values: Sequence[float]) -> list[float]:
+    """Return the values with 0, and with 1 for fractions of the upper half: a small change must look small."""
+    low, high = min(values), max(values)
+    baseline = [0.0] if low >= 0 or high <= 0 else []
+    top = [1.0] if low >= 0 and 0.5 < high <= 1 else []
+    return [*values, *baseline, *top]
 
 
 def _ends(values: Sequence[float]) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from mlops_core.report.kit.markup import Markup, Node, document, element, group,
 from mlops_core.use_cases.distributions import version_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mlops_core.report.kit.blocks import PageSection
 
@@ -23,7 +23,7 @@ _ASSETS = Path(__file__).parent / "assets"
 _DISTRIBUTION = "mlops-usecases"
 
 
-def render_page(
+def render_page(  # noqa: PLR0913  one argument for each part of a page
     *,
     title: str,
     brand: str,
@@ -31,6 +31,7 @@ def render_page(
     sections: Sequence[PageSection],
     stylesheet: str = "",
     footer: Node = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> str:
     """Return a complete page.
 
@@ -41,13 +42,14 @@ def render_page(
         sections: in order; the navigation links to each.
         stylesheet: rules of this kind of page, after those of the kit.
         footer: a remark in front of the version that generated the page.
+        metadata: name -> content of further ``meta`` elements, for programs that read the page.
     """
     css = (_ASSETS / "kit.css").read_text(encoding="utf-8") + stylesheet
     js = (_ASSETS / "kit.js").read_text(encoding="utf-8")
     first = sections[0].anchor if sections else "top"
     main = element("main", header, *(section.markup() for section in sections), _footer(footer), id="top")
     return document(
-        _head(title, css=css, js=js),
+        _head(title, css=css, js=js, metadata=metadata or {}),
         element(
             "body",
             element("a", "Skip to content", href=f"#{first}", class_="skip"),
@@ -58,7 +60,7 @@ def render_page(
     )
 
 
-def _head(title: str, *, css: str, js: str) -> Markup:
+def _head(title: str, *, css: str, js: str, metadata: Mapping[str, str]) -> Markup:
     policy = (
         f"default-src 'none'; style-src '{_digest(css)}'; script-src '{_digest(js)}'; "
         "img-src data:; media-src data:; base-uri 'none'; form-action 'none'"
@@ -70,6 +72,7 @@ def _head(title: str, *, css: str, js: str) -> Markup:
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("meta", name="generator", content=_generator()),
+        *(element("meta", name=name, content=content) for name, content in metadata.items()),
         element("title", title),
         style(css),
     )

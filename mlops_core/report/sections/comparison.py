@@ -62,6 +62,9 @@ def _lead(evidence: Evidence, previous: RunRecord) -> Markup:
 def _body(comparison: RunComparison) -> Iterator[Markup]:
     if comparison.is_same_test_set is False:
         yield callout("warn", "The runs were evaluated on different test sets: their metrics are not comparable.")
+    else:
+        for reason, names in comparison.incomparabilities().items():
+            yield callout("warn", f"Not comparable: {', '.join(names)}: {reason}.")
     if comparison.metrics:
         yield _metrics(comparison)
     if any(comparison.groups.values()):

@@ -82,7 +82,9 @@ def _panel(item: tuple[str, ConfusionMatrix]) -> Markup:
         table = missing_note(f"a matrix of {size} classes is too large to draw. Its most frequent confusions follow.")
     else:
         label = f"Confusion matrix by {name}"
-        table = element("div", _table(name, matrix), class_="scroll", tabindex=0, role="region", aria_label=label)
+        hint = element("p", f"Scroll sideways for all {size} columns →", class_="scroll-hint muted small")
+        scroll = element("div", _table(name, matrix), class_="scroll", tabindex=0, role="region", aria_label=label)
+        table = element("div", hint, scroll)
     layout = "panel side-by-side" if size <= _DENSE_CLASSES else "panel"
     return element("div", table, element("div", _confusions(name, matrix)), class_=layout)
 

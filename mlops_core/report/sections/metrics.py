@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from mlops_core.comparability import TEST_SET_NOTE
 from mlops_core.metrics import MetricReport
 from mlops_core.quantities import format_change, format_number
 from mlops_core.report.comparison import Judgement, MetricComparison
@@ -19,6 +20,7 @@ from mlops_core.report.kit import (
     badge,
     code,
     data_table,
+    details,
     element,
     facts_list,
     group,
@@ -29,7 +31,7 @@ from mlops_core.report.kit import (
     muted,
     nice_scale,
 )
-from mlops_core.steps.execution import TEST_SET_NOTE
+from mlops_core.report.sections.groups import groups_part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from mlops_core.report.evidence import Evidence
 
 _HEADINGS = ("Metric", "Value", "Confidence interval", "Range", "Threshold", "Previous accepted")
+_SHOWN_NOTES = 12
 _JUDGEMENT_KINDS: Mapping[Judgement, BadgeKind] = {
     Judgement.BETTER: "good",
     Judgement.WORSE: "bad",
@@ -68,6 +71,7 @@ def _body(evidence: Evidence) -> Markup:
             is_caption_visible=False,
         ),
         interval_legend(evidence),
+        groups_part(evidence.record, evidence.facts.metrics, report),
         *map(_table, report.tables),
         _notes(report),
     )
@@ -76,7 +80,7 @@ def _body(evidence: Evidence) -> Markup:
 def interval_legend(evidence: Evidence) -> Markup:
     """Return the legend of the interval charts."""
     marks = [("value", "value"), ("interval", "confidence interval"), ("threshold", "threshold")]
-    if not isinstance(evidence.previous, Missing):
+    if any(_previous_value(evidence, metric) for metric in evidence.facts.metrics):
         marks.append(("previous", "previous accepted run"))
     return legend(marks)
 
@@ -115,9 +119,16 @@ def interval_text(value: MetricValue) -> str:
 def _interval(value: MetricValue) -> tuple[Node, ...]:
     if not _has_interval(value):
         return ("no interval", muted(f"n = {value.count}") if value.count else None)
-    unit = "groups" if value.method == "bootstrap" else "samples"
-    method = f"{value.level * 100:g}%, {value.method}, {value.count} {unit}"
+    method = f"{value.level * 100:g}%, {value.method}, {_basis(value)}"
     return f"{format_number(value.low)} to {format_number(value.high)}", muted(method)
+
+
+def _basis(value: MetricValue) -> str:
+    """Return what an interval rests on: samples, groups, or samples in groups."""
+    if value.method == "bootstrap":
+        return f"{value.count} groups"
+    is_grouped = value.groups and value.groups != value.count
+    return f"{value.count} samples in {value.groups} groups" if is_grouped else f"{value.count} samples"
 
 
 def _has_interval(value: MetricValue) -> bool:
@@ -161,22 +172,22 @@ def metric_scale(metric: Metric, mark: IntervalMark) -> Scale:
 
 
 def _previous_value(evidence: Evidence, metric: Metric) -> MetricValue | None:
-    previous = evidence.previous
-    if isinstance(previous, Missing) or isinstance(previous.evaluation, Missing):
-        return None
-    return previous.evaluation.values.get(metric.name)
+    """Return the value of the previous accepted run; None unless it may be compared with that of this run."""
+    runs = evidence.comparison
+    comparison = None if isinstance(runs, Missing) else runs.metric(metric.name)
+    return comparison.earlier if comparison and comparison.is_comparable else None
 
 
 def _previous(evidence: Evidence, metric: Metric) -> Node:
     runs = evidence.comparison
     if isinstance(runs, Missing):
         return muted("none")
-    comparison = next((entry for entry in runs.metrics if entry.metric.name == metric.name), None)
+    comparison = runs.metric(metric.name)
     if comparison is None or comparison.earlier is None:
         return muted("not measured")
     return lines(
         format_number(comparison.earlier.value),
-        change_badge(comparison) if runs.is_same_test_set is not False else badge("different test set", "plain"),
+        badge("different test set", "plain") if runs.is_same_test_set is False else change_badge(comparison),
     )
 
 
@@ -209,4 +220,6 @@ def _notes(report: MetricReport) -> Markup | None:
     }
     if not notes:
         return None
+    if len(notes) > _SHOWN_NOTES:
+        return details(f"{len(notes)} evaluation notes", facts_list(notes))
     return group(element("h3", "Evaluation notes"), facts_list(notes))

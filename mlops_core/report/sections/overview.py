@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 from mlops_core.metrics import MetricReport
 from mlops_core.quantities import format_duration, format_number, format_size
-from mlops_core.report.kit import BadgeKind, Markup, badge, callout, element, tile
+from mlops_core.report.facts import REPORT_FILE
+from mlops_core.report.kit import BadgeKind, Markup, badge, callout, element, muted, tile
+from mlops_core.report.sections.groups import headline_metrics
 from mlops_core.report.sections.metrics import interval_text
+from mlops_core.report.sections.values import as_of
+from mlops_core.workspace.model_versions import ApprovalStatus
 from mlops_core.workspace.records import RunStatus, StepStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mlops_core.report.evidence import Evidence
     from mlops_core.workspace.records import RunRecord
@@ -25,11 +29,15 @@ _STATUS_KINDS: Mapping[RunStatus, BadgeKind] = {
     RunStatus.PARTIAL: "warn",
     RunStatus.RUNNING: "plain",
 }
-_METRIC_TILES = 3
+_APPROVALS: Mapping[str, str] = {
+    ApprovalStatus.PENDING: "pending approval",
+    ApprovalStatus.APPROVED: "approved",
+    ApprovalStatus.REJECTED: "rejected",
+}
 
 
-def page_header(evidence: Evidence) -> Markup:
-    """Return the header of the report."""
+def page_header(evidence: Evidence, *, losses: Sequence[str] = ()) -> Markup:
+    """Return the header of the report, with what it lacks of an earlier report of the run."""
     record = evidence.record
     status = badge(str(record.status), _STATUS_KINDS[record.status])
     return element(
@@ -37,6 +45,8 @@ def page_header(evidence: Evidence) -> Markup:
         element("p", " · ".join(_origin(record)), class_="eyebrow"),
         element("h1", "Run ", element("span", record.run_id, class_="run-id"), " ", status),
         element("p", _outcome(record), class_="outcome"),
+        element("p", muted(record.alias_note)) if record.alias_note else None,
+        _losses_note(losses),
         _generated_data_note(record),
         element("ul", *_tiles(evidence), class_="tiles"),
         class_="page-header",
@@ -63,6 +73,14 @@ def _outcome(record: RunRecord) -> str:
     }[record.status]
 
 
+def _losses_note(losses: Sequence[str]) -> Markup | None:
+    if not losses:
+        return None
+    lead = element("strong", "Incomplete report. ")
+    where = f"An earlier report of this run, {REPORT_FILE} in the same folder, shows more: "
+    return callout("warn", lead, where, "; ".join(losses), ".")
+
+
 def _generated_data_note(record: RunRecord) -> Markup | None:
     if record.dataset is None or not record.dataset.is_generated:
         return None
@@ -81,7 +99,8 @@ def _tiles(evidence: Evidence) -> Iterator[Markup]:
         size = format_size(record.dataset.size_bytes)
         yield tile("Data set", record.dataset.name, f"{record.dataset.files} files, {size}")
     if record.model_version is not None:
-        yield tile("Model", f"Version {record.model_version}", record.alias_note)
+        approval = _APPROVALS.get(str(evidence.approval), "not in the registry")
+        yield tile("Model", f"Version {record.model_version}", f"{approval} on {as_of(evidence)}")
 
 
 def _step_counts(record: RunRecord) -> str:
@@ -95,7 +114,7 @@ def _metric_tiles(evidence: Evidence) -> Iterator[Markup]:
     report = evidence.facts.evaluation
     if not isinstance(report, MetricReport):
         return
-    for metric in evidence.facts.metrics[:_METRIC_TILES]:
+    for metric in headline_metrics(evidence.record, evidence.facts.metrics):
         value = report.values.get(metric.name)
         if value:
             yield tile(metric.title or metric.name, format_number(value.value), interval_text(value))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mlops_core.comparability import TEST_SET_NOTE
 from mlops_core.metrics import MetricReport
 from mlops_core.quantities import format_size
 from mlops_core.report.kit import (
@@ -20,7 +21,6 @@ from mlops_core.report.kit import (
     missing_note,
     muted,
 )
-from mlops_core.steps.execution import TEST_SET_NOTE
 
 if TYPE_CHECKING:
     from mlops_core.report.evidence import Evidence

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mlops_core.quantities import format_number
 from mlops_core.report.facts import Missing
-from mlops_core.report.kit import Markup, PageSection, badge, data_uri, element, missing_note, muted, share_bar
+from mlops_core.report.kit import Markup, PageSection, badge, data_uri, element, group, missing_note, muted, share_bar
 
 if TYPE_CHECKING:
     from mlops_core.datasets.previews import Preview
@@ -26,9 +26,17 @@ def samples_section(evidence: Evidence) -> PageSection:
         return PageSection(anchor="samples", title=_TITLE, body=missing_note(worst.reason))
     if not worst.samples:
         return PageSection(anchor="samples", title=_TITLE, body=missing_note("the evaluation wrote no predictions."))
-    cards = (_card(worst, sample, evidence.previews.get(sample.sample)) for sample in worst.samples)
-    body = element("ol", *cards, class_="samples")
+    reason = _common_reason(evidence)
+    previews = {} if reason else evidence.previews
+    cards = (_card(worst, sample, previews.get(sample.sample)) for sample in worst.samples)
+    body = group(missing_note(reason) if reason else None, element("ol", *cards, class_="samples"))
     return PageSection(anchor="samples", title=_TITLE, lead=_lead(worst), body=body)
+
+
+def _common_reason(evidence: Evidence) -> str:
+    """Return why no sample has a preview, if it is the same for all; empty otherwise."""
+    reasons = {preview.reason if isinstance(preview, Missing) else "" for preview in evidence.previews.values()}
+    return reasons.pop() if len(reasons) == 1 and len(evidence.previews) > 1 else ""
 
 
 def _lead(worst: WorstSamples) -> str:
@@ -36,7 +44,7 @@ def _lead(worst: WorstSamples) -> str:
         return f"The {len(worst.samples)} of {worst.count} samples with the largest error."
     return (
         f"{worst.wrong} of {worst.count} samples are misclassified. Shown are the {len(worst.samples)} with the "
-        "highest loss (negative log score of the true class)."
+        "highest loss (negative log score of the true class), at most two of each confusion."
     )
 
 

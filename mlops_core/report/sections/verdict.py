@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mlops_core.quantities import format_number
 from mlops_core.report.kit import (
+    BadgeKind,
     Markup,
     PageSection,
     badge,
@@ -18,21 +19,30 @@ from mlops_core.report.kit import (
     missing_note,
 )
 from mlops_core.report.sections.metrics import interval_legend, interval_mark, metric_scale
+from mlops_core.report.sections.values import as_of
+from mlops_core.workspace.model_versions import ApprovalStatus
 from mlops_core.workspace.records import RunStatus, StepStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from mlops_core.conditions import ClauseVerdict, Verdict
     from mlops_core.report.evidence import Evidence
     from mlops_core.workspace.records import RunRecord
 
 
+_APPROVAL_KINDS: Mapping[str, BadgeKind] = {
+    ApprovalStatus.APPROVED: "good",
+    ApprovalStatus.REJECTED: "bad",
+    ApprovalStatus.PENDING: "warn",
+}
+
+
 def verdict_section(evidence: Evidence) -> PageSection:
     """Return the verdict with each clause, and the failed steps."""
     record = evidence.record
     if record.verdict is None:
-        body = group(missing_note(_no_verdict(record)), *_failures(evidence), _next_command(record))
+        body = group(missing_note(_no_verdict(record)), *_failures(evidence), _next_command(evidence))
         return PageSection(anchor="verdict", title="Verdict", body=body)
     return PageSection(
         anchor="verdict",
@@ -43,7 +53,7 @@ def verdict_section(evidence: Evidence) -> PageSection:
             interval_legend(evidence),
             element("p", record.verdict.message, class_="message") if record.verdict.message else None,
             *_failures(evidence),
-            _next_command(record),
+            _next_command(evidence),
         ),
     )
 
@@ -60,14 +70,30 @@ def _no_verdict(record: RunRecord) -> str:
     return f"the gate was not evaluated (run status: {record.status})."
 
 
-def _next_command(record: RunRecord) -> Markup | None:
-    """Return the command that a reader is likely to run next."""
+def _next_command(evidence: Evidence) -> Markup | None:
+    """Return the state of the model, and the command that a reader is likely to run next."""
+    record = evidence.record
     if record.model_version is not None:
-        approve = f"mlops models approve {record.model_version} --usecase {record.use_case} --why REASON"
-        return element("p", "Approve the model: ", code(approve))
+        return group(_approval(evidence), _approve_command(evidence))
     if record.status in (RunStatus.FAILED, RunStatus.STOPPED):
         return element("p", "Resume the run: ", code(f"mlops run --resume {record.run_id}"))
     return None
+
+
+def _approval(evidence: Evidence) -> Markup:
+    version, moment = evidence.record.model_version, as_of(evidence)
+    if not isinstance(evidence.approval, str):
+        return element("p", f"Version {version} was not in the registry on {moment}.")
+    kind: BadgeKind = _APPROVAL_KINDS.get(evidence.approval, "plain")
+    return element("p", f"Version {version} on {moment}: ", badge(evidence.approval, kind))
+
+
+def _approve_command(evidence: Evidence) -> Markup | None:
+    record = evidence.record
+    if evidence.approval != ApprovalStatus.PENDING:
+        return None
+    approve = f"mlops models approve {record.model_version} --usecase {record.use_case} --why REASON"
+    return element("p", "Approve the model: ", code(approve))
 
 
 def _clause(evidence: Evidence, clause: ClauseVerdict) -> Markup:

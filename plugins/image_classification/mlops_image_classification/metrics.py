@@ -21,7 +21,7 @@ from mlops_core import (
     Operator,
     Unit,
     bootstrap_by_group,
-    proportion,
+    proportion_by_group,
 )
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ def best_class(scores: Sequence[float]) -> int:
 def compute_metrics(predictions: Predictions, use_case: str) -> MetricReport:
     """Return the metrics with confidence intervals.
 
-    The bootstrap resamples whole groups, because pictures of one track are not independent. If every picture is a
-    group of its own, the accuracy has a Wilson interval instead.
+    All intervals count groups, because pictures of one track are not independent. The accuracy has a Wilson interval
+    for pictures in groups; the bootstrap of the other metrics resamples whole groups.
     """
     index = {name: position for position, name in enumerate(predictions.classes)}
     groups: defaultdict[str, list[Outcome]] = defaultdict(list)
@@ -146,12 +146,7 @@ def _accuracy(groups: Mapping[str, Sequence[Outcome]]) -> MetricValue:
     """Return the accuracy and the standard deviation of its estimate; each group counts as one draw."""
     count = sum(map(len, groups.values()))
     hits = {name: [truth == predicted for truth, predicted, _ in members] for name, members in groups.items()}
-    if len(groups) == count:
-        value = proportion(sum(sum(members) for members in hits.values()), count)
-    else:
-        value = bootstrap_by_group(
-            hits, lambda items: sum(items) / len(items), resamples=1000 if count < _MANY else 200
-        )
+    value = proportion_by_group(hits)
     if not count:
         return value
     residuals = (sum(members) - value.value * len(members) for members in hits.values())

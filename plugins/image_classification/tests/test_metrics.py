@@ -57,7 +57,7 @@ def test_the_accuracy_of_ungrouped_pictures_has_a_wilson_interval_and_the_binomi
 def test_pictures_of_one_track_count_as_one_draw():
     rows = [(str(k // 10), "a", sure("a" if k < 50 else "b")) for k in range(100)]
     value = compute_metrics(predictions(*rows), "ROAD_SIGN").values["accuracy"]
-    assert (value.method, value.count) == ("bootstrap", 10)
+    assert (value.method, value.count, value.groups) == ("wilson by group", 100, 10)
     assert value.standard_deviation == pytest.approx((0.25 / 10) ** 0.5)  # ten draws, not a hundred
     assert value.high - value.low > 0.4
 

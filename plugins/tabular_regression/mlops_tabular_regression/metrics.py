@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from mlops_core import Comparison, Direction, Gate, Metric, MetricReport, MetricValue, Operator, Unit, proportion
+from mlops_core import (
+    Comparison,
+    Direction,
+    Gate,
+    Metric,
+    MetricReport,
+    MetricValue,
+    Operator,
+    Unit,
+    proportion_by_group,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -93,7 +104,7 @@ GATE = Gate(
 
 
 def compute_metrics(predictions: Predictions) -> MetricReport:
-    """Return all metrics with bootstrap intervals over groups; the coverage of ungrouped rows has a Wilson interval."""
+    """Return all metrics with intervals that count groups: of the bootstrap, and Wilson's for the coverage."""
     import numpy as np
 
     rows = predictions.rows
@@ -121,13 +132,12 @@ def _interval_metrics(rows: Sequence[Prediction], groups: NDArray[np.intp]) -> d
     intervals = [row.interval for row in rows if row.interval]
     if not rows or len(intervals) < len(rows):
         return {}
-    is_inside = np.array(
-        [one.low <= float(row.label) <= one.high for row, one in zip(rows, intervals, strict=True)], dtype=np.float64
-    )
-    is_ungrouped = len(np.unique(groups)) == len(rows)
+    is_inside: defaultdict[str, list[bool]] = defaultdict(list)
+    for row, one in zip(rows, intervals, strict=True):
+        is_inside[row.group].append(one.low <= float(row.label) <= one.high)
     width = np.array([one.high - one.low for one in intervals])
     return {
-        "interval_coverage": proportion(int(is_inside.sum()), len(rows)) if is_ungrouped else _mean(is_inside, groups),
+        "interval_coverage": proportion_by_group(is_inside),
         "interval_width": _mean(width, groups),
     }
 
@@ -194,5 +204,6 @@ def _resampled(
         level=_LEVEL,
         method="bootstrap",
         count=count,
+        groups=count,
         standard_deviation=deviation,
     )

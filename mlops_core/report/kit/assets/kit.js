@@ -1,6 +1,6 @@
 "use strict";
-// The page is complete without this script, which marks the section in view, shows the values of curves at the pointer,
-// and pauses a sound when another one starts.
+// The page is complete without this script, which marks the section in view, folds long sections on a phone, says where a
+// table is cut, shows the values of curves at the pointer, and pauses a sound when another one starts.
 (() => {
   const links = new Map(
     [...document.querySelectorAll(".contents li a")].map((link) => [link.hash.slice(1), link]),
@@ -16,6 +16,35 @@
     { rootMargin: "-10% 0px -70% 0px" },
   );
   for (const section of document.querySelectorAll("main > section")) observer.observe(section);
+
+  // On a phone, a section that is longer than the screen starts folded, except the first, which says what happened.
+  const unfold = (section) => {
+    section?.classList.remove("folded");
+    section?.querySelector(".fold")?.setAttribute("aria-expanded", "true");
+  };
+  if (matchMedia("(max-width: 720px)").matches) {
+    for (const section of [...document.querySelectorAll("main > section")].slice(1)) {
+      if (section.offsetHeight <= innerHeight || `#${section.id}` === location.hash) continue;
+      const heading = section.querySelector("h2");
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "fold";
+      button.append(...heading.childNodes);
+      heading.append(button);
+      section.classList.add("folded");
+      button.setAttribute("aria-expanded", "false");
+      button.addEventListener("click", () => {
+        button.setAttribute("aria-expanded", String(!section.classList.toggle("folded")));
+      });
+    }
+    for (const [id, link] of links) link.addEventListener("click", () => unfold(document.getElementById(id)));
+  }
+
+  for (const region of document.querySelectorAll(".scroll")) {
+    new ResizeObserver(() => {
+      region.parentElement.classList.toggle("is-cut", region.scrollWidth > region.clientWidth + 1);
+    }).observe(region);
+  }
 
   const sounds = [...document.querySelectorAll("audio")];
   for (const sound of sounds) {

@@ -66,7 +66,7 @@ def metrics_are_finite_and_in_range(session: ContractSession) -> Iterator[str]:
 def metrics_have_an_interval(session: ContractSession) -> Iterator[str]:
     """Each metric has a confidence interval and the number of samples on which it is based.
 
-    Fix: use mlops_core.proportion, or mlops_core.bootstrap_by_group where samples of a group are not independent.
+    Fix: use mlops_core.proportion_by_group for a share, and mlops_core.bootstrap_by_group for any other metric.
     """
     for name, found in session.report.values.items():
         if not found.low - _TOLERANCE <= found.value <= found.high + _TOLERANCE:

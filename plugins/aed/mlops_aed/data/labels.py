@@ -99,7 +99,7 @@ def _esc_clip(row: dict[str, str], table: Path, number: int) -> Clip:
 
 def _read_tables(dataset: Path, settings: DatasetSection) -> list[Clip]:
     """Read one table, whose clips are split later, or one table per part; clips that calibrate are training clips."""
-    tables = (
+    tables: tuple[tuple[str | None, str | None, str], ...] = (
         (settings.csv, settings.audio, TRAIN),
         (settings.calibration_csv, settings.calibration_audio, TRAIN),
         (settings.validation_csv, settings.validation_audio, VALIDATION),

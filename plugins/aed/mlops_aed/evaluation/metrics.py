@@ -28,7 +28,7 @@ from mlops_core import (
     Operator,
     Unit,
     bootstrap_by_group,
-    proportion,
+    proportion_by_group,
 )
 
 if TYPE_CHECKING:
@@ -253,12 +253,14 @@ def _of_one_model(rows: Sequence[Prediction], classes: tuple[str, ...]) -> Metri
         hits[row.group].append(answer == index[str(row.label)])
         patch_counts[index[str(row.label)]][answer] += 1
     clips = clips_of(rows)
+    right: defaultdict[str, list[bool]] = defaultdict(list)
     for members in clips.values():
-        clip_counts[index[str(members[0].label)]][vote(members)] += 1
-    right = sum(clip_counts[position][position] for position in range(len(classes)))
+        label, answer = index[str(members[0].label)], vote(members)
+        clip_counts[label][answer] += 1
+        right[members[0].group].append(label == answer)
     return MetricReport(
         values={
-            "clip_acc": proportion(right, len(clips)),
+            "clip_acc": proportion_by_group(right),
             "patch_acc": bootstrap_by_group(hits, lambda items: sum(items) / len(items)),
         },
         confusion_matrices={

@@ -15,7 +15,7 @@ from mlops_aed.evaluation.votes import (
     rows_by_fold,
     votes_of,
 )
-from mlops_core import FactTable, MetricValue, proportion
+from mlops_core import FactTable, MetricValue, proportion_by_group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +29,10 @@ _DIGITS = 4
 def agreement(rows: Sequence[Prediction], others: Sequence[Prediction]) -> MetricValue:
     """Return the share of clips for which two models predict the same class."""
     first, second = votes_of(rows), votes_of(others)
-    return proportion(sum(second.get(clip) == answer for clip, answer in first.items()), len(first))
+    is_same: defaultdict[str, list[bool]] = defaultdict(list)
+    for clip, patches in clips_of(rows).items():
+        is_same[patches[0].group].append(second.get(clip) == first[clip])
+    return proportion_by_group(is_same)
 
 
 def class_table(rows: Sequence[Prediction], others: Sequence[Prediction], classes: Sequence[str]) -> FactTable:
