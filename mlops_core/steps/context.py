@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     M = TypeVar("M", bound=pydantic.BaseModel)
 
+STEP_LOGGER = "mlops.step"
+"""Parent of the loggers of all steps."""
 _PROGRESS_INTERVAL_S = 0.2
 
 
@@ -123,7 +125,7 @@ class StepContext:
         seed: seed of every random choice that the step makes.
         shard: which share of the work this process has.
         scratch: a private folder, removed after the step.
-        log: its lines go to the step's log.
+        log: its lines go to the step's log, and the first warnings also to the record of the run, which shows them.
 
     Example:
         >>> def train(context: StepContext) -> None:
@@ -140,7 +142,7 @@ class StepContext:
         self.seed = request.seed
         self.shard = request.shard
         self.scratch = request.scratch
-        self.log = logging.getLogger(f"mlops.step.{request.step.name}")
+        self.log = logging.getLogger(f"{STEP_LOGGER}.{request.step.name}")
         self._last_progress = 0.0
 
     def input(self, name: str) -> Path:

@@ -7,6 +7,7 @@ A `StepRequest` says everything that a step may see; it crosses a process or a m
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -19,13 +20,15 @@ from mlops_core.code_references import load_function
 from mlops_core.datasets.digests import find_foreign_entry
 from mlops_core.errors import ExitCode, MlopsError, StepError
 from mlops_core.pipeline import EVALUATION_OUTPUT, PREDICTIONS_OUTPUT, Step, StepKind
-from mlops_core.steps.context import StepContext, StepRequest
+from mlops_core.steps.context import STEP_LOGGER, StepContext, StepRequest
 
 if TYPE_CHECKING:
     import pydantic
 
     M = TypeVar("M", bound=pydantic.BaseModel)
 
+_MOST_WARNINGS = 5
+_WARNING_LENGTH = 500
 STEP_PROTOCOL_VERSION = 2
 """Raised when the way in which a step is executed changes what it may write; part of every step's key."""
 TEST_SET_NOTE = "test_set"
@@ -148,6 +151,9 @@ def run_request_file(path: Path) -> ExitCode:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
+    warnings = _Warnings()
+    logger = logging.getLogger(STEP_LOGGER)
+    logger.addHandler(warnings)
     code, message = ExitCode.OK, ""
     try:
         execute(StepRequest.from_json(json.loads(path.read_text(encoding="utf-8"))))
@@ -159,8 +165,25 @@ def run_request_file(path: Path) -> ExitCode:
     except BaseException as error:  # noqa: BLE001  a step may raise anything, SystemExit included; all is a failure
         traceback.print_exc()
         code, message = ExitCode.STEP, _one_line(error)
-    path.with_name("result.json").write_text(json.dumps({"exit_code": code, "error": message}), encoding="utf-8")
+    logger.removeHandler(warnings)
+    result = {"exit_code": code, "error": message, "warnings": warnings.lines}
+    path.with_name("result.json").write_text(json.dumps(result), encoding="utf-8")
     return code
+
+
+class _Warnings(logging.Handler):
+    """Collects the first warnings that a step logs, each as one line, for the record of the run."""
+
+    def __init__(self) -> None:
+        super().__init__(level=logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a warning; a message that cannot be formatted is reported by the log itself."""
+        with contextlib.suppress(TypeError, ValueError):
+            line = " ".join(record.getMessage().split())[:_WARNING_LENGTH]
+            if len(self.lines) < _MOST_WARNINGS and line not in self.lines:
+                self.lines.append(line)
 
 
 def _one_line(error: BaseException) -> str:

@@ -156,7 +156,7 @@ def test_a_container_executes_the_same_step(toy, tmp_path):
     script = Path(__file__).parents[2] / "entrypoints" / "run_step.py"
     subprocess.run([sys.executable, str(script), str(tmp_path / "request.json")], check=True)
     assert (tmp_path / "out" / "000.txt").read_text() == "2 short"
-    assert json.loads((tmp_path / "result.json").read_text()) == {"exit_code": 0, "error": ""}
+    assert json.loads((tmp_path / "result.json").read_text()) == {"exit_code": 0, "error": "", "warnings": []}
 
 
 def test_why_explains_a_step_with_old_and_new_values(mlops):

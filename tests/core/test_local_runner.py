@@ -214,6 +214,15 @@ def test_a_daemon_that_a_step_leaves_behind_is_ended_and_said(toy, workspace):
     assert found.stdout == ""
     log = workspace / "runs" / record.run_id / "logs" / "train.log"
     assert "processes that the step left behind were killed" in log.read_text()
+    train = next(step for step in record.steps if step.name == "train")
+    assert train.warning == "1 process(es) that the step left behind were killed"
+
+
+def test_what_a_step_logs_as_a_warning_is_in_the_record_once(toy, workspace):
+    record = run(workspace, "training.behaviour=warn")
+    train = next(step for step in record.steps if step.name == "train")
+    assert train.warning == "2 of 60 words are odd: a b"
+    assert all(not step.warning for step in record.steps if step.name != "train")
 
 
 def test_a_step_that_uses_more_memory_than_its_limit_is_ended_and_the_limit_named(toy, workspace):

@@ -17,6 +17,7 @@ from mlops_core.errors import ExitCode, MlopsError
 from mlops_core.pipeline import StepKind
 from mlops_core.processes.confinement import landlock_version
 from mlops_core.runners.local.processes import ProcessOutcome, module_of
+from mlops_core.runners.local.shard_progress import ShardProgress
 from mlops_core.steps.context import Shard, StepRequest
 
 if TYPE_CHECKING:
@@ -146,11 +147,11 @@ class StepExecution:
         try:
             outcome = self._run_shards(step, folder, inputs=inputs, on_progress=on_progress)
             if outcome.exit_code is ExitCode.OK and landlock_version() == 0:
-                outcome = self._check_inputs(inputs)
+                outcome = replace(self._check_inputs(inputs), warnings=outcome.warnings)
             if outcome.exit_code is not ExitCode.OK:
                 return Attempt(outcome=outcome)
             outputs = {output: self._store.artifacts.add(folder / "outputs" / output) for output in step.all_outputs}
-            return Attempt(outputs=outputs)
+            return Attempt(outcome=outcome, outputs=outputs)
         except (MlopsError, OSError) as error:
             return Attempt(outcome=_failure(str(error)))
         finally:
@@ -186,6 +187,7 @@ class StepExecution:
             )
             for index, place in enumerate(places)
         ]
+        progress = ShardProgress(step.shards, on_progress)
         with ThreadPoolExecutor(max_workers=step.shards, thread_name_prefix=step.name) as pool:
             running = [
                 pool.submit(
@@ -193,7 +195,7 @@ class StepExecution:
                     request,
                     folder=place,
                     log=self.log_path(f"{step.name}.{request.shard.index}"),
-                    on_progress=on_progress,
+                    on_progress=progress.of_shard(request.shard.index),
                 )
                 for request, place in zip(requests, places, strict=True)
             ]
@@ -201,9 +203,11 @@ class StepExecution:
         if failed:
             return failed[0]
         parts = {output: tuple(place / output for place in places) for output in step.outputs}
-        return self._run_request(
+        merged = self._run_request(
             replace(whole, parts=parts), folder=folder, log=self.log_path(step.name), on_progress=on_progress
         )
+        warnings = (warning for one in (*running, None) for warning in (one.result() if one else merged).warnings)
+        return replace(merged, warnings=tuple(dict.fromkeys(warnings)))
 
     def _step_request(
         self, step: Step, *, inputs: Mapping[str, StepInput], outputs: Mapping[str, Path], folder: Path

@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -34,10 +34,17 @@ _DEVICES = (Path("/dev"),)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessOutcome:
-    """How a step's process ended; `error` is empty when it succeeded."""
+    """How a step's process ended.
+
+    Attributes:
+        exit_code: its exit code.
+        error: one line; empty when it succeeded.
+        warnings: what the step logged as a warning, and processes that it left behind.
+    """
 
     exit_code: ExitCode
     error: str
+    warnings: tuple[str, ...] = ()
 
 
 class StepProcesses:
@@ -141,7 +148,11 @@ def _outcome(report: Report, order: Order, *, result: Path) -> ProcessOutcome:
     if report.ending is Ending.OUT_OF_MEMORY:
         error = f"used more than its limit memory_limit_mb={order.memory_limit_mb}; its processes were killed"
         return ProcessOutcome(exit_code=ExitCode.STEP, error=error)
-    return _reported(os.waitstatus_to_exitcode(report.status), result)
+    outcome = _reported(os.waitstatus_to_exitcode(report.status), result)
+    if not report.left_behind:
+        return outcome
+    left = f"{report.left_behind} process(es) that the step left behind were killed"
+    return replace(outcome, warnings=(*outcome.warnings, left))
 
 
 def _reported(returncode: int, result: Path) -> ProcessOutcome:
@@ -152,13 +163,14 @@ def _reported(returncode: int, result: Path) -> ProcessOutcome:
     try:
         data = json.loads(result.read_text(encoding="utf-8"))
         code, error = ExitCode(data["exit_code"]), str(data["error"])
+        warnings = tuple(map(str, data["warnings"]))
     except (OSError, ValueError, KeyError):
         return ProcessOutcome(
             exit_code=ExitCode.STEP, error=f"its process exited with {returncode} before it could report"
         )
     if code == ExitCode.OK != returncode:
         return ProcessOutcome(exit_code=ExitCode.STEP, error=f"its process exited with {returncode}")
-    return ProcessOutcome(exit_code=code, error=error)
+    return ProcessOutcome(exit_code=code, error=error, warnings=warnings)
 
 
 class _LogPump:

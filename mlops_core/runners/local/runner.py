@@ -187,6 +187,7 @@ class _LocalSteps:
             duration_s=attempt.duration_s,
             attempts=attempt.attempts,
             error=attempt.outcome.error,
+            warning="; ".join(attempt.outcome.warnings),
         )
         if attempt.outcome.exit_code is not ExitCode.OK:
             self._end(replace(record, status=StepStatus.FAILED))
@@ -206,7 +207,8 @@ class _LocalSteps:
         )
         self._written |= set(attempt.outputs.values())
         self._decisions.set_outputs(step, attempt.outputs)
-        self._end(replace(record, status=StepStatus.DONE, warning=_difference(earlier, attempt)))
+        warnings = filter(None, (_difference(earlier, attempt), record.warning))
+        self._end(replace(record, status=StepStatus.DONE, warning="; ".join(warnings)))
         return True
 
     def give_up_damaged(self, step: Step, damaged: Mapping[str, str]) -> Step:

@@ -61,6 +61,7 @@ class Training(Section):
         "link",
         "link_output",
         "pipe",
+        "warn",
     ] = "normal"
 
 

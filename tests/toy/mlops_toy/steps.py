@@ -44,6 +44,7 @@ def train(context):
         "link": lambda: (context.output("model") / "more").symlink_to(context.input("features")),
         "link_output": lambda: _replace_by_link(context.output("model"), context.input("features")),
         "pipe": lambda: os.mkfifo(context.output("model") / "more"),
+        "warn": lambda: [context.log.warning("%d of 60 words are odd:\na b", 2) for _ in range(3)],
         "leak": lambda: subprocess.Popen([sys.executable, "-c", "import time; time.sleep(45)"]),
     }.get(settings.behaviour, lambda: None)()
     if settings.behaviour not in ("nothing", "link_output"):
