@@ -154,6 +154,10 @@ def show_stats(
         for table in inspection.tables:
             click.echo()
             print_table(table.columns, table.rows, title=table.title)
+        if inspection.findings:
+            click.echo()
+            counts = ", ".join(_count(inspection, level) for level in ("error", "warning", "note"))
+            click.echo(f"findings: {counts}; list them with: mlops datasets check")
     if plots is not None:
         plots.mkdir(parents=True, exist_ok=True)
         for distribution in inspection.distributions:

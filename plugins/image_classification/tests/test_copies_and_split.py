@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 from mlops_image_classification.config import SplitSection
 from mlops_image_classification.data.fingerprints import (
+    _COLUMNS,
     Pair,
     find_copies,
     fingerprint,
     read_fingerprints,
     write_fingerprints,
 )
-from mlops_image_classification.data.pictures import Picture
+from mlops_image_classification.data.labelled import Picture
 from mlops_image_classification.data.split_files import CONFLICTS_FILE, COPIES_FILE, read_samples, write_split_tables
 from mlops_image_classification.data.splitting import make_split, of_part
-from PIL import Image, ImageEnhance
+from mlops_image_classification.data.synthetic_signs import SIGNS
+from PIL import Image, ImageDraw, ImageEnhance
 
 from mlops_core import DatasetError
 
@@ -41,8 +43,9 @@ def prints(*images):
     return fingerprint(list(enumerate(resized)))
 
 
-def copies(*images, bits=7, similarity=0.98):
-    result = find_copies(prints(*images), max_bits=bits, min_similarity=similarity)
+def copies(*images, bits=7, similarity=0.98, labels=None):
+    labels = labels or ["any"] * len(images)
+    result = find_copies(prints(*images), labels, max_bits=bits, min_similarity=similarity)
     return sorted((pair.first, pair.second, pair.is_exact) for pair in result)
 
 
@@ -70,6 +73,41 @@ def test_different_pictures_and_uniform_pictures_are_not_copies():
     plain = [Image.new("RGB", (48, 48), (shade, shade, shade)) for shade in (0, 40, 255)]
     assert copies(*plain) == []
     assert copies(plain[0], plain[0]) == [(0, 1, True)]
+
+
+def backlit(name):
+    """Return a sign as a camera sees it against the sky: dark, with a faint image on it, under light from one side."""
+    sign = Image.new("RGBA", (128, 128))
+    SIGNS[name](ImageDraw.Draw(sign))
+    values = np.asarray(sign, np.float64)
+    dark = np.linspace(20, 90, 128)[None, :, None] + values[..., :3] / 9
+    sky = np.full((128, 128, 3), 245.0) - np.linspace(0, 40, 128)[:, None, None]
+    seen = np.where(values[..., 3:] > 0, dark, sky).clip(0, 255).astype(np.uint8)
+    return Image.fromarray(seen).resize((48, 48), Image.Resampling.BOX)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("turn_left", "speed_50"), ("speed_30", "turn_left"), ("no_entry", "stop"), ("speed_30", "speed_50")],
+)
+def test_two_backlit_signs_of_different_classes_are_not_copies(first, second):
+    images = backlit(first), backlit(second)
+    assert copies(*images) == [(0, 1, False)]  # hash and thumbnail alone confuse them
+    assert copies(*images, labels=["a", "b"]) == []
+
+
+def test_a_recompressed_picture_with_another_label_is_a_conflict():
+    for sign in (backlit("speed_30"), texture(3), texture(4)):
+        assert copies(sign, recompressed(sign), labels=["a", "b"]) == [(0, 1, False)]
+
+
+def test_the_distance_of_a_near_copy_is_said():
+    darker = ImageEnhance.Brightness(texture(1)).enhance(0.9)
+    (near,) = find_copies(prints(texture(1), darker), ["a", "a"], max_bits=7, min_similarity=0.98)
+    assert near.distance == f"correlation {near.similarity:.3f}, {near.bits} of 64 bits differ"
+    assert near.similarity == pytest.approx(1, abs=0.01)
+    assert near.bits <= 7
+    assert Pair(first=0, second=1, is_exact=True).distance == "equal pixels"
 
 
 def test_without_a_similarity_only_exact_copies_are_found():
@@ -100,13 +138,14 @@ def test_fingerprints_are_read_back_in_the_order_of_numbers(tmp_path):
     result = prints(*map(texture, range(5)))
     halves = [slice(3, 5), slice(0, 3)]
     for name, half in zip("ab", halves, strict=True):
-        part = {field: getattr(result, field)[half] for field in ("numbers", "digests", "hashes", "thumbnails")}
+        part = {field: getattr(result, field)[half] for field in _COLUMNS}
         write_fingerprints(tmp_path / f"{name}.npz", type(result)(**part))
     again = read_fingerprints(tmp_path)
     assert (again.numbers == result.numbers).all()
     assert (again.digests == result.digests).all()
     assert (again.hashes == result.hashes).all()
     assert (again.thumbnails == result.thumbnails).all()
+    assert (again.details == result.details).all()
 
 
 # --- The split --------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mlops_image_classification.config import Preprocessing
 from mlops_image_classification.data.decoding import read_pixels
-from mlops_image_classification.data.pictures import Region
+from mlops_image_classification.data.labelled import Region
 from PIL import Image
 
 from mlops_core import DatasetError

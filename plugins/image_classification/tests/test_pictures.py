@@ -1,14 +1,12 @@
 """The pictures of a data set in each layout, and the errors about wrong layouts."""
 
-import logging
-
 import pytest
 from mlops_image_classification.config import DatasetSection
-from mlops_image_classification.data.pictures import Region, read_pictures
+from mlops_image_classification.data.labelled import Region
+from mlops_image_classification.data.pictures import read_picture_set
 
 from mlops_core import ConfigError, DatasetError
 
-LOG = logging.getLogger("test")
 HEADER = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId\n"
 
 
@@ -25,7 +23,7 @@ def settings(**values):
 
 
 def read(folder, **values):
-    return read_pictures(folder, settings(**values), LOG)
+    return read_picture_set(folder, settings(**values)).pictures
 
 
 def gtsrb(folder, test_table=HEADER + "00000.ppm;40;41;5;6;34;35;7\n"):

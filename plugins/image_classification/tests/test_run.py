@@ -116,6 +116,26 @@ def test_pictures_that_cannot_be_used_are_named_and_counted(tmp_path):
     assert "red/00001_00000.png is not a readable image (7 bytes)" in record.error
 
 
+def test_links_that_lead_to_nothing_fail_the_run_and_are_named(tmp_path):
+    data = pictures(tmp_path / "data", tracks=4)
+    (data / "red" / "00009_00009.png").symlink_to(data / "nowhere.png")
+    record = run("ROAD_SIGN", data, tmp_path / "w")
+    assert record.exit_code == 5
+    assert "red/00009_00009.png is a link to nothing" in record.error
+
+
+def test_the_split_says_which_files_are_not_used(tmp_path):
+    data = pictures(tmp_path / "data", tracks=4)
+    (data / "red" / "notes.txt").write_text("not a picture")
+    (data / "loose.png").write_bytes((data / "red" / "00001_00000.png").read_bytes())
+    (data / "blue" / "single.png").write_bytes((data / "blue" / "00001_00000.png").read_bytes())
+    record = run("ROAD_SIGN", data, tmp_path / "w", "training.epochs=1")
+    (warning,) = (step.warning for step in record.steps if step.name == "split")
+    assert "dataset.group_pattern: 24 of 25 names match, 12 tracks; the other 1 pictures" in warning
+    assert "1 image(s) outside of the class folders are not used: loose.png" in warning
+    assert "1 file(s) that are not images are not used: red/notes.txt" in warning
+
+
 def test_an_empty_class_folder_fails_the_run_and_is_named(tmp_path):
     data = pictures(tmp_path / "data", tracks=4)
     (data / "yellow").mkdir()

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mlops_core import DatasetError
+from mlops_image_classification.data.files import image_format
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlops_image_classification.config import Preprocessing
-    from mlops_image_classification.data.pictures import Picture, Region
+    from mlops_image_classification.data.labelled import Picture, Region
 
 _WIDE_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
+_SPECIAL_FORMATS = ("AVIF", "HEIC", "HEIF", "JPEG XL")
+"""Formats that Pillow reads with some builds or additional packages only."""
 _LARGEST = {8: 255.0, 16: 65535.0}
 
 
@@ -48,12 +51,22 @@ def read_pixels(path: Path, settings: Preprocessing, *, region: Region | None = 
     except DatasetError:
         raise
     except UnidentifiedImageError:
-        raise DatasetError(f"{path} is not a readable image ({path.stat().st_size} bytes)") from None
+        raise DatasetError(_unidentified(path)) from None
     except Image.DecompressionBombError as error:
         raise DatasetError(f"{path} is too large: {error}") from None
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, MemoryError) as error:
         cause = " ".join(str(error).split()) or type(error).__name__
         raise DatasetError(f"{path} cannot be decoded: {cause}") from None
+
+
+def _unidentified(path: Path) -> str:
+    size = path.stat().st_size
+    name = image_format(path)
+    if size == 0:
+        return f"{path} is not a readable image: it is empty (0 bytes)"
+    if name in _SPECIAL_FORMATS:
+        return f"{path} is {name}, which the installed Pillow cannot read; convert it to PNG or JPEG"
+    return f"{path} is not a readable image ({size} bytes)"
 
 
 def pixels_or_reason(picture: Picture, dataset: Path, settings: Preprocessing) -> NDArray[np.uint8] | str:
@@ -62,6 +75,17 @@ def pixels_or_reason(picture: Picture, dataset: Path, settings: Preprocessing) -
         return read_pixels(dataset / picture.name, settings, region=picture.region)
     except DatasetError as error:
         return str(error).replace(f"{dataset}{os.sep}", "")
+
+
+def size_and_format(path: Path) -> tuple[int, int, str] | None:
+    """Return width, height and format of an image file from its header; None if it cannot be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as in `read_pixels`
+            with Image.open(path) as image:
+                return (*image.size, str(image.format))
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, Image.DecompressionBombError):
+        return None
 
 
 def _pixels(image: Image.Image, path: Path, settings: Preprocessing, region: Region | None) -> NDArray[np.uint8]:

@@ -1,56 +1,82 @@
-"""Inspection of a data set of pictures: classes, parts, tracks, unreadable files, copies, conflicting labels."""
+"""Inspection of a data set of pictures: classes, parts, tracks, sizes, unusable and unused files, copies, conflicts."""
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from mlops_core import DatasetError, DatasetFinding, Distribution, FactTable, Inspection, Severity
-from mlops_image_classification.data.decoding import pixels_or_reason
+from mlops_core import (
+    DataFiles,
+    DatasetError,
+    DatasetFinding,
+    Distribution,
+    FactTable,
+    Inspection,
+    Severity,
+    findings_of_listing,
+)
+from mlops_image_classification.data.decoding import pixels_or_reason, size_and_format
+from mlops_image_classification.data.files import count_by_suffix
 from mlops_image_classification.data.fingerprints import find_copies, fingerprint, joined
-from mlops_image_classification.data.pictures import PARTS, read_pictures
+from mlops_image_classification.data.labelled import PARTS
+from mlops_image_classification.data.pictures import read_picture_set
+from mlops_image_classification.data.statistics import size_distribution, size_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from mlops_image_classification.config import ImageConfig
     from mlops_image_classification.data.fingerprints import Fingerprints, Pair
-    from mlops_image_classification.data.pictures import Picture
+    from mlops_image_classification.data.labelled import Picture
+    from mlops_image_classification.data.pictures import PictureSet
 
 _BLOCK = 128
-_LOG = logging.getLogger(__name__)
 
 
 def inspect_dataset(dataset: Path, config: ImageConfig) -> Inspection:
     """Return the inspection of the folder `dataset`; each picture is decoded once, in blocks that bound the memory."""
     try:
-        pictures = read_pictures(dataset, config.dataset, _LOG)
+        data = read_picture_set(dataset, config.dataset)
     except DatasetError as error:
         return Inspection(findings=(DatasetFinding(level=Severity.ERROR, check="layout", message=str(error)),))
+    pictures = data.pictures
     prints, reasons = _decoded(dataset, pictures, config)
     readable = [pictures[number] for number in prints.numbers]
     copies = find_copies(
-        prints, max_bits=config.split.near_duplicate_bits, min_similarity=config.split.near_duplicate_similarity
+        prints,
+        [picture.label for picture in readable],
+        max_bits=config.split.near_duplicate_bits,
+        min_similarity=config.split.near_duplicate_similarity,
     )
+    empty = tuple(picture.name for picture in pictures if (dataset / picture.name).stat().st_size == 0)
+    headers = [(picture.name, size_and_format(dataset / picture.name)) for picture in pictures]
     classes = Counter(picture.label for picture in pictures)
-    findings = (*_unreadable(reasons), *_copies(copies, readable), *_missing(pictures), *_tracks_in_two_parts(pictures))
     return Inspection(
         facts=(
             ("pictures", str(len(pictures))),
             ("classes", str(len(classes))),
             ("tracks or single pictures", str(len({picture.group for picture in pictures}))),
+            ("unreadable pictures", str(len(reasons))),
+            ("empty files", str(len(empty))),
         ),
-        tables=(_by_part(pictures),),
+        tables=(_by_part(pictures), *size_tables(headers)),
         distributions=(
             Distribution(
                 name="class", title="Pictures by class", labels=tuple(sorted(classes)), counts=_counts(classes)
             ),
+            *size_distribution(headers),
         ),
-        findings=findings,
+        findings=(
+            *_unreadable(reasons, empty),
+            *_copies(copies, readable),
+            *_missing(pictures),
+            *_tracks(data),
+            *_tracks_in_two_parts(pictures),
+            *_not_used(data),
+        ),
     )
 
 
@@ -83,11 +109,34 @@ def _by_part(pictures: Iterable[Picture]) -> FactTable:
     )
 
 
-def _unreadable(reasons: Sequence[str]) -> tuple[DatasetFinding, ...]:
-    if not reasons:
-        return ()
-    text = f"{len(reasons)} picture(s) cannot be used"
-    return (DatasetFinding(level=Severity.ERROR, check="unreadable", message=text, samples=tuple(reasons)),)
+def _unreadable(reasons: Sequence[str], empty: tuple[str, ...]) -> Iterator[DatasetFinding]:
+    if reasons:
+        text = f"{len(reasons)} picture(s) cannot be used"
+        yield DatasetFinding(level=Severity.ERROR, check="unreadable", message=text, samples=tuple(reasons))
+    if empty:
+        text = f"{len(empty)} file(s) are empty"
+        yield DatasetFinding(level=Severity.ERROR, check="empty files", message=text, samples=empty)
+
+
+def _not_used(data: PictureSet) -> Iterator[DatasetFinding]:
+    """Yield a finding for each kind of file that a run does not use."""
+    yield from findings_of_listing(DataFiles(skipped=data.files.skipped, broken=data.files.broken))
+    for level, check, what, names in (
+        (Severity.WARNING, "unlabelled images", "image(s) outside of the class folders are not used", data.unlabelled),
+        (Severity.NOTE, "unlabelled folders", "image(s) in folders that are no part of the data set", data.beside),
+        (Severity.WARNING, "other files", "file(s) that are not images are not used", data.files.others),
+    ):
+        if names:
+            kinds = ", ".join(f"{suffix} ({count})" for suffix, count in count_by_suffix(names).items())
+            yield DatasetFinding(level=level, check=check, message=f"{len(names)} {what}: {kinds}", samples=names)
+
+
+def _tracks(data: PictureSet) -> Iterator[DatasetFinding]:
+    fit = data.fit
+    if fit and fit.problem:
+        yield DatasetFinding(level=Severity.ERROR, check="group pattern", message=fit.problem)
+    elif fit and fit.matched < fit.total:
+        yield DatasetFinding(level=Severity.WARNING, check="group pattern", message=fit.summary)
 
 
 def _copies(copies: Sequence[Pair], pictures: Sequence[Picture]) -> tuple[DatasetFinding, ...]:
@@ -113,7 +162,9 @@ def _copies(copies: Sequence[Pair], pictures: Sequence[Picture]) -> tuple[Datase
             level=level,
             check=check,
             message=f"{len(pairs)} pair(s)",
-            samples=tuple(f"{pictures[pair.first].name} and {pictures[pair.second].name}" for pair in pairs),
+            samples=tuple(
+                f"{pictures[pair.first].name} and {pictures[pair.second].name} ({pair.distance})" for pair in pairs
+            ),
         )
         for level, check, pairs in kinds
         if pairs

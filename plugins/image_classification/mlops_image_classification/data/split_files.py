@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_image_classification.data.fingerprints import Pair
-    from mlops_image_classification.data.pictures import Picture
+    from mlops_image_classification.data.labelled import Picture
     from mlops_image_classification.data.splitting import Split
 
 COPIES_FILE = "duplicates.csv"
 CONFLICTS_FILE = "conflicts.csv"
 LEFT_OUT_FILE = "left_out.csv"
+_PAIR_COLUMNS = (
+    *("kind", "similarity", "bits"),
+    *("first", "first_label", "first_part"),
+    *("second", "second_label", "second_part"),
+)
 _NUMBER = "number"
 """Column of ``split.csv`` with the number of a picture's record."""
 
@@ -41,7 +46,7 @@ def write_split_tables(folder: Path, split: Split, pictures: Sequence[Picture]) 
     for name, pairs in ((COPIES_FILE, split.copies), (CONFLICTS_FILE, split.conflicts)):
         _write_table(
             folder / name,
-            ("kind", "similarity", "first", "first_label", "first_part", "second", "second_label", "second_part"),
+            _PAIR_COLUMNS,
             (_pair_row(pair, pictures) for pair in pairs),
         )
     _write_table(folder / LEFT_OUT_FILE, ("name", "reason"), ((item.name, item.reason) for item in split.left_out))
@@ -53,6 +58,7 @@ def _pair_row(pair: Pair, pictures: Sequence[Picture]) -> tuple[str, ...]:
     return (
         kind,
         f"{pair.similarity:.3f}",
+        str(pair.bits),
         *(first.name, first.label, first.part),
         *(second.name, second.label, second.part),
     )

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_core import DatasetError, SplitSample, check_no_leak
-from mlops_image_classification.data.pictures import PARTS, TEST, TRAIN, VALIDATION, listed
+from mlops_image_classification.data.labelled import PARTS, TEST, TRAIN, VALIDATION, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from mlops_image_classification.config import SplitSection
     from mlops_image_classification.data.fingerprints import Pair
-    from mlops_image_classification.data.pictures import Picture
+    from mlops_image_classification.data.labelled import Picture
 
 _SMALLEST_PARTS = 3
 

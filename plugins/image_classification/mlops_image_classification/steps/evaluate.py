@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlops_core import Prediction, Predictions, write_predictions
-from mlops_image_classification.data.pictures import TEST
+from mlops_image_classification.data.labelled import TEST
 from mlops_image_classification.data.split_files import read_samples
 from mlops_image_classification.metrics import compute_metrics, declared_metrics
 from mlops_image_classification.model import network

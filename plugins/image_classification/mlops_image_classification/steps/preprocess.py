@@ -15,14 +15,15 @@ from mlops_core import ConfigError, DatasetError
 from mlops_image_classification.config import DatasetSection, Preprocessing
 from mlops_image_classification.data.decoding import pixels_or_reason
 from mlops_image_classification.data.fingerprints import fingerprint, write_fingerprints
-from mlops_image_classification.data.pictures import listed, read_pictures
+from mlops_image_classification.data.labelled import listed
+from mlops_image_classification.data.pictures import read_pictures
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from mlops_core import StepContext
-    from mlops_image_classification.data.pictures import Picture
+    from mlops_image_classification.data.labelled import Picture
 
     Pixels = NDArray[np.uint8]
 
@@ -40,7 +41,8 @@ def preprocess(context: StepContext) -> None:
     """
     settings = context.section("preprocessing", Preprocessing)
     dataset = context.input("dataset")
-    pictures = read_pictures(dataset, context.section("dataset", DatasetSection), context.log)
+    result = read_pictures(dataset, context.section("dataset", DatasetSection), context.log)
+    pictures = result.pictures
     starts = range(context.shard.index * BLOCK, len(pictures), context.shard.count * BLOCK)
     if not starts:
         raise ConfigError(
@@ -48,19 +50,19 @@ def preprocess(context: StepContext) -> None:
             f"expected at least one block of {BLOCK} pictures per shard"
         )
     work = partial(pixels_or_reason, dataset=dataset, settings=settings)
-    unreadable: list[str] = []
-    done = 0
+    unreadable = list(result.broken_links) if context.shard.index == 0 else []
+    done, total = 0, sum(len(pictures[start : start + BLOCK]) for start in starts)
     with multiprocessing.get_context("fork" if os.name == "posix" else "spawn").Pool(os.cpu_count()) as pool:
         for start in starts:
             block = pictures[start : start + BLOCK]
             results = pool.map(work, block, chunksize=_CHUNK)
             unreadable += _write_block(context, start // BLOCK, list(zip(block, results, strict=True)))
             done += len(block)
-            context.progress("picture", done, min(len(pictures), len(starts) * BLOCK))
+            context.progress("picture", done, total)
     if len(unreadable) > settings.max_unreadable:
         raise DatasetError(
-            f"{len(unreadable)} of {done} pictures cannot be used; preprocessing.max_unreadable is "
-            f"{settings.max_unreadable}: {listed(unreadable, separator='; ')}"
+            f"{len(unreadable)} of {max(done, len(unreadable))} pictures cannot be used; "
+            f"preprocessing.max_unreadable is {settings.max_unreadable}: {listed(unreadable, separator='; ')}"
         )
     if unreadable:
         context.log.warning("%d pictures were left out: %s", len(unreadable), "; ".join(unreadable))

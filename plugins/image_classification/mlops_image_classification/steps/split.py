@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from mlops_image_classification.config import DatasetSection, SplitSection
 from mlops_image_classification.data.fingerprints import find_copies, read_fingerprints
-from mlops_image_classification.data.pictures import listed, read_pictures
+from mlops_image_classification.data.labelled import listed
+from mlops_image_classification.data.pictures import read_pictures
 from mlops_image_classification.data.split_files import write_split_tables
 from mlops_image_classification.data.splitting import LeftOut, make_split
 
@@ -19,23 +20,40 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_core import StepContext
-    from mlops_image_classification.data.pictures import Picture
+    from mlops_image_classification.data.labelled import Picture
+    from mlops_image_classification.data.pictures import PictureSet
     from mlops_image_classification.data.splitting import Split
 
 
 def split(context: StepContext) -> None:
     """Write the split, and tables of copies, conflicting labels and pictures that are left out."""
     settings = context.section("split", SplitSection)
-    pictures = read_pictures(context.input("dataset"), context.section("dataset", DatasetSection), context.log)
+    data = read_pictures(context.input("dataset"), context.section("dataset", DatasetSection), context.log)
+    pictures = data.pictures
     fingerprints = read_fingerprints(context.input("fingerprints"))
     readable = [pictures[number] for number in fingerprints.numbers]
     copies = find_copies(
-        fingerprints, max_bits=settings.near_duplicate_bits, min_similarity=settings.near_duplicate_similarity
+        fingerprints,
+        [picture.label for picture in readable],
+        max_bits=settings.near_duplicate_bits,
+        min_similarity=settings.near_duplicate_similarity,
     )
     result = make_split(readable, copies, settings, seed=context.seed)
-    result = replace(result, left_out=(*_unreadable(context.input("fingerprints"), pictures), *result.left_out))
+    left_out = (*_not_used(data), *_unreadable(context.input("fingerprints"), pictures), *result.left_out)
+    result = replace(result, left_out=left_out)
     write_split_tables(context.output("split"), result, readable)
     _log(context.log, result, readable)
+    for warning in data.warnings():
+        context.log.warning("%s", warning)
+
+
+def _not_used(data: PictureSet) -> list[LeftOut]:
+    reasons = (
+        ("a link to nothing or to its own folder", data.files.broken),
+        ("an image outside of the class folders", data.unlabelled),
+        ("not an image", data.files.others),
+    )
+    return [LeftOut(name=name, reason=reason) for reason, names in reasons for name in names]
 
 
 def _unreadable(folder: Path, pictures: Sequence[Picture]) -> list[LeftOut]:

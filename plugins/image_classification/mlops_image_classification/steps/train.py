@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from mlops_core import HistoryRow, StepError, write_history
 from mlops_image_classification.config import DataAugmentation, Preprocessing, Training
-from mlops_image_classification.data.pictures import TRAIN, VALIDATION
+from mlops_image_classification.data.labelled import TRAIN, VALIDATION
 from mlops_image_classification.data.split_files import read_samples
 from mlops_image_classification.data.splitting import of_part
 from mlops_image_classification.model import network

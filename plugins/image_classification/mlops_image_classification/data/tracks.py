@@ -1,0 +1,114 @@
+"""Tracks: pictures of one object, recognised by their names, belong to one part of a split.
+
+``dataset.group_pattern`` extracts the track from a file name or, where the names do not match, from the path below the
+class folder. A pattern that fits the names badly would let frames of one track into several parts, so its fit is
+measured, reported, and refused where it groups nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlops_image_classification.data.labelled import TEST, VALIDATION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlops_image_classification.data.labelled import Picture
+
+_SHOWN = 3
+_LINKED = 2
+_MINIMUM_PICTURES = 3
+"""A class with fewer pictures cannot be split at all, whatever its tracks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackFit:
+    """How well a group pattern fits the names of the pictures.
+
+    Attributes:
+        pattern: ``dataset.group_pattern``.
+        matched: number of pictures whose name matches.
+        total: number of pictures to which the pattern was applied.
+        linked: number of groups of at least two pictures.
+        unmatched: the first names that do not match.
+        classes: number of classes.
+        whole: classes of which all pictures are one track.
+        is_drawn: whether the split draws a part; otherwise the data set assigns all of them.
+    """
+
+    pattern: str
+    matched: int
+    total: int
+    linked: int
+    unmatched: tuple[str, ...] = ()
+    classes: int
+    whole: tuple[str, ...] = ()
+    is_drawn: bool = True
+
+    @property
+    def problem(self) -> str:
+        """Return why a split by these tracks is refused; empty if it is not."""
+        if self.is_drawn and self.total and not self.linked:
+            shown = f", such as {', '.join(self.unmatched)}" if self.unmatched else ""
+            return (
+                f"dataset.group_pattern '{self.pattern}' groups nothing: {self.matched} of {self.total} names match, "
+                f"and no two pictures have the same track{shown}; set it to a pattern that extracts the track from the "
+                "names, or to null if the pictures are unrelated"
+            )
+        if len(self.whole) > self.classes / 2:
+            return (
+                f"dataset.group_pattern '{self.pattern}' makes one track of all pictures of "
+                f"{len(self.whole)} class(es), such as '{self.whole[0]}', which cannot be split; set it to a pattern "
+                "that extracts the track from the names, or to null if the pictures are unrelated"
+            )
+        return ""
+
+    @property
+    def summary(self) -> str:
+        """Return the numbers as one line; names that do not match are shown."""
+        text = f"dataset.group_pattern: {self.matched} of {self.total} names match, {self.linked} tracks"
+        if self.matched == self.total:
+            return text
+        rest = f"the other {self.total - self.matched} pictures are treated as unrelated"
+        return f"{text}; {rest}: {', '.join(self.unmatched)}{' ...' * (self.total - self.matched > _SHOWN)}"
+
+
+def track_in(path: str, pattern: str | None) -> str | None:
+    """Return the track of a picture, given its path below the class folder; None if the pattern does not match.
+
+    The name of the file is searched first, then the path, so that a folder per track is recognised, too.
+    """
+    if pattern is None:
+        return None
+    name = path.rpartition("/")[2]
+    match = re.search(pattern, name) or (re.search(pattern, path) if name != path else None)
+    return unicodedata.normalize("NFC", match[1]) if match and match[1] else None
+
+
+def fit_of_tracks(pictures: Sequence[Picture], pattern: str) -> TrackFit:
+    """Return how well `pattern` fits the pictures that it was applied to."""
+    parts = {picture.part for picture in pictures}
+    applied = [picture for picture in pictures if picture.track is not None]
+    unmatched = [picture.name.rpartition("/")[2] for picture in applied if not picture.track]
+    sizes = Counter(picture.group for picture in applied)
+    by_class: defaultdict[str, set[str]] = defaultdict(set)
+    counts: Counter[str] = Counter()
+    for picture in applied:
+        by_class[picture.label].add(picture.group)
+        counts[picture.label] += 1
+    whole = (name for name, groups in by_class.items() if len(groups) == 1 and counts[name] >= _MINIMUM_PICTURES)
+    return TrackFit(
+        pattern=pattern,
+        matched=len(applied) - len(unmatched),
+        total=len(applied),
+        linked=sum(size >= _LINKED for size in sizes.values()),
+        unmatched=tuple(unmatched[:_SHOWN]),
+        classes=len(by_class),
+        whole=tuple(sorted(whole)),
+        is_drawn="" in parts or not {VALIDATION, TEST} <= parts,
+    )
