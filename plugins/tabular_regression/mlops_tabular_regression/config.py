@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -50,7 +51,12 @@ class ColumnType(StrEnum):
 
 def normalise_name(name: str) -> str:
     """Return a column's name for comparison: case, blanks, '_' and '-' are ignored."""
-    return _SPACES.sub("_", name.strip().casefold())
+    return _SPACES.sub("_", unicodedata.normalize("NFC", name).strip().casefold())
+
+
+def normalise_text(text: str) -> str:
+    """Return a category or group in one Unicode normal form, so that equal words are equal."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 class DatasetSection(Section):
@@ -78,7 +84,7 @@ class Column(Section):
     def _fits_its_type(self) -> Self:
         limits = [value for value in (self.minimum, self.maximum, self.above, self.below) if value is not None]
         if self.type is ColumnType.CATEGORY:
-            if len(set(self.categories)) != len(self.categories) or len(self.categories) < 2:
+            if len(set(map(normalise_text, self.categories))) != len(self.categories) or len(self.categories) < 2:
                 raise ValueError(f"column '{self.name}' needs two or more different categories, not {self.categories}")
             if limits:
                 raise ValueError(f"column '{self.name}' is a category and has no minimum, maximum, above or below")
@@ -123,6 +129,7 @@ class TableSection(Section):
     file: str | None = None
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     decimal: Literal[".", ","] = "."
+    thousands: Literal[".", ",", " ", "'"] | None = None
     header: bool | None = None
     encoding: str = "utf-8"
     missing_values: tuple[str, ...] = ("", "NA", "N/A", "NaN", "nan", "null", "?")
@@ -149,6 +156,9 @@ class TableSection(Section):
                 )
         if self.delimiter == self.decimal:
             raise ValueError(f"delimiter and decimal are both {self.decimal!r}")
+        if self.thousands is not None and self.thousands in (self.decimal, self.delimiter):
+            other = "decimal" if self.thousands == self.decimal else "delimiter"
+            raise ValueError(f"thousands and {other} are both {self.thousands!r}")
         return self
 
     def column(self, name: str) -> Column:

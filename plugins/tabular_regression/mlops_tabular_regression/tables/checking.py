@@ -6,14 +6,16 @@ Each violation has file, row, line, column and policy. The storage of a checked 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_tabular_regression.config import Policy, Rule
+from mlops_tabular_regression.config import Policy, Rule, normalise_text
 from mlops_tabular_regression.tables.conversion import convert
+from mlops_tabular_regression.tables.numbers import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -152,7 +154,7 @@ class Checker:
             column=column.name,
             rule=rule,
             found=fault.found,
-            expected=column.expected(),
+            expected=column.expected() + _separators(column, fault, self._table),
             policy=self._rules.policy(rule, column),
         )
 
@@ -171,7 +173,19 @@ class Checker:
         )
 
 
+def _separators(column: Column, fault: Fault, table: TableSection) -> str:
+    """Return which separators a number may have, where a cell has others; empty elsewhere."""
+    if fault.rule is not Rule.TYPE or not column.is_numeric or not re.fullmatch(r"[-+\d.,' \u00a0]+", fault.found):
+        return ""
+    if is_number(fault.found, table):  # a number, but not a whole one
+        return ""
+    groups = "null" if table.thousands is None else repr(table.thousands)
+    return f", written with table.decimal {table.decimal!r} and table.thousands {groups}"
+
+
 def _texts(batch: RowBatch, name: str | None, is_kept: NDArray[np.bool_]) -> tuple[str, ...]:
     if name is None or name not in batch.cells:
         return ()
-    return tuple(str(cell).strip() for cell, kept in zip(batch.cells[name], is_kept, strict=True) if kept)
+    return tuple(
+        normalise_text(str(cell).strip()) for cell, kept in zip(batch.cells[name], is_kept, strict=True) if kept
+    )

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_tabular_regression.config import ColumnType, Rule
+from mlops_tabular_regression.config import ColumnType, Rule, normalise_text
+from mlops_tabular_regression.tables.numbers import has_plain_separators, plain_number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -80,15 +81,16 @@ def _from_array(cells: Numbers, column: Column) -> tuple[Numbers, list[Fault]]:
 
 def _parse(cells: Sequence[str], column: Column, table: TableSection) -> tuple[Numbers, list[Fault]]:
     """Convert the whole column at once if every cell is a plain number, else cell by cell."""
+    together = "".join(cells)
+    if "_" in together or not has_plain_separators(together, table):
+        return _parse_each(cells, column, table)
     texts = [cell.replace(",", ".") for cell in cells] if table.decimal == "," else cells
     try:
         numbers = np.fromiter(map(float, texts), dtype=np.float64, count=len(texts))
     except ValueError:
-        return _parse_each(texts, column, table)
-    # float() accepts 1_000, inf and nan; a table must not.
-    if np.isfinite(numbers).all() and "_" not in "".join(texts):
-        return numbers, []
-    return _parse_each(texts, column, table)
+        return _parse_each(cells, column, table)
+    # float() accepts inf and nan; a table must not.
+    return (numbers, []) if np.isfinite(numbers).all() else _parse_each(cells, column, table)
 
 
 def _parse_each(texts: Sequence[str], column: Column, table: TableSection) -> tuple[Numbers, list[Fault]]:
@@ -107,8 +109,11 @@ def _number(text: str, table: TableSection) -> float | Rule:
     stripped = text.strip()
     if stripped in table.missing_values:
         return Rule.MISSING
+    plain = plain_number(stripped, table)
+    if plain is None:
+        return Rule.TYPE
     try:
-        number = float(stripped)
+        number = float(plain)
     except ValueError:
         return Rule.TYPE
     if math.isnan(number):
@@ -117,13 +122,14 @@ def _number(text: str, table: TableSection) -> float | Rule:
 
 
 def _categories(cells: Cells, column: Column, table: TableSection) -> tuple[Numbers, list[Fault]]:
-    codes = {name: float(code) for code, name in enumerate(column.categories)}
+    codes = {normalise_text(name): float(code) for code, name in enumerate(column.categories)}
     numbers = np.array([codes.get(cell, math.nan) for cell in cells], dtype=np.float64)
     faults = []
     for index in np.flatnonzero(np.isnan(numbers)):
         text = _shown(cells, index).strip()
-        if text in codes:
-            numbers[index] = codes[text]
+        name = _category_name(text, codes, table)
+        if name is not None:
+            numbers[index] = codes[name]
         elif text in table.missing_values:
             if not column.may_be_missing:
                 faults.append(Fault(int(index), Rule.MISSING, text))
@@ -132,6 +138,22 @@ def _categories(cells: Cells, column: Column, table: TableSection) -> tuple[Numb
     return numbers, faults
 
 
+def _category_name(text: str, codes: Mapping[str, float], table: TableSection) -> str | None:
+    """Return the category that a cell means: other normal forms of Unicode, and 4.0 where the category is 4.
+
+    Whole numbers are written with a decimal place by programs that keep a column with missing cells as floating point.
+    """
+    normalised = normalise_text(text)
+    if normalised in codes:
+        return normalised
+    whole, separator, places = normalised.partition(table.decimal)
+    return whole if separator and places and not places.strip("0") and whole in codes and _is_integer(whole) else None
+
+
+def _is_integer(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
+
+
 def _shown(cells: Cells, index: int | np.signedinteger) -> str:
     cell = cells[int(index)]
-    return f"{cell:g}" if isinstance(cell, float) else str(cell)
+    return f"{cell:.15g}" if isinstance(cell, float) else str(cell)

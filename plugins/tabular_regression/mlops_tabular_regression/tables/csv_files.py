@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from mlops_core import DatasetError
 from mlops_tabular_regression.tables.columns import MatchedColumns, count_matches, match_columns, wanted_columns
+from mlops_tabular_regression.tables.numbers import is_number
 from mlops_tabular_regression.tables.rows import BATCH_ROWS, MisshapenRow, OpenTable, RowBatch
 
 if TYPE_CHECKING:
@@ -168,15 +169,7 @@ def _is_row(cells: Sequence[str], table: TableSection) -> bool:
     """Return whether a first row can be data; with text in every cell it is a header of unknown names."""
     if table.header is False:
         return True
-    return any(_is_number(cell.replace(table.decimal, ".")) for cell in cells)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return any(is_number(cell, table) for cell in cells)
 
 
 def _rows(path: Path, encoding: str, delimiter: str) -> Generator[tuple[int, list[str]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_core import DatasetError, did_you_mean
+from mlops_core import DatasetError, did_you_mean, is_hidden_or_tool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,9 @@ def find_table(folder: Path, table: TableSection) -> Path:
     tables = sorted(
         path
         for path in folder.iterdir()
-        if path.is_file() and path.suffix.lower() in TEXT_SUFFIXES + PARQUET_SUFFIXES and path.name[0] != "."
+        if path.is_file()
+        and path.suffix.lower() in TEXT_SUFFIXES + PARQUET_SUFFIXES
+        and not is_hidden_or_tool(path.name)
     )
     names = [path.name for path in tables]
     if table.file is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,7 +64,27 @@ def _cells(column: pa.Array, *, is_numeric: bool) -> Cells:
     if is_numeric and is_number:
         numbers = column.cast(pa.float64(), safe=False)
         return np.asarray(numbers.fill_null(float("nan")).to_numpy(zero_copy_only=False), dtype=np.float64)
-    return ["" if value is None else str(value) for value in column.to_pylist()]
+    return list(map(_text, _values(column)))
+
+
+def _values(column: pa.Array) -> Iterator[object]:
+    """Yield the values; those of less than 64 bits as NumPy has them, whose text is the shortest."""
+    if isinstance(column, pa.DictionaryArray):
+        column = column.dictionary_decode()
+    kind = column.type
+    is_short = pa.types.is_float32(kind) or pa.types.is_float16(kind)
+    numbers = column.to_numpy(zero_copy_only=False) if is_short else ()
+    for index, value in enumerate(column.to_pylist()):
+        yield numbers[index] if is_short and value is not None else value
+
+
+def _text(value: object) -> str:
+    """Return a value as text; a whole number without decimal places, because integers with nulls become floats."""
+    if value is None or value != value:  # noqa: PLR0124  NaN, of any type
+        return ""
+    if isinstance(value, float | np.floating | Decimal) and math.isfinite(value) and value == int(value):
+        return str(int(value))
+    return str(value)
 
 
 def _one_line(error: BaseException) -> str:

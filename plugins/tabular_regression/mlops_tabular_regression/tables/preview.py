@@ -11,7 +11,7 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from mlops_core import Preview
+from mlops_core import Preview, is_hidden_or_tool
 from mlops_tabular_regression.tables.opening import TEXT_SUFFIXES
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SAMPLE = re.compile(r"row ([1-9][0-9]*)\Z")
-_DELIMITERS = ",;\t|"
+_NUMBER = re.compile(r"[+-]?(?=.*\d)[\d.,' \u00a0\u2019\u202f]+(?:[eE][+-]?\d+)?")
+_DELIMITERS = ";\t|"
 _CELLS = 100
 _CHARACTERS = 200
 
@@ -27,7 +28,8 @@ _CHARACTERS = 200
 def preview_row(dataset: Path, sample: str) -> Preview | None:
     """Return the cells of the row of a prediction's sample; None if the row cannot be identified."""
     match = _SAMPLE.match(sample)
-    tables = [path for path in sorted(dataset.iterdir()) if path.is_file() and path.suffix.lower() in TEXT_SUFFIXES]
+    files = (path for path in sorted(dataset.iterdir()) if path.is_file() and not is_hidden_or_tool(path.name))
+    tables = [path for path in files if path.suffix.lower() in TEXT_SUFFIXES]
     if not match or len(tables) != 1:
         return None
     header, cells = _read(tables[0], int(match[1]))
@@ -43,7 +45,7 @@ def _read(path: Path, number: int) -> tuple[Sequence[str], Sequence[str]]:
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
         start = stream.readline()
         stream.seek(0)
-        reader = csv.reader(stream, delimiter=max(_DELIMITERS, key=start.count))
+        reader = csv.reader(stream, delimiter=_delimiter(start))
         rows = (cells for cells in reader if len(cells) > 1)
         try:
             first = next(rows, [])
@@ -55,9 +57,12 @@ def _read(path: Path, number: int) -> tuple[Sequence[str], Sequence[str]]:
     return first if has_header else [], row
 
 
+def _delimiter(line: str) -> str:
+    """Return the most frequent delimiter; a comma only without any other, because it may be a decimal separator."""
+    best = max(_DELIMITERS, key=line.count)
+    return best if best in line else ","
+
+
 def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    """Return whether a cell has digits and separators only, whatever the decimal separator is."""
+    return bool(_NUMBER.fullmatch(text.strip()))
