@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mlops_core.config_files.yaml_source import YamlSource
     from mlops_core.datasets.catalogue import Dataset, GeneratedSource, GitSource, Source, SplitSource
     from mlops_core.datasets.fetching.http import download
+    from mlops_core.datasets.group_splits import hold_out_groups
     from mlops_core.datasets.inspections import (
         DatasetFinding,
         Distribution,
@@ -77,6 +78,7 @@ _MODULES = {
     "config": ("KeyFaultError", "Section", "UseCaseConfig", "normalise_path"),
     "datasets.catalogue": ("Dataset", "GeneratedSource", "GitSource", "Source", "SplitSource"),
     "datasets.splits": ("SplitRow", "SplitSample", "check_no_leak", "read_split", "write_split"),
+    "datasets.group_splits": ("hold_out_groups",),
     "datasets.listing": ("DataFiles", "is_hidden_or_tool", "list_data_files"),
     "datasets.previews": ("PREVIEW_LIMIT", "Preview"),
     "errors": (
@@ -211,6 +213,7 @@ __all__ = [
     "discover_use_cases",
     "download",
     "findings_of_listing",
+    "hold_out_groups",
     "hookimpl",
     "is_hidden_or_tool",
     "list_data_files",

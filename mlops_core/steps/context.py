@@ -63,6 +63,7 @@ class StepRequest:
         parts: output -> the folder of each shard, for the merge of a sharded step; empty otherwise.
         is_generation: `step.run` generates a data set (`mlops_core.datasets.catalogue.GeneratedSource`) into
             the only output.
+        is_trained: the pipeline trains a model, so that splits need training samples and each class test samples.
     """
 
     use_case: str
@@ -78,6 +79,7 @@ class StepRequest:
     metrics: tuple[Mapping[str, Any], ...] = ()
     parts: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     is_generation: bool = False
+    is_trained: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as JSON types only."""
@@ -95,6 +97,7 @@ class StepRequest:
             "metrics": list(self.metrics),
             "parts": {name: [str(path) for path in paths] for name, paths in self.parts.items()},
             "is_generation": self.is_generation,
+            "is_trained": self.is_trained,
         }
 
     @classmethod

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mlops_core.code_references import load_function
 from mlops_core.datasets.digests import find_foreign_entry
-from mlops_core.errors import ExitCode, MlopsError, StepError
+from mlops_core.datasets.group_splits import check_split_file
+from mlops_core.errors import DatasetError, ExitCode, MlopsError, StepError
 from mlops_core.pipeline import EVALUATION_OUTPUT, PREDICTIONS_OUTPUT, Step, StepKind
 from mlops_core.steps.context import STEP_LOGGER, StepContext, StepRequest
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     M = TypeVar("M", bound=pydantic.BaseModel)
 
 _MOST_WARNINGS = 5
+_SHOWN = 5
 _WARNING_LENGTH = 500
 STEP_PROTOCOL_VERSION = 2
 """Raised when the way in which a step is executed changes what it may write; part of every step's key."""
@@ -42,10 +44,14 @@ def execute(request: StepRequest) -> None:
     does both at once.
 
     Raises:
+        DatasetError: a part or a class of a split is empty.
         StepError: the code cannot be found, or it broke its declaration.
         Exception: whatever the step's own code raises.
     """
     step = request.step
+    if step.kind is StepKind.TRAINING:
+        for folder in request.inputs.values():
+            check_split_file(folder, is_trained=True)
     if request.is_generation:
         generate = load_function(step.run, what="data set")
         generate(*request.outputs.values(), seed=request.seed, progress=StepContext(request).progress)
@@ -59,6 +65,7 @@ def execute(request: StepRequest) -> None:
     for name, folder in request.outputs.items():
         if name != EVALUATION_OUTPUT:
             _check_output(name, folder, step=step.name)
+            check_split_file(folder, is_trained=request.is_trained)
     if step.kind is StepKind.EVALUATION and (request.parts or request.shard.count == 1):
         _evaluate(request)
 
@@ -135,6 +142,12 @@ def _evaluate(request: StepRequest) -> None:
     predictions = read_predictions(request.outputs[PREDICTIONS_OUTPUT])
     if not predictions.rows:
         raise StepError(f"step '{request.step.name}' wrote no predictions: the test set is empty")
+    missing = sorted(set(predictions.classes) - {str(row.label) for row in predictions.rows})
+    if missing and request.is_trained:
+        raise DatasetError(
+            f"the test part has no sample of {', '.join(missing[:_SHOWN])} ({len(missing)} of "
+            f"{len(predictions.classes)} classes); expected each class in the test part"
+        )
     report = load_use_case(request.use_case).compute_metrics(predictions)
     report = replace(report, notes={**report.notes, TEST_SET_NOTE: digest_test_set(predictions)})
     metrics = [Metric.from_json(metric) for metric in request.metrics]

@@ -1,18 +1,23 @@
 """A generated plugin works as it is: ruff, mypy --strict, the complete contract and a run."""
 
 import os
+import struct
 import subprocess
 import sys
+import wave
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import mlops_core
+from mlops_core import read_split
 from mlops_core.errors import UsageError
 from mlops_core.scaffolding import KINDS, write_plugin
 from mlops_core.testing import ContractSession
 from mlops_core.testing.use_cases.subjects import subjects
+from mlops_core.workspace.store import Store
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,6 +60,49 @@ def test_a_generated_plugin_registers_a_model(tmp_path):
     with subjects(str(folder)):
         record = mlops_core.run("SHELL_SIZES", workspace=tmp_path / "w")
     assert (str(record.status), record.error, record.model_version) == ("accepted", "", 1)
+
+
+def speakers(folder, *, count):
+    """Write a data set for the audio kind in which each speaker says all words."""
+    (folder / "audio").mkdir(parents=True)
+    rows = ["sample,group,label"]
+    for number in range(count * 6):
+        word = ("high", "low")[number % 2]
+        values = [20000 if index // (2 if word == "high" else 12) % 2 else -20000 for index in range(400)]
+        with wave.open(str(folder / "audio" / f"s{number}.wav"), "wb") as stream:
+            stream.setparams((1, 2, 8000, 0, "NONE", ""))
+            stream.writeframes(struct.pack(f"<{len(values)}h", *values))
+        rows.append(f"s{number},speaker-{number // 6},{word}")
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def test_a_generated_plugin_splits_groups_that_have_all_classes(tmp_path):
+    folder = write_plugin("SPOKEN", kind="audio", into=tmp_path)
+    data = speakers(tmp_path / "data", count=5)
+    with subjects(str(folder)):
+        for seed in range(3):
+            options = {"overrides": [f"dataset.path={data}"], "workspace": tmp_path / "w", "seed": seed}
+            record = mlops_core.run("SPOKEN", **options)
+            assert (str(record.status), record.error) == ("accepted", "")
+            split = next(step for step in record.steps if step.name == "split").outputs["split"]
+            with Store(tmp_path / "w") as store:
+                rows = list(read_split(store.artifacts.path(split)))
+            counts = Counter((row.part, row.label) for row in rows)
+            assert counts["test", "high"] == counts["test", "low"] in (3, 6)
+            assert {row.group for row in rows if row.part == "test"}.isdisjoint(
+                row.group for row in rows if row.part == "train"
+            )
+
+
+def test_data_that_cannot_be_split_is_refused_before_the_training(tmp_path):
+    folder = write_plugin("ALONE", kind="audio", into=tmp_path)
+    data = speakers(tmp_path / "data", count=1)
+    with subjects(str(folder)):
+        record = mlops_core.run("ALONE", overrides=[f"dataset.path={data}"], workspace=tmp_path / "w")
+    assert record.exit_code == 5
+    assert "the test part of the split is empty (6 train, 0 test)" in record.error
+    assert [str(step.status) for step in record.steps if step.name == "train"] == ["skipped"]
 
 
 def test_generated_plugins_share_a_workspace_without_sharing_data(tmp_path):
