@@ -222,7 +222,9 @@ class Step:
         results: the outputs that no other step reads.
         config: the configuration sections that it may read: its share of the cache key.
         parameters: the parameters that it may read.
-        packages: distributions whose installed version belongs to the cache key.
+        packages: distributions that it needs; their installed versions belong to the cache key. A run on this machine
+            is refused where one is not installed. Of alternatives with the same beginning, such as ``tensorflow`` and
+            ``tensorflow-cpu``, one suffices.
         resources: what it needs of a machine.
         shards: how many processes share its work; the merged output must not depend on it.
         merge: code that puts the shards' outputs together, ``"package.module:function"``, called with a

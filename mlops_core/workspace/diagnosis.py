@@ -58,6 +58,7 @@ def _environment() -> Iterator[HealthCheck]:
 
 
 def _plugins() -> Iterator[HealthCheck]:
+    from mlops_core.steps.packages import describe_missing, install_command, missing_packages
     from mlops_core.use_cases.discovery import discover_use_cases
     from mlops_core.use_cases.manager import load_use_case
 
@@ -74,9 +75,14 @@ def _plugins() -> Iterator[HealthCheck]:
         subject = f"plugin {use_case.name}"
         try:
             loaded = load_use_case(use_case.name)
-            loaded.pipeline(loaded.load_config(None, environ={}).model)
+            pipeline = loaded.pipeline(loaded.load_config(None, environ={}).model)
+            missing = {step.name: packages for step in pipeline.ordered() if (packages := missing_packages(step))}
         except MlopsError as error:
             yield HealthCheck(subject=subject, is_good=False, detail=str(error), fix="reinstall or fix the plugin")
+            continue
+        if missing:
+            detail, fix = describe_missing(missing), install_command(missing)
+            yield HealthCheck(subject=subject, is_good=False, detail=detail, fix=fix)
         else:
             detail = f"{use_case.distribution} {use_case.version} loads; its default configuration is valid"
             yield HealthCheck(subject=subject, is_good=True, detail=detail)

@@ -15,6 +15,7 @@ from mlops_core.runners.local.execution import Attempt, StepExecution, StepInput
 from mlops_core.runners.local.processes import ProcessOutcome, StepProcesses
 from mlops_core.runners.local.schedule import Schedule, import_ahead
 from mlops_core.runners.reuse import StepDecisions
+from mlops_core.steps.packages import require_packages
 from mlops_core.workspace.records import StepStatus
 from mlops_core.workspace.step_cache import CachedStep
 
@@ -63,9 +64,12 @@ class LocalRunner:
 
         Raises:
             KeyboardInterrupt: after every step's processes were ended and the record was saved as stopped.
+            PluginError: a distribution that a step declares is not installed.
             UsageError: another process carries out the run that is resumed.
             StoreError: nothing can be written in the workspace.
         """
+        left_out = request.selection.is_left_out
+        require_packages(step for step in request.pipeline.ordered() if not left_out(step.name, request.pipeline))
         run = Run(self._store, request, observer=self._observer, runner=NAME)
         steps = _LocalSteps(run, self._store, request, observer=self._observer, jobs=self._jobs)
         with contextlib.ExitStack() as opened:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from typing import TYPE_CHECKING
 
+from mlops_core.steps.packages import missing_packages
 from mlops_core.testing.checks import NotApplicableError, check
 from mlops_core.testing.observation.execution import Surrounding
 from mlops_core.testing.observation.source_code import foreign_packages
@@ -78,18 +79,8 @@ def step_packages_are_installed(session: ContractSession) -> Iterator[str]:
     such as tensorflow and tensorflow-cpu, are both declared.
     """
     for step in session.pipeline.steps:
-        installed = [package for package in step.packages if _is_installed(package)]
-        for package in set(step.packages) - set(installed):
-            if not any(f"{one}-".startswith(f"{package}-") or f"{package}-".startswith(f"{one}-") for one in installed):
-                yield f"step '{step.name}': no distribution '{package}' is installed"
-
-
-def _is_installed(distribution: str) -> bool:
-    try:
-        importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+        for package in missing_packages(step):
+            yield f"step '{step.name}': no distribution '{package}' is installed"
 
 
 @check(after=("step_code_can_be_called",))
