@@ -112,7 +112,9 @@ class Dataset:
         description: what it contains.
         size_bytes: of the download; 0 for generated data.
         sources: what is fetched, in this order.
-        required: relative paths or globs without which it is not complete.
+        required: relative paths or globs without which it is not complete. A folder in ``dataset.path`` must have them,
+            too, unless `accepts_other_layouts`.
+        accepts_other_layouts: the use case also reads folders of other layouts.
 
     Example:
         >>> Dataset(
@@ -129,6 +131,7 @@ class Dataset:
     size_bytes: int = 0
     sources: tuple[AnySource, ...]
     required: tuple[str, ...] = ()
+    accepts_other_layouts: bool = False
 
     @property
     def is_generated(self) -> bool:
@@ -164,8 +167,10 @@ class DatasetChoice:
         name: its name.
         path: the folder given by the user; None to take the data from the catalogue.
         entry: its entry in the catalogue; None when `path` is set.
+        required: relative paths or globs that the folder given by the user must have.
     """
 
     name: str
     path: Path | None = None
     entry: Dataset | None = None
+    required: tuple[str, ...] = ()

@@ -61,12 +61,17 @@ def fetch_source(  # noqa: PLR0913  what a runner, a plan and the command line k
     Data that are generated are generated in a process of their own, as a step is: the driver stays small.
 
     Raises:
-        DatasetError: the user's folder does not exist or is empty, the data set cannot be fetched, or it has changed
-            since it was fetched.
+        DatasetError: the user's folder does not exist, is empty or lacks a required file, the data set cannot be
+            fetched, or it has changed since it was fetched.
     """
     if choice.path is not None:
         if not choice.path.is_dir():
             raise DatasetError(f"dataset.path: no folder {choice.path}; expected the data set '{choice.name}' there")
+        for pattern in choice.required:
+            if next(choice.path.glob(pattern), None) is None:
+                raise DatasetError(
+                    f"dataset.path: {choice.path} has no {pattern}, which the data set '{choice.name}' requires"
+                )
         return _described(choice.path.absolute(), store=store, name=choice.name, was_there=True)
     dataset = _entry(choice)
     path = dataset_folder(store.datasets, dataset, seed=seed)

@@ -149,6 +149,7 @@ def _to_json(assembly: Assembly) -> dict[str, Any]:
             "name": dataset.name,
             "path": None if dataset.path is None else str(dataset.path),
             "entry": None if dataset.entry is None else dataset.entry.to_json(),
+            "required": list(dataset.required),
         },
     }
 
@@ -176,6 +177,7 @@ def _from_json(
             name=choice["name"],
             path=None if choice["path"] is None else Path(choice["path"]),
             entry=None if choice["entry"] is None else Dataset.from_json(choice["entry"]),
+            required=tuple(choice.get("required", ())),
         ),
     )
 

@@ -207,7 +207,10 @@ class UseCase:
         from mlops_core.datasets.catalogue import DatasetChoice
 
         name, path = self.dataset_source(config)
-        return DatasetChoice(name=name, path=path, entry=self.dataset(config) if path is None else None)
+        if path is None:
+            return DatasetChoice(name=name, entry=self.dataset(config))
+        named = (entry for entry in self.datasets(config) if entry.name == name and not entry.accepts_other_layouts)
+        return DatasetChoice(name=name, path=path, required=next((entry.required for entry in named), ()))
 
     def fetch_dataset(self, dataset: Dataset, destination: Path) -> bool:
         """Let the plugin fetch `dataset`; False means that core fetches it."""

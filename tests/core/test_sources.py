@@ -4,6 +4,7 @@ import uuid
 from pathlib import Path
 
 import mlops_core
+from mlops_core import load_use_case
 from mlops_core.datasets.catalogue import Dataset, GeneratedSource, Source
 from mlops_core.errors import ExitCode
 from mlops_core.runners.dataset_source import dataset_folder, source_identity
@@ -49,3 +50,25 @@ def test_two_data_sets_of_one_name_do_not_replace_each_other(tmp_path):
 
     assert place("words", seed=0) == place("words", seed=7)
     assert place("words", seed=0) != place("other", seed=0)
+
+
+def test_a_folder_of_the_user_without_a_required_file_is_refused_at_fetch(toy, workspace, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "other.csv").write_text("x,short\n")
+    overrides = [f"dataset.path={tmp_path / 'data'}"]
+    for _ in range(2):  # assembled, then from the cache
+        record = mlops_core.run("TOY", workspace=workspace, overrides=overrides)
+        assert record.exit_code == 5
+        assert record.error == (
+            f"dataset.path: {tmp_path / 'data'} has no words.csv, which the data set 'words' requires"
+        )
+        assert {str(step.status) for step in record.steps if step.name != "fetch"} == {"pending"}
+
+
+def test_a_folder_under_a_name_of_its_own_or_in_another_layout_needs_no_file(toy):
+    use_case = load_use_case("TOY")
+    for name, required in (("mine", ()), ("words", ("words.csv",))):
+        config = use_case.load_config(overrides=[f"dataset.name={name}", "dataset.path=."]).model
+        assert use_case.dataset_choice(config).required == required
+    scenes = load_use_case("SCENE")
+    assert scenes.dataset_choice(scenes.load_config(overrides=["dataset.path=."]).model).required == ()

@@ -12,6 +12,7 @@ DATASETS = (
         description="Made by code from the run's seed, with some heights of 0; not measurements.",
         sources=(GeneratedSource(run="mlops_tabular_regression.tables.synthetic:generate"),),
         required=("*.csv",),
+        accepts_other_layouts=True,
     ),
     Dataset(
         name="Abalone",
@@ -30,5 +31,6 @@ DATASETS = (
             ),
         ),
         required=("abalone.data",),
+        accepts_other_layouts=True,
     ),
 )

@@ -61,6 +61,7 @@ DATASETS = (
         description="Made by code from the run's seed, in the layout of ESC-50; not recordings of the world.",
         sources=(GeneratedSource(run="mlops_aed.data.synthetic:generate"),),
         required=_ESC_FILES,
+        accepts_other_layouts=True,
     ),
     Dataset(
         name="ESC-10",
@@ -71,6 +72,7 @@ DATASETS = (
         size_bytes=645_832_161,
         sources=(_ESC50,),
         required=_ESC_FILES,
+        accepts_other_layouts=True,
     ),
     Dataset(
         name="ESC-50",
@@ -81,6 +83,7 @@ DATASETS = (
         size_bytes=645_832_161,
         sources=(_ESC50,),
         required=_ESC_FILES,
+        accepts_other_layouts=True,
     ),
     Dataset(
         name="AED_Dataset_FSD50K",
@@ -89,6 +92,7 @@ DATASETS = (
         description="Made by code from the run's seed, in the layout of FSD50K; not recordings of the world.",
         sources=(GeneratedSource(run="mlops_aed.data.synthetic_fsd50k:generate"),),
         required=_FSD50K_FILES,
+        accepts_other_layouts=True,
     ),
     Dataset(
         name="FSD50K",
@@ -100,5 +104,6 @@ DATASETS = (
         size_bytes=24_671_691_926 + 334_701 + 342_780,
         sources=_FSD50K_SOURCES,
         required=_FSD50K_FILES,
+        accepts_other_layouts=True,
     ),
 )

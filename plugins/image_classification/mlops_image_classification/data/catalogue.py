@@ -22,6 +22,7 @@ _GTSRB = Dataset(
         Source(url=f"{_ERDA}/GTSRB_Final_Test_GT.zip", md5="fe31e9c9270bbcd7b84b7f21a9d9d9e5", size=99_620),
     ),
     required=("GTSRB/Final_Training/Images/*/GT-*.csv", "GTSRB/Final_Test/Images/*.ppm", "GT-final_test.csv"),
+    accepts_other_layouts=True,
 )
 _INTEL = Dataset(
     name="INTEL",
@@ -37,6 +38,7 @@ _INTEL = Dataset(
         ),
     ),
     required=("seg_train/**/*.jpg", "seg_test/**/*.jpg"),
+    accepts_other_layouts=True,
 )
 
 DATASETS: dict[str, tuple[Dataset, ...]] = {
@@ -48,6 +50,7 @@ DATASETS: dict[str, tuple[Dataset, ...]] = {
             description="Drawn by code from the run's seed, with file names like those of GTSRB; not photographs.",
             sources=(GeneratedSource(run="mlops_image_classification.data.synthetic_signs:generate"),),
             required=_CLASS_FOLDERS,
+            accepts_other_layouts=True,
         ),
         _GTSRB,
     ),
@@ -59,6 +62,7 @@ DATASETS: dict[str, tuple[Dataset, ...]] = {
             description="Drawn by code from the run's seed, in the layout of the Intel scenes; not photographs.",
             sources=(GeneratedSource(run="mlops_image_classification.data.synthetic_scenes:generate"),),
             required=("seg_train/*/*.jpg", "seg_test/*/*.jpg"),
+            accepts_other_layouts=True,
         ),
         _INTEL,
     ),
