@@ -135,6 +135,7 @@ def _move_files(step: Step, output: str, *, parts: tuple[Path, ...], target: Pat
 
 
 def _evaluate(request: StepRequest) -> None:
+    from mlops_core.baselines import constant_warning
     from mlops_core.metrics import Metric, write_evaluation
     from mlops_core.predictions import digest_test_set, read_predictions
     from mlops_core.use_cases.manager import load_use_case
@@ -148,6 +149,8 @@ def _evaluate(request: StepRequest) -> None:
             f"the test part has no sample of {', '.join(missing[:_SHOWN])} ({len(missing)} of "
             f"{len(predictions.classes)} classes); expected each class in the test part"
         )
+    if warning := constant_warning(predictions):
+        StepContext(request).log.warning("%s", warning)
     report = load_use_case(request.use_case).compute_metrics(predictions)
     report = replace(report, notes={**report.notes, TEST_SET_NOTE: digest_test_set(predictions)})
     metrics = [Metric.from_json(metric) for metric in request.metrics]

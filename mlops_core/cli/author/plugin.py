@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from mlops_core.testing.checks import Check
     from mlops_core.testing.outcomes import Outcome
+    from mlops_core.testing.use_cases.session import ContractSession
     from mlops_core.testing.use_cases.subjects import Subject
 
 
@@ -175,13 +176,17 @@ def _check_one(subject: Subject, checks: Iterable[Check], *, folder: Path, is_qu
             outcomes.append(outcome)
             if not is_quiet and outcome.status != "passed":
                 _print_outcome(one, outcome)
+    notes = _notes(session, outcomes)
     if not is_quiet:
+        for note in notes:
+            click.echo(f"  warning: {note}")
         _print_summary(outcomes)
     return {
         "use_case": subject.installed.name,
         "distribution": subject.installed.distribution,
         "declared_in": subject.origin,
         "is_good": all(outcome.is_good for outcome in outcomes),
+        "warnings": notes,
         "checks": [
             {
                 "name": outcome.check,
@@ -192,6 +197,16 @@ def _check_one(subject: Subject, checks: Iterable[Check], *, folder: Path, is_qu
             for outcome in outcomes
         ],
     }
+
+
+def _notes(session: ContractSession, outcomes: Iterable[Outcome]) -> list[str]:
+    """Return what the checks cannot fail for: a small configuration need not give a useful model."""
+    from mlops_core.baselines import constant_warning
+
+    if not any(outcome.check == "gate_rejects_a_constant_predictor" and outcome.is_good for outcome in outcomes):
+        return []
+    warning = constant_warning(session.predictions)
+    return [f"{warning}; the checks of the gate say nothing about this configuration's model"] if warning else []
 
 
 def _print_outcome(check: Check, outcome: Outcome) -> None:

@@ -10,16 +10,19 @@ import hashlib
 import importlib.metadata
 import importlib.resources
 import json
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 import urllib.parse
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import PluginError, UsageError
+from mlops_core.use_cases.distributions import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 CORE = "mlops-usecases"
 _LEFT_OUT = ("build", "dist", "tests", "docs", "benchmarks", "plugins", "entrypoints", "__pycache__")
 _TAG_LENGTH = 16
+_REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:>=\s*(?P<version>[0-9][^,;\s]*))?")
+_FEW_RETRIES = ("--retries", "1", "--timeout", "10")
 
 
 def write_image_folder(use_case: InstalledUseCase, image: ContainerImage, folder: Path) -> tuple[Path, ...]:
@@ -93,7 +98,45 @@ def _write_wheel(name: str, wheels: Path) -> None:
             return
         copy = Path(temporary) / "source"
         shutil.copytree(source, copy, ignore=_ignored)  # building leaves files behind
-        _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), str(copy), name=name)
+        lacking = lacking_build_requirements(copy)
+        build = ("wheel", "--no-deps", "--wheel-dir", str(wheels), str(copy))
+        if not lacking:
+            _pip(*build, "--no-build-isolation", name=name)
+            return
+        try:
+            _pip(*build, *_FEW_RETRIES, name=name)  # pip fetches what the build needs
+        except PluginError as error:
+            needed = " ".join(f"'{requirement}'" for requirement, _ in lacking)
+            present = ", ".join(f"{requirement} (installed: {found})" for requirement, found in lacking)
+            raise PluginError(
+                f"no wheel of {name}: its build needs {present}, which pip could not fetch; pip install {needed}"
+            ) from error
+
+
+def lacking_build_requirements(source: Path) -> list[tuple[str, str]]:
+    """Return the build requirements of a distribution that this environment does not meet, with what is installed.
+
+    Requirements other than a name with lower bounds are left to pip.
+    """
+    try:
+        project = tomllib.loads((source / "pyproject.toml").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    lacking = []
+    for requirement in project.get("build-system", {}).get("requires", ["setuptools>=40.8"]):
+        match = _REQUIREMENT.match(requirement)
+        if match is None:
+            continue
+        installed = version_of(match["name"])
+        if installed is None or _numbers(installed) < _numbers(match["version"] or "0"):
+            lacking.append((requirement, installed or "none"))
+    return lacking
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version, enough to compare releases."""
+    release = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(map(int, release[0].split("."))) if release else ()
 
 
 def _ignored(_: str, names: Iterable[str]) -> set[str]:
