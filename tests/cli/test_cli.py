@@ -269,3 +269,29 @@ def test_gc_and_doctor_say_what_they_found(mlops):
     mlops("run", "-u", "TOY")
     assert "would remove 0 runs, 0 artifacts" in mlops("gc", "--dry-run")
     assert "every artifact was read" in mlops("doctor")
+
+
+def test_models_of_a_renamed_use_case_are_moved(mlops):
+    mlops("run", "-u", "TOY")
+    mlops("models", "approve", "-u", "TOY", "1", "--why", "good")
+    assert mlops("models", "move", "toy", "toy_two") == "model TOY: version(s) 1 belong to TOY_TWO now\n"
+    (moved,) = json.loads(mlops("models", "list", "--json"))
+    assert (moved["use_case"], moved["version"], moved["status"]) == ("TOY_TWO", 1, "Approved")
+    assert "the use case was renamed" in mlops("models", "history", "-u", "TOY_TWO")
+    assert "no registered model of 'TOY'; did you mean 'TOY_TWO'?" in mlops("models", "move", "TOY", "X", code=2)
+
+
+def test_predict_prints_no_header_without_an_answer(mlops, tmp_path):
+    mlops("run", "-u", "TOY")
+    (tmp_path / "a.bad").touch()
+    for name, reason in (("absent", "no file"), ("a.bad", "no word")):
+        for options in ((), ("--json",)):
+            done = subprocess.run(
+                [*MLOPS, "--workspace", "workspace", "predict", "-u", "TOY", *options, str(tmp_path / name)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 5
+            assert reason in done.stderr
+            assert not done.stdout.startswith(("file", "["))

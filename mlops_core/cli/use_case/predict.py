@@ -54,6 +54,8 @@ def command(
         return
     answers = list(_with_progress(predictor, paths, faults))
     classes = predictor.classes
+    if not answers:
+        _raise_faults(faults, of=len(files))
     if as_json:
         print_json([_to_json(answer, classes) for answer in answers])
     elif classes:

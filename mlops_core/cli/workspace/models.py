@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 import contextlib
 
+_MOST_METRICS = 3
+
 
 @click.group("models")
 def command() -> None:
@@ -70,13 +72,22 @@ def list_models(context: dict[str, str | None], *, usecase: str | None, as_json:
                 version.status,
                 " ".join(version.aliases) or "-",
                 format_time(version.created),
-                " ".join(f"{name}={value:.4g}" for name, value in version.metrics.items()),
+                _metrics(version),
                 f"{version.dataset}{' (generated)' if version.is_generated_data else ''}",
                 version.run_id,
             )
             for version in versions
         ],
     )
+
+
+def _metrics(version: ModelVersion) -> str:
+    """Return the metrics of a version, or of many the one by which versions are compared; `show` has all."""
+    metrics = dict(version.metrics)
+    if len(metrics) > _MOST_METRICS:
+        name = version.compared_by if version.compared_by in metrics else next(iter(metrics))
+        return f"{name}={metrics[name]:.4g} and {len(metrics) - 1} more"
+    return " ".join(f"{name}={value:.4g}" for name, value in metrics.items())
 
 
 @command.command("show")
@@ -208,6 +219,25 @@ def _end_of(time: str) -> dt.datetime:
     if "T" not in time and " " not in time:
         found += dt.timedelta(days=1, microseconds=-1)
     return found if found.tzinfo else found.replace(tzinfo=dt.UTC)
+
+
+@command.command("move")
+@click.argument("old")
+@click.argument("new")
+@click.option(
+    "--why", default="the use case was renamed", show_default=True, metavar="TEXT", help="Reason, kept in the ledger."
+)
+@click.pass_obj
+def move_models(context: dict[str, str | None], *, old: str, new: str, why: str) -> None:
+    """Move the models of the use case OLD, which was renamed, to the name NEW: versions, approvals, aliases, ledger."""
+    from mlops_core.api import workspace_path
+    from mlops_core.workspace.model_moves import move_models
+    from mlops_core.workspace.store import Store
+
+    with Store(workspace_path(context["workspace"])) as store:
+        moved = move_models(store, old, _name(new), why=why)
+    versions = ", ".join(map(str, moved.versions))
+    click.echo(f"model {moved.old}: version(s) {versions} belong to {moved.new} now")
 
 
 @command.command("export")

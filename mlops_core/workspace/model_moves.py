@@ -1,0 +1,125 @@
+"""Moving the models of a use case that was renamed to its new name, with their numbers, aliases and ledger.
+
+The ledger is append-only: the entries of the old name stay. Under the new name they are written again, with the time
+and the person of the original, so that approvals, aliases and what was in production on a past day are the same.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import getpass
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlops_core.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from mlops_core.workspace.store import Store
+
+_NAME_SUBJECT = "name"
+_ALIAS_PREFIX = "alias "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelMove:
+    """What was moved.
+
+    Attributes:
+        old: name before.
+        new: name now.
+        versions: numbers of the versions, ascending.
+    """
+
+    old: str
+    new: str
+    versions: tuple[int, ...]
+
+
+def move_models(store: Store, old: str, new: str, *, why: str, who: str = "") -> ModelMove:
+    """Move all versions of the use case `old` to the name `new`, in one transaction.
+
+    Args:
+        store: the workspace.
+        old: name of the use case in the registry, in any case; its plugin does not have to be installed.
+        new: its new name, which has no versions yet: numbers stay, and two histories cannot be one.
+        why: the reason, for later readers.
+        who: who does it; the login name when it is not given.
+
+    Raises:
+        UsageError: no model of `old` is registered, or `new` has versions.
+    """
+    with store.transaction() as db:
+        name = _registered(db, old)
+        taken = _versions(db, new)
+        if name.casefold() == new.casefold():
+            raise UsageError(f"model {name}: the new name is the same")
+        if taken:
+            raise UsageError(
+                f"model {new} has version(s) {', '.join(map(str, taken))} already; models are moved to a name without "
+                f"any: move those first, for example: mlops models move {new} {new}_BEFORE"
+            )
+        moved = _versions(db, name)
+        db.execute("UPDATE model_versions SET use_case = ? WHERE use_case = ?", (new, name))
+        _copy_ledger(db, name, new)
+        at, person = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"), who or _login()
+        for subject, value in _aliases(db, name):
+            _append(db, at, person, name, subject, "", value, f"moved to {new}: {why}")
+        for use_case in (name, new):
+            _append(db, at, person, use_case, _NAME_SUBJECT, new, name, why)
+    return ModelMove(old=name, new=new, versions=moved)
+
+
+def _registered(db: sqlite3.Connection, wanted: str) -> str:
+    names = [str(row[0]) for row in db.execute("SELECT DISTINCT use_case FROM model_versions ORDER BY use_case")]
+    for name in names:
+        if name.casefold() == wanted.casefold():
+            return name
+    hint = did_you_mean(wanted, names) or ";"
+    raise UsageError(f"no registered model of '{wanted}'{hint} models: {', '.join(names) or 'none'}")
+
+
+def _versions(db: sqlite3.Connection, use_case: str) -> tuple[int, ...]:
+    rows = db.execute(
+        "SELECT version FROM model_versions WHERE use_case = ? COLLATE NOCASE ORDER BY version", (use_case,)
+    )
+    return tuple(int(row[0]) for row in rows)
+
+
+def _copy_ledger(db: sqlite3.Connection, old: str, new: str) -> None:
+    """Write the entries of `old` under `new`.
+
+    Entries that are left under `new` from models that were moved away come before them and do not count: the newest
+    entry on a subject does.
+    """
+    rows = db.execute(
+        "SELECT at, who, subject, value, previous, why FROM ledger WHERE use_case = ? ORDER BY sequence", (old,)
+    ).fetchall()
+    for at, who, subject, value, previous, why in rows:
+        if subject != _NAME_SUBJECT:
+            _append(db, at, who, new, subject, value, previous, why)
+
+
+def _aliases(db: sqlite3.Connection, use_case: str) -> list[tuple[str, str]]:
+    """Return subject and version of each alias that points somewhere."""
+    rows = db.execute(
+        "SELECT subject, value FROM ledger WHERE use_case = ? AND subject LIKE ? ORDER BY sequence",
+        (use_case, f"{_ALIAS_PREFIX}%"),
+    ).fetchall()
+    newest = {str(row[0]): str(row[1]) for row in rows}
+    return [(subject, value) for subject, value in newest.items() if value]
+
+
+def _append(db: sqlite3.Connection, *entry: str) -> None:
+    """Append an entry: at, who, use case, subject, value, value before, why."""
+    db.execute(
+        "INSERT INTO ledger (at, who, use_case, subject, value, previous, why) VALUES (?, ?, ?, ?, ?, ?, ?)", entry
+    )
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container without a user database
+        return "unknown"
