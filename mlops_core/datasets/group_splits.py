@@ -115,7 +115,7 @@ def check_split_file(folder: Path, *, is_trained: bool) -> None:
                 "hold_out_groups splits by group where groups have several classes"
             )
     classes = set().union(*classes_of.values())
-    if all(map(_is_number, classes)):
+    if not is_trained or all(map(_is_number, classes)):
         return
     for part in needed:
         missing = sorted(classes - classes_of[part])

@@ -63,7 +63,8 @@ class StepRequest:
         parts: output -> the folder of each shard, for the merge of a sharded step; empty otherwise.
         is_generation: `step.run` generates a data set (`mlops_core.datasets.catalogue.GeneratedSource`) into
             the only output.
-        is_trained: the pipeline trains a model, so that splits need training samples and each class test samples.
+        is_trained: the pipeline trains a model, so that splits need training samples, and each class both training
+            and test samples; None to check no splits, as the contract tests do, which have checks of their own.
     """
 
     use_case: str
@@ -79,7 +80,7 @@ class StepRequest:
     metrics: tuple[Mapping[str, Any], ...] = ()
     parts: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     is_generation: bool = False
-    is_trained: bool = False
+    is_trained: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as JSON types only."""

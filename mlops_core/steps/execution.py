@@ -49,7 +49,7 @@ def execute(request: StepRequest) -> None:
         Exception: whatever the step's own code raises.
     """
     step = request.step
-    if step.kind is StepKind.TRAINING:
+    if step.kind is StepKind.TRAINING and request.is_trained is not None:
         for folder in request.inputs.values():
             check_split_file(folder, is_trained=True)
     if request.is_generation:
@@ -65,7 +65,8 @@ def execute(request: StepRequest) -> None:
     for name, folder in request.outputs.items():
         if name != EVALUATION_OUTPUT:
             _check_output(name, folder, step=step.name)
-            check_split_file(folder, is_trained=request.is_trained)
+            if request.is_trained is not None:
+                check_split_file(folder, is_trained=request.is_trained)
     if step.kind is StepKind.EVALUATION and (request.parts or request.shard.count == 1):
         _evaluate(request)
 

@@ -29,6 +29,7 @@ _SHORTEST_S = 0.1
         "steps_survive_read_only_inputs",
         "steps_leave_no_process_behind",
         "outputs_have_portable_names",
+        "step_packages_are_installed",
         "results_ignore_all_surroundings_together",
         "metrics_are_the_same_when_recomputed",
     )
