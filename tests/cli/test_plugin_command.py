@@ -56,6 +56,18 @@ def test_what_a_check_has_made_can_be_kept_and_is_never_written_over(mlops, tmp_
     assert "exists; name a new folder" in err
 
 
+def test_a_model_that_is_not_better_than_a_constant_is_said_with_green_checks(mlops):
+    only = ("plugin", "check", "TOY", "--only", "gate_rejects_a_constant_predictor", "--param", "q_acc=0.9")
+    assert "warning" not in mlops(*only)
+    useless = ("--set", "training.bias=100")
+    out = mlops(*only, *useless)
+    assert "warning: the model is not better than a constant answer: accuracy" in out
+    assert "1 checks: 1 passed" in out
+    (found,) = json.loads(mlops(*only, *useless, "--json"))
+    assert found["is_good"]
+    assert found["warnings"][0].startswith("the model is not better than a constant answer")
+
+
 def test_a_capability_can_be_left_out(mlops):
     out = mlops("plugin", "check", "TOY", "--only", "killed_runs_can_be_resumed", "--without", "is_resumable")
     assert "skipped  killed_runs_can_be_resumed: declared: is_resumable = False" in out
