@@ -76,9 +76,9 @@ def run_observer() -> PlainObserver | TerminalObserver:
 
 
 def _ending(record: StepRecord) -> str:
-    if record.status == "reused":
-        return f"from run {record.reused_from}" if record.reused_from else "already complete"
     warning = f"  warning: {record.warning}" if record.warning else ""
+    if record.status == "reused":
+        return f"from run {record.reused_from}{warning}" if record.reused_from else "already complete"
     if record.status == "failed":
         return record.error + warning
     if record.status != "done":

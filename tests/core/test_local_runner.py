@@ -222,6 +222,9 @@ def test_what_a_step_logs_as_a_warning_is_in_the_record_once(toy, workspace):
     record = run(workspace, "training.behaviour=warn")
     train = next(step for step in record.steps if step.name == "train")
     assert train.warning == "2 of 60 words are odd: a b"
+    again = run(workspace, "training.behaviour=warn")
+    train = next(step for step in again.steps if step.name == "train")
+    assert (str(train.status), train.warning) == ("reused", "2 of 60 words are odd: a b")
     assert all(not step.warning for step in record.steps if step.name != "train")
 
 

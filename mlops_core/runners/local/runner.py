@@ -89,6 +89,7 @@ class _LocalSteps:
         self._dataset_path: Path | None = None
         self._decisions = StepDecisions(store, request)
         self._written: set[str] = set()
+        self._earlier: dict[str, RunRecord | None] = {}
         self._failure: MlopsError | None = None
 
     @property
@@ -160,9 +161,21 @@ class _LocalSteps:
                 outputs=cached.outputs,
                 duration_s=cached.duration_s,
                 reused_from=cached.run_id,
+                warning=self._earlier_warning(cached.run_id, step.name),
             )
         )
         return True
+
+    def _earlier_warning(self, run_id: str, step: str) -> str:
+        """Return what the execution that is reused warned of; empty if its run was removed."""
+        if run_id not in self._earlier:
+            try:
+                self._earlier[run_id] = self._store.runs.load(run_id)
+            except MlopsError:
+                self._earlier[run_id] = None
+        record = self._earlier[run_id]
+        executed = record.step(step) if record else None
+        return executed.warning if executed else ""
 
     def start(self, step: Step) -> dict[str, StepInput]:
         """Record the start of a step and return its inputs."""
