@@ -131,7 +131,7 @@ def test_the_split_says_which_files_are_not_used(tmp_path):
     (data / "blue" / "single.png").write_bytes((data / "blue" / "00001_00000.png").read_bytes())
     record = run("ROAD_SIGN", data, tmp_path / "w", "training.epochs=1")
     (warning,) = (step.warning for step in record.steps if step.name == "split")
-    assert "dataset.group_pattern: 24 of 25 names match, 12 tracks; the other 1 pictures" in warning
+    assert "dataset.group_pattern: 24 of 25 names match, 12 tracks; 1 picture(s) of other names" in warning
     assert "1 image(s) outside of the class folders are not used: loose.png" in warning
     assert "1 file(s) that are not images are not used: red/notes.txt" in warning
 

@@ -82,7 +82,9 @@ def test_a_pattern_that_makes_a_class_one_track_is_refused(tmp_path):
 def test_a_pattern_that_matches_few_names_is_said(tmp_path):
     data(tmp_path, "a/1_1.png", "a/1_2.png", "a/x.png", "a/y.png", "b/z.png", "b/w.png", "b/v.png")
     (warning,) = read(tmp_path).warnings()
-    assert warning.startswith("dataset.group_pattern: 2 of 7 names match, 1 tracks; the other 5 pictures")
+    assert warning.startswith(
+        "dataset.group_pattern: 2 of 7 names match, 1 tracks; 5 picture(s) of other names are treated as unrelated: "
+    )
     read(tmp_path).check()
 
 

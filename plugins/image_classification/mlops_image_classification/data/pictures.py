@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mlops_core import ConfigError, DatasetError, did_you_mean
+from mlops_core import ConfigError, DataFiles, DatasetError, did_you_mean
 from mlops_image_classification.data.files import SUFFIXES, folders_in, list_images
 from mlops_image_classification.data.gtsrb import gtsrb_pictures, gtsrb_root
 from mlops_image_classification.data.labelled import TEST, TRAIN, VALIDATION, Picture, group_of, listed
@@ -95,6 +95,8 @@ def read_pictures(dataset: Path, settings: DatasetSection, log: logging.Logger) 
     log.info("%d pictures of %d classes; parts of the data set: %s", len(result.pictures), len(classes), dict(counts))
     if result.fit:
         log.info("%s", result.fit.summary)
+    if result.files.skipped:
+        log.info("%s", DataFiles(skipped=result.files.skipped).skipped_text())
     return result
 
 

@@ -74,7 +74,7 @@ class TrackFit:
         text = f"dataset.group_pattern: {self.matched} of {self.total} names match, {self.linked} tracks"
         if self.matched == self.total:
             return text
-        rest = f"the other {self.total - self.matched} pictures are treated as unrelated"
+        rest = f"{self.total - self.matched} picture(s) of other names are treated as unrelated"
         return f"{text}; {rest}: {', '.join(self.unmatched)}{' ...' * (self.total - self.matched > _SHOWN)}"
 
 

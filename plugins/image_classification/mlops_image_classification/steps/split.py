@@ -39,10 +39,10 @@ def split(context: StepContext) -> None:
         min_similarity=settings.near_duplicate_similarity,
     )
     result = make_split(readable, copies, settings, seed=context.seed)
-    left_out = (*_not_used(data), *_unreadable(context.input("fingerprints"), pictures), *result.left_out)
-    result = replace(result, left_out=left_out)
-    write_split_tables(context.output("split"), result, readable)
+    result = replace(result, left_out=(*_unreadable(context.input("fingerprints"), pictures), *result.left_out))
     _log(context.log, result, readable)
+    result = replace(result, left_out=(*_not_used(data), *result.left_out))
+    write_split_tables(context.output("split"), result, readable)
     for warning in data.warnings():
         context.log.warning("%s", warning)
 
@@ -74,7 +74,7 @@ def _log(log: logging.Logger, result: Split, pictures: Sequence[Picture]) -> Non
             f"({pictures[pair.second].label})"
             for pair in result.conflicts
         ]
-        log.warning("%d pairs of copies have different labels: %s", len(shown), listed(shown, separator="; "))
+        log.warning("%d pair(s) of copies have different labels: %s", len(shown), listed(shown, separator="; "))
     if result.left_out:
         shown = [f"{item.name}: {item.reason}" for item in result.left_out]
-        log.warning("%d pictures were left out: %s", len(shown), listed(shown, separator="; "))
+        log.warning("%d picture(s) were left out: %s", len(shown), listed(shown, separator="; "))
