@@ -5,7 +5,7 @@ from mlops_image_classification.config import DatasetSection
 from mlops_image_classification.data.labelled import Region
 from mlops_image_classification.data.pictures import read_picture_set
 
-from mlops_core import ConfigError, DatasetError
+from mlops_core import ConfigError, DatasetError, load_use_case
 
 HEADER = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId\n"
 
@@ -147,3 +147,40 @@ def test_class_names_select_classes_and_unknown_ones_are_named(tmp_path):
     assert {picture.label for picture in read(tmp_path, class_names=("cat", "eel"))} == {"cat", "eel"}
     with pytest.raises(ConfigError, match="no picture has the class 'dogg'; did you mean 'dog'"):
         read(tmp_path, class_names=("cat", "dogg"))
+
+
+COPIED = "Width,Height,Roi.X1,Roi.Y1,Roi.X2,Roi.Y2,ClassId,Path\n"
+
+
+def copied_gtsrb(folder, test_rows="40,41,5,6,34,35,7,Test/00000.png\n"):
+    names = [f"Train/{c}/{c:05d}_{t:05d}_{f:05d}.png" for c in (0, 7) for t in (0, 1) for f in (0, 1)]
+    touch(folder, *names, "Test/00000.png", "Meta/0.png", "train/0/00000_00000_00000.png")
+    rows = [f"29,30,5,6,24,25,{name.split('/')[1]},{name}\n" for name in names]
+    (folder / "Train.csv").write_text(COPIED + "".join(rows))
+    (folder / "Test.csv").write_bytes((COPIED + test_rows).encode(errors="surrogateescape"))
+    return folder
+
+
+def test_gtsrb_with_tables_of_paths_has_tracks_regions_and_a_test_part(tmp_path):
+    pattern = load_use_case("ROAD_SIGN").load_config().model.dataset.group_pattern
+    data = read_picture_set(copied_gtsrb(tmp_path), settings(group_pattern=pattern))
+    test, *training = data.pictures
+    assert (test.name, test.part, test.label, test.group) == ("Test/00000.png", "test", "00007", "Test/00000.png")
+    assert test.region == Region(left=5, top=6, right=34, bottom=35)
+    assert {(picture.part, picture.label) for picture in training} == {("train", "00000"), ("train", "00007")}
+    assert len(training) == 8
+    assert len({picture.group for picture in training}) == 4
+    assert (data.fit.matched, data.fit.total, data.fit.linked) == (8, 8, 4)
+    assert data.beside == ("Meta/0.png", "train/0/00000_00000_00000.png")
+
+
+def test_a_table_of_paths_that_is_wrong_is_named(tmp_path):
+    for row, message in (
+        ("40,41,5,6,34,35,7,Test/9.png\n", r"Test.csv lists 1 file\(s\) that are not in .*: Test/9.png"),
+        ("40,41,5,six,34,35,7,Test/00000.png\n", r"Test.csv \(line 2\)"),
+        ("40,41,5,6,34,35,7,Test/caf\udce9.png\n", r"Test.csv cannot be read: .*; expected a table in UTF-8"),
+        ("40,41,5,6,34,35,7\n", r"Test.csv \(line 2\)"),
+        ("40,41,5,6,34,35,7,Test/00000.png\n" * 2, r"Test.csv \(line 3\): 'Test/00000.png' is listed twice"),
+    ):
+        with pytest.raises(DatasetError, match=message):
+            read(copied_gtsrb(tmp_path, row))

@@ -1,6 +1,6 @@
 """The pictures of a data set and their labels, in one of these layouts.
 
-* the official GTSRB archives, see `mlops_image_classification.data.gtsrb`;
+* GTSRB with its tables, as published or as often copied, see `mlops_image_classification.data.gtsrb`;
 * class folders within one folder per part, ``train``/``test`` or ``seg_train``/``seg_test``, with or without a
   validation folder; some archives have them one level deeper under the same name;
 * class folders alone, without parts.
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from mlops_core import ConfigError, DataFiles, DatasetError, did_you_mean
 from mlops_image_classification.data.files import SUFFIXES, folders_in, list_images
-from mlops_image_classification.data.gtsrb import gtsrb_pictures, gtsrb_root
+from mlops_image_classification.data.gtsrb import gtsrb_pictures, gtsrb_root, has_path_tables, pictures_by_path
 from mlops_image_classification.data.labelled import TEST, TRAIN, VALIDATION, Picture, group_of, listed
 from mlops_image_classification.data.tracks import fit_of_tracks, track_in
 
@@ -131,6 +131,8 @@ def _labelled(dataset: Path, files: ImageFiles, settings: DatasetSection) -> Ite
     gtsrb = gtsrb_root(dataset)
     if gtsrb is not None:
         return gtsrb_pictures(dataset, gtsrb, files, pattern=settings.group_pattern)
+    if has_path_tables(dataset):
+        return pictures_by_path(dataset, files, pattern=settings.group_pattern)
     parts = _part_folders(dataset)
     if TRAIN in parts or TEST in parts:
         return _in_parts(dataset, parts, files, pattern=settings.group_pattern)
