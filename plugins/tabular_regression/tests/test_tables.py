@@ -244,3 +244,12 @@ def test_rows_with_an_empty_or_repeated_id_are_named_by_their_number_too(tmp_pat
         ("(row 4)", "test", "2"),
     ]
     assert rows_of_part(tmp_path, "test").tolist() == [1, 3]
+
+
+def test_a_link_that_leads_to_nothing_is_not_passed_over(tmp_path, table):
+    (tmp_path / "old.csv").write_text(HEADER + ROWS)
+    (tmp_path / "new.csv").symlink_to(tmp_path / "nowhere.csv")
+    (tmp_path / "._old.csv").write_bytes(b"metadata")
+    with pytest.raises(DatasetError, match="links that lead to nothing: new.csv; set table.file"):
+        find_table(tmp_path, table())
+    assert find_table(tmp_path, table(file="old.csv")).name == "old.csv"

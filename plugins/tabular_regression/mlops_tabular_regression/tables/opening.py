@@ -20,15 +20,16 @@ def find_table(folder: Path, table: TableSection) -> Path:
     """Return the file ``table.file`` in `folder`, or the only table of the folder.
 
     Raises:
-        DatasetError: the folder has no table, or several.
+        DatasetError: the folder has no table, or several, or a link of the name of a table leads to nothing.
     """
-    tables = sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_file()
-        and path.suffix.lower() in TEXT_SUFFIXES + PARQUET_SUFFIXES
-        and not is_hidden_or_tool(path.name)
-    )
+    suffixes = TEXT_SUFFIXES + PARQUET_SUFFIXES
+    named = [path for path in folder.iterdir() if path.suffix.lower() in suffixes and not is_hidden_or_tool(path.name)]
+    broken = sorted(path.name for path in named if path.is_symlink() and not path.exists())
+    if broken and (table.file is None or table.file in broken):
+        raise DatasetError(
+            f"the data set has links that lead to nothing: {', '.join(broken)}; set table.file to a table"
+        )
+    tables = sorted(path for path in named if path.is_file())
     names = [path.name for path in tables]
     if table.file is not None:
         path = folder / table.file
