@@ -31,6 +31,8 @@ class Prediction:
         label: the true class, or the true number.
         scores: one score a class, in the order of the file's classes; (prediction,) for a regression.
         interval: for a regression, the prediction interval; None if the model gives none.
+        model: name of another model that is compared with the evaluated one on the same samples; empty for the
+            evaluated model.
 
     Example:
         >>> Prediction(sample="clip-1.wav", group="speaker-7", label="yes", scores=(0.2, 0.8)).part
@@ -43,6 +45,7 @@ class Prediction:
     label: str | float
     scores: tuple[float, ...]
     interval: Interval | None = None
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +141,7 @@ def iter_predictions(folder: Path) -> Iterator[Prediction]:
 
 
 def merge_predictions(parts: Iterable[Path], folder: Path) -> None:
-    """Write the rows of several predictions files into one, in `folder`, ordered by sample and part.
+    """Write the rows of several predictions files into one, in `folder`, ordered by model, sample and part.
 
     The order does not depend on how the samples were spread over the parts. Facts are those of the first part.
 
@@ -149,16 +152,19 @@ def merge_predictions(parts: Iterable[Path], folder: Path) -> None:
     classes = {predictions.classes for predictions in found}
     if len(classes) > 1:
         raise StepError(f"shards wrote predictions of different classes: {' and '.join(map(str, sorted(classes)))}")
-    rows = sorted((row for predictions in found for row in predictions.rows), key=lambda row: (row.sample, row.part))
+    rows = sorted(
+        (row for predictions in found for row in predictions.rows), key=lambda row: (row.model, row.sample, row.part)
+    )
     write_predictions(folder, classes.pop(), rows, facts=found[0].facts)
 
 
 def digest_test_set(predictions: Predictions) -> str:
-    """Return the SHA-256 over samples, parts and labels, whatever their order.
+    """Return the SHA-256 over the samples with their groups and labels, whatever their order.
 
-    It is equal for two models exactly if they were tested on the same data.
+    It is equal for two models exactly if they were tested on the same data. Each sample counts once per label, however
+    many parts a model scores and whichever other models are compared with it.
     """
-    rows = sorted((row.sample, row.part, str(row.label)) for row in predictions.rows)
+    rows = sorted({(row.sample, row.group, str(row.label)) for row in predictions.rows if not row.model})
     return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -183,7 +189,7 @@ def _is_finite_number(value: object) -> bool:
 
 
 def _fields(row: Prediction) -> dict[str, object]:
-    """Return a row as JSON types; without a key for the interval where there is none."""
+    """Return a row as JSON types; without keys for the interval and the model where there is none."""
     fields: dict[str, object] = {
         "sample": row.sample,
         "part": row.part,
@@ -193,6 +199,8 @@ def _fields(row: Prediction) -> dict[str, object]:
     }
     if row.interval:
         fields["interval"] = (row.interval.low, row.interval.high, row.interval.level)
+    if row.model:
+        fields["model"] = row.model
     return fields
 
 

@@ -94,7 +94,7 @@ class _Candidate(NamedTuple):
 
 
 def find_worst(folder: Path, *, limit: int) -> WorstSamples:
-    """Return the `limit` worst samples of the predictions file in `folder`.
+    """Return the `limit` worst samples of the predictions file in `folder`, by the evaluated model.
 
     Raises:
         StepError: the file is missing or damaged; the message names file and line.
@@ -103,7 +103,8 @@ def find_worst(folder: Path, *, limit: int) -> WorstSamples:
     count = wrong = 0
     # A min-heap by loss; equal losses are ordered by name, so that the selection is repeatable.
     kept: list[tuple[float, _Reversed, _Candidate]] = []
-    for candidate in _candidates(iter_predictions(folder), classes):
+    evaluated = (row for row in iter_predictions(folder) if not row.model)
+    for candidate in _candidates(evaluated, classes):
         count += 1
         wrong += candidate.is_wrong
         entry = (candidate.loss, _Reversed(candidate.sample), candidate)

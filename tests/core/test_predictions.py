@@ -7,7 +7,14 @@ import pytest
 
 from mlops_core.errors import StepError
 from mlops_core.metrics import Direction, Metric, MetricReport, MetricValue, Unit, read_evaluation, write_evaluation
-from mlops_core.predictions import Prediction, merge_predictions, read_predictions, write_predictions
+from mlops_core.predictions import (
+    Prediction,
+    Predictions,
+    digest_test_set,
+    merge_predictions,
+    read_predictions,
+    write_predictions,
+)
 from mlops_core.predictors import Interval
 
 INTERVAL = Interval(low=7.5, high=12.0, level=0.9)
@@ -121,3 +128,39 @@ def test_damaged_predictions_file_is_named_with_its_line(tmp_path, text):
     (tmp_path / "predictions.jsonl").write_text(text)
     with pytest.raises(StepError, match=r"predictions.jsonl \(line [12]\)"):
         read_predictions(tmp_path)
+
+
+def part_of(sample, *, part=0, group="g", label="x", model=""):
+    return Prediction(sample=sample, part=part, group=group, label=label, scores=(1.0, 0.0), model=model)
+
+
+def test_rows_of_a_compared_model_are_read_as_they_were_written_and_merged_after_the_evaluated_ones(tmp_path):
+    rows = [part_of("a", model="float"), part_of("a"), part_of("b")]
+    write_predictions(tmp_path, ("x", "y"), rows)
+    assert list(read_predictions(tmp_path).rows) == rows
+    merge_predictions((tmp_path,), tmp_path)
+    assert list(read_predictions(tmp_path).rows) == [rows[1], rows[2], rows[0]]
+
+
+def digest(*rows):
+    return digest_test_set(Predictions(classes=("x", "y"), rows=rows))
+
+
+def test_a_test_set_is_the_same_whatever_parts_and_models_are_scored():
+    expected = digest(part_of("a"), part_of("b", label="y"))
+    assert digest(part_of("b", label="y"), part_of("a"), part_of("a", part=1)) == expected
+    assert digest(part_of("a"), part_of("b", label="y"), part_of("a", model="float")) == expected
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        (part_of("a"),),
+        (part_of("a"), part_of("c", label="y")),
+        (part_of("a"), part_of("b", label="x")),
+        (part_of("a"), part_of("b", label="y", group="h")),
+        (part_of("a"), part_of("b", label="y"), part_of("b", label="x")),
+    ],
+)
+def test_other_samples_groups_and_labels_are_another_test_set(rows):
+    assert digest(*rows) != digest(part_of("a"), part_of("b", label="y"))

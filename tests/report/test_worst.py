@@ -2,6 +2,7 @@
 
 import math
 import tracemalloc
+from dataclasses import replace
 
 import pytest
 
@@ -37,6 +38,13 @@ def test_scores_of_the_parts_of_a_sample_are_averaged(tmp_path):
     assert (selection.count, selection.wrong) == (1, 0)
     assert selection.samples[0].parts == 2
     assert selection.samples[0].label_score == pytest.approx(0.6)
+
+
+def test_samples_of_a_compared_model_are_not_counted(tmp_path):
+    rows = [row("x", "a", 0.9, 0.1, 0), replace(row("x", "a", 0.1, 0.9, 0), model="float")]
+    selection = worst(tmp_path, rows)
+    assert (selection.count, selection.wrong) == (1, 0)
+    assert selection.samples[0].label_score == pytest.approx(0.9)
 
 
 def test_equal_losses_are_ordered_by_name_whatever_the_file_order(tmp_path):

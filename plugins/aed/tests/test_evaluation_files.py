@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from mlops_aed.config import AedConfig
@@ -17,6 +18,7 @@ from PIL import Image
 
 from mlops_core import ConfigError, ConfusionMatrix, Prediction, Predictions, StepContext
 from mlops_core.metrics import check_report, read_evaluation, write_evaluation
+from mlops_core.predictions import digest_test_set
 from mlops_core.steps.context import StepRequest
 
 CLASSES = ("cat", "dog")
@@ -30,8 +32,8 @@ COST = {
 QUANTIZED = {"general": {"operation_mode": "chain_tqe"}}
 
 
-def row(sample, label, first, *, part=0, group="g"):
-    return Prediction(sample=sample, part=part, group=group, label=label, scores=(first, 1 - first))
+def row(sample, label, first, *, part=0, group="g", model=""):
+    return Prediction(sample=sample, part=part, group=group, label=label, scores=(first, 1 - first), model=model)
 
 
 def two_models():
@@ -43,8 +45,8 @@ def two_models():
         row("c", "dog", 0.2),
         row("d", "dog", 0.1),
     ]
-    original = [row(f"float/{item.sample}", item.label, item.scores[0], part=item.part) for item in quantized]
-    original[2] = row("float/b", "cat", 0.6)
+    original = [row(item.sample, item.label, item.scores[0], part=item.part, model="float") for item in quantized]
+    original[2] = row("b", "cat", 0.6, model="float")
     return Predictions(classes=CLASSES, rows=(*quantized, *original), facts=COST)
 
 
@@ -125,7 +127,7 @@ def test_each_metric_of_a_comparison_is_declared_and_in_range(tmp_path):
 
 def test_an_exported_model_is_measured_beside_the_original():
     given = two_models()
-    exported = [row(f"onnx/{item.sample}", item.label, 0.45, part=item.part) for item in given.rows[:5]]
+    exported = [row(item.sample, item.label, 0.45, part=item.part, model="onnx") for item in given.rows[:5]]
     found = compute_metrics(
         Predictions(classes=CLASSES, rows=(*given.rows, *exported), facts={**COST, "onnx_bytes": 512})
     )
@@ -138,10 +140,10 @@ def test_an_exported_model_is_measured_beside_the_original():
 
 def test_folds_are_reported_one_by_one_with_mean_and_deviation():
     rows = (
-        row("fold-1/a", "cat", 0.9),
-        row("fold-1/b", "dog", 0.9),
-        row("fold-2/a", "cat", 0.9),
-        row("fold-10/a", "cat", 0.9),
+        row("fold-1//a", "cat", 0.9),
+        row("fold-1//b", "dog", 0.9),
+        row("fold-2//a", "cat", 0.9),
+        row("fold-10//a", "cat", 0.9),
     )
     found = compute_metrics(Predictions(classes=CLASSES, rows=rows))
     (table,) = found.tables
@@ -155,21 +157,40 @@ def test_folds_are_reported_one_by_one_with_mean_and_deviation():
 @pytest.mark.parametrize(
     ("sample", "expected"),
     [
-        ("a.wav", ("", "", "a.wav")),
-        ("float/a.wav", ("float/", "", "a.wav")),
-        ("onnx/fold-12/b/a.wav", ("onnx/", "12", "b/a.wav")),
-        ("fold-x/a.wav", ("", "", "fold-x/a.wav")),
+        ("a.wav", ("", "a.wav")),
+        ("float/a.wav", ("", "float/a.wav")),
+        ("fold-12//b/a.wav", ("12", "b/a.wav")),
+        ("fold-12/a.wav", ("", "fold-12/a.wav")),
+        ("fold-x//a.wav", ("", "fold-x//a.wav")),
     ],
 )
-def test_the_name_of_a_sample_holds_its_model_and_fold(sample, expected):
+def test_the_name_of_a_sample_holds_its_fold(sample, expected):
     found = sample_name(sample)
-    assert (found.model, found.fold, found.clip) == expected
+    assert (found.fold, found.clip) == expected
 
 
-def test_a_sample_of_any_model_and_fold_has_a_preview(tmp_path):
+def test_folders_called_like_a_model_or_a_fold_are_clips_of_the_evaluated_model():
+    rows = (row("float/a", "cat", 0.9), row("onnx/b", "cat", 0.1), row("fold-1/c", "dog", 0.1))
+    found = compute_metrics(Predictions(classes=CLASSES, rows=rows))
+    assert found.values["clip_acc"].value == pytest.approx(2 / 3)
+    assert found.notes["clips"] == 3
+    assert not found.values.keys() & {"float_clip_acc", "onnx_clip_acc", "fold_clip_acc_mean"}
+
+
+def test_a_quantized_model_has_the_test_set_of_the_float_model_alone():
+    both = two_models()
+    alone = Predictions(
+        classes=CLASSES, rows=tuple(replace(item, model="") for item in both.rows if item.model == "float")
+    )
+    other_patches = Predictions(classes=CLASSES, rows=tuple(item for item in alone.rows if item.part == 0))
+    assert digest_test_set(both) == digest_test_set(alone) == digest_test_set(other_patches)
+
+
+def test_a_sample_of_any_fold_has_a_preview(tmp_path):
     (tmp_path / "audio").mkdir()
     (tmp_path / "audio" / "a.ogg").write_bytes(b"sound")
-    assert mlops_get_sample_preview("float/fold-2/a.ogg", tmp_path, None).data == b"sound"
+    assert mlops_get_sample_preview("fold-2//a.ogg", tmp_path, None).data == b"sound"
+    assert mlops_get_sample_preview("a.ogg", tmp_path, None).data == b"sound"
 
 
 def test_pictures_have_the_names_of_the_model_zoo(tmp_path):

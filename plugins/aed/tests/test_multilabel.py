@@ -15,7 +15,7 @@ from mlops_aed.evaluation.multilabel import (
     compute_metrics,
     multi_hot,
 )
-from mlops_aed.evaluation.votes import FLOAT_PREFIX
+from mlops_aed.evaluation.votes import FLOAT_MODEL
 from mlops_aed.training.head import PENALTIES, choose_penalty, fit_head
 
 import mlops_core
@@ -107,7 +107,7 @@ def test_a_quantized_model_is_compared_with_the_float_one():
     draw = np.random.default_rng(0)
     good = np.repeat(multi_hot(labels, ("a", "b")), 2, axis=0) + draw.normal(0, 0.2, (80, 2))
     worse = good + draw.normal(0, 1.0, (80, 2))
-    found = (*clip_predictions(rows(labels), worse), *clip_predictions(rows(labels), good, prefix=FLOAT_PREFIX))
+    found = (*clip_predictions(rows(labels), worse), *clip_predictions(rows(labels), good, model=FLOAT_MODEL))
     values = compute_metrics(Predictions(classes=("a", "b"), rows=found)).values
     alone = compute_metrics(Predictions(classes=("a", "b"), rows=tuple(clip_predictions(rows(labels), good)))).values
     assert values["float_map"].value == alone["map"].value

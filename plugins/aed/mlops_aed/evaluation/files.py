@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from mlops_aed.config import Mlflow
@@ -16,7 +16,7 @@ from mlops_aed.data.clips import iter_split
 from mlops_aed.evaluation.figures import draw_matrix, matrix_name
 from mlops_aed.evaluation.metrics import compute_metrics
 from mlops_aed.evaluation.tracking import log_to_mlflow, zoo_metrics
-from mlops_aed.evaluation.votes import FLOAT_PREFIX, ONNX_PREFIX, rows_by_model
+from mlops_aed.evaluation.votes import FLOAT_MODEL, ONNX_MODEL, rows_by_model
 from mlops_aed.models.pretrained import digest
 from mlops_core import Predictions, write_predictions
 
@@ -67,19 +67,12 @@ def model_reports(predictions: Predictions) -> dict[str, tuple[MetricReport, flo
     """Return accuracies with matrices, and the mean loss, for those of ``float``, ``quant`` and ``onnx`` that exist."""
     models = rows_by_model(predictions.rows)
     own = "quant" if "flash_bytes" in predictions.facts else "float"
-    names = {"": own, FLOAT_PREFIX: "float", ONNX_PREFIX: "onnx"}
+    names = {"": own, FLOAT_MODEL: "float", ONNX_MODEL: "onnx"}
     reports = {}
-    for prefix, rows in models.items():
-        renamed = Predictions(classes=predictions.classes, rows=tuple(rows))
-        reports[names[prefix]] = (compute_metrics(_unprefixed(renamed, prefix)), _loss(rows, predictions.classes))
+    for model, rows in models.items():
+        alone = Predictions(classes=predictions.classes, rows=tuple(replace(row, model="") for row in rows))
+        reports[names[model]] = (compute_metrics(alone), _loss(rows, predictions.classes))
     return reports
-
-
-def _unprefixed(predictions: Predictions, prefix: str) -> Predictions:
-    from dataclasses import replace
-
-    rows = tuple(replace(row, sample=row.sample.removeprefix(prefix)) for row in predictions.rows)
-    return Predictions(classes=predictions.classes, rows=rows)
 
 
 def _loss(rows: Sequence[Prediction], classes: Sequence[str]) -> float:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlops_aed.evaluation.side_by_side import agreement, class_table, fold_accuracies, fold_table, spread
-from mlops_aed.evaluation.votes import FLOAT_PREFIX, ONNX_PREFIX, best_class, clips_of, rows_by_model, vote
+from mlops_aed.evaluation.votes import FLOAT_MODEL, ONNX_MODEL, best_class, clips_of, rows_by_model, vote
 from mlops_core import (
     AllOf,
     Comparison,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mlops_aed.config import AedConfig
     from mlops_core import Prediction, Predictions
 
-__all__ = ["CLIP_THRESHOLD", "COSTS", "FLOAT_PREFIX", "METRICS", "PATCH_THRESHOLD", "compute_metrics", "cost_values"]
+__all__ = ["CLIP_THRESHOLD", "COSTS", "FLOAT_MODEL", "METRICS", "PATCH_THRESHOLD", "compute_metrics", "cost_values"]
 _SECTION = "multiclass_classification_metrics"
 _COST = "model_cost"
 CLIP_THRESHOLD = "q_clip_level_acc_threshold"
@@ -199,16 +199,16 @@ def compute_metrics(predictions: Predictions) -> MetricReport:
     values = {**report.values, **_fold_values(rows, classes), **cost_values(predictions)}
     matrices = dict(report.confusion_matrices)
     tables = [fold_table(models, classes)]
-    if FLOAT_PREFIX in models:
-        other = _of_one_model(models[FLOAT_PREFIX], classes)
+    if FLOAT_MODEL in models:
+        other = _of_one_model(models[FLOAT_MODEL], classes)
         values |= _comparison_values(values, other)
-        values["clip_agreement"] = agreement(rows, models[FLOAT_PREFIX])
+        values["clip_agreement"] = agreement(rows, models[FLOAT_MODEL])
         matrices |= {f"float_{level}": matrix for level, matrix in other.confusion_matrices.items()}
-        tables.append(class_table(rows, models[FLOAT_PREFIX], classes))
-    if ONNX_PREFIX in models:
-        other = _of_one_model(models[ONNX_PREFIX], classes)
+        tables.append(class_table(rows, models[FLOAT_MODEL], classes))
+    if ONNX_MODEL in models:
+        other = _of_one_model(models[ONNX_MODEL], classes)
         values |= {f"onnx_{name}": value for name, value in other.values.items()}
-        values["onnx_clip_agreement"] = agreement(models[ONNX_PREFIX], models[FLOAT_PREFIX])
+        values["onnx_clip_agreement"] = agreement(models[ONNX_MODEL], models[FLOAT_MODEL])
     return MetricReport(
         values=values,
         confusion_matrices=matrices,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from mlops_aed.data.clips import split_label
 from mlops_aed.evaluation.metrics import COSTS, cost_values
-from mlops_aed.evaluation.votes import FLOAT_PREFIX
+from mlops_aed.evaluation.votes import FLOAT_MODEL
 from mlops_core import (
     AllOf,
     Comparison,
@@ -129,10 +129,10 @@ def multi_hot(labels: Iterable[str], classes: Sequence[str]) -> Floats:
     return targets
 
 
-def clip_predictions(rows: Sequence[PatchRow], scores: Floats, *, prefix: str = "") -> Iterator[Prediction]:
+def clip_predictions(rows: Sequence[PatchRow], scores: Floats, *, model: str = "") -> Iterator[Prediction]:
     """Yield one prediction per clip and label, from the scores (patches, classes) of the patches `rows`.
 
-    The names of the clips start with `prefix`.
+    The rows have the name `model`.
     """
     start = 0
     for _, members in groupby(rows, key=lambda row: row.clip):
@@ -141,11 +141,12 @@ def clip_predictions(rows: Sequence[PatchRow], scores: Floats, *, prefix: str = 
         start += len(patches)
         for position, label in enumerate(split_label(patches[0].label)):
             yield Prediction(
-                sample=f"{prefix}{patches[0].clip}",
+                sample=patches[0].clip,
                 part=position,
                 group=patches[0].group,
                 label=label,
                 scores=tuple(round(float(score), 6) for score in mean),
+                model=model,
             )
 
 
@@ -183,10 +184,10 @@ def compute_metrics(predictions: Predictions) -> MetricReport:
         ValueError: rows of one clip have different scores, so they were not written by `clip_predictions`.
     """
     classes = predictions.classes
-    rows = [row for row in predictions.rows if not row.sample.startswith(FLOAT_PREFIX)]
+    rows = [row for row in predictions.rows if not row.model]
     report = _of_one_model(rows, classes)
     values = {**report.values, **cost_values(predictions)}
-    float_rows = [row for row in predictions.rows if row.sample.startswith(FLOAT_PREFIX)]
+    float_rows = [row for row in predictions.rows if row.model == FLOAT_MODEL]
     if float_rows:
         other = _of_one_model(float_rows, classes).values
         values |= {f"float_{name}": value for name, value in other.items()}

@@ -1,11 +1,12 @@
 """Rows of predictions: the model and the fold that a row belongs to, and the vote of the patches of a clip.
 
-One file of predictions may hold the rows of several models and of several test folds; the sample's name tells which:
-``clip``, ``float/clip``, ``onnx/clip``, ``fold-3/clip``, ``float/fold-3/clip``.
+One file of predictions may hold the rows of several models, which have their names, and of several test folds, whose
+samples are called ``fold-3//clip``: a clip's own name never has an empty part.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,13 +16,13 @@ if TYPE_CHECKING:
 
     from mlops_core import Prediction
 
-FLOAT_PREFIX = "float/"
-"""Prefix of the samples of the float model, if a quantized model is compared with it."""
-ONNX_PREFIX = "onnx/"
-"""Prefix of the samples of the exported float model."""
-FOLD_PREFIX = "fold-"
-"""Prefix of the samples of a cross-validation; the fold's number and ``/`` follow."""
-_MODEL_PREFIXES = (FLOAT_PREFIX, ONNX_PREFIX)
+FLOAT_MODEL = "float"
+"""Name of the float model, if a quantized model is compared with it."""
+ONNX_MODEL = "onnx"
+"""Name of the exported float model."""
+_MODELS = ("", FLOAT_MODEL, ONNX_MODEL)
+_FOLD = re.compile(r"fold-(?P<fold>\d+)//(?P<clip>.+)", re.DOTALL)
+"""Name of a sample of a cross-validation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,44 +30,31 @@ class SampleName:
     """The parts of a sample's name.
 
     Attributes:
-        model: prefix of the model; empty for the evaluated one.
         fold: the number of the test fold; empty without cross-validation.
         clip: name of the clip.
     """
 
-    model: str
     fold: str
     clip: str
-
-    @property
-    def tested(self) -> str:
-        """The name without the model, by which the rows of two models are matched."""
-        return f"{FOLD_PREFIX}{self.fold}/{self.clip}" if self.fold else self.clip
 
 
 def sample_name(sample: str) -> SampleName:
     """Return the parts of a sample's name."""
-    model = next((prefix for prefix in _MODEL_PREFIXES if sample.startswith(prefix)), "")
-    rest = sample.removeprefix(model)
-    head, separator, clip = rest.partition("/")
-    fold = head.removeprefix(FOLD_PREFIX)
-    if separator and head.startswith(FOLD_PREFIX) and fold.isdigit():
-        return SampleName(model=model, fold=fold, clip=clip)
-    return SampleName(model=model, fold="", clip=rest)
+    match = _FOLD.fullmatch(sample)
+    return SampleName(fold=match["fold"], clip=match["clip"]) if match else SampleName(fold="", clip=sample)
 
 
-def in_fold(sample: str, fold: int) -> str:
-    """Return the name of a sample with the prefix of a test fold."""
-    name = sample_name(sample)
-    return f"{name.model}{FOLD_PREFIX}{fold}/{name.clip}"
+def in_fold(clip: str, fold: int) -> str:
+    """Return the name of a clip as a sample of a test fold."""
+    return f"fold-{fold}//{clip}"
 
 
 def rows_by_model(rows: Iterable[Prediction]) -> dict[str, list[Prediction]]:
-    """Return the rows of each model by its prefix, the evaluated model first."""
+    """Return the rows of each model by its name, the evaluated model, whose name is empty, first."""
     rows_of: defaultdict[str, list[Prediction]] = defaultdict(list)
     for row in rows:
-        rows_of[sample_name(row.sample).model].append(row)
-    return {model: rows_of[model] for model in ("", *_MODEL_PREFIXES) if model in rows_of}
+        rows_of[row.model].append(row)
+    return {model: rows_of[model] for model in _MODELS if model in rows_of}
 
 
 def rows_by_fold(rows: Iterable[Prediction]) -> dict[str, list[Prediction]]:
@@ -80,10 +68,10 @@ def rows_by_fold(rows: Iterable[Prediction]) -> dict[str, list[Prediction]]:
 
 
 def clips_of(rows: Iterable[Prediction]) -> dict[str, list[Prediction]]:
-    """Return the patches of each clip by the clip's name without the model."""
+    """Return the patches of each sample, for the rows of one model."""
     rows_of: defaultdict[str, list[Prediction]] = defaultdict(list)
     for row in rows:
-        rows_of[sample_name(row.sample).tested].append(row)
+        rows_of[row.sample].append(row)
     return dict(rows_of)
 
 
@@ -98,5 +86,5 @@ def vote(patches: Sequence[Prediction]) -> int:
 
 
 def votes_of(rows: Iterable[Prediction]) -> Mapping[str, int]:
-    """Return the class of each clip by the clip's name without the model."""
+    """Return the class of each sample, for the rows of one model."""
     return {clip: vote(patches) for clip, patches in clips_of(rows).items()}

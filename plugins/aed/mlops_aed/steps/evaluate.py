@@ -10,7 +10,7 @@ import numpy as np
 from mlops_aed.data.clips import TEST
 from mlops_aed.data.feature_store import open_features, read_rows
 from mlops_aed.evaluation import files as evaluation_files
-from mlops_aed.evaluation.votes import FLOAT_PREFIX, ONNX_PREFIX
+from mlops_aed.evaluation.votes import FLOAT_MODEL, ONNX_MODEL
 from mlops_aed.models import model_folder, scorers
 from mlops_aed.models.litert import LiteRtModel
 from mlops_core import Prediction, Predictions, write_predictions
@@ -30,7 +30,7 @@ def evaluate(context: StepContext) -> None:
 
 
 def compare(context: StepContext) -> None:
-    """Do the same with one prediction per patch and model; samples of the float model have a prefix."""
+    """Do the same with one prediction per patch and model; rows of the float model have its name."""
     evaluation_files.write(context, _compared(context), splits={"": context.input("split")})
 
 
@@ -60,13 +60,13 @@ def _compared(context: StepContext) -> Predictions:
     quantized, original = context.input("model"), context.input("float_model")
     predictions = [
         *_predictions(scorers.open_scorer(quantized), quantized, rows, patches),
-        *_predictions(scorers.open_scorer(original), original, rows, patches, prefix=FLOAT_PREFIX),
+        *_predictions(scorers.open_scorer(original), original, rows, patches, model=FLOAT_MODEL),
     ]
     exported = quantized / model_folder.ONNX_FILE
     if exported.is_file():
         from mlops_aed.models.onnx_models import OnnxModel
 
-        predictions += _predictions(OnnxModel(exported), quantized, rows, patches, prefix=ONNX_PREFIX)
+        predictions += _predictions(OnnxModel(exported), quantized, rows, patches, model=ONNX_MODEL)
     return Predictions(classes=_classes(quantized), rows=tuple(predictions), facts=model_facts(quantized, patches))
 
 
@@ -81,16 +81,17 @@ def _classes(folder: Path) -> tuple[str, ...]:
 
 
 def _predictions(
-    scorer: Scorer, folder: Path, rows: Sequence[PatchRow], patches: np.ndarray, *, prefix: str = ""
+    scorer: Scorer, folder: Path, rows: Sequence[PatchRow], patches: np.ndarray, *, model: str = ""
 ) -> Iterator[Prediction]:
     all_scores = scorers.scores(scorer, patches, model_folder.read_metadata(folder))
     for row, scores in zip(rows, all_scores, strict=True):
         yield Prediction(
-            sample=f"{prefix}{row.clip}",
+            sample=row.clip,
             part=row.patch,
             group=row.group,
             label=row.label,
             scores=tuple(round(float(score), 6) for score in scores),
+            model=model,
         )
 
 

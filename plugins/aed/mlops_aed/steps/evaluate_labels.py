@@ -9,7 +9,7 @@ import numpy as np
 from mlops_aed.data.clips import TEST
 from mlops_aed.data.feature_store import open_features, read_rows
 from mlops_aed.evaluation.multilabel import LABELS_FACT, clip_predictions, compute_metrics
-from mlops_aed.evaluation.votes import FLOAT_PREFIX
+from mlops_aed.evaluation.votes import FLOAT_MODEL
 from mlops_aed.models import model_folder, scorers
 from mlops_aed.steps.evaluate import model_facts
 from mlops_core import Predictions, write_predictions
@@ -24,22 +24,22 @@ def evaluate(context: StepContext) -> None:
 
 
 def compare(context: StepContext) -> None:
-    """Do the same with both models; samples of the float model have a prefix."""
-    _score(context, {"": "model", FLOAT_PREFIX: "float_model"})
+    """Do the same with both models; rows of the float model have its name."""
+    _score(context, {"": "model", FLOAT_MODEL: "float_model"})
 
 
 def _score(context: StepContext, models: dict[str, str]) -> None:
-    """Score with the models in the named inputs, each with its prefix; the first one is evaluated."""
+    """Score with the models in the named inputs, each with its name; the first one is evaluated."""
     features = context.input("features")
     rows = read_rows(features, TEST, split=context.input("split"))
     patches = np.asarray(open_features(features)[[row.index for row in rows]])
     classes = tuple(model_folder.read_metadata(context.input("model"))["classes"])
     predictions: list[Prediction] = []
-    for prefix, name in models.items():
+    for model, name in models.items():
         folder = context.input(name)
         scores = scorers.scores(scorers.open_scorer(folder), patches, model_folder.read_metadata(folder))
-        predictions += clip_predictions(rows, scores, prefix=prefix)
-    labels = sum(not prediction.sample.startswith(FLOAT_PREFIX) for prediction in predictions)
+        predictions += clip_predictions(rows, scores, model=model)
+    labels = sum(not prediction.model for prediction in predictions)
     facts = {
         LABELS_FACT: round(labels / len({row.clip for row in rows}), 4),
         **model_facts(context.input("model"), patches),
