@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from mlops_core.config_files.yaml_source import YamlSource
     from mlops_core.datasets.catalogue import Dataset, GeneratedSource, GitSource, Source, SplitSource
     from mlops_core.datasets.fetching.http import download
-    from mlops_core.datasets.inspections import DatasetFinding, Distribution, FactTable, Inspection, Severity
+    from mlops_core.datasets.inspections import (
+        DatasetFinding,
+        Distribution,
+        FactTable,
+        Inspection,
+        Severity,
+        findings_of_listing,
+    )
+    from mlops_core.datasets.listing import DataFiles, is_hidden_or_tool, list_data_files
     from mlops_core.datasets.previews import PREVIEW_LIMIT, Preview
     from mlops_core.datasets.splits import SplitRow, SplitSample, check_no_leak, read_split, write_split
     from mlops_core.errors import (
@@ -69,6 +77,7 @@ _MODULES = {
     "config": ("KeyFaultError", "Section", "UseCaseConfig", "normalise_path"),
     "datasets.catalogue": ("Dataset", "GeneratedSource", "GitSource", "Source", "SplitSource"),
     "datasets.splits": ("SplitRow", "SplitSample", "check_no_leak", "read_split", "write_split"),
+    "datasets.listing": ("DataFiles", "is_hidden_or_tool", "list_data_files"),
     "datasets.previews": ("PREVIEW_LIMIT", "Preview"),
     "errors": (
         "ConfigError",
@@ -114,7 +123,14 @@ _MODULES = {
     "code_references": ("load_function",),
     "config_files.imported": ("ImportFate", "ImportedConfig", "ImportedKey"),
     "datasets.fetching.http": ("download",),
-    "datasets.inspections": ("DatasetFinding", "Distribution", "FactTable", "Inspection", "Severity"),
+    "datasets.inspections": (
+        "DatasetFinding",
+        "Distribution",
+        "FactTable",
+        "Inspection",
+        "Severity",
+        "findings_of_listing",
+    ),
     "config_files.yaml_source": ("YamlSource",),
 }
 _ORIGIN = {name: module for module, names in _MODULES.items() for name in names}
@@ -127,6 +143,7 @@ __all__ = [
     "Comparison",
     "ConfigError",
     "ConfusionMatrix",
+    "DataFiles",
     "Dataset",
     "DatasetError",
     "DatasetFinding",
@@ -193,7 +210,10 @@ __all__ = [
     "did_you_mean",
     "discover_use_cases",
     "download",
+    "findings_of_listing",
     "hookimpl",
+    "is_hidden_or_tool",
+    "list_data_files",
     "load_function",
     "load_model",
     "load_use_case",

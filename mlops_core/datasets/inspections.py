@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.datasets.digests import tree_manifest
+from mlops_core.datasets.listing import list_data_files
 from mlops_core.errors import PluginError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from mlops_core.datasets.listing import DataFiles
 
 
 class Severity(StrEnum):
@@ -126,14 +130,11 @@ class Inspection:
 
 
 def inspect_files(folder: Path) -> Inspection:
-    """Return facts about any folder: its files by type, and its empty files."""
+    """Return facts about any folder: its files by type, empty and skipped files, and links that lead to nothing."""
     manifest = tree_manifest(folder)
-    sizes = {path.relative_to(folder): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
-    kinds = Counter(path.suffix.lower() or "no suffix" for path in sizes)
-    empty = tuple(sorted(str(path) for path, size in sizes.items() if size == 0))
-    finding = DatasetFinding(
-        level=Severity.WARNING, check="empty files", message=f"{len(empty)} file(s) are empty", samples=empty
-    )
+    listed = list_data_files(folder)
+    kinds = Counter(PurePosixPath(path).suffix.lower() or "no suffix" for path in listed.files)
+    empty = tuple(path for path in listed.files if (folder / path).stat().st_size == 0)
     return Inspection(
         facts=(
             ("files", str(manifest.count)),
@@ -141,5 +142,30 @@ def inspect_files(folder: Path) -> Inspection:
             ("digest", manifest.digest),
         ),
         tables=(FactTable(title="files by kind", columns=("kind", "files"), rows=tuple(kinds.most_common())),),
-        findings=(finding,) if empty else (),
+        findings=(*_empty(empty), *findings_of_listing(listed)),
     )
+
+
+def findings_of_listing(listed: DataFiles) -> tuple[DatasetFinding, ...]:
+    """Return a note of hidden and tool files that were skipped, and an error of links that lead to nothing.
+
+    Example:
+        >>> [str(finding.level) for finding in findings_of_listing(DataFiles(skipped={".DS_Store": 2}, broken=("a",)))]
+        ['error', 'note']
+    """
+    findings = []
+    if listed.broken:
+        text = f"{len(listed.broken)} link(s) lead to nothing or to one of their own parent folders"
+        findings.append(DatasetFinding(level=Severity.ERROR, check="broken links", message=text, samples=listed.broken))
+    if listed.skipped:
+        findings.append(
+            DatasetFinding(level=Severity.NOTE, check="hidden and tool files", message=listed.skipped_text())
+        )
+    return tuple(findings)
+
+
+def _empty(files: tuple[str, ...]) -> tuple[DatasetFinding, ...]:
+    if not files:
+        return ()
+    text = f"{len(files)} file(s) are empty"
+    return (DatasetFinding(level=Severity.WARNING, check="empty files", message=text, samples=files),)

@@ -1,0 +1,153 @@
+"""Which files of a data set are data: all of them, except hidden files and what operating systems and tools add.
+
+Links are followed as `mlops_core.datasets.digests` follows them, so that every file listed here is part of the digest.
+What is not listed is counted, so that a plugin can report it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mlops_core.datasets.digests import MARKER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_TOOL_NAMES = frozenset(
+    {
+        "$recycle.bin",
+        "#recycle",
+        "#snapshot",
+        "@eadir",
+        "@recently-snapshot",
+        "@recycle",
+        "@tmp",
+        "__macosx",
+        "__pycache__",
+        "desktop.ini",
+        "ehthumbs.db",
+        "icon\r",
+        "lost+found",
+        "system volume information",
+        "thumbs.db",
+    }
+)
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFiles:
+    """The files below a folder.
+
+    Attributes:
+        files: paths relative to the folder, with forward slashes, in alphabetical order.
+        skipped: name of a hidden or tool entry -> number of files that were skipped with it; files that macOS writes
+            beside others are counted as ``._*``.
+        broken: links that lead to nothing, or to one of their own parent folders.
+
+    Example:
+        >>> Path("photos").mkdir()
+        >>> for name in ("a.png", "._a.png", ".DS_Store"):
+        ...     _ = (Path("photos") / name).write_text("")
+        >>> listed = list_data_files(Path("photos"))
+        >>> listed.files, listed.skipped_text()
+        (('a.png',), '2 hidden or tool file(s) skipped: .DS_Store (1), ._* (1)')
+    """
+
+    files: tuple[str, ...] = ()
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    broken: tuple[str, ...] = ()
+
+    def skipped_text(self) -> str:
+        """Return one line that counts and names the skipped entries; empty if nothing was skipped."""
+        if not self.skipped:
+            return ""
+        names = sorted(self.skipped, key=lambda name: (-self.skipped[name], name))
+        shown = ", ".join(f"{name} ({self.skipped[name]})" for name in names[:_SHOWN])
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        return f"{sum(self.skipped.values())} hidden or tool file(s) skipped: {shown}{more}"
+
+
+def is_hidden_or_tool(name: str) -> bool:
+    """Return whether a file or folder of this name is not data: hidden, or added by an operating system or a tool.
+
+    Example:
+        >>> [is_hidden_or_tool(name) for name in ("._a.wav", ".ipynb_checkpoints", "@eaDir", "Thumbs.db", "a.wav")]
+        [True, True, True, True, False]
+    """
+    return name.startswith(".") or name.casefold() in _TOOL_NAMES
+
+
+def list_data_files(folder: Path) -> DataFiles:
+    """Return the data files below `folder`, at any depth; linked files and folders are followed.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    listing = _Listing()
+    top = os.fspath(folder)
+    listing.walk(top, "", above=frozenset({_identity(top)}))
+    return DataFiles(
+        files=tuple(sorted(listing.files)), skipped=dict(listing.skipped), broken=tuple(sorted(listing.broken))
+    )
+
+
+class _Listing:
+    """Collects what `list_data_files` returns."""
+
+    def __init__(self) -> None:
+        self.files: list[str] = []
+        self.skipped: Counter[str] = Counter()
+        self.broken: list[str] = []
+
+    def walk(self, folder: str, prefix: str, *, above: frozenset[tuple[int, int]]) -> None:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if is_hidden_or_tool(entry.name):
+                    self._skip(entry, prefix)
+                elif _is_there(entry):
+                    self._visit(entry, f"{prefix}{entry.name}", above=above)
+                else:
+                    self.broken.append(f"{prefix}{entry.name}")
+
+    def _visit(self, entry: os.DirEntry[str], path: str, *, above: frozenset[tuple[int, int]]) -> None:
+        if not entry.is_dir():
+            if entry.is_file():
+                self.files.append(path)
+            return
+        identity = _identity(entry.path)
+        if identity in above:
+            self.broken.append(path)
+        else:
+            self.walk(entry.path, f"{path}/", above=above | {identity})
+
+    def _skip(self, entry: os.DirEntry[str], prefix: str) -> None:
+        if not prefix and entry.name == MARKER:
+            return
+        name = "._*" if entry.name.startswith("._") else entry.name
+        if entry.is_dir(follow_symlinks=False):
+            inside = sum(len(files) for _, _, files in os.walk(entry.path))
+            if inside:
+                self.skipped[name] += inside
+        else:
+            self.skipped[name] += 1
+
+
+def _is_there(entry: os.DirEntry[str]) -> bool:
+    """Return False for a link that leads to nothing or to itself."""
+    try:
+        entry.stat()
+    except OSError:
+        if entry.is_symlink():
+            return False
+        raise
+    return True
+
+
+def _identity(path: str) -> tuple[int, int]:
+    state = os.stat(path)  # noqa: PTH116  called for each of many folders
+    return state.st_dev, state.st_ino

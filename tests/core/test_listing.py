@@ -1,0 +1,87 @@
+"""Which files are data: hidden and tool files are skipped and counted, links followed, broken links named."""
+
+import os
+
+import pytest
+
+from mlops_core import findings_of_listing, is_hidden_or_tool, list_data_files
+from mlops_core.datasets.digests import MARKER, iter_tree
+from mlops_core.datasets.inspections import inspect_files
+
+
+def write(folder, *paths):
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(os.fsencode(path))
+
+
+def test_hidden_and_tool_files_are_skipped_and_counted(tmp_path):
+    write(tmp_path, "a/1.png", "a/._1.png", "b/._2.png", "a/.DS_Store", "a/.ipynb_checkpoints/1.png")
+    write(tmp_path, "@eaDir/1.png/thumb.jpg", "__MACOSX/a/._1.png", "a/.thumbnails/x/1.png", "b/Thumbs.db", MARKER)
+    listed = list_data_files(tmp_path)
+    assert listed.files == ("a/1.png",)
+    assert listed.skipped == {
+        "._*": 2,
+        ".DS_Store": 1,
+        ".ipynb_checkpoints": 1,
+        "@eaDir": 1,
+        "__MACOSX": 1,
+        ".thumbnails": 1,
+        "Thumbs.db": 1,
+    }
+    assert listed.skipped_text().startswith("8 hidden or tool file(s) skipped: ._* (2), .DS_Store (1)")
+
+
+@pytest.mark.parametrize("name", ["@eadir", "THUMBS.DB", "desktop.ini", "$RECYCLE.BIN", "#recycle", "Icon\r", ".git"])
+def test_names_of_operating_systems_and_tools_are_known_in_any_case(name):
+    assert is_hidden_or_tool(name)
+
+
+@pytest.mark.parametrize("name", ["a.png", "_background_noise_", "__init__", "thumbs", "@home.wav", "icon"])
+def test_other_names_are_data(name):
+    assert not is_hidden_or_tool(name)
+
+
+def test_links_are_followed_as_in_the_digest(tmp_path):
+    write(tmp_path, "elsewhere/deep/1.png", "data/2.png")
+    data = tmp_path / "data"
+    (data / "linked").symlink_to(tmp_path / "elsewhere")
+    (data / "3.png").symlink_to(data / "2.png")
+    assert list_data_files(data).files == ("2.png", "3.png", "linked/deep/1.png")
+    assert tuple(file.path for file in iter_tree(data)) == list_data_files(data).files
+
+
+def test_links_that_lead_to_nothing_or_upwards_are_named(tmp_path):
+    write(tmp_path, "a/1.png")
+    (tmp_path / "a" / "gone.png").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "a" / "itself.png").symlink_to("itself.png")
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    listed = list_data_files(tmp_path)
+    assert listed.files == ("a/1.png",)
+    assert listed.broken == ("a/gone.png", "a/itself.png", "a/up")
+    errors = [finding for finding in findings_of_listing(listed) if finding.level == "error"]
+    assert [(finding.message[:9], finding.samples) for finding in errors] == [("3 link(s)", listed.broken)]
+
+
+def test_names_that_are_not_utf8_are_listed(tmp_path):
+    name = os.fsdecode(b"caf\xe9.png")
+    write(tmp_path, name)
+    assert list_data_files(tmp_path).files == (name,)
+
+
+def test_pipes_are_not_data(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert list_data_files(tmp_path).files == ()
+
+
+def test_inspection_of_files_leaves_out_what_is_not_data(tmp_path):
+    write(tmp_path, "a.png", ".hidden.png")
+    (tmp_path / "b.png").write_bytes(b"")
+    (tmp_path / "gone.csv").symlink_to(tmp_path / "nowhere")
+    found = inspect_files(tmp_path)
+    assert found.tables[0].rows == ((".png", 2),)
+    assert {finding.check: finding.samples for finding in found.findings} == {
+        "empty files": ("b.png",),
+        "broken links": ("gone.csv",),
+        "hidden and tool files": (),
+    }
