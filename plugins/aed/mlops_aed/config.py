@@ -95,9 +95,11 @@ class DatasetSection(Section):
 
     ``csv`` and ``audio`` name a table of labels and the folder of its files below ``path``; without them the layout is
     detected. If ``test_csv``, and perhaps ``validation_csv``, name further tables, ``csv`` is that of the training
-    clips. ``strategy`` splits by the folds of the data set, by whole recordings, or by clips at random, which can put
-    clips of one recording into several parts. ``folds`` asks for a cross-validation: each of them (``all``: every fold
-    of the data set) is the test fold of one branch. ``shards`` is the number of processes or machines that share the
+    clips; a run that only evaluates a model needs no ``csv``. ``calibration_csv`` is the table of the clips that
+    calibrate the quantization of an existing model; without ``test_csv`` a part of them is scored instead.
+    ``strategy`` splits by the folds of the data set, by whole recordings, or by clips at random, which can put clips
+    of one recording into several parts. ``folds`` asks for a cross-validation: each of them (``all``: every fold of
+    the data set) is the test fold of one branch. ``shards`` is the number of processes or machines that share the
     extraction of features; it does not change the result.
     """
 
@@ -109,6 +111,8 @@ class DatasetSection(Section):
     validation_audio: str | None = None
     test_csv: str | None = None
     test_audio: str | None = None
+    calibration_csv: str | None = None
+    calibration_audio: str | None = None
     file_extension: Annotated[str, Field(pattern=r"^\.\w+$")] = ".wav"
     ontology: LocalPath | None = None
     class_names: tuple[str, ...] | None = None
@@ -144,9 +148,9 @@ class DatasetSection(Section):
 
     @model_validator(mode="after")
     def _tables_are_complete(self) -> Self:
-        if self.test_csv is not None and self.csv is None:
-            raise KeyFaultError("csv", "is not set; test_csv needs csv, the table of the training clips")
-        for part in ("validation", "test"):
+        if self.csv is not None and self.calibration_csv is not None:
+            raise KeyFaultError("calibration_csv", "and csv exclude each other; keep one of them")
+        for part in ("validation", "test", "calibration"):
             if getattr(self, f"{part}_audio") is not None and getattr(self, f"{part}_csv") is None:
                 raise KeyFaultError(f"{part}_audio", f"needs {part}_csv, the table of its files")
         if self.validation_csv is not None and self.test_csv is None:
@@ -307,6 +311,22 @@ class AedConfig(UseCaseConfig):
         if self.general.is_trained and model.name == "yamnet" and shape != (64, 96):
             note = f"yamnet takes patches of 64 mels and 96 frames; feature_extraction produces {shape}"
             raise KeyFaultError("training.model.name", note)
+        return self
+
+    @model_validator(mode="after")
+    def _tables_fit_mode(self) -> Self:
+        """Require the tables that the operation mode reads, and none that it would not."""
+        dataset, mode = self.dataset, self.general.operation_mode
+        if dataset.calibration_csv is not None and (self.general.is_trained or not self.general.is_quantized):
+            note = f"is not used by operation_mode {mode}; it calibrates an existing model: set chain_eqe, or remove it"
+            raise KeyFaultError("dataset.calibration_csv", note)
+        if dataset.test_csv is None or dataset.csv is not None or dataset.calibration_csv is not None:
+            return self
+        if self.general.is_trained:
+            raise KeyFaultError("dataset.csv", "is not set; test_csv needs csv, the table of the training clips")
+        if self.general.is_quantized:
+            note = f"is not set; operation_mode {mode} needs the table of clips that calibrate, besides test_csv"
+            raise KeyFaultError("dataset.calibration_csv", note)
         return self
 
     @model_validator(mode="after")

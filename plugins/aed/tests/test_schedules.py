@@ -57,8 +57,22 @@ def test_each_schedule_gives_the_rates_that_were_worked_out_by_hand(name, argume
     assert found == pytest.approx(expected, abs=1e-12)
 
 
-def test_all_nine_schedules_of_the_zoo_are_allowed():
-    assert len(SCHEDULES) == 9
+@pytest.mark.parametrize(
+    ("name", "factor"),
+    [
+        ("LRExponentialDecayV1", lambda epoch: math.exp(-0.001 * epoch)),
+        ("LRCosineDecayV1", lambda epoch: (1 - 1e-5) * 0.5 * (1 + math.cos(math.pi * min(epoch, 1000) / 1000)) + 1e-5),
+    ],
+)
+def test_schedules_of_v1_multiply_the_rate_of_the_epoch_before_from_the_tenth_on(name, factor):
+    found = rates(name, {"initial_lr": 0.005}, 60)
+    assert found[:10] == [0.005] * 10
+    for epoch in range(10, 60):
+        assert found[epoch] == pytest.approx(found[epoch - 1] * factor(epoch), rel=1e-12)
+
+
+def test_all_schedules_of_the_zoo_are_allowed():
+    assert len(SCHEDULES) == 11
     assert set(SCHEDULES) < set(CALLBACKS)
 
 

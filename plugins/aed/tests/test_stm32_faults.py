@@ -216,7 +216,12 @@ def test_the_file_without_a_fault_has_none():
         ("v1", "train_parameters.optimizer", "adamm", "train_parameters.optimizer: 'adamm' is not an optimizer"),
         ("v1", "train_parameters.initial_learning", "fast", "is 'fast'; legal: a number above 0"),
         ("v1", "train_parameters.patience", "0", "legal: a whole number of at least 1"),
-        ("v1", "train_parameters.learning_rate_scheduler", "cosine", "legal: one of reducelronplateau, constant"),
+        (
+            "v1",
+            "train_parameters.learning_rate_scheduler",
+            "step",
+            "legal: one of ReduceLROnPlateau, Exponential, Cosine",
+        ),
         ("v1", "train_parameters.restore_best_weights", "maybe", "legal: True or False"),
         ("v1", "train_parameters.dropout", "0.5", "model.dropout: is 0.0 and train_parameters.dropout is 0.5"),
         (
@@ -237,7 +242,8 @@ def test_the_file_without_a_fault_has_none():
         ("v1", "model.tranfer_learning", "True", "did you mean 'transfer_learning'?"),
         ("v1", "pre_processing.min_length", "0", "pre_processing.min_length: is 0; legal: a number above 0"),
         ("v1", "dataset.use_other_class", "maybe", "dataset.use_other_class: is 'maybe'; legal: True or False"),
-        ("v1", "dataset.csv_path", "None", "dataset.csv_path: is required together with dataset.training_audio_path"),
+        ("v1", "dataset.csv_path", "None", "dataset.csv_path: is required together with dataset.audio_path"),
+        ("v1", "dataset.test_path", "sounds", "dataset.test_path: is sounds; legal: a table"),
         ("v1", "quantization.quantize", "maybe", "quantization.quantize: is 'maybe'; legal: True or False"),
         ("v4", "model.framework", "torch", "model.framework: is 'torch'; legal: one of tf"),
         ("v4", "model.model_name", "yamnet_e512", "model.model_name: asks for 512 values; legal: 256"),
@@ -245,7 +251,7 @@ def test_the_file_without_a_fault_has_none():
         ("v4", "model.pretrained", "maybe", "model.pretrained: is 'maybe'; legal: True or False"),
         ("v4", "dataset.dataset_name", "esc", "dataset.dataset_name: is 'esc'; did you mean 'esc10'?"),
         ("v4", "training.resume_training", "last.h5", "training.resume_training: is set; a stopped run resumes"),
-        ("v4", "model.model_path", "m.h5", "model.model_path: and training.model.name exclude each other"),
+        ("v4", "model.model_path", "m.h5", "model.model_path: and model.model_name exclude each other"),
     ],
 )
 def test_keys_of_the_other_layouts_are_named_as_in_the_file(name, key, value, message):

@@ -70,7 +70,13 @@ def test_v1_becomes_a_miniresnet_with_early_stopping():
     assert model.training.epochs == 50
     assert model.training.optimizer == {"Adam": {"learning_rate": 0.001}}
     assert model.training.callbacks["EarlyStopping"]["patience"] == 100
-    assert model.training.callbacks["ReduceLROnPlateau"]["patience"] == 50
+    assert model.training.callbacks["ReduceLROnPlateau"] == {
+        "monitor": "val_accuracy",
+        "mode": "max",
+        "factor": 0.1,
+        "patience": 15,
+        "min_lr": 1e-6,
+    }
     assert (model.data_augmentation.noise, model.data_augmentation.volume) == (0.1, (0.8, 1.2))
     assert model.data_augmentation.time_mask == 0
 
@@ -280,6 +286,155 @@ def test_a_validation_table_alone_becomes_the_test_table():
     assert "they become the test clips" in fates(with_tables("validation"))["dataset.validation_csv_path"].note
 
 
+PATHS = re.compile(r"( +(?:training|validation|quantization|test)_(?:audio|csv)_path:).*")
+
+
+def of_mode(mode, *parts):
+    """Return the file with the tables of `parts` only, for an existing model."""
+    text = PATHS.sub(r"\1", text_of("v2")).replace("chain_tbqeb", mode).replace("model_path:\n", "model_path: m.h5\n")
+    for part in parts:
+        for kind, path in (("csv", f"{part}.csv"), ("audio", f"{part}/wav")):
+            text = text.replace(f"{part}_{kind}_path:", f"{part}_{kind}_path: ../sounds/{path}")
+    return text
+
+
+def tables_of(text):
+    found = loaded(text).dataset
+    assert found.path in {"../sounds", None}
+    return {key: value for key, value in found.model_dump().items() if key.endswith("csv") and value is not None}
+
+
+@pytest.mark.parametrize(
+    ("mode", "parts", "expected"),
+    [
+        ("evaluation", ("test",), {"test_csv": "test.csv"}),
+        ("prediction", ("test",), {"test_csv": "test.csv"}),
+        ("evaluation", ("validation",), {"test_csv": "validation.csv"}),
+        ("evaluation", ("training",), {"csv": "training.csv"}),
+        ("evaluation", ("training", "validation", "test", "quantization"), {"test_csv": "test.csv"}),
+        ("chain_qb", ("quantization",), {"calibration_csv": "quantization.csv"}),
+        ("quantization", ("quantization",), {"calibration_csv": "quantization.csv"}),
+        ("chain_eqe", ("quantization", "test"), {"calibration_csv": "quantization.csv", "test_csv": "test.csv"}),
+        (
+            "chain_qd",
+            ("quantization", "validation"),
+            {"calibration_csv": "quantization.csv", "test_csv": "validation.csv"},
+        ),
+        ("chain_eqeb", ("training", "test"), {"csv": "training.csv", "test_csv": "test.csv"}),
+        ("chain_eqe", ("training",), {"csv": "training.csv"}),
+    ],
+)
+def test_a_run_uses_the_tables_that_the_file_has(mode, parts, expected):
+    text = of_mode(mode, *parts)
+    assert tables_of(text) == expected
+    audio = {key.removesuffix("csv"): value.removesuffix(".csv") + "/wav" for key, value in expected.items()}
+    found = loaded(text).dataset.model_dump()
+    assert {prefix: found[f"{prefix}audio"] for prefix in audio} == audio
+    unused = {part for part in parts if f"{part}.csv" not in expected.values()}
+    for part in unused:
+        assert fates(text)[f"dataset.{part}_csv_path"].fate is ImportFate.IGNORED
+
+
+@pytest.mark.parametrize(
+    ("mode", "parts", "message"),
+    [
+        ("evaluation", ("quantization",), "dataset.test_csv_path: is required by operation_mode evaluation"),
+        ("chain_eqe", ("test",), "dataset.quantization_csv_path: is required by operation_mode chain_eqe"),
+        ("chain_qb", ("validation",), "dataset.quantization_csv_path: is required by operation_mode quantization"),
+        ("chain_eqe", ("quantization", "training"), "dataset.test_csv_path: is required together with"),
+    ],
+)
+def test_a_table_that_a_mode_cannot_use_alone_is_refused(mode, parts, message):
+    with pytest.raises(ConfigError) as caught:
+        loaded(of_mode(mode, *parts))
+    assert message in str(caught.value)
+
+
+def test_tables_that_training_cannot_use_are_refused():
+    trained = PATHS.sub(r"\1", text_of("v2"))
+    for part, message in (("test", "dataset.training_csv_path: is required"), ("quantization", "cannot be used")):
+        text = trained
+        for kind in ("csv", "audio"):
+            text = text.replace(f"{part}_{kind}_path:", f"{part}_{kind}_path: ../sounds/{part}.{kind}")
+        with pytest.raises(ConfigError, match=message):
+            loaded(text)
+
+
+def test_one_table_for_calibration_and_test_is_split():
+    text = of_mode("chain_eqe", "quantization", "test").replace("sounds/test", "sounds/quantization")
+    assert tables_of(text) == {"calibration_csv": "quantization.csv"}
+    assert "the other clips calibrate" in fates(text)["dataset.quantization_csv_path"].note
+
+
+def test_fsd50k_is_evaluated_on_a_table_of_the_file():
+    text = of_mode("evaluation", "test").replace("name: esc10", "name: fsd50k")
+    assert tables_of(text) == {"test_csv": "test.csv"}
+    assert fates(text)["dataset_specific.fsd50k.csv_folder"].note == "the tables of dataset are used"
+
+
+def test_a_file_without_any_path_says_which_data_are_used():
+    text = of_mode("prediction")
+    assert fates(text)["dataset.name"].note == "no path of clips is set: ESC-10 of the catalogue is used"
+    custom = fates(text.replace("name: esc10", "name: custom"))["dataset.name"]
+    assert custom.fate is ImportFate.REFUSED
+    assert "set dataset.training_csv_path" in custom.note
+
+
+def write_tables(folder, **parts):
+    for part, names in parts.items():
+        (folder / part).mkdir()
+        rows = [f"{name},{('dog', 'rain')[n % 2]}" for n, name in enumerate(names)]
+        (folder / f"{part}.csv").write_text("\n".join(["filename,category", *rows, ""]), encoding="utf-8")
+        for name in names:
+            (folder / part / f"{name}.wav").write_bytes(b"")
+
+
+def parts_of(folder, **settings):
+    given = DatasetSection.model_validate(settings)
+    clips = assign_parts(read_labels(folder, given, logging.getLogger("t")), given, seed=0)
+    return {clip.name: clip.part for clip in clips}
+
+
+def test_clips_of_a_test_table_alone_are_all_scored(tmp_path):
+    write_tables(tmp_path, test="xyz")
+    assert parts_of(tmp_path, test_csv="test.csv", test_audio="test") == dict.fromkeys(
+        ("test/x.wav", "test/y.wav", "test/z.wav"), "test"
+    )
+
+
+def test_clips_that_calibrate_are_never_scored_and_none_validate(tmp_path):
+    write_tables(tmp_path, quantization="abcdefgh", test="xy")
+    calibration = {"calibration_csv": "quantization.csv", "calibration_audio": "quantization"}
+    both = parts_of(tmp_path, **calibration, test_csv="test.csv", test_audio="test")
+    assert Counter(both.values()) == {"train": 8, "test": 2}
+    alone = parts_of(tmp_path, **calibration, test_split=0.5)
+    assert Counter(alone.values()) == {"train": 4, "test": 4}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"dataset": {"test_csv": "t.csv"}}, "test_csv needs csv, the table of the training clips"),
+        (
+            {"general": {"operation_mode": "chain_eqe", "model_path": "m.h5"}, "dataset": {"test_csv": "t.csv"}},
+            "calibrat",
+        ),
+        ({"dataset": {"calibration_csv": "t.csv"}}, "is not used by operation_mode training"),
+        ({"dataset": {"calibration_csv": "t.csv", "csv": "u.csv"}}, "exclude each other"),
+        (
+            {
+                "general": {"operation_mode": "evaluation", "model_path": "m.h5"},
+                "dataset": {"calibration_csv": "t.csv"},
+            },
+            "is not used by operation_mode evaluation",
+        ),
+    ],
+)
+def test_tables_that_do_not_match_the_mode_are_refused(data, message):
+    with pytest.raises(ValueError, match=message):
+        AedConfig.model_validate(data)
+
+
 def test_clips_of_a_tables_part_are_kept_in_it(tmp_path):
     for part, names in (("training", "abcdefgh"), ("test", "xy")):
         (tmp_path / part).mkdir()
@@ -393,3 +548,73 @@ def test_import_as_json_holds_every_key(tmp_path, mlops):
     found = json.loads(out)
     assert found["use_case"] == "AED"
     assert {item["key"]: item["fate"] for item in found["keys"]}["model.model_name"] == "mapped"
+
+
+def v1_with(**keys):
+    text = text_of("v1")
+    for key, value in keys.items():
+        text = re.sub(rf"( {key} ?:).*", rf"\1 {value}", text)
+    return text
+
+
+@pytest.mark.parametrize(
+    ("name", "callback"),
+    [("Exponential", "LRExponentialDecayV1"), ("cosine", "LRCosineDecayV1"), ("Constant", None)],
+)
+def test_schedules_of_v1_start_at_the_rate_of_the_file(name, callback):
+    text = v1_with(learning_rate_scheduler=name, initial_learning="0.005")
+    found = dict(loaded(text).training.callbacks)
+    del found["EarlyStopping"]
+    assert found == ({callback: {"initial_lr": 0.005}} if callback else {})
+
+
+def test_test_path_of_v1_is_a_table_of_files_in_the_common_folder():
+    found = loaded(v1_with(test_path="../datasets/ESC-50/meta/test.csv")).dataset
+    assert (found.csv, found.test_csv) == ("meta/esc50.csv", "meta/test.csv")
+    assert found.audio == found.test_audio == "audio"
+
+
+def test_v1_may_leave_out_the_extension_and_ask_for_the_other_class_with_the_training():
+    text = re.sub(r" +file_extension.*\n", "", text_of("v1"))
+    assert loaded(text).dataset.file_extension == ".wav"
+    assert loaded(v1_with(file_extension="")).dataset.file_extension == ".wav"
+    moved = re.sub(r"  (use_other_class|n_samples_per_other_class).*\n", "", text).replace(
+        "train_parameters:\n", "train_parameters:\n  use_other_class: True\n  n_samples_per_other_class: 3\n"
+    )
+    found = loaded(moved).dataset
+    assert (found.use_garbage_class, found.n_samples_per_garbage_class) == (True, 3)
+
+
+def test_v1_evaluates_a_quantized_file_as_it_is():
+    text = v1_with(quantize="True").replace("model:\n", "model:\n  model_path: ..\\models\\yamnet_int8.tflite\n")
+    assert loaded(text).general.operation_mode == "evaluation"
+    floating = text.replace("yamnet_int8.tflite", "yamnet.h5")
+    assert loaded(floating).general.operation_mode == "chain_eqe"
+
+
+@pytest.mark.parametrize("value", ["True", "False"])
+def test_collapsing_labels_has_no_effect_in_v1(value):
+    text = text_of("v1").replace(
+        "    only_keep_monolabel:", f"    collapse_to_monolabel: {value}\n    only_keep_monolabel:"
+    )
+    assert loaded(text).dataset.only_keep_monolabel
+    found = fates(text.replace("name: esc10", "name: fsd50k"))["dataset_specific.fsd50k.collapse_to_monolabel"]
+    assert found.fate is ImportFate.DEAD
+
+
+@pytest.mark.parametrize(
+    ("header", "fate", "note"),
+    [
+        ("filename,category,fold\na,x,1\nb,y,3\n", ImportFate.IGNORED, "has no effect: fold 3 is the test part"),
+        ("filename,category\na,x\n", ImportFate.MAPPED, ""),
+        (None, ImportFate.MAPPED, "has no effect if the table has a column fold"),
+    ],
+)
+def test_the_report_says_whether_the_test_split_has_an_effect(tmp_path, header, fate, note):
+    text = v1_with(csv_path=f"{tmp_path}/t.csv", audio_path=f"{tmp_path}/wav", test_split="0.3")
+    if header is not None:
+        (tmp_path / "t.csv").write_text(header, encoding="utf-8")
+    found = fates(text)["dataset.test_split"]
+    assert found.fate is fate
+    assert note in found.note
+    assert loaded(text).dataset.test_split == (0.3 if fate is ImportFate.MAPPED else 0.2)

@@ -49,8 +49,9 @@ def read_labels(dataset: Path, settings: DatasetSection, log: logging.Logger, *,
 def _read(dataset: Path, settings: DatasetSection, log: logging.Logger) -> tuple[list[Clip], Path]:
     from mlops_aed.data import fsd50k
 
-    if settings.csv is not None:
-        return _read_table(dataset, settings), dataset / settings.csv
+    table = settings.csv or settings.calibration_csv or settings.test_csv
+    if table is not None:
+        return _read_tables(dataset, settings), dataset / table
     if (dataset / _ESC_TABLE).is_file():
         return _read_esc(dataset / _ESC_TABLE, settings), dataset / _ESC_TABLE
     if fsd50k.is_layout(dataset):
@@ -101,19 +102,21 @@ def _esc_clip(row: dict[str, str], table: Path, number: int) -> Clip:
         ) from None
 
 
-def _read_table(dataset: Path, settings: DatasetSection) -> list[Clip]:
-    """Read one table, whose clips are split later, or one table per part."""
-    others = (
+def _read_tables(dataset: Path, settings: DatasetSection) -> list[Clip]:
+    """Read one table, whose clips are split later, or one table per part; clips that calibrate are training clips."""
+    tables = (
+        (settings.csv, settings.audio, TRAIN),
+        (settings.calibration_csv, settings.calibration_audio, TRAIN),
         (settings.validation_csv, settings.validation_audio, VALIDATION),
         (settings.test_csv, settings.test_audio, TEST),
     )
-    clips = _table_clips(dataset, str(settings.csv), settings.audio, settings)
-    if not any(csv for csv, _, _ in others):
-        return clips
-    clips = [replace(clip, part=TRAIN) for clip in clips]
-    for name, audio, part in others:
+    if settings.validation_csv is None and settings.test_csv is None:
+        tables = tuple((name, audio, "") for name, audio, _ in tables[:2])
+    clips: list[Clip] = []
+    for name, audio, part in tables:
         if name is not None:
-            clips += [replace(clip, part=part) for clip in _table_clips(dataset, name, audio, settings)]
+            read = _table_clips(dataset, name, audio, settings)
+            clips += [replace(clip, part=part) for clip in read] if part else read
     return clips
 
 

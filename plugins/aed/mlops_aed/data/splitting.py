@@ -21,7 +21,8 @@ def assign_parts(clips: Sequence[Clip], settings: DatasetSection, *, seed: int) 
 
     Parts that the data set assigns are kept. With the strategy ``fold``, one fold is the test part; a data set
     without folds is split by recording. Without a validation fold, whole source recordings are held out of the
-    training folds, class by class, until they hold ``validation_split`` of the clips of each class.
+    training folds, class by class, until they hold ``validation_split`` of the clips of each class. Clips that
+    calibrate are training clips, of which none validate; if there are test clips only, the other parts are empty.
 
     Raises:
         DatasetError: a fold is missing, a recording is in two parts, or a class is missing in a part.
@@ -36,12 +37,23 @@ def assign_parts(clips: Sequence[Clip], settings: DatasetSection, *, seed: int) 
                 "dataset.test_fold, dataset.validation_fold: the data set has no folds, or strategy is not 'fold'"
             )
         parted = _by_group(clips, settings, seed=seed)
-    _check_parts(parted)
+    _check_parts(parted, settings)
     return parted
 
 
+def explain_test_part(clips: Sequence[Clip], settings: DatasetSection) -> str:
+    """Return what determines the test part of `clips`, and that ``test_split`` has no effect, if it has none."""
+    if all(clip.part for clip in clips):
+        reason = "the parts that the data set assigns"
+    elif settings.strategy == "fold" and any(clip.fold for clip in clips):
+        reason = f"fold {_test_fold(clips, settings)}"
+    else:
+        return f"test part: {settings.test_split:.0%} of the clips of each class (dataset.test_split)"
+    return f"test part: {reason}; dataset.test_split has no effect"
+
+
 def _official(clips: Sequence[Clip], settings: DatasetSection, *, seed: int) -> list[Clip]:
-    if any(clip.part == VALIDATION for clip in clips):
+    if any(clip.part == VALIDATION for clip in clips) or not _is_validated(settings):
         return list(clips)
     held = _held_out([clip for clip in clips if clip.part == TRAIN], settings.validation_split, seed=seed)
     return [replace(clip, part=VALIDATION) if clip.part == TRAIN and clip.group in held else clip for clip in clips]
@@ -49,18 +61,31 @@ def _official(clips: Sequence[Clip], settings: DatasetSection, *, seed: int) -> 
 
 def _by_fold(clips: Sequence[Clip], settings: DatasetSection, *, seed: int) -> list[Clip]:
     folds = sorted({clip.fold for clip in clips})
-    test_fold = folds[-1] if settings.test_fold is None else settings.test_fold
+    test_fold = _test_fold(clips, settings)
     for name, fold in (("test_fold", test_fold), ("validation_fold", settings.validation_fold)):
         if fold is not None and fold not in folds:
             raise DatasetError(f"dataset.{name}: no fold {fold}; folds: {', '.join(map(str, folds))}")
     if settings.validation_fold is not None:
         by_fold = {test_fold: TEST, settings.validation_fold: VALIDATION}
         return [replace(clip, part=by_fold.get(clip.fold, TRAIN)) for clip in clips]
-    held = _held_out([clip for clip in clips if clip.fold != test_fold], settings.validation_split, seed=seed)
+    held = _validating([clip for clip in clips if clip.fold != test_fold], settings, seed=seed)
     return [
         replace(clip, part=TEST if clip.fold == test_fold else VALIDATION if clip.group in held else TRAIN)
         for clip in clips
     ]
+
+
+def _test_fold(clips: Sequence[Clip], settings: DatasetSection) -> int:
+    return max(clip.fold for clip in clips) if settings.test_fold is None else settings.test_fold
+
+
+def _is_validated(settings: DatasetSection) -> bool:
+    """Return whether training clips are held out: not if they only calibrate, or if there are none."""
+    return settings.calibration_csv is None and (settings.csv is not None or settings.test_csv is None)
+
+
+def _validating(clips: Iterable[Clip], settings: DatasetSection, *, seed: int) -> set[str]:
+    return _held_out(clips, settings.validation_split, seed=seed) if _is_validated(settings) else set()
 
 
 def _by_group(clips: Sequence[Clip], settings: DatasetSection, *, seed: int) -> list[Clip]:
@@ -68,7 +93,7 @@ def _by_group(clips: Sequence[Clip], settings: DatasetSection, *, seed: int) -> 
         clips = [replace(clip, group=clip.name) for clip in clips]
     tested = _held_out(clips, settings.test_split, seed=seed)
     rest = [clip for clip in clips if clip.group not in tested]
-    held = _held_out(rest, settings.validation_split, seed=seed + 1)
+    held = _validating(rest, settings, seed=seed + 1)
     return [
         replace(clip, part=TEST if clip.group in tested else VALIDATION if clip.group in held else TRAIN)
         for clip in clips
@@ -97,7 +122,7 @@ def _held_out(clips: Iterable[Clip], share: float, *, seed: int) -> set[str]:
     return held
 
 
-def _check_parts(clips: Sequence[Clip]) -> None:
+def _check_parts(clips: Sequence[Clip], settings: DatasetSection) -> None:
     parts: dict[str, list[Clip]] = {part: [clip for clip in clips if clip.part == part] for part in PARTS}
     check_no_leak(
         {
@@ -105,8 +130,10 @@ def _check_parts(clips: Sequence[Clip]) -> None:
             for part, members in parts.items()
         }
     )
+    if settings.calibration_csv is not None and not parts[TRAIN]:
+        raise DatasetError("dataset.calibration_csv: no clip is left to calibrate; more recordings are needed")
     classes = {label for clip in clips for label in clip.labels}
-    for part, members in parts.items():
-        lacking = sorted(classes - {label for clip in members for label in clip.labels})
+    for part in PARTS if _is_validated(settings) else (TEST,):
+        lacking = sorted(classes - {label for clip in parts[part] for label in clip.labels})
         if lacking:
             raise DatasetError(f"the {part} part has no clip of {listed(lacking)}; each class must be in each part")

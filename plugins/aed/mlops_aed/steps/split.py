@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from mlops_aed.config import DatasetSection
 from mlops_aed.data.clips import write_split
 from mlops_aed.data.labels import read_labels
-from mlops_aed.data.splitting import assign_parts
+from mlops_aed.data.splitting import assign_parts, explain_test_part
 
 if TYPE_CHECKING:
     from mlops_core import StepContext
@@ -21,5 +22,10 @@ def split(context: StepContext) -> None:
     clips = assign_parts(labelled, settings, seed=context.seed)
     if settings.strategy == "random":
         context.log.warning("strategy 'random': clips of one recording may be in several parts; scores may be too high")
+    is_default = settings.test_split == DatasetSection().test_split
+    explanation = explain_test_part(labelled, settings)
+    context.log.log(
+        logging.WARNING if "no effect" in explanation and not is_default else logging.INFO, "%s", explanation
+    )
     write_split(context.output("split"), clips)
     context.log.info("clips: %s", dict(Counter(clip.part for clip in clips)))

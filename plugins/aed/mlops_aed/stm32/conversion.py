@@ -65,7 +65,7 @@ def convert(source: YamlSource, layout: Layout) -> ImportedConfig:
 def _convert(draft: Draft, target: str) -> None:
     """Set every section for an operation mode of this use case."""
     _require_sections(draft, is_trained=target in _TRAINED, is_quantized=target in _QUANTIZED)
-    set_dataset(draft)
+    set_dataset(draft, mode=target, is_trained=target in _TRAINED, is_quantized=target in _QUANTIZED)
     _set_features(draft)
     set_model(draft, mode=target, is_trained=target in _TRAINED)
     if target in _TRAINED:
@@ -112,7 +112,10 @@ def _set_files(draft: Draft) -> None:
 
 def _mode_of_v1(draft: Draft) -> str:
     is_quantized = draft.value("quantization.quantize") is True
-    if draft.value("general.model_path"):
+    path = str(draft.value("general.model_path") or "")
+    if path.lower().endswith((".tflite", ".onnx")):  # already in the form that quantization would give it
+        mode = "evaluation"
+    elif path:
         mode = "chain_eqe" if is_quantized else "evaluation"
     else:
         mode = "chain_tqe" if is_quantized else "training"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mlops_aed.stm32 import layouts
@@ -34,6 +35,18 @@ class Draft:
     def value(self, name: str) -> Any:
         """Return the value of the key; None for no value."""
         return self._values.get(name)
+
+    def key(self, name: str) -> str:
+        """Return the key of the file's layout for `name`."""
+        return layouts.key_of(name, self.layout)
+
+    def is_set(self, target: str) -> bool:
+        """Return whether the key `target` of this use case has been set."""
+        section, _, key = target.rpartition(".")
+        place: Any = self._data
+        for part in section.split("."):
+            place = place.get(part, {})
+        return key in place
 
     def has_section(self, section: str) -> bool:
         """Return whether a key of the section holds a value, or is refused."""
@@ -142,6 +155,8 @@ class Draft:
             self._note(entry, ImportFate.REFUSED, note=f"is {entry.value!r}; legal: a mapping of keys")
 
     def _read_legal(self, entry: FileEntry, rule: Rule) -> None:
+        if self.layout is Layout.V1 and entry.name.startswith("dataset."):
+            rule = replace(rule, is_required=False)
         try:
             value = read_value(entry.value, rule)
         except ValueError as error:

@@ -22,14 +22,16 @@ def set_model(draft: Draft, *, mode: str, is_trained: bool) -> None:
         _set_path(draft, mode)
         return
     if path and name:
-        draft.refuse("general.model_path", f"and {_SECTION}.name exclude each other; keep one of them")
+        draft.refuse("general.model_path", f"and {draft.key(f'{_SECTION}.name')} exclude each other; keep one of them")
     elif path:
         draft.set("general.model_path", path, "general.model_path", note="training starts from it")
         draft.set(f"{_SECTION}.name", "file")
     elif name:
         _set_network(draft, name)
     else:
-        note = f"is required by operation_mode {mode}, or general.model_path; legal: {', '.join(NETWORKS)}"
+        note = (
+            f"is required by operation_mode {mode}, or {draft.key('general.model_path')}; legal: {', '.join(NETWORKS)}"
+        )
         draft.refuse(f"{_SECTION}.name", note)
     _check_shape(draft)
 
@@ -43,7 +45,7 @@ def _set_path(draft: Draft, mode: str) -> None:
             "general.model_path", f"is required by operation_mode {mode}: a .h5, .keras, .tflite or .onnx file"
         )
     _check_shape(draft)
-    draft.ignore(*draft.names(_SECTION), note="the model at general.model_path is used")
+    draft.ignore(*draft.names(_SECTION), note=f"the model at {draft.key('general.model_path')} is used")
 
 
 def _set_network(draft: Draft, name: str) -> None:
@@ -62,7 +64,8 @@ def _set_custom(draft: Draft) -> None:
     if code is None:
         draft.refuse(
             f"{_SECTION}.name",
-            f"is 'custom': add {_SECTION}.code: package.module:function, a function (input shape, classes) -> network",
+            f"is 'custom': add {draft.key(f'{_SECTION}.code')}: package.module:function, "
+            "a function (input shape, classes) -> network",
         )
         return
     draft.set(f"{_SECTION}.name", "custom", f"{_SECTION}.name")

@@ -34,7 +34,6 @@ _FILES = "is used by operation_mode prediction only; mlops predict --usecase AED
 _TOOLS = "needs ST's tools"
 _OWN_FOLDER = "a run keeps everything in its own folder"
 _SEED = "the seed of a run is set with --seed"
-_CALIBRATION = "calibration uses training patches only"
 _ALWAYS = "is always on"
 _MASK = "masks are filled with the mean of all patches"
 
@@ -75,8 +74,8 @@ RULES: dict[str, Rule] = {
     "dataset.validation_audio_path": _PATH,
     "dataset.validation_csv_path": _PATH,
     "dataset.validation_split": Rule(kind=Kind.NUMBER, low=0, high=1, is_open=True),
-    "dataset.quantization_audio_path": _ignored(_CALIBRATION, Kind.PATH),
-    "dataset.quantization_csv_path": _ignored(_CALIBRATION, Kind.PATH),
+    "dataset.quantization_audio_path": _PATH,
+    "dataset.quantization_csv_path": _PATH,
     "dataset.quantization_split": Rule(kind=Kind.NUMBER, low=0, high=1),
     "dataset.test_audio_path": _PATH,
     "dataset.test_csv_path": _PATH,
@@ -190,10 +189,15 @@ RULES: dict[str, Rule] = {
 """Dotted key -> rule; keys of `OPEN_SECTIONS` need no rule."""
 
 V1_RULES: dict[str, Rule] = {
+    "dataset_specific.fsd50k.collapse_to_monolabel": Rule(
+        kind=Kind.BOOLEAN, dead="never passed on by the model zoo; only_keep_monolabel decides"
+    ),
     "train_parameters.optimizer": Rule(kind=Kind.TEXT),
     "train_parameters.initial_learning": Rule(kind=Kind.NUMBER, low=0, is_open=True),
     "train_parameters.patience": _positive(required=False),
-    "train_parameters.learning_rate_scheduler": Rule(kind=Kind.TEXT, choices=("reducelronplateau", "constant")),
+    "train_parameters.learning_rate_scheduler": Rule(
+        kind=Kind.TEXT, choices=("ReduceLROnPlateau", "Exponential", "Cosine", "Constant")
+    ),
     "train_parameters.restore_best_weights": _yes_no(),
     "data_augmentation.GaussianNoise": Rule(kind=Kind.NUMBER, low=0),
     "data_augmentation.VolumeAugment": _yes_no(),

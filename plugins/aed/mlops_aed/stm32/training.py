@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from mlops_aed.stm32.draft import Draft
 
 _V1_PATIENCE = 100
+_V1_RATE = 0.001
+_V1_WATCH = {"monitor": "val_accuracy", "mode": "max"}
+_V1_PLATEAU = {"factor": 0.1, "patience": 15, "min_lr": 1e-6}
+_V1_SCHEDULES = {"Exponential": "LRExponentialDecayV1", "Cosine": "LRCosineDecayV1"}
+"""Schedule of v1 -> that of this use case."""
 _FORBIDDEN = {
     "ModelCheckpoint": "the best weights are kept anyway",
     "TensorBoard": "the training curve is in the report",
@@ -75,20 +80,25 @@ def set_fitting(draft: Draft) -> None:
 
 
 def _set_v1(draft: Draft) -> None:
-    """Set optimizer and callbacks; v1's patience is for early stopping, ``reducelronplateau`` waits half as long."""
+    """Set optimizer and callbacks; v1's patience is for early stopping, its schedules have fixed numbers."""
     section = "train_parameters"
     rate, name = draft.value(f"{section}.initial_learning"), draft.value(f"{section}.optimizer") or "adam"
+    rate = _V1_RATE if rate is None else rate
     try:
-        optimizer = convert_optimizer({str(name): {"learning_rate": 0.001 if rate is None else rate}})
+        optimizer = convert_optimizer({str(name): {"learning_rate": rate}})
         draft.set("training.optimizer", optimizer, f"{section}.optimizer", f"{section}.initial_learning")
     except ValueError as error:
         draft.refuse(f"{section}.optimizer", str(error))
     patience = draft.value(f"{section}.patience") or _V1_PATIENCE
     restore = draft.value(f"{section}.restore_best_weights") is not False
-    watch = {"monitor": "val_accuracy", "mode": "max"}
-    callbacks = {"EarlyStopping": {**watch, "patience": patience, "restore_best_weights": restore}}
-    if draft.value(f"{section}.learning_rate_scheduler") == "reducelronplateau":
-        callbacks["ReduceLROnPlateau"] = {**watch, "factor": 0.5, "patience": max(1, patience // 2), "min_lr": 1e-5}
+    callbacks: dict[str, dict[str, Any]] = {
+        "EarlyStopping": {**_V1_WATCH, "patience": patience, "restore_best_weights": restore}
+    }
+    schedule = draft.value(f"{section}.learning_rate_scheduler")
+    if schedule == "ReduceLROnPlateau":
+        callbacks[schedule] = {**_V1_WATCH, **_V1_PLATEAU}
+    elif schedule in _V1_SCHEDULES:
+        callbacks[_V1_SCHEDULES[schedule]] = {"initial_lr": rate}
     keys = ("patience", "restore_best_weights", "learning_rate_scheduler")
     draft.set("training.callbacks", callbacks, *(f"{section}.{key}" for key in keys))
 

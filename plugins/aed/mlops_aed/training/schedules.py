@@ -1,4 +1,4 @@
-"""The learning rate of each epoch, by the nine schedules of the STM32 model zoo.
+"""The learning rate of each epoch, by the schedules of the STM32 model zoo: nine, and the two of its first version.
 
 A schedule is data: a name and numbers. `learning_rate` returns the value that the zoo's callback of that name sets at
 the beginning of an epoch, counted from 0; like the zoo's, it ends a hold one epoch early, so that a configuration means
@@ -49,6 +49,8 @@ SCHEDULES: dict[str, dict[str, Any]] = {
         "power": 0.7,
     },
     "LRPiecewiseConstantDecay": {"boundaries": None, "values": None},
+    "LRExponentialDecayV1": {"initial_lr": None},
+    "LRCosineDecayV1": {"initial_lr": None},
 }
 """Name -> argument -> default; None for a required argument. All counts are epochs."""
 
@@ -158,6 +160,23 @@ def _piecewise(epoch: int, *, boundaries: list[int], values: list[float]) -> flo
     return values[bisect_right(boundaries, epoch)]
 
 
+_V1_HOLD = 10
+"""Epochs at the initial rate, in both schedules of v1."""
+_V1_DECAY_STEPS = 1000
+_V1_ALPHA = 1e-5
+
+
+def _exponential_v1(epoch: int, *, initial_lr: float) -> float:
+    """Return the rate of v1, whose callback multiplies the rate of the epoch before by exp(-0.001 epoch)."""
+    return initial_lr * math.exp(-0.001 * sum(range(_V1_HOLD, epoch + 1)))
+
+
+def _cosine_v1(epoch: int, *, initial_lr: float) -> float:
+    """Return the rate of v1, whose callback multiplies the rate of the epoch before by a cosine of the epoch."""
+    steps = (min(done, _V1_DECAY_STEPS) / _V1_DECAY_STEPS for done in range(_V1_HOLD, epoch + 1))
+    return initial_lr * math.prod(_cosine(1.0, _V1_ALPHA, step) for step in steps)
+
+
 _FORMULAS: dict[str, Callable[..., float]] = {
     "LRLinearDecay": _linear,
     "LRExponentialDecay": _exponential,
@@ -168,4 +187,6 @@ _FORMULAS: dict[str, Callable[..., float]] = {
     "LRPolynomialDecay": _polynomial,
     "LRPolynomialDecayRestarts": _restarting_polynomial,
     "LRPiecewiseConstantDecay": _piecewise,
+    "LRExponentialDecayV1": _exponential_v1,
+    "LRCosineDecayV1": _cosine_v1,
 }
