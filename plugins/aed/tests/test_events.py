@@ -115,7 +115,7 @@ def test_stereo_streams_are_mixed_and_a_cut_sample_is_dropped():
     [
         (b"", "not a WAV stream; for 16-bit mono"),
         (b"RIFF\0\0\0\0WAVE", "ends within the WAV header"),
-        (b"RIFF\0\0\0\0WAVEdata\0\0\0\0", "the WAV header has no chunk that describes the samples"),
+        (b"RIFF\0\0\0\0WAVEdata\0\0\0\0", "the WAV header has no chunk 'fmt ' that describes the samples"),
         (b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + struct.pack("<2H2L2H", 6, 1, 8000, 8000, 1, 8), "encoding 6 with 8 bits"),
     ],
 )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import struct
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 import numpy as np
 import soundfile
 
+from mlops_aed.audio.wav_headers import SampleFormat, check_rest, read_wav_header
 from mlops_aed.audio.waveform import to_mono
 from mlops_core import DatasetError
 
@@ -24,29 +23,14 @@ BLOCK_S = 0.25
 """Longest block of a stream: short enough to wait for, long enough to be cheap."""
 FILE_BLOCK_S = 16.0
 """Length of the blocks of a file: some 64 patches."""
-_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SampleFormat:
-    """How a stream stores samples: `kind` is byte order and type for numpy, `scale` maps the values to -1 ... 1."""
-
-    rate_hz: int
-    channels: int
-    kind: str
-    scale: float
-
-    @property
-    def frame_bytes(self) -> int:
-        """Number of bytes of one sample of every channel."""
-        return self.channels * np.dtype(self.kind).itemsize
+_WAV_FORMATS = frozenset({"WAV", "WAVEX", "RF64"})
 
 
 def read_blocks(source: Path | IO[bytes], *, raw_rate_hz: int | None = None) -> tuple[int, Iterator[Floats]]:
     """Return the rate in Hz, and blocks of mono samples, each of shape (samples,).
 
     Args:
-        source: a file, or a stream of WAV (16 or 32 bit integers, 32-bit floats) or of raw samples.
+        source: a file, or a stream of WAV (integers or floats, not compressed) or of raw samples.
         raw_rate_hz: rate of a stream of 16-bit little-endian mono samples without a header; None for WAV.
 
     Raises:
@@ -55,7 +39,7 @@ def read_blocks(source: Path | IO[bytes], *, raw_rate_hz: int | None = None) -> 
     if isinstance(source, Path):
         return _file_blocks(source)
     layout = (
-        SampleFormat(rate_hz=raw_rate_hz, channels=1, kind="<i2", scale=1 / 32768)
+        SampleFormat(rate_hz=raw_rate_hz, channels=1, kind="i2", scale=1 / 32768)
         if raw_rate_hz
         else read_wav_header(source)
     )
@@ -70,6 +54,10 @@ def _file_blocks(path: Path) -> tuple[int, Iterator[Floats]]:
     except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
         raise DatasetError(f"{path.name} cannot be decoded: {getattr(error, 'error_string', None) or error}") from error
 
+    if file.format in _WAV_FORMATS and not file.frames:
+        file.close()
+        return _blocks_of_unknown_size(path)
+
     def blocks() -> Iterator[Floats]:
         with file:
             for block in file.blocks(blocksize=int(FILE_BLOCK_S * file.samplerate), dtype="float32"):
@@ -78,67 +66,56 @@ def _file_blocks(path: Path) -> tuple[int, Iterator[Floats]]:
     return int(file.samplerate), blocks()
 
 
-def _stream_blocks(stream: IO[bytes], layout: SampleFormat) -> Iterator[Floats]:
+def _blocks_of_unknown_size(path: Path) -> tuple[int, Iterator[Floats]]:
+    """Read a WAV file whose header gives no size, as of a recording that was stopped, up to its end."""
+    with path.open("rb") as stream:
+        layout = read_wav_header(stream, name=path.name)
+        start = stream.tell()
+
+    def blocks() -> Iterator[Floats]:
+        with path.open("rb") as stream:
+            stream.seek(start)
+            yield from _stream_blocks(stream, layout, name=path.name)
+
+    return layout.rate_hz, blocks()
+
+
+def _stream_blocks(stream: IO[bytes], layout: SampleFormat, *, name: str = "standard input") -> Iterator[Floats]:
     """Yield the samples that have arrived, at most a block at a time; drop a sample that is cut off at the end."""
     size = max(1, int(BLOCK_S * layout.rate_hz)) * layout.frame_bytes
     read = getattr(stream, "read1", stream.read)
+    left = layout.data_bytes
     rest = b""
-    while chunk := read(size):
+    while left is None or left > 0:
+        chunk = read(size if left is None else min(size, left))
+        if not chunk:
+            return
+        left = None if left is None else left - len(chunk)
         data = rest + chunk
         whole = len(data) // layout.frame_bytes * layout.frame_bytes
         rest = data[whole:]
         if whole:
-            samples = np.frombuffer(data[:whole], dtype=layout.kind).astype(np.float32) * np.float32(layout.scale)
+            samples = _decoded(data[:whole], layout)
             mono = to_mono(samples.reshape(-1, layout.channels)) if layout.channels > 1 else samples
-            yield _finite(mono, "standard input")
+            yield _finite(mono, name)
+    check_rest(stream, layout, name=name)
+
+
+def _decoded(data: bytes, layout: SampleFormat) -> Floats:
+    """Return the values of the samples, in -1 ... 1, shape (samples of all channels,)."""
+    if layout.kind == "i3":
+        values = np.zeros((len(data) // 3, 4), dtype=np.uint8)
+        places = slice(1, 4) if layout.order == "<" else slice(0, 3)
+        values[:, places] = np.frombuffer(data, dtype=np.uint8).reshape(-1, 3)
+        samples = values.view(f"{layout.order}i4")[:, 0] >> 8
+    else:
+        samples = np.frombuffer(data, dtype=f"{layout.order}{layout.kind}")
+    if layout.kind == "u1":
+        samples = samples.astype(np.int16) - 128
+    return cast("Floats", samples.astype(np.float32) * np.float32(layout.scale))
 
 
 def _finite(samples: Floats, name: str) -> Floats:
     if not np.isfinite(samples).all():
         raise DatasetError(f"{name} holds samples that are not finite numbers")
     return samples
-
-
-def read_wav_header(stream: IO[bytes]) -> SampleFormat:
-    """Read a WAV header up to the first sample; ignore the sizes in it, which a stream does not know.
-
-    Raises:
-        DatasetError: the stream is not WAV, or has an unsupported encoding.
-    """
-    start = stream.read(12)
-    if start[:4] != b"RIFF" or start[8:12] != b"WAVE":
-        raise DatasetError(
-            "standard input is not a WAV stream; for 16-bit mono samples without a header set their rate: --raw RATE"
-        )
-    layout: SampleFormat | None = None
-    while True:
-        header = stream.read(8)
-        if len(header) < 8:
-            raise DatasetError("standard input ends within the WAV header")
-        kind, size = struct.unpack("<4sL", header)
-        if kind == b"data":
-            break
-        content = stream.read(size + size % 2)
-        if kind == b"fmt ":
-            layout = _layout(content)
-    if layout is None:
-        raise DatasetError("standard input: the WAV header has no chunk that describes the samples")
-    return layout
-
-
-def _layout(content: bytes) -> SampleFormat:
-    encoding, channels, rate, _, _, bits = struct.unpack_from("<2H2L2H", content)
-    if encoding == _EXTENSIBLE and len(content) >= 26:
-        (encoding,) = struct.unpack_from("<H", content, 24)
-    kinds = {
-        (_PCM, 16): ("<i2", 1 / 2**15),
-        (_PCM, 32): ("<i4", 1 / 2**31),
-        (_FLOAT, 32): ("<f4", 1.0),
-    }
-    if (encoding, bits) not in kinds or not channels or not rate:
-        raise DatasetError(
-            f"standard input: WAV encoding {encoding} with {bits} bits and {channels} channels cannot be streamed; "
-            "expected 16 or 32 bit integers or 32-bit floats"
-        )
-    kind, scale = kinds[encoding, bits]
-    return SampleFormat(rate_hz=rate, channels=channels, kind=kind, scale=scale)
