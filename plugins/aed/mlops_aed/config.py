@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import csv as csv_module
+import unicodedata
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from mlops_aed.data.folder_labels import fold_folders
+from mlops_aed.data.label_tables import read_rows
 from mlops_aed.models.pretrained import LocalPath, with_digest
 from mlops_aed.training.config import DataAugmentation, ModelChoice, Training
-from mlops_core import KeyFaultError, Section, UseCaseConfig, normalise_path
+from mlops_core import DatasetError, KeyFaultError, Section, UseCaseConfig, normalise_path
 
 __all__ = [
     "AedConfig",
@@ -33,6 +35,14 @@ Mode = Literal["training", "evaluation", "quantization", "chain_tqe", "chain_eqe
 _FLOAT_FILES = (".h5", ".keras")
 
 
+def _one_form(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return class names in one normal form of their letters, whichever the editor wrote."""
+    return tuple(unicodedata.normalize("NFC", name) for name in names)
+
+
+ClassNames = Annotated[tuple[str, ...], AfterValidator(_one_form)]
+
+
 class General(Section):
     """The operation mode: train or load the model at ``model_path``, and quantize it or not.
 
@@ -45,7 +55,7 @@ class General(Section):
     operation_mode: Mode = "training"
     model_path: LocalPath | None = None
     model_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    model_classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    model_classes: Annotated[ClassNames, Field(min_length=2)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -81,12 +91,15 @@ class General(Section):
 
 
 def known_folds(path: object, csv: object) -> tuple[int, ...]:
-    """Return the folds in the table of a data set on this machine; without a table those of ESC-50, 1 to 5."""
-    table = Path(normalise_path(str(path))).expanduser() / (str(csv) if csv else "meta/esc50.csv") if path else None
-    if table is None or not table.is_file():
+    """Return the folds in the table or the folders of a data set on this machine; otherwise those of ESC-50, 1 to 5."""
+    folder = Path(normalise_path(str(path))).expanduser() if path else None
+    table = folder / (str(csv) if csv else "meta/esc50.csv") if folder else None
+    if folder is None or table is None or not table.is_file():
+        return (fold_folders(folder) if folder and not csv else ()) or (1, 2, 3, 4, 5)
+    try:
+        cells = {row.get("fold", "") for _, row in read_rows(table, ())}
+    except DatasetError:  # the step that reads the labels names the fault
         return (1, 2, 3, 4, 5)
-    with table.open(newline="", encoding="utf-8-sig") as stream:
-        cells = {row.get("fold") or "" for row in csv_module.DictReader(stream)}
     return tuple(sorted(int(fold) for fold in cells if fold.strip().isdigit()))
 
 
@@ -115,7 +128,7 @@ class DatasetSection(Section):
     calibration_audio: str | None = None
     file_extension: Annotated[str, Field(pattern=r"^\.\w+$")] = ".wav"
     ontology: LocalPath | None = None
-    class_names: tuple[str, ...] | None = None
+    class_names: ClassNames | None = None
     multi_label: bool = False
     only_keep_monolabel: bool = True
     use_garbage_class: bool = False

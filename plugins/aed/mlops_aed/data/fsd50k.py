@@ -8,16 +8,16 @@ columns fname, labels, mids (and split, in dev), audio in ``FSD50K.dev_audio`` a
 
 from __future__ import annotations
 
-import csv
 import json
 from typing import TYPE_CHECKING
 
 from mlops_aed.data.clips import TEST, TRAIN, VALIDATION, Clip, join_labels
+from mlops_aed.data.label_tables import read_rows
 from mlops_core import DatasetError
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from mlops_aed.config import DatasetSection
@@ -127,15 +127,8 @@ def _ontology_path(dataset: Path, settings: DatasetSection) -> Path:
     return dataset / (settings.ontology or ONTOLOGY_FILE)
 
 
-def _rows(table: Path) -> Iterator[dict[str, str]]:
-    if not table.is_file():
-        raise DatasetError(f"no file {table}; expected FSD50K's ground truth")
-    with table.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        missing = [column for column in ("fname", "labels", "mids") if column not in (reader.fieldnames or ())]
-        if missing:
-            raise DatasetError(f"{table} lacks the column(s) {', '.join(missing)}; it has {reader.fieldnames}")
-        yield from reader
+def _rows(table: Path) -> list[dict[str, str]]:
+    return [row for _, row in read_rows(table, ("fname", "labels", "mids"))]
 
 
 def _labels(row: Mapping[str, str]) -> list[str]:

@@ -19,6 +19,7 @@ import soundfile
 
 from mlops_aed.audio.fingerprints import find_matches, fingerprint
 from mlops_aed.audio.waveform import decode, resample, to_mono
+from mlops_aed.data.clip_files import list_files, unused_findings
 from mlops_aed.data.clips import clip_path, of_clip
 from mlops_aed.data.extraction import available_cores
 from mlops_aed.data.labels import read_labels
@@ -97,6 +98,7 @@ def inspect_dataset(dataset: Path, config: AedConfig) -> Inspection:
             *_lengths(facts, config),
             *_exact_duplicates(clips, facts),
             *_same_sounds(clips, facts),
+            *unused_findings(clips, list_files(dataset)),
         ),
     )
 

@@ -5,13 +5,16 @@ Whatever the layout, the result is a list of clips of the chosen classes, each w
 
 from __future__ import annotations
 
-import csv
 import random
+import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mlops_aed.data.clip_files import find_files, list_files
 from mlops_aed.data.clips import LABEL_SEPARATOR, TEST, TRAIN, VALIDATION, Clip, join_labels, listed
+from mlops_aed.data.folder_labels import read_folders
+from mlops_aed.data.label_tables import read_rows
 from mlops_core import DatasetError, did_you_mean
 
 if TYPE_CHECKING:
@@ -20,11 +23,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_aed.config import DatasetSection
+    from mlops_aed.data.clip_files import AudioFiles
 
 ESC10 = "ESC-10"
 OTHER = "other"
 """Class of the clips that belong to none of the chosen classes."""
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".mp3", ".aif", ".aiff"})
 _ESC_TABLE = "meta/esc50.csv"
 _ESC_COLUMNS = ("filename", "fold", "category", "src_file")
 
@@ -41,12 +44,17 @@ def read_labels(dataset: Path, settings: DatasetSection, log: logging.Logger, *,
     Raises:
         DatasetError: no known layout, a column or audio file is missing, or fewer than two classes are left.
     """
-    clips, source = _read(dataset, settings, log)
+    files = list_files(dataset)
+    clips, source = _read(dataset, settings, files, log)
     _check_classes(clips, settings)
-    return _checked(_chosen(clips, settings, seed=seed), dataset, source, log)
+    chosen = _chosen(clips, settings, seed=seed)
+    clips = find_files(chosen, files, extension=settings.file_extension, dataset=dataset, source=source, log=log)
+    _check(clips, source)
+    _report(clips, files, dataset, log)
+    return clips
 
 
-def _read(dataset: Path, settings: DatasetSection, log: logging.Logger) -> tuple[list[Clip], Path]:
+def _read(dataset: Path, settings: DatasetSection, files: AudioFiles, log: logging.Logger) -> tuple[list[Clip], Path]:
     from mlops_aed.data import fsd50k
 
     table = settings.csv or settings.calibration_csv or settings.test_csv
@@ -56,7 +64,7 @@ def _read(dataset: Path, settings: DatasetSection, log: logging.Logger) -> tuple
         return _read_esc(dataset / _ESC_TABLE, settings), dataset / _ESC_TABLE
     if fsd50k.is_layout(dataset):
         return fsd50k.read_clips(dataset, settings, log), dataset / fsd50k.GROUND_TRUTH
-    clips = _read_folders(dataset)
+    clips = read_folders(dataset, files)
     if not clips:
         raise DatasetError(
             f"{dataset} has no meta/esc50.csv, no {fsd50k.GROUND_TRUTH} and no audio in one folder per class; "
@@ -65,38 +73,25 @@ def _read(dataset: Path, settings: DatasetSection, log: logging.Logger) -> tuple
     return clips, dataset
 
 
-def _rows(table: Path, required: Sequence[str]) -> list[dict[str, str]]:
-    if not table.is_file():
-        raise DatasetError(f"dataset.csv: no file {table}; expected a table with the columns {', '.join(required)}")
-    with table.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        missing = [column for column in required if column not in (reader.fieldnames or ())]
-        if missing:
-            raise DatasetError(f"{table} lacks the column(s) {', '.join(missing)}; it has {reader.fieldnames}")
-        rows = list(reader)
-    if not rows:
-        raise DatasetError(f"{table} lists no clips")
-    return rows
-
-
 def _read_esc(table: Path, settings: DatasetSection) -> list[Clip]:
-    rows = _rows(table, _ESC_COLUMNS)
-    if settings.name == ESC10 and "esc10" in rows[0]:
-        numbered = [(n, row) for n, row in enumerate(rows, 2) if row["esc10"].strip().lower() == "true"]
-    else:
-        numbered = list(enumerate(rows, 2))
-    return [_esc_clip(row, table, number) for number, row in numbered]
+    rows = read_rows(table, _ESC_COLUMNS)
+    return [_esc_clip(row, table, number) for number, row in rows if settings.name != ESC10 or _is_esc10(row)]
+
+
+def _is_esc10(row: dict[str, str]) -> bool:
+    """Return whether a row of a table like that of ESC-50 belongs to ESC-10; a table without the column is ESC-10's."""
+    return row.get("esc10", "true").strip().lower() == "true"
 
 
 def _esc_clip(row: dict[str, str], table: Path, number: int) -> Clip:
     try:
         return Clip(
             name=row["filename"].strip(),
-            label=row["category"].strip(),
+            label=_normal(row["category"].strip()),
             group=row["src_file"].strip(),
             fold=int(row["fold"]),
         )
-    except (ValueError, AttributeError):
+    except ValueError:
         raise DatasetError(
             f"{table}, row {number}: {row} is invalid; expected filename, fold, category, src_file"
         ) from None
@@ -125,18 +120,19 @@ def _table_clips(dataset: Path, name: str, audio: str | None, settings: DatasetS
     table = dataset / name
     folder = audio if audio is not None else ("audio" if (dataset / "audio").is_dir() else "")
     prefix = "" if folder in {"", ".", "audio"} else folder.replace("\\", "/").strip("/") + "/"
+    is_subset = settings.name == ESC10 and not settings.use_garbage_class
     clips = []
-    for number, row in enumerate(_rows(table, ("filename", "category")), 2):
-        file, category = (str(row[column] or "").strip() for column in ("filename", "category"))
+    for number, row in read_rows(table, ("filename", "category")):
+        file, category = row["filename"].strip(), row["category"].strip()
         if not file or not category:
             raise DatasetError(f"{table}, row {number}: filename or category is empty")
-        if "." not in file.rpartition("/")[2]:
-            file += settings.file_extension
+        if is_subset and not _is_esc10(row):
+            continue
         clips.append(
             Clip(
                 name=prefix + file,
                 label=_label(category, settings, where=f"{table}, row {number}"),
-                group=(row.get("src_file") or prefix + file).strip(),
+                group=row.get("src_file", "").strip() or prefix + file,
                 fold=_whole(row.get("fold"), where=f"{table}, row {number}: fold"),
                 part=_part(row.get("split"), where=f"{table}, row {number}"),
             )
@@ -144,7 +140,13 @@ def _table_clips(dataset: Path, name: str, audio: str | None, settings: DatasetS
     return clips
 
 
+def _normal(text: str) -> str:
+    """Return a class name in one normal form of its letters."""
+    return unicodedata.normalize("NFC", text)
+
+
 def _label(category: str, settings: DatasetSection, *, where: str) -> str:
+    category = _normal(category)
     if settings.multi_label:
         return join_labels({label.strip() for label in category.split(",") if label.strip()})
     if LABEL_SEPARATOR in category:
@@ -166,17 +168,6 @@ def _part(text: str | None, *, where: str) -> str:
     if text.strip().lower() not in parts:
         raise DatasetError(f"{where}: unknown split {text!r}; expected {', '.join(parts)}")
     return parts[text.strip().lower()]
-
-
-def _read_folders(dataset: Path) -> list[Clip]:
-    """Return the clips of every folder that holds audio; the folder is the class."""
-    return [
-        Clip(name=f"{folder.name}/{path.name}", label=folder.name, group=f"{folder.name}/{path.name}", fold=0)
-        for folder in sorted(dataset.iterdir())
-        if folder.is_dir() and not folder.name.startswith(".")
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in AUDIO_SUFFIXES
-    ]
 
 
 def _check_classes(clips: Sequence[Clip], settings: DatasetSection) -> None:
@@ -221,32 +212,23 @@ def _others(clips: Sequence[Clip], settings: DatasetSection, chosen: int, *, see
     ]
 
 
-def _checked(clips: list[Clip], dataset: Path, source: Path, log: logging.Logger) -> list[Clip]:
-    files = _files(dataset, {clip.name.rpartition("/")[0] for clip in clips})
-    lost = [clip.name for clip in clips if clip.name not in files]
-    if lost:
-        audio = dataset / "audio" if (dataset / "audio").is_dir() else dataset
-        raise DatasetError(f"{len(lost)} of {len(clips)} clips in {source} have no file in {audio}: {listed(lost)}")
+def _check(clips: Sequence[Clip], source: Path) -> None:
     twice = [name for name, count in Counter(clip.name for clip in clips).items() if count > 1]
     if twice:
         raise DatasetError(f"{source} lists {len(twice)} clip(s) more than once: {listed(twice)}")
-    unlabelled = len(files) - len(clips)
-    if unlabelled:
-        log.info("%d files in %s are not used: without a label, or not of the chosen classes", unlabelled, dataset)
     classes = {label for clip in clips for label in clip.labels}
     if len(classes) < 2:
         raise DatasetError(f"{source}: {len(classes)} class(es) left ({listed(sorted(classes))}); 2 are needed")
-    return clips
 
 
-def _files(dataset: Path, folders: set[str]) -> set[str]:
-    """Return the names of the existing files, in the form of clip names; lists each folder once."""
-    files: set[str] = set()
-    for folder in folders:
-        for root in (dataset / "audio", dataset):
-            place = root / folder
-            if (root == dataset and not folder and (dataset / "audio").is_dir()) or not place.is_dir():
-                continue
-            prefix = f"{folder}/" if folder else ""
-            files.update(prefix + path.name for path in place.iterdir() if path.suffix)
-    return files
+def _report(clips: Sequence[Clip], files: AudioFiles, dataset: Path, log: logging.Logger) -> None:
+    """Log what is left out."""
+    unlabelled = len(files.audio) - len(clips)
+    if unlabelled > 0:
+        log.info("%d files in %s are not used: without a label, or not of the chosen classes", unlabelled, dataset)
+    if files.listing.skipped:
+        log.info("%s: %s", dataset, files.listing.skipped_text())
+    if files.listing.broken:
+        log.warning("%s: %d broken link(s): %s", dataset, len(files.listing.broken), listed(files.listing.broken))
+    if files.unreadable:
+        log.warning("%s: files that cannot be decoded and are not used: %s", dataset, files.unreadable)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_aed.config import Classify
-from mlops_aed.data.labels import AUDIO_SUFFIXES
+from mlops_aed.data.clip_files import AUDIO_SUFFIXES, list_files, require_text
 from mlops_aed.predictor import AedPredictor
 from mlops_core import DatasetError, normalise_path
 
@@ -21,10 +21,13 @@ def classify(context: StepContext) -> None:
     """Write ``classes.csv``: each file with its class, the score of that class, and the scores of all classes.
 
     Raises:
-        DatasetError: the folder does not exist or holds no audio, or a file cannot be decoded.
+        DatasetError: the folder does not exist or holds no audio, or a file cannot be decoded or has a name that is
+            not text.
     """
     folder = Path(normalise_path(str(context.section("classify", Classify).path))).expanduser()
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    names = list_files(folder).audio if folder.is_dir() else ()
+    require_text(names, folder)
+    files = [folder / name for name in names]
     if not files:
         what = "holds no audio files" if folder.is_dir() else "is not a folder"
         raise DatasetError(

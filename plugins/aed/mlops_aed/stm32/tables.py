@@ -7,14 +7,15 @@ refused or ignored by name, never replaced by other data.
 
 from __future__ import annotations
 
-import csv as csv_module
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlops_aed.data.label_tables import read_rows
 from mlops_aed.stm32.layouts import Layout
+from mlops_core import DatasetError
 
 if TYPE_CHECKING:
     from mlops_aed.stm32.draft import Draft
@@ -173,13 +174,12 @@ def _key(part: str, kind: str) -> str:
 
 
 def folds_of(draft: Draft) -> tuple[str, ...] | None:
-    """Return the folds in the training table, sorted; None if it is not on this machine."""
+    """Return the folds in the training table, sorted; None if it is not on this machine or cannot be read."""
     path = draft.value(_key("training", "csv")) or draft.value(_key("quantization", "csv"))
     if path is None:
         return None
     try:
-        with Path(str(path)).expanduser().open(newline="", encoding="utf-8-sig") as stream:
-            cells = {(row.get("fold") or "").strip() for row in csv_module.DictReader(stream)}
-    except (OSError, RuntimeError, UnicodeDecodeError, csv_module.Error):
+        cells = {row.get("fold", "").strip() for _, row in read_rows(Path(str(path)).expanduser(), ())}
+    except (OSError, RuntimeError, DatasetError):
         return None
     return tuple(sorted(filter(str.isdigit, cells), key=int))

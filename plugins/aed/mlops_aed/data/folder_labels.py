@@ -1,0 +1,150 @@
+"""Labels from folders: one folder per class, below folders of folds or parts if there are any.
+
+A folder called ``fold1``, ``train`` or ``test`` is not a class. The files of UrbanSound8K, which lie directly in ten
+folders of folds, have their class and recording in their names.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlops_aed.data.clip_files import require_text
+from mlops_aed.data.clips import TEST, TRAIN, VALIDATION, Clip, listed
+from mlops_core import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from mlops_aed.data.clip_files import AudioFiles
+
+_FOLD = re.compile(r"(?:fold|split)[ _-]?(\d{1,2})", re.IGNORECASE)
+_PARTS = {
+    **dict.fromkeys(("train", "training", "train_set", "dev"), TRAIN),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "val_set"), VALIDATION),
+    **dict.fromkeys(("test", "testing", "test_set", "eval", "evaluation"), TEST),
+}
+_URBAN_SOUND = re.compile(r"(?P<recording>\d+)-(?P<label>\d)-\d+-\d+\.wav", re.IGNORECASE)
+"""File of UrbanSound8K: recording, class, occurrence, slice."""
+_URBAN_CLASSES = (
+    "air_conditioner",
+    "car_horn",
+    "children_playing",
+    "dog_bark",
+    "drilling",
+    "engine_idling",
+    "gun_shot",
+    "jackhammer",
+    "siren",
+    "street_music",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file as a clip name, with the folders above it; `above` starts below the folder of all clips."""
+
+    name: str
+    above: tuple[str, ...]
+
+
+def read_folders(dataset: Path, files: AudioFiles) -> list[Clip]:
+    """Return the clips of the folders; none if no folder holds audio.
+
+    Raises:
+        DatasetError: folders of folds or parts hold no classes, or are mixed with classes; a class is mixed with
+            folders of classes; or the bytes of a name are not UTF-8.
+    """
+    found = _files(dataset, files)
+    require_text([file.name for file in found], dataset)
+    tops = sorted({file.above[0] for file in found})
+    folds = {top: _fold(top) for top in tops if _fold(top) is not None}
+    parts = {top: _PARTS[top.lower()] for top in tops if top.lower() in _PARTS}
+    if tops and len(folds) == len(tops):
+        return _clips_of_folds(found, folds, dataset)
+    if tops and len(parts) == len(tops) and len(tops) > 1:
+        return _clips_of_parts(found, parts, dataset)
+    if folds or len(parts) > 1:
+        mixed = listed(sorted(folds or parts))
+        raise DatasetError(f"{dataset}: {mixed} are folds or parts, beside other folders; expected one kind of folders")
+    return _clips_of_classes(found, dataset)
+
+
+def fold_folders(dataset: Path) -> tuple[int, ...]:
+    """Return the numbers of the folders of folds in a data set, sorted; empty if there are none."""
+    for root in (dataset / "audio", dataset):
+        if root.is_dir():
+            folds = {_fold(path.name) for path in root.iterdir() if path.is_dir()} - {None}
+            if folds:
+                return tuple(sorted(fold for fold in folds if fold is not None))
+    return ()
+
+
+def _files(dataset: Path, files: AudioFiles) -> list[_File]:
+    """Return the audio files in folders, without ``audio/`` if all of them are below it."""
+    paths = files.audio
+    if not paths or not all(path.startswith("audio/") for path in paths):
+        return [_File(path, tuple(path.split("/")[:-1])) for path in paths if "/" in path]
+    below = [path.removeprefix("audio/") for path in paths]
+    if (dataset / "audio").is_dir() and not any("/" in path for path in below):
+        return [_File(path, ("audio",)) for path in below]
+    return [_File(path, tuple(path.split("/")[:-1])) for path in below if "/" in path]
+
+
+def _fold(name: str) -> int | None:
+    match = _FOLD.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def _clips_of_folds(found: Sequence[_File], folds: dict[str, int | None], dataset: Path) -> list[Clip]:
+    clips: list[Clip] = []
+    urban = [_URBAN_SOUND.fullmatch(file.name.rpartition("/")[2]) for file in found]
+    if all(len(file.above) == 1 for file in found) and all(urban):
+        for file, match in zip(found, urban, strict=True):
+            if match is not None:
+                label = _URBAN_CLASSES[int(match["label"])]
+                fold = folds[file.above[0]] or 0
+                clips.append(Clip(name=file.name, label=label, group=match["recording"], fold=fold))
+        return clips
+    _require_classes(found, sorted(folds), dataset, what="folds")
+    return [
+        Clip(name=file.name, label=_text(file.above[1]), group=file.name, fold=folds[file.above[0]] or 0)
+        for file in found
+    ]
+
+
+def _clips_of_parts(found: Sequence[_File], parts: dict[str, str], dataset: Path) -> list[Clip]:
+    _require_classes(found, sorted(parts), dataset, what="parts")
+    return [
+        Clip(name=file.name, label=_text(file.above[1]), group=file.name, fold=0, part=parts[file.above[0]])
+        for file in found
+    ]
+
+
+def _require_classes(found: Sequence[_File], tops: Sequence[str], dataset: Path, *, what: str) -> None:
+    if any(len(file.above) < 2 for file in found):
+        raise DatasetError(
+            f"{dataset}: the folders {listed(tops)} are {what}, not classes, and hold no folders of classes; "
+            "set dataset.path to the folder that also has the table of labels, and dataset.csv to that table"
+        )
+
+
+def _clips_of_classes(found: Sequence[_File], dataset: Path) -> list[Clip]:
+    direct = {file.above[0] for file in found if len(file.above) == 1}
+    deeper = sorted({file.above[0] for file in found} - direct)
+    if direct and deeper:
+        raise DatasetError(
+            f"{dataset}: {listed(deeper)} hold audio in folders of their own only, other folders directly; "
+            "expected one folder per class"
+        )
+    if not direct:
+        return []
+    return [Clip(name=file.name, label=_text(file.above[0]), group=file.name, fold=0) for file in found]
+
+
+def _text(name: str) -> str:
+    """Return a class name in one normal form, whichever the file system keeps."""
+    return unicodedata.normalize("NFC", name)

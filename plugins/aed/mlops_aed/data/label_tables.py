@@ -1,0 +1,80 @@
+"""Rows of a table of labels: comma-separated UTF-8 with a header; anything else is named with its file and row."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+from mlops_core import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_OTHER_DELIMITERS = {";": "';'", "\t": "tabs", "|": "'|'"}
+
+
+def read_rows(table: Path, required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """Return the rows of a table with their line numbers; a row is a mapping of columns to text.
+
+    Raises:
+        DatasetError: the table is missing, empty, or not UTF-8; it lacks a column; or a row has too few or too many
+            cells.
+    """
+    if not table.is_file():
+        raise DatasetError(f"dataset.csv: no file {table}; expected a table with the columns {', '.join(required)}")
+    reader = csv.reader(io.StringIO(_text(table), newline=""))
+    rows: list[tuple[int, dict[str, str]]] = []
+    try:
+        header = [column.strip() for column in next(reader, [])]
+        _check_header(header, table, required)
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                _check_cells(cells, header, f"{table}, row {reader.line_num}")
+                rows.append((reader.line_num, dict(zip(header, cells, strict=False))))
+    except csv.Error as error:
+        raise DatasetError(f"{table}, row {reader.line_num}: {error}; expected comma-separated values") from error
+    if not rows:
+        raise DatasetError(f"{table} lists no clips")
+    return rows
+
+
+def _text(table: Path) -> str:
+    content = table.read_bytes()
+    if content.startswith(_UTF16) or b"\0" in content[:200]:
+        raise DatasetError(f"{table}, row 1: the encoding is UTF-16; expected UTF-8: save the table as UTF-8")
+    if b"\0" in content:
+        row = content.count(b"\n", 0, content.index(b"\0")) + 1
+        raise DatasetError(f"{table}, row {row} holds a byte 0; expected text in UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = content.count(b"\n", 0, error.start) + 1
+        line = content.splitlines()[row - 1].decode("cp1252", "replace")
+        raise DatasetError(
+            f"{table}, row {row}: the encoding is not UTF-8 (in cp1252 the row is {line[:80]!r}); "
+            "expected UTF-8: save the table as UTF-8"
+        ) from None
+
+
+def _check_header(header: Sequence[str], table: Path, required: Sequence[str]) -> None:
+    missing = [column for column in required if column not in header]
+    if not missing:
+        return
+    for delimiter, name in _OTHER_DELIMITERS.items():
+        if len(header) < len(required) and any(delimiter in column for column in header):
+            raise DatasetError(f"{table}, row 1: the columns are separated by {name}; expected commas")
+    raise DatasetError(f"{table} lacks the column(s) {', '.join(missing)}; it has {list(header)}")
+
+
+def _check_cells(cells: Sequence[str], header: Sequence[str], where: str) -> None:
+    if len(cells) < len(header):
+        lacking = ", ".join(header[len(cells) :])
+        raise DatasetError(f"{where} has {len(cells)} of {len(header)} cells; it lacks {lacking}")
+    extra = [cell for cell in cells[len(header) :] if cell.strip()]
+    if extra:
+        raise DatasetError(
+            f"{where} has {len(cells)} cells, the header {len(header)}; put a text with commas in quotes"
+        )
