@@ -91,6 +91,12 @@ def test_a_missing_file_is_named_before_a_model_is_loaded(predict, files):
     assert "no file" in predict("-u", "TOY", "--spelling", "lines", files[0] / "missing", code=5)
 
 
+def test_files_that_exist_are_answered_and_missing_ones_named(predict, model, files):
+    out = predict("-u", "TOY", "--spelling", "lines", files[0], files[0] / "missing", files[1], code=5)
+    assert out.startswith("a p p\np e a\n")
+    assert f"no file {files[0] / 'missing'}" in out
+
+
 def test_a_failure_in_the_function_of_an_output_names_plugin_output_and_line(predict, model, files):
     err = predict("-u", "TOY", "--count", "number", *files, files[0], code=6)
     for word in ("use case 'TOY'", "output 'count' failed", "ZeroDivisionError: cannot count so far", "spelling.py:"):

@@ -39,18 +39,26 @@ def command(
 
     Only the registered artifact is used; neither the data set nor the run is needed.
     """
+    from pathlib import Path
+
     from mlops_core.api import load_model
+    from mlops_core.errors import DatasetError
 
     output = chosen_output(ctx, as_json=as_json, exclusive=("top",))
     faults: list[str] = []
     reads_input = output is not None and output.output.reads_standard_input
     paths = _existing([file for file in files if not (reads_input and file == STANDARD_INPUT)], faults)
-    if output:
+    usable = [file for file in files if (reads_input and file == STANDARD_INPUT) or Path(file) in paths]
+    if not usable:
         _raise_faults(faults, of=len(files))
     with without_native_notes():
         predictor = load_model(chosen_use_case(usecase), model, workspace=ctx.obj["workspace"])
     if output:
-        output.write(predictor, files)
+        try:
+            output.write(predictor, usable)
+        except DatasetError as error:
+            faults.append(str(error))
+        _raise_faults(faults, of=len(files))
         return
     answers = list(_with_progress(predictor, paths, faults))
     classes = predictor.classes

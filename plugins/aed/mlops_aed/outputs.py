@@ -34,6 +34,11 @@ EVENTS = PredictionOutput(
             minimum=1,
             metavar="RATE",
         ),
+        OutputOption(
+            name="labels",
+            help="Write one file of Audacity labels per recording to this folder.",
+            metavar="FOLDER",
+        ),
         OutputOption(name="picture", help="Draw the recording and its events to this file.", metavar="PNG"),
     ),
 )

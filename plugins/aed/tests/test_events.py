@@ -282,10 +282,72 @@ def test_a_table_of_several_recordings_names_each(tmp_path, recording):
     assert [heading.split()[-1] for heading in headings] == [str(path) for path in paths]
 
 
+def heard_before_a_fault(form, *paths, **options):
+    emitter = Emitter()
+    request = OutputRequest(
+        inputs=tuple(PredictionInput(name=str(path), content=path) for path in paths),
+        format=form,
+        options={**{option.name: option.default for option in EVENTS.options}, **options},
+    )
+    with pytest.raises(DatasetError) as caught:
+        write_events(Model(), request, emitter)
+    return emitter, str(caught.value)
+
+
+def test_a_recording_that_cannot_be_heard_is_named_and_the_others_are_heard(tmp_path, recording):
+    good = [write(tmp_path / name, recording) for name in ("a.wav", "c.wav")]
+    bad = tmp_path / "b.wav"
+    bad.write_bytes(b"RIFF")
+    emitter, message = heard_before_a_fault("table", good[0], bad, good[1])
+    assert [line.split()[3] for line in emitter.lines] == ["class", "low", "high"] * 2
+    assert message.startswith("1 of 3 recordings cannot be heard: ")
+    assert "b.wav cannot be decoded" in message
+    emitter, message = heard_before_a_fault("json", bad, good[0])
+    ((first, second),) = emitter.documents
+    assert first.keys() == {"path", "error"}
+    assert len(second["events"]) == 2
+    emitter, message = heard_before_a_fault("json", bad)
+    assert message.startswith(f"{bad} cannot be decoded")
+
+
+def test_audacity_labels_of_several_recordings_are_separate_files(tmp_path, recording):
+    paths = [write(tmp_path / name, recording) for name in ("a.wav", "b.wav")]
+    bad = tmp_path / "c.wav"
+    bad.write_bytes(b"RIFF")
+    with pytest.raises(UsageError, match="for 2 recordings set --labels FOLDER"):
+        written("audacity", *paths)
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    emitter, _ = heard_before_a_fault("audacity", *paths, bad, labels=str(folder))
+    assert emitter.lines == []
+    assert sorted(path.name for path in folder.iterdir()) == ["a.txt", "b.txt"]
+    alone = written("audacity", paths[0]).lines
+    assert (folder / "a.txt").read_text(encoding="utf-8").splitlines() == alone
+    assert len(alone) == 2
+
+
+@pytest.mark.parametrize(
+    ("form", "names", "folder", "message"),
+    [
+        ("table", ("a.wav",), ".", "set --events audacity"),
+        ("audacity", ("a.wav",), "nowhere", "nowhere is not a folder"),
+        ("audacity", ("a.wav", "x/a.wav"), ".", "two recordings have the same name"),
+        ("audacity", ("old.wav",), ".", "old.txt exists and is not overwritten"),
+    ],
+)
+def test_a_folder_of_labels_that_cannot_be_used_is_refused(tmp_path, monkeypatch, form, names, folder, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old.txt").touch()
+    with pytest.raises(UsageError, match=message):
+        written(form, *(tmp_path / name for name in names), labels=folder)
+
+
 def test_an_unknown_picture_format_and_a_picture_of_several_recordings_are_refused(tmp_path, recording):
     path = write(tmp_path / "a.wav", recording)
     with pytest.raises(UsageError, match="name the picture .png"):
         written("table", path, picture=str(tmp_path / "a.xyz"))
+    with pytest.raises(UsageError, match="expected the name of a file in an existing folder"):
+        written("table", path, picture=str(tmp_path / "no" / "a.png"))
     with pytest.raises(UsageError, match="give one file"):
         written("table", path, path, picture="a.png")
 

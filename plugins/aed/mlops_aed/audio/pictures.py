@@ -63,7 +63,7 @@ class Sonogram:
         """Write the picture: time to the right, mel bands upwards, one row per class below.
 
         Raises:
-            UsageError: the suffix is not that of a picture format.
+            UsageError: the file cannot be written.
         """
         from PIL import Image, ImageDraw
 
@@ -87,8 +87,8 @@ class Sonogram:
             pen.text((place, _HEIGHT + 4), f"{at:.4g} s", fill=_AXIS)
         try:
             picture.save(path)
-        except ValueError as error:
-            raise UsageError(f"{path}: {error}; name the picture .png") from error
+        except (OSError, ValueError) as error:
+            raise UsageError(f"--picture: {path} cannot be written: {error}") from error
 
     def _pixels(self, duration_s: float) -> NDArray[np.uint8]:
         """Return the picture's colours, low bands at the bottom, shape (n_mels, columns, 3)."""
@@ -106,6 +106,20 @@ class Sonogram:
         frames = max(1, self._step * self._merged // _COLUMNS)
         starts = range(0, self._rest.shape[1] - frames + 1, frames)
         return [self._rest[:, start : start + frames].mean(axis=1) for start in starts]
+
+
+def check_picture(path: Path) -> None:
+    """Check that a picture can be written to `path`.
+
+    Raises:
+        UsageError: the suffix is not that of a picture format, or the folder does not exist.
+    """
+    from PIL import Image
+
+    if path.suffix.lower() not in Image.registered_extensions():
+        raise UsageError(f"--picture: {path}: unknown file extension: {path.suffix or 'none'}; name the picture .png")
+    if not path.parent.is_dir() or path.is_dir():
+        raise UsageError(f"--picture: {path}: expected the name of a file in an existing folder")
 
 
 def _place(at_s: float, duration_s: float) -> int:
