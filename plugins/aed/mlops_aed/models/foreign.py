@@ -14,6 +14,7 @@ import h5py
 import keras
 import numpy as np
 
+from mlops_aed.models.keras_nodes import renumbered
 from mlops_core import ConfigError
 
 _CODE_LAYERS = {"Lambda", "TFOpLambda", "SlicingOpLambda"}
@@ -31,7 +32,7 @@ def load_keras(path: Path) -> keras.Model:
         return _load_h5(path)
     except ConfigError:
         raise
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except Exception as error:  # a decoder of a foreign file: it raises anything for a damaged one
         raise ConfigError(f"{path} is not a readable Keras model: {' '.join(str(error).split())[:300]}") from error
 
 
@@ -66,7 +67,7 @@ def _load_h5(path: Path) -> keras.Model:
             _refuse_code(config, path)
             for name in ("keras_version", "backend"):
                 target.attrs[name] = _text(source.attrs.get(name, ""))
-            target.attrs["model_config"] = json.dumps(_modern(config))
+            target.attrs["model_config"] = json.dumps(renumbered(_modern(config)))
             _copy_weights(source["model_weights"], target.create_group("model_weights"))
         return keras.models.load_model(copy, compile=False, safe_mode=True)
 
@@ -109,12 +110,16 @@ def _modern(config: Any) -> Any:
     """Return the description in the form that Keras 3 accepts.
 
     ``/`` in names and in references to them is replaced (no path occurs, so every text with a slash is a name);
-    ``groups`` of a depthwise convolution, always 1, is removed.
+    ``groups`` of a depthwise convolution, always 1, is removed; an axis of a normalization is a number.
     """
     if isinstance(config, dict):
         converted = {key: _modern(value) for key, value in config.items()}
-        if converted.get("class_name") == "DepthwiseConv2D" and isinstance(converted.get("config"), dict):
-            converted["config"].pop("groups", None)
+        settings = converted.get("config")
+        if converted.get("class_name") == "DepthwiseConv2D" and isinstance(settings, dict):
+            settings.pop("groups", None)
+        if converted.get("class_name") == "BatchNormalization" and isinstance(settings, dict):
+            axis = settings.get("axis")
+            settings["axis"] = axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
         return converted
     if isinstance(config, list):
         return [_modern(value) for value in config]
