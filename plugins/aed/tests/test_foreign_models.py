@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tarfile
 import wave
 from dataclasses import asdict
 
@@ -187,12 +188,70 @@ def cut(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def shorten(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 610472\n"
+PAGE = b"\xef\xbb\xbf\n<!DOCTYPE html>\n<html><body>Not found</body></html>"
+REPLACED = {
+    "a pointer of Git LFS": (POINTER, "is a pointer of Git LFS, not the model; get the content with: git lfs pull"),
+    "a page": (PAGE, "is a web page, not the model"),
+    "empty": (b"", "is empty"),
+    "no model": (b"nothing at all", "is not a"),
+}
+
+
+def refused_before_a_run(path, message, *, key="general.model_path"):
+    """The command that plans a run names the file as it was given, and why."""
+    mode = {"general.model_path": "evaluation"}.get(key, "training")
+    with pytest.raises(ConfigError) as caught:
+        load_use_case("AED").load_config(overrides=[f"general.operation_mode={mode}", f"{key}={path}"])
+    assert f"{key}: {path}" in str(caught.value)
+    assert message in str(caught.value)
+
+
 @pytest.mark.parametrize("name", WRITERS)
-@pytest.mark.parametrize("damage", [cut, lambda path: path.write_bytes(b"nothing at all")], ids=["cut", "replaced"])
-def test_a_damaged_file_is_named(tmp_path, name, damage):
+@pytest.mark.parametrize("damage", [cut, shorten])
+def test_a_file_without_its_end_is_refused_before_anything_runs(tmp_path, monkeypatch, name, damage):
+    monkeypatch.chdir(tmp_path)
     damage(WRITERS[name](tmp_path / name))
-    with pytest.raises(ConfigError, match=rf"{name} is not a readable"):
-        load(tmp_path, tmp_path / name)
+    refused_before_a_run(name, "is cut off")
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("content", REPLACED)
+def test_a_file_that_is_no_model_is_refused_before_anything_runs(tmp_path, monkeypatch, name, content):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_bytes(REPLACED[content][0])
+    refused_before_a_run(name, REPLACED[content][1])
+
+
+def test_weights_that_are_no_model_are_refused_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "w.h5").write_bytes(POINTER)
+    with pytest.raises(ConfigError, match=r"training\.model\.weights: w\.h5 is a pointer of Git LFS"):
+        load_use_case("AED").load_config(overrides=["training.model.name=yamnet", "training.model.weights=w.h5"])
+
+
+def test_a_damaged_file_in_an_archive_is_named_with_the_archive(tmp_path):
+    path = tmp_path / "model.tar.gz"
+    write_keras_3(tmp_path / "best_model.keras")
+    cut(tmp_path / "best_model.keras")
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(tmp_path / "best_model.keras", "saved/best_model.keras")
+    with pytest.raises(ConfigError, match=rf"general\.model_path: {path} \(best_model\.keras in it\) is cut off"):
+        load(tmp_path, path)
+    cut(path)
+    refused_before_a_run(path, "is cut off: the archive has no end")
+
+
+def test_damage_that_shows_only_when_a_model_is_built_is_named_with_the_given_path(tmp_path):
+    path = write_keras_2(tmp_path / "model.h5")
+    with h5py.File(path, "a") as file:
+        del file["model_weights/head/scores"]
+    with pytest.raises(ConfigError, match=rf"{path} is not a readable Keras model"):
+        load(tmp_path, path)
 
 
 def with_lambda(config):

@@ -6,6 +6,7 @@ import io
 import tarfile
 import threading
 
+import h5py
 import pytest
 from mlops_aed.config import General, StEdgeAi
 from mlops_aed.models.pretrained import ZOO_WEIGHTS, ZOO_WEIGHTS_SHA256, digest, obtain, with_digest
@@ -79,7 +80,7 @@ def test_a_missing_or_changed_file_is_named(tmp_path):
 
 
 def test_the_digest_of_a_file_is_noted_and_changes_with_its_content(tmp_path):
-    path = tmp_path / "w.h5"
+    path = tmp_path / "w.bin"
     path.write_bytes(CONTENT)
     assert ModelChoice(name="yamnet", weights=str(path)).weights_sha256 == SHA256
     path.write_bytes(b"others")
@@ -107,11 +108,13 @@ def test_a_section_without_a_file_is_unchanged(odd):
 
 def test_a_relative_path_is_found_from_where_steps_run(tmp_path, monkeypatch):
     (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "w.h5").write_bytes(CONTENT)
+    with h5py.File(tmp_path / "models" / "w.h5", "w") as file:
+        file["weights"] = [1.0]
     monkeypatch.chdir(tmp_path)
     assert ModelChoice(name="yamnet", weights=r"models\w.h5").weights == str(tmp_path / "models" / "w.h5")
     general = General(operation_mode="evaluation", model_path="models/w.h5")
-    assert (general.model_path, general.model_sha256) == (str(tmp_path / "models" / "w.h5"), SHA256)
+    expected = hashlib.sha256((tmp_path / "models" / "w.h5").read_bytes()).hexdigest()
+    assert (general.model_path, general.model_sha256) == (str(tmp_path / "models" / "w.h5"), expected)
     assert StEdgeAi(path="models/w.h5").path == str(tmp_path / "models" / "w.h5")
 
 

@@ -10,7 +10,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from mlops_core import ConfigError, Source, download, normalise_path
+from mlops_aed.models.model_files import fault_of
+from mlops_core import ConfigError, KeyFaultError, Source, download, normalise_path
 
 MODEL_SUFFIXES = (".h5", ".keras", ".tflite", ".onnx")
 ZOO_WEIGHTS = (
@@ -44,6 +45,18 @@ def obtain(where: str, folder: Path, *, sha256: str | None, key: str) -> Path:
     if sha256 is not None and actual != sha256:
         raise ConfigError(f"{key}: {path} has the SHA-256 {actual}; expected {sha256}")
     return _unpacked(path, folder, key=key)
+
+
+def require_model(path: Path, where: str, *, key: str) -> None:
+    """Check the file that `obtain` returned.
+
+    Raises:
+        ConfigError: it is visibly not a model, or only a part of one; `where` is named, not the copy.
+    """
+    fault = fault_of(path)
+    if fault:
+        inside = f" ({path.name} in it)" if not where.endswith(path.name) else ""
+        raise ConfigError(f"{key}: {where}{inside} {fault}")
 
 
 def _unpacked(path: Path, folder: Path, *, key: str) -> Path:
@@ -83,12 +96,20 @@ def with_digest(section: object, *, path_key: str, digest_key: str) -> object:
     """Return a raw configuration section with the digest of the file that it names, if that file is on this machine.
 
     The content of the file, not only its name, then decides whether a step runs again.
+
+    Raises:
+        KeyFaultError: the file is visibly not a model, or only a part of one.
     """
     where = section.get(path_key) if isinstance(section, dict) else None
     if not isinstance(section, dict) or not isinstance(where, str) or section.get(digest_key) is not None:
         return section
     path = _here(where)
-    return {**section, digest_key: digest(path)} if path is not None else section
+    if path is None:
+        return section
+    fault = fault_of(path)
+    if fault:
+        raise KeyFaultError(path_key, f"{where} {fault}")
+    return {**section, digest_key: digest(path)}
 
 
 def found_from_anywhere(where: str) -> str:

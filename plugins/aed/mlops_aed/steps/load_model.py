@@ -12,7 +12,7 @@ from mlops_aed.data.clips import LABEL_SEPARATOR
 from mlops_aed.data.feature_store import iter_rows, open_features, read_classes
 from mlops_aed.models import model_folder, scorers
 from mlops_aed.models.class_order import ordered_classes, require_order
-from mlops_aed.models.pretrained import obtain
+from mlops_aed.models.pretrained import obtain, require_model
 from mlops_core import ConfigError
 
 if TYPE_CHECKING:
@@ -34,11 +34,19 @@ def load_model(context: StepContext) -> None:
     """
     general = context.section("general", General)
     path = obtain(str(general.model_path), context.scratch, sha256=general.model_sha256, key=_KEY)
+    require_model(path, str(general.model_path), key=_KEY)
     folder = context.output("model")
-    if path.is_dir():
-        _take_folder(context, path, folder)
-    else:
-        _take_file(context, path, folder)
+    try:
+        if path.is_dir():
+            _take_folder(context, path, folder)
+        else:
+            _take_file(context, path, folder)
+    except ConfigError as error:  # names the copy in the step's folder, which the user has never seen
+        copies = (str(path), str(folder / model_folder.QUANTIZED_FILE), str(folder / model_folder.ONNX_FILE))
+        message = str(error)
+        for copy in copies:
+            message = message.replace(copy, str(general.model_path))
+        raise ConfigError(message) from error
     metadata = model_folder.read_metadata(folder)
     right = _check_order(context, folder, metadata, name=path.name)
     context.log.info("loaded %s; its scores are, in this order: %s", path.name, metadata["classes"])

@@ -13,7 +13,7 @@ from mlops_aed.data.clips import TRAIN, VALIDATION
 from mlops_aed.data.feature_store import open_features, read_classes, read_rows
 from mlops_aed.evaluation.multilabel import multi_hot
 from mlops_aed.models import architectures, foreign, network, yamnet
-from mlops_aed.models.pretrained import ZOO_WEIGHTS, ZOO_WEIGHTS_SHA256, obtain
+from mlops_aed.models.pretrained import ZOO_WEIGHTS, ZOO_WEIGHTS_SHA256, obtain, require_model
 from mlops_aed.training import backbone as backbone_training
 from mlops_aed.training.augmentation import training_batches
 from mlops_aed.training.fitting import TrainingData, TrainingRow, fit, loss_and_accuracy, validated
@@ -63,6 +63,7 @@ def _network(context: StepContext, settings: Training, *, shape: tuple[int, int]
         return architectures.build(settings.model, shape=shape, classes=classes)
     general = context.section("general", General)
     path = obtain(str(general.model_path), context.scratch, sha256=general.model_sha256, key="general.model_path")
+    require_model(path, str(general.model_path), key="general.model_path")
     return foreign.load_for_training(path, shape=shape, classes=classes)
 
 
@@ -77,6 +78,7 @@ def _train_pretrained(
     if where is None:
         where, sha256 = ZOO_WEIGHTS, ZOO_WEIGHTS_SHA256
     path = obtain(where, context.scratch, sha256=sha256, key="training.model.weights")
+    require_model(path, where, key="training.model.weights")
     yamnet.load_pretrained(model, path)
     if settings.epochs is not None and not settings.fine_tune:
         for layer in model.layers[:-1]:
