@@ -87,6 +87,12 @@ def list_data_files(folder: Path) -> DataFiles:
 
     Raises:
         OSError: a folder cannot be read.
+
+    Example:
+        >>> Path("clips").mkdir()
+        >>> _ = (Path("clips") / "a.wav").write_text("")
+        >>> list_data_files(Path("clips")).files
+        ('a.wav',)
     """
     listing = _Listing()
     top = os.fspath(folder)

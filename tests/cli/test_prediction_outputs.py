@@ -97,6 +97,15 @@ def test_files_that_exist_are_answered_and_missing_ones_named(predict, model, fi
     assert f"no file {files[0] / 'missing'}" in out
 
 
+@pytest.mark.skipif(os.name != "posix", reason="names of files are text elsewhere")
+def test_a_name_that_is_not_text_is_written_with_its_bytes(predict, model, tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9")
+    path.touch()
+    assert "caf\\xe9" in predict("-u", "TOY", path)
+    assert json.loads(predict("-u", "TOY", "--json", path))[0]["path"].endswith("caf\\xe9")
+    assert f"no file {tmp_path}/gone\\xff" in predict("-u", "TOY", tmp_path / os.fsdecode(b"gone\xff"), code=5)
+
+
 def test_a_failure_in_the_function_of_an_output_names_plugin_output_and_line(predict, model, files):
     err = predict("-u", "TOY", "--count", "number", *files, files[0], code=6)
     for word in ("use case 'TOY'", "output 'count' failed", "ZeroDivisionError: cannot count so far", "spelling.py:"):

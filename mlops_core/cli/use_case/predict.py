@@ -11,7 +11,7 @@ import click
 from mlops_core.cli.native_messages import without_native_notes
 from mlops_core.cli.options import chosen_use_case, json_option, use_case_option
 from mlops_core.cli.output import print_json, print_table
-from mlops_core.cli.use_case.prediction_outputs import STANDARD_INPUT, OutputCommand, chosen_output
+from mlops_core.cli.use_case.prediction_outputs import STANDARD_INPUT, OutputCommand, chosen_output, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,7 +77,7 @@ def _existing(files: Sequence[str], faults: list[str]) -> list[Path]:
 
     paths = [Path(file) for file in files]
     faults += [
-        f"{path} is a folder; expected its files" if path.is_dir() else f"no file {path}"
+        f"{printable(path)} is a folder; expected its files" if path.is_dir() else f"no file {printable(path)}"
         for path in paths
         if not path.is_file()
     ]
@@ -130,7 +130,7 @@ def _raise_faults(faults: Sequence[str], *, of: int) -> None:
 
 def _to_json(answer: SampleScores, classes: Sequence[str]) -> dict[str, object]:
     """Return an answer as JSON types; with sample and interval only if it has them."""
-    document: dict[str, object] = {"path": answer.path}
+    document: dict[str, object] = {"path": printable(answer.path)}
     if answer.sample:
         document["sample"] = answer.sample
     document["scores"] = dict(zip(classes, answer.scores, strict=True)) if classes else list(answer.scores)
@@ -142,9 +142,13 @@ def _to_json(answer: SampleScores, classes: Sequence[str]) -> dict[str, object]:
 def _number_row(answer: SampleScores) -> tuple[str, str, str, str]:
     interval = answer.interval
     text = f"{interval.low:.6g} to {interval.high:.6g} ({interval.level:.0%})" if interval else "-"
-    return answer.path, answer.sample or "-", " ".join(f"{value:.6g}" for value in answer.scores), text
+    return printable(answer.path), answer.sample or "-", " ".join(f"{value:.6g}" for value in answer.scores), text
 
 
 def _row(answer: SampleScores, classes: Sequence[str], top: int) -> tuple[str, str, str]:
     ranked = sorted(zip(answer.scores, classes, strict=True), key=lambda pair: -pair[0])[:top]
-    return answer.path, ", ".join(name for _, name in ranked), ", ".join(f"{score:.3f}" for score, _ in ranked)
+    return (
+        printable(answer.path),
+        ", ".join(name for _, name in ranked),
+        ", ".join(f"{score:.3f}" for score, _ in ranked),
+    )

@@ -61,7 +61,7 @@ class ChosenOutput:
         from mlops_core.predictors import OutputRequest, PredictionInput
 
         inputs = tuple(
-            PredictionInput(name=file, content=sys.stdin.buffer if file == STANDARD_INPUT else Path(file))
+            PredictionInput(name=printable(file), content=sys.stdin.buffer if file == STANDARD_INPUT else Path(file))
             for file in files
         )
         request = OutputRequest(inputs=inputs, format=self.format, options=self.options)
@@ -186,6 +186,11 @@ def chosen_output(ctx: click.Context, *, as_json: bool, exclusive: Sequence[str]
         format=JSON if as_json else str(added.values[output.name]),
         options={option.name: added.values.get(option.name, option.default) for option in output.options},
     )
+
+
+def printable(file: str | Path) -> str:
+    """Return a name of a file whose bytes may not be text as text that can be printed."""
+    return str(file).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _load(name: str | None) -> AddedOptions:

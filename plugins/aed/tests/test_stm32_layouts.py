@@ -372,7 +372,7 @@ def test_fsd50k_is_evaluated_on_a_table_of_the_file():
     assert fates(text)["dataset_specific.fsd50k.csv_folder"].note == "the tables of dataset are used"
 
 
-def test_a_file_without_any_path_says_which_data_are_used():
+def test_a_file_without_any_path_names_the_data_set_that_is_used():
     text = of_mode("prediction")
     assert fates(text)["dataset.name"].note == "no path of clips is set: ESC-10 of the catalogue is used"
     custom = fates(text.replace("name: esc10", "name: custom"))["dataset.name"]

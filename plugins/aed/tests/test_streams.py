@@ -1,11 +1,13 @@
 """WAV from standard input: every variant of the header is heard as the file is, or refused as the file is."""
 
 import io
+import os
 import struct
 
 import numpy as np
 import pytest
 from mlops_aed.audio.streams import read_blocks
+from mlops_aed.audio.waveform import decode
 
 from mlops_core import DatasetError
 
@@ -147,3 +149,14 @@ def test_a_damaged_header_is_refused_as_in_the_file(tmp_path, variant):
     path.write_bytes(content)
     with pytest.raises(DatasetError, match=r"sound\.wav"):
         heard(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of files are text elsewhere")
+def test_a_file_whose_name_is_not_text_is_heard_and_named(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    path.write_bytes(HEARD["plain"])
+    assert len(heard(path)) == len(decode(path, seconds=1)[0]) == 4000
+    path.write_bytes(b"RIFF")
+    for read in (heard, lambda broken: decode(broken, seconds=1)):
+        with pytest.raises(DatasetError, match=r"caf\\xe9\.wav cannot be decoded"):
+            read(path)

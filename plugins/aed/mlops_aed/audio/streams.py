@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
@@ -10,6 +11,7 @@ import soundfile
 
 from mlops_aed.audio.wav_headers import SampleFormat, check_rest, read_wav_header
 from mlops_aed.audio.waveform import to_mono
+from mlops_aed.file_names import printable
 from mlops_core import DatasetError
 
 if TYPE_CHECKING:
@@ -47,12 +49,13 @@ def read_blocks(source: Path | IO[bytes], *, raw_rate_hz: int | None = None) -> 
 
 
 def _file_blocks(path: Path) -> tuple[int, Iterator[Floats]]:
+    name = printable(path.name)
     if not path.is_file():
-        raise DatasetError(f"{path.name} cannot be decoded: no such file, or not a regular one")
+        raise DatasetError(f"{name} cannot be decoded: no such file, or not a regular one")
     try:
-        file = soundfile.SoundFile(path)
+        file = soundfile.SoundFile(os.fsencode(path))
     except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
-        raise DatasetError(f"{path.name} cannot be decoded: {getattr(error, 'error_string', None) or error}") from error
+        raise DatasetError(f"{name} cannot be decoded: {getattr(error, 'error_string', None) or error}") from error
 
     if file.format in _WAV_FORMATS and not file.frames:
         file.close()
@@ -61,7 +64,7 @@ def _file_blocks(path: Path) -> tuple[int, Iterator[Floats]]:
     def blocks() -> Iterator[Floats]:
         with file:
             for block in file.blocks(blocksize=int(FILE_BLOCK_S * file.samplerate), dtype="float32"):
-                yield _finite(to_mono(block), path.name)
+                yield _finite(to_mono(block), name)
 
     return int(file.samplerate), blocks()
 
@@ -69,13 +72,13 @@ def _file_blocks(path: Path) -> tuple[int, Iterator[Floats]]:
 def _blocks_of_unknown_size(path: Path) -> tuple[int, Iterator[Floats]]:
     """Read a WAV file whose header gives no size, as of a recording that was stopped, up to its end."""
     with path.open("rb") as stream:
-        layout = read_wav_header(stream, name=path.name)
+        layout = read_wav_header(stream, name=printable(path.name))
         start = stream.tell()
 
     def blocks() -> Iterator[Floats]:
         with path.open("rb") as stream:
             stream.seek(start)
-            yield from _stream_blocks(stream, layout, name=path.name)
+            yield from _stream_blocks(stream, layout, name=printable(path.name))
 
     return layout.rate_hz, blocks()
 

@@ -7,12 +7,14 @@ with it. Spectrograms are the subject of `mlops_aed.audio.features`.
 from __future__ import annotations
 
 import math
+import os
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import soundfile
 import soxr
 
+from mlops_aed.file_names import printable
 from mlops_core import DatasetError
 
 if TYPE_CHECKING:
@@ -47,22 +49,23 @@ def decode(path: Path, *, seconds: float) -> tuple[Floats, int]:
     Raises:
         DatasetError: the file cannot be decoded, holds no samples, or holds a sample that is not finite.
     """
+    name = printable(path.name)
     if not path.is_file():  # opening a named pipe would block forever
-        raise DatasetError(f"{path.name} cannot be decoded: no such file, or not a regular one")
+        raise DatasetError(f"{name} cannot be decoded: no such file, or not a regular one")
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
             is_int16 = file.subtype == "PCM_16"
             rate = file.samplerate
             samples = file.read(int(seconds * rate), dtype="int16" if is_int16 else "float32")
     except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
         reason = getattr(error, "error_string", None) or str(error)
-        raise DatasetError(f"{path.name} cannot be decoded: {reason}") from error
+        raise DatasetError(f"{name} cannot be decoded: {reason}") from error
     if len(samples) == 0:
-        raise DatasetError(f"{path.name} holds no samples")
+        raise DatasetError(f"{name} holds no samples")
     if is_int16:
         return np.multiply(samples, _INT16_SCALE, dtype=np.float32), rate
     if not np.isfinite(samples).all():
-        raise DatasetError(f"{path.name} holds samples that are not finite numbers")
+        raise DatasetError(f"{name} holds samples that are not finite numbers")
     return samples, rate
 
 

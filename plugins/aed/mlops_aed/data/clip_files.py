@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from mlops_aed.data.clips import listed
+from mlops_aed.file_names import printable
 from mlops_core import DatasetError, DatasetFinding, Severity, findings_of_listing, list_data_files
 
 if TYPE_CHECKING:
@@ -75,11 +76,6 @@ class AudioFiles:
 def suffix_of(path: str) -> str:
     """Return the last suffix in lower case."""
     return PurePosixPath(path).suffix.lower()
-
-
-def printable(name: str) -> str:
-    """Return a name whose bytes are not UTF-8 as text that can be printed."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def list_files(dataset: Path) -> AudioFiles:

@@ -118,7 +118,7 @@ def measure(path: Path, *, seconds: float) -> ClipFacts:
         DatasetError: it cannot be decoded.
     """
     samples, rate = decode(path, seconds=seconds)
-    info = soundfile.info(path)
+    info = soundfile.info(os.fsencode(path))
     mono = to_mono(samples)
     peak = float(np.abs(samples).max())
     with path.open("rb") as stream:

@@ -31,7 +31,7 @@ def renumbered(config: Any) -> Any:
 
 
 def _renumber(graph: dict[str, Any]) -> None:
-    """Change the references of one functional model in place; a single input or output is no list in Keras 3."""
+    """Change the references of one functional model in place; Keras 3 has a single input or output without a list."""
     nested = {layer["name"]: layer["class_name"] for layer in graph["layers"] if _is_model(layer)}
     calls = [call for call in _calls(graph["layers"]) if call[0] in nested]
     ends = [end for end in _ends(graph["output_layers"]) if end[0] in nested]
