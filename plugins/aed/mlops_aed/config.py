@@ -255,8 +255,15 @@ class Quantization(Section):
     calibration_split: Annotated[float, Field(gt=0, le=1)] = 1.0
     calibration_patches: Positive = 500
     export_onnx: bool = False
+    onnx_int8: bool = False
     max_accuracy_drop: Annotated[float, Field(ge=0, le=1)] | None = None
     max_flash_kib: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _export_is_quantized(self) -> Self:
+        if self.onnx_int8 and not self.export_onnx:
+            raise KeyFaultError("onnx_int8", "needs export_onnx: true, the export that it quantizes")
+        return self
 
 
 class Classify(Section):

@@ -136,6 +136,13 @@ def test_an_exported_model_is_measured_beside_the_original():
     assert found.values["onnx_kib"].value == 0.5
     config = AedConfig.model_validate({**QUANTIZED, "quantization": {"export_onnx": True}})
     assert check_report(found, declared_metrics(config)) == ()
+    quantized = tuple(replace(item, model="onnx_int8") for item in given.rows if item.model == "float")
+    facts = {**COST, "onnx_bytes": 512, "onnx_int8_bytes": 256}
+    found = compute_metrics(Predictions(classes=CLASSES, rows=(*given.rows, *exported, *quantized), facts=facts))
+    assert (found.values["onnx_int8_clip_acc"].value, found.values["onnx_int8_clip_agreement"].value) == (1, 1)
+    assert found.values["onnx_int8_kib"].value == 0.25
+    config = AedConfig.model_validate({**QUANTIZED, "quantization": {"export_onnx": True, "onnx_int8": True}})
+    assert check_report(found, declared_metrics(config)) == ()
 
 
 def test_folds_are_reported_one_by_one_with_mean_and_deviation():

@@ -205,6 +205,7 @@ def test_a_cross_validation_is_one_run_with_a_table_of_its_folds_and_is_not_comp
         "training.steps=20",
         "training.model.filters=[4, 8]",
         "quantization.export_onnx=true",
+        "quantization.onnx_int8=true",
     ]
     thresholds = {"q_clip_level_acc_threshold": "0", "q_patch_level_acc_threshold": "0"}
     workspace = tmp_path / "w"
@@ -217,7 +218,12 @@ def test_a_cross_validation_is_one_run_with_a_table_of_its_folds_and_is_not_comp
     assert len(list(figures.glob("*_confusion_matrix_test_set.png"))) == 6
     assert set(json.loads((figures / "evaluation_full.json").read_text())["splits"]) == {"1", "2"}
     model = artifact(workspace, record, "quantize-2", "model")
-    assert {path.name for path in model.iterdir()} >= {"quantized_model.tflite", "model.onnx", "C_header"}
+    assert {path.name for path in model.iterdir()} >= {
+        "quantized_model.tflite",
+        "model.onnx",
+        "quantized_model.onnx",
+        "C_header",
+    }
     shown = CliRunner().invoke(cli, ["--workspace", str(workspace), "runs", "show"])
     assert "Test folds\nfold" in shown.stdout
     refused = mlops_core.run(
@@ -233,6 +239,8 @@ def _check_evaluation(evaluation):
     assert sum(row[1] for row in classes["rows"]) == evaluation["notes"]["clips"] == 24
     values = {name: entry["value"] for name, entry in evaluation["multiclass_classification_metrics"].items()}
     assert values["onnx_clip_agreement"] == 1
+    assert values["onnx_int8_clip_agreement"] >= 0.75
+    assert abs(values["onnx_int8_clip_acc"] - values["clip_acc"]) <= 0.25
     assert values["fold_clip_acc_mean"] == pytest.approx(sum(row[3] for row in folds["rows"][:2]) / 2, abs=1e-4)
     assert evaluation["model_cost"]["model_flash_kib"]["value"] > 1
 

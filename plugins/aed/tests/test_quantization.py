@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from mlops_aed.config import AedConfig, General, ModelChoice, Quantization
 from mlops_aed.export.onnx_export import export, require_equal
+from mlops_aed.export.onnx_export import quantize as quantize_onnx
 from mlops_aed.export.quantization import to_tflite
 from mlops_aed.models import architectures, model_folder, network
 from mlops_aed.models.litert import LiteRtModel, Quantity, quantized
@@ -104,6 +105,33 @@ def test_values_outside_the_range_of_the_input_are_counted(model, patches, tmp_p
 def test_a_real_number_becomes_the_nearest_integer_in_range(value, expected):
     quantity = Quantity(dtype=np.dtype("int8"), scale=0.5, zero_point=0)
     assert quantized(np.array([value], dtype=np.float32), quantity).tolist() == [expected]
+
+
+@pytest.mark.parametrize("granularity", ["per_channel", "per_tensor"])
+def test_an_export_is_quantized_to_int8(model, patches, tmp_path, granularity):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("tf2onnx")
+    source, target = tmp_path / "model.onnx", tmp_path / "quantized_model.onnx"
+    model.predict(patches[:1, ..., None], verbose=0)
+    export(model, source)
+    quantize_onnx(source, target, patches, is_per_channel=granularity == "per_channel", scratch=tmp_path)
+    graph = onnx.load(target).graph
+    weights = [item for item in graph.initializer if len(item.dims) == 4]
+    assert weights
+    assert all(item.data_type == onnx.TensorProto.INT8 for item in weights)
+    scales = {item.name: tuple(item.dims) for item in graph.initializer if item.name.endswith("_scale")}
+    assert any(size != (1,) and size for size in scales.values()) is (granularity == "per_channel")
+    assert {"QuantizeLinear", "DequantizeLinear"} <= {node.op_type for node in graph.node}
+    expected = model.predict(patches[..., None], verbose=0)
+    found = OnnxModel(target).scores(patches)
+    assert 0 < np.abs(found - expected).max() < 0.05
+    with pytest.raises(StepError, match=r"model\.onnx cannot be quantized"):
+        quantize_onnx(source, tmp_path / "no" / "folder.onnx", patches, is_per_channel=False, scratch=tmp_path)
+
+
+def test_an_int8_export_needs_the_export():
+    with pytest.raises(ValueError, match="needs export_onnx: true"):
+        Quantization(onnx_int8=True)
 
 
 def test_an_export_to_onnx_gives_the_scores_of_the_original(model, patches, tmp_path):

@@ -111,6 +111,7 @@ def test_a_name_in_v4_holds_all_settings_of_a_network():
         "end_lr": 1e-5,
     }
     assert model.quantization.export_onnx
+    assert model.quantization.onnx_int8
     assert model.data_augmentation.noise == 0.1  # written 1./10
     assert (model.data_augmentation.time_mask, model.data_augmentation.time_masks) == (4, 3)
     assert (model.data_augmentation.frequency_mask, model.data_augmentation.frequency_masks) == (4, 2)

@@ -16,7 +16,7 @@ from mlops_aed.data.clips import iter_split
 from mlops_aed.evaluation.figures import draw_matrix, matrix_name
 from mlops_aed.evaluation.metrics import compute_metrics
 from mlops_aed.evaluation.tracking import log_to_mlflow, zoo_metrics
-from mlops_aed.evaluation.votes import FLOAT_MODEL, ONNX_MODEL, rows_by_model
+from mlops_aed.evaluation.votes import FLOAT_MODEL, ONNX_INT8_MODEL, ONNX_MODEL, rows_by_model
 from mlops_aed.models.pretrained import digest
 from mlops_core import Predictions, write_predictions
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FULL_FILE = "evaluation_full.json"
 _FIGURES = "figures"
-_PICTURES = {"float": "float_model", "quant": "quant_model", "onnx": "float"}
+_PICTURES = {"float": "float_model", "quant": "quant_model", "onnx": "float", "onnx_int8": "quantized"}
 """Model -> prefix of the names of its pictures; those of the zoo's ONNX models lack ``model``."""
 _DIGITS = 6
 
@@ -64,10 +64,10 @@ def write(context: StepContext, predictions: Predictions, *, splits: Mapping[str
 
 
 def model_reports(predictions: Predictions) -> dict[str, tuple[MetricReport, float]]:
-    """Return accuracies with matrices, and the mean loss, for those of ``float``, ``quant`` and ``onnx`` that exist."""
+    """Return accuracies with matrices, and the mean loss, for each of the models."""
     models = rows_by_model(predictions.rows)
     own = "quant" if "flash_bytes" in predictions.facts else "float"
-    names = {"": own, FLOAT_MODEL: "float", ONNX_MODEL: "onnx"}
+    names = {"": own, FLOAT_MODEL: "float", ONNX_MODEL: "onnx", ONNX_INT8_MODEL: "onnx_int8"}
     reports = {}
     for model, rows in models.items():
         alone = Predictions(classes=predictions.classes, rows=tuple(replace(row, model="") for row in rows))

@@ -7,7 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlops_aed.evaluation.side_by_side import agreement, class_table, fold_accuracies, fold_table, spread
-from mlops_aed.evaluation.votes import FLOAT_MODEL, ONNX_MODEL, best_class, clips_of, rows_by_model, vote
+from mlops_aed.evaluation.votes import (
+    FLOAT_MODEL,
+    ONNX_INT8_MODEL,
+    ONNX_MODEL,
+    best_class,
+    clips_of,
+    rows_by_model,
+    vote,
+)
 from mlops_core import (
     AllOf,
     Comparison,
@@ -91,15 +99,20 @@ _COMPARISON = (
 )
 
 
-_ONNX = (
-    _accuracy("onnx_clip_acc", "Clip accuracy, ONNX", "Clip accuracy of the exported float model."),
-    _accuracy("onnx_patch_acc", "Patch accuracy, ONNX", "Patch accuracy of the exported float model."),
-    _accuracy(
-        "onnx_clip_agreement",
-        "Agreement, ONNX",
-        "Share of test clips for which export and original predict the same class.",
-    ),
-)
+def _export(name: str, title: str, what: str) -> tuple[Metric, ...]:
+    return (
+        _accuracy(f"{name}_clip_acc", f"Clip accuracy, {title}", f"Clip accuracy of {what}."),
+        _accuracy(f"{name}_patch_acc", f"Patch accuracy, {title}", f"Patch accuracy of {what}."),
+        _accuracy(
+            f"{name}_clip_agreement",
+            f"Agreement, {title}",
+            f"Share of test clips for which {what} and the original predict the same class.",
+        ),
+    )
+
+
+_ONNX = _export(ONNX_MODEL, "ONNX", "the exported float model")
+_ONNX_INT8 = _export(ONNX_INT8_MODEL, "ONNX int8", "the quantized export")
 
 
 _FOLDS = (
@@ -144,6 +157,7 @@ COSTS = (
     ),
 )
 _ONNX_SIZE = _cost("onnx_kib", "ONNX, KiB", "Size of the exported .onnx file.")
+_ONNX_INT8_SIZE = _cost("onnx_int8_kib", "ONNX int8, KiB", "Size of the quantized .onnx file.")
 _KIB = 1024
 
 
@@ -156,6 +170,7 @@ def declared_metrics(config: AedConfig) -> tuple[Metric, ...]:
         *(_FOLDS if config.dataset.folds else ()),
         *(_COMPARISON if is_compared else ()),
         *((*_ONNX, _ONNX_SIZE) if is_compared and config.quantization.export_onnx else ()),
+        *((*_ONNX_INT8, _ONNX_INT8_SIZE) if is_compared and config.quantization.onnx_int8 else ()),
         *(COSTS if has_costs else ()),
     )
 
@@ -205,10 +220,11 @@ def compute_metrics(predictions: Predictions) -> MetricReport:
         values["clip_agreement"] = agreement(rows, models[FLOAT_MODEL])
         matrices |= {f"float_{level}": matrix for level, matrix in other.confusion_matrices.items()}
         tables.append(class_table(rows, models[FLOAT_MODEL], classes))
-    if ONNX_MODEL in models:
-        other = _of_one_model(models[ONNX_MODEL], classes)
-        values |= {f"onnx_{name}": value for name, value in other.values.items()}
-        values["onnx_clip_agreement"] = agreement(models[ONNX_MODEL], models[FLOAT_MODEL])
+    for model in (ONNX_MODEL, ONNX_INT8_MODEL):
+        if model in models:
+            other = _of_one_model(models[model], classes)
+            values |= {f"{model}_{name}": value for name, value in other.values.items()}
+            values[f"{model}_clip_agreement"] = agreement(models[model], models[FLOAT_MODEL])
     return MetricReport(
         values=values,
         confusion_matrices=matrices,
@@ -270,7 +286,11 @@ def cost_values(predictions: Predictions) -> dict[str, MetricValue]:
     facts = predictions.facts
     if "flash_bytes" not in facts:
         return {}
-    exported = {"onnx_kib": _exact(facts["onnx_bytes"] / _KIB)} if "onnx_bytes" in facts else {}
+    exported = {
+        f"{model}_kib": _exact(facts[f"{model}_bytes"] / _KIB)
+        for model in (ONNX_MODEL, ONNX_INT8_MODEL)
+        if f"{model}_bytes" in facts
+    }
     return exported | {
         "model_flash_kib": _exact(facts["flash_bytes"] / _KIB),
         "weights_kib": _exact(facts["weights_bytes"] / _KIB),

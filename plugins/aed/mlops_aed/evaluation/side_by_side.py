@@ -6,7 +6,15 @@ import statistics
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from mlops_aed.evaluation.votes import FLOAT_MODEL, ONNX_MODEL, best_class, clips_of, rows_by_fold, votes_of
+from mlops_aed.evaluation.votes import (
+    FLOAT_MODEL,
+    ONNX_INT8_MODEL,
+    ONNX_MODEL,
+    best_class,
+    clips_of,
+    rows_by_fold,
+    votes_of,
+)
 from mlops_core import FactTable, MetricValue, proportion
 
 if TYPE_CHECKING:
@@ -14,7 +22,7 @@ if TYPE_CHECKING:
 
     from mlops_core import Prediction
 
-_TITLES = {"": "", FLOAT_MODEL: ", float", ONNX_MODEL: ", ONNX"}
+_TITLES = {"": "", FLOAT_MODEL: ", float", ONNX_MODEL: ", ONNX", ONNX_INT8_MODEL: ", ONNX int8"}
 _DIGITS = 4
 
 

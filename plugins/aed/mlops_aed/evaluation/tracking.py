@@ -17,20 +17,22 @@ if TYPE_CHECKING:
 _SWITCHES = ("MLFLOW_ALLOW_FILE_STORE", "MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK")
 """Settings that allow a folder as store, as in the zoo's configurations, and switch off usage reports."""
 
+_ONNX_WORDS = {"onnx": "float", "onnx_int8": "quant"}
+
 
 def zoo_metrics(models: Mapping[str, tuple[float, float, float]], *, part: str = "test_set") -> dict[str, float]:
     """Return the metrics with the names of the zoo.
 
     Args:
-        models: ``float``, ``quant`` or ``onnx`` -> patch accuracy and clip accuracy as fractions, and the loss.
+        models: ``float``, ``quant``, ``onnx`` or ``onnx_int8`` -> patch and clip accuracy as fractions, and the loss.
         part: the scored part of the data.
     """
     metrics: dict[str, float] = {}
     for model, (patch, clip, loss) in models.items():
-        if model == "onnx":  # the zoo orders the words differently for this model
+        if model in _ONNX_WORDS:  # the zoo orders the words differently for these models
             metrics |= {
-                f"patch_float_acc_{part}": round(100 * patch, 2),
-                f"clip_float_acc_{part}": round(100 * clip, 2),
+                f"patch_{_ONNX_WORDS[model]}_acc_{part}": round(100 * patch, 2),
+                f"clip_{_ONNX_WORDS[model]}_acc_{part}": round(100 * clip, 2),
             }
             continue
         metrics |= {

@@ -20,7 +20,9 @@ FLOAT_MODEL = "float"
 """Name of the float model, if a quantized model is compared with it."""
 ONNX_MODEL = "onnx"
 """Name of the exported float model."""
-_MODELS = ("", FLOAT_MODEL, ONNX_MODEL)
+ONNX_INT8_MODEL = "onnx_int8"
+"""Name of the exported model with 8-bit weights and activations."""
+_MODELS = ("", FLOAT_MODEL, ONNX_MODEL, ONNX_INT8_MODEL)
 _FOLD = re.compile(r"fold-(?P<fold>\d+)//(?P<clip>.+)", re.DOTALL)
 """Name of a sample of a cross-validation."""
 

@@ -13,6 +13,7 @@ WEIGHTS_FILE = "weights.npz"
 METADATA_FILE = "metadata.json"
 QUANTIZED_FILE = "quantized_model.tflite"
 ONNX_FILE = "model.onnx"
+QUANTIZED_ONNX_FILE = "quantized_model.onnx"
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:

@@ -43,6 +43,11 @@ class OnnxModel:
         self._output = outputs[0]
 
     @property
+    def input_name(self) -> str:
+        """Name of the input."""
+        return str(self._input.name)
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one sample."""
         return tuple(int(size) for size in self._input.shape[1:])

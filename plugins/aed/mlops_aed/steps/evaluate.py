@@ -10,7 +10,7 @@ import numpy as np
 from mlops_aed.data.clips import TEST
 from mlops_aed.data.feature_store import open_features, read_rows
 from mlops_aed.evaluation import files as evaluation_files
-from mlops_aed.evaluation.votes import FLOAT_MODEL, ONNX_MODEL
+from mlops_aed.evaluation.votes import FLOAT_MODEL, ONNX_INT8_MODEL, ONNX_MODEL
 from mlops_aed.models import model_folder, scorers
 from mlops_aed.models.litert import LiteRtModel
 from mlops_core import Prediction, Predictions, write_predictions
@@ -62,11 +62,10 @@ def _compared(context: StepContext) -> Predictions:
         *_predictions(scorers.open_scorer(quantized), quantized, rows, patches),
         *_predictions(scorers.open_scorer(original), original, rows, patches, model=FLOAT_MODEL),
     ]
-    exported = quantized / model_folder.ONNX_FILE
-    if exported.is_file():
+    for model, exported in _exports(quantized).items():
         from mlops_aed.models.onnx_models import OnnxModel
 
-        predictions += _predictions(OnnxModel(exported), quantized, rows, patches, model=ONNX_MODEL)
+        predictions += _predictions(OnnxModel(exported), quantized, rows, patches, model=model)
     return Predictions(classes=_classes(quantized), rows=tuple(predictions), facts=model_facts(quantized, patches))
 
 
@@ -104,5 +103,14 @@ def model_facts(folder: Path, patches: np.ndarray) -> dict[str, float]:
     model = LiteRtModel(path)
     normalised = scorers.normalise(patches, metadata["mean"], metadata["deviation"])
     facts = {**asdict(model.cost()), "input_clipping_rate": round(model.clipping_rate(normalised), 8)}
-    exported = folder / model_folder.ONNX_FILE
-    return {**facts, "onnx_bytes": exported.stat().st_size} if exported.is_file() else facts
+    sizes = {f"{model}_bytes": exported.stat().st_size for model, exported in _exports(folder).items()}
+    return {**facts, **sizes}
+
+
+def _exports(folder: Path) -> dict[str, Path]:
+    """Return the exported files of a quantized model by the names of their rows."""
+    files = {
+        ONNX_MODEL: folder / model_folder.ONNX_FILE,
+        ONNX_INT8_MODEL: folder / model_folder.QUANTIZED_ONNX_FILE,
+    }
+    return {model: path for model, path in files.items() if path.is_file()}

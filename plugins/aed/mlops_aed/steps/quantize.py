@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def quantize(context: StepContext) -> None:
-    """Write ``quantized_model.tflite``, its metadata, ``C_header`` and, if set, ``model.onnx``."""
+    """Write ``quantized_model.tflite``, its metadata, ``C_header`` and, if set, ``model.onnx`` and its int8 form."""
     settings = context.section("quantization", Quantization)
     source = context.input("model")
     if not (source / model_folder.ARCHITECTURE_FILE).is_file():
@@ -64,6 +64,14 @@ def quantize(context: StepContext) -> None:
     if settings.export_onnx:
         onnx_export.export(model, folder / model_folder.ONNX_FILE)
         onnx_export.require_equal(model, folder / model_folder.ONNX_FILE, calibration[:16])
+    if settings.onnx_int8:
+        onnx_export.quantize(
+            folder / model_folder.ONNX_FILE,
+            folder / model_folder.QUANTIZED_ONNX_FILE,
+            calibration,
+            is_per_channel=settings.granularity == "per_channel",
+            scratch=context.scratch,
+        )
 
 
 def _calibration(context: StepContext, settings: Quantization, mean: float, deviation: float) -> Floats:

@@ -159,7 +159,8 @@ def _set_quantization(draft: Draft) -> None:
     quantizer = draft.value("quantization.quantizer")
     if quantizer is not None:
         is_onnx = quantizer == "onnx_quantizer"
-        note = "quantized by LiteRT's converter; the float model is exported to ONNX" if is_onnx else ""
+        note = "model.onnx and its int8 form are written beside LiteRT's model, which is registered" if is_onnx else ""
+        draft.set("quantization.onnx_int8", is_onnx)
         draft.set("quantization.export_onnx", is_onnx, "quantization.quantizer", note=note)
     draft.map("quantization.quantization_type", "quantization.quantize", target="general.operation_mode")
     draft.ignore("quantization.evaluate", note="a quantized model is always evaluated")
