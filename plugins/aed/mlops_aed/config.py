@@ -8,11 +8,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from mlops_aed.data.folder_labels import fold_folders
-from mlops_aed.data.label_tables import read_rows
+from mlops_aed.data.folder_labels import known_folds
 from mlops_aed.models.pretrained import LocalPath, with_digest
 from mlops_aed.training.config import DataAugmentation, ModelChoice, Training
-from mlops_core import DatasetError, KeyFaultError, Section, UseCaseConfig, normalise_path
+from mlops_core import KeyFaultError, Section, UseCaseConfig, normalise_path
 
 __all__ = [
     "AedConfig",
@@ -88,19 +87,6 @@ class General(Section):
     @property
     def _suffix(self) -> str:
         return PurePosixPath(normalise_path(str(self.model_path))).suffix.lower()
-
-
-def known_folds(path: object, csv: object) -> tuple[int, ...]:
-    """Return the folds in the table or the folders of a data set on this machine; otherwise those of ESC-50, 1 to 5."""
-    folder = Path(normalise_path(str(path))).expanduser() if path else None
-    table = folder / (str(csv) if csv else "meta/esc50.csv") if folder else None
-    if folder is None or table is None or not table.is_file():
-        return (fold_folders(folder) if folder and not csv else ()) or (1, 2, 3, 4, 5)
-    try:
-        cells = {row.get("fold", "") for _, row in read_rows(table, ())}
-    except DatasetError:  # the step that reads the labels names the fault
-        return (1, 2, 3, 4, 5)
-    return tuple(sorted(int(fold) for fold in cells if fold.strip().isdigit()))
 
 
 class DatasetSection(Section):

@@ -215,7 +215,7 @@ def test_a_cross_validation_is_one_run_with_a_table_of_its_folds_and_is_not_comp
     _check_evaluation(json.loads((folder / "evaluation.json").read_text()))
     assert "Test folds" in (folder / "report.html").read_text()
     figures = artifact(workspace, record, "evaluate", "figures")
-    assert len(list(figures.glob("*_confusion_matrix_test_set.png"))) == 6
+    assert len(list(figures.glob("*_confusion_matrix_test_set.png"))) == 8
     assert set(json.loads((figures / "evaluation_full.json").read_text())["splits"]) == {"1", "2"}
     model = artifact(workspace, record, "quantize-2", "model")
     assert {path.name for path in model.iterdir()} >= {

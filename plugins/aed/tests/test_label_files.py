@@ -5,9 +5,10 @@ import os
 import unicodedata
 
 import pytest
-from mlops_aed.config import DatasetSection, known_folds
+from mlops_aed.config import DatasetSection
 from mlops_aed.data.clip_files import list_files, unused_findings
 from mlops_aed.data.clips import clip_path
+from mlops_aed.data.folder_labels import known_folds
 from mlops_aed.data.labels import read_labels
 
 from mlops_core import DatasetError
@@ -191,6 +192,7 @@ def test_folders_of_parts_with_folders_of_classes_are_parts(tmp_path):
         (("train/a.wav", "test/b.wav"), "test, train are parts, not classes"),
         (("fold1/a.wav", "dog/b.wav"), "fold1 are folds or parts, beside other folders"),
         (("dog/a.wav", "rain/loud/b.wav"), "rain hold audio in folders of their own only"),
+        (("audio/a.wav", "audio/b.wav"), "no audio in one folder per class"),
         (("x/dog/a.wav", "x/rain/b.wav"), "no audio in one folder per class"),
     ],
 )

@@ -9,15 +9,16 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_aed.data.clip_files import require_text
 from mlops_aed.data.clips import TEST, TRAIN, VALIDATION, Clip, listed
-from mlops_core import DatasetError
+from mlops_aed.data.label_tables import read_rows
+from mlops_core import DatasetError, normalise_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from mlops_aed.data.clip_files import AudioFiles
 
@@ -58,7 +59,7 @@ def read_folders(dataset: Path, files: AudioFiles) -> list[Clip]:
         DatasetError: folders of folds or parts hold no classes, or are mixed with classes; a class is mixed with
             folders of classes; or the bytes of a name are not UTF-8.
     """
-    found = _files(dataset, files)
+    found = _files(files)
     require_text([file.name for file in found], dataset)
     tops = sorted({file.above[0] for file in found})
     folds = {top: _fold(top) for top in tops if _fold(top) is not None}
@@ -73,6 +74,19 @@ def read_folders(dataset: Path, files: AudioFiles) -> list[Clip]:
     return _clips_of_classes(found, dataset)
 
 
+def known_folds(path: object, csv: object) -> tuple[int, ...]:
+    """Return the folds in the table or the folders of a data set on this machine; otherwise those of ESC-50, 1 to 5."""
+    folder = Path(normalise_path(str(path))).expanduser() if path else None
+    table = folder / (str(csv) if csv else "meta/esc50.csv") if folder else None
+    if folder is None or table is None or not table.is_file():
+        return (fold_folders(folder) if folder and not csv else ()) or (1, 2, 3, 4, 5)
+    try:
+        cells = {row.get("fold", "") for _, row in read_rows(table, ())}
+    except DatasetError:  # the step that reads the labels names the fault
+        return (1, 2, 3, 4, 5)
+    return tuple(sorted(int(fold) for fold in cells if fold.strip().isdigit()))
+
+
 def fold_folders(dataset: Path) -> tuple[int, ...]:
     """Return the numbers of the folders of folds in a data set, sorted; empty if there are none."""
     for root in (dataset / "audio", dataset):
@@ -83,14 +97,12 @@ def fold_folders(dataset: Path) -> tuple[int, ...]:
     return ()
 
 
-def _files(dataset: Path, files: AudioFiles) -> list[_File]:
+def _files(files: AudioFiles) -> list[_File]:
     """Return the audio files in folders, without ``audio/`` if all of them are below it."""
     paths = files.audio
     if not paths or not all(path.startswith("audio/") for path in paths):
         return [_File(path, tuple(path.split("/")[:-1])) for path in paths if "/" in path]
     below = [path.removeprefix("audio/") for path in paths]
-    if (dataset / "audio").is_dir() and not any("/" in path for path in below):
-        return [_File(path, ("audio",)) for path in below]
     return [_File(path, tuple(path.split("/")[:-1])) for path in below if "/" in path]
 
 
