@@ -233,6 +233,20 @@ def test_doctor_exits_with_4_and_reports_expired_credentials_in_one_line(proxy):
     assert "sign in again" in last["detail"]
 
 
+def test_doctor_reports_everything_that_is_not_set_at_once(toy, tmp_path):
+    environ = {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path)}
+    command = [*COMMAND, "doctor", "--runner", "sagemaker", "-u", "TOY", "--json"]
+    with variables(**environ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == ExitCode.STEP, done.stderr
+    checks = {check["subject"]: check for check in json.loads(done.stdout)}
+    assert list(checks) == ["role", "bucket", "image", "packages", "credentials"]
+    assert "pass --role" in checks["role"]["fix"]
+    assert "pass --bucket" in checks["bucket"]["fix"]
+    assert checks["packages"]["is_good"]
+    assert not checks["credentials"]["is_good"]
+
+
 def test_missing_credentials_and_region_are_reported(toy, tmp_path):
     nothing = {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path)}
     with variables(**nothing), pytest.raises(RunnerError, match="no region: pass --region, or set AWS_REGION"):
