@@ -84,17 +84,25 @@ class SageMakerPlugin(RunnerPlugin):
         Raises:
             UsageError: no use case was named.
         """
+        from mlops_core.runners import HealthCheck
         from mlops_sagemaker.compiler.definition import compile_pipeline
         from mlops_sagemaker.service.account import Account
-        from mlops_sagemaker.service.preflight import examine_account
-        from mlops_sagemaker.target import find_target
+        from mlops_sagemaker.service.preflight import examine_access, examine_account
+        from mlops_sagemaker.target import complete_settings, find_target, missing_names
 
         if request is None:
             raise UsageError("runner 'sagemaker' checks the account for one use case; pass --usecase NAME")
         own = _own(options)
+        account = Account(region=own.region)
+        missing = missing_names(complete_settings(own))
+        if missing:  # the others need them all; what is independent of them is checked
+            for name, advice in missing.items():
+                yield HealthCheck(subject=name, is_good=False, detail="is not set", fix=advice)
+            yield from examine_access(account)
+            return
         target = find_target(request.use_case.name, own)
         definition = compile_pipeline(request, target.settings).data
-        yield from examine_account(request.use_case.name, definition, target, account=Account(region=own.region))
+        yield from examine_account(request.use_case.name, definition, target, account=account)
 
     def estimate(self, request: RunRequest, options: RunnerOptions, *, store: Store) -> Estimate:
         """Return the estimated duration and cost of a run in the account."""

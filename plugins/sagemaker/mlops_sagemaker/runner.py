@@ -83,6 +83,7 @@ class SageMakerRunner:
             return self._resume(request, request.resumed)
         target = find_target(request.use_case.name, self._options)
         self._compile(request, target)
+        self._account.require_access()
         self._check_cost(request, target)
         run = Run(self._store, request, observer=self._observer, runner=NAME)
         with self._store.runs.lock(run.run_id):

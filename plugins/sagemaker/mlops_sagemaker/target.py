@@ -52,15 +52,21 @@ def find_target(use_case: str, options: SageMakerOptions) -> Target:
     """
     settings = complete_settings(options)
     account = settings.account
-    for name, variable in _VARIABLES.items():
-        if getattr(account, name) is None:
-            raise UsageError(
-                f"no {name}: pass --{name}, set account.{name} in the settings file, or set the variable {variable}"
-            )
+    for name, advice in missing_names(settings).items():
+        raise UsageError(f"no {name}: {advice}")
     pipeline = options.pipeline_name or read_settings().environ.get(_NAME_VARIABLE) or model_package_group(use_case)
     check_pipeline_name(pipeline)
     assert account.role and account.bucket  # noqa: S101, PT018  for mypy: checked above
     return Target(pipeline=pipeline, role=account.role, bucket=account.bucket, settings=settings)
+
+
+def missing_names(settings: CompileSettings) -> dict[str, str]:
+    """Return each of role, bucket and image that is not set -> where to set it."""
+    return {
+        name: f"pass --{name}, set account.{name} in the settings file, or set the variable {variable}"
+        for name, variable in _VARIABLES.items()
+        if getattr(settings.account, name) is None
+    }
 
 
 def complete_settings(options: SageMakerOptions) -> CompileSettings:

@@ -87,6 +87,19 @@ class Account:
             raise RunnerError("no region: pass --region, or set AWS_REGION")
         return str(name)
 
+    def require_access(self) -> None:
+        """Check that a region and credentials are set, without a request to the service that a run uses.
+
+        Raises:
+            RunnerError: one of them is missing.
+        """
+        from botocore.exceptions import NoCredentialsError
+
+        region = self.region
+        with faults():
+            if region and self.session.get_credentials() is None:
+                raise NoCredentialsError
+
     def client(self, service: str) -> Client:
         """Return a client that retries, with jitter, when it is throttled or the service fails."""
         if service not in self._clients:

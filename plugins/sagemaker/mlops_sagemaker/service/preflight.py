@@ -17,7 +17,7 @@ from mlops_sagemaker.service.account import code_of
 from mlops_sagemaker.service.policy import Audience, actions, names_of, policy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
 
     from mlops_sagemaker.service.account import Account
     from mlops_sagemaker.service.policy import Names
@@ -43,21 +43,30 @@ def examine_account(
         target: target of the run.
         account: account to check.
     """
-    yield _packages()
-    try:
-        region = account.region
-        caller = account.call("sts", "get_caller_identity")
-    except MlopsError as error:
-        yield HealthCheck(subject="credentials", is_good=False, detail=str(error), fix="sign in, and pass --region")
+    caller = yield from examine_access(account)
+    if caller is None:
         return
-    yield HealthCheck(subject="credentials", is_good=True, detail=f"{caller['Arn']} in account {caller['Account']}")
-    yield _region(account, region)
+    region = account.region
     names = names_of(use_case, target.settings, pipeline=target.pipeline, region=region)
     yield from _role(names, account, number=caller["Account"])
     yield _permissions("caller's permissions", caller["Arn"], actions(policy(names, Audience.SUBMITTER)), account)
     yield _bucket(target.bucket, account, region=region)
     yield _image(target.settings.account.image or "", account, region=region)
     yield from _quotas(definition, account)
+
+
+def examine_access(account: Account) -> Generator[HealthCheck, None, Mapping[str, Any] | None]:
+    """Yield a health check for packages, credentials and region; return the caller, None without credentials."""
+    yield _packages()
+    try:
+        region = account.region
+        caller: Mapping[str, Any] = account.call("sts", "get_caller_identity")
+    except MlopsError as error:
+        yield HealthCheck(subject="credentials", is_good=False, detail=str(error), fix="sign in, and pass --region")
+        return None
+    yield HealthCheck(subject="credentials", is_good=True, detail=f"{caller['Arn']} in account {caller['Account']}")
+    yield _region(account, region)
+    return caller
 
 
 def _packages() -> HealthCheck:

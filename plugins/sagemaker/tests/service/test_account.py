@@ -233,6 +233,34 @@ def test_doctor_exits_with_4_and_reports_expired_credentials_in_one_line(proxy):
     assert "sign in again" in last["detail"]
 
 
+def test_doctor_reports_everything_that_is_not_set_at_once(toy, tmp_path):
+    environ = {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path)}
+    command = [*COMMAND, "doctor", "--runner", "sagemaker", "-u", "TOY", "--json"]
+    with variables(**environ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == ExitCode.STEP, done.stderr
+    checks = {check["subject"]: check for check in json.loads(done.stdout)}
+    assert list(checks) == ["role", "bucket", "image", "packages", "credentials"]
+    assert "pass --role" in checks["role"]["fix"]
+    assert "pass --bucket" in checks["bucket"]["fix"]
+    assert checks["packages"]["is_good"]
+    assert not checks["credentials"]["is_good"]
+
+
+def test_a_run_without_credentials_is_refused_before_there_is_a_run(toy, tmp_path):
+    workspace = tmp_path / "workspace"
+    names = ["--role", "arn:aws:iam::111122223333:role/pipeline", "--bucket", "some-bucket"]
+    image = "111122223333.dkr.ecr.us-east-1.amazonaws.com/steps:1"
+    command = [*COMMAND, "--workspace", str(workspace)]
+    arguments = ["run", "--runner", "sagemaker", "-u", "TOY", *names, "--image", image, "--region", "us-east-1"]
+    with variables(AWS_EC2_METADATA_DISABLED="true", HOME=str(tmp_path)):
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == ExitCode.STEP
+    assert "sign in, or set AWS_PROFILE" in done.stderr
+    listed = subprocess.run([*command, "runs", "list", "--json"], capture_output=True, text=True, check=True)
+    assert json.loads(listed.stdout) == []
+
+
 def test_missing_credentials_and_region_are_reported(toy, tmp_path):
     nothing = {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path)}
     with variables(**nothing), pytest.raises(RunnerError, match="no region: pass --region, or set AWS_REGION"):
