@@ -71,7 +71,7 @@ SUBJECTS = {
         "Write the predictions of an evaluation and load a trained model.",
         ("predictions", "predictors"),
     ),
-    "metrics": ("Metrics and gates", "Define metrics, compute them and judge a model.", ("metrics", "conditions")),
+    "metrics": ("Metrics and gates", "Define metrics, compute them and judge a model.", ("evaluation", "conditions")),
     "reports": ("Reports", "Add facts to the report of a run.", ("report",)),
     "errors": ("Errors", "Every error that a user or a plugin author can meet.", ("errors",)),
 }

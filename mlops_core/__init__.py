@@ -41,8 +41,7 @@ if TYPE_CHECKING:
         UsageError,
         did_you_mean,
     )
-    from mlops_core.hookspecs import PluginContext, hookimpl
-    from mlops_core.metrics import (
+    from mlops_core.evaluation.metrics import (
         ConfusionMatrix,
         Direction,
         Metric,
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
         proportion,
         proportion_by_group,
     )
+    from mlops_core.hookspecs import PluginContext, hookimpl
     from mlops_core.pipeline import DATASET, Parameter, ParameterType, Pipeline, Resources, Step, StepKind
     from mlops_core.predictions import Prediction, Predictions, read_predictions, write_predictions
     from mlops_core.predictors import (
@@ -97,7 +97,7 @@ _MODULES = {
     "hookspecs": ("PluginContext", "hookimpl"),
     "use_cases.discovery": ("discover_use_cases",),
     "use_cases.manager": ("UseCase", "load_use_case"),
-    "metrics": (
+    "evaluation.metrics": (
         "ConfusionMatrix",
         "Direction",
         "Metric",

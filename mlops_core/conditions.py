@@ -19,7 +19,7 @@ from mlops_core.errors import PipelineError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from mlops_core.metrics import Metric, MetricReport
+    from mlops_core.evaluation.metrics import Metric, MetricReport
 
 _TEXT_LIMIT = 10_000
 _DEPTH_LIMIT = 50

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mlops_core.datasets.catalogue import Dataset
     from mlops_core.datasets.inspections import Inspection
     from mlops_core.datasets.previews import Preview
-    from mlops_core.metrics import Metric, MetricReport
+    from mlops_core.evaluation.metrics import Metric, MetricReport
     from mlops_core.pipeline import Parameter, Step
     from mlops_core.predictions import Predictions
     from mlops_core.predictors import PredictionOutput, Predictor

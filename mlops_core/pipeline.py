@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mlops_core.conditions import Gate
 from mlops_core.errors import ConfigError, PipelineError, did_you_mean
-from mlops_core.metrics import Metric
+from mlops_core.evaluation.metrics import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -49,7 +49,8 @@ class Target:
 TARGETS = {
     "conditions": Target(module="mlops_core.conditions", tests=("tests/core/test_conditions.py",)),
     "metrics": Target(
-        module="mlops_core.metrics", tests=("tests/core/test_metrics.py", "tests/core/test_evaluation_layout.py")
+        module="mlops_core.evaluation.metrics",
+        tests=("tests/core/test_metrics.py", "tests/core/test_evaluation_layout.py"),
     ),
     "registry": Target(module="mlops_core.workspace.registry", tests=("tests/core/test_registry.py",)),
     "lifecycle": Target(module="mlops_core.runners.lifecycle", tests=("tests/core/test_lifecycle.py",)),

@@ -236,7 +236,7 @@ def print_outcome(record: RunRecord, *, approval: str) -> None:
 def print_result_tables(folder: Path) -> None:
     """Print the tables in the ``evaluation.json`` of a run's folder, and the number of groups, if there are any."""
     from mlops_core.errors import StepError
-    from mlops_core.metrics import read_evaluation
+    from mlops_core.evaluation.metrics import read_evaluation
 
     try:
         report = read_evaluation(folder, ())

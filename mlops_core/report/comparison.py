@@ -1,7 +1,7 @@
 """Comparison of two runs: differences in metrics, configuration, data, code and environment.
 
 Owns the comparison as data; the command line and the report render it. Whether two values may be compared is decided by
-`mlops_core.comparability`; where they may not, there is neither a change nor a judgement to show.
+`mlops_core.evaluation.comparability`; where they may not, there is neither a change nor a judgement to show.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.comparability import TEST_SET_NOTE, Measurement, incomparability
-from mlops_core.metrics import Direction, Metric, MetricReport, MetricValue
+from mlops_core.evaluation.comparability import TEST_SET_NOTE, Measurement, incomparability
+from mlops_core.evaluation.metrics import Direction, Metric, MetricReport, MetricValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

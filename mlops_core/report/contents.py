@@ -14,7 +14,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from mlops_core.metrics import MetricReport
+from mlops_core.evaluation.metrics import MetricReport
 from mlops_core.report.facts import Missing
 
 if TYPE_CHECKING:

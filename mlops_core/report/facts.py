@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import MlopsError
-from mlops_core.metrics import EVALUATION_FILE, Metric, MetricReport, read_evaluation
+from mlops_core.evaluation.metrics import EVALUATION_FILE, Metric, MetricReport, read_evaluation
 from mlops_core.pipeline import EVALUATION_OUTPUT, PREDICTIONS_OUTPUT, StepKind
 from mlops_core.workspace.records import RunStatus
 

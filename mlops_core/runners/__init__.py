@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from mlops_core.runners.request import RunRequest
     from mlops_core.settings import read_settings
     from mlops_core.steps.source_code import CodeIndex
-    from mlops_core.workspace.diagnosis import HealthCheck
     from mlops_core.workspace.files import write_atomically
+    from mlops_core.workspace.maintenance.diagnosis import HealthCheck
     from mlops_core.workspace.records import RemoteRecord, StepRecord, StepStatus
     from mlops_core.workspace.store import Store
 
@@ -64,7 +64,7 @@ _MODULES = {
     "mlops_core.runners.request": ("RunRequest",),
     "mlops_core.settings": ("read_settings",),
     "mlops_core.steps.source_code": ("CodeIndex",),
-    "mlops_core.workspace.diagnosis": ("HealthCheck",),
+    "mlops_core.workspace.maintenance.diagnosis": ("HealthCheck",),
     "mlops_core.workspace.files": ("write_atomically",),
     "mlops_core.workspace.records": ("RemoteRecord", "StepRecord", "StepStatus"),
     "mlops_core.workspace.store": ("Store",),

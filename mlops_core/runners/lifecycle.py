@@ -17,9 +17,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from mlops_core.comparability import TEST_SET_NOTE
 from mlops_core.errors import ExitCode, GateRejectedError, MlopsError, RunnerError
-from mlops_core.metrics import read_evaluation
+from mlops_core.evaluation.comparability import TEST_SET_NOTE
+from mlops_core.evaluation.metrics import read_evaluation
 from mlops_core.pipeline import FETCH
 from mlops_core.runners.saved_config import write_saved_config
 from mlops_core.settings import read_settings
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from mlops_core.conditions import Verdict
     from mlops_core.datasets.catalogue import Progress
-    from mlops_core.metrics import MetricReport
+    from mlops_core.evaluation.metrics import MetricReport
     from mlops_core.pipeline import ParameterValue, Pipeline
     from mlops_core.runners.observers import RunObserver
     from mlops_core.runners.request import RunRequest
@@ -328,7 +328,7 @@ def keep_code(store: Store, installed: InstalledUseCase) -> str:
         if code is None:
             return ""
         digest = code.digest()
-        if store.artifacts.has(digest):
+        if store.artifacts.has(digest) and store.artifacts.damage(digest) is None:
             return digest
         folder = work / "content"
         folder.mkdir()

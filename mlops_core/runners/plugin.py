@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlops_core.runners.remote.following import RemoteRun
     from mlops_core.runners.remote.object_store import Bucket
     from mlops_core.runners.request import RunRequest
-    from mlops_core.workspace.diagnosis import HealthCheck
+    from mlops_core.workspace.maintenance.diagnosis import HealthCheck
     from mlops_core.workspace.records import RunRecord
     from mlops_core.workspace.store import Store
 

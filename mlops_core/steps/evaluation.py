@@ -14,13 +14,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import MlopsError
-from mlops_core.intervals import effective_count, student_quantile, wilson_interval
-from mlops_core.metrics import GroupBreakdown, GroupMetrics, MetricReport
+from mlops_core.evaluation.intervals import effective_count, student_quantile, wilson_interval
+from mlops_core.evaluation.metrics import GroupBreakdown, GroupMetrics, MetricReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from mlops_core.metrics import Metric, MetricValue
+    from mlops_core.evaluation.metrics import Metric, MetricValue
     from mlops_core.predictions import Prediction, Predictions
 
     ComputeMetrics = Callable[[Predictions], MetricReport]

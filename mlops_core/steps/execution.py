@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mlops_core.code_references import load_function
-from mlops_core.comparability import TEST_SET_NOTE
 from mlops_core.datasets.digests import find_foreign_entry
 from mlops_core.datasets.group_splits import check_split_file
 from mlops_core.errors import DatasetError, ExitCode, MlopsError, StepError
+from mlops_core.evaluation.comparability import TEST_SET_NOTE
 from mlops_core.pipeline import EVALUATION_OUTPUT, PREDICTIONS_OUTPUT, Step, StepKind
 from mlops_core.steps.context import STEP_LOGGER, StepContext, StepRequest
 
@@ -136,8 +136,8 @@ def _move_files(step: Step, output: str, *, parts: tuple[Path, ...], target: Pat
 
 
 def _evaluate(request: StepRequest) -> None:
-    from mlops_core.baselines import constant_warning
-    from mlops_core.metrics import Metric, write_evaluation
+    from mlops_core.evaluation.baselines import constant_warning
+    from mlops_core.evaluation.metrics import Metric, write_evaluation
     from mlops_core.predictions import digest_test_set, read_predictions
     from mlops_core.steps.evaluation import evaluate_predictions
     from mlops_core.use_cases.manager import load_use_case

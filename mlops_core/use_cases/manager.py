@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from mlops_core.datasets.catalogue import Dataset, DatasetChoice
     from mlops_core.datasets.inspections import Inspection
     from mlops_core.datasets.previews import Preview
+    from mlops_core.evaluation.metrics import Metric, MetricReport
     from mlops_core.hookspecs import PluginContext
-    from mlops_core.metrics import Metric, MetricReport
     from mlops_core.pipeline import Parameter, Pipeline, Step
     from mlops_core.predictions import Predictions
     from mlops_core.predictors import OutputEmitter, OutputRequest, PredictionOutput, Predictor
@@ -251,7 +251,7 @@ class UseCase:
 
     def metrics(self, config: UseCaseConfig) -> tuple[Metric, ...]:
         """Return the declared metrics."""
-        from mlops_core.metrics import Metric
+        from mlops_core.evaluation.metrics import Metric
 
         metrics = self._call_many("mlops_get_metrics", Metric, config=config)
         if not metrics:
@@ -260,7 +260,7 @@ class UseCase:
 
     def compute_metrics(self, predictions: Predictions) -> MetricReport:
         """Return the metrics of stored predictions."""
-        from mlops_core.metrics import ConfusionMatrix, MetricReport, MetricValue
+        from mlops_core.evaluation.metrics import ConfusionMatrix, MetricReport, MetricValue
 
         hook = "mlops_compute_metrics"
         report: MetricReport = self._call(hook, MetricReport, predictions=predictions)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.comparability import Measurement, incomparability
-from mlops_core.metrics import Direction
+from mlops_core.evaluation.comparability import Measurement, incomparability
+from mlops_core.evaluation.metrics import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import StoreError, UsageError, did_you_mean
-from mlops_core.metrics import Direction
+from mlops_core.evaluation.metrics import Direction
 from mlops_core.workspace.model_versions import ApprovalStatus, LedgerEntry, ModelVersion, judge_promotion
 
 if TYPE_CHECKING:

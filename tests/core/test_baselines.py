@@ -6,7 +6,7 @@ import pytest
 
 import mlops_core
 from mlops_core import Prediction, Predictions
-from mlops_core.baselines import constant_warning
+from mlops_core.evaluation.baselines import constant_warning
 
 TEN = tuple("abcdefghij")
 

@@ -284,8 +284,8 @@ class Remembering(dict):
     def lookup(self, path, state):
         return self.get((path, state))
 
-    def store(self, path, state, *, sha256):
-        self[path, state] = sha256
+    def store(self, digests):
+        self.update({(path, state): sha256 for path, state, sha256 in digests})
 
 
 def test_an_unchanged_file_is_not_read_again(tmp_path):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mlops_core.datasets.inspections import FactTable
-from mlops_core.metrics import ConfusionMatrix, MetricReport, read_evaluation, write_evaluation
+from mlops_core.evaluation.metrics import ConfusionMatrix, MetricReport, read_evaluation, write_evaluation
 
 
 def test_a_confusion_matrix_stands_class_by_class_in_the_section_that_it_names_and_is_read_back(tmp_path):

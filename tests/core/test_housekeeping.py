@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import mlops_core
-from mlops_core.workspace.diagnosis import examine
-from mlops_core.workspace.housekeeping import Garbage, find_damage, find_garbage, remove_garbage
+from mlops_core.workspace.maintenance.diagnosis import examine
+from mlops_core.workspace.maintenance.housekeeping import Garbage, find_damage, find_garbage, remove_garbage
 from mlops_core.workspace.registry import Registry
 from mlops_core.workspace.store import Store
 

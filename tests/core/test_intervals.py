@@ -5,7 +5,7 @@ import random
 import pytest
 
 from mlops_core import proportion, proportion_by_group
-from mlops_core.intervals import effective_count, student_quantile, wilson_interval
+from mlops_core.evaluation.intervals import effective_count, student_quantile, wilson_interval
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from mlops_core.errors import (
     StoreError,
     UsageError,
 )
-from mlops_core.metrics import Direction, MetricReport, proportion, write_evaluation
+from mlops_core.evaluation.metrics import Direction, MetricReport, proportion, write_evaluation
 from mlops_core.runners.lifecycle import (
     Decision,
     Result,

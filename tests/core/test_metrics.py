@@ -20,7 +20,7 @@ from mlops_core import (
     parse_condition,
     proportion,
 )
-from mlops_core.metrics import check_report, read_evaluation, write_evaluation
+from mlops_core.evaluation.metrics import check_report, read_evaluation, write_evaluation
 
 
 def metric(name, maximum=1.0):

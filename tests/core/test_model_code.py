@@ -13,7 +13,7 @@ from mlops_core.datasets.digests import digest_tree
 from mlops_core.errors import DatasetError, PluginError
 from mlops_core.use_cases.discovery import InstalledUseCase
 from mlops_core.use_cases.model_code import KeptPredictor, find_plugin_code
-from mlops_core.workspace.housekeeping import find_garbage
+from mlops_core.workspace.maintenance.housekeeping import find_garbage
 from mlops_core.workspace.registry import Registry
 from mlops_core.workspace.store import Store
 

@@ -7,7 +7,7 @@ from mlops_core import PluginError, Step
 from mlops_core.scaffolding import write_plugin
 from mlops_core.steps.packages import missing_packages, require_packages
 from mlops_core.testing.use_cases.subjects import subjects
-from mlops_core.workspace.diagnosis import examine
+from mlops_core.workspace.maintenance.diagnosis import examine
 
 
 def step(name, *packages):

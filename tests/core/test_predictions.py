@@ -6,7 +6,15 @@ import math
 import pytest
 
 from mlops_core.errors import StepError
-from mlops_core.metrics import Direction, Metric, MetricReport, MetricValue, Unit, read_evaluation, write_evaluation
+from mlops_core.evaluation.metrics import (
+    Direction,
+    Metric,
+    MetricReport,
+    MetricValue,
+    Unit,
+    read_evaluation,
+    write_evaluation,
+)
 from mlops_core.predictions import (
     Prediction,
     Predictions,

@@ -9,7 +9,7 @@ import pytest
 
 import mlops_core
 from mlops_core.errors import StoreError, UsageError
-from mlops_core.metrics import Direction
+from mlops_core.evaluation.metrics import Direction
 from mlops_core.workspace.model_versions import ApprovalStatus, ModelVersion, judge_promotion
 from mlops_core.workspace.registry import BEST, Registry
 from mlops_core.workspace.store import Store

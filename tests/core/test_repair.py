@@ -9,7 +9,7 @@ import pytest
 
 import mlops_core
 from mlops_core.errors import ExitCode, StoreError
-from mlops_core.workspace.diagnosis import examine
+from mlops_core.workspace.maintenance.diagnosis import examine
 from mlops_core.workspace.registry import ApprovalStatus, Registry
 from mlops_core.workspace.store import Store
 

@@ -58,7 +58,19 @@ def test_make_refuses_an_environment_of_another_version(interpreter, tmp_path):
 def test_help_names_every_target_for_users():
     lines = make("help").stdout.splitlines()
     targets = [line.split()[1] for line in lines if line.startswith("make ")]
-    assert targets == ["run", "test", "test-all", "check", "format", "docs", "site", "dist", "bench", "clean"]
+    assert targets == [
+        "run",
+        "test",
+        "test-all",
+        "check",
+        "format",
+        "docs",
+        "site",
+        "dist",
+        "bench",
+        "figures",
+        "clean",
+    ]
     for target in targets:
         done = make("--dry-run", target)
         assert done.returncode == 0, target

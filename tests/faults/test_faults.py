@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import mlops_core
-from mlops_core.workspace.housekeeping import database_fault, find_damage
+from mlops_core.workspace.maintenance.housekeeping import database_fault, find_damage
 from mlops_core.workspace.registry import Registry
 from mlops_core.workspace.store import Store
 

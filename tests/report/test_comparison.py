@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from mlops_core.cli import cli
-from mlops_core.comparability import TEST_SET_NOTE
 from mlops_core.errors import UsageError
-from mlops_core.metrics import Direction, Metric, MetricReport, MetricValue, Unit
+from mlops_core.evaluation.comparability import TEST_SET_NOTE
+from mlops_core.evaluation.metrics import Direction, Metric, MetricReport, MetricValue, Unit
 from mlops_core.report.comparison import Judgement, compare_runs, flatten_yaml
 from mlops_core.report.facts import Missing, RunFacts
 from mlops_core.workspace.records import DatasetRecord, RunRecord, RunStatus, StepRecord

@@ -13,7 +13,7 @@ import pytest
 import mlops_core
 from mlops_core.conditions import ClauseVerdict, Verdict
 from mlops_core.errors import StoreError, UsageError
-from mlops_core.metrics import (
+from mlops_core.evaluation.metrics import (
     ConfusionMatrix,
     Direction,
     GroupBreakdown,

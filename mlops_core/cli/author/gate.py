@@ -94,7 +94,7 @@ def _of_run(session: ContractSession, run_id: str, *, workspace: str | None) -> 
     """
     from mlops_core.api import workspace_path
     from mlops_core.errors import UsageError
-    from mlops_core.metrics import read_evaluation
+    from mlops_core.evaluation.metrics import read_evaluation
     from mlops_core.predictions import read_predictions
     from mlops_core.testing.use_cases.session import ContractSession
     from mlops_core.workspace.store import Store

@@ -201,7 +201,7 @@ def _check_one(subject: Subject, checks: Iterable[Check], *, folder: Path, is_qu
 
 def _notes(session: ContractSession, outcomes: Iterable[Outcome]) -> list[str]:
     """Return what the checks cannot fail for: a small configuration need not give a useful model."""
-    from mlops_core.baselines import constant_warning
+    from mlops_core.evaluation.baselines import constant_warning
 
     if not any(outcome.check == "gate_rejects_a_constant_predictor" and outcome.is_good for outcome in outcomes):
         return []

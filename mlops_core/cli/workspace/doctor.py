@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mlops_core.runners.plugin import RunnerOptions
-    from mlops_core.workspace.diagnosis import HealthCheck
+    from mlops_core.workspace.maintenance.diagnosis import HealthCheck
 
 
 @click.command("doctor", cls=RunnerCommand)
@@ -45,7 +45,7 @@ def command(
 
     from mlops_core.api import prepare_run, workspace_path
     from mlops_core.runners.discovery import LOCAL, load_runner
-    from mlops_core.workspace.diagnosis import examine
+    from mlops_core.workspace.maintenance.diagnosis import examine
 
     def checks() -> Iterator[HealthCheck]:
         if runner == LOCAL:

@@ -26,7 +26,7 @@ def command(context: dict[str, str | None], *, keep: int, usecase: str | None, i
     Registered models, the runs that made them and runs that are being carried out are never removed.
     """
     from mlops_core.api import workspace_path
-    from mlops_core.workspace.housekeeping import find_garbage, remove_garbage
+    from mlops_core.workspace.maintenance.housekeeping import find_garbage, remove_garbage
     from mlops_core.workspace.store import Store
 
     with Store(workspace_path(context["workspace"])) as store:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from mlops_core.metrics import Direction
+from mlops_core.evaluation.metrics import Direction
 from mlops_core.quantities import format_number
 from mlops_core.report.kit import Markup, Node, data_table, details, element, group, muted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlops_core.metrics import GroupBreakdown, GroupMetrics, Metric, MetricReport
+    from mlops_core.evaluation.metrics import GroupBreakdown, GroupMetrics, Metric, MetricReport
     from mlops_core.workspace.records import RunRecord
 
 _HEADLINES = 4

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from mlops_core.comparability import TEST_SET_NOTE
-from mlops_core.metrics import MetricReport
+from mlops_core.evaluation.comparability import TEST_SET_NOTE
+from mlops_core.evaluation.metrics import MetricReport
 from mlops_core.quantities import format_change, format_number
 from mlops_core.report.comparison import Judgement, MetricComparison
 from mlops_core.report.facts import Missing
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mlops_core.datasets.inspections import FactTable
-    from mlops_core.metrics import Metric, MetricValue
+    from mlops_core.evaluation.metrics import Metric, MetricValue
     from mlops_core.report.evidence import Evidence
 
 _HEADINGS = ("Metric", "Value", "Confidence interval", "Range", "Threshold", "Previous accepted")

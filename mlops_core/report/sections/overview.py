@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from mlops_core.metrics import MetricReport
+from mlops_core.evaluation.metrics import MetricReport
 from mlops_core.quantities import format_duration, format_number, format_size
 from mlops_core.report.facts import REPORT_FILE
 from mlops_core.report.kit import BadgeKind, Markup, badge, callout, element, muted, tile

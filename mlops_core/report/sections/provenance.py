@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_core.comparability import TEST_SET_NOTE
-from mlops_core.metrics import MetricReport
+from mlops_core.evaluation.comparability import TEST_SET_NOTE
+from mlops_core.evaluation.metrics import MetricReport
 from mlops_core.quantities import format_size
 from mlops_core.report.kit import (
     Markup,

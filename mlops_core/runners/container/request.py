@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_core.conditions import Gate
 from mlops_core.errors import ConfigError, RunnerError
-from mlops_core.metrics import Metric
+from mlops_core.evaluation.metrics import Metric
 from mlops_core.pipeline import Parameter, ParameterType, Step, StepKind
 from mlops_core.steps.execution import STEP_PROTOCOL_VERSION
 

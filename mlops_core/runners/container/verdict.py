@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_core.conditions import Verdict
 from mlops_core.errors import ConfigError
-from mlops_core.metrics import EVALUATION_FILE, read_evaluation
+from mlops_core.evaluation.metrics import EVALUATION_FILE, read_evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from mlops_core.metrics import Metric
+    from mlops_core.evaluation.metrics import Metric
     from mlops_core.pipeline import ParameterValue
     from mlops_core.runners.container.request import ContainerRequest, GateRequest
 

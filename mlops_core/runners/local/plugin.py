@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlops_core.runners.observers import RunObserver
     from mlops_core.runners.plugin import Runner
     from mlops_core.runners.request import RunRequest
-    from mlops_core.workspace.diagnosis import HealthCheck
+    from mlops_core.workspace.maintenance.diagnosis import HealthCheck
     from mlops_core.workspace.store import Store
 
 
@@ -61,7 +61,7 @@ class LocalRunnerPlugin(RunnerPlugin):
     def check(self, request: RunRequest | None, options: RunnerOptions) -> Iterable[HealthCheck]:
         """Yield whether steps are confined to their outputs by the system."""
         from mlops_core.processes.confinement import landlock_version
-        from mlops_core.workspace.diagnosis import HealthCheck
+        from mlops_core.workspace.maintenance.diagnosis import HealthCheck
 
         del request, options
         version = landlock_version()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mlops_core.conditions import Verdict
-    from mlops_core.metrics import MetricReport
+    from mlops_core.evaluation.metrics import MetricReport
     from mlops_core.predictions import Prediction, Predictions
     from mlops_core.testing.use_cases.session import ContractSession
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_core.config_files.loaded import LoadedConfig
-    from mlops_core.metrics import MetricReport
+    from mlops_core.evaluation.metrics import MetricReport
     from mlops_core.pipeline import Pipeline
     from mlops_core.predictions import Predictions
     from mlops_core.runners.request import RunRequest
@@ -290,7 +290,7 @@ class ContractSession:
     @Product
     def report(self) -> MetricReport:
         """What core wrote to ``evaluation.json`` in the first execution."""
-        from mlops_core.metrics import read_evaluation
+        from mlops_core.evaluation.metrics import read_evaluation
 
         return read_evaluation(self.evaluation_output("evaluation"), self.pipeline.metrics)
 

@@ -17,7 +17,7 @@ from mlops_aed.plugin import mlops_get_sample_preview
 from PIL import Image
 
 from mlops_core import ConfigError, ConfusionMatrix, Prediction, Predictions, StepContext
-from mlops_core.metrics import check_report, read_evaluation, write_evaluation
+from mlops_core.evaluation.metrics import check_report, read_evaluation, write_evaluation
 from mlops_core.predictions import digest_test_set
 from mlops_core.steps.context import StepRequest
 

@@ -20,7 +20,7 @@ from mlops_aed.training.head import PENALTIES, choose_penalty, fit_head
 
 import mlops_core
 from mlops_core import ConfigError, Prediction, Predictions, load_use_case, read_predictions, write_predictions
-from mlops_core.metrics import check_report
+from mlops_core.evaluation.metrics import check_report
 
 
 def rows(labels, patches=2):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mlops_core.conditions import Comparison
-    from mlops_core.metrics import MetricReport
+    from mlops_core.evaluation.metrics import MetricReport
     from mlops_core.predictions import Predictions
     from mlops_core.testing.use_cases.session import ContractSession
 
@@ -56,7 +56,7 @@ def gate_points_the_right_way(session: ContractSession) -> Iterator[str]:
     Fix: turn the comparison round, or correct Metric(direction=...).
     """
     from mlops_core.conditions import Operator
-    from mlops_core.metrics import Direction
+    from mlops_core.evaluation.metrics import Direction
 
     metrics = {metric.name: metric for metric in session.pipeline.metrics}
     for comparison, is_wanted in _comparisons(session):

@@ -28,7 +28,7 @@ def metrics_declare_unit_and_range(session: ContractSession) -> Iterator[str]:
 
     Fix: correct unit, minimum and maximum: the gate refuses what is outside, such as a percent for a fraction.
     """
-    from mlops_core.metrics import Unit
+    from mlops_core.evaluation.metrics import Unit
 
     for metric in session.pipeline.metrics:
         if metric.unit is Unit.FRACTION and not (metric.minimum >= 0 and metric.maximum <= 1):
@@ -171,7 +171,7 @@ def metrics_point_the_right_way(session: ContractSession) -> Iterator[str]:
 
     Fix: correct Metric(direction=...).
     """
-    from mlops_core.metrics import Direction
+    from mlops_core.evaluation.metrics import Direction
 
     best = canaries.report_of(session, canaries.oracle(session.predictions))
     worst = canaries.report_of(session, canaries.inverted(session.predictions))

@@ -24,7 +24,15 @@ from mlops_sagemaker.layout import Layout
 
 from mlops_core.conditions import AllOf, AnyOf, Comparison, Gate, Not, Operator
 from mlops_core.errors import ConfigError, PipelineError
-from mlops_core.metrics import Direction, Metric, MetricReport, MetricValue, Unit, read_evaluation, write_evaluation
+from mlops_core.evaluation.metrics import (
+    Direction,
+    Metric,
+    MetricReport,
+    MetricValue,
+    Unit,
+    read_evaluation,
+    write_evaluation,
+)
 from mlops_core.pipeline import Parameter, ParameterType, Pipeline, Step, StepKind
 from mlops_core.runners.container.request import ContainerRequest, GateRequest, Part, read_order
 from mlops_core.runners.container.verdict import gate_evaluation, verdict_message

@@ -32,7 +32,7 @@ from mlops_core import (
     StepKind,
     Unit,
 )
-from mlops_core.metrics import read_evaluation, write_evaluation
+from mlops_core.evaluation.metrics import read_evaluation, write_evaluation
 from mlops_core.runners.container.request import ContainerRequest, GateRequest, Part, read_order
 from mlops_core.runners.container.verdict import gate_evaluation, verdict_message
 

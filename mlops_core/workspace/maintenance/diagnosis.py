@@ -111,8 +111,8 @@ def _workspace(home: Path, *, is_repaired: bool) -> Iterator[HealthCheck]:
 
 
 def _store(store: Store, *, is_repaired: bool) -> Iterator[HealthCheck]:
-    from mlops_core.workspace.housekeeping import database_fault, find_damage
-    from mlops_core.workspace.repair import database_faults, mend
+    from mlops_core.workspace.maintenance.housekeeping import database_fault, find_damage
+    from mlops_core.workspace.maintenance.repair import database_faults, mend
 
     fault = database_fault(store)
     fix = "restore mlops.db from a backup" if fault else ""

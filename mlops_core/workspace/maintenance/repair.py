@@ -1,7 +1,7 @@
 """Faults inside the database: missing tables and damaged rows, found for ``mlops doctor`` and mended with ``--repair``.
 
 What can be derived from files or other tables is derived; the rest is removed, and said to be lost. SQLite's own check
-of the file is `mlops_core.workspace.housekeeping.database_fault`.
+of the file is `mlops_core.workspace.maintenance.housekeeping.database_fault`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlops_core.datasets.inspections import FactTable
 from mlops_core.errors import MlopsError, PipelineError, StepError, did_you_mean
-from mlops_core.intervals import LEVEL, effective_count, wilson_interval
+from mlops_core.evaluation.intervals import LEVEL, effective_count, wilson_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -1,0 +1,1 @@
+"""Keeping a workspace sound: what is wrong with it, repairing it, and removing what nobody needs."""
