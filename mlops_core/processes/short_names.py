@@ -39,20 +39,17 @@ def short_name(folder: Path) -> Iterator[Path]:
             link.unlink(missing_ok=True)
 
 
-def left_over_links(folder: Path) -> tuple[Path, ...]:
-    """Return the links to what was below `folder` and is gone, which killed processes have left behind."""
-    names = (path for place in _places() for path in Path(place).glob(f"{_PREFIX}*"))
-    return tuple(path for path in names if path.is_symlink() and not path.exists() and _leads_below(path, folder))
-
-
-def _leads_below(link: Path, folder: Path) -> bool:
-    try:
-        return link.readlink().is_relative_to(folder)
-    except OSError:  # another process has removed it
-        return False
+def remove_left_over_links() -> None:
+    """Remove our links to folders that are gone, which killed processes have left behind."""
+    for place in _places():
+        for path in Path(place).glob(f"{_PREFIX}*"):
+            with contextlib.suppress(OSError):  # another process has removed it
+                if path.is_symlink() and not path.exists() and path.lstat().st_uid == os.getuid():
+                    path.unlink()
 
 
 def _link_to(folder: Path) -> Path | None:
+    remove_left_over_links()
     for place in _places():
         link = Path(place) / f"{_PREFIX}{secrets.token_hex(5)}"
         with contextlib.suppress(OSError):

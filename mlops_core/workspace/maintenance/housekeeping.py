@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import MlopsError
-from mlops_core.processes.short_names import left_over_links
+from mlops_core.processes.short_names import remove_left_over_links
 from mlops_core.workspace.files import is_claimed
 from mlops_core.workspace.registry import Registry
 
@@ -102,11 +102,10 @@ def find_garbage(store: Store, *, keep: int, use_case: str | None = None) -> Gar
         folder for folder in store.artifacts.folders() if folder.name not in needed and folder.stat().st_ctime <= latest
     )
     folders = tuple(path for path in store.work.iterdir() if _is_left_over(path))
-    links = left_over_links(store.work)
     return Garbage(
         runs=tuple(removed),
         artifacts=tuple(folder.name for folder in artifacts),
-        folders=(*folders, *links),
+        folders=folders,
         size_bytes=sum(_size(path) for path in (*artifacts, *folders)),
     )
 
@@ -120,10 +119,9 @@ def remove_garbage(store: Store, garbage: Garbage) -> None:
         store.artifacts.discard(digest)
         store.manifests.discard(digest)
     for folder in garbage.folders:
-        if folder.is_symlink():
-            folder.unlink(missing_ok=True)
-        elif not is_claimed(folder):
+        if not is_claimed(folder):
             shutil.rmtree(folder, ignore_errors=True)
+    remove_left_over_links()
 
 
 def _sort_runs(store: Store, *, keep: int, use_case: str | None) -> tuple[list[str], list[str]]:
