@@ -1,1 +1,1 @@
-"""What predictions say about a model: intervals, constant answers as a baseline, and which evaluations can be compared."""
+"""What predictions say about a model: intervals, constant answers as a baseline, which evaluations can be compared."""
