@@ -2,8 +2,8 @@
 
 The checks that only repeat what a use case does are part of ``make test-all``. The toy use case and the plugins that
 core generates keep the complete contract in ``make test``; for the use cases that train a network, these checks run the
-whole pipeline again. That their outputs are equal on every runner is what ``mlops matrix`` shows, which ``.ci/run``
-calls.
+whole pipeline again. That their outputs and verdicts are equal on every runner is what ``mlops matrix`` shows, which
+``.ci/run`` calls.
 """
 
 import os
@@ -17,6 +17,8 @@ REPETITIONS = (
     "test_resumed_runs_repeat_no_finished_step",
     "test_steps_survive_read_only_inputs",
     "test_outputs_are_equal_on_every_runner",
+    "test_verdicts_are_equal_on_every_runner",
+    "test_accepted_models_are_registered",
 )
 NETWORKS = ("TestAed", "TestRoadSign", "TestScene")
 

@@ -47,15 +47,16 @@ def test_a_data_set_that_was_not_fetched_says_how_to_fetch_it(run):
 
 
 def test_an_error_among_the_findings_ends_with_exit_code_5(run, tmp_path):
-    (tmp_path / "meta").mkdir()
-    (tmp_path / "meta" / "esc50.csv").write_text("filename,category\na.wav,b\n")
-    code, out, err = run("check", "-u", "AED", "--set", f"dataset.path={tmp_path}")
+    data = tmp_path / "data"
+    (data / "meta").mkdir(parents=True)
+    (data / "meta" / "esc50.csv").write_text("filename,category\na.wav,b\n")
+    code, out, err = run("check", "-u", "AED", "--set", f"dataset.path={data}")
     assert code == 5
     assert "error: labels: " in out
-    assert f"{tmp_path}: 1 finding(s) are errors" in err  # it is the user's folder, whatever dataset.name says
-    code, out, _ = run("check", "-u", "AED", "--set", f"dataset.path={tmp_path}", "--json")
+    assert f"{data}: 1 finding(s) are errors" in err  # it is the user's folder, whatever dataset.name says
+    code, out, _ = run("check", "-u", "AED", "--set", f"dataset.path={data}", "--json")
     assert code == 5
-    assert json.loads(out)[0]["level"] == "error"
+    assert json.JSONDecoder().raw_decode(out)[0][0]["level"] == "error"
 
 
 def test_plots_are_pictures_that_stand_alone(run, tmp_path):

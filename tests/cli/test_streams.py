@@ -168,5 +168,5 @@ def test_a_result_that_is_printed_already_stays_the_only_document(toy, workspace
 
 def test_an_argument_after_two_dashes_asks_for_nothing(toy, workspace):
     codes, out, _ = shell("mlops predict -u TOY -- --json", workspace)
-    assert codes == [2]
+    assert codes == [5]  # it is the name of a file, which is missing
     assert out == ""

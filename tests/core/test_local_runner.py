@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -215,7 +216,8 @@ def test_a_daemon_that_a_step_leaves_behind_is_ended_and_said(toy, workspace):
     log = workspace / "runs" / record.run_id / "logs" / "train.log"
     assert "processes that the step left behind were killed" in log.read_text()
     train = next(step for step in record.steps if step.name == "train")
-    assert train.warning == "1 process(es) that the step left behind were killed"
+    # The process between the step and its daemon may be about to end, or be killed, too.
+    assert re.fullmatch(r"[12] process\(es\) that the step left behind were killed", train.warning)
 
 
 def test_what_a_step_logs_as_a_warning_is_in_the_record_once(toy, workspace):

@@ -187,7 +187,7 @@ class _Container:
             outputs=outputs,
             scratch=scratch,
             progress_file=folder / "progress.jsonl",
-            is_trained=False,  # unknown here; the inputs of a training step are checked in any case
+            is_trained=self._request.is_trained,
             metrics=tuple(metric.to_json() for metric in self._request.metrics),
             parts={
                 name: tuple(_copied(path, folder / "parts" / name / path.name) for path in paths)

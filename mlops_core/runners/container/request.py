@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 GATE_OUTPUT = "gate"
 """The output of an evaluation's container that the engine's condition reads."""
-_FORMAT = "mlops-container/1"
+_FORMAT = "mlops-container/2"
 
 
 class Part(StrEnum):
@@ -76,6 +76,7 @@ class ContainerRequest:
         packed: input -> folder within the ``tar.gz`` in which the input arrives; empty for its top.
         sharded_inputs: inputs of which each instance receives a share of the files; the step processes all files that
             it receives.
+        is_trained: the pipeline trains a model, so that splits need training samples and test samples of each class.
         metrics: all declared metrics, for an evaluation.
         gate: for the part of an evaluation that computes the metrics; None otherwise.
     """
@@ -89,6 +90,7 @@ class ContainerRequest:
     model_output: str = ""
     packed: Mapping[str, str] = field(default_factory=dict)
     sharded_inputs: tuple[str, ...] = ()
+    is_trained: bool = False
     metrics: tuple[Metric, ...] = ()
     gate: GateRequest | None = None
 
@@ -112,6 +114,7 @@ class ContainerRequest:
             "model_output": self.model_output,
             "packed": dict(self.packed),
             "sharded_inputs": list(self.sharded_inputs),
+            "is_trained": self.is_trained,
             "metrics": [metric.to_json() for metric in self.metrics],
             "gate": _gate_to_json(self.gate),
         }
@@ -138,6 +141,7 @@ class ContainerRequest:
             model_output=data["model_output"],
             packed=data["packed"],
             sharded_inputs=tuple(data["sharded_inputs"]),
+            is_trained=data["is_trained"],
             metrics=tuple(map(Metric.from_json, data["metrics"])),
             gate=_gate_from_json(data["gate"]),
         )

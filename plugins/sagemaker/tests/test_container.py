@@ -190,7 +190,7 @@ def test_run_step_script_accepts_the_arguments_of_a_definition(container, compil
         (lambda texts: [f"--code={'0' * 64}", *texts[2:]], 4, "this image contains other code"),
         (lambda texts: [text.replace("q_acc=0.5", "q_acc=high") for text in texts], 2, "'high' is not a number"),
         (
-            lambda texts: [text.replace("mlops-container/1", "mlops-container/9") for text in texts],
+            lambda texts: [text.replace("mlops-container/2", "mlops-container/9") for text in texts],
             4,
             "this image reads",
         ),

@@ -101,6 +101,7 @@ class ProcessContainers:
                 f"image '{order.image}': its entry point is unknown here; set ContainerEntrypoint",
             )
         command, environment = self._inside(order)
+        self._check_program(order, environment)
         with order.log.open("ab") as log:
             try:
                 process = subprocess.Popen(  # noqa: S603  the command of the definition
@@ -117,6 +118,17 @@ class ProcessContainers:
                     FaultKind.CLIENT, f"image '{order.image}': cannot start {order.command[0]!r}: {error.strerror}"
                 ) from error
             return _wait(process, order)
+
+    def _check_program(self, order: ContainerOrder, environment: Mapping[str, str]) -> None:
+        """Refuse a program that does not exist: what starts it would report that as a failure of the job itself."""
+        program = _program(order.command[0])
+        if program.startswith(OPT_ML):
+            program = order.tree.rewrite(program)
+        if shutil.which(program, path=environment["PATH"]) is None:
+            raise StepFault(
+                FaultKind.CLIENT,
+                f"image '{order.image}': cannot start {order.command[0]!r}: no such program, or not executable",
+            )
 
     def _inside(self, order: ContainerOrder) -> tuple[list[str], dict[str, str]]:
         inherited = {name: value for name, value in step_environment().items() if not name.startswith(_PRIVATE)}

@@ -46,7 +46,7 @@ def evaluate(context):
         json.dumps([tree(context.input(n)) for n in sorted(context._request.step.inputs)]).encode()
     )
     rows = [
-        Prediction(sample=sample, group=content.hexdigest(), label="a", scores=(1.0, 0.0))
+        Prediction(sample=sample, group=content.hexdigest(), label="b" if "m1" in sample else "a", scores=(1.0, 0.0))
         for sample in values[context.shard.index :: context.shard.count]
     ]
     write_predictions(context.output("predictions"), ("a", "b"), rows)
