@@ -50,10 +50,14 @@ TARGETS = {
     "conditions": Target(module="mlops_core.conditions", tests=("tests/core/test_conditions.py",)),
     "metrics": Target(
         module="mlops_core.evaluation.metrics",
-        tests=("tests/core/test_metrics.py", "tests/core/test_evaluation_layout.py"),
+        tests=tuple(
+            f"tests/core/test_{name}.py" for name in ("metrics", "intervals", "evaluation", "evaluation_layout")
+        ),
     ),
     "registry": Target(module="mlops_core.workspace.registry", tests=("tests/core/test_registry.py",)),
-    "lifecycle": Target(module="mlops_core.runners.lifecycle", tests=("tests/core/test_lifecycle.py",)),
+    "lifecycle": Target(
+        module="mlops_core.runners.lifecycle", tests=("tests/core/test_lifecycle.py", "tests/core/test_model_code.py")
+    ),
 }
 
 

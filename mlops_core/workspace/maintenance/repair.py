@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -51,7 +52,8 @@ class DatabaseFault:
 def database_faults(store: Store) -> Iterator[DatabaseFault]:
     """Yield the faults of the tables, then those of their rows."""
     with store.reading() as db:
-        expected, found = _columns(_new_database()), _columns(db)
+        with _new_database() as new:
+            expected, found = _columns(new), _columns(db)
         damaged = [table for table in expected if table not in found or expected[table] - found[table]]
         rows = [fault for find, tables in _ROW_FAULTS.items() if not tables & set(damaged) for fault in find(db, store)]
     for table in damaged:
@@ -90,11 +92,13 @@ def _table_fault(store: Store, table: str, *, is_missing: bool) -> DatabaseFault
     )
 
 
-def _new_database() -> sqlite3.Connection:
-    db = sqlite3.connect(":memory:", isolation_level=None)
-    db.row_factory = sqlite3.Row
-    migrate(db, version=0)
-    return db
+@contextmanager
+def _new_database() -> Iterator[sqlite3.Connection]:
+    """Return the database of a new workspace, in memory, until the context ends."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        db.row_factory = sqlite3.Row
+        migrate(db, version=0)
+        yield db
 
 
 def _columns(db: sqlite3.Connection) -> dict[str, set[str]]:
@@ -106,10 +110,9 @@ def _columns(db: sqlite3.Connection) -> dict[str, set[str]]:
 
 def _statements_for(table: str) -> list[str]:
     """Return what creates a table, its indices and its triggers."""
-    rows = _new_database().execute(
-        "SELECT sql FROM sqlite_master WHERE tbl_name = ? AND sql IS NOT NULL ORDER BY type = 'table' DESC", (table,)
-    )
-    return [row["sql"] for row in rows]
+    query = "SELECT sql FROM sqlite_master WHERE tbl_name = ? AND sql IS NOT NULL ORDER BY type = 'table' DESC"
+    with _new_database() as new:
+        return [row["sql"] for row in new.execute(query, (table,))]
 
 
 def _refill(store: Store, db: sqlite3.Connection, table: str) -> None:

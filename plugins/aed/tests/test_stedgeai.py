@@ -17,7 +17,7 @@ from mlops_core.config_files.loading import validate_sources
 from mlops_core.config_files.yaml_source import read_yaml_text
 
 # Takes what the real one takes, and measures the file that it is given.
-TOOL = """#!{python}
+TOOL = """
 import argparse, json, pathlib, sys
 parser = argparse.ArgumentParser()
 parser.add_argument("command", choices=["analyze"])
@@ -39,7 +39,11 @@ pathlib.Path(given.output, "network_analyze_report.txt").write_text("model: m\\n
 @pytest.fixture
 def tool(tmp_path):
     path = tmp_path / "stedgeai"
-    path.write_text(TOOL.format(python=sys.executable), encoding="utf-8")
+    code = tmp_path / "stedgeai.py"
+    code.write_text(TOOL.format(), encoding="utf-8")
+    path.write_text(
+        f"#!/bin/sh\nexec '{sys.executable}' '{code}' \"$@\"\n", encoding="utf-8"
+    )  # its path may have spaces
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return path
 

@@ -26,8 +26,12 @@ def export(model: keras.Model, path: Path) -> None:
     Raises:
         StepError: the exporter is not installed, or does not support a layer.
     """
+    import keras
+
     try:
-        model.export(str(path), format="onnx", verbose=False)
+        # Without a signature, Keras refuses a model that was loaded and never called.
+        signature = [keras.InputSpec(shape=model.input_shape, dtype="float32")]
+        model.export(str(path), format="onnx", verbose=False, input_signature=signature)
     except ModuleNotFoundError as error:
         raise StepError(f"quantization.export_onnx needs {error.name}: pip install 'mlops-aed[onnx]'") from error
 

@@ -62,7 +62,8 @@ def shell(toy, tmp_path):
     }
     for name, code in programs.items():
         path = tools / name
-        path.write_text(f"#!{sys.executable}\n{code}")
+        path.with_suffix(".py").write_text(code)
+        path.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{path}.py' \"$@\"\n")  # its path may have spaces
         path.chmod(0o755)
     (tools / "python").symlink_to(sys.executable)
 
@@ -167,7 +168,7 @@ def test_wheels_contain_core_the_plugin_and_the_compiled_code(tmp_path):
         "from mlops_core.use_cases.manager import load_use_case; from mlops_core.steps.source_code import CodeIndex;"
         "from mlops_core.runners.container.request import code_digest; import mlops_aed;"
         "use_case = load_use_case('AED'); pipeline = use_case.pipeline(use_case.load_config().model);"
-        "print(mlops_aed.__file__, *(code_digest(use_case, step, code=CodeIndex()) for step in pipeline.steps))"
+        "print(mlops_aed.__file__, *(code_digest(use_case, step, code=CodeIndex()) for step in pipeline.steps), sep='\\n')"
     )
 
     def digests(path):
@@ -178,7 +179,7 @@ def test_wheels_contain_core_the_plugin_and_the_compiled_code(tmp_path):
             check=True,
             env={**os.environ, "PYTHONPATH": str(path)},
         )
-        return done.stdout.split()
+        return done.stdout.splitlines()
 
     packed, installed = digests(tmp_path / "site"), digests("")
     assert packed[0].startswith(str(tmp_path))
