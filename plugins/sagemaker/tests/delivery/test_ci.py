@@ -168,7 +168,8 @@ def test_wheels_contain_core_the_plugin_and_the_compiled_code(tmp_path):
         "from mlops_core.use_cases.manager import load_use_case; from mlops_core.steps.source_code import CodeIndex;"
         "from mlops_core.runners.container.request import code_digest; import mlops_aed;"
         "use_case = load_use_case('AED'); pipeline = use_case.pipeline(use_case.load_config().model);"
-        "print(mlops_aed.__file__, *(code_digest(use_case, step, code=CodeIndex()) for step in pipeline.steps), sep='\\n')"
+        "digests = [code_digest(use_case, step, code=CodeIndex()) for step in pipeline.steps];"
+        "print(mlops_aed.__file__, *digests, sep='\\n')"
     )
 
     def digests(path):
