@@ -103,7 +103,8 @@ def top_level_packages(distribution: str) -> tuple[str, ...]:
     """Return the importable packages and modules of an installed distribution, as far as its metadata lists them."""
     wanted = _normalised(distribution)
     folders = (folder for folder, _ in _metadata_folders() if _name_in_path(folder) == wanted)
-    return tuple(_read(next(folders, ""), "top_level.txt").split())
+    lists = (_read(folder, "top_level.txt").split() for folder in folders)  # a build leaves metadata without a list
+    return tuple(next(filter(None, lists), ()))
 
 
 def load_object(value: str) -> object:

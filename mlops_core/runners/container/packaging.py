@@ -179,11 +179,15 @@ def _source_files(name: str) -> Iterator[Path]:
         files = distribution.files or []
         yield from (Path(str(path.locate())) for path in files if path.suffix in (".py", ".yaml"))
         return
-    for path in folder.rglob("*"):
-        parts = path.relative_to(folder).parts
-        is_left_out = any(part in _LEFT_OUT or part.startswith(".") for part in parts)
-        if path.is_file() and not is_left_out and path.suffix in (".py", ".yaml", ".toml"):
-            yield path
+    yield folder / "pyproject.toml"
+    for package in (
+        distribution.read_text("top_level.txt") or ""
+    ).split():  # not the whole folder, in which tests and builds come and go
+        for path in (folder / package).rglob("*"):
+            parts = path.relative_to(folder).parts
+            is_left_out = any(part in _LEFT_OUT or part.startswith(".") for part in parts)
+            if path.is_file() and not is_left_out and path.suffix in (".py", ".yaml"):
+                yield path
 
 
 def _template(name: str, values: dict[str, str]) -> str:
