@@ -180,9 +180,8 @@ def _source_files(name: str) -> Iterator[Path]:
         yield from (Path(str(path.locate())) for path in files if path.suffix in (".py", ".yaml"))
         return
     yield folder / "pyproject.toml"
-    for package in (
-        distribution.read_text("top_level.txt") or ""
-    ).split():  # not the whole folder, in which tests and builds come and go
+    packages = (distribution.read_text("top_level.txt") or "").split()
+    for package in packages:  # not the whole folder, in which tests and builds come and go
         for path in (folder / package).rglob("*"):
             parts = path.relative_to(folder).parts
             is_left_out = any(part in _LEFT_OUT or part.startswith(".") for part in parts)
