@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import shutil
 import sqlite3
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from mlops_core.runners.lifecycle import (
     Run,
     check_agreement,
     evaluate_gate,
+    keep_code,
     new_record,
     register_model,
     write_run_report,
@@ -96,7 +98,7 @@ def evaluation(tmp_path, hits, *, count=10, **notes):
 
 
 def raising(error):
-    def execute():
+    def execute(*_):
         raise error
 
     return execute
@@ -251,6 +253,30 @@ def test_fetched_data_set_is_part_of_the_record(run, store, observer, was_there,
     ]
 
 
+def test_fetching_ends_with_its_duration_and_the_digest_of_the_data_set(run, observer, monkeypatch):
+    ended = []
+    monkeypatch.setattr(observer, "step_ended", ended.append)
+    run.begin()
+    run.fetch(lambda _: Fetched(was_there=False))
+    (step,) = ended
+    assert step.outputs == {"dataset": DATASET.digest}
+    assert 0 <= step.duration_s < 60
+
+
+def test_code_is_kept_once_and_nothing_is_left_of_the_work(store, request_):
+    installed = request_.use_case.installed
+    digest = keep_code(store, installed)
+    assert (store.artifacts.path(digest) / "code" / "mlops_toy" / "plugin.py").is_file()
+    assert keep_code(store, installed) == digest
+    assert list(store.work.iterdir()) == []
+
+
+def test_code_that_cannot_be_read_is_not_kept(store, request_, monkeypatch):
+    monkeypatch.setattr("mlops_core.use_cases.model_code.find_plugin_code", raising(OSError("unreadable")))
+    assert keep_code(store, request_.use_case.installed) == ""
+    assert list(store.work.iterdir()) == []
+
+
 def test_data_set_that_cannot_be_fetched_fails_the_step(run, observer):
     def fetch(_progress):
         raise DatasetError("data set 'words' is incomplete")
@@ -355,6 +381,7 @@ def test_new_record_holds_everything_that_explains_the_run(request_):
     assert [step.name for step in record.steps] == ["preprocess", "train", "evaluate"]
     assert all(step.status is StepStatus.PENDING for step in record.steps)
     assert record.environment.keys() == {"python", "platform", "mlops-usecases"}
+    assert record.environment["platform"] == "-".join(os.uname()[index] for index in (0, 2, 4))
     assert record.created.endswith("+00:00")
     assert new_record(request_, runner="local").run_id != record.run_id
     day, time, suffix = record.run_id.split("-")
