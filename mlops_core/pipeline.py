@@ -408,6 +408,11 @@ class Pipeline:
             raise PipelineError(f"pipeline '{self.name}' needs exactly one evaluation step, not {names or 'none'}")
 
     @property
+    def is_trained(self) -> bool:
+        """Whether a step trains a model, so that splits need training samples and test samples of each class."""
+        return any(step.kind is StepKind.TRAINING for step in self.steps)
+
+    @property
     def evaluation_step(self) -> Step:
         """The step whose predictions the gate judges."""
         return next(step for step in self.steps if step.kind is StepKind.EVALUATION)

@@ -85,7 +85,6 @@ class StepExecution:
         self._cancelled = threading.Event()
         self._cleaning = ThreadPoolExecutor(max_workers=1, thread_name_prefix="clean")
         self._sections = request.config.sections()
-        self._is_trained = any(step.kind is StepKind.TRAINING for step in request.pipeline.steps)
         self._metrics = tuple(metric.to_json() for metric in request.pipeline.metrics)
 
     def close(self) -> None:
@@ -252,7 +251,7 @@ class StepExecution:
             scratch=folder / "scratch",
             progress_file=folder / "progress.jsonl",
             metrics=self._metrics if step.kind is StepKind.EVALUATION else (),
-            is_trained=self._is_trained,
+            is_trained=self._request.pipeline.is_trained,
         )
 
     def _run_request(

@@ -123,7 +123,7 @@ def _not_used(data: PictureSet) -> Iterator[DatasetFinding]:
     yield from findings_of_listing(DataFiles(skipped=data.files.skipped, broken=data.files.broken))
     for level, check, what, names in (
         (Severity.WARNING, "unlabelled images", "image(s) outside of the class folders are not used", data.unlabelled),
-        (Severity.NOTE, "unlabelled folders", "image(s) in folders that are no part of the data set", data.beside),
+        (Severity.NOTE, "unlabelled folders", "image(s) in folders that do not belong to the data set", data.beside),
         (Severity.WARNING, "other files", "file(s) that are not images are not used", data.files.others),
     ):
         if names:

@@ -200,7 +200,7 @@ def _request(job: Job, context: JobContext) -> ContainerRequest:
         model_output=context.model_output(step) if job.layout is Layout.TRAINING else "",
         packed={name: source.packed for name, source in job.sources.items() if source.packed is not None},
         sharded_inputs=context.settings_of(step).sharded_inputs if job.part is Part.SHARD else (),
-        is_trained=any(each.kind is StepKind.TRAINING for each in pipeline.steps),
+        is_trained=pipeline.is_trained,
         metrics=pipeline.metrics if step.kind is StepKind.EVALUATION else (),
         gate=gate,
     )
