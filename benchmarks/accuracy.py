@@ -7,7 +7,8 @@ compares all of them.
 
 Usage: ``python benchmarks/accuracy.py --data FOLDER [--only NAME ...] [--seeds 0 1 2]``; ``--pages`` measures nothing
 and updates the pages. The folder holds the data sets as they are published: ``abalone``, ``gtsrb``, ``intel``,
-``ESC-50`` and ``yamnet_256``; an experiment without its data set is passed over.
+``ESC-50`` and ``yamnet_256``; an experiment without its data set is passed over. Instead of ``ESC-50`` it may hold
+``esc10``, compressed clips of ESC-10 with the script ``esc50_layout.py`` that decodes them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import datetime as dt
 import json
 import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -48,7 +50,7 @@ class Experiment:
         use_case: its name.
         data: the folder that it needs.
         metrics: name in the pages -> ``section.metric`` of the evaluation.
-        overrides: as after ``--set``; ``{data}`` is the folder with all data sets.
+        overrides: as after ``--set``; ``{data}`` is the folder with all data sets, ``{dataset}`` that of this one.
         config: the configuration file; None for the plugin's own.
         folds: an override for each test fold; one run without an override where it is empty.
     """
@@ -81,11 +83,21 @@ EXPERIMENTS = {
         metrics={"accuracy": "multiclass_classification_metrics.accuracy"},
         overrides=("dataset.path={data}/intel",),
     ),
+    "symbols": Experiment(
+        use_case="SYMBOL_DETECTION",
+        data="pid-symbols",
+        metrics={
+            name: f"object_detection_metrics.{name}"
+            for name in ("mean_average_precision", "mean_average_precision_50_95", "precision", "recall")
+        },
+        overrides=("dataset.path={data}/pid-symbols/pages", "split.validation_split=0"),
+        folds=tuple(f"split.mandatory_test_filenames=[{page}.jpg, {page + 1}.jpg]" for page in range(0, 10, 2)),
+    ),
     "aed-pretrained": Experiment(
         use_case="AED",
         data="ESC-50",
         metrics=_AED,
-        overrides=("dataset.path={data}/ESC-50", "training.model.weights={data}/yamnet_256/yamnet_256_f32.h5"),
+        overrides=("dataset.path={dataset}", "training.model.weights={data}/yamnet_256/yamnet_256_f32.h5"),
         config=EXAMPLES / "esc10_yamnet.yaml",
         folds=("dataset.folds=all",),
     ),
@@ -93,22 +105,34 @@ EXPERIMENTS = {
         use_case="AED",
         data="ESC-50",
         metrics=_AED,
-        overrides=("dataset.path={data}/ESC-50",),
+        overrides=("dataset.path={dataset}",),
         config=EXAMPLES / "esc10_from_scratch.yaml",
         folds=("dataset.folds=all",),
     ),
 }
 
 
-def measure(experiment: Experiment, *, data: Path, seeds: Sequence[int], workspace: Path) -> dict[str, Any]:
+def find_dataset(experiment: Experiment, data: Path, scratch: Path) -> Path | None:
+    """Return the folder of the data set, decoded into `scratch` where `data` holds compressed clips; None if absent."""
+    script = data / "esc10" / "esc50_layout.py"
+    if not (data / experiment.data).is_dir() and experiment.data == "ESC-50" and script.is_file():
+        subprocess.run([sys.executable, str(script), str(scratch / "ESC-50")], check=True)
+        return scratch / "ESC-50"
+    return data / experiment.data if (data / experiment.data).is_dir() else None
+
+
+def measure(
+    experiment: Experiment, *, data: Path, dataset: Path, seeds: Sequence[int], workspace: Path
+) -> dict[str, Any]:
     """Run an experiment and return its entry of the record."""
+    paths = {"data": data, "dataset": dataset}
     values: dict[str, list[float]] = {name: [] for name in experiment.metrics}
     duration_s: list[float] = []
     for seed in seeds:
         evaluations = []
         for fold in experiment.folds:
             began = time.monotonic()
-            evaluations.append(_evaluation(experiment, data=data, seed=seed, fold=fold, workspace=workspace))
+            evaluations.append(_evaluation(experiment, paths=paths, seed=seed, fold=fold, workspace=workspace))
             duration_s.append(time.monotonic() - began)
         for name, address in experiment.metrics.items():
             section, _, metric = address.partition(".")
@@ -123,8 +147,10 @@ def measure(experiment: Experiment, *, data: Path, seeds: Sequence[int], workspa
     }
 
 
-def _evaluation(experiment: Experiment, *, data: Path, seed: int, fold: str, workspace: Path) -> dict[str, Any]:
-    overrides = [override.format(data=data) for override in (*experiment.overrides, fold) if override]
+def _evaluation(
+    experiment: Experiment, *, paths: Mapping[str, Path], seed: int, fold: str, workspace: Path
+) -> dict[str, Any]:
+    overrides = [override.format(**paths) for override in (*experiment.overrides, fold) if override]
     record = mlops_core.run(
         experiment.use_case, config=experiment.config, overrides=overrides, seed=seed, workspace=workspace
     )
@@ -182,13 +208,15 @@ def main() -> int:
     record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
     for name in () if arguments.pages else arguments.only:
         experiment = EXPERIMENTS[name]
-        if arguments.data is None or not (arguments.data / experiment.data).is_dir():
-            print(f"{name}: no folder {experiment.data} in {arguments.data}; passed over")
-            continue
-        print(f"{name}:", flush=True)
-        with tempfile.TemporaryDirectory(prefix="mlops-accuracy-") as workspace:
+        with tempfile.TemporaryDirectory(prefix="mlops-accuracy-") as scratch:
+            data = arguments.data.absolute() if arguments.data else Path(scratch)
+            dataset = find_dataset(experiment, data, Path(scratch))
+            if dataset is None:
+                print(f"{name}: no folder {experiment.data} in {arguments.data}; passed over")
+                continue
+            print(f"{name}:", flush=True)
             record[name] = measure(
-                experiment, data=arguments.data.absolute(), seeds=arguments.seeds, workspace=Path(workspace)
+                experiment, data=data, dataset=dataset, seeds=arguments.seeds, workspace=Path(scratch) / "workspace"
             )
         RECORD.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         for metric in experiment.metrics:
