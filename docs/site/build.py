@@ -30,12 +30,15 @@ INDEX = """
 #: The order of the navigation; a page that does not exist yet is left out, and a page in no list is an error of Sphinx.
 CHAPTERS = (
     "running",
+    "trust",
     "configuration",
     "use_cases/index",
     "plugins",
     "contract_tests",
     "hooks",
     "runners",
+    "serving",
+    "tuning",
     "sagemaker",
     "reference/index",
     "cli",
