@@ -22,6 +22,12 @@ STAMP  := $(VENV)/.installed
 # Not $(abspath ...), which takes a path with a space for two.
 export MLOPS_TEST_DATA ?= $(CURDIR)/../shared/data
 
+# Where nothing compiled is kept, each worker rewrites the assertions of every test again, and each command that a test
+# starts compiles core again.
+unexport PYTHONDONTWRITEBYTECODE
+
+# The share of the full sizes that benchmarks/growth.py measures; 1 takes an hour.
+GROWTH ?= 0.1
 BENCH  := .venv-bench
 PEERS  := .venv-peers
 
@@ -47,6 +53,7 @@ test: $(STAMP)
 test-all: $(STAMP)
 	@failed=; \
 	MLOPS_FAULT_ROUNDS=200 MLOPS_TEST_PARITY=all MLOPS_TEST_PIPELINES=2000 MLOPS_TEST_GATES=10000 \
+	  MLOPS_TEST_CONFIGURATIONS=10000 MLOPS_TEST_CONDITIONS=10000 MLOPS_TEST_BUNDLES=300 \
 	  $(BIN)/python -m pytest --timeout 7200 -n auto -m "not real_data" || failed="$$failed tests"; \
 	$(BIN)/python -m pytest -m real_data -s || failed="$$failed real-data"; \
 	if test -e tests/mutation.py; then $(BIN)/python tests/mutation.py || failed="$$failed mutation"; fi; \
@@ -66,10 +73,16 @@ bench: $(BENCH)/.installed $(PEERS)/.installed
 	@missed=0; \
 	$(BENCH)/bin/python benchmarks/engines.py --ours $(BENCH)/bin --peers $(PEERS)/bin || missed=1; \
 	$(BENCH)/bin/python benchmarks/hashing.py || missed=1; \
+	$(BENCH)/bin/python benchmarks/trust_statistics.py || missed=1; \
+	$(BIN)/python benchmarks/gate_replay.py || missed=1; \
+	$(BIN)/python benchmarks/growth.py --share $(GROWTH) || missed=1; \
 	$(BIN)/python benchmarks/upload.py --ours $(BIN) --peers $(PEERS)/bin || missed=1; \
 	$(BIN)/python benchmarks/features.py || missed=1; \
 	$(BIN)/python benchmarks/training_input.py || missed=1; \
 	$(BIN)/python benchmarks/tabular.py --data "$(MLOPS_TEST_DATA)" --peers $(PEERS)/bin || missed=1; \
+	$(BIN)/python benchmarks/trust.py || missed=1; \
+	$(BIN)/python benchmarks/drift.py || missed=1; \
+	$(BIN)/python benchmarks/serving.py --ours $(BIN) --peers $(PEERS)/bin || missed=1; \
 	exit $$missed
 
 figures: $(STAMP)

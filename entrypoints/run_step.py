@@ -2,6 +2,7 @@
 
     python run_step.py REQUEST.json            a request file; the outcome is in result.json beside it
     python run_step.py --request=... ...       the arguments of a compiled pipeline
+    python run_step.py train                   a trial of a search, as engines start it
 
 The exit code is that of the step.
 """
@@ -9,11 +10,11 @@ The exit code is that of the step.
 import sys
 from pathlib import Path
 
-USAGE = "usage: run_step.py REQUEST.json | run_step.py --request=PIECE ..."
+USAGE = "usage: run_step.py REQUEST.json | run_step.py --request=PIECE ... | run_step.py train"
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    if any(argument.startswith("--") for argument in arguments):
+    if arguments == ["train"] or any(argument.startswith("--") for argument in arguments):
         from mlops_sagemaker.container import main
 
         sys.exit(main(arguments))

@@ -12,13 +12,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mlops_core.api import load_model, open_run, prepare_run, run, workspace_path
     from mlops_core.code_references import load_function
-    from mlops_core.conditions import AllOf, AnyOf, Comparison, Gate, Not, Operator, Verdict, parse_condition
-    from mlops_core.config import KeyFaultError, Section, UseCaseConfig, normalise_path
+    from mlops_core.config import (
+        GateSection,
+        KeyFaultError,
+        Section,
+        TuningSection,
+        UseCaseConfig,
+        normalise_path,
+    )
     from mlops_core.config_files.imported import ImportedConfig, ImportedKey, ImportFate
     from mlops_core.config_files.yaml_source import YamlSource
     from mlops_core.datasets.catalogue import Dataset, GeneratedSource, GitSource, Source, SplitSource
+    from mlops_core.datasets.digests import file_digest
+    from mlops_core.datasets.fetching.archives import open_tar
     from mlops_core.datasets.fetching.http import download
-    from mlops_core.datasets.group_splits import hold_out_groups
+    from mlops_core.datasets.group_splits import hold_out_groups, join_groups
     from mlops_core.datasets.inspections import (
         DatasetFinding,
         Distribution,
@@ -27,9 +35,11 @@ if TYPE_CHECKING:
         Severity,
         findings_of_listing,
     )
+    from mlops_core.datasets.leaks import NearDuplicate, WrittenSplit
+    from mlops_core.datasets.licences import PretrainedModel
     from mlops_core.datasets.listing import DataFiles, is_hidden_or_tool, list_data_files
-    from mlops_core.datasets.previews import PREVIEW_LIMIT, Preview
-    from mlops_core.datasets.splits import SplitRow, SplitSample, check_no_leak, read_split, write_split
+    from mlops_core.datasets.previews import PREVIEW_LIMIT, MarkedSample, Preview
+    from mlops_core.datasets.splits import SplitRow, SplitSample, check_no_leak, read_split, row_digest, write_split
     from mlops_core.errors import (
         ConfigError,
         DatasetError,
@@ -41,26 +51,67 @@ if TYPE_CHECKING:
         UsageError,
         did_you_mean,
     )
+    from mlops_core.evaluation.confusion import ConfusionMatrix
+    from mlops_core.evaluation.coverage import write_left_out
+    from mlops_core.evaluation.curves import MetricCurves
     from mlops_core.evaluation.metrics import (
-        ConfusionMatrix,
         Direction,
         Metric,
         MetricReport,
         MetricValue,
         Unit,
-        bootstrap_by_group,
         proportion,
         proportion_by_group,
     )
+    from mlops_core.evaluation.reference_statistics import SampleDescription, write_descriptions
+    from mlops_core.evaluation.resampling import bootstrap_by_group
+    from mlops_core.gates.conditions import (
+        AllOf,
+        AnyOf,
+        Bound,
+        Champion,
+        Comparison,
+        LicenceClause,
+        LicenceSubject,
+        NoRegression,
+        Not,
+        Operator,
+        Slice,
+    )
+    from mlops_core.gates.gate import Gate
+    from mlops_core.gates.parsing import parse_condition
+    from mlops_core.gates.verdicts import ClauseVerdict, GateOutcome, Verdict
     from mlops_core.hookspecs import PluginContext, hookimpl
-    from mlops_core.pipeline import DATASET, Parameter, ParameterType, Pipeline, Resources, Step, StepKind
-    from mlops_core.predictions import Prediction, Predictions, read_predictions, write_predictions
+    from mlops_core.pipeline import (
+        DATASET,
+        BatchPrediction,
+        Parameter,
+        ParameterType,
+        Pipeline,
+        Resources,
+        Step,
+        StepKind,
+        batch_prediction_step,
+    )
+    from mlops_core.predictions import (
+        FoundBox,
+        Prediction,
+        Predictions,
+        TrueBox,
+        read_predictions,
+        write_predictions,
+    )
     from mlops_core.predictors import (
+        ContentType,
+        DescribingPredictor,
+        Detection,
         Interval,
         OptionType,
         OutputEmitter,
         OutputOption,
         OutputRequest,
+        Perturbation,
+        PerturbingPredictor,
         PredictionInput,
         PredictionOutput,
         Predictor,
@@ -69,19 +120,23 @@ if TYPE_CHECKING:
     from mlops_core.runners.observers import RunObserver, SilentObserver
     from mlops_core.steps.context import Shard, StepContext
     from mlops_core.steps.histories import HistoryRow, read_history, write_history
+    from mlops_core.tuning.declaration import Tuning
+    from mlops_core.tuning.space import RangeKind, SearchRange, SearchSpace, TunedParameter
     from mlops_core.use_cases.discovery import discover_use_cases
     from mlops_core.use_cases.manager import UseCase, load_use_case
     from mlops_core.workspace.records import RunRecord, RunStatus
 
 _MODULES = {
     "api": ("load_model", "open_run", "prepare_run", "run", "workspace_path"),
-    "conditions": ("AllOf", "AnyOf", "Comparison", "Gate", "Not", "Operator", "Verdict", "parse_condition"),
-    "config": ("KeyFaultError", "Section", "UseCaseConfig", "normalise_path"),
+    "config": ("GateSection", "KeyFaultError", "Section", "TuningSection", "UseCaseConfig", "normalise_path"),
     "datasets.catalogue": ("Dataset", "GeneratedSource", "GitSource", "Source", "SplitSource"),
-    "datasets.splits": ("SplitRow", "SplitSample", "check_no_leak", "read_split", "write_split"),
-    "datasets.group_splits": ("hold_out_groups",),
+    "datasets.splits": ("SplitRow", "SplitSample", "check_no_leak", "read_split", "row_digest", "write_split"),
+    "datasets.digests": ("file_digest",),
+    "datasets.leaks": ("NearDuplicate", "WrittenSplit"),
+    "datasets.licences": ("PretrainedModel",),
+    "datasets.group_splits": ("hold_out_groups", "join_groups"),
     "datasets.listing": ("DataFiles", "is_hidden_or_tool", "list_data_files"),
-    "datasets.previews": ("PREVIEW_LIMIT", "Preview"),
+    "datasets.previews": ("PREVIEW_LIMIT", "MarkedSample", "Preview"),
     "errors": (
         "ConfigError",
         "DatasetError",
@@ -93,39 +148,76 @@ _MODULES = {
         "UsageError",
         "did_you_mean",
     ),
+    "gates.conditions": (
+        "AllOf",
+        "AnyOf",
+        "Bound",
+        "Champion",
+        "Comparison",
+        "LicenceClause",
+        "LicenceSubject",
+        "NoRegression",
+        "Not",
+        "Operator",
+        "Slice",
+    ),
+    "gates.gate": ("Gate",),
+    "gates.parsing": ("parse_condition",),
+    "gates.verdicts": ("ClauseVerdict", "GateOutcome", "Verdict"),
     "runners.observers": ("RunObserver", "SilentObserver"),
     "hookspecs": ("PluginContext", "hookimpl"),
     "use_cases.discovery": ("discover_use_cases",),
     "use_cases.manager": ("UseCase", "load_use_case"),
+    "evaluation.confusion": ("ConfusionMatrix",),
+    "evaluation.curves": ("MetricCurves",),
+    "evaluation.coverage": ("write_left_out",),
     "evaluation.metrics": (
-        "ConfusionMatrix",
         "Direction",
         "Metric",
         "MetricReport",
         "MetricValue",
         "Unit",
-        "bootstrap_by_group",
         "proportion",
         "proportion_by_group",
     ),
-    "pipeline": ("DATASET", "Parameter", "ParameterType", "Pipeline", "Resources", "Step", "StepKind"),
+    "evaluation.reference_statistics": ("SampleDescription", "write_descriptions"),
+    "evaluation.resampling": ("bootstrap_by_group",),
+    "pipeline": (
+        "DATASET",
+        "BatchPrediction",
+        "Parameter",
+        "ParameterType",
+        "Pipeline",
+        "Resources",
+        "Step",
+        "StepKind",
+        "batch_prediction_step",
+    ),
     "predictors": (
+        "ContentType",
+        "DescribingPredictor",
+        "Detection",
         "Interval",
         "OptionType",
         "OutputEmitter",
         "OutputOption",
         "OutputRequest",
+        "Perturbation",
+        "PerturbingPredictor",
         "PredictionInput",
         "PredictionOutput",
         "Predictor",
         "SampleScores",
     ),
-    "predictions": ("Prediction", "Predictions", "read_predictions", "write_predictions"),
+    "predictions": ("FoundBox", "Prediction", "Predictions", "TrueBox", "read_predictions", "write_predictions"),
+    "tuning.declaration": ("Tuning",),
+    "tuning.space": ("RangeKind", "SearchRange", "SearchSpace", "TunedParameter"),
     "workspace.records": ("RunRecord", "RunStatus"),
     "steps.context": ("Shard", "StepContext"),
     "steps.histories": ("HistoryRow", "read_history", "write_history"),
     "code_references": ("load_function",),
     "config_files.imported": ("ImportFate", "ImportedConfig", "ImportedKey"),
+    "datasets.fetching.archives": ("open_tar",),
     "datasets.fetching.http": ("download",),
     "datasets.inspections": (
         "DatasetFinding",
@@ -144,17 +236,27 @@ __all__ = [
     "PREVIEW_LIMIT",
     "AllOf",
     "AnyOf",
+    "BatchPrediction",
+    "Bound",
+    "Champion",
+    "ClauseVerdict",
     "Comparison",
     "ConfigError",
     "ConfusionMatrix",
+    "ContentType",
     "DataFiles",
     "Dataset",
     "DatasetError",
     "DatasetFinding",
+    "DescribingPredictor",
+    "Detection",
     "Direction",
     "Distribution",
     "FactTable",
+    "FoundBox",
     "Gate",
+    "GateOutcome",
+    "GateSection",
     "GeneratedSource",
     "GitSource",
     "HistoryRow",
@@ -164,10 +266,16 @@ __all__ = [
     "Inspection",
     "Interval",
     "KeyFaultError",
+    "LicenceClause",
+    "LicenceSubject",
+    "MarkedSample",
     "Metric",
+    "MetricCurves",
     "MetricReport",
     "MetricValue",
     "MlopsError",
+    "NearDuplicate",
+    "NoRegression",
     "Not",
     "Operator",
     "OptionType",
@@ -176,6 +284,8 @@ __all__ = [
     "OutputRequest",
     "Parameter",
     "ParameterType",
+    "Perturbation",
+    "PerturbingPredictor",
     "Pipeline",
     "PipelineError",
     "PluginContext",
@@ -185,16 +295,22 @@ __all__ = [
     "PredictionOutput",
     "Predictions",
     "Predictor",
+    "PretrainedModel",
     "Preview",
+    "RangeKind",
     "Resources",
     "RunObserver",
     "RunRecord",
     "RunStatus",
+    "SampleDescription",
     "SampleScores",
+    "SearchRange",
+    "SearchSpace",
     "Section",
     "Severity",
     "Shard",
     "SilentObserver",
+    "Slice",
     "Source",
     "SplitRow",
     "SplitSample",
@@ -204,27 +320,36 @@ __all__ = [
     "StepError",
     "StepKind",
     "StoreError",
+    "TrueBox",
+    "TunedParameter",
+    "Tuning",
+    "TuningSection",
     "Unit",
     "UsageError",
     "UseCase",
     "UseCaseConfig",
     "Verdict",
+    "WrittenSplit",
     "YamlSource",
+    "batch_prediction_step",
     "bootstrap_by_group",
     "check_no_leak",
     "did_you_mean",
     "discover_use_cases",
     "download",
+    "file_digest",
     "findings_of_listing",
     "hold_out_groups",
     "hookimpl",
     "is_hidden_or_tool",
+    "join_groups",
     "list_data_files",
     "load_function",
     "load_model",
     "load_use_case",
     "normalise_path",
     "open_run",
+    "open_tar",
     "parse_condition",
     "prepare_run",
     "proportion",
@@ -232,9 +357,12 @@ __all__ = [
     "read_history",
     "read_predictions",
     "read_split",
+    "row_digest",
     "run",
     "workspace_path",
+    "write_descriptions",
     "write_history",
+    "write_left_out",
     "write_predictions",
     "write_split",
 ]

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from mlops_core.runners.plugin import RunnerOptions
     from mlops_core.runners.request import RunRequest
     from mlops_core.runners.selection import Selection
+    from mlops_core.trust.agreement import Reproduction
+    from mlops_core.trust.bundles.keys import TrustedKeys
     from mlops_core.use_cases.assembly_cache import AssemblyCache
+    from mlops_core.use_cases.discovery import InstalledUseCase
     from mlops_core.use_cases.manager import UseCase
     from mlops_core.workspace.model_versions import ModelVersion
     from mlops_core.workspace.records import RunRecord
@@ -125,8 +128,9 @@ def _carry_out(
     from mlops_core.runners.progress import default_observer
     from mlops_core.workspace.store import Store
 
-    with Store(workspace_path(workspace)) as store:
-        events = GuardedObserver(observer or default_observer())
+    redactor = request.config.redactor()
+    with Store(workspace_path(workspace)) as store, redactor.errors():
+        events = GuardedObserver(observer or default_observer(), redactor=redactor)
         name = runner or (request.resumed.runner if request.resumed else LOCAL)
         record = open_runner(name, store, observer=events, **arguments).run(request)
         if not store.is_there:
@@ -207,12 +211,13 @@ def prepare_resumption(
     **selection: Any,
 ) -> RunRequest:
     """Return the request that resumes an earlier run; errors are those of `run`."""
-    from mlops_core.runners.saved_config import CONFIG, check_saved_config, check_saved_dataset
+    from mlops_core.runners.saved_config import CONFIG, check_saved_config, check_saved_dataset, require_complete
     from mlops_core.workspace.store import Store
 
     with Store(workspace_path(workspace)) as store:
         record = store.runs.load(run_id)
         folder = store.runs.folder(record.run_id)
+        require_complete(folder, run_id=record.run_id)
         request = prepare_run(
             record.use_case,
             config=folder / CONFIG,
@@ -286,6 +291,61 @@ def run_folder(run_id: str = "latest", *, workspace: Path | str | None = None) -
         return store.runs.folder(store.runs.full_id(run_id))
 
 
+def reproduce(
+    run: str | Path,
+    *,
+    workspace: Path | str | None = None,
+    dataset: Path | str | None = None,
+    keep: Path | str | None = None,
+    jobs: int | None = None,
+    is_offline: bool = False,
+    keys: TrustedKeys | None = None,
+    allows_unsigned: bool = False,
+    observer: RunObserver | None = None,
+) -> Reproduction:
+    """Run a run again on this machine and compare its outputs; nothing is reused or registered.
+
+    Args:
+        run: an id, the beginning of one, or ``latest``; or the path of an evidence bundle.
+        workspace: the workspace that holds the run or, for a bundle, its data set.
+        dataset: folder with the data set, where it is not where the run read it.
+        keep: new folder for the workspace of the reproduction; None to remove it.
+        jobs: number of steps to run in parallel; None for one per core.
+        is_offline: refuse to fetch the data set from the network.
+        keys: keys whose signatures of a bundle are accepted.
+        allows_unsigned: accept a bundle without a signature.
+        observer: receives the events of the reproduction; None as for `mlops_core.run`.
+
+    Raises:
+        UsageError: there is no such run, or it lacks what a reproduction needs.
+        DatasetError: the data set is gone, or is not the one that the run read.
+        NotVerifiedError: the bundle is not verified.
+        PluginError: the use case or a package is not installed.
+        MlopsError: a step failed.
+    """
+    from mlops_core.runners.progress import default_observer
+    from mlops_core.trust.originals import bundled_original, stored_original
+    from mlops_core.trust.reproduction import reproduce_run
+    from mlops_core.workspace.store import Store
+
+    with Store(workspace_path(workspace)) as store, contextlib.ExitStack() as opened:
+        if isinstance(run, Path):
+            folder = store.work_folder("bundle")
+            opened.callback(store.remove_work_folder, folder)
+            original = bundled_original(run, folder, keys=keys, allows_unsigned=allows_unsigned)
+        else:
+            original = stored_original(store, run)
+        return reproduce_run(
+            original,
+            store=store,
+            observer=observer or default_observer(),
+            dataset=None if dataset is None else expand_home(dataset, what="--dataset").absolute(),
+            keep=None if keep is None else expand_home(keep, what="--keep").absolute(),
+            jobs=jobs,
+            is_offline=is_offline,
+        )
+
+
 def load_model(use_case: str, version: int | str | None = None, *, workspace: Path | str | None = None) -> Predictor:
     """Return a registered model, ready to predict.
 
@@ -311,45 +371,69 @@ def load_model(use_case: str, version: int | str | None = None, *, workspace: Pa
     with Store(workspace_path(workspace)) as store:
         found = Registry(store).servable_version(loaded.name, version)
     path = model_path(found, workspace=workspace)
-    if found.plugin in ("", f"{loaded.installed.distribution} {loaded.installed.version}"):
+    code, advice = code_of_other_version(loaded.installed, found, workspace=workspace)
+    if not advice:
         return loaded.load_predictor(path)
-    return _load_other_version(loaded, found, path, workspace=workspace)
+    return load_other_version(loaded, path, code=code, advice=advice)
 
 
-def _load_other_version(
-    loaded: UseCase, version: ModelVersion, path: Path, *, workspace: Path | str | None
-) -> Predictor:
-    """Load a model that another version of the plugin made: with the code kept with it, else with the present code."""
-    import logging
+def code_of_other_version(
+    installed: InstalledUseCase, version: ModelVersion, *, workspace: Path | str | None = None
+) -> tuple[Path | None, str]:
+    """Return the code kept with a model that another version of the plugin made, and what to do if it does not work.
 
-    from mlops_core.errors import PluginError
-    from mlops_core.use_cases.model_code import KeptPredictor
+    Returns:
+        The folder of the code, None if none was kept or it is damaged, and one line of advice. The line is empty if the
+        installed plugin made the model.
+    """
     from mlops_core.workspace.store import Store
 
-    installed = loaded.installed
+    if version.plugin in ("", f"{installed.distribution} {installed.version}"):
+        return None, ""
     origin = (
         f"model {version.use_case} version {version.version} was made by {version.plugin}; "
         f"{installed.distribution} {installed.version} is installed"
     )
-    advice = f"{origin}; {_environment_advice(version, workspace=workspace)}"
     with Store(workspace_path(workspace)) as store:
-        code = store.artifacts.path(version.code) if version.code else None
-        is_kept = code is not None and store.artifacts.damage(version.code) is None
+        is_kept = bool(version.code) and store.artifacts.damage(version.code) is None
+        code = store.artifacts.path(version.code) if is_kept else None
+    return code, f"{origin}; {_environment_advice(version, workspace=workspace)}"
+
+
+def load_other_version(loaded: UseCase, path: Path, *, code: Path | None, advice: str) -> Predictor:
+    """Load a model that another version of the plugin made: with the code kept with it, else with the present code.
+
+    Args:
+        loaded: the use case as it is installed.
+        path: folder of the model.
+        code: from `code_of_other_version`.
+        advice: likewise.
+
+    Raises:
+        PluginError: the code does not work in this environment.
+    """
+    import logging
+
+    from mlops_core.errors import PluginError
+    from mlops_core.use_cases.model_code import KeptPredictor
+
     log = logging.getLogger(__name__)
-    if code is not None and is_kept:
+    origin, _, remedy = advice.rpartition("; ")
+    if code is not None:
         log.warning("%s: its answers come from the code that was kept with it", origin)
         return KeptPredictor(code, path, advice=advice)
     try:
         predictor = loaded.load_predictor(path)
     except PluginError as error:
         raise PluginError(f"{error}; {advice}") from error
-    log.warning("%s, which may read it in another way; %s", origin, advice.removeprefix(f"{origin}; "))
+    log.warning("%s, which may read it in another way; %s", origin, remedy)
     return predictor
 
 
 def _environment_advice(version: ModelVersion, *, workspace: Path | str | None) -> str:
     """Return how to make an environment in which a model of another version of the plugin works."""
     from mlops_core.errors import MlopsError
+    from mlops_core.runners.environment import package_versions
 
     distribution, _, number = version.plugin.rpartition(" ")
     requirements, python = [f"{distribution}=={number}"], ""
@@ -357,10 +441,10 @@ def _environment_advice(version: ModelVersion, *, workspace: Path | str | None) 
         environment = open_run(version.run_id, workspace=workspace).environment
     except MlopsError:  # the run was removed; the plugin's own requirements are left
         environment = {}
-    for package, installed in environment.items():
-        if package == "python":
-            python = f" with Python {installed}"
-        elif package not in ("platform", distribution) and installed[:1].isdigit():
+    if "python" in environment:
+        python = f" with Python {environment['python']}"
+    for package, installed in package_versions(environment).items():
+        if package != distribution and installed[:1].isdigit():
             requirements.append(f"{package}=={installed}")
     return f"to use it, make a virtual environment{python} and run there: pip install {' '.join(requirements)}"
 
@@ -390,14 +474,22 @@ def export_model(
 ) -> ModelVersion:
     """Copy a version's artifact to the new folder `folder`, with ``mlops-model.json`` that says where it comes from.
 
+    Its reference statistics, with which a server detects drift, are ``reference_statistics.json``. Its model card is
+    ``README.md`` beside the files of the model, or ``MODEL_CARD.md`` if the model has such a file. There is none,
+    with a warning, if the record of its run is gone.
+
     Raises:
         UsageError: the version does not exist, or the folder exists.
         StoreError: the artifact is gone or damaged.
     """
     import json
+    import logging
     import shutil
     import tempfile
 
+    from mlops_core.errors import MlopsError
+    from mlops_core.evaluation.reference_statistics import REFERENCE_FILE
+    from mlops_core.trust.model_card import version_card, write_card
     from mlops_core.workspace.registry import Registry
     from mlops_core.workspace.store import Store
 
@@ -406,6 +498,12 @@ def export_model(
         raise UsageError(f"{target} exists; a model is exported to a new folder only")
     with Store(workspace_path(workspace)) as store:
         found = Registry(store).servable_version(use_case, version)
+        try:
+            card = version_card(store, found)
+        except MlopsError as error:
+            logging.getLogger(__name__).warning("no model card of version %d: %s", found.version, error)
+            card = ""
+        reference = store.runs.folder(found.run_id) / REFERENCE_FILE
     source = model_path(found, workspace=workspace)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -413,6 +511,10 @@ def export_model(
             shutil.copytree(source, Path(partial) / "model", copy_function=shutil.copyfile)
             text = json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n"
             (Path(partial) / "model" / "mlops-model.json").write_text(text, encoding="utf-8")
+            if found.reference and reference.is_file():
+                shutil.copyfile(reference, Path(partial) / "model" / REFERENCE_FILE)
+            if card:
+                write_card(Path(partial) / "model", card)
             (Path(partial) / "model").rename(target)
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror or error}") from error

@@ -5,6 +5,8 @@ How a configuration is read, merged and validated is the subject of `mlops_core.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pydantic
 
 
@@ -40,6 +42,62 @@ class KeyFaultError(ValueError):
         self.key = key
 
 
+class GateSection(Section):
+    """The ``gate`` section of every use case; a plugin that needs more keys in it derives from this class.
+
+    Attributes:
+        condition: what a model must meet, in place of the plugin's gate, which it may mention as ``default``: for
+            example ``default and clip_acc.lower >= 0.9``; None for the plugin's gate.
+        dataset_licence: licence of the data in ``dataset.path``, as an SPDX identifier; None if it is unknown. The
+            catalogue declares that of its own data sets.
+
+    Example:
+        >>> class AccuracyGate(GateSection):
+        ...     accuracy: float = 0.75
+        >>> AccuracyGate(condition="default and acc.lower >= 0.7").accuracy
+        0.75
+    """
+
+    condition: str | None = None
+    dataset_licence: str | None = None
+
+
+class TuningSection(Section):
+    """The ``tuning`` section of a use case that can search for hyperparameters; a plugin may derive from this class.
+
+    Attributes:
+        trials: how many; the first has the configuration's own values, so 1 is no search.
+        concurrent: how many run at a time.
+        timeout_minutes: after which no trial is started and running ones are ended.
+        auto_mode: search the plugin's own space; otherwise that in `search_space`.
+        search_space: file with the space, relative to the folder in which the command is called; None for none.
+        sampler: ``random``, ``sobol``, ``grid`` or ``bayesian``.
+        seed: of the drawn values.
+        objective: the metric by which trials are compared; None for the use case's first one.
+
+    Example:
+        >>> TuningSection(trials=8).sampler
+        'random'
+    """
+
+    trials: int = pydantic.Field(default=1, ge=1, le=1000)
+    concurrent: int = pydantic.Field(default=4, ge=1, le=1000)
+    timeout_minutes: float = pydantic.Field(default=180.0, gt=0)
+    auto_mode: bool = True
+    search_space: str | None = None
+    sampler: Literal["random", "sobol", "grid", "bayesian"] = "random"
+    seed: int = pydantic.Field(default=0, ge=0)
+    objective: str | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _check_file(self) -> TuningSection:
+        if not self.auto_mode and not self.search_space:
+            raise KeyFaultError("search_space", "is missing; auto_mode: false searches the space in this file")
+        if self.auto_mode and self.search_space:
+            raise KeyFaultError("search_space", "is ignored while auto_mode is true; set auto_mode: false")
+        return self
+
+
 class UseCaseConfig(pydantic.BaseModel):
     """Base of a use case's whole configuration; each field is a section.
 
@@ -53,6 +111,8 @@ class UseCaseConfig(pydantic.BaseModel):
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    gate: GateSection = GateSection()
 
 
 def normalise_path(text: str) -> str:

@@ -7,6 +7,8 @@
     ├── ConfigError         2   the configuration or a parameter is wrong
     ├── DefinitionError     2   a pipeline definition for another engine is not well formed
     ├── GateRejectedError   3   the gate rejected the model
+    │   └── GateUndecidedError  the evidence is not enough to accept it
+    ├── NotVerifiedError    3   an evidence bundle does not hold what it claims
     ├── StepError           4   a step failed
     ├── RunnerError         4   a runner could not carry out a run
     ├── StoreError          4   the workspace cannot be read or written
@@ -55,9 +57,14 @@ class MlopsError(Exception):
 
     Attributes:
         exit_code: exit code of a command that ends with this error.
+        problems: one line per fault, where several are reported together.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.DEFECT
+
+    def __init__(self, message: str = "", *, problems: Iterable[str] = ()) -> None:
+        self.problems = tuple(problem.replace("\n", r"\n") for problem in problems)
+        super().__init__("\n".join((message, *(f"  {problem}" for problem in self.problems))))
 
 
 class UsageError(MlopsError):
@@ -67,17 +74,9 @@ class UsageError(MlopsError):
 
 
 class ConfigError(MlopsError):
-    """The configuration or a parameter is wrong.
-
-    Attributes:
-        problems: one line per fault; all faults are reported together.
-    """
+    """The configuration or a parameter is wrong; all faults are reported together."""
 
     exit_code = ExitCode.USAGE
-
-    def __init__(self, message: str, *, problems: Iterable[str] = ()) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join((message, *(f"  {problem}" for problem in self.problems))))
 
 
 class PipelineError(MlopsError):
@@ -130,6 +129,16 @@ class StoreError(MlopsError):
 
 class GateRejectedError(MlopsError):
     """The gate rejected the model: the run is complete, and nothing was registered."""
+
+    exit_code = ExitCode.REJECTED
+
+
+class GateUndecidedError(GateRejectedError):
+    """The test set is too small to accept or reject the model: the run is complete, and nothing was registered."""
+
+
+class NotVerifiedError(MlopsError):
+    """An evidence bundle is not signed as it should be, was changed, or contradicts itself."""
 
     exit_code = ExitCode.REJECTED
 

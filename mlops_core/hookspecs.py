@@ -15,20 +15,23 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from mlops_core.conditions import Gate
     from mlops_core.config import UseCaseConfig
     from mlops_core.config_files.imported import ImportedConfig
     from mlops_core.config_files.yaml_source import YamlSource
     from mlops_core.datasets.catalogue import Dataset
     from mlops_core.datasets.inspections import Inspection
-    from mlops_core.datasets.previews import Preview
+    from mlops_core.datasets.leaks import NearDuplicate, WrittenSplit
+    from mlops_core.datasets.licences import PretrainedModel
+    from mlops_core.datasets.previews import MarkedSample, Preview
     from mlops_core.evaluation.metrics import Metric, MetricReport
+    from mlops_core.gates.gate import Gate
     from mlops_core.pipeline import Parameter, Step
     from mlops_core.predictions import Predictions
-    from mlops_core.predictors import PredictionOutput, Predictor
+    from mlops_core.predictors import ContentType, PredictionOutput, Predictor
+    from mlops_core.tuning.space import SearchSpace
 
 PROJECT = "mlops"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -162,6 +165,21 @@ def mlops_get_gate(config: UseCaseConfig, context: PluginContext) -> Gate:  # ty
 
 
 @hookspec(firstresult=True)
+def mlops_get_search_space(config: UseCaseConfig, context: PluginContext) -> SearchSpace | None:
+    """Return what a hyperparameter search may vary, and the space that the plugin recommends.
+
+    Called in the driver when the pipeline is built, if the section ``tuning`` of the configuration asks for more than
+    one trial; core then attaches the search to the training step that writes the model. Optional: by default nothing
+    can be searched. Since 0.1.
+
+    :param config: the validated configuration.
+    :param context: the use case that was asked for, and the distribution that provides it.
+    :returns: every parameter that can be tuned, with its key in the configuration and its legal values, and the
+        ranges that are searched unless the user gives a file with others. None if nothing can be searched.
+    """
+
+
+@hookspec(firstresult=True)
 def mlops_get_model(config: UseCaseConfig, context: PluginContext) -> str:  # type: ignore[empty-body]
     """Return the reference of the output that is registered as the model.
 
@@ -170,6 +188,21 @@ def mlops_get_model(config: UseCaseConfig, context: PluginContext) -> str:  # ty
     :param config: the validated configuration.
     :param context: the use case that was asked for, and the distribution that provides it.
     :returns: ``"step.output"``; None to use core's default.
+    """
+
+
+@hookspec(firstresult=True)
+def mlops_get_base_models(config: UseCaseConfig, context: PluginContext) -> Sequence[PretrainedModel]:  # type: ignore[empty-body]
+    """Return the base models with which training begins, each with the licence of its weights.
+
+    Called in the driver when the pipeline is built. The licences are recorded with the run and with the model, shown
+    where it is registered, and can be a clause of the gate. Optional: by default training begins with random weights.
+    Since 0.1.
+
+    :param config: the validated configuration.
+    :param context: the use case that was asked for, and the distribution that provides it.
+    :returns: base models with distinct names; one whose licence is not known has an empty one. Empty or None for no
+        base models.
     """
 
 
@@ -217,6 +250,20 @@ def mlops_inspect_dataset(dataset: Path, config: UseCaseConfig, context: PluginC
     """
 
 
+@hookspec(firstresult=True)
+def mlops_find_near_duplicates(split: WrittenSplit, context: PluginContext) -> Iterable[NearDuplicate] | None:
+    """Find samples that are nearly the same, such as scaled or recompressed copies of one picture.
+
+    Called right after a step has written a split, in the process or container of that step, where its inputs are; core
+    refuses a split in which the samples of a pair are in different parts. Equal content and groups are core's own
+    checks. Optional: by default there are no near duplicates. Since 0.1.
+
+    :param split: the split as it was written, and the inputs and configuration sections of the step; read only.
+    :param context: the use case that was asked for, and the distribution that provides it.
+    :returns: the pairs, best as a generator; core ignores pairs within one part. Empty or None for no pairs.
+    """
+
+
 # --- Phase 4: evaluation -------------------------------------------------------------------------------
 
 
@@ -254,6 +301,21 @@ def mlops_get_sample_preview(sample: str, dataset: Path, context: PluginContext)
 
 
 @hookspec(firstresult=True)
+def mlops_get_boxes_preview(marked: MarkedSample, dataset: Path, context: PluginContext) -> Preview | None:
+    """Return a preview of a sample with its boxes drawn, best as a part of the sample around the errors.
+
+    Called in the driver when a report is written, for the samples whose detections have the most errors; it should
+    take a few milliseconds and import nothing heavy. Optional: by default the sample's own preview is shown.
+    Since 0.1.
+
+    :param marked: id of the sample, its true boxes and the invented ones, each with what became of it.
+    :param dataset: the folder of the data set that the run read.
+    :param context: the use case that was asked for, and the distribution that provides it.
+    :returns: at most 256 KiB of a media type that every browser displays; None when the sample has no preview.
+    """
+
+
+@hookspec(firstresult=True)
 def mlops_get_prediction_outputs(context: PluginContext) -> Sequence[PredictionOutput]:  # type: ignore[empty-body]
     """Return the kinds of output that the use case adds to ``mlops predict``, with their options.
 
@@ -276,4 +338,16 @@ def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:  # t
     :param model: the folder of the registered output; read only.
     :param context: the use case that was asked for, and the distribution that provides it.
     :returns: an object with ``classes`` and ``predict(paths)``. Never None.
+    """
+
+
+@hookspec(firstresult=True)
+def mlops_get_content_types(context: PluginContext) -> Sequence[ContentType]:  # type: ignore[empty-body]
+    """Return the content types of the requests that ``mlops serve`` accepts.
+
+    Called in each process of a server that computes predictions, before the model is loaded. Optional: by default a
+    server accepts ``application/octet-stream`` and writes each body to a file with the suffix ``.bin``. Since 0.1.
+
+    :param context: the use case that was asked for, and the distribution that provides it.
+    :returns: content types with distinct media types, the preferred one first; empty or None for the default.
     """

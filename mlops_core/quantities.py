@@ -28,6 +28,22 @@ def format_size(size: float) -> str:
     return f"{size:.1f} GiB"
 
 
+def counted(number: int, noun: str, *, one: str = "", more: str = "") -> str:
+    """Return a number with its noun and what follows it.
+
+    Args:
+        number: how many.
+        noun: in the singular.
+        one: what follows for one, such as a verb.
+        more: what follows for another number; empty for the same.
+
+    Example:
+        >>> counted(1, "file", one="is empty", more="are empty"), counted(3, "file", one="is empty", more="are empty")
+        ('1 file is empty', '3 files are empty')
+    """
+    return f"{number} {noun} {one}".rstrip() if number == 1 else f"{number} {noun}s {more or one}".rstrip()
+
+
 def format_number(value: float | None) -> str:
     """Return a number with four significant digits; a dash for None."""
     if value is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from mlops_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 DEFAULT_HOME = ".mlops"
 
@@ -49,6 +50,17 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     )
 
 
+def environment() -> Mapping[str, str]:
+    """Return all variables of the process."""
+    return dict(os.environ)
+
+
+def set_default_variables(variables: Mapping[str, str]) -> None:
+    """Set variables of this process that are not set; only the process of a step may ask for it."""
+    for name, value in variables.items():
+        os.environ.setdefault(name, value)
+
+
 def expand_home(path: str | Path, *, what: str) -> Path:
     """Return a path whose ``~`` or ``~user`` is replaced by a home folder.
 
@@ -61,6 +73,37 @@ def expand_home(path: str | Path, *, what: str) -> Path:
         raise UsageError(
             f"{what}: {path}: the home folder of {Path(path).parts[0]} is not known; write the folder in full"
         ) from None
+
+
+def unknown_home(error: BaseException, *values: object) -> str:
+    """Return which value names the home folder of an unknown user; empty where that is not why an error was raised.
+
+    `pathlib.Path.expanduser` and `pathlib.Path.home` say only that they could not determine a folder.
+
+    Args:
+        error: what was raised.
+        values: what the code that raised it was given, nested as it may be.
+    """
+    if not isinstance(error, RuntimeError) or "home directory" not in str(error):
+        return ""
+    for key, text in itertools.chain.from_iterable(_texts(value, "") for value in values):
+        try:
+            expand_home(text, what=key or "path")
+        except UsageError as fault:
+            return str(fault)
+    return "a path begins with the home folder of a user that is not known; write the folder in full"
+
+
+def _texts(value: object, key: str) -> Iterator[tuple[str, str]]:
+    """Yield the dotted keys and the texts in nested data that may be paths below a home folder."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _texts(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner, key)
+    elif isinstance(value, str | Path) and str(value).startswith("~"):
+        yield key, str(value)
 
 
 def _best_allows_pending(value: str) -> bool:

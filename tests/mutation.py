@@ -47,7 +47,7 @@ class Target:
 
 
 TARGETS = {
-    "conditions": Target(module="mlops_core.conditions", tests=("tests/core/test_conditions.py",)),
+    "conditions": Target(module="mlops_core.gates.judging", tests=("tests/core/test_gates.py",)),
     "metrics": Target(
         module="mlops_core.evaluation.metrics",
         tests=tuple(

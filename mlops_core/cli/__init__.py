@@ -6,17 +6,21 @@ standard error and an exit code.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from mlops_core.cli.streams import OutputClosedError, StandardStreams
+from mlops_core.cli.options import HomePath
+from mlops_core.cli.streams import OutputClosedError, StandardStreams, echo_line, escaped_streams
+from mlops_core.control_characters import escape_line
 from mlops_core.errors import ExitCode, MlopsError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
 _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Run a use case": {
@@ -26,15 +30,24 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "fetch": ("use_case.fetch", "Fetch the data set of a use case without running it."),
         "plan": ("use_case.plan", "Show which steps a run would execute and why, without executing them."),
         "run": ("use_case.run", "Run a use case: fetch, its steps, gate, register."),
+        "step": ("use_case.step", "Execute one step on given folders, to debug it."),
         "why": ("use_case.why", "Explain why a step of a run was executed or reused."),
         "predict": ("use_case.predict", "Classify files with a registered model."),
+        "serve": ("use_case.serve", "Serve a registered model over HTTP."),
+        "drift": ("drift.commands", "Find drift in captured requests; simulate drift; list alarms."),
     },
     "Inspect and maintain": {
         "runs": ("workspace.runs", "Show, compare, stop and retry runs."),
+        "reproduce": ("workspace.reproduce", "Run a stored run again and compare its outputs, step by step."),
         "models": ("workspace.models", "Show registered models; approve, reject, alias, roll back, export."),
         "datasets": ("workspace.datasets", "Show and check data sets."),
         "doctor": ("workspace.doctor", "Check environment, plugins, disk and workspace; repair damage."),
         "gc": ("workspace.gc", "Remove files that no kept run and no model needs."),
+    },
+    "Prove and verify": {
+        "bundle": ("trust.bundle", "Write the evidence of a run or model to one signed archive."),
+        "verify": ("trust.verify", "Check a bundle or a model's signature, without a workspace."),
+        "keys": ("trust.keys", "Create keys that sign bundles."),
     },
     "Use an engine": {
         "compile": ("engine.compile", "Compile a use case to an engine's own pipeline definition."),
@@ -44,16 +57,22 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     },
     "Write a plugin": {
         "plugin": ("author.plugin", "Create a plugin, and check one against the contract."),
-        "gate": ("author.gate", "Test a gate on models that it must reject."),
+        "gate": ("author.gate", "Test a gate on models that it must reject, or replay another one."),
         "matrix": ("author.matrix", "Run every installed use case on every runner of this machine."),
     },
 }
 """Section of the help -> command -> (module, one-line help); a command is imported when it is called."""
+_DISTRIBUTION = "mlops-usecases"
 _COMMANDS = {name: entry for section in _SECTIONS.values() for name, entry in section.items()}
 
 
 class LazyGroup(click.Group):
     """The group of all commands: core's are imported when they are called, an engine's when it is named."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command with escaped output, also where the streams are those of the caller."""
+        with escaped_streams():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         """Return the commands of core, then the groups of installed engines."""
@@ -101,15 +120,19 @@ class LazyGroup(click.Group):
 
 @click.group(
     cls=LazyGroup,
-    epilog="Exit codes: 0 done and accepted, 1 defect of mlops, 2 usage or configuration, 3 gate rejected, "
-    "4 step or runner failed, 5 data set, 6 plugin, 130 interrupted.",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: 0 done and accepted, 1 defect of mlops, 2 usage or configuration, 3 gate rejected or "
+    "bundle not verified, 4 step or runner failed, 5 data set, 6 plugin, 130 interrupted.",
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 110,
+        "color": True,  # the streams show escape sequences, which click would remove without a trace
+    },
 )
-@click.version_option(package_name="mlops-usecases", prog_name="mlops")
+@click.version_option(package_name=_DISTRIBUTION, prog_name="mlops")
 @click.option("--verbose", is_flag=True, help="Show a traceback with an error.")
 @click.option(
     "--workspace",
-    type=click.Path(file_okay=False),
+    type=HomePath(file_okay=False),
     help="Workspace folder (default: MLOPS_HOME, else .mlops).",
 )
 @click.pass_context
@@ -121,12 +144,25 @@ def cli(context: click.Context, *, verbose: bool, workspace: str | None) -> None
 def main() -> None:
     """Run the command line and exit."""
     streams = StandardStreams()
+    _warn_of_other_distributions()
     code = _exit_code(sys.argv[1:], streams)
     lost = streams.close()
     if lost is not None:
-        click.echo(f"mlops: error: standard output is incomplete: {lost.strerror}", err=True)
+        echo_line(f"mlops: error: standard output is incomplete: {lost.strerror}", err=True)
         code = code or ExitCode.STEP
     sys.exit(code)
+
+
+def _warn_of_other_distributions() -> None:
+    """Warn where another distribution has a package of core's name: which of the two is imported is left to chance."""
+    from mlops_core.use_cases.distributions import other_providers
+
+    for other in other_providers(__file__.rpartition("/cli/")[0], of=_DISTRIBUTION):
+        echo_line(
+            f"mlops: warning: the distribution {other} provides mlops_core, too, which is the import name of "
+            f"{_DISTRIBUTION}; uninstall it: pip uninstall {other}",
+            err=True,
+        )
 
 
 def _exit_code(arguments: list[str], streams: StandardStreams | None = None) -> int:
@@ -143,9 +179,7 @@ def _exit_code(arguments: list[str], streams: StandardStreams | None = None) -> 
     except MlopsError as error:
         return failure.end(error, error.exit_code, message=str(error))
     except Exception as error:  # noqa: BLE001  the outermost function: a defect must end in one line too
-        hint = "" if "--verbose" in arguments else "; run again with mlops --verbose for the traceback"
-        message = f"defect in mlops: {type(error).__name__}: {error}"
-        return failure.end(error, ExitCode.DEFECT, message=message, more=hint)
+        return failure.end_unexpected(error)
     return int(result or 0)
 
 
@@ -158,16 +192,34 @@ class _Failure:
         self._as_json = "--json" in options
         self._streams = streams
 
+    def end_unexpected(self, error: Exception) -> int:
+        """Report an error that nobody foresaw; a name that no system has comes from a configuration or a variable."""
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            message = f"{str(error.filename)[:80]}...: {error.strerror}; use a shorter path"
+            return self.end(error, ExitCode.USAGE, message=message, kind="UsageError")
+        hint = "" if self._is_verbose else "; run again with mlops --verbose for the traceback"
+        message = f"defect in mlops: {type(error).__name__}: {error}"
+        return self.end(error, ExitCode.DEFECT, message=message, more=hint)
+
     def end(self, error: BaseException, code: ExitCode, *, message: str, more: str = "", kind: str = "") -> int:
+        from mlops_core.redaction import environment_redactor
+        from mlops_core.settings import environment
+
+        redactor = environment_redactor(environment())
+        redactor.error(error)  # for the traceback
+        message = redactor.text(message)
         if self._is_verbose and code is not ExitCode.INTERRUPTED:
             import traceback
 
-            traceback.print_exception(error)
+            for line in "".join(traceback.format_exception(error)).splitlines():
+                echo_line(f"  {line}", err=True)  # indented: no line of a message looks like one of ours
         if self._as_json and not (self._streams and self._streams.has_output):
             from mlops_core.cli.output import print_json
 
             problems = list(getattr(error, "problems", ()))
             document = {"code": int(code), "kind": kind or type(error).__name__, "message": message}
             print_json({"error": document | ({"problems": problems} if problems else {})})
-        click.echo(f"mlops: error: {message}{more}", err=True)
+        has_lines = isinstance(error, click.ClickException) or bool(getattr(error, "problems", ()))
+        shown = "\n".join(map(escape_line, message.split("\n") if has_lines else [message]))
+        click.echo(f"mlops: error: {shown}{more}", err=True, color=True)
         return int(code)

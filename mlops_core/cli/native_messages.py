@@ -40,4 +40,5 @@ def without_native_notes() -> Iterator[None]:
             held.seek(0)
             for line in held:
                 if not _NOTE.match(line):
-                    os.write(_STDERR, line)
+                    sys.stderr.write(line.decode(errors="backslashreplace"))
+            sys.stderr.flush()

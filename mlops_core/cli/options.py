@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+import errno
+import os
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -12,6 +14,40 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from click.shell_completion import CompletionItem
+
+
+class HomePath(click.Path):
+    """A path of the command line that the system can have; ``~`` and ``~user`` are home folders.
+
+    A shell replaces them at the beginning of a word only, so that ``--output=~/model`` would be a folder called ``~``.
+    """
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; a file of exactly this name is taken as it is.
+
+        Raises:
+            UsageError: there is no such user, or the system has no names of this length.
+        """
+        path = os.fspath(value)
+        if isinstance(path, str) and path.startswith("~") and not os.path.lexists(path):
+            from mlops_core.settings import expand_home
+
+            value = str(expand_home(path, what=_shown_name(param)))
+        try:
+            os.lstat(value)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise UsageError(f"{_shown_name(param)}: {error.strerror}: {path[:80]}...") from None
+        except ValueError:
+            pass  # a NUL in it, which the reader reports
+        return super().convert(value, param, ctx)
+
+
+def _shown_name(param: click.Parameter | None) -> str:
+    if isinstance(param, click.Option):
+        return max(param.opts, key=len)
+    return str(param.name).upper() if param is not None and param.name else "path"
+
 
 F = TypeVar("F", bound="Callable[..., object]")
 _FOLDS = "dataset.folds=all"
@@ -65,7 +101,7 @@ def config_options(function: F) -> F:
         "--config",
         "-c",
         metavar="FILE",
-        type=click.Path(),
+        type=HomePath(),
         help="Configuration file (user_config.yaml); keys that it does not set keep the plugin's defaults.",
     )(function)
 
@@ -127,3 +163,15 @@ def parse_parameters(texts: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"--param {text!r} is not NAME=VALUE")
         pairs[name.strip()] = value
     return pairs
+
+
+def registered_name(usecase: str | None) -> str:
+    """Return the use case's name as it is registered; its plugin does not have to be installed."""
+    from mlops_core.errors import PluginError
+    from mlops_core.use_cases.discovery import find_use_case
+
+    given = chosen_use_case(usecase)
+    try:
+        return find_use_case(given).name
+    except (PluginError, UsageError):
+        return given.upper()

@@ -7,22 +7,26 @@ import json
 import math
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from mlops_core.cli.streams import echo_line
+from mlops_core.control_characters import escape_controls, escape_line
 from mlops_core.quantities import format_duration, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from rich.console import Console
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
     from mlops_core.datasets.catalogue import Progress
+    from mlops_core.datasets.licences import Licences
+    from mlops_core.gates.verdicts import ClauseVerdict
     from mlops_core.runners.remote.costs import Estimate
     from mlops_core.workspace.records import RunRecord, StepRecord
 
@@ -32,9 +36,8 @@ _STYLES = {"done": "green", "reused": "cyan", "failed": "bold red", "skipped": "
 
 
 def print_json(data: object) -> None:
-    """Print `data` as indented JSON; a non-finite number becomes null, a byte that is not UTF-8 its escape."""
-    text = json.dumps(_strict(data), indent=2, ensure_ascii=False, allow_nan=False)
-    click.echo(text.encode(errors="backslashreplace").decode())
+    """Print `data` as indented JSON; a non-finite number becomes null, a control character its escape."""
+    click.echo(escape_controls(json.dumps(_strict(data), indent=2, ensure_ascii=False, allow_nan=False)))
 
 
 def _strict(data: object) -> object:
@@ -47,22 +50,26 @@ def _strict(data: object) -> object:
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
     """Print a table: with borders on a terminal, as aligned plain text elsewhere."""
+    cells = [[escape_line(str(cell)) for cell in row] for row in (headings, *rows)]
+    title = title[:1] + escape_line(title[1:])  # it may begin with an empty line
     if sys.stdout.isatty():
-        from rich.console import Console
-        from rich.table import Table
+        from rich.table import Column, Table
         from rich.text import Text
 
-        table = Table(*headings, title=title or None, title_justify="left")
-        for row in rows:
-            table.add_row(*(Text(str(cell), overflow="fold") for cell in row))
-        Console().print(table)
+        from mlops_core.cli.terminal import EscapingConsole
+
+        table = Table(
+            *(Column(Text(heading)) for heading in cells[0]), title=Text(title) if title else None, title_justify="left"
+        )
+        for row in cells[1:]:
+            table.add_row(*(Text(cell, overflow="fold") for cell in row))
+        EscapingConsole(sys.stdout).print(table)
         return
     if title:
         click.echo(title)
-    cells = [[str(cell) for cell in row] for row in (headings, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        echo_line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def format_time(moment: str) -> str:
@@ -89,7 +96,7 @@ def _ending(record: StepRecord) -> str:
 def _print_line(line: str) -> None:
     """Print a line on standard error; a closed stream does not stop the run."""
     with contextlib.suppress(OSError):
-        click.echo(line, err=True)
+        echo_line(line, err=True)
 
 
 class PlainObserver:
@@ -140,14 +147,15 @@ class TerminalObserver:
 
     def __init__(self) -> None:
         """Prepare the bars; they appear when the run starts."""
-        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-        self._console: Console = Console(stderr=True, highlight=False)
+        from mlops_core.cli.terminal import EscapingConsole
+
+        self._console = EscapingConsole(sys.stderr)
         self._progress: Bars = Progress(
-            TextColumn("  {task.fields[step]:<12}"),
+            TextColumn("  {task.fields[step]:<12}", markup=False),
             BarColumn(bar_width=28),
-            TextColumn("{task.fields[count]}"),
+            TextColumn("{task.fields[count]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=self._console,
@@ -159,16 +167,17 @@ class TerminalObserver:
     def run_started(self, record: RunRecord) -> None:
         """Print the run's id and show the bars."""
         self.run_id = record.run_id
-        self._console.print(f"run [bold]{record.run_id}[/]: {record.use_case} ({record.plugin})")
-        self._progress.start()
+        self._print(f"run {record.run_id}: {record.use_case} ({record.plugin})")
+        self._start()
 
     def step_started(self, name: str) -> None:
         """Add a bar of unknown length."""
-        self._tasks[name] = self._progress.add_task(name, total=None, step=name, count="")
+        self._tasks[name] = self._progress.add_task(name, total=None, step=escape_line(name), count="")
 
     def step_progress(self, name: str, label: str, done: int, total: int) -> None:
         """Move the bar."""
-        self._progress.update(self._tasks[name], completed=done, total=total, count=f"{label} {done}/{total}")
+        count = escape_line(f"{label} {done}/{total}")
+        self._progress.update(self._tasks[name], completed=done, total=total, count=count)
 
     def step_ended(self, record: StepRecord) -> None:
         """Replace the bar with a line."""
@@ -176,24 +185,48 @@ class TerminalObserver:
 
         if record.name in self._tasks:
             self._progress.remove_task(self._tasks.pop(record.name))
-        line = Text.assemble(
-            f"  {record.name:<12} ", (f"{record.status:<8}", _STYLES.get(record.status, "")), " ", _ending(record)
-        )
-        self._console.print(line)
+        name, ending = escape_line(f"  {record.name:<12} "), escape_line(_ending(record))
+        self._console.print(Text.assemble(name, (f"{record.status:<8}", _STYLES.get(record.status, "")), " ", ending))
 
     def fetch_progress(self) -> Progress:
         """Show a bar and return its progress callback, for the fetch of a data set outside a run."""
-        self._progress.start()
+        self._start()
         self.step_started("fetch")
         return lambda label, done, total: self.step_progress("fetch", label, done, total)
 
     def note(self, text: str) -> None:
         """Print the message above the bars."""
-        self._console.print(f"  note: {text}", markup=False)
+        self._print(f"  note: {text}")
 
     def close(self) -> None:
         """Remove the bars."""
         self._progress.stop()
+
+    def _start(self) -> None:
+        from mlops_core.cli.terminal import start_bars
+
+        start_bars(self._progress)
+
+    def _print(self, line: str) -> None:
+        self._console.print(escape_line(line))
+
+
+_CLAUSE_WORDS: Mapping[str, str] = {"accepted": "pass", "rejected": "FAIL", "not enough evidence": "open"}
+
+
+def print_clauses(clauses: Sequence[ClauseVerdict]) -> None:
+    """Print the clauses of a verdict as a table."""
+    rows = [
+        (
+            _CLAUSE_WORDS[clause.outcome],
+            clause.clause,
+            "-" if clause.value is None else f"{clause.value:.4g}",
+            "-" if clause.threshold is None else f"{clause.threshold:.4g}",
+            clause.reason,
+        )
+        for clause in clauses
+    ]
+    print_table(("gate", "clause", "value", "threshold", "reason"), rows)
 
 
 def print_outcome(record: RunRecord, *, approval: str) -> None:
@@ -204,46 +237,61 @@ def print_outcome(record: RunRecord, *, approval: str) -> None:
         approval: approval status of the registered model.
     """
     if record.dataset and record.dataset.is_generated:
-        click.echo(f"data: {record.dataset.name}: generated data, not real recordings")
+        echo_line(f"data: {record.dataset.name}: generated data, not real recordings")
     if record.verdict:
-        rows: list[tuple[Any, ...]] = [
-            (
-                "pass" if clause.passed else "FAIL",
-                clause.clause,
-                "-" if clause.value is None else f"{clause.value:.4g}",
-                "-" if clause.threshold is None else f"{clause.threshold:.4g}",
-                clause.reason,
-            )
-            for clause in record.verdict.clauses
-        ]
-        print_table(("gate", "clause", "value", "threshold", "reason"), rows)
+        print_clauses(record.verdict.clauses)
     if record.model_version is not None:
-        click.echo(
+        echo_line(
             f"accepted in {format_duration(record.duration_s)}: model {record.use_case} version "
             f"{record.model_version}, {approval}"
         )
-        click.echo(record.alias_note)
+        echo_line(record.alias_note)
+        from mlops_core.report.facts import recorded_licences
+
+        print_licences(recorded_licences(record))
     if record.remote and record.remote.model_package:
-        click.echo(
+        echo_line(
             f"accepted in {format_duration(record.duration_s)}: model package {record.remote.package_version}, "
             f"{record.remote.approval}: {record.remote.model_package}"
         )
     if record.status == "running":
-        click.echo(f"the execution continues: {record.remote.execution if record.remote else record.run_id}")
-    click.echo(f"details: mlops runs show {record.run_id}; page: mlops runs report {record.run_id} --open")
+        echo_line(f"the execution continues: {record.remote.execution if record.remote else record.run_id}")
+    echo_line(f"details: mlops runs show {record.run_id}; page: mlops runs report {record.run_id} --open")
 
 
-def print_result_tables(folder: Path) -> None:
-    """Print the tables in the ``evaluation.json`` of a run's folder, and the number of groups, if there are any."""
+def print_licences(licences: Licences | None, *, indent: str = "") -> None:
+    """Print the licences of the data and the base models of a model, and a warning for each that restricts its use."""
+    if licences is None:
+        return
+    echo_line(f"{indent}licences: {licences}")
+    for warning in licences.warnings():
+        echo_line(f"{indent}warning: {warning}")
+
+
+def print_result_tables(record: RunRecord, folder: Path) -> None:
+    """Print the tables in the ``evaluation.json`` of a run's folder, and what its groups say about the intervals.
+
+    Args:
+        record: of the run.
+        folder: of the run.
+    """
     from mlops_core.errors import StepError
     from mlops_core.evaluation.metrics import read_evaluation
+    from mlops_core.report.facts import declared_metrics
 
+    metrics = declared_metrics(record)
     try:
-        report = read_evaluation(folder, ())
+        report = read_evaluation(folder, metrics)
     except StepError:
         return
     if report.groups:
-        click.echo(f"test set: {report.groups.samples} samples in {report.groups.count} groups; intervals count groups")
+        echo_line(f"test set: {report.groups.samples} samples in {report.groups.count} groups; intervals count groups")
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for metric in metrics:
+        if metric.name in report.values:
+            names[report.values[metric.name].caveat].append(metric.title or metric.name)
+    for caveat in filter(None, names):
+        echo_line(f"warning: {', '.join(names[caveat])}: {caveat}")
     for table in report.tables:
         rows = [[f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row] for row in table.rows]
         print_table(table.columns, rows, title=table.title)
@@ -267,7 +315,7 @@ def print_estimate(estimate: Estimate, *, as_json: bool) -> None:
         for step in estimate.steps
     ]
     print_table(("step", "machines", "duration", "from", "USD"), rows)
-    click.echo(str(estimate))
+    echo_line(str(estimate))
 
 
 def print_continuation(run_id: str, *, workspace: str | None) -> None:
@@ -276,7 +324,7 @@ def print_continuation(run_id: str, *, workspace: str | None) -> None:
 
     place = f"--workspace {shlex.quote(workspace)} " if workspace else ""
     if run_id:
-        click.echo(f"to resume: mlops {place}run --resume {run_id}", err=True)
+        echo_line(f"to resume: mlops {place}run --resume {run_id}", err=True)
 
 
 __all__ = [
@@ -287,6 +335,7 @@ __all__ = [
     "print_continuation",
     "print_estimate",
     "print_json",
+    "print_licences",
     "print_outcome",
     "print_table",
     "run_observer",

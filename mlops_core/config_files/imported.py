@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.config_files.loaded import find_value
+from mlops_core.config_files.values import find_value
 from mlops_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -101,10 +101,11 @@ class ImportedConfig:
         for key, spelling in foreign.spellings.items():
             if target := _target(key, by_key):
                 self.source.spellings[target] = spelling
-        for key, text in foreign.secrets.items():
+        for key, text in foreign.references.items():
             if target := _target(key, by_key):
                 is_same = find_value(self.source.data, target) == find_value(foreign.data, key)
-                self.source.secrets[target] = text if is_same else ""
+                self.source.references[target] = text if is_same else ""
+        self.source.variables.update(foreign.variables)
         return replace(self, keys=tuple(_with_reason(item, notes.get(item.key, "")) for item in self.keys))
 
     def require_accepted(self) -> None:

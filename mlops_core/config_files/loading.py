@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pydantic
 
-from mlops_core.config_files.loaded import REDACTED, LoadedConfig, find_value, put_value
+from mlops_core.config_files.loaded import LoadedConfig
+from mlops_core.config_files.references import References
+from mlops_core.config_files.values import find_value, put_value, visible_line
 from mlops_core.config_files.yaml_source import YamlSource, read_yaml_file, read_yaml_value
 from mlops_core.errors import ConfigError, UsageError, did_you_mean
+from mlops_core.redaction import REDACTED, is_secret_key
 from mlops_core.settings import expand_home
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 N = TypeVar("N")
+_DATASET, _PATH = "dataset", "path"
+_ASSET_VERSION = re.compile(r"(asset:)?(?P<asset>[a-z0-9][a-z0-9._-]*:[0-9a-f]+)\Z")
 _OVERRIDE_KEY = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*\Z")
 
 
@@ -53,7 +58,7 @@ def load_config(
     Raises:
         ConfigError: every fault at once.
     """
-    sources = [read_yaml_file(default, environ=environ)] if default is not None else []
+    sources = [_public(read_yaml_file(default, environ=environ))] if default is not None else []
     imported = _import_user_file(path, environ=environ, convert=convert) if path and convert else None
     if imported is not None:
         sources.append(imported)
@@ -82,25 +87,28 @@ def validate_sources(
     Raises:
         ConfigError: every fault at once.
     """
-    document = _Document(sources)
+    section = getattr(model.model_fields.get(_DATASET), "annotation", None)
+    has_path = isinstance(section, type) and issubclass(section, pydantic.BaseModel) and _PATH in section.model_fields
+    document = _Document(sources, has_dataset_path=has_path)
     for text in overrides:
         document.override(text)
-    try:
-        validated = model.model_validate(document.data)
-    except pydantic.ValidationError as error:
-        problems = [document.problem(fault, model) for fault in error.errors(include_url=False)]
-    except RuntimeError:  # what a plugin's validator gets from Path.expanduser
-        problems = list(document.unknown_homes())
-        if not problems:
-            raise
-    else:
-        problems = list(document.changed_values(validated))
+    redactor = document.references.redactor(document.data)
+    with redactor.errors():
+        validated, problems = document.validated(model)
+    problems = [visible_line(redactor.text(problem)) for problem in problems]
     if len(problems) == 1:
         raise ConfigError(problems[0])
     if problems:
         name = path.name if path else "the configuration"
         raise ConfigError(f"{name} has {len(problems)} faults", problems=problems)
-    return LoadedConfig(model=validated, path=path, secrets=document.secrets)
+    assert validated is not None  # noqa: S101  for mypy: without a problem there is a model
+    return LoadedConfig(model=validated, path=path, references=document.references)
+
+
+def _public(source: YamlSource) -> YamlSource:
+    """Return a plugin's own file: what is written there is no secret, since everybody can read it in the package."""
+    source.references = {key: text for key, text in source.references.items() if "${" in text}
+    return source
 
 
 def _import_user_file(
@@ -118,15 +126,35 @@ def _import_user_file(
 class _Document:
     """Several documents as one, a later one over an earlier one, with what is noted about the values that remain."""
 
-    def __init__(self, sources: Sequence[YamlSource]) -> None:
+    def __init__(self, sources: Sequence[YamlSource], *, has_dataset_path: bool = False) -> None:
+        self._has_dataset_path = has_dataset_path
         self.data: dict[str, Any] = {}
-        self.secrets: dict[str, str] = {}
+        self._texts: dict[str, str] = {}
+        self._variables: dict[str, str] = {}
         self._ambiguities: dict[str, Ambiguity] = {}
         self._spellings: dict[str, str] = {}
         self._sources = sources
         self._overrides: dict[str, str] = {}
         for source in sources:
             self._merge(self.data, source.data, source, "")
+
+    @property
+    def references(self) -> References:
+        """What is written instead of values."""
+        return References(texts=self._texts, variables=self._variables)
+
+    def validated(self, model: type[UseCaseConfig]) -> tuple[UseCaseConfig | None, list[str]]:
+        """Return the validated model, None where it is wrong, and what is wrong."""
+        try:
+            validated = model.model_validate(self.data)
+        except pydantic.ValidationError as error:
+            return None, [self.problem(fault, model) for fault in error.errors(include_url=False)]
+        except RuntimeError:  # what a plugin's validator gets from Path.expanduser
+            problems = list(self.unknown_homes())
+            if not problems:
+                raise
+            return None, problems
+        return validated, list(self.changed_values(validated))
 
     def override(self, text: str) -> None:
         """Apply ``a.b=value``.
@@ -137,11 +165,18 @@ class _Document:
         key, separator, value = text.partition("=")
         key = key.strip()
         if not separator or not _OVERRIDE_KEY.match(key):
-            raise ConfigError(f"--set {text!r} is not KEY=VALUE, for example training.epochs=3")
-        source = read_yaml_value(value, key=key, name=f"--set {text}")
-        put_value(self.data, key.split("."), source.data[key])
-        self._take_notes(key, source)
-        self._overrides[key] = text
+            shown = repr(f"{key}={REDACTED}" if is_secret_key(key) else text)
+            raise ConfigError(f"--set {shown} is not KEY=VALUE, for example training.epochs=3")
+        shown = f"--set {key}={REDACTED}" if is_secret_key(key) else f"--set {text}"
+        source = read_yaml_value(value, key=key, name=shown)
+        is_same = find_value(self.data, key) == source.data[key]
+        asset = self._asset_path(key, source.data[key], source)
+        if asset is None:
+            put_value(self.data, key.split("."), source.data[key])
+        else:
+            put_value(self.data, [_DATASET, _PATH], asset)
+        self._take_notes(key, source, is_same=is_same)
+        self._overrides[key] = f"--set {key}={REDACTED}" if source.references else shown
 
     def problem(self, fault: Any, model: type[UseCaseConfig]) -> str:
         """Return a fault that pydantic found as one line."""
@@ -150,8 +185,13 @@ class _Document:
         key = _dotted((*location, blamed) if blamed else location)
         if key in self._ambiguities:
             return self._line(key, str(self._ambiguities[key]))
-        shown = (self.secrets[key] or REDACTED) if key in self.secrets else ""
-        return self._line(key, _explained(fault, location, model, shown=shown))
+        return self._line(key, _explained(fault, location, model, shown=self._shown(key)))
+
+    def _shown(self, key: str) -> str:
+        """Return what messages show instead of the value of a key; empty where they show the value."""
+        if key in self._texts:
+            return self._texts[key] or REDACTED
+        return REDACTED if is_secret_key(key) or any(_is_within(name, key) for name in self._texts) else ""
 
     def changed_values(self, validated: UseCaseConfig) -> Iterator[str]:
         """Yield a problem for each value whose meaning depends on its reader, and each truth value read as a number."""
@@ -161,7 +201,9 @@ class _Document:
                 yield self._line(key, str(ambiguity))
         for key, spelling in self._spellings.items():
             if _holds_text(find_value(result, key)):
-                yield self._line(key, f"{spelling} is a number, which has other spellings; quote it")
+                yield self._line(
+                    key, f"{self._shown(key) or spelling} is a number, which has other spellings; quote it"
+                )
         for key, value in _leaves(self.data, ""):
             outcome = find_value(result, key) if isinstance(value, bool) else None
             if isinstance(outcome, int | float) and not isinstance(outcome, bool):
@@ -179,15 +221,30 @@ class _Document:
     def _merge(self, target: dict[str, Any], data: Mapping[str, Any], source: YamlSource, above: str) -> None:
         for name, value in data.items():
             key = f"{above}.{name}" if above else name
+            if (asset := self._asset_path(key, value, source)) is not None:
+                value = {_PATH: asset}  # noqa: PLW2901
             if isinstance(value, dict) and isinstance(target.get(name), dict):
                 self._merge(target[name], value, source, key)
             else:
+                is_same = target.get(name) == value
                 target[name] = copy.deepcopy(value)
-                self._take_notes(key, source)
+                self._take_notes(key, source, is_same=is_same)
 
-    def _take_notes(self, key: str, source: YamlSource) -> None:
-        """Replace what is noted about the value of `key`, and those inside it, by what is noted in `source`."""
-        self.secrets = _replaced(self.secrets, source.secrets, key)
+    def _asset_path(self, key: str, value: object, source: YamlSource) -> str | None:
+        """Return the path of the data set that ``dataset: NAME:VERSION`` is short for; None for any other value."""
+        if key != _DATASET or not self._has_dataset_path or not isinstance(value, str) or key in source.references:
+            return None
+        named = _ASSET_VERSION.match(value)
+        return f"asset:{named['asset']}" if named else None
+
+    def _take_notes(self, key: str, source: YamlSource, *, is_same: bool) -> None:
+        """Replace what is noted about the value of `key`, and those inside it, by what is noted in `source`.
+
+        A literal that is the same as in an earlier document, such as the default, is as secret as it was there.
+        """
+        texts = {name: text for name, text in source.references.items() if not is_same or "${" in text}
+        self._texts = self._texts | texts if is_same else _replaced(self._texts, texts, key)
+        self._variables |= source.variables
         self._ambiguities = _replaced(self._ambiguities, source.ambiguities, key)
         self._spellings = _replaced(self._spellings, source.spellings, key)
 
@@ -200,7 +257,7 @@ class _Document:
         while True:
             for override, text in self._overrides.items():
                 if _is_within(key, override) or _is_within(override, key):
-                    return f"--set {text}", ""
+                    return text, ""
             for source in reversed(self._sources):
                 if key in source.lines:
                     return source.name, f" (line {source.lines[key]})"

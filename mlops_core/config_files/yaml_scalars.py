@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from mlops_core.redaction import REDACTED
+
 _TAG = "tag:yaml.org,2002:"
 NULL, BOOL, INT, FLOAT, TEXT, MERGE = (f"{_TAG}{name}" for name in ("null", "bool", "int", "float", "str", "merge"))
 _CORE = (
@@ -24,6 +26,10 @@ _CORE = (
 )
 """The core schema of YAML 1.2, in the order in which it is asked; anything else is text."""
 CORE_TAGS = (NULL, BOOL, INT, FLOAT, TEXT)
+NODE_LIMIT = 50_000
+"""Largest number of values in a document."""
+_DIGITS_LIMIT = 400
+"""Longest number: more digits than any floating-point number needs; converting a long one takes quadratic time."""
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 _IMPLICIT = (True, False)
 """PyYAML's mark of a plain scalar, whose tag follows from its text."""
@@ -51,6 +57,8 @@ class Ambiguity:
 
     def __str__(self) -> str:
         """Return what is ambiguous and what to write instead."""
+        if self.spelling == REDACTED:
+            return "its value, which is secret, means different things in YAML 1.1 and 1.2; quote it"
         if "${" in self.spelling:
             return f"the value of {self.spelling} means different things in YAML 1.1 and 1.2; quote it"
         old, new = _described(self.old), _described(self.new)
@@ -63,6 +71,20 @@ class Ambiguity:
 
 class CoreLoader(yaml.SafeLoader):
     """A loader that resolves plain scalars by the core schema; a node with a tag of its own has ``is_tagged``."""
+
+    def __init__(self, stream: str) -> None:
+        """Load `stream`, up to a limit of values."""
+        super().__init__(stream)
+        self._values = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Compose a node and count it: a document of this size takes long to read, and is not a configuration."""
+        self._values += 1
+        if self._values > NODE_LIMIT:
+            raise yaml.YAMLError(f"more than {NODE_LIMIT:,} values")
+        composer: Any = super()
+        node: yaml.Node | None = composer.compose_node(parent, index)
+        return node
 
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
         """Return the tag of a node that has none."""
@@ -119,6 +141,8 @@ def core_value(text: str, tag: str) -> Any:
         return None
     if tag == BOOL:
         return text.lower() == "true"
+    if tag in (INT, FLOAT) and len(text) > _DIGITS_LIMIT:
+        raise ValueError(f"a number of {len(text):,} characters; expected at most {_DIGITS_LIMIT}")
     if tag == INT:
         return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
     return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
@@ -141,11 +165,13 @@ def ambiguity_of(text: str, *, shown: str = "") -> Ambiguity | None:
 
 
 def _old_value(text: str) -> object:
-    """Return what PyYAML, a reader of YAML 1.1, makes of a plain scalar."""
+    """Return what PyYAML, a reader of YAML 1.1, makes of a plain scalar; a long one is text."""
+    if len(text) > _DIGITS_LIMIT:
+        return text
     loader: Any = yaml.SafeLoader("")
     try:
         return loader.construct_object(yaml.ScalarNode(loader.resolve(yaml.ScalarNode, text, _IMPLICIT), text))
-    except (yaml.YAMLError, ValueError):  # such as "=", which only a mapping of old documents holds
+    except (yaml.YAMLError, ValueError, ArithmeticError):  # such as "=", which only a mapping of old documents holds
         return text
 
 

@@ -6,14 +6,26 @@ YAML 1.2 (`mlops_core.config_files.yaml_scalars`); merge keys (``<<``) work as i
 
 from __future__ import annotations
 
+import errno
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from mlops_core.config_files.yaml_scalars import CORE_TAGS, MERGE, TEXT, CoreLoader, ambiguity_of, core_value
+from mlops_core.config_files.values import visible_line
+from mlops_core.config_files.yaml_scalars import (
+    CORE_TAGS,
+    MERGE,
+    NODE_LIMIT,
+    TEXT,
+    CoreLoader,
+    ambiguity_of,
+    core_value,
+)
 from mlops_core.errors import ConfigError
+from mlops_core.reading import read_bytes
+from mlops_core.redaction import REDACTED, is_secret_key, redact_urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,12 +34,10 @@ if TYPE_CHECKING:
     from mlops_core.config_files.yaml_scalars import Ambiguity
 
 SIZE_LIMIT_BYTES = 1 << 20
-_NODE_LIMIT = 50_000
 _DEPTH_LIMIT = 50
 _VARIABLE = re.compile(r"\$\$\{|\$\{([^}]*)\}")
 _HOLDS_ANCHORS = ("x-", ".")
 """How a top-level key begins that is not a section: a place for anchors, as in other tools."""
-_SECRET = re.compile(r"password|passwd|secret|token|api_?key|credential", re.IGNORECASE)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,8 +48,10 @@ class YamlSource:
         name: how messages call it: the file's name.
         data: the top-level mapping.
         lines: dotted key -> line, counted from 1.
-        secrets: dotted keys whose value must not be written anywhere, since it came from a variable with a secret ->
-            the text as written, with its ``${NAME}``; empty where no text gives the value again.
+        references: dotted keys whose value came from the environment, or is secret by its name or as an address ->
+            what is written instead: the text with its ``${NAME}``, or the address without its secret parts; empty where
+            there is no such text.
+        variables: names of the variables that were expanded -> their values.
         ambiguities: dotted keys whose value YAML 1.1 and YAML 1.2 read differently.
         spellings: dotted keys of numbers that are written in another way than they are printed.
 
@@ -51,7 +63,8 @@ class YamlSource:
     name: str
     data: dict[str, Any]
     lines: dict[str, int] = field(default_factory=dict)
-    secrets: dict[str, str] = field(default_factory=dict)
+    references: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
     ambiguities: dict[str, Ambiguity] = field(default_factory=dict)
     spellings: dict[str, str] = field(default_factory=dict)
 
@@ -63,21 +76,24 @@ def read_yaml_file(path: Path, *, environ: Mapping[str, str], is_foreign: bool =
     is a truth value, as it is to most programs.
 
     Raises:
-        ConfigError: missing, larger than 1 MiB (found before it is read), not UTF-8, not YAML, not a mapping.
+        ConfigError: missing, not a regular file, larger than 1 MiB, not UTF-8, not YAML, not a mapping.
     """
     try:
-        if path.is_dir():
-            raise ConfigError(f"{path} is a folder; expected a YAML file")
-        size = path.stat().st_size
-        if size > SIZE_LIMIT_BYTES:
-            raise ConfigError(f"{path} has {size:,} bytes; a configuration has at most {SIZE_LIMIT_BYTES:,}")
-        text = path.read_text(encoding="utf-8-sig")
+        content = read_bytes(path, limit_bytes=SIZE_LIMIT_BYTES, accepts_descriptors=True)
+        text = content.decode("utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(f"no file {path}; expected a YAML configuration") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a folder; expected a YAML file") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text (byte {error.start})") from None
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+        if error.errno == errno.EFBIG:
+            what = str(error.strerror).partition(";")[0].removeprefix("it ")
+            raise ConfigError(f"{path} {what}; a configuration has at most {SIZE_LIMIT_BYTES:,}") from None
+        raise ConfigError(f"{path} cannot be read: {error.strerror}; expected a YAML configuration") from error
+    except ValueError as error:
+        raise ConfigError(f"{str(path)!r} is not the name of a file: {error}") from None
     return read_yaml_text(text, name=path.name, environ=environ, is_foreign=is_foreign)
 
 
@@ -94,7 +110,7 @@ def read_yaml_text(text: str, *, name: str, environ: Mapping[str, str], is_forei
     if len(reader.problems) == 1:
         raise ConfigError(reader.problems[0])
     if reader.problems:
-        raise ConfigError(f"{name}: {len(reader.problems)} problem(s)", problems=reader.problems)
+        raise ConfigError(f"{name} has {len(reader.problems)} faults", problems=reader.problems)
     return source
 
 
@@ -118,9 +134,11 @@ def _compose(text: str, name: str) -> yaml.Node | None:
         node: yaml.Node | None = yaml.compose(text, Loader=CoreLoader)
     except yaml.MarkedYAMLError as error:
         line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
-        raise ConfigError(f"{name}: not YAML: {error.problem or error.context}{line}") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(visible_line(f"{name}: not YAML: {error.problem or error.context}{line}")) from None
+    except RecursionError:
+        raise ConfigError(f"{name}: not YAML: nested too deeply; expected at most {_DEPTH_LIMIT} levels") from None
+    except (yaml.YAMLError, ValueError, ArithmeticError) as error:
+        raise ConfigError(visible_line(f"{name}: not YAML: {' '.join(str(error).split())}")) from None
     return node
 
 
@@ -153,9 +171,9 @@ class _Reader:
 
     def _count(self, node: yaml.Node, depth: int) -> None:
         self._nodes += 1
-        if self._nodes > _NODE_LIMIT or depth > _DEPTH_LIMIT:
+        if self._nodes > NODE_LIMIT or depth > _DEPTH_LIMIT:
             raise ConfigError(
-                f"{self._source.name}: more than {_NODE_LIMIT:,} values or {_DEPTH_LIMIT} levels, aliases expanded "
+                f"{self._source.name}: more than {NODE_LIMIT:,} values or {_DEPTH_LIMIT} levels, aliases expanded "
                 f"(line {node.start_mark.line + 1})"
             )
 
@@ -189,6 +207,7 @@ class _Reader:
                 self._problem(key, "merges something other than a mapping or a list of mappings", lines["<<"])
                 continue
             for entry in self._entries(item, key or "<<", depth=depth + 1):
+                self._count(entry[1], depth)
                 if entry[0] not in lines:
                     lines[entry[0]] = lines["<<"]
                     yield entry
@@ -200,22 +219,37 @@ class _Reader:
             if is_plain and node.tag != TEXT:
                 self._note_ambiguity(node.value, key)
             value = _constructed(node)
-        except (yaml.YAMLError, ValueError) as error:
-            self._problem(key, f"is not a valid value: {error}", line)
+        except (yaml.YAMLError, ValueError, ArithmeticError, AttributeError, TypeError) as error:
+            reason = getattr(error, "problem", None) or error
+            self._problem(key, f"is not a valid value: {reason}", line)  # PyYAML raises the last two for a wrong date
             return None
         if not isinstance(value, str):
-            if isinstance(value, int | float) and not isinstance(value, bool) and str(value) != node.value:
-                self._source.spellings[key] = node.value
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                if str(value) != node.value:
+                    self._source.spellings[key] = node.value
+                self._note_literal(node.value, key)
             return value
+        if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+            self._problem(key, "holds a NUL character, or half of a letter", line)
+            return None
         text = self._expanded(value, key, line) if self._expands else value
+        if key not in self._source.references:
+            self._note_literal(text, key)
         if is_plain and node.tag == TEXT:
             ambiguity = self._note_ambiguity(text, key, shown="" if text == value else value)
             if ambiguity and self._is_foreign and isinstance(ambiguity.old, bool):
                 return ambiguity.old
         return text
 
+    def _note_literal(self, text: str, key: str) -> None:
+        """Note a value that is a secret, or an address that holds one, and that is written out."""
+        if text and is_secret_key(key):
+            self._source.references[key] = ""
+        elif (public := redact_urls(text)) != text:
+            self._source.references[key] = public
+
     def _note_ambiguity(self, text: str, key: str, *, shown: str = "") -> Ambiguity | None:
-        ambiguity = ambiguity_of(text, shown=shown)
+        ambiguity = ambiguity_of(text, shown=REDACTED if is_secret_key(key) and not shown else shown)
         if ambiguity is not None:
             self._source.ambiguities[key] = ambiguity
         return ambiguity
@@ -233,14 +267,14 @@ class _Reader:
             if name not in self._environ:
                 self._problem(key, f"needs the environment variable {name}, which is not set", line)
                 return ""
-            if _SECRET.search(key) or _SECRET.search(name):
-                self._source.secrets[key] = text
+            self._source.references[key] = redact_urls(text)
+            self._source.variables[name] = self._environ[name]
             return self._environ[name]
 
         return _VARIABLE.sub(variable, text)
 
     def _problem(self, key: str, what: str, line: int) -> None:
-        self.problems.append(f"{self._source.name}: {key or 'the document'} {what} (line {line})")
+        self.problems.append(visible_line(f"{self._source.name}: {key or 'the document'} {what} (line {line})"))
 
 
 def _constructed(node: Any) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mlops_core.errors import PipelineError
+from mlops_core.names import require_name, require_relative_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +24,7 @@ class Source:
     """A file at a public address.
 
     Attributes:
-        url: http(s) address.
+        url: http(s) address; another one is refused when the data set is fetched.
         sha256: checksum in hexadecimal; empty when the publisher gives none.
         md5: likewise, for publishers that give only this one.
         size: of the file in bytes; None when it is not known.
@@ -48,6 +49,13 @@ class Source:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitSource:
     """A commit of a git repository; the commit's id is the checksum of all its files.
+
+    The files are those of the commit: filters and Git LFS are not used, and submodules are refused.
+
+    Attributes:
+        url: address with the scheme https, http or ssh, or ``user@host:path``; another one is refused when the data
+            set is fetched.
+        revision: full commit id.
 
     Example:
         >>> GitSource(url="https://example.org/data.git", revision="main")
@@ -132,6 +140,13 @@ class Dataset:
     sources: tuple[AnySource, ...]
     required: tuple[str, ...] = ()
     accepts_other_layouts: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a name that cannot be a folder, and a place outside of it."""
+        require_name(self.name, what="data set", error=PipelineError)
+        for source in self.sources:
+            place = getattr(source, "to", "")
+            require_relative_path(place, what=f"data set '{self.name}': the place", error=PipelineError)
 
     @property
     def is_generated(self) -> bool:

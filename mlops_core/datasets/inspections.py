@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from mlops_core.datasets.digests import tree_manifest
 from mlops_core.datasets.listing import list_data_files
 from mlops_core.errors import PluginError
+from mlops_core.names import require_name
+from mlops_core.quantities import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,7 +101,8 @@ class Distribution:
     counts: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
+        """Refuse what cannot be drawn, and a name that cannot be a file's."""
+        require_name(self.name, what="distribution", error=PluginError)
         if len(self.labels or self.edges[1:]) != len(self.counts):
             raise PluginError(f"distribution '{self.name}': {len(self.counts)} counts do not fit its edges or labels")
 
@@ -155,7 +158,8 @@ def findings_of_listing(listed: DataFiles) -> tuple[DatasetFinding, ...]:
     """
     findings = []
     if listed.broken:
-        text = f"{len(listed.broken)} link(s) lead to nothing or to one of their own parent folders"
+        text = counted(len(listed.broken), "link", one="leads to nothing", more="lead to nothing")
+        text += " or to one of their own parent folders"
         findings.append(DatasetFinding(level=Severity.ERROR, check="broken links", message=text, samples=listed.broken))
     if listed.skipped:
         findings.append(
@@ -167,5 +171,5 @@ def findings_of_listing(listed: DataFiles) -> tuple[DatasetFinding, ...]:
 def _empty(files: tuple[str, ...]) -> tuple[DatasetFinding, ...]:
     if not files:
         return ()
-    text = f"{len(files)} file(s) are empty"
+    text = counted(len(files), "file", one="is empty", more="are empty")
     return (DatasetFinding(level=Severity.WARNING, check="empty files", message=text, samples=files),)

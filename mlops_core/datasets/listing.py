@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mlops_core.datasets.digests import MARKER
+from mlops_core.quantities import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +56,7 @@ class DataFiles:
         ...     _ = (Path("photos") / name).write_text("")
         >>> listed = list_data_files(Path("photos"))
         >>> listed.files, listed.skipped_text()
-        (('a.png',), '2 hidden or tool file(s) skipped: .DS_Store (1), ._* (1)')
+        (('a.png',), '2 hidden or tool files skipped: .DS_Store (1), ._* (1)')
     """
 
     files: tuple[str, ...] = ()
@@ -69,7 +70,7 @@ class DataFiles:
         names = sorted(self.skipped, key=lambda name: (-self.skipped[name], name))
         shown = ", ".join(f"{name} ({self.skipped[name]})" for name in names[:_SHOWN])
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        return f"{sum(self.skipped.values())} hidden or tool file(s) skipped: {shown}{more}"
+        return f"{counted(sum(self.skipped.values()), 'hidden or tool file')} skipped: {shown}{more}"
 
 
 def is_hidden_or_tool(name: str) -> bool:

@@ -3,8 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mlops_core.errors import PluginError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Protocol
+
+    class Marked(Protocol):
+        """A box with what became of it; `mlops_core.predictions.boxes.MarkedBox` is one."""
+
+        @property
+        def label(self) -> str:
+            """Name of the class."""
+
+        @property
+        def box(self) -> tuple[float, float, float, float]:
+            """Left, top, right and bottom."""
+
+        @property
+        def fate(self) -> str:
+            """``right``, ``confused``, ``missed`` or ``invented``."""
+
 
 MEDIA_TYPES = (
     "audio/flac",
@@ -50,3 +71,20 @@ class Preview:
     def kind(self) -> str:
         """Return ``audio``, ``image`` or ``text``."""
         return self.media_type.partition("/")[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkedSample:
+    """A sample whose detections were judged: the argument of `mlops_get_boxes_preview`.
+
+    Attributes:
+        sample: id of the sample.
+        boxes: its true boxes, then the invented ones, each with what became of it.
+
+    Example:
+        >>> MarkedSample(sample="a.png", boxes=()).sample
+        'a.png'
+    """
+
+    sample: str
+    boxes: Sequence[Marked]

@@ -12,9 +12,12 @@ import json
 import shutil
 from typing import TYPE_CHECKING
 
+from mlops_core.datasets.addresses import is_below
 from mlops_core.datasets.digests import MARKER, tree_manifest
 from mlops_core.datasets.fetching.staging import fetch_sources
+from mlops_core.datasets.fetching.trees import check_tree
 from mlops_core.errors import DatasetError
+from mlops_core.redaction import redact_urls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,7 +81,7 @@ def is_complete(dataset: Dataset, destination: Path) -> bool:
         marker = json.loads((destination / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return bool(marker.get("name") == dataset.name and marker.get("sources") == repr(dataset.sources))
+    return bool(marker.get("name") == dataset.name and marker.get("sources") == redact_urls(repr(dataset.sources)))
 
 
 def recorded_digest(destination: Path) -> str:
@@ -87,7 +90,10 @@ def recorded_digest(destination: Path) -> str:
 
 
 def _complete(dataset: Dataset, files: Path, *, seed: int) -> None:
+    check_tree(files, name=dataset.name)
     for pattern in dataset.required:
+        if not pattern or not is_below(pattern):
+            raise DatasetError(f"data set '{dataset.name}' requires {pattern!r}, which is not a path below it")
         if next(files.glob(pattern), None) is None:
             raise DatasetError(f"data set '{dataset.name}' was fetched, but has no {pattern}; expected one")
     manifest = tree_manifest(files)
@@ -97,7 +103,7 @@ def _complete(dataset: Dataset, files: Path, *, seed: int) -> None:
         "homepage": dataset.homepage,
         "is_generated": dataset.is_generated,
         "seed": seed if dataset.is_generated else None,
-        "sources": repr(dataset.sources),
+        "sources": redact_urls(repr(dataset.sources)),
         "digest": manifest.digest,
         "files": manifest.count,
         "size_bytes": manifest.size_bytes,

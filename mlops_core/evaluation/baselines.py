@@ -6,12 +6,13 @@ The comparison uses the predictions only, not the metrics of the use case, so th
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter, defaultdict
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mlops_core.predictions import Prediction, Predictions
 
@@ -24,7 +25,7 @@ def constant_warning(predictions: Predictions) -> str:
 
     A classifier is better if it has more correct answers than the most frequent class, or a higher mean recall than
     1 / classes, which a useful model of rare classes has. A regression is better if its squared errors are smaller than
-    those of the mean.
+    those of the mean. A detector is better if it finds anything.
 
     Example:
         >>> from mlops_core import Prediction, Predictions
@@ -35,6 +36,8 @@ def constant_warning(predictions: Predictions) -> str:
     """
     if not predictions.rows:
         return ""
+    if predictions.has_boxes:
+        return "" if any(row.found for row in predictions.rows) else "the model finds nothing in any sample"
     if not predictions.classes:
         return _regression_warning(predictions.rows)
     return _classification_warning(predictions)
@@ -44,11 +47,11 @@ def _classification_warning(predictions: Predictions) -> str:
     classes = predictions.classes
     counts = Counter(str(row.label) for row in predictions.rows)
     most = min(classes, key=lambda name: (-counts[name], name))
-    gains = []
+    gains: Counter[int] = Counter()
     hits: defaultdict[str, int] = defaultdict(int)
     for row in predictions.rows:
-        is_right = classes[max(range(len(classes)), key=row.scores.__getitem__)] == row.label
-        gains.append(float(is_right) - float(row.label == most))
+        is_right = classes[row.scores.index(max(row.scores))] == row.label
+        gains[is_right - (row.label == most)] += 1
         hits[str(row.label)] += is_right
     recalls = {name: hits[name] / count for name, count in counts.items()}
     if _is_positive(gains) or _is_recall_better(recalls, counts):
@@ -66,10 +69,11 @@ def _is_recall_better(recalls: dict[str, float], counts: Counter[str]) -> bool:
 
 
 def _regression_warning(rows: Sequence[Prediction]) -> str:
-    mean = fmean(float(row.label) for row in rows)
-    errors = [(float(row.label) - row.scores[0]) ** 2 for row in rows]
-    of_mean = [(float(row.label) - mean) ** 2 for row in rows]
-    if _is_positive([constant - error for error, constant in zip(errors, of_mean, strict=True)]):
+    labels = array("d", (float(row.label) for row in rows))
+    errors = array("d", ((float(row.label) - row.scores[0]) ** 2 for row in rows))
+    mean = fmean(labels)
+    of_mean = array("d", ((label - mean) ** 2 for label in labels))
+    if _is_positive_mean(array("d", (constant - error for error, constant in zip(errors, of_mean, strict=True)))):
         return ""
     return (
         f"the model is not better than a constant answer: mean squared error {fmean(errors):.4g}, always {mean:.4g} "
@@ -77,8 +81,16 @@ def _regression_warning(rows: Sequence[Prediction]) -> str:
     )
 
 
-def _is_positive(values: Sequence[float]) -> bool:
+def _is_positive_mean(values: Sequence[float]) -> bool:
     """Return whether the mean of `values` is above 0 by more than its sampling error."""
     mean = fmean(values)
     variance = fmean((value - mean) ** 2 for value in values) / max(1, len(values) - 1)
     return mean > _QUANTILE * math.sqrt(variance)
+
+
+def _is_positive(counts: Mapping[int, int]) -> bool:
+    """Return the same for values of which only the number of each is known."""
+    total = sum(counts.values())
+    mean = sum(value * count for value, count in counts.items()) / total
+    squares = math.fsum(count * (value - mean) ** 2 for value, count in counts.items()) / total
+    return mean > _QUANTILE * math.sqrt(squares / max(1, total - 1))

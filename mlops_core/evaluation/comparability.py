@@ -11,6 +11,12 @@ from dataclasses import dataclass
 
 TEST_SET_NOTE = "test_set"
 """The note of an evaluation that holds the digest of its test set."""
+TEST_CONTENT_NOTE = "test_content"
+"""The note that holds the digest of the content of the test samples, by the split manifest."""
+SPLITS_NOTE = "splits"
+"""The note that holds digest and size of each split manifest that the evaluation read."""
+INTERNAL_NOTES = frozenset({TEST_SET_NOTE, TEST_CONTENT_NOTE, SPLITS_NOTE})
+"""Notes for core, which the report shows elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +29,7 @@ class Measurement:
         metric: name of the metric.
         direction: which way is better.
         unit: of the value; empty if it is unknown, and then not compared.
+        test_content: digest of the content of the test samples; empty if it is unknown, and then not compared.
     """
 
     use_case: str
@@ -30,6 +37,7 @@ class Measurement:
     metric: str
     direction: str
     unit: str = ""
+    test_content: str = ""
 
 
 def incomparability(earlier: Measurement, later: Measurement) -> str:
@@ -47,6 +55,8 @@ def incomparability(earlier: Measurement, later: Measurement) -> str:
         return "it is not known on which test set they were evaluated"
     if earlier.test_set != later.test_set:
         return "one was evaluated on another test set than the other"
+    if earlier.test_content and later.test_content and earlier.test_content != later.test_content:
+        return "their test sets have the same samples, but other content"
     return _difference_in_meaning(earlier, later)
 
 

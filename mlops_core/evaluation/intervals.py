@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
+from mlops_core.errors import StepError
+
 LEVEL = 0.95
 """Of confidence intervals."""
 _EXACT_DEGREES = 2
@@ -43,7 +45,17 @@ def effective_count(
 
 
 def wilson_interval(rate: float, count: float, *, level: float = LEVEL) -> tuple[float, float]:
-    """Return the Wilson score interval of a rate among `count` independent samples, a whole number or not."""
+    """Return the Wilson score interval of a rate among `count` independent samples, a whole number or not.
+
+    It is 0 to 1 where there is no sample, or no rate (NaN).
+
+    Raises:
+        StepError: the rate is outside 0 to 1, or the number is negative.
+    """
+    if rate < 0 or rate > 1 or count < 0:
+        raise StepError(f"a rate of {rate:g} among {count:g} samples is impossible")
+    if math.isnan(rate) or not count > 0:
+        return 0.0, 1.0
     z = NormalDist().inv_cdf(0.5 + level / 2)
     scale = 1 + z * z / count
     centre = (rate + z * z / (2 * count)) / scale

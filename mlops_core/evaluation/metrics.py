@@ -9,23 +9,29 @@ from __future__ import annotations
 
 import json
 import math
-import random
 import re
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from mlops_core.datasets.inspections import FactTable
 from mlops_core.errors import MlopsError, PipelineError, StepError, did_you_mean
+from mlops_core.evaluation.confusion import ConfusionMatrix, matrices_from_json
+from mlops_core.evaluation.curves import MetricCurves, curves_from_json
 from mlops_core.evaluation.intervals import LEVEL, effective_count, wilson_interval
+from mlops_core.reading import read_json, replace_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    T = TypeVar("T")
-
 EVALUATION_FILE = "evaluation.json"
+FEWEST_GROUPS = 10
+"""From so many groups on, an interval from resampled groups is nearly as wide as it should be.
+
+Of 1,000 intervals of 95% of means of normal numbers, from 200 resamples each, 51% held the true mean with 2 groups, 73%
+with 3, 83% with 5, 90% with 10.
+"""
 _GROUPS = "test_groups"
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 
@@ -64,6 +70,8 @@ class Metric:
         job_name: name of the metric of a training job, for example ``clip:accuracy``.
         log_regex: regular expression with which an engine extracts it from log lines for display; never read back.
         description: one sentence.
+        tolerance: largest absolute difference between two values of the same run, made on different machines, that
+            still counts as reproduced; 0 asks for equal values.
 
     Example:
         >>> acc = Metric(name="acc", section="m", unit=Unit.FRACTION, minimum=0, maximum=1, direction=Direction.HIGHER)
@@ -81,9 +89,10 @@ class Metric:
     job_name: str = ""
     log_regex: str = ""
     description: str = ""
+    tolerance: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse names that cannot be keys, and an empty range."""
+        """Refuse names that cannot be keys, an empty range, and a tolerance that is not a finite number from 0."""
         for what, name in (("metric", self.name), ("section of a metric", self.section)):
             if not _NAME.match(name):
                 raise PipelineError(
@@ -91,6 +100,10 @@ class Metric:
                 )
         if not self.minimum < self.maximum:
             raise PipelineError(f"metric '{self.name}': minimum {self.minimum} is not below maximum {self.maximum}")
+        if type(self.tolerance) not in (int, float) or not 0 <= self.tolerance < math.inf:
+            raise PipelineError(
+                f"metric '{self.name}': tolerance {self.tolerance!r} is not valid; expected a finite number, 0 or more"
+            )
 
     def fault(self, value: object) -> str:
         """Return why `value` cannot be a value of this metric; empty when it can."""
@@ -110,8 +123,10 @@ class Metric:
         return ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the metric as JSON types only; an infinite limit becomes null."""
+        """Return the metric as JSON types only; an infinite limit becomes null, and no tolerance is left out."""
         data = asdict(self)
+        if not self.tolerance:
+            del data["tolerance"]  # an older version of mlops reads the declaration, too
         for name in ("minimum", "maximum"):
             data[name] = data[name] if math.isfinite(data[name]) else None
         return data
@@ -159,37 +174,15 @@ class MetricValue:
     groups: int = 0
     standard_deviation: float | None = None
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfusionMatrix:
-    """Counts of truth (rows) against prediction (columns), square, in the order of `classes`.
-
-    Attributes:
-        classes: names.
-        counts: one row per true class.
-        section: section of ``evaluation.json`` that also holds the matrix as ``confusion_matrix``, class by class, in
-            the layout of existing model quality reports; empty for none.
-
-    Example:
-        >>> ConfusionMatrix(classes=("no", "yes"), counts=((8, 2), (1, 9))).by_name()["no"]
-        {'no': 8, 'yes': 2}
-    """
-
-    classes: tuple[str, ...]
-    counts: tuple[tuple[int, ...], ...]
-    section: str = ""
-
     @property
-    def is_square(self) -> bool:
-        """Whether there is a row and a column for each class."""
-        count = len(self.classes)
-        return len(self.counts) == count and all(len(row) == count for row in self.counts)
-
-    def by_name(self) -> dict[str, dict[str, int]]:
-        """Return true class -> predicted class -> count."""
-        return {
-            name: dict(zip(self.classes, row, strict=True)) for name, row in zip(self.classes, self.counts, strict=True)
-        }
+    def caveat(self) -> str:
+        """Return why an interval from resampled groups says little; empty if it does not."""
+        groups = self.groups or self.count
+        if self.method != "bootstrap" or not 0 < groups < FEWEST_GROUPS:
+            return ""
+        if groups == 1:
+            return "a single group: how certain the value is, is not known"
+        return f"{groups} groups: too few for an interval, which is too narrow; it takes {FEWEST_GROUPS} at least"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,6 +222,7 @@ class MetricReport:
         confusion_matrices: name -> matrix.
         notes: further facts, for example how many samples were used.
         tables: what is shown beside the values, for example one row a fold of a cross-validation.
+        curves: what the report draws beside the values, for example precision by recall.
         groups: set by core, not by plugins: the groups of the test set; None where every sample is its own group.
 
     Example:
@@ -240,6 +234,7 @@ class MetricReport:
     confusion_matrices: Mapping[str, ConfusionMatrix] = field(default_factory=dict)
     notes: Mapping[str, str | int | float] = field(default_factory=dict)
     tables: tuple[FactTable, ...] = ()
+    curves: tuple[MetricCurves, ...] = ()
     groups: GroupBreakdown | None = None
 
 
@@ -299,52 +294,6 @@ def proportion_by_group(groups: Mapping[str, Sequence[bool]], *, level: float = 
     )
 
 
-def bootstrap_by_group(
-    groups: Mapping[str, Sequence[T]],
-    statistic: Callable[[Sequence[T]], float],
-    *,
-    seed: int = 0,
-    resamples: int = 1000,
-    level: float = LEVEL,
-) -> MetricValue:
-    """Return `statistic` of all items with a percentile bootstrap interval that resamples whole groups.
-
-    Items of one group (the patches of one recording) are not independent, so groups are drawn, with replacement.
-    Source: B. Efron and R. Tibshirani, An Introduction to the Bootstrap (1993), ch. 13, percentile interval.
-
-    Args:
-        groups: group -> its items.
-        statistic: of a sequence of items.
-        seed: of the resampling.
-        resamples: how many.
-        level: of the interval.
-
-    Example:
-        >>> mean = lambda items: sum(items) / len(items)
-        >>> value = bootstrap_by_group({"clip-1": [1, 0], "clip-2": [1, 1], "clip-3": [0, 1]}, mean, seed=1)
-        >>> round(value.value, 3), round(value.low, 3), round(value.high, 3), value.count
-        (0.667, 0.5, 1.0, 3)
-    """
-    pools = [list(groups[name]) for name in sorted(groups) if groups[name]]
-    if not pools:
-        return MetricValue(value=math.nan, low=math.nan, high=math.nan, level=level, method="bootstrap")
-    draw = random.Random(seed)  # noqa: S311  statistics, not secrets
-    resamples = resamples if len(pools) > 1 else 1  # every resample of a single group is the group
-    found = sorted(
-        statistic([item for pool in draw.choices(pools, k=len(pools)) for item in pool]) for _ in range(resamples)
-    )
-    tail = (1 - level) / 2
-    return MetricValue(
-        value=statistic([item for pool in pools for item in pool]),
-        low=found[math.floor(tail * (resamples - 1))],
-        high=found[math.ceil((1 - tail) * (resamples - 1))],
-        level=level,
-        method="bootstrap",
-        count=len(pools),
-        groups=len(pools),
-    )
-
-
 def check_report(report: MetricReport, metrics: Sequence[Metric]) -> tuple[str, ...]:
     """Return one line for each metric that is undeclared, missing, not finite or out of range."""
     declared = {metric.name: metric for metric in metrics}
@@ -378,16 +327,18 @@ def write_evaluation(folder: Path, report: MetricReport, metrics: Sequence[Metri
             entry["error"] = fault
         data.setdefault(metric.section, {})[name] = entry
     for matrix in report.confusion_matrices.values():
-        if matrix.section:
+        if matrix.section and not matrix.is_large:
             data.setdefault(matrix.section, {})["confusion_matrix"] = matrix.by_name()
-    data["confusion_matrices"] = {name: asdict(matrix) for name, matrix in sorted(report.confusion_matrices.items())}
+    data["confusion_matrices"] = {name: matrix.to_json() for name, matrix in sorted(report.confusion_matrices.items())}
     data["notes"] = dict(sorted(report.notes.items()))
     if report.tables:
         data["tables"] = [asdict(table) for table in report.tables]
+    if report.curves:
+        data["curves"] = [asdict(curves) for curves in report.curves]
     if report.groups:
         data[_GROUPS] = asdict(report.groups)
     text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    (folder / EVALUATION_FILE).write_text(text, encoding="utf-8")
+    replace_text(folder / EVALUATION_FILE, text)
 
 
 def read_evaluation(folder: Path, metrics: Sequence[Metric]) -> MetricReport:
@@ -400,9 +351,10 @@ def read_evaluation(folder: Path, metrics: Sequence[Metric]) -> MetricReport:
     """
     path = folder / EVALUATION_FILE
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
     except (OSError, ValueError) as error:
-        raise StepError(f"{path} cannot be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise StepError(f"{path} cannot be read: {reason}") from error
     if not isinstance(data, dict):
         raise StepError(f"{path} holds {type(data).__name__}, not an object")
     values = {}
@@ -413,9 +365,10 @@ def read_evaluation(folder: Path, metrics: Sequence[Metric]) -> MetricReport:
             values[metric.name] = _value_from_json(entry)
     return MetricReport(
         values=values,
-        confusion_matrices=_matrices(data),
+        confusion_matrices=matrices_from_json(data.get("confusion_matrices")),
         notes=_notes(data),
         tables=_tables(data),
+        curves=curves_from_json(data.get("curves")),
         groups=_groups(data.get(_GROUPS)),
     )
 
@@ -463,24 +416,10 @@ def _number(value: object) -> float:
         return math.inf
 
 
-def _matrices(data: Mapping[str, Any]) -> dict[str, ConfusionMatrix]:
-    found = data.get("confusion_matrices")
-    if not isinstance(found, dict):
-        return {}
-    return {
-        name: ConfusionMatrix(
-            classes=tuple(matrix["classes"]),
-            counts=tuple(tuple(row) for row in matrix["counts"]),
-            section=str(matrix.get("section", "")),
-        )
-        for name, matrix in found.items()
-        if isinstance(matrix, dict) and {"classes", "counts"} <= matrix.keys()
-    }
-
-
 def _notes(data: Mapping[str, Any]) -> dict[str, str | int | float]:
     found = data.get("notes")
-    return dict(found) if isinstance(found, dict) else {}
+    notes = found if isinstance(found, dict) else {}
+    return {name: note for name, note in notes.items() if isinstance(note, str | int | float)}
 
 
 def _tables(data: Mapping[str, Any]) -> tuple[FactTable, ...]:

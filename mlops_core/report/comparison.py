@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.evaluation.comparability import TEST_SET_NOTE, Measurement, incomparability
+from mlops_core.evaluation.comparability import TEST_CONTENT_NOTE, TEST_SET_NOTE, Measurement, incomparability
 from mlops_core.evaluation.metrics import Direction, Metric, MetricReport, MetricValue
 
 if TYPE_CHECKING:
@@ -202,11 +202,16 @@ def _measurement(facts: RunFacts, metric: Metric) -> Measurement:
         metric=own.name,
         direction=own.direction,
         unit=own.unit,
+        test_content=_note(facts, TEST_CONTENT_NOTE),
     )
 
 
 def _test_set(facts: RunFacts) -> str:
-    return str(facts.evaluation.notes.get(TEST_SET_NOTE, "")) if isinstance(facts.evaluation, MetricReport) else ""
+    return _note(facts, TEST_SET_NOTE)
+
+
+def _note(facts: RunFacts, name: str) -> str:
+    return str(facts.evaluation.notes.get(name, "")) if isinstance(facts.evaluation, MetricReport) else ""
 
 
 def _value(facts: RunFacts, name: str) -> MetricValue | None:

@@ -97,6 +97,10 @@ def _parts(evidence: Evidence) -> Iterator[tuple[str, int, str]]:
         for part in ("metrics", "confusion matrices", "evaluation tables"):
             yield part, 0, report.reason
     yield "training histories", *_counted(evidence.histories)
+    if evidence.searches:
+        trials = [trial for search in evidence.searches for trial in search.trials]
+        known = sum(trial.value is not None for trial in trials)
+        yield "results of trials", known, "" if known == len(trials) else "a trial has no result any more"
     worst = evidence.worst
     yield "worst predictions", *((0, worst.reason) if isinstance(worst, Missing) else (len(worst.samples), ""))
     no_samples = worst.reason if isinstance(worst, Missing) else ""

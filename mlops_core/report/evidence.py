@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import MlopsError
+from mlops_core.report.card_facts import card_facts_of
 from mlops_core.report.comparison import RunComparison, compare_runs
 from mlops_core.report.facts import (
     REPORT_FILE,
@@ -19,17 +20,20 @@ from mlops_core.report.facts import (
 )
 from mlops_core.report.histories import read_histories
 from mlops_core.report.previews import read_previews
-from mlops_core.report.worst import WorstSamples, find_worst
+from mlops_core.report.worst import WorstSamples, recorded_worst
 from mlops_core.workspace.records import StepStatus
 from mlops_core.workspace.registry import Registry
+from mlops_core.workspace.searches.trials import read_searches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mlops_core.datasets.previews import Preview
     from mlops_core.report.histories import History
+    from mlops_core.report.model_card import CardFacts
     from mlops_core.use_cases.manager import UseCase
     from mlops_core.workspace.records import RunRecord
+    from mlops_core.workspace.searches.trials import SearchRecord
     from mlops_core.workspace.store import Store
 
 DAMAGED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
@@ -54,6 +58,8 @@ class Evidence:
         histories: training histories of the training steps.
         previews: sample id -> its preview.
         logs: name of a failed step -> the last lines of its log.
+        card: what the model card says; None if there is no evaluation.
+        searches: hyperparameter searches with their trials.
     """
 
     facts: RunFacts
@@ -66,6 +72,8 @@ class Evidence:
     histories: tuple[History | Missing, ...] = ()
     previews: Mapping[str, Preview | Missing] = field(default_factory=dict)
     logs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    card: CardFacts | None = None
+    searches: tuple[SearchRecord, ...] = ()
 
     @property
     def record(self) -> RunRecord:
@@ -98,7 +106,15 @@ def gather(store: Store, run_id: str, *, use_case: UseCase | None = None) -> Evi
             for step in facts.record.steps
             if step.status is StepStatus.FAILED
         },
+        card=_card(store, facts),
+        searches=read_searches(facts.record, store.artifacts.path),
     )
+
+
+def _card(store: Store, facts: RunFacts) -> CardFacts | None:
+    if isinstance(facts.evaluation, Missing):
+        return None
+    return card_facts_of(store, facts, version=facts.record.model_version)
 
 
 def _previous(store: Store, facts: RunFacts) -> tuple[RunFacts, RunComparison] | tuple[Missing, Missing]:
@@ -129,7 +145,7 @@ def _worst(store: Store, record: RunRecord) -> WorstSamples | Missing:
     if isinstance(folder, Missing):
         return folder
     try:
-        return find_worst(folder, limit=_SAMPLES, per_confusion=_PER_CONFUSION)
+        return recorded_worst(store.manifests, folder, limit=_SAMPLES, per_confusion=_PER_CONFUSION)
     except (MlopsError, TypeError, ValueError) as error:
         return Missing(str(error))
 
@@ -140,4 +156,5 @@ def _previews(
     if isinstance(worst, Missing):
         return {}
     samples = (judged.sample for judged in worst.samples)
-    return dict(read_previews(store, record, samples, use_case=use_case))
+    boxes = {judged.sample: judged.errors.boxes for judged in worst.samples if judged.errors is not None}
+    return dict(read_previews(store, record, samples, use_case=use_case, boxes=boxes))

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mlops_core.datasets.licences import Licences
 from mlops_core.errors import MlopsError
 from mlops_core.evaluation.metrics import EVALUATION_FILE, Metric, MetricReport, read_evaluation
 from mlops_core.pipeline import EVALUATION_OUTPUT, PREDICTIONS_OUTPUT, StepKind
@@ -77,6 +78,16 @@ def declared_metrics(record: RunRecord) -> tuple[Metric, ...]:
         return tuple(Metric.from_json(metric) for metric in record.pipeline.get("metrics", ()))
     except (MlopsError, KeyError, TypeError, ValueError):
         return ()
+
+
+def recorded_licences(record: RunRecord) -> Licences | None:
+    """Return the licences of a run, without base models for an old one; None if it has read no data."""
+    try:
+        return Licences.from_json(record.pipeline["licences"])
+    except (AttributeError, KeyError, MlopsError, TypeError):  # an old record, or one of another version
+        pass
+    dataset = record.dataset
+    return Licences(dataset_name=dataset.name, dataset=dataset.licence, base_models=None) if dataset else None
 
 
 def steps_of_kind(record: RunRecord, kind: StepKind) -> tuple[StepRecord, ...]:

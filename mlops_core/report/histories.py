@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mlops_core.workspace.records import RunRecord, StepRecord
     from mlops_core.workspace.store import Store
 
+FETCHED_HISTORIES = "histories"
+"""Folder of a run with the histories that were copied from a service: step / output / path in the output."""
 _HELD_OUT = ("validation_", "val_")
 _TRAINING = ("training_", "train_")
 _POINTS = 400
@@ -71,23 +73,35 @@ class History:
 def read_histories(store: Store, record: RunRecord) -> tuple[History | Missing, ...]:
     """Return the history of each training step of a run, or the reason why there is none."""
     steps = steps_of_kind(record, StepKind.TRAINING)
-    histories = tuple(history for step in steps for history in _step_histories(store, step))
+    histories = tuple(history for step in steps for history in _step_histories(store, record, step))
     return histories or (Missing("The run has no training step."),)
 
 
-def _step_histories(store: Store, step: StepRecord) -> Iterator[History | Missing]:
-    has_history = False
-    for output, digest in step.outputs.items():
-        folder = store.artifacts.path(digest)
-        if not folder.is_dir():
-            has_history = True
-            yield Missing(f"The artifact {step.name}.{output} is no longer in the workspace.")
+def history_files(store: Store, record: RunRecord, step: StepRecord) -> Iterator[tuple[str, Path]]:
+    """Yield output and path of each history of a training step.
+
+    A run of a service leaves its artifacts there; its histories are copied to the folder of the run when it ends.
+    """
+    fetched = store.runs.folder(record.run_id) / FETCHED_HISTORIES / step.name
+    outputs = step.outputs or {folder.name: "" for folder in sorted(fetched.glob("*/"))}
+    for output, digest in outputs.items():
+        folder = store.artifacts.path(digest) if digest else fetched / output
         for path in sorted(folder.glob(f"**/{HISTORY_FILE}")):
-            has_history = True
-            yield _history(path, step=step.name, output=output)
+            yield output, path
+
+
+def _step_histories(store: Store, record: RunRecord, step: StepRecord) -> Iterator[History | Missing]:
+    found = list(history_files(store, record, step))
+    gone = [output for output, digest in step.outputs.items() if not store.artifacts.path(digest).is_dir()]
+    for output in gone:
+        yield Missing(f"The artifact {step.name}.{output} is no longer in the workspace.")
+    for output, path in found:
+        yield _history(path, step=step.name, output=output)
+    if found or gone:
+        return
     if not step.outputs:
         yield Missing(f"Step '{step.name}' has no output (status: {step.status}).")
-    elif not has_history:
+    else:
         yield Missing(f"Step '{step.name}' wrote no {HISTORY_FILE}.")
 
 
@@ -118,14 +132,20 @@ def read_series(path: Path) -> tuple[str, tuple[Series, ...]]:
     return header[0], tuple(_series(name, points) for name, points in columns.items() if points)
 
 
+def quantity_of(column: str) -> tuple[str, bool]:
+    """Return what a column measures, without the prefix of the data, and whether on held-out data.
+
+    Example:
+        >>> quantity_of("validation_loss"), quantity_of("loss")
+        (('loss', True), ('loss', False))
+    """
+    prefix = next((prefix for prefix in (*_HELD_OUT, *_TRAINING) if column.startswith(prefix)), "")
+    return column.removeprefix(prefix) or column, prefix in _HELD_OUT
+
+
 def _series(name: str, points: Sequence[tuple[float, float]]) -> Series:
-    prefix = next((prefix for prefix in (*_HELD_OUT, *_TRAINING) if name.startswith(prefix)), "")
-    return Series(
-        name=name,
-        quantity=name.removeprefix(prefix) or name,
-        is_held_out=prefix in _HELD_OUT,
-        points=tuple(thinned(points)),
-    )
+    quantity, is_held_out = quantity_of(name)
+    return Series(name=name, quantity=quantity, is_held_out=is_held_out, points=tuple(thinned(points)))
 
 
 def thinned(points: Sequence[tuple[float, float]], *, limit: int = _POINTS) -> list[tuple[float, float]]:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from mlops_core.report.contents import CONTENTS_NAME, contents_of
 from mlops_core.report.kit import render_page
+from mlops_core.report.search_section import search_section
 from mlops_core.report.sections.comparison import comparison_section
 from mlops_core.report.sections.configuration import configuration_section
 from mlops_core.report.sections.matrix import matrix_section
 from mlops_core.report.sections.metrics import metrics_section
+from mlops_core.report.sections.model_card import model_card_section
 from mlops_core.report.sections.overview import page_header
 from mlops_core.report.sections.provenance import provenance_section
 from mlops_core.report.sections.samples import samples_section
@@ -28,12 +30,14 @@ _SECTIONS = (
     verdict_section,
     metrics_section,
     matrix_section,
+    search_section,
     training_section,
     samples_section,
     steps_section,
     comparison_section,
     configuration_section,
     provenance_section,
+    model_card_section,
 )
 
 
@@ -49,7 +53,7 @@ def render(evidence: Evidence, *, losses: Sequence[str] = ()) -> str:
         title=f"{record.use_case} {record.run_id}: {record.status}",
         brand="run report",
         header=page_header(evidence, losses=losses),
-        sections=[build_section(evidence) for build_section in _SECTIONS],
+        sections=[section for build in _SECTIONS if (section := build(evidence)) is not None],
         stylesheet=_STYLESHEET.read_text(encoding="utf-8"),
         metadata={CONTENTS_NAME: contents_of(evidence).to_text()},
     )

@@ -11,9 +11,10 @@ from mlops_core.errors import MlopsError
 from mlops_core.report.facts import Missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from mlops_core.datasets.previews import Preview
+    from mlops_core.predictions.boxes import MarkedBox
     from mlops_core.use_cases.manager import UseCase
     from mlops_core.workspace.records import DatasetRecord, RunRecord
     from mlops_core.workspace.store import Store
@@ -27,7 +28,12 @@ _CHANGED = "No preview: the data set has changed since the run read it"
 
 
 def read_previews(
-    store: Store, record: RunRecord, samples: Iterable[str], *, use_case: UseCase | None
+    store: Store,
+    record: RunRecord,
+    samples: Iterable[str],
+    *,
+    use_case: UseCase | None,
+    boxes: Mapping[str, Sequence[MarkedBox]] | None = None,
 ) -> Iterator[tuple[str, Preview | Missing]]:
     """Yield each sample with its preview, or the reason why it has none.
 
@@ -36,6 +42,7 @@ def read_previews(
         record: of the run.
         samples: their ids.
         use_case: of the run; None to load it.
+        boxes: sample -> boxes that the preview of a detection shows.
     """
     loaded = _use_case(record, use_case)
     source = None if record.dataset is None or isinstance(loaded, Missing) else _Source(store, record.dataset)
@@ -48,7 +55,7 @@ def read_previews(
             yield sample, Missing("No preview: the time limit for previews was reached.")
             continue
         fault = source.fault(sample)
-        preview = Missing(fault) if fault else _preview(loaded, source.folder, sample)
+        preview = Missing(fault) if fault else _preview(loaded, source.folder, sample, (boxes or {}).get(sample, ()))
         if not isinstance(preview, Missing):
             if len(preview.data) > remaining_bytes:
                 preview = Missing("No preview: the size limit for previews was reached.")
@@ -106,9 +113,10 @@ def _use_case(record: RunRecord, loaded: UseCase | None) -> UseCase | Missing:
         return Missing(f"No preview: {error}")
 
 
-def _preview(use_case: UseCase, folder: Path, sample: str) -> Preview | Missing:
+def _preview(use_case: UseCase, folder: Path, sample: str, boxes: Sequence[MarkedBox]) -> Preview | Missing:
     try:
-        preview = use_case.sample_preview(sample, folder)
+        preview = use_case.boxes_preview(sample, folder, boxes) if boxes else None
+        preview = preview or use_case.sample_preview(sample, folder)
     except MlopsError as error:
         return Missing(f"No preview: {error}")
     return preview or Missing("No preview for this sample.")

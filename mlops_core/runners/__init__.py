@@ -10,13 +10,14 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mlops_core.conditions import Condition
     from mlops_core.config_files.loading import load_config
     from mlops_core.datasets.catalogue import Progress
     from mlops_core.errors import DefinitionError, ExitCode, PipelineError, RunnerError, did_you_mean
-    from mlops_core.pipeline import EVALUATION_OUTPUT, FETCH, ParameterValue
+    from mlops_core.gates.conditions import Condition
+    from mlops_core.pipeline import EVALUATION_OUTPUT, FETCH, OBJECTIVE_OUTPUT, ParameterValue
     from mlops_core.runners.dataset_source import FetchedSource, fetch_source
     from mlops_core.runners.discovery import open_runner
+    from mlops_core.runners.environment import usable_cores
     from mlops_core.runners.lifecycle import Decision, Result, Run, copy_evaluation
     from mlops_core.runners.local.execution import StepExecution, StepInput
     from mlops_core.runners.local.processes import LOG_LIMIT_BYTES, StepProcesses, step_environment
@@ -33,20 +34,25 @@ if TYPE_CHECKING:
     )
     from mlops_core.runners.request import RunRequest
     from mlops_core.settings import read_settings
+    from mlops_core.steps.histories import HISTORY_FILE
     from mlops_core.steps.source_code import CodeIndex
+    from mlops_core.steps.tuned.trials import objective_mark
+    from mlops_core.use_cases.searches import Search, find_searches, is_selection
     from mlops_core.workspace.files import write_atomically
     from mlops_core.workspace.maintenance.diagnosis import HealthCheck
     from mlops_core.workspace.records import RemoteRecord, StepRecord, StepStatus
+    from mlops_core.workspace.searches.notes import search_failure
     from mlops_core.workspace.store import Store
 
 _MODULES = {
-    "mlops_core.conditions": ("Condition",),
+    "mlops_core.gates.conditions": ("Condition",),
     "mlops_core.config_files.loading": ("load_config",),
     "mlops_core.datasets.catalogue": ("Progress",),
     "mlops_core.errors": ("DefinitionError", "ExitCode", "PipelineError", "RunnerError", "did_you_mean"),
-    "mlops_core.pipeline": ("EVALUATION_OUTPUT", "FETCH", "ParameterValue"),
+    "mlops_core.pipeline": ("EVALUATION_OUTPUT", "FETCH", "OBJECTIVE_OUTPUT", "ParameterValue"),
     "mlops_core.runners.dataset_source": ("FetchedSource", "fetch_source"),
     "mlops_core.runners.discovery": ("open_runner",),
+    "mlops_core.runners.environment": ("usable_cores",),
     "mlops_core.runners.lifecycle": ("Decision", "Result", "Run", "copy_evaluation"),
     "mlops_core.runners.local.execution": ("StepExecution", "StepInput"),
     "mlops_core.runners.local.processes": ("LOG_LIMIT_BYTES", "StepProcesses", "step_environment"),
@@ -62,8 +68,12 @@ _MODULES = {
         "RunnerPlugin",
     ),
     "mlops_core.runners.request": ("RunRequest",),
+    "mlops_core.use_cases.searches": ("Search", "find_searches", "is_selection"),
     "mlops_core.settings": ("read_settings",),
+    "mlops_core.steps.histories": ("HISTORY_FILE",),
     "mlops_core.steps.source_code": ("CodeIndex",),
+    "mlops_core.steps.tuned.trials": ("objective_mark",),
+    "mlops_core.workspace.searches.notes": ("search_failure",),
     "mlops_core.workspace.maintenance.diagnosis": ("HealthCheck",),
     "mlops_core.workspace.files": ("write_atomically",),
     "mlops_core.workspace.records": ("RemoteRecord", "StepRecord", "StepStatus"),
@@ -74,7 +84,9 @@ _ORIGIN = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = [
     "EVALUATION_OUTPUT",
     "FETCH",
+    "HISTORY_FILE",
     "LOG_LIMIT_BYTES",
+    "OBJECTIVE_OUTPUT",
     "Ability",
     "CiFile",
     "CodeIndex",
@@ -99,6 +111,7 @@ __all__ = [
     "RunnerError",
     "RunnerOptions",
     "RunnerPlugin",
+    "Search",
     "SilentObserver",
     "StepExecution",
     "StepInput",
@@ -109,10 +122,15 @@ __all__ = [
     "copy_evaluation",
     "did_you_mean",
     "fetch_source",
+    "find_searches",
+    "is_selection",
     "load_config",
+    "objective_mark",
     "open_runner",
     "read_settings",
+    "search_failure",
     "step_environment",
+    "usable_cores",
     "write_atomically",
 ]
 

@@ -6,25 +6,30 @@ import contextlib
 import errno
 import hashlib
 import json
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlops_core.datasets import storage
-from mlops_core.datasets.catalogue import GeneratedSource
-from mlops_core.datasets.digests import iter_tree, tree_manifest, tree_state
+from mlops_core.datasets.addresses import is_below
+from mlops_core.datasets.catalogue import Dataset, GeneratedSource
+from mlops_core.datasets.digests import file_digest, iter_tree, tree_manifest, tree_state
+from mlops_core.datasets.fetching.archives import unpack
 from mlops_core.errors import DatasetError
 from mlops_core.pipeline import Step
+from mlops_core.redaction import redact_urls
 from mlops_core.runners.local.processes import StepProcesses, module_of
 from mlops_core.steps.context import StepRequest
 from mlops_core.steps.source_code import CodeIndex
+from mlops_core.workspace.assets.store import ASSET_PREFIX, AssetStore
 from mlops_core.workspace.manifests import changed_files
 from mlops_core.workspace.records import DatasetRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from mlops_core.datasets.catalogue import Dataset, DatasetChoice, Progress
+    from mlops_core.datasets.catalogue import DatasetChoice, Progress
     from mlops_core.datasets.digests import TreeState
     from mlops_core.use_cases.manager import UseCase
     from mlops_core.workspace.store import Store
@@ -68,20 +73,10 @@ def fetch_source(  # noqa: PLR0913  what a runner, a plan and the command line k
         DatasetError: the user's folder does not exist, is empty or lacks a required file, the data set cannot be
             fetched, or it has changed since it was fetched.
     """
+    if choice.path is not None and str(choice.path).startswith(ASSET_PREFIX):
+        return _asset_source(choice.name, str(choice.path), required=choice.required, store=store)
     if choice.path is not None:
-        if not choice.path.is_dir():
-            raise DatasetError(f"dataset.path: no folder {choice.path}; expected the data set '{choice.name}' there")
-        if store.home.resolve().is_relative_to(choice.path.resolve()):
-            raise DatasetError(
-                f"dataset.path: {choice.path} holds the workspace {store.home}, which changes during a run; "
-                "set MLOPS_HOME to a folder elsewhere, or dataset.path to a folder with nothing but data"
-            )
-        for pattern in choice.required:
-            if next(choice.path.glob(pattern), None) is None:
-                raise DatasetError(
-                    f"dataset.path: {choice.path} has no {pattern}, which the data set '{choice.name}' requires"
-                )
-        return _described(choice.path.absolute(), store=store, name=choice.name, was_there=True)
+        return _own_source(choice.name, choice.path, required=choice.required, store=store)
     dataset = _entry(choice)
     path = dataset_folder(store.datasets, dataset, seed=seed)
     was_there = storage.is_complete(dataset, path)
@@ -107,6 +102,70 @@ def fetch_source(  # noqa: PLR0913  what a runner, a plan and the command line k
     if found.record.digest != fetched:
         raise DatasetError(_changed(found, fetched, store=store))
     return found
+
+
+def _own_source(name: str, path: Path, *, required: Iterable[str], store: Store) -> FetchedSource:
+    """Return the data set in a folder of the user's, or in an archive of the user's, which is unpacked first."""
+    if os.path.isfile(path):  # noqa: PTH113  False also for a name that is too long
+        return _archive_source(name, path, required=required, store=store)
+    if not os.path.isdir(path):  # noqa: PTH112  False also for a name that is too long
+        raise DatasetError(f"dataset.path: no folder {path}; expected the data set '{name}' there")
+    if store.home.resolve().is_relative_to(path.resolve()):
+        raise DatasetError(
+            f"dataset.path: {path} holds the workspace {store.home}, which changes during a run; "
+            "set MLOPS_HOME to a folder elsewhere, or dataset.path to a folder with nothing but data"
+        )
+    _require_files(path, required, what=f"dataset.path: {path}", name=name)
+    return _described(path.absolute(), store=store, name=name, was_there=True)
+
+
+def _require_files(folder: Path, required: Iterable[str], *, what: str, name: str) -> None:
+    for pattern in required:
+        if not pattern or not is_below(pattern):
+            raise DatasetError(f"data set '{name}' requires {pattern!r}, which is not a path below it")
+        if next(folder.glob(pattern), None) is None:
+            raise DatasetError(f"{what} has no {pattern}, which the data set '{name}' requires")
+
+
+def _archive_source(name: str, path: Path, *, required: Iterable[str], store: Store) -> FetchedSource:
+    """Return the data set in a zip or tar archive, unpacked in the workspace once for each content of the archive.
+
+    Use cases that share the folder may require different files, so that it is checked at each use.
+    """
+    required = tuple(required)
+    with dataset_errors(name):
+        digest = file_digest(path, cache=store.file_digests)
+    entry = Dataset(name=f"archive-{digest[:32]}", title=path.name, licence="", sources=(), required=required)
+    folder = store.datasets / entry.name
+    was_there = storage.is_complete(entry, folder)
+
+    def populate(files: Path) -> bool:
+        unpack(path, files)
+        return True
+
+    try:
+        storage.fetch(entry, folder, populate=populate)
+    except DatasetError as error:
+        raise DatasetError(f"dataset.path: {error}; expected a folder, or a zip or tar archive of one") from None
+    found = _described(folder, store=store, name=name, was_there=was_there)
+    if found.record.digest != storage.recorded_digest(folder):
+        raise DatasetError(f"dataset.path: {folder}, unpacked from {path}, was changed; remove it to unpack it again")
+    _require_files(folder, required, what=f"dataset.path: {path}", name=name)
+    return found
+
+
+def _asset_source(name: str, reference: str, *, required: Iterable[str], store: Store) -> FetchedSource:
+    """Return the data set that is a version of a data asset; its files must be those that were registered."""
+    assets = AssetStore(store)
+    asset = assets.find(reference)
+    folder = assets.folder(asset)
+    if folder.is_dir():
+        found = _described(folder, store=store, name=name, was_there=True, licence=asset.licence)
+        assets.check(asset, digest=found.record.digest)
+        _require_files(folder, required, what=f"data asset {asset}: {folder}", name=name)
+        return replace(found, record=replace(found.record, asset=str(asset)))
+    assets.check(asset)
+    raise AssertionError("a folder that is not there passes no check")
 
 
 class _Generation:
@@ -180,7 +239,7 @@ def source_identity(dataset: Dataset, *, seed: int) -> str:
     code = CodeIndex()
     parts: list[object] = []
     for source in dataset.sources:
-        parts.append(repr(source))
+        parts.append(redact_urls(repr(source)))
         if isinstance(source, GeneratedSource):
             parts.append({"seed": seed, "code": code.digests(module_of(source.run))})
     return json.dumps(parts)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import MlopsError, PluginError, UsageError, did_you_mean
+from mlops_core.names import require_name
 from mlops_core.runners.plugin import RunnerPlugin
 from mlops_core.use_cases.distributions import entry_points, load_object, version_of
 
@@ -66,22 +67,23 @@ def find_runner(name: str) -> InstalledRunner:
 
     Raises:
         UsageError: it is not installed.
-        PluginError: several distributions provide it.
+        PluginError: several distributions provide it, or its name is not portable.
     """
     installed = discover_runners()
     matches = [runner for runner in installed if runner.name.casefold() == name.casefold()]
     if not matches:
         names = sorted({runner.name for runner in installed})
         hint = did_you_mean(name, names) or ";"
-        package = f"mlops-{name.casefold().removesuffix(_ON_THIS_MACHINE)}"
         raise UsageError(
-            f"no runner '{name}'{hint} installed: {', '.join(names)}; another one comes with its own package, "
-            f"for example: pip install {package}"
+            f"no runner '{name}'{hint} installed: {', '.join(names)}; another one comes with a distribution "
+            "of its own, which its documentation names"
         )
     if len(matches) > 1:
         providers = " and ".join(f"{match.distribution} {match.version}" for match in matches)
         raise PluginError(f"runner '{name}' is provided by {providers}; uninstall all but one of them")
-    return matches[0]
+    (match,) = matches
+    require_name(match.name, what=f"{match.distribution} {match.version}: the runner", error=PluginError)
+    return match
 
 
 def load_runner(name: str) -> RunnerPlugin:

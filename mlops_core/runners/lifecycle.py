@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import platform
+import functools
 import secrets
 import shutil
 import sqlite3
@@ -17,25 +17,40 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from mlops_core.errors import ExitCode, GateRejectedError, MlopsError, RunnerError
-from mlops_core.evaluation.comparability import TEST_SET_NOTE
-from mlops_core.evaluation.metrics import read_evaluation
-from mlops_core.pipeline import FETCH
+from mlops_core.datasets.digests import file_digest
+from mlops_core.errors import ExitCode, GateRejectedError, GateUndecidedError, MlopsError, RunnerError
+from mlops_core.evaluation.comparability import SPLITS_NOTE, TEST_CONTENT_NOTE, TEST_SET_NOTE
+from mlops_core.evaluation.coverage import facts_of_note
+from mlops_core.evaluation.metrics import EVALUATION_FILE, read_evaluation
+from mlops_core.evaluation.reference_statistics import REFERENCE_FILE
+from mlops_core.gates.verdicts import GateOutcome
+from mlops_core.pipeline import FETCH, StepKind
+from mlops_core.runners.environment import describe_environment
+from mlops_core.runners.evidence import (
+    EvidenceSources,
+    find_champion,
+    keep_champion,
+    split_digests,
+    stored_evidence,
+    version_comparison,
+)
 from mlops_core.runners.saved_config import write_saved_config
 from mlops_core.settings import read_settings
-from mlops_core.use_cases.distributions import version_of
 from mlops_core.workspace.database import workspace_error
+from mlops_core.workspace.metadata.model_files import write_model_files
 from mlops_core.workspace.model_versions import ModelVersion
 from mlops_core.workspace.records import RunRecord, RunStatus, StepRecord, StepStatus
 from mlops_core.workspace.registry import Registry
+from mlops_core.workspace.searches.notes import write_trials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from mlops_core.conditions import Verdict
     from mlops_core.datasets.catalogue import Progress
     from mlops_core.evaluation.metrics import MetricReport
+    from mlops_core.gates.evidence import ComputeMetrics, GateEvidence
+    from mlops_core.gates.verdicts import Verdict
     from mlops_core.pipeline import ParameterValue, Pipeline
     from mlops_core.runners.observers import RunObserver
     from mlops_core.runners.request import RunRequest
@@ -102,6 +117,7 @@ class Run:
         self._request = request
         self._observer = observer
         self._began = time.monotonic()
+        self._redactor = request.config.redactor()
         self.steps = {step.name: StepRecord(name=step.name) for step in request.pipeline.ordered()}
         record = new_record(request, runner=runner)
         if request.resumed:
@@ -164,7 +180,7 @@ class Run:
             self.finish(RunStatus.STOPPED, exit_code=ExitCode.INTERRUPTED, error="interrupted")
             raise
         except GateRejectedError as error:
-            self.finish(RunStatus.REJECTED, exit_code=error.exit_code, error=str(error))
+            self.finish(gate_status(error), exit_code=error.exit_code, error=str(error))
         except MlopsError as error:
             self.finish(RunStatus.FAILED, exit_code=error.exit_code, error=str(error))
         except (OSError, sqlite3.Error) as error:
@@ -190,9 +206,10 @@ class Run:
         try:
             dataset = fetch(lambda label, done, total: self._observer.step_progress(FETCH, label, done, total))
         except MlopsError as error:
+            self._redactor.error(error)
             self._observer.step_ended(StepRecord(name=FETCH, status=StepStatus.FAILED, error=str(error)))
             raise
-        self.record = replace(self.record, dataset=dataset.record)
+        self.record = replace(self.record, dataset=self._licensed(dataset.record))
         self.save()
         step = StepRecord(
             name=FETCH,
@@ -203,27 +220,65 @@ class Run:
         self._observer.step_ended(step)
         return dataset
 
+    def _licensed(self, record: DatasetRecord) -> DatasetRecord:
+        """Return the entry of the data with the licence that the configuration declares for the user's own data."""
+        licences, choice = self._request.pipeline.licences, self._request.dataset
+        is_own = choice is not None and choice.path is not None and not (record.asset and record.licence)
+        return replace(record, licence=licences.dataset) if licences and is_own else record
+
     # --- Verdict and registration -------------------------------------------------------------------------
 
     def _judge(self, result: Result) -> None:
-        shutil.copyfile(result.evaluation / "evaluation.json", self.folder / "evaluation.json")
-        report, verdict = evaluate_gate(self._request.pipeline, result.evaluation, self._request.parameters)
-        self.record = replace(self.record, verdict=verdict)
+        keep_evaluation(result.evaluation, self.folder)
+        evidence = self._evidence()
+        report, verdict = evaluate_gate(
+            self._request.pipeline, result.evaluation, self._request.parameters, evidence=evidence
+        )
+        champion = evidence.champion.version if evidence and evidence.champion else None
+        splits = split_digests(self._store, self.steps.values(), report)
+        self.record = replace(self.record, verdict=verdict, champion=champion, splits=splits)
         if self._request.artifacts_dir is not None:
             copy_evaluation(result.evaluation, self._request.artifacts_dir, observer=self._observer)
         if result.decision is not None:
             check_agreement(verdict, result.decision)
-        if not verdict.accepted:
-            raise GateRejectedError(verdict.message)
+        require_accepted(verdict)
+        if self._request.use_case.check_core():  # otherwise this process is one without the plugin
+            confirm_verdict(self.record, self._request.pipeline, self.folder)
         if result.check_registration is not None:
             result.check_registration()
+        self.save()  # the predictions, with which the best version is compared, are found by the record
         self.record = register_model(
             self._store,
             self.record,
             pipeline=self._request.pipeline,
             artifact=result.model,
             report=report,
+            compute=self._request.use_case.compute_metrics,
             code=keep_code(self._store, self._request.use_case.installed),
+        )
+
+    @functools.cached_property
+    def champion(self) -> int | None:
+        """The version that was ``best`` when it was first asked for; None if there is none or the gate needs none."""
+        return find_champion(self._store, self._request.pipeline, self._request.use_case.name)
+
+    def keep_champion(self) -> str:
+        """Keep the champion's predictions as an artifact, for an engine's container; empty if the gate needs none."""
+        if not self._request.pipeline.gate.needs_champion:
+            return ""
+        return keep_champion(self._store, self._request.use_case.name, self.champion)
+
+    def _evidence(self) -> GateEvidence | None:
+        """Return the predictions and the champion; None for a gate that rests on the metrics alone."""
+        request = self._request
+        if not request.pipeline.gate.needs_predictions:
+            return None
+        return stored_evidence(
+            pipeline=request.pipeline,
+            compute=request.use_case.compute_metrics,
+            steps=self.steps,
+            champion=self.champion,
+            sources=EvidenceSources(self._store, request.use_case.name),
         )
 
     # --- The record ---------------------------------------------------------------------------------------
@@ -233,14 +288,26 @@ class Run:
         duration_s = time.monotonic() - self._began
         if self._request.resumed:
             duration_s += self._request.resumed.duration_s
-        self.record = replace(self.record, status=status, exit_code=int(exit_code), error=error, duration_s=duration_s)
+        if not self.record.splits:  # a run that did not reach its gate
+            with contextlib.suppress(MlopsError, OSError):
+                self.record = replace(self.record, splits=split_digests(self._store, self.steps.values(), None))
+        self.record = replace(
+            self.record,
+            status=status,
+            exit_code=int(exit_code),
+            error=self._redactor.text(error),
+            duration_s=duration_s,
+        )
         # Where nothing can be written any more, the record in memory still says what happened.
         with contextlib.suppress(OSError, sqlite3.Error):
             self.save()
+            write_trials(self.folder, self.record, self._store.artifacts.path)
 
     def save(self) -> None:
-        """Save the record with the current state of all steps."""
+        """Save the record with the current state of all steps, without any secret."""
         self.record = replace(self.record, steps=tuple(self.steps.values()))
+        if self._redactor:
+            self.record = RunRecord.from_json(self._redactor.data(self.record.to_json()))
         self._store.runs.save(self.record)
 
 
@@ -273,7 +340,11 @@ def new_record(request: RunRequest, *, runner: str) -> RunRecord:
 
 
 def evaluate_gate(
-    pipeline: Pipeline, folder: Path, parameters: Mapping[str, ParameterValue]
+    pipeline: Pipeline,
+    folder: Path,
+    parameters: Mapping[str, ParameterValue],
+    *,
+    evidence: GateEvidence | None = None,
 ) -> tuple[MetricReport, Verdict]:
     """Return the metrics of an evaluation and the gate's verdict on them.
 
@@ -281,13 +352,60 @@ def evaluate_gate(
         pipeline: with metrics and gate.
         folder: holds ``evaluation.json``.
         parameters: of the run; the gate uses the numbers.
+        evidence: predictions and the champion, for a gate that needs them.
 
     Raises:
         StepError: there is no evaluation.
     """
     report = read_evaluation(folder, pipeline.metrics)
     numbers = {name: value for name, value in parameters.items() if isinstance(value, int | float)}
-    return report, pipeline.gate.evaluate(report, metrics=pipeline.metrics, parameters=numbers)
+    verdict = pipeline.gate.evaluate(
+        report, metrics=pipeline.metrics, parameters=numbers, evidence=evidence, licences=pipeline.licences
+    )
+    return report, verdict
+
+
+def confirm_verdict(record: RunRecord, pipeline: Pipeline, folder: Path) -> None:
+    """Reach the accepting verdict of a record again, from data alone, in a process without the plugin.
+
+    Args:
+        record: with the verdict and the parameters.
+        pipeline: with metrics and gate.
+        folder: holds ``evaluation.json``.
+
+    Raises:
+        PluginError: the verdict contradicts the gate, the parameters or the evaluation.
+    """
+    from mlops_core.gates.confirmation import confirm_accepted
+
+    assert record.verdict is not None  # noqa: S101  for mypy: the caller has recorded it
+    numbers = {name: value for name, value in record.parameters.items() if isinstance(value, int | float)}
+    confirm_accepted(
+        record.verdict,
+        pipeline.gate,
+        metrics=pipeline.metrics,
+        parameters=numbers,
+        evaluation=folder,
+        licences=pipeline.licences,
+    )
+
+
+def require_accepted(verdict: Verdict) -> None:
+    """Raise an error unless a verdict accepts the model.
+
+    Raises:
+        GateUndecidedError: the evidence is not enough.
+        GateRejectedError: the gate rejected it.
+    """
+    if verdict.outcome is GateOutcome.UNDECIDED:
+        raise GateUndecidedError(verdict.message)
+    if not verdict.accepted:
+        raise GateRejectedError(verdict.message)
+
+
+def gate_status(error: GateRejectedError) -> RunStatus:
+    """Return the status of a run that ends with this error."""
+    return RunStatus.UNDECIDED if isinstance(error, GateUndecidedError) else RunStatus.REJECTED
 
 
 def check_agreement(verdict: Verdict, decision: Decision) -> None:
@@ -340,8 +458,15 @@ def keep_code(store: Store, installed: InstalledUseCase) -> str:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def register_model(
-    store: Store, record: RunRecord, *, pipeline: Pipeline, artifact: str, report: MetricReport, code: str = ""
+def register_model(  # noqa: PLR0913  everything that a version is made of
+    store: Store,
+    record: RunRecord,
+    *,
+    pipeline: Pipeline,
+    artifact: str,
+    report: MetricReport,
+    compute: ComputeMetrics,
+    code: str = "",
 ) -> RunRecord:
     """Register the model of an accepted run and return the run's record with its version; ``best`` may move.
 
@@ -351,6 +476,7 @@ def register_model(
         pipeline: that the run carried out.
         artifact: digest of the model.
         report: the metrics by which it was judged.
+        compute: the use case's metrics of predictions.
         code: digest of the artifact with the plugin's code; empty for none.
 
     Raises:
@@ -372,42 +498,66 @@ def register_model(
             test_set=str(report.notes.get(TEST_SET_NOTE, "")),
             dataset=dataset.name if dataset else "",
             dataset_digest=dataset.digest if dataset else "",
+            dataset_asset=dataset.asset if dataset else "",
             is_generated_data=bool(dataset and dataset.is_generated),
             config=record.config,
             plugin=record.plugin,
             code=code,
+            licences=pipeline.licences,
+            splits={name: facts.digest for name, facts in facts_of_note(report.notes.get(SPLITS_NOTE)).items()},
+            test_content=str(report.notes.get(TEST_CONTENT_NOTE, "")),
+            reference=_digest_of_reference(store, record.run_id),
         )
     )
-    note = registry.promote_best(registered, allows_pending=read_settings().best_allows_pending)
+    compare = version_comparison(store, lambda: compute)
+    note = registry.promote_best(registered, compare=compare, allows_pending=read_settings().best_allows_pending)
+    write_model_files(registry, registered, store.runs.folder(record.run_id))
     return replace(record, model_version=registered.version, alias_note=note)
+
+
+def keep_evaluation(evaluation: Path, run: Path) -> None:
+    """Copy metrics and reference statistics from the artifact of an evaluation to the folder of its run."""
+    shutil.copyfile(evaluation / EVALUATION_FILE, run / EVALUATION_FILE)
+    if (evaluation / REFERENCE_FILE).is_file():
+        shutil.copyfile(evaluation / REFERENCE_FILE, run / REFERENCE_FILE)
+
+
+def _digest_of_reference(store: Store, run_id: str) -> str:
+    """Return the SHA-256 of the reference statistics of a run; empty without any."""
+    path = store.runs.folder(run_id) / REFERENCE_FILE
+    return file_digest(path) if path.is_file() else ""
 
 
 def write_run_report(
     store: Store, run_id: str, *, note: Callable[[str], None], use_case: UseCase | None = None
 ) -> None:
-    """Write the run's page; a page that cannot be written is noted and changes nothing about the run.
+    """Write the run's page and, of a training, its logs for TensorBoard.
+
+    What cannot be written is noted and changes nothing about the run.
 
     Args:
         store: the workspace that holds the run.
         run_id: of the run.
-        note: receives a message when the page cannot be written.
+        note: receives a message when one of them cannot be written.
         use_case: of the run, for previews; None to load it.
     """
     from mlops_core.report import write_report
+    from mlops_core.report.facts import steps_of_kind
+    from mlops_core.report.tensorboard import write_tensorboard
 
     try:
         write_report(store, run_id, use_case=use_case, note=note)
     except (MlopsError, OSError) as error:
         note(f"the report of run {run_id} was not written: {error}")
+        return
+    try:
+        trained = steps_of_kind(store.runs.load(run_id), StepKind.TRAINING)
+        if any(step.status is StepStatus.DONE for step in trained):  # that of a reused one has its logs already
+            write_tensorboard(store, run_id)
+    except (MlopsError, OSError) as error:
+        note(f"the logs of run {run_id} for TensorBoard were not written: {error}")
 
 
 def _environment(pipeline: Pipeline) -> dict[str, str]:
     packages = ("mlops-usecases", *sorted({package for step in pipeline.steps for package in step.packages}))
-    versions = {package: version_of(package) or "not installed" for package in packages}
-    return {"python": platform.python_version(), "platform": _platform(), **versions}
-
-
-def _platform() -> str:
-    """Return system, release and machine; `platform.platform` starts a process for the name of the processor."""
-    name = platform.uname()
-    return f"{name.system}-{name.release}-{name.machine}"
+    return describe_environment(packages)

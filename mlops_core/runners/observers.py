@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Protocol
 
+from mlops_core.redaction import Redactor
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -79,9 +81,10 @@ class GuardedObserver:
     An observer can never fail a run.
     """
 
-    def __init__(self, observer: RunObserver) -> None:
-        """Pass events to `observer`."""
+    def __init__(self, observer: RunObserver, *, redactor: Redactor | None = None) -> None:
+        """Pass events to `observer`, without the secrets that `redactor` knows."""
         self._observer: RunObserver | None = observer
+        self._redactor = redactor or Redactor()
 
     def run_started(self, record: RunRecord) -> None:
         """Pass the event on."""
@@ -93,6 +96,7 @@ class GuardedObserver:
 
     def step_progress(self, name: str, label: str, done: int, total: int) -> None:
         """Pass the event on."""
+        label = self._redactor.text(label)
         self._call(lambda observer: observer.step_progress(name, label, done, total))
 
     def step_ended(self, record: StepRecord) -> None:
@@ -101,6 +105,7 @@ class GuardedObserver:
 
     def note(self, text: str) -> None:
         """Pass the event on."""
+        text = self._redactor.text(text)
         self._call(lambda observer: observer.note(text))
 
     def _call(self, event: Callable[[RunObserver], None]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mlops_core.pipeline import Pipeline
+from mlops_core.pipeline import Pipeline, tuned_step
 from mlops_core.runners.local.runner import LocalRunner
 
 if TYPE_CHECKING:
@@ -136,7 +136,10 @@ def _parameters(local: RunRecord, definition: ExecutedDefinition) -> Iterator[Pa
 
 def _order(pipeline: Pipeline, definition: ExecutedDefinition) -> Iterator[ParityRow]:
     for step in pipeline.ordered():
-        needed = ", ".join(sorted(step.needs)) or "nothing"
+        if step.trial is not None:  # an engine may carry out a search as one step
+            continue
+        needs = {need for each in pipeline.steps if step.name in (each.name, each.search) for need in each.needs}
+        needed = ", ".join(sorted({tuned_step(need) for need in needs} - {step.name})) or "nothing"
         yield _row(step.name, "waits for", needed, ", ".join(sorted(definition.order.get(step.name, ()))) or "nothing")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlops_core.pipeline import DATASET, FETCH
@@ -47,8 +47,20 @@ def plan_run(request: RunRequest, *, store: Store) -> tuple[PlannedStep, ...]:
     """
     decisions = StepDecisions(store, request)
     plan = [_plan_fetch(request, store=store, decisions=decisions)]
-    plan += [_plan_step(step, request, store=store, decisions=decisions) for step in request.pipeline.ordered()]
+    plan += [
+        _with_values(step, _plan_step(step, request, store=store, decisions=decisions))
+        for step in request.pipeline.ordered()
+    ]
     return tuple(plan)
+
+
+def _with_values(step: Step, planned: PlannedStep) -> PlannedStep:
+    """Return the plan of a trial with the values that it tries."""
+    values = step.tuning.values(step.trial) if step.tuning is not None and step.trial is not None else {}
+    if not values:
+        return planned
+    shown = ", ".join(f"{name}={value}" for name, value in values.items())
+    return replace(planned, reason=f"{shown}; {planned.reason}")
 
 
 def _plan_fetch(request: RunRequest, *, store: Store, decisions: StepDecisions) -> PlannedStep:

@@ -99,10 +99,12 @@ class ContainerImage:
     Attributes:
         distributions: names of the engine's own distributions.
         module: the module whose ``main(arguments)`` executes a step in the container.
+        serving_module: the module whose ``main(arguments)`` serves a model in a container; empty for none.
     """
 
     distributions: tuple[str, ...]
     module: str
+    serving_module: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from mlops_core.control_characters import escape_line
 from mlops_core.quantities import format_duration
 from mlops_core.runners.observers import SilentObserver
 from mlops_core.workspace.records import StepStatus
@@ -70,7 +71,7 @@ class LineObserver:
 
     def _line(self, text: str) -> None:
         with self._lock, contextlib.suppress(OSError, ValueError):  # a stream that was closed does not stop the run
-            self._stream.write(f"{self._erasure()}{text}\n")
+            self._stream.write(f"{self._erasure()}{escape_line(text)}\n")
             self._stream.flush()
             self._status = ""
 
@@ -79,9 +80,10 @@ class LineObserver:
         with self._lock, contextlib.suppress(OSError, ValueError):
             if not is_urgent and now - self._written < _INTERVAL_S:
                 return
-            self._stream.write(f"{self._erasure()}{text[:_WIDTH]}")
+            status = escape_line(text)[:_WIDTH]
+            self._stream.write(f"{self._erasure()}{status}")
             self._stream.flush()
-            self._status, self._written = text[:_WIDTH], now
+            self._status, self._written = status, now
 
     def _erasure(self) -> str:
         return f"\r{' ' * len(self._status)}\r" if self._status else ""

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import UsageError
-from mlops_core.pipeline import DATASET, EVALUATION_OUTPUT, StepKind
+from mlops_core.pipeline import DATASET, EVALUATION_OUTPUT
 from mlops_core.steps.keys import step_key
 from mlops_core.steps.source_code import CodeIndex
+from mlops_core.use_cases.searches import is_selection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from mlops_core.workspace.step_cache import CachedStep
     from mlops_core.workspace.store import Store
 
-_METRICS_HOOK = "mlops_compute_metrics"
 _SHOWN = 3
 
 
@@ -88,7 +88,7 @@ class StepDecisions:
         return self._key(step, inputs=self.input_digests(step))
 
     def _key(self, step: Step, *, inputs: Mapping[str, str]) -> StepKey:
-        extra = (self._request.use_case.implementation_module(_METRICS_HOOK),)
+        extra = tuple(map(self._request.use_case.implementation_module, _hooks_of(step)))
         return step_key(
             step,
             config={name: self._sections[name] for name in step.config},
@@ -96,7 +96,7 @@ class StepDecisions:
             inputs=inputs,
             seed=self._request.seed,
             code=self._code,
-            extra_modules=extra if step.kind is StepKind.EVALUATION else (),
+            extra_modules=extra,
         )
 
     def changes_besides_inputs(self, step: Step) -> tuple[Change, ...] | None:
@@ -120,8 +120,12 @@ class StepDecisions:
         return changes_since(latest.components)
 
     def input_digests(self, step: Step) -> dict[str, str]:
-        """Return local name -> digest."""
-        return {name: self.digests[reference] for name, reference in step.inputs.items()}
+        """Return local name -> digest, without the results of trials that failed."""
+        return {
+            name: self.digests[reference]
+            for name, reference in step.inputs.items()
+            if reference in self.digests or not step.may_lack(name)
+        }
 
     def set_outputs(self, step: Step, outputs: Mapping[str, str]) -> None:
         """Record the outputs of a step for those that follow."""
@@ -179,3 +183,15 @@ def _marked(file: str, old: Mapping[str, str], new: Mapping[str, str]) -> str:
     if file not in old:
         return f"+{file}"
     return f"-{file}" if file not in new else f"{file} {old[file][:8]} -> {new[file][:8]}"
+
+
+def _hooks_of(step: Step) -> tuple[str, ...]:
+    """Return the hooks whose code belongs to the key of a step, besides the step's own."""
+    if is_selection(step):
+        return ("mlops_get_metrics",)  # it compares by the declared direction
+    if step.batch is not None:
+        return ("mlops_load_predictor",)
+    if not step.computes_metrics:
+        return ()
+    is_drawn_by_results = step.tuning is not None and not step.tuning.is_static
+    return ("mlops_compute_metrics", *(("mlops_get_metrics",) if is_drawn_by_results else ()))

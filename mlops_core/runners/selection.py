@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import UsageError, did_you_mean
+from mlops_core.pipeline import tuned_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,15 +43,18 @@ class Selection:
 
     def must_run(self, step: str, pipeline: Pipeline) -> bool:
         """Return whether the step runs even if its results are known."""
-        if step in self.force or step in self.only:
+        if {step, tuned_step(step)} & (self.force | self.only):
             return True
-        return bool(self.start) and step in pipeline.followers(self.start)
+        return bool(self.start) and self._follows(step, pipeline)
 
     def must_be_reused(self, step: str, pipeline: Pipeline) -> bool:
         """Return whether the step may only be reused, because it comes before the selected steps."""
         if self.only:
-            return step not in self.only
-        return bool(self.start) and step not in pipeline.followers(self.start)
+            return not {step, tuned_step(step)} & self.only
+        return bool(self.start) and not self._follows(step, pipeline)
+
+    def _follows(self, step: str, pipeline: Pipeline) -> bool:
+        return bool({step, tuned_step(step)} & pipeline.followers(self.start))
 
     def is_left_out(self, step: str, pipeline: Pipeline) -> bool:
         """Return whether the step is neither selected nor read by a selected step."""

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import UsageError, did_you_mean
+from mlops_core.names import require_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +67,7 @@ def use_case_name(name: str) -> str:
             f"'{name}' is not a valid name of a use case; expected letters, digits and single underscores, a letter "
             f"first, at most {_NAME_LIMIT} characters, such as BIRD_CALLS"
         )
+    require_name(use_case, what="use case")
     for installed in discover_use_cases():
         if installed.name == use_case:
             raise UsageError(f"{installed} is already installed; choose another name")

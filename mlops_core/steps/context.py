@@ -65,6 +65,8 @@ class StepRequest:
             the only output.
         is_trained: the pipeline trains a model, so that splits need training samples, and each class both training
             and test samples; None to check no splits, as the contract tests do, which have checks of their own.
+        whole_config: all configuration sections, for a trial whose values are drawn when it is executed: they are
+            held against the configuration's own checks. The step's code does not see it. None for any other step.
     """
 
     use_case: str
@@ -81,6 +83,7 @@ class StepRequest:
     parts: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     is_generation: bool = False
     is_trained: bool | None = None
+    whole_config: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as JSON types only."""
@@ -99,6 +102,7 @@ class StepRequest:
             "parts": {name: [str(path) for path in paths] for name, paths in self.parts.items()},
             "is_generation": self.is_generation,
             "is_trained": self.is_trained,
+            "whole_config": None if self.whole_config is None else dict(self.whole_config),
         }
 
     @classmethod
@@ -129,6 +133,7 @@ class StepContext:
         seed: seed of every random choice that the step makes.
         shard: which share of the work this process has.
         scratch: a private folder, removed after the step.
+        batch: how a batch-prediction step predicts; None for all others.
         log: its lines go to the step's log, and the first warnings also to the record of the run, which shows them.
 
     Example:
@@ -146,6 +151,7 @@ class StepContext:
         self.seed = request.seed
         self.shard = request.shard
         self.scratch = request.scratch
+        self.batch = request.step.batch
         self.log = logging.getLogger(f"{STEP_LOGGER}.{request.step.name}")
         self._last_progress = 0.0
 
@@ -166,6 +172,10 @@ class StepContext:
         """
         path: Path = self._declared(name, self._request.outputs, "output")
         return path
+
+    def has_output(self, name: str) -> bool:
+        """Return whether the step declares the output `name`, where that depends on the configuration."""
+        return name in self._request.outputs
 
     def parts(self, name: str) -> tuple[Path, ...]:
         """Return what each shard wrote to the output `name`, in the order of the shards; for a merge only.

@@ -8,20 +8,21 @@ metric is computed again without each group in turn. The value itself is always 
 from __future__ import annotations
 
 import hashlib
+import heapq
 import math
-from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import MlopsError
 from mlops_core.evaluation.intervals import effective_count, student_quantile, wilson_interval
 from mlops_core.evaluation.metrics import GroupBreakdown, GroupMetrics, MetricReport
+from mlops_core.steps.groups import SampleGroups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from mlops_core.evaluation.metrics import Metric, MetricValue
-    from mlops_core.predictions import Prediction, Predictions
+    from mlops_core.predictions import Predictions
 
     ComputeMetrics = Callable[[Predictions], MetricReport]
 
@@ -42,7 +43,7 @@ def evaluate_predictions(
         metrics: the declared metrics.
     """
     report = compute(predictions)
-    groups = _rows_by_group(predictions.rows)
+    groups = SampleGroups(predictions.rows)
     if len(groups) == len(predictions.rows):
         return report
     wrong = [name for name, value in report.values.items() if _ignores_groups(value, groups=len(groups))]
@@ -54,20 +55,11 @@ def evaluate_predictions(
             for name in wrong
         }
         report = replace(report, values={**report.values, **values})
-    count = len({row.sample for row in predictions.rows})
+    count, sizes = groups.samples()
     if len(groups) == count:  # the parts of a sample are its group
         return report
-    found = GroupBreakdown(
-        count=len(groups), samples=count, metrics=_metrics_by_group(predictions, groups, compute, metrics)
-    )
-    return replace(report, groups=found)
-
-
-def _rows_by_group(rows: Sequence[Prediction]) -> dict[str, list[Prediction]]:
-    groups: defaultdict[str, list[Prediction]] = defaultdict(list)
-    for row in rows:
-        groups[row.group].append(row)
-    return dict(sorted(groups.items()))
+    found = _metrics_by_group(predictions, groups, sizes, compute=compute, metrics=metrics)
+    return replace(report, groups=GroupBreakdown(count=len(groups), samples=count, metrics=found))
 
 
 def _ignores_groups(value: MetricValue, *, groups: int) -> bool:
@@ -77,16 +69,15 @@ def _ignores_groups(value: MetricValue, *, groups: int) -> bool:
     return not 0 < units <= groups
 
 
-def _replicates(
-    predictions: Predictions, groups: Mapping[str, Sequence[Prediction]], compute: ComputeMetrics
-) -> list[Mapping[str, float]]:
+def _replicates(predictions: Predictions, groups: SampleGroups, compute: ComputeMetrics) -> list[Mapping[str, float]]:
     """Return the metrics without each block of groups in turn; empty where they cannot be computed from a part."""
     blocks = _blocks(groups)
-    if len(blocks) == 1:
+    count = min(_BLOCKS, len(groups))
+    if count == 1:
         return []
     replicates: list[Mapping[str, float]] = []
-    for block in blocks:
-        rows = tuple(row for row in predictions.rows if row.group not in block)
+    for block in range(count):
+        rows = groups.without(lambda group, block=block: blocks[group] == block)  # type: ignore[misc]
         try:
             report = compute(replace(predictions, rows=rows))
         except MlopsError:
@@ -95,11 +86,17 @@ def _replicates(
     return replicates
 
 
-def _blocks(groups: Mapping[str, Sequence[Prediction]]) -> list[set[str]]:
-    """Return the groups in blocks of about equal size, in an order that has nothing to do with their names."""
-    names = sorted(groups, key=lambda name: hashlib.sha256(name.encode(errors="surrogateescape")).digest())
-    count = min(_BLOCKS, len(names))
-    return [set(names[start::count]) for start in range(count)]
+def _blocks(groups: SampleGroups) -> bytearray:
+    """Return the block of each group; blocks have about equal size and nothing to do with the names."""
+    ranked = sorted(
+        hashlib.sha256(groups.name(group).encode(errors="surrogateescape")).digest()[:16] + group.to_bytes(4, "big")
+        for group in groups
+    )
+    count = min(_BLOCKS, len(groups))
+    blocks = bytearray(len(groups))
+    for rank, entry in enumerate(ranked):
+        blocks[int.from_bytes(entry[16:], "big")] = rank % count
+    return blocks
 
 
 def _by_group(
@@ -135,16 +132,19 @@ def _by_group(
 
 def _metrics_by_group(
     predictions: Predictions,
-    groups: Mapping[str, Sequence[Prediction]],
+    groups: SampleGroups,
+    sizes: Sequence[int],
+    *,
     compute: ComputeMetrics,
     metrics: Sequence[Metric],
 ) -> dict[str, GroupMetrics]:
-    sizes = Counter({name: len({row.sample for row in rows}) for name, rows in groups.items()})
-    shown = sorted(name for name, _ in sizes.most_common(_SHOWN_GROUPS))
+    """Return the metrics of the groups with the most samples, by name."""
+    shown = heapq.nsmallest(_SHOWN_GROUPS, groups, key=lambda group: (-sizes[group], groups.name(group)))
+    members = groups.members(shown)
     found = {}
-    for name in shown:
+    for group in sorted(shown, key=groups.name):
         try:
-            report = compute(replace(predictions, rows=tuple(groups[name])))
+            report = compute(replace(predictions, rows=members[group]))
         except MlopsError:  # this metric needs more than one group
             return {}
         values = {
@@ -152,5 +152,5 @@ def _metrics_by_group(
             for metric in metrics
             if metric.name in report.values and not metric.fault(report.values[metric.name].value)
         }
-        found[name] = GroupMetrics(samples=sizes[name], values=values)
+        found[groups.name(group)] = GroupMetrics(samples=sizes[group], values=values)
     return found

@@ -17,12 +17,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import StepError
+from mlops_core.reading import bounded_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 HISTORY_FILE = "history.csv"
+"""Name of the file with the history of a training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,11 +130,10 @@ def read_history_header(path: Path) -> tuple[str, ...]:
 def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield line and cells of each row that is not blank."""
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = csv.reader(stream)
-            for cells in rows:
-                if cells:
-                    yield rows.line_num, cells
+        rows = csv.reader(bounded_lines(path, newline=""))
+        for cells in rows:
+            if cells:
+                yield rows.line_num, cells
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise StepError(f"{path} cannot be read: {error}; expected comma-separated numbers below a header") from error
 

@@ -12,7 +12,8 @@ import ast
 import hashlib
 import importlib.util
 import os
-from importlib.machinery import EXTENSION_SUFFIXES
+import threading
+from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,9 +44,13 @@ class CodeIndex:
     def digests(self, module: str) -> dict[str, str]:
         """Return module -> SHA-256 of its file, for `module` and all that it can import, as described above.
 
+        It is empty for a module of core.
+
         Raises:
             PluginError: the module has no source that can be found.
         """
+        if module.partition(".")[0] == _CORE:
+            return {}
         if module not in self._digests:
             self._digests[module] = self._follow(module)
         return self._digests[module]
@@ -127,13 +132,18 @@ class CodeIndex:
                 yield ".".join((top, *(parts[:-1] if parts[-1] == "__init__" else parts)))
 
 
+_PARSING = threading.Lock()
+"""CPython 3.11 keeps the depth of a syntax tree once for all threads: two that parse may raise SystemError."""
+
+
 def _imports(source: bytes, module: str, *, is_package: bool) -> Iterator[str]:
     """Yield the modules that a module may import; some names are those of attributes, which no file has."""
     parents = module.split(".")
     yield from (".".join(parents[:count]) for count in range(1, len(parents)))
     here = parents if is_package else parents[:-1]
     try:
-        tree = ast.parse(source)
+        with _PARSING:
+            tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):  # the step that imports it will say so
         return
     for node in ast.walk(tree):
@@ -169,7 +179,8 @@ def _called_name(call: ast.Call) -> str:
 def _package_roots(top: str) -> Iterator[Path]:
     """Yield the folders of a top-level package (a namespace package has several), or the file of a module."""
     try:
-        spec = importlib.util.find_spec(top) if top else None
+        # Not the spec of a loaded package: some packages add folders to theirs, and a digest would depend on that.
+        spec = (PathFinder.find_spec(top) or importlib.util.find_spec(top)) if top else None
     except (ImportError, ValueError, AttributeError):
         return
     if spec is None:

@@ -84,8 +84,9 @@ def assemble(
             return known
     use_case = load_use_case(name)
     loaded = use_case.load_config(config, overrides=overrides, environ=environ)
-    pipeline = use_case.pipeline(loaded.model)
-    dataset = use_case.dataset_choice(loaded.model)
+    with loaded.redactor().errors():
+        pipeline = use_case.pipeline(loaded.model)
+        dataset = use_case.dataset_choice(loaded.model)
     assembly = Assembly(use_case=use_case, config=loaded, pipeline=pipeline, dataset=dataset)
     if cache is not None:
         cache.save(assembly, config=config, overrides=overrides, environ=environ)

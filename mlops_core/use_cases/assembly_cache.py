@@ -18,9 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.config_files.loaded import LoadedConfig
+from mlops_core.config_files.references import References
 from mlops_core.datasets.catalogue import Dataset, DatasetChoice
 from mlops_core.errors import MlopsError
 from mlops_core.pipeline import Pipeline
+from mlops_core.redaction import redact_urls
+from mlops_core.settings import expand_home
 from mlops_core.use_cases.assembly import Assembly
 from mlops_core.use_cases.manager import UseCase
 
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 
 ASSEMBLIES = "assemblies"
 """The folder of a workspace that holds them."""
-_FORMAT = "mlops-assembly/1"
+_FORMAT = "mlops-assembly/2"
 _KEPT = 50
 """The number of cached files; the oldest are removed."""
 _MAX_FILES = 5_000
@@ -101,6 +104,8 @@ class AssemblyCache:
             data = {"format": _FORMAT, "files": files, "folders": folders, "state": _state_of(files, folders)}
             data |= _to_json(assembly)
             text = json.dumps(data)
+            if redact_urls(text) != text:
+                return  # an address of the data set holds a password or a signature
             again = _from_json(json.loads(text), installed, config=config, overrides=overrides, environ=environ)
             if (again.pipeline, again.dataset) != (assembly.pipeline, assembly.dataset):
                 return
@@ -144,6 +149,7 @@ def _to_json(assembly: Assembly) -> dict[str, Any]:
         "implementations": assembly.use_case.implementations(),
         "sections": assembly.config.sections(),
         "text": assembly.config.to_yaml(),
+        "references": dict(assembly.config.references.texts),
         "pipeline": assembly.pipeline.to_json(),
         "dataset": {
             "name": dataset.name,
@@ -169,9 +175,12 @@ def _from_json(
         return model
 
     choice = data["dataset"]
+    references = References(texts=data["references"])
     return Assembly(
         use_case=use_case,
-        config=LoadedConfig.from_data(data["sections"], text=data["text"], path=config, load=load),
+        config=LoadedConfig.from_data(
+            data["sections"], text=data["text"], path=config, references=references, load=load
+        ),
         pipeline=Pipeline.from_json(data["pipeline"]),
         dataset=DatasetChoice(
             name=choice["name"],
@@ -191,6 +200,9 @@ def _files(assembly: Assembly, config: Path | None) -> list[str] | None:
     files.add(str(assembly.use_case.default_config_path().absolute()))
     if config is not None:
         files.add(str(config.absolute()))
+    section = assembly.config.sections().get("tuning")
+    if isinstance(section, dict) and isinstance(space := section.get("search_space"), str):
+        files.add(str(expand_home(space, what="tuning.search_space").absolute()))
     top = sys.modules.get(assembly.use_case.installed.target.partition(":")[0].partition(".")[0])
     for root in getattr(top, "__path__", ()):
         for count, path in enumerate(_package_files(root)):
@@ -204,7 +216,7 @@ def _module_files() -> Iterator[str]:
     """Yield the file of each imported module; the standard library changes with the interpreter only."""
     library = os.path.dirname(os.__file__)  # noqa: PTH120  compared as text
     packages = os.path.join(library, "site-packages")  # noqa: PTH118
-    for module in list(sys.modules.values()):
+    for module in sys.modules.copy().values():
         path = getattr(module, "__file__", None)
         if isinstance(path, str) and (not path.startswith(library) or path.startswith(packages)):
             yield path

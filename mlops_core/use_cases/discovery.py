@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlops_core.errors import PluginError, UsageError, did_you_mean
-from mlops_core.use_cases.distributions import entry_points
+from mlops_core.names import require_name
+from mlops_core.use_cases.distributions import broken_entry_points, entry_points
 
 ENTRY_POINT_GROUP = "mlops.usecases"
 
@@ -45,12 +46,17 @@ def discover_use_cases() -> tuple[InstalledUseCase, ...]:
     return tuple(sorted(use_cases, key=lambda use_case: (use_case.name.casefold(), use_case.distribution)))
 
 
+def broken_use_cases() -> tuple[str, ...]:
+    """Return one line per distribution whose list of use cases cannot be read, with its file."""
+    return broken_entry_points(ENTRY_POINT_GROUP)
+
+
 def find_use_case(name: str) -> InstalledUseCase:
     """Return the installed use case called `name`, without regard to case.
 
     Raises:
         UsageError: it is not installed.
-        PluginError: several distributions provide it.
+        PluginError: several distributions provide it, or its name is not portable.
     """
     installed = discover_use_cases()
     matches = [use_case for use_case in installed if use_case.name.casefold() == name.casefold()]
@@ -58,8 +64,11 @@ def find_use_case(name: str) -> InstalledUseCase:
         names = sorted({use_case.name for use_case in installed})
         hint = did_you_mean(name, names) or ";"
         listed = ", ".join(names) or "none; install a plugin with pip, or create one: mlops plugin new NAME"
-        raise UsageError(f"no use case '{name}'{hint} installed: {listed}")
+        broken = "".join(f"; {fault}" for fault in broken_use_cases())
+        raise UsageError(f"no use case '{name}'{hint} installed: {listed}{broken}")
     if len(matches) > 1:
         providers = " and ".join(f"{match.distribution} {match.version}" for match in matches)
         raise PluginError(f"use case '{name}' is provided by {providers}; uninstall all but one of them")
-    return matches[0]
+    (match,) = matches
+    require_name(match.name, what=f"{match.distribution} {match.version}: the use case", error=PluginError)
+    return match

@@ -8,10 +8,12 @@ answers. Where distributions can come from elsewhere (zip files, eggs, finders o
 
 from __future__ import annotations
 
+import errno
 import functools
 import importlib
 import os
 import re
+import stat
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_POINTS = "entry_points.txt"
+_LIMIT_BYTES = 64 << 20
+_SHOWN = 80
 _SUFFIXES = (".dist-info", ".egg-info")
 _VALUE = re.compile(r"(?P<module>[\w.]+)\s*(?::\s*(?P<attribute>[\w.]+)\s*)?(?:\[.*\]\s*)?\Z")
 
@@ -47,7 +52,7 @@ def entry_points(group: str) -> tuple[EntryPoint, ...]:
         return _entry_points_by_importlib(group)
     points: list[EntryPoint] = []
     for folder, is_shadowed in _metadata_folders():
-        text = _read(folder, "entry_points.txt")
+        text = _read(folder, _POINTS)
         if is_shadowed or not text or group not in text:
             continue
         pairs = list(_pairs(text, group))
@@ -55,6 +60,28 @@ def entry_points(group: str) -> tuple[EntryPoint, ...]:
             name, version = _identity(folder)
             points += [EntryPoint(name=key, value=value, distribution=name, version=version) for key, value in pairs]
     return tuple(points)
+
+
+def broken_entry_points(group: str) -> tuple[str, ...]:
+    """Return one line per distribution whose entry points of `group` cannot be read; the others are not affected."""
+    faults: list[str] = []
+    for folder, is_shadowed in _metadata_folders():
+        if is_shadowed:
+            continue
+        path = f"{folder}/{_POINTS}"
+        try:
+            with open(path, "rb", opener=_without_waiting) as stream:
+                text = stream.read(_LIMIT_BYTES).decode("utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+            faults.append(f"{path} cannot be read: {reason}")
+            continue
+        wrong = next((line for line in _lines(text, group) if _pair(line) is None), None)
+        if wrong is not None:
+            faults.append(f"{path} has the entry {wrong[:_SHOWN]!r} in [{group}]; expected name = module:attribute")
+    return tuple(faults)
 
 
 def version_of(distribution: str) -> str | None:
@@ -73,17 +100,57 @@ def version_of(distribution: str) -> str | None:
     return None
 
 
+def summary_of(distribution: str, version: str) -> str:
+    """Return the summary of an installed distribution; empty if it has none, or if another version is installed."""
+    wanted = _normalised(distribution)
+    for folder, _ in _metadata_folders():
+        if _name_in_path(folder) == wanted:
+            if _identity(folder)[1] != version:
+                return ""
+            text = _read(folder, "METADATA") or _read(folder, "PKG-INFO")
+            lines = text.partition("\n\n")[0].splitlines()
+            return next((line.partition(":")[2].strip() for line in lines if line.startswith("Summary:")), "")
+    return ""
+
+
 def distribution_at(package: Path) -> str | None:
     """Return the installed distribution that wrote a top-level package or module; None where none did.
 
     What wrote it lists it in its metadata beside the package. An editable installation lists other files only, so that
     the packages that it makes importable belong to no distribution, as does what somebody has put into the folder.
     """
-    top = package.name.partition(".")[0]
-    folders = _listed(str(package.parent))
-    start = f"{package.parent}/{top}".lower()
+    return _writer(str(package.parent), package.name.partition(".")[0])
+
+
+def _writer(parent: str, top: str) -> str | None:
+    folders = _listed(parent)
+    start = f"{parent}/{top}".lower()
     likely = [folder for folder in folders if folder.lower().startswith(start)]  # most often the names are similar
     return next((_name_in_path(folder) for folder in (*likely, *folders) if _has_written(folder, top)), None)
+
+
+def other_providers(package: str, *, of: str) -> tuple[str, ...]:
+    """Return the other distributions that write a package of the same name as one of this project.
+
+    Metadata are read only of distributions with similar names and where there is such a package: a command starts with
+    this question.
+
+    Args:
+        package: the folder of the package that is imported.
+        of: the distribution that it belongs to.
+    """
+    own, top = _normalised(of), package.rpartition("/")[2]
+    similar = top.partition("_")[0]
+    names = set()
+    for entry in dict.fromkeys(sys.path):
+        place = f"{entry or '.'}/{top}"
+        if os.path.isfile(f"{place}/__init__.py") and not os.path.samefile(place, package):  # noqa: PTH113, PTH121  as above
+            names.add(_writer(entry or ".", top))
+        for folder in _listed(entry or "."):
+            name = folder.rpartition("/")[2]
+            if name.startswith(similar) and _name_in_path(folder) != own and _has_written(folder, top):
+                names.add(_name_in_path(folder))
+    return tuple(sorted(name.replace("_", "-") for name in names if name and name != own))
 
 
 def _has_written(folder: str, top: str) -> bool:
@@ -159,10 +226,24 @@ def _normalised(name: str) -> str:
 
 def _read(folder: str, name: str) -> str:
     try:
-        with open(f"{folder}/{name}", encoding="utf-8") as stream:  # noqa: PTH123  Path objects would double the time
-            return stream.read()
+        # Path objects would double the time.
+        with open(f"{folder}/{name}", encoding="utf-8", opener=_without_waiting) as stream:
+            return stream.read(_LIMIT_BYTES)
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a regular file; a named pipe would block for ever.
+
+    Raises:
+        OSError: it is not a regular file.
+    """
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "it is not a regular file", path)
 
 
 def _identity(folder: str) -> tuple[str, str]:
@@ -181,6 +262,16 @@ def _identity(folder: str) -> tuple[str, str]:
 
 
 def _pairs(text: str, group: str) -> Iterator[tuple[str, str]]:
+    return filter(None, map(_pair, _lines(text, group)))
+
+
+def _pair(line: str) -> tuple[str, str] | None:
+    """Return name and value of an entry; None if it is malformed, which `broken_entry_points` reports."""
+    name, _, value = (part.strip() for part in line.partition("="))
+    return (name, value) if name and name.isprintable() and _VALUE.match(value) else None
+
+
+def _lines(text: str, group: str) -> Iterator[str]:
     section = ""
     for raw in text.splitlines():
         line = raw.strip()
@@ -189,19 +280,25 @@ def _pairs(text: str, group: str) -> Iterator[tuple[str, str]]:
         if line.startswith("[") and line.endswith("]"):
             section = line[1:-1]
         elif section == group:
-            name, _, value = line.partition("=")
-            yield name.strip(), value.strip()
+            yield line
 
 
 def _entry_points_by_importlib(group: str) -> tuple[EntryPoint, ...]:
+    """Return the entry points that `importlib.metadata` finds, without those of distributions that it cannot read."""
     from importlib import metadata
 
-    return tuple(
-        EntryPoint(
-            name=entry.name,
-            value=entry.value,
-            distribution=entry.dist.name if entry.dist else "unknown distribution",
-            version=entry.dist.version if entry.dist else "0",
-        )
-        for entry in metadata.entry_points(group=group)
-    )
+    points: dict[str, list[EntryPoint]] = {}
+    for distribution in metadata.distributions():
+        try:
+            name, version = distribution.metadata["Name"], distribution.version
+            key = _normalised(name)
+            entries = [(entry.name, entry.value) for entry in distribution.entry_points if entry.group == group]
+        except Exception:  # noqa: BLE001, S112  a broken distribution, of which it raises anything
+            continue
+        if key not in points:
+            points[key] = [
+                EntryPoint(name=entry, value=value, distribution=name, version=version)
+                for entry, value in entries
+                if _pair(f"{entry}={value}") is not None
+            ]
+    return tuple(point for found in points.values() for point in found)

@@ -11,32 +11,40 @@ import contextlib
 import functools
 import importlib.util
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mlops_core.errors import ConfigError, MlopsError, PluginError, did_you_mean
-from mlops_core.settings import expand_home
+from mlops_core.errors import ConfigError, DatasetError, MlopsError, PluginError, did_you_mean
+from mlops_core.integrity import REFUSAL, CoreWatch, core_watch, described_changes
+from mlops_core.names import require_name
+from mlops_core.redaction import redact_urls
+from mlops_core.settings import expand_home, unknown_home
 from mlops_core.use_cases.discovery import InstalledUseCase, find_use_case
 from mlops_core.use_cases.distributions import load_object
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import pluggy
 
-    from mlops_core.conditions import Gate
     from mlops_core.config import UseCaseConfig
     from mlops_core.config_files.imported import ImportedConfig
     from mlops_core.config_files.loaded import LoadedConfig
     from mlops_core.config_files.yaml_source import YamlSource
     from mlops_core.datasets.catalogue import Dataset, DatasetChoice
     from mlops_core.datasets.inspections import Inspection
+    from mlops_core.datasets.leaks import NearDuplicate, WrittenSplit
+    from mlops_core.datasets.licences import Licences, PretrainedModel
     from mlops_core.datasets.previews import Preview
     from mlops_core.evaluation.metrics import Metric, MetricReport
+    from mlops_core.gates.gate import Gate
     from mlops_core.hookspecs import PluginContext
     from mlops_core.pipeline import Parameter, Pipeline, Step
     from mlops_core.predictions import Predictions
-    from mlops_core.predictors import OutputEmitter, OutputRequest, PredictionOutput, Predictor
+    from mlops_core.predictions.boxes import MarkedBox
+    from mlops_core.predictors import ContentType, OutputEmitter, OutputRequest, PredictionOutput, Predictor
+    from mlops_core.tuning.space import SearchSpace
 
 REQUIRED_HOOKS = (
     "mlops_get_config_model",
@@ -48,6 +56,7 @@ REQUIRED_HOOKS = (
     "mlops_load_predictor",
 )
 _PREVIEW_HOOK = "mlops_get_sample_preview"
+_BOXES_HOOK = "mlops_get_boxes_preview"
 T = TypeVar("T")
 
 
@@ -180,6 +189,7 @@ class UseCase:
         )
         match answer:
             case (str() as name, (None | Path()) as path):
+                require_name(name, what="dataset.name:", error=ConfigError)  # an engine stores the data under it
                 return name, path
         raise self._wrong("mlops_get_dataset_source", answer, "(name, path or None)")
 
@@ -237,14 +247,18 @@ class UseCase:
         parameters: tuple[Parameter, ...] = self._call_many(
             "mlops_get_parameters", Parameter, default=tuple, config=config
         )
+        metrics, licences = self.metrics(config), self.licences(config)
+        model = self._call("mlops_get_model", str, default=lambda: "train.model", config=config)
+        steps = self._tuned(steps, config, metrics=metrics, model=model)
         pipeline = Pipeline(
             name=self.name.lower(),
-            dataset=self.dataset_source(config)[0],
+            dataset=licences.dataset_name,
             steps=steps,
             parameters=parameters,
-            metrics=self.metrics(config),
-            gate=self.gate(config),
-            model=self._call("mlops_get_model", str, default=lambda: "train.model", config=config),
+            metrics=metrics,
+            gate=self._configured_gate(config, metrics, parameters, licences),
+            model=model,
+            licences=licences,
         )
         self._check_sections(pipeline, config)
         return pipeline
@@ -260,7 +274,8 @@ class UseCase:
 
     def compute_metrics(self, predictions: Predictions) -> MetricReport:
         """Return the metrics of stored predictions."""
-        from mlops_core.evaluation.metrics import ConfusionMatrix, MetricReport, MetricValue
+        from mlops_core.evaluation.confusion import ConfusionMatrix
+        from mlops_core.evaluation.metrics import MetricReport, MetricValue
 
         hook = "mlops_compute_metrics"
         report: MetricReport = self._call(hook, MetricReport, predictions=predictions)
@@ -275,11 +290,78 @@ class UseCase:
         return report
 
     def gate(self, config: UseCaseConfig) -> Gate:
-        """Return the condition that a model must meet."""
-        from mlops_core.conditions import Gate
+        """Return the plugin's condition that a model must meet; the configuration may ask for another."""
+        from mlops_core.gates.gate import Gate
 
         gate: Gate = self._call("mlops_get_gate", Gate, config=config)
         return gate
+
+    def licences(self, config: UseCaseConfig) -> Licences:
+        """Return the licences of the configured data set and of the base models.
+
+        Raises:
+            ConfigError: the configuration declares a licence for data that the catalogue declares one for.
+        """
+        from mlops_core.datasets.licences import Licences
+
+        name, path = self.dataset_source(config)
+        declared = getattr(getattr(config, "gate", None), "dataset_licence", None)
+        licence = declared or ""
+        if path is None:
+            entry = next((entry for entry in self.datasets(config) if entry.name == name), None)
+            licence = entry.licence if entry else ""
+            if declared is not None:
+                raise ConfigError(
+                    f"gate.dataset_licence: the data set '{name}' comes from the catalogue, which says "
+                    f"{licence or 'nothing'!r}; a licence is declared here only for the data in dataset.path"
+                )
+        return Licences(dataset_name=name, dataset=licence, base_models=self.base_models(config))
+
+    def base_models(self, config: UseCaseConfig) -> tuple[PretrainedModel, ...]:
+        """Return the models with which training begins."""
+        from mlops_core.datasets.licences import PretrainedModel
+
+        hook = "mlops_get_base_models"
+        models: tuple[PretrainedModel, ...] = self._call_many(hook, PretrainedModel, default=tuple, config=config)
+        names = [model.name for model in models]
+        if len(set(names)) < len(names):
+            raise self._wrong(hook, names, "distinct names")
+        return tuple(replace(model, source=redact_urls(model.source)) for model in models)
+
+    def _configured_gate(
+        self,
+        config: UseCaseConfig,
+        metrics: Sequence[Metric],
+        parameters: Sequence[Parameter],
+        licences: Licences,
+    ) -> Gate:
+        from mlops_core.gates.configured import check_licences, configured_gate
+
+        gate = self.gate(config)
+        text = getattr(getattr(config, "gate", None), "condition", None)  # a plugin may have a section of its own
+        numeric = [parameter.name for parameter in parameters if parameter.is_numeric]
+        if text is None:
+            check_licences(gate, licences, metrics=metrics)
+        return configured_gate(gate, text, metrics=metrics, parameters=numeric, licences=licences)
+
+    def search_space(self, config: UseCaseConfig) -> SearchSpace | None:
+        """Return what a hyperparameter search may vary; None if the use case says nothing about it."""
+        from mlops_core.tuning.space import SearchSpace
+
+        space: SearchSpace | None = self._call(
+            "mlops_get_search_space", (SearchSpace, type(None)), default=lambda: None, config=config
+        )
+        return space
+
+    def _tuned(
+        self, steps: Sequence[Step], config: UseCaseConfig, *, metrics: Sequence[Metric], model: str
+    ) -> tuple[Step, ...]:
+        """Return the steps with those of the searches that the plugin or the configuration declares."""
+        from mlops_core.use_cases.tuned_steps import tuned_steps
+
+        return tuned_steps(
+            steps, config, metrics=metrics, model=model, space=lambda: self.search_space(config), what=self.installed
+        )
 
     def load_predictor(self, model: Path) -> Predictor:
         """Return the model in the folder `model`, ready to predict."""
@@ -288,6 +370,16 @@ class UseCase:
         # Annotated for mypy: a Protocol is not a "concrete" type for an argument of type[T].
         predictor: Predictor = self._call("mlops_load_predictor", (Predictor,), model=model)
         return predictor
+
+    def content_types(self) -> tuple[ContentType, ...]:
+        """Return the content types of requests to a served model, the preferred one first."""
+        from mlops_core.predictors import ContentType
+
+        hook = "mlops_get_content_types"
+        types: tuple[ContentType, ...] = self._call_many(hook, ContentType, default=tuple)
+        if len({each.media_type for each in types}) < len(types):
+            raise self._wrong(hook, [each.media_type for each in types], "distinct media types")
+        return types or (ContentType(media_type="application/octet-stream", suffix=".bin"),)
 
     def prediction_outputs(self) -> tuple[PredictionOutput, ...]:
         """Return the kinds of output that the use case adds to ``mlops predict``."""
@@ -332,6 +424,25 @@ class UseCase:
         )
         return inspection
 
+    def near_duplicates(self, split: WrittenSplit) -> Iterator[NearDuplicate]:
+        """Yield the pairs of near duplicates that the plugin finds among the samples of a split, one by one."""
+        from collections.abc import Iterable as Pairs
+
+        from mlops_core.datasets.leaks import NearDuplicate
+
+        hook = "mlops_find_near_duplicates"
+        pairs: Iterable[NearDuplicate] = self._call(hook, Pairs, default=tuple, split=split)
+        with _plugin_faults(f"{self.installed}: hook {hook} failed"):
+            iterator = iter(pairs)
+        while True:
+            with _plugin_faults(f"{self.installed}: hook {hook} failed"):
+                pair = next(iterator, None)
+            if pair is None:
+                return
+            if not isinstance(pair, NearDuplicate):
+                raise self._wrong(hook, pair, "NearDuplicate in its iterable")
+            yield pair
+
     def sample_preview(self, sample: str, dataset: Path) -> Preview | None:
         """Return what a sample of the data in `dataset` looks or sounds like; None when it has no preview."""
         if self._implementations is not None and _PREVIEW_HOOK not in self._implementations:
@@ -340,6 +451,18 @@ class UseCase:
 
         preview: Preview | None = self._call(
             _PREVIEW_HOOK, (Preview, type(None)), default=lambda: None, sample=sample, dataset=dataset
+        )
+        return preview
+
+    def boxes_preview(self, sample: str, dataset: Path, boxes: Sequence[MarkedBox]) -> Preview | None:
+        """Return a sample with its boxes drawn; None when the use case does not draw them."""
+        if self._implementations is not None and _BOXES_HOOK not in self._implementations:
+            return None
+        from mlops_core.datasets.previews import MarkedSample, Preview
+
+        marked = MarkedSample(sample=sample, boxes=tuple(boxes))
+        preview: Preview | None = self._call(
+            _BOXES_HOOK, (Preview, type(None)), default=lambda: None, marked=marked, dataset=dataset
         )
         return preview
 
@@ -381,14 +504,37 @@ class UseCase:
         return tuple(answer)
 
     def _call(self, hook: str, kind: Any, *, default: Callable[[], Any] | None = None, **arguments: object) -> Any:
-        with _plugin_faults(f"{self.installed}: hook {hook} failed"):
+        with _plugin_faults(f"{self.installed}: hook {hook} failed"), _unknown_homes(arguments):
             answer = getattr(self._manager.hook, hook)(context=self.context, **arguments)
+        if self._is_due(hook):
+            _refuse_changes(core_watch(), f"{self.installed}: hook {hook}")
         if answer is None and default is not None:
             answer = default()
         if not isinstance(answer, kind):
             names = kind if isinstance(kind, tuple) else (kind,)
             raise self._wrong(hook, answer, " or ".join(name.__name__ for name in names))
         return answer
+
+    def _is_due(self, hook: str) -> bool:
+        """Tell whether core is compared after this call: a hook that is called for each sample is not, every time."""
+        self._calls[hook] = self._calls.get(hook, 0) + 1
+        count = self._calls[hook]
+        return count & (count - 1) == 0  # the first call, the second, the fourth, ...
+
+    @functools.cached_property
+    def _calls(self) -> dict[str, int]:
+        return {}
+
+    def check_core(self) -> bool:
+        """Refuse a plugin that has changed core in this process; return whether its plugin was imported here at all.
+
+        Raises:
+            PluginError: the attributes are named.
+        """
+        is_imported = "_manager" in self.__dict__
+        if is_imported:
+            _refuse_changes(core_watch(), f"{self.installed}: a hook")
+        return is_imported
 
     def _wrong(self, hook: str, answer: object, expected: str) -> PluginError:
         implementations = getattr(self._manager.hook, hook).get_hookimpls()
@@ -400,8 +546,25 @@ class UseCase:
 
 
 def _import_plugin(installed: InstalledUseCase) -> object:
+    watch = core_watch()
     with _plugin_faults(f"{installed} cannot be imported"):
-        return load_object(installed.target)
+        plugin = load_object(installed.target)
+    _refuse_changes(watch, f"{installed}: importing it")
+    return plugin
+
+
+def _refuse_changes(watch: CoreWatch, what: str) -> None:
+    """Raise an error if core was changed, after undoing it.
+
+    Raises:
+        PluginError: the attributes are named.
+    """
+    changes = watch.changes()
+    if not changes:
+        watch.extend()
+        return
+    watch.restore()
+    raise PluginError(f"{what} replaced {described_changes(changes)}; {REFUSAL}: remove the assignment")
 
 
 def _register(plugin: object, installed: InstalledUseCase) -> pluggy.PluginManager:
@@ -452,6 +615,19 @@ def _plugin_faults(what: str) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         raise PluginError(f"{what}: {_cause(error)}") from error
+
+
+@contextlib.contextmanager
+def _unknown_homes(arguments: Mapping[str, object]) -> Iterator[None]:
+    """Turn a path below the home folder of an unknown user, given to a hook, into a `DatasetError` that names it."""
+    try:
+        yield
+    except RuntimeError as error:
+        values = {name: getattr(value, "model_dump", lambda value=value: value)() for name, value in arguments.items()}
+        message = unknown_home(error, *values.values())
+        if not message:
+            raise
+        raise DatasetError(message) from error
 
 
 class _Discarded(io.TextIOBase):

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_core.datasets.digests import TreeFile, manifest_of
 from mlops_core.errors import DatasetError, PluginError
-from mlops_core.predictors import Interval, SampleScores
+from mlops_core.predictors import Detection, Interval, SampleScores
 from mlops_core.use_cases.distributions import top_level_packages
 
 if TYPE_CHECKING:
@@ -173,13 +173,7 @@ class KeptPredictor:
         except (OSError, ValueError) as error:  # ValueError: it was closed
             raise PluginError(f"the process of the model has ended; {self.advice}") from error
         while "path" in (answer := self._read()):
-            interval = answer.pop("interval")
-            yield SampleScores(
-                path=answer["path"],
-                scores=tuple(answer["scores"]),
-                sample=answer["sample"],
-                interval=Interval(**interval) if interval else None,
-            )
+            yield _answer(answer)
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None  # noqa: S101  it is a pipe
@@ -205,3 +199,12 @@ class KeptPredictor:
         """End the process with the object."""
         if hasattr(self, "_process"):
             self.close()
+
+
+def _answer(data: dict[str, Any]) -> SampleScores:
+    interval = data["interval"]
+    path, scores, sample = data["path"], tuple(data["scores"]), data["sample"]
+    if "boxes" in data:
+        boxes = tuple((left, top, right, bottom) for left, top, right, bottom in data["boxes"])
+        return Detection(path=path, scores=scores, sample=sample, labels=tuple(data["labels"]), boxes=boxes)
+    return SampleScores(path=path, scores=scores, sample=sample, interval=Interval(**interval) if interval else None)

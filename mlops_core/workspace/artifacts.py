@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from mlops_core.datasets.digests import find_foreign_entry, iter_tree, manifest_of
 from mlops_core.errors import StoreError
-from mlops_core.workspace.files import new_folder
+from mlops_core.workspace.files import new_folder, read_only_mode
 from mlops_core.workspace.manifests import changed_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from mlops_core.datasets.digests import TreeFile
     from mlops_core.workspace.manifests import ManifestStore
 
 
@@ -60,18 +61,16 @@ class ArtifactStore:
             raise StoreError(
                 f"{foreign}; an artifact may hold only regular files and folders: copy the content instead"
             )
-        files = tuple(iter_tree(folder))
-        digest = manifest_of(files).digest
-        target = self.path(digest)
-        if target.exists():
-            if self.damage(digest) is None:
-                shutil.rmtree(folder)
-                return digest
-            self.discard(digest)
-        for file in files:
-            (folder / file.path).chmod(0o444)
+        with self._manifests.new() as manifest:
+            digest = manifest_of(map(manifest.add, _made_read_only(folder))).digest
+            target = self.path(digest)
+            if target.exists():
+                if self.damage(digest) is None:
+                    shutil.rmtree(folder)
+                    return digest
+                self.discard(digest)
+            manifest.save(digest)
         target.parent.mkdir(exist_ok=True)
-        self._manifests.save(digest, files)
         try:
             folder.rename(target)
         except OSError:
@@ -84,13 +83,13 @@ class ArtifactStore:
         """Read the whole artifact and return what is wrong with it, naming a file where possible, or None."""
         folder = self.path(digest)
         try:
-            files = tuple(iter_tree(folder))
+            if manifest_of(iter_tree(folder)).digest == digest:
+                return None
+            files = {file.path: file.sha256 for file in iter_tree(folder)}
         except OSError as error:
             return f"{error.filename or folder}: {error.strerror}"
-        if manifest_of(files).digest == digest:
-            return None
         manifest = self._manifests.find(digest)
-        changed = () if manifest is None else changed_files(manifest, {file.path: file.sha256 for file in files})
+        changed = () if manifest is None else changed_files(manifest, files)
         return f"{folder / changed[0]} has changed" if changed else f"the content of {folder} has changed"
 
     def discard(self, digest: str) -> None:
@@ -99,3 +98,11 @@ class ArtifactStore:
         with contextlib.suppress(FileNotFoundError):
             self.path(digest).rename(discarded)
         shutil.rmtree(discarded.parent, ignore_errors=True)
+
+
+def _made_read_only(folder: Path) -> Iterator[TreeFile]:
+    """Yield each file below `folder`, in the order of its path, once it is read only."""
+    mode = read_only_mode()
+    for file in iter_tree(folder):
+        (folder / file.path).chmod(mode)
+        yield file

@@ -97,6 +97,15 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     return db
 
 
+def copy_in_memory(db: sqlite3.Connection) -> sqlite3.Connection:
+    """Return a copy of an open database in memory, and close it: an old one that cannot be migrated in its place."""
+    memory = sqlite3.connect(":memory:", isolation_level=None)
+    memory.row_factory = db.row_factory
+    db.backup(memory)
+    db.close()
+    return memory
+
+
 def _copied(path: Path, log: Path) -> sqlite3.Connection:
     """Return a copy of a database and its log in memory."""
     memory = sqlite3.connect(":memory:", isolation_level=None)

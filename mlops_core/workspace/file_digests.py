@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 import time
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from mlops_core.workspace.database import BUSY_S
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mlops_core.datasets.digests import FileState
 
@@ -35,6 +36,17 @@ class FileDigestCache:
             (_as_text(path), state.size, state.mtime_ns, state.ctime_ns, state.inode),
         ).fetchone()
         return str(row[0]) if row else None
+
+    def lookup_all(self, states: Mapping[str, FileState]) -> dict[str, str]:
+        """Return the digests, by path, of the files that have not changed since they were stored."""
+        by_text = {_as_text(path): path for path in states}
+        rows = self._db.execute(
+            "SELECT path, size, mtime_ns, ctime_ns, inode, sha256 FROM file_digests "
+            "WHERE path IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(by_text)),),
+        )
+        known = ((by_text[text], tuple(state), sha256) for text, *state, sha256 in rows)
+        return {path: sha256 for path, state, sha256 in known if states[path] == state}
 
     def store(self, digests: Sequence[tuple[str, FileState, str]]) -> None:
         """Keep the digests of files, except those that changed so shortly ago that a next change could look the same.
@@ -62,4 +74,4 @@ class FileDigestCache:
 
 def _as_text(path: str) -> str:
     """Return a path that may hold bytes that are not UTF-8 as text that SQLite accepts."""
-    return path.encode(errors="backslashreplace").decode()
+    return path if path.isascii() else path.encode(errors="backslashreplace").decode()

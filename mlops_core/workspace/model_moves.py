@@ -6,19 +6,20 @@ and the person of the original, so that approvals, aliases and what was in produ
 
 from __future__ import annotations
 
-import datetime as dt
-import getpass
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import UsageError, did_you_mean
+from mlops_core.names import require_name
+from mlops_core.workspace.ledger import append, check_reason, login
 
 if TYPE_CHECKING:
     import sqlite3
 
     from mlops_core.workspace.store import Store
 
-_NAME_SUBJECT = "name"
+NAME_SUBJECT = "name"
+"""Subject of the entry about a new name: `previous` is the old name, `value` the new one."""
 _ALIAS_PREFIX = "alias "
 
 
@@ -48,8 +49,11 @@ def move_models(store: Store, old: str, new: str, *, why: str, who: str = "") ->
         who: who does it; the login name when it is not given.
 
     Raises:
-        UsageError: no model of `old` is registered, or `new` has versions.
+        UsageError: no model of `old` is registered, `new` has versions or is not a portable name, or no reason was
+            given.
     """
+    require_name(new, what="use case")
+    check_reason(why, what=f"model {old}")
     with store.transaction() as db:
         name = _registered(db, old)
         taken = _versions(db, new)
@@ -57,17 +61,18 @@ def move_models(store: Store, old: str, new: str, *, why: str, who: str = "") ->
             raise UsageError(f"model {name}: the new name is the same")
         if taken:
             raise UsageError(
-                f"model {new} has version(s) {', '.join(map(str, taken))} already; models are moved to a name without "
+                f"model {new} has versions already ({', '.join(map(str, taken))}); models are moved to a name without "
                 f"any: move those first, for example: mlops models move {new} {new}_BEFORE"
             )
         moved = _versions(db, name)
         db.execute("UPDATE model_versions SET use_case = ? WHERE use_case = ?", (new, name))
         _copy_ledger(db, name, new)
-        at, person = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"), who or _login()
+        person = who or login()
         for subject, value in _aliases(db, name):
-            _append(db, at, person, name, subject, "", value, f"moved to {new}: {why}")
+            reason = f"moved to {new}: {why}"
+            append(db, use_case=name, subject=subject, value="", who=person, why=reason, previous=value)
         for use_case in (name, new):
-            _append(db, at, person, use_case, _NAME_SUBJECT, new, name, why)
+            append(db, use_case=use_case, subject=NAME_SUBJECT, value=new, who=person, why=why, previous=name)
     return ModelMove(old=name, new=new, versions=moved)
 
 
@@ -94,11 +99,11 @@ def _copy_ledger(db: sqlite3.Connection, old: str, new: str) -> None:
     entry on a subject does.
     """
     rows = db.execute(
-        "SELECT at, who, subject, value, previous, why FROM ledger WHERE use_case = ? ORDER BY sequence", (old,)
+        "SELECT at, who, subject, value, previous, why, digest FROM ledger WHERE use_case = ? ORDER BY sequence", (old,)
     ).fetchall()
-    for at, who, subject, value, previous, why in rows:
-        if subject != _NAME_SUBJECT:
-            _append(db, at, who, new, subject, value, previous, why)
+    for row in rows:
+        if row["subject"] != NAME_SUBJECT:
+            append(db, use_case=new, **dict(row))
 
 
 def _aliases(db: sqlite3.Connection, use_case: str) -> list[tuple[str, str]]:
@@ -109,17 +114,3 @@ def _aliases(db: sqlite3.Connection, use_case: str) -> list[tuple[str, str]]:
     ).fetchall()
     newest = {str(row[0]): str(row[1]) for row in rows}
     return [(subject, value) for subject, value in newest.items() if value]
-
-
-def _append(db: sqlite3.Connection, *entry: str) -> None:
-    """Append an entry: at, who, use case, subject, value, value before, why."""
-    db.execute(
-        "INSERT INTO ledger (at, who, use_case, subject, value, previous, why) VALUES (?, ?, ?, ?, ?, ?, ?)", entry
-    )
-
-
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container without a user database
-        return "unknown"

@@ -1,22 +1,37 @@
 """Model versions as data, and the rule by which ``best`` moves to a new one.
 
-A version takes over only from a version of the same data, evaluated on the same test set, by a strictly better value.
-Real data takes over from generated data, whatever the values are. A version that nobody has approved never takes over
-from an approved one, unless the environment says so (``MLOPS_BEST=any``).
+A version takes over only from a version of the same data, evaluated on the same test set, and only if a paired test of
+their predictions shows that it is better (decision 24); a tie keeps the old one. Real data takes over from generated
+data, whatever the values are. A version that nobody has approved never takes over from an approved one, unless the
+environment says so (``MLOPS_BEST=any``).
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from mlops_core.errors import UsageError
 from mlops_core.evaluation.comparability import Measurement, incomparability
 from mlops_core.evaluation.metrics import Direction
+from mlops_core.gates.evidence import EvidenceError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from mlops_core.datasets.licences import Licences
+    from mlops_core.evaluation.paired import PairedDifference
+
+    CompareVersions = Callable[["ModelVersion", "ModelVersion"], PairedDifference]
+    """Compares the best version with another one by a paired test of their predictions; a positive difference is an
+    improvement. Raises an `EvidenceError` where it cannot."""
+
+
+_TIE = 1e-9
 
 
 class ApprovalStatus(StrEnum):
@@ -48,6 +63,11 @@ class ModelVersion:
         config: the configuration as used, as YAML text.
         plugin: distribution and version.
         code: digest of the artifact with the plugin's code; empty if none was kept.
+        licences: of the data and the base models; None for a version that was registered before they were recorded.
+        splits: ``step.output`` of each split manifest that the evaluation read -> SHA-256 of its ``split.csv``.
+        test_content: digest of the content of the test samples; empty if it is not known.
+        reference: SHA-256 of the run's reference statistics, with which drift is detected; empty without any.
+        dataset_asset: the data asset on which it was trained, ``name:number``; empty where it was none.
         aliases: the aliases that refer to it now.
     """
 
@@ -67,12 +87,22 @@ class ModelVersion:
     config: str = ""
     plugin: str = ""
     code: str = ""
+    licences: Licences | None = None
+    splits: Mapping[str, str] = field(default_factory=dict)
+    test_content: str = ""
+    reference: str = ""
+    dataset_asset: str = ""
     aliases: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Return which version it is, in one line; the attributes hold the rest."""
         aliases = f", {', '.join(self.aliases)}" if self.aliases else ""
         return f"<ModelVersion {self.use_case} {self.version}: {self.status}{aliases}>"
+
+    @property
+    def identity(self) -> str:
+        """Digest of the model and its evaluation; two versions with the same one are the same."""
+        return identity_of(self.record())
 
     def to_json(self) -> dict[str, Any]:
         """Return the version as JSON types only."""
@@ -95,7 +125,24 @@ class ModelVersion:
             "config": self.config,
             "plugin": self.plugin,
             "code": self.code,
+            **({"licences": self.licences.to_json()} if self.licences else {}),
+            **({"splits": dict(self.splits)} if self.splits else {}),
+            **({"test_content": self.test_content} if self.test_content else {}),
+            **({"reference": self.reference} if self.reference else {}),
+            **({"dataset_asset": self.dataset_asset} if self.dataset_asset else {}),
         }
+
+
+def identity_of(record: Mapping[str, Any]) -> str:
+    """Return the digest of artifact, metrics, test set and reference in what `ModelVersion.record` returned.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: the record is damaged.
+    """
+    metrics = sorted((str(name), float(value) + 0.0) for name, value in record["metrics"].items())  # -0.0 is 0.0
+    reference = [record["reference"]] if record.get("reference") else []
+    content = json.dumps([record["artifact"], metrics, record.get("test_set", ""), *reference])
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +158,8 @@ class LedgerEntry:
         value: approval status, or the number of the version; empty when the alias was removed.
         previous: the value before.
         why: the reason that was given.
+        digest: of the record of the version that was registered; empty in entries about anything else.
+        hash: over this entry and the hash of the one before.
     """
 
     sequence: int
@@ -121,6 +170,59 @@ class LedgerEntry:
     value: str
     previous: str
     why: str
+    digest: str = ""
+    hash: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalEvidence:
+    """An evidence bundle that was verified, with which somebody approves a model version.
+
+    Attributes:
+        sha256: of the bundle's file.
+        use_case: that the bundle is about.
+        run_id: of the run that it is about.
+        artifact: digest of the model that it is about.
+    """
+
+    sha256: str
+    use_case: str
+    run_id: str
+    artifact: str
+
+
+def approval_reason(
+    version: ModelVersion, status: ApprovalStatus, why: str, *, evidence: ApprovalEvidence | None, is_required: bool
+) -> str:
+    """Return the reason of a decision as the ledger keeps it, with the digest of the evidence bundle.
+
+    Args:
+        version: that is decided about.
+        status: the decision.
+        why: the reason that a person gave.
+        evidence: the verified bundle; None for none.
+        is_required: whether the workspace requires one for an approval.
+
+    Raises:
+        UsageError: a bundle is required and there is none, or it is about another model version.
+    """
+    name = f"model {version.use_case} version {version.version}"
+    if evidence is None:
+        if is_required and status is ApprovalStatus.APPROVED:
+            raise UsageError(
+                f"{name} cannot be approved without an evidence bundle (require_bundle in workspace.yaml); write one "
+                "with mlops bundle, and give it with --bundle FILE"
+            )
+        return why
+    pairs = (
+        ("use case", evidence.use_case, version.use_case),
+        ("run", evidence.run_id, version.run_id),
+        ("model artifact", evidence.artifact, version.artifact),
+    )
+    for what, found, expected in pairs:
+        if found != expected:
+            raise UsageError(f"the bundle is not about {name}: its {what} is {found or 'none'}, not {expected}")
+    return f"{why} [bundle sha256:{evidence.sha256}]" if why.strip() else why
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +238,15 @@ class Promotion:
     why: str
 
 
-def judge_promotion(version: ModelVersion, best: ModelVersion | None, *, allows_pending: bool) -> Promotion:
+def judge_promotion(
+    version: ModelVersion, best: ModelVersion | None, *, compare: CompareVersions, allows_pending: bool
+) -> Promotion:
     """Return whether `version` becomes the best version of its use case.
 
     Args:
         version: the candidate.
         best: the version to which ``best`` points; None if it points nowhere.
+        compare: the paired test; called where the values decide.
         allows_pending: a version that nobody has approved may replace an approved one.
     """
     if best is None or best.version == version.version or version.status is ApprovalStatus.REJECTED:
@@ -163,7 +268,7 @@ def judge_promotion(version: ModelVersion, best: ModelVersion | None, *, allows_
             f"best: stays at version {best.version}: it cannot be compared with version {version.version}: "
             f"{difference}; to move it: mlops models alias best {version.version} --why ...",
         )
-    return _judge_values(version, best)
+    return _judge_values(version, best, compare)
 
 
 def _judge_alone(version: ModelVersion, *, is_best: bool) -> Promotion:
@@ -194,16 +299,53 @@ def _measurement(version: ModelVersion) -> Measurement:
     return Measurement(
         use_case=version.use_case,
         test_set=version.test_set,
+        test_content=version.test_content,
         metric=version.compared_by,
         direction=version.direction,
     )
 
 
-def _judge_values(version: ModelVersion, best: ModelVersion) -> Promotion:
+def _judge_values(version: ModelVersion, best: ModelVersion, compare: CompareVersions) -> Promotion:
     metric = version.compared_by
     old, new = best.metrics.get(metric, math.nan), version.metrics.get(metric, math.nan)
+    stays, figures = f"best: stays at version {best.version}", f"{metric} {old:.6g} -> {new:.6g}"
+    if math.isclose(old, new, rel_tol=_TIE, abs_tol=_TIE):
+        return Promotion(False, f"{stays}: {figures} is a tie, which keeps the older version")
+    if not math.isfinite(old) or not math.isfinite(new):
+        return Promotion(False, f"{stays}: {figures} cannot be compared; {_by_hand(version)}")
     is_better = new > old if version.direction is Direction.HIGHER else new < old
-    figures = f"{metric} {old:.6g} -> {new:.6g}"
-    if is_better:
-        return Promotion(True, f"best: moved from version {best.version} to {version.version}: {figures}")
-    return Promotion(False, f"best: stays at version {best.version}: {figures} is not strictly better")
+    try:
+        difference = compare(best, version)
+    except EvidenceError as error:
+        problem = f"whether {figures} is better cannot be tested: {error}; {_by_hand(version)}"
+        return Promotion(False, f"{stays}: {problem if is_better else f'{figures} is not better'}")
+    evidence = f"{figures}, {_described_test(difference, version.direction)}"
+    if is_better and difference.is_improvement:
+        return Promotion(True, f"best: moved from version {best.version} to {version.version}: {evidence}")
+    if not is_better:
+        return Promotion(False, f"{stays}: {figures} is not better: {_described_test(difference, version.direction)}")
+    further = difference.further_samples
+    remedy = f"about {further:,} further test samples" if further else "no number of further test samples"
+    return Promotion(
+        False,
+        f"{stays}: not enough evidence that version {version.version} is better: {evidence}; {remedy} would decide; "
+        f"{_by_hand(version)}",
+    )
+
+
+def _by_hand(version: ModelVersion) -> str:
+    return f"to move it: mlops models alias best {version.version} --why ..."
+
+
+def _described_test(difference: PairedDifference, direction: Direction) -> str:
+    """Return difference, interval, p and size of a paired test, with the sign of the metric."""
+    sign = 1.0 if direction is Direction.HIGHER else -1.0
+    low, high = sorted((sign * difference.low, sign * difference.high))
+    p_value = difference.p_improvement
+    parts = [f"{difference.level:.0%} interval {low:+.4g} to {high:+.4g}"] if math.isfinite(low) else ["no interval"]
+    if math.isfinite(p_value):
+        parts.append(f"one-sided p = {p_value:.2g}, at most {(1 - difference.level) / 2:.3g} moves it")
+    parts.append(f"{difference.count:,} sample{'' if difference.count == 1 else 's'}")
+    if difference.groups != difference.count:
+        parts.append(f"{difference.groups:,} group{'' if difference.groups == 1 else 's'}")
+    return f"{sign * difference.value:+.4g} ({', '.join(parts)})"

@@ -8,30 +8,33 @@ saw (compare and swap), in one transaction, so an alias never points at two vers
 
 from __future__ import annotations
 
-import datetime as dt
-import getpass
 import json
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mlops_core.config_files.workspace_settings import read_workspace_settings
+from mlops_core.datasets.licences import Licences
 from mlops_core.errors import StoreError, UsageError, did_you_mean
 from mlops_core.evaluation.metrics import Direction
-from mlops_core.workspace.model_versions import ApprovalStatus, LedgerEntry, ModelVersion, judge_promotion
+from mlops_core.names import require_name
+from mlops_core.workspace import ledger
+from mlops_core.workspace.ledger import CORE, alias_subject, version_subject
+from mlops_core.workspace.model_versions import ApprovalStatus, ModelVersion, approval_reason, judge_promotion
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
 
+    from mlops_core.workspace.ledger import ChainHead
+    from mlops_core.workspace.model_versions import ApprovalEvidence, CompareVersions, LedgerEntry
     from mlops_core.workspace.store import Store
 
 BEST = "best"
 """The alias that core itself moves, by the rule of `judge_promotion`."""
-CORE = "mlops"
-"""Who it was, in entries that no person made."""
 _ALIAS = re.compile(r"[a-z][a-z0-9_-]{0,62}\Z")
-_ALIAS_SUBJECT = "alias "
-_VERSION_SUBJECT = "version "
+_SHOWN_VERSIONS = 20
+_MOST = 1 << 63
+"""One more than SQLite's largest integer."""
 
 
 class Registry:
@@ -53,45 +56,45 @@ class Registry:
             version: `version.version` and `version.status` are ignored.
         """
         with self._store.transaction() as db:
-            known = self._same(db, version)
+            known = db.execute(_SAME, (version.use_case, version.identity)).fetchone()
             if known is not None:
-                return known
+                return _model_version(db, known)
             newest = db.execute(
                 "SELECT coalesce(max(version), 0) FROM model_versions WHERE use_case = ?", (version.use_case,)
             ).fetchone()[0]
             numbered = replace(version, version=newest + 1, status=ApprovalStatus.PENDING, aliases=())
             db.execute(
-                "INSERT INTO model_versions (use_case, version, run_id, created, artifact, record) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO model_versions (use_case, version, run_id, created, artifact, identity, record) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
                     numbered.use_case,
                     numbered.version,
                     numbered.run_id,
                     numbered.created,
                     numbered.artifact,
+                    numbered.identity,
                     json.dumps(numbered.record()),
                 ),
             )
-            _append(
-                db,
-                use_case=numbered.use_case,
-                subject=f"{_VERSION_SUBJECT}{numbered.version}",
-                value=ApprovalStatus.PENDING,
-                who=CORE,
-                why=f"registered by run {numbered.run_id}",
+            ledger.record_registration(
+                db, use_case=numbered.use_case, version=numbered.version, why=f"registered by run {numbered.run_id}"
             )
         return numbered
 
     def versions(self, use_case: str | None = None) -> tuple[ModelVersion, ...]:
         """Return the versions of one use case, or of all, newest first."""
+        condition, values = ("WHERE use_case = ? COLLATE NOCASE ", (use_case,)) if use_case is not None else ("", ())
         with self._store.reading() as db:
             rows = db.execute(
-                "SELECT * FROM model_versions WHERE ?1 IS NULL OR use_case = ?1 COLLATE NOCASE "
-                "ORDER BY use_case, version DESC",
-                (use_case,),
+                f"SELECT * FROM model_versions {condition}ORDER BY use_case, version DESC",  # noqa: S608
+                values,
             ).fetchall()
-            state = _state(db)
-        return tuple(_model_version(row, state) for row in rows)
+            approvals, aliases = ledger.current_state(db, use_case)
+        keys = ((row["use_case"], str(row["version"])) for row in rows)
+        return tuple(
+            _checked_version(row, status=approvals.get(key, ""), aliases=aliases.get(key, ()))
+            for row, key in zip(rows, keys, strict=True)
+        )
 
     def version(self, use_case: str, wanted: int | str | None = None) -> ModelVersion:
         """Return one version, by its number or by an alias; the newest when none is given.
@@ -99,16 +102,17 @@ class Registry:
         Raises:
             UsageError: there is none.
         """
-        versions = self.versions(use_case)
-        for version in versions:
-            if wanted is None or str(wanted) == str(version.version) or wanted in version.aliases:
-                return version
-        known = ", ".join(str(version.version) for version in reversed(versions)) or "none; run it first"
-        aliases = sorted(alias for version in versions for alias in version.aliases)
+        with self._store.reading() as db:
+            row = _find(db, use_case, wanted)
+            if row is not None:
+                return _model_version(db, row)
+            numbers = [int(number[0]) for number in db.execute(_NUMBERS, (use_case,))]
+            names = [str(name[0]) for name in db.execute(_NAMES, (use_case,))]
+            aliases = sorted(alias for name in names for alias in ledger.current_aliases(db, name))
         what = f"version or alias '{wanted}' of model '{use_case}'" if wanted else f"registered model of '{use_case}'"
         raise UsageError(
-            f"no {what} in {self._store.home}{did_you_mean(str(wanted), aliases) or ';'} versions: {known}"
-            + (f"; aliases: {', '.join(aliases)}" if aliases else "")
+            f"no {what} in {self._store.home}{did_you_mean(str(wanted), aliases) or ';'} "
+            f"versions: {_described(numbers)}" + (f"; aliases: {', '.join(aliases)}" if aliases else "")
         )
 
     def servable_version(self, use_case: str, wanted: int | str | None = None) -> ModelVersion:
@@ -125,10 +129,12 @@ class Registry:
                 f"alias '{wanted}' of model '{use_case}' points to version {found.version}, which was rejected; move "
                 f"it with mlops models alias, or name the version: {found.version}"
             )
-        accepted = [known for known in self.versions(use_case) if known.status is not ApprovalStatus.REJECTED]
-        if not accepted:
-            raise UsageError(f"every version of model '{use_case}' was rejected; name one to use it all the same")
-        return accepted[0]
+        with self._store.reading() as db:
+            rows = db.execute(_NEWEST_FIRST, (use_case,))
+            accepted = next((row for row in rows if not ledger.is_rejected(db, row["use_case"], row["version"])), None)
+            if accepted is not None:
+                return _model_version(db, accepted)
+        raise UsageError(f"every version of model '{use_case}' was rejected; name one to use it all the same")
 
     # --- The ledger ---------------------------------------------------------------------------------------
 
@@ -140,6 +146,7 @@ class Registry:
         why: str,
         who: str = "",
         moves_aliases: bool = False,
+        evidence: ApprovalEvidence | None = None,
     ) -> tuple[LedgerEntry, ...]:
         """Approve or reject a version; return the entries of the moved aliases and, last, of the decision.
 
@@ -150,16 +157,19 @@ class Registry:
             who: who decides; the login name when it is not given.
             moves_aliases: in the same transaction, move each alias of a version that is rejected back to the newest of
                 its earlier versions that is not rejected, and remove an alias that has none.
+            evidence: a verified bundle; its digest becomes part of the reason.
 
         Raises:
-            UsageError: another user has decided in the meantime, no reason was given, or aliases point to the version
-                that is rejected and may not be moved.
+            UsageError: another user has decided in the meantime, no reason was given, aliases point to the version
+                that is rejected and may not be moved, or the workspace requires evidence that was not given.
         """
-        use_case, subject = version.use_case, f"{_VERSION_SUBJECT}{version.version}"
-        who = who or _login()
+        is_required = read_workspace_settings(self._store.home).require_bundle
+        why = approval_reason(version, status, why, evidence=evidence, is_required=is_required)
+        use_case, subject = version.use_case, version_subject(version.version)
+        who = who or ledger.login()
         with self._store.transaction() as db:
-            _check_unchanged(db, use_case, subject, expected=version.status, why=why)
-            aliases = _aliases(_state(db), use_case, version.version) if status is ApprovalStatus.REJECTED else ()
+            ledger.check_unchanged(db, use_case, subject, expected=version.status, why=why)
+            aliases = ledger.aliases_of(db, use_case, version.version) if status is ApprovalStatus.REJECTED else ()
             if aliases and not moves_aliases:
                 raise UsageError(
                     f"model {use_case} version {version.version} cannot be rejected while it is "
@@ -169,7 +179,7 @@ class Registry:
                 )
             return (
                 *(_move_back(db, version, alias, who=who, why=why) for alias in aliases),
-                _append(
+                ledger.append(
                     db, use_case=use_case, subject=subject, value=status, who=who, why=why, previous=version.status
                 ),
             )
@@ -192,22 +202,23 @@ class Registry:
         """
         if not _ALIAS.match(alias):
             raise UsageError(f"alias {alias!r} is not a letter followed by lower-case letters, digits, '-' and '_'")
+        require_name(alias, what="alias")
         if version is not None:
             self.version(use_case, version)
-        subject, before = f"{_ALIAS_SUBJECT}{alias}", "" if expected is None else str(expected)
+        subject, before = alias_subject(alias), "" if expected is None else str(expected)
         with self._store.transaction() as db:
-            _check_unchanged(db, use_case, subject, expected=before, why=why)
-            if version is not None and _is_rejected(db, use_case, str(version)):
+            ledger.check_unchanged(db, use_case, subject, expected=before, why=why)
+            if version is not None and ledger.is_rejected(db, use_case, str(version)):
                 raise UsageError(f"model {use_case} version {version} was rejected; approve it before it gets an alias")
             value = "" if version is None else str(version)
-            return _append(
-                db, use_case=use_case, subject=subject, value=value, who=who or _login(), why=why, previous=before
+            return ledger.append(
+                db, use_case=use_case, subject=subject, value=value, who=who or ledger.login(), why=why, previous=before
             )
 
     def alias_target(self, use_case: str, alias: str) -> int | None:
         """Return the version to which an alias refers; None if the alias does not exist."""
         with self._store.reading() as db:
-            value = _current(db, use_case, f"{_ALIAS_SUBJECT}{alias}")
+            value = ledger.current_value(db, use_case, alias_subject(alias))
         return int(value) if value else None
 
     def roll_back(self, use_case: str, alias: str, *, why: str, who: str = "") -> LedgerEntry:
@@ -217,8 +228,8 @@ class Registry:
             UsageError: there is none, or the alias has moved in the meantime.
         """
         with self._store.transaction() as db:
-            current = _current(db, use_case, f"{_ALIAS_SUBJECT}{alias}")
-            target = _earlier_target(db, use_case, alias, current=current)
+            current = ledger.current_value(db, use_case, alias_subject(alias))
+            target = ledger.earlier_target(db, use_case, alias, current=current)
         if not target:
             raise UsageError(
                 f"alias '{alias}' of model '{use_case}' points nowhere else before; nothing to roll back to"
@@ -227,11 +238,12 @@ class Registry:
             use_case, alias, version=int(target), expected=int(current) if current else None, why=why, who=who
         )
 
-    def promote_best(self, version: ModelVersion, *, allows_pending: bool = False) -> str:
+    def promote_best(self, version: ModelVersion, *, compare: CompareVersions, allows_pending: bool = False) -> str:
         """Move the alias ``best`` to `version` if `judge_promotion` says so.
 
         Args:
             version: the candidate.
+            compare: the paired test, `mlops_core.runners.evidence.version_comparison`.
             allows_pending: a version that nobody has approved may replace an approved one.
 
         Returns:
@@ -242,7 +254,7 @@ class Registry:
             current = self.alias_target(use_case, BEST)
             best = None if current is None else self.version(use_case, current)
             candidate = self.version(use_case, version.version)
-            promotion = judge_promotion(candidate, best, allows_pending=allows_pending)
+            promotion = judge_promotion(candidate, best, compare=compare, allows_pending=allows_pending)
             if not promotion.moves:
                 return promotion.why
             try:
@@ -257,117 +269,85 @@ class Registry:
     def history(self, use_case: str | None = None) -> tuple[LedgerEntry, ...]:
         """Return the ledger of one use case, or of all, oldest first."""
         with self._store.reading() as db:
-            rows = db.execute(
-                "SELECT * FROM ledger WHERE ?1 IS NULL OR use_case = ?1 COLLATE NOCASE ORDER BY sequence", (use_case,)
-            ).fetchall()
-        return tuple(LedgerEntry(**dict(row)) for row in rows)
+            return tuple(ledger.entries(db, use_case))
 
-    @staticmethod
-    def _same(db: sqlite3.Connection, version: ModelVersion) -> ModelVersion | None:
-        rows = db.execute(
-            "SELECT * FROM model_versions WHERE use_case = ? AND artifact = ? ORDER BY version DESC",
-            (version.use_case, version.artifact),
-        ).fetchall()
-        state = _state(db)
-        for known in (_model_version(row, state) for row in rows):
-            if known.metrics == dict(version.metrics) and known.test_set == version.test_set:
-                return known
-        return None
+    def chain_head(self) -> ChainHead:
+        """Return position and hash of the newest entry of the ledger; evidence that is kept elsewhere refers to it."""
+        with self._store.reading() as db:
+            return ledger.chain_head(db)
 
 
-def _current(db: sqlite3.Connection, use_case: str, subject: str) -> str:
-    row = db.execute(
-        "SELECT value FROM ledger WHERE use_case = ? AND subject = ? ORDER BY sequence DESC LIMIT 1",
-        (use_case, subject),
-    ).fetchone()
-    return str(row[0]) if row else ""
+_SAME = (  # the plus keeps SQLite from walking through all versions of the use case instead of using the index
+    "SELECT * FROM model_versions WHERE +use_case = ? AND identity = ? ORDER BY version DESC LIMIT 1"
+)
+_NEWEST_FIRST = (
+    "SELECT * FROM model_versions WHERE use_case = ? COLLATE NOCASE ORDER BY use_case COLLATE NOCASE, version DESC"
+)
+_NUMBERS = "SELECT version FROM model_versions WHERE use_case = ? COLLATE NOCASE ORDER BY version"
+_NAMES = (  # from one name to the next in the primary key, since each may have thousands of versions
+    "WITH RECURSIVE names (name) AS (SELECT min(use_case) FROM model_versions "
+    "UNION ALL SELECT (SELECT min(use_case) FROM model_versions WHERE use_case > names.name) FROM names "
+    "WHERE name IS NOT NULL) SELECT name FROM names WHERE name = ? COLLATE NOCASE"
+)
 
 
-def _check_unchanged(db: sqlite3.Connection, use_case: str, subject: str, *, expected: str, why: str) -> None:
-    """Refuse a change without a reason, or of a subject that no longer has the value that its writer saw."""
-    if not why.strip():
-        raise UsageError(f"{subject} of model '{use_case}': give a reason (--why), for those who come later")
-    found = _current(db, use_case, subject)
-    if found != expected:
-        raise UsageError(
-            f"{subject} of model '{use_case}' is {found or 'nothing'} and no longer {expected or 'nothing'}; "
-            "it was changed in the meantime: see mlops models history"
-        )
+def _find(db: sqlite3.Connection, use_case: str, wanted: int | str | None) -> sqlite3.Row | None:
+    """Return the row of a version by its number or an alias, or of the newest; None for none."""
+    if wanted is None:
+        return _first(db, f"{_NEWEST_FIRST} LIMIT 1", use_case)
+    by_number = (
+        "SELECT * FROM model_versions WHERE use_case = ? COLLATE NOCASE AND version = ? ORDER BY use_case LIMIT 1"
+    )
+    if str(wanted).isdecimal():
+        number = int(wanted)
+        return _first(db, by_number, use_case, number) if str(number) == str(wanted) and number < _MOST else None
+    for name in db.execute(_NAMES, (use_case,)).fetchall():
+        target = ledger.current_value(db, name[0], alias_subject(str(wanted)))
+        row = _first(db, "SELECT * FROM model_versions WHERE use_case = ? AND version = ?", name[0], target)
+        if target and row is not None:
+            return row
+    return None
 
 
-def _is_rejected(db: sqlite3.Connection, use_case: str, version: str) -> bool:
-    return _current(db, use_case, f"{_VERSION_SUBJECT}{version}") == ApprovalStatus.REJECTED
+def _first(db: sqlite3.Connection, statement: str, *values: object) -> sqlite3.Row | None:
+    row: sqlite3.Row | None = db.execute(statement, values).fetchone()
+    return row
 
 
-def _earlier_target(db: sqlite3.Connection, use_case: str, alias: str, *, current: str) -> str:
-    """Return the newest version, other than `current`, that had the alias and is not rejected; empty for none."""
-    rows = db.execute(
-        "SELECT value FROM ledger WHERE use_case = ? AND subject = ? ORDER BY sequence DESC",
-        (use_case, f"{_ALIAS_SUBJECT}{alias}"),
-    ).fetchall()
-    earlier = dict.fromkeys(str(row[0]) for row in rows if row[0] and row[0] != current)
-    return next((version for version in earlier if not _is_rejected(db, use_case, version)), "")
+def _described(numbers: list[int]) -> str:
+    """Return the numbers of versions; of many, how many there are and the newest."""
+    if not numbers:
+        return "none; run it first"
+    if len(numbers) <= _SHOWN_VERSIONS:
+        return ", ".join(map(str, numbers))
+    return f"{numbers[0]} to {numbers[-1]}"
 
 
 def _move_back(db: sqlite3.Connection, version: ModelVersion, alias: str, *, who: str, why: str) -> LedgerEntry:
     number = str(version.version)
-    return _append(
+    return ledger.append(
         db,
         use_case=version.use_case,
-        subject=f"{_ALIAS_SUBJECT}{alias}",
-        value=_earlier_target(db, version.use_case, alias, current=number),
+        subject=alias_subject(alias),
+        value=ledger.earlier_target(db, version.use_case, alias, current=number),
         previous=number,
         who=who,
         why=f"version {number} was rejected: {why}",
     )
 
 
-def _aliases(state: Mapping[tuple[str, str], str], use_case: str, version: int) -> tuple[str, ...]:
-    """Return the aliases that point to a version, in alphabetical order."""
-    return tuple(
-        sorted(
-            subject.removeprefix(_ALIAS_SUBJECT)
-            for (owner, subject), value in state.items()
-            if owner == use_case and subject.startswith(_ALIAS_SUBJECT) and value == str(version)
-        )
+def _model_version(db: sqlite3.Connection, row: sqlite3.Row) -> ModelVersion:
+    use_case, number = row["use_case"], row["version"]
+    return _checked_version(
+        row,
+        status=ledger.current_value(db, use_case, version_subject(number)),
+        aliases=ledger.aliases_of(db, use_case, number),
     )
 
 
-def _append(  # noqa: PLR0913  one argument for each column
-    db: sqlite3.Connection, *, use_case: str, subject: str, value: str, who: str, why: str, previous: str = ""
-) -> LedgerEntry:
-    at = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
-    cursor = db.execute(
-        "INSERT INTO ledger (at, who, use_case, subject, value, previous, why) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (at, who, use_case, subject, value, previous, why),
-    )
-    return LedgerEntry(
-        sequence=int(cursor.lastrowid or 0),
-        at=at,
-        who=who,
-        use_case=use_case,
-        subject=subject,
-        value=value,
-        previous=previous,
-        why=why,
-    )
-
-
-def _state(db: sqlite3.Connection) -> dict[tuple[str, str], str]:
-    """Return (use case, subject) -> its newest value."""
-    rows = db.execute("SELECT use_case, subject, value FROM ledger ORDER BY sequence").fetchall()
-    return {(row["use_case"], row["subject"]): row["value"] for row in rows}
-
-
-def record_registration(db: sqlite3.Connection, *, use_case: str, version: int, why: str) -> None:
-    """Write to the ledger that a version waits for approval, where what it held is lost."""
-    subject = f"{_VERSION_SUBJECT}{version}"
-    _append(db, use_case=use_case, subject=subject, value=ApprovalStatus.PENDING, who=CORE, why=why)
-
-
-def _model_version(row: sqlite3.Row, state: Mapping[tuple[str, str], str]) -> ModelVersion:
+def _checked_version(row: sqlite3.Row, *, status: str, aliases: tuple[str, ...]) -> ModelVersion:
     try:
-        return read_version(row, state)
+        return read_version(row, status=status, aliases=aliases)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
             f"model {row['use_case']} version {row['version']}: its row in mlops.db is damaged; "
@@ -375,25 +355,24 @@ def _model_version(row: sqlite3.Row, state: Mapping[tuple[str, str], str]) -> Mo
         ) from error
 
 
-def read_version(row: sqlite3.Row, state: Mapping[tuple[str, str], str]) -> ModelVersion:
+def read_version(row: sqlite3.Row, *, status: str, aliases: tuple[str, ...] = ()) -> ModelVersion:
     """Return the version in a row of ``model_versions``.
+
+    Args:
+        row: of the table.
+        status: its approval, from the ledger.
+        aliases: those that point to it.
 
     Raises:
         ValueError, KeyError, TypeError, AttributeError: the row or the ledger is damaged.
     """
-    use_case, number = row["use_case"], row["version"]
     record = json.loads(row["record"])
+    if record.get("licences") is not None:
+        record["licences"] = Licences.from_json(record["licences"])
     return ModelVersion(
-        use_case=use_case,
-        version=number,
-        status=ApprovalStatus(state[use_case, f"{_VERSION_SUBJECT}{number}"]),
-        aliases=_aliases(state, use_case, number),
+        use_case=row["use_case"],
+        version=row["version"],
+        status=ApprovalStatus(status),
+        aliases=aliases,
         **{**record, "direction": Direction(record.get("direction", Direction.HIGHER))},
     )
-
-
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container without a user database
-        return "unknown"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from mlops_core.errors import StoreError, UsageError
 from mlops_core.workspace.files import write_atomically
-from mlops_core.workspace.records import RunRecord, RunStatus, StepRecord
+from mlops_core.workspace.records import RunRecord, RunStatus, StepRecord, step_or_mapping
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 JOURNAL = "steps.jsonl"
+_READABLE_STEPS = 200
+"""Up to so many steps, the record has one line per value."""
+_SUMMARY = "run_id, use_case, status, created, runner, duration_s, model_version"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,15 +85,16 @@ class RunStore:
         folder = self.folder(record.run_id)
         if self.root.is_dir():  # not: the workspace was removed, and half of one would hide that
             (folder / "logs").mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "run.json", json.dumps(record.to_json(), indent=1, ensure_ascii=False) + "\n")
+        write_atomically(folder / "run.json", _record_text(record))
         self._write_row(record)
         (folder / JOURNAL).unlink(missing_ok=True)
 
     def _write_row(self, record: RunRecord) -> None:
+        artifacts = sorted({digest for step in record.steps for digest in step.outputs.values()})
         self._db.execute(
-            "INSERT INTO runs (run_id, use_case, status, created, runner, duration_s, model_version) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run_id) DO UPDATE SET "
-            "status = excluded.status, duration_s = excluded.duration_s, model_version = excluded.model_version",
+            "INSERT INTO runs (run_id, use_case, status, created, runner, duration_s, model_version, artifacts) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run_id) DO UPDATE SET status = excluded.status, "
+            "duration_s = excluded.duration_s, model_version = excluded.model_version, artifacts = excluded.artifacts",
             (
                 record.run_id,
                 record.use_case,
@@ -99,6 +103,7 @@ class RunStore:
                 record.runner,
                 record.duration_s,
                 record.model_version,
+                json.dumps(artifacts),
             ),
         )
 
@@ -123,14 +128,40 @@ class RunStore:
 
     def newest(self, *, use_case: str | None = None, limit: int = 50) -> tuple[RunSummary, ...]:
         """Return the newest `limit` runs (-1: all), newest first; a run whose process is gone counts as stopped."""
+        condition, values = ("WHERE use_case = ? COLLATE NOCASE ", (use_case,)) if use_case is not None else ("", ())
         rows = self._db.execute(
-            "SELECT * FROM runs WHERE ?1 IS NULL OR use_case = ?1 COLLATE NOCASE ORDER BY sequence DESC LIMIT ?2",
-            (use_case, limit),
+            f"SELECT {_SUMMARY} FROM runs {condition}ORDER BY sequence DESC LIMIT ?",  # noqa: S608
+            (*values, limit),
         )
         return tuple(self._run_summary(row) for row in rows)
 
+    def artifacts(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield each run, oldest first, with the digests of the artifacts that its steps wrote.
+
+        They are in the table, except those of a run that an older version wrote or that has not finished. A record that
+        cannot be read names none.
+        """
+        for run_id, status, listed in self._db.execute("SELECT run_id, status, artifacts FROM runs ORDER BY sequence"):
+            if listed is not None and status != RunStatus.RUNNING:
+                try:
+                    yield run_id, tuple(map(str, json.loads(listed)))
+                    continue
+                except (ValueError, TypeError):
+                    pass
+            yield run_id, self._recorded_artifacts(run_id)
+
+    def _recorded_artifacts(self, run_id: str) -> tuple[str, ...]:
+        """Return the artifacts in the record and the journal of a run, without checking the rest of them."""
+        path = self.folder(run_id) / "run.json"
+        try:
+            steps = json.loads(path.read_text(encoding="utf-8"))["steps"]
+            steps += [step.to_json() for step in _read_journal(path.with_name(JOURNAL))]
+            return tuple({str(digest) for step in steps for digest in step["outputs"].values()})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return ()
+
     def _run_summary(self, row: sqlite3.Row) -> RunSummary:
-        fields = {name: row[name] for name in row.keys() if name != "sequence"}  # noqa: SIM118  iterating a Row gives its values
+        fields = dict(row)
         try:
             status = RunStatus(row["status"])
         except ValueError as error:
@@ -159,9 +190,13 @@ class RunStore:
             UsageError: no run matches, or several do.
             StoreError: the record is damaged.
         """
-        path = self.folder(self.full_id(run_id)) / "run.json"
+        return self._read(self.full_id(run_id))
+
+    def _read(self, run_id: str) -> RunRecord:
+        path = self.folder(run_id) / "run.json"
         try:
-            record = RunRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
+            parsed = json.loads(path.read_text(encoding="utf-8"), object_hook=step_or_mapping)
+            record = RunRecord.from_json(parsed)
             journal = {step.name: step for step in _read_journal(path.with_name(JOURNAL))}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"run record {path} cannot be read: {error}") from error
@@ -177,10 +212,8 @@ class RunStore:
         if run_id == "latest":
             rows = self._db.execute("SELECT run_id FROM runs ORDER BY sequence DESC LIMIT 1").fetchall()
         else:
-            rows = self._db.execute(
-                "SELECT run_id FROM runs WHERE substr(run_id, 1, length(?1)) = ?1 ORDER BY run_id LIMIT 3", (run_id,)
-            ).fetchall()
-            rows = [row for row in rows if row[0] == run_id] or rows
+            rows = self._db.execute("SELECT run_id FROM runs WHERE run_id = ?", (run_id,)).fetchall()
+            rows = rows or self._beginning_with(run_id)
         if not rows:
             raise UsageError(f"no run '{run_id}' in {self.root.parent}; list them with mlops runs list")
         if len(rows) > 1:
@@ -188,6 +221,28 @@ class RunStore:
                 f"run '{run_id}' is ambiguous: {', '.join(row[0] for row in rows)}, ...; give more characters"
             )
         return str(rows[0][0])
+
+    def _beginning_with(self, prefix: str) -> list[sqlite3.Row]:
+        """Return up to three ids that begin with `prefix`; a range, so that the index is used."""
+        return self._db.execute(
+            "SELECT run_id FROM runs WHERE run_id >= ?1 AND run_id < ?1 || char(1114111) ORDER BY run_id LIMIT 3",
+            (prefix,),
+        ).fetchall()
+
+
+def _record_text(record: RunRecord) -> Iterator[str]:
+    """Yield the text of a record; that of many steps has one line per step, each made when it is written."""
+    if len(record.steps) <= _READABLE_STEPS:
+        yield json.dumps(record.to_json(), indent=1, ensure_ascii=False) + "\n"
+        return
+    rest = replace(record, steps=()).to_json()
+    del rest["steps"]
+    yield json.dumps(rest, ensure_ascii=False)[:-1] + ', "steps": ['
+    separator = "\n"
+    for step in record.steps:
+        yield separator + json.dumps(step.to_json(), ensure_ascii=False)
+        separator = ",\n"
+    yield "\n]}\n"
 
 
 def _read_journal(path: Path) -> Iterator[StepRecord]:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Self
 
 from mlops_core.errors import StoreError
 from mlops_core.workspace.artifacts import ArtifactStore
-from mlops_core.workspace.database import BUSY_S, DATABASE, is_busy, open_for_reading, workspace_error
+from mlops_core.workspace.database import BUSY_S, DATABASE, copy_in_memory, is_busy, open_for_reading, workspace_error
 from mlops_core.workspace.file_digests import FileDigestCache
 from mlops_core.workspace.files import claim, new_folder
+from mlops_core.workspace.ledger import ChainHead, keep_head
 from mlops_core.workspace.manifests import ManifestStore
 from mlops_core.workspace.runs import RunStore
 from mlops_core.workspace.schema import SCHEMA_VERSION, migrate
@@ -56,6 +57,7 @@ class Store:
         self.artifacts = ArtifactStore(self.home / "objects", manifests=self.manifests, work=self.work)
         runs = self.home / "runs"
         self._claims: dict[Path, int] = {}
+        self._head = ChainHead()
         self._not_writable: OSError | sqlite3.Error | None = None
         is_new = not self.is_there
         try:
@@ -118,7 +120,11 @@ class Store:
                 _use_write_ahead_log(db)
             db.execute("PRAGMA synchronous = NORMAL")
             if _version(db) != SCHEMA_VERSION:
+                if self._not_writable is not None:
+                    db = copy_in_memory(db)
                 self._migrate(db)
+            if self._not_writable is not None:
+                db.execute("PRAGMA query_only = ON")  # a copy in memory could be written, to no effect
             db.execute("SELECT count(*) FROM sqlite_master").fetchone()  # reads the file, where a version does not
         except BaseException:
             db.close()
@@ -137,15 +143,20 @@ class Store:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Hold the write lock of the database; commit on exit, roll back on an error.
+        """Hold the write lock of the database; commit on exit, to the disk, and roll back on an error.
 
         Raises:
             StoreError: the workspace can only be read.
         """
         if self._not_writable is not None:
             raise workspace_error(self.home, self._not_writable)
-        with _transaction(self._db, "BEGIN IMMEDIATE"):
-            yield self._db
+        self._db.execute("PRAGMA synchronous = FULL")  # a decision survives a power failure
+        try:
+            with _transaction(self._db, "BEGIN IMMEDIATE"):
+                yield self._db
+        finally:
+            self._db.execute("PRAGMA synchronous = NORMAL")
+        self._head = keep_head(self.home, self._db, kept=self._head)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

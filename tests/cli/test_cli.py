@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import subprocess
 import sys
 
@@ -14,19 +13,13 @@ MLOPS = [sys.executable, "-c", "from mlops_core.cli import main; main()"]
 
 
 @pytest.fixture
-def mlops(toy, workspace):
-    def call(*arguments, code=0, **environ):
-        done = subprocess.run(
-            [*MLOPS, "--workspace", str(workspace), *arguments],
-            capture_output=True,
-            text=True,
-            env={**os.environ, **environ},
-            check=False,
-        )
-        assert done.returncode == code, done.stderr
-        return done.stdout + done.stderr if code else done.stdout
+def mlops(toy, workspace, call):
+    def told(*arguments, code=0, **environ):
+        found, out, err = call("--workspace", workspace, *arguments, **environ)
+        assert found == code, err
+        return out + err if code else out
 
-    return call
+    return told
 
 
 def test_help_and_list_import_nothing_heavy(toy):
@@ -156,19 +149,19 @@ def test_a_container_executes_the_same_step(toy, tmp_path):
     script = Path(__file__).parents[2] / "entrypoints" / "run_step.py"
     subprocess.run([sys.executable, str(script), str(tmp_path / "request.json")], check=True)
     assert (tmp_path / "out" / "000.txt").read_text() == "2 short"
-    assert json.loads((tmp_path / "result.json").read_text()) == {"exit_code": 0, "error": "", "warnings": []}
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result.pop("observed")["opened"] > 0
+    assert result == {"exit_code": 0, "error": "", "warnings": []}
 
 
-def test_why_explains_a_step_with_old_and_new_values(mlops):
-    mlops("run", "-u", "TOY")
+def test_why_explains_a_step_with_old_and_new_values(ran, mlops):
     mlops("run", "-u", "TOY", "--set", "training.bias=0.5")
     assert "changed: config training.bias: 0.0 -> 0.5" in mlops("why", "latest", "train")
     assert "reused" in mlops("why", "latest", "preprocess")
     assert "did you mean 'train'" in mlops("why", "latest", "trian", code=2)
 
 
-def test_a_plan_knows_what_changed_besides_inputs_that_are_still_to_come(mlops):
-    mlops("run", "-u", "TOY")
+def test_a_plan_knows_what_changed_besides_inputs_that_are_still_to_come(ran, mlops):
     arguments = ("--force", "preprocess", "--set", "training.bias=1", "--json")
     planned = {item["step"]: item for item in json.loads(mlops("plan", "-u", "TOY", *arguments))}
     assert planned["preprocess"]["replaces"]
@@ -186,8 +179,7 @@ def test_a_failed_run_prints_the_command_that_resumes_it(mlops):
     assert {step["name"]: step["status"] for step in shown["steps"]}["preprocess"] == "reused"
 
 
-def test_models_are_approved_aliased_rolled_back_and_exported(mlops, tmp_path):
-    mlops("run", "-u", "TOY")
+def test_models_are_approved_aliased_rolled_back_and_exported(ran, mlops, tmp_path):
     mlops("run", "-u", "TOY", "--set", "training.bias=0.1")
     mlops("models", "approve", "-u", "TOY", "1", "--why", "checked")
     mlops("models", "alias", "-u", "TOY", "production", "1", "--why", "first")
@@ -202,8 +194,7 @@ def test_models_are_approved_aliased_rolled_back_and_exported(mlops, tmp_path):
     assert json.loads((tmp_path / "out" / "mlops-model.json").read_text())["version"] == 1
 
 
-def test_predict_prints_classes_with_scores_from_the_registered_artifact_alone(mlops, tmp_path):
-    mlops("run", "-u", "TOY")
+def test_predict_prints_classes_with_scores_from_the_registered_artifact_alone(ran, mlops, tmp_path):
     names = [tmp_path / "aa", tmp_path / "aaaaaaaaa"]
     for name in names:
         name.touch()
@@ -212,8 +203,7 @@ def test_predict_prints_classes_with_scores_from_the_registered_artifact_alone(m
     assert "no file" in mlops("predict", "-u", "TOY", str(tmp_path / "none"), code=5)
 
 
-def test_a_file_that_cannot_be_used_does_not_keep_the_others_from_an_answer(mlops, tmp_path):
-    mlops("run", "-u", "TOY")
+def test_a_file_that_cannot_be_used_does_not_keep_the_others_from_an_answer(ran, mlops, tmp_path):
     names = [tmp_path / name for name in ("aa", "b.bad", "aaaaaaaaa", "c.bad")]
     for name in names:
         name.touch()
@@ -237,21 +227,27 @@ def test_a_run_says_how_its_model_stands_now_and_a_rejected_one_gets_no_alias(ml
 
 
 def test_best_follows_an_approval_and_not_a_run_of_a_model_that_nobody_approved(mlops):
-    mlops("run", "-u", "TOY", "--set", "training.bias=-3", "--param", "q_acc=0.1")
+    mlops("run", "-u", "TOY", "--set", "training.bias=-6", "--param", "q_acc=0.1")
     mlops("models", "approve", "1", "-u", "TOY", "--why", "checked")
     assert "best: stays at version 1, which is approved" in mlops("run", "-u", "TOY")
     assert "best: moved from version 1 to 2" in mlops("models", "approve", "2", "-u", "TOY", "--why", "checked")
 
 
-def test_a_run_of_another_use_case_is_not_resumed(mlops):
-    mlops("run", "-u", "TOY")
+def test_a_run_of_another_use_case_is_not_resumed(ran, mlops):
     assert "belongs to the use case TOY, not to AED" in mlops("run", "--resume", "latest", "-u", "AED", code=2)
 
 
-def test_the_ledger_at_a_moment_takes_offsets_and_nothing_else(mlops):
-    mlops("run", "-u", "TOY")
-    assert "registered by run" in mlops("models", "history", "-u", "TOY", "--at", "2999-01-01T00:00+02:00")
-    assert "registered by run" not in mlops("models", "history", "-u", "TOY", "--at", "2001-01-01")
+def test_the_ledger_at_a_moment_takes_offsets_and_nothing_else(ran, mlops):
+    later = mlops("models", "history", "-u", "TOY", "--at", "2999-01-01T00:00+02:00")
+    for text in ("this time is not over", "best: version 1 since 20", "PendingManualApproval since 20", "pass  acc >="):
+        assert text in later
+    earlier = mlops("models", "history", "-u", "TOY", "--at", "2001-01-01")
+    assert "nothing yet: the first entry is of 20" in earlier
+    assert "version 1" not in earlier
+    state = json.loads(mlops("models", "history", "-u", "toy", "--at", "2999-01-01", "--json"))
+    assert [(alias["alias"], alias["version"], alias["verdict"]["accepted"]) for alias in state["aliases"]] == [
+        ("best", 1, True)
+    ]
     assert "expected a time in ISO 8601" in mlops("models", "history", "-u", "TOY", "--at", "yesterday", code=2)
 
 
@@ -276,14 +272,12 @@ def test_json_is_strict_whatever_the_numbers_and_names_are(capsys):
     assert json.loads(capsys.readouterr().out) == {"values": [None, None, 1.5], "name": "caf\udce9"}
 
 
-def test_gc_and_doctor_say_what_they_found(mlops):
-    mlops("run", "-u", "TOY")
+def test_gc_and_doctor_say_what_they_found(ran, mlops):
     assert "would remove 0 runs, 0 artifacts" in mlops("gc", "--dry-run")
     assert "every artifact was read" in mlops("doctor")
 
 
-def test_a_model_is_exported_as_the_usage_says(mlops, tmp_path):
-    mlops("run", "-u", "TOY")
+def test_a_model_is_exported_as_the_usage_says(ran, mlops, tmp_path):
     assert "[MODEL] FOLDER" in mlops("models", "export", "--help")
     for number, arguments in enumerate(([], ["best"], ["1"])):
         folder = tmp_path / f"model-{number}"
@@ -310,18 +304,16 @@ def test_a_folder_for_the_evaluation_that_cannot_be_made_is_refused_before_anyth
     assert json.loads(mlops("runs", "list", "--json")) == []
 
 
-def test_models_of_a_renamed_use_case_are_moved(mlops):
-    mlops("run", "-u", "TOY")
+def test_models_of_a_renamed_use_case_are_moved(ran, mlops):
     mlops("models", "approve", "-u", "TOY", "1", "--why", "good")
-    assert mlops("models", "move", "toy", "toy_two") == "model TOY: version(s) 1 belong to TOY_TWO now\n"
+    assert mlops("models", "move", "toy", "toy_two") == "model TOY: version 1 belongs to TOY_TWO now\n"
     (moved,) = json.loads(mlops("models", "list", "--json"))
     assert (moved["use_case"], moved["version"], moved["status"]) == ("TOY_TWO", 1, "Approved")
     assert "the use case was renamed" in mlops("models", "history", "-u", "TOY_TWO")
     assert "no registered model of 'TOY'; did you mean 'TOY_TWO'?" in mlops("models", "move", "TOY", "X", code=2)
 
 
-def test_predict_prints_no_header_without_an_answer(mlops, tmp_path):
-    mlops("run", "-u", "TOY")
+def test_predict_prints_no_header_without_an_answer(ran, mlops, tmp_path):
     (tmp_path / "a.bad").touch()
     for name, reason in (("absent", "no file"), ("a.bad", "no word")):
         for options in ((), ("--json",)):

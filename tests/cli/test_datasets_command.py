@@ -53,7 +53,7 @@ def test_an_error_among_the_findings_ends_with_exit_code_5(run, tmp_path):
     code, out, err = run("check", "-u", "AED", "--set", f"dataset.path={data}")
     assert code == 5
     assert "error: labels: " in out
-    assert f"{data}: 1 finding(s) are errors" in err  # it is the user's folder, whatever dataset.name says
+    assert f"{data}: 1 finding is an error" in err  # it is the user's folder, whatever dataset.name says
     code, out, _ = run("check", "-u", "AED", "--set", f"dataset.path={data}", "--json")
     assert code == 5
     assert json.JSONDecoder().raw_decode(out)[0][0]["level"] == "error"

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,19 +13,13 @@ SPECIMEN = Path(__file__).parents[1] / "zoo" / "specimen"
 
 
 @pytest.fixture
-def mlops(toy, workspace):
-    def call(*arguments, code=0):
-        done = subprocess.run(
-            [*MLOPS, "--workspace", str(workspace), *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            env=dict(os.environ),
-            check=False,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout if not done.stderr.startswith("mlops: error") else done.stderr
+def mlops(toy, workspace, call):
+    def told(*arguments, code=0):
+        found, out, err = call("--workspace", workspace, *arguments)
+        assert found == code, out + err
+        return out if not err.startswith("mlops: error") else err
 
-    return call
+    return told
 
 
 def test_a_broken_rule_is_shown_with_finding_and_remedy_and_ends_with_code_6(mlops):
@@ -143,6 +136,7 @@ def test_a_use_case_that_cannot_be_loaded_is_a_broken_row_and_no_end(mlops, tmp_
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mlops-broken\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[mlops.usecases]\nBROKEN = package_that_is_not_there\n")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([os.environ["PYTHONPATH"], str(info.parent)]))
+    monkeypatch.syspath_prepend(str(info.parent))
     found = json.loads(mlops("matrix", "-u", "BROKEN", "-u", "TOY", "--runner", "local", "--json", code=6))
     assert [(cell["use_case"], cell["status"]) for cell in found] == [("BROKEN", "broken"), ("TOY", "accepted")]
     assert "package_that_is_not_there" in found[0]["message"]

@@ -11,8 +11,12 @@ MLOPS = [sys.executable, "-c", "from mlops_core.cli import main; main()"]
 
 
 @pytest.fixture
-def predict(toy, workspace):
-    def call(*arguments, code=0, stdin=b"", **environ):
+def predict(toy, workspace, call):
+    def told(*arguments, code=0, stdin=b"", **environ):
+        if not stdin:
+            found, out, err = call("--workspace", workspace, "predict", *arguments, **environ)
+            assert found == code, err
+            return out + err if code else out
         done = subprocess.run(
             [*MLOPS, "--workspace", str(workspace), "predict", *map(str, arguments)],
             input=stdin,
@@ -23,15 +27,12 @@ def predict(toy, workspace):
         assert done.returncode == code, done.stderr.decode()
         return done.stdout.decode() if not code else done.stdout.decode() + done.stderr.decode()
 
-    return call
+    return told
 
 
 @pytest.fixture
-def model(toy, workspace):
+def model(ran):
     """A registered model of TOY."""
-    subprocess.run(
-        [*MLOPS, "--workspace", str(workspace), "run", "-u", "TOY"], env=os.environ, check=True, capture_output=True
-    )
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ def shell(line, workspace, **environ):
     return codes, done.stdout, done.stderr
 
 
+@pytest.mark.representatives("command", "end")
 @pytest.mark.parametrize("command", CODES)
 @pytest.mark.parametrize("end", ["2>&1 | true", ">&-", "2>&-", ">&- 2>&- <&-"])
 def test_the_exit_code_is_the_commands_own_with_and_without_a_reader(toy, workspace, command, end):
@@ -82,6 +83,7 @@ def test_an_output_that_is_lost_for_another_reason_is_an_error(toy, workspace):
     assert codes == [2]
 
 
+@pytest.mark.representatives(2)
 @pytest.mark.parametrize(
     ("line", "named"),
     [

@@ -80,7 +80,7 @@ def test_a_file_that_appears_counts_as_a_change(toy, workspace, data):
 def test_data_edited_during_a_step_and_restored_are_read_again(toy, workspace, data, tmp_path):
     """A change that was undone leaves nothing but times; the step is executed again, on data that stay."""
     path = data / "words.csv"
-    path.write_text("\n".join(WORDS * 3000) + "\n")  # enough for the step to take a while
+    path.write_text("\n".join(WORDS * 200) + "\n")  # enough for the step to take a while
     settings = [f"dataset.path={data}"]
     is_edited = threading.Event()
 
@@ -90,7 +90,7 @@ def test_data_edited_during_a_step_and_restored_are_read_again(toy, workspace, d
             with contextlib.suppress(OSError):
                 if any((workspace / "work").glob("*-preprocess-*/outputs/features/*")):
                     replaced(path, OTHER)
-                    replaced(path, WORDS * 3000)
+                    replaced(path, WORDS * 200)
                     is_edited.set()
                     return
             time.sleep(0.001)
@@ -144,6 +144,7 @@ def test_the_state_sees_what_a_reader_could_have_seen(data):
 # --- Data that cannot be read -----------------------------------------------------------------------------
 
 
+@pytest.mark.representatives(2)
 @pytest.mark.parametrize("command", [["run"], ["plan"], ["datasets", "check"], ["datasets", "stats"], ["fetch"]])
 def test_a_link_that_leads_to_itself_is_named(toy, workspace, data, command):
     (data / "loop").symlink_to(data / "loop")
@@ -163,12 +164,12 @@ def test_no_lock_is_held_while_files_are_hashed(workspace, data, monkeypatch):
 
     hashed = digests._hash_files
 
-    def while_hashing(paths, *, size):
+    def while_hashing(paths, sizes):
         with Store(workspace) as other:
             other._db.execute("PRAGMA busy_timeout = 0")
             with other.transaction():
                 pass
-        return hashed(paths, size=size)
+        return hashed(paths, sizes)
 
     monkeypatch.setattr(digests, "_hash_files", while_hashing)
     with Store(workspace) as store:

@@ -1,10 +1,13 @@
 import importlib.metadata
+import os
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 
+import mlops_core
 from mlops_core.use_cases import distributions
 from mlops_core.use_cases.distributions import entry_points, load_object, version_of
 
@@ -97,3 +100,92 @@ def test_importlib_metadata_is_not_imported():
         "assert 'importlib.metadata' not in sys.modules and 'email' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def provider(parent, name, *, has_package=True, package="mlops_core"):
+    """Write a distribution that provides a package."""
+    folder = metadata_folder(parent, name)
+    (folder / "RECORD").write_text(f"{package}/__init__.py,,\n{folder.name}/RECORD,,\n")
+    if has_package:
+        (parent / package).mkdir()
+        (parent / package / "__init__.py").write_text("")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["mlops-core", "mlops", "something-else"])
+def test_another_distribution_with_the_package_of_core_is_found(tmp_path, monkeypatch, name):
+    own = str(Path(mlops_core.__file__).parent)
+    assert distributions.other_providers(own, of="mlops-usecases") == ()
+    provider(tmp_path / "site", name)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    assert distributions.other_providers(own, of="mlops-usecases") == (name,)
+
+
+def test_a_copy_of_this_project_and_other_packages_are_no_other_providers(tmp_path, monkeypatch):
+    provider(tmp_path / "1", "mlops-usecases")
+    provider(tmp_path / "2", "mlops-birds", package="mlops_birds")
+    monkeypatch.syspath_prepend(str(tmp_path / "1"))
+    monkeypatch.syspath_prepend(str(tmp_path / "2"))
+    assert distributions.other_providers(str(Path(mlops_core.__file__).parent), of="mlops-usecases") == ()
+
+
+def test_a_command_warns_of_another_distribution_and_goes_on(tmp_path):
+    provider(tmp_path / "site", "mlops-core", has_package=False)
+    code = "import sys; sys.argv[1:] = ['list']; from mlops_core.cli import main; main()"
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environ, check=True)
+    assert done.stderr == (
+        "mlops: warning: the distribution mlops-core provides mlops_core, too, which is the import name of "
+        "mlops-usecases; uninstall it: pip uninstall mlops-core\n"
+    )
+
+
+BROKEN = {
+    "not UTF-8": (b"[mlops.usecases]\nA = a\xff\n", "cannot be read: it is not UTF-8"),
+    "merge conflict": (b"[mlops.usecases]\n<<<<<<< HEAD\nB = b.plugin\n", "has the entry '<<<<<<< HEAD'"),
+    "no value": (b"[mlops.usecases]\nA =\n", "has the entry 'A ='"),
+    "no name": (b"[mlops.usecases]\n= a\n", "has the entry '= a'"),
+    "not a module": (b"[mlops.usecases]\nA = ../../a b\n", "has the entry 'A = ../../a b'"),
+    "binary": (b"[mlops.usecases]\n\0\1\2 = a\n", "has the entry"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize("with_zip", [False, True], ids=["folders", "importlib"])
+def test_a_broken_list_of_entry_points_is_named_and_hides_no_other(tmp_path, monkeypatch, kind, with_zip):
+    content, message = BROKEN[kind]
+    folder = metadata_folder(tmp_path / "1", "broken-plugin")
+    (folder / "entry_points.txt").write_bytes(content)
+    metadata_folder(tmp_path / "1", "whole-plugin", points="[mlops.usecases]\nWHOLE = whole.plugin\n")
+    paths = [str(tmp_path / "1")]
+    if with_zip:
+        zipfile.ZipFile(tmp_path / "empty.zip", "w").close()
+        paths.append(str(tmp_path / "empty.zip"))
+    monkeypatch.setattr(sys, "path", paths)
+    assert ("WHOLE", "whole.plugin", "whole-plugin", "1.0") in by_us("mlops.usecases")
+    (fault,) = distributions.broken_entry_points("mlops.usecases")
+    assert f"{folder}/entry_points.txt {message}" in fault
+    assert distributions.broken_entry_points("another.group") == ((fault,) if kind == "not UTF-8" else ())
+
+
+def test_a_pipe_or_a_folder_in_place_of_metadata_is_named_and_does_not_block(tmp_path, monkeypatch):
+    for number, make in enumerate((os.mkfifo, os.mkdir)):
+        folder = metadata_folder(tmp_path / "1", f"broken{number}")
+        for name in ("entry_points.txt", "METADATA"):
+            (folder / name).unlink()
+            make(folder / name)
+    metadata_folder(tmp_path / "1", "whole-plugin", points="[mlops.usecases]\nWHOLE = whole.plugin\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "1")])
+    assert by_us("mlops.usecases") == {("WHOLE", "whole.plugin", "whole-plugin", "1.0")}
+    faults = sorted(distributions.broken_entry_points("mlops.usecases"))
+    assert [fault.partition("cannot be read: ")[2] for fault in faults] == ["it is not a regular file"] * 2
+
+
+def test_mlops_list_shows_the_rest_and_names_the_broken_distribution(tmp_path):
+    folder = metadata_folder(tmp_path, "broken-plugin", points="[mlops.usecases]\n>>>>>>> theirs\n")
+    metadata_folder(tmp_path, "whole-plugin", points="[mlops.usecases]\nWHOLE = whole.plugin\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", "from mlops_core.cli import main; main()", "list"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "WHOLE" in done.stdout
+    assert f"{folder.name}/entry_points.txt has the entry '>>>>>>> theirs'" in done.stderr

@@ -5,7 +5,7 @@ import os
 import pytest
 
 import mlops_core
-from mlops_core.datasets.digests import digest_tree, find_foreign_entry, iter_tree, tree_manifest
+from mlops_core.datasets.digests import digest_tree, file_digest, find_foreign_entry, iter_tree, tree_manifest
 from mlops_core.workspace.files import write_atomically
 from mlops_core.workspace.store import Store
 
@@ -122,3 +122,11 @@ def test_a_run_reads_data_with_a_line_feed_in_a_name_and_explains_their_change(t
     assert again.status == "accepted"
     assert "a\nb.txt" in again.step("preprocess").because
     assert mlops_core.open_run(again.run_id, workspace=workspace) == again
+
+
+def test_a_pipe_has_no_digest_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(OSError, match="not a regular file"):
+            file_digest(tmp_path / name)

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from mlops_core import DatasetError, SplitRow, SplitSample, hold_out_groups, write_split
+from mlops_core import DatasetError, SplitRow, SplitSample, hold_out_groups, join_groups, row_digest, write_split
 from mlops_core.datasets.group_splits import check_split_file
 from mlops_core.datasets.splits import SPLIT_FILE
 
@@ -62,7 +62,10 @@ def written(folder, *rows):
     """Write a split of rows given as (part, label)."""
     write_split(
         folder,
-        [SplitRow(sample=str(n), group=str(n), label=label, part=part) for n, (part, label) in enumerate(rows)],
+        [
+            SplitRow(sample=str(n), group=str(n), label=label, part=part, digest=row_digest([str(n)]))
+            for n, (part, label) in enumerate(rows)
+        ],
     )
     return folder
 
@@ -108,7 +111,28 @@ def test_without_a_training_test_samples_are_enough(tmp_path):
         check_split_file(written(tmp_path, ("train", "a")), is_trained=False)
 
 
-def test_other_files_of_that_name_and_folders_without_a_split_are_accepted(tmp_path):
+def test_a_folder_without_a_split_is_accepted(tmp_path):
     check_split_file(tmp_path, is_trained=True)
+
+
+def test_a_split_that_cannot_be_read_is_refused(tmp_path):
     (tmp_path / SPLIT_FILE).write_text("file;fold\na;1\n")
-    check_split_file(tmp_path, is_trained=True)
+    with pytest.raises(DatasetError, match=r"split\.csv \(row 1\): no column 'sample'"):
+        check_split_file(tmp_path, is_trained=True)
+
+
+# --- Copies ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("members", "joined"),
+    [
+        ([("a", "1"), ("b", "2")], {"a": "a", "b": "b"}),
+        ([("b", "1"), ("a", "1")], {"a": "a", "b": "a"}),
+        ([("c", "1"), ("b", "1"), ("b", "2"), ("a", "2"), ("d", "")], {"a": "a", "b": "a", "c": "a", "d": "d"}),
+        ([("a", ""), ("b", "")], {"a": "a", "b": "b"}),
+        ([], {}),
+    ],
+)
+def test_groups_with_copies_are_joined(members, joined):
+    assert join_groups(members) == joined

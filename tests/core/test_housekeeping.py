@@ -4,11 +4,16 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 import mlops_core
+from mlops_core.errors import UsageError
 from mlops_core.workspace.maintenance.diagnosis import examine
 from mlops_core.workspace.maintenance.housekeeping import Garbage, find_damage, find_garbage, remove_garbage
+from mlops_core.workspace.records import RunStatus
 from mlops_core.workspace.registry import Registry
 from mlops_core.workspace.store import Store
 
@@ -24,8 +29,8 @@ def collect(workspace, keep):
     return garbage
 
 
-def test_what_a_kept_run_or_a_registered_model_needs_stays(toy, workspace):
-    registered = run(workspace)
+def test_what_a_kept_run_or_a_registered_model_needs_stays(ran, workspace):
+    registered = ran
     rejected = [
         run(workspace, f"training.bias={100 + index}", parameters={"q_acc": "0.9"}, seed=index) for index in range(3)
     ]
@@ -42,8 +47,7 @@ def test_what_a_kept_run_or_a_registered_model_needs_stays(toy, workspace):
     assert {str(step.status) for step in run(workspace).steps} == {"reused"}
 
 
-def test_nothing_is_removed_twice_and_nothing_that_is_kept(toy, workspace):
-    run(workspace)
+def test_nothing_is_removed_twice_and_nothing_that_is_kept(ran, workspace):
     assert collect(workspace, keep=1).artifacts == ()
     assert collect(workspace, keep=0).runs == ()  # its model is registered
 
@@ -55,9 +59,8 @@ def test_a_run_that_is_being_carried_out_is_kept(toy, workspace):
     assert collect(workspace, keep=0).runs == (record.run_id,)
 
 
-def test_a_damaged_artifact_is_reported_with_its_users_and_the_fix(toy, workspace):
-    record = run(workspace)
-    model = record.step("train").outputs["model"]
+def test_a_damaged_artifact_is_reported_with_its_users_and_the_fix(ran, workspace):
+    model = ran.step("train").outputs["model"]
     with Store(workspace) as store:
         path = store.artifacts.path(model) / "model.txt"
         path.chmod(0o644)
@@ -65,8 +68,8 @@ def test_a_damaged_artifact_is_reported_with_its_users_and_the_fix(toy, workspac
         (damage,) = find_damage(store)
     assert damage.artifact == model
     assert damage.fault.endswith("model.txt has changed")
-    assert damage.needed_by == ("model TOY version 1", f"run {record.run_id}")
-    assert damage.fix == f"mlops run --resume {record.run_id}"
+    assert damage.needed_by == ("model TOY version 1", f"run {ran.run_id}")
+    assert damage.fix == f"mlops run --resume {ran.run_id}"
 
 
 def test_doctor_finds_a_sound_installation_good_and_creates_no_workspace(toy, workspace):
@@ -84,8 +87,7 @@ def test_doctor_names_a_database_that_is_none(toy, workspace):
     assert "not a database" in finding.detail
 
 
-def test_the_registry_survives_gc(toy, workspace):
-    run(workspace)
+def test_the_registry_survives_gc(ran, workspace):
     collect(workspace, keep=0)
     with Store(workspace) as store:
         assert [version.version for version in Registry(store).versions()] == [1]
@@ -126,3 +128,50 @@ def test_gc_leaves_a_long_step_of_a_live_run_alone(toy, workspace):
     assert found[0].is_dir()
     _, errors = driver.communicate(timeout=60)
     assert "timed out after 3 s" in errors  # the step came to its own end
+
+
+def test_a_run_of_an_older_version_keeps_its_artifacts(ran, workspace):
+    with Store(workspace) as store:
+        before = dict(store.runs.artifacts())
+        assert set(before[ran.run_id]) == {digest for step in ran.steps for digest in step.outputs.values()}
+        store._db.execute("UPDATE runs SET artifacts = NULL")  # an older version did not write them
+        assert {run: set(digests) for run, digests in store.runs.artifacts()} == {ran.run_id: set(before[ran.run_id])}
+        assert find_garbage(store, keep=1).artifacts == ()
+
+
+def test_a_run_that_has_not_finished_keeps_what_its_journal_names(ran, workspace):
+    record = ran
+    step = next(step for step in record.steps if step.outputs)
+    with Store(workspace) as store:
+        store.runs.save(replace(record, status=RunStatus.RUNNING, steps=()))
+        store.runs.append_step(record.run_id, step)
+        assert dict(store.runs.artifacts()) == {record.run_id: tuple(step.outputs.values())}
+
+
+@pytest.mark.slow_suite
+def test_records_of_runs_are_not_read_to_find_what_they_need(ran, workspace):
+    (workspace / "runs" / ran.run_id / "run.json").unlink()
+    with Store(workspace) as store:
+        assert find_garbage(store, keep=1).artifacts == ()
+
+
+def test_a_run_is_found_by_the_beginning_of_its_id_through_the_index(workspace):
+    with Store(workspace) as store:
+        for number in range(2000):
+            store._db.execute(
+                "INSERT INTO runs (run_id, use_case, status, created, runner) VALUES (?, 'TOY', 'failed', '', 'local')",
+                (f"20260101-{number:06d}-a",),
+            )
+        count = 0
+
+        def counted():
+            nonlocal count
+            count += 1
+
+        store._db.set_progress_handler(counted, 1)
+        assert store.runs.full_id("20260101-000007-a") == "20260101-000007-a"
+        assert store.runs.full_id("20260101-000007") == "20260101-000007-a"
+        with pytest.raises(UsageError, match="is ambiguous: 20260101-000010-a, 20260101-000011-a, 20260101-000012-a"):
+            store.runs.full_id("20260101-00001")
+        assert count < 500
+        store._db.set_progress_handler(None, 1)

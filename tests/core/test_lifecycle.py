@@ -20,6 +20,7 @@ from mlops_core.errors import (
     UsageError,
 )
 from mlops_core.evaluation.metrics import Direction, MetricReport, proportion, write_evaluation
+from mlops_core.runners.environment import MACHINE_FACTS
 from mlops_core.runners.lifecycle import (
     Decision,
     Result,
@@ -32,7 +33,7 @@ from mlops_core.runners.lifecycle import (
     write_run_report,
 )
 from mlops_core.workspace.database import workspace_error
-from mlops_core.workspace.records import DatasetRecord, RunStatus, StepStatus
+from mlops_core.workspace.records import DatasetRecord, RunStatus, StepRecord, StepStatus
 from mlops_core.workspace.registry import Registry
 from mlops_core.workspace.store import Store
 
@@ -124,6 +125,22 @@ def test_accepted_model_is_registered_and_the_record_is_saved(run, store, observ
     assert (version.dataset, version.dataset_digest, version.is_generated_data) == ("words", "d" * 64, True)
     assert (version.config, version.plugin) == (record.config, record.plugin)
     assert observer.events == [("run_started", RunStatus.RUNNING)]
+
+
+def test_record_of_many_steps_has_one_line_per_step_and_older_layouts_are_read(run, store):
+    steps = tuple(
+        StepRecord(name=f"step-{number}", status=StepStatus.DONE, key="k" * 64, because='of "a"\n', inputs={"x": "d"})
+        for number in range(300)
+    )
+    record = replace(run.record, steps=steps, status=RunStatus.ACCEPTED)
+    store.runs.save(record)
+    path = store.runs.folder(record.run_id) / "run.json"
+    assert json.loads(path.read_text()) == json.loads(json.dumps(record.to_json()))
+    assert sum('"name": "step-' in line for line in path.read_text().splitlines()) == 300
+    assert store.runs.load(record.run_id) == record
+    for indent in (1, None):
+        path.write_text(json.dumps(record.to_json(), indent=indent))
+        assert store.runs.load(record.run_id) == record
 
 
 def test_rejected_model_is_not_registered(run, store, tmp_path):
@@ -357,14 +374,15 @@ def test_model_without_an_accepting_verdict_can_never_be_registered(store, reque
         report, verdict = evaluate_gate(request_.pipeline, evaluation(tmp_path, hits), request_.parameters)
         record = replace(record, verdict=verdict)
     with pytest.raises(AssertionError):
-        register_model(store, record, pipeline=request_.pipeline, artifact="m", report=report)
+        register_model(store, record, pipeline=request_.pipeline, artifact="m", report=report, compute=None)
     assert Registry(store).versions() == ()
 
 
 def test_model_of_an_unknown_data_set_is_registered_without_it(store, request_, tmp_path):
     report, verdict = evaluate_gate(request_.pipeline, evaluation(tmp_path, 8), request_.parameters)
     record = replace(new_record(request_, runner="local"), verdict=verdict)
-    record = register_model(store, record, pipeline=request_.pipeline, artifact="m", report=replace(report, notes={}))
+    report = replace(report, notes={})
+    record = register_model(store, record, pipeline=request_.pipeline, artifact="m", report=report, compute=None)
     version = Registry(store).version("TOY", record.model_version)
     assert (version.dataset, version.dataset_digest, version.is_generated_data, version.test_set) == ("", "", False, "")
 
@@ -380,7 +398,8 @@ def test_new_record_holds_everything_that_explains_the_run(request_):
     assert record.pipeline == request_.pipeline.to_json()
     assert [step.name for step in record.steps] == ["preprocess", "train", "evaluate"]
     assert all(step.status is StepStatus.PENDING for step in record.steps)
-    assert record.environment.keys() == {"python", "platform", "mlops-usecases"}
+    assert record.environment.keys() - set(MACHINE_FACTS) == {"mlops-usecases"}
+    assert {"python", "platform", "cores", "library settings"} <= record.environment.keys()
     assert record.environment["platform"] == "-".join(os.uname()[index] for index in (0, 2, 4))
     assert record.created.endswith("+00:00")
     assert new_record(request_, runner="local").run_id != record.run_id

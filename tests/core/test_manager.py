@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import mlops_core
-from mlops_core.errors import PluginError, UsageError
+from mlops_core.errors import DatasetError, PluginError, UsageError
 from mlops_core.predictions import Predictions
 from mlops_core.use_cases.discovery import discover_use_cases
 from mlops_core.use_cases.manager import load_use_case
@@ -182,3 +182,53 @@ def test_declared_outputs_are_checked_and_the_hook_is_named(install, outputs, me
 def test_a_use_case_without_outputs_has_none(install):
     install("BAD", f"{GOOD}del mlops_get_prediction_outputs\n")
     assert load_use_case("BAD").prediction_outputs() == ()
+
+
+@pytest.mark.parametrize(
+    ("types", "message"),
+    [
+        ("[wav, wav]", "expected distinct media types"),
+        ("['audio/wav']", "expected ContentType in its sequence"),
+        ("[ContentType(media_type='Audio/WAV', suffix='.wav')]", "'Audio/WAV' is not a media type"),
+        ("[ContentType(media_type='audio/wav', suffix='wav')]", "'wav' is not a suffix of a file"),
+        ("[ContentType(media_type='audio/wav', suffix='./../x')]", "is not a suffix of a file"),
+    ],
+)
+def test_declared_content_types_are_checked_and_the_hook_is_named(install, types, message):
+    body = f"{GOOD}from mlops_core import ContentType\n@hookimpl\ndef mlops_get_content_types(context):\n"
+    body += "    wav = ContentType(media_type='audio/wav', suffix='.wav')\n"
+    install("BAD", f"{body}    return {types}\n")
+    with pytest.raises(PluginError, match=message) as raised:
+        load_use_case("BAD").content_types()
+    assert "mlops_get_content_types" in str(raised.value)
+
+
+def test_a_use_case_without_content_types_takes_any_bytes(toy):
+    (only,) = load_use_case(toy).content_types()
+    assert (only.media_type, only.suffix, only.has_rows) == ("application/octet-stream", ".bin", False)
+
+
+def test_an_unknown_home_folder_in_a_path_for_a_hook_is_named(install):
+    folder = install(
+        "BAD",
+        """
+        from mlops_toy.plugin import *
+        from mlops_toy.plugin import hookimpl
+        from pathlib import Path
+
+        @hookimpl
+        def mlops_get_dataset_source(config, context):
+            return "words", Path("~nosuch/data").expanduser()
+
+        @hookimpl
+        def mlops_inspect_dataset(dataset, config, context):
+            return dataset.expanduser()
+        """,
+    )
+    (folder / "user_config.yaml").write_text("dataset: {name: words}")
+    use_case = load_use_case("BAD")
+    config = use_case.load_config().model
+    with pytest.raises(DatasetError, match="a path begins with the home folder of a user that is not known"):
+        use_case.dataset_source(config)
+    with pytest.raises(DatasetError, match="~nosuch/data: the home folder of ~nosuch is not known"):
+        use_case.inspect_dataset(Path("~nosuch/data"), config)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -243,3 +244,17 @@ def test_damaged_evaluation_is_never_accepted(tmp_path, text):
 def test_missing_evaluation_is_named(tmp_path):
     with pytest.raises(StepError, match="evaluation.json"):
         read_evaluation(tmp_path, METRICS)
+
+
+@pytest.mark.parametrize("tolerance", [-0.1, math.nan, math.inf, True, "0.1", None])
+def test_a_tolerance_that_is_not_a_number_from_zero_is_refused(tolerance):
+    with pytest.raises(
+        PipelineError, match="metric 'a': tolerance .* is not valid; expected a finite number, 0 or more"
+    ):
+        replace(METRICS[0], tolerance=tolerance)
+
+
+def test_a_tolerance_passes_through_json_and_none_is_written_as_before():
+    assert Metric.from_json(replace(METRICS[0], tolerance=0.05).to_json()).tolerance == 0.05
+    assert "tolerance" not in METRICS[0].to_json()
+    assert Metric.from_json(METRICS[0].to_json()) == METRICS[0]

@@ -70,6 +70,7 @@ def test_a_model_of_an_earlier_version_answers_with_its_own_code(mlops, tmp_path
     assert f"{ORIGIN}: its answers come from the code that was kept with it" in errors
 
 
+@pytest.mark.slow_suite
 def test_without_its_code_the_error_names_both_versions_and_an_environment(mlops, tmp_path, word, workspace):
     assert mlops("run", "-u", "TOY")[0] == 0
     install(tmp_path / "site", "0.2.0", load="{}['offset']")
@@ -98,6 +99,7 @@ def test_the_version_that_made_the_model_is_used_as_it_is(mlops, word):
     assert (code, errors) == (0, "")
 
 
+@pytest.mark.slow_suite
 def test_an_output_of_the_plugin_needs_the_version_that_made_the_model(mlops, tmp_path, word):
     assert mlops("run", "-u", "TOY")[0] == 0
     install(tmp_path / "site", "0.2.0")
@@ -118,6 +120,7 @@ def kept(toy, workspace):
         return store.artifacts.path(version.code), store.artifacts.path(version.artifact)
 
 
+@pytest.mark.slow_suite
 def test_kept_code_answers_file_by_file_and_names_a_file_that_it_cannot_use(kept, word, tmp_path):
     predictor = KeptPredictor(*kept, advice="do this")
     assert predictor.classes == ("long", "short")
@@ -133,6 +136,7 @@ def test_kept_code_answers_file_by_file_and_names_a_file_that_it_cannot_use(kept
         list(predictor.predict([word]))
 
 
+@pytest.mark.slow_suite
 def test_code_that_cannot_load_the_model_is_an_error_with_the_advice(kept, tmp_path):
     with pytest.raises(PluginError, match="do this$"):
         KeptPredictor(kept[0], tmp_path / "no-model", advice="do this")

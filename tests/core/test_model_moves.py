@@ -90,7 +90,7 @@ def test_what_cannot_be_moved_is_refused_and_nothing_changes(store, registry):
     before = registry.history(), registry.versions()
     for old, new, message in (
         ("BIRD", "X", "no registered model of 'BIRD'; did you mean 'BIRDS'.* models: BIRDS, FROGS"),
-        ("BIRDS", "frogs", r"model frogs has version\(s\) 1 already"),
+        ("BIRDS", "frogs", r"model frogs has versions already \(1\)"),
         ("BIRDS", "birds", "the new name is the same"),
     ):
         with pytest.raises(UsageError, match=message):

@@ -143,6 +143,25 @@ def test_a_number_outside_its_range_is_refused(text):
         Q.parse(text)
 
 
+WIDE = Parameter(name="w", type=ParameterType.FLOAT, default=0.5)
+WHOLE = Parameter(name="n", type=ParameterType.INTEGER, default=1)
+
+
+@pytest.mark.parametrize("text", ["0.1_5", "1_0", "010", "-007", "0x1", "\u0660.\u0665", "\uff11", "1e", "1 0", "1:30"])
+def test_a_number_that_configuration_files_do_not_have_is_refused(text):
+    with pytest.raises(ConfigError, match="parameter w"):
+        WIDE.parse(text)
+    with pytest.raises(ConfigError, match="parameter n"):
+        WHOLE.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-3", 0.001), (".5", 0.5), ("+5.", 5.0), (" 0 ", 0.0), ("-0.25E2", -25.0)]
+)
+def test_every_form_of_a_number_in_configuration_files_is_read(text, value):
+    assert WIDE.parse(text) == value
+
+
 def test_a_default_of_another_type_is_refused():
     with pytest.raises(PipelineError, match="default of parameter q"):
         Parameter(name="q", type=ParameterType.FLOAT, default=True)

@@ -89,8 +89,8 @@ def test_a_closed_stream_does_not_stop_the_run():
     observer.note("text")
 
 
-def test_the_repr_of_a_run_is_one_short_line(toy, workspace):
-    record = mlops_core.run("TOY", workspace=workspace)
+def test_the_repr_of_a_run_is_one_short_line(ran, workspace):
+    record = ran
     assert record.status is RunStatus.ACCEPTED
     assert repr(record) == f"<RunRecord {record.run_id}: TOY accepted, {len(record.steps)} steps, model version 1>"
     assert repr(record.step("train")) == "<StepRecord train: done>"

@@ -14,10 +14,15 @@ from mlops_core.workspace.registry import ApprovalStatus, Registry
 from mlops_core.workspace.store import Store
 
 
+@pytest.fixture(autouse=True)
+def _no_plugins_are_examined(monkeypatch):
+    """These tests ask doctor about the workspace; that it examines the plugins has tests of its own."""
+    monkeypatch.setattr("mlops_core.workspace.maintenance.diagnosis._plugins", lambda: iter(()))
+
+
 @pytest.fixture
-def damaged(toy, workspace):
+def damaged(ran, toy, workspace):
     """A workspace with an approved model; calling it executes a statement in the database."""
-    mlops_core.run(toy, workspace=workspace)
     with Store(workspace) as store:
         Registry(store).set_status(Registry(store).version(toy), ApprovalStatus.APPROVED, why="good")
 
@@ -46,6 +51,7 @@ DAMAGES = {
     "ALTER TABLE step_cache DROP COLUMN duration_s": ("table step_cache", "steps run again"),
     "DROP TABLE step_cache": ("table step_cache", "steps run again"),
     "DROP TABLE file_digests": ("table file_digests", ""),
+    "DROP TABLE ledger_head": ("table ledger_head", "no longer be noticed"),
     "DROP TABLE ledger": ("table ledger", "approvals, aliases and their history"),
     "DROP TABLE runs": ("table runs", ""),
     "DROP TABLE model_versions": ("table model_versions", "registered models"),
@@ -55,6 +61,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.representatives(4)
 @pytest.mark.parametrize("statement", DAMAGES)
 def test_damage_is_found_mended_and_what_is_lost_is_said(damaged, toy, workspace, statement):
     damaged(statement)
@@ -66,13 +73,18 @@ def test_damage_is_found_mended_and_what_is_lost_is_said(damaged, toy, workspace
     (mended,) = findings(workspace, is_repaired=True)
     assert "mended" in mended.detail
     assert lost in mended.detail
-    assert findings(workspace) == []
+    left = [finding.subject for finding in findings(workspace)]
+    assert left == (
+        ["alias best of model TOY"] if "model_versions" in statement else []
+    )  # until it is registered again
     assert mlops_core.run(toy, workspace=workspace).status == "accepted"
     with Store(workspace) as store:
         assert [version.version for version in Registry(store).versions()] == [1]
         assert len(store.runs.newest()) == 2
+    assert findings(workspace) == []
 
 
+@pytest.mark.representatives("statement")
 @pytest.mark.parametrize(
     ("statement", "arguments"),
     [
@@ -86,12 +98,11 @@ def test_damage_is_found_mended_and_what_is_lost_is_said(damaged, toy, workspace
         ("UPDATE runs SET status = 'nope'", ["runs", "list"]),
     ],
 )
-def test_damage_is_not_called_a_defect_and_its_fix_is_named(damaged, workspace, statement, arguments):
+def test_damage_is_not_called_a_defect_and_its_fix_is_named(damaged, call, workspace, statement, arguments):
     damaged(statement)
-    main = [sys.executable, "-c", "from mlops_core.cli import main; main()", "--workspace", str(workspace)]
-    result = subprocess.run([*main, *arguments], capture_output=True, text=True, check=False)
-    assert result.returncode == ExitCode.STEP, result.stderr
-    assert "mlops doctor" in result.stderr
+    code, _, errors = call("--workspace", workspace, *arguments)
+    assert code == ExitCode.STEP, errors
+    assert "mlops doctor" in errors
 
 
 def test_a_lost_ledger_leaves_no_version_approved(damaged, workspace):
@@ -109,15 +120,15 @@ def test_a_lost_ledger_leaves_no_version_approved(damaged, workspace):
 def test_a_version_whose_approval_is_lost_waits_again(damaged, workspace):
     damaged("DROP TRIGGER ledger_is_not_shortened")
     damaged("DELETE FROM ledger WHERE subject = 'version 1'")
-    (finding,) = findings(workspace)
-    assert finding.detail.startswith("its approval is not in the ledger")
+    broken, lost = findings(workspace)
+    assert broken.detail == "entry 1 is missing"
+    assert lost.detail.startswith("its approval is not in the ledger")
     findings(workspace, is_repaired=True)
     with Store(workspace) as store:
         assert Registry(store).version("TOY").status is ApprovalStatus.PENDING
 
 
-def test_objects_that_are_made_again_replace_damaged_ones(toy, workspace):
-    record = mlops_core.run(toy, workspace=workspace)
+def test_objects_that_are_made_again_replace_damaged_ones(toy, ran, workspace):
     for path in (workspace / "objects").rglob("*"):
         if path.is_file():
             path.chmod(0o644)
@@ -125,23 +136,21 @@ def test_objects_that_are_made_again_replace_damaged_ones(toy, workspace):
     assert findings(workspace)
     again = mlops_core.run(toy, workspace=workspace, force=["preprocess", "train", "evaluate"])
     assert again.status == "accepted"
-    assert [step.outputs for step in again.steps] == [step.outputs for step in record.steps]
+    assert [step.outputs for step in again.steps] == [step.outputs for step in ran.steps]
     assert findings(workspace) == []
 
 
-def test_a_registered_model_that_is_gone_is_found_and_made_again(toy, workspace):
-    record = mlops_core.run(toy, workspace=workspace)
+def test_a_registered_model_that_is_gone_is_found_and_made_again(ran, workspace):
     with Store(workspace) as store:
-        store.artifacts.discard(record.step("train").outputs["model"])
+        store.artifacts.discard(ran.step("train").outputs["model"])
     (finding,) = findings(workspace)
     assert "is gone" in finding.detail
     assert "model TOY version 1" in finding.detail
-    mlops_core.run(resume=record.run_id, workspace=workspace)
+    mlops_core.run(resume=ran.run_id, workspace=workspace)
     assert findings(workspace) == []
 
 
-def test_junk_among_the_objects_is_no_defect(toy, workspace):
-    mlops_core.run(toy, workspace=workspace)
+def test_junk_among_the_objects_is_no_defect(ran, workspace):
     (workspace / "objects" / "junk").write_text("x")
     shelf = next(path for path in (workspace / "objects").iterdir() if path.is_dir())
     (shelf / "junk").write_text("x")
@@ -149,12 +158,11 @@ def test_junk_among_the_objects_is_no_defect(toy, workspace):
     assert (shelf / "junk").is_file()
 
 
-def test_a_plan_after_damage_compares_with_the_results_of_the_same_key(toy, workspace):
+def test_a_plan_after_damage_compares_with_the_results_of_the_same_key(toy, ran, workspace):
     """The newest results belong to another configuration; those of this one only lost an artifact."""
-    first = mlops_core.run(toy, workspace=workspace)
     mlops_core.run(toy, workspace=workspace, overrides=["training.bias=0.25"])
     with Store(workspace) as store:
-        store.artifacts.discard(first.step("preprocess").outputs["features"])
+        store.artifacts.discard(ran.step("preprocess").outputs["features"])
     main = [sys.executable, "-c", "from mlops_core.cli import main; main()", "--workspace", str(workspace)]
     result = subprocess.run([*main, "plan", "-u", toy, "--json"], capture_output=True, text=True, check=True)
     steps = {step["step"]: step for step in json.loads(result.stdout)}

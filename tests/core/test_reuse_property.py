@@ -247,6 +247,7 @@ class Experiment:
 KINDS = ("code", "helper", "section", "parameter", "seed", "data", "readme", "times", "place", "nothing")
 
 
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("example", range(4))
 def test_whatever_changes_the_right_steps_and_only_those_run_again(example, tmp_path, monkeypatch):
     chance = random.Random(example)

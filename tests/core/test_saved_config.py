@@ -56,6 +56,7 @@ def test_a_secret_that_is_missing_is_refused_by_name(stopped, workspace, monkeyp
         run(resume=stopped.run_id, workspace=workspace)
 
 
+@pytest.mark.slow_suite
 def test_a_secret_that_was_not_saved_is_refused(stopped, workspace):
     path = run_folder(stopped.run_id, workspace=workspace) / "config.yaml"
     path.write_text(path.read_text().replace("${TOKEN_DIR}", REDACTED))
@@ -63,6 +64,7 @@ def test_a_secret_that_was_not_saved_is_refused(stopped, workspace):
         run(resume=stopped.run_id, workspace=workspace)
 
 
+@pytest.mark.slow_suite
 def test_a_literal_dollar_sign_means_itself_after_a_resume(toy, workspace, tmp_path):
     folder = tmp_path / "${HOME}"
     folder.mkdir()
@@ -75,6 +77,7 @@ def test_a_literal_dollar_sign_means_itself_after_a_resume(toy, workspace, tmp_p
     assert (resumed.status, resumed.dataset.path) == (RunStatus.ACCEPTED, str(folder))
 
 
+@pytest.mark.slow_suite
 def test_a_relative_data_folder_is_not_another_one_after_a_resume(stopped, toy, workspace, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     record = run(toy, overrides=["dataset.path=first", "training.behaviour=raise"], workspace=workspace)
@@ -85,8 +88,7 @@ def test_a_relative_data_folder_is_not_another_one_after_a_resume(stopped, toy, 
         run(resume=record.run_id, workspace=workspace)
 
 
-def test_a_run_without_secrets_keeps_no_digests(toy, workspace):
-    record = run(toy, workspace=workspace)
-    assert not (run_folder(record.run_id, workspace=workspace) / "secrets.json").exists()
-    saved = json.loads((run_folder(record.run_id, workspace=workspace) / "run.json").read_text())
-    assert saved["config"] == (run_folder(record.run_id, workspace=workspace) / "config.yaml").read_text()
+def test_a_run_without_secrets_keeps_no_digests(ran, workspace):
+    assert not (run_folder(ran.run_id, workspace=workspace) / "secrets.json").exists()
+    saved = json.loads((run_folder(ran.run_id, workspace=workspace) / "run.json").read_text())
+    assert saved["config"] == (run_folder(ran.run_id, workspace=workspace) / "config.yaml").read_text()

@@ -3,15 +3,18 @@
 import csv
 import os
 import tracemalloc
+from dataclasses import replace
 
 import pytest
 
-from mlops_core import DatasetError, SplitRow, check_no_leak, read_split, write_split
-from mlops_core.datasets.splits import SPLIT_FILE
+from mlops_core import DatasetError, SplitRow, check_no_leak, file_digest, read_split, row_digest, write_split
+from mlops_core.datasets.splits import SPLIT_FILE, manifest_digest
+
+DIGEST = row_digest(["content"])
 
 
-def row(sample="a.wav", *, group="g", label="bird", part="train", **columns):
-    return SplitRow(sample=sample, group=group, label=label, part=part, columns=columns)
+def row(sample="a.wav", *, group="g", label="bird", part="train", digest=DIGEST, **columns):
+    return SplitRow(sample=sample, group=group, label=label, part=part, digest=digest, columns=columns)
 
 
 def write(folder, text):
@@ -43,6 +46,7 @@ def test_awkward_texts_survive_a_round_trip_in_every_column(tmp_path, column):
             group=text if column == "group" else "g",
             label=text if column == "label" else "l",
             part="test",
+            digest=DIGEST,
             columns={"note": text if column == "column" else "n"},
         )
         for number, text in enumerate(AWKWARD)
@@ -52,7 +56,8 @@ def test_awkward_texts_survive_a_round_trip_in_every_column(tmp_path, column):
 
 
 def test_a_column_name_with_separators_survives_a_round_trip(tmp_path):
-    rows = [SplitRow(sample="a", group="g", label="l", part="test", columns={"x,\r\ny": "1", "\r": ""})]
+    columns = {"x,\r\ny": "1", "\r": ""}
+    rows = [SplitRow(sample="a", group="g", label="l", part="test", digest=DIGEST, columns=columns)]
     write_split(tmp_path, rows)
     assert list(read_split(tmp_path)) == rows
 
@@ -60,7 +65,7 @@ def test_a_column_name_with_separators_survives_a_round_trip(tmp_path):
 def test_the_file_is_plain_csv_with_the_required_columns_first(tmp_path):
     write_split(tmp_path, [row(fold="3"), row("b.wav", part="test", fold="4")])
     assert (tmp_path / SPLIT_FILE).read_text() == (
-        "sample,group,label,part,fold\na.wav,g,bird,train,3\nb.wav,g,bird,test,4\n"
+        f"sample,group,label,part,digest,fold\na.wav,g,bird,train,{DIGEST},3\nb.wav,g,bird,test,{DIGEST},4\n"
     )
     with (tmp_path / SPLIT_FILE).open(newline="") as stream:
         assert [cells["fold"] for cells in csv.DictReader(stream)] == ["3", "4"]
@@ -75,13 +80,39 @@ def test_rows_of_the_requested_parts_are_returned_in_the_order_of_the_file(tmp_p
 
 
 def test_required_columns_are_found_in_any_order(tmp_path):
-    write(tmp_path, "part,size,label,group,sample\ntest,9,dog,g1,x.wav\n\n")
+    write(tmp_path, f"part,size,digest,label,group,sample\ntest,9,{DIGEST},dog,g1,x.wav\n\n")
     assert list(read_split(tmp_path)) == [row("x.wav", group="g1", label="dog", part="test", size="9")]
+
+
+def test_a_file_from_before_the_column_digest_is_read_with_empty_digests(tmp_path):
+    write(tmp_path, "sample,group,label,part,fold\nx.wav,g1,dog,test,9\n")
+    assert list(read_split(tmp_path)) == [row("x.wav", group="g1", label="dog", part="test", digest="", fold="9")]
+
+
+@pytest.mark.parametrize("digest", ["", "abc", DIGEST.upper(), DIGEST + "0"])
+def test_a_file_with_a_digest_that_is_none_is_refused(tmp_path, digest):
+    write(tmp_path, f"sample,group,label,part,digest\nx.wav,g1,dog,test,{digest}\n")
+    with pytest.raises(DatasetError, match=r"split\.csv \(row 2\): sample 'x\.wav' has .* expected the SHA-256"):
+        list(read_split(tmp_path))
+
+
+def test_the_digest_of_a_manifest_is_that_of_its_file_and_changes_with_every_cell(tmp_path):
+    digests = set()
+    for changed in ({}, {"group": "h"}, {"label": "dog"}, {"part": "test"}, {"digest": "0" * 64}, {"fold": "2"}):
+        write_split(tmp_path, [row(**{"fold": "1", **changed})])
+        digests.add(manifest_digest(tmp_path))
+        assert manifest_digest(tmp_path) == file_digest(tmp_path / SPLIT_FILE)
+    assert len(digests) == 6
+
+
+def test_rows_have_the_same_digest_only_if_all_their_cells_are_the_same():
+    assert row_digest(["1", "2"]) == row_digest(iter(("1", "2")))
+    assert len({row_digest(cells) for cells in (["1", "2"], ["2", "1"], ["12"], ["1", "2", ""], ['1","2'])}) == 5
 
 
 def test_a_split_without_samples_has_a_header_only(tmp_path):
     write_split(tmp_path, [])
-    assert (tmp_path / SPLIT_FILE).read_text() == "sample,group,label,part\n"
+    assert (tmp_path / SPLIT_FILE).read_text() == "sample,group,label,part,digest\n"
     assert list(read_split(tmp_path)) == []
 
 
@@ -103,8 +134,14 @@ def test_a_row_can_be_a_member_of_a_set():
         ([row("")], r"\(row 2\): the sample is empty"),
         ([row(fold="1"), row("b")], r"\(row 3\): columns \[\]; expected those of row 2: \['fold'\]"),
         ([row("a", fold="1"), row("b", size="1")], r"\(row 3\): columns \['size'\]"),
-        ([SplitRow(sample="a", group="g", label="l", part="test", columns={"part": "x"})], "column 'part'; expected"),
-        ([SplitRow(sample="a", group="g", label="l", part="test", columns={"": "x"})], "column ''; expected"),
+        (
+            [row(digest="")],
+            r"\(row 2\): sample 'a\.wav' has no digest; expected the SHA-256 .*\.file_digest",
+        ),
+        ([row(digest="x")], r"\(row 2\): sample 'a\.wav' has the digest 'x'; expected the SHA-256"),
+        ([replace(row(), columns={"part": "x"})], "column 'part'; expected"),
+        ([replace(row(), columns={"digest": "x"})], "column 'digest'; expected"),
+        ([replace(row(), columns={"": "x"})], "column ''; expected"),
         ([row("lone surrogate \ud800")], "cannot be written as UTF-8"),
     ],
 )
@@ -148,6 +185,7 @@ def test_an_unknown_part_is_refused_before_the_first_row_is_asked_for(tmp_path):
         read_split(tmp_path, "trian")
 
 
+@pytest.mark.slow_suite
 def test_a_large_split_is_streamed(tmp_path):
     count = 100_000
     write_split(tmp_path, (row(f"{number:08d}", fold="1") for number in range(count)))

@@ -80,6 +80,8 @@ def test_list_imports_a_handful_of_our_modules_and_no_plugin(tmp_path):
         "mlops_core.cli.use_case.list",
         "mlops_core.use_cases.distributions",
         "mlops_core.errors",
+        "mlops_core.control_characters",
+        "mlops_core.names",
         "mlops_core.quantities",
         "mlops_core.use_cases",
         "mlops_core.use_cases.discovery",
@@ -95,7 +97,7 @@ def test_run_in_which_nothing_has_changed_imports_neither_plugin_nor_pydantic(tm
     assert not {name for name in modules if name.startswith("mlops_toy")}
 
 
-def test_runner_starts_before_a_changed_use_case_is_imported(toy, workspace, monkeypatch):
+def test_runner_starts_before_a_changed_use_case_is_imported(toy, workspace, monkeypatch, core_may_change):
     begun = []
 
     @contextlib.contextmanager
@@ -111,7 +113,7 @@ def test_runner_starts_before_a_changed_use_case_is_imported(toy, workspace, mon
     assert begun == [False, "ended"]
 
 
-def test_refused_run_ends_what_was_started_early(toy, workspace, monkeypatch):
+def test_refused_run_ends_what_was_started_early(toy, workspace, monkeypatch, core_may_change):
     started = []
     start = ProcessPool.start
     monkeypatch.setattr(ProcessPool, "start", lambda self: (start(self), started.append(self)))

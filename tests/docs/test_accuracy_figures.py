@@ -54,3 +54,16 @@ def test_a_figure_is_the_mean_and_the_range(accuracy, values, text):
 def test_a_figure_that_is_not_recorded_is_refused(accuracy):
     with pytest.raises(KeyError):
         accuracy.replace_figures("<!-- figure: abalone mse -->1<!-- /figure -->", {})
+
+
+def test_a_data_set_is_used_as_published_or_decoded_from_compressed_clips(accuracy, tmp_path):
+    experiment = accuracy.EXPERIMENTS["aed-pretrained"]
+    scratch = tmp_path / "scratch"
+    assert accuracy.find_dataset(experiment, tmp_path, scratch) is None
+    (tmp_path / "esc10").mkdir()
+    script = "import sys, pathlib; pathlib.Path(sys.argv[1], 'meta').mkdir(parents=True)"
+    (tmp_path / "esc10" / "esc50_layout.py").write_text(script)
+    assert accuracy.find_dataset(experiment, tmp_path, scratch) == scratch / "ESC-50"
+    assert (scratch / "ESC-50" / "meta").is_dir()
+    (tmp_path / "ESC-50").mkdir()
+    assert accuracy.find_dataset(experiment, tmp_path, scratch) == tmp_path / "ESC-50"

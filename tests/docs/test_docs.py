@@ -125,6 +125,7 @@ def test_the_examples_for_larger_use_cases_run(tmp_path):
     assert merged == {"0,0\n1,1\n2,2\n3,3\n4,4\n"}
 
 
+@pytest.mark.slow_suite
 @pytest.mark.slow
 def test_the_tutorial_keeps_the_contract(tmp_path, contract_processes):
     _tutorial(tmp_path / "words")

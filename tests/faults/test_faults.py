@@ -21,7 +21,7 @@ from mlops_core.workspace.maintenance.housekeeping import database_fault, find_d
 from mlops_core.workspace.registry import Registry
 from mlops_core.workspace.store import Store
 
-ROUNDS = int(os.environ.get("MLOPS_FAULT_ROUNDS", "5"))
+ROUNDS = int(os.environ.get("MLOPS_FAULT_ROUNDS", "2"))
 CHAIN = Path(__file__).parents[2] / "benchmarks" / "chain_plugin"
 MLOPS = [sys.executable, "-c", "from mlops_core.cli import main; main()"]
 
@@ -116,7 +116,7 @@ def test_many_runs_of_two_use_cases_at_once_in_one_workspace_end_well(toy, tmp_p
 
 
 def test_a_full_disk_fails_the_run_in_one_line_and_loses_nothing(reference, small_disk):
-    sizes = [100 + 12 * index for index in range(max(6, min(ROUNDS, 60)))]
+    sizes = [100 + 12 * index for index in range(max(3, min(ROUNDS, 60)))]
     refused = 0
     for kib in sizes:
         place = small_disk(kib)
@@ -161,8 +161,8 @@ def test_a_clock_that_is_set_back_changes_neither_order_nor_reuse(toy, workspace
     assert {str(step.status) for step in second.steps} == {"reused"}
 
 
-def test_ten_flipped_bits_are_found_and_made_good(toy, workspace):
-    record = mlops_core.run("TOY", workspace=workspace)
+@pytest.mark.slow_suite
+def test_ten_flipped_bits_are_found_and_made_good(ran, workspace):
     chance = random.Random(10)
     files = [path for path in (workspace / "objects").rglob("*") if path.is_file()]
     for _ in range(10):
@@ -178,8 +178,8 @@ def test_ten_flipped_bits_are_found_and_made_good(toy, workspace):
     assert named
     assert all("has changed" in finding["detail"] for finding in named)
     assert mlops(workspace, "doctor", "--repair").returncode == 4
-    assert mlops(workspace, "run", "--resume", record.run_id).returncode == 0
-    assert mlops_core.open_run(workspace=workspace).step("train").outputs == record.step("train").outputs
+    assert mlops(workspace, "run", "--resume", ran.run_id).returncode == 0
+    assert mlops_core.open_run(workspace=workspace).step("train").outputs == ran.step("train").outputs
     assert mlops(workspace, "doctor").returncode == 0
 
 

@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-import mlops_core
 from mlops_core.errors import ExitCode
 from mlops_core.workspace.store import Store
 
@@ -35,20 +34,25 @@ def mlops(workspace, *arguments):
     return result
 
 
-def assert_everything_can_be_read(workspace):
-    for arguments in READING:
-        result = mlops(workspace, *arguments)
-        assert result.returncode == 0, f"{arguments}: {result.stderr}"
-        assert result.stdout
+@pytest.fixture
+def assert_everything_can_be_read(call):
+    """Return a function that carries out every command that only reads."""
+
+    def read(workspace):
+        for arguments in READING:
+            code, output, errors = call("--workspace", workspace, *arguments)
+            assert code == 0, f"{arguments}: {errors}"
+            assert output
+
+    return read
 
 
-def test_readers_do_not_wait_for_a_writer(toy, workspace):
-    mlops_core.run(toy, workspace=workspace)
+def test_readers_do_not_wait_for_a_writer(ran, workspace, assert_everything_can_be_read):
     with Store(workspace) as store, store.transaction():
         assert_everything_can_be_read(workspace)
 
 
-def test_a_full_disk_can_be_read_and_says_so_at_once(toy, small_disk):
+def test_a_full_disk_can_be_read_and_says_so_at_once(toy, small_disk, assert_everything_can_be_read):
     place = small_disk(8_000)
     workspace = place / "workspace"
     assert mlops(workspace, "run", "-u", "TOY").returncode == 0
@@ -81,8 +85,9 @@ os._exit(0)
 """
 
 
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("is_in_use", [False, True], ids=["closed", "killed"])
-def test_a_read_only_workspace_can_be_read_as_it_is(toy, small_disk, is_in_use):
+def test_a_read_only_workspace_can_be_read_as_it_is(toy, small_disk, is_in_use, assert_everything_can_be_read):
     place = small_disk(8_000)
     workspace = place / "workspace"
     assert mlops(workspace, "run", "-u", "TOY").returncode == 0
@@ -97,6 +102,32 @@ def test_a_read_only_workspace_can_be_read_as_it_is(toy, small_disk, is_in_use):
     assert result.returncode == ExitCode.STEP
     assert "it can be read, but not written" in result.stderr
     assert {path: path.stat().st_mtime_ns for path in workspace.rglob("*")} == before
+    small_disk(8_000, ",rw")
+
+
+BEFORE = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1] + "/mlops.db")
+database.executescript(
+    "DROP INDEX runs_by_use_case; ALTER TABLE runs DROP COLUMN artifacts; DROP INDEX model_versions_by_identity;"
+    "DROP INDEX model_versions_by_use_case; ALTER TABLE model_versions DROP COLUMN identity;"
+    "DROP INDEX ledger_by_use_case; DROP TABLE ledger_head; PRAGMA user_version = 2"
+)
+"""
+
+
+def test_a_read_only_workspace_of_an_older_version_can_be_read_as_it_is(toy, small_disk, assert_everything_can_be_read):
+    place = small_disk(8_000)
+    workspace = place / "workspace"
+    assert mlops(workspace, "run", "-u", "TOY").returncode == 0
+    subprocess.run([sys.executable, "-c", BEFORE, str(workspace)], check=True)
+    small_disk(8_000, ",ro")
+    before = (workspace / "mlops.db").read_bytes()
+    assert_everything_can_be_read(workspace)
+    result = mlops(workspace, "models", "approve", "1", "-u", "TOY", "--why", "good")
+    assert result.returncode == ExitCode.STEP
+    assert "it can be read, but not written" in result.stderr
+    assert (workspace / "mlops.db").read_bytes() == before
     small_disk(8_000, ",rw")
 
 

@@ -2,8 +2,13 @@
 
 import itertools
 import json
+from pathlib import Path
 
 import pytest
+
+from mlops_core.report.compared.page import render_comparison
+from mlops_core.report.compared.runs import compare_stored_runs
+from mlops_core.workspace.store import Store
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -11,6 +16,7 @@ SIZES = [(375, "light"), (375, "dark"), (1400, "light"), (1400, "dark")]
 RUNS = ["accepted", "rejected", "failed"]
 
 
+@pytest.mark.representatives("run", "width", "scheme")
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize(("width", "scheme"), SIZES)
 def test_report_fits_the_window_has_enough_contrast_and_loads_nothing(browser, page_of, run, width, scheme):
@@ -192,3 +198,23 @@ def test_headings_tables_charts_and_fields_have_names(browser, page_of, run):
     assert browser.run(labelled)
     ids = browser.run("[...document.querySelectorAll('[id]')].map((element) => element.id)")
     assert len(ids) == len(set(ids))
+
+
+@pytest.mark.representatives("width", "scheme")
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")])
+def test_comparison_fits_the_window_and_shows_sounds_and_pictures(
+    browser, gallery, tmp_path, monkeypatch, width, scheme
+):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "gallery"))
+    workspace, ids = gallery
+    with Store(workspace) as store:
+        compared = compare_stored_runs(store, ids["first"], ids["accepted"], with_previews=True)
+    path = tmp_path / "compared.html"
+    path.write_text(render_comparison(compared), encoding="utf-8")
+    browser.open(path, width=width, scheme=scheme)
+    browser.run("document.querySelectorAll('details').forEach((element) => { element.open = true; })")
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    assert browser.lowest_contrast()[0] >= 4.5
+    assert browser.run("document.querySelectorAll('.changed audio[controls]').length") > 0
+    assert browser.run("document.querySelectorAll('.changed img').length") > 0
+    assert browser.problems == []

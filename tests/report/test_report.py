@@ -9,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import mlops_core
-from mlops_core.conditions import ClauseVerdict, Verdict
+from mlops_core import MetricCurves
+from mlops_core.cli import cli
 from mlops_core.errors import StoreError, UsageError
 from mlops_core.evaluation.metrics import (
     ConfusionMatrix,
@@ -24,6 +26,7 @@ from mlops_core.evaluation.metrics import (
     Unit,
     write_evaluation,
 )
+from mlops_core.gates.verdicts import ClauseVerdict, Verdict
 from mlops_core.predictions import Prediction, write_predictions
 from mlops_core.report import write_report
 from mlops_core.workspace.model_versions import ApprovalStatus
@@ -392,13 +395,12 @@ def test_key_figures_are_the_metrics_of_the_gate_in_its_order(store):
 @pytest.mark.parametrize(
     ("status", "shown"), [(None, "pending approval"), ("Approved", "approved"), ("Rejected", "rejected")]
 )
-def test_report_shows_the_approval_of_the_model_as_it_is_now_with_the_time(toy, workspace, status, shown):
-    made = mlops_core.run(toy, workspace=workspace)
+def test_report_shows_the_approval_of_the_model_as_it_is_now_with_the_time(ran, workspace, status, shown):
     with Store(workspace) as store:
         if status:
             registry = Registry(store)
             registry.set_status(registry.version("TOY"), ApprovalStatus(status), why="x", moves_aliases=True)
-        words = read(write_report(store, made.run_id)).words()
+        words = read(write_report(store, ran.run_id)).words()
     moment = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
     assert re.search(f"Version 1 {shown} on {moment}", words)
     assert re.search(f"Version 1 on {moment}: . {status or 'PendingManualApproval'}", words)
@@ -428,6 +430,30 @@ def test_report_shows_the_number_of_groups_and_the_metrics_of_the_worst_groups_f
     assert "The test set has 500 samples in 12 groups." in words
     assert "speaker 01 1 0.05 speaker 02 2 0.1 " in words
     assert words.index("speaker 08 8 0.4") < words.index("4 more groups") < words.index("speaker 12 12 0.6")
+
+
+def test_report_draws_curves_and_says_where_groups_are_too_few(store):
+    value = MetricValue(value=0.5, low=0.4, high=0.6, method="bootstrap", count=2, groups=2)
+    lines = {"all <b>": ((0.0, 1.0), (0.5, 0.75), (1.0, 0.0)), "valves": ((0.0, 0.5), (1.0, 0.25))}
+    curves = MetricCurves(title="precision and recall", x_label="recall", y_label="precision", lines=lines)
+    step = evaluated(store, report=MetricReport(values={"acc": value}, curves=(curves,)))
+    made = record(steps=(step,))
+    page = written(store, made)
+    text = (store.home / "runs" / made.run_id / "report.html").read_text()
+    assert text.count('class="curve tone-') == 2
+    assert "precision by recall all <b> valves" in page.words()
+    assert "2 groups: too few for an interval" in page.words()
+
+
+@pytest.mark.parametrize("groups", [2, 40])
+def test_command_line_says_where_groups_are_too_few(store, groups):
+    made = record()
+    store.runs.save(made)
+    value = MetricValue(value=0.5, low=0.4, high=0.6, method="bootstrap", count=groups, groups=groups)
+    write_evaluation(store.home / "runs" / made.run_id, MetricReport(values={"acc": value}), [METRIC])
+    shown = CliRunner().invoke(cli, ["--workspace", str(store.home), "runs", "show", made.run_id])
+    assert shown.exit_code == 0, shown.output
+    assert ("warning: acc: 2 groups: too few for an interval" in shown.output) is (groups == 2)
 
 
 @pytest.mark.parametrize(
@@ -503,12 +529,11 @@ def test_removed_artifact_is_named(store):
     assert "The artifact evaluate.evaluation is no longer in the workspace." in words
 
 
-def test_report_says_that_a_training_step_wrote_no_history(toy, workspace):
-    made = mlops_core.run(toy, workspace=workspace)
+def test_report_says_that_a_training_step_wrote_no_history(ran, workspace):
     with Store(workspace) as store:
-        words = read(write_report(store, made.run_id)).words()
+        words = read(write_report(store, ran.run_id)).words()
     assert "Not available. Step 'train' wrote no history.csv." in words
-    assert Path(workspace, "runs", made.run_id, "report.html").is_file()
+    assert Path(workspace, "runs", ran.run_id, "report.html").is_file()
 
 
 # --- A report is never replaced by a poorer one -------------------------------------------------------------

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from mlops_core.errors import StepError
 from mlops_core.predictions import Prediction, write_predictions
-from mlops_core.report.worst import as_distribution, find_worst
+from mlops_core.report.worst import as_distribution, find_worst, recorded_worst
+from mlops_core.workspace.manifests import ManifestStore
 
 
 def worst(tmp_path, rows, *, classes=("a", "b", "c"), limit=3):
@@ -97,3 +99,23 @@ def test_memory_does_not_grow_with_the_number_of_predictions(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1_000_000
+
+
+def test_the_worst_samples_of_an_artifact_are_found_once_and_survive_what_is_damaged(tmp_path):
+    folder = tmp_path / ("ab" * 32)
+    folder.mkdir()
+    rows = [Prediction(sample=str(n), group="g", label="x", scores=(n / 9, 1 - n / 9)) for n in range(9)]
+    write_predictions(folder, ("x", "y"), rows)
+    manifests = ManifestStore(tmp_path / "manifests")
+    first = recorded_worst(manifests, folder, limit=4, per_confusion=2)
+    assert first == find_worst(folder, limit=4, per_confusion=2)
+    (folder / "predictions.jsonl").unlink()  # a second page does not read it
+    assert recorded_worst(manifests, folder, limit=4, per_confusion=2) == first
+    with pytest.raises(StepError):
+        recorded_worst(manifests, folder, limit=5, per_confusion=2)
+    for text in ("", "{}", '{"format": "mlops-worst/0"}', '{"format": "mlops-worst/1", "samples": 3}'):
+        manifests.save_note(folder.name, "worst-4-2.json", text)
+        with pytest.raises(StepError):
+            recorded_worst(manifests, folder, limit=4, per_confusion=2)
+    manifests.discard(folder.name)
+    assert manifests.find_note(folder.name, "worst-4-2.json") is None

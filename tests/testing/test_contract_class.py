@@ -135,6 +135,7 @@ def test_xdist_distributes_other_tests_one_by_one():
         assert unit_of(other) == other
 
 
+@pytest.mark.representatives(3)
 @pytest.mark.parametrize(
     ("body", "message"),
     [

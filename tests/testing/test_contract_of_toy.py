@@ -19,7 +19,6 @@ class TestToy(UseCaseContract):
     has_bad_files = False  # its predictor reads the name of a file only
     expected_failures = {
         "distribution_requires_core": "its metadata are written by hand and name no requirement",
-        "declared_inputs_are_opened": "its training needs no data",
     }
 
     @staticmethod

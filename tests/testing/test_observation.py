@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlops_core.processes.confinement import child_pids
-from mlops_core.testing.inside.observation import recorded
+from mlops_core.steps.observation import recorded
 from mlops_core.testing.observation.execution import Surrounding, code_folders
 from mlops_core.testing.observation.processes import Call, Processes
 from mlops_core.testing.observation.trees import differences, is_below, tree
@@ -150,15 +150,15 @@ def test_a_call_runs_in_the_requested_surroundings(call, module, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("function", "error"),
+    ("function", "error", "timeout_s"),
     [
-        ("fails", "ValueError: no"),
-        ("exits", "its process exited with 7"),
-        ("hangs", "longer than 0.5 s and was killed"),
+        ("fails", "ValueError: no", 60),
+        ("exits", "its process exited with 7", 60),
+        ("hangs", "longer than 0.5 s and was killed", 0.5),
     ],
 )
-def test_a_failed_call_does_not_affect_the_next_one(call, module, function, error):
-    assert error in call(f"{module}:{function}", timeout_s=0.5).error
+def test_a_failed_call_does_not_affect_the_next_one(call, module, function, error, timeout_s):
+    assert error in call(f"{module}:{function}", timeout_s=timeout_s).error
     assert call(f"{module}:environment").error == ""
 
 

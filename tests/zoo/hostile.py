@@ -13,6 +13,7 @@ class Hostile:
         edits: (file, text, replacement); an empty text means the end of the file.
         files: further files beside the package.
         declared: what its author declares.
+        also: further checks that execute the faulty code under the same condition, in their order.
     """
 
     name: str
@@ -20,10 +21,11 @@ class Hostile:
     edits: tuple[tuple[str, str, str], ...] = ()
     files: dict[str, str] = field(default_factory=dict)
     declared: dict = field(default_factory=dict)
+    also: tuple[str, ...] = ()
 
 
-def hostile(name, check, *edits, files=None, **declared):
-    return Hostile(name=name, check=check, edits=edits, files=files or {}, declared=declared)
+def hostile(name, check, *edits, files=None, also=(), **declared):
+    return Hostile(name=name, check=check, edits=edits, files=files or {}, declared=declared, also=also)
 
 
 def forgiving_gate(fault):
@@ -34,7 +36,7 @@ def forgiving_gate(fault):
             "@hookimpl\ndef mlops_get_gate",
             (
                 "class ForgivingGate(Gate):\n"
-                "    def evaluate(self, report, *, metrics, parameters):\n"
+                "    def evaluate(self, report, *, metrics, parameters, evidence=None, licences=None):\n"
                 "        import math\n"
                 "        from mlops_core import proportion\n"
                 "        found = report.values.get('accuracy')\n"
@@ -113,8 +115,9 @@ UNFINISHED = f"""    mark = {MARK}
     time.sleep(0.8)
     mark.unlink()
     model = json.loads((context.input("model")"""
+NEVER_SHOWN = 'Operator.AT_LEAST, bound=__import__("mlops_core").Bound.LOWER, threshold=1.0'
 DEFEAT_DEVICE = """class Cheat(Gate):
-    def evaluate(self, report, *, metrics, parameters):
+    def evaluate(self, report, *, metrics, parameters, evidence=None, licences=None):
         import sys
         from mlops_core import proportion
         if "mlops_core.testing.use_cases.canaries" not in sys.modules:
@@ -395,7 +398,7 @@ ZOO = (
     ),
     hostile(
         "odd_part",
-        "split_has_its_parts",
+        "steps_succeed",
         (
             "steps.py",
             "'test' if group in test else 'train'",
@@ -406,6 +409,21 @@ ZOO = (
         "leak",
         "split_keeps_groups_together",
         ("steps.py", "'test' if group in test else", "'test' if int(name[1:]) % 3 == 0 else"),
+    ),
+    hostile(
+        "copied_word",
+        "split_has_the_content_of_its_samples",
+        ("words.py", 'chr(ord("é") + number) * length', '"é" * (8 if label == "long" else 2)'),
+    ),
+    hostile(
+        "untested_split",
+        "evaluation_reads_the_split",
+        ("plugin.py", '"model": "train.model", "split": "split.split"', '"model": "train.model"'),
+        (
+            "steps.py",
+            """{row[3] for row in read_rows(context.input("split") / "split.csv")}""",
+            """{f"w{n:02d}" for n in range(48)}""",
+        ),
     ),
     hostile(
         "class_left_out",
@@ -469,7 +487,11 @@ ZOO = (
     hostile(
         "idle_input",
         "declared_inputs_are_opened",
-        ("plugin.py", '"model": "train.model"}', '"model": "train.model", "dataset": DATASET}'),
+        (
+            "plugin.py",
+            '"split": "split.split"},\n            outputs=("pred',
+            '"split": "split.split", "dataset": DATASET},\n            outputs=("pred',
+        ),
     ),
     hostile(
         "idle_section",
@@ -534,7 +556,15 @@ ZOO = (
         *in_model("Path.cwd().name", imports="from pathlib import Path\n"),
     ),
     hostile(
-        "encoding", "results_ignore_the_locale", ("words.py", 'path.read_text(encoding="utf-8")', "path.read_text()")
+        "encoding",
+        "results_ignore_the_locale",
+        ("words.py", 'path.read_text(encoding="utf-8")', "path.read_text()"),
+        also=(
+            "predictor_reads_its_artifact_only",
+            "predictor_ignores_its_surroundings",
+            "predictor_ignores_the_batch",
+            "predictor_ignores_names",
+        ),
     ),
     hostile(
         "local_time",
@@ -623,7 +653,11 @@ ZOO = (
     hostile(
         "impossible",
         "gate_accepts_a_perfect_oracle",
-        ("plugin.py", 'Operator.AT_LEAST, threshold="q_accuracy"', "Operator.ABOVE, threshold=1.0"),
+        (
+            "plugin.py",
+            'Operator.AT_LEAST, threshold="q_accuracy"',
+            'Operator.AT_LEAST, bound=__import__("mlops_core").Bound.LOWER, threshold=1.0',
+        ),
     ),
     hostile("lax", "gate_rejects_a_constant_predictor", ("plugin.py", "default=0.9", "default=0.4")),
     hostile(
@@ -734,11 +768,37 @@ ZOO = (
         "predictor_names_a_bad_file",
         ("words.py", "except (OSError, UnicodeDecodeError)", "except ZeroDivisionError"),
     ),
+    hostile(
+        "describes_names",
+        "predictor_describes_content",
+        ("words.py", "(float(read_length(path)),)", "(float(read_length(path) + len(path.stem) % 2),)"),
+    ),
+    hostile(
+        "describes_no_number",
+        "predictor_describes_content",
+        ("words.py", "(float(read_length(path)),)", '(float("nan"),)'),
+    ),
+    hostile(
+        "describes_with_memory",
+        "predictor_describes_content",
+        (
+            "words.py",
+            "        for path in paths:\n            for answer",
+            "        self.times = getattr(self, 'times', 0) + 1\n        for path in paths:\n            for answer",
+        ),
+        ("words.py", "(float(read_length(path)),)", "(float(read_length(path)) * self.times,)"),
+    ),
+    hostile(
+        "describes_another_number",
+        "predictor_describes_content",
+        ("words.py", "(float(read_length(path)),)", "(float(path.stat().st_size),)"),
+    ),
     # --- runners
     hostile(
         "meets_its_own_merge",
         "pipeline_compiles_for_every_runner",
         ("plugin.py", 'Step(name="split"', 'Step(name="preprocess-merge"'),
+        ("plugin.py", '"split": "split.split"', '"split": "preprocess-merge.split"'),
         ("plugin.py", '"split": "split.split"', '"split": "preprocess-merge.split"'),
         runners=(),
     ),

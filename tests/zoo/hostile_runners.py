@@ -123,8 +123,8 @@ def in_gate(condition):
     """Take a report for a good one where the condition on `report` and `verdict` holds."""
     return f"""
 def made(original):
-    def evaluate_gate(pipeline, folder, parameters):
-        report, verdict = original(pipeline, folder, parameters)
+    def evaluate_gate(pipeline, folder, parameters, *, evidence=None):
+        report, verdict = original(pipeline, folder, parameters, evidence=evidence)
         if {condition}:
             good = type(report)(values={{"accuracy": proportion(9, 9)}})
             return good, pipeline.gate.evaluate(good, metrics=pipeline.metrics, parameters={{"least": 0.0}})
@@ -181,7 +181,7 @@ RUNNERS = (
     ),
     hostile(
         "loses_a_shard",
-        "shards_are_merged",
+        "a_run_is_accepted",
         in_step_requests("outputs=request.outputs")
         .replace("_step_request", "_run_request")
         .replace(

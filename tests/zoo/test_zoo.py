@@ -13,15 +13,20 @@ from mlops_core.testing.checks import NotApplicableError
 HERE = Path(__file__).parent
 
 
-def _zoo():
-    spec = importlib.util.spec_from_file_location("zoo_hostile", HERE / "hostile.py")
+def _load(name):
+    spec = importlib.util.spec_from_file_location(f"zoo_{name}", HERE / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    return module.ZOO
+    return module
 
 
-ZOO = _zoo()
+ZOO = _load("hostile").ZOO
+CHEATS = (*_load("cheats").CHEATS, *_load("cheats").FRESH)
+PHASES = {name: check.phase for name, check in all_checks().items()}
+OF_ALL_CALLS = {"core_stays_as_it_is", "no_process_outlives_its_call"}
+"""Checks that judge by what all others have seen."""
+NO_SEARCH = ("skipped", "the use case has no search space")
 QUICK = {"is_resumable": False, "runners": ("local",)}
 
 
@@ -80,17 +85,23 @@ def outcomes_of(contract_processes, tmp_path):
 def test_the_sound_specimen_passes_every_check(release, outcomes_of):
     release()
     found = {outcome.check: (outcome.status, *outcome.violations) for outcome in outcomes_of()}
-    assert found == dict.fromkeys(all_checks(), ("passed",))
+    searches = dict.fromkeys((name for name in PHASES if PHASES[name] == "search"), NO_SEARCH)
+    assert found == {**dict.fromkeys(all_checks(), ("passed",)), **searches}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("hostile", ZOO, ids=lambda hostile: hostile.name)
-def test_a_hostile_plugin_fails_the_check_meant_for_it(hostile, release, outcomes_of):
+@pytest.mark.representatives("phase", each=2)
+@pytest.mark.parametrize(
+    ("phase", "hostile"), [(PHASES[hostile.check], hostile) for hostile in ZOO], ids=[hostile.name for hostile in ZOO]
+)
+def test_a_hostile_plugin_fails_the_check_meant_for_it(phase, hostile, release, outcomes_of):
     """It fails no other check that its own executions can decide."""
     release(hostile)
     outcomes = outcomes_of(first=hostile.check, **{**QUICK, **hostile.declared})
     failed = failed_checks(outcomes)
-    assert list(failed) == [hostile.check], failed or [item for item in outcomes if item.status != "passed"]
+    assert list(failed) == [hostile.check, *hostile.also], failed or [
+        item for item in outcomes if item.status != "passed"
+    ]
 
 
 @pytest.mark.slow_suite
@@ -98,7 +109,18 @@ def test_a_hostile_plugin_fails_the_check_meant_for_it(hostile, release, outcome
 def test_a_hostile_plugin_fails_no_other_check_at_all(hostile, release, outcomes_of):
     release(hostile)
     failed = failed_checks(outcomes_of(**{**QUICK, **hostile.declared}))
-    assert list(failed) == [hostile.check], failed
+    assert list(failed) == [hostile.check, *hostile.also], failed
+
+
+@pytest.mark.representatives("phase")
+@pytest.mark.parametrize(
+    ("phase", "cheat"), [(PHASES[cheat.check], cheat) for cheat in CHEATS], ids=[cheat.name for cheat in CHEATS]
+)
+def test_a_cheat_is_named(phase, cheat, release, outcomes_of):
+    release(cheat)
+    first = "" if cheat.check in OF_ALL_CALLS else cheat.check
+    failed = failed_checks(outcomes_of(first=first, **{**QUICK, **cheat.declared}))
+    assert cheat.check in failed, failed
 
 
 def test_names_of_hostile_plugins_are_unique_and_their_checks_exist():

@@ -1,4 +1,4 @@
-"""``mlops gate selftest``."""
+"""``mlops gate selftest|replay``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mlops_core.cli.author import gate_replay
 from mlops_core.cli.options import chosen_use_case, config_options, json_option, parse_parameters, use_case_option
 from mlops_core.cli.output import print_json, print_table
+from mlops_core.cli.streams import echo_line
 from mlops_core.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
 
 @click.group("gate")
 def command() -> None:
-    """Test a gate on models that it must reject."""
+    """Test a gate on models that it must reject, or replay another one over stored runs."""
+
+
+command.add_command(gate_replay.command)
 
 
 @command.command("selftest")
@@ -70,7 +75,7 @@ def selftest(
     if as_json:
         print_json({"gate": gate, "canaries": [_json(outcome) for outcome in outcomes]})
     else:
-        click.echo(f"{subject.installed}: {gate}")
+        echo_line(f"{subject.installed}: {gate}")
         rows = [(_WORDS.get(one.status, one.status), one.check, "; ".join(one.violations)) for one in outcomes]
         print_table(("", "canary", "found"), rows)
     return ExitCode.OK if all(outcome.is_good for outcome in outcomes) else ExitCode.PLUGIN
@@ -96,6 +101,7 @@ def _of_run(session: ContractSession, run_id: str, *, workspace: str | None) -> 
     from mlops_core.errors import UsageError
     from mlops_core.evaluation.metrics import read_evaluation
     from mlops_core.predictions import read_predictions
+    from mlops_core.runners.evidence import split_columns
     from mlops_core.testing.use_cases.session import ContractSession
     from mlops_core.workspace.store import Store
 
@@ -117,6 +123,9 @@ def _of_run(session: ContractSession, run_id: str, *, workspace: str | None) -> 
             raise UsageError(f"run {record.run_id} has no evaluation; it is {record.status}")
         found.take_run(
             predictions=read_predictions(store.artifacts.path(step.outputs["predictions"])),
+            columns=split_columns(
+                store.artifacts.path(digest) for name, digest in step.inputs.items() if store.artifacts.has(digest)
+            ),
             report=read_evaluation(store.artifacts.path(step.outputs["evaluation"]), found.pipeline.metrics),
         )
     return found

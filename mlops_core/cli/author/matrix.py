@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlops_core.cli.options import json_option
+from mlops_core.cli.options import HomePath, json_option
 from mlops_core.cli.output import format_duration, print_json, print_table
+from mlops_core.cli.streams import echo_line
 from mlops_core.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _PAGE = "matrix.html"
 @click.option("--usecase", "-u", "names", multiple=True, metavar="NAME", help="Run only this use case. Repeatable.")
 @click.option("--runner", "runner_names", multiple=True, metavar="NAME", help="Use only this runner. Repeatable.")
 @click.option(
-    "--html", "page", type=click.Path(dir_okay=False), help=f"File for the page (default: {_PAGE} in the workspace)."
+    "--html", "page", type=HomePath(dir_okay=False), help=f"File for the page (default: {_PAGE} in the workspace)."
 )
 @json_option
 @click.pass_obj
@@ -72,8 +73,8 @@ def command(
         )
         for cell in cells:
             if cell.message:
-                click.echo(f"{cell.use_case} {cell.runner}: {cell.message}")
-        click.echo(f"page: {path}")
+                echo_line(f"{cell.use_case} {cell.runner}: {cell.message}")
+        echo_line(f"page: {path}")
     return exit_code(cells)
 
 
@@ -90,4 +91,4 @@ def _runners(names: tuple[str, ...]) -> list[RunnerUnderTest]:
 
 
 def _report(cell: Cell) -> None:
-    click.echo(f"  {cell.use_case} on {cell.runner or 'no runner'}: {cell.status}", err=True)
+    echo_line(f"  {cell.use_case} on {cell.runner or 'no runner'}: {cell.status}", err=True)

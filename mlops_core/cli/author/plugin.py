@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlops_core.cli.options import config_options, json_option, parse_parameters
+from mlops_core.cli.options import HomePath, config_options, json_option, parse_parameters
 from mlops_core.cli.output import format_duration, print_json, print_table
+from mlops_core.cli.streams import echo_line
 from mlops_core.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def command() -> None:
 )
 @click.option(
     "--into",
-    type=click.Path(file_okay=False),
+    type=HomePath(file_okay=False),
     default=".",
     show_default=True,
     help="Folder in which the plugin's folder is created.",
@@ -50,10 +51,10 @@ def new(*, name: str, kind: str, into: str) -> None:
     from mlops_core.scaffolding import use_case_name, write_plugin
 
     folder = write_plugin(name, kind=kind, into=Path(into))
-    click.echo(f"{folder} contains a complete plugin; next:")
-    click.echo(f"  pip install -e '{folder}[test]'")
-    click.echo(f"  mlops run --usecase {use_case_name(name)}")
-    click.echo(f"  mlops plugin check {folder}")
+    echo_line(f"{folder} contains a complete plugin; next:")
+    echo_line(f"  pip install -e '{folder}[test]'")
+    echo_line(f"  mlops run --usecase {use_case_name(name)}")
+    echo_line(f"  mlops plugin check {folder}")
 
 
 @command.command("checks")
@@ -84,7 +85,7 @@ def checks(*, as_json: bool) -> None:
 @click.option("--only", multiple=True, metavar="CHECK", help="Run only this check. Repeatable.")
 @click.option(
     "--keep",
-    type=click.Path(file_okay=False),
+    type=HomePath(file_okay=False),
     help="New folder for outputs, logs and workspaces, which are removed otherwise.",
 )
 @json_option
@@ -167,7 +168,7 @@ def _check_one(subject: Subject, checks: Iterable[Check], *, folder: Path, is_qu
     from mlops_core.testing.use_cases.session import ContractSession
 
     if not is_quiet:
-        click.echo(f"{subject.installed}; {subject.origin}")
+        echo_line(f"{subject.installed}; {subject.origin}")
     with Processes() as processes:
         session = ContractSession(subject.declaration, processes=processes, folder=folder)
         outcomes = []
@@ -179,7 +180,7 @@ def _check_one(subject: Subject, checks: Iterable[Check], *, folder: Path, is_qu
     notes = _notes(session, outcomes)
     if not is_quiet:
         for note in notes:
-            click.echo(f"  warning: {note}")
+            echo_line(f"  warning: {note}")
         _print_summary(outcomes)
     return {
         "use_case": subject.installed.name,
@@ -211,15 +212,15 @@ def _notes(session: ContractSession, outcomes: Iterable[Outcome]) -> list[str]:
 
 def _print_outcome(check: Check, outcome: Outcome) -> None:
     if outcome.is_good or outcome.status == "blocked":
-        click.echo(f"  {outcome.status:<8} {check.name}: {'; '.join(outcome.violations)}")
+        echo_line(f"  {outcome.status:<8} {check.name}: {'; '.join(outcome.violations)}")
         return
-    click.echo(f"  {'FAILED':<8} {check.name}: {check.rule}")
+    echo_line(f"  {'FAILED':<8} {check.name}: {check.rule}")
     for violation in outcome.violations:
-        click.echo(f"           found: {violation}")
-    click.echo(f"           fix: {check.remedy}")
+        echo_line(f"           found: {violation}")
+    echo_line(f"           fix: {check.remedy}")
 
 
 def _print_summary(outcomes: list[Outcome]) -> None:
     counts = Counter(str(outcome.status) for outcome in outcomes)
     listed = ", ".join(f"{count} {status}" for status, count in counts.items())
-    click.echo(f"{len(outcomes)} checks: {listed} in {format_duration(sum(one.duration_s for one in outcomes))}")
+    echo_line(f"{len(outcomes)} checks: {listed} in {format_duration(sum(one.duration_s for one in outcomes))}")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlops_core.cli.options import chosen_use_case, use_case_option
+from mlops_core.cli.options import HomePath, chosen_use_case, use_case_option
 from mlops_core.cli.runner_options import RunnerCommand, only_runner_with
+from mlops_core.cli.streams import echo_line
 from mlops_core.runners.plugin import Ability
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def command() -> None:
 @click.option("--provider", required=True, metavar="NAME", help="CI service: codebuild, github or gitlab.")
 @click.option("--install", help="Command that installs core, the engine and the use case.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
-@click.argument("folder", type=click.Path(file_okay=False), default=".")
+@click.argument("folder", type=HomePath(file_okay=False), default=".")
 def init_command(
     *,
     usecase: str | None,
@@ -52,5 +53,5 @@ def init_command(
         path.write_text(file.text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
-    click.echo(f"{path}: written")
-    click.echo(f"set in the service: {', '.join(file.variables)}")
+    echo_line(f"{path}: written")
+    echo_line(f"set in the service: {', '.join(file.variables)}")

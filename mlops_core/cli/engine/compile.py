@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlops_core.cli.options import chosen_use_case, config_options, parse_parameters, run_options, use_case_option
+from mlops_core.cli.options import (
+    HomePath,
+    chosen_use_case,
+    config_options,
+    parse_parameters,
+    run_options,
+    use_case_option,
+)
 from mlops_core.cli.runner_options import RunnerCommand, only_runner_with
+from mlops_core.cli.streams import echo_line
 from mlops_core.runners.plugin import Ability
 
 if TYPE_CHECKING:
@@ -19,7 +27,7 @@ if TYPE_CHECKING:
 @use_case_option
 @config_options
 @run_options
-@click.option("--output", "-o", type=click.Path(dir_okay=False), help="File to write (default: standard output).")
+@click.option("--output", "-o", type=HomePath(dir_okay=False), help="File to write (default: standard output).")
 @click.option(
     "--dataset-digest", default="", help="Digest of the data set, so that the engine can reuse steps that read it."
 )
@@ -48,21 +56,21 @@ def command(
     request = prepare_run(
         chosen_use_case(usecase), config=config, overrides=overrides, parameters=parse_parameters(parameters), seed=seed
     )
-    compiled = load_runner(runner).compile(request, runner_options, dataset_digest=dataset_digest, is_checked=check)
+    with request.config.redactor().errors():
+        compiled = load_runner(runner).compile(request, runner_options, dataset_digest=dataset_digest, is_checked=check)
     if check and compiled.faults:
         count = f"{len(compiled.faults)} fault{'s' if len(compiled.faults) > 1 else ''}"
-        lines = (f"the compiled definition has {count}", *(f"  {fault}" for fault in compiled.faults))
-        raise RunnerError("\n".join(lines))
+        raise RunnerError(f"the compiled definition has {count}", problems=map(str, compiled.faults))
     if check:
         for note in compiled.notes:
-            click.echo(note, err=True)
+            echo_line(note, err=True)
     if output is None:
         click.echo(compiled.text, nl=False)
         return
     _write(Path(output), compiled.text)
-    click.echo(f"{output}: {compiled.summary}")
+    echo_line(f"{output}: {compiled.summary}")
     if compiled.open_parameters:
-        click.echo(f"to be given when an execution is started: {', '.join(compiled.open_parameters)}")
+        echo_line(f"to be given when an execution is started: {', '.join(compiled.open_parameters)}")
 
 
 def _write(path: Path, text: str) -> None:

@@ -16,6 +16,7 @@ from mlops_core.cli.options import (
 )
 from mlops_core.cli.output import print_json, print_table, run_observer
 from mlops_core.cli.runner_options import RunnerCommand, only_runner_with
+from mlops_core.cli.streams import echo_line
 from mlops_core.errors import ExitCode
 from mlops_core.runners.plugin import Ability
 
@@ -100,8 +101,8 @@ def _print(report: ParityReport, *, shows_all: bool) -> None:
         if shows_all or not row.is_plain
     ]
     print_table(("", "subject", "what", "local run", "executed definition"), rows)
-    click.echo(f"local run {report.local_run}, executed definition {report.executed_run}")
+    echo_line(f"local run {report.local_run}, executed definition {report.executed_run}")
     if report.differences:
-        click.echo(f"mlops: error: {len(report.differences)} of {len(report.rows)} comparisons differ", err=True)
+        echo_line(f"mlops: error: {len(report.differences)} of {len(report.rows)} comparisons differ", err=True)
     else:
-        click.echo(f"all {len(report.rows)} comparisons are equal")
+        echo_line(f"all {len(report.rows)} comparisons are equal")

@@ -8,6 +8,7 @@ import click
 
 from mlops_core.cli.options import chosen_use_case, config_options, json_option, use_case_option
 from mlops_core.cli.output import format_size, print_json, print_table
+from mlops_core.cli.streams import echo_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +32,7 @@ def command(*, usecase: str | None, config: str | None, overrides: tuple[str, ..
         names = {"use_case": use_case.name, "plugin": str(use_case.installed)}
         print_json({**pipeline.to_json(), **names, "datasets": [_dataset_json(dataset) for dataset in datasets]})
         return
-    click.echo(f"{use_case.installed}; data set {pipeline.dataset}; model {pipeline.model}")
+    echo_line(f"{use_case.installed}; data set {pipeline.dataset}; model {pipeline.model}")
     _print_pipeline(pipeline)
     _print_datasets(datasets)
 

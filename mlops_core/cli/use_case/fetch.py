@@ -10,6 +10,7 @@ import click
 from mlops_core.cli.options import SEED, chosen_use_case, config_options, json_option, use_case_option
 from mlops_core.cli.output import format_size, print_json, run_observer
 from mlops_core.cli.runner_options import RunnerCommand, argument_of
+from mlops_core.cli.streams import echo_line
 from mlops_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def command(
     changes = (*overrides, f"dataset.name={json.dumps(dataset)}") if dataset else overrides
     request = prepare_run(chosen_use_case(usecase), config=config, overrides=changes, seed=seed, is_offline=is_offline)
     observer = run_observer()
-    with Store(workspace_path(context["workspace"])) as store:
+    with Store(workspace_path(context["workspace"])) as store, request.config.redactor().errors():
         if target is None:
             record, more = _fetch(request, store, observer.fetch_progress())
         else:
@@ -126,7 +127,7 @@ def _print(record: DatasetRecord, more: dict[str, Any], *, as_json: bool) -> Non
         what = f"{more['sent']} of {record.files} files sent"
         what += f", {more['removed']} removed" if more["removed"] else ""
     kind = " generated data," if record.is_generated else ""
-    click.echo(
+    echo_line(
         f"{record.name}: {what},{kind} {record.files} files, {format_size(record.size_bytes)}, "
         f"digest {record.digest[:12]}, in {more.get('place', record.path)}"
     )

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlops_core.cli.options import json_option, use_case_option
+from mlops_core.cli.options import HomePath, json_option, use_case_option
 from mlops_core.cli.output import print_json, print_table
+from mlops_core.cli.streams import echo_line
 from mlops_core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 
 @click.command("import")
 @click.argument("layout", metavar="FORMAT")
-@click.argument("file", type=click.Path())
+@click.argument("file", type=HomePath())
 @use_case_option
-@click.option("--output", "-o", type=click.Path(dir_okay=False), help="New file to write (default: standard output).")
+@click.option("--output", "-o", type=HomePath(dir_okay=False), help="New file to write (default: standard output).")
 @json_option
 def command(*, layout: str, file: str, usecase: str | None, output: str | None, as_json: bool) -> int:
     """Convert another program's configuration to a user_config.yaml and report the result per key.
@@ -40,7 +41,7 @@ def command(*, layout: str, file: str, usecase: str | None, output: str | None, 
     loaded = _validated(use_case, imported)
     if output is not None:
         Path(output).write_text(loaded.to_yaml(), encoding="utf-8")
-        click.echo(f"wrote {output}: mlops run --usecase {use_case.name} --config {output}", err=True)
+        echo_line(f"wrote {output}: mlops run --usecase {use_case.name} --config {output}", err=True)
     return ExitCode.OK
 
 
@@ -87,4 +88,4 @@ def _print_report(imported: ImportedConfig) -> None:
         ("line", "key", "", "becomes", "note"),
         [(item.line or "", item.key, item.fate, item.target, item.note) for item in imported.keys],
     )
-    click.echo(imported.summary())
+    echo_line(imported.summary())

@@ -19,6 +19,7 @@ from mlops_core.cli.options import (
 )
 from mlops_core.cli.output import format_duration, print_estimate, print_json, print_table
 from mlops_core.cli.runner_options import RunnerCommand
+from mlops_core.cli.streams import echo_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +58,7 @@ def command(
     from mlops_core.workspace.store import Store
 
     request = prepare_run(chosen_use_case(usecase), parameters=parse_parameters(parameters), **arguments)
-    with Store(workspace_path(context["workspace"])) as store:
+    with Store(workspace_path(context["workspace"])) as store, request.config.redactor().errors():
         if runner != LOCAL:
             print_estimate(load_runner(runner).estimate(request, runner_options, store=store), as_json=as_json)
             return
@@ -69,7 +70,7 @@ def command(
         ("step", "will", "because", "overwrites", "expected"),
         [(item.step, item.action, item.reason, _overwritten(item), _expected(item.expected_s)) for item in plan],
     )
-    click.echo(_summary(plan))
+    echo_line(_summary(plan))
 
 
 def _overwritten(item: PlannedStep) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from mlops_core.cli.output import print_json
-from mlops_core.cli.streams import echo_while_read
+from mlops_core.cli.streams import echo_line, echo_while_read
 from mlops_core.errors import MlopsError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class TerminalEmitter:
 
     def note(self, text: str) -> None:
         """Write a line to standard error."""
-        click.echo(text, err=True)
+        echo_line(text, err=True)
 
 
 class OutputCommand(click.Command):

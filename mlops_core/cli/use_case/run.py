@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlops_core.cli.options import (
+    HomePath,
     chosen_use_case,
     config_options,
     folds_option,
@@ -21,6 +22,7 @@ from mlops_core.cli.options import (
 )
 from mlops_core.cli.output import print_continuation, print_json, print_outcome, print_result_tables, run_observer
 from mlops_core.cli.runner_options import RunnerCommand, argument_of
+from mlops_core.cli.streams import echo_line
 from mlops_core.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def _default_runner(context: click.Context, arguments: Sequence[str]) -> str:
 @click.option(
     "--artifacts-dir",
     metavar="FOLDER",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=HomePath(file_okay=False, path_type=Path),
     help="Also copy the evaluation to this folder.",
 )
 @json_option
@@ -78,7 +80,9 @@ def command(
     it can be resumed; a second Ctrl-C stops it at once. A run that a service carries out continues there after Ctrl-C.
     """
     from mlops_core import api
+    from mlops_core.processes.confinement import hide_memory
 
+    hide_memory()
     observer = run_observer()
     signal.signal(signal.SIGINT, _interrupt)
     try:
@@ -108,9 +112,9 @@ def _print(record: RunRecord, *, workspace: str | None, as_json: bool) -> None:
         print_json(record.to_json())
     else:
         print_outcome(record, approval=api.approval_of(record, workspace=workspace))
-        print_result_tables(api.run_folder(record.run_id, workspace=workspace))
+        print_result_tables(record, api.run_folder(record.run_id, workspace=workspace))
     if record.error:
-        click.echo(f"mlops: error: {record.error}", err=True)
+        echo_line(f"mlops: error: {record.error}", err=True)
     if record.exit_code not in (ExitCode.OK, ExitCode.REJECTED):
         print_continuation(record.run_id, workspace=workspace)
 

@@ -6,6 +6,7 @@ import click
 
 from mlops_core.cli.options import json_option
 from mlops_core.cli.output import format_duration, print_json, print_table
+from mlops_core.cli.streams import echo_line
 from mlops_core.errors import UsageError, did_you_mean
 
 
@@ -37,14 +38,14 @@ def command(context: dict[str, str | None], *, run: str, step: str | None, as_js
         print_table(("step", "was", "because"), [(known.name, known.status, known.because) for known in chosen])
         return
     found = chosen[0]
-    click.echo(f"step {found.name} of run {record.run_id}: {found.status}, {found.because or 'not reached'}")
+    echo_line(f"step {found.name} of run {record.run_id}: {found.status}, {found.because or 'not reached'}")
     if found.changes:
         print_table(
             ("component", "before", "now"),
             [(change.component, change.old or "-", change.new or "-") for change in found.changes],
         )
     if found.warning:
-        click.echo(f"warning: {found.warning}")
+        echo_line(f"warning: {found.warning}")
     if found.key:
-        click.echo(f"key {found.key[:12]}, {len(found.key_components)} components, {format_duration(found.duration_s)}")
+        echo_line(f"key {found.key[:12]}, {len(found.key_components)} components, {format_duration(found.duration_s)}")
         print_table(("component", "value"), sorted(found.key_components.items()))

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlops_core.cli.options import SEED, chosen_use_case, config_options, json_option, use_case_option
+from mlops_core.cli.options import SEED, HomePath, chosen_use_case, config_options, json_option, use_case_option
 from mlops_core.cli.output import format_size, print_json, print_table, run_observer
+from mlops_core.cli.streams import echo_line
+from mlops_core.cli.workspace import datasets_assets, datasets_splits
+from mlops_core.quantities import counted
+from mlops_core.redaction import redact_urls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +27,7 @@ _SHOWN = 5
 
 @click.group("datasets")
 def command() -> None:
-    """Show and check data sets."""
+    """Show, check and register data sets."""
 
 
 def _data_options(function: Callable[..., object]) -> Callable[..., object]:
@@ -117,19 +121,19 @@ def check_dataset(
         print_json(list(inspection.to_json()["findings"]))
     else:
         for finding in inspection.findings:
-            click.echo(f"{finding.level}: {finding.check}: {finding.message}")
+            echo_line(f"{finding.level}: {finding.check}: {finding.message}")
             for sample in finding.samples[:_SHOWN]:
-                click.echo(f"    {sample}")
+                echo_line(f"    {sample}")
             if len(finding.samples) > _SHOWN:
-                click.echo(f"    and {len(finding.samples) - _SHOWN} more (--json shows all)")
-        click.echo(f"{what}: {', '.join(_count(inspection, level) for level in ('error', 'warning', 'note'))}")
+                echo_line(f"    and {len(finding.samples) - _SHOWN} more (--json shows all)")
+        echo_line(f"{what}: {', '.join(_count(inspection, level) for level in ('error', 'warning', 'note'))}")
     if inspection.errors:
-        raise DatasetError(f"{what}: {inspection.errors} finding(s) are errors")
+        raise DatasetError(f"{what}: {counted(inspection.errors, 'finding', one='is an error', more='are errors')}")
 
 
 @command.command("stats")
 @click.option(
-    "--plots", type=click.Path(file_okay=False, path_type=Path), help="Write one SVG per distribution to this folder."
+    "--plots", type=HomePath(file_okay=False, path_type=Path), help="Write one SVG per distribution to this folder."
 )
 @_data_options
 def show_stats(
@@ -157,12 +161,12 @@ def show_stats(
         if inspection.findings:
             click.echo()
             counts = ", ".join(_count(inspection, level) for level in ("error", "warning", "note"))
-            click.echo(f"findings: {counts}; list them with: mlops datasets check")
+            echo_line(f"findings: {counts}; list them with: mlops datasets check")
     if plots is not None:
         plots.mkdir(parents=True, exist_ok=True)
         for distribution in inspection.distributions:
             (plots / f"{distribution.name}.svg").write_text(histogram_svg(distribution), encoding="utf-8")
-        click.echo(f"{len(inspection.distributions)} plots in {plots}", err=True)
+        echo_line(f"{len(inspection.distributions)} plots in {plots}", err=True)
 
 
 def _loaded(
@@ -237,8 +241,13 @@ def _described(entry: Dataset) -> dict[str, object]:
         "size_bytes": entry.size_bytes,
         "required": list(entry.required),
         "sources": [
-            getattr(part, "url", None) or f"code {getattr(part, 'run', '')}"
+            redact_urls(getattr(part, "url", "")) or f"code {getattr(part, 'run', '')}"
             for source in entry.sources
             for part in getattr(source, "parts", (source,))
         ],
     }
+
+
+command.add_command(datasets_splits.command)
+for asset_command in datasets_assets.COMMANDS:
+    command.add_command(asset_command)

@@ -6,6 +6,7 @@ import click
 
 from mlops_core.cli.options import json_option
 from mlops_core.cli.output import format_size, print_json
+from mlops_core.cli.streams import echo_line
 
 
 @click.command("gc")
@@ -43,7 +44,7 @@ def command(context: dict[str, str | None], *, keep: int, usecase: str | None, i
             }
         )
         return
-    click.echo(
+    echo_line(
         f"{'would remove' if is_dry else 'removed'} {len(garbage.runs)} runs, {len(garbage.artifacts)} artifacts and "
         f"{len(garbage.folders)} unfinished folders: {format_size(garbage.size_bytes)}"
     )

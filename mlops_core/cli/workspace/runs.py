@@ -1,4 +1,4 @@
-"""``mlops runs list|show|logs|report|compare|stop|retry``."""
+"""``mlops runs list|show|logs|report|compare|tensorboard|stop|retry``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from mlops_core.cli.output import (
     print_result_tables,
     print_table,
 )
-from mlops_core.cli.workspace import runs_compare, runs_report, runs_stop
+from mlops_core.cli.streams import echo_line
+from mlops_core.cli.workspace import runs_compare, runs_report, runs_stop, runs_tensorboard
 from mlops_core.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _model(store: Store, run: RunSummary) -> str:
 
 
 def _note(text: str) -> None:
-    click.echo(f"note: {text}", err=True)
+    echo_line(f"note: {text}", err=True)
 
 
 @command.command("show")
@@ -99,25 +100,32 @@ def _note(text: str) -> None:
 def show_run(context: dict[str, str | None], *, run: str, is_offline: bool, as_json: bool) -> None:
     """Show the data, steps, verdict and model of a run."""
     from mlops_core.api import approval_of, run_folder, workspace_path
+    from mlops_core.cli.workspace.runs_trials import print_search
     from mlops_core.runners.remote.refreshing import refreshed
+    from mlops_core.workspace.searches.trials import read_searches
     from mlops_core.workspace.store import Store
 
     with Store(workspace_path(context["workspace"])) as store:
         record = store.runs.load(run)
         if not is_offline:
             record = refreshed(store, record, note=_note)
+        searches = read_searches(record, store.artifacts.path)
     if as_json:
-        print_json(record.to_json())
+        trials = {"searches": [search.to_json() for search in searches]} if searches else {}
+        print_json({**record.to_json(), **trials})
         return
-    click.echo(f"run {record.run_id}: {record.use_case} ({record.plugin}), {record.status}, seed {record.seed}")
+    echo_line(f"run {record.run_id}: {record.use_case} ({record.plugin}), {record.status}, seed {record.seed}")
     if record.remote:
-        click.echo(f"carried out by: {record.runner}, {record.remote.execution}")
+        echo_line(f"carried out by: {record.runner}, {record.remote.execution}")
     if record.dataset:
         data = record.dataset
-        click.echo(
-            f"data: {data.name}, {data.files} files, {format_size(data.size_bytes)}, "
+        asset = f" ({data.asset})" if data.asset else ""
+        echo_line(
+            f"data: {data.name}{asset}, {data.files} files, {format_size(data.size_bytes)}, "
             f"digest {data.digest[:12]}, {data.path}"
         )
+    for reference, digest in record.splits.items():
+        echo_line(f"split: {reference}, digest {digest[:12]}")
     print_table(
         ("step", "status", "took", "key", "reused from"),
         [
@@ -125,10 +133,12 @@ def show_run(context: dict[str, str | None], *, run: str, is_offline: bool, as_j
             for step in record.steps
         ],
     )
+    for search in searches:
+        print_search(search)
     if record.error:
-        click.echo(f"error: {record.error}")
+        echo_line(f"error: {record.error}")
     print_outcome(record, approval=approval_of(record, workspace=context["workspace"]))
-    print_result_tables(run_folder(record.run_id, workspace=context["workspace"]))
+    print_result_tables(record, run_folder(record.run_id, workspace=context["workspace"]))
 
 
 @command.command("logs")
@@ -152,7 +162,7 @@ def show_logs(context: dict[str, str | None], *, run: str, step: str | None, is_
         raise UsageError(f"run {run_id} has no log of a step '{step}'{hint} logs: {', '.join(known) or 'none'}")
     for log in logs:
         if step in (None, log.stem):
-            click.echo(f"==> {log.stem} <==")
+            echo_line(f"==> {log.stem} <==")
             with log.open(encoding="utf-8", errors="replace") as lines:
                 for line in lines:
                     click.echo(line, nl=False)
@@ -176,3 +186,4 @@ command.add_command(runs_stop.stop_command)
 command.add_command(runs_stop.retry_command)
 command.add_command(runs_report.command)
 command.add_command(runs_compare.command)
+command.add_command(runs_tensorboard.command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from mlops_core.cli.streams import echo_line
 from mlops_core.errors import UsageError
 
 
@@ -24,7 +25,7 @@ def command(context: dict[str, str | None], *, run: str, is_opened: bool) -> Non
     from mlops_core.workspace.store import Store
 
     with Store(workspace_path(context["workspace"])) as store:
-        path = write_report(store, run, note=lambda text: click.echo(f"note: {text}", err=True))
-    click.echo(path)
+        path = write_report(store, run, note=lambda text: echo_line(f"note: {text}", err=True))
+    echo_line(path)
     if is_opened and not webbrowser.open(path.as_uri()):
         raise UsageError(f"no web browser could be started; open {path} yourself, or set BROWSER to a command")

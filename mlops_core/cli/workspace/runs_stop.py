@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from mlops_core.cli.output import print_outcome, run_observer
+from mlops_core.cli.streams import echo_line
 from mlops_core.errors import ExitCode, UsageError
 
 _TIMEOUT = click.option(
@@ -31,12 +32,12 @@ def stop_command(context: dict[str, str | None], *, run: str, no_wait: bool, tim
             raise UsageError(f"run {remote.record.run_id} has ended: {remote.record.status}")
         remote.stop()
         if no_wait:
-            click.echo(
+            echo_line(
                 f"run {remote.record.run_id}: stop requested; mlops runs show {remote.record.run_id} shows its state"
             )
             return ExitCode.OK
         record = remote.follow(timeout_s=timeout_s)
-    click.echo(f"run {record.run_id}: {record.status}")
+    echo_line(f"run {record.run_id}: {record.status}")
     return ExitCode.OK
 
 
@@ -52,7 +53,7 @@ def retry_command(context: dict[str, str | None], *, run: str, no_wait: bool, ti
     from mlops_core.workspace.records import RunStatus
 
     record = api.open_run(run, workspace=context["workspace"])
-    if record.status in (RunStatus.ACCEPTED, RunStatus.REJECTED):
+    if record.status in (RunStatus.ACCEPTED, RunStatus.REJECTED, RunStatus.UNDECIDED):
         raise UsageError(f"run {record.run_id} was {record.status}; there is nothing to retry: start a new run")
     observer = run_observer()
     try:
@@ -66,7 +67,7 @@ def retry_command(context: dict[str, str | None], *, run: str, no_wait: bool, ti
         observer.close()
     print_outcome(record, approval=api.approval_of(record, workspace=context["workspace"]))
     if record.error:
-        click.echo(f"mlops: error: {record.error}", err=True)
+        echo_line(f"mlops: error: {record.error}", err=True)
     return record.exit_code
 
 

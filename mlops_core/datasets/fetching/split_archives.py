@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import IO, TYPE_CHECKING, Self
 
-from mlops_core.datasets.fetching.archives import Budget, safe_path
+from mlops_core.datasets.fetching.archives import DAMAGED, Budget, require_separate, safe_path
 from mlops_core.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -70,13 +70,16 @@ def unpack_split(
     with _Joined(parts) as joined:
         try:
             members = sorted(_directory(joined, name), key=lambda member: (member.disk, member.offset))
+            require_separate(
+                ((joined.place(m.offset, disk=m.disk), _LOCAL.size + m.packed, m.name) for m in members), name=name
+            )
             budget = Budget(name, packed_bytes=joined.size)
             for done, member in enumerate(members, 1):
                 _unpack_member(joined, member, target, strip=strip, budget=budget)
                 if progress:
                     progress(done, len(members))
-        except (struct.error, zlib.error, EOFError, UnicodeDecodeError) as error:
-            raise DatasetError(f"{name} is damaged: {error}") from error
+        except DAMAGED as error:
+            raise DatasetError(f"{name} is damaged: {str(error) or type(error).__name__}") from error
 
 
 class _Joined:
@@ -97,9 +100,13 @@ class _Joined:
         self._stack.close()
 
     def seek(self, offset: int, *, disk: int = 0) -> None:
+        self._place = self.place(offset, disk=disk)
+
+    def place(self, offset: int, *, disk: int) -> int:
+        """Return the place of byte `offset` of a file in all files together."""
         if disk >= len(self._starts):
             raise EOFError(f"it points to file {disk + 1} of {len(self._starts)}: is one missing?")
-        self._place = self._starts[disk] + offset
+        return self._starts[disk] + offset
 
     def read(self, size: int) -> bytes:
         """Return exactly `size` bytes."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+from mlops_core.datasets.addresses import file_fault, is_below, name_in_address, public_address, repository_fault
 from mlops_core.errors import DatasetError
+from mlops_core.redaction import redact_urls
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from mlops_core.datasets.catalogue import AnySource, Dataset, Progress, Source, SplitSource
 
 _DONE = "done"
+_DOWNLOADS = "downloads"
 
 
 def fetch_sources(
@@ -25,24 +28,49 @@ def fetch_sources(
     """Fetch what is missing of `dataset` into the folder `partial`, then put everything into the folder `files`.
 
     Raises:
-        DatasetError: a source cannot be fetched or is damaged, or two sources contain the same file.
+        DatasetError: a source cannot be fetched or is damaged, two sources contain the same file, or an address or a
+            path of the catalogue entry is refused; nothing is fetched then.
     """
+    for source in dataset.sources:
+        if fault := _fault(source):
+            raise DatasetError(f"data set '{dataset.name}': {fault}; correct its catalogue entry")
     stages = [partial / f"source-{number}" for number, _ in enumerate(dataset.sources)]
     for source, stage in zip(dataset.sources, stages, strict=True):
         mark = stage / _DONE
-        if mark.is_file() and mark.read_text(encoding="utf-8") == repr(source):
+        identity = redact_urls(repr(source))
+        if mark.is_file() and mark.read_text(encoding="utf-8") == identity:
             continue
         stage.mkdir(parents=True, exist_ok=True)
         try:
             _fetch(dataset, source, stage, seed=seed, progress=progress, is_offline=is_offline)
         except DatasetError:
-            if not any(stage.glob("*.part")):  # nothing that could be continued
+            if not any((stage / _DOWNLOADS).glob("*.part")):  # nothing that could be continued
                 shutil.rmtree(stage)
             raise
-        mark.write_text(repr(source), encoding="utf-8")
+        mark.write_text(identity, encoding="utf-8")
     for source, stage in zip(dataset.sources, stages, strict=True):
         _merge(stage / "files", files / getattr(source, "to", ""), name=dataset.name)
         shutil.rmtree(stage)
+
+
+def _fault(source: AnySource) -> str:
+    """Return why a source is not fetched; empty if it may be."""
+    from mlops_core.datasets.catalogue import GeneratedSource, GitSource, SplitSource
+
+    if isinstance(source, GeneratedSource):
+        return ""
+    if isinstance(source, GitSource):
+        fault = repository_fault(source.url)
+        return fault and f"git repository {public_address(source.url)} {fault}"
+    if not is_below(source.to):
+        return f"to {source.to!r} is not a path below the data set"
+    parts = source.parts if isinstance(source, SplitSource) else (source,)
+    for part in parts:
+        if fault := file_fault(part.url):
+            return f"source {public_address(part.url)} {fault}"
+    names = [name_in_address(part.url) for part in parts]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    return f"two parts of an archive have the name {repeated[0]!r}" if repeated else ""
 
 
 def _fetch(
@@ -79,7 +107,7 @@ def _fetch_file(dataset: Dataset, source: Source, stage: Path, *, progress: Prog
     from mlops_core.datasets.fetching.archives import unpack
     from mlops_core.datasets.fetching.http import download
 
-    archive = download(source, stage, name=dataset.name, progress=progress)
+    archive = download(source, _downloads(stage), name=dataset.name, progress=progress)
     if source.unpack:
         unpack(archive, stage / "files", strip=source.strip)
         archive.unlink()
@@ -91,11 +119,19 @@ def _fetch_split(dataset: Dataset, source: SplitSource, stage: Path, *, progress
     from mlops_core.datasets.fetching.http import download
     from mlops_core.datasets.fetching.split_archives import unpack_split
 
-    parts = [download(part, stage, name=dataset.name, progress=progress) for part in source.parts]
+    folder = _downloads(stage)
+    parts = [download(part, folder, name=dataset.name, progress=progress) for part in source.parts]
     label = f"{parts[-1].name}: file"
     unpack_split(parts, stage / "files", strip=source.strip, progress=lambda done, total: progress(label, done, total))
     for part in parts:
         part.unlink()
+
+
+def _downloads(stage: Path) -> Path:
+    """Return the folder for downloads, whose names somebody else chose."""
+    folder = stage / _DOWNLOADS
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def _merge(source: Path, target: Path, *, name: str) -> None:
@@ -103,9 +139,13 @@ def _merge(source: Path, target: Path, *, name: str) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for path in sorted(source.iterdir()):
         place = target / path.name
-        if path.is_dir() and place.is_dir():
+        if _is_folder(path) and _is_folder(place):
             _merge(path, place, name=name)
-        elif place.exists():
+        elif place.exists() or place.is_symlink():
             raise DatasetError(f"data set '{name}': two of its sources hold '{path.name}'; refused")
         else:
             path.rename(place)
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()

@@ -9,6 +9,7 @@ A page is a value that is built from the inside out::
 * `blocks`: sections, tables, fact lists, badges, callouts, legends.
 * `svg`: scales and the two kinds of drawing, inline (coloured by the style sheet) and standalone files.
 * `charts`: intervals, curves, bars and histograms; each one has a text alternative.
+* `parallel`: parallel coordinates.
 * `pages`: the document around the sections: navigation, style sheet, script, content security policy.
 
 The kit knows nothing about runs. What a page shows is decided by the modules that use it.
@@ -40,14 +41,17 @@ from mlops_core.report.kit.charts import (
     interval_chart,
     share_bar,
     span_bar,
+    step_svg,
 )
 from mlops_core.report.kit.markup import Attribute, Markup, Node, data_uri, document, element, group, script, style
 from mlops_core.report.kit.pages import render_page
+from mlops_core.report.kit.parallel import CoordinateLine, parallel_chart
 from mlops_core.report.kit.svg import Scale, inline_svg, nice_scale, standalone_svg
 
 __all__ = [
     "Attribute",
     "BadgeKind",
+    "CoordinateLine",
     "Curve",
     "IntervalMark",
     "Markup",
@@ -74,11 +78,13 @@ __all__ = [
     "missing_note",
     "muted",
     "nice_scale",
+    "parallel_chart",
     "render_page",
     "script",
     "share_bar",
     "span_bar",
     "standalone_svg",
+    "step_svg",
     "style",
     "tile",
 ]

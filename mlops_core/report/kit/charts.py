@@ -77,12 +77,12 @@ class Curve:
 
     Attributes:
         name: as the legend and the readout show it.
-        kind: ``training`` is dashed, ``held-out`` is solid.
+        kind: ``training`` is dashed, ``held-out`` is solid; ``tone-1`` to ``tone-6`` are six colours.
         points: (x, y), both finite, in order of x; at least one.
     """
 
     name: str
-    kind: Literal["training", "held-out"]
+    kind: Literal["training", "held-out", "tone-1", "tone-2", "tone-3", "tone-4", "tone-5", "tone-6"]
     points: tuple[tuple[float, float], ...]
 
 
@@ -179,6 +179,52 @@ def share_bar(share: float, *, kind: Literal["right", "wrong"], label: str) -> M
         width="100%",
         height=8,
     )
+
+
+def step_svg(points: Sequence[tuple[float, float]], *, marked: float, title: str, x_label: str, y_label: str) -> str:
+    """Return a descending or ascending staircase as the content of an ``.svg`` file.
+
+    Args:
+        points: (x, y) in order of x, at least one.
+        marked: an x at which a vertical line is drawn.
+        title: above the drawing.
+        x_label: of the x axis.
+        y_label: of the y axis.
+    """
+    xs = nice_scale([*(x for x, _ in points), marked])
+    ys = nice_scale([0.0, *(y for _, y in points)])
+    path = " ".join(f"{_x(xs, x):.1f},{_y(ys, y):.1f}" for x, y in _staircase(points, xs))
+    line = element("polyline", points=path, fill="none", stroke="#3b6ea5", stroke_width=2)
+    mark = element(
+        "line",
+        x1=_x(xs, marked),
+        x2=_x(xs, marked),
+        y1=_TOP,
+        y2=_HEIGHT - _BOTTOM,
+        stroke="#b3261e",
+        stroke_dasharray="4",
+    )
+    drawing = element("g", _grid(xs, ys, x_label), line, mark, transform="translate(0 40)", stroke="#999", fill="#333")
+    return standalone_svg(
+        element("text", title, x=12, y=20, font_size=13, fill="#111"),
+        element("text", y_label, x=12, y=38, font_size=11, fill="#333"),
+        drawing,
+        title=title,
+        width=_WIDTH,
+        height=_HEIGHT + 40,
+    )
+
+
+def _staircase(points: Sequence[tuple[float, float]], xs: Scale) -> Iterator[tuple[float, float]]:
+    """Yield the corners of a function that steps just after each point if it falls, and at the point if it rises."""
+    falls = points[0][1] >= points[-1][1]
+    level = points[0][1] if falls else 0.0
+    yield xs.low, level
+    for number, (x, y) in enumerate(points):
+        yield x, level
+        level = points[min(number + 1, len(points) - 1)][1] if falls else y
+        yield x, level
+    yield xs.high, level
 
 
 def histogram_svg(distribution: Distribution) -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import TypeAlias
 
+from mlops_core.control_characters import escape_controls
+
 _VOID = frozenset({"br", "col", "hr", "img", "input", "link", "meta"})
 _DECIMALS = 3
 
@@ -74,10 +76,9 @@ def data_uri(media_type: str, content: bytes) -> Markup:
 def document(*children: Node, language: str) -> str:
     """Return a complete HTML document.
 
-    What UTF-8 cannot encode (half of a surrogate pair in a file name) is replaced by a question mark.
+    Control characters of texts, and what UTF-8 cannot encode, are shown as their escapes.
     """
-    text = f"<!DOCTYPE html>\n{element('html', *children, lang=language).html}\n"
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return f"<!DOCTYPE html>\n{element('html', *children, lang=language).html}\n"
 
 
 def _raw(tag: str, text: str) -> Markup:
@@ -88,7 +89,9 @@ def _raw(tag: str, text: str) -> Markup:
 
 def _html(children: tuple[Node, ...]) -> str:
     return "".join(
-        child.html if isinstance(child, Markup) else escape(str(child)) for child in children if child is not None
+        child.html if isinstance(child, Markup) else escape(escape_controls(str(child)))
+        for child in children
+        if child is not None
     )
 
 
@@ -107,4 +110,4 @@ def _attribute_name(name: str) -> str:
 def _attribute_text(value: Attribute) -> str:
     if isinstance(value, Markup):
         return value.html
-    return f"{round(value, _DECIMALS):g}" if isinstance(value, float) else escape(str(value))
+    return f"{round(value, _DECIMALS):g}" if isinstance(value, float) else escape(escape_controls(str(value)))

@@ -14,7 +14,8 @@ from mlops_core.report.kit import Markup, PageSection, element, group, missing_n
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mlops_core.evaluation.metrics import ConfusionMatrix, MetricReport
+    from mlops_core.evaluation.confusion import ConfusionMatrix
+    from mlops_core.evaluation.metrics import MetricReport
     from mlops_core.report.evidence import Evidence
 
 _LEVELS = 10

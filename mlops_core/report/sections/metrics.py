@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from mlops_core.evaluation.comparability import TEST_SET_NOTE
+from mlops_core.evaluation.comparability import INTERNAL_NOTES
 from mlops_core.evaluation.metrics import MetricReport
 from mlops_core.quantities import format_change, format_number
 from mlops_core.report.comparison import Judgement, MetricComparison
 from mlops_core.report.facts import Missing
 from mlops_core.report.kit import (
     BadgeKind,
+    Curve,
     IntervalMark,
     Markup,
     Node,
@@ -19,6 +20,7 @@ from mlops_core.report.kit import (
     Scale,
     badge,
     code,
+    curve_chart,
     data_table,
     details,
     element,
@@ -37,11 +39,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mlops_core.datasets.inspections import FactTable
+    from mlops_core.evaluation.curves import MetricCurves
     from mlops_core.evaluation.metrics import Metric, MetricValue
     from mlops_core.report.evidence import Evidence
 
 _HEADINGS = ("Metric", "Value", "Confidence interval", "Range", "Threshold", "Previous accepted")
 _SHOWN_NOTES = 12
+_TONES: tuple[Literal["tone-1", "tone-2", "tone-3", "tone-4", "tone-5", "tone-6"], ...] = (
+    *("tone-1", "tone-2", "tone-3", "tone-4", "tone-5", "tone-6"),
+)
 _JUDGEMENT_KINDS: Mapping[Judgement, BadgeKind] = {
     Judgement.BETTER: "good",
     Judgement.WORSE: "bad",
@@ -72,6 +78,7 @@ def _body(evidence: Evidence) -> Markup:
         ),
         interval_legend(evidence),
         groups_part(evidence.record, evidence.facts.metrics, report),
+        *map(_curves, report.curves),
         *map(_table, report.tables),
         _notes(report),
     )
@@ -120,7 +127,8 @@ def _interval(value: MetricValue) -> tuple[Node, ...]:
     if not _has_interval(value):
         return ("no interval", muted(f"n = {value.count}") if value.count else None)
     method = f"{value.level * 100:g}%, {value.method}, {_basis(value)}"
-    return f"{format_number(value.low)} to {format_number(value.high)}", muted(method)
+    caveat = badge(value.caveat, "warn") if value.caveat else None
+    return f"{format_number(value.low)} to {format_number(value.high)}", muted(method), caveat
 
 
 def _basis(value: MetricValue) -> str:
@@ -209,6 +217,22 @@ def _table(table: FactTable) -> Markup:
     return group(element("h3", table.title), data_table(table.title, table.columns, rows, is_caption_visible=False))
 
 
+def _curves(found: MetricCurves) -> Markup:
+    curves = [
+        Curve(name=name, kind=kind, points=points)
+        for (name, points), kind in zip(found.lines.items(), _TONES, strict=False)
+    ]
+    figure = element(
+        "figure",
+        element("figcaption", f"{found.y_label} by {found.x_label}"),
+        legend((f"line {curve.kind}", curve.name) for curve in curves),
+        curve_chart(curves, x_label=found.x_label, label=f"{found.title}: {', '.join(found.lines)}"),
+        element("output", class_="readout"),
+        class_="curves",
+    )
+    return group(element("h3", found.title), element("div", figure, class_="charts"))
+
+
 def _cell(value: object) -> str:
     is_number = isinstance(value, float | int) and not isinstance(value, bool)
     return format_number(float(value)) if is_number else str(value)  # type: ignore[arg-type]  # mypy forgets is_number
@@ -216,7 +240,7 @@ def _cell(value: object) -> str:
 
 def _notes(report: MetricReport) -> Markup | None:
     notes: dict[str, Node] = {
-        name.replace("_", " "): code(str(value)) for name, value in report.notes.items() if name != TEST_SET_NOTE
+        name.replace("_", " "): code(str(value)) for name, value in report.notes.items() if name not in INTERNAL_NOTES
     }
     if not notes:
         return None

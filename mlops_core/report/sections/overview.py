@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _STATUS_KINDS: Mapping[RunStatus, BadgeKind] = {
     RunStatus.ACCEPTED: "good",
     RunStatus.REJECTED: "bad",
+    RunStatus.UNDECIDED: "warn",
     RunStatus.FAILED: "bad",
     RunStatus.STOPPED: "warn",
     RunStatus.PARTIAL: "warn",
@@ -66,6 +67,7 @@ def _outcome(record: RunRecord) -> str:
     return {
         RunStatus.ACCEPTED: f"The model passed the gate and {registration}.",
         RunStatus.REJECTED: f"The gate rejected the model. Nothing was registered. {record.error}",
+        RunStatus.UNDECIDED: f"The test set is too small to decide. Nothing was registered. {record.error}",
         RunStatus.FAILED: f"The run failed: {record.error or 'no reason was recorded'}",
         RunStatus.STOPPED: "The run was stopped before it finished. There is no verdict.",
         RunStatus.PARTIAL: "The selected steps finished. The gate was not evaluated.",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_core.evaluation.comparability import TEST_SET_NOTE
+from mlops_core.datasets.licences import shown_licence
+from mlops_core.evaluation.comparability import SPLITS_NOTE, TEST_CONTENT_NOTE, TEST_SET_NOTE
+from mlops_core.evaluation.coverage import facts_of_note
 from mlops_core.evaluation.metrics import MetricReport
 from mlops_core.quantities import format_size
+from mlops_core.report.facts import recorded_licences
 from mlops_core.report.kit import (
     Markup,
     Node,
@@ -21,13 +24,16 @@ from mlops_core.report.kit import (
     missing_note,
     muted,
 )
+from mlops_core.report.sections.step_groups import SHOWN_STEPS
 
 if TYPE_CHECKING:
+    from mlops_core.datasets.licences import PretrainedModel
     from mlops_core.report.evidence import Evidence
     from mlops_core.workspace.records import RunRecord, StepRecord
 
 _DETAILED_STEPS = 60
 """For a longer pipeline only the keys are listed, without their components."""
+_SHORT_KEY = 12
 
 
 def provenance_section(evidence: Evidence) -> PageSection:
@@ -59,13 +65,34 @@ def _digests(evidence: Evidence) -> Markup:
     if dataset:
         facts["Data digest"] = _full_digest(dataset.digest)
         facts["Data size"] = f"{dataset.files} files, {format_size(dataset.size_bytes)}"
-        facts["Data licence"] = dataset.licence or "not specified"
+        facts["Data licence"] = shown_licence(dataset.licence)
         facts["Data path"] = code(dataset.path)
+    for model in _base_models(record):
+        facts[f"Base model {model.name}"] = group(shown_licence(model.licence), " ", digest(model.sha256))
     test_set = report.notes.get(TEST_SET_NOTE) if isinstance(report, MetricReport) else None
     facts["Test set digest"] = _full_digest(str(test_set)) if test_set else "not recorded"
+    if isinstance(report, MetricReport) and report.notes.get(TEST_CONTENT_NOTE):
+        facts["Test content digest"] = _full_digest(str(report.notes[TEST_CONTENT_NOTE]))
+    facts |= _splits(record, report)
     model_digest = _model_digest(record)
     facts["Model digest"] = _full_digest(model_digest) if model_digest else "no model"
     return group(element("h3", "Data and model"), facts_list(facts, class_="wide"))
+
+
+def _base_models(record: RunRecord) -> tuple[PretrainedModel, ...]:
+    licences = recorded_licences(record)
+    return (licences.base_models or ()) if licences else ()
+
+
+def _splits(record: RunRecord, report: object) -> dict[str, Node]:
+    """Return digest and part sizes of each split manifest; sizes are known of those that the evaluation read."""
+    known = facts_of_note(report.notes.get(SPLITS_NOTE) if isinstance(report, MetricReport) else None)
+    facts: dict[str, Node] = {}
+    for reference, value in {**record.splits, **{name: one.digest for name, one in known.items()}}.items():
+        sizes = known[reference].parts if reference in known else {}
+        text = ", ".join(f"{count} {part or 'without a part'}" for part, count in sizes.items())
+        facts[f"Split {reference}"] = group(_full_digest(value), f" ({text})" if text else "")
+    return facts or {"Split": "not recorded"}
 
 
 def _full_digest(value: str) -> Markup:
@@ -73,7 +100,7 @@ def _full_digest(value: str) -> Markup:
 
 
 def _model_digest(record: RunRecord) -> str:
-    step_name, _, output = str(record.pipeline.get("model", "")).partition(".")
+    step_name, _, output = str(record.pipeline.get("model", "")).rpartition(".")
     step = record.step(step_name)
     return str(step.outputs.get(output, "")) if step else ""
 
@@ -87,6 +114,10 @@ def _environment(record: RunRecord) -> Markup:
 def _steps(record: RunRecord) -> Markup:
     if not record.steps:
         return missing_note("no step was recorded.")
+    if len(record.steps) > SHOWN_STEPS:
+        listing = "\n".join(f"{step.name}  {step.key[:_SHORT_KEY]}" for step in record.steps)
+        note = element("p", muted("Whole keys, inputs and outputs: "), element("a", "run.json", href="run.json"))
+        return group(details(f"Keys of {len(record.steps)} steps", element("pre", listing)), note)
     rows: list[tuple[Node, ...]] = [
         (code(step.name), digest(step.key), _artifacts(step.inputs), _artifacts(step.outputs)) for step in record.steps
     ]

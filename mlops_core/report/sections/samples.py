@@ -10,6 +10,7 @@ from mlops_core.report.kit import Markup, PageSection, badge, data_uri, element,
 
 if TYPE_CHECKING:
     from mlops_core.datasets.previews import Preview
+    from mlops_core.predictions.boxes import BoxErrors
     from mlops_core.report.evidence import Evidence
     from mlops_core.report.worst import JudgedSample, WorstSamples
 
@@ -40,6 +41,12 @@ def _common_reason(evidence: Evidence) -> str:
 
 
 def _lead(worst: WorstSamples) -> str:
+    if worst.has_boxes:
+        return (
+            f"{worst.wrong} of {worst.count} samples have objects that were missed,"
+            f" invented or found as another class: "
+            f"shown are the {len(worst.samples)} with the most of them."
+        )
     if worst.is_regression:
         return f"The {len(worst.samples)} of {worst.count} samples with the largest error."
     return (
@@ -52,14 +59,29 @@ def _card(worst: WorstSamples, sample: JudgedSample, preview: Preview | Missing 
     return element(
         "li",
         element("h3", sample.sample),
-        _preview(sample.sample, preview),
-        _regression(sample) if worst.is_regression else _classification(sample),
+        sample_preview(sample.sample, preview),
+        _answer(worst, sample),
         element("p", muted(_remarks(worst, sample)), class_="sample-facts"),
     )
 
 
+def _answer(worst: WorstSamples, sample: JudgedSample) -> Markup:
+    if sample.errors is not None:
+        return _detection(sample, sample.errors)
+    return _regression(sample) if worst.is_regression else _classification(sample)
+
+
+def _detection(sample: JudgedSample, errors: BoxErrors) -> Markup:
+    state = badge("wrong", "bad") if sample.is_wrong else badge("correct", "good")
+    counts = ((errors.confused, "found as another class"), (errors.missed, "missed"), (errors.invented, "invented"))
+    wrong = [f"{count} {text}" for count, text in counts if count]
+    return element("p", state, " ", ", ".join([f"{errors.right} of {sample.label} objects found", *wrong]))
+
+
 def _remarks(worst: WorstSamples, sample: JudgedSample) -> str:
-    if worst.is_regression:
+    if worst.has_boxes:
+        remarks = [f"{sample.loss:g} wrong"]
+    elif worst.is_regression:
         remarks = [f"error {format_number(sample.loss)}"]
     else:
         remarks = [f"loss {f'over {_MAX_LOSS}' if sample.loss > _MAX_LOSS else format_number(sample.loss)}"]
@@ -71,15 +93,20 @@ def _remarks(worst: WorstSamples, sample: JudgedSample) -> str:
 
 
 def _classification(sample: JudgedSample) -> Markup:
-    rows = [_score(guess.label, guess.score, is_truth=guess.label == sample.label) for guess in sample.guesses]
-    if sample.label not in [guess.label for guess in sample.guesses]:
-        rows.append(_score(sample.label, sample.label_score, is_truth=True))
     truth = element("strong", sample.label)
     if sample.is_wrong:
         summary = element("p", badge("wrong", "bad"), " ", truth, f" predicted as {sample.guesses[0].label}")
     else:
         summary = element("p", badge("correct", "good"), " ", truth)
-    return element("div", summary, element("ul", *rows, class_="scores"))
+    return element("div", summary, score_list(sample))
+
+
+def score_list(sample: JudgedSample) -> Markup:
+    """Return the scores of the best classes and of the true one, as bars."""
+    rows = [_score(guess.label, guess.score, is_truth=guess.label == sample.label) for guess in sample.guesses]
+    if sample.label not in [guess.label for guess in sample.guesses]:
+        rows.append(_score(sample.label, sample.label_score, is_truth=True))
+    return element("ul", *rows, class_="scores")
 
 
 def _score(label: str, score: float, *, is_truth: bool) -> Markup:
@@ -93,7 +120,8 @@ def _regression(sample: JudgedSample) -> Markup:
     return element("p", "true ", element("strong", sample.label), ", predicted ", prediction)
 
 
-def _preview(sample: str, preview: Preview | Missing | None) -> Markup | None:
+def sample_preview(sample: str, preview: Preview | Missing | None) -> Markup | None:
+    """Return what a sample sounds or looks like, or why it is not shown; None for nothing."""
     if preview is None:
         return None
     if isinstance(preview, Missing):

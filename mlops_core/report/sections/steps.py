@@ -22,6 +22,7 @@ from mlops_core.report.kit import (
     muted,
     span_bar,
 )
+from mlops_core.report.sections.step_groups import SHOWN_STEPS, StepGroup, group_steps, span_of
 from mlops_core.report.sections.values import shortened
 from mlops_core.report.timeline import Bar, Timeline, timeline
 from mlops_core.workspace.records import StepStatus
@@ -43,6 +44,7 @@ _STEP_KINDS: Mapping[StepStatus, BadgeKind] = {
 }
 _CHANGES = 20
 _CHANGE_LENGTH = 60
+_ORIGINS = 3
 
 
 def steps_section(evidence: Evidence) -> PageSection:
@@ -52,7 +54,11 @@ def steps_section(evidence: Evidence) -> PageSection:
         return PageSection(anchor="steps", title="Steps", body=missing_note("no step was recorded."))
     axis = timeline(record)
     bars = {bar.step.name: bar for bar in axis.bars}
-    items = (_step(evidence, step, bars.get(step.name)) for step in record.steps)
+    alone, groups = (record.steps, ()) if len(record.steps) <= SHOWN_STEPS else group_steps(record.steps)
+    items = (
+        *(_step(evidence, step, bars.get(step.name)) for step in alone),
+        *(_group(evidence, steps, bars) for steps in groups),
+    )
     return PageSection(
         anchor="steps",
         title="Steps",
@@ -96,6 +102,31 @@ def _step(evidence: Evidence, step: StepRecord, bar: Bar | None) -> Markup:
         element("div", _bar(step, bar), class_="step-bar"),
         element("div", _duration(step), class_="step-duration"),
         element("div", lines(*_remarks(evidence, step)), class_="step-remarks"),
+    )
+
+
+def _group(evidence: Evidence, steps: StepGroup, bars: Mapping[str, Bar]) -> Markup:
+    span = span_of([bars[step.name] for step in steps.steps if step.name in bars])
+    label = f"{steps.name}: {_count(len(steps.steps), 'step')}, {format_duration(steps.duration_s)}, {steps.status}"
+    kind = _STEP_KINDS[steps.status]
+    bar = (
+        span_bar(start=span[0], length=span[1], kind=kind, label=label)
+        if span
+        else element("span", str(steps.status), class_="no-bar")
+    )
+    saved = " saved" if steps.status is StepStatus.REUSED else ""
+    origins = list(dict.fromkeys(step.reused_from for step in steps.steps if step.reused_from))
+    remarks: tuple[Markup | None, ...] = (
+        *(group("Reused from run ", _run_link(evidence, origin)) for origin in origins[:_ORIGINS]),
+        muted(steps.reason) if steps.reason and not origins else None,
+        details(_count(len(steps.steps), "step"), element("pre", steps.listing())),
+    )
+    return element(
+        "li",
+        element("div", code(steps.name), badge(str(steps.status), kind), class_="step-name"),
+        element("div", bar, class_="step-bar"),
+        element("div", f"{format_duration(steps.duration_s)}{saved}", class_="step-duration"),
+        element("div", lines(*remarks), class_="step-remarks"),
     )
 
 

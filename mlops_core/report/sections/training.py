@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from mlops_core.quantities import format_number
@@ -20,6 +21,7 @@ from mlops_core.report.kit import (
     group,
     legend,
     missing_note,
+    muted,
 )
 
 if TYPE_CHECKING:
@@ -29,15 +31,27 @@ if TYPE_CHECKING:
     from mlops_core.report.histories import History, Series
 
 _TABLE_ROWS = 50
+_HISTORIES = 24
+_REASONS = 10
 
 
 def training_section(evidence: Evidence) -> PageSection:
     """Return the curves of every training step."""
-    parts = (
-        missing_note(history.reason) if isinstance(history, Missing) else _charts(history)
-        for history in evidence.histories
+    shown: list[History | Missing] = []
+    left: Counter[str] = Counter()
+    taken: Counter[str] = Counter()
+    for history in evidence.histories:
+        what, limit = ("without curves", _REASONS) if isinstance(history, Missing) else ("with curves", _HISTORIES)
+        taken[what] += 1
+        if taken[what] <= limit:
+            shown.append(history)
+        else:
+            left[what] += 1
+    more = [f"and {count} more {what}" for what, count in left.items()]
+    parts = (missing_note(part.reason) if isinstance(part, Missing) else _charts(part) for part in shown)
+    return PageSection(
+        anchor="training", title="Training curves", body=group(*parts, *(element("p", muted(text)) for text in more))
     )
-    return PageSection(anchor="training", title="Training curves", body=group(*parts))
 
 
 def _charts(history: History) -> Markup:

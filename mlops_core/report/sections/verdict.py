@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mlops_core.gates.verdicts import GateOutcome
 from mlops_core.quantities import format_number
 from mlops_core.report.kit import (
     BadgeKind,
@@ -26,11 +27,21 @@ from mlops_core.workspace.records import RunStatus, StepStatus
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mlops_core.conditions import ClauseVerdict, Verdict
+    from mlops_core.gates.verdicts import ClauseVerdict, Verdict
     from mlops_core.report.evidence import Evidence
     from mlops_core.workspace.records import RunRecord
 
 
+_OUTCOME_KINDS: Mapping[GateOutcome, BadgeKind] = {
+    GateOutcome.ACCEPTED: "good",
+    GateOutcome.REJECTED: "bad",
+    GateOutcome.UNDECIDED: "warn",
+}
+_CLAUSE_WORDS = {
+    GateOutcome.ACCEPTED: "passed",
+    GateOutcome.REJECTED: "failed",
+    GateOutcome.UNDECIDED: str(GateOutcome.UNDECIDED),
+}
 _APPROVAL_KINDS: Mapping[str, BadgeKind] = {
     ApprovalStatus.APPROVED: "good",
     ApprovalStatus.REJECTED: "bad",
@@ -59,7 +70,7 @@ def verdict_section(evidence: Evidence) -> PageSection:
 
 
 def _summary(verdict: Verdict) -> Markup:
-    status = badge("accepted", "good") if verdict.accepted else badge("rejected", "bad")
+    status = badge(str(verdict.outcome), _OUTCOME_KINDS[verdict.outcome])
     passed = sum(clause.passed for clause in verdict.clauses)
     return group(status, f" {passed} of {len(verdict.clauses)} gate clauses passed.")
 
@@ -97,7 +108,7 @@ def _approve_command(evidence: Evidence) -> Markup | None:
 
 
 def _clause(evidence: Evidence, clause: ClauseVerdict) -> Markup:
-    status = badge("passed", "good") if clause.passed else badge("failed", "bad")
+    status = badge(_CLAUSE_WORDS[clause.outcome], _OUTCOME_KINDS[clause.outcome])
     return element(
         "li",
         element("div", status, " ", code(clause.clause), class_="clause-name"),
@@ -109,18 +120,18 @@ def _clause(evidence: Evidence, clause: ClauseVerdict) -> Markup:
         ),
         element("div", clause.reason, class_="clause-reason"),
         _clause_chart(evidence, clause),
-        class_="good" if clause.passed else "bad",
+        class_=_OUTCOME_KINDS[clause.outcome],
     )
 
 
 def _clause_chart(evidence: Evidence, clause: ClauseVerdict) -> Markup | None:
     metric = next((metric for metric in evidence.facts.metrics if metric.name == clause.metric), None)
-    if metric is None:
-        return None
+    if metric is None or clause.clause.removeprefix("not ").partition(" ")[0].partition(".")[0] != metric.name:
+        return None  # a slice of the test set, whose interval is not that of the metric
     mark = interval_mark(evidence, metric, is_good=clause.passed)
     label = (
         f"{metric.title or metric.name}: {format_number(clause.value)}, threshold {format_number(clause.threshold)}, "
-        f"{'passed' if clause.passed else 'failed'}"
+        f"{_CLAUSE_WORDS[clause.outcome]}"
     )
     return element("div", interval_chart(mark, metric_scale(metric, mark), label=label), class_="clause-chart")
 

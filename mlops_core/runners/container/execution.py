@@ -9,7 +9,7 @@ unpacked here. The data set is an input like any other.
 
 **Outputs** appear when the step has succeeded, never half. The container of an evaluation has one more, ``gate``, with
 an ``evaluation.json`` in which every declared metric has a finite ``value`` and ``usable`` 1 or 0, so that an engine's
-own condition can read it; ``verdict`` in it is what `mlops_core.conditions.Gate` returns.
+own condition can read it; ``verdict`` in it is what `mlops_core.gates.gate.Gate` returns.
 
 **Shards**: every instance sees the whole input (or, where the request has ``sharded_inputs``, its share of the files)
 and writes below ``<output>/<index, 4 digits>/``, so that no instance overwrites another's files; a second container
@@ -31,15 +31,25 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Protocol
 
+from mlops_core.datasets.fetching.archives import DAMAGED
 from mlops_core.errors import ConfigError, ExitCode, MlopsError, RunnerError
-from mlops_core.pipeline import EVALUATION_OUTPUT
-from mlops_core.runners.container.request import GATE_OUTPUT, ContainerOrder, Part, code_digest, read_order
+from mlops_core.pipeline import EVALUATION_OUTPUT, PREDICTIONS_OUTPUT
+from mlops_core.runners.container.request import (
+    CHAMPION_INPUT,
+    GATE_OUTPUT,
+    ContainerOrder,
+    Part,
+    code_digest,
+    read_order,
+)
 from mlops_core.steps.context import Shard, StepRequest
+from mlops_core.use_cases.searches import trial_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from mlops_core.gates.evidence import GateEvidence
     from mlops_core.runners.container.request import ContainerRequest
     from mlops_core.runners.local.processes import ProcessOutcome, StepProcesses
 
@@ -111,9 +121,11 @@ class _Container:
     def __init__(self, order: ContainerOrder, *, site: ContainerSite) -> None:
         self._order = order
         self._request = order.request
-        self._step = order.request.step
+        step = order.request.step
+        self._step = step if order.trial is None else trial_step(step, order.trial)
         self._site = site
         self._places = site.layout(order.request)
+        self._inputs: dict[str, Path] = {}
 
     def run(self) -> None:
         """Execute, publish the outputs and, for an evaluation, write the verdict.
@@ -149,7 +161,7 @@ class _Container:
         """Return output -> folder after as many attempts as the step allows."""
         from mlops_core.runners.local.processes import StepProcesses
 
-        inputs = {name: self._input(name) for name in self._step.inputs}
+        inputs = self._inputs = {name: self._input(name) for name in self._step.inputs}
         parts = self._parts() if self._request.part is Part.MERGE else {}
         resources = self._step.resources
         with StepProcesses() as processes:
@@ -216,7 +228,7 @@ class _Container:
         try:
             with tarfile.open(archives[0]) as archive:
                 archive.extractall(target, filter="data")
-        except (tarfile.TarError, OSError, EOFError) as error:
+        except (*DAMAGED, OSError) as error:
             raise RunnerError(f"step '{self._step.name}': {archives[0]} cannot be unpacked: {error}") from error
         return target
 
@@ -248,7 +260,7 @@ class _Container:
         from mlops_core.runners.container.verdict import gate_evaluation, verdict_message
 
         folder = self._places.output(EVALUATION_OUTPUT)
-        data = gate_evaluation(folder, self._request, self._order.gate_parameters)
+        data = gate_evaluation(folder, self._request, self._order.gate_parameters, evidence=self._evidence())
         target = self._places.output(GATE_OUTPUT)
         target.mkdir(parents=True, exist_ok=True)
         text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -256,6 +268,23 @@ class _Container:
         message = verdict_message(data["verdict"])
         print(message, flush=True)  # noqa: T201  the container's log
         self._site.report(message, is_failure=False)
+
+    def _evidence(self) -> GateEvidence | None:
+        """Return what the gate rests on beyond the metrics; None for a gate that rests on them alone."""
+        assert self._request.gate is not None  # noqa: S101  for mypy: the caller asks for it first
+        gate = self._request.gate.gate
+        if not gate.needs_predictions:
+            return None
+        from mlops_core.runners.evidence import gate_evidence, read_champion
+        from mlops_core.use_cases.manager import load_use_case
+
+        return gate_evidence(
+            self._places.output(PREDICTIONS_OUTPUT),
+            metrics=self._request.metrics,
+            compute=load_use_case(self._request.use_case).compute_metrics,
+            inputs=self._inputs.values(),
+            champion=read_champion(self._input(CHAMPION_INPUT)) if gate.needs_champion else None,
+        )
 
 
 def _copied(folder: Path, target: Path) -> Path:

@@ -1,7 +1,8 @@
 """The content of a step image: wheels of core, engine and one use case, pinned versions, Dockerfile, entry point.
 
 It contains no other plugin, no source tree and no data. The versions are those of the packages installed here, so a
-step in a container runs with the packages with which it was developed.
+step in a container runs with the packages with which it was developed. The wheels are installed by their hashes, and
+the base image is pinned by its digest.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import PluginError, UsageError
+from mlops_core.redaction import redact_urls
+from mlops_core.runners.container.base_images import base_image
+from mlops_core.runners.container.wheels import hashed_requirements, write_installed_wheel
+from mlops_core.settings import read_settings
 from mlops_core.use_cases.distributions import version_of
 
 if TYPE_CHECKING:
@@ -34,6 +39,7 @@ CORE = "mlops-usecases"
 _LEFT_OUT = ("build", "dist", "tests", "docs", "benchmarks", "plugins", "entrypoints", "__pycache__")
 _TAG_LENGTH = 16
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:>=\s*(?P<version>[0-9][^,;\s]*))?")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9]+(?:[._-]+[A-Za-z0-9]+)*\Z")
 _FEW_RETRIES = ("--retries", "1", "--timeout", "10")
 
 
@@ -41,16 +47,22 @@ def write_image_folder(use_case: InstalledUseCase, image: ContainerImage, folder
     """Write everything that ``docker build`` needs for a use case's step image into `folder`; return the wheels.
 
     Raises:
-        UsageError: the folder cannot be written, or holds other files.
+        UsageError: the folder cannot be written, or holds other files, no base image is known, or the name of the use
+            case is more than a name.
         PluginError: a distribution cannot be built, or cannot be had as it is installed.
     """
-    wheels = folder / "wheels"
+    if not _PLAIN_NAME.match(use_case.name):
+        raise UsageError(
+            f"use case {use_case.name!r}: the name would be a part of a script; expected letters and digits, joined by "
+            "'.', '-' and '_'"
+        )
+    wheels, base = folder / "wheels", base_image_here()
     _prepare(folder, wheels)
     for name in _distributions(use_case, image):
-        _write_wheel(name, wheels)
+        write_wheel(name, wheels)
+    (folder / "wheels.txt").write_text(hashed_requirements(wheels.glob("*.whl")), encoding="utf-8")
     (folder / "constraints.txt").write_text(constraints(), encoding="utf-8")
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    values = {"use_case": use_case.name, "python": version, "module": image.module}
+    values = {"use_case": use_case.name, "base_image": base, "module": image.module}
     (folder / "Dockerfile").write_text(_template("Dockerfile", values), encoding="utf-8")
     (folder / "run_step.py").write_text(_template("run_step.py", {"module": image.module}), encoding="utf-8")
     return tuple(sorted(wheels.glob("*.whl")))
@@ -58,11 +70,20 @@ def write_image_folder(use_case: InstalledUseCase, image: ContainerImage, folder
 
 def image_tag(use_case: InstalledUseCase, image: ContainerImage) -> str:
     """Return a tag that changes with code and packages, so that no image is replaced by another one of its name."""
-    digest = hashlib.sha256(constraints().encode())
+    digest = hashlib.sha256(f"{constraints()}{base_image_here()}".encode())
     for name in _distributions(use_case, image):
         for path in sorted(_source_files(name)):
             digest.update(path.read_bytes())
     return f"{use_case.name.lower()}-{digest.hexdigest()[:_TAG_LENGTH]}"
+
+
+def base_image_here() -> str:
+    """Return the base image for the Python that runs here, pinned by its digest.
+
+    Raises:
+        UsageError: none is known.
+    """
+    return base_image(f"{sys.version_info.major}.{sys.version_info.minor}", environ=read_settings().environ)
 
 
 def _distributions(use_case: InstalledUseCase, image: ContainerImage) -> tuple[str, ...]:
@@ -73,12 +94,12 @@ def constraints() -> str:
     """Return ``name==version`` of every installed distribution, except those installed from a folder."""
     installed = [distribution for distribution in importlib.metadata.distributions() if distribution.name]
     found = {distribution.name.lower(): distribution.version for distribution in installed}
-    ours = {distribution.name.lower() for distribution in installed if _folder_of(distribution)}
+    ours = {distribution.name.lower() for distribution in installed if folder_of(distribution)}
     return "".join(f"{name}=={found[name]}\n" for name in sorted(found.keys() - ours))
 
 
 def _prepare(folder: Path, wheels: Path) -> None:
-    known = {"wheels", "constraints.txt", "Dockerfile", "run_step.py"}
+    known = {"wheels", "wheels.txt", "constraints.txt", "Dockerfile", "run_step.py"}
     try:
         others = sorted(path.name for path in folder.iterdir() if path.name not in known) if folder.exists() else []
         if others:
@@ -89,12 +110,17 @@ def _prepare(folder: Path, wheels: Path) -> None:
         raise UsageError(f"--output {folder}: {error.strerror}") from error
 
 
-def _write_wheel(name: str, wheels: Path) -> None:
+def write_wheel(name: str, wheels: Path) -> None:
+    """Write the wheel of an installed distribution into the folder `wheels`.
+
+    Raises:
+        PluginError: it cannot be built, or is not installed.
+    """
     distribution = _distribution(name)
-    source = _folder_of(distribution)
+    source = folder_of(distribution)
     with tempfile.TemporaryDirectory(prefix="mlops-package-") as temporary:
         if source is None:
-            _pip("download", "--no-deps", "--dest", str(wheels), f"{name}=={distribution.version}", name=name)
+            write_installed_wheel(distribution, wheels)
             return
         copy = Path(temporary) / "source"
         shutil.copytree(source, copy, ignore=_ignored)  # building leaves files behind
@@ -151,7 +177,7 @@ def _pip(*arguments: str, name: str) -> None:
         reason = next(
             (line for line in reversed(lines) if "ERROR" in line or "error" in line), lines[-1] if lines else ""
         )
-        raise PluginError(f"no wheel of {name}: pip {arguments[0]} failed: {reason.strip()}")
+        raise PluginError(f"no wheel of {name}: pip {arguments[0]} failed: {redact_urls(reason.strip())}")
 
 
 def _distribution(name: str) -> importlib.metadata.Distribution:
@@ -159,22 +185,21 @@ def _distribution(name: str) -> importlib.metadata.Distribution:
     if not found:
         raise PluginError(f"{name} is not installed; pip install it")
     # A build leaves an egg-info next to the sources, which comes first where that folder is on the path.
-    return next((one for one in found if _folder_of(one)), found[0])
+    return next((one for one in found if folder_of(one)), found[0])
 
 
-def _folder_of(distribution: importlib.metadata.Distribution) -> Path | None:
-    """Return the folder from which a distribution was installed; None for one from an index."""
+def folder_of(distribution: importlib.metadata.Distribution) -> Path | None:
+    """Return the folder from which a distribution was installed; None for one from a wheel, index or repository."""
     text = distribution.read_text("direct_url.json")
-    if not text:
-        return None
-    url = urllib.parse.urlsplit(json.loads(text).get("url", ""))
-    return Path(urllib.parse.unquote(url.path)) if url.scheme == "file" else None
+    source = json.loads(text) if text else {}
+    url = urllib.parse.urlsplit(source.get("url", ""))
+    return Path(urllib.parse.unquote(url.path)) if url.scheme == "file" and "dir_info" in source else None
 
 
 def _source_files(name: str) -> Iterator[Path]:
     """Yield the source files of a distribution."""
     distribution = _distribution(name)
-    folder = _folder_of(distribution)
+    folder = folder_of(distribution)
     if folder is None:
         files = distribution.files or []
         yield from (Path(str(path.locate())) for path in files if path.suffix in (".py", ".yaml"))

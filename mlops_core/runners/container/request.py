@@ -10,6 +10,7 @@ limit the length of an argument, so the request is JSON in pieces. Every argumen
 ``--dataset-digest=SHA256``           only for the engine's step cache: another data set means other arguments
 ``--parameter=NAME=VALUE``            each parameter that the step declares
 ``--gate-parameter=NAME=VALUE``       each parameter that the gate mentions, for the evaluation
+``--trial=N``                         index of the trial to execute, for a step with a search
 ``--request=PIECE``                   repeated; the pieces in order are the JSON of a `ContainerRequest`
 ====================================  ================================================================================
 """
@@ -22,10 +23,11 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.conditions import Gate
+from mlops_core.datasets.licences import Licences
 from mlops_core.errors import ConfigError, RunnerError
 from mlops_core.evaluation.metrics import Metric
-from mlops_core.pipeline import Parameter, ParameterType, Step, StepKind
+from mlops_core.gates.gate import Gate
+from mlops_core.pipeline import Parameter, ParameterType, Step
 from mlops_core.steps.execution import STEP_PROTOCOL_VERSION
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 GATE_OUTPUT = "gate"
 """The output of an evaluation's container that the engine's condition reads."""
+CHAMPION_INPUT = "champion"
+"""The input of an evaluation's container with the predictions of the best version, for a gate that compares with it."""
 _FORMAT = "mlops-container/2"
 
 
@@ -55,10 +59,12 @@ class GateRequest:
     Attributes:
         gate: the gate.
         parameters: the parameters that it mentions.
+        licences: of the data and the base models, for a gate that asks for one.
     """
 
     gate: Gate
     parameters: tuple[Parameter, ...]
+    licences: Licences | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +165,7 @@ class ContainerOrder:
         parameters: value of each parameter that the step declares.
         gate_parameters: value of each parameter that the gate mentions.
         dataset_digest: digest of the data set, where the step reads it and the digest was known.
+        trial: index of the trial; None for a step without a search.
     """
 
     request: ContainerRequest
@@ -168,6 +175,7 @@ class ContainerOrder:
     parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
     gate_parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
     dataset_digest: str = ""
+    trial: int | None = None
 
 
 def read_order(arguments: Sequence[str]) -> ContainerOrder:
@@ -186,8 +194,11 @@ def read_order(arguments: Sequence[str]) -> ContainerOrder:
     try:
         request = ContainerRequest.from_json(json.loads("".join(found.get("--request", ()))))
         seed = int(found.get("--seed", ["0"])[-1])
+        trial = int(found["--trial"][-1]) if "--trial" in found else None
     except (ValueError, KeyError, TypeError) as error:
         raise RunnerError(f"the request in the command's arguments is damaged: {error}") from error
+    if (trial is None) != (request.step.tuning is None):
+        raise RunnerError(f"step '{request.step.name}': --trial is for a step with a search, and needed for one")
     gate_parameters = tuple(map(_without_limits, request.gate.parameters)) if request.gate else ()
     return ContainerOrder(
         request=request,
@@ -197,6 +208,7 @@ def read_order(arguments: Sequence[str]) -> ContainerOrder:
         parameters=_values(request.parameters, found.get("--parameter", ())),
         gate_parameters=_values(gate_parameters, found.get("--gate-parameter", ())),
         dataset_digest=found.get("--dataset-digest", [""])[-1],
+        trial=trial,
     )
 
 
@@ -207,8 +219,10 @@ def code_digest(use_case: UseCase, step: Step, *, code: CodeIndex) -> str:
     it with the code in its image, so a definition is never executed by an image of another version.
     """
     modules = [reference.partition(":")[0] for reference in (step.run, step.merge) if reference]
-    if step.kind is StepKind.EVALUATION:
+    if step.computes_metrics:
         modules.append(use_case.implementation_module("mlops_compute_metrics"))
+    if step.batch:
+        modules.append(use_case.implementation_module("mlops_load_predictor"))
     digests = {"protocol": str(STEP_PROTOCOL_VERSION)}
     for module in modules:
         digests |= code.digests(module)
@@ -226,7 +240,7 @@ def parameter_to_json(parameter: Parameter) -> dict[str, Any]:
     }
 
 
-_FLAGS = ("--root", "--code", "--seed", "--dataset-digest", "--parameter", "--gate-parameter", "--request")
+_FLAGS = ("--root", "--code", "--seed", "--dataset-digest", "--parameter", "--gate-parameter", "--trial", "--request")
 
 
 def _parameter_from_json(data: Mapping[str, Any]) -> Parameter:
@@ -236,14 +250,18 @@ def _parameter_from_json(data: Mapping[str, Any]) -> Parameter:
 def _gate_to_json(gate: GateRequest | None) -> dict[str, Any] | None:
     if gate is None:
         return None
-    return {"gate": gate.gate.to_json(), "parameters": [parameter_to_json(each) for each in gate.parameters]}
+    data = {"gate": gate.gate.to_json(), "parameters": [parameter_to_json(each) for each in gate.parameters]}
+    if gate.licences is not None and gate.gate.needs_licences:  # nothing else depends on them, not even a step cache
+        data["licences"] = gate.licences.to_json()
+    return data
 
 
 def _gate_from_json(data: Mapping[str, Any] | None) -> GateRequest | None:
     if data is None:
         return None
     parameters = tuple(map(_parameter_from_json, data["parameters"]))
-    return GateRequest(gate=Gate.from_json(data["gate"]), parameters=parameters)
+    licences = Licences.from_json(data["licences"]) if data.get("licences") else None
+    return GateRequest(gate=Gate.from_json(data["gate"]), parameters=parameters, licences=licences)
 
 
 def _values(parameters: tuple[Parameter, ...], texts: Sequence[str]) -> dict[str, ParameterValue]:

@@ -1,34 +1,42 @@
 """The evaluation as an engine's condition reads it, and the verdict; both are computed in the evaluation's container.
 
 Conditions of engines fail on a missing path and are not documented for a null. So each declared metric gets a finite
-number, and a flag that says whether the gate may use it; a compiled condition reads both.
+number, and a flag that says whether the gate may use it; a compiled condition reads both. A gate that rests on more
+than metrics and numbers cannot be expressed as a condition; for it the condition reads the verdict.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.conditions import Verdict
 from mlops_core.errors import ConfigError
 from mlops_core.evaluation.metrics import EVALUATION_FILE, read_evaluation
+from mlops_core.gates.verdicts import Verdict
+from mlops_core.reading import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from mlops_core.evaluation.metrics import Metric
+    from mlops_core.gates.evidence import GateEvidence
     from mlops_core.pipeline import ParameterValue
     from mlops_core.runners.container.request import ContainerRequest, GateRequest
 
 USABLE = "usable"
+VERDICT_FLAG = "verdict_accepted"
+"""Key of the number that an engine's condition reads where it cannot express the gate: 1 for accepted, else 0."""
 _UNUSABLE_VALUE = 0.0
 """Placeholder for a value that is not finite; never compared, since ``usable`` is 0."""
 
 
 def gate_evaluation(
-    folder: Path, request: ContainerRequest, parameters: Mapping[str, ParameterValue]
+    folder: Path,
+    request: ContainerRequest,
+    parameters: Mapping[str, ParameterValue],
+    *,
+    evidence: GateEvidence | None = None,
 ) -> dict[str, Any]:
     """Return the evaluation with every metric present, and the verdict.
 
@@ -36,19 +44,24 @@ def gate_evaluation(
         folder: folder with ``evaluation.json`` as core wrote it.
         request: request of an evaluation; its gate is set.
         parameters: value of each parameter that the gate mentions.
+        evidence: predictions and the champion, for a gate that needs them.
 
     Raises:
         StepError: there is no evaluation.
     """
     assert request.gate is not None  # noqa: S101  for mypy: the only caller asks for it first
     report = read_evaluation(folder, request.metrics)
-    data: dict[str, Any] = json.loads((folder / EVALUATION_FILE).read_text(encoding="utf-8"))
+    data: dict[str, Any] = read_json(folder / EVALUATION_FILE)  # an object, as `read_evaluation` has found
     for metric in request.metrics:
         found = report.values.get(metric.name)
         _complete(data, metric, value=found.value if found else None)
     numbers = {name: value for name, value in parameters.items() if isinstance(value, int | float)}
-    verdict = request.gate.gate.evaluate(report, metrics=request.metrics, parameters=numbers)
-    data["verdict"] = _within_limits(verdict, request.gate, parameters).to_json()
+    verdict = request.gate.gate.evaluate(
+        report, metrics=request.metrics, parameters=numbers, evidence=evidence, licences=request.gate.licences
+    )
+    verdict = _within_limits(verdict, request.gate, parameters)
+    data["verdict"] = verdict.to_json()
+    data[VERDICT_FLAG] = int(verdict.accepted)
     return data
 
 

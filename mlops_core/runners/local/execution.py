@@ -6,6 +6,7 @@ Runs in a worker thread and touches neither the database nor the state of the ru
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +14,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import DatasetError, ExitCode, MlopsError
-from mlops_core.pipeline import StepKind
 from mlops_core.processes.confinement import landlock_version
 from mlops_core.runners.local.processes import ProcessOutcome, module_of
 from mlops_core.runners.local.shard_progress import ShardProgress
 from mlops_core.steps.context import Shard, StepRequest
+from mlops_core.use_cases.searches import draws_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -85,6 +86,7 @@ class StepExecution:
         self._cancelled = threading.Event()
         self._cleaning = ThreadPoolExecutor(max_workers=1, thread_name_prefix="clean")
         self._sections = request.config.sections()
+        self._redactor = request.config.redactor()
         self._metrics = tuple(metric.to_json() for metric in request.pipeline.metrics)
 
     def close(self) -> None:
@@ -97,7 +99,12 @@ class StepExecution:
         self._processes.cancel()
 
     def execute(
-        self, step: Step, *, inputs: Mapping[str, StepInput], on_progress: Callable[[str, int, int], None]
+        self,
+        step: Step,
+        *,
+        inputs: Mapping[str, StepInput],
+        on_progress: Callable[[str, int, int], None],
+        deadline: float | None = None,
     ) -> Attempt:
         """Execute a step with its retries.
 
@@ -105,6 +112,7 @@ class StepExecution:
             step: the step.
             inputs: local name -> the input.
             on_progress: called with (label, done, total).
+            deadline: when, by the monotonic clock, its processes are ended; None for its own timeout alone.
         """
         began = time.monotonic()
         damaged = self._damaged(inputs.values())
@@ -112,9 +120,10 @@ class StepExecution:
             return Attempt(damaged=damaged)
         watch = next((given.watch for given in inputs.values() if given.watch), None)
         for attempt in range(1, step.resources.retries + 2):
-            result = self._attempt_on_stable_data(
-                watch, lambda: self._attempt(step, inputs=inputs, on_progress=on_progress)
-            )
+            limited = functools.partial(self._attempt, _limited(step, deadline), inputs=inputs, on_progress=on_progress)
+            result = self._attempt_on_stable_data(watch, limited)
+            if deadline is not None and time.monotonic() >= deadline:
+                break
             if result.outcome.exit_code in _FINAL or attempt > step.resources.retries:
                 break
             if self._cancelled.wait(_BACKOFF_S[min(attempt, len(_BACKOFF_S)) - 1]):
@@ -152,7 +161,7 @@ class StepExecution:
     def modules(self, step: Step) -> Modules:
         """Return the modules to import before a step's process is forked; an evaluation also calls the metric hook."""
         own = module_of(step.run)
-        if step.kind is not StepKind.EVALUATION:
+        if not step.computes_metrics:
             return (own,)
         return (own, "mlops_core.use_cases.manager", module_of(self._request.use_case.installed.target))
 
@@ -244,13 +253,14 @@ class StepExecution:
             use_case=self._request.use_case.name,
             step=step,
             config={name: self._sections[name] for name in step.config},
+            whole_config=self._sections if draws_values(step) else None,
             parameters={name: self._request.parameters[name] for name in step.parameters},
             seed=self._request.seed,
             inputs={name: given.path for name, given in inputs.items()},
             outputs=outputs,
             scratch=folder / "scratch",
             progress_file=folder / "progress.jsonl",
-            metrics=self._metrics if step.kind is StepKind.EVALUATION else (),
+            metrics=self._metrics if step.computes_metrics or step.search else (),
             is_trained=self._request.pipeline.is_trained,
         )
 
@@ -261,10 +271,23 @@ class StepExecution:
             for path in (request.scratch, *request.outputs.values()):
                 path.mkdir(parents=True)
             return self._processes.run(
-                request, folder=folder, log=log, on_progress=on_progress, modules=self.modules(request.step)
+                request,
+                folder=folder,
+                log=log,
+                on_progress=on_progress,
+                modules=self.modules(request.step),
+                redactor=self._redactor,
             )
         except OSError as error:
             return _failure(f"its process could not be started: {error}")
+
+
+def _limited(step: Step, deadline: float | None) -> Step:
+    """Return the step with a timeout that ends at the deadline."""
+    if deadline is None:
+        return step
+    left_s = min(step.resources.timeout_s, max(0.1, deadline - time.monotonic()))
+    return replace(step, resources=replace(step.resources, timeout_s=left_s))
 
 
 def _below(folder: Path, outputs: tuple[str, ...]) -> dict[str, Path]:

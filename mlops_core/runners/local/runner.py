@@ -7,7 +7,9 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import DatasetError, ExitCode, MlopsError, PluginError, StepError
+from mlops_core.datasets.splits import SPLIT_FILE, read_split
+from mlops_core.errors import ConfigError, DatasetError, ExitCode, MlopsError, PluginError, StepError
+from mlops_core.gates.slices import missing_slice
 from mlops_core.pipeline import DATASET, EVALUATION_OUTPUT
 from mlops_core.runners.dataset_source import fetch_source, is_source_there
 from mlops_core.runners.lifecycle import Result, Run, utc_now
@@ -17,7 +19,9 @@ from mlops_core.runners.local.processes import ProcessOutcome, StepProcesses
 from mlops_core.runners.local.schedule import Schedule, import_ahead
 from mlops_core.runners.reuse import StepDecisions
 from mlops_core.steps.packages import require_packages
+from mlops_core.use_cases.searches import is_selection
 from mlops_core.workspace.records import StepStatus
+from mlops_core.workspace.searches.notes import search_failure, search_note
 from mlops_core.workspace.step_cache import CachedStep
 
 if TYPE_CHECKING:
@@ -90,7 +94,7 @@ class _LocalSteps:
         self._dataset: StepInput | None = None
         self._decisions = StepDecisions(store, request)
         self._written: set[str] = set()
-        self._earlier: dict[str, RunRecord | None] = {}
+        self._earlier: dict[str, dict[str, str]] = {}
         self._failure: MlopsError | None = None
 
     @property
@@ -132,7 +136,10 @@ class _LocalSteps:
     def _run_steps(self, processes: StepProcesses) -> None:
         execution = StepExecution(self._store, self._request, run_id=self.run_id, processes=processes)
         with contextlib.closing(execution):
-            Schedule(self, execution, jobs=self._jobs).carry_out()
+            try:
+                Schedule(self, execution, jobs=self._jobs).carry_out()
+            except ConfigError as error:
+                self._failure = error
         for record in tuple(self._run.steps.values()):
             if record.status is StepStatus.PENDING:
                 self._end(replace(record, status=StepStatus.SKIPPED))
@@ -162,28 +169,29 @@ class _LocalSteps:
                 outputs=cached.outputs,
                 duration_s=cached.duration_s,
                 reused_from=cached.run_id,
-                warning=self._earlier_warning(cached.run_id, step.name),
+                warning=self._search_note(step) or self._earlier_warning(cached.run_id, step.name),
             )
         )
+        self._check_slices(step)
         return True
 
     def _earlier_warning(self, run_id: str, step: str) -> str:
         """Return what the execution that is reused warned of; empty if its run was removed."""
         if run_id not in self._earlier:
             try:
-                self._earlier[run_id] = self._store.runs.load(run_id)
+                steps = self._store.runs.load(run_id).steps
             except MlopsError:
-                self._earlier[run_id] = None
-        record = self._earlier[run_id]
-        executed = record.step(step) if record else None
-        return executed.warning if executed else ""
+                steps = ()
+            self._earlier[run_id] = {record.name: record.warning for record in steps if record.warning}
+        return self._earlier[run_id].get(step, "")
 
     def start(self, step: Step) -> dict[str, StepInput]:
         """Record the start of a step and return its inputs."""
         self._observer.step_started(step.name)
         self._run.steps[step.name] = replace(self._run.steps[step.name], status=StepStatus.RUNNING, started=utc_now())
         self._store.runs.append_step(self.run_id, self._run.steps[step.name])
-        return {name: self._input(reference) for name, reference in step.inputs.items()}
+        known = self._decisions.input_digests(step)
+        return {name: self._input(reference) for name, reference in step.inputs.items() if name in known}
 
     def _input(self, reference: str) -> StepInput:
         if reference == DATASET:
@@ -206,10 +214,12 @@ class _LocalSteps:
             attempts=attempt.attempts,
             error=attempt.outcome.error,
             warning="; ".join(attempt.outcome.warnings),
+            observed=attempt.outcome.observed,
         )
         if attempt.outcome.exit_code is not ExitCode.OK:
             self._end(replace(record, status=StepStatus.FAILED))
-            self._failure = self._failure or _step_failure(step.name, attempt.outcome, log)
+            if step.trial is None:  # a failed trial does not end its search
+                self._failure = self._failure or _step_failure(step.name, attempt.outcome, log)
             return False
         earlier = self._store.step_cache.find(record.key)
         self._store.step_cache.remember(
@@ -225,24 +235,63 @@ class _LocalSteps:
         )
         self._written |= set(attempt.outputs.values())
         self._decisions.set_outputs(step, attempt.outputs)
-        warnings = filter(None, (_difference(earlier, attempt), record.warning))
+        warnings = filter(None, (_difference(earlier, attempt), record.warning, self._search_note(step)))
         self._end(replace(record, status=StepStatus.DONE, warning="; ".join(warnings)))
+        self._check_slices(step)
         return True
+
+    def _check_slices(self, step: Step) -> None:
+        """Refuse a gate about a part of the test set that the split does not have, before a model is trained.
+
+        Raises:
+            ConfigError: there is no such class, column or value.
+        """
+        pipeline = self._request.pipeline
+        if not pipeline.gate.needs_predictions or self._request.selection.only:
+            return
+        for name in step.outputs:
+            reference = f"{step.name}.{name}"
+            folder = self._store.artifacts.path(self._decisions.digests[reference])
+            is_read = reference in pipeline.evaluation_step.inputs.values() and (folder / SPLIT_FILE).is_file()
+            if is_read and (fault := missing_slice(pipeline.gate, read_split(folder))):
+                raise ConfigError(f"gate: {fault}")
 
     def give_up_damaged(self, step: Step, damaged: Mapping[str, str]) -> Step:
         """Discard one damaged artifact that `step` reads; return the step that wrote it, which is executed again."""
         for reference in step.inputs.values():
-            digest = self._decisions.digests[reference]
+            digest = self._decisions.digests.get(reference, "")  # a trial that failed has none
             if digest in damaged:
-                writer = self._request.pipeline.step(reference.partition(".")[0])
+                writer = self._request.pipeline.step(reference.rpartition(".")[0])
                 self._store.artifacts.discard(digest)
                 self._decisions.note_damage(writer.name, damaged[digest])
                 return writer
         raise AssertionError(f"step '{step.name}' reads none of {list(damaged)}")
 
-    def stop(self, step: Step) -> None:
+    def stop(self, step: Step, *, error: str = "") -> None:
         """Record that a step was cancelled."""
-        self._end(replace(self._run.steps[step.name], status=StepStatus.STOPPED))
+        self._end(replace(self._run.steps[step.name], status=StepStatus.STOPPED, error=error))
+
+    # --- Searches -----------------------------------------------------------------------------------------
+
+    def skip(self, step: Step, *, because: str) -> None:
+        """Record that a trial was not started."""
+        self._end(replace(self._run.steps[step.name], status=StepStatus.SKIPPED, because=because))
+
+    def is_search_lost(self, step: Step) -> bool:
+        """Decide whether a step selects among trials of which none has a result; that is a failure of the run."""
+        if not is_selection(step) or self._decisions.input_digests(step):
+            return False
+        error = search_failure(self._trials(step))
+        self._end(replace(self._run.steps[step.name], status=StepStatus.FAILED, error=error))
+        self._failure = self._failure or StepError(f"step '{step.name}' failed: {error}")
+        return True
+
+    def _trials(self, step: Step) -> list[StepRecord]:
+        names = dict.fromkeys(reference.rpartition(".")[0] for reference in step.inputs.values())
+        return [self._run.steps[name] for name in names]
+
+    def _search_note(self, step: Step) -> str:
+        return search_note(self._trials(step)) if is_selection(step) else ""
 
     def _end(self, record: StepRecord) -> None:
         self._run.steps[record.name] = record

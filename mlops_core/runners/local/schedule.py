@@ -7,9 +7,13 @@ process is that of `mlops_core.runners.local.execution`.
 from __future__ import annotations
 
 import graphlib
+import time
 from collections import Counter, defaultdict, deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Protocol
+
+from mlops_core.errors import ExitCode
+from mlops_core.workspace.searches.notes import STOPPED_BY_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,8 +49,14 @@ class ScheduledRun(Protocol):
     def give_up_damaged(self, step: Step, damaged: Mapping[str, str]) -> Step:
         """Discard one damaged artifact that `step` reads; return the step that wrote it."""
 
-    def stop(self, step: Step) -> None:
+    def stop(self, step: Step, *, error: str = "") -> None:
         """Record that a step was cancelled."""
+
+    def skip(self, step: Step, *, because: str) -> None:
+        """Record that a trial was not started."""
+
+    def is_search_lost(self, step: Step) -> bool:
+        """Decide whether a step selects among trials of which none has a result; it has failed then."""
 
 
 def import_ahead(execution: StepExecution, steps: Iterable[Step]) -> None:
@@ -77,6 +87,7 @@ class Schedule:
         self._queue: deque[Step] = deque()
         self._running: dict[Future[Attempt], Step] = {}
         self._blocked: defaultdict[str, list[Step]] = defaultdict(list)
+        self._deadlines: dict[str, float] = {}
         self._has_failed = False
 
     def carry_out(self) -> None:
@@ -90,6 +101,9 @@ class Schedule:
             try:
                 self._take_ready()
                 while self._queue or self._running:
+                    if self._drop_late_trials():
+                        self._take_ready()
+                        continue
                     self._start(pool)
                     if not self._running:
                         break
@@ -109,7 +123,9 @@ class Schedule:
                 step = self._by_name[name]
                 if selection.is_left_out(name, self._pipeline):
                     continue
-                if self._run.is_reused(step):
+                if self._run.is_search_lost(step):
+                    self._has_failed = True
+                elif self._run.is_reused(step):
                     self._count_down(step)
                     self._sorter.done(name)
                 else:
@@ -117,15 +133,47 @@ class Schedule:
 
     def _start(self, pool: ThreadPoolExecutor) -> None:
         keep_going = self._run.request.selection.keep_going
-        while self._queue and len(self._running) < self._jobs and (keep_going or not self._has_failed):
-            step = self._queue.popleft()
+        while len(self._running) < self._jobs and (keep_going or not self._has_failed):
+            step = next(filter(self._may_start, self._queue), None)
+            if step is None:
+                return
+            self._queue.remove(step)
+            deadline = self._deadline(step)
             inputs = self._run.start(step)
 
             def on_progress(label: str, done: int, total: int, name: str = step.name) -> None:
                 self._run.progress(name, label, done, total)
 
-            self._running[pool.submit(self._execution.execute, step, inputs=inputs, on_progress=on_progress)] = step
+            execute = self._execution.execute
+            future = pool.submit(execute, step, inputs=inputs, on_progress=on_progress, deadline=deadline)
+            self._running[future] = step
             self._import_ahead(step)
+
+    def _may_start(self, step: Step) -> bool:
+        """Tell whether fewer trials of its search are running than may run at a time."""
+        if step.tuning is None or step.trial is None:
+            return True
+        running = sum(each.trial is not None and each.search == step.search for each in self._running.values())
+        return running < step.tuning.concurrent
+
+    def _deadline(self, step: Step) -> float | None:
+        """Return when the search of a trial ends; it begins with the first trial that is started."""
+        if step.tuning is None or step.trial is None:
+            return None
+        return self._deadlines.setdefault(step.search, time.monotonic() + step.tuning.timeout_s)
+
+    def _is_late(self, step: Step) -> bool:
+        return step.trial is not None and time.monotonic() >= self._deadlines.get(step.search, float("inf"))
+
+    def _drop_late_trials(self) -> bool:
+        """Give up the trials that wait although the time of their search is over."""
+        late = [step for step in self._queue if self._is_late(step)]
+        for step in late:
+            self._queue.remove(step)
+            self._run.skip(step, because=STOPPED_BY_TIME)
+            self._forget(step)
+            self._sorter.done(step.name)
+        return bool(late)
 
     def _import_ahead(self, step: Step) -> None:
         """Import the modules of the next steps while `step` runs, once per set of modules."""
@@ -136,7 +184,9 @@ class Schedule:
         if attempt.damaged:
             self._run_again_what_wrote(step, attempt.damaged)
             return
-        if not self._run.is_step_done(step, attempt, log=self._execution.log_path(step.name)):
+        if attempt.outcome.exit_code is not ExitCode.OK and self._is_late(step):
+            self._run.stop(step, error=f"{STOPPED_BY_TIME} after {attempt.duration_s:.0f} s")
+        elif not self._run.is_step_done(step, attempt, log=self._execution.log_path(step.name)) and step.trial is None:
             self._has_failed = True
             return
         self._forget(step)

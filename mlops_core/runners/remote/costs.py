@@ -16,6 +16,7 @@ from mlops_core.config import UseCaseConfig
 from mlops_core.config_files.loading import load_config
 from mlops_core.errors import UsageError, did_you_mean
 from mlops_core.quantities import format_duration
+from mlops_core.use_cases.searches import is_selection
 from mlops_core.workspace.records import StepStatus
 
 if TYPE_CHECKING:
@@ -133,6 +134,8 @@ def estimate_cost(
     durations_s = _runner_durations_s(store, use_case, runner=runner)
     steps = {}
     for step in request.pipeline.ordered():
+        if is_selection(step):  # takes a second, or is the engine's own
+            continue
         machine = machines[step.name]
         duration_s, basis = _duration(step, machine, durations_s, store=store, use_case=use_case)
         steps[step.name] = _step_estimate(step, machine, prices, duration_s=duration_s, basis=basis)
@@ -205,7 +208,7 @@ def _runner_durations_s(store: Store, use_case: str, *, runner: str) -> dict[str
 def _longest_s(pipeline: Pipeline, durations_s: Mapping[str, float]) -> float:
     ends: dict[str, float] = {}
     for step in pipeline.ordered():
-        ends[step.name] = durations_s[step.name] + max((ends[name] for name in step.needs), default=0.0)
+        ends[step.name] = durations_s.get(step.name, 0.0) + max((ends[name] for name in step.needs), default=0.0)
     return max(ends.values())
 
 

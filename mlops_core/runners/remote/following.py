@@ -8,21 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import random
-import shutil
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from mlops_core.errors import ExitCode, GateRejectedError, MlopsError, RunnerError
-from mlops_core.pipeline import EVALUATION_OUTPUT, Pipeline
-from mlops_core.runners.lifecycle import check_agreement
+from mlops_core.evaluation.metrics import read_evaluation
+from mlops_core.pipeline import EVALUATION_OUTPUT, Pipeline, StepKind
+from mlops_core.runners.evidence import split_digests
+from mlops_core.runners.lifecycle import (
+    check_agreement,
+    confirm_verdict,
+    gate_status,
+    keep_evaluation,
+    require_accepted,
+)
 from mlops_core.workspace.records import RunStatus, StepRecord, StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from mlops_core.conditions import Verdict
+    from mlops_core.gates.verdicts import Verdict
     from mlops_core.pipeline import Step
     from mlops_core.runners.lifecycle import Decision
     from mlops_core.runners.observers import RunObserver
@@ -89,6 +96,12 @@ class RemoteExecution(Protocol):
     def fetch_evaluation(self, store: Store) -> RemoteEvaluation:
         """Copy the outputs of the evaluation step into the workspace."""
 
+    def fetch_histories(self, steps: Sequence[Step], *, folder: Path) -> None:
+        """Copy the training histories of finished steps, each to ``STEP/OUTPUT/`` and its path in the output."""
+
+    def store_logs(self, folder: Path) -> None:
+        """Copy the logs for TensorBoard below the prefix under which the execution's outputs are."""
+
     def failure(self, *, logs: Path) -> MlopsError:
         """Return why the execution failed, as the error that a local run would have raised."""
 
@@ -154,7 +167,24 @@ class RemoteRun:
                 self.record, status=RunStatus.RUNNING, duration_s=state.duration_s, error="", exit_code=0
             )
         self._store.runs.save(self.record)
+        if state.is_final:
+            self._share_curves()
         return state
+
+    def _share_curves(self) -> None:
+        """Fetch the training histories, and put the logs for TensorBoard beside the outputs; a failure is noted."""
+        from mlops_core.report.histories import FETCHED_HISTORIES
+        from mlops_core.report.tensorboard import write_tensorboard
+
+        done = {step.name for step in self.record.steps if step.status in (StepStatus.DONE, StepStatus.REUSED)}
+        trained = [s for s in self._pipeline.ordered() if s.kind is StepKind.TRAINING and s.name in done]
+        if not trained:
+            return
+        try:
+            self._execution.fetch_histories(trained, folder=self.folder / FETCHED_HISTORIES)
+            self._execution.store_logs(write_tensorboard(self._store, self.record.run_id))
+        except (MlopsError, OSError) as error:
+            self._observer.note(f"the training curves cannot be copied: {error}; mlops runs show tries again")
 
     def follow(self, *, timeout_s: float | None = None) -> RunRecord:
         """Refresh until the execution has ended.
@@ -253,7 +283,7 @@ class RemoteRun:
         try:
             self._judge(state)
         except GateRejectedError as error:
-            self._end(RunStatus.REJECTED, error)
+            self._end(gate_status(error), error)
         except _ExecutionFailedError as error:
             self._end(RunStatus.STOPPED if state.is_stopped else RunStatus.FAILED, error.reason)
         else:
@@ -271,8 +301,11 @@ class RemoteRun:
             check_agreement(verdict, state.decision)
         except RunnerError as error:
             raise _ExecutionFailedError(error) from error
-        if not verdict.accepted:
-            raise GateRejectedError(verdict.message)
+        require_accepted(verdict)
+        try:
+            confirm_verdict(self.record, self._pipeline, self.folder)
+        except MlopsError as error:
+            raise _ExecutionFailedError(error) from error
         model, approval = self._execution.registered_model()
         if not model:
             raise _ExecutionFailedError(self._failure(state))
@@ -291,7 +324,9 @@ class RemoteRun:
         steps = tuple(replace(s, outputs=evaluation.outputs) if s.name == name else s for s in self.record.steps)
         self.record = replace(self.record, steps=steps, verdict=evaluation.verdict)
         artifact = self._store.artifacts.path(evaluation.outputs[EVALUATION_OUTPUT])
-        shutil.copyfile(artifact / "evaluation.json", self.folder / "evaluation.json")
+        keep_evaluation(artifact, self.folder)
+        report = read_evaluation(artifact, self._pipeline.metrics)
+        self.record = replace(self.record, splits=split_digests(self._store, steps, report))
         return evaluation
 
     def _failure(self, state: ExecutionState) -> MlopsError:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.processes.pool import ProcessPool
-from mlops_core.testing.inside.observation import recorded
+from mlops_core.steps.observation import recorded
 
 if TYPE_CHECKING:
     from mlops_core.runners.plugin import RunnerOptions

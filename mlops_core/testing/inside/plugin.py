@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mlops_core.testing.inside.observation import recorded
+from mlops_core.quantities import counted
+from mlops_core.steps.observation import recorded
 
 
 def describe(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -83,5 +84,5 @@ def _fault(reference: str, count: int) -> str:
     try:
         inspect.signature(function).bind(*range(count))
     except TypeError as error:
-        return f"cannot be called with {count} argument(s): {error}"
+        return f"cannot be called with {counted(count, 'argument')}: {error}"
     return ""

@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.testing.inside.observation import recorded
+from mlops_core.steps.observation import imported_folders, recorded
+from mlops_core.testing.inside.calls import rebase
+from mlops_core.testing.inside.faults import injected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 def execute(arguments: dict[str, Any]) -> dict[str, Any]:
     """Execute the request file ``arguments["request"]``; return its outcome and what was observed.
 
-    ``arguments["surroundings"]`` names the changed surroundings, ``arguments["writable"]`` the writable folders.
+    ``arguments["surroundings"]`` names the changed surroundings, ``arguments["writable"]`` the writable folders,
+    and ``arguments["fault"]``, if it is there, the file and the line at which an error is raised.
     """
     from mlops_core.steps.context import StepContext
     from mlops_core.steps.execution import run_request_file
@@ -30,9 +33,10 @@ def execute(arguments: dict[str, Any]) -> dict[str, Any]:
     if "read_only_inputs" in arguments["surroundings"]:
         is_confined |= forbid_writing_elsewhere(arguments["writable"])
     reads = _record_reads(StepContext)
+    rebase()
     request = Path(arguments["request"])
     began = time.monotonic()
-    with recorded() as recorder:
+    with recorded() as recorder, injected(arguments.get("fault")) as fault:
         run_request_file(request)
     duration_s = time.monotonic() - began
     outcome = json.loads(request.with_name("result.json").read_text(encoding="utf-8"))
@@ -45,15 +49,10 @@ def execute(arguments: dict[str, Any]) -> dict[str, Any]:
         "sections": sorted(reads["section"]),
         "parameters": sorted(reads["parameter"]),
         "inputs": sorted(reads["input"]),
-        "code": sorted(_code_folders()),
+        "code": sorted(imported_folders()),
+        "is_fault_reached": fault.is_reached,
         "packages": sorted(name for name in list(sys.modules) if "." not in name),
     }
-
-
-def _code_folders() -> set[str]:
-    """Return the folders of all packages that were imported: an editable one lies outside of the search path."""
-    packages = [module for name, module in list(sys.modules.items()) if "." not in name]
-    return {str(folder) for package in packages for folder in getattr(package, "__path__", ())}
 
 
 class _Noting(dict[str, Any]):

@@ -57,7 +57,8 @@ class Cell:
         """Exit code of a command that made only this cell."""
         if self.status == "broken" or self.is_same is False:
             return ExitCode.PLUGIN
-        return {"accepted": ExitCode.OK, "rejected": ExitCode.REJECTED}.get(self.status, ExitCode.STEP)
+        codes = {"accepted": ExitCode.OK, "rejected": ExitCode.REJECTED, "undecided": ExitCode.REJECTED}
+        return codes.get(self.status, ExitCode.STEP)
 
     def to_json(self) -> dict[str, Any]:
         """Return the cell as JSON types only."""

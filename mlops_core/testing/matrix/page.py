@@ -41,7 +41,13 @@ _STYLESHEET = """
   .matrix-runs thead th:nth-child(5) { width: 9%; }
 }
 """
-_STATUS_KINDS: Mapping[str, BadgeKind] = {"accepted": "good", "rejected": "warn", "failed": "bad", "broken": "bad"}
+_STATUS_KINDS: Mapping[str, BadgeKind] = {
+    "accepted": "good",
+    "rejected": "warn",
+    "undecided": "warn",
+    "failed": "bad",
+    "broken": "bad",
+}
 
 
 def html_page(cells: Sequence[Cell], *, title: str) -> str:

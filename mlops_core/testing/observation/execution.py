@@ -7,14 +7,12 @@ it touched is sorted here into what it declared and what it did not.
 from __future__ import annotations
 
 import json
-import site
-import sys
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.pipeline import DATASET, StepKind
-from mlops_core.settings import read_settings
+from mlops_core.pipeline import DATASET
+from mlops_core.steps.observation import SYSTEM_FOLDERS, code_folders, is_cache
 from mlops_core.testing.observation.processes import Call
 from mlops_core.testing.observation.trees import differences, is_below, set_writable, tree
 
@@ -25,9 +23,8 @@ if TYPE_CHECKING:
     from mlops_core.pipeline import Step
     from mlops_core.runners.request import RunRequest
     from mlops_core.steps.context import StepRequest
-    from mlops_core.testing.observation.processes import Answer, Processes
+    from mlops_core.testing.observation.processes import Answer, Caller
 
-_SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/proc", "/sys", "/dev", "/opt", "/nix", "/Library")
 _LOCAL_ADDRESSES = ("unix:", "127.", "::1:", "localhost:")
 
 
@@ -133,6 +130,8 @@ class Execution:
         timeout_s: of each step.
         surroundings: what is different.
         packages: foreign packages that are imported before the steps; none for an observation from the start.
+        given: step -> its outputs, for steps that are not executed.
+        last: the step after which it ends; empty for the last of the pipeline.
     """
 
     request: RunRequest
@@ -144,18 +143,23 @@ class Execution:
     timeout_s: float
     surroundings: frozenset[Surrounding] = field(default_factory=frozenset)
     packages: tuple[str, ...] = ()
+    given: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
+    last: str = ""
 
-    def carry_out(self, processes: Processes) -> Trace:
+    def carry_out(self, processes: Caller) -> Trace:
         """Execute every step, until one fails."""
         folders: dict[str, Path] = {DATASET: self.dataset}
         found: dict[str, ObservedStep] = {}
         self.place.mkdir(parents=True)
         for number, step in enumerate(self.request.pipeline.ordered()):
+            if step.name in self.given:
+                folders |= {f"{step.name}.{output}": path for output, path in self.given[step.name].items()}
+                continue
             outputs = self._prepare(step)
             inputs = {name: folders[reference] for name, reference in step.inputs.items()}
             observed = self._execute(processes, replace(step, shards=1), inputs, outputs, f"{number}-{step.name}")
             found[step.name] = observed
-            if observed.error:
+            if observed.error or step.name == self.last:
                 break
             folders |= {f"{step.name}.{output}": folder for output, folder in outputs.items()}
         self.place.rename(self.kept)
@@ -172,7 +176,7 @@ class Execution:
         return replace(step, outputs=outputs)
 
     def _execute(
-        self, processes: Processes, step: Step, inputs: Mapping[str, Path], outputs: Mapping[str, Path], name: str
+        self, processes: Caller, step: Step, inputs: Mapping[str, Path], outputs: Mapping[str, Path], name: str
     ) -> ObservedStep:
         folder = self.place / "steps" / name
         scratch = folder / "scratch"
@@ -243,7 +247,7 @@ class Execution:
                 if path not in configuration and not is_below(path, known) and not self._is_code(path, found["code"])
             ),
             writes=tuple(
-                path for kind, path in events if kind == "write" and not is_below(path, own) and not _is_cache(path)
+                path for kind, path in events if kind == "write" and not is_below(path, own) and not is_cache(path)
             ),
             configuration_reads=tuple(path for path in looked if path in configuration),
             connections=tuple(
@@ -267,7 +271,7 @@ class Execution:
         """Tell whether a file belongs to Python, to an installed distribution or to the system, not to the run."""
         if is_below(path, [str(self.root)]):
             return False
-        return _is_cache(path) or is_below(path, (*_SYSTEM, *code_folders(), *packages))
+        return is_cache(path) or is_below(path, (*SYSTEM_FOLDERS, *code_folders(), *packages))
 
 
 def step_request(
@@ -275,13 +279,15 @@ def step_request(
 ) -> StepRequest:
     """Return the request of a step of a run, for an execution in `folder`."""
     from mlops_core.steps.context import StepRequest
+    from mlops_core.use_cases.searches import draws_values
 
     sections = request.config.sections()
-    metrics = request.pipeline.metrics if step.kind is StepKind.EVALUATION else ()
+    metrics = request.pipeline.metrics if step.computes_metrics or step.search else ()
     return StepRequest(
         use_case=request.use_case.name,
         step=step,
         config={name: sections[name] for name in step.config},
+        whole_config=sections if draws_values(step) else None,
         parameters={name: request.parameters[name] for name in step.parameters},
         seed=request.seed,
         inputs=inputs,
@@ -290,16 +296,6 @@ def step_request(
         progress_file=folder / "progress.jsonl",
         metrics=tuple(metric.to_json() for metric in metrics),
     )
-
-
-def code_folders() -> tuple[str, ...]:
-    """Return the folders from which this interpreter takes code."""
-    return (sys.prefix, sys.base_prefix, *site.getsitepackages(), *(entry for entry in sys.path if entry))
-
-
-def _is_cache(path: str) -> bool:
-    caches = [str(folder) for folder in getattr(read_settings(), "caches", ())]
-    return "__pycache__" in path.split("/") or is_below(path, ["/dev", *caches])
 
 
 def _merged(table: Mapping[Surrounding, Mapping[str, str]], chosen: Iterable[Surrounding]) -> dict[str, str]:

@@ -13,10 +13,11 @@ import json
 import os
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from mlops_core.processes.orders import Ending, Order, Report
 from mlops_core.processes.pool import ProcessPool
+from mlops_core.reading import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +39,7 @@ _WARM = (
     "mlops_core.runners.local.runner",
     "mlops_core.steps.execution",
     "mlops_core.testing.inside.calls",
-    "mlops_core.testing.inside.observation",
+    "mlops_core.steps.observation",
 )
 _LOG_SHOWN = 20_000
 _END_S = 10.0
@@ -80,6 +81,7 @@ class Answer:
         returncode: of the process; negative for a signal.
         has_left_processes: processes that it had started were still running (they were killed).
         log: the end of its standard output and error.
+        core_changes: attributes of core that were replaced when the function had ended.
     """
 
     result: Any
@@ -87,6 +89,14 @@ class Answer:
     returncode: int
     has_left_processes: bool
     log: str
+    core_changes: tuple[str, ...] = ()
+
+
+class Caller(Protocol):
+    """Makes calls, each in a process of its own: `Processes`, or who passes them on."""
+
+    def call(self, call: Call) -> Answer:
+        """Make a call and wait for its end."""
 
 
 class Processes:
@@ -131,13 +141,19 @@ class Processes:
         )
         descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
         report = self._pool(call.startup).run(order, log=descriptor, modules=call.packages, sys_path=sys_path)
-        return _answer(report, call, log=log.read_text(encoding="utf-8", errors="replace")[-_LOG_SHOWN:])
+        return _answer(report, call, log=_end_of(log))
 
     def _pool(self, startup: Mapping[str, str]) -> ProcessPool:
         key = tuple(sorted(startup.items()))
         if key not in self._pools:
             self._pools[key] = ProcessPool(environ=lambda: {**os.environ, **_PLAIN, **startup}, warm=_WARM)
         return self._pools[key]
+
+
+def _end_of(log: Path) -> str:
+    with log.open("rb") as stream:
+        stream.seek(max(0, log.stat().st_size - _LOG_SHOWN))
+        return stream.read(_LOG_SHOWN).decode("utf-8", errors="replace")
 
 
 def _absolute(path: str) -> str:
@@ -149,9 +165,10 @@ def _answer(report: Report, call: Call, *, log: str) -> Answer:
     result = call.folder / "result.json"
     returncode = os.waitstatus_to_exitcode(report.status)
     try:
-        outcome = json.loads(result.read_text(encoding="utf-8"))
+        outcome = read_json(result)
     except (OSError, ValueError):  # its process was killed before or while it wrote the file
         outcome = {}
+    outcome = outcome if isinstance(outcome, dict) else {}
     if report.ending is Ending.TIMED_OUT:
         outcome = {"error": f"it took longer than {call.timeout_s:g} s and was killed"}
     elif not outcome:
@@ -167,4 +184,5 @@ def _answer(report: Report, call: Call, *, log: str) -> Answer:
         returncode=returncode,
         has_left_processes=report.left_behind > 0,
         log=log,
+        core_changes=tuple(outcome.get("core_changes", ())),
     )

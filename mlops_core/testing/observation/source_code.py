@@ -133,3 +133,45 @@ def _names(node: ImportStatement, module: str, *, is_package: bool) -> Iterator[
         base = ".".join([*parents[: len(parents) - node.level + 1], *filter(None, [base])])
     yield base
     yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def forgiving_lines(folder: Path) -> list[tuple[Path, int]]:
+    """Return (file, line) of the first and last statement of each block whose errors, of any kind, are swallowed.
+
+    That is a ``try`` with a handler of all errors that raises nothing, or a ``with contextlib.suppress(...)`` of them.
+    """
+    found = []
+    for path in sorted(folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            match node:
+                case ast.Try(body=body, handlers=handlers) if any(map(_swallows, handlers)):
+                    pass
+                case ast.With(body=body, items=items) if any(_suppresses(item.context_expr) for item in items):
+                    pass
+                case _:
+                    continue
+            found += [(path, line) for line in dict.fromkeys((body[0].lineno, body[-1].lineno))]
+    return found
+
+
+_ANY_ERROR = frozenset({"Exception", "BaseException", "RuntimeError", "InjectedError"})
+
+
+def _swallows(handler: ast.ExceptHandler) -> bool:
+    if any(isinstance(node, ast.Raise) for statement in handler.body for node in ast.walk(statement)):
+        return False
+    return handler.type is None or _is_any_error(handler.type)
+
+
+def _suppresses(expression: ast.expr) -> bool:
+    match expression:
+        case ast.Call(func=ast.Attribute(attr="suppress") | ast.Name(id="suppress"), args=arguments):
+            return any(map(_is_any_error, arguments))
+    return False
+
+
+def _is_any_error(expression: ast.expr) -> bool:
+    if isinstance(expression, ast.Tuple):
+        return any(map(_is_any_error, expression.elts))
+    name = expression.id if isinstance(expression, ast.Name) else getattr(expression, "attr", "")
+    return name in _ANY_ERROR

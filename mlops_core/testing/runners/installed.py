@@ -102,7 +102,7 @@ def installed_runners() -> tuple[RunnerUnderTest, ...]:
 def outcome_of(record: Mapping[str, Any], workspace: Path) -> RunnerOutcome:
     """Return the outcome that a run's record tells."""
     clauses = record["verdict"]["clauses"] if record["verdict"] else []
-    is_judged = record["status"] in ("accepted", "rejected")
+    is_judged = record["status"] in ("accepted", "rejected", "undecided")
     return RunnerOutcome(
         status=record["status"],
         error="" if is_judged else record["error"] or record["status"],

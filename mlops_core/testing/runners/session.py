@@ -246,6 +246,21 @@ class RunnerSession:
         return self.again(parameters={"factor": "7", "least": "0.9"})
 
     @Product
+    def undecided(self) -> Drive:
+        """The plain run with a gate for which the test set is too small."""
+        return self._with_gate("accuracy.lower >= 0.7")
+
+    @Product
+    def compared(self) -> Drive:
+        """The plain run with a gate that compares the model with the best version and judges a class."""
+        return self._with_gate("accuracy >= best.accuracy - 0.9 and worst(recall) >= 0.1")
+
+    def _with_gate(self, condition: str) -> Drive:
+        arguments: dict[str, Any] = {"seed": 3, "parameters": {"factor": "7"}}
+        overrides = (*self._plain_overrides(), f"gate.condition={condition}")
+        return self.drive("plain", *overrides, workspace=self.done.workspace, **arguments)
+
+    @Product
     def without_metric(self) -> Drive:
         """A run whose evaluation has no value of the metric."""
         return self._faulty("missing")

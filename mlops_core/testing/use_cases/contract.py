@@ -51,7 +51,7 @@ class UseCaseContract(Contract):
         attributes = {name: getattr(cls, name) for name in dir(cls) if not name.startswith("__")}
         declared = declared_by(attributes)
         declared["config"] = None if cls.config is None else file_above(cls, cls.config)
-        for name in ("sample_file", "read_split"):
+        for name in ("sample_file", "read_split", "exchange_samples", "read_groups"):
             if name in declared:
                 declared[name] = unbound(cls, name)
         return ContractDeclaration(**declared)

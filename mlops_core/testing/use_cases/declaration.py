@@ -41,6 +41,30 @@ def find_sample_file(sample: str, *, dataset: Path, folder: Path) -> Path:  # no
     return found[0]
 
 
+def exchange_sample_files(dataset: Path, *, contents: Mapping[str, str]) -> None:
+    """Let the samples of a data set exchange their contents: the file of each gets the bytes of another one's.
+
+    Args:
+        dataset: a copy of the data set, which is changed.
+        contents: sample -> the sample whose content it gets; each is the source of exactly one.
+
+    Raises:
+        NotApplicableError: a sample is not a file; override exchange_samples() in a UseCaseContract.
+    """
+    try:
+        files = {name: find_sample_file(name, dataset=dataset, folder=dataset) for name in contents}
+    except NotApplicableError as reason:
+        raise NotApplicableError(f"{reason}; or override exchange_samples()") from None
+    data = {name: path.read_bytes() for name, path in files.items()}
+    for name, path in files.items():
+        path.write_bytes(data[contents[name]])
+
+
+def read_no_groups(dataset: Path) -> Mapping[str, str] | None:  # noqa: ARG001  an override receives it
+    """Return None: nothing is declared about the groups of the data set."""
+    return None
+
+
 def read_split_file(output: Path) -> Mapping[str, list[SplitSample]]:
     """Return part -> samples of ``split.csv`` in the folder `output`.
 
@@ -90,12 +114,16 @@ class ContractDeclaration:
         is_deterministic: the same seed gives the same bytes.
         is_generated: the configured data set can be made without network.
         has_split: a step writes a split.
+        has_groups: the data set has groups; where it has none, each sample may be a group of its own.
         has_predictor: the predictor accepts a file for each sample.
         has_bad_files: the predictor can be tried with a damaged file.
         is_resumable: a run may be killed and resumed.
         expected_failures: check -> reason; it must fail.
         sample_file: returns the file of a sample (`find_sample_file`).
         read_split: returns the samples of each part (`read_split_file`).
+        exchange_samples: lets samples exchange their contents in a copy of the data set (`exchange_sample_files`).
+        read_groups: returns sample -> group as the data set gives it, or None where core can see it for itself: a
+            column of a table, part of the samples' names, or equal files.
     """
 
     use_case: str
@@ -114,12 +142,15 @@ class ContractDeclaration:
     is_deterministic: bool = True
     is_generated: bool = True
     has_split: bool = True
+    has_groups: bool = True
     has_predictor: bool = True
     has_bad_files: bool = True
     is_resumable: bool = True
     expected_failures: Mapping[str, str] = field(default_factory=dict)
     sample_file: Callable[..., Path] = find_sample_file
     read_split: Callable[[Path], Mapping[str, Iterable[SplitSample]]] = read_split_file
+    exchange_samples: Callable[..., None] = exchange_sample_files
+    read_groups: Callable[[Path], Mapping[str, str] | None] = read_no_groups
 
     def __post_init__(self) -> None:
         """Refuse expected failures of unknown checks and without a reason.

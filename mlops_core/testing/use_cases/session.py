@@ -6,11 +6,14 @@ them and shared by all others. A thing that could not be made raises the same er
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import shutil
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import ContractError
+from mlops_core.integrity import CoreWatch, described_changes
+from mlops_core.pipeline import DATASET
 from mlops_core.testing.checks import NotApplicableError
 from mlops_core.testing.examination import Examination
 from mlops_core.testing.observation.execution import Execution, Surrounding
@@ -27,22 +30,54 @@ if TYPE_CHECKING:
 
     from mlops_core.config_files.loaded import LoadedConfig
     from mlops_core.evaluation.metrics import MetricReport
-    from mlops_core.pipeline import Pipeline
+    from mlops_core.gates.evidence import GateEvidence
+    from mlops_core.pipeline import Pipeline, Step
     from mlops_core.predictions import Predictions
     from mlops_core.runners.request import RunRequest
     from mlops_core.testing.checks import Check
     from mlops_core.testing.observation.execution import Trace
-    from mlops_core.testing.observation.processes import Answer, Processes
+    from mlops_core.testing.observation.processes import Answer, Caller
     from mlops_core.testing.runners.installed import RunnerOutcome
     from mlops_core.testing.use_cases.declaration import ContractDeclaration
     from mlops_core.use_cases.discovery import InstalledUseCase
     from mlops_core.use_cases.manager import UseCase
 
 
+_ACTIONS = {
+    "plugin:describe": "loading or describing the use case",
+    "plugin:fetch": "fetching the data set",
+    "hooks:call_each": "a hook",
+    "steps:execute": "a step",
+    "predictor:ask": "the predictor",
+    "predictor:ask_about_bad_files": "the predictor",
+    "elsewhere:ask_elsewhere": "the predictor",
+    "runs:run_locally": "a run",
+}
+
+
+class _Watched:
+    """Processes that note which calls left processes behind, or a changed core."""
+
+    def __init__(self, processes: Caller, incidents: Mapping[str, list[str]]) -> None:
+        self._processes = processes
+        self._incidents = incidents
+
+    def call(self, call: Call) -> Answer:
+        answer = self._processes.call(call)
+        name = call.function.rpartition(".")[2]
+        what = _ACTIONS.get(name, name)
+        could_end_them = answer.returncode >= 0  # not: it was killed, as the checks of resuming do
+        if answer.has_left_processes and could_end_them and what != "a step":  # steps_leave_no_process_behind names it
+            self._incidents["process"].append(f"{what} leaves processes behind (they were killed)")
+        if answer.core_changes:
+            self._incidents["core"].append(f"{what} replaces {described_changes(answer.core_changes)}")
+        return answer
+
+
 class ContractSession:
     """One use case under check."""
 
-    def __init__(self, declaration: ContractDeclaration, *, processes: Processes, folder: Path) -> None:
+    def __init__(self, declaration: ContractDeclaration, *, processes: Caller, folder: Path) -> None:
         """Check the use case of `declaration`.
 
         Args:
@@ -51,7 +86,8 @@ class ContractSession:
             folder: an empty folder for everything that is made.
         """
         self.declaration = declaration
-        self.processes = processes
+        self.incidents: dict[str, list[str]] = {"core": [], "process": []}
+        self.processes = _Watched(processes, self.incidents)
         self.folder = folder.resolve()
         self.surrounding_changes: list[str] = []
         self.printed: list[str] = []
@@ -78,8 +114,11 @@ class ContractSession:
         """
         return self.examination.outcome(check, ignoring=ignoring)
 
-    def take_run(self, *, predictions: Predictions, report: MetricReport) -> None:
+    def take_run(
+        self, *, predictions: Predictions, report: MetricReport, columns: Mapping[str, Mapping[str, str]]
+    ) -> None:
         """Use the results of a stored run instead of executing the pipeline once more."""
+        self.made["split_columns"] = (columns, None)
         self.made["predictions"] = (predictions, None)
         self.made["report"] = (report, None)
         self.examination.take(Outcome(check="steps_succeed", status=Status.PASSED))
@@ -145,6 +184,23 @@ class ContractSession:
     def numbers(self) -> dict[str, float]:
         """The numeric parameters, as a gate receives them."""
         return {name: value for name, value in self.request.parameters.items() if isinstance(value, int | float)}
+
+    @Product
+    def first_calls(self) -> Mapping[str, Mapping[str, str]]:
+        """What each hook did to its arguments and to core when it was called for the first time."""
+        return self._first_calls("")
+
+    @Product
+    def first_metrics(self) -> Mapping[str, str]:
+        """What the metric hook did to the predictions when it was called for the first time."""
+        return self._first_calls(str(self.evaluation_output("predictions")))["mlops_compute_metrics"]
+
+    def _first_calls(self, predictions: str) -> Mapping[str, Mapping[str, str]]:
+        answer = self.call("hooks:call_each", {**self._named(), "predictions": predictions})
+        if answer.error:
+            raise ContractError(f"in a fresh process: {answer.error}")
+        found: Mapping[str, Mapping[str, str]] = answer.result
+        return found
 
     @Product
     def described(self) -> Mapping[str, Any]:
@@ -249,6 +305,31 @@ class ContractSession:
         )
         return execution.carry_out(self.processes)
 
+    def execute_changed(self, dataset: Path, *, given: Mapping[str, Mapping[str, Path]], last: str) -> Trace:
+        """Execute the pipeline on another data set and without some steps, whose outputs are given."""
+        execution = Execution(
+            request=self.request,
+            dataset=dataset,
+            place=self.folder / "place",
+            kept=self.new_folder("execution", is_made=False),
+            root=self.folder,
+            configuration=self._configuration_files(),
+            timeout_s=self.declaration.timeout_s,
+            packages=self.packages,
+            given=given,
+            last=last,
+        )
+        return execution.carry_out(self.processes)
+
+    def inputs_of(self, step: Step) -> dict[str, Path]:
+        """Return local name -> folder of the inputs of a step in the first execution."""
+        found = {}
+        for name, reference in step.inputs.items():
+            producer, _, output = reference.rpartition(".")
+            trace: Trace = self.completed
+            found[name] = self.dataset if reference == DATASET else trace.steps[producer].outputs[output]
+        return found
+
     def _configuration_files(self) -> tuple[Path, ...]:
         given = (self.declaration.config,) if self.declaration.config else ()
         return tuple(path.absolute() for path in (self.use_case.default_config_path(), *given))
@@ -294,6 +375,28 @@ class ContractSession:
 
         return read_evaluation(self.evaluation_output("evaluation"), self.pipeline.metrics)
 
+    @Product
+    def split_columns(self) -> Mapping[str, Mapping[str, str]]:
+        """Sample -> column of the split -> value, as the evaluation of the first execution read them."""
+        from mlops_core.runners.evidence import split_columns
+
+        trace: Trace = self.completed
+        references = (ref.rpartition(".") for ref in self.pipeline.evaluation_step.inputs.values() if ref != DATASET)
+        return split_columns(trace.steps[step].outputs[output] for step, _, output in references)
+
+    def evidence(self, predictions: Predictions) -> GateEvidence:
+        """Return what the gate rests on beyond the metrics, from `predictions` and without a champion."""
+        from mlops_core.gates.evidence import GateEvidence
+        from mlops_core.steps.evaluation import evaluate_predictions
+
+        compute, metrics = self.use_case.compute_metrics, self.pipeline.metrics
+        return GateEvidence(
+            predictions=predictions,
+            compute=compute,
+            evaluate=lambda part: evaluate_predictions(part, compute, metrics=metrics),
+            columns=self.split_columns if self.pipeline.gate.needs_predictions else {},
+        )
+
     def evaluation_output(self, name: str) -> Path:
         """Return an output of the evaluation step of the first execution."""
         trace: Trace = self.completed
@@ -302,15 +405,34 @@ class ContractSession:
     @property
     def model(self) -> Path:
         """The folder of the model of the first execution."""
-        step, _, output = self.pipeline.model.partition(".")
+        step, _, output = self.pipeline.model.rpartition(".")
         trace: Trace = self.completed
         return trace.steps[step].outputs[output]
 
     # --- Tools of the checks ------------------------------------------------------------------------------
 
-    def guard(self, what: str) -> Any:
-        """Return a context in which plugin code may be called here: what it changes is noted and put back."""
-        return guarded(what, changes=self.surrounding_changes, printed=self.printed)
+    @contextlib.contextmanager
+    def guard(self, what: str) -> Iterator[None]:
+        """Open a context in which plugin code may be called here: what it changes is noted and put back."""
+        watch = self._core
+        try:
+            with guarded(what, changes=self.surrounding_changes, printed=self.printed):
+                yield
+        finally:
+            changes = watch.changes()
+            if changes:
+                self.incidents["core"].append(f"{what} replaced {described_changes(changes)}")
+                watch.restore()
+            else:
+                watch.extend()
+
+    @property
+    def _core(self) -> CoreWatch:
+        """The watch over core in this process."""
+        if "core" not in self.shared:
+            self.shared["core"] = CoreWatch()
+        watch: CoreWatch = self.shared["core"]
+        return watch
 
     def new_folder(self, name: str, *, is_made: bool = True) -> Path:
         """Return a folder of the session that nobody else has."""

@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mlops_core.pipeline import DATASET
 from mlops_core.steps.context import Shard
 from mlops_core.testing.observation.execution import step_request
 from mlops_core.testing.observation.trees import tree
@@ -26,7 +25,7 @@ def execute_sharded(session: ContractSession, step: Step, count: int) -> tuple[d
         return _files(session.completed.steps[step.name].outputs), ""
     place = session.new_folder(f"{step.name} with {count} shards")
     step = replace(step, shards=count)
-    inputs = _inputs(session, step)
+    inputs = session.inputs_of(step)
     whole = step_request(
         session.request,
         step,
@@ -48,15 +47,6 @@ def execute_sharded(session: ContractSession, step: Step, count: int) -> tuple[d
 
 def _files(outputs: Mapping[str, Path]) -> dict[str, str]:
     return {f"{output}/{name}": digest for output, folder in outputs.items() for name, digest in tree(folder).items()}
-
-
-def _inputs(session: ContractSession, step: Step) -> dict[str, Path]:
-    found = {}
-    for name, reference in step.inputs.items():
-        producer, _, output = reference.partition(".")
-        is_dataset = reference == DATASET
-        found[name] = session.dataset if is_dataset else session.completed.steps[producer].outputs[output]
-    return found
 
 
 def _folders(place: Path, outputs: tuple[str, ...]) -> Mapping[str, Path]:

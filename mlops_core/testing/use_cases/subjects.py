@@ -191,7 +191,7 @@ def _on_path(*folders: Path) -> Iterator[None]:
         yield
     finally:
         sys.path[:] = before
-        for name, module in list(sys.modules.items()):
+        for name, module in sys.modules.copy().items():
             places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
             if any(is_below(str(place), texts) for place in places if place):
                 del sys.modules[name]

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import MlopsError
+from mlops_core.workspace.ledger import HEAD_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from mlops_core.workspace.store import Store
@@ -69,7 +71,10 @@ def _plugins() -> Iterator[HealthCheck]:
         return
     if not installed:
         yield HealthCheck(
-            subject="plugins", is_good=False, detail="no use case is installed", fix="pip install a plugin"
+            subject="plugins",
+            is_good=False,
+            detail="no use case is installed",
+            fix="install a plugin, or create one: mlops plugin new NAME",
         )
     for use_case in installed:
         subject = f"plugin {use_case.name}"
@@ -117,7 +122,9 @@ def _store(store: Store, *, is_repaired: bool) -> Iterator[HealthCheck]:
     fault = database_fault(store)
     fix = "restore mlops.db from a backup" if fault else ""
     yield HealthCheck(subject="database", is_good=not fault, detail=fault or f"{store.home} is sound", fix=fix)
-    for table_fault in database_faults(store):
+    table_faults = tuple(database_faults(store))
+    yield from _ledger(store, unreadable={fault.subject for fault in table_faults})
+    for table_fault in table_faults:
         if is_repaired:
             mend(store, table_fault)
         lost = f"{'lost' if is_repaired else 'mending it loses'}: {table_fault.lost}" if table_fault.lost else ""
@@ -128,7 +135,7 @@ def _store(store: Store, *, is_repaired: bool) -> Iterator[HealthCheck]:
             detail="; ".join(
                 part for part in (table_fault.fault, "mended" if is_repaired and can_mend else "", lost) if part
             ),
-            fix="restore mlops.db from a backup" if not can_mend else "" if is_repaired else "mlops doctor --repair",
+            fix=table_fault.fix if not can_mend else "" if is_repaired else "mlops doctor --repair",
         )
     if not is_repaired and any(True for _ in database_faults(store)):
         return  # what the artifacts are needed by cannot be read
@@ -143,3 +150,21 @@ def _store(store: Store, *, is_repaired: bool) -> Iterator[HealthCheck]:
         yield HealthCheck(subject=f"artifact {damage.artifact[:12]}", is_good=False, detail=detail, fix=fix)
     if not count:
         yield HealthCheck(subject="artifacts", is_good=True, detail="every artifact was read and matches its digest")
+
+
+def _ledger(store: Store, *, unreadable: AbstractSet[str]) -> Iterator[HealthCheck]:
+    """Verify the chain of the ledger, which nothing mends: what was changed in it is known to nobody but a backup."""
+    from mlops_core.workspace.maintenance.chain import verify_chain
+
+    if unreadable & {"table ledger", "table ledger_head"}:
+        return
+    chain = verify_chain(store)
+    whole = f"{chain.entries:,} entries; each matches its hash; the newest is {chain.head}"
+    yield HealthCheck(
+        subject="ledger",
+        is_good=not chain.fault,
+        detail="; ".join((chain.fault or whole, *chain.restarts)),
+        fix=f"restore mlops.db and {HEAD_FILE} from a backup; --repair does not change the ledger"
+        if chain.fault
+        else "",
+    )

@@ -12,15 +12,19 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import MlopsError
 from mlops_core.processes.short_names import remove_left_over_links
+from mlops_core.workspace.assets.store import AssetStore
 from mlops_core.workspace.files import is_claimed
+from mlops_core.workspace.records import RunStatus
 from mlops_core.workspace.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
+    from mlops_core.workspace.model_versions import ModelVersion
+    from mlops_core.workspace.runs import RunSummary
     from mlops_core.workspace.store import Store
 
 _GRACE_S = 600.0
@@ -63,15 +67,17 @@ class Garbage:
 
 def find_damage(store: Store) -> Iterator[Damage]:
     """Read every artifact of the workspace and yield those that are damaged."""
-    users = _users(store)
-    for folder in store.artifacts.folders():
-        fault = store.artifacts.damage(folder.name)
-        if fault:
-            needed_by = tuple(users.get(folder.name, ()))
-            runs = [name for name in needed_by if name.startswith("run ")]
-            fix = f"mlops run --resume {runs[-1].removeprefix('run ')}" if runs else "nothing needs it"
-            yield Damage(artifact=folder.name, fault=fault, needed_by=needed_by, fix=fix)
-    for version in Registry(store).versions():
+    versions = Registry(store).versions()
+    damaged = {
+        folder.name: fault for folder in store.artifacts.folders() if (fault := store.artifacts.damage(folder.name))
+    }
+    users = _users(store, versions, damaged.keys())
+    for artifact, fault in damaged.items():
+        needed_by = tuple(users.get(artifact, ()))
+        runs = [name for name in needed_by if name.startswith("run ")]
+        fix = f"mlops run --resume {runs[-1].removeprefix('run ')}" if runs else "nothing needs it"
+        yield Damage(artifact=artifact, fault=fault, needed_by=needed_by, fix=fix)
+    for version in versions:
         if not store.artifacts.has(version.artifact):
             yield Damage(
                 artifact=version.artifact,
@@ -93,17 +99,21 @@ def find_garbage(store: Store, *, keep: int, use_case: str | None = None) -> Gar
 
     Runs with a registered model, runs in progress and registered models are always kept.
     """
-    kept, removed = _sort_runs(store, keep=keep, use_case=use_case)
-    needed = {digest for version in Registry(store).versions() for digest in (version.artifact, version.code)}
-    for run_id in kept:
-        needed |= _artifacts_of(store, run_id)
-    latest = time.time() - (_GRACE_S if any(map(store.runs.is_alive, kept)) else 0.0)
+    versions = Registry(store).versions()
+    kept, removed = _sort_runs(store, keep=keep, use_case=use_case, models={version.run_id for version in versions})
+    needed = {digest for version in versions for digest in (version.artifact, version.code)}
+    needed |= AssetStore(store).artifacts()
+    forgotten = {run.run_id for run in removed}
+    for run_id, digests in store.runs.artifacts():
+        if run_id not in forgotten:
+            needed.update(digests)
+    latest = time.time() - (_GRACE_S if any(run.status is RunStatus.RUNNING for run in kept) else 0.0)
     artifacts = tuple(
         folder for folder in store.artifacts.folders() if folder.name not in needed and folder.stat().st_ctime <= latest
     )
     folders = tuple(path for path in store.work.iterdir() if _is_left_over(path))
     return Garbage(
-        runs=tuple(removed),
+        runs=tuple(run.run_id for run in removed),
         artifacts=tuple(folder.name for folder in artifacts),
         folders=folders,
         size_bytes=sum(_size(path) for path in (*artifacts, *folders)),
@@ -124,37 +134,32 @@ def remove_garbage(store: Store, garbage: Garbage) -> None:
     remove_left_over_links()
 
 
-def _sort_runs(store: Store, *, keep: int, use_case: str | None) -> tuple[list[str], list[str]]:
-    """Return the runs to keep and those to remove."""
-    models = {version.run_id for version in Registry(store).versions()}
-    kept: list[str] = []
-    removed: list[str] = []
+def _sort_runs(
+    store: Store, *, keep: int, use_case: str | None, models: AbstractSet[str]
+) -> tuple[list[RunSummary], list[RunSummary]]:
+    """Return the runs to keep and those to remove; runs whose ids are in `models` are kept."""
+    kept: list[RunSummary] = []
+    removed: list[RunSummary] = []
     seen: dict[str, int] = {}
     for run in store.runs.newest(limit=-1):
         seen[run.use_case] = seen.get(run.use_case, 0) + 1
         is_other = use_case is not None and run.use_case.casefold() != use_case.casefold()
         is_kept = is_other or seen[run.use_case] <= keep or run.run_id in models or store.runs.is_alive(run.run_id)
-        (kept if is_kept else removed).append(run.run_id)
+        (kept if is_kept else removed).append(run)
     return kept, removed
 
 
-def _artifacts_of(store: Store, run_id: str) -> set[str]:
-    try:
-        record = store.runs.load(run_id)
-    except MlopsError:  # a record that cannot be read names nothing
-        return set()
-    return {digest for step in record.steps for digest in step.outputs.values()}
-
-
-def _users(store: Store) -> dict[str, list[str]]:
-    """Return artifact -> the runs (oldest first) and model versions that refer to it."""
+def _users(store: Store, versions: Iterable[ModelVersion], artifacts: AbstractSet[str]) -> dict[str, list[str]]:
+    """Return for each of `artifacts` the model versions and the runs (oldest first) that refer to it."""
     users: dict[str, list[str]] = {}
-    for run in reversed(store.runs.newest(limit=-1)):
-        for digest in _artifacts_of(store, run.run_id):
-            users.setdefault(digest, []).append(f"run {run.run_id}")
-    for version in Registry(store).versions():
-        for digest in filter(None, (version.artifact, version.code)):
+    if not artifacts:
+        return users
+    for version in versions:
+        for digest in {version.artifact, version.code} & artifacts:
             users.setdefault(digest, []).insert(0, f"model {version.use_case} version {version.version}")
+    for run_id, digests in store.runs.artifacts():
+        for digest in set(digests) & artifacts:
+            users.setdefault(digest, []).append(f"run {run_id}")
     return users
 
 

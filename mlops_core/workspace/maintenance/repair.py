@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections import defaultdict
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from mlops_core.workspace.ledger import current_aliases, record_digest, record_registration, restart_chain
 from mlops_core.workspace.model_versions import ApprovalStatus
 from mlops_core.workspace.records import RunStatus
-from mlops_core.workspace.registry import read_version, record_registration
+from mlops_core.workspace.registry import read_version
 from mlops_core.workspace.schema import migrate
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 _LOST = {
     "step_cache": "the results of earlier steps: steps run again instead of being reused",
+    "ledger_head": "the newest hash of the ledger: entries that are missing at its end may no longer be noticed",
     "ledger": "approvals, aliases and their history: every version waits for approval again",
+    "data_assets": "names and versions of data sets; register them again with: mlops datasets register",
     "model_versions": "registered models; register one again with: mlops run --resume RUN",
 }
 """Table -> what is lost when it is made again; the others follow from files."""
@@ -40,13 +42,15 @@ class DatabaseFault:
         subject: the table or row.
         fault: what is wrong.
         lost: what is lost when it is mended.
-        mend: mends it within a transaction; None where only a backup helps.
+        mend: mends it within a transaction; None where it cannot be mended.
+        fix: what to do where it cannot be mended.
     """
 
     subject: str
     fault: str
     lost: str
     mend: Callable[[sqlite3.Connection], None] | None
+    fix: str = "restore mlops.db from a backup"
 
 
 def database_faults(store: Store) -> Iterator[DatabaseFault]:
@@ -116,7 +120,11 @@ def _statements_for(table: str) -> list[str]:
 
 
 def _refill(store: Store, db: sqlite3.Connection, table: str) -> None:
-    if table == "ledger" and "model_versions" in _columns(db):
+    columns = _columns(db)
+    if table == "ledger_head" and "hash" in columns.get("ledger", ()):
+        db.execute("INSERT INTO ledger_head SELECT 1, sequence, hash FROM ledger ORDER BY sequence DESC LIMIT 1")
+    if table == "ledger" and {"model_versions", "ledger_head"} <= columns.keys():
+        restart_chain(db, why="the table of the ledger was missing")
         rows = db.execute("SELECT use_case, version FROM model_versions ORDER BY created, version").fetchall()
         for row in rows:
             record_registration(db, use_case=row["use_case"], version=row["version"], why="the ledger was lost")
@@ -155,7 +163,7 @@ def _model_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]:
     for row in db.execute("SELECT * FROM model_versions").fetchall():
         use_case, version = row["use_case"], row["version"]
         try:
-            read_version(row, defaultdict(lambda: ApprovalStatus.PENDING))
+            read_version(row, status=ApprovalStatus.PENDING)
         except (ValueError, KeyError, TypeError, AttributeError):
             statement = "DELETE FROM model_versions WHERE use_case = ? AND version = ?"
             yield DatabaseFault(
@@ -182,11 +190,47 @@ def _version_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]
         )
 
 
+def _record_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]:
+    """Yield a fault for each version whose record is not the one that was registered."""
+    query = (
+        "SELECT use_case, version, run_id, record, (SELECT digest FROM ledger WHERE use_case = model.use_case "
+        "AND subject = 'version ' || model.version AND value = ? AND digest != '' ORDER BY sequence DESC LIMIT 1) "
+        "AS digest FROM model_versions AS model"
+    )
+    for row in db.execute(query, (ApprovalStatus.PENDING,)).fetchall():
+        if row["digest"] and row["digest"] != record_digest(row["record"]) and _is_object(row["record"]):
+            yield DatabaseFault(
+                subject=f"model {row['use_case']} version {row['version']}",
+                fault=f"its record was changed since it was registered by run {row['run_id']}",
+                lost="",
+                mend=None,
+            )
+
+
+def _alias_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]:
+    """Yield a fault for each alias of a version that does not exist."""
+    for (use_case,) in db.execute("SELECT DISTINCT use_case FROM ledger").fetchall():
+        for alias, version in current_aliases(db, use_case).items():
+            if not db.execute(
+                "SELECT 1 FROM model_versions WHERE use_case = ? AND version = ?", (use_case, version)
+            ).fetchone():
+                yield DatabaseFault(
+                    subject=f"alias {alias} of model {use_case}",
+                    fault=f"it points to version {version}, which does not exist",
+                    lost="",
+                    mend=None,
+                    fix="restore mlops.db from a backup, register the version again, or remove the alias: "
+                    f"mlops models alias {alias} --remove -u {use_case} --why ...",
+                )
+
+
 _ROW_FAULTS: dict[Callable[[sqlite3.Connection, Store], Iterator[DatabaseFault]], set[str]] = {
     _step_faults: {"step_cache"},
     _run_faults: {"runs"},
     _model_faults: {"model_versions"},
-    _version_faults: {"model_versions", "ledger"},
+    _version_faults: {"model_versions", "ledger", "ledger_head"},
+    _record_faults: {"model_versions", "ledger"},
+    _alias_faults: {"model_versions", "ledger"},
 }
 """What finds damaged rows -> the tables that it reads."""
 
@@ -201,6 +245,14 @@ def _is_mapping(text: object) -> bool:
     except (ValueError, TypeError):
         return False
     return isinstance(data, dict) and all(isinstance(value, str) for value in data.values())
+
+
+def _is_object(text: object) -> bool:
+    """Return whether a record is so far whole that what differs is its content."""
+    try:
+        return bool(json.loads(text))  # type: ignore[arg-type]  # whatever the row holds
+    except (ValueError, TypeError):
+        return False
 
 
 def _is_number(value: object) -> bool:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from mlops_aed.data.folder_labels import known_folds
 from mlops_aed.models.pretrained import LocalPath, with_digest
 from mlops_aed.training.config import DataAugmentation, ModelChoice, Training
-from mlops_core import KeyFaultError, Section, UseCaseConfig, normalise_path
+from mlops_core import KeyFaultError, Section, TuningSection, UseCaseConfig, normalise_path
 
 __all__ = [
     "AedConfig",
@@ -40,6 +40,8 @@ def _one_form(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 ClassNames = Annotated[tuple[str, ...], AfterValidator(_one_form)]
+LOG_OFFSET = 1e-4
+"""Added before the logarithm when ``to_db`` is false."""
 
 
 class General(Section):
@@ -261,7 +263,7 @@ class Classify(Section):
     @model_validator(mode="before")
     @classmethod
     def _digest_is_noted(cls, data: object) -> object:
-        return with_digest(data, path_key="path", digest_key="sha256")
+        return with_digest(data, path_key="path", digest_key="sha256", is_model=False)
 
 
 class StEdgeAi(Section):
@@ -297,10 +299,23 @@ class AedConfig(UseCaseConfig):
     feature_extraction: FeatureExtraction = FeatureExtraction()
     data_augmentation: DataAugmentation = DataAugmentation()
     training: Training = Training()
+    tuning: TuningSection = TuningSection()
     quantization: Quantization = Quantization()
     mlflow: Mlflow = Mlflow()
     stedgeai: StEdgeAi = StEdgeAi()
     classify: Classify = Classify()
+
+    @model_validator(mode="after")
+    def _search_fits(self) -> Self:
+        mode, dataset = self.general.operation_mode, self.dataset
+        if self.tuning.trials == 1:
+            return self
+        if mode != "training":
+            raise KeyFaultError("tuning.trials", f"needs operation_mode training, not {mode}; set it, or trials to 1")
+        if dataset.folds is not None or dataset.multi_label:
+            key = "multi_label" if dataset.multi_label else "folds"
+            raise KeyFaultError("tuning.trials", f"and dataset.{key} exclude each other; set trials to 1")
+        return self
 
     @model_validator(mode="after")
     def _rates_fit(self) -> Self:
@@ -308,6 +323,13 @@ class AedConfig(UseCaseConfig):
         if self.feature_extraction.fmax > half:
             note = "is above half of preprocessing.target_rate; legal: at most"
             raise KeyFaultError("feature_extraction.fmax", f"{self.feature_extraction.fmax:g} {note} {half:g} Hz")
+        return self
+
+    @model_validator(mode="after")
+    def _gain_has_an_effect(self) -> Self:
+        if self.data_augmentation.gain_db and self.feature_extraction.to_db:
+            note = "needs feature_extraction.to_db: false; decibels below the maximum of a clip do not depend on a gain"
+            raise KeyFaultError("data_augmentation.gain_db", note)
         return self
 
     @model_validator(mode="after")

@@ -1,8 +1,8 @@
-"""The output kind ``events`` of ``mlops predict``, as data: ``--help`` imports nothing heavy."""
+"""The output kind ``events`` of ``mlops predict`` and the content types of a server, as data: no heavy imports."""
 
 from __future__ import annotations
 
-from mlops_core import OptionType, OutputOption, PredictionOutput
+from mlops_core import ContentType, OptionType, OutputOption, PredictionOutput
 
 EVENTS = PredictionOutput(
     name="events",
@@ -41,4 +41,18 @@ EVENTS = PredictionOutput(
         ),
         OutputOption(name="picture", help="Draw the recording and its events to this file.", metavar="PNG"),
     ),
+)
+
+CONTENT_TYPES = tuple(
+    ContentType(media_type=media_type, suffix=suffix)
+    for media_type, suffix in (
+        ("audio/wav", ".wav"),
+        ("audio/x-wav", ".wav"),
+        ("audio/wave", ".wav"),
+        ("audio/vnd.wave", ".wav"),
+        ("audio/flac", ".flac"),
+        ("audio/x-flac", ".flac"),
+        ("audio/ogg", ".ogg"),
+        ("audio/mpeg", ".mp3"),
+    )
 )

@@ -17,6 +17,9 @@ _MODEL_PACKAGES = ("numpy", "keras")
 _TENSORFLOW = ("tensorflow", "tensorflow-cpu")
 _ONNX_PACKAGES = ("onnx", "onnxruntime", "tf2onnx")
 _FIGURES = "figures"
+_ARITHMETIC = {"ONEDNN_MAX_CPU_ISA": "AVX2", "TF_NUM_INTRAOP_THREADS": "4"}
+"""Equal results on processors with and without AVX-512, and with any number of cores: the order in which TensorFlow
+adds depends on both. Decision 27 says what that costs and what remains."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,16 +113,19 @@ def _branch_steps(config: AedConfig, branch: _Branch) -> tuple[Step, ...]:
 
 
 def _train(config: AedConfig, branch: _Branch) -> Step:
+    validation = ("validation",) if config.tuning.trials > 1 else ()
     existing = ("general",) if config.training.model.name == "file" else ()
     return Step(
         name=branch.named("train"),
         kind=StepKind.TRAINING,
         run="mlops_aed.steps.train:train",
         inputs=branch.data,
-        outputs=("model",),
+        outputs=("model", *validation),
+        results=validation,
         config=(*existing, "data_augmentation", "training", *_FEATURES),
         packages=(*_MODEL_PACKAGES, *_TENSORFLOW, "h5py", "scipy"),
         resources=Resources(cpus=8, memory_gb=32),
+        environment=_ARITHMETIC,
     )
 
 
@@ -146,6 +152,7 @@ def _quantize(config: AedConfig, branch: _Branch, source: str) -> Step:
         config=("quantization", *_FEATURES),
         packages=(*_MODEL_PACKAGES, *_AUDIO_PACKAGES[1:], *_TENSORFLOW, "ai-edge-litert", *packages),
         resources=Resources(cpus=4, memory_gb=16),
+        environment=_ARITHMETIC,
     )
 
 
@@ -181,6 +188,7 @@ def _evaluate(config: AedConfig, branch: _Branch) -> Step:
         results=(_FIGURES,) if has_figures else (),
         config=("mlflow",) if has_figures else (),
         packages=_MODEL_PACKAGES,
+        environment=_ARITHMETIC,
     )
 
 
@@ -191,6 +199,7 @@ def _score(config: AedConfig, branch: _Branch) -> Step:
         inputs=_evaluated(config, branch),
         outputs=("predictions",),
         packages=_MODEL_PACKAGES,
+        environment=_ARITHMETIC,
     )
 
 

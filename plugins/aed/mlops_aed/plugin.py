@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from mlops_aed.config import AedConfig
     from mlops_core import (
+        ContentType,
         Dataset,
         Gate,
         ImportedConfig,
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
         PredictionOutput,
         Predictions,
         Predictor,
+        PretrainedModel,
         Preview,
+        SearchSpace,
         Step,
         UseCaseConfig,
         YamlSource,
@@ -108,6 +111,14 @@ def mlops_get_parameters(config: AedConfig, context: PluginContext) -> tuple[Par
 
 
 @hookimpl
+def mlops_get_search_space(config: AedConfig, context: PluginContext) -> SearchSpace:
+    """Return what a search may vary in the configured way of training."""
+    from mlops_aed.training.searching import search_space
+
+    return search_space(config.training)
+
+
+@hookimpl
 def mlops_get_steps(config: AedConfig, context: PluginContext) -> tuple[Step, ...]:
     """Return the steps of the operation mode."""
     from mlops_aed import multilabel_steps, pipeline_steps
@@ -121,6 +132,14 @@ def mlops_get_model(config: AedConfig, context: PluginContext) -> str:
     from mlops_aed.pipeline_steps import model_reference
 
     return model_reference(config)
+
+
+@hookimpl
+def mlops_get_base_models(config: AedConfig, context: PluginContext) -> tuple[PretrainedModel, ...]:
+    """Return the backbone or the existing model that a run begins with."""
+    from mlops_aed.models.base_models import base_models
+
+    return base_models(config)
 
 
 @hookimpl
@@ -155,6 +174,14 @@ def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:
     from mlops_aed.predictor import AedPredictor
 
     return AedPredictor(model)
+
+
+@hookimpl
+def mlops_get_content_types(context: PluginContext) -> tuple[ContentType, ...]:
+    """Return the audio formats by the names that clients use for them."""
+    from mlops_aed.outputs import CONTENT_TYPES
+
+    return CONTENT_TYPES
 
 
 @hookimpl

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
+import wave
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from mlops_aed.audio.describing import describe_patches, description_names
 from mlops_aed.audio.features import clip_patches
 from mlops_aed.audio.listening import AudioListening, Hearing
 from mlops_aed.config import FeatureExtraction, Preprocessing
@@ -12,9 +16,12 @@ from mlops_core import SampleScores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from mlops_aed.audio.events import EventOptions
+    from mlops_core import Perturbation
+
+_PERIOD = b"\0\x10\0\x10\0\xf0\0\xf0"
+"""Four samples of a square wave, 16 bits each."""
 
 
 class AedPredictor:
@@ -38,10 +45,42 @@ class AedPredictor:
         Raises:
             DatasetError: a file cannot be decoded.
         """
+        return self._answers(paths, is_described=False)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the numbers that describe a clip: two per mel band."""
+        return description_names(self._features.n_mels)
+
+    def describe(self, paths: Iterable[Path]) -> Iterator[SampleScores]:
+        """Yield the answers of `predict`, each with mean and deviation of the mel bands."""
+        return self._answers(paths, is_described=True)
+
+    @property
+    def perturbations(self) -> tuple[Perturbation, ...]:
+        """Gain, white noise and a lower sample rate."""
+        from mlops_aed.audio.perturbing import perturbations
+
+        return perturbations(seconds=self._preprocessing.max_length)
+
+    def _answers(self, paths: Iterable[Path], *, is_described: bool) -> Iterator[SampleScores]:
         for path in paths:
             patches = clip_patches(path, self._preprocessing, self._features)
             patch_scores = scorers.scores(self._scorer, patches, self._metadata)
-            yield SampleScores(path=str(path), scores=tuple(map(float, patch_scores.mean(axis=0))))
+            yield SampleScores(
+                path=str(path),
+                scores=tuple(map(float, patch_scores.mean(axis=0))),
+                description=describe_patches(patches) if is_described else (),
+            )
+
+    def warm_up(self) -> None:
+        """Predict a second of a tone; what features and network load on first use is loaded then."""
+        with tempfile.TemporaryDirectory(prefix="mlops-warm-up-") as folder:
+            path = Path(folder) / "tone.wav"
+            with wave.open(str(path), "wb") as file:
+                file.setparams((1, 2, self._preprocessing.target_rate, 0, "NONE", ""))
+                file.writeframes(_PERIOD * (self._preprocessing.target_rate // 4))
+            list(self.predict([path]))
 
     def listen(self, source: Path | IO[bytes], options: EventOptions) -> AudioListening:
         """Start to listen for events in a long recording or a stream; raises the errors of `predict`."""

@@ -3,18 +3,19 @@
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from mlops_aed.config import AedConfig, DatasetSection
 from mlops_aed.data.clips import Clip
 from mlops_aed.data.labels import read_labels
-from mlops_aed.data.splitting import assign_parts
+from mlops_aed.data.splitting import assign_parts, left_out_copies
 from mlops_aed.data.synthetic import generate
 from mlops_aed.evaluation.metrics import compute_metrics
 from mlops_aed.evaluation.votes import best_class
 from mlops_aed.plugin import get_pipeline_parameters
 
-from mlops_core import ConfigError, DatasetError, Prediction, Predictions, load_use_case
+from mlops_core import ConfigError, DatasetError, Prediction, Predictions, load_use_case, row_digest
 from mlops_core.datasets.digests import digest_tree
 
 LOG = logging.getLogger("test")
@@ -192,3 +193,32 @@ def test_loading_the_plugin_imports_nothing_heavy():
         "print({'numpy', 'tensorflow', 'keras', 'librosa', 'soundfile'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+# --- Copies of a file under several names --------------------------------------------------------------------
+
+
+def with_copies(*pairs):
+    """Return clips of which the named pairs are copies of one file, and all others are different."""
+    digest_of = {name: pair[0] for pair in pairs for name in pair}
+    return [replace(clip, digest=row_digest([digest_of.get(clip.name, clip.name)])) for clip in clips()]
+
+
+def test_training_recordings_with_a_copy_in_the_test_fold_are_left_out():
+    copies = with_copies(("1-dog0.wav", "3-dog3.wav"))
+    parted = assign_parts(copies, DatasetSection(), seed=0)
+    assert {clip.name for clip in copies} - {clip.name for clip in parted} == {"1-dog0.wav", "1-dog1.wav"}
+    assert {clip.name for clip in parted if clip.part == "test"} == {clip.name for clip in copies if clip.fold == 3}
+    assert left_out_copies(copies, parted).startswith("2 clip(s) left out")
+    assert left_out_copies(copies, copies) == ""
+
+
+@pytest.mark.parametrize("strategy", ["group", "random"])
+@pytest.mark.parametrize("seed", range(5))
+def test_copies_are_in_one_part_where_no_fold_decides(strategy, seed):
+    copies = with_copies(("1-dog0.wav", "3-dog3.wav"), ("2-rain0.wav", "3-rain1.wav"))
+    parted = assign_parts(copies, DatasetSection(strategy=strategy), seed=seed)
+    assert len(parted) == len(copies)
+    part_of = {}
+    for clip in parted:
+        assert part_of.setdefault(clip.digest, clip.part) == clip.part

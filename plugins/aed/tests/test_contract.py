@@ -6,6 +6,7 @@ from mlops_core.testing import UseCaseContract
 
 
 @pytest.mark.slow
+@pytest.mark.one_execution
 @pytest.mark.timeout(600)
 class TestAed(UseCaseContract):
     use_case = "AED"

@@ -16,7 +16,7 @@ from mlops_aed.pipeline_steps import steps
 from mlops_aed.plugin import mlops_get_sample_preview
 from PIL import Image
 
-from mlops_core import ConfigError, ConfusionMatrix, Prediction, Predictions, StepContext
+from mlops_core import ConfigError, ConfusionMatrix, Prediction, Predictions, StepContext, row_digest
 from mlops_core.evaluation.metrics import check_report, read_evaluation, write_evaluation
 from mlops_core.predictions import digest_test_set
 from mlops_core.steps.context import StepRequest
@@ -57,7 +57,10 @@ def request(tmp_path, *, mlflow=None):
     (tmp_path / "split").mkdir()
     write_split(
         tmp_path / "split",
-        [Clip(name=name, label="cat", group=name, fold=1, part=part) for name, part in (("a", "train"), ("b", "test"))],
+        [
+            Clip(name=name, label="cat", group=name, fold=1, part=part, digest=row_digest([name]))
+            for name, part in (("a", "train"), ("b", "test"))
+        ],
     )
     return StepRequest(
         use_case="AED",

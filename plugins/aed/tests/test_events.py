@@ -168,6 +168,7 @@ def test_the_picture_of_a_stream_keeps_a_bounded_number_of_columns():
     assert abs(levels[len(levels) // 2] - 127) < 4
 
 
+@pytest.mark.slow_suite
 def test_memory_does_not_grow_with_the_recording():
     code = """
 import io, resource, sys

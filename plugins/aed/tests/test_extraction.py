@@ -14,7 +14,7 @@ from mlops_aed.data.extraction import Extraction, extract
 from mlops_aed.data.feature_store import FeatureWriter, open_features, read_left_out, read_rows
 from mlops_aed.plugin import mlops_get_steps
 
-from mlops_core import DatasetError, Shard, StepError
+from mlops_core import DatasetError, Shard, StepError, row_digest
 from mlops_core.steps.context import StepRequest
 from mlops_core.steps.execution import execute
 
@@ -29,7 +29,9 @@ def make_clips(folder, count, *, broken=()):
             (folder / "audio" / name).write_bytes(b"nothing")
         else:
             soundfile.write(folder / "audio" / name, 0.1 * draw.standard_normal(16_000 + 4_000 * (n % 7)), 16_000)
-        clips.append(Clip(name=name, label=("a", "b")[n % 2], group=str(n), fold=1, part="train"))
+        clips.append(
+            Clip(name=name, label=("a", "b")[n % 2], group=str(n), fold=1, part="train", digest=row_digest([name]))
+        )
     (folder / "split").mkdir()
     write_split(folder / "split", clips)
     return clips

@@ -137,3 +137,17 @@ def test_short_and_silent_clips_have_no_fingerprint_that_matches(tmp_path):
     assert not silent.any()
     assert find_matches([short, short, silent, silent], rate=16_000) == []
     assert find_matches([], rate=16_000) == []
+
+
+def test_the_check_refuses_what_the_split_refuses(folder):
+    config = AedConfig(dataset=DatasetSection(name="x", test_fold=9))
+    findings = {finding.check: finding for finding in inspect_dataset(folder, config).findings}
+    assert findings["split"].level == "error"
+    assert findings["split"].message.endswith("; a run refuses the data set")
+    one = folder / "meta" / "esc50.csv"
+    rows = [row for row in csv.reader(one.read_text().splitlines()) if row[2] != "waves" or row[1] != "2"]
+    with one.open("w", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    config = AedConfig(dataset=DatasetSection(name="x", test_fold=2))
+    findings = {finding.check: finding for finding in inspect_dataset(folder, config).findings}
+    assert findings["split"].message.startswith("the test part has no clip of ")

@@ -124,7 +124,7 @@ def test_files_of_tools_are_skipped_with_a_note(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         clips = read_labels(tmp_path, DatasetSection(), LOG)
     assert [clip.name for clip in clips] == ["dog/1.wav", "rain/1.wav"]
-    assert "5 hidden or tool file(s) skipped" in caplog.text
+    assert "5 hidden or tool files skipped" in caplog.text
     (finding,) = unused_findings(clips, list_files(tmp_path))
     assert (str(finding.level), finding.check) == ("note", "hidden and tool files")
 

@@ -12,11 +12,13 @@ from mlops_aed.data.clips import Clip, write_split
 from mlops_aed.models import model_folder, scorers
 from mlops_aed.pipeline_steps import steps
 from mlops_aed.training.config import ModelChoice
+from mlops_aed.training.levels import Levels
 
-from mlops_core import ConfigError, StepContext, load_use_case
+from mlops_core import ConfigError, StepContext, load_use_case, row_digest
 from mlops_core.steps.context import StepRequest
 
 CLASSES = ("high", "low", "middle")
+TRUE = np.arange(48) % 3
 PARTS = ("train", "train", "validation", "test")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 BLOCKS = ((32, 64), (64, 128), (128, 128), (128, 256), (256, 256))
@@ -30,7 +32,16 @@ def write_features(folder, *, frames=96):
     for n in range(48):
         low = 20 * (n % 3)
         patches[n, low : low + 20] += 3
-        clips.append(Clip(name=f"{n}.wav", label=CLASSES[n % 3], group=f"g{n}", fold=1, part=PARTS[n // 3 % 4]))
+        clips.append(
+            Clip(
+                name=f"{n}.wav",
+                label=CLASSES[n % 3],
+                group=f"g{n}",
+                fold=1,
+                part=PARTS[n // 3 % 4],
+                digest=row_digest([str(n)]),
+            )
+        )
     (folder / "features").mkdir()
     (folder / "split").mkdir()
     (folder / "features" / "patches.f32").write_bytes(patches.tobytes())
@@ -42,11 +53,11 @@ def write_features(folder, *, frames=96):
     return patches
 
 
-def train(tmp_path, training, *, general=None, frames=96):
+def train(tmp_path, training, *, general=None, frames=96, gain_db=0):
     """Execute the step `train`; return the folder of the model."""
     from mlops_aed.steps.train import train as train_step
 
-    quiet = {"mixup_alpha": 0, "time_mask": 0, "frequency_mask": 0, "time_shift": 0}
+    quiet = {"mixup_alpha": 0, "time_mask": 0, "frequency_mask": 0, "time_shift": 0, "gain_db": gain_db}
     given = {"training": training, "general": general or {}, "feature_extraction": {"patch_length": frames}}
     given["data_augmentation"] = quiet
     config = AedConfig.model_validate(given)
@@ -96,6 +107,7 @@ def write_weights(path):
     return str(path)
 
 
+@pytest.mark.representatives(2)
 @pytest.mark.parametrize(
     ("choice", "shape", "published"),
     [
@@ -115,6 +127,7 @@ def test_networks_have_the_published_number_of_weights(choice, shape, published)
     assert abs(model.count_params() - published) < 0.08 * published
 
 
+@pytest.mark.representatives(2)
 @pytest.mark.parametrize(("pooling", "values"), [("avg", 256), ("max", 256), ("multi", 768), (None, 768)])
 def test_yamnet_returns_the_values_of_its_pooling(pooling, values):
     from mlops_aed.models import architectures
@@ -127,6 +140,7 @@ def test_yamnet_returns_the_values_of_its_pooling(pooling, values):
 STEPS = {"steps": 60, "patience": 60, "batch_size": 12}
 
 
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize(
     ("model", "frames"),
     [
@@ -176,6 +190,7 @@ def pretrained(path):
 EPOCHS = {"epochs": 6, "batch_size": 8, "optimizer": {"Adam": {"learning_rate": 0.01}}}
 
 
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("training", [{}, EPOCHS], ids=["to convergence", "by epochs"])
 def test_a_frozen_backbone_stays_as_it_is_and_its_head_learns(tmp_path, training):
     patches = write_features(tmp_path)
@@ -184,6 +199,21 @@ def test_a_frozen_backbone_stays_as_it_is_and_its_head_learns(tmp_path, training
     assert accuracy(scores_of(folder, patches)) > 0.6
     with (folder / "history.csv").open() as stream:
         assert len(list(csv.DictReader(stream))) == training.get("epochs", 1)
+
+
+@pytest.mark.slow_suite
+def test_with_a_gain_the_head_of_a_frozen_backbone_recognises_quieter_and_louder_recordings(tmp_path):
+    def losses(gain_db):
+        folder = tmp_path / f"gain {gain_db}"
+        folder.mkdir()
+        patches = write_features(folder)
+        model = train(folder, {"model": yamnet(folder), "head_penalty": 0.01}, gain_db=gain_db)
+        return [
+            -np.log(scores_of(model, Levels().amplified(patches, change))[np.arange(48), TRUE]).mean()
+            for change in (-15, 15)
+        ]
+
+    assert all(with_gain < without for with_gain, without in zip(losses(15), losses(0), strict=True))
 
 
 def test_a_fine_tuned_backbone_changes_but_not_its_statistics(tmp_path):

@@ -112,6 +112,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.representatives(3)
 @pytest.mark.parametrize("trainable", [True, False])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_nested_model_gives_the_scores_of_its_weights(tmp_path, shape, trainable):

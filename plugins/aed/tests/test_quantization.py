@@ -10,6 +10,7 @@ from mlops_aed.config import AedConfig, General, ModelChoice, Quantization
 from mlops_aed.export.onnx_export import export, require_equal
 from mlops_aed.export.onnx_export import quantize as quantize_onnx
 from mlops_aed.export.quantization import to_tflite
+from mlops_aed.export.separate_scales import with_separate_scales
 from mlops_aed.models import architectures, model_folder, network
 from mlops_aed.models.litert import LiteRtModel, Quantity, quantized
 from mlops_aed.models.onnx_models import OnnxModel
@@ -42,6 +43,7 @@ def quantize(model, patches, folder, **settings):
     return LiteRtModel(path)
 
 
+@pytest.mark.representatives("input_type", "output_type")
 @pytest.mark.parametrize("input_type", ["int8", "uint8", "float"])
 @pytest.mark.parametrize("output_type", ["int8", "float"])
 def test_each_type_of_input_and_output_gives_the_scores_of_the_original(
@@ -72,6 +74,42 @@ def test_each_channel_has_its_own_scale_unless_the_granularity_is_per_tensor(mod
         quantize(model, patches, tmp_path / name, granularity=name)
     assert max(scales(tmp_path / "per_channel" / "quantized_model.tflite")) == 8
     assert max(scales(tmp_path / "per_tensor" / "quantized_model.tflite")) == 1
+
+
+def pooled(*, dropout=0.2, use_bias=True):
+    """A network whose head reads means beside maxima a hundred times as large."""
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((*SHAPE, 1))
+    x = keras.layers.Conv2D(4, 3, strides=4, activation="relu")(inputs)
+    large = keras.layers.Rescaling(100.0)(keras.layers.GlobalMaxPooling2D()(x))
+    values = keras.layers.Concatenate()([keras.layers.GlobalAveragePooling2D()(x), large])
+    values = keras.layers.Dropout(dropout)(values) if dropout else values
+    outputs = keras.layers.Dense(CLASSES, activation="softmax", use_bias=use_bias, name="scores")(values)
+    network = keras.Model(inputs, outputs)
+    weights = network.get_layer("scores").get_weights()
+    weights[0][:4] *= 10
+    weights[0][4:] /= 100
+    network.get_layer("scores").set_weights(weights)
+    return network
+
+
+@pytest.mark.parametrize("given", [{}, {"dropout": 0}, {"use_bias": False}])
+def test_a_head_without_the_concatenation_below_it_gives_the_same_scores(patches, given):
+    original = pooled(**given)
+    separate = with_separate_scales(original)
+    assert "Concatenate" not in {type(layer).__name__ for layer in separate.layers}
+    expected = original.predict(patches[..., None], verbose=0)
+    np.testing.assert_allclose(separate.predict(patches[..., None], verbose=0), expected, atol=1e-5)
+
+
+def test_a_network_without_a_concatenation_below_its_head_is_quantized_as_it_is(model):
+    assert with_separate_scales(model) is model
+
+
+def test_pooled_values_of_very_different_ranges_keep_their_precision(patches, tmp_path):
+    network = pooled()
+    expected = network.predict(patches[..., None], verbose=0)
+    assert np.abs(quantize(network, patches, tmp_path).scores(patches) - expected).max() < 0.03
 
 
 def test_the_same_network_gives_the_same_file(model, patches, tmp_path):

@@ -1,7 +1,6 @@
 """The whole use case: small on generated data, and in full on field recordings if they are available."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,6 @@ from mlops_aed.data.synthetic import generate
 import mlops_core
 
 SMALL = ("training.steps=60", "training.patience=60", "training.model.filters=[8, 16]")
-DATA = Path(os.environ.get("MLOPS_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
 
 @pytest.mark.slow_suite
@@ -63,16 +61,11 @@ def test_clips_that_cannot_be_read_are_named_and_counted(tmp_path):
 
 
 @pytest.mark.real_data
-@pytest.mark.timeout(900)
-def test_esc_10_reaches_0_85_from_random_weights(tmp_path):
-    layout = DATA / "esc10" / "esc50_layout.py"
-    if not layout.is_file():
-        pytest.skip(f"no ESC-10 in {DATA}; set MLOPS_TEST_DATA")
-    subprocess.run([sys.executable, str(layout), str(tmp_path / "esc10")], check=True)
-    record = mlops_core.run(
-        "AED", workspace=tmp_path / "w", overrides=["dataset.name=ESC-10", f"dataset.path={tmp_path / 'esc10'}"]
-    )
-    found = {clause.metric: clause.value for clause in record.verdict.clauses}
-    print(found, {step.name: round(step.duration_s, 1) for step in record.steps})  # noqa: T201  the figures are what it is run for
-    assert found["clip_acc"] >= 0.85
-    assert record.duration_s < 600
+@pytest.mark.timeout(3600)
+def test_the_example_from_random_weights_reaches_0_85_on_one_fold_of_esc_10(tmp_path, esc10):
+    config = Path(__file__).parents[1] / "examples" / "esc10_from_scratch.yaml"
+    record = mlops_core.run("AED", config=config, workspace=tmp_path, overrides=[f"dataset.path={esc10}"])
+    evaluation = json.loads((tmp_path / "runs" / record.run_id / "evaluation.json").read_text())
+    values = {name: entry["value"] for name, entry in evaluation["multiclass_classification_metrics"].items()}
+    print(values, {step.name: round(step.duration_s, 1) for step in record.steps})  # noqa: T201  the figures are what it is run for
+    assert values["clip_acc"] >= 0.85

@@ -81,6 +81,7 @@ def complete(name):
     return {key: values.get(key, 0.1 if "lr" in key else 2) for key in SCHEDULES[name]}
 
 
+@pytest.mark.representatives(3)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_schedule_sets_the_rate_of_a_network(name):
@@ -108,6 +109,7 @@ def test_a_schedule_without_an_argument_is_refused(name):
             Training.model_validate({"epochs": 3, "callbacks": {name: lacking}})
 
 
+@pytest.mark.representatives(3)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_is_built_with_every_argument_that_is_legal(name):
     import keras
@@ -132,6 +134,7 @@ def test_no_optimizer_of_keras_is_forgotten():
     assert known - wrappers - newer == set(OPTIMIZERS)  # newer than the oldest Keras that is supported
 
 
+@pytest.mark.representatives(2)
 @pytest.mark.parametrize("name", sorted(set(CALLBACKS) - set(SCHEDULES)))
 def test_every_callback_is_built_with_every_argument_that_is_legal(name):
     import keras

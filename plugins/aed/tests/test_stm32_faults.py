@@ -172,6 +172,7 @@ def faults_of(text):
     return []
 
 
+@pytest.mark.representatives("key")
 @pytest.mark.parametrize(("key", "value"), CASES, ids=[f"{k}={'missing' if v is MISSING else v}" for k, v in CASES])
 def test_a_wrong_value_is_refused_with_its_key_its_line_and_the_legal_values(key, value):
     text, line = with_value(text_of("v2"), key, value)

@@ -5,9 +5,12 @@ import time
 
 import numpy as np
 import pytest
-from mlops_aed.config import DataAugmentation
+from mlops_aed.audio.features import LOG_OFFSET, log_mel
+from mlops_aed.config import AedConfig, DataAugmentation, FeatureExtraction
 from mlops_aed.training.augmentation import training_batches
 from mlops_aed.training.inputs import Ahead, MappedPatches
+from mlops_aed.training.levels import Levels
+from pydantic import ValidationError
 
 
 @pytest.fixture
@@ -97,6 +100,36 @@ def test_volume_is_one_factor_per_patch_and_noise_has_its_strength():
     noise = one_batch(noise=0.2) - 1.0
     assert noise.mean() == pytest.approx(0, abs=0.01)
     assert noise.std() == pytest.approx(0.2, rel=0.02)
+
+
+def test_a_gain_gives_the_patches_of_the_amplified_recording():
+    waveform = np.random.default_rng(2).normal(0, 0.1, 16_000).astype(np.float32)
+    for power in (1.0, 2.0):
+        settings = FeatureExtraction(power=power)
+        quiet, loud = (log_mel(waveform * np.float32(factor), settings, rate=16_000) for factor in (1, 10**0.5))
+        normalised = ((quiet + 3) / 2).astype(np.float32)
+        found = Levels(power=power, mean=-3, deviation=2).amplified(normalised, 10)
+        np.testing.assert_allclose(found * 2 - 3, loud, atol=2e-3)
+        assert found.dtype == np.float32
+
+
+def test_a_patch_without_sound_stays_silent_and_finite():
+    silent = np.full((64, 96), np.log(LOG_OFFSET), np.float32)
+    for gain_db in (-40, 40):
+        np.testing.assert_allclose(Levels().amplified(silent, gain_db), silent, atol=0.2)
+
+
+def test_each_patch_of_a_batch_has_its_own_gain_within_the_range():
+    levels = one_batch(gain_db=6).reshape(64, -1)
+    assert (levels == levels[:, :1]).all()
+    gains_db = 20 * np.log10(np.exp(levels[:, 0] - 1))
+    assert -6.01 < gains_db.min() < -4
+    assert 4 < gains_db.max() < 6.01
+
+
+def test_a_gain_is_refused_where_features_do_not_depend_on_the_level():
+    with pytest.raises(ValidationError, match=r"needs feature_extraction\.to_db: false"):
+        AedConfig.model_validate({"data_augmentation": {"gain_db": 3}, "feature_extraction": {"to_db": True}})
 
 
 def test_number_and_width_of_masks_are_those_of_the_settings():

@@ -1,16 +1,11 @@
 """The pretrained backbone: read from a file as Keras 2 wrote it, equal to a network computed by numpy alone."""
 
-import os
-from pathlib import Path
-
 import h5py
 import numpy as np
 import pytest
 
 from mlops_core import ConfigError
 
-DATA = Path(os.environ.get("MLOPS_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
-PUBLISHED = DATA / "yamnet_256" / "yamnet_256_f32.h5"
 BLOCKS = ((1, 32, 64), (2, 64, 128), (1, 128, 128), (2, 128, 256), (1, 256, 256))
 
 
@@ -91,11 +86,9 @@ def test_the_network_returns_what_numpy_computes_from_the_same_file(tmp_path):
 
 @pytest.mark.real_data
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_published_weights_give_the_recorded_values():
-    if not PUBLISHED.is_file():
-        pytest.skip(f"no {PUBLISHED}; set MLOPS_TEST_DATA")
-    found = keras_embedding(PUBLISHED, some_patch())
-    np.testing.assert_allclose(found, numpy_embedding(PUBLISHED, some_patch()), rtol=1e-4, atol=1e-5)
+def test_the_published_weights_give_the_recorded_values(yamnet_256):
+    found = keras_embedding(yamnet_256, some_patch())
+    np.testing.assert_allclose(found, numpy_embedding(yamnet_256, some_patch()), rtol=1e-4, atol=1e-5)
     assert found.shape == (256,)
 
 

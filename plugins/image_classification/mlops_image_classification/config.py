@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from mlops_core import Section, UseCaseConfig
+from mlops_core import GateSection, Section, TuningSection, UseCaseConfig
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -54,10 +54,16 @@ class SplitSection(Section):
 
 
 class Preprocessing(Section):
-    """Conversion of a file to pixels; sizes are side lengths in pixels."""
+    """Conversion of a file to pixels; sizes are side lengths in pixels.
+
+    Attributes:
+        autocontrast: percentage of the darkest and of the brightest pixels that become black and white; 0 leaves the
+            contrast unchanged.
+    """
 
     image_size: Annotated[int, Field(ge=16, le=1024)] = 48
     use_roi: bool = True
+    autocontrast: Annotated[float, Field(ge=0, lt=50)] = 0.0
     min_side: Positive = 4
     max_megapixels: Annotated[float, Field(gt=0, le=170)] = 128
     max_unreadable: Annotated[int, Field(ge=0)] = 0
@@ -136,6 +142,7 @@ class Training(Section):
     fine_tuning: FineTuning = FineTuning()
     batch_size: Positive = 64
     epochs: Positive = 60
+    final_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     patience: Positive = 20
     perfect_epochs: Positive = 10
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.002
@@ -145,11 +152,12 @@ class Training(Section):
     ema_momentum: Fraction = 0.99
     class_weights: Literal["none", "balanced", "sqrt"] = "none"
     mirrored_scores: bool = False
+    centre_scores: Fraction = 0.0
     cache_mb: Annotated[int, Field(ge=0)] = 1024
 
 
-class GateSection(Section):
-    """Default threshold of the gate."""
+class AccuracyGate(GateSection):
+    """Default threshold of the gate, and the condition that replaces it."""
 
     accuracy: Annotated[float, Field(ge=0, le=1)]
 
@@ -162,7 +170,8 @@ class ImageConfig(UseCaseConfig):
     preprocessing: Preprocessing = Preprocessing()
     data_augmentation: DataAugmentation = DataAugmentation()
     training: Training = Training()
-    gate: GateSection
+    tuning: TuningSection = TuningSection()
+    gate: AccuracyGate
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

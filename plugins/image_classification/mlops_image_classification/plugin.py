@@ -9,25 +9,33 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops_core import DATASET, Parameter, ParameterType, Resources, Step, StepKind, hookimpl
+from mlops_core import DATASET, ContentType, Parameter, ParameterType, Resources, Step, StepKind, hookimpl
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mlops_core import (
         Dataset,
         Gate,
         Inspection,
         Metric,
         MetricReport,
+        NearDuplicate,
         PluginContext,
         Predictions,
         Predictor,
         Preview,
+        SearchSpace,
         UseCaseConfig,
+        WrittenSplit,
     )
     from mlops_image_classification.config import ImageConfig
 
 _IMAGE_PACKAGES = ("numpy", "pillow")
 _MODEL_PACKAGES = (*_IMAGE_PACKAGES, "keras", "tensorflow", "tensorflow-cpu")  # one of the last two is installed
+_ARITHMETIC = {"ONEDNN_MAX_CPU_ISA": "AVX2", "TF_NUM_INTRAOP_THREADS": "4"}
+"""Equal results on processors with and without AVX-512, and with any number of cores: the order in which TensorFlow
+adds depends on both. Decision 27 says what that costs and what remains."""
 
 
 @hookimpl
@@ -61,6 +69,14 @@ def mlops_inspect_dataset(dataset: Path, config: ImageConfig, context: PluginCon
 
 
 @hookimpl
+def mlops_find_near_duplicates(split: WrittenSplit, context: PluginContext) -> Iterator[NearDuplicate]:
+    """Yield the pairs of pictures that are copies of each other: equal pixels, scaled, recompressed or brightened."""
+    from mlops_image_classification.data.near_copies import find_near_copies
+
+    return find_near_copies(split)
+
+
+@hookimpl
 def mlops_get_parameters(config: ImageConfig, context: PluginContext) -> tuple[Parameter, ...]:
     """Return the threshold of the gate."""
     from mlops_image_classification.metrics import ACCURACY_THRESHOLD
@@ -77,8 +93,17 @@ def mlops_get_parameters(config: ImageConfig, context: PluginContext) -> tuple[P
 
 
 @hookimpl
+def mlops_get_search_space(config: ImageConfig, context: PluginContext) -> SearchSpace:
+    """Return what a search may vary: learning rate, regularisation, sizes and augmentation."""
+    from mlops_image_classification.searching import SPACE
+
+    return SPACE
+
+
+@hookimpl
 def mlops_get_steps(config: ImageConfig, context: PluginContext) -> tuple[Step, ...]:
     """Return preprocess → split → train → evaluate. Copies are found by pixels, so decoding precedes the split."""
+    validation = ("validation",) if config.tuning.trials > 1 else ()
     prepared = {"pictures": "preprocess.pictures", "split": "split.split"}
     return (
         Step(
@@ -104,10 +129,12 @@ def mlops_get_steps(config: ImageConfig, context: PluginContext) -> tuple[Step, 
             kind=StepKind.TRAINING,
             run="mlops_image_classification.steps.train:train",
             inputs=prepared,
-            outputs=("model",),
+            outputs=("model", *validation),
+            results=validation,
             config=("preprocessing", "data_augmentation", "training"),
             packages=_MODEL_PACKAGES,
             resources=Resources(cpus=8, memory_gb=32),
+            environment=_ARITHMETIC,
         ),
         Step(
             name="evaluate",
@@ -116,6 +143,7 @@ def mlops_get_steps(config: ImageConfig, context: PluginContext) -> tuple[Step, 
             inputs={**prepared, "model": "train.model"},
             outputs=("predictions",),
             packages=_MODEL_PACKAGES,
+            environment=_ARITHMETIC,
         ),
     )
 
@@ -150,6 +178,16 @@ def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:
     from mlops_image_classification.model.predictor import ImagePredictor
 
     return ImagePredictor(model)
+
+
+@hookimpl
+def mlops_get_content_types(context: PluginContext) -> tuple[ContentType, ...]:
+    """Return the image formats that browsers and cameras produce."""
+    return (
+        ContentType(media_type="image/jpeg", suffix=".jpg"),
+        ContentType(media_type="image/png", suffix=".png"),
+        ContentType(media_type="image/webp", suffix=".webp"),
+    )
 
 
 @hookimpl

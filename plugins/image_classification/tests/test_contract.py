@@ -6,6 +6,7 @@ from mlops_core.testing import UseCaseContract
 
 
 @pytest.mark.slow
+@pytest.mark.one_execution
 @pytest.mark.timeout(900)
 class TestRoadSign(UseCaseContract):
     use_case = "ROAD_SIGN"
@@ -15,9 +16,11 @@ class TestRoadSign(UseCaseContract):
 
 
 @pytest.mark.slow
+@pytest.mark.one_execution
 @pytest.mark.timeout(900)
 class TestScene(UseCaseContract):
     use_case = "SCENE"
     config = "examples/tiny_scene.yaml"
+    has_groups = False  # pictures of scenes are independent; only copies are linked, which the plugin finds
     sharded_steps = ("preprocess",)
     predictor_samples = 12

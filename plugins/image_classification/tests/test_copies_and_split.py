@@ -3,12 +3,15 @@
 import csv
 import io
 import random
+import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from mlops_image_classification.config import SplitSection
 from mlops_image_classification.data.fingerprints import (
     _COLUMNS,
+    Fingerprints,
     Pair,
     find_copies,
     fingerprint,
@@ -21,7 +24,8 @@ from mlops_image_classification.data.splitting import make_split, of_part
 from mlops_image_classification.data.synthetic_signs import SIGNS
 from PIL import Image, ImageDraw, ImageEnhance
 
-from mlops_core import DatasetError
+from mlops_core import DatasetError, SplitRow, WrittenSplit, load_use_case, row_digest, write_split
+from mlops_core.datasets.leaks import check_near_duplicates
 
 SETTINGS = SplitSection()
 
@@ -115,23 +119,83 @@ def test_without_a_similarity_only_exact_copies_are_found():
     assert copies(texture(1), texture(1), darker, similarity=None) == [(0, 1, True)]
 
 
+def with_hashes(hashes):
+    """Return fingerprints that differ in their hashes only."""
+    one = prints(texture(1))
+    count = len(hashes)
+    return Fingerprints(
+        numbers=np.arange(count),
+        digests=np.array([number.to_bytes(32, "big") for number in range(count)], "V32"),
+        hashes=hashes,
+        thumbnails=np.repeat(one.thumbnails, count, axis=0),
+        details=np.repeat(one.details, count, axis=0),
+    )
+
+
 @pytest.mark.parametrize("bits", [0, 3, 7])
 def test_the_search_finds_exactly_what_comparing_all_pairs_finds(bits):
     draw = np.random.default_rng(bits)
-    from mlops_image_classification.data.fingerprints import _candidates
-
     hashes = draw.integers(0, 1 << 63, 300, dtype=np.uint64)
     for position in range(0, 300, 3):  # neighbours at every distance up to 12
         flips = draw.choice(64, position % 13, replace=False)
         hashes[position + 1] = hashes[position] ^ np.bitwise_or.reduce(
             np.uint64(1) << flips.astype(np.uint64), initial=0
         )
-    result = {
-        (int(a), int(b)) for first, second in _candidates(hashes, bits) for a, b in zip(first, second, strict=True)
-    }
+    found = find_copies(with_hashes(hashes), ["a"] * 300, max_bits=bits, min_similarity=0.98)
     expected = {(a, b) for a in range(300) for b in range(a + 1, 300) if int(hashes[a] ^ hashes[b]).bit_count() <= bits}
     assert expected
-    assert result == expected
+    assert [(pair.first, pair.second) for pair in found] == sorted(expected)
+
+
+def linked_sets(pairs, count):
+    """Return the sets of pictures that pairs link, by union of the pairs one by one."""
+    sets = {number: {number} for number in range(count)}
+    for pair in pairs:
+        both = sets[pair.first] | sets[pair.second]
+        sets.update(dict.fromkeys(both, both))
+    return {frozenset(members) for members in sets.values()}
+
+
+def test_many_similar_pictures_are_linked_by_as_few_pairs_as_it_takes():
+    draw = np.random.default_rng(0)
+    centres = draw.integers(0, 1 << 63, 3, dtype=np.uint64)
+    hashes = np.concatenate(
+        [centre ^ (np.uint64(1) << draw.integers(0, 64, 400, dtype=np.uint64)) for centre in centres]
+    )
+    chain = [np.uint64((1 << (5 * link)) - 1) ^ np.uint64(0xF0F0_0F0F_1234_5678) for link in range(12)]
+    hashes = draw.permutation(np.concatenate([hashes, np.array(chain)]))
+    found = find_copies(with_hashes(hashes), ["a"] * len(hashes), max_bits=5, min_similarity=0.98)
+    all_pairs = [
+        Pair(first=a, second=b, is_exact=False)
+        for a in range(len(hashes))
+        for b in range(a + 1, len(hashes))
+        if int(hashes[a] ^ hashes[b]).bit_count() <= 5
+    ]
+    assert linked_sets(found, len(hashes)) == linked_sets(all_pairs, len(hashes))
+    assert len(found) < 2 * len(hashes) < len(all_pairs) / 10
+    assert {(pair.first, pair.second) for pair in found} <= {(pair.first, pair.second) for pair in all_pairs}
+
+
+def test_of_many_similar_pictures_each_that_has_another_label_is_in_a_conflict():
+    count = 500
+    hashes = np.uint64(1) << np.random.default_rng(1).integers(0, 64, count, dtype=np.uint64)
+    labels = ["a" if number % 10 else "b" for number in range(count)]
+    found = find_copies(with_hashes(hashes), labels, max_bits=7, min_similarity=0.98)
+    conflicts = [pair for pair in found if labels[pair.first] != labels[pair.second]]
+    assert {position for pair in conflicts for position in (pair.first, pair.second)} == set(range(count))
+    assert len(found) < 3 * count
+    assert len(linked_sets(found, count)) == 1
+
+
+def test_the_search_takes_memory_by_the_picture_and_not_by_the_pair():
+    count = 2400
+    hashes = np.uint64(1) << np.random.default_rng(1).integers(0, 64, count, dtype=np.uint64)
+    fingerprints, labels = with_hashes(hashes), ["a", "b"] * (count // 2)
+    tracemalloc.start()
+    find_copies(fingerprints, labels, max_bits=7, min_similarity=0.98)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60_000_000
 
 
 def test_fingerprints_are_read_back_in_the_order_of_numbers(tmp_path):
@@ -267,12 +331,47 @@ def table(path):
 
 
 def test_the_tables_name_both_pictures_with_their_labels(tmp_path):
-    items = pictures()
+    items = [replace(item, name=item.name.lstrip("/"), group=item.group.lstrip("/")) for item in pictures()]
     result, numbered = split(items, [exact(1, 40), near(2, 3)])
-    write_split_tables(tmp_path, result, numbered)
+    for item in items:
+        (tmp_path / item.name).parent.mkdir(exist_ok=True)
+        (tmp_path / item.name).write_text(item.name)
+    write_split_tables(tmp_path, result, numbered, dataset=tmp_path)
     assert tuple(read_samples(tmp_path)) == result.samples
     rows = table(tmp_path / CONFLICTS_FILE)
     assert [(row["kind"], row["first"], row["first_label"], row["second"], row["second_label"]) for row in rows] == [
-        ("exact", "/cat/0_1.png", "cat", "/dog/3_1.png", "dog")
+        ("exact", "cat/0_1.png", "cat", "dog/3_1.png", "dog")
     ]
     assert [row["kind"] for row in table(tmp_path / COPIES_FILE)] == ["exact", "near"]
+
+
+def test_core_asks_for_near_copies_and_refuses_those_in_two_parts(tmp_path):
+    fingerprints, folder = tmp_path / "fingerprints", tmp_path / "split"
+    fingerprints.mkdir()
+    folder.mkdir()
+    original = texture(1)
+    write_fingerprints(
+        fingerprints / "a.npz", prints(original, texture(2), recompressed(original), texture(3), original)
+    )
+    parts = ("train", "train", "test", "test")  # the last picture was left out
+    write_split(
+        folder,
+        [
+            SplitRow(
+                sample=f"{n}.png", group=str(n), label="cat", part=part, digest=row_digest([str(n)]),
+                columns={"number": str(n)},
+            )
+            for n, part in enumerate(parts)
+        ],
+    )  # fmt: skip
+    settings = {"split": SETTINGS.model_dump(mode="json")}
+    written = WrittenSplit(folder=folder, inputs={"fingerprints": fingerprints}, sections=settings)
+    (pair,) = load_use_case("SCENE").near_duplicates(written)
+    assert (pair.first, pair.second) == ("0.png", "2.png")
+    assert pair.reason.startswith("correlation 0.9")
+    with pytest.raises(
+        DatasetError, match=r"'0\.png' \(train\) and '2\.png' \(test\) are near duplicates \(correlation"
+    ):
+        check_near_duplicates(folder, [pair])
+    tolerant = {"split": SETTINGS.model_copy(update={"near_duplicate_similarity": None}).model_dump(mode="json")}
+    assert not list(load_use_case("SCENE").near_duplicates(replace(written, sections=tolerant)))

@@ -6,8 +6,8 @@ import zlib
 import numpy as np
 import pytest
 from mlops_image_classification.config import Preprocessing
-from mlops_image_classification.data.decoding import read_pixels
-from mlops_image_classification.data.labelled import Region
+from mlops_image_classification.data.decoding import pixels_or_reason, read_pixels, with_autocontrast
+from mlops_image_classification.data.labelled import Picture, Region
 from PIL import Image
 
 from mlops_core import DatasetError
@@ -160,3 +160,43 @@ def test_the_region_is_cut_out_only_if_configured_and_must_be_inside(tmp_path):
 def test_large_and_small_jpegs_of_one_picture_look_alike(tmp_path):
     quarters(side=2048).save(tmp_path / "large.jpg", quality=98)
     check(read_pixels(tmp_path / "large.jpg", SETTINGS), 6)
+
+
+# --- Contrast ---------------------------------------------------------------------------------------------
+
+
+def shaded(darkest, brightest, tone=(1.0, 1.0, 1.0)):
+    grey = np.linspace(darkest, brightest, 40 * 40).reshape(40, 40, 1)
+    return Image.fromarray((grey * np.array(tone)).round().astype(np.uint8))
+
+
+def test_the_contrast_is_stretched_only_if_it_is_configured(tmp_path):
+    shaded(20, 60).save(tmp_path / "dark.png")
+    settings = Preprocessing(image_size=40)
+    unchanged = read_pixels(tmp_path / "dark.png", settings)
+    assert (unchanged.min(), unchanged.max()) == (20, 60)
+    stretched = read_pixels(tmp_path / "dark.png", settings.model_copy(update={"autocontrast": 2.0}))
+    assert (stretched.min(), stretched.max()) == (0, 255)
+    assert 0.015 < np.mean(stretched == 0) < 0.06
+
+
+def test_a_dark_and_a_bright_picture_of_one_thing_become_alike_and_keep_their_colour():
+    dark, bright = (np.asarray(shaded(low, high, (1.0, 0.5, 0.25))) for low, high in ((20, 80), (60, 240)))
+    one, other = (with_autocontrast(pixels, cutoff=2).astype(int) for pixels in (dark, bright))
+    assert np.abs(one - other).max() < 12 < np.abs(dark.astype(int) - bright).max()
+    assert (one[..., 0] >= one[..., 1]).all()
+    assert (one[..., 1] >= one[..., 2]).all()
+
+
+@pytest.mark.parametrize("value", [0, 90, 255])
+def test_a_picture_of_one_colour_stays_as_it_is(value):
+    pixels = np.full((16, 16, 3), value, np.uint8)
+    assert (with_autocontrast(pixels, cutoff=2) == pixels).all()
+
+
+def test_copies_are_found_by_the_pixels_before_the_contrast_is_stretched(tmp_path):
+    shaded(20, 60).save(tmp_path / "dark.png")
+    picture = Picture(number=0, name="dark.png", label="a", group="a", part="", region=None)
+    stretching = Preprocessing(image_size=40, autocontrast=2)
+    pixels = pixels_or_reason(picture, tmp_path, stretching)
+    assert (pixels.min(), pixels.max()) == (20, 60)

@@ -106,7 +106,7 @@ def test_hidden_and_tool_folders_are_counted_in_a_note(data):
     assert facts(data) == {**facts(data), "pictures": "8", "classes": "2"}
     found = findings(data)["hidden and tool files"]
     assert found.level == "note"
-    assert found.message.startswith("8 hidden or tool file(s) skipped: .ipynb_checkpoints (2)")
+    assert found.message.startswith("8 hidden or tool files skipped: .ipynb_checkpoints (2)")
 
 
 def test_pictures_outside_of_class_folders_are_counted_and_named(data):

@@ -18,9 +18,10 @@ def texture(seed):
 
 @pytest.fixture
 def data(tmp_path):
-    for number, (part, label) in enumerate((p, c) for p in ("train", "test") for c in ("a", "b")):
+    parts = ("train", "test", "train")  # one track per class to train with, one to validate, one to test
+    for number, (part, label) in enumerate((p, c) for p in parts for c in ("a", "b")):
         folder = tmp_path / part / label
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for frame in range(3):
             texture(10 * number + frame).save(folder / f"{number:05d}_{frame:05d}.png")
     return tmp_path
@@ -32,10 +33,10 @@ def findings(data):
 
 def test_a_sound_data_set_has_facts_and_no_findings(data):
     result = inspect_dataset(data, CONFIG)
-    assert dict(result.facts) == {"pictures": "12", "classes": "2", "tracks or single pictures": "4", **SOUND}
+    assert dict(result.facts) == {"pictures": "18", "classes": "2", "tracks or single pictures": "6", **SOUND}
     assert result.tables[0].columns == ("class", "train", "test")
-    assert result.tables[0].rows == (("a", 3, 3), ("b", 3, 3))
-    assert result.distributions[0].counts == (6, 6)
+    assert result.tables[0].rows == (("a", 6, 3), ("b", 6, 3))
+    assert result.distributions[0].counts == (9, 9)
     assert result.findings == ()
 
 
@@ -67,3 +68,13 @@ def test_a_class_that_a_part_lacks_and_a_wrong_layout_are_errors(data):
 def test_a_track_in_two_parts_is_an_error(data):
     texture(77).save(data / "test" / "a" / "00000_00009.png")
     assert findings(data)["tracks"].samples == ("a/00000",)
+
+
+def test_the_check_refuses_what_the_split_refuses(data):
+    for name in ("00004_00000.png", "00004_00001.png", "00004_00002.png"):
+        (data / "train" / "a" / name).unlink()  # one track is left, which cannot be in two parts
+    result = findings(data)
+    assert result["split"].level == "error"
+    assert result["split"].message.startswith("the validation part has no picture of a; expected every class")
+    assert result["split"].message.endswith("; a run refuses the data set")
+    assert list(result) == ["split"]

@@ -381,6 +381,35 @@ def test_only_the_head_is_trained_first_then_the_upper_layers_and_never_their_no
             assert not any("_bn/" in path for path in changed)
 
 
+def test_a_final_phase_follows_the_last_one_with_a_lower_learning_rate(plugin):
+    settings = Training(epochs=40, learning_rate=0.01, final_share=0.25)
+    (whole,) = plugin.transfer.phases(settings)
+    final = plugin.transfer.final_phase(settings, whole, epochs=30)
+    assert (final.name, final.epochs) == ("final", 8)
+    assert 0 < final.learning_rate < whole.learning_rate
+    assert plugin.transfer.final_phase(settings, whole, epochs=1).epochs == 1
+    assert plugin.transfer.final_phase(Training(), whole, epochs=30) is None
+
+
+def test_a_phase_without_validation_runs_to_its_end_and_keeps_its_last_weights(plugin):
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(1)
+    x, y = shades()
+    model = build(plugin)
+    fitter = plugin.fitting.Fitter(model, settings=SETTINGS, class_weights=np.ones(3))
+    (phase,) = plugin.transfer.phases(SETTINGS.model_copy(update={"patience": 1, "perfect_epochs": 1}))
+    batches = plugin.fitting.Batches(
+        training=iter(tf.data.Dataset.from_tensor_slices((x, y)).repeat().batch(20)), per_epoch=3, validation=None
+    )
+    before = model.get_weights()
+    assert fitter.fit(phase, batches, on_epoch=lambda _record: None) == len(fitter.history) == SETTINGS.epochs
+    assert all(np.isnan([record.validation_loss, record.validation_accuracy]).all() for record in fitter.history)
+    assert any((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
+    assert np.mean(np.argmax(model(x, training=False), axis=1) == np.argmax(y, axis=1)) > 0.9
+
+
 # --- Scores -----------------------------------------------------------------------------------------------
 
 
@@ -396,6 +425,33 @@ def test_mirrored_scores_are_the_mean_of_a_picture_and_its_mirror_image(plugin):
     averaged = np.array(plugin.network.scores(model, batch, {"temperature": 1.0, "mirrored_scores": True}))
     assert np.abs(plain - mirrored).max() > 1e-3
     assert averaged == pytest.approx((plain + mirrored) / 2, abs=2e-6)
+
+
+def test_scores_of_the_centre_are_averaged_with_those_of_the_picture_and_both_are_mirrored(plugin):
+    import keras
+
+    keras.utils.set_random_seed(1)
+    model, batch = build(plugin), images(4)
+
+    def scores(pictures, centre):
+        return plugin.network.probabilities(model, pictures, is_mirrored=False, centre=centre)
+
+    enlarged = np.asarray(plugin.network._enlarged_centre(batch, 0.5))
+    centred = (scores(batch, 0) + scores(enlarged, 0)) / 2
+    assert np.abs(scores(batch, 0) - centred).max() > 1e-4
+    assert scores(batch, 0.5) == pytest.approx(centred, abs=1e-6)
+    both = plugin.network.scores(model, batch, {"temperature": 1.0, "mirrored_scores": True, "centre_scores": 0.5})
+    assert np.array(both) == pytest.approx((scores(batch, 0.5) + scores(batch[:, :, ::-1], 0.5)) / 2, abs=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
+def test_the_centre_is_enlarged_to_the_size_of_the_picture(plugin, share):
+    picture = np.full((1, SIZE, SIZE, 3), 0.2, np.float32)
+    picture[:, :, SIZE // 2 :] = 0.8
+    enlarged = np.asarray(plugin.network._enlarged_centre(picture, share))
+    assert enlarged.shape == picture.shape
+    assert enlarged[0, :, 0] == pytest.approx(0.2, abs=1e-6)
+    assert enlarged[0, :, -1] == pytest.approx(0.8, abs=1e-6)
 
 
 def test_mirrored_scores_need_training_on_mirrored_pictures():

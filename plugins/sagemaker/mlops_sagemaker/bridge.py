@@ -39,6 +39,8 @@ _COMPARISONS = {
 _PROPERTIES = {
     "Processing": "DescribeProcessingJobResponse",
     "Training": "DescribeTrainingJobResponse",
+    "Transform": "DescribeTransformJobResponse",
+    "Model": "DescribeModelOutput",
     "RegisterModel": "DescribeModelPackageOutput",
 }
 

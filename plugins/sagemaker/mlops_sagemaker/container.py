@@ -4,6 +4,9 @@
 ``ContainerArguments``) and Training (``AlgorithmSpecification``). It needs no environment variable and no
 hyperparameter. ``--root=/opt/ml`` is the root of the tree; the variable MLOPS_CONTAINER_ROOT overrides it.
 
+**Searches**: a tuning job's image is started with the one argument ``train``; the command's arguments and the index of
+the trial are hyperparameters of the job.
+
 **Inputs**: input ``x`` of a step is the folder ``processing/input/x`` or, in a training job, the channel
 ``input/data/x``. Outputs of a training job arrive as ``model.tar.gz`` or ``output.tar.gz``.
 
@@ -31,7 +34,7 @@ from mlops_core import Shard
 from mlops_core.runners import RunnerError, read_settings
 from mlops_core.runners.container.execution import run_container
 from mlops_core.runners.container.request import Part
-from mlops_sagemaker.compiler.arguments import CONTAINER_ROOT
+from mlops_sagemaker.compiler.arguments import ARGUMENT, CONTAINER_ROOT, TRAIN, TRIAL, TURN
 from mlops_sagemaker.layout import Layout
 
 if TYPE_CHECKING:
@@ -42,12 +45,38 @@ if TYPE_CHECKING:
 
 ROOT_VARIABLE = "MLOPS_CONTAINER_ROOT"
 _MESSAGE_LIMIT = 1024
+_HYPERPARAMETERS = "input/config/hyperparameters.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Execute the request in the arguments and return the exit code."""
     texts = list(sys.argv[1:] if arguments is None else arguments)
-    return run_container(texts, JobSite(_root(texts)))
+    root = _root(texts)
+    if texts == [TRAIN]:
+        try:
+            texts = trial_arguments(root / _HYPERPARAMETERS)
+        except RunnerError as error:
+            JobSite(root).report(str(error), is_failure=True)
+            sys.stderr.write(f"mlops: error: {error}\n")
+            return int(error.exit_code)
+    return run_container(texts, JobSite(root))
+
+
+def trial_arguments(path: Path) -> list[str]:
+    """Return the arguments of the command of a search's trial, from the hyperparameters of its job.
+
+    Raises:
+        RunnerError: the file is missing or holds no arguments.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        arguments = [values[name] for name in sorted(values) if name.startswith(ARGUMENT)]
+        index = sum(int(values[name]) for name in (TRIAL, TURN) if name in values)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise RunnerError(f"{path} does not hold the hyperparameters of a trial: {error}") from error
+    if not arguments or TRIAL not in values:
+        raise RunnerError(f"{path} holds no '{TRIAL}' and '{ARGUMENT}000'; expected the job of a compiled search")
+    return [*arguments, f"--trial={index}"]
 
 
 def _root(arguments: Sequence[str]) -> Path:

@@ -23,14 +23,16 @@ from mlops_core.runners import (
     fetch_source,
 )
 from mlops_sagemaker.compiler.definition import FAIL_STEP, GATE_STEP, REGISTER_STEP, compile_pipeline
-from mlops_sagemaker.compiler.job_graph import MERGE_SUFFIX, JobContext
+from mlops_sagemaker.compiler.job_graph import MERGE_SUFFIX, SERVING_IMAGE, JobContext, champion_key
 from mlops_sagemaker.emulator.collection import Results, copy_logs, place_dataset
 from mlops_sagemaker.emulator.definition import parse_definition
 from mlops_sagemaker.emulator.execution import PipelineExecution, Surroundings
 from mlops_sagemaker.emulator.history import FolderHistory
 from mlops_sagemaker.emulator.jobs.containers import ProcessContainers
 from mlops_sagemaker.emulator.jobs.registration import FolderRegistrar
-from mlops_sagemaker.emulator.objects import FolderObjects
+from mlops_sagemaker.emulator.objects import FolderObjects, upload_folder
+from mlops_sagemaker.emulator.support import require_executable
+from mlops_sagemaker.emulator.trials import TrialResults
 from mlops_sagemaker.service.executions import ExecutionStepStatus
 from mlops_sagemaker.service.outcomes import STATUSES, failure_of, job_names, origin_of, step_record
 from mlops_sagemaker.service.uris import S3Uri
@@ -146,6 +148,7 @@ class _EmulatedSteps:
         self._request = request
         self._observer = observer
         self._machine = machine
+        self._trials = TrialResults(request)
         self._lock = threading.Lock()
         self._started: set[str] = set()
 
@@ -153,13 +156,14 @@ class _EmulatedSteps:
 
     def execute(self) -> Result:
         digest = self._fetch()
-        definition = self._compile(digest)
-        place = self._machine.place
+        definition = self._compile(digest, champion=self._place_champion())
+        place, values = self._machine.place, definition.values(_local_values(definition))
+        require_executable(definition, values)
         execution = PipelineExecution(
             definition,
             arn=f"{_ARN}/{self._request.pipeline.name}/execution/{self._run.run_id}",
             pipeline=self._request.pipeline.name,
-            values=definition.values({}),
+            values=values,
             surroundings=Surroundings(
                 objects=place.objects,
                 containers=self._machine.containers,
@@ -168,6 +172,7 @@ class _EmulatedSteps:
                 folder=place.folder,
                 max_parallel=self._machine.jobs,
                 on_step=self._observe,
+                on_job=self._trials.on_job,
             ),
         )
         try:
@@ -197,8 +202,17 @@ class _EmulatedSteps:
         place_dataset(machine.place.objects, source.path, uri, digest=source.record.digest)
         return source.record.digest
 
-    def _compile(self, digest: str) -> Definition:
-        compiled = compile_pipeline(self._request, self._machine.settings, dataset_digest=digest)
+    def _place_champion(self) -> str:
+        """Place the best version's predictions in the bucket and return their digest; empty if the gate needs none."""
+        digest = self._run.keep_champion()
+        if digest:
+            key = "/".join((*champion_key(self._context().prefix), digest))
+            uri = S3Uri(_bucket(self._machine.settings), key)
+            upload_folder(self._machine.place.objects, self._store.artifacts.path(digest), uri)
+        return digest
+
+    def _compile(self, digest: str, *, champion: str) -> Definition:
+        compiled = compile_pipeline(self._request, self._machine.settings, dataset_digest=digest, champion=champion)
         text = compiled.to_text()
         (self._machine.place.folder / _DEFINITION).write_text(text, encoding="utf-8")
         definition = parse_definition(text)
@@ -246,10 +260,17 @@ class _EmulatedSteps:
                 source = self._machine.place.history.execution_folder(origin) / "logs"
                 paths = [source / name for name in state.logs]
                 copy_logs([path for path in paths if path.exists()], folder=logs, step=state.name)
+        self._run.steps |= self._trials.records(record)
 
     def _collect_outputs(self, record: ExecutionRecord, results: Results) -> None:
+        searches = {search.name: search for search in self._trials.searches}
         for step in self._request.pipeline.steps:
             last = record.step(job_names(step)[-1])
+            if last and last.status is ExecutionStepStatus.SUCCEEDED and step.name in searches:
+                found = self._trials.outputs(searches[step.name], last, results, self._store)
+                for name, outputs in found.items():
+                    self._run.steps[name] = replace(self._run.steps[name], outputs=outputs)
+                continue
             if last and last.status is ExecutionStepStatus.SUCCEEDED:
                 outputs = results.add_outputs(step, self._store)
                 self._run.steps[step.name] = replace(self._run.steps[step.name], outputs=outputs)
@@ -259,9 +280,9 @@ class _EmulatedSteps:
         """Return the results and the decision of the execution, or raise the error of a step before the gate."""
         gate = record.step(GATE_STEP)
         if gate is None or gate.status is not ExecutionStepStatus.SUCCEEDED:
-            raise self._failure(record)
+            raise self._trials.failure(self._run.steps) or self._failure(record)
         evaluation = self._run.steps[self._request.pipeline.evaluation_step.name].outputs[EVALUATION_OUTPUT]
-        model_step, _, model_output = self._request.pipeline.model.partition(".")
+        model_step, _, model_output = self._request.pipeline.model.rpartition(".")
         fail_step = record.step(FAIL_STEP)
         decision = Decision(
             is_accepted=gate.properties["Outcome"] == "True", message=fail_step.failure if fail_step else ""
@@ -287,6 +308,12 @@ def _complete(settings: CompileSettings) -> CompileSettings:
     account = settings.account
     missing = {name: value for name, value in _ACCOUNT.items() if getattr(account, name) is None}
     return settings.model_copy(update={"account": account.model_copy(update=missing)})
+
+
+def _local_values(definition: Definition) -> dict[str, str]:
+    """Return a value for the image that serves models, where the definition needs one and has none."""
+    needed = [each for each in definition.parameters if each.name == SERVING_IMAGE and each.default is None]
+    return {each.name: "mlops-local:serving" for each in needed}
 
 
 def _refuse_selection(request: RunRequest) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     import click
 
+from mlops_core.cli.options import HomePath
+
 _ACCOUNT_NAMES = ("role", "bucket", "image")
 
 
@@ -51,7 +53,7 @@ def settings_options() -> tuple[click.Option, ...]:
     return (
         click.Option(
             ["--settings"],
-            type=click.Path(dir_okay=False, path_type=Path),
+            type=HomePath(dir_okay=False, path_type=Path),
             help="Settings file (sagemaker.yaml): account, overrides of steps, inference.",
         ),
         click.Option(

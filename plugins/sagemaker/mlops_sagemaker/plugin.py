@@ -64,18 +64,20 @@ class SageMakerPlugin(RunnerPlugin):
         self, request: RunRequest, options: RunnerOptions, *, dataset_digest: str = "", is_checked: bool = True
     ) -> CompiledPipeline:
         """Return the pipeline definition, without AWS calls or credentials; the bytes are the same on every call."""
-        from mlops_sagemaker.checking import check_definition, has_service_model
+        from mlops_sagemaker.checking import Findings, examine_definition, has_service_model
         from mlops_sagemaker.compiler.definition import compile_pipeline
 
         definition = compile_pipeline(request, _settings(_own(options)), dataset_digest=dataset_digest)
         steps, parameters = definition.data["Steps"], definition.data["Parameters"]
+        findings = examine_definition(definition.data) if is_checked else Findings()
         note = "only the graph was checked; install boto3 to check the arguments too"
+        notes = (note,) if is_checked and not has_service_model() else ()
         return CompiledPipeline(
             text=definition.to_text(),
-            faults=tuple(map(str, check_definition(definition.data))) if is_checked else (),
+            faults=tuple(map(str, findings.faults)),
             summary=f"{len(steps)} steps, {len(definition.to_compact_text()):,} characters as submitted",
             open_parameters=tuple(item["Name"] for item in parameters if "DefaultValue" not in item),
-            notes=(note,) if is_checked and not has_service_model() else (),
+            notes=(*notes, *(f"warning: {each}" for each in findings.warnings)),
         )
 
     def check(self, request: RunRequest | None, options: RunnerOptions) -> Iterable[HealthCheck]:
@@ -122,8 +124,12 @@ class SageMakerPlugin(RunnerPlugin):
         return S3Bucket(Place.parse(url).bucket, account=Account(region=_own(options).region))
 
     def container_image(self) -> ContainerImage:
-        """Return the contents of a step image: this distribution, and the module that executes a step."""
-        return ContainerImage(distributions=("mlops-sagemaker",), module="mlops_sagemaker.container")
+        """Return the contents of images: this distribution, and the modules that execute a step and serve a model."""
+        return ContainerImage(
+            distributions=("mlops-sagemaker",),
+            module="mlops_sagemaker.container",
+            serving_module="mlops_sagemaker.serving.container",
+        )
 
     def ci_file(self, use_case: str, *, provider: str, install: str | None = None) -> CiFile:
         """Return the CI file for CodeBuild, GitHub Actions or GitLab."""

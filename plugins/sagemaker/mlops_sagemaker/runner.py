@@ -24,9 +24,10 @@ from mlops_core.runners.remote.costs import check_cost, estimate_cost
 from mlops_core.runners.remote.datasets import provide_dataset
 from mlops_sagemaker.checking import check_definition
 from mlops_sagemaker.compiler.definition import Definition, compile_pipeline
+from mlops_sagemaker.compiler.job_graph import champion_key
 from mlops_sagemaker.machines import load_price_table, step_machines
 from mlops_sagemaker.options import SageMakerOptions
-from mlops_sagemaker.service.account import Account
+from mlops_sagemaker.service.account import Account, faults
 from mlops_sagemaker.service.pipelines import PipelineSubmission
 from mlops_sagemaker.service.store import S3Bucket
 from mlops_sagemaker.target import Target, find_target, pipeline_tags
@@ -83,8 +84,8 @@ class SageMakerRunner:
             return self._resume(request, request.resumed)
         target = find_target(request.use_case.name, self._options)
         self._compile(request, target)
-        self._account.require_access()
         self._check_cost(request, target)
+        self._account.require_access(pipeline=target.pipeline)
         run = Run(self._store, request, observer=self._observer, runner=NAME)
         with self._store.runs.lock(run.run_id):
             run.begin()
@@ -112,7 +113,9 @@ class SageMakerRunner:
             return provide_dataset(request, uri, store=self._store, bucket=bucket, progress=progress)
 
         dataset = run.fetch(provide)
-        compiled = self._compile(request, target, dataset_digest=dataset.record.digest)
+        compiled = self._compile(
+            request, target, dataset_digest=dataset.record.digest, champion=self._send_champion(run, request, target)
+        )
         write_atomically(run.folder / "definition.json", compiled.to_text())
         submission = PipelineSubmission(
             name=target.pipeline, compiled=compiled, bucket=target.bucket, account=self._account
@@ -126,8 +129,26 @@ class SageMakerRunner:
         run.record = replace(run.record, remote=remote)
         run.save()
 
-    def _compile(self, request: RunRequest, target: Target, *, dataset_digest: str = "") -> Definition:
-        compiled = compile_pipeline(request, target.settings, dataset_digest=dataset_digest)
+    def _send_champion(self, run: Run, request: RunRequest, target: Target) -> str:
+        """Upload the best version's predictions and return their digest; empty if the gate needs none."""
+        digest = run.keep_champion()
+        if digest:
+            prefix = target.settings.account.prefix or request.pipeline.name
+            for path in sorted(self._store.artifacts.path(digest).iterdir()):
+                key = "/".join((*champion_key(prefix), digest, path.name))
+                with faults():
+                    self._account.client("s3").upload_file(str(path), target.bucket, key)
+        return digest
+
+    def _compile(
+        self, request: RunRequest, target: Target, *, dataset_digest: str = "", champion: str = ""
+    ) -> Definition:
+        if any(step.batch for step in request.pipeline.steps) and not target.settings.inference.image:
+            raise UsageError(
+                "the batch predictions need the image that serves models: build it with mlops package --serve, and set "
+                "inference.image in the settings file, or --set-sagemaker inference.image=URI"
+            )
+        compiled = compile_pipeline(request, target.settings, dataset_digest=dataset_digest, champion=champion)
         faults = check_definition(compiled.data)
         if faults:
             shown = "; ".join(map(str, faults[:_FAULTS_SHOWN]))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
-import inspect
 import json
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlops_core import UsageError
+from mlops_core.cli.streams import echo_line, escaped_streams
 from mlops_core.runners import RunnerError
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ _IGNORED = ("base_job_prefix", "sagemaker_project_name", "sagemaker_project_id",
 def run_pipeline(arguments: Sequence[str] | None = None) -> int:
     """Create or update a pipeline, start it, wait for its end, and return the exit code."""
     parser = _run_parser()
-    options = parser.parse_args(arguments)
+    with escaped_streams():
+        options = parser.parse_args(arguments)
     if options.module_name is None or options.role_arn is None:
         parser.print_help()
         return 2
@@ -48,7 +49,8 @@ def run_pipeline(arguments: Sequence[str] | None = None) -> int:
 def get_pipeline_definition(arguments: Sequence[str] | None = None) -> int:
     """Write the definition of a pipeline to a file or standard output, and return the exit code."""
     parser = _definition_parser()
-    options = parser.parse_args(arguments)
+    with escaped_streams():
+        options = parser.parse_args(arguments)
     if options.module_name is None:
         parser.print_help()
         return 2
@@ -139,7 +141,10 @@ def read_struct(text: str | None, *, flag: str) -> Json:
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-        raise UsageError(f"{flag} is neither JSON nor a Python literal: {text[:200]!r}") from error
+        # Not the text itself, which may hold a secret and would be in the log of a build.
+        raise UsageError(
+            f"{flag} is neither JSON nor a Python literal: {type(error).__name__} in a text of {len(text)} characters"
+        ) from error
 
 
 # --- Actions of the scripts -------------------------------------------------------------------------------
@@ -209,28 +214,20 @@ def _check(pipeline: AnyPipeline) -> None:
 
 
 def _tags(options: argparse.Namespace, kwargs: dict[str, Json]) -> list[Json]:
+    from mlops_sagemaker.service.tags import custom_tags, is_tag
+
     tags = read_struct(options.tags, flag="--tags") or []
-    if not isinstance(tags, list) or not all(isinstance(tag, dict) and {"Key", "Value"} <= tag.keys() for tag in tags):
+    if not isinstance(tags, list) or not all(map(is_tag, tags)):
         raise UsageError("--tags is not a list of {'Key': ..., 'Value': ...}")
     module = _import(options.module_name)
     function = getattr(module, "get_pipeline_custom_tags", None)
     if not callable(function):
         return tags
-    values = (tags, kwargs.get("region"), kwargs.get("sagemaker_project_name"))
     try:
-        return list(function(*values[: _arity(function)]))
+        return custom_tags(function, tags, kwargs)
     except Exception as error:  # noqa: BLE001  a function of the project that calls the service; a project without tags still runs
-        click.echo(f"Error getting project tags: {error}")
+        echo_line(f"Error getting project tags: {error}")
         return tags
-
-
-def _arity(function: Callable[..., Any]) -> int:
-    parameters = inspect.signature(function).parameters.values()
-    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-        return 3
-    return sum(
-        parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD) for parameter in parameters
-    )
 
 
 def _keywords(text: str | None) -> dict[str, Json]:
@@ -257,15 +254,16 @@ def _text(value: Json) -> str:
 
 
 def _outermost(action: Callable[[], None]) -> int:
-    try:
-        action()
-    except KeyboardInterrupt:
-        click.echo("Exception: interrupted; an execution that was started continues")
-        return 130
-    except Exception as error:  # noqa: BLE001  the outermost function of a script: the templates' message and code
-        click.echo(f"Exception: {error}")
-        return 1
-    return 0
+    with escaped_streams():
+        try:
+            action()
+        except KeyboardInterrupt:
+            click.echo("Exception: interrupted; an execution that was started continues")
+            return 130
+        except Exception as error:  # noqa: BLE001  the outermost function of a script: the templates' message and code
+            echo_line(f"Exception: {error}")
+            return 1
+        return 0
 
 
 # --- Flags ------------------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ import pydantic
 
 from mlops_core import ConfigError, Section, UseCaseConfig
 from mlops_core.runners import load_config
+from mlops_sagemaker.values.durations import duration_fix, parse_duration
+from mlops_sagemaker.values.secrets import names_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[A-Za-z0-9+=,.@/_-]+\Z")
-_PREFIX = re.compile(r"[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*\Z")
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_PREFIX = re.compile(r"[A-Za-z0-9!_.'()-]+(/[A-Za-z0-9!_.'()-]+)*\Z")
 
 InstanceType = Annotated[str, pydantic.StringConstraints(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9-]+$")]
 Seconds = Annotated[int, pydantic.Field(gt=0)]
@@ -97,6 +100,7 @@ class AccountSettings(Section):
         volume_kms_key: KMS key for the disks of the machines.
         tags: tags of the pipeline and of every job.
         cache_days: maximum age of a reused result, in days; 0 disables reuse.
+        cache_expires: the same as an ISO 8601 duration such as ``PT12H``, instead of `cache_days`.
         max_parallel_steps: number of steps of an execution to run in parallel; None for the service's default.
     """
 
@@ -116,6 +120,7 @@ class AccountSettings(Section):
     volume_kms_key: str | None = None
     tags: dict[str, str] = pydantic.Field(default_factory=dict)
     cache_days: Annotated[int, pydantic.Field(ge=0, le=3650)] = 30
+    cache_expires: str | None = None
     max_parallel_steps: Annotated[int, pydantic.Field(ge=1)] | None = None
 
     @pydantic.field_validator("role")
@@ -137,9 +142,29 @@ class AccountSettings(Section):
     @pydantic.field_validator("prefix")
     @classmethod
     def _check_prefix(cls, value: str | None) -> str | None:
-        if value is not None and not _PREFIX.match(value):
-            raise ValueError("not a valid key prefix; expected parts joined by '/', without '/' at either end")
+        if value is not None and (not _PREFIX.match(value) or {".", ".."} & set(value.split("/"))):
+            raise ValueError(
+                "not a valid key prefix; expected parts joined by '/', without '/' at either end, '..' and '*'"
+            )
         return value
+
+    @pydantic.field_validator("cache_expires")
+    @classmethod
+    def _check_duration(cls, value: str | None) -> str | None:
+        if value is not None and parse_duration(value) is None:
+            raise ValueError(f"not a duration; {duration_fix(value)}")
+        return value
+
+    @property
+    def cache_duration(self) -> str:
+        """The maximum age of a reused result as a duration of the definition; empty if results are not reused."""
+        return self.cache_expires or (f"P{self.cache_days}D" if self.cache_days else "")
+
+    @pydantic.model_validator(mode="after")
+    def _check_cache(self) -> AccountSettings:
+        if self.cache_expires is not None and "cache_days" in self.model_fields_set:
+            raise ValueError("cache_days and cache_expires cannot both be set")
+        return self
 
     @pydantic.model_validator(mode="after")
     def _check_network(self) -> AccountSettings:
@@ -176,5 +201,21 @@ def load_settings(
         loaded = load_config(CompileSettings, default=None, path=path, overrides=overrides, environ=environ or {})
     except ConfigError as error:  # core names the option of a use case's configuration
         raise ConfigError(str(error).replace("--set ", "--set-sagemaker ")) from error
+    _refuse_secrets(loaded.secrets)
     assert isinstance(loaded.model, CompileSettings)  # noqa: S101  for mypy: load_config has validated it
     return loaded.model
+
+
+def _refuse_secrets(secrets: Mapping[str, str]) -> None:
+    """Refuse settings from variables that name a secret: all settings become part of the definition.
+
+    Raises:
+        ConfigError: a setting does, with its key and variable.
+    """
+    for key, reference in secrets.items():
+        variables = _VARIABLE.findall(reference)
+        if any(map(names_secret, (key.rpartition(".")[2], *variables))):
+            raise ConfigError(
+                f"{key} ({reference or 'from the environment'}) is a secret, but settings become part of the "
+                "definition, which everybody in the account can read; let the step fetch it with its role"
+            )

@@ -5,20 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlops_core import MlopsError, Pipeline
-from mlops_core.runners import Decision, RunnerError
+from mlops_core.runners import Decision, RunnerError, find_searches
 from mlops_core.runners.remote.following import ExecutionState, RemoteEvaluation, RemoteRun, last_lines
 from mlops_sagemaker.compiler.definition import FAIL_STEP
-from mlops_sagemaker.service import logs, results, states
+from mlops_sagemaker.service import curves, logs, results, states
 from mlops_sagemaker.service.account import Account
 from mlops_sagemaker.service.executions import ExecutionStatus
 from mlops_sagemaker.service.outcomes import failure_of
 from mlops_sagemaker.service.pipelines import Execution
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from mlops_core import RunRecord, Step
-    from mlops_core.runners import RemoteRecord, RunObserver, Store
+    from mlops_core.runners import RemoteRecord, RunObserver, StepRecord, Store
     from mlops_sagemaker.service.executions import ExecutionRecord
 
 _NO_ENTRY_POINT = (
@@ -58,9 +59,21 @@ class SageMakerExecution:
             is_stopped=execution.status is ExecutionStatus.STOPPED,
             duration_s=states.seconds(execution.start, execution.end),
             ended=execution.end,
-            steps=tuple(states.step_records(self._pipeline, execution).values()),
+            steps=tuple((states.step_records(self._pipeline, execution) | self._trials(execution)).values()),
             decision=None if is_met is None else _decision(execution, is_met=is_met),
         )
+
+    def _trials(self, execution: ExecutionRecord) -> dict[str, StepRecord]:
+        """Return the records of the trials of searches that have begun."""
+        records: dict[str, StepRecord] = {}
+        for search in find_searches(self._pipeline):
+            job = states.job_name(execution.step(search.name))
+            if job:
+                request = {"HyperParameterTuningJobName": job}
+                operation = "list_training_jobs_for_hyper_parameter_tuning_job"
+                pages = self._account.pages("sagemaker", operation, "TrainingJobSummaries", **request)
+                records |= states.trial_records(search, list(pages))
+        return records
 
     def stop(self, *, token: str) -> None:
         """Stop the execution.
@@ -97,6 +110,25 @@ class SageMakerExecution:
         if self._remote.bucket:
             results.publish(self._account, evaluation.uri, bucket=self._remote.bucket)
         return RemoteEvaluation(verdict=evaluation.verdict, outputs=evaluation.outputs)
+
+    def fetch_histories(self, steps: Sequence[Step], *, folder: Path) -> None:
+        """Copy the training histories from S3.
+
+        Raises:
+            RunnerError: S3 refuses.
+        """
+        execution = self._latest or self._refresh()
+        for step in steps:
+            curves.fetch_histories(self._account, execution, step, folder=folder / step.name)
+
+    def store_logs(self, folder: Path) -> None:
+        """Copy the logs for TensorBoard to ``tensorboard/`` under the prefix of the execution.
+
+        Raises:
+            RunnerError: S3 refuses.
+        """
+        execution = self._latest or self._refresh()
+        curves.store_logs(self._account, execution, self._pipeline, arn=self._remote.execution, folder=folder)
 
     def failure(self, *, logs: Path) -> MlopsError:
         """Return why the execution failed."""

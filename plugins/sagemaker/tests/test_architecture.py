@@ -5,6 +5,7 @@ from pathlib import Path
 
 import mlops_core
 import mlops_core.runners
+import mlops_core.serving
 
 PACKAGE = Path(__file__).parents[1] / "mlops_sagemaker"
 ROOMS = (
@@ -12,6 +13,7 @@ ROOMS = (
     "mlops_core.runners.remote.",
     "mlops_core.cli.options",
     "mlops_core.cli.output",
+    "mlops_core.cli.streams",
 )
 """Modules that core offers to engines, besides `mlops_core` and `mlops_core.runners`."""
 
@@ -25,7 +27,8 @@ def imports():
 
 
 def test_engine_uses_only_public_names_of_core():
-    public = {"mlops_core": set(mlops_core.__all__), "mlops_core.runners": set(mlops_core.runners.__all__)}
+    modules = (mlops_core, mlops_core.runners, mlops_core.serving)
+    public = {module.__name__: set(module.__all__) for module in modules}
     private = [
         f"{file}: from {module} import {name}"
         for file, module, name in imports()

@@ -181,6 +181,7 @@ def test_run_step_script_accepts_the_arguments_of_a_definition(container, compil
     assert (done.returncode, "usage: run_step.py REQUEST.json" in done.stderr) == (1, True)
 
 
+@pytest.mark.representatives(3)
 @pytest.mark.parametrize(
     ("change", "code", "message"),
     [
@@ -219,3 +220,16 @@ def test_missing_resource_configuration_is_reported(container, compiled, tmp_pat
     words(tmp_path / "processing" / "input" / "dataset")
     container(compiled("features.scale=2"), "preprocess", root=tmp_path, code=4)
     assert "resourceconfig.json does not identify this instance" in (tmp_path / "output" / "failure").read_text()
+
+
+def test_a_step_that_puts_a_pipe_in_place_of_its_progress_fails_by_name(container, compiled, tmp_path):
+    definition = compiled("training.behaviour=pipe_as_progress")
+    words(tmp_path / "preprocess" / "processing" / "input" / "dataset")
+    container(definition, "preprocess", root=tmp_path / "preprocess")
+    features = tmp_path / "preprocess" / "processing" / "output" / "features"
+    copy_tree(features, tmp_path / "train" / "input" / "data" / "features")
+    container(definition, "train", root=tmp_path / "train", code=4)
+    message = (tmp_path / "train" / "output" / "failure").read_text()
+    assert message == (
+        "step 'train' failed: its file progress.jsonl is not what StepContext.progress writes: it is not a regular file"
+    )

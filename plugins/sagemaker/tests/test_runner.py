@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-boto3 = pytest.importorskip("boto3", reason="the extra 'aws' is not installed")
+pytest.importorskip("boto3", reason="the extra 'aws' is not installed")
 pytest.importorskip("obstore", reason="the extra 'aws' is not installed")
 pytest.importorskip("moto", reason="the extra 'test' is not installed")
 
-from mlops_sagemaker.options import SageMakerOptions  # noqa: E402  the same
-from mlops_sagemaker.service.policy import Audience, actions, names_of, policy  # noqa: E402  the same
+from mlops_sagemaker.options import SageMakerOptions
+from mlops_sagemaker.service.policy import Audience, actions, names_of, policy
 
-from mlops_core import api  # noqa: E402  after the skip
-from mlops_core.errors import ConfigError, DefinitionError, ExitCode, UsageError  # noqa: E402  the same
-from mlops_core.workspace.records import RunStatus, StepStatus  # noqa: E402  the same
-from mlops_core.workspace.store import Store  # noqa: E402  the same
+from mlops_core import api
+from mlops_core.errors import ConfigError, DefinitionError, ExitCode, RunnerError, UsageError
+from mlops_core.workspace.records import RunStatus, StepStatus
+from mlops_core.workspace.store import Store
 
 pytestmark = pytest.mark.slow
 ROLE = "arn:aws:iam::123456789012:role/Role"
@@ -44,15 +44,15 @@ Fault = proxies.Fault
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory):
-    """Yield the URL of an endpoint; the processes that it starts can import the toy use case."""
+    """Yield an endpoint; the processes that it starts can import the toy use case."""
     from mlops_sagemaker.emulator.endpoint.server import SageMakerEndpoint
 
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = str(Path(__file__).parents[3] / "tests" / "toy")
+    tests = Path(__file__).parents[3] / "tests"
+    os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (tests / "toy", tests / "tuning" / "tuned_toy")))
     with SageMakerEndpoint(tmp_path_factory.mktemp("endpoint"), max_parallel=2) as endpoint:
-        keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any", "region_name": "us-east-1"}
-        boto3.Session(**keys).client("s3", endpoint_url=endpoint.url).create_bucket(Bucket=BUCKET)
-        yield endpoint.url
+        endpoint.client("s3").create_bucket(Bucket=BUCKET)
+        yield endpoint
     os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
 
 
@@ -92,8 +92,8 @@ class Notes:
 class Service:
     """The endpoint behind a proxy, and a workspace."""
 
-    def __init__(self, url, proxy, workspace):
-        self.url, self.proxy, self.workspace = url, proxy, workspace
+    def __init__(self, endpoint, proxy, workspace):
+        self.endpoint, self.proxy, self.workspace = endpoint, proxy, workspace
         self.observer = Notes()
 
     def run(self, *overrides, parameters=None, resume="", artifacts_dir=None, **options):
@@ -110,8 +110,7 @@ class Service:
         )
 
     def client(self, name):
-        keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any", "region_name": "us-east-1"}
-        return boto3.Session(**keys).client(name, endpoint_url=self.url)
+        return self.endpoint.client(name)
 
     def packages(self):
         return self.client("sagemaker").list_model_packages(ModelPackageGroupName="TOY")["ModelPackageSummaryList"]
@@ -127,11 +126,10 @@ class Service:
 @pytest.fixture
 def service(endpoint, workspace, toy, _clean_environment):
     with (
-        proxies.FaultyProxy(endpoint) as proxy,
+        proxies.FaultyProxy(endpoint.url) as proxy,
         variables(
             AWS_ENDPOINT_URL=proxy.url,
-            AWS_ACCESS_KEY_ID="any",
-            AWS_SECRET_ACCESS_KEY="any",
+            **endpoint.credential.environment(),
             AWS_REGION="us-east-1",
             AWS_MAX_ATTEMPTS="3",
             SAGEMAKER_PIPELINE_ROLE_ARN=ROLE,
@@ -200,7 +198,8 @@ def test_accepted_run_equals_a_local_run_and_needs_only_allowed_actions(service,
     # Every call is allowed, and other allowed actions are needed by other tests of this module.
     from mlops_sagemaker.settings import load_settings
 
-    names = names_of("TOY", load_settings(), pipeline="TOY", region="us-east-1")
+    settings = load_settings(overrides=[f'account.role="{ROLE}"'])
+    names = names_of("TOY", settings, pipeline="TOY", region="us-east-1")
     allowed = actions(policy(names, Audience.SUBMITTER))
     used = used_actions(service.proxy.seen)
     assert used - allowed == set()
@@ -214,9 +213,56 @@ def test_accepted_run_equals_a_local_run_and_needs_only_allowed_actions(service,
         "s3:DeleteObject",  # changed data sets
         "s3:ListMultipartUploadParts",  # large files
         "sagemaker:AddTags",
+        "sagemaker:ListTrainingJobsForHyperParameterTuningJob",  # searches
         "sagemaker:RetryPipelineExecution",
         "sagemaker:StopPipelineExecution",
     }
+
+
+def test_a_search_is_followed_trial_by_trial_and_ends_like_a_local_one(service, monkeypatch):
+    folder = str(Path(__file__).parents[3] / "tests" / "tuning" / "tuned_toy")
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", folder)
+    overrides = ["tuning.trials=3", "training.behaviour=fail_above"]
+    local = api.run("TUNED", workspace=service.workspace, overrides=overrides)
+    observer = Notes()
+    record = api.run(
+        "TUNED",
+        overrides=overrides,
+        runner="sagemaker",
+        workspace=service.workspace,
+        options=SageMakerOptions(),
+        observer=observer,
+    )
+    assert (record.status, record.error) == (RunStatus.ACCEPTED, "")
+    assert record.verdict == local.verdict
+    assert record.step("evaluate").outputs == local.step("evaluate").outputs
+    assert [record.step(f"train.trial-{index}").status for index in range(3)] == [
+        local.step(f"train.trial-{index}").status for index in range(3)
+    ]
+    assert record.step("train.trial-2").because == "objective:acc 0.916667"
+    assert "a threshold of 7.01979211345 cannot be trained" in record.step("train.trial-1").error
+    assert "sagemaker:ListTrainingJobsForHyperParameterTuningJob" in used_actions(service.proxy.seen)
+
+
+@pytest.mark.slow_suite
+def test_training_curves_come_back_and_their_logs_are_beside_the_outputs(service):
+    local = api.run("TOY", workspace=service.workspace, overrides=["training.behaviour=history"])
+    record = service.run("training.behaviour=history")
+    logs = [service.workspace / "runs" / run.run_id / "tensorboard" for run in (local, record)]
+    shapes = [
+        sorted((path.parent.name, path.stat().st_size) for path in folder.glob("*/*tfevents*")) for folder in logs
+    ]
+    assert shapes[0] == shapes[1]
+    assert [name for name, _ in shapes[0]] == ["training", "validation"]
+    execution = record.remote.execution.rpartition("/")[2]
+    s3 = service.client("s3")
+    listed = s3.list_objects_v2(Bucket=BUCKET, Prefix=f"toy/executions/{execution}/tensorboard/")["Contents"]
+    stored = {item["Key"].rpartition("/tensorboard/")[2]: item["Size"] for item in listed}
+    written = {str(p.relative_to(logs[1])): p.stat().st_size for p in logs[1].rglob("*") if p.is_file()}
+    assert stored == written
+    page = (service.workspace / "runs" / record.run_id / "report.html").read_text()
+    assert "validation_loss" in page
 
 
 def test_rejected_model_is_not_registered_and_the_exit_code_is_3(service):
@@ -295,6 +341,7 @@ def test_ctrl_c_detaches_and_prints_how_to_resume(service):
     service.mlops("runs", "stop", run_id, "--no-wait")
 
 
+@pytest.mark.slow_suite
 def test_results_that_cannot_be_fetched_are_fetched_later(service):
     service.proxy.faults = [Fault("GET", "evaluation/files", "403")]
     record = service.run()
@@ -327,6 +374,7 @@ def _executions(service):
     return page["PipelineExecutionSummaries"]
 
 
+@pytest.mark.representatives(2)
 @pytest.mark.parametrize(
     ("faults", "message"),
     [
@@ -350,6 +398,23 @@ def test_refusal_of_the_service_is_one_line_and_starts_nothing(service, faults, 
     assert message in record.error
     assert "\n" not in record.error
     assert len(_executions(service)) == before
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("ExpiredTokenException", "the credentials have expired: "),
+        ("UnrecognizedClientException", "the credentials are not accepted: "),
+        ("InvalidClientTokenId", "the credentials are not accepted: "),
+    ],
+)
+def test_refused_credentials_leave_no_run_behind(service, code, message):
+    service.proxy.faults = [Fault("*", "", "400", code=code)]
+    with pytest.raises(RunnerError, match=message) as caught:
+        service.run()
+    assert "\n" not in str(caught.value)
+    assert json.loads(service.mlops("runs", "list", "--json")) == []
+    assert [one.target for one in service.proxy.seen] == ["SageMaker.DescribePipeline"]
 
 
 @pytest.mark.parametrize(
@@ -414,7 +479,12 @@ def test_local_commands_do_not_import_boto3_or_obstore(service):
         "assert _exit_code(['--workspace', sys.argv[1], *sys.argv[2:]]) == 0;"
         "print(sorted({'boto3', 'botocore', 'obstore', 'sagemaker'} & set(sys.modules)), file=sys.stderr)"
     )
-    for words in (["runs", "list"], ["runs", "show"], ["runs", "logs"], ["sagemaker", "policy", "-u", "TOY"]):
+    for words in (
+        ["runs", "list"],
+        ["runs", "show"],
+        ["runs", "logs"],
+        ["sagemaker", "policy", "-u", "TOY", "--role", ROLE],
+    ):
         command = [sys.executable, "-c", code, str(service.workspace), *words]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert done.stderr == "[]\n", words

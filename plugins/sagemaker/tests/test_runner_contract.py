@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-boto3 = pytest.importorskip("boto3", reason="boto3 is not installed")
+pytest.importorskip("boto3", reason="boto3 is not installed")
 pytest.importorskip("obstore", reason="the extra 'store' is not installed")
 pytest.importorskip("moto", reason="the extra 'test' is not installed")
 
-from mlops_core.testing import RunnerContract, Surroundings  # noqa: E402  after the skip
+from mlops_core.testing import RunnerContract, Surroundings
 
 pytestmark = pytest.mark.slow_suite
 BUCKET = "runner-contract"
@@ -57,17 +57,15 @@ class TestSageMaker(RunnerContract):
 
         proxies = _proxies()
         with SageMakerEndpoint(folder, max_parallel=2) as endpoint, proxies.FaultyProxy(endpoint.url) as proxy:
-            keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any", "region_name": "us-east-1"}
-            boto3.Session(**keys).client("s3", endpoint_url=endpoint.url).create_bucket(Bucket=BUCKET)
+            endpoint.client("s3").create_bucket(Bucket=BUCKET)
 
             def cut():
                 proxy.faults[:] = [proxies.Fault(method, "", "drop") for method in ("GET", "HEAD", "PUT", "POST")]
 
             yield Surroundings(
                 environ={
+                    **endpoint.credential.environment(),
                     "AWS_ENDPOINT_URL": proxy.url,
-                    "AWS_ACCESS_KEY_ID": "any",
-                    "AWS_SECRET_ACCESS_KEY": "any",
                     "AWS_REGION": "us-east-1",
                     "AWS_MAX_ATTEMPTS": "3",
                     "SAGEMAKER_PIPELINE_ROLE_ARN": "arn:aws:iam::123456789012:role/Role",

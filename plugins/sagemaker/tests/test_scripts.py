@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from mlops_sagemaker import scripts
 from mlops_sagemaker.scripts import read_struct
 
 ENTRYPOINTS = Path(__file__).parents[3] / "entrypoints"
@@ -59,13 +60,12 @@ def service(toy, tmp_path):
     from mlops_core.code_references import load_function
 
     with SageMakerEndpoint(tmp_path / "endpoint") as endpoint:
-        environ = {
-            "AWS_ENDPOINT_URL": endpoint.url,
-            "AWS_ACCESS_KEY_ID": "any",
-            "AWS_SECRET_ACCESS_KEY": "any",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-        session = boto3.Session(aws_access_key_id="any", aws_secret_access_key="any", region_name="us-east-1")
+        environ = endpoint.environment()
+        session = boto3.Session(
+            aws_access_key_id=endpoint.credential.access_key,
+            aws_secret_access_key=endpoint.credential.secret_key,
+            region_name="us-east-1",
+        )
         service = Service(session, environ)
         service.client("s3").create_bucket(Bucket="bucket")
         folder = tmp_path / "words"
@@ -86,7 +86,7 @@ def test_run_pipeline_prints_the_messages_of_the_templates(service, tmp_path):
         "###### Execution started with PipelineExecutionArn: arn:aws:sagemaker:us-east-1:",
         "Waiting for the execution to finish...",
         "#####Execution completed. Execution step details:",
-        "evaluation: 1 files in",
+        "evaluation: 2 files in",
     ]
     positions = [out.index(text) for text in order]
     assert positions == sorted(positions)
@@ -111,6 +111,7 @@ def test_run_pipeline_prints_the_messages_of_the_templates(service, tmp_path):
     assert len(client.list_model_packages(ModelPackageGroupName="words")["ModelPackageSummaryList"]) == 1
 
 
+@pytest.mark.slow_suite
 @pytest.mark.slow
 def test_no_wait_and_timeout(service):
     out = call(
@@ -134,6 +135,7 @@ def test_no_wait_and_timeout(service):
     assert "has status Executing after 0 s; it continues at the service" in out
 
 
+@pytest.mark.slow_suite
 @pytest.mark.slow
 def test_definition_larger_than_100_kib_is_uploaded_once_and_executed(service, tmp_path):
     variables = {f"V{number}": "x" * 250 for number in range(100)}
@@ -211,6 +213,65 @@ def test_module_of_the_project_is_used_unchanged(tmp_path, status, code):
         assert f"Exception: the execution ended with status {status}" in out.splitlines()[-1]
 
 
+PROJECT = "arn:aws:sagemaker:eu-west-1:123456789012:project/words"
+
+
+@pytest.mark.parametrize(
+    ("signature", "kwargs", "environ", "expected"),
+    [
+        ("new_tags, region, sagemaker_project_arn=None", {"sagemaker_project_arn": PROJECT}, {}, PROJECT),
+        ("new_tags, region, sagemaker_project_arn=None", {}, {"SAGEMAKER_PROJECT_ARN": PROJECT}, PROJECT),
+        (
+            "new_tags, region, sagemaker_project_arn=None",
+            {"sagemaker_project_name": "words"},
+            {"SAGEMAKER_PROJECT_ARN": PROJECT},
+            PROJECT,
+        ),
+        ("new_tags, region, sagemaker_project_name=None", {"sagemaker_project_name": "words"}, {}, "words"),
+        (
+            "new_tags, region, sagemaker_project_name=None",
+            {"sagemaker_project_name": "words", "sagemaker_project_arn": PROJECT},
+            {},
+            "words",
+        ),
+        ("new_tags, region, sagemaker_project_name=None", {"sagemaker_project_arn": PROJECT}, {}, "words"),
+        ("new_tags, region, *, sagemaker_project_arn", {"sagemaker_project_arn": PROJECT}, {}, PROJECT),
+        ("new_tags, region, sagemaker_project_id=None", {"sagemaker_project_id": "p-1"}, {}, "p-1"),
+        ("new_tags, region, sagemaker_project_arn=None", {}, {}, "None"),
+    ],
+)
+def test_custom_tags_get_the_arn_or_the_name_that_their_parameter_asks_for(
+    tmp_path, signature, kwargs, environ, expected
+):
+    own, _, _ = OWN_MODULE.replace("STATUS", "'Succeeded'").partition("def get_pipeline_custom_tags")
+    parameter = signature.rpartition(" ")[2].partition("=")[0]
+    tag = f"[*new_tags, {{'Key': 'project', 'Value': f'{{{parameter}}} in {{region}}'}}]"
+    (tmp_path / "own.py").write_text(f"{own}def get_pipeline_custom_tags({signature}):\n    return {tag}\n")
+    keywords = json.dumps({"region": "eu-west-1", **kwargs})
+    tags = json.dumps([{"Key": "team", "Value": "audio"}])
+    out = call("run_pipeline", "-n", "own", "-role-arn", "r", "-kwargs", keywords, "-tags", tags, **environ)
+    assert "{'Key': 'team', 'Value': 'audio'}" in out
+    assert f"{{'Key': 'project', 'Value': '{expected} in eu-west-1'}}" in out
+
+
+@pytest.mark.parametrize("body", ["return None", "return ['x']", "raise ValueError('no such project')"])
+def test_tags_of_the_command_line_are_kept_when_custom_tags_fail(tmp_path, body):
+    own, _, _ = OWN_MODULE.replace("STATUS", "'Succeeded'").partition("def get_pipeline_custom_tags")
+    (tmp_path / "own.py").write_text(f"{own}def get_pipeline_custom_tags(new_tags, region):\n    {body}\n")
+    tags = json.dumps([{"Key": "team", "Value": "audio"}])
+    out = call("run_pipeline", "-n", "own", "-role-arn", "r", "-tags", tags)
+    assert "Error getting project tags: " in out
+    assert "{'tags': [{'Key': 'team', 'Value': 'audio'}], 'role': 'r'}" in out
+
+
+def test_key_that_occurs_twice_is_sent_once():
+    from mlops_sagemaker.service.tags import custom_tags
+
+    given = [{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}]
+    returned = custom_tags(lambda new_tags, region: [*new_tags, {"Key": "a", "Value": "3"}], given, {})
+    assert returned == [{"Key": "a", "Value": "3"}, {"Key": "b", "Value": "2"}]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -240,6 +301,19 @@ def test_import_error_in_the_module_is_not_mistaken_for_a_missing_module(toy, tm
     (tmp_path / "other.py").write_text("def get_pipeline(**kwargs): return 5")
     out = call("get_pipeline_definition", "-n", "other", code=1)
     assert out == "Exception: other.get_pipeline returned int, which has no definition, upsert, start\n"
+
+
+def test_text_that_cannot_be_read_is_not_repeated(toy):
+    out = call("run_pipeline", "-n", MODULE, "-role-arn", ROLE, "-kwargs", '{"api_token": "marked"', code=1)
+    assert "--kwargs is neither JSON nor a Python literal" in out
+    assert "marked" not in out
+
+
+@pytest.mark.parametrize("function", ["run_pipeline", "get_pipeline_definition"])
+def test_control_characters_of_an_unknown_argument_are_escaped(function, capsys):
+    with pytest.raises(SystemExit):
+        getattr(scripts, function)(["--no\x1b[2J"])
+    assert r"--no\x1b[2J" in capsys.readouterr().err
 
 
 def test_struct_is_json_or_a_python_literal():

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mlops_core import Section, UseCaseConfig, did_you_mean
+from mlops_core import Section, TuningSection, UseCaseConfig, did_you_mean
 from mlops_tabular_regression.formulas import formula_names
 
 Positive = Annotated[int, Field(gt=0)]
@@ -241,6 +241,7 @@ class TrainingSection(Section):
     bags: Annotated[int, Field(ge=1, le=100)] = 4
     search_folds: Annotated[int, Field(ge=2, le=20)] = 5
     search_rows: Annotated[int, Field(ge=100)] = 20_000
+    model_rows: Annotated[int, Field(ge=100)] = 200_000
 
 
 class IntervalsSection(Section):
@@ -259,6 +260,7 @@ class TabularConfig(UseCaseConfig):
     split: SplitSection = SplitSection()
     training: TrainingSection = TrainingSection()
     intervals: IntervalsSection = IntervalsSection()
+    tuning: TuningSection = TuningSection()
 
     @model_validator(mode="after")
     def _formulas_fit(self) -> Self:

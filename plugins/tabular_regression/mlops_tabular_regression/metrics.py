@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_core import (
@@ -19,7 +21,7 @@ from mlops_core import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -103,107 +105,166 @@ GATE = Gate(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rows:
+    """Predictions as columns, each (rows,); `interval` has lower and upper ends, (rows, 2), or no row at all.
+
+    Attributes:
+        names: names of the groups.
+        groups: group of each row, from 0.
+        levels: the levels of the intervals.
+    """
+
+    target: Numbers
+    predicted: Numbers
+    names: NDArray[np.str_]
+    groups: NDArray[np.intp]
+    interval: Numbers
+    levels: frozenset[float]
+
+    @classmethod
+    def of(cls, rows: Sequence[Prediction]) -> _Rows:
+        """Read each row once, because a row is made when it is read."""
+        import numpy as np
+
+        target, predicted, ends = array("d"), array("d"), array("d")
+        groups: list[str] = []
+        levels: set[float] = set()
+        for row in rows:
+            target.append(float(row.label))
+            predicted.append(row.scores[0])
+            groups.append(row.group)
+            if row.interval:
+                ends.extend((row.interval.low, row.interval.high))
+                levels.add(row.interval.level)
+        names, codes = np.unique(np.array(groups, dtype=np.str_), return_inverse=True)
+        interval = np.array(ends).reshape(-1, 2)
+        return cls(
+            target=np.array(target),
+            predicted=np.array(predicted),
+            names=names,
+            groups=codes,
+            # A share of the rows would be misleading.
+            interval=interval if len(interval) == len(target) else interval[:0],
+            levels=frozenset(levels),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Statistic:
+    """A metric that is a function of sums over rows.
+
+    Attributes:
+        items: one array per sum, each (rows,).
+        compute: the function; the sums are in the last axis.
+        deviation: standard deviation to report with the value.
+    """
+
+    items: Sequence[Numbers]
+    compute: Callable[[Numbers], Numbers]
+    deviation: float | None = None
+
+
 def compute_metrics(predictions: Predictions) -> MetricReport:
     """Return all metrics with intervals that count groups: of the bootstrap, and Wilson's for the coverage."""
     import numpy as np
 
-    rows = predictions.rows
-    target = np.array([float(row.label) for row in rows])
-    predicted = np.array([row.scores[0] for row in rows])
-    groups = np.unique([row.group for row in rows], return_inverse=True)[1] if rows else np.empty(0, dtype=np.intp)
-    errors = target - predicted
-    values = {
-        "mse": _mean(errors**2, groups, deviation=float(errors.std()) if rows else None),
-        "mae": _mean(np.abs(errors), groups),
-        "r2": _explained(errors, target, groups),
-        **_interval_metrics(rows, groups),
+    rows = _Rows.of(predictions.rows)
+    errors = rows.target - rows.predicted
+    statistics = {
+        "mse": _mean(errors**2, deviation=float(errors.std()) if len(errors) else None),
+        "mae": _mean(np.abs(errors)),
+        "r2": _explained(errors, rows.target),
     }
-    notes: dict[str, str | int | float] = {"rows": len(rows), "groups": len(set(groups.tolist()))}
-    levels = {row.interval.level for row in rows if row.interval}
-    if len(levels) == 1:
-        notes["interval_level"] = levels.pop()
+    has_intervals = len(rows.interval) > 0
+    if has_intervals:
+        statistics["interval_width"] = _mean(rows.interval[:, 1] - rows.interval[:, 0])
+    values = _resampled(statistics, rows.groups)
+    if has_intervals:
+        values = {**values, "interval_coverage": _coverage(rows), "interval_width": values.pop("interval_width")}
+    notes: dict[str, str | int | float] = {"rows": len(rows.target), "groups": len(rows.names)}
+    if len(rows.levels) == 1:
+        notes["interval_level"] = next(iter(rows.levels))
     return MetricReport(values=values, notes=notes)
 
 
-def _interval_metrics(rows: Sequence[Prediction], groups: NDArray[np.intp]) -> dict[str, MetricValue]:
-    """Return coverage and width; neither if a row has no interval, because a share of the rows would be misleading."""
+def _coverage(rows: _Rows) -> MetricValue:
+    is_inside = (rows.interval[:, 0] <= rows.target) & (rows.target <= rows.interval[:, 1])
+    by_group: defaultdict[str, list[bool]] = defaultdict(list)
+    names = rows.names.tolist()
+    for group, inside in zip(rows.groups.tolist(), is_inside.tolist(), strict=True):
+        by_group[names[group]].append(inside)
+    return proportion_by_group(by_group)
+
+
+def _mean(items: Numbers, *, deviation: float | None = None) -> _Statistic:
     import numpy as np
 
-    intervals = [row.interval for row in rows if row.interval]
-    if not rows or len(intervals) < len(rows):
-        return {}
-    is_inside: defaultdict[str, list[bool]] = defaultdict(list)
-    for row, one in zip(rows, intervals, strict=True):
-        is_inside[row.group].append(one.low <= float(row.label) <= one.high)
-    width = np.array([one.high - one.low for one in intervals])
-    return {
-        "interval_coverage": proportion_by_group(is_inside),
-        "interval_width": _mean(width, groups),
-    }
-
-
-def _mean(items: Numbers, groups: NDArray[np.intp], *, deviation: float | None = None) -> MetricValue:
-    import numpy as np
-
-    return _resampled(
-        [items, np.ones(len(items))], groups, lambda sums: sums[..., 0] / sums[..., 1], deviation=deviation
+    return _Statistic(
+        items=[items, np.ones(len(items))], compute=lambda sums: sums[..., 0] / sums[..., 1], deviation=deviation
     )
 
 
-def _explained(errors: Numbers, target: Numbers, groups: NDArray[np.intp]) -> MetricValue:
+def _explained(errors: Numbers, target: Numbers) -> _Statistic:
     """Return R²: 1 - sum of squared errors / sum of squared distances from the mean, from sums over groups."""
     import numpy as np
 
     centred = target - target.mean() if len(target) else target  # keeps the variance and improves its precision
 
-    def statistic(sums: Numbers) -> Numbers:
+    def compute(sums: Numbers) -> Numbers:
         squared, total, squares, count = (sums[..., index] for index in range(4))
         spread = squares - total**2 / count
         with np.errstate(all="ignore"):
             return np.where(spread > 0, 1 - squared / spread, np.nan)
 
-    return _resampled([errors**2, centred, centred**2, np.ones(len(target))], groups, statistic)
+    return _Statistic(items=[errors**2, centred, centred**2, np.ones(len(target))], compute=compute)
 
 
-def _resampled(
-    items: Sequence[Numbers],
-    groups: NDArray[np.intp],
-    statistic: Callable[[Numbers], Numbers],
-    *,
-    deviation: float | None = None,
-) -> MetricValue:
-    """Return a statistic of sums with a percentile bootstrap interval that draws whole groups, with replacement.
+def _resampled(statistics: Mapping[str, _Statistic], groups: NDArray[np.intp]) -> dict[str, MetricValue]:
+    """Return statistics with a percentile bootstrap interval that draws whole groups, with replacement.
 
+    All of them use the same draws.
     Source: B. Efron, R. Tibshirani, An Introduction to the Bootstrap (1993), ch. 13.
 
     Args:
-        items: one array per sum, each (rows,).
+        statistics: name -> statistic.
         groups: group of each row, (rows,), from 0.
-        statistic: function of the sums, which are in the last axis.
-        deviation: standard deviation to report with the value.
     """
     import numpy as np
 
     if not len(groups):
-        return MetricValue(value=math.nan, low=math.nan, high=math.nan, method="bootstrap")
-    sums = np.column_stack([np.bincount(groups, weights=item) for item in items])
-    draw = np.random.default_rng(0)
-    count = len(sums)
+        nothing = MetricValue(value=math.nan, low=math.nan, high=math.nan, method="bootstrap")
+        return dict.fromkeys(statistics, nothing)
+    sums: dict[str, Numbers] = {
+        name: np.column_stack([np.bincount(groups, weights=item) for item in statistic.items])
+        for name, statistic in statistics.items()
+    }
+    count = int(groups.max()) + 1
     resamples = max(100, min(_RESAMPLES, _DRAWS // count))
-    drawn = np.empty((resamples, sums.shape[1]))
+    drawn = {name: np.empty((resamples, one.shape[1])) for name, one in sums.items()}
+    columns = {name: np.ascontiguousarray(one.T) for name, one in sums.items()}
+    draw = np.random.default_rng(0)
     for index in range(resamples):
-        times = np.bincount(draw.integers(0, count, count), minlength=count)
-        drawn[index] = times @ sums
-    spread = statistic(drawn)
+        times = np.bincount(draw.integers(0, count, count), minlength=count).astype(float)
+        for name, one in columns.items():
+            # Not a matrix product: the BLAS kernel of each processor adds in another order, which gives other bytes.
+            drawn[name][index] = np.einsum("g,cg->c", times, one)
+    return {name: _value(statistic, sums[name], drawn[name]) for name, statistic in statistics.items()}
+
+
+def _value(statistic: _Statistic, sums: Numbers, drawn: Numbers) -> MetricValue:
+    import numpy as np
+
+    spread = statistic.compute(drawn)
     spread = spread[np.isfinite(spread)]
     low, high = np.quantile(spread, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]) if len(spread) else (math.nan, math.nan)
     return MetricValue(
-        value=float(statistic(sums.sum(axis=0))),
+        value=float(statistic.compute(sums.sum(axis=0))),
         low=float(low),
         high=float(high),
         level=_LEVEL,
         method="bootstrap",
-        count=count,
-        groups=count,
-        standard_deviation=deviation,
+        count=len(sums),
+        groups=len(sums),
+        standard_deviation=statistic.deviation,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_core import DATASET, Parameter, ParameterType, Resources, Step, StepKind, hookimpl
+from mlops_core import DATASET, ContentType, Parameter, ParameterType, Resources, Step, StepKind, hookimpl
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Predictions,
         Predictor,
         Preview,
+        SearchSpace,
         UseCaseConfig,
     )
     from mlops_tabular_regression.config import TabularConfig
@@ -67,8 +68,17 @@ def mlops_get_parameters(config: UseCaseConfig, context: PluginContext) -> tuple
 
 
 @hookimpl
-def mlops_get_steps(config: UseCaseConfig, context: PluginContext) -> tuple[Step, ...]:
-    """Return check → split → train → evaluate."""
+def mlops_get_search_space(config: UseCaseConfig, context: PluginContext) -> SearchSpace:
+    """Return what a search may vary beside objectives and leaves, which every training tries by itself."""
+    from mlops_tabular_regression.searching import SPACE
+
+    return SPACE
+
+
+@hookimpl
+def mlops_get_steps(config: TabularConfig, context: PluginContext) -> tuple[Step, ...]:
+    """Return check → split → train → evaluate; with a search, a training also predicts the rows of its own folds."""
+    validation = ("validation",) if config.tuning.trials > 1 else ()
     return (
         Step(
             name="check",
@@ -92,7 +102,8 @@ def mlops_get_steps(config: UseCaseConfig, context: PluginContext) -> tuple[Step
             kind=StepKind.TRAINING,
             run="mlops_tabular_regression.steps.train:train",
             inputs={"table": "check.table", "split": "split.split"},
-            outputs=("model",),
+            outputs=("model", *validation),
+            results=validation,
             config=("table", "rules", "features", "training", "intervals"),
             packages=_MODEL_PACKAGES,
             resources=Resources(cpus=4, memory_gb=16),
@@ -138,6 +149,15 @@ def mlops_load_predictor(model: Path, context: PluginContext) -> Predictor:
     from mlops_tabular_regression.model.predictor import TablePredictor
 
     return TablePredictor(model)
+
+
+@hookimpl
+def mlops_get_content_types(context: PluginContext) -> tuple[ContentType, ...]:
+    """Return the formats of tables: one prediction per row, in the order of the rows."""
+    return (
+        ContentType(media_type="text/csv", suffix=".csv", has_rows=True),
+        ContentType(media_type="text/tab-separated-values", suffix=".tsv", has_rows=True),
+    )
 
 
 @hookimpl

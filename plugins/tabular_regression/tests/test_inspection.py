@@ -11,10 +11,10 @@ HEADER = "kind,size,shell_weight,age\n"
 
 @pytest.fixture
 def look(tmp_path, table):
-    def run(content, **rules):
+    def run(content, folds=5, **rules):
         if content is not None:
             (tmp_path / "table.csv").write_text(content)
-        return inspect_dataset(tmp_path, TabularConfig(table=table(), rules=rules))
+        return inspect_dataset(tmp_path, TabularConfig(table=table(), rules=rules, split={"folds": folds}))
 
     return run
 
@@ -24,18 +24,26 @@ def findings(inspection):
 
 
 def test_a_sound_table_has_facts_and_no_findings(look):
-    result = look(f"{HEADER}a,1,2,3\nb,2,,4\na,6,1,11\n")
-    assert dict(result.facts) == {"file": "table.csv", "rows": "3", "groups of rows": "3", "features": "3"}
+    result = look(f"{HEADER}a,1,2,3\nb,2,,4\na,6,1,11\na,6,1,9\n", folds=2)
+    assert dict(result.facts) == {"file": "table.csv", "rows": "4", "groups of rows": "4", "features": "3"}
     numbers, categories = result.tables
     assert numbers.rows == (
-        ("size", "-", 0, "1", "3", "6"),
-        ("shell_weight", "-", 1, "1", "1.5", "2"),
-        ("age", "-", 0, "3", "6", "11"),
+        ("size", "-", 0, "1", "3.75", "6"),
+        ("shell_weight", "-", 1, "1", "1.333", "2"),
+        ("age", "-", 0, "3", "6.75", "11"),
     )
-    assert categories.rows == (("kind", "a", 2), ("kind", "b", 1))
+    assert categories.rows == (("kind", "a", 3), ("kind", "b", 1))
     [target] = result.distributions
-    assert (sum(target.counts), target.edges[0], target.edges[-1]) == (3, 3, 11)
+    assert (sum(target.counts), target.edges[0], target.edges[-1]) == (4, 3, 11)
     assert result.findings == ()
+
+
+def test_the_check_refuses_what_the_split_refuses(look):
+    content = f"{HEADER}a,1,2,3\nb,2,,4\na,6,1,11\n"
+    assert look(content, folds=2).errors == 1
+    [finding] = look(content).findings
+    assert finding.check == "split"
+    assert finding.message.startswith("3 rows in 3 groups; 5 folds need at least 10")
 
 
 def test_each_violation_is_reported_with_its_place_and_its_consequence_in_a_run(look):

@@ -1,6 +1,10 @@
 """The metrics against their definitions, and the verdict of the gate."""
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,3 +100,36 @@ def test_the_gate_accepts_up_to_its_threshold_and_explains_a_rejection(error, is
 def test_many_rows_are_measured_in_a_few_seconds():
     targets, result = draw(100_000)
     assert compute_metrics(predictions(targets, result)).values["mse"].high < 1.1
+
+
+_INTERVALS = """
+import numpy as np
+from mlops_core import Prediction, Predictions
+from mlops_tabular_regression.metrics import compute_metrics
+draw = np.random.default_rng(0)
+rows = tuple(
+    Prediction(sample=str(n), group=str(n), label=float(x), scores=(float(x + draw.normal()),), interval=None)
+    for n, x in enumerate(draw.normal(10, 3, 400))
+)
+values = compute_metrics(Predictions(classes=(), rows=rows)).values
+print([(name, value.low.hex(), value.high.hex()) for name, value in sorted(values.items())])
+"""
+
+
+def test_the_intervals_do_not_depend_on_the_kernels_that_a_processor_has():
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", _INTERVALS],
+            env={**os.environ, "OPENBLAS_CORETYPE": kernel},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for kernel in ("Prescott", "Haswell" if has_avx2() else "Nehalem")
+    }
+    assert len(texts) == 1
+
+
+def has_avx2():
+    path = Path("/proc/cpuinfo")
+    return path.exists() and " avx2 " in path.read_text()

@@ -4,16 +4,22 @@ import csv
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mlops_tabular_regression.catalogue import DATASETS
+from mlops_tabular_regression.config import Column
+from mlops_tabular_regression.tables.describing import describe_rows, description_names
 from mlops_tabular_regression.tables.synthetic import FILE, ROWS, generate
 
 import mlops_core
-from mlops_core import read_predictions
+from mlops_core import DescribingPredictor, read_predictions
+from mlops_core.evaluation.reference_statistics import REFERENCE_FILE, read_reference
 
 SMALL = ("training.objectives=[squared]", "training.leaves=[7]", "training.rounds=120", "training.bags=1")
 MLOPS = (sys.executable, "-c", "from mlops_core.cli import main; main()")
@@ -68,6 +74,44 @@ def test_the_evaluation_has_the_layout_of_existing_systems_and_its_intervals_are
     assert metrics["r2"]["value"] > 0.6
     log = (workspace / "runs" / record.run_id / "logs" / "evaluate.log").read_text()
     assert f"Mean squared error on test set : {metrics['mse']['value']:.4f}" in log
+
+
+def test_a_described_row_of_a_file_is_that_of_the_reference(finished, tmp_path):
+    workspace, record = finished
+    reference = read_reference(workspace / "runs" / record.run_id / REFERENCE_FILE)
+    model = mlops_core.load_model("ABALONE", workspace=workspace)
+    assert isinstance(model, DescribingPredictor)
+    assert model.features == reference.features == ("sex = F", "sex = I", "sex = M", *reference.features[3:])
+    described = {answer.sample: answer for answer in model.describe([generated(workspace) / FILE])}
+    assert set(reference.samples) < set(described)
+    for sample, vector in zip(reference.samples, reference.vectors, strict=True):
+        assert described[sample].description == pytest.approx(vector, rel=1e-6)
+    [plain, *_] = model.predict([generated(workspace) / FILE])
+    assert plain == replace(described[plain.sample], description=())
+
+
+def test_drift_is_simulated_with_the_test_rows_of_the_data_set(finished):
+    workspace, _ = finished
+    options = ("--runs", "3", "--most", "80", "--windows", "10", "--days", "0.2", "--json")
+    command = [*MLOPS, "--workspace", str(workspace), "drift", "simulate", "-u", "ABALONE", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["samples"], found["in_reference"]) == (80, 80)  # of a file that holds the training rows, too
+    rows = {row["change"]: row for row in found["rows"]}
+    assert len(rows) == 1 + 7 * 3  # none, and three shifts of each numeric column
+    assert rows["column height 2 sd"]["alarms"] == 3
+
+
+def test_a_missing_cell_is_a_number_of_its_own():
+    columns = (
+        Column(name="length", may_be_missing=True),
+        Column(name="sex", type="category", categories=("F", "M")),
+        Column(name="height"),
+    )
+    rows = np.array([[0.5, 1.0, 2.0], [np.nan, np.nan, 3.0]])
+    assert description_names(columns) == ("length", "length is missing", "sex = F", "sex = M", "height")
+    assert describe_rows(rows, columns).tolist() == [[0.5, 0, 0, 1, 2], [0, 1, 0, 0, 3]]
 
 
 def test_the_registered_model_alone_reproduces_the_stored_predictions(finished, tmp_path):
@@ -235,6 +279,22 @@ def test_a_table_above_the_search_limit_calibrates_on_rows_kept_from_the_quantil
     assert str(record.status) == "accepted"
     log = (tmp_path / "w" / "runs" / record.run_id / "logs" / "train.log").read_text()
     assert "searched on 500 of 3200 rows" in log
+    evaluation = json.loads((tmp_path / "w" / "runs" / record.run_id / "evaluation.json").read_text())
+    assert 0.86 <= evaluation["regression_metrics"]["interval_coverage"]["value"] <= 0.95
+
+
+def test_a_table_above_the_limit_of_a_model_gives_each_model_rows_of_its_own(tmp_path):
+    folder = broken(tmp_path, lambda lines: lines)
+    limits = ("training.model_rows=1000", "training.search_rows=500", "training.bags=2")
+    record = run_on(folder, tmp_path, *limits)
+    assert str(record.status) == "accepted"
+    log = (tmp_path / "w" / "runs" / record.run_id / "logs" / "train.log").read_text()
+    assert "each model is trained on 1000 of 3200 rows" in log
+    model = artifact(tmp_path / "w", record, "train", "model")
+    assert json.loads((model / "model.json").read_text())["facts"]["rows_per_model"] == 1000
+    found = [re.findall(r"internal_count=([\d ]+)", path.read_text()) for path in sorted(model.glob("mean_*.txt"))]
+    assert found[0] != found[1]
+    assert max(int(count) for trees in found for tree in trees for count in tree.split()) <= 1000
     evaluation = json.loads((tmp_path / "w" / "runs" / record.run_id / "evaluation.json").read_text())
     assert 0.86 <= evaluation["regression_metrics"]["interval_coverage"]["value"] <= 0.95
 

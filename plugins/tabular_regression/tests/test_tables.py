@@ -234,7 +234,7 @@ def test_rows_with_an_empty_or_repeated_id_are_named_by_their_number_too(tmp_pat
     schema, rules = table(id="name"), RulesSection()
     opened = open_table(path, schema)
     checker = Checker(schema, rules, lambda _: None)
-    stored = collect(list(checker.batches(opened)), opened, checker, rules)
+    stored = collect(checker.batches(opened), opened, checker, rules)
     assert [stored.sample(index) for index in range(4)] == ["x (row 1)", "y", "x (row 3)", "(row 4)"]
     write_folds(tmp_path, stored, np.array([1, 2, 1, 2]), test_fold=2)
     assert [(row.sample, row.part, row.columns["fold"]) for row in read_split(tmp_path)] == [
@@ -253,3 +253,11 @@ def test_a_link_that_leads_to_nothing_is_not_passed_over(tmp_path, table):
     with pytest.raises(DatasetError, match="links that lead to nothing: new.csv; set table.file"):
         find_table(tmp_path, table())
     assert find_table(tmp_path, table(file="old.csv")).name == "old.csv"
+
+
+def test_a_split_without_the_parts_of_its_rows_is_refused(tmp_path):
+    with pytest.raises(DatasetError, match=r"is_test\.npy cannot be read.*expected a file of the step split"):
+        rows_of_part(tmp_path, "test")
+    (tmp_path / "is_test.npy").write_bytes(b"nothing")
+    with pytest.raises(DatasetError, match=r"is_test\.npy cannot be read"):
+        rows_of_part(tmp_path, "train")

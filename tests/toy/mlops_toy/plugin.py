@@ -58,9 +58,11 @@ class Training(Section):
         "write_outside",
         "delete_inputs",
         "random",
+        "history",
         "link",
         "link_output",
         "pipe",
+        "pipe_as_progress",
         "warn",
     ] = "normal"
 

@@ -94,8 +94,33 @@ def a_metric_that_is_not_a_number_is_rejected(session: RunnerSession) -> Iterato
     yield from _unregistered(session.not_a_number)
 
 
-def _unregistered(drive: Drive) -> Iterator[str]:
-    if drive.status != "rejected":
+@check(after=("rejected_models_are_not_registered",))
+def undecided_models_are_not_registered(session: RunnerSession) -> Iterator[str]:
+    """A run whose test set is too small for its gate ends as undecided with exit code 3, and nothing is registered.
+
+    Fix: let Run.carry_out evaluate the gate; an engine's own condition reads the verdict of the container.
+    """
+    yield from _unregistered(session.undecided, status="undecided")
+    if session.undecided.exit_code != 3:
+        yield f"the exit code is {session.undecided.exit_code}"
+
+
+@check(after=("accepted_models_are_registered",), needs="registers_in_workspace")
+def the_champion_is_compared_with(session: RunnerSession) -> Iterator[str]:
+    """A gate that compares with the best version gets its predictions, and one about classes those of the model.
+
+    Fix: give the container of the evaluation the input that Run.keep_champion keeps, and let it compute the verdict.
+    """
+    drive = session.compared
+    reasons = [clause["reason"] for clause in (drive.record["verdict"] or {}).get("clauses", ())]
+    if drive.status != "accepted":
+        yield f"it ended with {drive.outcome}"
+    elif not reasons or "against version" not in reasons[0]:
+        yield f"it was not compared: {reasons}"
+
+
+def _unregistered(drive: Drive, *, status: str = "rejected") -> Iterator[str]:
+    if drive.status != status:
         yield f"it ended with {drive.outcome}"
     if drive.models or drive.record.get("model_version") is not None:
         yield f"registered: {drive.models}; record: {drive.record.get('model_version')}"

@@ -7,6 +7,7 @@ import typing
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from mlops_core.config import GateSection
 from mlops_core.errors import ConfigError
 from mlops_core.testing.checks import NotApplicableError, check
 from mlops_core.testing.use_cases.checks.hooks import BUILT, LOADED
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 VALID = ("smallest_configuration_is_valid",)
 _UNKNOWN = "key_that_no_model_has"
 _ODD_VALUES: tuple[object, ...] = (None, "", "text", -1, 0, 1, 1e308, True, [], ["text"], {}, {"a": 1})
+_CORE_KEYS = (("gate", "condition"), ("gate", "dataset_licence"))
+"""The keys that belong to core."""
 
 
 @check(after=LOADED)
@@ -135,12 +138,14 @@ def configuration_survives_its_text(session: ContractSession) -> Iterator[str]:
 def every_section_is_used(session: ContractSession) -> Iterator[str]:
     """Every section of the configuration is used: a step declares it, or a key of it changes the pipeline.
 
-    A step that is part of the pipeline only for another value of another key counts. `dataset` is read by core.
+    A step that is part of the pipeline only for another value of another key counts. `dataset` is read by core, and so
+    is the section `gate` where it has core's keys only.
 
     Fix: declare it in the `config` of the step that reads it, or remove it: a key that does nothing misleads.
     """
     used = {section for step in session.pipeline.steps for section in step.config} | {"dataset"}
-    unused = [name for name in type(session.config.model).model_fields if name not in used]
+    fields = type(session.config.model).model_fields
+    unused = [name for name, field in fields.items() if name not in used and field.annotation is not GateSection]
     if unused:
         elsewhere = _sections_that_other_pipelines_use(session)
         yield from (f"no step declares the section '{name}'" for name in unused if name not in elsewhere)
@@ -237,6 +242,7 @@ def _leaves(session: ContractSession) -> list[tuple[str, ...]]:
         for name in type(model).model_fields
         if not isinstance(getattr(model, name), pydantic.BaseModel)
     ]
+    found = [path for path in found if path not in _CORE_KEYS]
     if not found:
         raise NotApplicableError("the configuration has no keys")
     return found

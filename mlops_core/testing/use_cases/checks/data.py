@@ -5,18 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import DatasetError
+from mlops_core.pipeline import DATASET
+from mlops_core.quantities import counted
 from mlops_core.testing.checks import NotApplicableError, check
 from mlops_core.testing.observation.trees import differences, is_below, shown, stamps, tree
+from mlops_core.testing.use_cases.exchange import split_output, split_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from mlops_core.datasets.splits import SplitSample
     from mlops_core.testing.use_cases.session import ContractSession
 
 FETCHED = ("dataset_can_be_fetched",)
 SPLIT = ("steps_succeed",)
+CHECKED_BY_CORE = (
+    "split_has_its_parts",
+    "split_keeps_groups_together",
+    "split_has_the_content_of_its_samples",
+    "evaluation_reads_the_split",
+    "evaluation_uses_the_test_part",
+)
+"""Without these, core refuses a whole run."""
 _TEST, _TRAIN = "test", "train"
 _PARTS = (_TRAIN, "validation", _TEST)
 
@@ -90,7 +100,7 @@ def split_has_its_parts(session: ContractSession) -> Iterator[str]:
 
     Fix: name the parts train, validation and test.
     """
-    parts = _split(session)
+    parts = split_parts(session)
     yield from (f"part '{part}' has no sample" for part in (_TRAIN, _TEST) if not parts.get(part))
     yield from (f"part '{part}' is none of {', '.join(_PARTS)}" for part in parts if part not in _PARTS)
 
@@ -104,14 +114,61 @@ def split_keeps_groups_together(session: ContractSession) -> Iterator[str]:
     from mlops_core.datasets.splits import check_no_leak
 
     try:
-        check_no_leak(_split(session))
+        check_no_leak(split_parts(session))
     except DatasetError as error:
         yield str(error)
     seen: dict[str, str] = {}
-    for part, samples in _split(session).items():
+    for part, samples in split_parts(session).items():
         for sample in samples:
             if seen.setdefault(sample.sample, part) != part:
                 yield f"sample '{sample.sample}' is in {seen[sample.sample]} and in {part}"
+
+
+@check(after=("split_has_its_parts", "split_keeps_groups_together"), needs="has_split")
+def split_has_the_content_of_its_samples(session: ContractSession) -> Iterator[str]:
+    """Each sample of the split has the SHA-256 of its content, and no content is in more than one part.
+
+    Fix: set SplitRow.digest to mlops_core.file_digest of the sample's file, or mlops_core.row_digest of its row; give
+    copies one group with mlops_core.join_groups.
+    """
+    from mlops_core.datasets.leaks import check_digests, check_leaks
+    from mlops_core.datasets.splits import read_split
+
+    folder = _split_folder(session)
+    try:
+        missing = [row.sample for row in read_split(folder) if not row.digest]
+        if missing:
+            yield f"{counted(len(missing), 'sample')} without a digest: {shown(missing)}"
+        check_leaks(folder)
+        check_digests(folder, session.dataset)
+    except DatasetError as error:
+        yield str(error)
+
+
+@check(after=SPLIT)
+def evaluation_reads_the_split(session: ContractSession) -> Iterator[str]:
+    """The evaluation of a trained model reads the split manifest, split.csv, as one of its inputs.
+
+    Fix: write it with mlops_core.write_split, and add that output to the inputs of the evaluation step; a run without
+    it is refused.
+    """
+    from mlops_core.datasets.splits import SPLIT_FILE, read_split
+
+    if not session.pipeline.is_trained:
+        raise NotApplicableError("no step trains a model")
+    step = session.pipeline.evaluation_step
+    folders = [
+        session.completed.steps[name].outputs[output]
+        for name, _, output in (reference.rpartition(".") for reference in step.inputs.values() if reference != DATASET)
+    ]
+    manifests = [folder for folder in folders if (folder / SPLIT_FILE).is_file()]
+    if not manifests:
+        yield f"step '{step.name}' reads {', '.join(step.inputs.values())}: none of them has a {SPLIT_FILE}"
+    try:
+        for folder in manifests:
+            all(read_split(folder))
+    except DatasetError as error:
+        yield str(error)
 
 
 @check(after=("split_has_its_parts",), needs="has_split")
@@ -122,7 +179,9 @@ def split_has_every_class_in_each_part(session: ContractSession) -> Iterator[str
     """
     if not session.predictions.classes:
         raise NotApplicableError("a regression has no classes")
-    parts = _split(session)
+    if session.predictions.has_boxes:
+        raise NotApplicableError("objects have classes, samples do not; one without a test object is not measured")
+    parts = split_parts(session)
     classes = {sample.label for samples in parts.values() for sample in samples}
     for part, samples in parts.items():
         missing = sorted(classes - {sample.label for sample in samples})
@@ -136,7 +195,7 @@ def split_is_repeatable(session: ContractSession) -> Iterator[str]:
 
     Fix: draw from random.Random(context.seed) over sorted names.
     """
-    step, _, output = _split_output(session).partition(".")
+    step, _, output = split_output(session).rpartition(".")
     first = _content(session.completed.steps[step].outputs[output])
     varied = session.varied.steps.get(step)
     if varied is not None and not varied.error and _content(varied.outputs[output]) == first:
@@ -156,27 +215,17 @@ def evaluation_uses_the_test_part(session: ContractSession) -> Iterator[str]:
 
     Fix: score the test part only; let the predictions' `group` be that of the split.
     """
-    parts = _split(session)
+    parts = split_parts(session)
     tested = {row.group for row in session.predictions.rows}
     test = {sample.group for sample in parts[_TEST]}
     strangers = sorted(tested - test)
     if strangers:
-        yield f"{len(strangers)} evaluated group(s) are not in the test part: {shown(strangers)}"
+        yield f"evaluated, but not in the test part: {counted(len(strangers), 'group')}: {shown(strangers)}"
     left_out = sorted(test - tested)
     if left_out:
-        yield f"{len(left_out)} group(s) of the test part are not evaluated: {shown(left_out)}"
+        yield f"in the test part, but not evaluated: {counted(len(left_out), 'group')}: {shown(left_out)}"
 
 
-def _split_output(session: ContractSession) -> str:
-    if session.declaration.split:
-        return session.declaration.split
-    found = [f"{step.name}.split" for step in session.pipeline.steps if "split" in step.outputs]
-    if not found:
-        raise NotApplicableError("no step has an output 'split'; set `split` to the output that holds it")
-    return found[0]
-
-
-def _split(session: ContractSession) -> Mapping[str, list[SplitSample]]:
-    step, _, output = _split_output(session).partition(".")
-    folder = session.completed.steps[step].outputs[output]
-    return {part: list(samples) for part, samples in session.declaration.read_split(folder).items()}
+def _split_folder(session: ContractSession) -> Path:
+    step, _, output = split_output(session).rpartition(".")
+    return session.completed.steps[step].outputs[output]

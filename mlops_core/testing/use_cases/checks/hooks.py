@@ -12,7 +12,6 @@ from mlops_core.errors import MlopsError, PipelineError, did_you_mean
 from mlops_core.testing.checks import check
 from mlops_core.testing.observation.guard import guarded
 from mlops_core.testing.observation.source_code import package_folder, package_of
-from mlops_core.testing.observation.trees import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -163,18 +162,13 @@ def hooks_forget_earlier_calls(session: ContractSession) -> Iterator[str]:
 
 @check(after=BUILT)
 def hooks_leave_arguments_untouched(session: ContractSession) -> Iterator[str]:
-    """Hooks do not change their arguments.
+    """Hooks do not change their arguments, at the first call in a process and at those after it.
 
     Fix: build a new value; the configuration that was used is what is recorded.
     """
-    before = session.config.model.model_dump(mode="json")
-    for hook, call in _describing(session).items():
-        call()
-        after = session.config.model.model_dump(mode="json")
-        if after != before:
-            changed = [name for name in before if before[name] != after.get(name)]
-            yield f"{hook} changes the configuration: {shown(changed)}"
-            before = after
+    for hook, found in session.first_calls.items():
+        if found["arguments"]:
+            yield f"{hook} changes {found['arguments']}"
 
 
 @check(after=BUILT)
@@ -240,10 +234,12 @@ def _unguarded(session: ContractSession, config: Any) -> dict[str, Callable[[], 
         "mlops_get_config_file": use_case.default_config_path,
         "mlops_get_datasets": lambda: use_case.datasets(config),
         "mlops_get_dataset_source": lambda: use_case.dataset_source(config),
+        "mlops_get_base_models": lambda: use_case.base_models(config),
         "mlops_get_metrics": lambda: use_case.metrics(config),
         "mlops_get_gate": lambda: use_case.gate(config),
         "mlops_get_steps": lambda: _declared(use_case.pipeline(config)),
         "mlops_get_prediction_outputs": use_case.prediction_outputs,
+        "mlops_get_content_types": use_case.content_types,
     }
 
 

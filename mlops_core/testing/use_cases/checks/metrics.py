@@ -6,6 +6,7 @@ import copy
 import math
 import random
 import re
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from mlops_core.testing.use_cases import canaries
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mlops_core.evaluation.confusion import ConfusionMatrix
+    from mlops_core.predictions import Predictions
     from mlops_core.testing.use_cases.session import ContractSession
 
 EVALUATED = ("steps_succeed",)
@@ -112,6 +115,9 @@ def computing_metrics_changes_nothing(session: ContractSession) -> Iterator[str]
 
     Fix: work on copies; use no global random state.
     """
+    first = session.first_metrics
+    if first["arguments"]:
+        yield f"mlops_compute_metrics changes {first['arguments']}"
     before = copy.deepcopy(session.predictions)
     changes: list[str] = []
     printed: list[str] = []
@@ -128,13 +134,17 @@ def computing_metrics_changes_nothing(session: ContractSession) -> Iterator[str]
 def confusion_matrices_add_up(session: ContractSession) -> Iterator[str]:
     """A confusion matrix is square over the classes and counts every row or every sample once.
 
-    Fix: count truth in rows and prediction in columns, each sample once.
+    Fix: count truth in rows and prediction in columns, each sample once. Of detections, count each object once, and
+    add a class for nothing, the last: its column is what was missed, its row what was invented.
     """
     predictions = session.predictions
     totals = {len(predictions.rows), len({row.sample for row in predictions.rows})}
     if not session.report.confusion_matrices:
         raise NotApplicableError("the evaluation has no confusion matrix")
     for name, matrix in session.report.confusion_matrices.items():
+        if predictions.has_boxes:
+            yield from _faults_of_boxes(name, matrix, predictions)
+            continue
         size = len(matrix.classes)
         total = sum(map(sum, matrix.counts))
         if set(matrix.classes) != set(predictions.classes):
@@ -143,6 +153,18 @@ def confusion_matrices_add_up(session: ContractSession) -> Iterator[str]:
             yield f"'{name}' is not {size} by {size}"
         elif total not in totals:
             yield f"'{name}' counts {total}; expected {' or '.join(map(str, sorted(totals)))}"
+
+
+def _faults_of_boxes(name: str, matrix: ConfusionMatrix, predictions: Predictions) -> Iterator[str]:
+    objects = Counter(box.label for row in predictions.rows for box in row.truth if not box.is_crowd)
+    if matrix.classes[:-1] != predictions.classes:
+        yield f"'{name}' is over {shown(matrix.classes)}; expected {shown(predictions.classes)}, and one for nothing"
+    elif not matrix.is_square:
+        yield f"'{name}' is not {len(matrix.classes)} by {len(matrix.classes)}"
+    else:
+        for label, counts in zip(predictions.classes, matrix.counts, strict=False):
+            if sum(counts) != objects[label]:
+                yield f"'{name}' counts {sum(counts)} objects of '{label}'; expected {objects[label]}"
 
 
 @check(after=("metrics_are_finite_and_in_range",))

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from mlops_core.errors import ContractError
+from mlops_core.evaluation.reference_statistics import REFERENCE_FILE, read_reference
 from mlops_core.testing.checks import NotApplicableError, check
 from mlops_core.testing.observation.trees import differences, shown, tree
+from mlops_core.testing.use_cases.describing import description_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from mlops_core.testing.observation.processes import Answer
     from mlops_core.testing.use_cases.session import ContractSession
 
+_FEWEST = 3
 LOADED = ("predictor_loads_from_its_artifact_alone",)
 
 
@@ -158,6 +162,150 @@ def predictor_agrees_with_the_evaluation(session: ContractSession) -> Iterator[s
         yield f"{len(faults)} of {len(found.samples)} differ: {shown(faults, 2)}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """The predictor's scores in other surroundings, in the order of the samples of the interview.
+
+    Attributes:
+        whole: asked about all samples at once.
+        backwards: in the opposite order.
+        single: one by one.
+        renamed: about copies with neutral names, in another order.
+        touched: what the code of the plugin touched beyond its artifact.
+    """
+
+    whole: list[list[float]]
+    backwards: list[list[float]]
+    single: list[list[float]]
+    renamed: list[list[float]]
+    touched: list[str]
+
+
+def elsewhere(session: ContractSession) -> Elsewhere:
+    """Return what the predictor answers in other surroundings; it is asked once.
+
+    Raises:
+        ContractError: it does not answer there.
+    """
+    products: dict[str, Any] = session.shared
+    if "elsewhere" not in products:
+        found = _asked(session)
+        folder = session.new_folder("elsewhere")
+        products["elsewhere"] = session.call(
+            "elsewhere:ask_elsewhere",
+            {
+                "use_case": session.declaration.use_case,
+                "model": str(found.model),
+                "folder": str(folder),
+                "paths": [str(path) for path in found.samples.values()],
+            },
+            startup={
+                "LC_ALL": "C",
+                "LANG": "C",
+                "PYTHONUTF8": "0",
+                "PYTHONCOERCECLOCALE": "0",
+                "PYTHONHASHSEED": "4711",
+            },
+            environ={"TZ": "KIT-12:45"},
+            packages=session.packages,
+        )
+    answer: Answer = products["elsewhere"]
+    if answer.error:
+        raise ContractError(f"in other surroundings: {answer.error}")
+    result = answer.result
+    return Elsewhere(
+        whole=result["whole"],
+        backwards=result["reversed"],
+        single=result["single"],
+        renamed=result["renamed"],
+        touched=result["touched"],
+    )
+
+
+@check(after=(*LOADED, "predictor_answers_each_path_in_order"), needs="has_predictor")
+def predictor_reads_its_artifact_only(session: ContractSession) -> Iterator[str]:
+    """A predictor opens, lists and asks about nothing but its artifact and the samples, whether it exists or not.
+
+    Fix: let the training step write what is needed into the model's folder.
+    """
+    touched = elsewhere(session).touched
+    if touched:
+        yield f"it {shown(touched)}"
+
+
+@check(after=(*LOADED, "predictor_answers_each_path_in_order"), needs="has_predictor")
+def predictor_ignores_its_surroundings(session: ContractSession) -> Iterator[str]:
+    """The scores are the same with another home, environment, clock, host, locale, umask and number of processors.
+
+    Fix: compute from the artifact and the sample alone; what else is needed belongs into the artifact.
+    """
+    first = [answer["scores"] for answer in _asked(session).answer.result["answers"]]
+    yield from _differing(session, elsewhere(session).whole, first, "in other surroundings")
+
+
+@check(after=(*LOADED, "predictor_answers_each_path_in_order"), needs="has_predictor")
+def predictor_ignores_the_batch(session: ContractSession) -> Iterator[str]:
+    """The scores of a sample are the same alone, among others and in any order, however often it was asked.
+
+    Fix: take means, ranks and states from the training part and store them with the model, not from what is asked.
+    """
+    found = elsewhere(session)
+    yield from _differing(session, found.backwards, found.whole, "in the opposite order")
+    yield from _differing(session, found.single, found.whole, "one by one")
+
+
+@check(after=(*LOADED, "predictor_answers_each_path_in_order"), needs="has_predictor")
+def predictor_ignores_names(session: ContractSession) -> Iterator[str]:
+    """The scores of a sample are the same under a neutral name in another folder.
+
+    Fix: use the content; a name is known only where the label is known, too.
+    """
+    found = elsewhere(session)
+    yield from _differing(session, found.renamed, found.whole, "under neutral names")
+
+
+@check(after=(*LOADED, "predictor_answers_each_path_in_order"), needs="has_predictor")
+def predictor_answers_differ(session: ContractSession) -> Iterator[str]:
+    """Samples of different classes do not all get the same scores.
+
+    Fix: look for the reason in the training: an error that was swallowed, weights that are not loaded, features that
+    are all zero.
+    """
+    found = _asked(session)
+    labels = {row.label for row in session.predictions.rows if row.sample in found.samples}
+    scores = {tuple(answer["scores"]) for answer in found.answer.result["answers"]}
+    if len(found.samples) >= _FEWEST and len(labels) > 1 and len(scores) == 1:
+        yield f"all of {len(found.samples)} samples of {len(labels)} labels get {_rounded(list(scores.pop()))}"
+
+
+@check(after=(*LOADED, "predictor_answers_each_path_in_order"), needs="has_predictor")
+def predictor_describes_content(session: ContractSession) -> Iterator[str]:
+    """A predictor that describes files gives one finite number per feature, from the content alone, as the evaluation.
+
+    Fix: compute the numbers from what was decoded for the prediction, by one function for step and predictor; put no
+    random number, clock, counter or name of a file into them.
+    """
+    found = _asked(session)
+    answer = session.call(
+        "predictor:ask_to_describe",
+        {
+            "use_case": session.declaration.use_case,
+            "model": str(found.model),
+            "paths": [str(path) for path in found.samples.values()],
+            "folder": str(session.new_folder("described")),
+        },
+        packages=session.packages,
+    )
+    if answer.error:
+        yield f"it cannot describe samples: {answer.error}"
+    elif answer.result is None:
+        raise NotApplicableError("the predictor does not describe samples (mlops_core.DescribingPredictor)")
+    else:
+        path = session.evaluation_output("predictions") / REFERENCE_FILE
+        reference = read_reference(path) if path.is_file() else None
+        yield from description_faults(answer.result, list(found.samples), reference)
+
+
 @check(after=LOADED, needs="has_bad_files")
 def predictor_names_a_bad_file(session: ContractSession) -> Iterator[str]:
     """For a file that cannot be used, the predictor raises DatasetError and names the file.
@@ -186,6 +334,20 @@ def predictor_names_a_bad_file(session: ContractSession) -> Iterator[str]:
             yield f"{path.name}: {kind} instead of DatasetError"
         elif path.name not in said["message"]:
             yield f"{path.name}: the message does not name it: {said['message']}"
+
+
+def _differing(
+    session: ContractSession, found: list[list[float]], expected: list[list[float]], where: str
+) -> Iterator[str]:
+    tolerance = session.declaration.predictor_tolerance
+    names = list(_asked(session).samples)
+    changed = [
+        f"'{name}': {_rounded(scores)} instead of {_rounded(before)}"
+        for name, scores, before in zip(names, found, expected, strict=True)
+        if len(scores) != len(before) or not all(abs(a - b) <= tolerance for a, b in zip(scores, before, strict=True))
+    ]
+    if changed:
+        yield f"{where}, {len(changed)} of {len(names)} differ: {shown(changed, 2)}"
 
 
 def _rounded(scores: list[float]) -> str:

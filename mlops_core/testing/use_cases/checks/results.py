@@ -60,7 +60,7 @@ def results_ignore_the_locale(session: ContractSession) -> Iterator[str]:
 def results_ignore_the_time_zone(session: ContractSession) -> Iterator[str]:
     """Outputs do not depend on the time zone.
 
-    Fix: compute with times in UTC.
+    Fix: let outputs hold no time of the clock; where a time belongs to the data, take it from the data, with its zone.
     """
     yield from _varied(session, Surrounding.TIME_ZONE)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_core.testing.checks import NotApplicableError, check
 from mlops_core.testing.observation.trees import differences, shown
 from mlops_core.testing.runners.installed import outputs_of
+from mlops_core.testing.use_cases.checks.data import CHECKED_BY_CORE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +33,7 @@ _SHORTEST_S = 0.1
         "step_packages_are_installed",
         "results_ignore_all_surroundings_together",
         "metrics_are_the_same_when_recomputed",
+        *CHECKED_BY_CORE,
     )
 )
 def steps_succeed_on_this_machine(session: ContractSession) -> Iterator[str]:

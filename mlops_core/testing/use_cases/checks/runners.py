@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mlops_core.gates.verdicts import GateOutcome
 from mlops_core.testing.checks import NotApplicableError, check
 from mlops_core.testing.observation.trees import differences, shown
 from mlops_core.testing.runners.installed import RunnerOutcome, installed_runners
+from mlops_core.testing.use_cases import canaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mlops_core.testing.runners.installed import RunnerUnderTest
     from mlops_core.testing.use_cases.session import ContractSession
+
+
+_STATUSES = {GateOutcome.ACCEPTED: "accepted", GateOutcome.REJECTED: "rejected", GateOutcome.UNDECIDED: "undecided"}
 
 
 @check(after=("pipeline_can_be_built",))
@@ -60,12 +65,10 @@ def verdicts_are_equal_on_every_runner(session: ContractSession) -> Iterator[str
 
     Fix: let the gate use declared metrics and numeric parameters only.
     """
-    verdict = session.pipeline.gate.evaluate(
-        session.report, metrics=session.pipeline.metrics, parameters=session.numbers
-    )
+    verdict = canaries.judged(session, session.report, session.predictions)
     for runner in _claimed(session):
         found = _ran(session, runner)
-        expected = "accepted" if verdict.accepted else "rejected"
+        expected = _STATUSES[verdict.outcome]
         if found.status != expected:
             yield f"{runner.name}: {found.status}, here {expected} ({verdict.message or 'all clauses hold'})"
 

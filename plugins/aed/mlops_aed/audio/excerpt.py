@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import sys
 import wave
 from array import array
@@ -22,8 +23,8 @@ _LOUDNESS_STRIDE = 16
 _PLACES = 40
 """Number of candidate starts of an excerpt, spread evenly over the clip."""
 _BYTES = 2
-_READ_FRAMES = 4_000_000
-"""Largest number of frames read from a file."""
+_READ_BYTES = 32 << 20
+"""Largest number of bytes read from a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +64,8 @@ def _read(path: Path) -> _Sound | None:
         with wave.open(str(path), "rb") as stream:
             width, channels, rate = stream.getsampwidth(), stream.getnchannels(), stream.getframerate()
             frames = stream.getnframes()
-            data = stream.readframes(min(frames, _READ_FRAMES))
-    except (wave.Error, EOFError, OSError):
+            data = stream.readframes(min(frames, _READ_BYTES // max(1, width * channels)))
+    except (wave.Error, EOFError, OSError, ValueError, ArithmeticError, struct.error):
         return None
     values = _as_16_bits(data, width)
     if values is None or rate <= 0:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from mlops_aed.audio.waveform import load_waveform, prepare_waveform, remove_silence
+from mlops_aed.config import LOG_OFFSET
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,12 +38,10 @@ __all__ = [
     "remove_silence",
 ]
 
-LOG_OFFSET = 1e-4
-"""Added before the logarithm when ``to_db`` is false."""
 _BLOCK = 128
-"""Frames per block: 0.5 MiB in double precision; also small enough that BLAS stays on one core."""
-_FILTER_GROUP = 16
-"""Mel filters per product; with 64 filters, groups of 8 take 1.5 times as long, a single group 3 times."""
+"""Frames per block: 0.5 MiB in double precision."""
+_FILTER_GROUP = 8
+"""Mel filters per product; with 64 filters, groups of 4 take a tenth longer, single filters 2.6 times as long."""
 
 
 def clip_patches(path: Path, preprocessing: Preprocessing, features: FeatureExtraction) -> Floats:
@@ -76,7 +75,7 @@ def mel_spectrogram(waveform: Floats, settings: FeatureExtraction, *, rate: int)
     count = len(frames)
     window = _tiled_window(length, size)
     groups = _filter_groups(settings, rate=rate)
-    mel = np.zeros((count, settings.n_mels), dtype=np.float32)  # in this layout BLAS is twice as fast
+    mel = np.zeros((settings.n_mels, count), dtype=np.float32)
     rows = min(_BLOCK, count)
     windowed = np.zeros((rows, size))  # a shift within the frame changes phases only, so all zeros may follow
     spectrum = np.empty((rows, size // 2 + 1), dtype=np.complex128)
@@ -92,9 +91,12 @@ def mel_spectrogram(waveform: Floats, settings: FeatureExtraction, *, rate: int)
         magnitudes = np.abs(single[:n], out=magnitude[:n])
         if settings.power == 2.0:
             np.square(magnitudes, out=magnitudes)
+        by_bin = np.ascontiguousarray(magnitudes.T)  # copied: einsum is three times as fast along the frames
         for filters, bins, weights in groups:
-            np.matmul(magnitudes[:, bins], weights, out=mel[start:end, filters])
-    return mel.T
+            # Not matmul: the BLAS kernel of each processor adds in another order, and a last bit that differs in the
+            # features makes another network. einsum adds in one order, at 0.18 ms more for a clip of 5 s.
+            np.einsum("bt,bf->ft", by_bin[bins], weights, out=mel[filters, start:end])
+    return mel
 
 
 def _padded(waveform: Floats, settings: FeatureExtraction) -> Doubles:

@@ -55,7 +55,8 @@ def fingerprint(waveform: Floats, *, rate: int) -> Words:
         return np.zeros(0, dtype=np.uint32)
     bands = np.diff(power, axis=1)
     bits = np.diff(bands, axis=0) > 0
-    words = np.packbits(bits, axis=1).view(">u4")[:, 0].astype(np.uint32)
+    packed = np.ascontiguousarray(np.packbits(bits, axis=1))  # bits may be laid out along the frames
+    words = packed.view(">u4")[:, 0].astype(np.uint32)
     loud = power.sum(axis=1)
     words[loud[1:] <= _QUIET * loud.max()] = 0
     return words

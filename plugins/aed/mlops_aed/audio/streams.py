@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 import numpy as np
-import soundfile
 
+from mlops_aed.audio.opening import open_audio
 from mlops_aed.audio.wav_headers import SampleFormat, check_rest, read_wav_header
 from mlops_aed.audio.waveform import to_mono
 from mlops_aed.file_names import printable
@@ -17,6 +17,7 @@ from mlops_core import DatasetError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import soundfile
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float32]
@@ -49,24 +50,18 @@ def read_blocks(source: Path | IO[bytes], *, raw_rate_hz: int | None = None) -> 
 
 
 def _file_blocks(path: Path) -> tuple[int, Iterator[Floats]]:
-    name = printable(path.name)
-    if not path.is_file():
-        raise DatasetError(f"{name} cannot be decoded: no such file, or not a regular one")
-    try:
-        file = soundfile.SoundFile(os.fsencode(path))
-    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
-        raise DatasetError(f"{name} cannot be decoded: {getattr(error, 'error_string', None) or error}") from error
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open_audio(path))
+        if file.format in _WAV_FORMATS and not file.frames:
+            return _blocks_of_unknown_size(path)
+        return int(file.samplerate), _blocks_of(file, stack.pop_all(), name=printable(path.name))
 
-    if file.format in _WAV_FORMATS and not file.frames:
-        file.close()
-        return _blocks_of_unknown_size(path)
 
-    def blocks() -> Iterator[Floats]:
-        with file:
-            for block in file.blocks(blocksize=int(FILE_BLOCK_S * file.samplerate), dtype="float32"):
-                yield _finite(to_mono(block), name)
-
-    return int(file.samplerate), blocks()
+def _blocks_of(file: soundfile.SoundFile, stack: contextlib.ExitStack, *, name: str) -> Iterator[Floats]:
+    with stack:
+        size = int(FILE_BLOCK_S * file.samplerate)  # not file.blocks(), which refuses formats without random access
+        while len(block := file.read(size, dtype="float32")):
+            yield _finite(to_mono(block), name)
 
 
 def _blocks_of_unknown_size(path: Path) -> tuple[int, Iterator[Floats]]:

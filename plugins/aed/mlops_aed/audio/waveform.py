@@ -7,13 +7,12 @@ with it. Spectrograms are the subject of `mlops_aed.audio.features`.
 from __future__ import annotations
 
 import math
-import os
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import soundfile
 import soxr
 
+from mlops_aed.audio.opening import open_audio
 from mlops_aed.file_names import printable
 from mlops_core import DatasetError
 
@@ -50,16 +49,13 @@ def decode(path: Path, *, seconds: float) -> tuple[Floats, int]:
         DatasetError: the file cannot be decoded, holds no samples, or holds a sample that is not finite.
     """
     name = printable(path.name)
-    if not path.is_file():  # opening a named pipe would block forever
-        raise DatasetError(f"{name} cannot be decoded: no such file, or not a regular one")
-    try:
-        with soundfile.SoundFile(os.fsencode(path)) as file:
-            is_int16 = file.subtype == "PCM_16"
-            rate = file.samplerate
-            samples = file.read(int(seconds * rate), dtype="int16" if is_int16 else "float32")
-    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
-        reason = getattr(error, "error_string", None) or str(error)
-        raise DatasetError(f"{name} cannot be decoded: {reason}") from error
+    with open_audio(path) as file:
+        is_int16 = file.subtype == "PCM_16"
+        rate = file.samplerate
+        count = int(seconds * rate)
+        if not file.seekable():  # the decoder would allocate all that is asked for
+            count = min(count, file.frames)
+        samples = file.read(count, dtype="int16" if is_int16 else "float32")
     if len(samples) == 0:
         raise DatasetError(f"{name} holds no samples")
     if is_int16:

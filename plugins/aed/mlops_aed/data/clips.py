@@ -5,17 +5,17 @@ Labels are read by `mlops_aed.data.labels`, clips are split by `mlops_aed.data.s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import mlops_core
-from mlops_core import SplitRow
+from mlops_core import DatasetError, SplitRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
-
-    from mlops_core import DatasetError
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 PARTS = (TRAIN, VALIDATION, TEST)
@@ -34,6 +34,8 @@ class Clip:
         group: source recording; all clips of a group belong to one part of a split.
         fold: assigned by the data set; 0 for none.
         part: ``train``, ``validation`` or ``test``; empty before the split, unless assigned by the data set.
+        digest: SHA-256 of the file; empty until it is read for the split.
+        file: path of the file below the data set; empty until it is read for the split.
     """
 
     name: str
@@ -41,6 +43,8 @@ class Clip:
     group: str
     fold: int
     part: str = ""
+    digest: str = ""
+    file: str = ""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -64,6 +68,25 @@ def clip_path(dataset: Path, name: str) -> Path:
     return path if path.is_file() else dataset / name
 
 
+def with_digests(clips: Sequence[Clip], dataset: Path) -> list[Clip]:
+    """Return the clips with path and digest of their files, which are read.
+
+    Raises:
+        DatasetError: a file cannot be read.
+    """
+
+    def read(clip: Clip) -> Clip:
+        path = clip_path(dataset, clip.name)
+        try:
+            digest = mlops_core.file_digest(path)
+        except OSError as error:
+            raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
+        return replace(clip, digest=digest, file=path.relative_to(dataset).as_posix())
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return list(pool.map(read, clips))
+
+
 def of_clip(error: DatasetError, name: str) -> str:
     """Return an error's message with the clip's whole name: files in different folders may have the same name."""
     return name.removesuffix(name.rpartition("/")[2]) + str(error)
@@ -76,7 +99,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def write_split(folder: Path, clips: Iterable[Clip]) -> None:
-    """Write ``split.csv`` into `folder`; the fold of each clip is a column of its own.
+    """Write ``split.csv`` into `folder`; the fold and the file of each clip are columns of their own.
 
     Raises:
         DatasetError: a clip appears twice, or its part is unknown.
@@ -85,7 +108,12 @@ def write_split(folder: Path, clips: Iterable[Clip]) -> None:
         folder,
         (
             SplitRow(
-                sample=clip.name, group=clip.group, label=clip.label, part=clip.part, columns={"fold": str(clip.fold)}
+                sample=clip.name,
+                group=clip.group,
+                label=clip.label,
+                part=clip.part,
+                digest=clip.digest,
+                columns={"fold": str(clip.fold), "file": clip.file},
             )
             for clip in clips
         ),
@@ -99,7 +127,15 @@ def iter_split(folder: Path) -> Iterator[Clip]:
         DatasetError: the file is missing or damaged; file, row and what was expected are named.
     """
     for row in mlops_core.read_split(folder):
-        yield Clip(name=row.sample, label=row.label, group=row.group, fold=int(row.columns["fold"]), part=row.part)
+        yield Clip(
+            name=row.sample,
+            label=row.label,
+            group=row.group,
+            fold=int(row.columns["fold"]),
+            part=row.part,
+            digest=row.digest,
+            file=row.columns.get("file", ""),
+        )
 
 
 def read_split(folder: Path) -> list[Clip]:

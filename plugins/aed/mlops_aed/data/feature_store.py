@@ -14,10 +14,10 @@ from typing import IO, TYPE_CHECKING, Self
 
 import numpy as np
 
-from mlops_aed.data.clips import iter_split
+from mlops_aed.data.clips import TEST, iter_split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -169,6 +169,20 @@ def read_rows(folder: Path, *parts: str, split: Path | None = None) -> list[Patc
     part_of = {clip.name: clip.part for clip in iter_split(split)}
     rows = (replace(row, part=part_of.get(row.clip, "")) for row in iter_rows(folder))
     return [row for row in rows if row.part in parts]
+
+
+def unscored(split: Path, scored: Iterable[str], *, features: Path | None = None) -> dict[str, str]:
+    """Return test clip -> why it has no prediction, for each test clip of a split that is not in `scored`."""
+    reasons = read_left_out(features) if features is not None else ()
+    names = set(scored)
+    return {
+        clip.name: next(
+            (reason for reason in reasons if reason.startswith(clip.name)),
+            "its audio cannot be used; see the log of the step preprocess",
+        )
+        for clip in iter_split(split)
+        if clip.part == TEST and clip.name not in names
+    }
 
 
 def read_classes(folder: Path) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from mlops_aed.config import DatasetSection
 
+_ONTOLOGY_LIMIT_BYTES = 64 << 20
 GROUND_TRUTH = "FSD50K.ground_truth"
 ONTOLOGY_FILE = "ontology.json"
 _AUDIO = {"dev": "FSD50K.dev_audio", "eval": "FSD50K.eval_audio"}
@@ -103,6 +104,12 @@ def _ancestors(mid: str, parents: Mapping[str, frozenset[str]]) -> set[str]:
     return ancestors
 
 
+def _ontology_text(path: Path) -> str:
+    if path.exists() and (not path.is_file() or path.stat().st_size > _ONTOLOGY_LIMIT_BYTES):
+        raise OSError("it is not a regular file, or too large")
+    return path.read_text(encoding="utf-8")
+
+
 def read_parents(path: Path) -> dict[str, frozenset[str]]:
     """Return identifier -> identifiers of its parents, from AudioSet's ``ontology.json``.
 
@@ -110,12 +117,12 @@ def read_parents(path: Path) -> dict[str, frozenset[str]]:
         DatasetError: it is missing or not an ontology; the message says where to get it.
     """
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(_ontology_text(path))
         above: dict[str, set[str]] = {entry["id"]: set() for entry in entries}
         for entry in entries:
             for child in entry["child_ids"]:
                 above.setdefault(child, set()).add(entry["id"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError(
             f"{path} cannot be read as AudioSet's ontology ({error}); get ontology.json from "
             "https://github.com/audioset/ontology and set dataset.ontology, or set dataset.multi_label: true"

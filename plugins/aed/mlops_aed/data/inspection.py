@@ -15,14 +15,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import soundfile
 
 from mlops_aed.audio.fingerprints import find_matches, fingerprint
+from mlops_aed.audio.opening import open_audio
 from mlops_aed.audio.waveform import decode, resample, to_mono
 from mlops_aed.data.clip_files import list_files, unused_findings
 from mlops_aed.data.clips import clip_path, of_clip
 from mlops_aed.data.extraction import available_cores
 from mlops_aed.data.labels import read_labels
+from mlops_aed.data.splitting import assign_parts
 from mlops_core import DatasetError, DatasetFinding, Distribution, FactTable, Inspection, Severity
 
 if TYPE_CHECKING:
@@ -98,9 +99,19 @@ def inspect_dataset(dataset: Path, config: AedConfig) -> Inspection:
             *_lengths(facts, config),
             *_exact_duplicates(clips, facts),
             *_same_sounds(clips, facts),
+            *_refused_split(clips, config),
             *unused_findings(clips, list_files(dataset)),
         ),
     )
+
+
+def _refused_split(clips: Sequence[Clip], config: AedConfig) -> tuple[DatasetFinding, ...]:
+    """Return why the step ``split`` would refuse the clips."""
+    try:
+        assign_parts(clips, config.dataset, seed=0)
+    except DatasetError as error:
+        return (DatasetFinding(level=Severity.ERROR, check="split", message=f"{error}; a run refuses the data set"),)
+    return ()
 
 
 def _measured(name: str, *, dataset: Path, seconds: float) -> ClipFacts:
@@ -118,17 +129,19 @@ def measure(path: Path, *, seconds: float) -> ClipFacts:
         DatasetError: it cannot be decoded.
     """
     samples, rate = decode(path, seconds=seconds)
-    info = soundfile.info(os.fsencode(path))
+    with open_audio(path) as file:
+        duration_s, frames, channels = file.frames / file.samplerate, file.frames, file.channels
+        encoding = f"{file.format} {file.subtype}"
     mono = to_mono(samples)
     peak = float(np.abs(samples).max())
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return ClipFacts(
-        duration_s=info.duration,
-        is_cut_off=len(samples) < min(info.frames, int(seconds * rate)) or _is_shorter_than_header(path),
+        duration_s=duration_s,
+        is_cut_off=len(samples) < min(frames, int(seconds * rate)) or _is_shorter_than_header(path),
         rate_hz=rate,
-        channels=info.channels,
-        encoding=f"{info.format} {info.subtype}",
+        channels=channels,
+        encoding=encoding,
         peak_db=_decibel(peak * peak),
         level_db=_decibel(float(np.mean(np.square(mono, dtype=np.float64)))),
         clipped=float(np.mean(np.abs(samples) >= _FULL_SCALE)),

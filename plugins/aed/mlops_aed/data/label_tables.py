@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _OTHER_DELIMITERS = {";": "';'", "\t": "tabs", "|": "'|'"}
+_LIMIT_BYTES = 256 << 20
 
 
 def read_rows(table: Path, required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
@@ -42,6 +43,9 @@ def read_rows(table: Path, required: Sequence[str]) -> list[tuple[int, dict[str,
 
 
 def _text(table: Path) -> str:
+    size = table.stat().st_size
+    if size > _LIMIT_BYTES:
+        raise DatasetError(f"{table} has {size:,} bytes; a table of labels has at most {_LIMIT_BYTES:,}")
     content = table.read_bytes()
     if content.startswith(_UTF16) or b"\0" in content[:200]:
         raise DatasetError(f"{table}, row 1: the encoding is UTF-16; expected UTF-8: save the table as UTF-8")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlops_aed.data.clips import PARTS, TEST, TRAIN, VALIDATION, Clip, listed
-from mlops_core import DatasetError, SplitSample, check_no_leak
+from mlops_core import DatasetError, SplitSample, check_no_leak, join_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,9 +24,13 @@ def assign_parts(clips: Sequence[Clip], settings: DatasetSection, *, seed: int) 
     training folds, class by class, until they hold ``validation_split`` of the clips of each class. Clips that
     calibrate are training clips, of which none validate; if there are test clips only, the other parts are empty.
 
+    Recordings with copies of the same file are one group. Where fold or data set assign them to several parts, those of
+    the test part stay, and the other clips of the group are left out.
+
     Raises:
         DatasetError: a fold is missing, a recording is in two parts, or a class is missing in a part.
     """
+    given, clips = {clip.name: clip.group for clip in clips}, _join_copies(clips)
     if all(clip.part for clip in clips):
         parted = _official(clips, settings, seed=seed)
     elif settings.strategy == "fold" and any(clip.fold for clip in clips):
@@ -37,8 +41,25 @@ def assign_parts(clips: Sequence[Clip], settings: DatasetSection, *, seed: int) 
                 "dataset.test_fold, dataset.validation_fold: the data set has no folds, or strategy is not 'fold'"
             )
         parted = _by_group(clips, settings, seed=seed)
+    _check_groups([replace(clip, group=given[clip.name]) for clip in parted if settings.strategy != "random"])
+    parted = _without_copies(parted)
     _check_parts(parted, settings)
     return parted
+
+
+def _join_copies(clips: Sequence[Clip]) -> list[Clip]:
+    """Return the clips with one group for recordings that have a copy of the same file."""
+    joined = join_groups((clip.group, clip.digest) for clip in clips)
+    return [replace(clip, group=joined[clip.group]) for clip in clips]
+
+
+def _without_copies(clips: Sequence[Clip]) -> list[Clip]:
+    """Return the clips without those whose group is also in a part that matters more: test, then validation."""
+    rank = {TEST: 0, VALIDATION: 1, TRAIN: 2}
+    best: dict[str, int] = {}
+    for clip in clips:
+        best[clip.group] = min(rank[clip.part], best.get(clip.group, len(rank)))
+    return [clip for clip in clips if rank[clip.part] == best[clip.group]]
 
 
 def explain_test_part(clips: Sequence[Clip], settings: DatasetSection) -> str:
@@ -88,9 +109,20 @@ def _validating(clips: Iterable[Clip], settings: DatasetSection, *, seed: int) -
     return _held_out(clips, settings.validation_split, seed=seed) if _is_validated(settings) else set()
 
 
+def left_out_copies(clips: Sequence[Clip], parted: Sequence[Clip]) -> str:
+    """Return what `assign_parts` left out of `clips`, as a sentence; empty for nothing."""
+    kept = {clip.name for clip in parted}
+    names = [clip.name for clip in clips if clip.name not in kept]
+    if not names:
+        return ""
+    return (
+        f"{len(names)} clip(s) left out, whose recordings have a copy in the test or validation part: {listed(names)}"
+    )
+
+
 def _by_group(clips: Sequence[Clip], settings: DatasetSection, *, seed: int) -> list[Clip]:
     if settings.strategy == "random":
-        clips = [replace(clip, group=clip.name) for clip in clips]
+        clips = _join_copies([replace(clip, group=clip.name) for clip in clips])
     tested = _held_out(clips, settings.test_split, seed=seed)
     rest = [clip for clip in clips if clip.group not in tested]
     held = _validating(rest, settings, seed=seed + 1)
@@ -122,14 +154,19 @@ def _held_out(clips: Iterable[Clip], share: float, *, seed: int) -> set[str]:
     return held
 
 
-def _check_parts(clips: Sequence[Clip], settings: DatasetSection) -> None:
-    parts: dict[str, list[Clip]] = {part: [clip for clip in clips if clip.part == part] for part in PARTS}
+def _check_groups(clips: Sequence[Clip]) -> None:
     check_no_leak(
         {
-            part: [SplitSample(sample=clip.name, group=clip.group, label=clip.label) for clip in members]
-            for part, members in parts.items()
+            part: [
+                SplitSample(sample=clip.name, group=clip.group, label=clip.label) for clip in clips if clip.part == part
+            ]
+            for part in PARTS
         }
     )
+
+
+def _check_parts(clips: Sequence[Clip], settings: DatasetSection) -> None:
+    parts: dict[str, list[Clip]] = {part: [clip for clip in clips if clip.part == part] for part in PARTS}
     if settings.calibration_csv is not None and not parts[TRAIN]:
         raise DatasetError("dataset.calibration_csv: no clip is left to calibrate; more recordings are needed")
     classes = {label for clip in clips for label in clip.labels}

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from mlops_aed.export.separate_scales import with_separate_scales
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -34,7 +36,7 @@ def to_tflite(model: keras.Model, calibration: Floats, settings: Quantization) -
         for patch in calibration:
             yield [patch[None, ..., None].astype(np.float32)]
 
-    converter = _converter(model)
+    converter = _converter(with_separate_scales(model))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = samples
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]

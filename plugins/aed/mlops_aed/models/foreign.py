@@ -1,6 +1,7 @@
 """Models written by other programs: ``.h5`` of Keras 2 and 3, ``.keras``, ``.tflite``, ``.onnx``.
 
-Code in a file is never run: layers that hold code are refused.
+Code in a file is never run, and no other file is read: what a file may hold is in `mlops_aed.models.keras_checks` and
+`mlops_aed.models.hdf5_checks`.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import h5py
 import keras
 import numpy as np
 
+from mlops_aed.models.hdf5_checks import require_plain
+from mlops_aed.models.keras_checks import require_layers_only, require_plain_archive
 from mlops_aed.models.keras_nodes import renumbered
 from mlops_core import ConfigError
-
-_CODE_LAYERS = {"Lambda", "TFOpLambda", "SlicingOpLambda"}
 
 
 def load_keras(path: Path) -> keras.Model:
@@ -28,6 +29,7 @@ def load_keras(path: Path) -> keras.Model:
     """
     try:
         if path.suffix == ".keras":
+            require_plain_archive(path)
             return keras.models.load_model(path, compile=False, safe_mode=True)
         return _load_h5(path)
     except ConfigError:
@@ -60,11 +62,12 @@ def _load_h5(path: Path) -> keras.Model:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "model.h5"
         with h5py.File(path) as source, h5py.File(copy, "w") as target:
+            require_plain(source, name=str(path), size=path.stat().st_size)
             described = source.attrs.get("model_config")
             if described is None:
                 raise ConfigError(f"{path} holds weights without a network; expected a whole model")
             config = json.loads(described)
-            _refuse_code(config, path)
+            require_layers_only(config, path)
             for name in ("keras_version", "backend"):
                 target.attrs[name] = _text(source.attrs.get(name, ""))
             target.attrs["model_config"] = json.dumps(renumbered(_modern(config)))
@@ -93,17 +96,6 @@ def _flat(name: str) -> str:
 
 def _text(name: object) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
-
-
-def _refuse_code(config: Any, path: Path) -> None:
-    if isinstance(config, dict):
-        if config.get("class_name") in _CODE_LAYERS:
-            raise ConfigError(f"{path} has a layer {config['class_name']}, which holds code; code is never run")
-        for value in config.values():
-            _refuse_code(value, path)
-    elif isinstance(config, list):
-        for value in config:
-            _refuse_code(value, path)
 
 
 def _modern(config: Any) -> Any:

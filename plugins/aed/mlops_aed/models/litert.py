@@ -87,14 +87,25 @@ class LiteRtModel:
         return _quantity(self._input)
 
     def scores(self, patches: Floats) -> Floats:
-        """Return the scores of `patches` (patches, n_mels, frames) as real numbers, shape (patches, classes)."""
+        """Return the scores of `patches` (patches, n_mels, frames) as real numbers, shape (patches, classes).
+
+        Raises:
+            ConfigError: the model takes other patches, or is damaged.
+        """
         source, target = self.input_quantity, _quantity(self._output)
         values = np.empty((len(patches), self.classes), dtype=np.float32)
         for index, patch in enumerate(patches):
-            self._interpreter.set_tensor(self._input["index"], quantized(patch.reshape(1, *self.input_shape), source))
-            self._interpreter.invoke()
-            values[index] = _real(self._interpreter.get_tensor(self._output["index"])[0], target)
+            values[index] = _real(self._run(quantized(patch.reshape(1, *self.input_shape), source)), target)
         return values
+
+    def _run(self, patch: NDArray[Any]) -> NDArray[Any]:
+        try:
+            self._interpreter.set_tensor(self._input["index"], patch)
+            self._interpreter.invoke()
+            scores: NDArray[Any] = self._interpreter.get_tensor(self._output["index"])[0]
+        except (ValueError, RuntimeError) as error:
+            raise ConfigError(f"{self._path} cannot be run: {' '.join(str(error).split())[:200]}") from error
+        return scores
 
     def clipping_rate(self, patches: Floats) -> float:
         """Return the share of input values outside the range of the input's type; 0 for a float input."""

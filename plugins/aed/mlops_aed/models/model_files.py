@@ -5,12 +5,15 @@ A download often leaves a pointer of Git LFS, a web page or a part of the file. 
 
 from __future__ import annotations
 
+import gzip
 import struct
-import tarfile
 import zipfile
 import zlib
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
+
+from mlops_aed.models.model_folder import METADATA_FILE
+from mlops_aed.models.onnx_checks import external_data_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,12 +24,21 @@ _PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
 _START_BYTES = 512
+_RATIO_LIMIT = 200
+_FREE_BYTES = 64 << 20
 
 
 def fault_of(path: Path) -> str:
-    """Return what is wrong with the file of a model; empty if nothing shows, or if it is a folder."""
+    """Return what is wrong with the file or folder of a model; empty if nothing shows."""
+    if path.is_dir():
+        is_exported = (path / METADATA_FILE).is_file()
+        return (
+            ""
+            if is_exported
+            else "is not an exported model; expected a file, or a folder written by mlops models export"
+        )
     if not path.is_file():
-        return ""
+        return "is not a regular file"
     with path.open("rb") as stream:
         start = stream.read(_START_BYTES)
     if not start:
@@ -141,7 +153,9 @@ def _onnx(path: Path, _: bytes) -> str:
             place, fields = place + used, fields + 1
             if not 1 <= tag >> 3 <= 100 or kind not in {0, 1, 2, 5}:
                 return "is not an ONNX model" if fields == 1 else "is damaged; download it again"
-    return _cut(size, place) if place > size else ""
+    if place > size:
+        return _cut(size, place)
+    return external_data_fault(path)
 
 
 def _varint(content: bytes) -> tuple[int, int]:
@@ -156,11 +170,15 @@ def _varint(content: bytes) -> tuple[int, int]:
 def _archive(path: Path, start: bytes) -> str:
     if not start.startswith(b"\x1f\x8b"):
         return "is not a .tar.gz archive"
+    left = max(_FREE_BYTES, _RATIO_LIMIT * path.stat().st_size)
     try:
-        with tarfile.open(path) as archive:
-            archive.getmembers()
+        with gzip.open(path) as stream:
+            while chunk := stream.read(1 << 20):
+                left -= len(chunk)
+                if left < 0:
+                    return "unpacks to far more than its size (a bomb?)"
     except (EOFError, zlib.error):
         return "is cut off: the archive has no end; download it again"
-    except (tarfile.TarError, OSError) as error:
+    except OSError as error:
         return f"is not a readable archive: {error}"
     return ""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
+import zlib
 from typing import TYPE_CHECKING, Any, cast
 
 import keras
 import numpy as np
 
+from mlops_aed.models.keras_checks import require_layers_only
 from mlops_aed.models.model_folder import ARCHITECTURE_FILE, WEIGHTS_FILE, read_metadata, write_metadata
+from mlops_core import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,10 +33,21 @@ def save(model: keras.Model, folder: Path, metadata: dict[str, Any]) -> None:
 
 
 def load(folder: Path) -> tuple[keras.Model, dict[str, Any]]:
-    """Return the network and the metadata that `save` wrote."""
-    model = keras.models.model_from_json((folder / ARCHITECTURE_FILE).read_text(encoding="utf-8"))
-    with np.load(folder / WEIGHTS_FILE, allow_pickle=False) as weights:
-        model.set_weights([weights[name] for name in sorted(weights.files)])
+    """Return the network and the metadata that `save` wrote; the folder may come from elsewhere.
+
+    Raises:
+        ConfigError: the description names anything but layers of Keras, or the weights are damaged, are not plain
+            numbers or do not fit it.
+    """
+    described = (folder / ARCHITECTURE_FILE).read_text(encoding="utf-8")
+    require_layers_only(json.loads(described), folder / ARCHITECTURE_FILE)
+    model = keras.models.model_from_json(described)
+    path = folder / WEIGHTS_FILE
+    try:
+        with np.load(path, allow_pickle=False) as weights:
+            model.set_weights([weights[name] for name in sorted(weights.files)])
+    except (OSError, ValueError, TypeError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        raise ConfigError(f"{path} does not hold the weights of its model: {error!s:.200}") from error
     return model, read_metadata(folder)
 
 

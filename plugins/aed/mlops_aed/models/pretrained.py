@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import shutil
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -11,8 +13,9 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from mlops_aed.models.model_files import fault_of
-from mlops_core import ConfigError, KeyFaultError, Source, download, normalise_path
+from mlops_core import ConfigError, DatasetError, KeyFaultError, Source, download, normalise_path, open_tar
 
+_MOST_FILES = 100_000
 MODEL_SUFFIXES = (".h5", ".keras", ".tflite", ".onnx")
 ZOO_WEIGHTS = (
     "https://github.com/STMicroelectronics/stm32ai-modelzoo/raw/f501e52ee1f0ba8854b3ee958a7dc7b9e21a791a/"
@@ -68,7 +71,9 @@ def _unpacked(path: Path, folder: Path, *, key: str) -> Path:
     if not path.name.endswith(".tar.gz"):
         return path
     try:
-        with tarfile.open(path) as archive:
+        if fault := fault_of(path):
+            raise tarfile.ReadError(f"it {fault}")
+        with open_tar(path) as archive:
             models = [item for item in archive if item.isfile() and PurePosixPath(item.name).suffix in MODEL_SUFFIXES]
             chosen = [item for item in models if PurePosixPath(item.name).stem == "best_model"] or models
             stream = archive.extractfile(chosen[0]) if len(chosen) == 1 else None
@@ -76,29 +81,49 @@ def _unpacked(path: Path, folder: Path, *, key: str) -> Path:
                 names = ", ".join(item.name for item in models) or "none"
                 raise ConfigError(f"{key}: {path} holds {len(models)} models ({names}); expected one, or a best_model")
             target = folder / PurePosixPath(chosen[0].name).name
-            target.write_bytes(stream.read())
+            with target.open("wb") as file:
+                shutil.copyfileobj(stream, file)
             return target
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, DatasetError, OSError, EOFError, ValueError, zlib.error) as error:
         raise ConfigError(f"{key}: {path} is not a readable archive: {' '.join(str(error).split())[:200]}") from error
 
 
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal text; for a folder, that of the names and digests of its files."""
     if path.is_dir():
-        files = sorted(item for item in path.rglob("*") if item.is_file())
-        lines = [f"{digest(item)} {item.relative_to(path).as_posix()}" for item in files]
+        files = sorted(item for item in path.iterdir() if item.is_file())
+        lines = [f"{digest(item)} {item.name}" for item in files]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def with_digest(section: object, *, path_key: str, digest_key: str) -> object:
+def digest_of_recordings(folder: Path) -> str:
+    """Return the SHA-256 of the paths and digests of all files below a folder.
+
+    Raises:
+        ValueError: it has so many files that it cannot be meant.
+    """
+    files = list(itertools.islice((item for item in folder.rglob("*") if item.is_file()), _MOST_FILES + 1))
+    if len(files) > _MOST_FILES:
+        raise ValueError(f"holds more than {_MOST_FILES:,} files; name the folder with the recordings")
+    lines = [f"{digest(item)} {item.relative_to(folder).as_posix()}" for item in sorted(files)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def with_digest(section: object, *, path_key: str, digest_key: str, is_model: bool = True) -> object:
     """Return a raw configuration section with the digest of the file that it names, if that file is on this machine.
 
     The content of the file, not only its name, then decides whether a step runs again.
 
+    Args:
+        section: as it is in the file.
+        path_key: key of the path.
+        digest_key: key that gets the digest.
+        is_model: the path is that of a model; otherwise one of recordings.
+
     Raises:
-        KeyFaultError: the file is visibly not a model, or only a part of one.
+        KeyFaultError: the file is visibly not a model, or only a part of one, or a folder has too many files.
     """
     where = section.get(path_key) if isinstance(section, dict) else None
     if not isinstance(section, dict) or not isinstance(where, str) or section.get(digest_key) is not None:
@@ -106,10 +131,14 @@ def with_digest(section: object, *, path_key: str, digest_key: str) -> object:
     path = _here(where)
     if path is None:
         return section
-    fault = fault_of(path)
+    fault = fault_of(path) if is_model else ""
     if fault:
         raise KeyFaultError(path_key, f"{where} {fault}")
-    return {**section, digest_key: digest(path)}
+    try:
+        found = digest(path) if is_model or not path.is_dir() else digest_of_recordings(path)
+    except ValueError as error:
+        raise KeyFaultError(path_key, f"{where} {error}") from error
+    return {**section, digest_key: found}
 
 
 def found_from_anywhere(where: str) -> str:

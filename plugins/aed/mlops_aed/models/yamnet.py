@@ -15,6 +15,7 @@ import h5py
 import keras
 import numpy as np
 
+from mlops_aed.models.hdf5_checks import require_plain
 from mlops_core import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -126,10 +127,11 @@ def read_arrays(path: Path) -> dict[str, NDArray[np.float32]]:
 
     try:
         with h5py.File(path) as file:
+            require_plain(file, name=path.name, size=path.stat().st_size)
             file.get("model_weights", file).visititems(note)
     except FileNotFoundError:
         raise ConfigError(f"no file {path}; expected pretrained weights (.h5)") from None
-    except (OSError, KeyError, RuntimeError) as error:
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, MemoryError) as error:
         raise ConfigError(f"{path} is not a readable HDF5 file: {' '.join(str(error).split())}") from error
     if not arrays:
         raise ConfigError(f"{path} holds no weights")

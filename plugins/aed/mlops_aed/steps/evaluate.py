@@ -5,33 +5,43 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from mlops_aed.audio.describing import describe_clips, description_names
 from mlops_aed.data.clips import TEST
-from mlops_aed.data.feature_store import open_features, read_rows
+from mlops_aed.data.feature_store import unscored
 from mlops_aed.evaluation import files as evaluation_files
 from mlops_aed.evaluation.votes import FLOAT_MODEL, ONNX_INT8_MODEL, ONNX_MODEL
 from mlops_aed.models import model_folder, scorers
 from mlops_aed.models.litert import LiteRtModel
-from mlops_core import Prediction, Predictions, write_predictions
+from mlops_aed.steps.scoring import classes_of, predictions_of, read_part
+from mlops_core import Predictions, write_descriptions, write_left_out, write_predictions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    import numpy as np
+
     from mlops_aed.data.feature_store import PatchRow
-    from mlops_aed.models.scorers import Scorer
     from mlops_core import StepContext
 
 
 def evaluate(context: StepContext) -> None:
     """Write one prediction per patch and the figures; log the lines from which a runner may read metrics."""
-    evaluation_files.write(context, _scored(context), splits={"": context.input("split")})
+    _evaluate(context, _scored(context))
 
 
 def compare(context: StepContext) -> None:
     """Do the same with one prediction per patch and model; rows of the float model have its name."""
-    evaluation_files.write(context, _compared(context), splits={"": context.input("split")})
+    _evaluate(context, _compared(context))
+
+
+def _evaluate(context: StepContext, predictions: Predictions) -> None:
+    split = context.input("split")
+    evaluation_files.write(context, predictions, splits={"": split})
+    scored = (row.sample for row in predictions.rows)
+    write_left_out(context.output("predictions"), unscored(split, scored, features=context.input("features")))
+    rows, patches = _test_part(context)
+    names = description_names(patches.shape[1])
+    write_descriptions(context.output("predictions"), names, describe_clips(rows, patches))
 
 
 def score(context: StepContext) -> None:
@@ -51,47 +61,26 @@ def _write(context: StepContext, predictions: Predictions) -> None:
 def _scored(context: StepContext) -> Predictions:
     rows, patches = _test_part(context)
     folder = context.input("model")
-    predictions = tuple(_predictions(scorers.open_scorer(folder), folder, rows, patches))
-    return Predictions(classes=_classes(folder), rows=predictions, facts=model_facts(folder, patches))
+    predictions = tuple(predictions_of(scorers.open_scorer(folder), folder, rows, patches))
+    return Predictions(classes=classes_of(folder), rows=predictions, facts=model_facts(folder, patches))
 
 
 def _compared(context: StepContext) -> Predictions:
     rows, patches = _test_part(context)
     quantized, original = context.input("model"), context.input("float_model")
     predictions = [
-        *_predictions(scorers.open_scorer(quantized), quantized, rows, patches),
-        *_predictions(scorers.open_scorer(original), original, rows, patches, model=FLOAT_MODEL),
+        *predictions_of(scorers.open_scorer(quantized), quantized, rows, patches),
+        *predictions_of(scorers.open_scorer(original), original, rows, patches, model=FLOAT_MODEL),
     ]
     for model, exported in _exports(quantized).items():
         from mlops_aed.models.onnx_models import OnnxModel
 
-        predictions += _predictions(OnnxModel(exported), quantized, rows, patches, model=model)
-    return Predictions(classes=_classes(quantized), rows=tuple(predictions), facts=model_facts(quantized, patches))
+        predictions += predictions_of(OnnxModel(exported), quantized, rows, patches, model=model)
+    return Predictions(classes=classes_of(quantized), rows=tuple(predictions), facts=model_facts(quantized, patches))
 
 
 def _test_part(context: StepContext) -> tuple[list[PatchRow], np.ndarray]:
-    features = context.input("features")
-    rows = read_rows(features, TEST, split=context.input("split"))
-    return rows, np.asarray(open_features(features)[[row.index for row in rows]])
-
-
-def _classes(folder: Path) -> tuple[str, ...]:
-    return tuple(model_folder.read_metadata(folder)["classes"])
-
-
-def _predictions(
-    scorer: Scorer, folder: Path, rows: Sequence[PatchRow], patches: np.ndarray, *, model: str = ""
-) -> Iterator[Prediction]:
-    all_scores = scorers.scores(scorer, patches, model_folder.read_metadata(folder))
-    for row, scores in zip(rows, all_scores, strict=True):
-        yield Prediction(
-            sample=row.clip,
-            part=row.patch,
-            group=row.group,
-            label=row.label,
-            scores=tuple(round(float(score), 6) for score in scores),
-            model=model,
-        )
+    return read_part(context, TEST)
 
 
 def model_facts(folder: Path, patches: np.ndarray) -> dict[str, float]:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlops_aed.audio.describing import describe_clips, description_names
 from mlops_aed.data.clips import TEST
-from mlops_aed.data.feature_store import open_features, read_rows
+from mlops_aed.data.feature_store import open_features, read_rows, unscored
 from mlops_aed.evaluation.multilabel import LABELS_FACT, clip_predictions, compute_metrics
 from mlops_aed.evaluation.votes import FLOAT_MODEL
 from mlops_aed.models import model_folder, scorers
 from mlops_aed.steps.evaluate import model_facts
-from mlops_core import Predictions, write_predictions
+from mlops_core import Predictions, write_descriptions, write_left_out, write_predictions
 
 if TYPE_CHECKING:
     from mlops_core import Prediction, StepContext
@@ -45,6 +46,10 @@ def _score(context: StepContext, models: dict[str, str]) -> None:
         **model_facts(context.input("model"), patches),
     }
     write_predictions(context.output("predictions"), classes, predictions, facts=facts)
+    scored = (row.clip for row in rows)
+    write_left_out(context.output("predictions"), unscored(context.input("split"), scored, features=features))
+    names = description_names(patches.shape[1])
+    write_descriptions(context.output("predictions"), names, describe_clips(rows, patches))
     values = compute_metrics(Predictions(classes=classes, rows=tuple(predictions), facts=facts)).values
     for name, value in values.items():
         context.log.info("%s on test set : %.4f", name, value.value)

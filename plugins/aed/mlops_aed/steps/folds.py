@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlops_aed.config import DatasetSection
-from mlops_aed.data.clips import write_split
+from mlops_aed.data.clips import with_digests, write_split
+from mlops_aed.data.feature_store import unscored
 from mlops_aed.data.labels import read_labels
-from mlops_aed.data.splitting import assign_parts
+from mlops_aed.data.splitting import assign_parts, left_out_copies
 from mlops_aed.evaluation import files as evaluation_files
 from mlops_aed.evaluation.votes import in_fold
-from mlops_core import Predictions, StepError, read_predictions
+from mlops_core import Predictions, StepError, read_predictions, write_left_out
 
 if TYPE_CHECKING:
     from mlops_core import StepContext
@@ -25,9 +26,12 @@ def split(context: StepContext) -> None:
     """
     settings = context.section("dataset", DatasetSection)
     labelled = read_labels(context.input("dataset"), settings, context.log, seed=context.seed)
+    labelled = with_digests(labelled, context.input("dataset"))
     for fold in settings.folds or ():
         single = settings.model_copy(update={"test_fold": fold, "folds": None})
         clips = assign_parts(labelled, single, seed=context.seed)
+        if left_out := left_out_copies(labelled, clips):
+            context.log.warning("test fold %d: %s", fold, left_out)
         write_split(context.output(f"fold-{fold}"), clips)
         context.log.info("test fold %d; clips: %s", fold, dict(Counter(clip.part for clip in clips)))
     write_split(context.output("clips"), [replace(clip, part="") for clip in labelled])
@@ -53,3 +57,9 @@ def evaluate(context: StepContext) -> None:
         Predictions(classes=predictions_of[folds[-1]].classes, rows=rows, facts=facts),
         splits={str(fold): context.input(f"split-{fold}") for fold in folds},
     )
+    left_out = {
+        in_fold(clip, fold): reason
+        for fold, predictions in predictions_of.items()
+        for clip, reason in unscored(context.input(f"split-{fold}"), (row.sample for row in predictions.rows)).items()
+    }
+    write_left_out(context.output("predictions"), left_out)

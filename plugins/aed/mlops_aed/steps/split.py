@@ -7,9 +7,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from mlops_aed.config import DatasetSection
-from mlops_aed.data.clips import write_split
+from mlops_aed.data.clips import with_digests, write_split
 from mlops_aed.data.labels import read_labels
-from mlops_aed.data.splitting import assign_parts, explain_test_part
+from mlops_aed.data.splitting import assign_parts, explain_test_part, left_out_copies
 
 if TYPE_CHECKING:
     from mlops_core import StepContext
@@ -19,7 +19,10 @@ def split(context: StepContext) -> None:
     """Read the labels, split by fold and source recording, write ``split.csv``."""
     settings = context.section("dataset", DatasetSection)
     labelled = read_labels(context.input("dataset"), settings, context.log, seed=context.seed)
+    labelled = with_digests(labelled, context.input("dataset"))
     clips = assign_parts(labelled, settings, seed=context.seed)
+    if left_out := left_out_copies(labelled, clips):
+        context.log.warning("%s", left_out)
     if settings.strategy == "random":
         context.log.warning("strategy 'random': clips of one recording may be in several parts; scores may be too high")
     is_default = settings.test_split == DatasetSection().test_split

@@ -14,13 +14,17 @@ from mlops_aed.data.feature_store import open_features, read_classes, read_rows
 from mlops_aed.evaluation.multilabel import multi_hot
 from mlops_aed.models import architectures, foreign, network, yamnet
 from mlops_aed.models.pretrained import ZOO_WEIGHTS, ZOO_WEIGHTS_SHA256, obtain, require_model
+from mlops_aed.steps.scoring import write_validation
 from mlops_aed.training import backbone as backbone_training
 from mlops_aed.training.augmentation import training_batches
 from mlops_aed.training.fitting import TrainingData, TrainingRow, fit, loss_and_accuracy, validated
 from mlops_aed.training.inputs import Ahead, MappedPatches
+from mlops_aed.training.levels import Levels
 from mlops_core import write_history
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -54,7 +58,17 @@ def train_network(context: StepContext, *, is_multi_label: bool) -> None:
     else:
         moments = MappedPatches(patches, [row.index for row in _rows(context, TRAIN)]).moments()
         history = _train_all(context, model, settings, moments=moments, is_multi_label=is_multi_label)
-    _write(context, model, classes, history, moments=moments)
+    folder = context.output("model")
+    _save(context, model, folder, moments=moments)
+    write_history(folder, (row.to_history() for row in history))
+    if context.has_output(VALIDATION) and not _has_fitted_head(settings):
+        write_validation(context, folder)
+
+
+def _has_fitted_head(settings: Training) -> bool:
+    """Tell whether only the head is fitted, which ends with a fit to the validation part, too."""
+    is_pretrained = settings.model.name == "yamnet" and settings.model.pretrained
+    return is_pretrained and settings.epochs is None and not settings.fine_tune
 
 
 def _network(context: StepContext, settings: Training, *, shape: tuple[int, int], classes: int) -> keras.Model:
@@ -84,24 +98,33 @@ def _train_pretrained(
         for layer in model.layers[:-1]:
             layer.trainable = False
         return _train_all(context, model, settings, moments=(0.0, 1.0), is_multi_label=is_multi_label)
-    folder = context.input("features")
-    rows = _rows(context, *((TRAIN,) if settings.fine_tune else (TRAIN, VALIDATION)))
-    backbone_training.fit_head_of(
-        context,
-        model,
-        rows,
-        classes=read_classes(folder),
-        penalty=settings.head_penalty,
-        is_multi_label=is_multi_label,
-    )
+    if settings.fine_tune or context.has_output(VALIDATION):
+        _fit_head(context, model, settings, TRAIN, is_multi_label=is_multi_label)
+    if not settings.fine_tune and context.has_output(VALIDATION):  # before the head has seen this part
+        judged = context.scratch / VALIDATION
+        judged.mkdir()
+        _save(context, model, judged, moments=(0.0, 1.0))
+        write_validation(context, judged)
     if settings.fine_tune:
         backbone_training.freeze_statistics(model)
         return _train_all(context, model, settings, moments=(0.0, 1.0), is_multi_label=is_multi_label)
+    _fit_head(context, model, settings, TRAIN, VALIDATION, is_multi_label=is_multi_label)
     loss, accuracy = loss_and_accuracy(label_smoothing=0.0, is_multi_label=is_multi_label)
     model.compile(loss=loss, metrics=[accuracy])
     held, targets = _part(context, VALIDATION, moments=(0.0, 1.0))
     row = validated(model, (held[:][..., None], targets), step=1, loss=math.nan)
     return [TrainingRow(step=1, loss=row.validation_loss, validation_loss=math.nan, validation_accuracy=math.nan)]
+
+
+def _fit_head(context: StepContext, model: keras.Model, settings: Training, *parts: str, is_multi_label: bool) -> None:
+    backbone_training.fit_head_of(
+        context,
+        model,
+        _rows(context, *parts),
+        classes=read_classes(context.input("features")),
+        penalty=settings.head_penalty,
+        is_multi_label=is_multi_label,
+    )
 
 
 def _train_all(
@@ -121,6 +144,9 @@ def _train_all(
         settings=context.section("data_augmentation", DataAugmentation),
         batch_size=settings.batch_size,
         seed=context.seed,
+        levels=Levels(
+            power=context.section("feature_extraction", FeatureExtraction).power, mean=moments[0], deviation=moments[1]
+        ),
     )
     with Ahead(batches) as ahead:
         data = TrainingData(
@@ -144,17 +170,9 @@ def _part(context: StepContext, part: str, *, moments: tuple[float, float]) -> t
     return patches, multi_hot((row.label for row in rows), read_classes(folder))
 
 
-def _write(
-    context: StepContext,
-    model: keras.Model,
-    classes: tuple[str, ...],
-    history: list[TrainingRow],
-    *,
-    moments: tuple[float, float],
-) -> None:
-    folder = context.output("model")
+def _save(context: StepContext, model: keras.Model, folder: Path, *, moments: tuple[float, float]) -> None:
     metadata = {
-        "classes": classes,
+        "classes": read_classes(context.input("features")),
         "mean": moments[0],
         "deviation": moments[1],
         "preprocessing": context.section("preprocessing", Preprocessing).model_dump(),
@@ -162,4 +180,3 @@ def _write(
         "weights": int(model.count_params()),
     }
     network.save(model, folder, metadata)
-    write_history(folder, (row.to_history() for row in history))

@@ -1,10 +1,12 @@
-"""Batches of randomly changed training patches: shifts, volume, noise, masks, mixup; determined by the seed."""
+"""Batches of randomly changed training patches: shifts, gain, noise, masks, mixup; determined by the seed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from mlops_aed.training.levels import Levels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,9 +18,17 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
+_RAW = Levels()
+
 
 def training_batches(
-    patches: Floats | MappedPatches, targets: Floats, *, settings: DataAugmentation, batch_size: int, seed: int
+    patches: Floats | MappedPatches,
+    targets: Floats,
+    *,
+    settings: DataAugmentation,
+    batch_size: int,
+    seed: int,
+    levels: Levels = _RAW,
 ) -> Iterator[tuple[Floats, Floats]]:
     """Yield an endless sequence of batches: (batch, n_mels, frames, 1) and (batch, classes).
 
@@ -30,6 +40,7 @@ def training_batches(
         settings: strengths.
         batch_size: at most the number of patches.
         seed: random seed.
+        levels: how the patches were made, for the gain.
     """
     draw = np.random.default_rng(seed)
     size = min(batch_size, len(patches))
@@ -39,14 +50,16 @@ def training_batches(
             chosen = order[start : start + size]
             batch = np.ascontiguousarray(patches[chosen])
             for patch in batch:
-                _change(patch, settings, draw)
+                _change(patch, settings, draw, levels)
             yield _mixed(batch, targets[chosen], settings.mixup_alpha, draw)
 
 
-def _change(patch: Floats, settings: DataAugmentation, draw: np.random.Generator) -> None:
+def _change(patch: Floats, settings: DataAugmentation, draw: np.random.Generator, levels: Levels) -> None:
     """Change a patch in place; an option that is off draws no random number, so that the others do not change."""
     if settings.time_shift:
         patch[:] = np.roll(patch, int(draw.integers(-settings.time_shift, settings.time_shift + 1)), axis=1)
+    if settings.gain_db:
+        patch[:] = levels.amplified(patch, draw.uniform(-settings.gain_db, settings.gain_db))
     if settings.volume != (1.0, 1.0):
         patch *= np.float32(draw.uniform(*settings.volume))
     if settings.noise:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from mlops_aed.config import FeatureExtraction
+from mlops_aed.config import DataAugmentation, FeatureExtraction
 from mlops_aed.data.feature_store import open_features
 from mlops_aed.evaluation.multilabel import multi_hot
 from mlops_aed.models.architectures import EMBEDDING_LAYER
 from mlops_aed.training.crops import by_clip, dense_patches
 from mlops_aed.training.head import choose_penalty, clip_importance, fit_head, group_folds
+from mlops_aed.training.levels import Levels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _OFFSETS = 4
 """Patches start every quarter of a patch, which gives three times as many as the features hold."""
 _BLOCK_CLIPS = 64
+_BATCH = 32
+"""Maps of 32 patches stay in the processor's cache; larger batches take longer per patch."""
 
 
 def fit_head_of(
@@ -41,7 +44,8 @@ def fit_head_of(
     """Fit the last layer of `model` to the patches `rows`, with all other layers frozen.
 
     Args:
-        context: context of a step with the input ``features`` and the section ``feature_extraction``.
+        context: context of a step with the input ``features`` and the sections ``feature_extraction`` and
+            ``data_augmentation``, of which only ``gain_db`` is used.
         model: network with a layer `EMBEDDING_LAYER` and a last layer ``scores``.
         rows: the patches to fit; those of one clip are adjacent.
         classes: class names in the order of the outputs.
@@ -65,9 +69,14 @@ def _dense_values(
     model: keras.Model,
     rows: Sequence[PatchRow],
 ) -> tuple[Floats, list[PatchRow]]:
-    """Return the backbone's output (patches, values) for patches at many offsets, and a row of the clip of each."""
+    """Return the backbone's output (patches, values) for patches at many offsets, and a row of the clip of each.
+
+    With a gain, each patch is there three times: louder, as it is, and quieter.
+    """
     features = open_features(context.input("features"))
     settings = context.section("feature_extraction", FeatureExtraction)
+    gain = context.section("data_augmentation", DataAugmentation).gain_db
+    levels = Levels(power=settings.power)
     backbone = keras.Model(model.input, model.get_layer(EMBEDDING_LAYER).output)
     clips = list(by_clip(rows))
     values: list[Floats] = []
@@ -76,8 +85,11 @@ def _dense_values(
     for start in range(0, len(clips), _BLOCK_CLIPS):
         block = clips[start : start + _BLOCK_CLIPS]
         patches_of = [dense_patches(features[[row.index for row in clip]], settings, step=step) for clip in block]
-        values.append(backbone.predict(np.concatenate(patches_of)[..., None], batch_size=128, verbose=0))
-        origin += [clip[0] for clip, patches in zip(block, patches_of, strict=True) for _ in patches]
+        patches = np.concatenate(patches_of)
+        for gain_db in (0.0, gain, -gain) if gain else (0.0,):
+            batch = levels.amplified(patches, gain_db) if gain_db else patches
+            values.append(backbone.predict(batch[..., None], batch_size=_BATCH, verbose=0))
+            origin += [clip[0] for clip, own in zip(block, patches_of, strict=True) for _ in own]
         context.progress("clip", start + len(block), len(clips))
     return np.concatenate(values), origin
 

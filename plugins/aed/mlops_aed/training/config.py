@@ -143,7 +143,11 @@ def _require_arguments(name: str, arguments: dict[str, Any], known: tuple[str, .
 
 
 class DataAugmentation(Section):
-    """Strengths of the changes to training patches; 0 switches one off."""
+    """Strengths of the changes to training patches; 0 switches one off.
+
+    ``gain_db`` amplifies or attenuates the recording by up to as many decibels. The head of a frozen backbone, which
+    is fitted without random numbers, learns from each patch as it is and at both ends of that range.
+    """
 
     mixup_alpha: Annotated[float, Field(ge=0, le=2)] = 0.1
     time_mask: NotNegative = 16
@@ -152,6 +156,7 @@ class DataAugmentation(Section):
     time_masks: NotNegative = 1
     frequency_masks: NotNegative = 1
     noise: Annotated[float, Field(ge=0)] = 0.0
+    gain_db: Annotated[float, Field(ge=0, le=40)] = 0.0
     volume: Annotated[tuple[float, float], Field()] = (1.0, 1.0)
 
     @model_validator(mode="after")

@@ -6,14 +6,14 @@ A file that cannot be used raises a `DatasetError` that names the file and the r
 from __future__ import annotations
 
 import os
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mlops_core import DatasetError
-from mlops_image_classification.data.files import image_format
+from mlops_image_classification.data.files import image_format, unsupported_format
+from mlops_image_classification.data.opening import DECODING_ERRORS, open_picture
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,17 +44,15 @@ def read_pixels(path: Path, settings: Preprocessing, *, region: Region | None = 
         DatasetError: the file cannot be decoded, or is too small or too large.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about size, which has a limit of its own below, and about odd metadata
-            with Image.open(path) as image:
-                return _pixels(image, path, settings, region)
+        with open_picture(path) as image:
+            return with_autocontrast(_pixels(image, path, settings, region), cutoff=settings.autocontrast)
     except DatasetError:
         raise
     except UnidentifiedImageError:
         raise DatasetError(_unidentified(path)) from None
     except Image.DecompressionBombError as error:
         raise DatasetError(f"{path} is too large: {error}") from None
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, MemoryError) as error:
+    except DECODING_ERRORS as error:
         cause = " ".join(str(error).split()) or type(error).__name__
         raise DatasetError(f"{path} cannot be decoded: {cause}") from None
 
@@ -66,13 +64,32 @@ def _unidentified(path: Path) -> str:
         return f"{path} is not a readable image: it is empty (0 bytes)"
     if name in _SPECIAL_FORMATS:
         return f"{path} is {name}, which the installed Pillow cannot read; convert it to PNG or JPEG"
+    if unsupported := unsupported_format(path):
+        return f"{path} is {unsupported}, whatever its name says, which is never decoded; convert it to PNG or JPEG"
     return f"{path} is not a readable image ({size} bytes)"
 
 
+def with_autocontrast(pixels: NDArray[np.uint8], *, cutoff: float) -> NDArray[np.uint8]:
+    """Return a picture whose brightness covers the whole range, so that dark and pale ones become alike.
+
+    Args:
+        pixels: RGB, (height, width, 3).
+        cutoff: percentage of the darkest and of the brightest pixels that become black and white; 0 changes nothing.
+    """
+    if not cutoff:
+        return pixels
+    # The channels are changed alike, because changed on their own they would lose the colour of the sign.
+    return np.asarray(ImageOps.autocontrast(Image.fromarray(pixels), cutoff=cutoff, preserve_tone=True))
+
+
 def pixels_or_reason(picture: Picture, dataset: Path, settings: Preprocessing) -> NDArray[np.uint8] | str:
-    """Return the pixels of a picture below `dataset`, or the reason why it cannot be used, as one line."""
+    """Return the pixels of a picture below `dataset`, or the reason why it cannot be used, as one line.
+
+    The contrast is left as it is, because copies are found by these pixels.
+    """
     try:
-        return read_pixels(dataset / picture.name, settings, region=picture.region)
+        unchanged = settings.model_copy(update={"autocontrast": 0.0})
+        return read_pixels(dataset / picture.name, unchanged, region=picture.region)
     except DatasetError as error:
         return str(error).replace(f"{dataset}{os.sep}", "")
 
@@ -80,11 +97,9 @@ def pixels_or_reason(picture: Picture, dataset: Path, settings: Preprocessing) -
 def size_and_format(path: Path) -> tuple[int, int, str] | None:
     """Return width, height and format of an image file from its header; None if it cannot be read."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # as in `read_pixels`
-            with Image.open(path) as image:
-                return (*image.size, str(image.format))
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, Image.DecompressionBombError):
+        with open_picture(path) as image:
+            return (*image.size, str(image.format))
+    except (DatasetError, *DECODING_ERRORS):
         return None
 
 

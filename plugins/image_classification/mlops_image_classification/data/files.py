@@ -35,6 +35,19 @@ _SIGNATURES = (
     (b"\0\0\0\x0cJXL ", "JPEG XL"),
     (b"\xff\x0a", "JPEG XL"),
 )
+_UNSUPPORTED = (
+    (b"%!PS", "PostScript"),
+    (b"\xc5\xd0\xd3\xc6", "PostScript"),
+    (b"%PDF", "PDF"),
+    (b"8BPS", "a Photoshop file"),
+    (b"SIMPLE  =", "FITS"),
+    (b"\xd7\xcd\xc6\x9a", "WMF"),
+    (b"\1\0\0\0", "EMF"),
+    (b"\x89HDF", "HDF5"),
+    (b"<svg", "SVG"),
+    (b"<?xml", "XML"),
+)
+"""Formats that would need another program to be decoded, or a decoder for files that one trusts."""
 _BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIF"}
 _START = 32
 
@@ -106,6 +119,13 @@ def image_format(path: Path) -> str:
         return _BRANDS.get(start[8:12], "")
     is_netpbm = len(start) > 3 and start[:1] == b"P" and start[1:2] in b"123456" and start[2:3].isspace()
     return "PNM" if is_netpbm and start[3:4] in b"#0123456789 \t\r\n" else ""
+
+
+def unsupported_format(path: Path) -> str:
+    """Return the name of a format that is never decoded, by the first bytes of a file; empty for any other file."""
+    with path.open("rb") as stream:
+        start = stream.read(_START)
+    return next((name for signature, name in _UNSUPPORTED if start.startswith(signature)), "")
 
 
 def folders_in(folder: Path) -> list[Path]:

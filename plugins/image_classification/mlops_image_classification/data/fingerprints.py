@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -29,8 +29,12 @@ if TYPE_CHECKING:
 _HASH_SIDE = 8
 _THUMBNAIL_SIDE = 12
 _THUMBNAIL_SIZE = _THUMBNAIL_SIDE * _THUMBNAIL_SIDE * 3
-_CHUNK_PAIRS = 4_000_000
-_CHUNK_ROWS = 50_000
+_CHUNK_PAIRS = 1_000_000
+_CHUNK_ROWS = 4_000
+_DENSE = 50
+"""From one pair in so many on, a block is compared as a whole, which is one product of matrices."""
+_LISTED = 64
+"""Of so many linked pictures at most, every pair is returned."""
 _DETAIL_SIDE = 16
 _DETAIL_MARGIN = 0.2
 _DETAIL_WINDOW = 5
@@ -65,6 +69,11 @@ class Fingerprints:
     def __len__(self) -> int:
         """Return the number of pictures."""
         return len(self.numbers)
+
+    def select(self, numbers: Iterable[int]) -> Fingerprints:
+        """Return the fingerprints of the pictures with these numbers, in their present order."""
+        is_chosen = np.isin(self.numbers, np.fromiter(numbers, np.int64))
+        return Fingerprints(**{name: getattr(self, name)[is_chosen] for name in _COLUMNS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +164,10 @@ def find_copies(
 ) -> list[Pair]:
     """Return pairs of copies: each exact copy with the first picture of equal pixels, and near copies among the firsts.
 
-    Near copies with different labels are returned only if they agree in detail as well.
+    Near copies with different labels are returned only if they agree in detail as well. Of pictures that are linked,
+    directly or through others, all pairs are returned up to 64 pictures; of more, as many pairs as link them, and for
+    each that has a near copy with another label one such pair, so that the number of pairs grows with the number of
+    pictures and not with its square.
 
     Args:
         fingerprints: of all pictures.
@@ -171,38 +183,168 @@ def find_copies(
     ]
     if min_similarity is None:
         return exact
-    near = _near_copies(fingerprints, np.sort(firsts), max_bits, min_similarity)
-    return exact + [pair for pair in near if labels[pair.first] == labels[pair.second] or _agree(fingerprints, pair)]
+    comparison = _Comparison(fingerprints, labels, max_bits=max_bits, min_similarity=min_similarity)
+    return exact + [comparison.pair(*found) for found in _near_copies(comparison, np.sort(firsts))]
 
 
-def _agree(fingerprints: Fingerprints, pair: Pair) -> bool:
-    """Return whether two pictures agree in the detail of each quarter."""
-    half = _DETAIL_SIDE // 2
-    quarters = (
-        fingerprints.details[position].astype(np.float32).reshape(2, half, 2, half).swapaxes(1, 2).reshape(4, -1)
-        for position in (pair.first, pair.second)
-    )
-    first, second = (values - values.mean(axis=1, keepdims=True) for values in quarters)
-    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    return bool(((first * second).sum(axis=1) >= MIN_DETAIL * np.maximum(lengths, 1e-6)).all())
+class _Comparison:
+    """Whether pictures are near copies, in blocks of pictures."""
+
+    def __init__(
+        self, fingerprints: Fingerprints, labels: Sequence[str], *, max_bits: int, min_similarity: float
+    ) -> None:
+        self._prints = fingerprints
+        self.labels = np.unique(np.array(labels, object).astype(str), return_inverse=True)[1]
+        self.max_bits = max_bits
+        self._min_similarity = min_similarity
+
+    @property
+    def hashes(self) -> NDArray[np.uint64]:
+        return self._prints.hashes
+
+    def are_near(self, left: NDArray[np.intp], right: NDArray[np.intp], chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which of the `chosen` pairs are near copies: (left, right), both positions of pictures."""
+        near = np.zeros_like(chosen)
+        rows, columns = np.nonzero(chosen)
+        if len(rows) * _DENSE < chosen.size:
+            for start in range(0, len(rows), _CHUNK_ROWS):  # bounds the memory
+                part = slice(start, start + _CHUNK_ROWS)
+                near[rows[part], columns[part]] = self._are_near_pairs(left[rows[part]], right[columns[part]])
+            return near
+        similarity = _normalised(self._prints.thumbnails[left]) @ _normalised(self._prints.thumbnails[right]).T
+        near = chosen & (similarity >= self._min_similarity)
+        rows, columns = np.nonzero(near & (self.labels[left][:, None] != self.labels[right][None, :]))
+        for start in range(0, len(rows), _CHUNK_ROWS):
+            part = slice(start, start + _CHUNK_ROWS)
+            near[rows[part], columns[part]] = self._agree(left[rows[part]], right[columns[part]])
+        return near
+
+    def _are_near_pairs(self, left: NDArray[np.intp], right: NDArray[np.intp]) -> NDArray[np.bool_]:
+        vectors = (_normalised(self._prints.thumbnails[rows]) for rows in (left, right))
+        near = np.asarray(np.einsum("ij,ij->i", *vectors) >= self._min_similarity)
+        unsure = np.flatnonzero(near & (self.labels[left] != self.labels[right]))
+        near[unsure] = self._agree(left[unsure], right[unsure])
+        return near
+
+    def _agree(self, left: NDArray[np.intp], right: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Return which pairs of pictures agree in the detail of each quarter."""
+        half = _DETAIL_SIDE // 2
+        first, second = (
+            self._prints.details[rows]
+            .astype(np.float32)
+            .reshape(-1, 2, half, 2, half)
+            .swapaxes(2, 3)
+            .reshape(-1, 4, half * half)
+            for rows in (left, right)
+        )
+        first, second = (values - values.mean(axis=2, keepdims=True) for values in (first, second))
+        lengths = np.linalg.norm(first, axis=2) * np.linalg.norm(second, axis=2)
+        return np.asarray(((first * second).sum(axis=2) >= MIN_DETAIL * np.maximum(lengths, 1e-6)).all(axis=1))
+
+    def distances_within(self, left: NDArray[np.intp], right: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Return which hashes differ in few enough bits, (left, right)."""
+        bits = np.bitwise_count(self.hashes[left][:, None] ^ self.hashes[right][None, :])
+        return np.asarray(bits <= self.max_bits)
+
+    def pair(self, first: int, second: int) -> Pair:
+        """Return a near copy with its distance."""
+        one, other = (_normalised(self._prints.thumbnails[[position]])[0] for position in (first, second))
+        bits = int(np.bitwise_count(self.hashes[first] ^ self.hashes[second]))
+        return Pair(first=first, second=second, is_exact=False, similarity=float(one @ other), bits=bits)
 
 
-def _near_copies(
-    fingerprints: Fingerprints, chosen: NDArray[np.intp], max_bits: int, min_similarity: float
-) -> Iterator[Pair]:
-    seen: set[tuple[int, int]] = set()
-    for first, second in _candidates(fingerprints.hashes[chosen], max_bits):
-        for start in range(0, len(first), _CHUNK_ROWS):  # bounds the memory
-            left, right = (chosen[positions[start : start + _CHUNK_ROWS]] for positions in (first, second))
-            vectors = (_normalised(fingerprints.thumbnails[rows]) for rows in (left, right))
-            similarity = np.einsum("ij,ij->i", *vectors)
-            for position in np.flatnonzero(similarity >= min_similarity):
-                pair = (int(left[position]), int(right[position]))
-                if pair not in seen:
-                    seen.add(pair)
-                    bits = int(np.bitwise_count(fingerprints.hashes[pair[0]] ^ fingerprints.hashes[pair[1]]))
-                    score = float(similarity[position])
-                    yield Pair(first=pair[0], second=pair[1], is_exact=False, similarity=score, bits=bits)
+def _near_copies(comparison: _Comparison, chosen: NDArray[np.intp]) -> list[tuple[int, int]]:
+    """Return near copies among `chosen` as positions (first, second), first < second."""
+    links = _Links(len(comparison.hashes))
+    for keys in _parts(comparison.hashes[chosen]):
+        order = np.argsort(keys, kind="stable")
+        bounds = np.flatnonzero(np.diff(keys[order])) + 1
+        for bucket in np.split(chosen[order], bounds):
+            _link(comparison, bucket, links)
+    found: list[tuple[int, int]] = []
+    for members in links.components():
+        if len(members) <= _LISTED:
+            near = comparison.are_near(members, members, np.triu(comparison.distances_within(members, members), 1))
+            found += [(int(members[row]), int(members[column])) for row, column in zip(*np.nonzero(near), strict=True)]
+        else:
+            found += _conflicts(comparison, members)
+    return sorted({*found, *links.of_large_components()})
+
+
+class _Links:
+    """Pairs of pictures that link others: as few as connect all near copies."""
+
+    def __init__(self, count: int) -> None:
+        self.roots = np.arange(count)
+        self._pairs: list[tuple[int, int]] = []
+        self._members: dict[int, list[int]] = {}
+
+    def add(self, first: int, second: int) -> None:
+        """Link two pictures that are not linked yet; the smaller set is renamed."""
+        if self.roots[first] == self.roots[second]:
+            return
+        small, large = int(self.roots[first]), int(self.roots[second])
+        few, many = (self._members.pop(root, [root]) for root in (small, large))
+        if len(few) > len(many):
+            large, few, many = small, many, few
+        self.roots[few] = large
+        many.extend(few)
+        self._members[large] = many
+        self._pairs.append((min(first, second), max(first, second)))
+
+    def components(self) -> Iterator[NDArray[np.intp]]:
+        """Yield the pictures of each set of linked pictures, ascending."""
+        for members in self._members.values():
+            yield np.sort(np.array(members))
+
+    def of_large_components(self) -> list[tuple[int, int]]:
+        """Return the pairs that link more pictures than are listed pair by pair."""
+        return [pair for pair in self._pairs if len(self._members[int(self.roots[pair[0]])]) > _LISTED]
+
+
+def _link(comparison: _Comparison, bucket: NDArray[np.intp], links: _Links) -> None:
+    """Link the near copies in a bucket: few pictures with all others first, since similar ones are linked by those."""
+    start, size = 0, 1
+    while start < len(bucket) - 1:
+        left, right = bucket[start : start + size], bucket[start + 1 :]
+        roots = links.roots[right]
+        if (roots == roots[0]).all() and (links.roots[left] == roots[0]).all():
+            return
+        chosen = comparison.distances_within(left, right) & (links.roots[left][:, None] != roots[None, :])
+        near = comparison.are_near(left, right, chosen)
+        for row, column in zip(*np.nonzero(near), strict=True):
+            links.add(int(left[row]), int(right[column]))
+        start += size
+        size = min(2 * size, max(1, _CHUNK_PAIRS // len(bucket)))
+
+
+def _conflicts(comparison: _Comparison, members: NDArray[np.intp]) -> list[tuple[int, int]]:
+    """Return for each of many linked pictures that has a near copy with another label one such pair.
+
+    Each picture is compared with more and more others until one is found.
+    """
+    labels = comparison.labels[members]
+    if (labels == labels[0]).all():
+        return []
+    found: list[tuple[int, int]] = []
+    open_rows = np.arange(len(members))
+    start, size = 0, 1
+    while start < len(members) and len(open_rows):
+        right = members[start : start + size]
+        resolved = []
+        for first in range(0, len(open_rows), max(1, _CHUNK_PAIRS // size)):
+            rows = open_rows[first : first + max(1, _CHUNK_PAIRS // size)]
+            left = members[rows]
+            chosen = comparison.distances_within(left, right)
+            chosen &= labels[rows][:, None] != labels[start : start + size][None, :]
+            near = comparison.are_near(left, right, chosen)
+            resolved.append(near.any(axis=1))
+            for row in np.flatnonzero(resolved[-1]):
+                one, other = int(left[row]), int(right[near[row].argmax()])
+                found.append((min(one, other), max(one, other)))
+        open_rows = open_rows[~np.concatenate(resolved)]
+        start, size = start + size, min(2 * size, _CHUNK_ROWS)
+    return found
 
 
 def _normalised(thumbnails: Pixels) -> NDArray[np.float32]:
@@ -211,25 +353,6 @@ def _normalised(thumbnails: Pixels) -> NDArray[np.float32]:
     values -= values.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
     return np.where(lengths > _THUMBNAIL_SIDE, values / np.maximum(lengths, 1e-6), 0).astype(np.float32)
-
-
-def _candidates(hashes: NDArray[np.uint64], max_bits: int) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Yield positions (first, second), first < second, of hashes that differ in at most `max_bits` bits.
-
-    A pair may be yielded more than once. Only hashes that share one of the eight parts are compared: on average one
-    pair in 64.
-    """
-    for keys in _parts(hashes):
-        order = np.argsort(keys, kind="stable")
-        bounds = np.flatnonzero(np.diff(keys[order])) + 1
-        for bucket in np.split(order, bounds):
-            rows = max(1, _CHUNK_PAIRS // max(1, len(bucket)))
-            for start in range(0, len(bucket), rows):
-                left, right = bucket[start : start + rows], bucket[start:]
-                distances = np.bitwise_count(hashes[left][:, None] ^ hashes[right][None, :])
-                first, second = np.nonzero(distances <= max_bits)
-                keep = first < second
-                yield left[first[keep]], right[second[keep]]
 
 
 def _parts(hashes: NDArray[np.uint64]) -> Iterator[NDArray[np.uint64]]:

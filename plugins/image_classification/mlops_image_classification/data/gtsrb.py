@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from mlops_image_classification.data.files import ImageFiles
 
+_LONGEST_HEADER = 1 << 16
 _TRAINING, _TEST = "Final_Training/Images", "Final_Test/Images"
 _COLUMNS = ("Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2", "ClassId")
 _TABLES = {TRAIN: "Train.csv", TEST: "Test.csv"}
@@ -141,7 +142,11 @@ def _listed_pictures(dataset: Path, table: _Table, images: frozenset[str]) -> It
 
 def _header(table: Path, layout: _Format) -> Sequence[str]:
     with table.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
-        return next(csv.reader(stream, delimiter=layout.delimiter), [])
+        first = stream.readline(_LONGEST_HEADER)
+    try:
+        return next(csv.reader([first], delimiter=layout.delimiter), [])
+    except csv.Error:
+        return []  # not a table
 
 
 def _rows(table: Path, layout: _Format) -> Iterable[tuple[int, dict[str, str]]]:

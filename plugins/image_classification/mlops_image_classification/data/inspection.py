@@ -22,6 +22,7 @@ from mlops_image_classification.data.files import count_by_suffix
 from mlops_image_classification.data.fingerprints import find_copies, fingerprint, joined
 from mlops_image_classification.data.labelled import PARTS
 from mlops_image_classification.data.pictures import read_picture_set
+from mlops_image_classification.data.splitting import make_split
 from mlops_image_classification.data.statistics import size_distribution, size_tables
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def inspect_dataset(dataset: Path, config: ImageConfig) -> Inspection:
             *_missing(pictures),
             *_tracks(data),
             *_tracks_in_two_parts(pictures),
+            *_refused_split(readable, copies, config),
             *_not_used(data),
         ),
     )
@@ -180,6 +182,22 @@ def _missing(pictures: Sequence[Picture]) -> tuple[DatasetFinding, ...]:
             text = f"the {part} part has no picture of {len(lacking)} class(es)"
             findings.append(DatasetFinding(level=Severity.ERROR, check="classes", message=text, samples=lacking))
     return tuple(findings)
+
+
+def _refused_split(
+    pictures: Sequence[Picture], copies: Sequence[Pair], config: ImageConfig
+) -> tuple[DatasetFinding, ...]:
+    """Return why the step ``split`` would refuse the pictures, where no other finding says so."""
+    if not pictures or _missing(pictures) or _tracks_in_two_parts(pictures):
+        return ()
+    is_conflict = any(pair.is_exact and pictures[pair.first].label != pictures[pair.second].label for pair in copies)
+    if is_conflict and config.split.conflicting_labels == "fail":
+        return ()
+    try:
+        make_split(pictures, copies, config.split, seed=0)
+    except DatasetError as error:
+        return (DatasetFinding(level=Severity.ERROR, check="split", message=f"{error}; a run refuses the data set"),)
+    return ()
 
 
 def _tracks_in_two_parts(pictures: Sequence[Picture]) -> tuple[DatasetFinding, ...]:

@@ -7,16 +7,18 @@ Only Pillow is imported, because previews are made in the driver. Decoding for t
 from __future__ import annotations
 
 import io
-import warnings
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from mlops_core import DatasetError, Preview
+from mlops_image_classification.data.opening import DECODING_ERRORS, open_picture
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from PIL import Image
 
 _SIDE = 256
 _QUALITY = 85
@@ -34,11 +36,11 @@ def preview_picture(dataset: Path, sample: str) -> Preview | None:
     if PurePath(sample).is_absolute() or ".." in PurePath(sample).parts or not path.is_file():
         return None  # links in a data set may lead out of it, a name may not
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about size and odd metadata
-            with Image.open(path) as image:
-                return _preview(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        with open_picture(path) as image:
+            return _preview(image)
+    except DatasetError:
+        raise
+    except DECODING_ERRORS as error:
         raise DatasetError(f"{sample} cannot be decoded: {' '.join(str(error).split())}") from None
 
 

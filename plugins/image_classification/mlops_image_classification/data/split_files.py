@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from mlops_core import SplitRow, read_split, write_split
+from mlops_core import DatasetError, SplitRow, file_digest, read_split, write_split
 from mlops_image_classification.data.splitting import Sample
 
 if TYPE_CHECKING:
@@ -28,21 +30,28 @@ _NUMBER = "number"
 """Column of ``split.csv`` with the number of a picture's record."""
 
 
-def write_split_tables(folder: Path, split: Split, pictures: Sequence[Picture]) -> None:
-    """Write ``split.csv`` and one table each of copies, conflicts and pictures that are not used into `folder`."""
-    write_split(
-        folder,
-        (
-            SplitRow(
-                sample=item.name,
-                group=item.group,
-                label=item.label,
-                part=item.part,
-                columns={_NUMBER: str(item.number)},
-            )
-            for item in split.samples
-        ),
-    )
+def write_split_tables(folder: Path, split: Split, pictures: Sequence[Picture], *, dataset: Path) -> None:
+    """Write ``split.csv`` and one table each of copies, conflicts and pictures that are not used into `folder`.
+
+    Raises:
+        DatasetError: a file of a picture cannot be read for its digest.
+    """
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        digests = pool.map(_digest, (dataset / item.name for item in split.samples))
+        write_split(
+            folder,
+            (
+                SplitRow(
+                    sample=item.name,
+                    group=item.group,
+                    label=item.label,
+                    part=item.part,
+                    digest=digest,
+                    columns={_NUMBER: str(item.number)},
+                )
+                for item, digest in zip(split.samples, digests, strict=True)
+            ),
+        )
     for name, pairs in ((COPIES_FILE, split.copies), (CONFLICTS_FILE, split.conflicts)):
         _write_table(
             folder / name,
@@ -50,6 +59,13 @@ def write_split_tables(folder: Path, split: Split, pictures: Sequence[Picture]) 
             (_pair_row(pair, pictures) for pair in pairs),
         )
     _write_table(folder / LEFT_OUT_FILE, ("name", "reason"), ((item.name, item.reason) for item in split.left_out))
+
+
+def _digest(path: Path) -> str:
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _pair_row(pair: Pair, pictures: Sequence[Picture]) -> tuple[str, ...]:

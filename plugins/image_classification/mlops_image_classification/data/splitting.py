@@ -242,6 +242,6 @@ def _check(samples: Sequence[Sample], *, classes: Iterable[str]) -> None:
             )
 
 
-def of_part(samples: Iterable[Sample], part: str) -> list[Sample]:
-    """Return the samples that belong to `part`."""
-    return [sample for sample in samples if sample.part == part]
+def of_part(samples: Iterable[Sample], *parts: str) -> list[Sample]:
+    """Return the samples that belong to one of `parts`, in their order."""
+    return [sample for sample in samples if sample.part in parts]

@@ -6,6 +6,7 @@ ones (Polyak and Juditsky, 1992), whose validation loss is far less noisy.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ class Phase:
         warmup_epochs: epochs in which the learning rate rises to its peak; then it falls to 0 along a cosine.
         patience: number of epochs without a lower validation loss after which the phase stops.
         perfect_epochs: number of consecutive epochs without a misclassified validation picture after which it stops.
+
+    A phase without validation batches runs for all epochs and keeps its last weights.
     """
 
     name: str
@@ -45,7 +48,10 @@ class Phase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochRecord:
-    """Losses and accuracy of one epoch; losses are cross-entropies, the training loss with smoothed labels."""
+    """Losses and accuracy of one epoch; losses are cross-entropies, the training loss with smoothed labels.
+
+    What is not measured in a phase is NaN.
+    """
 
     phase: str
     epoch: int
@@ -61,7 +67,7 @@ class Batches:
     Attributes:
         training: endless iterator of (images, targets).
         per_epoch: number of training batches per epoch.
-        validation: iterable of the validation batches.
+        validation: iterable of the validation batches; None if their pictures are trained on.
     """
 
     training: Iterator[tuple[Tensor, Tensor]]
@@ -74,7 +80,7 @@ class Fitter:
 
     def __init__(self, model: keras.Model, *, settings: Training, class_weights: np.ndarray) -> None:
         """Prepare the training of `model`; `class_weights` has one factor of the loss per class."""
-        self._model = model
+        self.model = model
         self._averaged = keras.models.clone_model(model)
         self._averaged.set_weights(model.get_weights())
         self._settings = settings
@@ -83,6 +89,8 @@ class Fitter:
 
     def fit(self, phase: Phase, batches: Batches, *, on_epoch: Callable[[EpochRecord], None]) -> int:
         """Train for one phase, keep the averaged weights of its best epoch, and return the number of that epoch.
+
+        Without validation batches, the last epoch is the best one.
 
         Args:
             phase: the schedule.
@@ -96,6 +104,7 @@ class Fitter:
         for epoch in range(1, phase.epochs + 1):
             losses = [update(*next(batches.training)) for _ in range(batches.per_epoch)]
             loss, accuracy = _mean_loss_and_accuracy(validate, batches.validation)
+            is_best = loss < best[0] or batches.validation is None
             self.history.append(
                 EpochRecord(
                     phase=phase.name,
@@ -106,18 +115,18 @@ class Fitter:
                 )
             )
             on_epoch(self.history[-1])
-            if loss < best[0]:
+            if is_best:
                 best = (loss, epoch, self._averaged.get_weights())
             perfect = perfect + 1 if accuracy == 1.0 else 0
             if epoch - best[1] >= phase.patience or perfect >= phase.perfect_epochs:
                 break
         self._averaged.set_weights(best[2])
-        self._model.set_weights(best[2])
+        self.model.set_weights(best[2])
         return best[1]
 
     def _update_function(self, phase: Phase, per_epoch: int) -> Callable[[Tensor, Tensor], Tensor]:
         optimizer = _optimizer(phase, per_epoch, weight_decay=self._settings.weight_decay)
-        model, averaged, momentum = self._model, self._averaged, self._settings.ema_momentum
+        model, averaged, momentum = self.model, self._averaged, self._settings.ema_momentum
         smoothing, weights = self._settings.label_smoothing, self._class_weights
         trainable = model.trainable_variables
         optimizer.build(trainable)
@@ -167,7 +176,9 @@ def _validation_function(model: keras.Model) -> Callable[[Tensor, Tensor], tuple
 def _mean_loss_and_accuracy(
     validate: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], batches: Any
 ) -> tuple[float, float]:
-    """Return mean cross-entropy and accuracy."""
+    """Return mean cross-entropy and accuracy; NaN without batches."""
+    if batches is None:
+        return math.nan, math.nan
     loss = hits = count = 0.0
     for images, targets in batches:
         batch_loss, batch_hits = validate(images, targets)

@@ -74,8 +74,15 @@ def _application(choice: ModelChoice, *, size: int) -> keras.Model:
 
 
 def _load_weights(model: keras.Model, path: Path, *, sha256: str) -> None:
+    import h5py  # with Keras; only here
+
+    from mlops_image_classification.model.hdf5_checks import require_plain
+
     try:
-        actual = hashlib.sha256(path.read_bytes()).hexdigest()
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"training.model.weights: {path} is not a regular file")
+        with path.open("rb") as stream:
+            actual = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise ConfigError(f"training.model.weights: {path} cannot be read: {error.strerror}") from error
     if actual != sha256:
@@ -83,8 +90,10 @@ def _load_weights(model: keras.Model, path: Path, *, sha256: str) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # Keras warns about layers that keep random weights
+            with h5py.File(path) as file:
+                require_plain(file, name=f"training.model.weights: {path}", size=path.stat().st_size)
             model.load_weights(path)
-    except (ValueError, OSError, KeyError, UserWarning) as error:
+    except (ValueError, OSError, LookupError, RuntimeError, TypeError, MemoryError, UserWarning) as error:
         cause = " ".join(str(error).split())[:200]
         raise ConfigError(f"training.model.weights: {path} does not fit {model.name}: {cause}") from error
 
@@ -144,18 +153,29 @@ def load(folder: Path) -> tuple[keras.Model, dict[str, Any]]:
     return model, json.loads((folder / METADATA_FILE).read_text(encoding="utf-8"))
 
 
-def probabilities(model: keras.Model, images: Any, *, is_mirrored: bool) -> NDArray[np.float64]:
+def probabilities(model: keras.Model, images: Any, *, is_mirrored: bool, centre: float) -> NDArray[np.float64]:
     """Return the uncalibrated scores of `images` (batch, size, size, 3), float32, 0 to 1: (batch, classes).
+
+    They are the mean over the views of each picture.
 
     Args:
         model: the network.
         images: the batch.
-        is_mirrored: average the scores of each picture and its mirror image.
+        is_mirrored: whether the mirror image of each view is a view.
+        centre: share of the side that a second view shows, enlarged; 0 for no second view.
     """
-    values = np.asarray(model(images, training=False), np.float64)
+    views = [images, _enlarged_centre(images, centre)] if centre else [images]
     if is_mirrored:
-        values = (values + np.asarray(model(images[:, :, ::-1], training=False), np.float64)) / 2
-    return values
+        views += [view[:, :, ::-1] for view in views]
+    return np.asarray(np.mean([np.asarray(model(view, training=False), np.float64) for view in views], axis=0))
+
+
+def _enlarged_centre(images: Any, share: float) -> Any:
+    """Return the middle of each image, `share` of its side in whole pixels, scaled to the size of the image."""
+    size = images.shape[1]
+    margin = min(round(size * (1 - share) / 2), (size - 1) // 2)
+    middle = images[:, margin : size - margin, margin : size - margin]
+    return keras.ops.image.resize(middle, (size, size), interpolation="bilinear", data_format="channels_last")
 
 
 def scores(model: keras.Model, images: Any, metadata: dict[str, Any]) -> list[tuple[float, ...]]:
@@ -164,8 +184,13 @@ def scores(model: keras.Model, images: Any, metadata: dict[str, Any]) -> list[tu
     Args:
         model: the network.
         images: the batch.
-        metadata: the metadata that `load` returns: temperature, and whether scores are mirrored.
+        metadata: the metadata that `load` returns: temperature and views.
     """
-    uncalibrated = probabilities(model, images, is_mirrored=metadata.get("mirrored_scores", False))
+    uncalibrated = probabilities(
+        model,
+        images,
+        is_mirrored=metadata.get("mirrored_scores", False),
+        centre=metadata.get("centre_scores", 0.0),
+    )
     calibrated = with_temperature(uncalibrated, metadata["temperature"])
     return [tuple(round(float(score), 6) for score in row) for row in calibrated]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_core import Prediction, Predictions, write_predictions
+import numpy as np
+
+from mlops_core import Prediction, Predictions, SampleDescription, write_descriptions, write_predictions
+from mlops_image_classification.data.describing import DESCRIPTION_NAMES, describe_picture
 from mlops_image_classification.data.labelled import TEST
 from mlops_image_classification.data.split_files import read_samples
 from mlops_image_classification.metrics import compute_metrics, declared_metrics
@@ -27,12 +30,17 @@ def evaluate(context: StepContext) -> None:
         size=metadata["preprocessing"]["image_size"],
     )
     rows: list[Prediction] = []
+    described: list[SampleDescription] = []
     for images, _ in reader.scoring_batches():
-        for scores in network.scores(model, images, metadata):
+        pixels = np.rint(np.asarray(images) * np.float32(255.0)).astype(np.uint8)
+        for own, scores in zip(pixels, network.scores(model, images, metadata), strict=True):
             sample = samples[len(rows)]
+            vector = describe_picture(own, scores)
+            described.append(SampleDescription(sample=sample.name, group=sample.group, vector=vector))
             rows.append(Prediction(sample=sample.name, group=sample.group, label=sample.label, scores=scores))
         context.progress("picture", len(rows), len(samples))
     write_predictions(context.output("predictions"), classes, rows)
+    write_descriptions(context.output("predictions"), DESCRIPTION_NAMES, described)
     report = compute_metrics(Predictions(classes=classes, rows=tuple(rows)), context.use_case)
     for metric in declared_metrics(context.use_case):
         context.log.info("%s on test set : %.4f", metric.title, report.values[metric.name].value)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from mlops_core import ConfigError, DatasetError
 from mlops_image_classification.config import DatasetSection, Preprocessing
-from mlops_image_classification.data.decoding import pixels_or_reason
+from mlops_image_classification.data.decoding import pixels_or_reason, with_autocontrast
 from mlops_image_classification.data.fingerprints import fingerprint, write_fingerprints
 from mlops_image_classification.data.labelled import listed
 from mlops_image_classification.data.pictures import read_pictures
@@ -81,5 +81,7 @@ def _write_block(context: StepContext, block: int, results: list[tuple[Picture, 
     folder = context.output("fingerprints")
     (folder / f"{name}.unreadable.json").write_text(json.dumps(reasons, indent=1) + "\n", encoding="utf-8")
     write_fingerprints(folder / f"{name}.npz", fingerprint(usable))
-    write_block(context.output("pictures") / f"{name}.tfrecord", usable)
+    cutoff = context.section("preprocessing", Preprocessing).autocontrast
+    stretched = [(number, with_autocontrast(pixels, cutoff=cutoff)) for number, pixels in usable]
+    write_block(context.output("pictures") / f"{name}.tfrecord", stretched)
     return list(reasons.values())

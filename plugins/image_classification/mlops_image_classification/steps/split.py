@@ -42,7 +42,7 @@ def split(context: StepContext) -> None:
     result = replace(result, left_out=(*_unreadable(context.input("fingerprints"), pictures), *result.left_out))
     _log(context.log, result, readable)
     result = replace(result, left_out=(*_not_used(data), *result.left_out))
-    write_split_tables(context.output("split"), result, readable)
+    write_split_tables(context.output("split"), result, readable, dataset=context.input("dataset"))
     for warning in data.warnings():
         context.log.warning("%s", warning)
 

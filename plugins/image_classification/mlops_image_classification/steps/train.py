@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mlops_core import HistoryRow, StepError, write_history
+from mlops_core import HistoryRow, Prediction, StepError, write_history, write_predictions
 from mlops_image_classification.config import DataAugmentation, Preprocessing, Training
 from mlops_image_classification.data.labelled import TRAIN, VALIDATION
 from mlops_image_classification.data.split_files import read_samples
@@ -18,8 +18,8 @@ from mlops_image_classification.data.splitting import of_part
 from mlops_image_classification.model import network
 from mlops_image_classification.model.batches import PartReader, channel_statistics
 from mlops_image_classification.model.calibration import best_temperature
-from mlops_image_classification.model.fitting import Batches, EpochRecord, Fitter
-from mlops_image_classification.model.transfer import phases, set_trainable
+from mlops_image_classification.model.fitting import Batches, EpochRecord, Fitter, Phase
+from mlops_image_classification.model.transfer import final_phase, phases, set_trainable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +37,7 @@ def train(context: StepContext) -> None:
     tf.config.experimental.enable_op_determinism()
     settings = context.section("training", Training)
     training, validation = _reader(context, TRAIN), _reader(context, VALIDATION)
+    both = _reader(context, TRAIN, VALIDATION)
     mean, deviation = channel_statistics(training)
     model = network.build(
         settings.model, size=training.size, classes=len(training.classes), mean=mean, deviation=deviation
@@ -47,33 +48,41 @@ def train(context: StepContext) -> None:
         len(training.samples),
         len(validation.samples),
     )
-    history = _fit(context, model, training, validation)
+    fitter = Fitter(model, settings=settings, class_weights=class_weights(training, settings.class_weights))
+    last, epochs = _fit(context, fitter, training, validation)
+    temperature = _temperature(model, validation, settings)
     metadata = {
         "classes": training.classes,
         "use_case": context.use_case,
         "preprocessing": context.section("preprocessing", Preprocessing).model_dump(exclude={"shards"}),
         "mirrored_scores": settings.mirrored_scores,
-        "temperature": _temperature(model, validation, is_mirrored=settings.mirrored_scores),
+        "centre_scores": settings.centre_scores,
+        "temperature": temperature,
         "weights": int(model.count_params()),
     }
-    context.log.info("temperature of the scores: %.3f", metadata["temperature"])
+    if context.has_output(VALIDATION):  # before the last phase, which also trains on the validation part
+        _write_validation(context.output(VALIDATION), model, validation, metadata)
+    if (phase := final_phase(settings, last, epochs=epochs)) is not None:
+        batches = _batches(context, both, validation=None)
+        _run_phase(context, fitter, phase, batches, planned=len(fitter.history) + phase.epochs)
+    context.log.info("temperature of the scores: %.3f", temperature)
     folder = context.output("model")
     network.save(model, folder, metadata)
-    _write_history(folder, history)
+    _write_history(folder, fitter.history)
     (folder / HYPERPARAMETERS_FILE).write_text(_hyperparameters(context), encoding="utf-8")
 
 
-def _reader(context: StepContext, part: str) -> PartReader:
+def _reader(context: StepContext, *parts: str) -> PartReader:
     samples = read_samples(context.input("split"))
     return PartReader(
         folder=context.input("pictures"),
-        samples=of_part(samples, part),
+        samples=of_part(samples, *parts),
         classes=tuple(sorted({sample.label for sample in samples})),
         size=context.section("preprocessing", Preprocessing).image_size,
     )
 
 
-def _fit(context: StepContext, model: keras.Model, training: PartReader, validation: PartReader) -> list[EpochRecord]:
+def _batches(context: StepContext, training: PartReader, *, validation: PartReader | None) -> Batches:
     settings = context.section("training", Training)
     batch_size = min(settings.batch_size, len(training.samples))
     endless = training.training_batches(
@@ -82,34 +91,54 @@ def _fit(context: StepContext, model: keras.Model, training: PartReader, validat
         settings=context.section("data_augmentation", DataAugmentation),
         cache_mb=settings.cache_mb,
     )
-    batches = Batches(
+    return Batches(
         training=iter(endless),
         per_epoch=len(training.samples) // batch_size,
-        validation=validation.scoring_batches().cache(),
+        validation=None if validation is None else validation.scoring_batches().cache(),
     )
-    fitter = Fitter(model, settings=settings, class_weights=class_weights(training, settings.class_weights))
-    planned_phases = phases(settings)
-    total = sum(phase.epochs for phase in planned_phases)
 
+
+def _fit(context: StepContext, fitter: Fitter, training: PartReader, validation: PartReader) -> tuple[Phase, int]:
+    """Run the phases with validation; return the last one and the number of epochs that it took."""
+    planned = phases(context.section("training", Training))
+    total = sum(phase.epochs for phase in planned)
+    batches = _batches(context, training, validation=validation)
+    for phase in planned:
+        before = len(fitter.history)
+        _run_phase(context, fitter, phase, batches, planned=total)
+    return planned[-1], len(fitter.history) - before
+
+
+def _run_phase(context: StepContext, fitter: Fitter, phase: Phase, batches: Batches, *, planned: int) -> None:
     def report(record: EpochRecord) -> None:
         if not np.isfinite(record.loss):
             raise StepError(f"epoch {record.epoch}: the loss is {record.loss}; lower training.learning_rate")
-        context.progress("epoch", len(fitter.history), total)
+        context.progress("epoch", len(fitter.history), planned)
         context.log.info("%s, epoch %d: loss %.3f, validation loss %.3f, accuracy %.3f", *astuple(record))
 
-    for phase in planned_phases:
-        set_trainable(model, phase, trained_share=settings.fine_tuning.trained_share)
-        best = fitter.fit(phase, batches, on_epoch=report)
-        context.log.info("%s: kept the weights of epoch %d of %d", phase.name, best, phase.epochs)
-    return fitter.history
+    set_trainable(fitter.model, phase, trained_share=context.section("training", Training).fine_tuning.trained_share)
+    best = fitter.fit(phase, batches, on_epoch=report)
+    context.log.info("%s: kept the weights of epoch %d of %d", phase.name, best, phase.epochs)
 
 
-def _temperature(model: keras.Model, validation: PartReader, *, is_mirrored: bool) -> float:
+def _temperature(model: keras.Model, validation: PartReader, settings: Training) -> float:
     scores, labels = [], []
     for images, targets in validation.scoring_batches():
-        scores.append(network.probabilities(model, images, is_mirrored=is_mirrored))
+        scores.append(
+            network.probabilities(model, images, is_mirrored=settings.mirrored_scores, centre=settings.centre_scores)
+        )
         labels.append(np.argmax(targets, axis=1))
     return best_temperature(np.concatenate(scores), np.concatenate(labels))
+
+
+def _write_validation(folder: Path, model: keras.Model, validation: PartReader, metadata: dict[str, object]) -> None:
+    """Write one prediction per validation picture, by which the trials of a search are compared."""
+    scores = (each for images, _ in validation.scoring_batches() for each in network.scores(model, images, metadata))
+    rows = (
+        Prediction(sample=sample.name, group=sample.group, label=sample.label, scores=each)
+        for sample, each in zip(validation.samples, scores, strict=True)
+    )
+    write_predictions(folder, validation.classes, rows)
 
 
 def class_weights(training: PartReader, kind: str) -> np.ndarray:

@@ -11,7 +11,9 @@ from mlops_sagemaker.checking.document import as_list
 from mlops_sagemaker.checking.expressions import ExpressionChecker, Kind, is_expression
 from mlops_sagemaker.checking.faults import below
 from mlops_sagemaker.checking.jobs import check_job
+from mlops_sagemaker.checking.loops import check_loop
 from mlops_sagemaker.checking.model import OPTIONAL
+from mlops_sagemaker.checking.outputs import check_outputs
 from mlops_sagemaker.checking.structure import PARAMETER_TYPES, is_of_type
 
 if TYPE_CHECKING:
@@ -57,8 +59,12 @@ def check_arguments(document: Document, faults: Faults, *, model: ServiceModel |
         if step.type == "Condition":
             check_condition_step(step, faults, expressions=expressions)
             continue
+        check_outputs(step, faults, expressions=expressions)
         if "Arguments" in step.data and not isinstance(step.data["Arguments"], dict):
             faults.add(step.arguments_path, "is not an object", "write the arguments as {'Name': value}")
+            continue
+        if step.type == "ForEach":
+            check_loop(step, document, faults, expressions=expressions)
             continue
         shape = model.arguments(step.type) if model else None
         checker = _ShapeChecker(document, faults, expressions=expressions)
@@ -125,6 +131,8 @@ class _ShapeChecker:
         for name in shape.required_members:
             if name not in value and name not in optional:
                 self._faults.add(below(path, name), "is required but missing", f"add it to {shape.name}")
+        if getattr(shape, "is_tagged_union", False) and len(value) != 1:
+            self._faults.add(path, f"has {len(value)} members", f"use exactly one of {', '.join(shape.members)}")
         for name, inner in value.items():
             member = shape.members.get(name)
             if member is None:
@@ -174,7 +182,7 @@ class _ShapeChecker:
                 )
             return
         pattern = shape.metadata.get("pattern")
-        if value and pattern and not _matches(pattern, value):
+        if pattern and not _matches(pattern, value):
             self._faults.add(path, f"{_shown(value)} does not match {pattern}", f"use a valid {shape.name}")
         else:
             self._size(len(value), shape, path, unit="characters")
@@ -219,10 +227,12 @@ class _ShapeChecker:
         if not isinstance(target, str) or not target.startswith("Parameters."):
             return
         declared = self._document.parameters.get(target.partition(".")[2], {})
-        kind = declared.get("Type")
+        kind = declared.get("Type", "String")
         values = [declared["DefaultValue"]] if "DefaultValue" in declared else []
         values += as_list(declared.get("EnumValues"))
         for each in values:
+            if each == "":
+                continue  # a default that has to be replaced when an execution is started
             if isinstance(kind, str) and kind in PARAMETER_TYPES and is_of_type(each, kind):
                 self._scalar(each, shape, path)
 

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from mlops_sagemaker.checking.faults import Faults
 
 _ORDERED = ("GreaterThan", "GreaterThanOrEqualTo", "LessThan", "LessThanOrEqualTo")
+_ONLY_IN_THE_SCHEMA = ("NotEquals", "NotIn")
+"""Conditions of the published schema that neither SDK writes; it also has other names for the keys of `In`."""
 _KEYS: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys((*_ORDERED, "Equals"), ("LeftValue", "RightValue")),
-    "In": ("QueryValue", "Values"),
+    **dict.fromkeys((*_ORDERED, "Equals", "NotEquals"), ("LeftValue", "RightValue")),
+    **dict.fromkeys(("In", "NotIn"), ("QueryValue", "Values")),
     "Not": ("Condition",),
     "Or": ("Conditions",),
 }
@@ -42,8 +44,8 @@ def check_condition_step(step: StepEntry, faults: Faults, *, expressions: Expres
             checker.check(condition, f"{path}.Conditions[{index}]")
     _check_branches(step, faults)
     if step.condition:
-        fix = "move its conditions to the outer step, or move the step outside of the branch"
-        faults.add(step.path, f"a Condition step is inside a branch of '{step.condition}'", fix)
+        fix = "move its conditions to the outer step, or move the step outside of the branch, to be safe"
+        faults.warn(step.path, f"a Condition step is inside a branch of '{step.condition}'", fix)
 
 
 def _check_branches(step: StepEntry, faults: Faults) -> None:
@@ -52,7 +54,7 @@ def _check_branches(step: StepEntry, faults: Faults) -> None:
         if branch is not None and not isinstance(branch, list):
             faults.add(f"{step.arguments_path}.{key}", "is not a list of steps", "use a list; [] for no steps")
     if not any(step.arguments.get(key) for key in BRANCHES):
-        faults.add(step.arguments_path, "both branches are empty", "add steps to IfSteps or ElseSteps")
+        faults.warn(step.arguments_path, "both branches are empty", "add steps to IfSteps or ElseSteps")
 
 
 class _ConditionChecker:
@@ -69,13 +71,22 @@ class _ConditionChecker:
             hint = did_you_mean(kind, _KEYS) if isinstance(kind, str) else ""
             self._faults.add(below(path, "Type"), f"unknown condition {kind!r}{hint}", f"use one of {', '.join(_KEYS)}")
             return
+        if kind in _ONLY_IN_THE_SCHEMA:
+            fix = f"use Not with {kind.removeprefix('Not')}, to be safe"
+            self._faults.warn(below(path, "Type"), f"'{kind}' is in the published schema, but not in the SDKs", fix)
+        if kind in ("In", "NotIn") and {"Value", "In"} & condition.keys():
+            problem = "has the keys Value and In of the published schema, which the SDKs call QueryValue and Values"
+            self._faults.warn(path, problem, "use QueryValue and Values, to be safe")
+            names = {"Value": "QueryValue", "In": "Values"}
+            renamed: dict[str, object] = {names.get(str(key), str(key)): value for key, value in condition.items()}
+            condition = renamed
         if not self._has_keys(condition, kind, path):
             return
         if kind == "Not":
             self.check(condition["Condition"], below(path, "Condition"), depth=depth + 1)
         elif kind == "Or":
             self._or(condition["Conditions"], below(path, "Conditions"), depth=depth)
-        elif kind == "In":
+        elif kind in ("In", "NotIn"):
             self._in(condition, path)
         else:
             self._binary(condition, kind, path)
@@ -114,7 +125,7 @@ class _ConditionChecker:
         sides = {key: condition[key] for key in ("LeftValue", "RightValue")}
         kinds = {key: self._expressions.scalar(value, below(path, key)) for key, value in sides.items()}
         if not any(isinstance(value, dict) for value in sides.values()):
-            self._faults.add(path, "compares two constants", "compare a Get or a Std:JsonGet with a value")
+            self._faults.warn(path, "compares two constants", "compare a Get or a Std:JsonGet with a value")
         if kind in _ORDERED:
             for key, operand in kinds.items():
                 if operand in (Kind.STRING, Kind.BOOLEAN):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from mlops_sagemaker.checking.faults import below
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from mlops_sagemaker.checking.faults import Faults
 
 BRANCHES = ("IfSteps", "ElseSteps")
+BODY = "ForEachBody"
+_LAST_PART = re.compile(r"(\.[A-Za-z_]\w*|\[[^\[\]]*\])\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,7 @@ class StepEntry:
         type: type of the step; empty if it has none.
         condition: name of the Condition step that contains it in a branch; empty at the top level.
         branch: key of that branch; empty at the top level.
+        loop: name of the ForEach step that contains it in its body; empty elsewhere.
     """
 
     path: str
@@ -34,6 +38,7 @@ class StepEntry:
     type: str
     condition: str = ""
     branch: str = ""
+    loop: str = ""
 
     @property
     def arguments(self) -> Mapping[str, Any]:
@@ -60,10 +65,32 @@ class Document:
     data: Mapping[str, Any]
     parameters: Mapping[str, Mapping[str, Any]]
     steps: tuple[StepEntry, ...]
+    _by_name: Mapping[str, StepEntry] = field(init=False)
+    _by_path: Mapping[str, StepEntry] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Index the steps."""
+        object.__setattr__(self, "_by_name", {step.name: step for step in reversed(self.steps)})
+        object.__setattr__(self, "_by_path", {step.path: step for step in self.steps})
 
     def step(self, name: str) -> StepEntry | None:
         """Return the first step with a name; None if there is none."""
-        return next((step for step in self.steps if step.name == name), None)
+        return self._by_name.get(name)
+
+    def step_at(self, path: str) -> StepEntry | None:
+        """Return the innermost step that contains a JSON path; None if no step contains it."""
+        while path and path not in self._by_path:
+            path = _LAST_PART.sub("", path) if _LAST_PART.search(path) else ""
+        return self._by_path.get(path)
+
+    def branches(self, step: StepEntry) -> Iterator[tuple[str, str]]:
+        """Yield the name of the Condition step and the key of each branch that contains a step, innermost first."""
+        seen: set[str] = set()
+        current: StepEntry | None = step
+        while current is not None and current.condition and current.path not in seen:
+            seen.add(current.path)
+            yield current.condition, current.branch
+            current = self.step(current.condition)
 
     @property
     def step_names(self) -> tuple[str, ...]:
@@ -86,7 +113,17 @@ def as_list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _steps(items: object, path: str, faults: Faults, *, condition: str = "", branch: str = "") -> Iterator[StepEntry]:
+def declared_outputs(step: StepEntry) -> dict[str, str]:
+    """Return the type of each output that a Lambda or Callback step declares, by name; empty for an unknown type."""
+    return {
+        item["OutputName"]: str(item.get("OutputType", ""))
+        for item in as_list(step.data.get("OutputParameters"))
+        if isinstance(item, dict) and isinstance(item.get("OutputName"), str)
+    }
+
+
+def _steps(items: object, path: str, faults: Faults, *, parent: StepEntry | None = None) -> Iterator[StepEntry]:
+    """Yield the steps of a list, each followed by those in its branches or its body; `parent` gives their context."""
     for index, item in enumerate(as_list(items)):
         place = below(path, index)
         if not isinstance(item, dict):
@@ -102,13 +139,12 @@ def _steps(items: object, path: str, faults: Faults, *, condition: str = "", bra
             data=item,
             name=name if isinstance(name, str) else "",
             type=kind if isinstance(kind, str) else "",
-            condition=condition,
-            branch=branch,
+            condition=parent.condition if parent else "",
+            branch=parent.branch if parent else "",
+            loop=parent.loop if parent else "",
         )
         yield entry
-        if entry.type == "Condition":
-            for each in BRANCHES:
-                inner = entry.arguments.get(each)
-                yield from _steps(
-                    inner, below(entry.arguments_path, each), faults, condition=entry.name or place, branch=each
-                )
+        for key in {"Condition": BRANCHES, "ForEach": (BODY,)}.get(entry.type, ()):
+            label = entry.name or place
+            context = replace(entry, loop=label) if key == BODY else replace(entry, condition=label, branch=key)
+            yield from _steps(entry.arguments.get(key), below(entry.arguments_path, key), faults, parent=context)

@@ -31,6 +31,8 @@ EXECUTION_VARIABLES = (
     "ProcessingJobName",
 )
 FUNCTIONS = ("Std:Join", "Std:JsonGet")
+LOOP_SCOPES = ("ForEach", "ChildOutput", "IterationOutput")
+_CURRENT_ITEM = re.compile(r"ForEach\.CurrentItem(?:[.\[].+)?\Z", re.DOTALL)
 _STEP_REFERENCE = re.compile(r"Steps\.([A-Za-z0-9_-]+)(.*)\Z", re.DOTALL)
 _JSON_PATH_START = re.compile(r"[A-Za-z_$\[\"']")
 
@@ -119,6 +121,12 @@ class ExpressionChecker:
         )
         return Kind.UNKNOWN
 
+    def text(self, value: dict[str, Any], path: str) -> None:
+        """Check an expression whose result must be a text."""
+        kind = self.check(value, path)
+        if kind not in (Kind.STRING, Kind.UNKNOWN):
+            self._faults.add(path, f"a {kind} where {Kind.STRING} is expected", "use an expression of that type")
+
     # --- Get ----------------------------------------------------------------------------------------------
 
     def _get(self, target: object, path: str) -> Kind:
@@ -133,11 +141,28 @@ class ExpressionChecker:
             return self._variable(rest, place)
         if scope == "Steps":
             return self._property(target, place)
-        hint = did_you_mean(scope, ("Parameters", "Execution", "Steps"))
+        if scope in LOOP_SCOPES:
+            self._loop_reference(scope, target, place)
+            return Kind.UNKNOWN
+        hint = did_you_mean(scope, ("Parameters", "Execution", "Steps", *LOOP_SCOPES))
         self._faults.add(
             place, f"{target!r} is not a reference{hint}", "start it with 'Parameters.', 'Steps.' or 'Execution.'"
         )
         return Kind.UNKNOWN
+
+    def _loop_reference(self, scope: str, target: str, path: str) -> None:
+        """Check where a reference that only ForEach steps have is used."""
+        step = self._document.step_at(path)
+        if step is None:
+            return
+        if scope == "ForEach":
+            if not _CURRENT_ITEM.match(target):
+                fix = "write 'ForEach.CurrentItem' or 'ForEach.CurrentItem.<field>'"
+                self._faults.add(path, f"{target!r} is not a reference", fix)
+            elif not step.loop:
+                self._faults.add(path, "there is no current item", "use it in the ForEachBody of a ForEach step")
+        elif step.type != "ForEach" or not path.startswith(f"{step.arguments_path}.Selector.Field"):
+            self._faults.add(path, f"{target!r} is outside of a Selector", "use it as Selector.Field of a ForEach step")
 
     def _parameter(self, name: str, path: str) -> Kind:
         declared = self._document.parameters.get(name)
@@ -146,7 +171,7 @@ class ExpressionChecker:
             fix = f"declare it; declared: {', '.join(names) or 'none'}"
             self._faults.add(path, f"unknown parameter '{name}'{did_you_mean(name, names)}", fix)
             return Kind.UNKNOWN
-        kind = declared.get("Type")
+        kind = declared.get("Type", "String")
         return Kind(kind) if isinstance(kind, str) and kind in PARAMETER_TYPES else Kind.UNKNOWN
 
     def _variable(self, name: str, path: str) -> Kind:
@@ -183,10 +208,10 @@ class ExpressionChecker:
     # --- Functions ----------------------------------------------------------------------------------------
 
     def _join(self, data: object, path: str) -> Kind:
-        if not isinstance(data, dict) or set(data) != {"On", "Values"}:
-            self._faults.add(path, "must have exactly the keys On and Values", "write {'On': '', 'Values': [...]}")
+        if not isinstance(data, dict) or not {"Values"} <= data.keys() <= {"On", "Values"}:
+            self._faults.add(path, "must have the keys On and Values", "write {'On': '', 'Values': [...]}")
             return Kind.STRING
-        if not isinstance(data["On"], str):
+        if not isinstance(data.get("On", ""), str):
             self._faults.add(below(path, "On"), "is not a text", "use a text; '' joins without a separator")
         if not isinstance(data["Values"], list) or not data["Values"]:
             self._faults.add(below(path, "Values"), "has no values to join", "use a list of values")

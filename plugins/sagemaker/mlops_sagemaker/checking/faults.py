@@ -1,4 +1,8 @@
-"""`Fault`, a defect of a definition with its location and fix, and `Faults`, which collects them."""
+"""`Fault`, a defect of a definition with its location and fix, and `Faults`, which collects them.
+
+A fault is what the service model, the documentation or both SDKs rule out. What the service accepts, or may accept, but
+is probably a mistake, is a warning: it never keeps a pipeline from being created.
+"""
 
 from __future__ import annotations
 
@@ -27,20 +31,38 @@ class Fault:
         return f"{self.path}: {self.problem}; {self.fix}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """The result of a check.
+
+    Attributes:
+        faults: defects for which the service refuses the definition or fails an execution.
+        warnings: probable mistakes that the service accepts.
+    """
+
+    faults: tuple[Fault, ...] = ()
+    warnings: tuple[Fault, ...] = ()
+
+
 class Faults:
-    """A collection of faults without duplicates."""
+    """A collection of faults and warnings without duplicates."""
 
     def __init__(self) -> None:
         """Create an empty collection."""
         self._faults: dict[Fault, None] = {}
+        self._warnings: dict[Fault, None] = {}
 
     def add(self, path: str, problem: str, fix: str) -> None:
         """Add a fault."""
         self._faults[Fault(path, problem, fix)] = None
 
-    def all(self) -> tuple[Fault, ...]:
-        """Return all faults, in the order in which they were added."""
-        return tuple(self._faults)
+    def warn(self, path: str, problem: str, fix: str) -> None:
+        """Add a warning."""
+        self._warnings[Fault(path, problem, fix)] = None
+
+    def findings(self) -> Findings:
+        """Return all faults and warnings, in the order in which they were added."""
+        return Findings(faults=tuple(self._faults), warnings=tuple(self._warnings))
 
 
 def below(path: str, key: str | int) -> str:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from mlops_core.runners import did_you_mean
-from mlops_sagemaker.checking.document import BRANCHES
+from mlops_sagemaker.checking.document import BODY, BRANCHES
 from mlops_sagemaker.checking.expressions import Reference, references
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def check_graph(document: Document, faults: Faults) -> None:
     """Check explicit and implicit dependencies."""
     needs: defaultdict[str, set[str]] = defaultdict(set)
     for step in document.steps:
-        needs[step.name] |= {step.condition} if step.condition else set()
+        needs[step.name] |= {name for name in (step.condition, step.loop) if name}
         for reference in (*_explicit(step, document, faults), *_implied(step)):
             target = document.step(reference.step)
             if target is None:
@@ -29,8 +29,11 @@ def check_graph(document: Document, faults: Faults) -> None:
             if target.name == step.name:
                 faults.add(reference.path, f"step '{step.name}' depends on itself", "remove the reference")
                 continue
-            _check_branches(step, target, reference, faults)
+            _check_branches(step, target, reference, document, faults)
+            _check_loop(step, target, reference, faults)
             needs[step.name].add(target.name)
+            if step.loop and step.loop not in (target.loop, target.name):
+                needs[step.loop].add(target.name)  # the loop waits for what its body reads
     _check_cycles(needs, document, faults)
 
 
@@ -53,22 +56,29 @@ def _explicit(step: StepEntry, document: Document, faults: Faults) -> Iterator[R
 
 
 def _implied(step: StepEntry) -> Iterator[Reference]:
-    """Yield the references in the arguments, except those of the steps in branches."""
-    arguments = dict(step.arguments)
-    if step.type == "Condition":
-        for key in BRANCHES:
-            arguments.pop(key, None)
+    """Yield the references in the arguments, except those of the steps in branches or in the body."""
+    inner = {"Condition": BRANCHES, "ForEach": (BODY,)}.get(step.type, ())
+    arguments = {key: value for key, value in step.arguments.items() if key not in inner}
     yield from references(arguments, step.arguments_path)
 
 
-def _check_branches(step: StepEntry, target: StepEntry, reference: Reference, faults: Faults) -> None:
-    if not target.condition:
-        return
-    is_opposite = step.condition == target.condition and step.branch != target.branch
-    if is_opposite or step.name == target.condition:
-        where = f"the {target.branch} of '{target.condition}'"
-        problem = f"step '{step.name}' needs '{target.name}' in {where}, which never runs before it"
-        faults.add(reference.path, problem, "refer to a step outside of the branches, or add a copy under another name")
+def _check_branches(
+    step: StepEntry, target: StepEntry, reference: Reference, document: Document, faults: Faults
+) -> None:
+    own = dict(document.branches(step))
+    for condition, branch in document.branches(target):
+        if step.name == condition or own.get(condition, branch) != branch:
+            where = f"the {branch} of '{condition}'"
+            problem = f"step '{step.name}' needs '{target.name}' in {where}, which never runs before it"
+            fix = "refer to a step outside of the branches, or add a copy under another name"
+            faults.add(reference.path, problem, fix)
+            return
+
+
+def _check_loop(step: StepEntry, target: StepEntry, reference: Reference, faults: Faults) -> None:
+    if target.loop and target.loop != step.loop:
+        problem = f"step '{target.name}' runs once per item of '{target.loop}', under names with a number"
+        faults.warn(reference.path, problem, f"refer to a property of '{target.loop}'")
 
 
 def _check_cycles(needs: dict[str, set[str]], document: Document, faults: Faults) -> None:

@@ -20,6 +20,11 @@ ARGUMENTS = {
     "RegisterModel": "CreateModelPackageInput",
     "Tuning": "CreateHyperParameterTuningJobRequest",
     "AutoML": "CreateAutoMLJobRequest",
+    "ClarifyCheck": "CreateProcessingJobRequest",
+    "QualityCheck": "CreateProcessingJobRequest",
+    "EndpointConfig": "CreateEndpointConfigInput",
+    "Endpoint": "CreateEndpointInput",
+    "InferenceComponent": "CreateInferenceComponentInput",
 }
 PROPERTIES = {
     "Processing": ("DescribeProcessingJobResponse",),
@@ -32,6 +37,9 @@ PROPERTIES = {
         "ListTrainingJobsForHyperParameterTuningJobResponse",
     ),
     "AutoML": ("DescribeAutoMLJobResponse",),
+    "EndpointConfig": ("DescribeEndpointConfigOutput",),
+    "Endpoint": ("DescribeEndpointOutput",),
+    "InferenceComponent": ("DescribeInferenceComponentOutput",),
 }
 OPTIONAL = {
     "CreateProcessingJobRequest": ("ProcessingJobName",),
@@ -40,6 +48,9 @@ OPTIONAL = {
     "CreateModelInput": ("ModelName",),
     "CreateHyperParameterTuningJobRequest": ("HyperParameterTuningJobName",),
     "CreateAutoMLJobRequest": ("AutoMLJobName",),
+    "CreateEndpointConfigInput": ("EndpointConfigName",),
+    "CreateEndpointInput": ("EndpointName",),
+    "CreateInferenceComponentInput": ("InferenceComponentName",),
 }
 """Arguments that the operations require, but that the service sets for steps of a pipeline."""
 

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from mlops_core.runners import did_you_mean
+from mlops_sagemaker.checking.document import declared_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +28,10 @@ _KINDS = {
 }
 _WITHOUT = {"Fail": "a Fail step has no properties"}
 _OWN = {"Condition": ("Outcome",)}
+_LOOP_COUNTS = ("InputItemCount", "TotalStepCount", "SucceededStepCount", "FailedStepCount", "StoppedStepCount")
+_LOOP_OUTPUTS = ("IterationOutputs", "ChildOutputs")
+_LOOP = re.compile(r"\.(\w+)(?:\[(\d+)\])?(.*)\Z", re.DOTALL)
+"""A property of a ForEach step; what follows an index depends on the steps of the body and on their names."""
 
 
 def property_kind(step: StepEntry, text: str, *, path: str, faults: Faults, model: ServiceModel | None) -> str:
@@ -42,6 +47,12 @@ def property_kind(step: StepEntry, text: str, *, path: str, faults: Faults, mode
     if step.type in _WITHOUT:
         faults.add(path, f"step '{step.name}': {_WITHOUT[step.type]}", "refer to another step")
         return ""
+    if step.type == "ForEach":
+        return _loop_kind(step, text, path=path, faults=faults)
+    return _member_kind(step, text, path=path, faults=faults, model=model)
+
+
+def _member_kind(step: StepEntry, text: str, *, path: str, faults: Faults, model: ServiceModel | None) -> str:
     segments = _segments(text)
     if not segments:
         fix = "write for example 'Steps.train.ModelArtifacts.S3ModelArtifacts'"
@@ -50,10 +61,46 @@ def property_kind(step: StepEntry, text: str, *, path: str, faults: Faults, mode
     if step.type in _OWN:
         _check_name(str(segments[0]), _OWN[step.type], step, path=path, faults=faults)
         return "String"
+    if step.type in ("Lambda", "Callback"):
+        return _output_kind(step, segments, path=path, faults=faults)
     shapes = model.properties(step.type) if model else ()
     if not shapes:
         return ""
     return _Walk(step, path=path, faults=faults).kind(shapes, segments)
+
+
+def _loop_kind(step: StepEntry, text: str, *, path: str, faults: Faults) -> str:
+    """Return the type of a property of a ForEach step, as the class ``ForEachStep`` of the SDK has them."""
+    match = _LOOP.match(text)
+    name, index, rest = match.groups() if match else ("", None, "")
+    names = ("Status", *_LOOP_COUNTS, *_LOOP_OUTPUTS, "Selected")
+    if not _check_name(name, names, step, path=path, faults=faults):
+        return ""
+    if name in _LOOP_OUTPUTS and (index is None or not rest):
+        faults.add(path, f"'{name}' is a list of outputs", f"write '{name}[0].<step>.<member>'")
+    if name == "Selected" and not rest:
+        faults.add(path, "'Selected' is an output, not a value", "refer to one of its members")
+    if name == "Selected" and "Selector" not in step.arguments:
+        faults.add(path, f"step '{step.name}' has no Selector", "add Selector to its arguments")
+    return "String" if name == "Status" else "Integer" if name in _LOOP_COUNTS else ""
+
+
+def _output_kind(step: StepEntry, segments: list[str | int], *, path: str, faults: Faults) -> str:
+    """Return the declared type of an output of a Lambda or Callback step."""
+    if not _check_name(str(segments[0]), ("OutputParameters",), step, path=path, faults=faults):
+        return ""
+    outputs = declared_outputs(step)
+    if len(segments) != 2 or str(segments[1]) not in outputs:
+        name = str(segments[1]) if len(segments) == 2 else ""
+        hint = did_you_mean(name, outputs) if name else ""
+        faults.add(
+            path,
+            f"step '{step.name}' ({step.type}) declares no output '{name}'{hint}",
+            f"declare it in OutputParameters; declared: {', '.join(outputs) or 'none'}",
+        )
+        return ""
+    kind = outputs[str(segments[1])]
+    return kind if kind in _KINDS.values() else ""
 
 
 def _segments(text: str) -> list[str | int]:

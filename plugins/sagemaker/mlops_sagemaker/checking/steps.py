@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_core.runners import did_you_mean
 from mlops_sagemaker.checking.document import as_list
 from mlops_sagemaker.checking.faults import below
+from mlops_sagemaker.values.durations import EXAMPLES, duration_fix, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,13 +38,14 @@ STEP_TYPES = (
 )
 _OWN_KEYS = {"Lambda": ("FunctionArn", "OutputParameters"), "Callback": ("SqsQueueUrl", "OutputParameters")}
 _NEEDED = {"Lambda": ("FunctionArn",), "Callback": ("SqsQueueUrl",)}
+_WITHOUT_ARGUMENTS = ("Lambda", "Callback")
+"""Types whose arguments are optional in the published schema of definitions."""
 _STRICT = (*JOB_TYPES[:4], "Model", "RegisterModel", "Condition", "Fail")
 """Types whose keys are all checked; the keys of other types are not fully documented."""
 _KEYS = ("Name", "Type", "Arguments", "DependsOn", "DisplayName", "Description")
 _NAME = re.compile(r"[A-Za-z0-9\-_]{1,64}\Z")
 _NOT_CACHED = ("Condition", "Fail", "Model", "RegisterModel")
 _NOT_RETRIED = ("Condition", "Fail", "Lambda", "Callback", "EMR")
-_DURATION = re.compile(r"P(?=\d|T\d)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+S)?)?\Z|T?\d+[DHMSdhms]\Z")
 _STEP_FAULTS = ("Step.SERVICE_FAULT", "Step.THROTTLING")
 _JOB_FAULTS = ("SageMaker.JOB_INTERNAL_ERROR", "SageMaker.CAPACITY_ERROR", "SageMaker.RESOURCE_LIMIT")
 _RETRY_KEYS = ("ExceptionType", "IntervalSeconds", "BackoffRate", "MaxAttempts", "ExpireAfterMin")
@@ -81,7 +83,8 @@ def _has_known_type(step: StepEntry, faults: Faults) -> bool:
 
 
 def _check_keys(step: StepEntry, faults: Faults) -> None:
-    if "Arguments" not in step.data:
+    _check_texts(step, faults)
+    if "Arguments" not in step.data and step.type not in _WITHOUT_ARGUMENTS:
         faults.add(step.arguments_path, "is missing", "add the arguments; {} for none")
     for key in _NEEDED.get(step.type, ()):
         if not step.data.get(key):
@@ -103,6 +106,15 @@ def _check_keys(step: StepEntry, faults: Faults) -> None:
             )
 
 
+def _check_texts(step: StepEntry, faults: Faults) -> None:
+    for key, limit in (("DisplayName", 256), ("Description", 3072)):
+        text, path = step.data.get(key), f"{step.path}.{key}"
+        if text is not None and not isinstance(text, str):
+            faults.add(path, "is not a text", "use a text, or remove the key")
+        elif isinstance(text, str) and len(text) > limit:
+            faults.add(path, f"has {len(text):,} characters; the limit is {limit:,}", "shorten it")
+
+
 def _check_cache(step: StepEntry, faults: Faults) -> None:
     if "CacheConfig" not in step.data or step.type in _NOT_CACHED:
         return
@@ -116,11 +128,21 @@ def _check_cache(step: StepEntry, faults: Faults) -> None:
             faults.add(below(path, key), f"unknown key{did_you_mean(key, keys)}", f"expected: {', '.join(keys)}")
     if not isinstance(cache.get("Enabled"), bool):
         faults.add(f"{path}.Enabled", f"is {cache.get('Enabled')!r}", "set it to true or false")
-    expiry = cache.get("ExpireAfter")
-    if expiry is not None and not (isinstance(expiry, str) and _DURATION.match(expiry)):
-        faults.add(
-            f"{path}.ExpireAfter", f"{expiry!r} is not a duration", "write it as ISO 8601, for example P30D or PT12H"
-        )
+    _check_expiry(cache, f"{path}.ExpireAfter", faults)
+
+
+def _check_expiry(cache: Mapping[str, Any], path: str, faults: Faults) -> None:
+    """Check the timeout, which the service requires with caching and ignores without it."""
+    if "ExpireAfter" not in cache:
+        if cache.get("Enabled") is True:
+            faults.add(path, "is required with caching", f"add it, {EXAMPLES}")
+        return
+    expiry = cache["ExpireAfter"]
+    if not isinstance(expiry, str):
+        faults.add(path, f"{expiry!r} is not a text", f"write it as ISO 8601, {EXAMPLES}")
+    elif parse_duration(expiry) is None:
+        report = faults.warn if cache.get("Enabled") is False else faults.add
+        report(path, f"{expiry!r} is not a duration", duration_fix(expiry))
 
 
 def _check_retries(step: StepEntry, faults: Faults) -> None:
@@ -205,6 +227,11 @@ def _check_property_file(item: Mapping[str, Any], path: str, faults: Faults, *, 
     for key in ("PropertyFileName", "OutputName", "FilePath"):
         if not isinstance(item.get(key), str) or not item[key]:
             faults.add(f"{path}.{key}", f"is {item.get(key)!r}", "use a text that is not empty")
+    path_inside = item.get("FilePath")
+    if isinstance(path_inside, str) and (path_inside.startswith("/") or ".." in path_inside.split("/")):
+        faults.add(
+            f"{path}.FilePath", f"{path_inside!r} is not a path within the output", "write it relative to LocalPath"
+        )
     for key in item:
         if key not in ("PropertyFileName", "OutputName", "FilePath"):
             faults.add(below(path, key), "unknown key", "expected: PropertyFileName, OutputName, FilePath")

@@ -37,7 +37,10 @@ def _with(*options: click.Option) -> Callable[[click.Command], click.Command]:
     help="Policy to print: for the user who starts runs, for the execution role, or its trust policy.",
 )
 def policy_command(*, usecase: str | None, audience: str, **values: Any) -> None:
-    """Print a least-privilege IAM policy as JSON. Names that are not set become '*'."""
+    """Print a least-privilege IAM policy as JSON.
+
+    The role must be set. A bucket, region or image that is not set becomes '*'; the bucket is then any of the account.
+    """
     from mlops_core.runners import read_settings
     from mlops_sagemaker.compiler.definition import model_package_group
     from mlops_sagemaker.service.policy import Audience, names_of, policy

@@ -7,34 +7,45 @@ from pathlib import Path
 
 import click
 
-from mlops_core.cli.options import json_option
+from mlops_core.cli.options import HomePath, json_option
 from mlops_core.cli.output import print_json
+from mlops_core.cli.streams import echo_line
 
 
 @click.command("check")
-@click.argument("file", type=click.Path(dir_okay=False))
+@click.argument("file", type=HomePath(dir_okay=False))
 @json_option
 def check_command(*, file: str, as_json: bool) -> int:
     """Check a pipeline definition from any source. Use `-` to read standard input.
 
     Arguments and properties are checked against the service model of botocore, the graph against the rules of the
-    service. The exit code is 2 if the definition has faults.
+    service. Warnings are probable mistakes that the service accepts. The exit code is 2 if the definition has faults.
     """
     from mlops_core import UsageError
     from mlops_core.runners import ExitCode
-    from mlops_sagemaker.checking import check_text, has_service_model
+    from mlops_sagemaker.checking import examine_text, has_service_model
 
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {file}: {error}") from error
-    faults = check_text(text)
+    findings = examine_text(text)
+    labelled = [("fault", each) for each in findings.faults] + [("warning", each) for each in findings.warnings]
     if as_json:
-        print_json([{"path": fault.path, "problem": fault.problem, "fix": fault.fix} for fault in faults])
+        print_json(
+            [
+                {"severity": severity, "path": each.path, "problem": each.problem, "fix": each.fix}
+                for severity, each in labelled
+            ]
+        )
     else:
-        for fault in faults:
-            click.echo(str(fault))
+        for severity, each in labelled:
+            echo_line(f"warning: {each}" if severity == "warning" else str(each))
         scope = "" if has_service_model() else " (only the graph was checked; install boto3 to check the arguments too)"
-        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}" if faults else "no faults"
-        click.echo(f"{file}: {count}{scope}")
-    return int(ExitCode.USAGE if faults else ExitCode.OK)
+        warnings = f", {_count(len(findings.warnings), 'warning')}" if findings.warnings else ""
+        echo_line(f"{file}: {_count(len(findings.faults), 'fault')}{warnings}{scope}")
+    return int(ExitCode.USAGE if findings.faults else ExitCode.OK)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number or 'no'} {word}{'' if number == 1 else 's'}"

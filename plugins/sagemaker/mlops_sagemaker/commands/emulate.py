@@ -21,8 +21,9 @@ import click
 def emulate_command(context: dict[str, str | None], *, port: int, jobs: int | None) -> int:
     """Emulate SageMaker, S3, IAM, EventBridge and more on 127.0.0.1 until Ctrl-C.
 
-    Set AWS_ENDPOINT_URL to use it with boto3 and the SageMaker SDK. Pipelines are checked when they are created, and
-    executed in processes on this machine when they are started. When the emulator stops, only the logs are kept.
+    Set the variables that it prints to use it with boto3 and the SageMaker SDK. Requests must be signed with the
+    printed access key, which is new at each start. Pipelines are checked when they are created, and executed in
+    processes on this machine when they are started. When the emulator stops, only the logs are kept.
     """
     from mlops_core import workspace_path
     from mlops_core.runners import ExitCode
@@ -34,8 +35,9 @@ def emulate_command(context: dict[str, str | None], *, port: int, jobs: int | No
         signal.signal(number, lambda *_: ended.set())
     with SageMakerEndpoint(folder, port=port, max_parallel=jobs) as endpoint:
         click.echo(f"SageMaker endpoint: {endpoint.url}; executions: {folder}")
-        click.echo(f"export AWS_ENDPOINT_URL={endpoint.url} AWS_DEFAULT_REGION=us-east-1")
-        click.echo("export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any")
+        for names in (("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"), ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")):
+            variables = endpoint.environment()
+            click.echo("export " + " ".join(f"{name}={variables[name]}" for name in names))
         click.echo("press Ctrl-C to stop")
         ended.wait()
         click.echo("stopping executions ...", err=True)

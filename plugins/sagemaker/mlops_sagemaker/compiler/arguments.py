@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mlops_core.runners import PipelineError
@@ -21,6 +22,25 @@ CONTAINER_ROOT = "/opt/ml"
 ARGUMENT_LIMIT = 256
 ARGUMENT_COUNT_LIMIT = 100
 """Limits of the service, from the shapes ContainerArgument(s) and TrainingContainerArgument(s)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentLimits:
+    """How many arguments there may be, and how long each."""
+
+    count: int
+    length: int
+
+
+COMMAND = ArgumentLimits(ARGUMENT_COUNT_LIMIT, ARGUMENT_LIMIT)
+HYPERPARAMETERS = ArgumentLimits(95, 2500)
+"""Arguments that arrive as hyperparameters; from the shapes HyperParameters (100) and HyperParameterValue."""
+ARGUMENT = "argument-"
+"""Beginning of the names of the hyperparameters that hold the arguments of a trial's command, in their order."""
+TRIAL, TURN = "trial", "turn"
+"""Hyperparameters whose sum is the index of a trial."""
+TRAIN = "train"
+"""The only argument with which the service starts the image of a tuning job."""
 _REQUEST = "--request="
 
 Text: TypeAlias = str | dict[str, Any]
@@ -34,6 +54,7 @@ def to_arguments(
     seed: Text,
     values: Mapping[str, Text],
     dataset_digest: str = "",
+    limits: ArgumentLimits = COMMAND,
 ) -> list[Text]:
     """Return the arguments of a container's command.
 
@@ -43,6 +64,7 @@ def to_arguments(
         seed: random seed, as text or expression.
         values: values of the step's and the gate's parameters, by name, as texts or expressions.
         dataset_digest: digest of the data set; with it, the service never reuses a result for changed data.
+        limits: of the service.
 
     Raises:
         PipelineError: the request is larger than the arguments that the service allows.
@@ -55,10 +77,10 @@ def to_arguments(
         arguments += [_joined(f"--{flag}={each.name}=", values[each.name]) for each in parameters]
     # Not sorted: the order of a mapping in the configuration may matter, and a local run keeps it.
     text = json.dumps(request.to_json(), separators=(",", ":"))
-    size = ARGUMENT_LIMIT - len(_REQUEST)
+    size = limits.length - len(_REQUEST)
     pieces = [f"{_REQUEST}{text[start : start + size]}" for start in range(0, len(text), size)]
-    if len(arguments) + len(pieces) > ARGUMENT_COUNT_LIMIT:
-        room = (ARGUMENT_COUNT_LIMIT - len(arguments)) * size
+    if len(arguments) + len(pieces) > limits.count:
+        room = (limits.count - len(arguments)) * size
         raise PipelineError(
             f"step '{request.step.name}': its configuration needs a request of {len(text)} characters, but a SageMaker "
             f"container takes at most {room}; declare only the configuration sections that the step reads, "

@@ -11,24 +11,38 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlops_core import ConfigError, ParameterType, StepKind
-from mlops_core.runners import EVALUATION_OUTPUT, PipelineError, did_you_mean
-from mlops_core.runners.container.request import GATE_OUTPUT, code_digest
+from mlops_core.runners import EVALUATION_OUTPUT, PipelineError, did_you_mean, find_searches, is_selection
+from mlops_core.runners.container.request import CHAMPION_INPUT, GATE_OUTPUT, code_digest
 from mlops_sagemaker.compiler import expressions as ex
 from mlops_sagemaker.compiler.gates import compile_gate
-from mlops_sagemaker.compiler.job_graph import BUCKET, IMAGE, MERGE_SUFFIX, ROLE, SEED, JobContext, jobs_of
+from mlops_sagemaker.compiler.job_graph import (
+    BUCKET,
+    CHAMPION,
+    IMAGE,
+    MERGE_SUFFIX,
+    MODEL_SUFFIX,
+    ROLE,
+    SEED,
+    SERVING_IMAGE,
+    JobContext,
+    jobs_of,
+)
 from mlops_sagemaker.compiler.jobs import RETRY_POLICIES, emit_job
+from mlops_sagemaker.compiler.searches import search_step
+from mlops_sagemaker.compiler.secrets import check_definition_texts, check_request
+from mlops_sagemaker.compiler.transform import transform_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mlops_core import Parameter, Step
-    from mlops_core.runners import ParameterValue, RunRequest
+    from mlops_core import Parameter, Pipeline, Step
+    from mlops_core.runners import CodeIndex, ParameterValue, RunRequest
     from mlops_sagemaker.settings import CompileSettings
 
 VERSION = "2020-12-01"
 GROUP, APPROVAL = "ModelPackageGroupName", "ModelApprovalStatus"
 GATE_STEP, REGISTER_STEP, FAIL_STEP = "gate", "register", "fail"
-RESERVED_PARAMETERS = (ROLE, BUCKET, IMAGE, GROUP, APPROVAL, SEED)
+RESERVED_PARAMETERS = (ROLE, BUCKET, IMAGE, GROUP, APPROVAL, SEED, CHAMPION, SERVING_IMAGE)
 _TYPES = {
     ParameterType.FLOAT: "Float",
     ParameterType.INTEGER: "Integer",
@@ -59,39 +73,44 @@ class Definition:
         return json.dumps(self.data, separators=(",", ":"), allow_nan=False)
 
 
-def compile_pipeline(request: RunRequest, settings: CompileSettings, *, dataset_digest: str = "") -> Definition:
+def compile_pipeline(
+    request: RunRequest, settings: CompileSettings, *, dataset_digest: str = "", champion: str = ""
+) -> Definition:
     """Return the definition of a use case's pipeline.
 
     Args:
         request: request of a run; its parameters and seed become the defaults.
         settings: settings of the account and the steps.
         dataset_digest: digest of the data set; without it, results of steps that read the data set are not reused.
+        champion: digest of the best version's predictions in the bucket, for a gate that compares with them; without
+            it, an execution must be started with the parameter `CHAMPION`.
 
     Raises:
         PipelineError: a name is reserved, or the configuration of a step is too large for the container's command.
         ConfigError: a secret would be written into the definition, or the settings do not fit the pipeline.
     """
-    from mlops_core.runners import CodeIndex
+    from mlops_core.runners import CodeIndex, read_settings
 
     _check_names(request)
-    _check_secrets(request)
+    check_request(request)
     _check_settings(request, settings)
     index = CodeIndex()
     context = JobContext(
         use_case=request.use_case.name,
         pipeline=request.pipeline,
         sections=request.config.sections(),
-        code={step.name: code_digest(request.use_case, step, code=index) for step in request.pipeline.steps},
+        code=_code(request, index),
         settings=settings,
         dataset_digest=dataset_digest,
     )
     data = {
         "Version": VERSION,
         "Metadata": {},
-        "Parameters": list(_parameters(request, settings)),
+        "Parameters": list(_parameters(request, settings, champion=champion)),
         "PipelineExperimentConfig": {"ExperimentName": ex.PIPELINE_NAME, "TrialName": ex.EXECUTION_ID},
         "Steps": list(_steps(request, context)),
     }
+    check_definition_texts(data, read_settings().environ)
     return Definition(
         data=json.loads(json.dumps(data)),
         max_parallel_steps=settings.account.max_parallel_steps,
@@ -99,25 +118,53 @@ def compile_pipeline(request: RunRequest, settings: CompileSettings, *, dataset_
 
 
 def _steps(request: RunRequest, context: JobContext) -> Iterator[dict[str, Any]]:
+    searches = {search.name: search for search in find_searches(request.pipeline)}
     for step in request.pipeline.ordered():
+        if step.batch:
+            model, transform = transform_steps(step, step.batch, context)
+            yield from (_retried(model), _retried(_merged(transform, context.settings_of(step).raw)))
+            continue
+        if step.trial is not None:
+            continue
+        if step.name in searches:
+            yield _merged(search_step(searches[step.name], context), context.settings_of(step).raw)
+            continue
         for job in jobs_of(step, context):
             yield _merged(emit_job(job, context), context.settings_of(step).raw)
     yield condition_step(request, context)
     yield from context.settings.raw_steps
 
 
+def _retried(step: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **step,
+        "RetryPolicies": [dict(policy) for policy in RETRY_POLICIES[: 1 if step["Type"] == "Model" else None]],
+    }
+
+
+def _code(request: RunRequest, index: CodeIndex) -> dict[str, str]:
+    """Return the digest of the code of each step; a search has that of its trials."""
+    steps = request.pipeline.steps
+    code = {step.name: code_digest(request.use_case, step, code=index) for step in steps if not is_selection(step)}
+    return code | {search.name: code[search.trials[0].name] for search in find_searches(request.pipeline)}
+
+
 # --- Parameters -------------------------------------------------------------------------------------------
 
 
-def _parameters(request: RunRequest, settings: CompileSettings) -> Iterator[dict[str, Any]]:
+def _parameters(request: RunRequest, settings: CompileSettings, *, champion: str) -> Iterator[dict[str, Any]]:
     account = settings.account
     yield _text(ROLE, account.role)
     yield _text(BUCKET, account.bucket)
     yield _text(IMAGE, account.image)
+    if any(step.batch for step in request.pipeline.steps):
+        yield _text(SERVING_IMAGE, settings.inference.image)
     yield _text(GROUP, account.model_package_group or model_package_group(request.use_case.name))
     approvals = ["PendingManualApproval", "Approved", "Rejected"]
     yield _text(APPROVAL, account.approval_status) | {"EnumValues": approvals}
     yield {"Name": SEED, "Type": "Integer", "DefaultValue": request.seed}
+    if request.pipeline.gate.needs_champion:
+        yield _text(CHAMPION, champion or None)
     for parameter in request.pipeline.parameters:
         yield _declared(parameter, request.parameters[parameter.name])
 
@@ -147,7 +194,14 @@ def condition_step(request: RunRequest, context: JobContext) -> dict[str, Any]:
         "IfSteps": [register_step(request, context)],
         "ElseSteps": [fail_step(context)],
     }
-    return {"Name": GATE_STEP, "Type": "Condition", "Arguments": arguments}
+    waits = _unread_batches(request.pipeline)  # as a local run, whose verdict comes after all steps
+    return {"Name": GATE_STEP, "Type": "Condition", **({"DependsOn": waits} if waits else {}), "Arguments": arguments}
+
+
+def _unread_batches(pipeline: Pipeline) -> list[str]:
+    """Return the batch predictions that the evaluation does not read."""
+    read = pipeline.ancestors(pipeline.evaluation_step.name)
+    return [step.name for step in pipeline.ordered() if step.batch and step.name not in read]
 
 
 def fail_step(context: JobContext) -> dict[str, Any]:
@@ -223,23 +277,19 @@ def _check_names(request: RunRequest) -> None:
             raise PipelineError(
                 f"step '{step.name}': with '{MERGE_SUFFIX}' for its merge, its name is longer than 64 characters"
             )
+    for step in pipeline.steps:
+        name = f"{step.name}{MODEL_SUFFIX}"
+        if step.batch and (name in names or len(name) > 64):
+            raise PipelineError(f"step '{step.name}': the name '{name}' of its model is taken or too long; rename one")
+    if pipeline.gate.needs_champion and CHAMPION_INPUT in pipeline.evaluation_step.inputs:
+        raise PipelineError(f"step '{pipeline.evaluation_step.name}': the input name '{CHAMPION_INPUT}' is reserved")
     if GATE_OUTPUT in pipeline.evaluation_step.outputs:
         raise PipelineError(f"step '{pipeline.evaluation_step.name}': the output name '{GATE_OUTPUT}' is reserved")
 
 
-def _check_secrets(request: RunRequest) -> None:
-    for step in request.pipeline.steps:
-        for section in step.config:
-            for key in sorted(request.config.secrets):
-                if key == section or key.startswith((f"{section}.", f"{section}[")):
-                    raise ConfigError(
-                        f"{key} is a secret that step '{step.name}' reads, but everybody in the account can read a "
-                        "definition; remove it from the configuration and let the step fetch it with its role"
-                    )
-
-
 def _check_settings(request: RunRequest, settings: CompileSettings) -> None:
-    steps = {step.name: step for step in request.pipeline.steps}
+    steps = {step.name: step for step in request.pipeline.steps if step.trial is None}
+    steps |= {search.name: search.trials[0] for search in find_searches(request.pipeline)}
     for name, overrides in settings.steps.items():
         if name not in steps:
             raise ConfigError(f"steps.{name}: unknown step{did_you_mean(name, steps) or ';'} steps: {', '.join(steps)}")

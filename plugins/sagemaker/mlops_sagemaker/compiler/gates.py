@@ -1,8 +1,11 @@
-"""Compiles a gate to the conditions of a Condition step that rejects exactly what `mlops_core.conditions.Gate` rejects.
+"""Compiles a gate to the conditions of a Condition step that rejects exactly what `mlops_core.Gate` rejects.
 
 The conditions of a step are joined by "and". They require first that each metric of the gate is usable and each
 threshold is within the range of its metric, then the expression itself. A definition has no "and" below "or", so it
 becomes not (not a or not b) with opposite comparisons; this is exact, because all numbers are finite at that point.
+
+A gate with bounds, slices, the champion or licences is decided by the evaluation's container with the same code; the
+condition then reads the verdict.
 """
 
 from __future__ import annotations
@@ -10,8 +13,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from mlops_core import AllOf, AnyOf, Comparison, Not, Operator
-from mlops_core.runners.container.verdict import USABLE
+from mlops_core import AllOf, AnyOf, Champion, Comparison, LicenceClause, NoRegression, Not, Operator
+from mlops_core.runners.container.verdict import USABLE, VERDICT_FLAG
 from mlops_sagemaker.compiler.expressions import Expression, json_get, parameter
 
 if TYPE_CHECKING:
@@ -36,6 +39,8 @@ def compile_gate(pipeline: Pipeline, *, evaluation: str) -> list[Expression]:
         pipeline: pipeline with gate, metrics and parameters.
         evaluation: name of the step in the definition that has the property file.
     """
+    if pipeline.gate.needs_evidence:
+        return [_binary(Operator.AT_LEAST, json_get(evaluation, PROPERTY_FILE, VERDICT_FLAG), 1)]
     compiler = _GateCompiler(
         metrics={metric.name: metric for metric in pipeline.metrics},
         parameters={each.name: each for each in pipeline.parameters},
@@ -95,6 +100,8 @@ class _GateCompiler:
                 return self._some(condition, wanted=False) if not wanted else _not(self._some(condition, wanted=False))
             case AnyOf():
                 return self._some(condition, wanted=True) if wanted else _not(self._some(condition, wanted=True))
+            case NoRegression() | LicenceClause():
+                raise AssertionError(f"{condition} is decided by the container")
 
     def _some(self, condition: AllOf | AnyOf, *, wanted: bool) -> Expression:
         """Return an expression that holds when at least one part is `wanted`."""
@@ -104,6 +111,7 @@ class _GateCompiler:
     def _comparison(self, comparison: Comparison, *, wanted: bool) -> Expression:
         operator = comparison.operator if wanted else comparison.operator.opposite
         threshold = comparison.threshold
+        assert not isinstance(threshold, Champion)  # noqa: S101  for mypy: that is decided by the container
         right = parameter(threshold) if isinstance(threshold, str) else threshold
         return _binary(operator, self._read(self._metrics[comparison.metric], "value"), right)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_core import DATASET, StepKind
 from mlops_core.runners.container.request import GATE_OUTPUT, ContainerRequest, GateRequest, Part
 from mlops_sagemaker.compiler import expressions as ex
-from mlops_sagemaker.compiler.arguments import ENTRYPOINT, to_arguments
+from mlops_sagemaker.compiler.arguments import COMMAND, ENTRYPOINT, to_arguments
 from mlops_sagemaker.compiler.gates import PROPERTY_FILE, gate_parameters
 from mlops_sagemaker.compiler.job_graph import IMAGE, ROLE, SEED, Job, JobContext
 from mlops_sagemaker.layout import Layout
@@ -21,6 +21,7 @@ from mlops_sagemaker.machines import instance_type
 
 if TYPE_CHECKING:
     from mlops_core import Step
+    from mlops_sagemaker.compiler.arguments import ArgumentLimits
 
 _FILES = "files"
 """Last part of the URI of an output: an input is a *prefix* of keys, and ``model`` would match ``model-card`` too."""
@@ -50,8 +51,8 @@ def emit_job(job: Job, context: JobContext) -> dict[str, Any]:
     """Return the step of a definition for a job."""
     emit = training_step if job.layout is Layout.TRAINING else processing_step
     step = emit(job, context)
-    if _is_cached(job, context):
-        step["CacheConfig"] = {"Enabled": True, "ExpireAfter": f"P{context.settings.account.cache_days}D"}
+    if is_cached(job, context):
+        step["CacheConfig"] = {"Enabled": True, "ExpireAfter": context.settings.account.cache_duration}
     step["RetryPolicies"] = [dict(policy) for policy in RETRY_POLICIES]
     return step
 
@@ -67,7 +68,7 @@ def processing_step(job: Job, context: JobContext) -> dict[str, Any]:
         "AppSpecification": {
             "ImageUri": ex.parameter(IMAGE),
             "ContainerEntrypoint": list(ENTRYPOINT),
-            "ContainerArguments": _arguments(job, context),
+            "ContainerArguments": job_arguments(job, context),
         },
         "RoleArn": ex.parameter(ROLE),
         "ProcessingInputs": [_processing_input(job, name, context) for name in job.sources],
@@ -90,12 +91,17 @@ def processing_step(job: Job, context: JobContext) -> dict[str, Any]:
 
 def training_step(job: Job, context: JobContext) -> dict[str, Any]:
     """Return a Training step, with the arguments of CreateTrainingJob."""
+    command = {"ContainerEntrypoint": list(ENTRYPOINT), "ContainerArguments": job_arguments(job, context)}
+    return {"Name": job.name, "Type": "Training", "Arguments": training_arguments(job, context, command=command)}
+
+
+def training_arguments(job: Job, context: JobContext, *, command: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of CreateTrainingJob; `command` is that of the container."""
     account, overrides = context.settings.account, context.settings_of(job.step)
     algorithm: dict[str, Any] = {
         "TrainingImage": ex.parameter(IMAGE),
         "TrainingInputMode": "File",
-        "ContainerEntrypoint": list(ENTRYPOINT),
-        "ContainerArguments": _arguments(job, context),
+        **command,
     }
     metrics = [
         {"Name": m.job_name, "Regex": m.log_regex} for m in context.pipeline.metrics if m.job_name and m.log_regex
@@ -117,7 +123,7 @@ def training_step(job: Job, context: JobContext) -> dict[str, Any]:
         arguments["Environment"] = dict(overrides.environment)
     arguments |= _network(context) | _spot(job, context)
     _add_tags(arguments, context)
-    return {"Name": job.name, "Type": "Training", "Arguments": arguments}
+    return arguments
 
 
 # --- Inputs and outputs -----------------------------------------------------------------------------------
@@ -172,7 +178,8 @@ def _processing_output(job: Job, output: str, context: JobContext) -> dict[str, 
 # --- The container's command ------------------------------------------------------------------------------
 
 
-def _arguments(job: Job, context: JobContext) -> list[Any]:
+def job_arguments(job: Job, context: JobContext, *, limits: ArgumentLimits = COMMAND) -> list[Any]:
+    """Return the arguments of a container's command, as texts and expressions."""
     request = _request(job, context)
     names = [each.name for each in (*request.parameters, *(request.gate.parameters if request.gate else ()))]
     return to_arguments(
@@ -181,6 +188,7 @@ def _arguments(job: Job, context: JobContext) -> list[Any]:
         seed=ex.parameter(SEED),
         values={name: ex.parameter(name) for name in names},
         dataset_digest=context.dataset_digest if DATASET in job.step.inputs.values() else "",
+        limits=limits,
     )
 
 
@@ -189,7 +197,7 @@ def _request(job: Job, context: JobContext) -> ContainerRequest:
     parameters = {each.name: each for each in pipeline.parameters}
     gate = None
     if job.has_verdict:
-        gate = GateRequest(gate=pipeline.gate, parameters=gate_parameters(pipeline))
+        gate = GateRequest(gate=pipeline.gate, parameters=gate_parameters(pipeline), licences=pipeline.licences)
     return ContainerRequest(
         use_case=context.use_case,
         layout=job.layout,
@@ -201,7 +209,7 @@ def _request(job: Job, context: JobContext) -> ContainerRequest:
         packed={name: source.packed for name, source in job.sources.items() if source.packed is not None},
         sharded_inputs=context.settings_of(step).sharded_inputs if job.part is Part.SHARD else (),
         is_trained=pipeline.is_trained,
-        metrics=pipeline.metrics if step.kind is StepKind.EVALUATION else (),
+        metrics=pipeline.metrics if step.kind is StepKind.EVALUATION or step.tuning else (),
         gate=gate,
     )
 
@@ -265,8 +273,8 @@ def _add_tags(arguments: dict[str, Any], context: JobContext) -> None:
         arguments["Tags"] = [{"Key": key, "Value": tags[key]} for key in sorted(tags)]
 
 
-def _is_cached(job: Job, context: JobContext) -> bool:
+def is_cached(job: Job, context: JobContext) -> bool:
     """Return whether the service may reuse results; it compares URIs, so data sets are only cached by digest."""
-    if not (context.settings.account.cache_days and context.settings_of(job.step).cache):
+    if not (context.settings.account.cache_duration and context.settings_of(job.step).cache):
         return False
     return bool(context.dataset_digest) or DATASET not in job.step.inputs.values()

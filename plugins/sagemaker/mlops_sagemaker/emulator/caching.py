@@ -5,11 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.runners import DefinitionError
 from mlops_sagemaker.emulator.jobs import processing, training, tuning
+from mlops_sagemaker.emulator.objects import has_objects
 from mlops_sagemaker.service.executions import ExecutionStepStatus
 
 if TYPE_CHECKING:
@@ -17,14 +16,10 @@ if TYPE_CHECKING:
 
     from mlops_sagemaker.emulator.definition import StepDefinition
     from mlops_sagemaker.emulator.history import ExecutionHistory
+    from mlops_sagemaker.emulator.objects import ObjectStore
     from mlops_sagemaker.service.executions import ExecutionStep
 
 _SIGNATURES = {"Processing": processing.SIGNATURE, "Training": training.SIGNATURE, "Tuning": tuning.SIGNATURE}
-_DURATION = re.compile(
-    r"P?(?:(?P<years>\d+)Y)?(?:(?P<months>\d+)M)?(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
-    r"(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+)S)?)?\Z",
-    re.IGNORECASE,
-)
 
 
 def signature_of(step: StepDefinition, arguments: Mapping[str, Any]) -> str:
@@ -32,40 +27,28 @@ def signature_of(step: StepDefinition, arguments: Mapping[str, Any]) -> str:
     names = _SIGNATURES.get(step.type)
     if not names:
         return ""
-    text = json.dumps({name: arguments.get(name) for name in names}, sort_keys=True)
+    identifying = {name: arguments.get(name) for name in names}
+    if step.type == "Tuning":
+        identifying |= tuning.identifying_definitions(arguments)
+    text = json.dumps(identifying, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def find_cached(
-    step: StepDefinition, signature: str, *, pipeline: str, history: ExecutionHistory
+    step: StepDefinition, signature: str, *, pipeline: str, history: ExecutionHistory, objects: ObjectStore
 ) -> tuple[str, ExecutionStep] | None:
-    """Return the newest reusable result: the ARN of its execution and the step; None if there is none."""
-    if not step.cache_expires or not signature:
+    """Return the newest reusable result: the ARN of its execution and the step; None if there is none.
+
+    A result whose objects are no longer there is not reused.
+    """
+    if step.cache_expires is None or not signature:
         return None
-    oldest = dt.datetime.now(dt.UTC) - parse_duration(step.cache_expires)
+    now = dt.datetime.now(dt.UTC)
     for record in history.newest_first(pipeline):
         earlier = record.step(step.name)
         if earlier is None or earlier.status is not ExecutionStepStatus.SUCCEEDED or earlier.signature != signature:
             continue
-        if dt.datetime.fromisoformat(earlier.end) >= oldest:
+        is_current = now - dt.datetime.fromisoformat(earlier.end) <= step.cache_expires
+        if is_current and all(has_objects(objects, uri) for uri in earlier.written):
             return earlier.cache_source or record.arn, earlier
     return None
-
-
-def parse_duration(text: str) -> dt.timedelta:
-    """Return an ISO 8601 duration such as ``P30D`` or ``PT1H``, or ``30d`` as in the examples of the SDK.
-
-    Raises:
-        DefinitionError: the text is not a duration.
-    """
-    match = _DURATION.match(text)
-    if not match or not any(match.groups()):
-        raise DefinitionError(f"CacheConfig.ExpireAfter: {text!r} is not an ISO 8601 duration such as 'P30D'")
-    part = {name: int(value or 0) for name, value in match.groupdict().items()}
-    return dt.timedelta(
-        days=365 * part["years"] + 30 * part["months"] + part["days"],
-        weeks=part["weeks"],
-        hours=part["hours"],
-        minutes=part["minutes"],
-        seconds=part["seconds"],
-    )

@@ -13,11 +13,12 @@ from mlops_sagemaker.emulator.objects import FolderObjects, download_prefix, par
 from mlops_sagemaker.service.uris import S3Uri
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from mlops_core import Step
     from mlops_core.runners import Store
-    from mlops_sagemaker.compiler.job_graph import JobContext
+    from mlops_sagemaker.compiler.job_graph import JobContext, Source
     from mlops_sagemaker.emulator.execution import PipelineExecution
     from mlops_sagemaker.emulator.objects import ObjectStore
 
@@ -29,7 +30,7 @@ def place_dataset(objects: FolderObjects, folder: Path, uri: S3Uri, *, digest: s
     """
     target = objects.path(uri)
     marker = target.with_name(f".{target.name}.digest")
-    if marker.exists() and marker.read_text(encoding="utf-8") == digest:
+    if target.is_dir() and marker.exists() and marker.read_text(encoding="utf-8") == digest:
         return
     marker.unlink(missing_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}")
@@ -69,19 +70,27 @@ class Results:
         Raises:
             RunnerError: an output is not at its location.
         """
+        sources = {output: self._context.source(f"{step.name}.{output}") for output in step.all_outputs}
+        return self._add(step, sources, store)
+
+    def add_trial_outputs(self, step: Step, selection: Step, store: Store, *, job: str) -> dict[str, str]:
+        """Add the outputs of a trial, which the training job `job` wrote; errors are those of `add_outputs`."""
+        sources = {output: self._context.trial_output(selection, output, job=job) for output in step.all_outputs}
+        return self._add(step, sources, store)
+
+    def _add(self, step: Step, sources: Mapping[str, Source], store: Store) -> dict[str, str]:
         digests = {}
-        for output in step.all_outputs:
+        for output, source in sources.items():
             folder = store.work_folder(f"{step.name}-{output}")
             try:
-                digests[output] = store.artifacts.add(self._fetch(f"{step.name}.{output}", folder))
+                digests[output] = store.artifacts.add(self._fetch(source, folder))
             except (StepFault, tarfile.TarError, OSError) as error:
                 raise RunnerError(f"step '{step.name}': cannot read output '{output}': {error}") from error
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
         return digests
 
-    def _fetch(self, reference: str, folder: Path) -> Path:
-        source = self._context.source(reference)
+    def _fetch(self, source: Source, folder: Path) -> Path:
         uri = parse_uri(self._execution.resolve(source.uri))
         target = folder / "files"
         target.mkdir()

@@ -47,14 +47,16 @@ def _holds(condition: Mapping[str, Any]) -> bool:
             return not _holds(condition["Condition"])
         if kind == "Or":
             return any(_each(condition["Conditions"]))
-        if kind == "In":
-            results = [_equal(condition["QueryValue"], value) for value in condition["Values"]]
-            return any(results)
+        if kind in ("In", "NotIn"):
+            query = condition["QueryValue"] if "QueryValue" in condition else condition["Value"]
+            values = condition["Values"] if "Values" in condition else condition["In"]
+            results = [_equal(query, value) for value in values]
+            return any(results) is (kind == "In")
         left, right = condition["LeftValue"], condition["RightValue"]
     except (KeyError, TypeError) as error:
         raise StepFault(FaultKind.CLIENT, f"condition of type '{kind}' is not well formed: {error}") from error
-    if kind == "Equals":
-        return _equal(left, right)
+    if kind in ("Equals", "NotEquals"):
+        return _equal(left, right) is (kind == "Equals")
     if kind in _ORDERS:
         _require_comparable(left, right)
         return bool(_ORDERS[kind](left, right))

@@ -9,17 +9,40 @@ from __future__ import annotations
 import graphlib
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.runners import DefinitionError, did_you_mean
+from mlops_sagemaker.values.durations import duration_fix, parse_duration
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 VERSION = "2020-12-01"
-SUPPORTED = ("Processing", "Training", "Tuning", "Condition", "Fail", "RegisterModel", "Model", "Callback")
+SUPPORTED = (
+    "Processing",
+    "Training",
+    "Tuning",
+    "Transform",
+    "Condition",
+    "Fail",
+    "RegisterModel",
+    "Model",
+    "Callback",
+)
 """The step types that the emulator executes."""
+EXECUTION_VARIABLES = (
+    "PipelineName",
+    "PipelineArn",
+    "PipelineExecutionId",
+    "PipelineExecutionArn",
+    "StartDateTime",
+    "CurrentDateTime",
+)
+"""The execution variables that every step can refer to."""
+JOB_VARIABLES = {"Processing": "ProcessingJobName", "Training": "TrainingJobName"}
+"""The execution variable with the name of a step's own job, by type of the step."""
 _STEP_REFERENCE = re.compile(r"Steps\.([A-Za-z0-9_-]+)")
 
 
@@ -75,10 +98,13 @@ class StepDefinition:
         arguments: arguments with unresolved expressions.
         depends_on: names in ``DependsOn``.
         property_files: property files of its outputs.
-        cache_expires: ISO 8601 duration; empty if results are not reused.
+        cache_expires: maximum age of a reused result; None if results are not reused.
         retries: retry policies in the order of the definition.
         branch: branch that contains the step; None at the top level.
         queue: URL of the queue of a Callback step, as text or expression.
+        outputs: types of the outputs of a Callback step by name.
+        display_name: display name; empty if there is none.
+        description: description; empty if there is none.
     """
 
     name: str
@@ -86,15 +112,24 @@ class StepDefinition:
     arguments: Mapping[str, Any]
     depends_on: tuple[str, ...] = ()
     property_files: tuple[PropertyFile, ...] = ()
-    cache_expires: str = ""
+    cache_expires: dt.timedelta | None = None
     retries: tuple[RetryPolicy, ...] = ()
     branch: Branch | None = None
     queue: Any = ""
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    display_name: str = ""
+    description: str = ""
 
     def references(self) -> frozenset[str]:
         """Return the steps that the arguments refer to, without those in its branches."""
         own = [value for name, value in self.arguments.items() if name not in ("IfSteps", "ElseSteps")]
-        return frozenset(_referenced_steps([*own, self.queue]))
+        return frozenset(match[1] for get in references([*own, self.queue]) if (match := _STEP_REFERENCE.match(get)))
+
+    def execution_variables(self) -> frozenset[str]:
+        """Return the execution variables that the arguments refer to, without those in its branches."""
+        own = [value for name, value in self.arguments.items() if name not in ("IfSteps", "ElseSteps")]
+        begin = "Execution."
+        return frozenset(get.removeprefix(begin) for get in references([*own, self.queue]) if get.startswith(begin))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +224,7 @@ class Definition:
 
     def without_cache(self, name: str) -> Definition:
         """Return a copy of the definition in which a step is always executed."""
-        return replace(self, steps={**self.steps, name: replace(self.steps[name], cache_expires="")})
+        return replace(self, steps={**self.steps, name: replace(self.steps[name], cache_expires=None)})
 
     def order(self) -> tuple[str, ...]:
         """Return the steps in topological order; independent steps are in the order of the definition.
@@ -249,15 +284,14 @@ def _definition(data: Mapping[str, Any]) -> Definition:
 
 
 def _parameter(data: Mapping[str, Any]) -> ParameterDefinition:
-    if data["Type"] not in _PARSERS:
-        raise DefinitionError(
-            f"parameter '{data['Name']}': unknown type '{data['Type']}'; types: {', '.join(_PARSERS)}"
-        )
+    kind = data.get("Type", "String")
+    if kind not in _PARSERS:
+        raise DefinitionError(f"parameter '{data['Name']}': unknown type '{kind}'; types: {', '.join(_PARSERS)}")
     default = data.get("DefaultValue")
-    if data["Type"] == "Float" and isinstance(default, int) and not isinstance(default, bool):
+    if kind == "Float" and isinstance(default, int) and not isinstance(default, bool):
         default = float(default)
     return ParameterDefinition(
-        name=data["Name"], type=data["Type"], default=default, choices=tuple(data.get("EnumValues") or ())
+        name=data["Name"], type=kind, default=default, choices=tuple(data.get("EnumValues") or ())
     )
 
 
@@ -277,7 +311,6 @@ def _flatten(steps: Iterable[Mapping[str, Any]], *, path: str, branch: Branch | 
 
 
 def _step(data: Mapping[str, Any], branch: Branch | None) -> StepDefinition:
-    cache = data.get("CacheConfig") or {}
     return StepDefinition(
         name=data["Name"],
         type=data["Type"],
@@ -287,11 +320,31 @@ def _step(data: Mapping[str, Any], branch: Branch | None) -> StepDefinition:
             PropertyFile(name=file["PropertyFileName"], output=file["OutputName"], path=file["FilePath"])
             for file in data.get("PropertyFiles") or ()
         ),
-        cache_expires=str(cache.get("ExpireAfter", "")) if cache.get("Enabled") else "",
+        cache_expires=_cache_expiry(data),
         retries=tuple(map(_retry_policy, data.get("RetryPolicies") or ())),
         branch=branch,
         queue=data.get("SqsQueueUrl", ""),
+        outputs={
+            item["OutputName"]: str(item.get("OutputType", "String")) for item in data.get("OutputParameters") or ()
+        },
+        display_name=str(data.get("DisplayName") or ""),
+        description=str(data.get("Description") or ""),
     )
+
+
+def _cache_expiry(data: Mapping[str, Any]) -> dt.timedelta | None:
+    """Return the maximum age of a reused result; None without caching, when the service ignores the duration."""
+    cache = data.get("CacheConfig") or {}
+    if not cache.get("Enabled"):
+        return None
+    text = cache.get("ExpireAfter")
+    duration = parse_duration(text)
+    if duration is None:
+        raise DefinitionError(
+            f"step '{data['Name']}': CacheConfig.ExpireAfter: "
+            f"{'is missing' if text is None else f'{text!r} is not a duration'}; {duration_fix(text)}"
+        )
+    return duration
 
 
 def _retry_policy(data: Mapping[str, Any]) -> RetryPolicy:
@@ -309,18 +362,23 @@ def _check(step: StepDefinition, definition: Definition) -> None:
     for name in (*step.depends_on, *sorted(step.references())):
         if name not in definition.steps:
             raise DefinitionError(f"step '{step.name}': unknown step '{name}'{did_you_mean(name, definition.steps)}")
+    known = {*EXECUTION_VARIABLES, JOB_VARIABLES.get(step.type, "")}
+    for name in sorted(step.execution_variables() - known):
+        raise DefinitionError(
+            f"step '{step.name}': 'Execution.{name}' has no value in a step of type {step.type}"
+            f"{did_you_mean(name, known)}; known here: {', '.join(sorted(known - {''}))}"
+        )
 
 
-def _referenced_steps(value: object) -> Iterator[str]:
+def references(value: object) -> Iterator[str]:
+    """Yield the texts of all ``Get`` expressions in a value."""
     if isinstance(value, dict):
         reference = value.get("Get")
         if len(value) == 1 and isinstance(reference, str):
-            match = _STEP_REFERENCE.match(reference)
-            if match:
-                yield match[1]
+            yield reference
             return
         for inner in value.values():
-            yield from _referenced_steps(inner)
+            yield from references(inner)
     elif isinstance(value, list | tuple):
         for inner in value:
-            yield from _referenced_steps(inner)
+            yield from references(inner)

@@ -17,12 +17,14 @@ from mlops_sagemaker.emulator.comparisons import holds_all
 from mlops_sagemaker.emulator.faults import RETRIED_BY, FaultKind, StepFault, StepStopped
 from mlops_sagemaker.emulator.functions import as_text, resolve
 from mlops_sagemaker.emulator.history import now
-from mlops_sagemaker.emulator.jobs.common import JobPlace, JobResult
+from mlops_sagemaker.emulator.jobs.callbacks import CallbackOrder
+from mlops_sagemaker.emulator.jobs.common import JobPlace, JobResult, job_name
 from mlops_sagemaker.emulator.jobs.processing import run_processing
 from mlops_sagemaker.emulator.jobs.registration import run_model_creation, run_registration
 from mlops_sagemaker.emulator.jobs.training import run_training
+from mlops_sagemaker.emulator.jobs.transform import run_transform
 from mlops_sagemaker.emulator.jobs.tuning import run_tuning
-from mlops_sagemaker.emulator.objects import parse_uri
+from mlops_sagemaker.emulator.scope import ExecutionScope
 from mlops_sagemaker.service.executions import (
     ANY_STEP_FAILED,
     ExecutionRecord,
@@ -38,14 +40,26 @@ if TYPE_CHECKING:
     from mlops_sagemaker.emulator.definition import Definition, RetryPolicy, StepDefinition
     from mlops_sagemaker.emulator.history import ExecutionHistory
     from mlops_sagemaker.emulator.jobs.callbacks import Callbacks
+    from mlops_sagemaker.emulator.jobs.common import JobState
     from mlops_sagemaker.emulator.jobs.containers import Containers
     from mlops_sagemaker.emulator.jobs.registration import ModelRegistrar
     from mlops_sagemaker.emulator.objects import ObjectStore
+    from mlops_sagemaker.emulator.selection import Selection
 
 _LONGEST_WAIT_S = 3600.0
+_POLL_S = 1.0
+_ANY_JOB = "job"
+"""Name of the job in the arguments that identify a result: the real one differs in every execution."""
 
 
-def _ignore(_: ExecutionStep) -> None:
+_JOBS: Mapping[str, Callable[[str, Mapping[str, Any], JobPlace], JobResult]] = {
+    "Processing": run_processing,
+    "Training": run_training,
+    "Tuning": run_tuning,
+}
+
+
+def _ignore(_: object) -> None:
     """Do nothing."""
 
 
@@ -63,6 +77,7 @@ class Surroundings:
         environment: additional environment variables of every container.
         on_step: called from any thread with each new state of a step.
         callbacks: waits for the answers of Callback steps; None if they are not supported.
+        on_job: called from any thread with each new state of a job.
     """
 
     objects: ObjectStore
@@ -74,12 +89,13 @@ class Surroundings:
     environment: Mapping[str, str] = field(default_factory=dict)
     on_step: Callable[[ExecutionStep], None] = _ignore
     callbacks: Callbacks | None = None
+    on_job: Callable[[JobState], None] = _ignore
 
 
 class PipelineExecution:
     """An execution of a definition; `stop` and `record` may be called from other threads than `carry_out`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what is executed, as what, where, and what is kept
         self,
         definition: Definition,
         *,
@@ -88,6 +104,7 @@ class PipelineExecution:
         values: Mapping[str, Any],
         surroundings: Surroundings,
         former: ExecutionRecord | None = None,
+        selection: Selection | None = None,
     ) -> None:
         """Prepare an execution.
 
@@ -98,6 +115,7 @@ class PipelineExecution:
             values: values of all parameters, by name.
             surroundings: environment of the execution.
             former: earlier record of this execution if it is retried; steps that succeeded are kept.
+            selection: steps to execute, and the results to use instead of the others; None for all steps.
         """
         self._definition = definition
         self._around = surroundings
@@ -105,6 +123,10 @@ class PipelineExecution:
         self._lock = threading.Lock()
         kept = former.steps if former else ()
         self._steps = {step.name: step for step in kept if step.status is ExecutionStepStatus.SUCCEEDED}
+        self._selected = frozenset(definition.steps) if selection is None else selection.steps
+        self._steps |= {step.name: step for step in selection.results} if selection else {}
+        self._max_parallel = surroundings.max_parallel
+        self._has_new_limit = threading.Event()
         self._skipped: set[str] = set()
         start = former.start if former else now()
         self._record = ExecutionRecord(
@@ -121,6 +143,8 @@ class PipelineExecution:
             stopped=self._stopped,
             environment=surroundings.environment,
             announce=lambda _: None,
+            on_job=surroundings.on_job,
+            pipeline=pipeline,
         )
 
     @property
@@ -135,7 +159,10 @@ class PipelineExecution:
         Raises:
             StepFault: a reference cannot be resolved.
         """
-        return resolve(value, _ExecutionScope(self))
+        return resolve(value, self._scope())
+
+    def _scope(self, *, job: str = "") -> ExecutionScope:
+        return ExecutionScope(self.record, self._definition, objects=self._around.objects, job=job)
 
     def stop(self) -> None:
         """Stop all running steps; the execution then ends as ``Stopped``."""
@@ -144,6 +171,11 @@ class PipelineExecution:
                 return
             self._record = replace(self._record, status=ExecutionStatus.STOPPING)
         self._stopped.set()
+
+    def limit(self, max_parallel: int) -> None:
+        """Change the number of steps to run in parallel."""
+        self._max_parallel = max_parallel
+        self._has_new_limit.set()
 
     def carry_out(self) -> ExecutionRecord:
         """Execute the steps and return the final record."""
@@ -172,34 +204,46 @@ class PipelineExecution:
     # --- Scheduling ---------------------------------------------------------------------------------------
 
     def _run_steps(self) -> None:
-        waiting = [name for name in self._definition.order() if name not in self._steps]
+        waiting = [name for name in self._definition.order() if name not in self._steps and name in self._selected]
         running: dict[Future[None], str] = {}
-        with ThreadPoolExecutor(max_workers=self._around.max_parallel, thread_name_prefix="step") as pool:
+        with ThreadPoolExecutor(max_workers=max(1, len(waiting)), thread_name_prefix="step") as pool:
             try:
                 while waiting or running:
                     waiting = self._start_ready(waiting, running, pool)
                     if not running:
                         break
-                    done, _ = wait(running, return_when=FIRST_COMPLETED)
-                    for future in done:
+                    for future in self._ended(running):
                         del running[future]
                         future.result()
             except BaseException:
                 self._stopped.set()
                 raise
 
+    def _ended(self, running: Mapping[Future[None], str]) -> set[Future[None]]:
+        """Wait until a step has ended or more steps may run, and return those that have ended."""
+        done: set[Future[None]] = set()
+        while not done and not self._has_new_limit.is_set():
+            done, _ = wait(running, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+        self._has_new_limit.clear()
+        return done
+
     def _start_ready(self, waiting: list[str], running: dict[Future[None], str], pool: ThreadPoolExecutor) -> list[str]:
         remaining: list[str] = []
         for name in waiting:
             if self._is_skipped(name):
                 self._skipped.add(name)
-            elif not self._may_start() or len(running) >= self._around.max_parallel or not self._is_ready(name):
+            elif not self._may_start() or not self._has_place(running) or not self._is_ready(name):
                 remaining.append(name)
             else:
                 step = self._definition.steps[name]
-                self._set(ExecutionStep(name=name, type=step.type, status=ExecutionStepStatus.STARTING, start=now()))
+                self._set(_started(step))
                 running[pool.submit(self._execute, step)] = name
         return remaining
+
+    def _has_place(self, running: Mapping[Future[None], str]) -> bool:
+        """Return whether another step may run; a step that waits for a callback needs no processor."""
+        types = [self._definition.steps[name].type for name in running.values()]
+        return len(types) - types.count("Callback") < self._max_parallel
 
     def _may_start(self) -> bool:
         failed = any(step.status is ExecutionStepStatus.FAILED for step in self._steps.values())
@@ -215,10 +259,11 @@ class PipelineExecution:
                 if outcome is not branch.outcome:
                     return True
         needed = {*step.depends_on, *step.references()} | ({step.branch.condition} if step.branch else set())
-        return bool(needed & self._skipped)
+        return bool(needed & self._skipped & self._selected)
 
     def _is_ready(self, name: str) -> bool:
-        for needed in self._definition.needs(name) - self._skipped:
+        needs = self._definition.needs(name) - self._skipped
+        for needed in needs & (self._selected | self._definition.steps[name].references()):
             state = self._steps.get(needed)
             if state is None or state.status is not ExecutionStepStatus.SUCCEEDED:
                 return False
@@ -255,7 +300,8 @@ class PipelineExecution:
             state = self._set(replace(self._steps[step.name], attempts=state.attempts + 1))
 
     def _attempt(self, step: StepDefinition, state: ExecutionStep) -> ExecutionStep:
-        scope = _ExecutionScope(self)
+        job = job_name(self._place, step.name)
+        scope = self._scope(job=job)
         if step.type == "Condition":
             outcome = str(holds_all(step.arguments["Conditions"], scope))
             result = JobResult(properties={"Outcome": outcome}, metadata={"Condition": {"Outcome": outcome}})
@@ -265,22 +311,26 @@ class PipelineExecution:
             message = as_text(arguments.get("ErrorMessage", ""))
             failed = replace(state, status=ExecutionStepStatus.FAILED, failure=message)
             return replace(failed, metadata={"Fail": {"ErrorMessage": message}})
-        signature = signature_of(step, arguments)
-        cached = find_cached(step, signature, pipeline=self._record.pipeline, history=self._around.history)
+        signature = signature_of(step, resolve(step.arguments, self._scope(job=_ANY_JOB)))
+        cached = find_cached(
+            step,
+            signature,
+            pipeline=self._record.pipeline,
+            history=self._around.history,
+            objects=self._around.objects,
+        )
         if cached:
             source, former = cached
-            kept = replace(former, start=state.start, attempts=state.attempts, cache_source=source)
-            return replace(kept, metadata=former.metadata, signature=signature)
-        return replace(_done(state, self._perform(step, arguments)), signature=signature)
+            kept = replace(_done(state, former), cache_source=source)
+            return replace(kept, signature=signature)
+        return replace(_done(state, self._perform(step, arguments, job=job)), signature=signature)
 
-    def _perform(self, step: StepDefinition, arguments: Mapping[str, Any]) -> JobResult:
+    def _perform(self, step: StepDefinition, arguments: Mapping[str, Any], *, job: str) -> JobResult:
         place = replace(self._place, announce=lambda result: self._announce(step.name, result))
-        if step.type == "Processing":
-            return run_processing(step.name, arguments, place)
-        if step.type == "Training":
-            return run_training(step.name, arguments, place)
-        if step.type == "Tuning":
-            return run_tuning(step.name, arguments, place)
+        if step.type in _JOBS:
+            return _JOBS[step.type](job, arguments, place)
+        if step.type == "Transform":
+            return run_transform(job, arguments, place, self._around.registrar)
         if step.type == "RegisterModel":
             return run_registration(arguments, place, self._around.registrar)
         if step.type == "Callback":
@@ -290,8 +340,19 @@ class PipelineExecution:
     def _call_back(self, step: StepDefinition, arguments: Mapping[str, Any]) -> JobResult:
         if self._around.callbacks is None:
             raise StepFault(FaultKind.CLIENT, "Callback steps can only be executed by mlops sagemaker emulate")
-        queue = as_text(self.resolve(step.queue))
-        return self._around.callbacks.call(queue, arguments, arn=self._record.arn, stopped=self._stopped)
+        order = CallbackOrder(
+            queue=as_text(self.resolve(step.queue)),
+            arguments=arguments,
+            types=step.outputs,
+            arn=self._record.arn,
+            stopped=self._stopped,
+            announce=lambda result: self._announce(step.name, result),
+            on_stopping=lambda: self._mark_stopping(step.name),
+        )
+        return self._around.callbacks.call(order)
+
+    def _mark_stopping(self, name: str) -> None:
+        self._set(replace(self._steps[name], status=ExecutionStepStatus.STOPPING))
 
     def _announce(self, name: str, result: JobResult) -> None:
         state = replace(self._steps[name], properties=result.properties, metadata=result.metadata, logs=result.logs)
@@ -305,13 +366,25 @@ class PipelineExecution:
         return state
 
 
-def _done(state: ExecutionStep, result: JobResult) -> ExecutionStep:
+def _started(step: StepDefinition) -> ExecutionStep:
+    return ExecutionStep(
+        name=step.name,
+        type=step.type,
+        status=ExecutionStepStatus.STARTING,
+        start=now(),
+        display_name=step.display_name,
+        description=step.description,
+    )
+
+
+def _done(state: ExecutionStep, result: JobResult | ExecutionStep) -> ExecutionStep:
     return replace(
         state,
         status=ExecutionStepStatus.SUCCEEDED,
         properties=result.properties,
         metadata=result.metadata,
         logs=result.logs,
+        written=result.written,
     )
 
 
@@ -331,45 +404,3 @@ def _delay_s(
         used[index] = count + 1
         return float(min(policy.interval_s * policy.backoff**count, _LONGEST_WAIT_S))
     return None
-
-
-class _ExecutionScope:
-    """The values that the expressions of an execution refer to."""
-
-    def __init__(self, execution: PipelineExecution) -> None:
-        self._record = execution.record
-        self._definition = execution._definition  # noqa: SLF001  a view of the same execution
-        self._objects = execution._around.objects  # noqa: SLF001  the same
-
-    def parameters(self) -> Mapping[str, Any]:
-        return self._record.parameters
-
-    def execution(self) -> Mapping[str, Any]:
-        return {
-            "PipelineName": self._record.pipeline,
-            "PipelineArn": self._record.arn.partition("/execution/")[0],
-            "PipelineExecutionId": self._record.execution_id,
-            "PipelineExecutionArn": self._record.arn,
-            "StartDateTime": self._record.start,
-            "CurrentDateTime": now(),
-        }
-
-    def properties(self, step: str) -> Mapping[str, Any]:
-        state = self._record.step(step)
-        if state is None or state.status is not ExecutionStepStatus.SUCCEEDED:
-            raise StepFault(FaultKind.CLIENT, f"Steps.{step}: the step has not succeeded in this execution")
-        return state.properties
-
-    def property_file(self, step: str, name: str) -> str:
-        declared = {file.name: file for file in self._definition.steps[step].property_files}
-        if name not in declared:
-            raise StepFault(FaultKind.CLIENT, f"Steps.{step}.PropertyFiles.{name}: the step declares no such file")
-        file = declared[name]
-        outputs = (self.properties(step).get("ProcessingOutputConfig") or {}).get("Outputs") or ()
-        for output in outputs:
-            if output["OutputName"] == file.output:
-                return self.document(str(parse_uri(output["S3Output"]["S3Uri"]).join(file.path)))
-        raise StepFault(FaultKind.CLIENT, f"property file '{name}': step '{step}' has no output '{file.output}'")
-
-    def document(self, uri: str) -> str:
-        return self._objects.read(parse_uri(uri)).decode("utf-8")

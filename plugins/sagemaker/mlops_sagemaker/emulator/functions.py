@@ -54,10 +54,30 @@ def resolve(value: Any, scope: Scope) -> Any:
         if function == "Get":
             return _get(argument, scope)
         if function == "Std:Join":
-            return str(argument["On"]).join(as_text(resolve(part, scope)) for part in argument["Values"])
+            return str(argument.get("On", "")).join(as_text(resolve(part, scope)) for part in argument["Values"])
         if function == "Std:JsonGet":
             return _json_get(argument, scope)
     return {name: resolve(inner, scope) for name, inner in value.items()}
+
+
+def known_values(value: Any, parameters: Mapping[str, Any]) -> Any:
+    """Return `value` with the parameters in place; expressions that need more than parameters stay as they are."""
+    if isinstance(value, list | tuple):
+        return [known_values(inner, parameters) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1:
+        (function, argument), *_ = value.items()
+        if function == "Get":
+            name = str(argument).removeprefix("Parameters.")
+            return parameters[name] if name != argument and name in parameters else value
+        if function == "Std:Join" and isinstance(argument, dict):
+            parts = known_values(argument.get("Values") or [], parameters)
+            is_known = isinstance(parts, list) and not any(isinstance(part, dict | list) for part in parts)
+            return str(argument.get("On", "")).join(map(as_text, parts)) if is_known else value
+        if function == "Std:JsonGet":
+            return value
+    return {name: known_values(inner, parameters) for name, inner in value.items()}
 
 
 def as_text(value: object) -> str:

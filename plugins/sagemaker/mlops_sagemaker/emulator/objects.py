@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mlops_core.runners import RunnerError
 from mlops_sagemaker.emulator.faults import FaultKind, StepFault
+from mlops_sagemaker.emulator.paths import require_relative
 from mlops_sagemaker.service.uris import S3Uri
 
 if TYPE_CHECKING:
@@ -73,17 +74,24 @@ class FolderObjects:
         Raises:
             StepFault: the key is not a valid path.
         """
-        parts = PurePosixPath(uri.key).parts
-        if uri.key.startswith("/") or "//" in uri.key or uri.key.endswith("/") or {"..", "."} & set(parts):
+        parts = uri.key.split("/")
+        if "" in parts or {"..", "."} & set(parts) or "\0" in uri.key:
             raise StepFault(FaultKind.CLIENT, f"{uri}: the key is not a valid file path")
-        return self._root / uri.bucket / uri.key
+        return self._bucket(uri) / uri.key
+
+    def _bucket(self, uri: S3Uri) -> Path:
+        if uri.bucket in ("", ".", "..") or "/" in uri.bucket or "\0" in uri.bucket:
+            raise StepFault(FaultKind.CLIENT, f"{uri}: '{uri.bucket}' is not a valid bucket name")
+        return self._root / uri.bucket
 
     def keys(self, prefix: S3Uri) -> Iterator[str]:
         """Yield the keys that begin with the prefix, in order."""
-        bucket = self._root / prefix.bucket
+        bucket = self._bucket(prefix)
         if not bucket.is_dir():
             raise StepFault(FaultKind.CLIENT, f"{prefix}: NoSuchBucket: bucket '{prefix.bucket}' does not exist")
         folder, _, _ = prefix.key.rpartition("/")
+        if {"..", "."} & set(folder.split("/")) or folder.startswith("/") or "\0" in folder:
+            return  # no object has such a key
         yield from sorted(key for key in _files(bucket, bucket / folder) if key.startswith(prefix.key))
 
     def download(self, uri: S3Uri, path: Path) -> None:
@@ -195,9 +203,7 @@ def download_prefix(objects: ObjectStore, prefix: S3Uri, folder: Path, *, keys: 
     for key in listing if keys is None else keys:
         if key.endswith("/"):
             continue
-        target = folder / relative_key(prefix.key, key)
-        if ".." in target.relative_to(folder).parts:
-            raise StepFault(FaultKind.CLIENT, f"s3://{prefix.bucket}/{key}: the key leads outside of the folder")
+        target = folder / require_relative(relative_key(prefix.key, key), what=f"s3://{prefix.bucket}: key")
         target.parent.mkdir(parents=True, exist_ok=True)
         objects.download(S3Uri(prefix.bucket, key), target)
 
@@ -213,7 +219,17 @@ def relative_key(prefix: str, key: str) -> str:
     return key.removeprefix(base).lstrip("/")
 
 
-def upload_folder(objects: ObjectStore, folder: Path, prefix: S3Uri) -> None:
-    """Upload all files of a folder below the prefix."""
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+def upload_folder(objects: ObjectStore, folder: Path, prefix: S3Uri) -> bool:
+    """Upload all files of a folder below the prefix, and return whether there were any."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    for path in paths:
         objects.upload(path, prefix.join(path.relative_to(folder).as_posix()))
+    return bool(paths)
+
+
+def has_objects(objects: ObjectStore, uri: str) -> bool:
+    """Return whether a key begins with this URI; False if its bucket does not exist, too."""
+    try:
+        return next(iter(objects.keys(parse_uri(uri))), None) is not None
+    except StepFault:
+        return False

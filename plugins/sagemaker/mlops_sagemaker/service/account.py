@@ -87,18 +87,33 @@ class Account:
             raise RunnerError("no region: pass --region, or set AWS_REGION")
         return str(name)
 
-    def require_access(self) -> None:
-        """Check that a region and credentials are set, without a request to the service that a run uses.
+    def require_access(self, *, pipeline: str) -> None:
+        """Check that a region and credentials are set, and that the service accepts the credentials.
+
+        The service is asked for the pipeline, as a run asks it anyway. An answer about anything else than the
+        credentials, or none, proves nothing about them and is ignored.
 
         Raises:
-            RunnerError: one of them is missing.
+            RunnerError: one of them is missing, or the credentials have expired or are unknown.
         """
-        from botocore.exceptions import NoCredentialsError
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
         region = self.region
         with faults():
-            if region and self.session.get_credentials() is None:
+            credentials = self.session.get_credentials()
+            if credentials is None:
                 raise NoCredentialsError
+            credentials.get_frozen_credentials()
+            config = Config(retries={"total_max_attempts": 2}, connect_timeout=5, read_timeout=10)
+            client = self.session.client("sagemaker", region_name=region, config=config)
+        try:
+            client.describe_pipeline(PipelineName=pipeline)
+        except ClientError as error:
+            if credential_fault(code_of(error), str(error)):
+                raise _service_error(error) from error
+        except BotoCoreError:
+            return
 
     def client(self, service: str) -> Client:
         """Return a client that retries, with jitter, when it is throttled or the service fails."""

@@ -32,6 +32,7 @@ class ExecutionStepStatus(StrEnum):
 
     STARTING = "Starting"
     EXECUTING = "Executing"
+    STOPPING = "Stopping"
     STOPPED = "Stopped"
     FAILED = "Failed"
     SUCCEEDED = "Succeeded"
@@ -54,6 +55,10 @@ class ExecutionStep:
         signature: digest of the arguments that determine whether a result can be reused.
         properties: properties that the service would describe for the finished job.
         logs: paths of the log files, relative to the folder of logs.
+        display_name: display name of the definition; empty for the name of the step.
+        description: description of the definition.
+        selected_from: ARN of the execution whose result a selective execution uses; empty if there is none.
+        written: ``s3://`` URIs of the objects and prefixes that the step wrote.
     """
 
     name: str
@@ -68,12 +73,17 @@ class ExecutionStep:
     signature: str = ""
     properties: Mapping[str, Any] = field(default_factory=dict)
     logs: tuple[str, ...] = ()
+    display_name: str = ""
+    description: str = ""
+    selected_from: str = ""
+    written: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, Any]:
         """Return the step in the form of ``ListPipelineExecutionSteps``."""
         listed: dict[str, Any] = {
             "StepName": self.name,
-            "StepDisplayName": self.name,
+            "StepDisplayName": self.display_name or self.name,
+            "StepDescription": self.description,
             "StartTime": self.start,
             "EndTime": self.end,
             "StepStatus": str(self.status),
@@ -83,6 +93,8 @@ class ExecutionStep:
         }
         if self.cache_source:
             listed["CacheHitResult"] = {"SourcePipelineExecutionArn": self.cache_source}
+        if self.selected_from:
+            listed["SelectiveExecutionResult"] = {"SourcePipelineExecutionArn": self.selected_from}
         return {name: value for name, value in listed.items() if value not in ("", None)}
 
 
@@ -127,7 +139,14 @@ class ExecutionRecord:
     def from_json(cls, data: Mapping[str, Any]) -> ExecutionRecord:
         """Return the record from the result of `to_json`."""
         steps = tuple(
-            ExecutionStep(**{**step, "status": ExecutionStepStatus(step["status"]), "logs": tuple(step["logs"])})
+            ExecutionStep(
+                **{
+                    **step,
+                    "status": ExecutionStepStatus(step["status"]),
+                    "logs": tuple(step["logs"]),
+                    "written": tuple(step.get("written", ())),
+                }
+            )
             for step in data["steps"]
         )
         return cls(**{**data, "status": ExecutionStatus(data["status"]), "steps": steps})

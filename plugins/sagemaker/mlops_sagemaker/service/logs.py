@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from mlops_sagemaker.service.account import Account
     from mlops_sagemaker.service.executions import ExecutionRecord, ExecutionStep
 
-_GROUPS = {"Processing": "/aws/sagemaker/ProcessingJobs", "Training": "/aws/sagemaker/TrainingJobs"}
+_GROUPS = {
+    "Processing": "/aws/sagemaker/ProcessingJobs",
+    "Training": "/aws/sagemaker/TrainingJobs",
+    "Transform": "/aws/sagemaker/TransformJobs",
+}
 _MISSING = ("ResourceNotFoundException",)
 
 
@@ -45,7 +49,7 @@ def fetch_logs(account: Account, execution: ExecutionRecord, step: Step, *, fold
 
 
 def _fetch(account: Account, state: ExecutionStep, *, folder: Path) -> Iterator[Path]:
-    group = _GROUPS[state.type]
+    group = _GROUPS.get(state.type, _GROUPS["Training"])
     streams = _streams(account, group, job_name(state))
     folder.mkdir(parents=True, exist_ok=True)
     for index, stream in enumerate(streams):

@@ -43,7 +43,7 @@ def failure_of(record: ExecutionRecord, pipeline: Pipeline, *, logs: Path) -> Ml
     if failed.name.removesuffix(MERGE_SUFFIX) not in {step.name for step in pipeline.steps}:
         return RunnerError(f"step '{failed.name}' of the definition failed: {failed.failure}")
     log = logs / f"{failed.name}.log"
-    message = _explained(_message(failed.failure), log)
+    message = _explained(message_of(failed.failure), log)
     prefix = "" if message.startswith("step '") else f"step '{failed.name}' failed: "
     kind = _ERRORS.get(_exit_code(failed.failure), StepError)
     return kind(f"{prefix}{message}; log: {log}")
@@ -75,11 +75,11 @@ def step_record(name: str, states: tuple[ExecutionStep, ...]) -> StepRecord:
         attempts=max(state.attempts for state in states),
         reused_from=source if status is Status.REUSED else "",
         because="equal arguments in an earlier execution" if status is Status.REUSED else "executed by the definition",
-        error=_message(worst.failure).removeprefix(f"step '{name}' failed: "),
+        error=message_of(worst.failure).removeprefix(f"step '{name}' failed: "),
     )
 
 
-def _message(failure: str) -> str:
+def message_of(failure: str) -> str:
     """Return the message of the container from a failure reason."""
     match = _FAILURE.match(failure)
     return match["message"] if match else failure

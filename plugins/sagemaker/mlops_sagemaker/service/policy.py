@@ -33,7 +33,7 @@ class Audience(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """The names in a policy; ``*`` for unknown names.
+    """The names in a policy; ``*`` for unknown names, except for the role.
 
     Attributes:
         pipeline: name of the pipeline at the service.
@@ -74,6 +74,9 @@ class Names:
         return [f"arn:{self.partition}:s3:::{self.bucket}/{prefix}*" for prefix in prefixes]
 
 
+_LIST_TRIALS, _SEARCHES = "ListTrainingJobsForHyperParameterTuningJob", "hyper-parameter-tuning-job/pipelines-*"
+
+
 def names_of(use_case: str, settings: CompileSettings, *, pipeline: str, region: str) -> Names:
     """Return the names of the pipeline of a use case."""
     account = settings.account
@@ -93,20 +96,30 @@ def policy(names: Names, audience: Audience) -> Json:
     """Return a policy document.
 
     Raises:
-        UsageError: the policy of the role is requested without the ARN of the role.
+        UsageError: the ARN of the role is unknown: a policy without it would hold for every role, or every account.
     """
-    if audience is Audience.TRUST:
-        trust = {"Effect": "Allow", "Principal": {"Service": _SERVICE}, "Action": "sts:AssumeRole"}
-        return {"Version": "2012-10-17", "Statement": [trust]}
-    if audience is Audience.ROLE and names.role == "*":
-        raise UsageError("the policy of the role contains the ARN of the role: pass it with --role")
-    statements = _submitter(names) if audience is Audience.SUBMITTER else _role(names)
+    if names.role == "*":
+        raise UsageError(
+            "no role: every policy names the role or its account; pass it with --role, set account.role in the "
+            "settings file, or set the variable SAGEMAKER_PIPELINE_ROLE_ARN"
+        )
+    statements = {Audience.SUBMITTER: _submitter, Audience.ROLE: _role, Audience.TRUST: _trust}[audience](names)
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
 def actions(document: Json) -> frozenset[str]:
     """Return all actions that a policy document allows."""
     return frozenset(action for statement in document["Statement"] for action in statement["Action"])
+
+
+def _trust(names: Names) -> Iterator[Json]:
+    """Let the service assume the role, for pipelines and jobs of the role's own account only (confused deputy)."""
+    condition = {
+        "StringEquals": {"aws:SourceAccount": names.account},
+        "ArnLike": {"aws:SourceArn": names.arn("sagemaker", "*")},
+    }
+    service = {"Service": _SERVICE}
+    yield {"Effect": "Allow", "Principal": service, "Action": "sts:AssumeRole", "Condition": condition}
 
 
 # --- Submitter --------------------------------------------------------------------------------------------
@@ -128,11 +141,13 @@ def _submitter(names: Names) -> Iterator[Json]:
     )
     yield _allow("Executions", executions, *(f"{pipeline}/execution/*" for pipeline in pipelines))
     yield _allow("Jobs", _sagemaker("DescribeProcessingJob"), names.arn("sagemaker", "processing-job/pipelines-*"))
+    yield _allow("Trainings", _sagemaker("DescribeTrainingJob"), names.arn("sagemaker", "training-job/pipelines-*"))
+    yield _allow("Searches", _sagemaker(_LIST_TRIALS), names.arn("sagemaker", _SEARCHES))
     packages = [names.arn("sagemaker", f"model-package/{group}/*") for group in _cased(names.group)]
     yield _allow("ModelPackages", _sagemaker("DescribeModelPackage"), *packages)
     yield _pass_role(names)
     yield from _submitter_data(names)
-    groups = [names.arn("logs", f"log-group:{group}:*") for group in _LOG_GROUPS]
+    groups = [names.arn("logs", f"log-group:{group}:*") for group in _log_groups(names)]
     yield _allow("Logs", ["logs:DescribeLogStreams", "logs:GetLogEvents"], *groups)
     yield from _keys(names)
 
@@ -141,12 +156,18 @@ def _submitter_data(names: Names) -> Iterator[Json]:
     prefixes = ("train/datasets/", f"{names.use_case}/executions/", PUBLISHED_PREFIX)
     yield _list_bucket(names, *prefixes)
     moving = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListMultipartUploadParts"]
-    yield _allow("Data", moving, *names.objects("train/datasets/"))
-    yield _allow("Results", ["s3:GetObject"], *names.objects(f"{names.use_case}/executions/"))
-    sent = names.objects(PUBLISHED_PREFIX, f"{names.pipeline}/definitions/")
-    yield _allow("EvaluationAndDefinitions", ["s3:PutObject"], *sent)
+    yield _objects(names, "Data", moving, "train/datasets/")
+    yield _objects(names, "Results", ["s3:GetObject"], f"{names.use_case}/executions/")
+    yield _objects(names, "Curves", ["s3:PutObject"], f"{names.use_case}/executions/*/tensorboard/")
+    yield _objects(
+        names, "EvaluationAndDefinitions", ["s3:PutObject"], PUBLISHED_PREFIX, f"{names.pipeline}/definitions/"
+    )
     # The service reads a long definition with the permissions of the caller.
-    yield _allow("LongDefinitions", ["s3:GetObject"], *names.objects(f"{names.pipeline}/definitions/"))
+    yield _objects(names, "LongDefinitions", ["s3:GetObject"], f"{names.pipeline}/definitions/")
+
+
+def _log_groups(names: Names) -> tuple[str, ...]:
+    return (*_LOG_GROUPS, *(("/aws/sagemaker/TransformJobs",) if names.settings.inference.image else ()))
 
 
 # --- The role ---------------------------------------------------------------------------------------------
@@ -157,6 +178,9 @@ def _role(names: Names) -> Iterator[Json]:
     making = [f"{verb}{kind.capitalize()}Job" for kind in jobs for verb in ("Create", "Describe", "Stop")]
     arns = [names.arn("sagemaker", f"{kind}-job/pipelines-*") for kind in jobs]
     yield _allow("Jobs", _sagemaker(*making, "AddTags"), *arns)
+    yield from _batches(names)
+    searching = [f"{verb}HyperParameterTuningJob" for verb in ("Create", "Describe", "Stop")]
+    yield _allow("Searches", _sagemaker(*searching, _LIST_TRIALS, "AddTags"), names.arn("sagemaker", _SEARCHES))
     packages = [
         names.arn("sagemaker", f"model-package{rest}")
         for group in _cased(names.group)
@@ -169,10 +193,10 @@ def _role(names: Names) -> Iterator[Json]:
     yield _pass_role(names)
     results = f"{names.use_case}/executions/"
     yield _list_bucket(names, "train/datasets/", results)
-    yield _allow("Data", ["s3:GetObject"], *names.objects("train/datasets/", results))
-    yield _allow("Results", ["s3:PutObject", "s3:AbortMultipartUpload"], *names.objects(results))
+    yield _objects(names, "Data", ["s3:GetObject"], "train/datasets/", results)
+    yield _objects(names, "Results", ["s3:PutObject", "s3:AbortMultipartUpload"], results)
     yield from _image(names)
-    groups = [names.arn("logs", f"log-group:{group}*") for group in _LOG_GROUPS]
+    groups = [names.arn("logs", f"log-group:{group}*") for group in _log_groups(names)]
     writing = [f"logs:{verb}" for verb in ("CreateLogGroup", "CreateLogStream", "DescribeLogStreams", "PutLogEvents")]
     yield _allow("Logs", writing, *groups)
     metrics = _allow("Metrics", ["cloudwatch:PutMetricData"], "*")
@@ -181,10 +205,21 @@ def _role(names: Names) -> Iterator[Json]:
     yield from _network(names)
 
 
+def _batches(names: Names) -> Iterator[Json]:
+    """Allow batch predictions, which need the image that serves models."""
+    if not names.settings.inference.image:
+        return
+    verbs = [f"{verb}TransformJob" for verb in ("Create", "Describe", "Stop")]
+    models = [f"{verb}Model" for verb in ("Create", "Describe")]
+    arns = [names.arn("sagemaker", f"{kind}/pipelines-*") for kind in ("transform-job", "model")]
+    yield _allow("BatchPredictions", _sagemaker(*verbs, *models, "AddTags"), *arns)
+
+
 def _image(names: Names) -> Iterator[Json]:
-    repository = names.image.partition("/")[2].partition("@")[0].partition(":")[0] or "*"
+    images = (names.image, names.settings.inference.image or names.image)
+    repositories = sorted({each.partition("/")[2].partition("@")[0].partition(":")[0] or "*" for each in images})
     pulling = [f"ecr:{verb}" for verb in ("BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer")]
-    yield _allow("Image", pulling, names.arn("ecr", f"repository/{repository}"))
+    yield _allow("Image", pulling, *(names.arn("ecr", f"repository/{each}") for each in repositories))
     yield _allow("Registry", ["ecr:GetAuthorizationToken"], "*")
 
 
@@ -203,12 +238,28 @@ def _network(names: Names) -> Iterator[Json]:
 
 
 def _keys(names: Names) -> Iterator[Json]:
+    """Allow the use of the keys; an alias is a condition, since a policy cannot name it as a resource."""
     account = names.settings.account
     keys = sorted({key for key in (account.kms_key, account.volume_kms_key) if key})
-    if keys:
-        arns = [key if key.startswith("arn:") else names.arn("kms", f"key/{key}") for key in keys]
-        using = ["kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]
-        yield _allow("Keys", using, *arns)
+    using = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]
+    for label, is_alias in (("Keys", False), ("KeysByAlias", True)):
+        chosen = [key for key in keys if _is_alias(key) is is_alias]
+        if not chosen:
+            continue
+        arns = [names.arn("kms", "key/*")] if is_alias else [_key_arn(key, names) for key in chosen]
+        aliases = [f"alias/{key.partition('alias/')[2]}" for key in chosen] if is_alias else []
+        condition = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": aliases}} if is_alias else {}
+        yield _allow(label, using, *arns) | ({"Condition": condition} if condition else {})
+        granting = condition | {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+        yield _allow(f"{label}Grants", ["kms:CreateGrant"], *arns) | {"Condition": granting}
+
+
+def _is_alias(key: str) -> bool:
+    return key.startswith("alias/") or ":alias/" in key
+
+
+def _key_arn(key: str, names: Names) -> str:
+    return key if key.startswith("arn:") else names.arn("kms", f"key/{key}")
 
 
 def _pass_role(names: Names) -> Json:
@@ -217,10 +268,20 @@ def _pass_role(names: Names) -> Json:
 
 
 def _list_bucket(names: Names, *prefixes: str) -> Json:
-    condition = {"StringLike": {"s3:prefix": [f"{prefix}*" for prefix in prefixes]}}
+    condition = {"StringLike": {"s3:prefix": [f"{prefix}*" for prefix in prefixes]}} | _own_buckets(names)
     return _allow("Listings", ["s3:ListBucket"], f"arn:{names.partition}:s3:::{names.bucket}") | {
         "Condition": condition
     }
+
+
+def _objects(names: Names, sid: str, actions: Sequence[str], *prefixes: str) -> Json:
+    condition = _own_buckets(names)
+    return _allow(sid, actions, *names.objects(*prefixes)) | ({"Condition": condition} if condition else {})
+
+
+def _own_buckets(names: Names) -> Json:
+    """Return the condition that keeps an unknown bucket within the account; empty if the bucket is known."""
+    return {"StringEquals": {"aws:ResourceAccount": names.account}} if names.bucket == "*" else {}
 
 
 def _allow(name: str, actions: Sequence[str], *resources: str) -> Json:

@@ -81,8 +81,8 @@ def output_uris(account: Account, job: str) -> dict[str, str]:
     return {output["OutputName"]: output["S3Output"]["S3Uri"] for output in outputs}
 
 
-def download(account: Account, uri: str, folder: Path) -> None:
-    """Download all objects below a URI into a folder, which is created.
+def download(account: Account, uri: str, folder: Path, *, only: str = "") -> None:
+    """Download all objects below a URI, or those with one file name, into a folder, which is created.
 
     Raises:
         RunnerError: S3 refuses, or a key would lead outside of the folder.
@@ -91,7 +91,7 @@ def download(account: Account, uri: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for item in account.pages("s3", "list_objects_v2", "Contents", Bucket=place.bucket, Prefix=place.key):
         name = str(item["Key"]).removeprefix(place.key)
-        if not name or name.endswith("/"):
+        if not name or name.endswith("/") or only not in ("", name.rpartition("/")[2]):
             continue
         target = folder / name
         if not target.resolve().is_relative_to(folder.resolve()):
@@ -131,7 +131,7 @@ def _verdict(account: Account, uri: str, *, store: Store) -> Verdict:
         download(account, uri, work)
         data: Any = json.loads((work / "evaluation.json").read_text(encoding="utf-8"))
         return Verdict.from_json(data["verdict"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunnerError(f"the evaluation wrote no verdict to {uri}: {error}") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_core.runners import StepRecord
 from mlops_core.runners import StepStatus as Status
+from mlops_sagemaker.compiler.arguments import TRIAL, TURN
 from mlops_sagemaker.compiler.definition import GATE_STEP, REGISTER_STEP
 from mlops_sagemaker.service.executions import ExecutionRecord, ExecutionStatus, ExecutionStep, ExecutionStepStatus
-from mlops_sagemaker.service.outcomes import job_names, step_record
+from mlops_sagemaker.service.outcomes import job_names, message_of, step_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mlops_core import Pipeline, Step
+    from mlops_core.runners import Search
 
 Json = Any
-_JOBS = {"ProcessingJob": "Processing", "TrainingJob": "Training"}
-_UNDECIDED = {ExecutionStepStatus.STARTING, ExecutionStepStatus.EXECUTING}
+_JOBS = {"ProcessingJob": "Processing", "TrainingJob": "Training", "TransformJob": "Transform", "TuningJob": "Tuning"}
+_TRIALS = {"Completed": Status.DONE, "Failed": Status.FAILED, "Stopped": Status.STOPPED}
+_UNDECIDED = {ExecutionStepStatus.STARTING, ExecutionStepStatus.EXECUTING, ExecutionStepStatus.STOPPING}
 
 
 def execution_record(description: Json, steps: Sequence[Json]) -> ExecutionRecord:
@@ -40,6 +43,28 @@ def step_records(pipeline: Pipeline, execution: ExecutionRecord) -> dict[str, St
     return {step.name: _record(step, execution) for step in pipeline.ordered()}
 
 
+def trial_records(search: Search, summaries: Sequence[Json]) -> dict[str, StepRecord]:
+    """Return the records of the trials of a search by step name, from ListTrainingJobsForHyperParameterTuningJob."""
+    records = {}
+    for summary in summaries:
+        values = summary.get("TunedHyperParameters") or {}
+        index = sum(int(values[name]) for name in (TRIAL, TURN) if name in values)
+        start, end = _time(summary.get("CreationTime")), _time(summary.get("TrainingEndTime"))
+        objective = summary.get("FinalHyperParameterTuningJobObjectiveMetric") or {}
+        found = f"{objective['MetricName']} {objective['Value']:.6g}" if "Value" in objective else ""
+        name = search.trials[index].name
+        records[name] = StepRecord(
+            name=name,
+            status=_TRIALS.get(summary["TrainingJobStatus"], Status.RUNNING),
+            started=start,
+            duration_s=seconds(start, end),
+            attempts=1,
+            because=found or "executed by the definition",
+            error=message_of(summary.get("FailureReason", "")),
+        )
+    return records
+
+
 def job_name(step: ExecutionStep | None) -> str:
     """Return the name of the job of a step; empty if it has none."""
     for key in _JOBS:
@@ -47,6 +72,11 @@ def job_name(step: ExecutionStep | None) -> str:
         if arn:
             return arn.rpartition("/")[2]
     return ""
+
+
+def is_training_job(step: ExecutionStep | None) -> bool:
+    """Return whether the job of a step is a training job."""
+    return bool(step and step.metadata.get("TrainingJob"))
 
 
 def is_met(execution: ExecutionRecord) -> bool | None:

@@ -67,14 +67,6 @@ def duplicate(path):
     return change
 
 
-def nest_condition(data):
-    inner = copy.deepcopy(data["Steps"][GATE])
-    inner["Name"] = "inner"
-    inner["Arguments"]["IfSteps"] = []
-    inner["Arguments"]["ElseSteps"][0]["Name"] = "inner-fail"
-    data["Steps"][GATE]["Arguments"]["IfSteps"].append(inner)
-
-
 PROCESSING = f"Steps/{PREPROCESS}/Arguments"
 TRAINING = f"Steps/{TRAIN}/Arguments"
 EVALUATION = f"Steps/{EVALUATE}/Arguments"
@@ -118,7 +110,6 @@ FAULTS = [
         f"$.Steps[{GATE}].Arguments.IfSteps[0].DependsOn[0]",
         "never runs",
     ),
-    (nest_condition, f"$.Steps[{GATE}].Arguments.IfSteps[1]", "inside a branch"),
     # cache and retries
     (put("Steps/2/CacheConfig/ExpireAfter", "30 days"), "$.Steps[2].CacheConfig.ExpireAfter", "ISO 8601"),
     (put("Steps/2/CacheConfig/ExpireAfter", "P"), "$.Steps[2].CacheConfig.ExpireAfter", "ISO 8601"),
@@ -270,7 +261,6 @@ FAULTS = [
         "Conditions[0].RightValue",
         "String",
     ),
-    (put(f"{CONDITION}/Conditions/0/LeftValue", 1), "Conditions[0]", "two constants"),
     (
         put(f"{CONDITION}/Conditions/0", {"Type": "Or", "Conditions": []}),
         "Conditions[0].Conditions",

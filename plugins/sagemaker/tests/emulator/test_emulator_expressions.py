@@ -4,7 +4,6 @@ import json
 import math
 
 import pytest
-from mlops_sagemaker.emulator.caching import parse_duration
 from mlops_sagemaker.emulator.comparisons import holds_all
 from mlops_sagemaker.emulator.definition import parse_definition
 from mlops_sagemaker.emulator.faults import StepFault
@@ -227,12 +226,43 @@ def test_parameters_are_parsed_by_their_type():
             parsed.values(texts)
 
 
-@pytest.mark.parametrize(("text", "days"), [("P30D", 30), ("30d", 30), ("PT12H", 0.5), ("P1DT12H", 1.5), ("P1W", 7)])
-def test_cache_duration_is_iso_8601(text, days):
-    assert parse_duration(text).total_seconds() == days * 86_400
+def caching(**cache):
+    return {"Name": "Train", "Type": "Training", "Arguments": {}, "CacheConfig": cache}
 
 
-@pytest.mark.parametrize("text", ["", "P", "soon", "30 days", "PT"])
-def test_invalid_cache_duration_is_refused(text):
-    with pytest.raises(DefinitionError, match="not an ISO 8601 duration"):
-        parse_duration(text)
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [("P30D", 30), ("30d", 30), ("5y", 1825), ("2w", 14), ("T12H", 0.5), ("30dT5h", 30 + 5 / 24), ("p1dt12h", 1.5)],
+)
+def test_documented_cache_durations_are_read(text, days):
+    step = parse_definition(definition(caching(Enabled=True, ExpireAfter=text))).steps["Train"]
+    assert step.cache_expires.total_seconds() == pytest.approx(days * 86_400)
+
+
+@pytest.mark.parametrize("text", ["", "P", "soon", "30 days", "PT", "12h", None])
+def test_other_cache_durations_are_refused_before_anything_runs(text):
+    with pytest.raises(DefinitionError, match="step 'Train': CacheConfig.ExpireAfter: "):
+        parse_definition(definition(caching(Enabled=True, ExpireAfter=text)))
+
+
+def test_cache_duration_is_ignored_without_caching_and_needed_with_it():
+    assert parse_definition(definition(caching(Enabled=False, ExpireAfter="12h"))).steps["Train"].cache_expires is None
+    with pytest.raises(DefinitionError, match="is missing"):
+        parse_definition(definition(caching(Enabled=True)))
+
+
+def test_join_without_a_separator_and_parameter_without_a_type_are_texts():
+    assert resolve({"Std:Join": {"Values": ["a", 1, True]}}, Values()) == "a1true"
+    parsed = parse_definition(definition(fail("F"), parameters=[{"Name": "a", "DefaultValue": "x"}]))
+    assert parsed.values({"a": "5"}) == {"a": "5"}
+
+
+def test_conditions_of_the_published_schema_are_evaluated():
+    def holds(kind, **sides):
+        return holds_all([{"Type": kind, **sides}], Values())
+
+    assert holds("NotEquals", LeftValue=1, RightValue=2)
+    assert not holds("NotEquals", LeftValue="a", RightValue="a")
+    assert holds("NotIn", Value="a", In=["b"])
+    assert not holds("NotIn", QueryValue="a", Values=["a", "b"])
+    assert holds("In", Value="a", In=["a"])

@@ -1,10 +1,12 @@
 """Objects in a folder and in S3: keys, prefixes, and errors of the endpoint."""
 
+import shutil
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from mlops_sagemaker.emulator.collection import place_dataset
 from mlops_sagemaker.emulator.faults import FaultKind, StepFault
 from mlops_sagemaker.emulator.objects import FolderObjects, S3Objects, download_prefix, relative_key, upload_folder
 from mlops_sagemaker.service.uris import S3Uri
@@ -30,7 +32,7 @@ def answering(status, body=b"", *, length=None):
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
@@ -162,3 +164,13 @@ def test_folder_round_trips_through_s3(tmp_path):
 )
 def test_relative_path_begins_after_the_prefix_or_its_folder(prefix, key, path):
     assert relative_key(prefix, key) == path
+
+
+def test_data_set_that_was_deleted_from_its_bucket_is_placed_again(tmp_path):
+    objects, uri, folder = FolderObjects(tmp_path / "s3"), S3Uri("b", "train/datasets/words"), tmp_path / "words"
+    folder.mkdir()
+    (folder / "a.csv").write_text("a")
+    for _ in range(2):
+        place_dataset(objects, folder, uri, digest="d")
+        assert list(objects.keys(uri)) == ["train/datasets/words/a.csv"]
+        shutil.rmtree(objects.path(uri))

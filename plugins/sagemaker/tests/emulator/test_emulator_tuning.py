@@ -15,6 +15,7 @@ from mlops_sagemaker.emulator.jobs.containers import ProcessContainers
 from mlops_sagemaker.emulator.jobs.registration import FolderRegistrar
 from mlops_sagemaker.emulator.jobs.search import drawn_values
 from mlops_sagemaker.emulator.objects import FolderObjects
+from mlops_sagemaker.emulator.support import require_supported
 from mlops_sagemaker.service.uris import S3Uri
 
 SCRIPT = """
@@ -156,6 +157,60 @@ def test_grid_search_tries_all_combinations_once():
     categories = [{"Name": "a", "Values": ["1", "2"]}, {"Name": "b", "Values": ["x", "y", "z"]}]
     combinations = list(drawn_values({"Strategy": "Grid"}, {"CategoricalParameterRanges": categories}))
     assert len(combinations) == len({tuple(each.items()) for each in combinations}) == 6
+
+
+def grid(kinds, depths):
+    values = {"kind": kinds, "depth": depths, "rate": ["0.3"]}
+    return {"CategoricalParameterRanges": [{"Name": name, "Values": list(each)} for name, each in values.items()]}
+
+
+def grid_steps():
+    """Two definitions with grids of different sizes, and no limit for the number of training jobs."""
+    step = tuning(objective="Minimize")[0]
+    config, one = step["Arguments"]["HyperParameterTuningJobConfig"], step["Arguments"].pop("TrainingJobDefinition")
+    objective = config.pop("HyperParameterTuningJobObjective")
+    del config["ParameterRanges"], config["ResourceLimits"]["MaxNumberOfTrainingJobs"]
+    config["Strategy"] = "Grid"
+    step["Arguments"]["TrainingJobDefinitions"] = [
+        {**one, "DefinitionName": name, "TuningObjective": objective, "HyperParameterRanges": grid(["good"], depths)}
+        for name, depths in {"small": ["1"], "large": ["2", "3", "4"]}.items()
+    ]
+    return [step]
+
+
+def test_grid_search_without_a_limit_tries_all_combinations_of_all_definitions(tmp_path):
+    record = execute(tmp_path, grid_steps())
+    assert record.status == "Succeeded", record.steps[0].failure
+    jobs = record.step("Tune").properties["TrainingJobSummaries"]
+    assert sorted(job["TunedHyperParameters"]["depth"] for job in jobs) == ["1", "2", "3", "4"]
+    assert jobs[0]["TunedHyperParameters"]["depth"] == "4"
+
+
+AUTO = {"AutoParameters": [{"Name": "rate", "ValueHint": "0.1"}]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"Autotune": {"Mode": "Enabled"}}, "Autotune"),
+        ({"WarmStartConfig": {"WarmStartType": "IdenticalDataAndAlgorithm"}}, "WarmStartConfig"),
+        ({"HyperParameterTuningJobConfig": {"Strategy": "Random", "ParameterRanges": AUTO}}, "AutoParameters"),
+        ({"TrainingJobDefinitions": [{"HyperParameterRanges": AUTO}]}, "HyperParameterRanges: AutoParameters"),
+        (
+            {"HyperParameterTuningJobConfig": {"TuningJobCompletionCriteria": {"TargetObjectiveMetricValue": 0.9}}},
+            "Compl",
+        ),
+        ({"HyperParameterTuningJobConfig": {"ResourceLimits": {"MaxParallelTrainingJobs": 1}}}, "MaxNumberOfTraining"),
+        (
+            {"TrainingJobDefinition": {"HyperParameterTuningResourceConfig": {"InstanceConfigs": [{}]}}},
+            "InstanceConfigs",
+        ),
+        ({"TrainingJobDefinition": {"ResourceConfig": {"InstanceGroups": [{}, {}]}}}, "InstanceGroups"),
+    ],
+)
+def test_what_a_search_would_ignore_is_refused_by_name(arguments, message):
+    with pytest.raises(StepFault, match=message):
+        require_supported("Tuning", arguments)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,9 @@ def serving(folder, *options):
     try:
         line = process.stdout.readline()
         assert line.startswith("SageMaker endpoint: http://127.0.0.1:"), process.stderr.read()
-        yield re.search(r"http://\S+?(?=;)", line)[0], process
+        assert re.search(r"http://\S+?(?=;)", line)
+        exports = [process.stdout.readline() for _ in range(2)]
+        yield dict(part.split("=", 1) for export in exports for part in export.split()[1:]), process
     finally:
         process.send_signal(signal.SIGINT)
         try:
@@ -45,19 +47,23 @@ def serving(folder, *options):
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("endpoint"), "--jobs", "4") as (url, _):
-        yield url
+def variables(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("endpoint"), "--jobs", "4") as (variables, _):
+        yield variables
 
 
 @pytest.fixture
-def client(url):
-    return lambda service: client_of(url, service)
+def client(variables):
+    return lambda service: client_of(variables, service)
 
 
-def client_of(url, service):
+def client_of(variables, service):
     return boto3.client(
-        service, endpoint_url=url, region_name="us-east-1", aws_access_key_id="any", aws_secret_access_key="any"
+        service,
+        endpoint_url=variables["AWS_ENDPOINT_URL"],
+        region_name=variables["AWS_DEFAULT_REGION"],
+        aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
     )
 
 
@@ -371,7 +377,7 @@ def test_invalid_parameters_unknown_names_and_repeated_tokens_are_handled_like_i
         start(sagemaker, "unknown")
     with pytest.raises(ClientError, match="ResourceNotFound"):
         sagemaker.describe_pipeline_execution(
-            PipelineExecutionArn="arn:aws:sagemaker:us-east-1:1:pipeline/x/execution/y"
+            PipelineExecutionArn="arn:aws:sagemaker:us-east-1:123456789012:pipeline/x/execution/y"
         )
     same = [
         sagemaker.start_pipeline_execution(PipelineName="named", ClientRequestToken="n" * 32)["PipelineExecutionArn"]
@@ -402,8 +408,8 @@ def test_compiled_pipeline_runs_on_the_endpoint(toy, tmp_path, monkeypatch):
     account = ("account.bucket=own", f"account.role={ROLE}", "account.image=image:1")
     compiled = compile_pipeline(prepare_run("TOY"), load_settings(overrides=account), dataset_digest="d" * 64)
     words = "\n".join(f"{'x' * (n % 12 + 1)},{'long' if n % 12 + 1 > 6 else 'short'}" for n in range(60))
-    with serving(tmp_path / "endpoint") as (url, _):
-        s3, sagemaker = client_of(url, "s3"), client_of(url, "sagemaker")
+    with serving(tmp_path / "endpoint") as (variables, _):
+        s3, sagemaker = client_of(variables, "s3"), client_of(variables, "sagemaker")
         s3.create_bucket(Bucket="own")
         s3.put_object(Bucket="own", Key="train/datasets/words/words.csv", Body=words.encode())
         sagemaker.create_pipeline(
@@ -435,17 +441,11 @@ def needs_sdk(version):
     )
 
 
-def run_sdk(version, script, *arguments, url, folder):
+def run_sdk(version, script, *arguments, variables, folder):
     settings = folder / "config.yaml"
     modules = {"TelemetryOptOut": True}
     settings.write_text(json.dumps({"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": modules}}}))
-    environ = {
-        "AWS_ENDPOINT_URL": url,
-        "AWS_ACCESS_KEY_ID": "any",
-        "AWS_SECRET_ACCESS_KEY": "any",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "SAGEMAKER_USER_CONFIG_OVERRIDE": str(settings),
-    }
+    environ = {**variables, "SAGEMAKER_USER_CONFIG_OVERRIDE": str(settings)}
     command = [SDK[version], str(TESTS / script), *arguments]
     done = subprocess.run(
         command, cwd=folder, env=os.environ | environ, capture_output=True, text=True, check=False, timeout=240
@@ -455,8 +455,8 @@ def run_sdk(version, script, *arguments, url, folder):
 
 
 @needs_sdk("3")
-def test_sagemaker_sdk_works_with_the_endpoint(url, tmp_path):
-    out = run_sdk("3", "sdk_client.py", url=url, folder=tmp_path)
+def test_sagemaker_sdk_works_with_the_endpoint(variables, tmp_path):
+    out = run_sdk("3", "sdk_client.py", variables=variables, folder=tmp_path)
     assert json.loads(out.splitlines()[-1]) == [
         {"status": "Succeeded", "steps": {"Measure": "Succeeded", "Judge": "Succeeded"}},
         {"status": "Failed", "steps": {"Measure": "Succeeded", "Judge": "Succeeded", "Reject": "Failed"}},
@@ -465,9 +465,9 @@ def test_sagemaker_sdk_works_with_the_endpoint(url, tmp_path):
 
 
 @pytest.mark.parametrize("version", [pytest.param(version, marks=needs_sdk(version)) for version in SDK])
-def test_sdk_writes_the_definitions_that_the_tests_use(url, tmp_path, version):
+def test_sdk_writes_the_definitions_that_the_tests_use(variables, tmp_path, version):
     output = tmp_path / "written.json"
-    run_sdk(version, f"definitions/write_with_sdk_{version}.py", str(output), url=url, folder=tmp_path)
+    run_sdk(version, f"definitions/write_with_sdk_{version}.py", str(output), variables=variables, folder=tmp_path)
     text = output.read_text()
     assert check_text(text) == ()
     text = re.sub(r"/code/[0-9a-f]{64}/sourcedir", "/code/sourcedir", re.sub(r"/example-\d{14}/", "/example-1/", text))
@@ -487,8 +487,8 @@ def test_every_action_is_allowed(client):
 def test_ctrl_c_stops_the_endpoint_and_its_executions(tmp_path):
     mark = tmp_path / "mark"
     code = f"import time; open('{mark}', 'w').write('x'); time.sleep(60)"
-    with serving(tmp_path / "endpoint") as (url, process):
-        sagemaker = client_of(url, "sagemaker")
+    with serving(tmp_path / "endpoint") as (variables, process):
+        sagemaker = client_of(variables, "sagemaker")
         text = definition(processing("Slow", code))
         sagemaker.create_pipeline(
             PipelineName="slow", PipelineDefinition=text, RoleArn=ROLE, ClientRequestToken="t" * 32
@@ -502,10 +502,54 @@ def test_ctrl_c_stops_the_endpoint_and_its_executions(tmp_path):
     assert processes.stdout == ""
 
 
+def test_ctrl_c_does_not_wait_for_the_answer_of_a_callback(tmp_path):
+    with serving(tmp_path / "endpoint") as (variables, process):
+        sqs = client_of(variables, "sqs")
+        queue = sqs.create_queue(QueueName="unanswered")["QueueUrl"]
+        sagemaker = create(lambda service: client_of(variables, service), "waiting", definition(callback(queue)))
+        start(sagemaker, "waiting")
+        receive_question(sqs, queue)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == ExitCode.OK
+
+
+def test_endpoint_that_starts_again_trusts_nothing_of_the_earlier_one(tmp_path):
+    text = json.loads(gated("again"))
+    text["Steps"][0]["CacheConfig"] = {"Enabled": True, "ExpireAfter": "P1D"}
+    seen = []
+    for _ in range(2):
+        with serving(tmp_path / "endpoint") as (variables, _):
+            seen.append(variables["AWS_SECRET_ACCESS_KEY"])
+            assert client_of(variables, "s3").list_buckets()["Buckets"] == []
+            assert client_of(variables, "sagemaker").list_pipelines()["PipelineSummaries"] == []
+            sagemaker = create(lambda service, where=variables: client_of(where, service), "again", json.dumps(text))
+            assert sagemaker.list_pipeline_executions(PipelineName="again")["PipelineExecutionSummaries"] == []
+            for is_reused in (False, True):
+                arn = start(sagemaker, "again")
+                assert wait(sagemaker, arn)["PipelineExecutionStatus"] == "Succeeded", steps_of(sagemaker, arn)
+                assert ("CacheHitResult" in steps_of(sagemaker, arn)["Count"]) is is_reused
+    assert seen[0] != seen[1]
+
+
+def test_containers_can_use_the_endpoint_and_see_no_secret_of_the_user(tmp_path):
+    code = "import boto3, os; boto3.client('s3').put_object(Bucket='seen', Key='e', Body=repr(dict(os.environ)))"
+    os.environ["USERS_OWN_TOKEN"] = "users-secret"
+    try:
+        with serving(tmp_path / "endpoint") as (variables, _):
+            sagemaker = create(
+                lambda service: client_of(variables, service), "seen", definition(processing("See", code))
+            )
+            arn = start(sagemaker, "seen")
+            assert wait(sagemaker, arn)["PipelineExecutionStatus"] == "Succeeded", steps_of(sagemaker, arn)
+            seen = client_of(variables, "s3").get_object(Bucket="seen", Key="e")["Body"].read().decode()
+    finally:
+        del os.environ["USERS_OWN_TOKEN"]
+    assert "AWS_ENDPOINT_URL" in seen
+    assert "users-secret" not in seen
+
+
 def test_printed_variables_are_sufficient_for_boto3(tmp_path):
-    with serving(tmp_path / "endpoint") as (_, process):
-        lines = [process.stdout.readline() for _ in range(2)]
-        variables = dict(part.split("=", 1) for line in lines for part in line.split()[1:])
+    with serving(tmp_path / "endpoint") as (variables, _):
         code = "import boto3; print(boto3.client('sagemaker').list_pipelines()['PipelineSummaries'])"
         done = subprocess.run(
             [sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True, check=False
@@ -514,8 +558,8 @@ def test_printed_variables_are_sufficient_for_boto3(tmp_path):
 
 
 def test_port_in_use_is_reported_in_one_line(tmp_path):
-    with serving(tmp_path / "endpoint") as (url, _):
-        port = url.rpartition(":")[2]
+    with serving(tmp_path / "endpoint") as (variables, _):
+        port = variables["AWS_ENDPOINT_URL"].rpartition(":")[2]
         command = [*COMMAND, "--workspace", str(tmp_path), "sagemaker", "emulate", "--port", port]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == ExitCode.USAGE

@@ -42,6 +42,7 @@ def row(report, subject, what):
     return next(row for row in report.rows if (row.subject, row.what) == (subject, what))
 
 
+@pytest.mark.representatives(2)
 @pytest.mark.parametrize("shards", [1, 3])
 @pytest.mark.parametrize(
     ("overrides", "parameters", "status"),
@@ -58,6 +59,7 @@ def test_accepted_and_rejected_models_are_equal_on_both_runners(toy, workspace, 
         assert row(report, "verdict", "message").executed == "Execution failed due to acc < 0.9"
 
 
+@pytest.mark.representatives(2)
 @pytest.mark.parametrize(
     ("behaviour", "status", "error"),
     [
@@ -76,6 +78,7 @@ def test_retries_and_failures_are_equal_on_both_runners(toy, workspace, behaviou
     assert error in row(report, "run", "error").executed
 
 
+@pytest.mark.slow_suite
 def test_runs_with_another_seed_are_equal_on_both_runners(toy, workspace):
     assert prove(workspace, seed=3).differences == ()
 
@@ -107,6 +110,7 @@ def test_difference_is_reported(toy, workspace):
     assert [line.what for line in compare_runs(record, record, executed_definition(moved)).differences] == ["waits for"]
 
 
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("has_mounts", [False, None])
 def test_executed_definition_is_recorded_like_other_runs(toy, workspace, has_mounts):
     request = api.prepare_run("TOY", overrides=["features.scale=2"])

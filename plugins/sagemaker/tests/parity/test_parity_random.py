@@ -41,7 +41,7 @@ SETTINGS = CompileSettings(
     account=AccountSettings(role="arn:aws:iam::123456789012:role/r", bucket="bucket", image="image:1")
 )
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:pipeline/random/execution/e"
-PIPELINES = int(os.environ.get("MLOPS_TEST_PIPELINES", "40"))
+PIPELINES = int(os.environ.get("MLOPS_TEST_PIPELINES", "8"))
 BATCHES = 4
 
 
@@ -203,7 +203,8 @@ class ExecutedSide:
             for output in step.all_outputs:
                 folder = root / f"{step.name}-{output}"
                 folder.mkdir(parents=True)
-                digests[f"{step.name}.{output}"] = digest(results._fetch(f"{step.name}.{output}", folder))
+                source = context.source(f"{step.name}.{output}")
+                digests[f"{step.name}.{output}"] = digest(results._fetch(source, folder))
         return digests
 
 
@@ -259,6 +260,7 @@ def test_failing_random_step_is_equal_on_both_runners(use_case, dataset, tmp_pat
         assert not started & (request.pipeline.followers("train") - {"train"})
 
 
+@pytest.mark.representatives(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 5])
 def test_random_pipeline_in_real_processes_is_equal_on_both_runners(random_use_case, workspace, seed):

@@ -11,22 +11,22 @@ from pathlib import Path
 
 import pytest
 
-boto3 = pytest.importorskip("boto3", reason="the extra 'aws' is not installed")
+pytest.importorskip("boto3", reason="the extra 'aws' is not installed")
 pytest.importorskip("obstore", reason="the extra 'aws' is not installed")
 pytest.importorskip("moto", reason="the extra 'test' is not installed")
 
-from mlops_sagemaker.emulator.jobs.containers import ProcessContainers  # noqa: E402  the same
-from mlops_sagemaker.machines import load_price_table, step_machines  # noqa: E402  the same
-from mlops_sagemaker.options import SageMakerOptions  # noqa: E402  the same
-from mlops_sagemaker.plugin import SAGEMAKER  # noqa: E402  the same
-from mlops_sagemaker.service.account import Account  # noqa: E402  the same
-from mlops_sagemaker.service.policy import Audience, actions, names_of, policy  # noqa: E402  the same
-from mlops_sagemaker.settings import load_settings  # noqa: E402  the same
+from mlops_sagemaker.emulator.jobs.containers import ProcessContainers
+from mlops_sagemaker.machines import load_price_table, step_machines
+from mlops_sagemaker.options import SageMakerOptions
+from mlops_sagemaker.plugin import SAGEMAKER
+from mlops_sagemaker.service.account import Account
+from mlops_sagemaker.service.policy import Audience, actions, names_of, policy
+from mlops_sagemaker.settings import load_settings
 
-from mlops_core import api  # noqa: E402  after the skip
-from mlops_core.errors import ConfigError, ExitCode, RunnerError, UsageError  # noqa: E402  the same
-from mlops_core.runners.remote.costs import check_cost, estimate_cost, load_prices  # noqa: E402  the same
-from mlops_core.workspace.store import Store  # noqa: E402  the same
+from mlops_core import api
+from mlops_core.errors import ConfigError, ExitCode, RunnerError, UsageError
+from mlops_core.runners.remote.costs import check_cost, estimate_cost, load_prices
+from mlops_core.workspace.store import Store
 
 ROLE = "arn:aws:iam::123456789012:role/Role"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/steps:1"
@@ -57,7 +57,7 @@ def endpoint(tmp_path_factory):
     from mlops_sagemaker.emulator.endpoint.server import SageMakerEndpoint
 
     with SageMakerEndpoint(tmp_path_factory.mktemp("endpoint"), containers=BareImage()) as endpoint:
-        make = lambda service: _client(endpoint.url, service)  # noqa: E731  short
+        make = endpoint.client
         make("s3").create_bucket(Bucket="account")
         place = {"LocationConstraint": "eu-west-1"}
         make("s3").create_bucket(Bucket="elsewhere", CreateBucketConfiguration=place)
@@ -78,12 +78,7 @@ def endpoint(tmp_path_factory):
             "layers": [],
         }
         make("ecr").put_image(repositoryName="steps", imageManifest=json.dumps(manifest), imageTag="1")
-        yield endpoint.url
-
-
-def _client(url, service):
-    keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any", "region_name": "us-east-1"}
-    return boto3.Session(**keys).client(service, endpoint_url=url)
+        yield endpoint
 
 
 @contextmanager
@@ -100,11 +95,10 @@ def variables(**values):
 @pytest.fixture
 def proxy(endpoint, toy, _clean_environment):
     with (
-        proxies.FaultyProxy(endpoint) as proxy,
+        proxies.FaultyProxy(endpoint.url) as proxy,
         variables(
             AWS_ENDPOINT_URL=proxy.url,
-            AWS_ACCESS_KEY_ID="any",
-            AWS_SECRET_ACCESS_KEY="any",
+            **endpoint.credential.environment(),
             AWS_REGION="us-east-1",
             AWS_MAX_ATTEMPTS="1",
             SAGEMAKER_PIPELINE_ROLE_ARN=ROLE,
@@ -142,6 +136,7 @@ def test_complete_account_passes_all_checks(proxy):
     assert checks["image"].detail.startswith(f"{IMAGE} exists")
 
 
+@pytest.mark.representatives(4)
 @pytest.mark.parametrize(
     ("settings", "subject", "text", "fix"),
     [
@@ -313,9 +308,40 @@ def test_submitter_can_write_data_and_the_role_results_only():
         return {where for s in statements if "s3:PutObject" in s["Action"] for where in s["Resource"]}
 
     assert writable(Audience.ROLE) == {"arn:aws:s3:::data/toy/executions/*"}
-    assert writable(Audience.SUBMITTER) == {
-        f"arn:aws:s3:::data/{prefix}*" for prefix in ("train/datasets/", "evaluation/build/", "Words/definitions/")
+    written = ("train/datasets/", "evaluation/build/", "Words/definitions/", "toy/executions/*/tensorboard/")
+    assert writable(Audience.SUBMITTER) == {f"arn:aws:s3:::data/{prefix}*" for prefix in written}
+
+
+def test_batch_predictions_add_their_permissions_only_if_there_is_an_image_that_serves_models():
+    serving = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/serving:2"
+    plain = policy(names(image=IMAGE), Audience.ROLE)
+    settings = load_settings(
+        overrides=[
+            f'account.role="{ROLE}"',
+            'account.bucket="data"',
+            f'account.image="{IMAGE}"',
+            f'inference.image="{serving}"',
+        ]
+    )
+    more = {
+        audience: policy(names_of("TOY", settings, pipeline="Words", region="eu-west-1"), audience)
+        for audience in (Audience.ROLE, Audience.SUBMITTER)
     }
+    verbs = ("CreateTransformJob", "DescribeTransformJob", "StopTransformJob", "CreateModel", "DescribeModel")
+    assert actions(more[Audience.ROLE]) - actions(plain) == {f"sagemaker:{verb}" for verb in verbs}
+    by_name = {statement["Sid"]: statement for statement in more[Audience.ROLE]["Statement"]}
+    prefix = "arn:aws:sagemaker:eu-west-1:123456789012"
+    assert by_name["BatchPredictions"]["Resource"] == [
+        f"{prefix}:transform-job/pipelines-*",
+        f"{prefix}:model/pipelines-*",
+    ]
+    images = "arn:aws:ecr:eu-west-1:123456789012:repository"
+    assert by_name["Image"]["Resource"] == [f"{images}/serving", f"{images}/steps"]
+    for document in more.values():
+        (logs,) = [statement for statement in document["Statement"] if statement["Sid"] == "Logs"]
+        assert any("/aws/sagemaker/TransformJobs" in arn for arn in logs["Resource"])
+        assert len(json.dumps(document, separators=(",", ":"))) < 6144
+    assert "TransformJobs" not in json.dumps(plain)
 
 
 def test_encryption_and_private_network_add_their_permissions():
@@ -327,16 +353,55 @@ def test_encryption_and_private_network_add_their_permissions():
     assert {action.partition(":")[0] for action in more} == {"kms", "ec2"}
 
 
-def test_policy_command_needs_no_account(toy):
-    def printed(*options):
-        command = [*COMMAND, "sagemaker", "policy", "-u", "TOY", *options]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+def printed_policy(*options):
+    command = [*COMMAND, "sagemaker", "policy", "-u", "TOY", *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
-    assert "sagemaker:StartPipelineExecution" in actions(json.loads(printed().stdout))
-    trust = json.loads(printed("--for", "trust").stdout)["Statement"][0]
-    assert trust["Principal"] == {"Service": "sagemaker.amazonaws.com"}
-    assert "pass it with --role" in printed("--for", "role").stderr
-    assert "sagemaker:CreateTrainingJob" in actions(json.loads(printed("--for", "role", "--role", ROLE).stdout))
+
+def test_policy_command_needs_no_account(toy):
+    assert "sagemaker:StartPipelineExecution" in actions(json.loads(printed_policy("--role", ROLE).stdout))
+    printed = printed_policy("--for", "role", "--role", ROLE)
+    assert "sagemaker:CreateTrainingJob" in actions(json.loads(printed.stdout))
+
+
+@pytest.mark.parametrize("audience", list(Audience))
+def test_no_policy_is_printed_without_the_role(toy, audience):
+    done = printed_policy("--for", audience)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no role: " in done.stderr
+    assert "pass it with --role" in done.stderr
+
+
+def test_trust_policy_holds_for_the_own_account_only():
+    (statement,) = policy(names(), Audience.TRUST)["Statement"]
+    assert statement["Principal"] == {"Service": "sagemaker.amazonaws.com"}
+    assert statement["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": "123456789012"},
+        "ArnLike": {"aws:SourceArn": "arn:aws:sagemaker:eu-west-1:123456789012:*"},
+    }
+
+
+@pytest.mark.parametrize("audience", [Audience.SUBMITTER, Audience.ROLE])
+def test_unknown_bucket_is_limited_to_the_account(audience):
+    settings = load_settings(overrides=[f'account.role="{ROLE}"'])
+    document = policy(names_of("TOY", settings, pipeline="Words", region="eu-west-1"), audience)
+    statements = [each for each in document["Statement"] if each["Action"][0].startswith("s3:")]
+    assert statements
+    for statement in statements:
+        assert statement["Condition"]["StringEquals"] == {"aws:ResourceAccount": "123456789012"}
+
+
+def test_key_by_alias_is_a_condition_and_grants_are_for_the_service_only():
+    statements = {
+        each["Sid"]: each
+        for each in policy(names(kms_key="alias/results", volume_kms_key="key-1"), Audience.ROLE)["Statement"]
+    }
+    assert statements["Keys"]["Resource"] == ["arn:aws:kms:eu-west-1:123456789012:key/key-1"]
+    assert statements["KeysByAlias"]["Condition"] == {
+        "ForAnyValue:StringEquals": {"kms:ResourceAliases": ["alias/results"]}
+    }
+    for sid in ("KeysGrants", "KeysByAliasGrants"):
+        assert statements[sid]["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": "true"}
 
 
 # --- Costs ------------------------------------------------------------------------------------------------

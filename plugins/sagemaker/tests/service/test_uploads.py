@@ -212,6 +212,7 @@ def test_interrupted_upload_is_resumed(world):
     world.assert_complete()
 
 
+@pytest.mark.representatives(4)
 @pytest.mark.parametrize(
     "fault",
     [
@@ -261,6 +262,7 @@ def test_unreadable_manifest_is_not_mistaken_for_a_missing_one(world, fault):
     world.assert_complete()
 
 
+@pytest.mark.representatives(4)
 @pytest.mark.parametrize(
     ("fault", "message"),
     [

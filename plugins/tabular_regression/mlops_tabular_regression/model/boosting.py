@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     R = TypeVar("R")
 
-_DATASET_PARAMETERS = {"verbosity": -1, "num_threads": 1}
+_DATASET_PARAMETERS = {"verbosity": -1, "num_threads": 1, "data_random_seed": 1}
+"""What datasets and models must have in common, besides ``min_data_in_leaf``."""
 _OBJECTIVES = {"squared": "regression", "gamma": "gamma", "poisson": "poisson", "quantile": "quantile"}
 
 
@@ -67,21 +68,19 @@ class Setting:
     def _parameters(self) -> dict[str, object]:
         training = self.training
         return {
+            **_dataset_parameters(training),
             "objective": _OBJECTIVES[self.objective],
             "metric": self.metric,
             "alpha": self.quantile,
             "num_leaves": self.leaves,
             "learning_rate": training.learning_rate,
-            "min_data_in_leaf": training.minimum_rows_in_leaf,
             "bagging_fraction": training.row_share,
             "bagging_freq": 1,
             "feature_fraction": training.column_share,
             "lambda_l2": training.l2,
             "seed": self.seed,
             "deterministic": True,
-            "force_row_wise": True,
-            "num_threads": 1,
-            "verbosity": -1,
+            "force_col_wise": True,  # the same numbers as row-wise, and faster with one thread
         }
 
 
@@ -103,13 +102,20 @@ class Design:
         """Return the design of some of the rows."""
         return replace(self, values=self.values[rows], target=self.target[rows])
 
-    def _dataset(self) -> lgb.Dataset:
+    def binned(self, training: TrainingSection, *, reference: lgb.Dataset | None = None) -> lgb.Dataset:
+        """Return the values as bins of one byte, which any number of models can be trained on at the same time.
+
+        Args:
+            training: settings of these models.
+            reference: the dataset whose bins are used, for held-out rows.
+        """
         return lgb.Dataset(
             self.values,
             self.target,
+            reference=reference,
             categorical_feature=list(self.categorical),
-            params=_DATASET_PARAMETERS,
-        )
+            params=_dataset_parameters(training),
+        ).construct()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,34 +127,26 @@ class Curve:
     held_out: Numbers
 
 
-def fit(setting: Setting, design: Design) -> lgb.Booster:
-    """Return a trained model.
+def fit(setting: Setting, rows: lgb.Dataset) -> lgb.Booster:
+    """Return a model that is trained on `rows`, as `Design.binned` returned them.
 
     Raises:
         DatasetError: the objective does not support the values of the target.
     """
     try:
-        return lgb.train(setting._parameters(), design._dataset(), setting.rounds)  # noqa: SLF001  of this module
+        return lgb.train(setting._parameters(), rows, setting.rounds)  # noqa: SLF001  of this module
     except lgb.basic.LightGBMError as error:
         raise DatasetError(f"objective '{setting.objective}': {' '.join(str(error).split())}") from error
 
 
-def fit_with_curve(setting: Setting, design: Design, held_out: Design) -> Curve:
-    """Return a trained model with its losses after each round."""
+def fit_with_curve(setting: Setting, rows: lgb.Dataset, held_out: lgb.Dataset) -> Curve:
+    """Return a trained model with its losses after each round on `rows` and on `held_out`, which has their bins."""
     losses: dict[str, dict[str, list[float]]] = {}
-    train = design._dataset()  # noqa: SLF001  of this module
-    held = lgb.Dataset(
-        held_out.values,
-        held_out.target,
-        reference=train,
-        categorical_feature=list(design.categorical),
-        params=_DATASET_PARAMETERS,
-    )
     model = lgb.train(
         setting._parameters(),  # noqa: SLF001  of this module
-        train,
+        rows,
         setting.rounds,
-        valid_sets=[train, held],
+        valid_sets=[rows, held_out],
         valid_names=["training", "held_out"],
         callbacks=[lgb.record_evaluation(losses)],
     )
@@ -157,6 +155,10 @@ def fit_with_curve(setting: Setting, design: Design, held_out: Design) -> Curve:
         training=np.asarray(losses["training"][setting.metric]),
         held_out=np.asarray(losses["held_out"][setting.metric]),
     )
+
+
+def _dataset_parameters(training: TrainingSection) -> dict[str, object]:
+    return {**_DATASET_PARAMETERS, "min_data_in_leaf": training.minimum_rows_in_leaf}
 
 
 def predict(model: lgb.Booster, values: Numbers, *, rounds: int | None = None) -> Numbers:

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 def design_values(features: Numbers, columns: Sequence[Column], derived: FeaturesSection) -> Numbers:
     """Return the design matrix (rows, declared and derived columns) of `features` (rows, declared columns)."""
     by_name = {column.name: features[:, position] for position, column in enumerate(columns) if column.is_numeric}
-    further = [evaluate_formula(column.formula, by_name) for column in derived.derived]
-    return np.column_stack([features, *further])
+    width = features.shape[1]
+    values = np.empty((len(features), width + len(derived.derived)))
+    values[:, :width] = features
+    for position, column in enumerate(derived.derived, width):
+        values[:, position] = evaluate_formula(column.formula, by_name)
+    return values
 
 
 def design_names(columns: Sequence[Column], derived: FeaturesSection) -> tuple[str, ...]:

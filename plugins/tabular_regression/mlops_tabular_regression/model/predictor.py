@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mlops_core import DatasetError, SampleScores
 from mlops_tabular_regression.config import Policy
 from mlops_tabular_regression.model.storage import read_trained
 from mlops_tabular_regression.tables.checking import Checker
+from mlops_tabular_regression.tables.describing import describe_rows, description_names
 from mlops_tabular_regression.tables.opening import open_table
 from mlops_tabular_regression.tables.storage import sample_name
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from mlops_core import Perturbation
     from mlops_tabular_regression.tables.checking import Violation
 
 
@@ -38,17 +42,45 @@ class TablePredictor:
                 row would shift the predictions. The row is named.
         """
         for path in paths:
-            yield from self._predict_table(path)
+            yield from self._predict_table(path, is_described=False)
 
-    def _predict_table(self, path: Path) -> Iterator[SampleScores]:
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the numbers that describe a row: columns, and one per category."""
+        return description_names(self._model.table.features)
+
+    def describe(self, paths: Iterable[Path]) -> Iterator[SampleScores]:
+        """Yield the answers of `predict`, each with the cells of its row as numbers."""
+        for path in paths:
+            yield from self._predict_table(path, is_described=True)
+
+    @property
+    def perturbations(self) -> tuple[Perturbation, ...]:
+        """A shift of each numeric column."""
+        from mlops_tabular_regression.tables.perturbing import perturbations
+
+        return perturbations(self._model.table, self._model.rules, _refuse)
+
+    def warm_up(self) -> None:
+        """Predict a row of zeros."""
+        self._model.answer(np.zeros((1, len(self._model.table.features))))
+
+    def _predict_table(self, path: Path, *, is_described: bool) -> Iterator[SampleScores]:
         opened = open_table(path, self._model.table, needs_target=False)
         checker = Checker(self._model.table, self._model.rules, _refuse)
         is_empty = True
         for batch in checker.batches(opened):
             is_empty = False
             answers = self._model.answer(batch.features)
-            for row, (value, interval) in zip(batch.rows.tolist(), answers, strict=True):
-                yield SampleScores(path=str(path), sample=sample_name(row), scores=(value,), interval=interval)
+            described = describe_rows(batch.features, self._model.table.features).tolist() if is_described else ()
+            for at, (row, (value, interval)) in enumerate(zip(batch.rows.tolist(), answers, strict=True)):
+                yield SampleScores(
+                    path=str(path),
+                    sample=sample_name(row),
+                    scores=(value,),
+                    interval=interval,
+                    description=tuple(described[at]) if is_described else (),
+                )
         if is_empty:
             raise DatasetError(f"{path.name} has a header and no rows; expected at least one row to predict")
 

@@ -56,6 +56,12 @@ class Folds:
         """The numbers of the folds."""
         return range(1, int(self.fold.max()) + 1)
 
+    def binned(self, number: int, training: TrainingSection) -> tuple[lgb.Dataset, lgb.Dataset]:
+        """Return the rows outside fold `number`, and its own rows, as bins."""
+        is_held = self.fold == number
+        rows = self.design.part(~is_held).binned(training)
+        return rows, self.design.part(is_held).binned(training, reference=rows)
+
     def predictions(self, trial: Trial) -> Numbers:
         """Return the prediction for each row, (rows,), by the model that has not seen it."""
         predictions = np.empty(len(self.fold))
@@ -101,12 +107,17 @@ def cross_validate(
         progress: called with the numbers of trained models and of all models.
     """
     work = [(setting, number) for setting in settings for number in folds.numbers]
+    minima = {setting.training.minimum_rows_in_leaf: setting.training for setting in settings}
+    binned = {
+        (minimum, number): folds.binned(number, training)
+        for minimum, training in minima.items()
+        for number in folds.numbers
+    }
     done: list[None] = []
 
     def trained(item: tuple[Setting, int]) -> Curve:
         setting, number = item
-        is_held = folds.fold == number
-        curve = fit_with_curve(setting, folds.design.part(~is_held), folds.design.part(is_held))
+        curve = fit_with_curve(setting, *binned[setting.training.minimum_rows_in_leaf, number])
         done.append(None)
         progress(len(done), len(work))
         return curve

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from pydantic import ValidationError
 
 from mlops_core import DatasetError, Interval
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import lightgbm as lgb
-    import numpy as np
     from numpy.typing import NDArray
 
     Numbers = NDArray[np.float64]
@@ -58,15 +58,20 @@ class TrainedModel:
 
     def answer(self, features: Numbers) -> list[tuple[float, Interval]]:
         """Return prediction and interval of each row of `features` (rows, declared features)."""
+        values, low, high = self.answer_columns(features)
+        return [
+            (value, Interval(low=bottom, high=top, level=self.level))
+            for value, bottom, top in zip(values.tolist(), low.tolist(), high.tolist(), strict=True)
+        ]
+
+    def answer_columns(self, features: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+        """Return prediction, lower and upper end of each row of `features` (rows, declared features), each (rows,)."""
         if not len(features):
-            return []
+            return np.empty(0), np.empty(0), np.empty(0)
         values = design_values(features, self.table.features, self.features)
         predictions = predict_mean(self.means, values)
         low, high = widened(predict(self.low, values), predict(self.high, values), predictions, widening=self.widening)
-        return [
-            (value, Interval(low=bottom, high=top, level=self.level))
-            for value, bottom, top in zip(predictions.tolist(), low.tolist(), high.tolist(), strict=True)
-        ]
+        return predictions, low, high
 
 
 def write_trained(folder: Path, model: TrainedModel, *, facts: Mapping[str, object]) -> None:

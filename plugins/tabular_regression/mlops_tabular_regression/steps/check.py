@@ -42,8 +42,7 @@ def check(context: StepContext) -> None:
         context.log.info("%s: %s", opened.path.name, remark)
     with _Report(context, context.output("report") / VIOLATIONS_FILE) as report:
         checker = Checker(table, rules, report.add)
-        batches = list(_with_progress(context, checker.batches(opened)))
-        stored = collect(batches, opened, checker, rules)
+        stored = collect(_with_progress(context, checker.batches(opened)), opened, checker, rules)
     _refuse(checker, report)
     if not len(stored.target):
         dropped = checker.total(Policy.DROP)

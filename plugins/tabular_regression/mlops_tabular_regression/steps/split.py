@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_core import DatasetError, SplitSample, check_no_leak
+from mlops_core import SplitSample, check_no_leak
 from mlops_tabular_regression.config import SplitSection
-from mlops_tabular_regression.tables.splitting import TEST, TRAIN, assign_folds, write_folds
+from mlops_tabular_regression.tables.splitting import TEST, TRAIN, assign_folds, check_groups, write_folds
 from mlops_tabular_regression.tables.storage import read_table
 
 if TYPE_CHECKING:
@@ -28,12 +28,7 @@ def split(context: StepContext) -> None:
     """
     table = read_table(context.input("table"))
     settings = context.section("split", SplitSection)
-    count = len(np.unique(table.groups))
-    if count < 2 * settings.folds:
-        raise DatasetError(
-            f"{len(table.target)} rows in {count} groups; {settings.folds} folds need at least {2 * settings.folds}: "
-            "add rows or lower split.folds"
-        )
+    check_groups(table, folds=settings.folds)
     folds = assign_folds(np.asarray(table.target), np.asarray(table.groups), folds=settings.folds, seed=context.seed)
     is_test = folds == settings.test_fold
     check_no_leak({TRAIN: _together(table, ~is_test), TEST: _together(table, is_test)})

@@ -15,6 +15,7 @@ from mlops_tabular_regression.config import Policy, Rule
 from mlops_tabular_regression.tables.checking import Checker
 from mlops_tabular_regression.tables.collecting import collect
 from mlops_tabular_regression.tables.opening import find_table, open_table
+from mlops_tabular_regression.tables.splitting import check_groups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,12 +43,17 @@ def inspect_dataset(dataset: Path, config: TabularConfig) -> Inspection:
     try:
         opened = open_table(find_table(dataset, config.table), config.table)
         checker = Checker(config.table, config.rules, violations.add)
-        stored = collect(list(checker.batches(opened)), opened, checker, config.rules)
+        stored = collect(checker.batches(opened), opened, checker, config.rules)
     except DatasetError as error:
         return Inspection(findings=(*violations.findings(), _error("table", str(error))))
     findings = (*_remarks(opened), *violations.findings())
     if not np.isfinite(stored.target).any():
         return Inspection(findings=(*findings, _error("rows", f"{opened.path.name}: no row with a target can be used")))
+    if all(finding.level is not Severity.ERROR for finding in findings):  # else it is refused before it is split
+        try:
+            check_groups(stored, folds=config.split.folds)
+        except DatasetError as error:
+            findings = (_error("split", f"{error}; a run refuses the data set"), *findings)
     return Inspection(
         facts=(
             ("file", opened.path.name),

@@ -38,6 +38,11 @@ class StoredTable:
     groups: NDArray[np.int64]
     ids: NDArray[np.str_]
 
+    def samples(self, chosen: NDArray[np.intp] | slice = slice(None)) -> list[str]:
+        """Return the names of some rows, as `sample` does."""
+        names: NDArray[np.str_] | NDArray[np.int64] = self.ids if len(self.ids) else self.rows
+        return [name if isinstance(name, str) else sample_name(name) for name in names[chosen].tolist()]
+
     def sample(self, index: int) -> str:
         """Return the name of a row in split and predictions: its id, or else its number in the file."""
         return str(self.ids[index]) if len(self.ids) else sample_name(int(self.rows[index]))
@@ -58,6 +63,11 @@ def write_table(folder: Path, table: StoredTable, *, file: str) -> None:
         np.save(folder / f"{name}.npy", getattr(table, name), allow_pickle=False)
     facts = {"file": file, "rows": len(table.target)}
     (folder / _FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def read_features(folder: Path, chosen: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return the features of some rows of the table that `write_table` wrote; the file is in memory only meanwhile."""
+    return np.asarray(np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)[chosen])
 
 
 def read_table(folder: Path) -> StoredTable:

@@ -4,7 +4,7 @@ import time
 import wave
 import zlib
 
-from mlops_core import HistoryRow, Prediction, write_history, write_predictions
+from mlops_core import HistoryRow, Prediction, SplitRow, row_digest, write_history, write_predictions, write_split
 from mlops_gallery.plugin import Training
 
 CLASSES = (
@@ -55,6 +55,20 @@ def train(context):
     )
     write_history(context.output("model"), rows, step_name="epoch")
     (context.output("model") / "skill.txt").write_text(str(settings.skill))
+    write_split(context.output("model"), _manifest())
+
+
+def _manifest():
+    for label in CLASSES:
+        yield SplitRow(sample=f"train {label}", group=label, label=label, part="train", digest=row_digest([label]))
+    for n in range(80):
+        sample = _sample(n)
+        label = CLASSES[n % len(CLASSES)]
+        yield SplitRow(sample=sample, group=f"g{n // 4}", label=label, part="test", digest=row_digest([sample]))
+
+
+def _sample(n):
+    return f"{n:02d}<&\"'>.{KINDS[n % len(KINDS)]}"
 
 
 def evaluate(context):
@@ -65,6 +79,5 @@ def evaluate(context):
         prediction = truth if n / 80 < skill else (truth + 1 + n % 3) % len(CLASSES)
         scores = [0.3 / (len(CLASSES) - 1)] * len(CLASSES)
         scores[prediction] = 0.7
-        sample = f"{n:02d}<&\"'>.{KINDS[n % len(KINDS)]}"
-        rows.append(Prediction(sample=sample, group=f"g{n // 4}", label=CLASSES[truth], scores=tuple(scores)))
+        rows.append(Prediction(sample=_sample(n), group=f"g{n // 4}", label=CLASSES[truth], scores=tuple(scores)))
     write_predictions(context.output("predictions"), CLASSES, rows)

@@ -78,7 +78,7 @@ def mlops_get_steps(config, context):
             name="evaluate",
             kind=StepKind.EVALUATION,
             run="mlops_specimen.steps:evaluate",
-            inputs={"features": "preprocess.features", "model": "train.model"},
+            inputs={"features": "preprocess.features", "model": "train.model", "split": "split.split"},
             outputs=("predictions",),
             parameters=("q_accuracy",),
         ),

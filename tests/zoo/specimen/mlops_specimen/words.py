@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 from mlops_core import ConfusionMatrix, DatasetError, MetricReport, SampleScores, proportion
 
@@ -11,7 +12,7 @@ def generate(folder, *, seed, progress):
     for number in range(48):
         group, label = f"g{number // 2:02d}", CLASSES[number // 2 % 2]
         length = (7 if label == "long" else 1) + (number + seed) % 5
-        (folder / "words" / f"w{number:02d}.txt").write_text("é" * length, encoding="utf-8")
+        (folder / "words" / f"w{number:02d}.txt").write_text(chr(ord("é") + number) * length, encoding="utf-8")
         rows.append(f"w{number:02d},{label},{group}\n")
         progress("word", number + 1, 48)
     (folder / "labels.csv").write_text("".join(rows), encoding="utf-8")
@@ -49,3 +50,10 @@ class WordPredictor:
     def predict(self, paths):
         for path in paths:
             yield SampleScores(path=str(path), scores=scores_of(read_length(path), self._model))
+
+    features = ("length",)
+
+    def describe(self, paths):
+        for path in paths:
+            for answer in self.predict([path]):
+                yield replace(answer, description=(float(read_length(path)),))

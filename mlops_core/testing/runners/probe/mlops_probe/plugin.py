@@ -117,11 +117,11 @@ def mlops_get_metrics(config: Config, context: PluginContext) -> Sequence[Metric
 
 @hookimpl
 def mlops_compute_metrics(predictions: Predictions, context: PluginContext) -> MetricReport:
-    """Return the accuracy, unless a sample's name says that it is missing or not a number."""
+    """Return the accuracy, unless a group's name says that it is missing or not a number."""
     rows = predictions.rows
-    if any(row.sample == "missing" for row in rows):
+    if any(row.group == "missing" for row in rows):
         return MetricReport(values={})
-    if any(row.sample == "nan" for row in rows):
+    if any(row.group == "nan" for row in rows):
         return MetricReport(values={"accuracy": MetricValue(value=float("nan"), low=float("nan"), high=float("nan"))})
     right = sum(max(zip(row.scores, predictions.classes, strict=True))[1] == row.label for row in rows)
     return MetricReport(values={"accuracy": proportion(right, len(rows))})

@@ -5,11 +5,11 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlops_core import MlopsError, Prediction, StepContext, write_predictions
+from mlops_core import MlopsError, Prediction, SplitRow, StepContext, row_digest, write_predictions, write_split
 from mlops_probe.config import Evaluation, Preparation, Training, WitnessSection
 
 SAMPLES = 24
@@ -94,6 +94,9 @@ def prepare(context: StepContext) -> None:
         for path in sorted(context.input("numbers").glob("number-*.json"))[context.shard.index :: context.shard.count]:
             value = json.loads(path.read_text(encoding="utf-8"))["value"] * scale
             (context.output("table") / path.name).write_text(json.dumps(value), encoding="utf-8")
+        if context.shard.index == 0:
+            names = sorted(path.stem for path in context.input("numbers").glob("number-*.json"))
+            write_split(context.output("table"), _manifest(names))
 
 
 def left(context: StepContext) -> None:
@@ -128,11 +131,20 @@ def evaluate(context: StepContext) -> None:
         rows = []
         for number, name in enumerate(sorted(_numbers(context))):
             is_right = number % 4 != 0
-            sample = fault if fault != "none" and number == 0 else name
+            group = fault if fault != "none" and number == 0 else name
             label = number % 2
             scores = (float(is_right == (label == 0)), float(is_right == (label == 1)))
-            rows.append(Prediction(sample=sample, group=sample, label=CLASSES[label], scores=scores))
+            rows.append(Prediction(sample=name, group=group, label=CLASSES[label], scores=scores))
         write_predictions(context.output("predictions"), CLASSES, rows)
+
+
+def _manifest(names: Sequence[str]) -> Iterator[SplitRow]:
+    """Yield one training sample per class, which no file holds, and all numbers as test samples."""
+    for label in CLASSES:
+        digest = row_digest([label])
+        yield SplitRow(sample=f"example {label}", group=f"example {label}", label=label, part="train", digest=digest)
+    for number, name in enumerate(names):
+        yield SplitRow(sample=name, group=name, label=CLASSES[number % 2], part="test", digest=row_digest([name]))
 
 
 def _numbers(context: StepContext) -> dict[str, int]:

@@ -1,75 +1,236 @@
-"""Operations that moto lacks or does not execute, installed in its response classes while an endpoint runs."""
+"""The operations of SageMaker that the endpoint serves, and those of moto that it completes.
+
+Operations are those of this package, those that moto serves (models, endpoints, experiments and others), and those that
+are refused by name: because neither can do them, or because moto would report work as done that nobody did.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 from typing import TYPE_CHECKING, Any
 
-from moto.core.responses import ActionResult, EmptyResult
+from moto.core.base_backend import BackendDict
+from moto.core.responses import ActionResult
+from moto.core.utils import camelcase_to_underscores, method_names_from_class
+from moto.iam.models import iam_backends
 from moto.iam.responses import IamResponse
-from moto.sagemaker.exceptions import ConflictException, ResourceNotFound, ValidationError
+from moto.sagemaker.models import sagemaker_backends
 from moto.sagemaker.responses import SageMakerResponse
 
-from mlops_core.runners import DefinitionError
-from mlops_sagemaker.checking import check_text
-from mlops_sagemaker.emulator.definition import parse_definition
-from mlops_sagemaker.emulator.endpoint.executions import EndpointExecutions, ExecutionStart
+from mlops_sagemaker.emulator.endpoint.inference.endpoints import REFUSED_CONFIGURATION
+from mlops_sagemaker.emulator.endpoint.operations import executions, packages, pipelines, tags
+from mlops_sagemaker.emulator.endpoint.operations.jobs import job_calls
+from mlops_sagemaker.emulator.endpoint.protocol.errors import UnsupportedError, ValidationError
+from mlops_sagemaker.emulator.endpoint.protocol.listing import in_order, is_between, page
+from mlops_sagemaker.emulator.endpoint.protocol.model import operations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mlops_sagemaker.service.executions import ExecutionRecord
+    from mlops_sagemaker.emulator.endpoint.executions import EndpointExecutions
+    from mlops_sagemaker.emulator.endpoint.inference.endpoints import HostedEndpoints
+    from mlops_sagemaker.emulator.endpoint.inference.transforms import TransformJobs
+    from mlops_sagemaker.emulator.endpoint.state import Region
+    from mlops_sagemaker.emulator.endpoint.surroundings import Account
 
-_SHOWN = 5
-_PAGE = 100
+    Request = Mapping[str, Any]
+    Response = dict[str, Any]
+    Call = Callable[[Region, Request], Response]
+
 _MARK = "_mlops_endpoint"
+_SIMULATE = "simulate_principal_policy"
+_ONLY_IN_PIPELINES = "jobs run only as steps of a pipeline here"
+_REFUSED = {
+    "CreateProcessingJob": _ONLY_IN_PIPELINES,
+    "CreateTrainingJob": _ONLY_IN_PIPELINES,
+    "CreateHyperParameterTuningJob": _ONLY_IN_PIPELINES,
+    "CreateAutoMLJobV2": _ONLY_IN_PIPELINES,
+    "CreateCompilationJob": _ONLY_IN_PIPELINES,
+    "UpdateEndpointWeightsAndCapacities": "create another endpoint",
+    "StopProcessingJob": "stop the execution of the pipeline",
+    "DeleteHyperParameterTuningJob": "delete the pipeline",
+}
+"""Operations that moto serves without doing the work."""
+_SEARCHED = ("Experiment", "ExperimentTrial", "ExperimentTrialComponent")
 
 
-class ReplacedCalls:
-    """Methods that replace those of moto's response classes from `install` to `remove`."""
+def own_calls(
+    engine: EndpointExecutions,
+    account: Callable[[Region], Account],
+    *,
+    transforms: TransformJobs,
+    endpoints: HostedEndpoints,
+) -> dict[str, Call]:
+    """Return the operations of this package by name.
 
-    def __init__(self, calls: Mapping[tuple[type, str], Callable[[Any], Any]]) -> None:
-        """Keep the replacements, by response class and method name."""
-        self._calls = calls
-        self._former: dict[tuple[type, str], Any] = {}
+    Args:
+        engine: carries out executions.
+        account: returns the access to the services of the endpoint in a region.
+        transforms: carries out transform jobs.
+        endpoints: serves models.
+    """
+    inference: dict[str, Call] = {
+        "CreateTransformJob": transforms.create,
+        "StopTransformJob": transforms.stop,
+        "CreateEndpoint": endpoints.create,
+        "DescribeEndpoint": endpoints.describe,
+        "ListEndpoints": endpoints.list,
+        "DeleteEndpoint": endpoints.delete,
+    }
+    return {**_pipeline_calls(engine), **_package_calls(account), **job_calls(), **inference, **_other_calls()}
+
+
+def _pipeline_calls(engine: EndpointExecutions) -> dict[str, Call]:
+    calls = executions.ExecutionCalls(engine)
+    return {
+        "CreatePipeline": pipelines.create_pipeline,
+        "UpdatePipeline": pipelines.update_pipeline,
+        "DescribePipeline": pipelines.describe_pipeline,
+        "DeletePipeline": pipelines.delete_pipeline,
+        "ListPipelines": pipelines.list_pipelines,
+        "ListPipelineVersions": pipelines.list_pipeline_versions,
+        "UpdatePipelineVersion": pipelines.update_pipeline_version,
+        "StartPipelineExecution": calls.start,
+        "StopPipelineExecution": calls.stop,
+        "RetryPipelineExecution": calls.retry,
+        "UpdatePipelineExecution": calls.update,
+        "SendPipelineExecutionStepSuccess": calls.send_success,
+        "SendPipelineExecutionStepFailure": calls.send_failure,
+        "DescribePipelineExecution": executions.describe_pipeline_execution,
+        "DescribePipelineDefinitionForExecution": executions.describe_pipeline_definition_for_execution,
+        "ListPipelineExecutions": executions.list_pipeline_executions,
+        "ListPipelineExecutionSteps": executions.list_pipeline_execution_steps,
+        "ListPipelineParametersForExecution": executions.list_pipeline_parameters_for_execution,
+    }
+
+
+def _package_calls(account: Callable[[Region], Account]) -> dict[str, Call]:
+    def create(region: Region, request: Request) -> Response:
+        return packages.create_model_package(region, request, account=account(region))
+
+    def update(region: Region, request: Request) -> Response:
+        return packages.update_model_package(region, request, account=account(region))
+
+    return {
+        "CreateModelPackageGroup": packages.create_model_package_group,
+        "DescribeModelPackageGroup": packages.describe_model_package_group,
+        "DeleteModelPackageGroup": packages.delete_model_package_group,
+        "ListModelPackageGroups": packages.list_model_package_groups,
+        "PutModelPackageGroupPolicy": packages.put_model_package_group_policy,
+        "GetModelPackageGroupPolicy": packages.get_model_package_group_policy,
+        "DeleteModelPackageGroupPolicy": packages.delete_model_package_group_policy,
+        "CreateModelPackage": create,
+        "DescribeModelPackage": packages.describe_model_package,
+        "BatchDescribeModelPackage": packages.batch_describe_model_package,
+        "UpdateModelPackage": update,
+        "DeleteModelPackage": packages.delete_model_package,
+        "ListModelPackages": packages.list_model_packages,
+    }
+
+
+def _other_calls() -> dict[str, Call]:
+    return {
+        "AddTags": tags.add_tags,
+        "DeleteTags": tags.delete_tags,
+        "ListTags": tags.list_tags,
+        "ListModels": _list_models,
+    }
+
+
+def _list_models(region: Region, request: Request) -> Response:
+    """``ListModels``, of the models that moto keeps."""
+    models = sagemaker_backends[region.account][region.name]._models  # noqa: SLF001  moto has no public accessor
+    matching = [
+        model
+        for model in models.values()
+        if request.get("NameContains", "") in model.model_name
+        and is_between(request, _created(model), after="CreationTimeAfter", before="CreationTimeBefore")
+    ]
+    keys = {"Name": lambda model: model.model_name, "CreationTime": _created}
+    ordered = in_order(matching, request, keys=keys, default="CreationTime", is_descending=True)
+    listed = [
+        {"ModelName": model.model_name, "ModelArn": model.arn, "CreationTime": _created(model)} for model in ordered
+    ]
+    return page(request, listed, name="Models")
+
+
+def _created(model: Any) -> dt.datetime:
+    """Return when a model was created; moto keeps times in UTC without saying so."""
+    time: dt.datetime = model.creation_time
+    return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
+
+
+@functools.cache
+def _of_moto() -> frozenset[str]:
+    methods = set(method_names_from_class(SageMakerResponse))
+    return frozenset(name for name in operations() if camelcase_to_underscores(name) in methods)
+
+
+def require_served_by_moto(operation: str) -> None:
+    """Raise for an operation that moto does not serve, or only seems to.
+
+    Raises:
+        UnsupportedError: names the operation.
+    """
+    if operation not in operations():
+        raise UnsupportedError(f"SageMaker has no operation {operation!r}.")
+    reason = _REFUSED.get(operation)
+    if reason or operation not in _of_moto():
+        raise UnsupportedError(f"{operation} is not supported by this endpoint{f': {reason}' if reason else ''}.")
+
+
+def require_sensible(region: Region, operation: str, request: Request) -> None:
+    """Raise for a request that moto would accept although the service refuses it, or answer wrongly.
+
+    Raises:
+        ValidationError: the model exists.
+        UnsupportedError: moto does not have the resources that are searched.
+    """
+    backend = sagemaker_backends[region.account][region.name]
+    if operation == "CreateModel" and request["ModelName"] in backend._models:  # noqa: SLF001  no public accessor
+        raise ValidationError(f"Cannot create already existing model {region.arn('model', request['ModelName'])!r}.")
+    for member in REFUSED_CONFIGURATION if operation == "CreateEndpointConfig" else ():
+        if request.get(member):
+            raise UnsupportedError(f"CreateEndpointConfig with {member} is not supported by this endpoint.")
+    if operation == "Search" and request["Resource"] not in _SEARCHED:
+        raise UnsupportedError(f"Search for {request['Resource']} is not supported by this endpoint.")
+
+
+class CompletedMoto:
+    """Methods of moto's response classes that are replaced from `install` to `remove`."""
+
+    def __init__(self) -> None:
+        """Replace nothing yet."""
+        self._former: Any = None
 
     def install(self) -> bool:
         """Install the methods; return False if another endpoint has installed its own."""
         if getattr(SageMakerResponse, _MARK, None) is not None:
             return False
         setattr(SageMakerResponse, _MARK, self)
-        for (owner, name), call in self._calls.items():
-            self._former[owner, name] = owner.__dict__.get(name)
-            setattr(owner, name, call)
+        self._former = IamResponse.__dict__.get(_SIMULATE)
+        setattr(IamResponse, _SIMULATE, _simulate_principal_policy)
         return True
 
+    def secret_of(self, access_key: str) -> str | None:
+        """Return the secret of an access key that IAM or STS has issued; None if there is none."""
+        for account in tuple(iam_backends.values()):
+            for backend in tuple(account.values()):
+                key = backend.access_keys.get(access_key)
+                if key is not None and key.status == "Active":
+                    return str(key.secret_access_key)
+        return None
+
     def remove(self) -> None:
-        """Restore the methods of moto."""
-        for (owner, name), former in self._former.items():
-            if former is None:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, former)
+        """Restore the methods of moto, and drop all its state."""
+        BackendDict.reset()
         delattr(SageMakerResponse, _MARK)
-        self._former.clear()
-
-
-def replaced_calls(executions: EndpointExecutions) -> ReplacedCalls:
-    """Return the replaced operations of an endpoint with these executions."""
-    calls = _PipelineCalls(executions)
-    names = [name for name in dir(_PipelineCalls) if not name.startswith("_")]
-    methods: dict[tuple[type, str], Callable[[Any], Any]] = {
-        (SageMakerResponse, name): _bound(getattr(calls, name)) for name in names
-    }
-    return ReplacedCalls(methods | {(IamResponse, "simulate_principal_policy"): _simulate_principal_policy})
-
-
-def _bound(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def method(response: Any) -> Any:
-        return call(response)
-
-    return method
+        if self._former is None:
+            delattr(IamResponse, _SIMULATE)
+        else:
+            setattr(IamResponse, _SIMULATE, self._former)
 
 
 def _simulate_principal_policy(response: Any) -> Any:
@@ -82,260 +243,11 @@ def _simulate_principal_policy(response: Any) -> Any:
     return ActionResult({"EvaluationResults": results, "IsTruncated": False})
 
 
-class _PipelineCalls:
-    """A method for each operation; `response` is moto's response object, with request, account and region."""
-
-    def __init__(self, executions: EndpointExecutions) -> None:
-        self._executions = executions
-        self._tokens: dict[tuple[str, str], str] = {}
-        self._moto: dict[str, Any] = {name: SageMakerResponse.__dict__.get(name) for name in dir(type(self))}
-
-    def _by_moto(self, name: str, response: Any) -> Any:
-        return self._moto[name](response)
-
-    # --- Pipelines ----------------------------------------------------------------------------------------
-
-    def create_pipeline(self, response: Any) -> Any:
-        _require_definition(response)
-        return self._by_moto("create_pipeline", response)
-
-    def update_pipeline(self, response: Any) -> Any:
-        _pipeline(response)
-        if _field(response, "PipelineDefinition") or _field(response, "PipelineDefinitionS3Location"):
-            _require_definition(response)
-        return self._by_moto("update_pipeline", response)
-
-    def describe_pipeline(self, response: Any) -> Any:
-        _pipeline(response)
-        return self._by_moto("describe_pipeline", response)
-
-    def delete_pipeline(self, response: Any) -> Any:
-        _pipeline(response)
-        return self._by_moto("delete_pipeline", response)
-
-    # --- Executions ---------------------------------------------------------------------------------------
-
-    def start_pipeline_execution(self, response: Any) -> Any:
-        pipeline = _pipeline(response)
-        token = (pipeline.arn, _field(response, "ClientRequestToken") or "")
-        if token[1] and token in self._tokens:
-            return ActionResult({"PipelineExecutionArn": self._tokens[token]})
-        texts = {item["Name"]: item["Value"] for item in _field(response, "PipelineParameters") or ()}
-        try:
-            definition = parse_definition(_text(pipeline.pipeline_definition))
-            values = definition.values(texts)
-        except DefinitionError as error:
-            raise ValidationError(str(error)) from error
-        parallelism = _field(response, "ParallelismConfiguration") or pipeline.parallelism_configuration or {}
-        result = self._by_moto("start_pipeline_execution", response)
-        arn = _value(result, "PipelineExecutionArn")
-        self._tokens[token] = arn
-        start = ExecutionStart(
-            definition=definition,
-            arn=arn,
-            pipeline=pipeline.pipeline_name,
-            values=values,
-            max_parallel=parallelism.get("MaxParallelExecutionSteps"),
-        )
-        self._executions.start(start)
-        return result
-
-    def describe_pipeline_execution(self, response: Any) -> Any:
-        record = self._record(response)
-        description = dict(self._by_moto("describe_pipeline_execution", response).result)
-        description |= _status(record) | {"LastModifiedTime": _time(record.end or record.start)}
-        description["CreationTime"] = _time(record.start)
-        return ActionResult({name: value for name, value in description.items() if value not in ("", None)})
-
-    def list_pipeline_executions(self, response: Any) -> Any:
-        pipeline = _pipeline(response)
-        records = [record for record in self._executions.records() if record.arn.startswith(f"{pipeline.arn}/")]
-        if _field(response, "SortOrder") == "Ascending":
-            records.reverse()
-        summaries = [
-            {
-                "PipelineExecutionArn": record.arn,
-                "StartTime": _time(record.start),
-                "PipelineExecutionStatus": str(record.status),
-                "PipelineExecutionDisplayName": _display_name(pipeline, record),
-                **({"PipelineExecutionFailureReason": record.failure} if record.failure else {}),
-            }
-            for record in records
-        ]
-        return _page(response, "PipelineExecutionSummaries", summaries)
-
-    def list_pipeline_execution_steps(self, response: Any) -> Any:
-        steps = [step.describe() for step in self._record(response).steps]
-        for step in steps:
-            step |= {name: _time(step[name]) for name in ("StartTime", "EndTime") if name in step}
-        if _field(response, "SortOrder") != "Ascending":
-            steps.reverse()
-        return _page(response, "PipelineExecutionSteps", steps)
-
-    def stop_pipeline_execution(self, response: Any) -> Any:
-        record = self._record(response)
-        if record.status.is_final:
-            raise ConflictException(f"Only pipelines with 'Executing' status can be stopped: {record.arn}")
-        self._executions.stop(record.arn)
-        return ActionResult({"PipelineExecutionArn": record.arn})
-
-    def retry_pipeline_execution(self, response: Any) -> Any:
-        record = self._record(response)
-        if record.status not in ("Failed", "Stopped"):
-            raise ConflictException(f"Only failed or stopped executions can be retried: {record.arn}")
-        self._executions.retry(record.arn)
-        return ActionResult({"PipelineExecutionArn": record.arn})
-
-    # --- Callback steps -----------------------------------------------------------------------------------
-
-    def send_pipeline_execution_step_success(self, response: Any) -> Any:
-        outputs = {item["Name"]: item["Value"] for item in _field(response, "OutputParameters") or ()}
-        return self._answer(response, outputs=outputs)
-
-    def send_pipeline_execution_step_failure(self, response: Any) -> Any:
-        return self._answer(response, outputs=None, reason=_field(response, "FailureReason") or "")
-
-    def _answer(self, response: Any, *, outputs: Mapping[str, Any] | None, reason: str = "") -> Any:
-        token = _field(response, "CallbackToken")
-        arn = self._executions.answer(token, outputs=outputs, reason=reason)
-        if arn is None:
-            raise ResourceNotFound(message=f"No step waits for the callback token {token}.")
-        return ActionResult({"PipelineExecutionArn": arn})
-
-    # --- Jobs ---------------------------------------------------------------------------------------------
-
-    def describe_processing_job(self, response: Any) -> Any:
-        job = self._job(_field(response, "ProcessingJobName"), kind="Processing")
-        return ActionResult(job) if job else self._by_moto("describe_processing_job", response)
-
-    def describe_training_job(self, response: Any) -> Any:
-        job = self._job(_field(response, "TrainingJobName"), kind="Training")
-        return ActionResult(job) if job else self._by_moto("describe_training_job", response)
-
-    def _job(self, name: str, *, kind: str) -> dict[str, Any] | None:
-        for record in self._executions.records():
-            for step in record.steps:
-                if step.properties.get(f"{kind}JobName") == name:
-                    status = {"Failed": "Failed", "Stopped": "Stopped"}.get(step.status)
-                    job = dict(step.properties) | {"CreationTime": _time(step.start)}
-                    job |= {f"{kind}JobStatus": status, "FailureReason": step.failure} if status else {}
-                    return {key: value for key, value in job.items() if value not in ("", None)}
-        return None
-
-    # --- Model packages -----------------------------------------------------------------------------------
-
-    def update_model_package(self, response: Any) -> Any:
-        result = self._by_moto("update_model_package", response)
-        arn = _value(result, "ModelPackageArn")
-        package = response.sagemaker_backend.model_packages[arn]
-        self._executions.account(arn).send_package(
-            {
-                "ModelPackageGroupName": package.model_package_group_name,
-                "ModelPackageVersion": package.model_package_version,
-                "ModelPackageArn": arn,
-                "ModelPackageStatus": package.model_package_status,
-                "ModelApprovalStatus": package.model_approval_status,
-            }
-        )
-        return result
-
-    def delete_model_package(self, response: Any) -> Any:
-        backend = response.sagemaker_backend
-        name = _field(response, "ModelPackageName")
-        arn = backend.model_package_name_mapping.get(name, name)
-        if arn not in backend.model_packages:
-            raise ValidationError(f"ModelPackage {name} does not exist.")
-        del backend.model_packages[arn]
-        for alias in [alias for alias, target in backend.model_package_name_mapping.items() if target == arn]:
-            del backend.model_package_name_mapping[alias]
-        return EmptyResult()
-
-    def delete_model_package_group(self, response: Any) -> Any:
-        backend = response.sagemaker_backend
-        name = _field(response, "ModelPackageGroupName").rpartition("/")[2]
-        if name not in backend.model_package_groups:
-            raise ValidationError(f"Model Package Group {name} does not exist.")
-        if any(package.model_package_group_name == name for package in backend.model_packages.values()):
-            raise ConflictException(f"Model Package Group {name} is not empty.")
-        del backend.model_package_groups[name]
-        return EmptyResult()
-
-    def _record(self, response: Any) -> ExecutionRecord:
-        arn = _field(response, "PipelineExecutionArn")
-        record = self._executions.record(arn)
-        if record is None:
-            raise ResourceNotFound(message=f"Pipeline execution {arn} does not exist.")
-        return record
-
-
-def _field(response: Any, name: str, default: Any = None) -> Any:
+def _field(response: Any, name: str) -> Any:
     """Return a field of the request, as moto's own methods read it."""
-    return response._get_param(name, default)  # noqa: SLF001  moto has no public accessor
+    return response._get_param(name)  # noqa: SLF001  moto has no public accessor
 
 
-def _pipeline(response: Any) -> Any:
-    name = _field(response, "PipelineName").rpartition("/")[2]
-    pipeline = response.sagemaker_backend.pipelines.get(name)
-    if pipeline is None:
-        raise ResourceNotFound(message=f"Pipeline '{name}' does not exist.")
-    return pipeline
-
-
-def _require_definition(response: Any) -> None:
-    """Raise for a definition with faults.
-
-    Raises:
-        ValidationError: the definition has faults; contains the first ones.
-    """
-    text = _field(response, "PipelineDefinition")
-    if not text:
-        text = _from_s3(response, _field(response, "PipelineDefinitionS3Location") or {})
-    faults = check_text(text)
-    if faults:
-        shown = "; ".join(map(str, faults[:_SHOWN])) + (
-            f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        )
-        raise ValidationError(f"Unable to parse pipeline definition. {shown}")
-
-
-def _from_s3(response: Any, location: Mapping[str, Any]) -> str:
-    from moto.s3.models import s3_backends
-
-    backend = s3_backends[response.sagemaker_backend.account_id][response.sagemaker_backend.partition]
-    key = backend.get_object(location.get("Bucket", ""), location.get("ObjectKey", ""))
-    if key is None:
-        raise ValidationError(f"The pipeline definition {dict(location)} does not exist.")
-    return bytes(key.value).decode()
-
-
-def _text(definition: Any) -> str:
-    """Return a definition as text; moto stores definitions from S3 as parsed JSON."""
-    return definition if isinstance(definition, str) else json.dumps(definition)
-
-
-def _value(result: Any, name: str) -> str:
-    return str(result.result[name])
-
-
-def _status(record: ExecutionRecord) -> dict[str, Any]:
-    return {"PipelineExecutionStatus": str(record.status), "FailureReason": record.failure}
-
-
-def _display_name(pipeline: Any, record: ExecutionRecord) -> str:
-    execution = pipeline.pipeline_executions.get(record.arn)
-    name = execution.pipeline_execution_display_name if execution else None
-    return str(name or f"execution-{record.execution_id}")
-
-
-def _time(text: str) -> dt.datetime:
-    return dt.datetime.fromisoformat(text)
-
-
-def _page(response: Any, name: str, items: list[dict[str, Any]]) -> Any:
-    """Return the requested page of `items`."""
-    size = int(_field(response, "MaxResults") or _PAGE)
-    start = int(_field(response, "NextToken") or 0)
-    page: dict[str, Any] = {name: items[start : start + size]}
-    if start + size < len(items):
-        page["NextToken"] = str(start + size)
-    return ActionResult(page)
+def as_json(value: Any) -> str:
+    """Return a response in the JSON protocol, in which times are seconds."""
+    return json.dumps(value, default=lambda moment: moment.timestamp())

@@ -14,32 +14,38 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from mlops_sagemaker.emulator.endpoint.inference.models import find_model
+from mlops_sagemaker.emulator.endpoint.operations.packages import register_package
+from mlops_sagemaker.emulator.endpoint.protocol.errors import CallError
 from mlops_sagemaker.emulator.faults import FaultKind, StepFault
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from mlops_sagemaker.emulator.endpoint.access.credentials import Credential
+    from mlops_sagemaker.emulator.endpoint.state import Region
     from mlops_sagemaker.emulator.jobs.common import JobPlace
-    from mlops_sagemaker.service.executions import ExecutionRecord, ExecutionStep
+    from mlops_sagemaker.service.executions import ExecutionStep
 
 _LOG = logging.getLogger(__name__)
-_SECRET = "loopback"  # noqa: S105  not a secret: moto does not check it
 _LOG_LINES = 10_000
 _LOG_BATCH = 1_000
 _GROUPS = {
     "Processing": "/aws/sagemaker/ProcessingJobs",
     "Training": "/aws/sagemaker/TrainingJobs",
     "Tuning": "/aws/sagemaker/TrainingJobs",
+    "Transform": "/aws/sagemaker/TransformJobs",
 }
 
 
 class Account:
     """An account in a region of the endpoint."""
 
-    def __init__(self, url: str, *, account: str, region: str) -> None:
+    def __init__(self, url: str, *, account: str, region: str, credential: Credential) -> None:
         """Use the endpoint at `url`."""
         self._url = url
+        self._credential = credential
         self.account = account
         self.region = region
 
@@ -52,8 +58,8 @@ class Account:
             service,
             endpoint_url=self._url,
             region_name=self.region,
-            aws_access_key_id=self.account,
-            aws_secret_access_key=_SECRET,
+            aws_access_key_id=self._credential.access_key,
+            aws_secret_access_key=self._credential.secret_key,
             config=Config(max_pool_connections=20, retries={"max_attempts": 1}),
         )
 
@@ -63,11 +69,14 @@ class Account:
             "AWS_ENDPOINT_URL": self._url,
             "AWS_REGION": self.region,
             "AWS_DEFAULT_REGION": self.region,
-            "AWS_ACCESS_KEY_ID": self.account,
-            "AWS_SECRET_ACCESS_KEY": _SECRET,
+            **self._credential.environment(),
         }
 
-    def send_event(self, kind: str, detail: Mapping[str, Any], *, resource: str) -> None:
+    def send_message(self, queue: str, text: str) -> None:
+        """Send a message to a queue."""
+        self.client("sqs").send_message(QueueUrl=queue, MessageBody=text)
+
+    def send_event(self, kind: str, detail: Mapping[str, Any], *, resources: Sequence[str]) -> None:
         """Send an event of the service to EventBridge."""
         from moto.events.models import events_backends
 
@@ -75,7 +84,7 @@ class Account:
             "Source": "aws.sagemaker",
             "DetailType": kind,
             "Detail": json.dumps(detail),
-            "Resources": [resource],
+            "Resources": list(resources),
             "Time": time.time(),
         }
         try:
@@ -83,45 +92,21 @@ class Account:
         except Exception:  # noqa: BLE001  a target that moto does not support must not end an execution
             _LOG.exception("event %s was not delivered", kind)
 
-    def send_status(self, record: ExecutionRecord, *, previous: str) -> None:
-        """Send the event for a new status of an execution."""
-        detail = {
-            "pipelineArn": record.arn.partition("/execution/")[0],
-            "pipelineExecutionArn": record.arn,
-            "currentPipelineExecutionStatus": str(record.status),
-            "previousPipelineExecutionStatus": previous,
-            "executionStartTime": record.start,
-            "executionEndTime": record.end,
-        }
-        self.send_event(
-            "SageMaker Model Building Pipeline Execution Status Change",
-            {name: value for name, value in detail.items() if value},
-            resource=record.arn,
-        )
-
-    def send_package(self, package: Mapping[str, Any]) -> None:
-        """Send the event for a new model package or a new approval status."""
-        names = (
-            "ModelPackageGroupName",
-            "ModelPackageVersion",
-            "ModelPackageArn",
-            "ModelPackageStatus",
-            "ModelApprovalStatus",
-        )
-        detail = {name: package[name] for name in names if package.get(name) is not None}
-        self.send_event("SageMaker Model Package State Change", detail, resource=package["ModelPackageArn"])
-
     def write_logs(self, step: ExecutionStep, folder: Path) -> None:
         """Write the last lines of a job's logs to CloudWatch."""
+        self.write_job_logs(step.type, step.logs, folder)
+
+    def write_job_logs(self, kind: str, names: Sequence[str], folder: Path) -> None:
+        """Write the last lines of the logs `names` of a job to CloudWatch."""
         from moto.logs.models import logs_backends
 
-        group = _GROUPS.get(step.type)
+        group = _GROUPS.get(kind)
         if group is None:
             return
         logs = logs_backends[self.account][self.region]
         if group not in logs.groups:
             logs.create_log_group(group, {})
-        for name in step.logs:
+        for name in names:
             path = folder / name
             if path.exists():
                 job, _, host = name.removesuffix(".log").rpartition(".")
@@ -140,32 +125,28 @@ def _put_lines(logs: Any, group: str, stream: str, path: Path) -> None:
 class EndpointRegistrar:
     """Creates model packages and models in the endpoint."""
 
-    def __init__(self, account: Account) -> None:
-        """Use the model registry of an account."""
+    def __init__(self, region: Region, account: Account) -> None:
+        """Use the model registry of a region."""
+        self._region = region
         self._account = account
-        self._client = account.client("sagemaker")
 
     def register(self, request: Mapping[str, Any], place: JobPlace) -> str:
         """Create a model package and, as in the service, its group if it is missing."""
+        origin = f"{place.arn_prefix}:pipeline/{place.pipeline}/execution/{place.execution_id}"
         try:
-            self._create_group(str(request["ModelPackageGroupName"]))
-            arn: str = self._client.create_model_package(**request)["ModelPackageArn"]
-            package = self._client.describe_model_package(ModelPackageName=arn)
-        except (ClientError, BotoCoreError) as error:
-            raise StepFault(FaultKind.CLIENT, f"CreateModelPackage in {place.execution_id}: {error}") from error
-        self._account.send_package({**package, "ModelPackageArn": arn})
-        return arn
-
-    def _create_group(self, name: str) -> None:
-        groups = self._client.get_paginator("list_model_package_groups").paginate(NameContains=name)
-        existing = {group["ModelPackageGroupName"] for page in groups for group in page["ModelPackageGroupSummaryList"]}
-        if name not in existing:
-            self._client.create_model_package_group(ModelPackageGroupName=name)
+            return register_package(self._region, request, account=self._account, origin=origin)
+        except CallError as error:
+            reason = f"CreateModelPackage in {place.execution_id}: {error.code}: {error.message}"
+            raise StepFault(FaultKind.CLIENT, reason) from error
 
     def create_model(self, name: str, request: Mapping[str, Any], place: JobPlace) -> str:
         """Create a model."""
         try:
-            arn: str = self._client.create_model(**{**request, "ModelName": name})["ModelArn"]
+            arn: str = self._account.client("sagemaker").create_model(**{**request, "ModelName": name})["ModelArn"]
         except (ClientError, BotoCoreError) as error:
             raise StepFault(FaultKind.CLIENT, f"CreateModel in {place.execution_id}: {error}") from error
         return arn
+
+    def find_model(self, name: str) -> Mapping[str, Any] | None:
+        """Return the description of a model; None if it does not exist."""
+        return find_model(self._region, name)

@@ -6,13 +6,15 @@ import json
 import re
 import secrets
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from mlops_sagemaker.emulator.faults import FaultKind, StepFault
+from mlops_sagemaker.emulator.faults import FaultKind, StepFault, StepStopped
+from mlops_sagemaker.emulator.history import now
 from mlops_sagemaker.emulator.jobs.containers import ContainerOrder
-from mlops_sagemaker.emulator.jobs.tree import OPT_ML, Tree
-from mlops_sagemaker.emulator.objects import download_prefix, parse_uri, relative_key
+from mlops_sagemaker.emulator.jobs.tree import Tree
+from mlops_sagemaker.emulator.objects import download_prefix, parse_uri
+from mlops_sagemaker.emulator.paths import OPT_ML, require_relative
 from mlops_sagemaker.service.outcomes import NO_MESSAGE
 from mlops_sagemaker.service.uris import S3Uri
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from mlops_sagemaker.emulator.jobs.containers import Containers
     from mlops_sagemaker.emulator.objects import ObjectStore
 
+IN_PROGRESS = "InProgress"
 _MESSAGE_LIMIT = 1024
 _HOUR_S = 3600.0
 _GROUP = "homogeneousCluster"
@@ -43,6 +46,8 @@ class JobPlace:
         stopped: set when the execution is stopped.
         environment: additional environment variables of every container.
         announce: called with a job as soon as it has a name, so that its logs can be found while it runs.
+        on_job: called with each new state of a job.
+        pipeline: name of the pipeline.
     """
 
     objects: ObjectStore
@@ -54,6 +59,8 @@ class JobPlace:
     stopped: threading.Event
     environment: Mapping[str, str]
     announce: Callable[[JobResult], None]
+    on_job: Callable[[JobState], None] = field(default=lambda _: None)
+    pipeline: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +71,45 @@ class JobResult:
         properties: properties that the service would describe for the job.
         metadata: metadata that the service would list for the step.
         logs: paths of the log files, relative to the folder of logs.
+        written: ``s3://`` URIs of the objects and prefixes that the job wrote.
     """
 
     properties: Mapping[str, Any]
     metadata: Mapping[str, Any]
     logs: tuple[str, ...] = ()
+    written: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobState:
+    """The state of a processing, training or tuning job.
+
+    Attributes:
+        kind: ``Processing``, ``Training`` or ``HyperParameterTuning``.
+        name: name of the job.
+        status: status in the terms of the service, for example ``InProgress``.
+        properties: properties that the service would describe for the job.
+        created: start time, ISO 8601 in UTC.
+        modified: time of this state, the same.
+        failure: failure reason; empty if the job did not fail.
+        tuning: name of the tuning job that started this training job; empty if there is none.
+        trial: for such a job: the tuned hyperparameters, the objective and the definition, as listed by the service.
+    """
+
+    kind: str
+    name: str
+    status: str
+    properties: Mapping[str, Any]
+    created: str
+    modified: str
+    failure: str = ""
+    tuning: str = ""
+    trial: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the status can no longer change."""
+        return self.status != IN_PROGRESS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +142,42 @@ def job_name(place: JobPlace, step: str) -> str:
     suffix = secrets.token_hex(5)
     beginning = re.sub(r"[^A-Za-z0-9-]+", "-", f"pipelines-{place.execution_id}-{step}")[: 62 - len(suffix)]
     return f"{beginning.rstrip('-')}-{suffix}"
+
+
+def run_job(place: JobPlace, kind: str, job: JobResult, *, body: Callable[[], JobResult]) -> JobResult:
+    """Announce a job, run its `body`, and report each new state.
+
+    Args:
+        place: environment of the job.
+        kind: ``Processing``, ``Training`` or ``HyperParameterTuning``.
+        job: the job as it starts, with its name.
+        body: runs the job and returns its result.
+
+    Raises:
+        StepFault: the job failed.
+        StepStopped: the execution was stopped.
+    """
+    start = now()
+    state = JobState(
+        kind=kind,
+        name=str(job.properties[f"{kind}JobName"]),
+        status=IN_PROGRESS,
+        properties=job.properties,
+        created=start,
+        modified=start,
+    )
+    place.announce(job)
+    place.on_job(state)
+    try:
+        result = body()
+    except StepStopped:
+        place.on_job(replace(state, status="Stopped", modified=now()))
+        raise
+    except Exception as error:  # what it is, the step reports; the job has ended in any case
+        place.on_job(replace(state, status="Failed", failure=str(error), modified=now()))
+        raise
+    place.on_job(replace(state, status="Completed", properties=result.properties, modified=now()))
+    return result
 
 
 def make_hosts(place: JobPlace, *, name: str, cluster: Mapping[str, Any]) -> tuple[Host, ...]:
@@ -173,7 +250,7 @@ def _fetch_manifest(place: JobPlace, host: Host, uri: S3Uri, *, folder: Path, is
     except (ValueError, TypeError, KeyError) as error:
         raise StepFault(FaultKind.CLIENT, f"{uri}: not a manifest: {error}") from error
     for name in share_of(names, host) if is_sharded else names:
-        target = folder / relative_key("", name)
+        target = folder / require_relative(name, what=f"{uri}: item")
         target.parent.mkdir(parents=True, exist_ok=True)
         place.objects.download(S3Uri(prefix.bucket, prefix.key + name), target)
 
@@ -199,7 +276,8 @@ def exit_message(host: Host, *names: str) -> str:
     for name in names:
         path = host.tree.path(f"{OPT_ML}/output/{name}")
         if path.is_file():
-            return path.read_bytes()[:_MESSAGE_LIMIT].decode("utf-8", errors="ignore").strip()
+            with path.open("rb") as stream:
+                return stream.read(_MESSAGE_LIMIT).decode("utf-8", errors="ignore").strip()
     return ""
 
 

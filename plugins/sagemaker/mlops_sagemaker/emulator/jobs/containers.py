@@ -2,7 +2,8 @@
 
 Where the system allows it, the process gets a mount namespace in which ``/opt/ml`` is the tree, so that code with
 hard-coded paths works. Elsewhere, the paths in arguments, environment and configuration files are rewritten.
-``python`` is the Python that runs the emulator: its environment takes the place of the image.
+``python`` is the Python that runs the emulator: its environment takes the place of the image. Of the environment
+variables of the user, only those in a list reach the process, so a definition cannot read other secrets there.
 """
 
 from __future__ import annotations
@@ -21,17 +22,32 @@ from typing import TYPE_CHECKING, Protocol
 
 from mlops_core.runners import LOG_LIMIT_BYTES, step_environment
 from mlops_sagemaker.emulator.faults import FaultKind, StepFault, StepStopped
-from mlops_sagemaker.emulator.jobs.tree import OPT_ML
+from mlops_sagemaker.emulator.paths import OPT_ML, leaves_tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mlops_sagemaker.emulator.jobs.tree import Tree
 
+_LOG_TAIL_BYTES = 1 << 20
 _POLL_S = 0.1
 _GRACE_S = 10.0
 """Time between SIGTERM and SIGKILL; the service waits 120 s."""
-_PRIVATE = ("AWS_", "SM_", "MLOPS_", "USECASE_", "SAGEMAKER_")
+INHERITED = frozenset(
+    {
+        *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TZ", "LANG", "LANGUAGE", "TMPDIR", "TEMP", "TMP"),
+        *("PYTHONPATH", "PYTHONHASHSEED", "PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONUTF8", "PYTHONWARNINGS"),
+        *("PYTHONDONTWRITEBYTECODE", "PYTHONFAULTHANDLER", "VIRTUAL_ENV", "CONDA_PREFIX"),
+        *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "XLA_FLAGS"),
+        *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS"),
+        *("VECLIB_MAXIMUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "TF_CPP_MIN_LOG_LEVEL"),
+        *("TF_ENABLE_ONEDNN_OPTS", "TF_DETERMINISTIC_OPS", "KERAS_BACKEND", "KERAS_HOME", "MPLBACKEND", "MPLCONFIGDIR"),
+        *("NUMBA_CACHE_DIR", "XDG_CACHE_HOME"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+        *("SYSTEMROOT", "COVERAGE_PROCESS_START"),
+    }
+)
+"""The environment variables of the user that a container inherits, besides those that begin with ``LC_``."""
 _PYTHON = ("python", "python3")
 _CONFIGURATION = ("/opt/ml/config", "/opt/ml/input/config")
 _MOUNT = """
@@ -100,6 +116,9 @@ class ProcessContainers:
                 FaultKind.CLIENT,
                 f"image '{order.image}': its entry point is unknown here; set ContainerEntrypoint",
             )
+        for part in order.command:
+            if leaves_tree(part):
+                raise StepFault(FaultKind.CLIENT, f"image '{order.image}': {part!r} leads out of {OPT_ML}")
         command, environment = self._inside(order)
         self._check_program(order, environment)
         with order.log.open("ab") as log:
@@ -131,7 +150,7 @@ class ProcessContainers:
             )
 
     def _inside(self, order: ContainerOrder) -> tuple[list[str], dict[str, str]]:
-        inherited = {name: value for name, value in step_environment().items() if not name.startswith(_PRIVATE)}
+        inherited = inherited_environment()
         inherited["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', os.defpath)}"
         command = [_program(order.command[0]), *order.command[1:]]
         variables = dict(order.environment)
@@ -143,6 +162,11 @@ class ProcessContainers:
         return [*_ending_with_parent(), *command], inherited | {
             name: order.tree.rewrite(value) for name, value in variables.items()
         }
+
+
+def inherited_environment() -> dict[str, str]:
+    """Return the environment variables that a container inherits."""
+    return {name: value for name, value in step_environment().items() if name in INHERITED or name.startswith("LC_")}
 
 
 def can_mount() -> bool:
@@ -205,12 +229,14 @@ def _wait(process: subprocess.Popen[bytes], order: ContainerOrder) -> int:
 
 
 def _shorten(log: Path) -> None:
-    """Truncate a log that exceeds the limit; the process continues to append to the same file."""
+    """Drop the middle of a log that exceeds the limit; the process continues to append to the same file."""
     if log.stat().st_size > LOG_LIMIT_BYTES:
         with log.open("r+b") as stream:
+            stream.seek(-_LOG_TAIL_BYTES, os.SEEK_END)
+            tail = stream.read()
             stream.truncate(LOG_LIMIT_BYTES // 2)
             stream.seek(0, os.SEEK_END)
-            stream.write(b"\n[mlops: output was dropped here]\n")
+            stream.write(b"\n[mlops: output was dropped here]\n" + tail)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -13,6 +13,7 @@ from mlops_core.runners import write_atomically
 from mlops_sagemaker.emulator.faults import FaultKind, StepFault
 from mlops_sagemaker.emulator.jobs.common import JobPlace, JobResult, job_name
 from mlops_sagemaker.emulator.objects import parse_uri
+from mlops_sagemaker.emulator.paths import require_entity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +31,9 @@ class ModelRegistrar(Protocol):
     def create_model(self, name: str, request: Mapping[str, Any], place: JobPlace) -> str:
         """Create a model from the arguments of ``CreateModel`` and return its ARN."""
 
+    def find_model(self, name: str) -> Mapping[str, Any] | None:
+        """Return the arguments with which a model was created; None if it does not exist."""
+
 
 class FolderRegistrar:
     """Stores each package in ``<folder>/<group>/<version>.json``."""
@@ -41,7 +45,9 @@ class FolderRegistrar:
 
     def register(self, request: Mapping[str, Any], place: JobPlace) -> str:
         """Write the package as the next version of its group."""
-        group = self._folder / str(request["ModelPackageGroupName"])
+        name = str(request["ModelPackageGroupName"])
+        name = name.rpartition("/")[2] if name.startswith("arn:") else name
+        group = self._folder / require_entity(name, what="ModelPackageGroupName")
         with self._lock:
             group.mkdir(parents=True, exist_ok=True)
             version = 1 + max((int(path.stem) for path in group.glob("*.json")), default=0)
@@ -52,11 +58,20 @@ class FolderRegistrar:
 
     def create_model(self, name: str, request: Mapping[str, Any], place: JobPlace) -> str:
         """Write the model to a file with its name."""
+        require_entity(name, what="ModelName")
         arn = f"{place.arn_prefix}:model/{name.lower()}"
         self._folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps({**request, "ModelName": name, "ModelArn": arn}, indent=1, sort_keys=True)
         write_atomically(self._folder / f"model-{name}.json", text)
         return arn
+
+    def find_model(self, name: str) -> Mapping[str, Any] | None:
+        """Return the contents of the file with the model's name."""
+        path = self._folder / f"model-{require_entity(name, what='ModelName')}.json"
+        if not path.is_file():
+            return None
+        model: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return model
 
 
 def run_registration(request: Mapping[str, Any], place: JobPlace, registrar: ModelRegistrar) -> JobResult:

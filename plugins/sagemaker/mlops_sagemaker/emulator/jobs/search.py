@@ -12,11 +12,10 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from mlops_sagemaker.emulator.faults import FaultKind, StepFault
+from mlops_sagemaker.emulator.support import GRID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-_GRID = "Grid"
 
 
 def drawn_values(config: Mapping[str, Any], ranges: Mapping[str, Any]) -> Iterator[dict[str, str]]:
@@ -29,7 +28,7 @@ def drawn_values(config: Mapping[str, Any], ranges: Mapping[str, Any]) -> Iterat
     Raises:
         StepFault: a range is invalid.
     """
-    if config.get("Strategy") == _GRID:
+    if config.get("Strategy") == GRID:
         yield from _grid(ranges)
         return
     source = random.Random(int(config.get("RandomSeed") or 0))  # noqa: S311  not for cryptography

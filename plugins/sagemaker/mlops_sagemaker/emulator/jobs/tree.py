@@ -12,11 +12,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mlops_sagemaker.emulator.paths import require_inside
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-OPT_ML = "/opt/ml"
 _MENTION = re.compile(r"(?<![\w./-])/opt/ml(?![\w.-])")
 
 
@@ -32,11 +33,19 @@ class Tree:
         return self.root / "opt" / "ml"
 
     def path(self, inside: str) -> Path:
-        """Return the path on this machine for a path in the container."""
-        return self.root / inside.lstrip("/")
+        """Return the path on this machine for a path below ``/opt/ml`` in the container.
+
+        Raises:
+            StepFault: the path is not below ``/opt/ml``.
+        """
+        return self.root / require_inside(inside).lstrip("/")
 
     def folder(self, inside: str) -> Path:
-        """Create a folder of the container and return its path on this machine."""
+        """Create a folder of the container and return its path on this machine.
+
+        Raises:
+            StepFault: the path is not below ``/opt/ml``.
+        """
         path = self.path(inside)
         path.mkdir(parents=True, exist_ok=True)
         return path

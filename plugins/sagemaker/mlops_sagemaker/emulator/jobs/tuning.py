@@ -8,17 +8,27 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mlops_sagemaker.emulator.faults import FaultKind, StepFault
-from mlops_sagemaker.emulator.jobs.common import JobPlace, JobResult, job_name
+from mlops_sagemaker.emulator.jobs.common import IN_PROGRESS, JobPlace, JobResult, JobState, run_job
 from mlops_sagemaker.emulator.jobs.search import drawn_values
 from mlops_sagemaker.emulator.jobs.training import run_training
+from mlops_sagemaker.emulator.support import GRID, require_supported
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-SIGNATURE = ("HyperParameterTuningJobConfig", "TrainingJobDefinition", "TrainingJobDefinitions")
-"""The arguments that identify a reusable result."""
+SIGNATURE = ("HyperParameterTuningJobConfig",)
+"""The arguments that identify a reusable result, besides the parts of the training job definitions below."""
+_IDENTIFYING = (
+    "AlgorithmSpecification",
+    "HyperParameterRanges",
+    "InputDataConfig",
+    "StaticHyperParameters",
+    "TuningObjective",
+)
+"""The parts of a training job definition that identify a reusable result, as documented by the service."""
 _OBJECTIVE = "_tuning_objective_metric"
 _FEWEST = 1
+_LONGEST_NAME = 63
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +63,24 @@ class TrialResult:
     failure: str = ""
 
 
-def run_tuning(step: str, request: Mapping[str, Any], place: JobPlace) -> JobResult:
+def identifying_definitions(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of the training job definitions that identify a reusable result."""
+    one, many = request.get("TrainingJobDefinition"), request.get("TrainingJobDefinitions")
+    return {
+        "TrainingJobDefinition": _identifying(one),
+        "TrainingJobDefinitions": [_identifying(each) for each in many] if isinstance(many, list) else many,
+    }
+
+
+def _identifying(definition: Any) -> Any:
+    return {name: definition.get(name) for name in _IDENTIFYING} if isinstance(definition, dict) else definition
+
+
+def run_tuning(long_name: str, request: Mapping[str, Any], place: JobPlace) -> JobResult:
     """Execute a tuning job.
 
     Args:
-        step: name of the pipeline step.
+        long_name: name from which the names of the tuning job and of its training jobs are derived.
         request: resolved arguments of ``CreateHyperParameterTuningJob``.
         place: environment of the job.
 
@@ -65,25 +88,61 @@ def run_tuning(step: str, request: Mapping[str, Any], place: JobPlace) -> JobRes
         StepFault: no training job logged the objective metric.
         StepStopped: the execution was stopped.
     """
-    long = job_name(place, step)
-    name = f"{long[:21].rstrip('-')}-{long[-10:]}"  # at most 32 characters; the last ten make it unique
+    require_supported("Tuning", request)
+    name = f"{long_name[:21].rstrip('-')}-{long_name[-10:]}"  # at most 32 characters; the last ten make it unique
     arn = f"{place.arn_prefix}:hyper-parameter-tuning-job/{name}"
-    tuning = JobResult(
-        properties={**request, "HyperParameterTuningJobName": name, "HyperParameterTuningJobArn": arn},
-        metadata={"TuningJob": {"Arn": arn}},
-    )
-    place.announce(tuning)
-    limits = (request.get("HyperParameterTuningJobConfig") or {}).get("ResourceLimits") or {}
-    trials = list(itertools.islice(_trials(request), int(limits.get("MaxNumberOfTrainingJobs") or _FEWEST)))
-    quiet = replace(place, announce=lambda _: None)
+    started = {
+        "HyperParameterTuningJobName": name,
+        "HyperParameterTuningJobArn": arn,
+        "HyperParameterTuningJobStatus": IN_PROGRESS,
+        "TrainingJobStatusCounters": {"Completed": 0, "NonRetryableError": 0, "InProgress": 0},
+        "ObjectiveStatusCounters": {"Succeeded": 0, "Pending": 0, "Failed": 0},
+    }
+    tuning = JobResult(properties={**request, **started}, metadata={"TuningJob": {"Arn": arn}})
+    return run_job(place, "HyperParameterTuning", tuning, body=lambda: _search(place, tuning, name=long_name))
+
+
+def _search(place: JobPlace, tuning: JobResult, *, name: str) -> JobResult:
+    """Run the training jobs and return the completed tuning job."""
+    request = tuning.properties
+    config = request.get("HyperParameterTuningJobConfig") or {}
+    limits = config.get("ResourceLimits") or {}
+    trials = list(itertools.islice(_trials(request), _number_of_trials(config, limits)))
     with ThreadPoolExecutor(max_workers=int(limits.get("MaxParallelTrainingJobs") or _FEWEST)) as pool:
-        results = list(pool.map(lambda trial: _try(step, trial, quiet), trials))
+        running = [
+            pool.submit(
+                _try, f"{name}-{number:03}", trial, _place_of(trial, place, request["HyperParameterTuningJobName"])
+            )
+            for number, trial in enumerate(trials, start=1)
+        ]
+        results = [future.result() for future in running]
     ranked = sorted((result for result in results if result.value is not None), key=_rank)
     if not ranked:
         reason = next((result.failure for result in results if result.failure), "no log contains the objective metric")
         raise StepFault(FaultKind.ALGORITHM, f"none of {len(trials)} training jobs can be compared: {reason}")
     logs = tuple(log for result in results if result.job for log in result.job.logs)
-    return replace(tuning, properties={**tuning.properties, **_summary(results, ranked)}, logs=logs)
+    written = tuple(uri for result in results if result.job for uri in result.job.written)
+    return replace(tuning, properties={**request, **_summary(results, ranked)}, logs=logs, written=written)
+
+
+def _number_of_trials(config: Mapping[str, Any], limits: Mapping[str, Any]) -> int | None:
+    """Return the largest number of training jobs; None for all combinations, which a grid search tries by default."""
+    number = limits.get("MaxNumberOfTrainingJobs")
+    return int(number) if number else None if config.get("Strategy") == GRID else _FEWEST
+
+
+def _place_of(trial: Trial, place: JobPlace, tuning: str) -> JobPlace:
+    """Return the environment of a trial's training job: it is reported as a part of the tuning job."""
+    listed = {
+        "TrainingJobDefinitionName": trial.request.get("DefinitionName"),
+        "TunedHyperParameters": dict(trial.drawn),
+        "Objective": dict(trial.objective),
+    }
+
+    def on_job(state: JobState) -> None:
+        place.on_job(replace(state, tuning=tuning, trial=listed))
+
+    return replace(place, announce=lambda _: None, on_job=on_job)
 
 
 def _trials(request: Mapping[str, Any]) -> Iterator[Trial]:
@@ -95,12 +154,15 @@ def _trials(request: Mapping[str, Any]) -> Iterator[Trial]:
     objectives = [
         each.get("TuningObjective") or config.get("HyperParameterTuningJobObjective") or {} for each in definitions
     ]
-    sources = zip(definitions, searches, objectives, strict=True)
-    for definition, search, objective in itertools.cycle(list(sources)):
-        drawn = next(search, None)
-        if drawn is None:
-            return
-        yield Trial(request=_training(definition, drawn, objective), drawn=drawn, objective=objective)
+    sources = list(zip(definitions, searches, objectives, strict=True))
+    while sources:
+        for source in tuple(sources):
+            definition, search, objective = source
+            drawn = next(search, None)
+            if drawn is None:
+                sources.remove(source)
+            else:
+                yield Trial(request=_training(definition, drawn, objective), drawn=drawn, objective=objective)
 
 
 def _training(definition: Mapping[str, Any], drawn: Mapping[str, str], objective: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,16 +176,23 @@ def _training(definition: Mapping[str, Any], drawn: Mapping[str, str], objective
     return request
 
 
-def _try(step: str, trial: Trial, place: JobPlace) -> TrialResult:
+def _try(name: str, trial: Trial, place: JobPlace) -> TrialResult:
     """Execute the training job of a trial; a failure does not end the other trials."""
     try:
-        job = run_training(step, trial.request, place)
+        job = run_training(_short(name), trial.request, place)
     except StepFault as fault:
         return TrialResult(trial=trial, failure=str(fault))
-    name = trial.objective.get("MetricName")
-    values = [metric["Value"] for metric in job.properties["FinalMetricDataList"] if metric["MetricName"] == name]
+    metric_name = trial.objective.get("MetricName")
+    values = [
+        metric["Value"] for metric in job.properties["FinalMetricDataList"] if metric["MetricName"] == metric_name
+    ]
     value = values[-1] if values and values[-1] == values[-1] else None  # NaN is not a result
     return TrialResult(trial=trial, job=job, value=value)
+
+
+def _short(name: str) -> str:
+    """Return a job name with at most 63 characters; its end makes it unique."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 15].rstrip('-')}-{name[-14:]}"
 
 
 def _rank(result: TrialResult) -> float:

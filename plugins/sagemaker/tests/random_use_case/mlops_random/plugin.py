@@ -26,6 +26,7 @@ from mlops_core import (
     UseCaseConfig,
     hookimpl,
 )
+from mlops_core.gates.contradictions import find_contradiction
 
 NUMBERS = (0.0, 0.25, 0.3, 0.1 + 0.2, 0.5, math.nextafter(0.5, 1), 1.0)
 """Thresholds and metric values are drawn from these, so that they are often equal or adjacent."""
@@ -143,7 +144,12 @@ def mlops_compute_metrics(predictions, context):
 @hookimpl
 def mlops_get_gate(config, context):
     draw = random.Random(f"gate {config.shape.seed}")
-    return Gate(_condition(draw, depth=0))
+    metrics = {metric.name: metric for metric in mlops_get_metrics(config, context)}
+    values = {parameter.name: parameter.default for parameter in mlops_get_parameters(config, context)}
+    while True:  # a gate that no model can meet is refused before a run
+        condition = _condition(draw, depth=0)
+        if not find_contradiction(condition, metrics=metrics, parameters=values):
+            return Gate(condition)
 
 
 def _condition(draw, *, depth):

@@ -1,0 +1,1 @@
+"""Commands of drift detection without a server."""

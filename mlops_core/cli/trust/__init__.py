@@ -1,0 +1,1 @@
+"""Commands for evidence: bundles, their verification, and keys."""

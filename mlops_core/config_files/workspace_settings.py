@@ -1,0 +1,49 @@
+"""The settings of a workspace: ``workspace.yaml`` in its folder. Everything in it is optional, as is the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from mlops_core.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WORKSPACE_FILE = "workspace.yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceSettings:
+    """What a workspace asks for.
+
+    Attributes:
+        require_bundle: a model version is approved only with an evidence bundle that is verified.
+        trust: trust file with the keys that sign bundles; empty for none. A relative path begins at the workspace.
+    """
+
+    require_bundle: bool = False
+    trust: str = ""
+
+
+def read_workspace_settings(home: Path) -> WorkspaceSettings:
+    """Return the settings of the workspace in a folder.
+
+    Raises:
+        ConfigError: the file cannot be read, has an unknown key, or a value of the wrong type.
+    """
+    path = home / WORKSPACE_FILE
+    if not path.exists() and not path.is_symlink():
+        return WorkspaceSettings()
+    from mlops_core.config_files.yaml_source import read_yaml_file  # not above: a run that changes nothing has no YAML
+
+    source = read_yaml_file(path, environ={})
+    known = {field.name: type(field.default) for field in fields(WorkspaceSettings)}
+    for key, value in source.data.items():
+        where = f"{path} (line {source.lines.get(key, 1)}): {key}"
+        if key not in known:
+            raise ConfigError(f"{where} is not a setting{did_you_mean(key, known) or ';'} settings: {', '.join(known)}")
+        if type(value) is not known[key]:
+            expected = "true or false" if known[key] is bool else "a text"
+            raise ConfigError(f"{where} is {value!r}; expected {expected}")
+    return WorkspaceSettings(**source.data)

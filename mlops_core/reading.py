@@ -1,0 +1,137 @@
+"""Reading a file that somebody else wrote: without waiting for it, and only up to a limit.
+
+A path may lead to a named pipe, a device or a file of any size. Opening a pipe waits for its writer, and a device has
+no end. Whatever reads a configuration, a table or what a step left behind reads it here.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import stat
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TEXT_LIMIT_BYTES = 64 << 20
+LINE_LIMIT = 16 << 20
+_OPEN_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/(?:fd/(\d+)|stdin)\Z")
+
+
+def read_bytes(path: Path, *, limit_bytes: int, accepts_descriptors: bool = False) -> bytes:
+    """Return the content of a regular file.
+
+    Args:
+        path: the file.
+        limit_bytes: a larger file is not read.
+        accepts_descriptors: also read an open descriptor of this process, ``/dev/stdin`` or ``/dev/fd/63``, as a shell
+            passes the output of another command.
+
+    Raises:
+        OSError: the file is missing, is not a regular file, is larger than the limit, or cannot be read; ``strerror``
+            says which.
+    """
+    descriptor = _opened(path, accepts_descriptors=accepts_descriptors)
+    with os.fdopen(descriptor, "rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        content = stream.read(limit_bytes + 1) if size <= limit_bytes else b""
+    if size > limit_bytes or len(content) > limit_bytes:
+        shown = f"{size:,}" if size > limit_bytes else f"more than {limit_bytes:,}"
+        raise OSError(errno.EFBIG, f"it has {shown} bytes; at most {limit_bytes:,} are read", str(path))
+    return content
+
+
+def read_text(path: Path, *, limit_bytes: int = TEXT_LIMIT_BYTES, encoding: str = "utf-8") -> str:
+    """Return the text of a regular file.
+
+    Raises:
+        OSError: as for `read_bytes`.
+        UnicodeDecodeError: it has another encoding.
+    """
+    return read_bytes(path, limit_bytes=limit_bytes).decode(encoding)
+
+
+def read_json(path: Path, *, limit_bytes: int = TEXT_LIMIT_BYTES) -> Any:
+    """Return the value in a JSON file.
+
+    Raises:
+        OSError: as for `read_bytes`.
+        ValueError: it is not UTF-8, not JSON, nested too deeply, or holds a number with more digits than Python reads.
+    """
+    return parse_json(read_bytes(path, limit_bytes=limit_bytes))
+
+
+def parse_json(content: bytes | str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: as for `read_json`.
+    """
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def bounded_lines(path: Path, *, newline: str | None = None, errors: str = "strict") -> Iterator[str]:
+    """Yield the lines of a regular UTF-8 file of any size; no line is longer than `LINE_LIMIT`.
+
+    Args:
+        path: the file.
+        newline: as for `open`.
+        errors: as for `open`.
+
+    Raises:
+        OSError: the file is missing, is not a regular file, cannot be read, or has a longer line.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    descriptor = _opened(path, accepts_descriptors=False)
+    with os.fdopen(descriptor, encoding="utf-8", newline=newline, errors=errors) as stream:
+        while line := stream.readline(LINE_LIMIT):
+            if len(line) == LINE_LIMIT:
+                raise OSError(errno.EFBIG, f"it has a line of more than {LINE_LIMIT:,} characters", str(path))
+            yield line
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file under a new name and rename it, so that whatever is at `path` is replaced and never opened.
+
+    Raises:
+        OSError: it cannot be written, for example because `path` is a folder.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def open_regular(path: str | Path) -> int:
+    """Return a descriptor of a regular file, opened for reading without waiting.
+
+    Raises:
+        OSError: the file is missing, is not a regular file, or cannot be opened.
+    """
+    return _opened(path, accepts_descriptors=False)
+
+
+def _opened(path: str | Path, *, accepts_descriptors: bool) -> int:
+    open_here = _OPEN_DESCRIPTOR.match(str(path)) if accepts_descriptors else None
+    if open_here:
+        return os.dup(int(open_here[1] or 0))
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(kind):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+    raise OSError(errno.EINVAL, "it is not a regular file", str(path))

@@ -1,0 +1,83 @@
+"""Which requests a server on this machine's own address answers: those of its programs, not those of a page elsewhere.
+
+A page in a browser may send requests to 127.0.0.1, and read the answers once its own name leads there (DNS rebinding).
+Such a request names itself: by the header ``Origin``, or by a ``Host`` that is not this machine.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+
+from mlops_core.serving.front.application import error_response, request_id_of
+from mlops_core.serving.front.bodies import discard_rest
+from mlops_core.serving.refusals import RefusedRequestError, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+)(?::\d{1,5})?")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a name or address is this machine's own.
+
+    Example:
+        >>> [is_loopback(host) for host in ("127.0.0.1", "[::1]", "LOCALHOST", "0.0.0.0", "localhost.example.org")]
+        [True, True, True, False, False]
+    """
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+class LocalAccess:
+    """An ASGI application in front of another one that listens on this machine's own address."""
+
+    def __init__(self, application: ASGIApp, *, trusted: Collection[str] = ()) -> None:
+        """Protect an application.
+
+        Args:
+            application: what answers the accepted requests.
+            trusted: further names by which the server may be called, and whose pages may call it, such as that of a
+                proxy.
+        """
+        self._application = application
+        self._trusted = frozenset(name.lower() for name in trusted)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http" or not (fault := self._fault(request := Request(scope, receive))):
+            await self._application(scope, receive, send)
+            return
+        headers = {} if await discard_rest(request) else {"Connection": "close"}
+        refusal = RefusedRequestError(HTTPStatus.FORBIDDEN, fault)
+        response = error_response(refusal.status, str(refusal), request_id=request_id_of(request), headers=headers)
+        await response(scope, receive, send)
+
+    def _fault(self, request: Request) -> str:
+        """Return why a request is refused; empty if it is not."""
+        host, origin = request.headers.get("host"), request.headers.get("origin")
+        if host is not None and not self._is_own(_name_in(host)):
+            return f"the Host header is {shown(host)!r}; expected this machine, or a name given by --trusted-host"
+        if origin is None or origin.lower() in (f"http://{host}".lower(), f"https://{host}".lower()):
+            return ""
+        if _name_in(origin.partition("://")[2]) in self._trusted:
+            return ""
+        return f"the request comes from a page of {shown(origin)!r}; expected one of this server, or --trusted-host"
+
+    def _is_own(self, name: str) -> bool:
+        return is_loopback(name) or name in self._trusted
+
+
+def _name_in(authority: str) -> str:
+    """Return the host of ``host:port``, in lower case; empty if it is neither."""
+    match = _AUTHORITY.fullmatch(authority)
+    return match[1].lower() if match else ""

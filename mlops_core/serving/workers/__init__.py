@@ -1,0 +1,1 @@
+"""The worker processes: each holds the model and answers one request after another."""

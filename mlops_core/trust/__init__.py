@@ -1,0 +1,1 @@
+"""What makes a verdict checkable later: evidence bundles, reproductions, model cards, replays of gates."""

@@ -1,0 +1,1 @@
+"""Data assets: named versions of data sets."""

@@ -1,0 +1,1 @@
+"""Facts about models as files and tags that other programs read."""

@@ -1,0 +1,1 @@
+"""The searches of a run: what became of their trials."""

@@ -1,0 +1,1 @@
+"""Object detection as a use case of mlops; `plugin` implements its hooks."""

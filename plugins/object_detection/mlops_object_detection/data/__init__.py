@@ -1,0 +1,1 @@
+"""Raw layouts, labels, splits, and generated data sets."""

@@ -1,0 +1,1 @@
+"""Matching of detections with truth, and average precision."""

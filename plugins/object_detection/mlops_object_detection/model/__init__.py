@@ -1,0 +1,1 @@
+"""The detector: network, targets, training, tiles, and its file format."""

@@ -1,0 +1,1 @@
+"""Who may use the endpoint: credentials, signatures, and the guard in front of all services."""

@@ -1,0 +1,1 @@
+"""Models that the endpoint serves: transform jobs, and the endpoints of ``CreateEndpoint`` with their invocations."""

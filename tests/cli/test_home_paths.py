@@ -1,0 +1,76 @@
+"""Paths of the command line that begin with a tilde, or that no system has."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+MLOPS = [sys.executable, "-c", "from mlops_core.cli import main; main()"]
+
+
+@pytest.fixture
+def mlops(toy, workspace, tmp_path):
+    def call(*arguments, code=0):
+        (tmp_path / "home").mkdir(exist_ok=True)
+        environ = {**os.environ, "HOME": str(tmp_path / "home"), "MLOPS_HOME": str(workspace)}
+        done = subprocess.run(
+            [*MLOPS, *arguments], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code, done.stderr
+        return done.stderr
+
+    return call
+
+
+COMMANDS = [
+    ("--workspace", "~nosuch-user/x", "list"),
+    ("predict", "-u", "TOY", "~nosuch-user/x.txt"),
+    ("run", "-u", "TOY", "--config", "~nosuch-user/c.yaml"),
+    ("run", "-u", "TOY", "--artifacts-dir", "~nosuch-user/a"),
+    ("compile", "-u", "TOY", "--output=~nosuch-user/d.json"),
+    ("models", "export", "1", "~nosuch-user/model", "-u", "TOY"),
+    ("keys", "new", "~nosuch-user/key.pem"),
+    ("verify", "~nosuch-user/b.tar"),
+    ("serve", "-u", "TOY", "--capture", "~nosuch-user/c"),
+    ("plugin", "new", "BIRDS", "--into", "~nosuch-user/x"),
+    ("sagemaker", "check", "~nosuch-user/d.json"),
+]
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_the_home_of_an_unknown_user_is_a_usage_error_in_every_command(mlops, tmp_path, arguments):
+    assert "the home folder of ~nosuch-user is not known" in mlops(*arguments, code=2)
+    assert not list(tmp_path.rglob("~*"))
+
+
+def test_a_tilde_that_a_shell_leaves_is_the_home_folder(mlops, tmp_path):
+    mlops("keys", "new", "~/key.pem")
+    mlops("compile", "-u", "TOY", "--output=~/definition.json")
+    assert {path.name for path in (tmp_path / "home").iterdir()} >= {"key.pem", "definition.json"}
+    assert not list(tmp_path.rglob("~*"))
+
+
+def test_a_file_whose_name_begins_with_a_tilde_is_used(mlops, tmp_path):
+    (tmp_path / "~draft.yaml").write_text("training: {bias: nonsense}\n")
+    assert "~draft.yaml: training.bias" in mlops("run", "-u", "TOY", "--config", "~draft.yaml", code=2)
+
+
+LONG = "x" * 300
+TOO_LONG = [
+    (("--workspace", LONG, "runs", "list"), 2),
+    (("predict", "-u", "TOY", LONG), 2),
+    (("models", "export", "1", LONG, "-u", "TOY"), 2),
+    (("keys", "new", LONG), 2),
+    (("run", "-u", "TOY", "--artifacts-dir", f"{LONG}/a"), 2),
+    (("serve", "-u", "TOY", "--model", f"{LONG}/"), 2),
+    (("fetch", "-u", "TOY", "--set", f"dataset.path={LONG}"), 5),
+    (("run", "-u", "TOY", "--set", f"dataset.path={LONG}"), 5),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code"), TOO_LONG, ids=[" ".join(each)[:40] for each, _ in TOO_LONG])
+def test_a_name_that_no_system_has_is_no_defect(mlops, arguments, code):
+    message = mlops(*arguments, code=code)
+    assert "defect" not in message
+    assert any(part in message for part in ("File name too long", "no folder", "does not exist"))

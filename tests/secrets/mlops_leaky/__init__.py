@@ -1,0 +1,1 @@
+"""The toy use case with secrets in its configuration, and code that repeats them wherever it can."""
