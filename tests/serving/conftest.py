@@ -85,6 +85,13 @@ class Server:
                 return float(line.split()[1])
         raise AssertionError(name)
 
+    def wait_for_metric(self, name, value, limit_s=30):
+        """Return whether a metric has this value within the limit."""
+        deadline = time.monotonic() + limit_s
+        while not (is_equal := self.metric(name) == value) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return is_equal
+
     def stop(self, number=signal.SIGTERM):
         if self.process.poll() is None:
             self.process.send_signal(number)

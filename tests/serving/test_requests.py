@@ -222,7 +222,7 @@ def test_metrics_are_in_the_text_format_of_prometheus(server):
     pattern = re.compile(r'(# (HELP|TYPE) .+|\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? [-+.\deInf]+)\Z')
     lines = body.decode().splitlines()
     assert [line for line in lines if not pattern.match(line)] == []
-    assert server.metric("workers_ready") == 2
+    assert server.wait_for_metric("workers_ready", 2)  # the first is enough for the server to be ready
     before = server.metric('requests_total{code="200"}')
     server.send(b"counted")
     assert server.metric('requests_total{code="200"}') == before + 1
