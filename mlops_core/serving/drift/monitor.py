@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import random
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from statistics import NormalDist
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mlops_core.serving.drift.opening import Calibrate
     from mlops_core.serving.drift.policy import DriftPolicy
     from mlops_core.serving.drift.preparation import PreparedReference
     from mlops_core.serving.drift.reference import DriftReference
@@ -47,7 +47,7 @@ class DriftMonitor:
     It satisfies `mlops_core.serving.DriftDetector`. Memory does not grow with traffic. The same seed, reference, policy
     and samples give the same alarms; a monitor that is closed and opened again continues as if it had not been closed.
     After a kill it continues from the last state that was written: a thread gets one every ten observed samples, and
-    with each alarm. An alarm that was recorded after it counts as well.
+    with each alarm, after the alarm itself. An alarm that was recorded after the state counts as well.
 
     Attributes:
         preparation: plan, thresholds and the rate of false alarms on data that was held out.
@@ -86,7 +86,7 @@ class DriftMonitor:
         self._begin()
 
     @classmethod
-    def open(
+    def open(  # noqa: PLR0913  each part has a default
         cls,
         reference: DriftReference,
         policy: DriftPolicy,
@@ -95,15 +95,17 @@ class DriftMonitor:
         model: str = "",
         on_alarm: Callable[[DriftAlarm], None] | None = None,
         clock: Callable[[], datetime] | None = None,
+        calibrate: Calibrate | None = None,
     ) -> DriftMonitor:
         """Return a monitor that continues where the last one ended: see `mlops_core.serving.drift.open_monitor`."""
+        calibrate = calibrate or prepared
         if folder is None:
-            return cls(prepared(reference, policy, None), policy, model=model, on_alarm=on_alarm, clock=clock)
+            return cls(calibrate(reference, policy, None), policy, model=model, on_alarm=on_alarm, clock=clock)
         # The calibration takes seconds: the folder is locked before.
         states = StateFolder(folder, reference=reference_arrays(reference).digest, policy=policy.digest)
         try:
             saved = states.read()
-            preparation = prepared(reference, policy, folder)
+            preparation = calibrate(reference, policy, folder)
             monitor = cls(preparation, policy, folder=states, model=model, on_alarm=on_alarm, clock=clock)
             if saved is not None:
                 monitor._restore(saved)
@@ -156,10 +158,12 @@ class DriftMonitor:
         self._update(vector)
         alarm = self._crossed(moment)
         self._unsaved += 1
+        if alarm is not None and self._folder is not None:
+            self._folder.append_alarm(alarm)
         if self._unsaved >= _SAVED_EVERY or alarm is not None:
             self.save()
-        if alarm is not None:
-            self._publish(alarm)
+        if alarm is not None and self._on_alarm is not None:
+            self._on_alarm(alarm)
         return alarm
 
     def state(self) -> Mapping[str, float]:
@@ -187,10 +191,15 @@ class DriftMonitor:
             {
                 "counters": [self._seen, self._skipped, self._observed_in_all, self._observed, self.alarms],
                 "next_proposal": self._next_proposal,
-                "cusum": self._sums,
+                "cusum": self._sums.copy(),
                 "mmd": {str(window): mmd.saved() for window, mmd in self._mmd.items()},
             }
         )
+
+    def keep(self, name: str, text: Callable[[], str]) -> None:
+        """Have a further file written to the folder, by the same thread."""
+        if self._folder is not None:
+            self._folder.write(name, text)
 
     def close(self) -> None:
         """Save the state and release the folder."""
@@ -298,15 +307,6 @@ class DriftMonitor:
             )
             for index in order
         )
-
-    def _publish(self, alarm: DriftAlarm) -> None:
-        if self._folder is not None:
-            try:
-                self._folder.append_alarm(alarm.to_json())
-            except OSError as error:
-                sys.stderr.write(f"mlops: warning: drift alarm {alarm.id} is not recorded: {error.strerror}\n")
-        if self._on_alarm is not None:
-            self._on_alarm(alarm)
 
     def _restore(self, saved: Mapping[str, Any]) -> None:
         """Continue from a saved state.

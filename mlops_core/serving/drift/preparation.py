@@ -57,13 +57,11 @@ class PreparedReference:
 
 def prepared(reference: DriftReference, policy: DriftPolicy, folder: Path | None) -> PreparedReference:
     """Calibrate, or read what was calibrated: see `mlops_core.serving.drift.prepare`."""
+    kept = read_preparation(reference, policy, folder)
+    if kept is not None:
+        return kept
     arrays = reference_arrays(reference)
     plan = policy.plan(len(arrays.values))
-    kept = None if folder is None else _read(folder / CALIBRATION_FILE, arrays, policy)
-    if kept is not None:
-        return PreparedReference(
-            reference=arrays, plan=plan, calibration=kept[0], held_out=kept[1], held_out_note=kept[2]
-        )
     calibration = calibrate(kernel_reference(arrays, seed=policy.seed), plan, seed=policy.seed)
     note = ""
     try:
@@ -74,6 +72,20 @@ def prepared(reference: DriftReference, policy: DriftPolicy, folder: Path | None
     if folder is not None:
         _write(folder, found, policy)
     return found
+
+
+def read_preparation(reference: DriftReference, policy: DriftPolicy, folder: Path | None) -> PreparedReference | None:
+    """Return what was calibrated in a folder for this reference and policy; None if there is none.
+
+    Raises:
+        DatasetError, ConfigError, StoreError: see `mlops_core.serving.drift.prepare`.
+    """
+    arrays = reference_arrays(reference)
+    plan = policy.plan(len(arrays.values))
+    kept = None if folder is None else _read(folder / CALIBRATION_FILE, arrays, policy)
+    if kept is None:
+        return None
+    return PreparedReference(reference=arrays, plan=plan, calibration=kept[0], held_out=kept[1], held_out_note=kept[2])
 
 
 def _read(
