@@ -80,8 +80,8 @@ class DriftMonitor:
         )
         self._seen = self._skipped = self._observed_in_all = 0
         self._next_proposal = ""
-        self._block = -1
-        self._chosen = 0
+        self._chosen: dict[int, int] = {}
+        self._is_one_due = False
         self._unsaved = 0
         self._begin()
 
@@ -166,6 +166,22 @@ class DriftMonitor:
             self._on_alarm(alarm)
         return alarm
 
+    def may_observe(self, count: int) -> bool:
+        """Return whether one of the next `count` samples is to be observed, so that they must be described."""
+        every = self.preparation.plan.every
+        if self._is_one_due or count >= every:
+            return True
+        last = self._seen + count
+        blocks = range(self._seen // every, (last - 1) // every + 1)
+        return any(self._seen <= block * every + self._chosen_in(block) < last for block in blocks)
+
+    def skip(self, count: int) -> None:
+        """Count samples that were not described; one that was to be observed is replaced by the next described one."""
+        for _ in range(count):
+            self._seen += 1
+            if self._is_at_chosen():
+                self._is_one_due = True
+
     def state(self) -> Mapping[str, float]:
         """Return statistics, thresholds and counters by name."""
         thresholds = {f"{name}_threshold": value for name, value in self._thresholds().items()}
@@ -208,15 +224,24 @@ class DriftMonitor:
             self._folder.close()
 
     def _is_chosen(self) -> bool:
-        """Return whether the last sample is the one of its block that is observed: a random one, by the seed."""
+        """Return whether the last sample is observed: the one of its block, or one in place of one that was skipped."""
+        is_chosen = self._is_one_due or self._is_at_chosen()
+        self._is_one_due = self._is_one_due and self._is_at_chosen()  # if both are, one is due still
+        return is_chosen
+
+    def _is_at_chosen(self) -> bool:
+        block, at = divmod(self._seen - 1, self.preparation.plan.every)
+        return at == self._chosen_in(block)
+
+    def _chosen_in(self, block: int) -> int:
+        """Return which sample of a block is observed: a random one, by the seed."""
         every = self.preparation.plan.every
         if every == 1:
-            return True
-        block, at = divmod(self._seen - 1, every)
-        if block != self._block:
-            self._block = block
-            self._chosen = random.Random(f"{self._policy.seed}:{block}").randrange(every)  # noqa: S311  no secret
-        return at == self._chosen
+            return 0
+        if block not in self._chosen:
+            self._chosen = {each: at for each, at in self._chosen.items() if each >= block - 1}
+            self._chosen[block] = random.Random(f"{self._policy.seed}:{block}").randrange(every)  # noqa: S311  no secret
+        return self._chosen[block]
 
     def _begin(self) -> None:
         """Fill the windows with samples of the reference that are left out of it: another split after each alarm."""

@@ -206,6 +206,14 @@ class DriftWatch:
             self._history.append((moment, values))
         return facts
 
+    def may_observe(self, count: int) -> bool:
+        """Return whether one of the next `count` samples is to be observed, so that they must be described."""
+        return self._monitor.may_observe(count)
+
+    def skip(self, count: int) -> None:
+        """Count samples that were not described."""
+        self._monitor.skip(count)
+
     def state(self) -> Mapping[str, float]:
         """Return statistics, thresholds and counters by name."""
         return self._monitor.state()
