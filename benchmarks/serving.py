@@ -172,8 +172,8 @@ def wait_until_watched(port: int) -> None:
     raise SystemExit("the drift detector is not ready")
 
 
-def bare_rate(command: Sequence[str], *, environ: dict[str, str]) -> float:
-    """Return the predictions per second of two processes without HTTP."""
+def bare_rate(command: Sequence[str], *, environ: dict[str, str]) -> tuple[float, float]:
+    """Return the predictions per second of two processes without HTTP, and the processor time of one in ms."""
     seconds = int(command[-1])
     processes = [
         subprocess.Popen(
@@ -188,8 +188,9 @@ def bare_rate(command: Sequence[str], *, environ: dict[str, str]) -> float:
         assert process.stdin
         process.stdin.write("go\n")
         process.stdin.flush()
-    counts = [int(process.communicate()[0]) for process in processes]
-    return sum(counts) / seconds
+    numbers = [process.communicate()[0].split() for process in processes]
+    count = sum(int(each[0]) for each in numbers)
+    return count / seconds, 1000 * sum(float(each[1]) for each in numbers) / max(count, 1)
 
 
 def memory_mib(pid: int) -> float:
@@ -301,7 +302,9 @@ class Results:
         python = str(self._options.ours / "python")
         command = (python, str(HERE / "serving_peers.py"), "bare", str(self._options.model.resolve()), "4")
         environ = {**os.environ, "BENCH_SOUND": str(self._sound_file)}
-        self._rates.setdefault("bare", []).append(bare_rate(command, environ=environ))
+        rate, processor_ms = bare_rate(command, environ=environ)
+        self._rates.setdefault("bare", []).append(rate)
+        self._processor_ms.setdefault("bare", []).append(processor_ms)
 
     def _measure_ours(self, port: int, process: subprocess.Popen[bytes], request: bytes) -> None:
         many, pings = asyncio.run(
@@ -320,19 +323,18 @@ class Results:
         missed = 0
         ours = statistics.median(self._rates[OURS])
         bare = statistics.median(self._rates["bare"])
-        heads = f"{'ours / it':>10}{'target':>8}{'at most':>9}{'processor ms/request':>22}"
+        spent = {name: statistics.median(times) for name, times in self._processor_ms.items()}
+        heads = f"{'ours / it':>10}{'target':>8}{'at most':>9}{'processor ms':>14}{'it / ours':>11}"
         print(f"{'server':<14}{'requests/s (rounds)':<34}{heads}")
         for name, rates in self._rates.items():
             target = TARGETS.get(name)
             ratio = ours / statistics.median(rates)
             missed += target is not None and ratio < target
             rounds = ", ".join(f"{rate:.0f}" for rate in rates)
-            times = self._processor_ms.get(name)
-            shown = f"{statistics.median(times):.2f}" if times else ""
+            shown = f"{spent[name]:>14.2f}{spent[name] / spent[OURS]:>11.2f}"
             most = bare / statistics.median(rates)
-            print(f"{name:<14}{rounds:<34}{ratio:>10.2f}{target or '':>8}{most:>9.2f}{shown:>22}")
-        spent = [statistics.median(self._processor_ms[name]) for name in (OURS, WITHOUT_DRIFT)]
-        self._note(DRIFT_PRICE, spent[0] / spent[1])
+            print(f"{name:<14}{rounds:<34}{ratio:>10.2f}{target or '':>8}{most:>9.2f}{shown}")
+        self._note(DRIFT_PRICE, spent[OURS] / spent[WITHOUT_DRIFT])
         limits = {
             f"{OURS}: ready, s": READY_S,
             DRIFT_PRICE: DRIFT,
