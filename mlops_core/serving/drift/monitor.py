@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlops_core.serving.drift.opening import Calibrate
     from mlops_core.serving.drift.policy import DriftPolicy
-    from mlops_core.serving.drift.preparation import PreparedReference
+    from mlops_core.serving.drift.preparation import Calibrate, PreparedReference
     from mlops_core.serving.drift.reference import DriftReference
 
 _SAVED_EVERY = 10

@@ -11,15 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
     from pathlib import Path
-    from typing import TypeAlias
 
     from mlops_core.serving.drift.alarms import DriftAlarm
     from mlops_core.serving.drift.monitor import DriftMonitor
     from mlops_core.serving.drift.policy import DriftPolicy
-    from mlops_core.serving.drift.preparation import PreparedReference
+    from mlops_core.serving.drift.preparation import Calibrate, PreparedReference
     from mlops_core.serving.drift.reference import DriftReference
-
-    Calibrate: TypeAlias = Callable[[DriftReference, DriftPolicy, Path | None], PreparedReference]
 
 
 def require_numpy() -> None:

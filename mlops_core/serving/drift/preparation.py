@@ -13,10 +13,14 @@ from mlops_core.serving.drift.scaling import ScaledReference, reference_arrays
 from mlops_core.workspace.files import write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+    from typing import TypeAlias
 
     from mlops_core.serving.drift.policy import DriftPlan, DriftPolicy
     from mlops_core.serving.drift.reference import DriftReference
+
+    Calibrate: TypeAlias = Callable[[DriftReference, DriftPolicy, Path | None], "PreparedReference"]
 
 CALIBRATION_FILE = "calibration.json"
 FORMAT = 2
