@@ -217,6 +217,7 @@ def plugins():
     with pytest.MonkeyPatch.context() as patch:
         for path in PLUGINS:
             patch.syspath_prepend(path)
+        patch.setenv("PYTHONPATH", os.pathsep.join(PLUGINS))
         yield
 
 
