@@ -1,0 +1,49 @@
+"""A model server of a few lines, which the emulator starts in place of the serving image: its model says how it behaves.
+
+``model.txt`` holds words: ``status=500``, ``sleep=0.5`` (seconds), ``answer=text`` (the same for every request) or
+``name=text`` (the answer names the model and the request); ``unready`` never becomes ready.
+"""
+
+import json
+import os
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+WORDS = (Path(os.environ["MLOPS_SERVE_MODEL"]) / "model.txt").read_text().split()
+SETTINGS = dict(word.partition("=")[::2] for word in WORDS)
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.answer(503 if "unready" in SETTINGS else 200, b"")
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(float(SETTINGS.get("sleep", 0)))
+        status = int(SETTINGS.get("status", 200))
+        content = SETTINGS.get("answer") or json.dumps({"model": SETTINGS.get("name"), "body": body.decode("latin-1")})
+        self.answer(status, content.encode())
+
+    def answer(self, status, content):
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        attributes = self.headers.get("X-Amzn-SageMaker-Custom-Attributes")
+        if attributes:
+            self.send_header("X-Amzn-SageMaker-Custom-Attributes", attributes)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+if __name__ == "__main__":
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        sys.stdout.write(f"serving {SETTINGS.get('name')} at http://127.0.0.1:{server.server_address[1]} after 0 s\n")
+        sys.stdout.flush()
+        server.serve_forever()
