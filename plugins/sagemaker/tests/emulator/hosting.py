@@ -101,11 +101,15 @@ class Hosting:
             Namespace=more.pop("namespace", "AWS/SageMaker"),
             MetricName=metric,
             Dimensions=dimensions,
-            Period=60,
             EvaluationPeriods=1,
             Threshold=threshold,
-            ComparisonOperator="GreaterThanOrEqualToThreshold",
-            **{"TreatMissingData": "notBreaching", kind: statistic, **more},
+            **{
+                "Period": 60,
+                "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+                "TreatMissingData": "notBreaching",
+                kind: statistic,
+                **more,
+            },
         )
 
     def alarm_state(self, name):
