@@ -8,6 +8,7 @@
     ├── DefinitionError     2   a pipeline definition for another engine is not well formed
     ├── GateRejectedError   3   the gate rejected the model
     │   └── GateUndecidedError  the evidence is not enough to accept it
+    ├── DeploymentError     3   a deployment was rolled back, or its test failed
     ├── NotVerifiedError    3   an evidence bundle does not hold what it claims
     ├── StepError           4   a step failed
     ├── RunnerError         4   a runner could not carry out a run
@@ -135,6 +136,12 @@ class GateRejectedError(MlopsError):
 
 class GateUndecidedError(GateRejectedError):
     """The test set is too small to accept or reject the model: the run is complete, and nothing was registered."""
+
+
+class DeploymentError(MlopsError):
+    """A deployment was rolled back, or the endpoint does not answer as its model did when it was registered."""
+
+    exit_code = ExitCode.REJECTED
 
 
 class NotVerifiedError(MlopsError):

@@ -19,10 +19,13 @@ class WorkspaceSettings:
 
     Attributes:
         require_bundle: a model version is approved only with an evidence bundle that is verified.
+        require_staging_test: a model version is approved, and deployed to production, only after it has passed its test
+            in staging.
         trust: trust file with the keys that sign bundles; empty for none. A relative path begins at the workspace.
     """
 
     require_bundle: bool = False
+    require_staging_test: bool = False
     trust: str = ""
 
 

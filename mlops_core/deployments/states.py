@@ -54,7 +54,7 @@ TRANSITIONS: Mapping[DeploymentState, frozenset[DeploymentState]] = {
     _S.SHIFTING: frozenset({_S.BAKING}) | _ENDS,
     _S.BAKING: _ENDS,
     _S.ROLLING_BACK: frozenset({_S.ROLLED_BACK, _S.FAILED, _S.DELETED}),
-    _S.IN_SERVICE: frozenset({_S.REPLACED, _S.DELETED}),
+    _S.IN_SERVICE: frozenset({_S.REPLACED, _S.DELETED, _S.FAILED}),
     _S.ROLLED_BACK: frozenset(),
     _S.FAILED: frozenset(),
     _S.REPLACED: frozenset(),
@@ -88,6 +88,7 @@ class EndpointStatus:
         pending_percent: share of the traffic that the pending plan has.
         reason: why the last change failed or was rolled back; empty if it was not.
         address: where requests are sent, for people.
+        note: what a person should know, such as that alarms had too few requests to judge; empty for nothing.
     """
 
     endpoint: str
@@ -97,6 +98,7 @@ class EndpointStatus:
     pending_percent: int = 0
     reason: str = ""
     address: str = ""
+    note: str = ""
 
     @property
     def is_settled(self) -> bool:
@@ -117,6 +119,7 @@ class EndpointStatus:
             "pending_percent": self.pending_percent,
             "reason": self.reason,
             "address": self.address,
+            "note": self.note,
         }
 
 

@@ -105,10 +105,15 @@ class DeploymentTarget(Protocol):
     def status(self, endpoint: str) -> EndpointStatus:
         """Return what the endpoint is doing; `EndpointPhase.ABSENT` where there is none. Changes nothing."""
 
-    def begin(self, plan: DeploymentPlan) -> EndpointStatus:
+    def begin(self, plan: DeploymentPlan, *, at_once: bool = False) -> EndpointStatus:
         """Begin to deploy a plan: create what is missing, re-use what exists under the plan's names, return at once.
 
-        Nothing happens where the plan is in service or under way. The old configuration is kept, for a rollback.
+        Nothing happens where the plan is in service or under way. The old configuration is kept, for a rollback. The
+        status that is returned, and that of `status` afterwards, is not settled until the engine has decided.
+
+        Args:
+            plan: what is deployed.
+            at_once: move all traffic at once, whatever the settings say, and do not bake: a person rolls back.
 
         Raises:
             RunnerError: the engine refuses, or another change of the endpoint is under way.

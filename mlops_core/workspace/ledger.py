@@ -71,6 +71,11 @@ def alias_subject(alias: str) -> str:
     return f"{_ALIAS}{alias}"
 
 
+def staging_test_subject(version: int | str) -> str:
+    """Return the subject of entries about the newest test of a version in staging."""
+    return f"staging test of version {version}"
+
+
 def current_value(db: sqlite3.Connection, use_case: str, subject: str) -> str:
     """Return the value of the newest entry on a subject; empty for none."""
     row = db.execute(
