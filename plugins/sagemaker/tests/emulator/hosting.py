@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from botocore.exceptions import ClientError
 from mlops_sagemaker.emulator.jobs.containers import ProcessContainers
 
 SERVER = Path(__file__).with_name("small_server.py")
@@ -86,6 +87,13 @@ class Hosting:
         answer = self.runtime.invoke_endpoint(EndpointName=endpoint, Body=body, ContentType="text/csv", **more)
         with closing(answer["Body"]) as stream:
             return json.loads(stream.read())
+
+    def outcome(self, endpoint):
+        """Return the model that answered a request, or the status of the error."""
+        try:
+            return self.ask(endpoint)["model"]
+        except ClientError as error:
+            return error.response["OriginalStatusCode"]
 
     def models(self, endpoint, count):
         """Return how many of `count` requests each model answered."""

@@ -1,4 +1,4 @@
-"""A model server of a few lines, which the emulator starts in place of the serving image: its model says how it behaves.
+"""A model server of a few lines, started in place of the serving image: its model says how it behaves.
 
 ``model.txt`` holds words: ``status=500``, ``sleep=0.5`` (seconds), ``answer=text`` (the same for every request) or
 ``name=text`` (the answer names the model and the request); ``unready`` never becomes ready.

@@ -55,20 +55,10 @@ def test_a_canary_gets_its_share_and_an_alarm_on_its_errors_returns_all_traffic(
         hosting.update("Errors", "good")
     with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
         hosting.sagemaker.delete_endpoint(EndpointName="Errors")
-    outcomes = []
-    for _ in range(10):
-        try:
-            outcomes.append(hosting.ask("Errors")["model"])
-        except ClientError as error:
-            assert error.response["OriginalStatusCode"] == 500
-            outcomes.append("500")
-    assert (outcomes.count("500"), outcomes.count("good")) == (1, 9)
+    outcomes = [hosting.outcome("Errors") for _ in range(10)]
+    assert (outcomes.count(500), outcomes.count("good")) == (1, 9)
     assert stage(hosting, "Errors") == "Baking"  # one error is below the threshold
-    while stage(hosting, "Errors") == "Baking":
-        try:
-            hosting.ask("Errors")
-        except ClientError as error:
-            assert error.response["Error"]["Code"] == "ModelError"
+    hosting.until(lambda: (hosting.outcome("Errors"), stage(hosting, "Errors")), lambda it: it[1] != "Baking")
     description = hosting.settled("Errors")
     assert (description["EndpointStatus"], description["EndpointConfigName"]) == ("InService", "good")
     assert description["FailureReason"].endswith("went into alarm: errors")
@@ -285,9 +275,7 @@ def test_variants_get_requests_by_weight_and_weights_can_be_changed(hosting):
     assert hosting.models("Weights", 8) == {"heavy": 6, "light": 2}
     assert hosting.ask("Weights", TargetVariant="light")["model"] == "light"
     change = [{"VariantName": "light", "DesiredWeight": 0, "DesiredInstanceCount": 4}]
-    hosting.sagemaker.update_endpoint_weights_and_capacities(
-        EndpointName="Weights", DesiredWeightsAndCapacities=change
-    )
+    hosting.sagemaker.update_endpoint_weights_and_capacities(EndpointName="Weights", DesiredWeightsAndCapacities=change)
     assert hosting.models("Weights", 5) == {"heavy": 5}
     hosting.configuration("weights-2", hosting.variant("light", name="light"), hosting.variant("heavy", name="heavy"))
     hosting.update("Weights", "weights-2", RetainAllVariantProperties=True)
@@ -385,6 +373,38 @@ def test_only_variants_scale_and_a_scaled_one_cannot_change_its_machines(hosting
     assert scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"] == []
 
 
+@pytest.mark.parametrize(
+    ("values", "state"),
+    [({"n": [1] * 19, "e": [19]}, "OK"), ({"n": [1] * 20, "e": [1]}, "OK"), ({"n": [1] * 20, "e": [2]}, "ALARM")],
+)
+def test_an_expression_over_metrics_decides_about_the_state_of_an_alarm(hosting, values, state, request):
+    name = f"rate{request.node.callspec.indices['state']}"
+    metrics = [
+        {
+            "Id": each,
+            "ReturnData": False,
+            "MetricStat": {
+                "Metric": {"Namespace": "Own", "MetricName": f"{name}-{each}"},
+                "Period": 3600,
+                "Stat": "Sum",
+            },
+        }
+        for each in ("e", "n")
+    ]
+    rate = {"Id": "rate", "Expression": "IF(n >= 20, e / n, 0)", "ReturnData": True}
+    common = {"EvaluationPeriods": 1, "Threshold": 0.09, "ComparisonOperator": "GreaterThanThreshold"}
+    hosting.cloudwatch.put_metric_alarm(AlarmName=name, Metrics=[*metrics, rate], **common)
+    assert hosting.alarm_state(name) == "INSUFFICIENT_DATA"
+    for each, listed in values.items():
+        data = [{"MetricName": f"{name}-{each}", "Values": [float(value) for value in listed]}]
+        hosting.cloudwatch.put_metric_data(Namespace="Own", MetricData=data)
+    assert hosting.alarm_state(name) == state
+    for expression, message in (("e / other", "names other"), ("RATE(e)", "RATE.* is not supported"), ("e /", "valid")):
+        wrong = {**rate, "Expression": expression}
+        with pytest.raises(ClientError, match=message):
+            hosting.cloudwatch.put_metric_alarm(AlarmName=name, Metrics=[*metrics, wrong], **common)
+
+
 @pytest.fixture(scope="module")
 def refusing(hosting):
     hosting.deploy("old")
@@ -439,11 +459,11 @@ def test_configurations_and_alarms_that_cannot_work_are_refused(refusing):
         refusing.configuration(
             "c", variant("old"), variant("new", name="b"), ShadowProductionVariants=[variant("new", name="s")]
         )
+    serverless = {"MemorySizeInMB": 2048, "MaxConcurrency": 1}
     with pytest.raises(ClientError, match="ServerlessConfig is not supported by this endpoint"):
-        serverless = {"MemorySizeInMB": 2048, "MaxConcurrency": 1}
         refusing.configuration("c", {"VariantName": "a", "ModelName": "old", "ServerlessConfig": serverless})
+    container = {"ModelPackageName": "arn:aws:sagemaker:us-east-1:123456789012:model-package/g/1"}
     with pytest.raises(ClientError, match="ModelPackage .* does not exist"):
-        container = {"ModelPackageName": "arn:aws:sagemaker:us-east-1:123456789012:model-package/g/1"}
         refusing.sagemaker.create_model(ModelName="c", ExecutionRoleArn=ROLE, Containers=[container])
     with pytest.raises(ClientError, match="ComparisonOperator .* is not supported by this endpoint"):
         refusing.alarm("c", "m", dimensions={}, ComparisonOperator="GreaterThanUpperThreshold")
@@ -457,9 +477,7 @@ def test_configurations_and_alarms_that_cannot_work_are_refused(refusing):
 def test_a_deleted_endpoint_leaves_no_process_and_frees_its_name(hosting):
     hosting.deploy("brief")
     hosting.create("Brief", "brief")
-    (server,) = [
-        variant.server for variant in hosting.emulator._endpoints.find(_Region(), "Brief").fleet.variants
-    ]
+    (server,) = [variant.server for variant in hosting.emulator._endpoints.find(_Region(), "Brief").fleet.variants]
     hosting.sagemaker.delete_endpoint(EndpointName="Brief")
     hosting.until(
         lambda: [each["EndpointName"] for each in hosting.sagemaker.list_endpoints(NameContains="Brief")["Endpoints"]],

@@ -1,8 +1,8 @@
 """CloudWatch's metrics and alarms, which moto stores but does not evaluate.
 
 An alarm is evaluated when data of its metric arrive, when it is described and while a deployment watches it, over the
-periods that end at that moment; its periods are shortened by the time scale of the endpoint. A state that
-``SetAlarmState`` sets holds until new data of the metric arrive.
+periods that end at that moment; its periods are shortened by the time scale of the endpoint. It watches one metric or an
+expression over several. A state that ``SetAlarmState`` sets holds until new data of the metric arrive.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ import re
 import threading
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from moto.cloudwatch.exceptions import InvalidParameterValue
 from moto.cloudwatch.models import cloudwatch_backends
 from moto.cloudwatch.responses import CloudWatchResponse
+
+from mlops_sagemaker.emulator.endpoint.inference.expressions import ExpressionError, names_in, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,7 +33,9 @@ if TYPE_CHECKING:
 
 NAMESPACE = "AWS/SageMaker"
 _KEPT = 20_000
-_REFUSED = ("Metrics", "AlarmRule", "ThresholdMetricId")
+_REFUSED = ("AlarmRule", "ThresholdMetricId")
+_ONLY = "value"
+"""Name of the metric of an alarm without an expression."""
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d{1,10})?|100)\Z")
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "GreaterThanThreshold": operator.gt,
@@ -47,6 +52,15 @@ _STATISTICS: Mapping[str, Callable[[Sequence[float]], float]] = {
 }
 _MISSING = ("breaching", "notBreaching", "ignore", "missing")
 _ALARM, _OK, _UNKNOWN = "ALARM", "OK", "INSUFFICIENT_DATA"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Term:
+    """A metric of an alarm, with the statistic of each period."""
+
+    metric: Metric
+    statistic: str
+    period_s: float
 
 
 class MetricAlarms:
@@ -151,9 +165,9 @@ class MetricAlarms:
         chosen = None if metrics is None else set(metrics)
         with self._lock:
             for alarm in tuple(cloudwatch_backends[place[0]][place[1]].alarms.values()):
-                metric = _metric(alarm)
-                if chosen is None or metric in chosen:
-                    self._judge(place, alarm, metric)
+                terms, _ = _terms(alarm)
+                if chosen is None or any(term.metric in chosen for term in terms.values()):
+                    self._judge(place, alarm)
 
     def _created(self, place: Place, name: str) -> None:
         with self._lock:
@@ -161,7 +175,7 @@ class MetricAlarms:
             self._tripped.pop((place, name), None)
             alarm = cloudwatch_backends[place[0]][place[1]].alarms[name]
             alarm.state_value = _UNKNOWN
-            self._judge(place, alarm, _metric(alarm))
+            self._judge(place, alarm)
 
     def _hold(self, place: Place, name: str) -> None:
         with self._lock:
@@ -169,34 +183,64 @@ class MetricAlarms:
             if cloudwatch_backends[place[0]][place[1]].alarms[name].state_value == _ALARM:
                 self._tripped[place, name] = time.time()
 
-    def _judge(self, place: Place, alarm: Any, metric: Metric) -> None:
-        series = self._data.get((place, metric), ())
+    def _judge(self, place: Place, alarm: Any) -> None:
+        terms, expression = _terms(alarm)
+        series = {name: self._data.get((place, term.metric), ()) for name, term in terms.items()}
         held = self._held.get((place, alarm.name))
         if held is not None:
-            if not any(moment > held for moment, _ in series):
+            if not any(moment > held for each in series.values() for moment, _ in each):
                 return
             del self._held[place, alarm.name]
-        state, reason = _state(alarm, series, period_s=float(alarm.period) * self._scale)
+        count = int(alarm.evaluation_periods)
+        by_name = {name: self._by_period(series[name], term, count=count) for name, term in terms.items()}
+        values = [{name: points[number] for name, points in by_name.items()} for number in range(count)]
+        state, reason = _state(alarm, [value_of(expression, each) for each in values])
         if state == _ALARM:
             self._tripped[place, alarm.name] = time.time()
         if state != alarm.state_value:
             alarm.update_state(reason, "{}", state)
 
+    def _by_period(self, series: Sequence[tuple[float, float]], term: _Term, *, count: int) -> list[float | None]:
+        """Return the statistic of each of the last periods, the newest first; None for a period without data."""
+        now, period_s = time.time(), term.period_s * self._scale
+        periods: list[list[float]] = [[] for _ in range(count)]
+        for moment, value in reversed(series):
+            age = int((now - moment) / period_s) if moment <= now else 0
+            if age < count:
+                periods[age].append(value)
+            elif age > 2 * count:  # clients may send data a little late, so the next ones are looked at, too
+                break
+        statistic = _statistic(term.statistic)
+        return [statistic(values) if values else None for values in periods]
 
-def _state(alarm: Any, series: Sequence[tuple[float, float]], *, period_s: float) -> tuple[str, str]:
-    """Return the state of an alarm now, with the reason."""
-    now, count = time.time(), int(alarm.evaluation_periods)
-    periods: list[list[float]] = [[] for _ in range(count)]
-    for moment, value in reversed(series):
-        age = int((now - moment) / period_s) if moment <= now else 0
-        if age < count:
-            periods[age].append(value)
-        elif age > 2 * count:  # clients may send data a little late, so the next ones are looked at, too
-            break
-    treatment = alarm.treat_missing_data or "missing"
+
+def _terms(alarm: Any) -> tuple[dict[str, _Term], str]:
+    """Return the metrics of an alarm by name, and the expression over them."""
+    if not alarm.metric_data_queries:
+        term = _Term(
+            metric=(str(alarm.namespace), str(alarm.metric_name), _dimension_set(alarm.dimensions)),
+            statistic=str(alarm.statistic or alarm.extended_statistic),
+            period_s=float(alarm.period),
+        )
+        return {_ONLY: term}, _ONLY
+    terms, expression = {}, ""
+    for query in alarm.metric_data_queries:
+        if query.metric_stat is None:
+            expression = str(query.expression)
+            continue
+        stat = query.metric_stat
+        metric = (str(stat.metric.namespace), str(stat.metric.metric_name), _dimension_set(stat.metric.dimensions))
+        terms[str(query.id)] = _Term(metric=metric, statistic=str(stat.stat), period_s=float(stat.period))
+        if query.return_data is not False and not expression:
+            expression = str(query.id)
+    return terms, expression
+
+
+def _state(alarm: Any, periods: Sequence[float | None]) -> tuple[str, str]:
+    """Return the state of an alarm by the values of its periods, with the reason."""
+    count, treatment = len(periods), alarm.treat_missing_data or "missing"
     threshold, compare = float(alarm.threshold), _COMPARISONS[alarm.comparison_operator]
-    statistic = _statistic(alarm)
-    points = [statistic(values) for values in periods if values]
+    points = [value for value in periods if value is not None]
     breaches = sum(compare(point, threshold) for point in points)
     if treatment == "breaching":
         breaches += count - len(points)
@@ -211,10 +255,10 @@ def _state(alarm: Any, series: Sequence[tuple[float, float]], *, period_s: float
     return _UNKNOWN, "no data"
 
 
-def _statistic(alarm: Any) -> Callable[[Sequence[float]], float]:
-    if alarm.statistic:
-        return _STATISTICS[alarm.statistic]
-    share = float(alarm.extended_statistic[1:]) / 100
+def _statistic(name: str) -> Callable[[Sequence[float]], float]:
+    if name in _STATISTICS:
+        return _STATISTICS[name]
+    share = float(name[1:]) / 100
 
     def percentile(values: Sequence[float]) -> float:
         ordered = sorted(values)
@@ -233,22 +277,48 @@ def _require_evaluable(response: Any) -> None:
     for member in _REFUSED:
         if _parameter(response, member):
             raise InvalidParameterValue(f"alarm {name}: {member} is not supported by this endpoint")
-    statistic, extended = _parameter(response, "Statistic"), _parameter(response, "ExtendedStatistic")
-    if bool(statistic) is bool(extended):
-        raise InvalidParameterValue(f"alarm {name}: exactly one of Statistic and ExtendedStatistic must be set")
-    if extended and not _PERCENTILE.match(str(extended)):
-        raise InvalidParameterValue(f"alarm {name}: ExtendedStatistic {extended} is not supported by this endpoint")
     compared = _parameter(response, "ComparisonOperator")
     if compared not in _COMPARISONS:
         raise InvalidParameterValue(f"alarm {name}: ComparisonOperator {compared} is not supported by this endpoint")
     treatment = _parameter(response, "TreatMissingData")
     if treatment and treatment not in _MISSING:
         raise InvalidParameterValue(f"alarm {name}: TreatMissingData must be one of {', '.join(_MISSING)}")
-    for member in ("MetricName", "Namespace", "Period", "EvaluationPeriods"):
-        if not _parameter(response, member):
-            raise InvalidParameterValue(f"alarm {name}: {member} must be set")
-    if _parameter(response, "Threshold") is None:
-        raise InvalidParameterValue(f"alarm {name}: Threshold must be set")
+    if _parameter(response, "Threshold") is None or not _parameter(response, "EvaluationPeriods"):
+        raise InvalidParameterValue(f"alarm {name}: Threshold and EvaluationPeriods must be set")
+    queries = _parameter(response, "Metrics")
+    fault = _expression_fault(queries) if queries else _metric_fault(response)
+    if fault:
+        raise InvalidParameterValue(f"alarm {name}: {fault}")
+
+
+def _metric_fault(response: Any) -> str:
+    statistic, extended = _parameter(response, "Statistic"), _parameter(response, "ExtendedStatistic")
+    if bool(statistic) is bool(extended):
+        return "exactly one of Statistic and ExtendedStatistic must be set"
+    missing = [member for member in ("MetricName", "Namespace", "Period") if not _parameter(response, member)]
+    return f"{missing[0]} must be set" if missing else _statistic_fault(str(statistic or extended))
+
+
+def _expression_fault(queries: Sequence[Mapping[str, Any]]) -> str:
+    """Return what is wrong with the metrics and the expression of an alarm; empty for nothing."""
+    statistics = {each["Id"]: each["MetricStat"] for each in queries if each.get("MetricStat")}
+    expressions = [each["Expression"] for each in queries if each.get("Expression")]
+    returned = [each for each in queries if each.get("ReturnData") is not False]
+    if len(returned) != 1 or len(expressions) > 1:
+        return "exactly one of Metrics must return data, and at most one may be an expression here"
+    for stat in statistics.values():
+        if fault := _statistic_fault(str(stat["Stat"])):
+            return fault
+    try:
+        unknown = names_in(expressions[0]) - set(statistics) if expressions else set()
+    except ExpressionError as error:
+        return str(error)
+    return f"expression names {min(unknown)}, which is not one of its metrics" if unknown else ""
+
+
+def _statistic_fault(name: str) -> str:
+    is_known = name in _STATISTICS or _PERCENTILE.match(name)
+    return "" if is_known else f"statistic {name} is not supported by this endpoint"
 
 
 def _place(response: Any) -> Place:
@@ -260,8 +330,8 @@ def _parameter(response: Any, name: str) -> Any:
     return response._get_param(name)  # noqa: SLF001  moto has no public accessor
 
 
-def _metric(alarm: Any) -> Metric:
-    return str(alarm.namespace), str(alarm.metric_name), frozenset((each.name, each.value) for each in alarm.dimensions)
+def _dimension_set(dimensions: Iterable[Any]) -> frozenset[tuple[str, str]]:
+    return frozenset((each.name, each.value) for each in dimensions)
 
 
 def _dimensions(listed: Iterable[Mapping[str, str]]) -> frozenset[tuple[str, str]]:
