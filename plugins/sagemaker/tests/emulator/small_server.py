@@ -1,7 +1,7 @@
 """A model server of a few lines, started in place of the serving image: its model says how it behaves.
 
-``model.txt`` holds words: ``status=500``, ``sleep=0.5`` (seconds), ``answer=text`` (the same for every request) or
-``name=text`` (the answer names the model and the request); ``unready`` never becomes ready.
+``model.txt`` holds words: ``status=500``, ``sleep=0.5`` (seconds), ``constant`` (one answer to every request) or
+``name=text`` (the answer names the model); ``unready`` never becomes ready. A body with a zero byte is refused.
 """
 
 import json
@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 WORDS = (Path(os.environ["MLOPS_SERVE_MODEL"]) / "model.txt").read_text().split()
+CONFIGURATION = "MLOPS_CONFIGURATION"
 SETTINGS = dict(word.partition("=")[::2] for word in WORDS)
 
 
@@ -24,15 +25,19 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         time.sleep(float(SETTINGS.get("sleep", 0)))
-        status = int(SETTINGS.get("status", 200))
-        content = SETTINGS.get("answer") or json.dumps({"model": SETTINGS.get("name"), "body": body.decode("latin-1")})
-        self.answer(status, content.encode())
+        status = 400 if b"\0" in body else int(SETTINGS.get("status", 200))
+        scores = [0.5, 0.5] if "constant" in SETTINGS else [1 / (1 + len(body)), len(body) / (1 + len(body))]
+        prediction = {"scores": scores, "label": "long" if scores[1] > scores[0] else "short"}
+        document = {"predictions": [prediction], "model": SETTINGS.get("name"), "body": body.decode("latin-1")}
+        self.answer(status, json.dumps(document).encode())
 
     def answer(self, status, content):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
         attributes = self.headers.get("X-Amzn-SageMaker-Custom-Attributes")
+        if attributes == CONFIGURATION and os.environ.get(CONFIGURATION):
+            attributes = f"{CONFIGURATION}={os.environ[CONFIGURATION]}"
         if attributes:
             self.send_header("X-Amzn-SageMaker-Custom-Attributes", attributes)
         self.end_headers()

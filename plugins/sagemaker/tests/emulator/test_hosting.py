@@ -332,7 +332,7 @@ def test_an_asynchronous_endpoint_answers_in_s3_and_streams_are_event_streams(ho
         EndpointName="Streaming", Body=b"5", ContentType="text/csv"
     )
     parts = [event["PayloadPart"]["Bytes"] for event in answer["Body"]]
-    assert json.loads(b"".join(parts)) == {"model": "streaming", "body": "5"}
+    assert json.loads(b"".join(parts))["model"] == "streaming"
     assert answer["InvokedProductionVariant"] == "AllTraffic"
 
 

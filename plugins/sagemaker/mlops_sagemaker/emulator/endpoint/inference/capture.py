@@ -86,7 +86,7 @@ class DataCapture:
         key = f"{request.endpoint}/{request.variant}"
         with self._lock:
             credit = self._sampled.get(key, 0.0) + settings["InitialSamplingPercentage"] / 100
-            is_sampled = credit >= 1 - 1e-9
+            is_sampled = bool(credit >= 1 - 1e-9)
             self._sampled[key] = credit - 1 if is_sampled else credit
         return is_sampled
 

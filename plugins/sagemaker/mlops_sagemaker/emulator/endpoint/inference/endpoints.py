@@ -20,7 +20,14 @@ from mlops_sagemaker.emulator.endpoint.inference.deployments import (
     carry_out,
 )
 from mlops_sagemaker.emulator.endpoint.inference.descriptions import described, summary
-from mlops_sagemaker.emulator.endpoint.inference.fleets import Fleet, FleetStarter, Router, Variant, fleet_of
+from mlops_sagemaker.emulator.endpoint.inference.fleets import (
+    CAPTURE,
+    Fleet,
+    FleetStarter,
+    Router,
+    Variant,
+    fleet_of,
+)
 from mlops_sagemaker.emulator.endpoint.inference.scaling import forget_targets, require_unscaled
 from mlops_sagemaker.emulator.endpoint.inference.strategies import strategy_of
 from mlops_sagemaker.emulator.endpoint.protocol.errors import ValidationError
@@ -363,10 +370,12 @@ class HostedEndpoints:
 
 
 def _retain(request: Request, blue: Fleet, green: Fleet) -> None:
-    """Keep the number of instances and the weights of the old fleet's variants, as far as the request says."""
+    """Keep the numbers of instances, the weights and the data capture of the old fleet, as far as the request says."""
     if not request.get("RetainAllVariantProperties"):
         return
     excluded = {each["VariantPropertyType"] for each in request.get("ExcludeRetainedVariantProperties") or ()}
+    if "DataCaptureConfig" not in excluded:
+        green.retained_capture = blue.section(CAPTURE)
     former = {variant.name: variant for variant in blue.variants}
     for variant in green.variants:
         if variant.name in former and "DesiredInstanceCount" not in excluded:

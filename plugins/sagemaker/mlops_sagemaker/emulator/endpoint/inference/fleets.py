@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mlops_sagemaker.emulator.endpoint.surroundings import Account
     from mlops_sagemaker.emulator.jobs.containers import Containers
 
+CAPTURE = "DataCaptureConfig"
 _START_S = 240.0
 _DRAIN_S = 65.0
 """Longest wait for the requests of a retired fleet; none may take longer than 60 s."""
@@ -50,7 +51,8 @@ class Variant:
 class Fleet:
     """The variants of an endpoint configuration; `share` is its part of the traffic, from 0 to 1.
 
-    `shadow_credit` is the part of a request that the shadow variant has still to get.
+    `shadow_credit` is the part of a request that the shadow variant has still to get, and `retained_capture` the data
+    capture of the fleet before, where the update said so.
     """
 
     configuration: StoredResource
@@ -58,6 +60,7 @@ class Fleet:
     shadows: Sequence[Variant] = ()
     share: float = 1.0
     shadow_credit: float = 0.0
+    retained_capture: Mapping[str, Any] | None = None
     stopped: threading.Event = field(default_factory=threading.Event)
     _requests: int = 0
     _idle: threading.Condition = field(default_factory=threading.Condition)
@@ -74,6 +77,8 @@ class Fleet:
 
     def section(self, name: str) -> Mapping[str, Any]:
         """Return a section of the configuration; empty if it has none."""
+        if name == CAPTURE and self.retained_capture is not None:
+            return self.retained_capture
         section: Mapping[str, Any] = self.configuration.request.get(name) or {}
         return section
 

@@ -1,7 +1,7 @@
 """CloudWatch's metrics and alarms, which moto stores but does not evaluate.
 
 An alarm is evaluated when data of its metric arrive, when it is described and while a deployment watches it, over the
-periods that end at that moment; its periods are shortened by the time scale of the endpoint. It watches one metric or an
+periods that end at that moment; its periods are shortened by the time scale of the endpoint. It watches a metric or an
 expression over several. A state that ``SetAlarmState`` sets holds until new data of the metric arrive.
 """
 

@@ -109,7 +109,7 @@ def _package(region: Region, container: Mapping[str, Any]) -> Mapping[str, Any]:
     package = region.packages.get(name if name.startswith("arn:") else region.arn("model-package", name.lower()))
     if package is None:
         raise ValidationError(f"ModelPackage {name} does not exist.")
-    containers = (package.get("InferenceSpecification") or {}).get("Containers") or ()
+    containers = list((package.get("InferenceSpecification") or {}).get("Containers") or [])
     if len(containers) != 1:
         raise ValidationError(f"ModelPackage {name} has {len(containers)} containers; supported here: 1.")
     inner: Mapping[str, Any] = containers[0]

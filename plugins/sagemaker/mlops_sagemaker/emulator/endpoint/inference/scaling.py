@@ -76,7 +76,7 @@ def scaled_variants(region: Region, endpoint: str) -> dict[str, tuple[int, int]]
     targets = applicationautoscaling_backends[region.account][region.name].targets.get(_DIMENSION, {})
     matches = ((_RESOURCE.match(name), target) for name, target in targets.items())
     return {
-        match[2]: (int(target.min_capacity), int(target.max_capacity))
+        match[2]: (int(target.min_capacity or 0), int(target.max_capacity or 0))
         for match, target in matches
         if match and match[1] == endpoint
     }
