@@ -45,7 +45,7 @@ def _load(name):
 hosts = _load("hosting")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def emulator(tmp_path_factory):
     """An emulator in real time, in which no test waits for a minute."""
     with pytest.MonkeyPatch.context() as patch:

@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from mlops_core.deployments import EndpointRequest
+
 ROUNDS = 2
 MANY = 50
 
@@ -17,7 +19,7 @@ def arguments(world, arn):
         *("--set-sagemaker", f"account.model_package_group={world.group}"),
         *("--set", f"production.endpoint={world.endpoint}"),
         *("--set", "production.traffic.interval_s=1", "--set", "production.traffic.bake_s=1"),
-        *("--set", "production.traffic.percent=50"),
+        *("--set", "production.traffic.percent=50", "--set", "production.traffic.shift=canary"),
     )
 
 
@@ -29,22 +31,23 @@ def deployed(world, arn):
     return json.loads(out)
 
 
-def interrupt(world, arn, *, after_s, old):
-    """Kill a deployment after some seconds; return whether the endpoint answered as one of the two at that moment."""
+def interrupt(world, arn, *, after_s, names):
+    """Kill a deployment after some seconds; the endpoint answers all the same, as the old or as the new one."""
     process = world.start(*arguments(world, arn))
     try:
         time.sleep(after_s)
     finally:
         process.kill()
         process.communicate()
-    status = world.target.status(world.endpoint)
-    assert status.configuration == old or status.pending == "" or status.phase == "baking", status
-    assert world.hosting.ask(world.endpoint)["predictions"]
+    for _ in range(4):
+        answer = world.target.invoke(world.endpoint, EndpointRequest(body=b"1", content_type="text/csv"), timeout_s=60)
+        assert (answer.status, answer.configuration in names) == (200, True)
 
 
 def check_rounds(world, count):
     versions = [world.approved(has_requests=False) for _ in range(2)]
-    old = deployed(world, versions[0])["plan"]["name"]
+    world.deploy(versions[0], shift="canary", interval_s=1, bake_s=1)
+    old = world.served()
     begun = time.monotonic()
     new = deployed(world, versions[1])["plan"]["name"]
     duration_s = time.monotonic() - begun
@@ -52,7 +55,7 @@ def check_rounds(world, count):
     chance = random.Random(7)
     for number in range(count):
         target, old, new = versions[number % 2], new, old
-        interrupt(world, target, after_s=chance.uniform(0, duration_s), old=old)
+        interrupt(world, target, after_s=chance.uniform(0, duration_s), names=(old, new))
         world.until(
             lambda: world.hosting.describe(world.endpoint),
             lambda it: it["EndpointStatus"] == "InService",

@@ -50,7 +50,7 @@ def endpoint(paths, tmp_path_factory):
         s3 = running.client("s3")
         s3.create_bucket(Bucket="bucket")
         s3.put_object(Bucket="bucket", Key="model/model.txt", Body=b"7.25")
-        create_model(running, "scores")
+        create_model(running, "scores", environment={"USECASE_NAME": "SCORES", "MLOPS_CONFIGURATION": "scores-1"})
         yield running
 
 
@@ -277,6 +277,11 @@ def test_headers_of_an_invocation_reach_the_container_and_its_errors_the_caller(
     with closing(answer["Body"]) as body:
         assert body.read()
     assert answer["CustomAttributes"] == "trace=7"
+    asking = runtime.invoke_endpoint(
+        EndpointName=deployed, Body=b"1\n", ContentType="text/csv", CustomAttributes="MLOPS_CONFIGURATION"
+    )
+    asking["Body"].close()
+    assert asking["CustomAttributes"] == "MLOPS_CONFIGURATION=scores-1"  # which configuration answers
     assert answer["InvokedProductionVariant"] == "all"
     assert answer["ContentType"].startswith("text/csv")
     with pytest.raises(ClientError) as caught:

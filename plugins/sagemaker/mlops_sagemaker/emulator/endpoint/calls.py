@@ -18,7 +18,7 @@ from moto.iam.responses import IamResponse
 from moto.sagemaker.responses import SageMakerResponse
 
 from mlops_sagemaker.emulator.endpoint.inference import configurations, models
-from mlops_sagemaker.emulator.endpoint.inference.scaling import ScalableVariants
+from mlops_sagemaker.emulator.endpoint.monitoring.scaling import ScalableVariants
 from mlops_sagemaker.emulator.endpoint.operations import executions, packages, pipelines, tags
 from mlops_sagemaker.emulator.endpoint.operations.jobs import job_calls
 from mlops_sagemaker.emulator.endpoint.protocol.errors import UnsupportedError
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from mlops_sagemaker.emulator.endpoint.executions import EndpointExecutions
     from mlops_sagemaker.emulator.endpoint.inference.endpoints import HostedEndpoints
-    from mlops_sagemaker.emulator.endpoint.inference.metrics import MetricAlarms
-    from mlops_sagemaker.emulator.endpoint.inference.scaling import FindVariant
     from mlops_sagemaker.emulator.endpoint.inference.transforms import TransformJobs
+    from mlops_sagemaker.emulator.endpoint.monitoring.metrics import MetricAlarms
+    from mlops_sagemaker.emulator.endpoint.monitoring.scaling import FindVariant
     from mlops_sagemaker.emulator.endpoint.state import Region
     from mlops_sagemaker.emulator.endpoint.surroundings import Account
 

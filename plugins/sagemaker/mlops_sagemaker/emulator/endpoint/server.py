@@ -67,8 +67,8 @@ class SageMakerEndpoint:
             from mlops_sagemaker.emulator.endpoint.inference.asynchronous import AsyncInvocations
             from mlops_sagemaker.emulator.endpoint.inference.capture import DataCapture
             from mlops_sagemaker.emulator.endpoint.inference.endpoints import HostedEndpoints
-            from mlops_sagemaker.emulator.endpoint.inference.metrics import MetricAlarms
             from mlops_sagemaker.emulator.endpoint.inference.transforms import TransformJobs
+            from mlops_sagemaker.emulator.endpoint.monitoring.metrics import MetricAlarms
         except ImportError as error:
             missing = (error.name or "moto").partition(".")[0]
             raise UsageError(f"the endpoint needs {missing}: pip install 'mlops-sagemaker[emulator]'") from error

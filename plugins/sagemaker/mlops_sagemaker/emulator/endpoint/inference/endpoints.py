@@ -28,8 +28,8 @@ from mlops_sagemaker.emulator.endpoint.inference.fleets import (
     Variant,
     fleet_of,
 )
-from mlops_sagemaker.emulator.endpoint.inference.scaling import forget_targets, require_unscaled
 from mlops_sagemaker.emulator.endpoint.inference.strategies import strategy_of
+from mlops_sagemaker.emulator.endpoint.monitoring.scaling import forget_targets, require_unscaled
 from mlops_sagemaker.emulator.endpoint.protocol.errors import ValidationError
 from mlops_sagemaker.emulator.endpoint.protocol.listing import in_order, is_between, page
 from mlops_sagemaker.emulator.endpoint.state import now
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_sagemaker.emulator.endpoint.inference.capture import DataCapture
-    from mlops_sagemaker.emulator.endpoint.inference.metrics import MetricAlarms
+    from mlops_sagemaker.emulator.endpoint.monitoring.metrics import MetricAlarms
     from mlops_sagemaker.emulator.endpoint.state import Region
     from mlops_sagemaker.emulator.endpoint.surroundings import Account
     from mlops_sagemaker.emulator.jobs.containers import Containers

@@ -21,7 +21,7 @@ from moto.cloudwatch.exceptions import InvalidParameterValue
 from moto.cloudwatch.models import cloudwatch_backends
 from moto.cloudwatch.responses import CloudWatchResponse
 
-from mlops_sagemaker.emulator.endpoint.inference.expressions import ExpressionError, names_in, value_of
+from mlops_sagemaker.emulator.endpoint.monitoring.expressions import ExpressionError, names_in, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
