@@ -21,11 +21,13 @@ class WorkspaceSettings:
         require_bundle: a model version is approved only with an evidence bundle that is verified.
         require_staging_test: a model version is approved, and deployed to production, only after it has passed its test
             in staging.
+        record_requests: a few test samples are kept with each model version, to test its deployments.
         trust: trust file with the keys that sign bundles; empty for none. A relative path begins at the workspace.
     """
 
     require_bundle: bool = False
     require_staging_test: bool = False
+    record_requests: bool = True
     trust: str = ""
 
 

@@ -109,9 +109,9 @@ class DeploymentPlan:
 
         Example:
             >>> from mlops_core.deployments.settings import DeploymentSettings
-            >>> model = ModelReference(use_case="AED", version=3, artifact="ab" * 32)
-            >>> DeploymentPlan(stage=Stage.STAGING, model=model, settings=DeploymentSettings()).name[:12]
-            'aed-staging-'
+            >>> model = ModelReference(use_case="WORDS", version=3, artifact="ab" * 32)
+            >>> DeploymentPlan(stage=Stage.STAGING, model=model, settings=DeploymentSettings()).name[:14]
+            'words-staging-'
         """
         return f"{self.endpoint}-{self.digest[:_DIGITS]}"
 

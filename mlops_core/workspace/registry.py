@@ -81,6 +81,12 @@ class Registry:
             )
         return numbered
 
+    def known(self, version: ModelVersion) -> ModelVersion | None:
+        """Return the registered version with the same model and the same evaluation; None for none."""
+        with self._store.reading() as db:
+            row = db.execute(_SAME, (version.use_case, version.identity)).fetchone()
+            return None if row is None else _model_version(db, row)
+
     def versions(self, use_case: str | None = None) -> tuple[ModelVersion, ...]:
         """Return the versions of one use case, or of all, newest first."""
         condition, values = ("WHERE use_case = ? COLLATE NOCASE ", (use_case,)) if use_case is not None else ("", ())

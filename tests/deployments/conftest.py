@@ -8,16 +8,20 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from mlops_core.cli import cli
 from mlops_core.deployments.driver import Deployer, DeploymentRequest
 from mlops_core.deployments.local.target import LocalTarget
 from mlops_core.deployments.plan import Stage
 from mlops_core.deployments.recorded import RecordedRequest, write_requests
 from mlops_core.deployments.settings import DeploymentSettings
 from mlops_core.deployments.states import EndpointPhase
+from mlops_core.errors import MlopsError
 from mlops_core.workspace.model_versions import ApprovalStatus, ModelVersion
 from mlops_core.workspace.registry import Registry
 from mlops_core.workspace.store import Store
@@ -213,6 +217,7 @@ def plugins():
     with pytest.MonkeyPatch.context() as patch:
         for path in PLUGINS:
             patch.syspath_prepend(path)
+        patch.setenv("PYTHONPATH", os.pathsep.join(PLUGINS))
         yield
 
 
@@ -231,6 +236,42 @@ def served(tmp_path_factory, plugins):
     new.deploy(new.register(approved=True))
     yield new
     new.close()
+
+
+@pytest.fixture(scope="module")
+def stocked(tmp_path_factory, plugins):
+    """A workspace with versions that are approved (1), pending (2), rejected (3) and gone (4), and nothing deployed."""
+    new = World(tmp_path_factory.mktemp("stocked") / "home")
+    new.register(approved=True)
+    new.register(limit=7)
+    new.registry.set_status(new.register(limit=8), ApprovalStatus.REJECTED, why="bad")
+    new.store.artifacts.discard(new.register(limit=9).artifact)
+    new.register(use_case="MUTE", limit=10)
+    yield new
+    new.close()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended: its exit code, what it printed, and its error."""
+
+    exit_code: int
+    output: str
+    problem: str
+
+
+@pytest.fixture(scope="session")
+def run():
+    """Return a function that runs the command line in this process."""
+
+    def call(world, *arguments):
+        result = CliRunner().invoke(cli, ["--workspace", str(world.home), *map(str, arguments)])
+        error = result.exception
+        if isinstance(error, MlopsError):
+            return Outcome(int(error.exit_code), result.stdout, str(error))
+        return Outcome(result.exit_code, result.stdout, result.stderr)
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 """The deployment target of the runner ``local``: each endpoint is a process of its own, which survives this one.
 
 This module starts that process, gives it orders, and reads its state. The process shifts traffic, watches alarms and
-rolls back by itself, so whoever called `mlops deploy` may be killed: the endpoint stays the old one or becomes the new.
+rolls back by itself, so the command that gave the order may be killed: the endpoint stays the old one or becomes the
+new one.
 """
 
 from __future__ import annotations
@@ -70,12 +71,14 @@ class LocalTarget:
 
     def faults(self, plan: DeploymentPlan) -> tuple[str, ...]:
         """Return which settings this machine lacks, and why the version cannot be served."""
+        from mlops_core.use_cases.manager import load_use_case
+
         faults = [*_lacking(plan.settings)]
         try:
             version = Registry(self._store).version(plan.model.use_case, plan.model.version)
             if not self._store.artifacts.has(version.artifact):
                 faults.append(f"its files are gone; make them again with: mlops run --resume {version.run_id}")
-            faults += _unservable(plan.model.use_case)
+            load_use_case(plan.model.use_case)  # raises where its plugin is gone or cannot load a model
         except MlopsError as error:
             faults.append(str(error))
         return tuple(faults)
@@ -189,15 +192,6 @@ def _lacking(settings: DeploymentSettings) -> list[str]:
             "max_p99_ms and refuses_constant_answers"
         )
     return faults
-
-
-def _unservable(use_case: str) -> list[str]:
-    """Return why no model of a use case can be served."""
-    from mlops_core.use_cases.manager import load_use_case
-
-    if "mlops_load_predictor" in load_use_case(use_case).implementations():
-        return []
-    return [f"the use case {use_case} cannot serve a model: its plugin has no hook mlops_load_predictor"]
 
 
 def _status(endpoint: str, state: EndpointState, order: EndpointOrder | None, *, has_process: bool) -> EndpointStatus:

@@ -113,14 +113,16 @@ class EndpointProcess:
         if self._state.pending is not None:
             self._begin(self._state.pending, at_once=self._state.at_once)
         while not self._is_over.is_set():
-            order = self._folder.read_order()
-            if order is not None and order.token != self._state.handled:
-                await self._handle(order)
-            elif self._task is None and self._current is None:
-                return
             if self._task is not None and self._task.done():
                 task, self._task, self._rollout = self._task, None, None
                 task.result()
+            order = self._folder.read_order()
+            if order is not None and order.token != self._state.handled:
+                # The next deployment begins when the old server of the one before has ended, too.
+                if order.action is not Action.DEPLOY or self._task is None:
+                    await self._handle(order)
+            elif self._task is None and self._current is None:
+                return
             await self._supervise()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._is_over.wait(), _POLL_S)
@@ -186,9 +188,7 @@ class EndpointProcess:
                 self._set(handled=order.token, phase=EndpointPhase.ROLLING_BACK, reason=order.reason)
             else:
                 self._set(handled=order.token, reason=order.reason)
-        elif order.plan is None or self._task is not None:
-            self._set(handled=order.token)  # whoever ordered it looks before
-        else:
+        elif order.plan is not None:
             self._set(
                 handled=order.token,
                 pending=order.plan,
