@@ -314,12 +314,12 @@ class Deployer:
         if not is_begun:
             self._refuse_faults(plan)
         cost = self._checked_cost(plan, request.max_cost)
+        self._check_approval(plan)  # again: somebody may have rejected it while the checks were made
         if deployment is None:
             deployment = self.ledger.plan(
                 plan, runner=self._target.name, why=request.why, replaces=status.configuration
             )
         if not is_begun:
-            self._check_approval(plan)  # read again: somebody may have rejected it while the checks were made
             self._target.begin(plan)
         deployment, status = self._followed(deployment)
         return DeploymentOutcome(deployment=deployment, status=status, cost=cost)

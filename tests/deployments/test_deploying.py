@@ -115,7 +115,7 @@ def killed_deployment(world, version, delay_s):
 
 
 @pytest.mark.parametrize(
-    "rounds", [pytest.param(3, id="few"), pytest.param(50, id="many", marks=pytest.mark.slow_suite)]
+    "rounds", [pytest.param(2, id="few"), pytest.param(50, id="many", marks=pytest.mark.slow_suite)]
 )
 @pytest.mark.timeout(3600)
 def test_a_deployment_that_is_killed_at_any_moment_is_old_or_new_and_resumes(world, rounds):
