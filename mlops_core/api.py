@@ -122,6 +122,7 @@ def _assemblies(workspace: Path | str | None, *, runner: str, opened: contextlib
 def _carry_out(
     request: RunRequest, *, workspace: Path | str | None, runner: str, observer: RunObserver | None, **arguments: Any
 ) -> RunRecord:
+    from mlops_core.observers.publishing import published
     from mlops_core.runners.discovery import LOCAL, open_runner
     from mlops_core.runners.lifecycle import write_run_report
     from mlops_core.runners.observers import GuardedObserver
@@ -132,12 +133,13 @@ def _carry_out(
     with Store(workspace_path(workspace)) as store, redactor.errors():
         events = GuardedObserver(observer or default_observer(), redactor=redactor)
         name = runner or (request.resumed.runner if request.resumed else LOCAL)
-        record = open_runner(name, store, observer=events, **arguments).run(request)
-        if not store.is_there:
-            from mlops_core.workspace.database import disappeared
+        with published(events, store) as observers:
+            record = open_runner(name, store, observer=observers, **arguments).run(request)
+            if not store.is_there:
+                from mlops_core.workspace.database import disappeared
 
-            raise disappeared(store.home)
-        write_run_report(store, record.run_id, note=events.note, use_case=request.use_case)
+                raise disappeared(store.home)
+            write_run_report(store, record.run_id, note=events.note, use_case=request.use_case)
         return record
 
 
