@@ -19,7 +19,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from mlops_core.config_files.workspace_settings import read_workspace_settings
 from mlops_core.errors import MlopsError, ObserverUnavailableError
@@ -88,6 +88,15 @@ class Delivery:
         self._settings = read_workspace_settings(store.home).observers.get(installed.name, {})
         self._log = _open_log(self.queue.folder, installed.name)
         self._hooks: pluggy.HookRelay = load_observer(installed).hook
+
+    def __enter__(self) -> Self:
+        """Return the delivery."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the log."""
+        for handler in self._log.handlers:
+            handler.close()
 
     def deliver(self) -> DeliveryResult:
         """Deliver what is in the queue and new in the ledger; stop at the first event that has to wait."""
@@ -188,14 +197,12 @@ def _limited(limit_s: float, hook: str, log: logging.Logger) -> Iterator[None]:
 def _open_log(folder: Path, name: str) -> logging.Logger:
     """Return the log of a delivery: a file of at most 1 MiB and the one before."""
     folder.mkdir(parents=True, exist_ok=True)
-    log = logging.getLogger(f"mlops.observers.{name}")
-    if not log.handlers:
-        path = folder / "delivery.log"
-        handler = logging.handlers.RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        log.addHandler(handler)
-        log.setLevel(logging.INFO)
-        log.propagate = False
+    log = logging.Logger(f"mlops.observers.{name}", logging.INFO)  # noqa: LOG001  each workspace has its own file
+    handler = logging.handlers.RotatingFileHandler(
+        folder / "delivery.log", maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8", delay=True
+    )
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
     return log
 
 
@@ -235,8 +242,11 @@ def main(home: str, name: str) -> int:
     """Deliver the events of the observer `name` in the workspace `home`; return the exit code."""
     with contextlib.suppress(OSError):
         os.nice(_NICENESS)
-    with Store(Path(home)) as store, delivery_lock(EventQueue(store.home, name).folder):
-        delivery = Delivery(store, name)
+    with (
+        Store(Path(home)) as store,
+        delivery_lock(EventQueue(store.home, name).folder),
+        Delivery(store, name) as delivery,
+    ):
         _deliver_until_the_end(delivery)
         delivery.deliver_lost_ends()
     return 0

@@ -56,7 +56,7 @@ def test_a_run_is_observed_from_its_start_to_its_model(recorder, workspace):
         ("fetch", "ended"),
     }
     assert [event for event in events if event["kind"] == "model"] == [
-        {"kind": "model", "version": record.model_version, "status": "pending", "has_files": True}
+        {"kind": "model", "version": record.model_version, "status": "PendingManualApproval", "has_files": True}
     ]
     wait_until_idle(workspace)
     assert state(workspace).waiting == 0
@@ -73,7 +73,7 @@ def test_approvals_and_aliases_are_observed_outside_of_runs(recorder, workspace,
     assert code == 0
     recorder.wait_for(lambda: {"kind": "alias", "alias": "production", "version": None} in recorder.events())
     events = [event for event in recorder.events() if event["kind"] in ("model", "alias")]
-    assert {"kind": "model", "version": 1, "status": "approved", "has_files": True} in events
+    assert {"kind": "model", "version": 1, "status": "Approved", "has_files": True} in events
     assert {"kind": "alias", "alias": "production", "version": 1} in events
 
 
@@ -110,8 +110,7 @@ def test_an_event_that_is_refused_three_times_is_put_aside_and_can_be_tried_agai
     run_id = run_without_observers(workspace)
     queue.append_or_drop(QueuedEvent(phase=ObservedPhase.STARTED, run_id=run_id))
     queue.move_cursor(100)
-    with Store(workspace) as store:
-        delivery = Delivery(store, "recorder")
+    with Store(workspace) as store, Delivery(store, "recorder") as delivery:
         errors = [delivery.deliver().error for _ in range(4)]
     assert errors == ["ValueError: a defect of the recorder"] * 3 + [""]
     assert (len(recorder.calls()), state(workspace).failed) == (3, 1)
@@ -174,7 +173,7 @@ def test_the_end_of_a_run_whose_driver_was_killed_is_delivered(recorder, workspa
         "import os, sys, mlops_core\n"
         "class Killer(mlops_core.SilentObserver):\n"
         "    def step_ended(self, record):\n"
-        "        if record.name == 'features': os.kill(os.getpid(), 9)\n"
+        "        if record.name == 'preprocess': os.kill(os.getpid(), 9)\n"
         "mlops_core.run('TOY', workspace=sys.argv[1], observer=Killer())\n"
     )
     killed = subprocess.run([sys.executable, "-c", code, str(workspace)], check=False, capture_output=True, timeout=120)
@@ -209,9 +208,8 @@ def test_the_ledger_waits_where_the_queue_has_no_room(recorder, workspace, monke
     monkeypatch.setattr(queue_module, "QUEUE_LIMIT", 1)
     queue = EventQueue(workspace, "recorder")
     queue.move_cursor(0)
-    with Store(workspace) as store:
+    with Store(workspace) as store, Delivery(store, "recorder") as delivery:
         assert len(Registry(store).history()) >= 2
-        delivery = Delivery(store, "recorder")
         while delivery.deliver().delivered:
             pass
     assert {event["kind"] for event in recorder.events()} == {"model", "alias"}

@@ -74,8 +74,7 @@ def _flushed(observer: InstalledObserver, workspace: str | None) -> int:
     from mlops_core.observers.delivery import Delivery, delivery_lock
     from mlops_core.workspace.store import Store
 
-    with Store(workspace_path(workspace)) as store:
-        delivery = Delivery(store, observer.name)
+    with Store(workspace_path(workspace)) as store, Delivery(store, observer.name) as delivery:
         with delivery_lock(delivery.queue.folder):
             delivery.queue.start(store)
             delivery.queue.retry_failed()
