@@ -472,13 +472,25 @@ def model_path(version: ModelVersion, *, workspace: Path | str | None = None) ->
 
 
 def export_model(
-    use_case: str, version: int | str, folder: Path | str, *, workspace: Path | str | None = None
+    use_case: str,
+    version: int | str,
+    folder: Path | str,
+    *,
+    workspace: Path | str | None = None,
+    describe: Callable[[ModelVersion, Path], None] | None = None,
 ) -> ModelVersion:
     """Copy a version's artifact to the new folder `folder`, with ``mlops-model.json`` that says where it comes from.
 
     Its reference statistics, with which a server detects drift, are ``reference_statistics.json``. Its model card is
     ``README.md`` beside the files of the model, or ``MODEL_CARD.md`` if the model has such a file. There is none,
     with a warning, if the record of its run is gone.
+
+    Args:
+        use_case: name of the use case.
+        version: a number, or an alias.
+        folder: the new folder.
+        workspace: the workspace's folder; None for ``MLOPS_HOME``, else ``.mlops``.
+        describe: adds files in the format of another system to the folder, before it gets its name.
 
     Raises:
         UsageError: the version does not exist, or the folder exists.
@@ -517,6 +529,8 @@ def export_model(
                 shutil.copyfile(reference, Path(partial) / "model" / REFERENCE_FILE)
             if card:
                 write_card(Path(partial) / "model", card)
+            if describe is not None:
+                describe(found, Path(partial) / "model")
             (Path(partial) / "model").rename(target)
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror or error}") from error

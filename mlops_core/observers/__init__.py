@@ -9,6 +9,7 @@ from __future__ import annotations
 from mlops_core.errors import ObserverUnavailableError
 from mlops_core.hookspecs import hookimpl
 from mlops_core.observers.events import (
+    ExportedModel,
     ObservedAlias,
     ObservedModel,
     ObservedPhase,
@@ -18,6 +19,7 @@ from mlops_core.observers.events import (
 )
 
 __all__ = [
+    "ExportedModel",
     "ObservedAlias",
     "ObservedModel",
     "ObservedPhase",

@@ -112,3 +112,16 @@ class ObservedAlias:
     alias: str
     version: int | None
     entry: LedgerEntry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedModel:
+    """A model that was exported and is to be described in the format of another system.
+
+    Attributes:
+        version: the version.
+        folder: the exported files, with ``mlops-model.json``; a description is added to it.
+    """
+
+    version: ModelVersion
+    folder: Path

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 from mlops_core.hookspecs import hookspec
 
 if TYPE_CHECKING:
-    from mlops_core.observers.events import ObservedAlias, ObservedModel, ObservedRun, ObservedStep, ObserverContext
+    from mlops_core.observers.events import (
+        ExportedModel,
+        ObservedAlias,
+        ObservedModel,
+        ObservedRun,
+        ObservedStep,
+        ObserverContext,
+    )
 
 
 @hookspec
@@ -60,4 +67,17 @@ def mlops_observe_alias(alias: ObservedAlias, context: ObserverContext) -> None:
     :param alias: the alias, its version and the ledger's entry.
     :param context: the observer's settings and log.
     :raises ObserverUnavailableError: the event cannot be delivered now; it is kept and delivered later.
+    """
+
+
+@hookspec
+def mlops_write_model(model: ExportedModel, context: ObserverContext) -> None:
+    """Describe an exported model in the format of another system, with files beside those of the model.
+
+    Called by ``mlops models export --format NAME``, where NAME is the name of the observer, in the process of the
+    command. Optional: without it, the format is refused. Since 0.1.
+
+    :param model: the version and the folder.
+    :param context: the observer's settings and log.
+    :raises MlopsError: the model cannot be described; nothing is exported.
     """

@@ -294,8 +294,16 @@ def move_models(context: dict[str, str | None], *, old: str, new: str, why: str)
 @command.command("export")
 @use_case_option
 @click.argument("names", metavar="[MODEL] FOLDER", nargs=-1, required=True, type=HomePath())
+@click.option(
+    "--format",
+    "format_name",
+    metavar="NAME",
+    help="Also describe the model in the format of this observer, for example mlflow.",
+)
 @click.pass_obj
-def export_model(context: dict[str, str | None], *, usecase: str | None, names: tuple[str, ...]) -> None:
+def export_model(
+    context: dict[str, str | None], *, usecase: str | None, names: tuple[str, ...], format_name: str | None
+) -> None:
     """Copy a version's artifact to a new FOLDER, with its origin in mlops-model.json and its model card in README.md.
 
     MODEL is a version or an alias; without it, best is exported.
@@ -305,7 +313,13 @@ def export_model(context: dict[str, str | None], *, usecase: str | None, names: 
     if len(names) > 2:
         raise UsageError(f"expected [MODEL] FOLDER, not {len(names)} names: {' '.join(names)}")
     model, folder = names if len(names) == 2 else ("best", names[0])
-    found = export_model(_name(usecase), model, folder, workspace=context["workspace"])
+    describe = None
+    if format_name is not None:
+        from mlops_core.api import workspace_path
+        from mlops_core.observers.formats import format_writer
+
+        describe = format_writer(format_name, home=workspace_path(context["workspace"]))
+    found = export_model(_name(usecase), model, folder, workspace=context["workspace"], describe=describe)
     _print_version(found)
     echo_line(f"  exported to {folder}")
 
