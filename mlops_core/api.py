@@ -14,7 +14,7 @@ from mlops_core.use_cases.assembly import assemble
 from mlops_core.use_cases.manager import load_use_case
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mlops_core.pipeline import ParameterValue, Pipeline
     from mlops_core.predictors import Predictor

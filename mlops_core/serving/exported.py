@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import StoreError
@@ -13,6 +12,7 @@ from mlops_core.use_cases.manager import load_use_case
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from mlops_core.predictors import ContentType
 
@@ -21,10 +21,10 @@ class ExportedPredictor:
     """A model that was exported, loaded by the installed plugin of its use case.
 
     Example:
-        >>> ExportedPredictor(Path("no-such-folder"))
-        Traceback (most recent call last):
-        ...
-        mlops_core.errors.StoreError: no-such-folder holds no mlops-model.json; export the model with: mlops models export
+        >>> record = run("TOY", workspace="workspace")
+        >>> _ = mlops_core.api.export_model("TOY", "best", "exported", workspace="workspace")
+        >>> ExportedPredictor(Path("exported")).classes
+        ('long', 'short')
     """
 
     def __init__(self, folder: Path) -> None:

@@ -70,7 +70,7 @@ def mlops_observe_alias(alias: ObservedAlias, context: ObserverContext) -> None:
 
 
 @hookimpl
-def mlops_write_model(model: ExportedModel, context: ObserverContext) -> None:
+def mlops_write_model(model: ExportedModel) -> None:
     """Write ``MLmodel`` beside the files of an exported model."""
     from mlops_mlflow.export import write_pyfunc_model
 

@@ -18,7 +18,7 @@ from mlops_core.serving import ExportedPredictor
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pandas import DataFrame
+    from pandas import DataFrame  # type: ignore[import-untyped]
 
 
 class PyfuncModel:
@@ -46,8 +46,9 @@ class PyfuncModel:
                 return self._predictor.predict(paths)
             table = Path(folder) / "rows.csv"
             if not any(kind.has_rows and kind.suffix == ".csv" for kind in self._predictor.content_types):
+                expected = "a column 'path' or a column 'content'"
                 raise DatasetError(
-                    f"the columns {', '.join(columns)} do not fit {self._predictor.use_case}; expected 'path' or 'content'"
+                    f"{self._predictor.use_case} does not read tables: {', '.join(columns)}; expected {expected}"
                 )
             model_input.to_csv(table, index=False)
             return self._predictor.predict([table])

@@ -7,9 +7,9 @@ import datetime as dt
 import json
 import math
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from mlops_core import ObserverUnavailableError
+from mlops_core.observers import ObserverUnavailableError
 
 for _switch in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK", "MLFLOW_ALLOW_FILE_STORE"):
     os.environ.setdefault(_switch, "true")
@@ -22,8 +22,7 @@ from mlflow.exceptions import MlflowException, RestException  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
@@ -43,7 +42,9 @@ _SIGNS = frozenset("_-. /")
 _FINISHED = {"accepted": "FINISHED", "partial": "FINISHED", "rejected": "FINISHED", "stopped": "KILLED"}
 _NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
 _TRANSIENT = ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "INTERNAL_ERROR")
-_CLIENT_ERROR, _SERVER_ERROR = 400, 500
+
+
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -66,7 +67,7 @@ def open_tracking(settings: TrackingSettings) -> Iterator[Tracking]:
 def _is_transient(error: Exception) -> bool:
     """Return whether the same request may succeed later."""
     if isinstance(error, RestException):
-        return error.error_code in _TRANSIENT or error.get_http_status_code() >= _SERVER_ERROR
+        return error.error_code in _TRANSIENT
     return isinstance(error, OSError) or "API request to" in str(error)
 
 
@@ -120,8 +121,8 @@ class Tracking:
             found = self._client.create_run(experiment, start_time=start, tags=tags)
         target = found.info.run_id
         facts = {"status": str(record.status), "because": record.because, "error": record.error, **record.outputs}
-        tags = [RunTag(name, text[:_LONGEST_VALUE]) for name, text in facts.items() if text]
-        self._client.log_batch(target, metrics=[Metric("duration_s", record.duration_s, end, 0)], tags=tags)
+        described = [RunTag(name, text[:_LONGEST_VALUE]) for name, text in facts.items() if text]
+        self._client.log_batch(target, metrics=[Metric("duration_s", record.duration_s, end, 0)], tags=described)
         for output, rows in step.histories.items():
             prefix = "" if len(step.histories) == 1 else f"{output}/"
             points = [
@@ -247,7 +248,7 @@ def _text(value: object) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
 
 
-def _batches(items: Sequence[object]) -> Iterator[Sequence[object]]:
+def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(items), _BATCH):
         yield items[start : start + _BATCH]
 
