@@ -1,4 +1,4 @@
-"""A model in the folder that ``mlops models export`` wrote, for programs that are not ours: files in, JSON types out."""
+"""A model in the folder that ``mlops models export`` wrote, for other programs: files in, JSON types out."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ class ExportedPredictor:
     """A model that was exported, loaded by the installed plugin of its use case.
 
     Example:
+        >>> from mlops_core.api import export_model
         >>> record = run("TOY", workspace="workspace")
-        >>> _ = mlops_core.api.export_model("TOY", "best", "exported", workspace="workspace")
+        >>> version = export_model("TOY", "best", "exported", workspace="workspace")
         >>> ExportedPredictor(Path("exported")).classes
         ('long', 'short')
     """

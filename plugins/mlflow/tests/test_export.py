@@ -2,8 +2,11 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+TOY = Path(__file__).parents[3] / "tests" / "toy"
 
 SCRIPT = """\
 import json, sys
@@ -24,9 +27,7 @@ def test_an_exported_model_says_how_mlflow_loads_it(workspace):
     assert json.loads((workspace.folder / "exported" / "mlops-model.json").read_text())["use_case"] == "TOY"
 
 
-def test_the_loader_answers_as_predict_does(workspace, monkeypatch):
-    from pathlib import Path
-
+def test_the_loader_answers_as_predict_does(workspace):
     files = []
     for name in ("a", "a much longer name"):
         files.append(workspace.folder / name)
@@ -34,7 +35,7 @@ def test_the_loader_answers_as_predict_does(workspace, monkeypatch):
     workspace.mlops("run", "--usecase", "TOY")
     workspace.mlops("models", "export", "--usecase", "TOY", "best", "exported", "--format", "mlflow")
     answers = json.loads(workspace.mlops("predict", "--usecase", "TOY", "--json", *files).stdout)
-    expected = [{key: value for key, value in answer.items() if key != "path"} for answer in answers["predictions"]]
+    expected = [{key: value for key, value in answer.items() if key != "path"} for answer in answers]
     code = (
         "import json, sys; from pathlib import Path; from mlops_mlflow.pyfunc import _load_pyfunc\n"
         "class Frame(dict):\n"
@@ -42,7 +43,7 @@ def test_the_loader_answers_as_predict_does(workspace, monkeypatch):
         "print(json.dumps(_load_pyfunc(sys.argv[1]).predict(Frame(path=sys.argv[2:]))))"
     )
     command = [sys.executable, "-c", code, str(workspace.folder / "exported"), *map(str, files)]
-    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "tests" / "toy")}
+    environ = {**os.environ, "PYTHONPATH": str(TOY)}
     result = subprocess.run(command, check=True, capture_output=True, text=True, env=environ)
     assert json.loads(result.stdout) == expected
 
@@ -55,9 +56,7 @@ def test_mlflow_loads_an_exported_model(workspace):
     workspace.mlops("run", "--usecase", "TOY")
     workspace.mlops("models", "export", "--usecase", "TOY", "best", "exported", "--format", "mlflow")
     answers = json.loads(workspace.mlops("predict", "--usecase", "TOY", "--json", file).stdout)
-    expected = [{key: value for key, value in answer.items() if key != "path"} for answer in answers["predictions"]]
-    from tests.conftest import TOY
-
+    expected = [{key: value for key, value in answer.items() if key != "path"} for answer in answers]
     command = [sys.executable, "-c", SCRIPT, str(workspace.folder / "exported"), str(file)]
     environ = {**os.environ, "PYTHONPATH": str(TOY)}
     result = subprocess.run(command, check=True, capture_output=True, text=True, env=environ)
