@@ -3,12 +3,13 @@ import json
 import pytest
 from mlops_mlflow.settings import TrackingSettings, read_tracking_settings
 
+
+from mlops_core import ConfigError
+
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of SQLAlchemy, in MLflow
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
-
-from mlops_core import ConfigError
 
 
 def sent(workspace, *arguments):
