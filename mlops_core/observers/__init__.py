@@ -9,23 +9,23 @@ from __future__ import annotations
 from mlops_core.errors import ObserverUnavailableError
 from mlops_core.hookspecs import hookimpl
 from mlops_core.observers.events import (
+    AliasEvent,
+    EventPhase,
     ExportedModel,
-    ObservedAlias,
-    ObservedModel,
-    ObservedPhase,
-    ObservedRun,
-    ObservedStep,
+    ModelEvent,
     ObserverContext,
+    RunEvent,
+    StepEvent,
 )
 
 __all__ = [
+    "AliasEvent",
+    "EventPhase",
     "ExportedModel",
-    "ObservedAlias",
-    "ObservedModel",
-    "ObservedPhase",
-    "ObservedRun",
-    "ObservedStep",
+    "ModelEvent",
     "ObserverContext",
     "ObserverUnavailableError",
+    "RunEvent",
+    "StepEvent",
     "hookimpl",
 ]

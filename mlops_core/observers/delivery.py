@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Self
 from mlops_core.config_files.workspace_settings import read_workspace_settings
 from mlops_core.errors import MlopsError, ObserverUnavailableError
 from mlops_core.observers.discovery import find_observer, load_observer
-from mlops_core.observers.events import ObservedAlias, ObservedModel, ObservedPhase, ObserverContext
+from mlops_core.observers.events import AliasEvent, EventPhase, ModelEvent, ObserverContext
 from mlops_core.observers.facts import (
     find_entry,
     observed_entry,
@@ -147,7 +147,7 @@ class Delivery:
         elif event.step is None:
             run = observed_run(self._store, record, phase=event.phase)
             self._call("mlops_observe_run", record.config, run=run)
-            if event.phase is ObservedPhase.STARTED or record.status is RunStatus.RUNNING:
+            if event.phase is EventPhase.STARTED or record.status is RunStatus.RUNNING:
                 self.queue.mark_open(event.run_id)
             else:
                 self.queue.mark_ended(event.run_id)
@@ -158,9 +158,9 @@ class Delivery:
     def _call_for_entry(self, sequence: int) -> None:
         entry = find_entry(self._store, sequence)
         subject = None if entry is None else observed_entry(self._store, entry)
-        if isinstance(subject, ObservedModel):
+        if isinstance(subject, ModelEvent):
             self._call("mlops_observe_model", subject.version.config, model=subject)
-        elif isinstance(subject, ObservedAlias):
+        elif isinstance(subject, AliasEvent):
             config = version_config(self._store, subject.use_case, subject.version)
             self._call("mlops_observe_alias", config, alias=subject)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlops_core.workspace.records import RunRecord, StepRecord
 
 
-class ObservedPhase(StrEnum):
+class EventPhase(StrEnum):
     """Whether something began or ended."""
 
     STARTED = "started"
@@ -47,7 +47,7 @@ class ObserverContext:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ObservedRun:
+class RunEvent:
     """A run that began or ended.
 
     Attributes:
@@ -58,7 +58,7 @@ class ObservedRun:
         metrics: name -> value, of the evaluation; only finite values, empty before the run ended.
     """
 
-    phase: ObservedPhase
+    phase: EventPhase
     record: RunRecord
     folder: Path
     parameters: Mapping[str, object]
@@ -66,7 +66,7 @@ class ObservedRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ObservedStep:
+class StepEvent:
     """A step of a run that began or ended.
 
     Attributes:
@@ -76,14 +76,14 @@ class ObservedStep:
         histories: output of a training step -> the rows of its ``history.csv``; empty before it ended.
     """
 
-    phase: ObservedPhase
+    phase: EventPhase
     run_id: str
     record: StepRecord
     histories: Mapping[str, tuple[HistoryRow, ...]] = field(hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ObservedModel:
+class ModelEvent:
     """A model version that was registered, or whose approval status changed.
 
     Attributes:
@@ -98,7 +98,7 @@ class ObservedModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ObservedAlias:
+class AliasEvent:
     """An alias that was moved or removed.
 
     Attributes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import MlopsError
 from mlops_core.evaluation.metrics import MetricReport
-from mlops_core.observers.events import ObservedAlias, ObservedModel, ObservedPhase, ObservedRun, ObservedStep
+from mlops_core.observers.events import AliasEvent, EventPhase, ModelEvent, RunEvent, StepEvent
 from mlops_core.pipeline import StepKind
 from mlops_core.report.facts import read_facts
 from mlops_core.report.histories import history_files
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from mlops_core.workspace.store import Store
 
 
-def observed_run(store: Store, record: RunRecord, *, phase: ObservedPhase) -> ObservedRun:
+def observed_run(store: Store, record: RunRecord, *, phase: EventPhase) -> RunEvent:
     """Return a run with its configuration and, at its end, its metrics."""
     metrics: dict[str, float] = {}
-    if phase is ObservedPhase.ENDED:
+    if phase is EventPhase.ENDED:
         evaluation = read_facts(store, record.run_id).evaluation
         values = evaluation.values if isinstance(evaluation, MetricReport) else {}
         metrics = {name: value.value for name, value in values.items() if math.isfinite(value.value)}
-    return ObservedRun(
+    return RunEvent(
         phase=phase,
         record=record,
         folder=store.runs.folder(record.run_id),
@@ -41,24 +41,24 @@ def observed_run(store: Store, record: RunRecord, *, phase: ObservedPhase) -> Ob
     )
 
 
-def observed_step(store: Store, record: RunRecord, step: StepRecord, *, phase: ObservedPhase) -> ObservedStep:
+def observed_step(store: Store, record: RunRecord, step: StepRecord, *, phase: EventPhase) -> StepEvent:
     """Return a step; at the end of a training with its histories."""
     histories: dict[str, tuple[HistoryRow, ...]] = {}
-    if phase is ObservedPhase.ENDED and step.name in _training_names(record):
+    if phase is EventPhase.ENDED and step.name in _training_names(record):
         for output, path in history_files(store, record, step):
             try:
                 histories[output] = tuple(read_history(path))
             except MlopsError:  # the report says what is wrong with it
                 continue
-    return ObservedStep(phase=phase, run_id=record.run_id, record=step, histories=histories)
+    return StepEvent(phase=phase, run_id=record.run_id, record=step, histories=histories)
 
 
-def observed_entry(store: Store, entry: LedgerEntry) -> ObservedModel | ObservedAlias | None:
+def observed_entry(store: Store, entry: LedgerEntry) -> ModelEvent | AliasEvent | None:
     """Return what an entry of the ledger means to an observer; None when it is about something else."""
     alias, number = alias_of_subject(entry.subject), version_of_subject(entry.subject)
     if alias:
         target = int(entry.value) if entry.value else None
-        return ObservedAlias(use_case=entry.use_case, alias=alias, version=target, entry=entry)
+        return AliasEvent(use_case=entry.use_case, alias=alias, version=target, entry=entry)
     if number is None:
         return None
     try:
@@ -66,7 +66,7 @@ def observed_entry(store: Store, entry: LedgerEntry) -> ObservedModel | Observed
     except MlopsError:  # the registry lost it; the doctor says so
         return None
     folder = store.artifacts.path(version.artifact)
-    return ObservedModel(version=version, entry=entry, folder=folder if folder.is_dir() else None)
+    return ModelEvent(version=version, entry=entry, folder=folder if folder.is_dir() else None)
 
 
 def find_entry(store: Store, sequence: int) -> LedgerEntry | None:

@@ -13,17 +13,17 @@ from mlops_core.hookspecs import hookspec
 
 if TYPE_CHECKING:
     from mlops_core.observers.events import (
+        AliasEvent,
         ExportedModel,
-        ObservedAlias,
-        ObservedModel,
-        ObservedRun,
-        ObservedStep,
+        ModelEvent,
         ObserverContext,
+        RunEvent,
+        StepEvent,
     )
 
 
 @hookspec
-def mlops_observe_run(run: ObservedRun, context: ObserverContext) -> None:
+def mlops_observe_run(run: RunEvent, context: ObserverContext) -> None:
     """Handle a run that began or ended.
 
     Called in the process of the observer, once per phase. Optional. Since 0.1.
@@ -35,7 +35,7 @@ def mlops_observe_run(run: ObservedRun, context: ObserverContext) -> None:
 
 
 @hookspec
-def mlops_observe_step(step: ObservedStep, context: ObserverContext) -> None:
+def mlops_observe_step(step: StepEvent, context: ObserverContext) -> None:
     """Handle a step that began or ended.
 
     Called in the process of the observer, after the start of the step's run and before its end. Optional. Since 0.1.
@@ -47,7 +47,7 @@ def mlops_observe_step(step: ObservedStep, context: ObserverContext) -> None:
 
 
 @hookspec
-def mlops_observe_model(model: ObservedModel, context: ObserverContext) -> None:
+def mlops_observe_model(model: ModelEvent, context: ObserverContext) -> None:
     """Handle a model version that was registered, approved or rejected.
 
     Called in the process of the observer, after the events of the run that registered the version. Optional. Since 0.1.
@@ -59,7 +59,7 @@ def mlops_observe_model(model: ObservedModel, context: ObserverContext) -> None:
 
 
 @hookspec
-def mlops_observe_alias(alias: ObservedAlias, context: ObserverContext) -> None:
+def mlops_observe_alias(alias: AliasEvent, context: ObserverContext) -> None:
     """Handle an alias that was moved to another version, or removed.
 
     Called in the process of the observer, after the registration of the version. Optional. Since 0.1.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mlops_core.errors import MlopsError
 from mlops_core.observers.discovery import discover_observers
-from mlops_core.observers.events import ObservedPhase
+from mlops_core.observers.events import EventPhase
 from mlops_core.observers.queue import EventQueue, QueuedEvent
 
 if TYPE_CHECKING:
@@ -43,14 +43,14 @@ class PublishingObserver:
         """Queue the start of the run."""
         self._run_id = record.run_id
         self._observer.run_started(record)
-        self._publish(QueuedEvent(phase=ObservedPhase.STARTED, run_id=record.run_id))
+        self._publish(QueuedEvent(phase=EventPhase.STARTED, run_id=record.run_id))
 
     def step_started(self, name: str) -> None:
         """Queue the start of a step."""
         from mlops_core.workspace.records import StepRecord
 
         self._observer.step_started(name)
-        self._publish(QueuedEvent(phase=ObservedPhase.STARTED, run_id=self._run_id, step=StepRecord(name=name)))
+        self._publish(QueuedEvent(phase=EventPhase.STARTED, run_id=self._run_id, step=StepRecord(name=name)))
 
     def step_progress(self, name: str, label: str, done: int, total: int) -> None:
         """Pass the progress on; installed observers do not receive it."""
@@ -59,7 +59,7 @@ class PublishingObserver:
     def step_ended(self, record: StepRecord) -> None:
         """Queue the end of a step."""
         self._observer.step_ended(record)
-        self._publish(QueuedEvent(phase=ObservedPhase.ENDED, run_id=self._run_id, step=record))
+        self._publish(QueuedEvent(phase=EventPhase.ENDED, run_id=self._run_id, step=record))
 
     def note(self, text: str) -> None:
         """Pass the message on."""
@@ -68,7 +68,7 @@ class PublishingObserver:
     def close(self) -> None:
         """Queue the end of the run, and let the processes deliver what is left after this one has ended."""
         if self._run_id:
-            self._publish(QueuedEvent(phase=ObservedPhase.ENDED, run_id=self._run_id))
+            self._publish(QueuedEvent(phase=EventPhase.ENDED, run_id=self._run_id))
         for delivery in self._deliveries:
             delivery.close()
 

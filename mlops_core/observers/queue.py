@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.observers.events import ObservedPhase
+from mlops_core.observers.events import EventPhase
 from mlops_core.workspace.files import write_atomically
 from mlops_core.workspace.records import StepRecord
 
@@ -43,7 +43,7 @@ class QueuedEvent:
         sequence: number of the entry of the ledger; 0 for none.
     """
 
-    phase: ObservedPhase = ObservedPhase.ENDED
+    phase: EventPhase = EventPhase.ENDED
     run_id: str = ""
     step: StepRecord | None = None
     sequence: int = 0
@@ -66,7 +66,7 @@ class QueuedEvent:
         """
         step = data["step"]
         return cls(
-            phase=ObservedPhase(data["phase"]),
+            phase=EventPhase(data["phase"]),
             run_id=str(data["run_id"]),
             step=None if step is None else StepRecord.from_json(step),
             sequence=int(data["sequence"]),

@@ -13,7 +13,7 @@ from mlops_core.observers import delivery as delivery_module
 from mlops_core.observers import queue as queue_module
 from mlops_core.observers.delivery import Delivery, delivery_lock
 from mlops_core.observers.discovery import find_observer, load_observer
-from mlops_core.observers.events import ObservedPhase
+from mlops_core.observers.events import EventPhase
 from mlops_core.observers.queue import EventQueue, QueuedEvent
 from mlops_core.workspace.registry import Registry
 from mlops_core.workspace.store import Store
@@ -108,7 +108,7 @@ def test_an_event_that_is_refused_three_times_is_put_aside_and_can_be_tried_agai
         queue = EventQueue(workspace, "recorder")
         queue.start(store)
     run_id = run_without_observers(workspace)
-    queue.append_or_drop(QueuedEvent(phase=ObservedPhase.STARTED, run_id=run_id))
+    queue.append_or_drop(QueuedEvent(phase=EventPhase.STARTED, run_id=run_id))
     queue.move_cursor(100)
     with Store(workspace) as store, Delivery(store, "recorder") as delivery:
         errors = [delivery.deliver().error for _ in range(4)]
@@ -140,7 +140,7 @@ def deliver_in_a_process(workspace, limit_s):
 def test_a_hook_that_hangs_or_ends_its_process_keeps_its_event(recorder, workspace, call, behaviour, code):
     recorder.behave(behaviour)
     queue = EventQueue(workspace, "recorder")
-    queue.append_or_drop(QueuedEvent(phase=ObservedPhase.STARTED, run_id=run_without_observers(workspace)))
+    queue.append_or_drop(QueuedEvent(phase=EventPhase.STARTED, run_id=run_without_observers(workspace)))
     queue.move_cursor(100)
     assert [deliver_in_a_process(workspace, 0.5) for _ in range(4)] == [code, code, code, 0]
     assert (len(recorder.calls()), state(workspace).failed) == (3, 1)

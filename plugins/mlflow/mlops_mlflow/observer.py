@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_core.observers import ObservedPhase, hookimpl
+from mlops_core.observers import EventPhase, hookimpl
 from mlops_mlflow.settings import read_tracking_settings
 
 if TYPE_CHECKING:
     from mlops_core.observers import (
+        AliasEvent,
         ExportedModel,
-        ObservedAlias,
-        ObservedModel,
-        ObservedRun,
-        ObservedStep,
+        ModelEvent,
         ObserverContext,
+        RunEvent,
+        StepEvent,
     )
 
 
 @hookimpl
-def mlops_observe_run(run: ObservedRun, context: ObserverContext) -> None:
+def mlops_observe_run(run: RunEvent, context: ObserverContext) -> None:
     """Create the run in MLflow, or log its metrics and artifacts and end it."""
     settings = read_tracking_settings(context.settings)
     if settings is None:
@@ -27,17 +27,17 @@ def mlops_observe_run(run: ObservedRun, context: ObserverContext) -> None:
     from mlops_mlflow.tracking import open_tracking
 
     with open_tracking(settings) as tracking:
-        if run.phase is ObservedPhase.STARTED:
+        if run.phase is EventPhase.STARTED:
             tracking.start_run(run)
         else:
             tracking.end_run(run)
 
 
 @hookimpl
-def mlops_observe_step(step: ObservedStep, context: ObserverContext) -> None:
+def mlops_observe_step(step: StepEvent, context: ObserverContext) -> None:
     """Log a step that has ended as a nested run, with the curves of a training."""
     settings = read_tracking_settings(context.settings)
-    if settings is None or step.phase is ObservedPhase.STARTED:
+    if settings is None or step.phase is EventPhase.STARTED:
         return
     from mlops_mlflow.tracking import open_tracking
 
@@ -46,7 +46,7 @@ def mlops_observe_step(step: ObservedStep, context: ObserverContext) -> None:
 
 
 @hookimpl
-def mlops_observe_model(model: ObservedModel, context: ObserverContext) -> None:
+def mlops_observe_model(model: ModelEvent, context: ObserverContext) -> None:
     """Register the version, or update its tags."""
     settings = read_tracking_settings(context.settings)
     if settings is None:
@@ -58,7 +58,7 @@ def mlops_observe_model(model: ObservedModel, context: ObserverContext) -> None:
 
 
 @hookimpl
-def mlops_observe_alias(alias: ObservedAlias, context: ObserverContext) -> None:
+def mlops_observe_alias(alias: AliasEvent, context: ObserverContext) -> None:
     """Point the alias of the registered model to the same version, or remove it."""
     settings = read_tracking_settings(context.settings)
     if settings is None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
     from mlops_core import RunRecord
-    from mlops_core.observers import ObservedAlias, ObservedModel, ObservedRun, ObservedStep
+    from mlops_core.observers import AliasEvent, ModelEvent, RunEvent, StepEvent
     from mlops_mlflow.settings import TrackingSettings
 
 RUN_TAG, STEP_TAG, VERSION_TAG = "mlops.run_id", "mlops.step", "version"
@@ -81,7 +81,7 @@ class Tracking:
 
     # --- Runs ---------------------------------------------------------------------------------------------
 
-    def start_run(self, run: ObservedRun) -> Run:
+    def start_run(self, run: RunEvent) -> Run:
         """Return the run in MLflow, which is created with its parameters if it does not exist."""
         record = run.record
         experiment = self._experiment(record.use_case)
@@ -94,7 +94,7 @@ class Tracking:
             self._client.update_run(found.info.run_id, status="RUNNING")
         return found
 
-    def end_run(self, run: ObservedRun) -> None:
+    def end_run(self, run: RunEvent) -> None:
         """Log the metrics and artifacts of a run and end it; one that a service carries out stays open."""
         record, target = run.record, self.start_run(run).info.run_id
         time = _milliseconds(record.created) + round(1000 * record.duration_s)
@@ -106,7 +106,7 @@ class Tracking:
         if record.status != "running":
             self._client.set_terminated(target, _FINISHED.get(record.status, "FAILED"), time)
 
-    def log_step(self, step: ObservedStep) -> None:
+    def log_step(self, step: StepEvent) -> None:
         """Log a step as a nested run: status, duration, outputs, and the curves of a training."""
         parent = self._run_of(step.run_id)
         if parent is None:
@@ -136,7 +136,7 @@ class Tracking:
 
     # --- Models -------------------------------------------------------------------------------------------
 
-    def register(self, model: ObservedModel) -> None:
+    def register(self, model: ModelEvent) -> None:
         """Create the version of the registered model with the model's files, or update its tags."""
         version = model.version
         run = self._run_of(version.run_id)
@@ -163,7 +163,7 @@ class Tracking:
             if found.tags.get(name) != text:
                 self._client.set_model_version_tag(version.use_case, found.version, name, text)
 
-    def move_alias(self, alias: ObservedAlias) -> None:
+    def move_alias(self, alias: AliasEvent) -> None:
         """Point the alias of the registered model to the same version, or remove it."""
         if alias.version is None:
             with _ignored_if_missing():

@@ -3,7 +3,6 @@ import json
 import pytest
 from mlops_mlflow.settings import TrackingSettings, read_tracking_settings
 
-
 from mlops_core import ConfigError
 
 pytestmark = [
@@ -42,9 +41,9 @@ def test_runs_steps_models_and_aliases_are_in_mlflow(workspace):
     assert version.tags["digest"] == train["outputs"]["model"]
     assert client.get_model_version_by_alias("TOY", "best").version == version.version
 
+    workspace.mlops("models", "approve", "-u", "TOY", "1", "--why", "looked at it")
     workspace.mlops("models", "alias", "-u", "TOY", "production", "1", "--why", "ships")
     workspace.mlops("models", "alias", "-u", "TOY", "best", "--remove", "--why", "none is")
-    workspace.mlops("models", "approve", "-u", "TOY", "1", "--why", "looked at it")
     workspace.mlops("observers", "flush")
     assert client.get_registered_model("TOY").aliases == {"production": version.version}
     assert client.get_model_version("TOY", version.version).tags["approval"] == "Approved"
