@@ -42,6 +42,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "runs": ("workspace.runs", "Show, compare, stop and retry runs."),
         "reproduce": ("workspace.reproduce", "Run a stored run again and compare its outputs, step by step."),
         "models": ("workspace.models", "Show registered models; approve, reject, alias, roll back, export."),
+        "observers": ("workspace.observers", "Show observers of runs and models; deliver what they missed."),
         "datasets": ("workspace.datasets", "Show and check data sets."),
         "doctor": ("workspace.doctor", "Check environment, plugins, disk and workspace; repair damage."),
         "gc": ("workspace.gc", "Remove files that no kept run and no model needs."),
