@@ -12,11 +12,11 @@ import json
 import sys
 
 from measuring import Ratio, Timing, medians, report, timed
-
-from mlops_core.watching import ApprovalRule, Arrival, ObjectRule, PrefixRule, ProposalRule
 from mlops_sagemaker.triggers.arrivals import created_event, trail_event
 from mlops_sagemaker.triggers.patterns import EventPattern, RuleIndex
 from mlops_sagemaker.triggers.rules import PACKAGE_CHANGE, event_rules
+
+from mlops_core.watching import ApprovalRule, Arrival, ObjectRule, PrefixRule, ProposalRule
 
 RULES, EVENTS, DIFFERENT = 300, 100_000, 1_000
 PLACE = {"account": "111122223333", "region": "eu-central-1"}
