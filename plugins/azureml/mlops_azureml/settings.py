@@ -118,7 +118,7 @@ class WorkspaceSettings(Section):
     @classmethod
     def _check_name(cls, value: str | None) -> str | None:
         return _matched(
-            value, _ASSET, "expected letters, digits, '_', '-' and '.', at most 255, a letter or digit first"
+            value, _ASSET, "expected letters, digits, '_', '-' and '.', a letter or digit first"
         )
 
     @pydantic.field_validator("environment")
