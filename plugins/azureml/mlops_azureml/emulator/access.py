@@ -29,6 +29,8 @@ MANAGEMENT, MACHINE_LEARNING, STORAGE = (
     "https://storage.azure.com",
 )
 """Audiences of tokens."""
+FEDERATION = "api://AzureADTokenExchange"
+"""Audience of an assertion that a workload presents instead of a secret."""
 _SIGNATURE_S = 24 * 3600
 
 
@@ -55,12 +57,14 @@ class Access:
     Attributes:
         credential: the service principal.
         lifetime_s: of new tokens, in seconds.
+        own_audience: address of the endpoint, which azure-ai-ml takes for the audience of the Resource Manager.
     """
 
     def __init__(self, credential: Credential, *, lifetime_s: int = 3600) -> None:
         """Accept the tokens that are issued from now on."""
         self.credential = credential
         self.lifetime_s = lifetime_s
+        self.own_audience = MANAGEMENT
         self._key = secrets.token_bytes(32)
         self._job_secrets: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -91,8 +95,11 @@ class Access:
         own = self.credential
         if form.get("grant_type") != "client_credentials":
             raise CallError(400, "unsupported_grant_type", f"grant_type {form.get('grant_type')!r} is not supported")
-        is_own = tenant == own.tenant and form.get("client_id") == own.client
-        if not is_own or not hmac.compare_digest(form.get("client_secret", "").encode(), own.secret.encode()):
+        if tenant != own.tenant or form.get("client_id") != own.client:
+            raise CallError(401, "invalid_client", "AADSTS700016: the application was not found in the tenant")
+        if "client_assertion" in form:
+            self.require_token(f"Bearer {form['client_assertion']}", FEDERATION)
+        elif not hmac.compare_digest(form.get("client_secret", "").encode(), own.secret.encode()):
             raise CallError(401, "invalid_client", "AADSTS7000215: Invalid client secret provided")
         audience = form.get("scope", "").removesuffix("/.default").rstrip("/")
         return self.issued(audience)
@@ -103,7 +110,7 @@ class Access:
         Raises:
             CallError: the audience is not one of the endpoint's.
         """
-        if audience not in (MANAGEMENT, MACHINE_LEARNING, STORAGE):
+        if audience not in (MANAGEMENT, self.own_audience, MACHINE_LEARNING, STORAGE):
             raise CallError(400, "invalid_scope", f"AADSTS500011: the resource {audience!r} was not found")
         return {"token_type": "Bearer", "expires_in": self.lifetime_s, "access_token": self.token(audience)}
 

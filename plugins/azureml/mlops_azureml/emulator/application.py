@@ -61,9 +61,9 @@ class Application:
         if found is not None:
             return found
         if path.lower().startswith("/subscriptions/"):
-            self._access.require_token(header, MANAGEMENT)
+            self._access.require_token(header, MANAGEMENT, self._access.own_audience)
             return self._manage(request)
-        self._access.require_token(header, MACHINE_LEARNING, MANAGEMENT)
+        self._access.require_token(header, MACHINE_LEARNING, MANAGEMENT, self._access.own_audience)
         found = self._runs.find(request, path)
         if found is None:
             raise UnsupportedError(f"{request.method} {path}")

@@ -40,7 +40,7 @@ class Identity:
         cloud = {
             "name": "MlopsLocal",
             "resourceManager": self._url,
-            "portal": self._url,
+            "portal": "https://portal.azure.com",  # azure-ai-ml makes the audience of its tokens from the end of it
             "authentication": {
                 "loginEndpoint": self._url,
                 "audiences": [MANAGEMENT],

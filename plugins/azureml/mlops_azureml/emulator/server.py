@@ -62,6 +62,7 @@ class AzureMlEndpoint:
         self._application = Application(names=self.names, access=self.access, account=self.names.account)
         self._server = HttpsServer(self.answer, port=port, context=context)
         self.url = f"https://localhost:{self._server.port}"
+        self.access.own_audience = self.url
         self.blobs = Blobs(folder / "blobs", account=self.names.account, access=self.access)
         for container in (self.names.container, LOGS):
             self.blobs.container_folder(container)

@@ -11,6 +11,8 @@ from mlops_azureml.emulator.errors import InvalidError, NotFoundError
 
 Json = Any
 
+DEFAULTS: dict[str, dict[str, Json]] = {"models": {"flavors": {}}}
+"""Properties that an answer always has."""
 FIXED = {"data": ("dataUri", "dataType"), "models": ("modelUri", "modelType"), "environments": ("image",)}
 """Properties of an asset's version that can never change; tags and descriptions can."""
 
@@ -128,7 +130,7 @@ class WorkspaceState:
             "id": f"{self.names.workspace_id}/{kind}/{name}/versions/{version}",
             "name": version,
             "type": f"Microsoft.MachineLearningServices/workspaces/{kind}/versions",
-            "properties": {**properties, "provisioningState": "Succeeded"},
+            "properties": {**DEFAULTS.get(kind, {}), **properties, "provisioningState": "Succeeded"},
             "systemData": {"createdAt": created, "createdByType": "Application", "lastModifiedAt": now()},
         }
         self.versions(kind, name)[version] = stored

@@ -27,13 +27,11 @@ class Cloud:
         resource_manager: address of the Resource Manager, without a slash at its end.
         storage_suffix: what follows ``ACCOUNT.blob.`` in the address of a storage account.
         audience: audience of the tokens for the Resource Manager.
-        portal: address of the studio.
     """
 
     resource_manager: str = "https://management.azure.com"
     storage_suffix: str = "core.windows.net"
     audience: str = "https://management.azure.com"
-    portal: str = "https://ml.azure.com"
 
     @property
     def management_scope(self) -> str:
@@ -73,5 +71,4 @@ def _parse(document: Any) -> Cloud:
         resource_manager=str(data["resourceManager"]).rstrip("/"),
         storage_suffix=str(data["suffixes"]["storage"]).strip("/."),
         audience=str(data["authentication"]["audiences"][0]).rstrip("/"),
-        portal=str(data.get("mlPortal") or data.get("portal") or Cloud().portal).rstrip("/"),
     )

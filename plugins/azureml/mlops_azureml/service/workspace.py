@@ -148,11 +148,12 @@ class Workspace:
         except ServiceError as error:
             if not error.is_missing or error.code == "SubscriptionNotFound":
                 raise
-            what = f"resource group '{self.id.group}'" if error.code == "ResourceGroupNotFound" else "workspace"
+            if error.code == "ResourceGroupNotFound":
+                message = f"resource group '{self.id.group}' does not exist in subscription {self.id.subscription}"
+            else:
+                message = f"no workspace '{self.id.name}' in resource group '{self.id.group}'"
             raise ServiceError(
-                f"{what} of {self.id.name} not found: no workspace '{self.id.name}' in resource group "
-                f"'{self.id.group}' of subscription {self.id.subscription}; check WORKSPACE_NAME, "
-                "RESOURCE_GROUP_NAME and SUBSCRIPTION_ID",
+                f"{message}; check WORKSPACE_NAME, RESOURCE_GROUP_NAME and SUBSCRIPTION_ID",
                 status=error.status,
                 code=error.code,
             ) from error
