@@ -117,9 +117,7 @@ class WorkspaceSettings(Section):
     @pydantic.field_validator("experiment", "model_name")
     @classmethod
     def _check_name(cls, value: str | None) -> str | None:
-        return _matched(
-            value, _ASSET, "expected letters, digits, '_', '-' and '.', at most 255, a letter or digit first"
-        )
+        return _matched(value, _ASSET, "expected letters, digits, '_', '-' and '.', a letter or digit first")
 
     @pydantic.field_validator("environment")
     @classmethod
