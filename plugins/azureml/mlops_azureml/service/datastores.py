@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from mlops_azureml.service.cloud import STORAGE_SCOPE
 from mlops_azureml.service.connection import attempts, error_of
-from mlops_azureml.service.workspace import WorkspaceId
-from mlops_core import UsageError
 from mlops_core.runners import RunnerError
 from mlops_core.runners.remote.object_store import Bucket, StoreAccess
 
@@ -25,61 +21,8 @@ if TYPE_CHECKING:
     from mlops_azureml.service.connection import Connection
     from mlops_azureml.service.workspace import Workspace
 
-_URI = re.compile(
-    r"azureml://(?:subscriptions/(?P<subscription>[^/]+)/resource[gG]roups/(?P<group>[^/]+)/(?:providers/"
-    r"Microsoft\.MachineLearningServices/)?workspaces/(?P<workspace>[^/]+)/)?datastores/(?P<datastore>[^/]+)"
-    r"(?:/paths(?:/(?P<path>.*))?)?\Z"
-)
-_DATASTORE = re.compile(r"[a-z0-9_]{1,255}\Z", re.IGNORECASE)
 _CODE = re.compile(r"<Code>(.*?)</Code>")
 _STATUS = re.compile(r"\b(?:status|status code|code)[: ]+(\d{3})\b")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatastoreUri:
-    """An address in a datastore.
-
-    Attributes:
-        datastore: name of the datastore.
-        path: path in it, without a slash at its ends.
-        workspace: the workspace that the long form of the address names; None for the short form.
-    """
-
-    datastore: str
-    path: str
-    workspace: WorkspaceId | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> DatastoreUri:
-        """Parse ``azureml://datastores/NAME/paths/PATH``, or the long form with a workspace.
-
-        Raises:
-            UsageError: it is not such an address.
-        """
-        match = _URI.match(text)
-        if match is None or not _DATASTORE.match(match["datastore"]):
-            raise UsageError(
-                f"{text!r} is not an address in a datastore; expected azureml://datastores/NAME/paths/PATH"
-            )
-        workspace = None
-        if match["workspace"]:
-            workspace = WorkspaceId(
-                subscription=match["subscription"], group=match["group"], name=unquote(match["workspace"])
-            )
-        return cls(datastore=match["datastore"], path=(match["path"] or "").strip("/"), workspace=workspace)
-
-    def join(self, *parts: str) -> DatastoreUri:
-        """Return the address with parts appended to the path."""
-        path = "/".join(part for part in (self.path, *parts) if part)
-        return DatastoreUri(datastore=self.datastore, path=path, workspace=self.workspace)
-
-    def __str__(self) -> str:
-        """Return the address: the short form, where no workspace is named."""
-        prefix = ""
-        if self.workspace is not None:
-            each = self.workspace
-            prefix = f"subscriptions/{each.subscription}/resourcegroups/{each.group}/workspaces/{each.name}/"
-        return f"azureml://{prefix}datastores/{self.datastore}/paths/{self.path}"
 
 
 class DatastoreContainer(Bucket):

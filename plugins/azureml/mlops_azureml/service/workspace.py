@@ -5,80 +5,22 @@ The version of the Resource Manager's API is named here and nowhere else.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from mlops_azureml.service.cloud import MACHINE_LEARNING_SCOPE
 from mlops_azureml.service.connection import Connection, ServiceError
-from mlops_core import UsageError
 from mlops_core.runners import RunnerError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from mlops_azureml.values.addresses import WorkspaceId
+
 Json = Any
 
 API_VERSION = "2024-10-01"
 """Version of the Resource Manager's API for Machine Learning: a stable one, for every request."""
-_PROVIDER = "Microsoft.MachineLearningServices"
-_SUBSCRIPTION = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
-_GROUP = re.compile(r"[\w.()-]{1,90}\Z")
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{1,32}\Z")
-_RESOURCE_ID = re.compile(
-    r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<group>[^/]+)/providers/"
-    r"Microsoft\.MachineLearningServices/workspaces/(?P<name>[^/]+)",
-    re.IGNORECASE,
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkspaceId:
-    """The address of a workspace.
-
-    Attributes:
-        subscription: id of the subscription.
-        group: name of the resource group.
-        name: name of the workspace.
-    """
-
-    subscription: str
-    group: str
-    name: str
-
-    def __post_init__(self) -> None:
-        """Check the names, before one becomes part of an address.
-
-        Raises:
-            UsageError: Azure would refuse one.
-        """
-        for what, value, pattern, expected in (
-            ("subscription id", self.subscription, _SUBSCRIPTION, "a UUID"),
-            ("resource group", self.group, _GROUP, "letters, digits and . _ - ( )"),
-            ("workspace name", self.name, _NAME, "2 to 33 letters, digits, hyphens and underscores"),
-        ):
-            if not pattern.match(value):
-                raise UsageError(f"{value!r} is not a valid {what}; expected {expected}")
-
-    @classmethod
-    def parse(cls, text: str) -> WorkspaceId:
-        """Return the workspace in a resource id.
-
-        Raises:
-            UsageError: there is none in it.
-        """
-        match = _RESOURCE_ID.search(text)
-        if match is None:
-            raise UsageError(f"{text!r} is not the id of a workspace; expected /subscriptions/.../workspaces/NAME")
-        return cls(subscription=match["subscription"], group=match["group"], name=match["name"])
-
-    def __str__(self) -> str:
-        """Return the resource id."""
-        return (
-            f"/subscriptions/{self.subscription}/resourceGroups/{self.group}/providers/{_PROVIDER}"
-            f"/workspaces/{self.name}"
-        )
 
 
 class Workspace:

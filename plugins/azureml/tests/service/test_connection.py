@@ -10,7 +10,8 @@ pytest.importorskip("cryptography", reason="the extra 'emulator' is not installe
 from mlops_azureml.service.cloud import MACHINE_LEARNING_SCOPE, Cloud
 from mlops_azureml.service.connection import Connection, ServiceError
 from mlops_azureml.service.tokens import Tokens
-from mlops_azureml.service.workspace import Workspace, WorkspaceId
+from mlops_azureml.service.workspace import Workspace
+from mlops_azureml.values.addresses import WorkspaceId
 
 from mlops_core import UsageError
 from mlops_core.runners import RunnerError
