@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from mlops_azureml.values.models import BEST_TAG, RegisteredModel, VersionExistsError
 from mlops_core.runners import RunnerError, write_atomically
 
 if TYPE_CHECKING:
@@ -22,35 +22,8 @@ if TYPE_CHECKING:
 
 FOLDER_VARIABLE = "MLOPS_AZUREML_MODELS"
 """Names a folder that takes the place of the registry of a workspace."""
-BEST_TAG = "best_model"
 TEST_SET_TAG = "test_set"
 _ATTEMPTS = 20
-
-
-class VersionExistsError(RunnerError):
-    """A version exists with another content; contents of versions never change."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegisteredModel:
-    """A version of a model in a registry.
-
-    Attributes:
-        name: of the model.
-        version: as text.
-        uri: where its files are.
-        tags: its tags.
-    """
-
-    name: str
-    version: str
-    uri: str
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def is_marked_best(self) -> bool:
-        """Whether it has the mark of the best version."""
-        return self.tags.get(BEST_TAG, "").strip().lower() == "true"
 
 
 class ModelRegistry(Protocol):
