@@ -102,11 +102,12 @@ def sweep_node(search: Search, node: Node, context: JobContext) -> dict[str, Any
     component["inputs"][TRIAL] = {"type": "integer"}
     component["command"] += f' "--trial={input_expression(TRIAL)}"'
     component["is_deterministic"] = False  # a reused trial has no metrics, and the sweep could not compare it
+    timeout_s = max(1, round(tuning.timeout_s))
     limits = {
         "max_total_trials": tuning.trials,
         "max_concurrent_trials": min(tuning.concurrent, tuning.trials),
-        "timeout": max(1, round(tuning.timeout_s)),
-        "trial_timeout": step.pop("limits")["timeout"],
+        "timeout": timeout_s,
+        "trial_timeout": min(timeout_s, step.pop("limits")["timeout"]),
     }
     return {
         "type": "sweep",
