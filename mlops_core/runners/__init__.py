@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlops_core.config_files.loading import load_config
-    from mlops_core.datasets.catalogue import Progress
+    from mlops_core.datasets.catalogue import DatasetChoice, Progress
     from mlops_core.errors import DefinitionError, ExitCode, PipelineError, RunnerError, did_you_mean
     from mlops_core.gates.conditions import Condition
     from mlops_core.pipeline import EVALUATION_OUTPUT, FETCH, OBJECTIVE_OUTPUT, ParameterValue
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "mlops_core.gates.conditions": ("Condition",),
     "mlops_core.config_files.loading": ("load_config",),
-    "mlops_core.datasets.catalogue": ("Progress",),
+    "mlops_core.datasets.catalogue": ("DatasetChoice", "Progress"),
     "mlops_core.errors": ("DefinitionError", "ExitCode", "PipelineError", "RunnerError", "did_you_mean"),
     "mlops_core.pipeline": ("EVALUATION_OUTPUT", "FETCH", "OBJECTIVE_OUTPUT", "ParameterValue"),
     "mlops_core.runners.dataset_source": ("FetchedSource", "fetch_source"),
@@ -93,6 +93,7 @@ __all__ = [
     "CompiledPipeline",
     "Condition",
     "ContainerImage",
+    "DatasetChoice",
     "DatasetRecord",
     "Decision",
     "DefinitionError",

@@ -35,6 +35,8 @@ VARIABLES = {
     "data.labels": "INPUT_LABEL_DATA_PATH",
 }
 """Setting -> the environment variable that fills it; the file and ``--set-azureml`` take precedence."""
+DATA_VARIABLES = ("INPUT_IMAGE_DATA_PATH", "INPUT_LABEL_DATA_PATH")
+"""Variables that name data in a datastore of a workspace."""
 SERVERLESS = "serverless"
 """Name of the compute that the service provides for each step, instead of a cluster of the workspace."""
 
@@ -236,7 +238,6 @@ def load_settings(
     *,
     overrides: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
-    uses_variables: bool = True,
 ) -> CompileSettings:
     """Return the settings of the file `path`, with overrides such as ``workspace.image=name``.
 
@@ -244,15 +245,12 @@ def load_settings(
         path: settings file; None for none.
         overrides: texts ``KEY=VALUE``; they take precedence over the file.
         environ: the environment variables, for ``${NAME}`` in the file and for `VARIABLES`.
-        uses_variables: fill settings from `VARIABLES`; the file and the overrides take precedence.
 
     Raises:
         ConfigError: the settings are invalid; lists all errors, each with file, line and key.
     """
     environ = environ or {}
     loaded = _loaded(path, overrides, environ)
-    if not uses_variables:
-        return loaded
     filled = [
         f"{key}={json.dumps(environ[variable])}"
         for key, variable in VARIABLES.items()

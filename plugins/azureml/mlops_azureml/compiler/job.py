@@ -263,9 +263,11 @@ def _check_node_names(request: RunRequest, settings: CompileSettings) -> None:
 
 def _check_settings(request: RunRequest, settings: CompileSettings) -> None:
     steps: dict[str, Step] = {step.name: step for step in request.pipeline.steps if step.trial is None}
-    for name in settings.steps:
+    for name, overrides in settings.steps.items():
         if name not in steps:
             raise ConfigError(f"steps.{name}: unknown step{did_you_mean(name, steps) or ';'} steps: {', '.join(steps)}")
+        if overrides.environment and is_selection(steps[name]):
+            raise ConfigError(f"steps.{name}.environment: a sweep has no environment variables; set them in the step")
 
 
 def _merged(node: dict[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:
