@@ -10,23 +10,24 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from mlops_azureml.checking import examine_job
 from mlops_azureml.compiler.job import compile_pipeline
 from mlops_azureml.layout import champion_folder, dataset_folder
-from mlops_azureml.machines import load_price_table, step_machines
+from mlops_azureml.machines import compute_of, load_price_table, step_machines
 from mlops_azureml.options import AzureMlOptions
 from mlops_azureml.service.assets import register_data
-from mlops_azureml.service.connection import Connection
 from mlops_azureml.service.datastores import DatastoreContainer
 from mlops_azureml.service.submission import bodies_of, job_name, stamped, submit
-from mlops_azureml.service.tokens import Tokens
 from mlops_azureml.service.workspace import Workspace
+from mlops_azureml.settings import SERVERLESS
 from mlops_azureml.target import find_target
-from mlops_azureml.tracking import JOB_FILE, open_run
+from mlops_azureml.tracking import JOB_FILE, new_connection, open_run
 from mlops_azureml.values.addresses import DatastoreUri, JobId
 from mlops_core import RunRecord, RunStatus, UsageError
 from mlops_core.runners import (
     EVALUATION_OUTPUT,
     DatasetRecord,
+    DefinitionError,
     RemoteRecord,
     Run,
     RunnerError,
@@ -38,12 +39,14 @@ from mlops_core.runners.remote.costs import check_cost, estimate_cost
 
 if TYPE_CHECKING:
     from mlops_azureml.compiler.job import PipelineJob
+    from mlops_azureml.service.connection import Connection
     from mlops_azureml.settings import CompileSettings
     from mlops_azureml.target import Target
     from mlops_core.runners import Progress, RunObserver, RunRequest, Store
     from mlops_core.runners.remote.costs import Estimate, Prices
 
 NAME = "azureml"
+_FAULTS_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +104,7 @@ class AzureMlRunner:
         checked_job(request, target.settings)
         self._check_cost(request, target)
         workspace = self._workspace(target)
-        workspace.describe()  # who may not see it learns it before anything is recorded
+        require_parts(workspace, target.settings, request)  # before anything is recorded or sent
         run = Run(self._store, request, observer=self._observer, runner=NAME)
         with self._store.runs.lock(run.run_id):
             run.begin()
@@ -122,8 +125,8 @@ class AzureMlRunner:
             return run.record if run.record.status is not RunStatus.RUNNING else self._follow(request, run.record)
 
     def _workspace(self, target: Target) -> Workspace:
-        tokens = Tokens(tenant=target.settings.workspace.tenant_id)
-        return Workspace(target.workspace, connection=self._connection or Connection(tokens=tokens))
+        connection = self._connection or new_connection(tenant=target.settings.workspace.tenant_id)
+        return Workspace(target.workspace, connection=connection)
 
     def _check_cost(self, request: RunRequest, target: Target) -> None:
         prices = load_price_table(self._options.prices)
@@ -253,7 +256,25 @@ def checked_job(request: RunRequest, settings: CompileSettings) -> PipelineJob:
     Raises:
         DefinitionError: the service would refuse it.
     """
-    return compile_pipeline(request, settings)
+    job = compile_pipeline(request, settings)
+    faults = examine_job(job.data).faults
+    if faults:
+        shown = "; ".join(map(str, faults[:_FAULTS_SHOWN]))
+        raise DefinitionError(f"the compiled job has {len(faults)} fault{'s' if len(faults) > 1 else ''}: {shown}")
+    return job
+
+
+def require_parts(workspace: Workspace, settings: CompileSettings, request: RunRequest) -> None:
+    """Raise unless the workspace exists and has the datastore and the computes of a run.
+
+    Raises:
+        RunnerError: one is missing, or the identity may not see it.
+    """
+    workspace.describe()
+    workspace.datastore(settings.workspace.datastore)
+    steps = [step for step in request.pipeline.steps if step.trial is None]
+    for name in sorted({settings.computes.cpu, *(compute_of(step, settings) for step in steps)} - {SERVERLESS}):
+        workspace.compute(name)
 
 
 def estimate_run(request: RunRequest, settings: CompileSettings, *, store: Store, prices: Prices) -> Estimate:

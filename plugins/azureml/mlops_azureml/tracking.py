@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_azureml.service.jobs import NodeRun
+    from mlops_azureml.values.addresses import WorkspaceId
     from mlops_core import RunRecord, Step
     from mlops_core.runners import RemoteRecord, RunObserver, StepRecord, Store
 
@@ -78,7 +79,7 @@ class AzureMlExecution:
         self._folder = folder
         self._note = note
         self._reasons: dict[str, str] = {}
-        self._workspace = workspace or Workspace(self._id.workspace, connection=new_connection())
+        self._workspace = workspace or open_workspace(self._id.workspace)
         self._container: DatastoreContainer | None = None
         self._latest: JobRun | None = None
         self._doubtful_since: float | None = None
@@ -269,9 +270,14 @@ class AzureMlExecution:
         return self._container
 
 
-def new_connection() -> Connection:
-    """Return a connection as the identity of the environment."""
-    return Connection(tokens=Tokens(tenant=read_settings().environ.get("AZURE_TENANT_ID") or None))
+def new_connection(*, tenant: str | None = None) -> Connection:
+    """Return a connection as the identity of the environment, in a tenant or that of AZURE_TENANT_ID."""
+    return Connection(tokens=Tokens(tenant=tenant or read_settings().environ.get("AZURE_TENANT_ID") or None))
+
+
+def open_workspace(identifier: WorkspaceId, *, tenant: str | None = None) -> Workspace:
+    """Return a workspace with a connection of its own."""
+    return Workspace(identifier, connection=new_connection(tenant=tenant))
 
 
 def open_run(
@@ -295,4 +301,4 @@ def open_run(
     return RemoteRun(store, record, execution, observer=observer)
 
 
-__all__ = ["JOB_FILE", "AzureMlExecution", "new_connection", "open_run"]
+__all__ = ["JOB_FILE", "AzureMlExecution", "new_connection", "open_run", "open_workspace"]
