@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mlops_azureml.checking import examine_job
 from mlops_azureml.compiler.job import compile_pipeline
-from mlops_azureml.layout import champion_folder, dataset_folder
+from mlops_azureml.layout import asset_name, champion_folder, dataset_folder
 from mlops_azureml.machines import compute_of, load_price_table, step_machines
 from mlops_azureml.options import AzureMlOptions
 from mlops_azureml.service.assets import register_data
@@ -21,7 +21,7 @@ from mlops_azureml.service.submission import bodies_of, job_name, stamped, submi
 from mlops_azureml.service.workspace import Workspace
 from mlops_azureml.settings import SERVERLESS
 from mlops_azureml.target import find_target
-from mlops_azureml.tracking import JOB_FILE, new_connection, open_run
+from mlops_azureml.tracking import JOB_FILE, REGISTRATION_FILE, new_connection, open_run
 from mlops_azureml.values.addresses import DatastoreUri, JobId
 from mlops_core import RunRecord, RunStatus, UsageError
 from mlops_core.runners import (
@@ -192,6 +192,14 @@ class _Start:
         )
         write_atomically(self._run.folder / "job.yml", job.to_text())
         write_atomically(self._run.folder / JOB_FILE, json.dumps(job.data))
+        if settings.workspace.registration == "driver":
+            workspace = settings.workspace
+            names = {
+                "name": workspace.model_name or asset_name(self._request.pipeline.name),
+                "build_id": workspace.build_id,
+                "build_source": workspace.build_source,
+            }
+            write_atomically(self._run.folder / REGISTRATION_FILE, json.dumps(names))
         bodies = stamped(bodies_of(self._workspace, job.data), mlops_run=self._run.run_id)
         name = job_name(self._run.run_id)
         submit(self._workspace, bodies, name=name, run_id=self._run.run_id)

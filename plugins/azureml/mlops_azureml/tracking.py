@@ -7,11 +7,14 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from mlops_azureml.layout import ACCEPTED, GATE_NODE, LAYOUT, REGISTER_NODE
+from mlops_azureml.registration import mark_best, model_tags, register
 from mlops_azureml.service import results
 from mlops_azureml.service.connection import Connection
 from mlops_azureml.service.datastores import DatastoreContainer
 from mlops_azureml.service.jobs import (
     CANCELED,
+    COMPLETED,
     DELETED,
     DOUBTFUL,
     FAILED,
@@ -22,6 +25,7 @@ from mlops_azureml.service.jobs import (
     seconds,
     step_nodes,
     step_records,
+    trial_index,
     trial_records,
 )
 from mlops_azureml.service.logs import fetch_logs
@@ -30,9 +34,11 @@ from mlops_azureml.service.outcomes import failure_of, step_error
 from mlops_azureml.service.submission import bodies_of, job_name, submit
 from mlops_azureml.service.tokens import Tokens
 from mlops_azureml.service.workspace import Workspace
-from mlops_azureml.values.addresses import JobId
-from mlops_core import MlopsError, Pipeline
+from mlops_azureml.values.addresses import DatastoreUri, JobId
+from mlops_core import Direction, MlopsError, Pipeline
 from mlops_core.runners import Decision, RunnerError, find_searches, read_settings
+from mlops_core.runners.container.acceptance import model_facts
+from mlops_core.runners.container.request import ContainerOrder, ContainerRequest, Part
 from mlops_core.runners.remote.following import ExecutionState, RemoteEvaluation, RemoteRun
 
 if TYPE_CHECKING:
@@ -42,10 +48,12 @@ if TYPE_CHECKING:
     from mlops_azureml.service.jobs import NodeRun
     from mlops_azureml.values.addresses import WorkspaceId
     from mlops_core import RunRecord, Step
-    from mlops_core.runners import RemoteRecord, RunObserver, StepRecord, Store
+    from mlops_core.runners import RemoteRecord, RunObserver, Search, StepRecord, Store
 
 JOB_FILE = "job.json"
 """File in the folder of a run: the compiled job, as JSON types."""
+REGISTRATION_FILE = "registration.json"
+"""File in the folder of a run: name, build id and build source of the model that this machine registers."""
 _DOUBTFUL_LIMIT_S = 3600.0
 """Time after which a job that does not respond is no longer followed."""
 _ADVICE = "look at the log of node 'gate', archive the model if one was registered, and run again"
@@ -79,6 +87,8 @@ class AzureMlExecution:
         self._folder = folder
         self._note = note
         self._reasons: dict[str, str] = {}
+        self._objectives: dict[str, float] = {}
+        self._warnings: dict[str, str] = {}
         self._workspace = workspace or open_workspace(self._id.workspace)
         self._container: DatastoreContainer | None = None
         self._latest: JobRun | None = None
@@ -111,7 +121,8 @@ class AzureMlExecution:
         for record in (step_records(self._pipeline, job) | self._trials(job)).values():
             step = self._pipeline.step(record.name)
             failed = [node for node in step_nodes(step, job) if node.status == FAILED]
-            yield replace(record, error=self._reason(failed[0])) if failed else record
+            error = self._reason(failed[0]) if failed else record.error
+            yield replace(record, error=error, warning=self._warnings.get(record.name, ""))
 
     def _reason(self, node: NodeRun) -> str:
         if node.run not in self._reasons:
@@ -146,8 +157,38 @@ class AzureMlExecution:
         for search in find_searches(self._pipeline):
             nodes = step_nodes(search.selection, job)
             if nodes:
-                records |= trial_records(search, read_trials(self._workspace, nodes[-1]))
+                trials = read_trials(self._workspace, nodes[-1])
+                records |= self._with_objectives(search, trial_records(search, trials), trials, sweep=nodes[-1])
         return records
+
+    def _with_objectives(
+        self, search: Search, records: dict[str, StepRecord], trials: Sequence[NodeRun], *, sweep: NodeRun
+    ) -> dict[str, StepRecord]:
+        """Return the records of trials with their results; where another one was better, the search has a warning."""
+        values: dict[int, float] = {}
+        for trial in trials:
+            index = trial_index(trial)
+            if index is None or trial.status != COMPLETED:
+                continue
+            if trial.run not in self._objectives:
+                self._objectives[trial.run] = results.read_objective(self._open(), trial)
+            values[index] = self._objectives[trial.run]
+            name = search.trials[index].name
+            records[name] = replace(records[name], because=f"{search.tuning.objective} {values[index]:.6g}")
+        chosen = next((trial_index(trial) for trial in trials if trial.run == sweep.best_trial), None)
+        if chosen in values:
+            sign = -1 if self._is_higher_better(search) else 1
+            best = min(values, key=lambda index: (sign * values[index], index))
+            if values[best] != values[chosen]:
+                self._warnings[search.name] = (
+                    f"the service chose trial {chosen} ({values[chosen]:.6g}), and {best} ({values[best]:.6g}) is "
+                    "better"
+                )
+        return records
+
+    def _is_higher_better(self, search: Search) -> bool:
+        metric = next(each for each in self._pipeline.metrics if each.name == search.tuning.objective)
+        return metric.direction is Direction.HIGHER
 
     # --- Actions ------------------------------------------------------------------------------------------
 
@@ -179,11 +220,14 @@ class AzureMlExecution:
         return str(self._id)
 
     def _compiled(self) -> dict[str, Any]:
-        path = self._folder / JOB_FILE
+        return self._saved(JOB_FILE)
+
+    def _saved(self, name: str) -> dict[str, Any]:
+        path = self._folder / name
         try:
             data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise RunnerError(f"the compiled job cannot be read: {path}: {error}; start a new run") from error
+            raise RunnerError(f"what was submitted cannot be read: {path}: {error}; start a new run") from error
         return data
 
     # --- Results ------------------------------------------------------------------------------------------
@@ -249,7 +293,10 @@ class AzureMlExecution:
             RunnerError: the workspace refuses.
         """
         job = self._latest or self._refresh()
-        name, version = results.registered_version(self._open(), job)
+        if REGISTER_NODE in self._compiled()["jobs"]:
+            name, version = results.registered_version(self._open(), job)
+        else:
+            name, version = self._register(job)
         if not name:
             return "", ""
         models = WorkspaceModels(self._workspace)
@@ -257,6 +304,39 @@ class AzureMlExecution:
         if found is None:
             raise RunnerError(f"model {name}:{version} was registered and does not exist in the workspace any more")
         return models.resource_id(name, version), "best" if found.is_marked_best else "registered"
+
+    def _register(self, job: JobRun) -> tuple[str, str]:
+        """Register the accepted model, where no node of the job does, and return its name and version."""
+        path = f"{results.output_folder(job.nodes[GATE_NODE], ACCEPTED)}/"
+        uri = DatastoreUri(datastore=self._datastore, path=path.strip("/"))
+        request = ContainerRequest(
+            use_case=self._record.use_case,
+            layout=LAYOUT,
+            part=Part.WHOLE,
+            step=self._pipeline.evaluation_step,
+            metrics=self._pipeline.metrics,
+        )
+        facts = model_facts(ContainerOrder(request=request), evaluation=self._folder)
+        names = self._saved(REGISTRATION_FILE)
+        dataset = self._record.dataset
+        origin = {
+            "use_case": self._record.use_case,
+            "plugin": self._record.plugin,
+            "dataset_version": f"{dataset.name}:{dataset.digest[:12]}".rstrip(":") if dataset else "",
+            "build_source": names["build_source"],
+            "build_id": names["build_id"],
+            "run_id": self._record.run_id,
+        }
+        registry = WorkspaceModels(self._workspace)
+        model = register(registry, name=names["name"], uri=f"{uri}/", tags=model_tags(facts, origin=origin))
+        mark_best(
+            registry,
+            name=model.name,
+            version=model.version,
+            compared_by=facts.compared_by,
+            is_higher_better=facts.is_higher_better,
+        )
+        return model.name, model.version
 
     # --- Access -------------------------------------------------------------------------------------------
 
