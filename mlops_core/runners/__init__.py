@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from mlops_core.use_cases.searches import Search, find_searches, is_selection
     from mlops_core.workspace.files import write_atomically
     from mlops_core.workspace.maintenance.diagnosis import HealthCheck
-    from mlops_core.workspace.records import RemoteRecord, StepRecord, StepStatus
+    from mlops_core.workspace.records import DatasetRecord, RemoteRecord, StepRecord, StepStatus
     from mlops_core.workspace.searches.notes import search_failure
     from mlops_core.workspace.store import Store
 
@@ -76,7 +76,7 @@ _MODULES = {
     "mlops_core.workspace.searches.notes": ("search_failure",),
     "mlops_core.workspace.maintenance.diagnosis": ("HealthCheck",),
     "mlops_core.workspace.files": ("write_atomically",),
-    "mlops_core.workspace.records": ("RemoteRecord", "StepRecord", "StepStatus"),
+    "mlops_core.workspace.records": ("DatasetRecord", "RemoteRecord", "StepRecord", "StepStatus"),
     "mlops_core.workspace.store": ("Store",),
 }
 _ORIGIN = {name: module for module, names in _MODULES.items() for name in names}
@@ -94,6 +94,7 @@ __all__ = [
     "Condition",
     "ContainerImage",
     "DatasetChoice",
+    "DatasetRecord",
     "Decision",
     "DefinitionError",
     "ExecutedDefinition",

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mlops_core.errors import DatasetError, RunnerError
+from mlops_core.runners.remote.places import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -114,6 +115,14 @@ class Bucket:
         self.url = access.url
         self._access = access
         self._store = _open(access)
+
+    def place(self, address: str) -> Place:
+        """Return the prefix of an address; an engine with addresses of another form overrides it.
+
+        Raises:
+            DatasetError: it is not an address of a prefix.
+        """
+        return Place.parse(address)
 
     def read(self, key: str) -> bytes | None:
         """Return the content of a small object; None when it does not exist.

@@ -9,19 +9,86 @@ from mlops_core import UsageError
 from mlops_core.runners import Ability, CompiledPipeline, ContainerImage, RunnerOptions, RunnerPlugin
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import click
 
     from mlops_azureml.settings import CompileSettings
-    from mlops_core.runners import ExecutedDefinition, Runner, RunObserver, RunRequest, Store
+    from mlops_core import RunRecord
+    from mlops_core.runners import ExecutedDefinition, HealthCheck, Runner, RunObserver, RunRequest, Store
+    from mlops_core.runners.remote.costs import Estimate
+    from mlops_core.runners.remote.following import RemoteRun
+    from mlops_core.runners.remote.object_store import Bucket
 
 
 class AzureMlPlugin(RunnerPlugin):
     """The runner ``azureml``: pipeline jobs in a workspace of Azure Machine Learning."""
 
     name = "azureml"
-    abilities = frozenset({Ability.COMPILE, Ability.PACKAGE})
+    abilities = frozenset(
+        {Ability.COMPILE, Ability.CHECK, Ability.ESTIMATE, Ability.PACKAGE, Ability.STORE, Ability.FOLLOW}
+    )
+    url_schemes = ("azureml",)
+
+    def create_runner(
+        self, store: Store, *, observer: RunObserver, jobs: int | None = None, options: RunnerOptions | None = None
+    ) -> Runner:
+        """Return a runner that submits to the workspace of the options."""
+        from mlops_azureml.runner import AzureMlRunner
+
+        return AzureMlRunner(store, observer=observer, jobs=jobs, options=own_options(options))
+
+    def open_run(self, store: Store, record: RunRecord, *, observer: RunObserver) -> RemoteRun:
+        """Return a run together with its job in the workspace."""
+        from mlops_azureml.tracking import open_run
+
+        return open_run(store, record, observer=observer)
+
+    def check(self, request: RunRequest | None, options: RunnerOptions) -> Iterable[HealthCheck]:
+        """Yield the health checks of a workspace: identity, workspace, datastore, computes, environment, rights.
+
+        Raises:
+            UsageError: no use case was named.
+        """
+        from mlops_azureml.compiler.job import compile_pipeline
+        from mlops_azureml.service.preflight import examine_access, examine_workspace
+        from mlops_azureml.target import complete_settings, find_target, missing_names
+        from mlops_azureml.tracking import new_connection, open_workspace
+        from mlops_core.runners import HealthCheck
+
+        if request is None:
+            raise UsageError("runner 'azureml' checks the workspace for one use case; pass --usecase NAME")
+        own = own_options(options)
+        missing = missing_names(complete_settings(own))
+        if missing:  # the others need them all; what is independent of them is checked
+            for name, advice in missing.items():
+                yield HealthCheck(subject=name, is_good=False, detail="is not set", fix=advice)
+            yield from examine_access(new_connection())
+            return
+        target = find_target(request.pipeline.name, own)
+        job = compile_pipeline(request, target.settings)
+        workspace = open_workspace(target.workspace, tenant=target.settings.workspace.tenant_id)
+        yield from examine_workspace(job.data, target, workspace=workspace)
+
+    def estimate(self, request: RunRequest, options: RunnerOptions, *, store: Store) -> Estimate:
+        """Return the estimated duration and cost of a run in the workspace."""
+        from mlops_azureml.machines import load_price_table
+        from mlops_azureml.runner import estimate_run
+        from mlops_azureml.target import complete_settings
+
+        own = own_options(options)
+        return estimate_run(request, complete_settings(own), store=store, prices=load_price_table(own.prices))
+
+    def open_bucket(self, url: str, options: RunnerOptions) -> Bucket:
+        """Return the container of an address in a datastore."""
+        from mlops_azureml.service.datastores import DatastoreContainer
+        from mlops_azureml.target import find_target
+        from mlops_azureml.tracking import open_workspace
+        from mlops_azureml.values.addresses import DatastoreUri
+
+        uri, own = DatastoreUri.parse(url), own_options(options)
+        identifier = uri.workspace or find_target("", own).workspace
+        return DatastoreContainer(open_workspace(identifier), uri.datastore)
 
     def command_options(self, command: str) -> Sequence[click.Parameter]:
         """Return the options that core adds to a command for this runner."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_azureml.emulator.errors import InvalidError
 from mlops_azureml.emulator.http import Response
 from mlops_azureml.emulator.routing import Route
+from mlops_azureml.mlflow_values import RUN_ID, URI, log_trial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -205,6 +206,8 @@ def _add_metric(run: RunState, body: Json) -> None:
     if math.isnan(value):
         raise InvalidError(f"metric {name!r} is not a number", code="INVALID_PARAMETER_VALUE")
     run.metrics.setdefault(name, []).append(value)
+    if run.metrics_folder is not None:
+        log_trial(metric=name, value=value, parameters={}, environ={URI: run.metrics_folder.as_uri(), RUN_ID: run.name})
 
 
 def _add_parameter(run: RunState, body: Json) -> None:

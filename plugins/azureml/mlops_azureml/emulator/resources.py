@@ -37,6 +37,7 @@ class Resources:
         """Return the requests, relative to the workspace."""
         routes = [
             Route("GET", "", self._workspace),
+            Route("GET", "providers/Microsoft.Authorization/permissions", self._permissions),
             Route("GET", "computes", self._computes),
             Route("GET", "computes/{name}", self._compute),
             Route("GET", "datastores", self._datastores),
@@ -85,6 +86,9 @@ class Resources:
             "properties": properties,
         }
         return Response.of_json(workspace)
+
+    def _permissions(self, _: Request, __: Mapping[str, str]) -> Response:
+        return Response.of_json({"value": [{"actions": ["*"], "notActions": []}]})
 
     def _computes(self, _: Request, __: Mapping[str, str]) -> Response:
         with self._state.lock:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 from mlops_azureml.emulator.access import Access, Credential
 from mlops_azureml.emulator.application import Application, environment
 from mlops_azureml.emulator.blobs import Blobs
-from mlops_azureml.emulator.executions import Executions
+from mlops_azureml.emulator.executions import Executions, Site
 from mlops_azureml.emulator.history import LOGS, History
 from mlops_azureml.emulator.http import HttpsServer
 from mlops_azureml.emulator.identity import Identity
@@ -66,7 +66,12 @@ class AzureMlEndpoint:
         self.blobs = Blobs(folder / "blobs", account=self.names.account, access=self.access)
         for container in (self.names.container, LOGS):
             self.blobs.container_folder(container)
-        self._executions = Executions(self.state, folder, access=self.access, max_parallel=max_parallel)
+        self._executions = Executions(
+            self.state,
+            folder,
+            site=Site(url=self.url, certificates=self.certificates, access=self.access),
+            max_parallel=max_parallel,
+        )
         self._application.serve(
             identity=Identity(self.url, access=self.access),
             resources=Resources(self.state, url=self.url, access=self.access),

@@ -5,9 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops_azureml.emulator.errors import InvalidError, NotFoundError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Json = Any
 
@@ -25,7 +28,7 @@ class Names:
     group: str = "mlops-local"
     workspace: str = "mlops-local"
     account: str = "mlopslocal"
-    container: str = "azureml-blobstore"
+    container: str = "workspaceblobstore"  # that of the datastore, whose folder is thereby found by its name
     datastore: str = "workspaceblobstore"
 
     @property
@@ -56,6 +59,7 @@ class RunState:
         parameters: name -> value that was logged.
         logs: name of a log -> path of its file.
         outputs: name of an output -> address in a datastore.
+        metrics_folder: for a trial, where the sweep reads its metrics; None for any other run.
     """
 
     name: str
@@ -72,6 +76,7 @@ class RunState:
     parameters: dict[str, str] = field(default_factory=dict)
     logs: dict[str, Any] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
+    metrics_folder: Path | None = None
 
 
 class WorkspaceState:

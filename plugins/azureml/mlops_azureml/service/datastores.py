@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_azureml.service.cloud import STORAGE_SCOPE
 from mlops_azureml.service.connection import attempts, error_of
+from mlops_azureml.values.addresses import DatastoreUri
+from mlops_core import DatasetError
 from mlops_core.runners import RunnerError
 from mlops_core.runners.remote.object_store import Bucket, StoreAccess
+from mlops_core.runners.remote.places import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +47,21 @@ class DatastoreContainer(Bucket):
         endpoint = _endpoint(workspace, properties)
         self.endpoint = endpoint
         super().__init__(_access(self, workspace.connection, workspace.datastore_secrets(name)))
+
+    def place(self, address: str) -> Place:
+        """Return the prefix of an address ``azureml://datastores/NAME/paths/PREFIX``.
+
+        Raises:
+            DatasetError: the address names another datastore, or no prefix.
+            UsageError: it is not an address in a datastore.
+        """
+        uri = DatastoreUri.parse(address)
+        if uri.datastore != self.name or not uri.path or "//" in uri.path:
+            raise DatasetError(f"{address!r} is not a folder in datastore '{self.name}'")
+        # The account, and not the datastore, tells which objects an index of uploads is about.
+        return Place(
+            scheme="azure", bucket=f"{self.account}/{self.container}", prefix=uri.path, address=str(uri).rstrip("/")
+        )
 
 
 def _endpoint(workspace: Workspace, properties: Any) -> str:

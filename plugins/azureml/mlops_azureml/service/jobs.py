@@ -62,9 +62,14 @@ class NodeRun:
         return self.properties.get(_REUSED_FROM, "")
 
     @property
+    def best_trial(self) -> str:
+        """The run of the best trial of a sweep; empty before its end, and for any other node."""
+        return self.properties.get(_BEST_TRIAL, "")
+
+    @property
     def output_run(self) -> str:
         """The run below whose id the outputs are: of the best trial for a sweep, of the earlier run when reused."""
-        return self.properties.get(_BEST_TRIAL) or self.reused_from or self.run
+        return self.best_trial or self.reused_from or self.run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

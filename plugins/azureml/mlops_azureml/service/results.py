@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_azureml.layout import METADATA, node_name, port_name
 from mlops_azureml.service.jobs import registration_node
 from mlops_core import Verdict
-from mlops_core.runners import EVALUATION_OUTPUT, HISTORY_FILE, RunnerError
+from mlops_core.runners import EVALUATION_OUTPUT, HISTORY_FILE, OBJECTIVE_OUTPUT, RunnerError
 from mlops_core.runners.container.request import GATE_OUTPUT
 
 if TYPE_CHECKING:
@@ -118,6 +118,19 @@ def fetch_histories(container: Bucket, node: NodeRun, step: Step, *, folder: Pat
     """
     for output in step.all_outputs:
         download(container, output_folder(node, output), folder / output, only=HISTORY_FILE)
+
+
+def read_objective(container: Bucket, trial: NodeRun) -> float:
+    """Return the objective of a trial that has succeeded, as core recorded it.
+
+    Raises:
+        RunnerError: it is damaged, or the datastore refuses.
+    """
+    place = f"{output_folder(trial, OBJECTIVE_OUTPUT)}/objective.json"
+    try:
+        return float(json.loads(container.read(place) or b"")["value"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RunnerError(f"{container.url}/{place} is not the result of a trial: {error}") from error
 
 
 def registered_version(container: Bucket, job: JobRun) -> tuple[str, str]:

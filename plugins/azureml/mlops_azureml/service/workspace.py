@@ -21,6 +21,7 @@ Json = Any
 
 API_VERSION = "2024-10-01"
 """Version of the Resource Manager's API for Machine Learning: a stable one, for every request."""
+_AUTHORIZATION_VERSION = "2022-04-01"
 
 
 class Workspace:
@@ -142,6 +143,11 @@ class Workspace:
                 status=error.status,
                 code=error.code,
             ) from error
+
+    def permissions(self) -> Iterator[Json]:
+        """Yield what the identity may do with the workspace: entries with ``actions`` and ``notActions``."""
+        path = "providers/Microsoft.Authorization/permissions"
+        yield from self.pages(path, query={"api-version": _AUTHORIZATION_VERSION})
 
     # --- Assets -------------------------------------------------------------------------------------------
 
