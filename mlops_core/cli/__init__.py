@@ -41,6 +41,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "reproduce": ("workspace.reproduce", "Run a stored run again and compare its outputs, step by step."),
         "models": ("workspace.models", "Show registered models; approve, reject, alias, roll back, export."),
         "datasets": ("workspace.datasets", "Show and check data sets."),
+        "ui": ("ui", "Show the workspace in a browser."),
         "doctor": ("workspace.doctor", "Check environment, plugins, disk and workspace; repair damage."),
         "gc": ("workspace.gc", "Remove files that no kept run and no model needs."),
     },

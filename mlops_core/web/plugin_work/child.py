@@ -1,0 +1,162 @@
+"""The process that answers a question with a plugin's code: JSON on standard input, JSON on standard output."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_core.errors import MlopsError
+from mlops_core.report.facts import Missing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mlops_core.datasets.previews import Preview
+    from mlops_core.workspace.store import Store
+
+_NICE = 5
+"""A page waits longer, so that a run does not."""
+
+
+def main() -> None:
+    """Answer the question on standard input."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a plugin prints is not the answer
+    os.nice(_NICE)
+    order = json.loads(sys.stdin.buffer.read())
+    try:
+        answer = _answered(order)
+    except MlopsError as error:
+        answer = {"error": str(error)}
+    with answers:
+        answers.write(json.dumps(answer).encode())
+
+
+def _answered(order: Mapping[str, Any]) -> dict[str, Any]:
+    from mlops_core.workspace.store import Store
+
+    with Store(Path(order["home"])) as store:
+        return _QUESTIONS[order["question"]](store, order)
+
+
+def _use_case(store: Store, order: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a use case as it would run now: pipeline, data sets, and what of it is cached."""
+    from mlops_core.api import prepare_run
+    from mlops_core.datasets.storage import is_complete
+    from mlops_core.runners.dataset_source import dataset_folder
+    from mlops_core.runners.planning import plan_run
+
+    request = prepare_run(order["use_case"])
+    try:
+        plan = [asdict(item) for item in plan_run(request, store=store)]
+        fault = ""
+    except MlopsError as error:
+        plan, fault = [], str(error)
+    datasets = request.use_case.datasets(request.config.model)
+    return {
+        "name": request.use_case.name,
+        "plugin": str(request.use_case.installed),
+        "pipeline": request.pipeline.to_json(),
+        "condition": str(request.pipeline.gate.condition),
+        "order": [step.name for step in request.pipeline.ordered()],
+        "plan": plan,
+        "plan_fault": fault,
+        "config": request.config.to_yaml(),
+        "datasets": [
+            {
+                **{name: getattr(entry, name) for name in ("name", "title", "licence", "size_bytes", "is_generated")},
+                "is_here": is_complete(entry, dataset_folder(store.datasets, entry, seed=0)),
+            }
+            for entry in datasets
+        ],
+    }
+
+
+def _inspection(store: Store, order: Mapping[str, Any]) -> dict[str, Any]:
+    """Inspect the data that a run read, with the plugin and the configuration of that run."""
+    from mlops_core.api import prepare_run
+    from mlops_core.runners.saved_config import CONFIG
+
+    record = store.runs.load(order["run"])
+    if record.dataset is None or not Path(record.dataset.path).is_dir():
+        return {"error": "the data set is no longer at the path that the run read"}
+    folder = store.runs.folder(record.run_id)
+    config = folder / CONFIG if (folder / CONFIG).is_file() else None
+    request = prepare_run(record.use_case, config=config)
+    return dict(request.use_case.inspect_dataset(Path(record.dataset.path), request.config.model).to_json())
+
+
+def _previews(store: Store, order: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the previews of samples of a run, with the boxes of its evaluation where it is one of detections."""
+    from mlops_core.report.facts import predictions_folder
+    from mlops_core.report.previews import read_previews
+    from mlops_core.report.worst import iter_judged
+
+    record = store.runs.load(order["run"])
+    samples = list(map(str, order["samples"]))
+    folder, boxes = predictions_folder(store, record), {}
+    if not isinstance(folder, Missing):
+        wanted = set(samples)
+        boxes = {
+            judged.sample: judged.errors.boxes
+            for judged in iter_judged(folder)
+            if judged.errors is not None and judged.sample in wanted
+        }
+    previews = read_previews(store, record, samples, use_case=None, boxes=boxes)
+    return {"previews": {sample: _preview(preview) for sample, preview in previews}}
+
+
+def _preview(preview: Preview | Missing) -> dict[str, str]:
+    if isinstance(preview, Missing):
+        return {"missing": preview.reason}
+    data = base64.b64encode(preview.data).decode("ascii")
+    return {"media_type": preview.media_type, "data": data, "caption": preview.caption}
+
+
+def _report(store: Store, order: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the report of a run."""
+    from mlops_core.report import write_report
+
+    notes: list[str] = []
+    path = write_report(store, order["run"], note=notes.append)
+    return {"name": path.name, "notes": notes}
+
+
+def _comparison(store: Store, order: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the complete comparison of two runs as a page."""
+    from mlops_core.report.compared.page import render_comparison
+    from mlops_core.report.compared.runs import compare_stored_runs
+
+    return {"page": render_comparison(compare_stored_runs(store, *order["runs"], with_previews=True))}
+
+
+def _promotion(store: Store, order: Mapping[str, Any]) -> dict[str, Any]:
+    """Move the alias ``best`` to a version that was approved, if it is better."""
+    from mlops_core.runners.evidence import version_comparison
+    from mlops_core.settings import read_settings
+    from mlops_core.use_cases.manager import load_use_case
+    from mlops_core.workspace.registry import Registry
+
+    registry = Registry(store)
+    version = registry.version(order["use_case"], order["version"])
+    compare = version_comparison(store, lambda: load_use_case(version.use_case).compute_metrics)
+    allows_pending = read_settings().best_allows_pending
+    return {"note": registry.promote_best(version, compare=compare, allows_pending=allows_pending)}
+
+
+_QUESTIONS: Mapping[str, Callable[[Store, Mapping[str, Any]], dict[str, Any]]] = {
+    "use_case": _use_case,
+    "inspection": _inspection,
+    "previews": _previews,
+    "report": _report,
+    "comparison": _comparison,
+    "promotion": _promotion,
+}
+
+if __name__ == "__main__":
+    main()
