@@ -67,9 +67,7 @@ class Credentials:
 
     def give_session(self, request: Request, response: Response) -> None:
         """Set the cookie; its name has the port, since cookies do not tell the ports of a host apart."""
-        response.set_cookie(
-            _cookie(request), self._session, max_age=_MONTH_S, httponly=True, samesite="lax", path="/"
-        )
+        response.set_cookie(_cookie(request), self._session, max_age=_MONTH_S, httponly=True, samesite="lax", path="/")
 
 
 def _cookie(request: Request) -> str:
@@ -168,7 +166,9 @@ class UiAccess:
 
     def _login_page(self, request: Request, *, fault: str = "") -> Response:
         if request.method != "GET" and request.url.path != "/login":
-            return _page(HTTPStatus.UNAUTHORIZED, "No access", "Open the address that mlops ui printed, then try again.")
+            return _page(
+                HTTPStatus.UNAUTHORIZED, "No access", "Open the address that mlops ui printed, then try again."
+            )
         body = group(
             element("h1", "mlops ui"),
             element("p", fault, class_="message", role="alert") if fault else None,

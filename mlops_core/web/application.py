@@ -30,34 +30,35 @@ if TYPE_CHECKING:
     from mlops_core.web.opened import UiWorkspace
 
 _PAGES = {
-    "/": "runs:runs_page",
-    "/runs/{run}/": "run:run_page",
-    "/runs/{run}/report.html": "run:report_file",
-    "/runs/{run}/logs/{log}": "logs:log_page",
-    "/runs/{run}/stop": "run_actions:stop_page",
-    "/compare": "compare:compare_page",
-    "/compare/full": "compare:full_comparison",
+    "/": "runs.listing:runs_page",
+    "/runs/{run}/": "runs.run:run_page",
+    "/runs/{run}/report.html": "runs.run:report_file",
+    "/runs/{run}/logs/{log}": "runs.logs:log_page",
+    "/runs/{run}/stop": "runs.run_actions:stop_page",
+    "/compare": "runs.compare:compare_page",
+    "/compare/full": "runs.compare:full_comparison",
+    "/parts/compare/samples": "runs.compare_samples:samples_part",
     "/use-cases": "use_cases:use_cases_page",
     "/use-cases/{use_case}": "use_cases:use_case_page",
     "/parts/use-cases/{use_case}": "use_cases:use_case_part",
-    "/models": "models:models_page",
-    "/models/{use_case}": "models:model_page",
-    "/models/{use_case}/{version}": "model_version:version_page",
-    "/models/{use_case}/{version}/card": "model_version:card_page",
-    "/models/{use_case}/{version}/bundle.tar": "model_version:bundle_file",
-    "/datasets": "datasets:datasets_page",
-    "/datasets/{digest}": "datasets:dataset_page",
-    "/parts/datasets/{digest}/inspection": "dataset_parts:inspection_part",
-    "/parts/datasets/{digest}/samples": "dataset_parts:samples_part",
-    "/tuning": "tuning:tuning_page",
-    "/tuning/{run}": "tuning:search_page",
+    "/models": "registry.models:models_page",
+    "/models/{use_case}": "registry.models:model_page",
+    "/models/{use_case}/{version}": "registry.model_version:version_page",
+    "/models/{use_case}/{version}/card": "registry.model_version:card_page",
+    "/models/{use_case}/{version}/bundle.tar": "registry.model_version:bundle_file",
+    "/datasets": "data.datasets:datasets_page",
+    "/datasets/{digest}": "data.datasets:dataset_page",
+    "/parts/datasets/{digest}/inspection": "data.dataset_parts:inspection_part",
+    "/parts/datasets/{digest}/samples": "data.dataset_parts:samples_part",
+    "/tuning": "runs.tuning:tuning_page",
+    "/tuning/{run}": "runs.tuning:search_page",
 }
 """Path -> module and function of the page; modules are imported on use, so that the server starts at once."""
 _FORMS = {
-    "/runs/{run}/stop": "run_actions:stop_run",
-    "/runs/{run}/report": "run_actions:write_run_report",
-    "/models/{use_case}/{version}/status": "model_actions:change_status",
-    "/models/{use_case}/alias": "model_actions:change_alias",
+    "/runs/{run}/stop": "runs.run_actions:stop_run",
+    "/runs/{run}/report": "runs.run_actions:write_run_report",
+    "/models/{use_case}/{version}/status": "registry.model_actions:change_status",
+    "/models/{use_case}/alias": "registry.model_actions:change_alias",
 }
 _ASSET_AGE = "public, max-age=31536000, immutable"
 
@@ -148,9 +149,14 @@ def _response(answer: Answer) -> Response:
 
 def _error_page(view: View, error: MlopsError) -> Response:
     """Return the page that says what is missing or wrong, with the navigation."""
-    is_missing = isinstance(error, PageNotFoundError)
-    status = HTTPStatus.NOT_FOUND if is_missing or isinstance(error, UsageError) else HTTPStatus.INTERNAL_SERVER_ERROR
-    title = "Not found" if status is HTTPStatus.NOT_FOUND else "Not available"
+    if isinstance(error, PageNotFoundError):
+        status, title = HTTPStatus.NOT_FOUND, "Not found"
+    elif view.form:
+        status, title = HTTPStatus.CONFLICT, "Nothing was changed"
+    elif isinstance(error, UsageError):
+        status, title = HTTPStatus.BAD_REQUEST, "Not possible"
+    else:
+        status, title = HTTPStatus.INTERNAL_SERVER_ERROR, "Not available"
     page = ui_page(view, title=title, heading=page_header(title, lead=str(error)))
     return Response(page, status_code=status, media_type="text/html")
 

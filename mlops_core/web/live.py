@@ -113,7 +113,7 @@ class LiveEvents:
             return _file_state(self._workspace.home / DATABASE)
 
     def _parts_of_run(self, run_id: str) -> dict[str, str]:
-        from mlops_core.web.pages.run_live import live_parts
+        from mlops_core.web.pages.runs.run_live import live_parts
 
         try:
             with self._workspace.open() as opened:

@@ -65,14 +65,14 @@ def serve_ui(home: Path, options: UiOptions) -> ExitCode:
         from mlops_core.web.opened import UiWorkspace
         from mlops_core.web.plugin_work.questions import PluginWork
 
-        with contextlib.closing(PluginWork(home.absolute())) as plugins:
-            with contextlib.closing(UiWorkspace(home, plugins)) as workspace:
-                return asyncio.run(_listen(workspace, options, listener, is_local=is_local))
+        with (
+            contextlib.closing(PluginWork(home.absolute())) as plugins,
+            contextlib.closing(UiWorkspace(home, plugins)) as workspace,
+        ):
+            return asyncio.run(_listen(workspace, options, listener, is_local=is_local))
 
 
-async def _listen(
-    workspace: UiWorkspace, options: UiOptions, listener: socket.socket, *, is_local: bool
-) -> ExitCode:
+async def _listen(workspace: UiWorkspace, options: UiOptions, listener: socket.socket, *, is_local: bool) -> ExitCode:
     """Accept connections until a signal; the second one ends the server at once."""
     from mlops_core.serving.front.connections import front_server
     from mlops_core.web.access import Credentials, UiAccess
@@ -110,7 +110,7 @@ async def _listen(
 
 async def _announce(server: FrontServer, listener: socket.socket, home: Path, *, token: str) -> None:
     """Print the address once the server answers."""
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110  uvicorn has no event for it
         await asyncio.sleep(0.002)
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host

@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import StoreError, UsageError
@@ -22,7 +23,6 @@ from mlops_core.workspace.records import RunRecord, RunStatus, StepRecord, step_
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
-    from pathlib import Path
 
 JOURNAL = "steps.jsonl"
 LOCK = "run.lock"
@@ -86,13 +86,15 @@ class RunStore:
             raise UsageError(f"run {run_id} is not being carried out by a process of this machine")
         try:
             pid = int(path.read_text(encoding="ascii"))
-            if not _holds(pid, path):
-                raise ValueError(f"process {pid} does not hold it")
-            os.kill(pid, signal.SIGINT)
+            fault = "" if _holds(pid, path) else f"process {pid} does not hold it"
+            if not fault:
+                os.kill(pid, signal.SIGINT)
         except (OSError, ValueError) as error:
+            fault = str(error)
+        if fault:
             raise UsageError(
-                f"run {run_id} cannot be stopped from here: {path}: {error}; press Ctrl-C where it was started"
-            ) from error
+                f"run {run_id} cannot be stopped from here: {path}: {fault}; press Ctrl-C where it was started"
+            )
 
     def is_alive(self, run_id: str) -> bool:
         """Return whether a process of this machine carries out the run."""
@@ -259,10 +261,10 @@ class RunStore:
 def _holds(pid: int, path: Path) -> bool:
     """Return whether a process has the file open; True where the system does not say."""
     try:
-        places = [os.readlink(link) for link in os.scandir(f"/proc/{pid}/fd")]
+        places = [link.readlink() for link in Path(f"/proc/{pid}/fd").iterdir()]
     except OSError:  # another system, or a process that hides what it does
         return True
-    return str(path.resolve()) in places
+    return path.resolve() in places
 
 
 def _record_text(record: RunRecord) -> Iterator[str]:

@@ -59,4 +59,3 @@ class LocalAccess:
 
     def _is_own(self, name: str) -> bool:
         return is_loopback(name) or name in self._trusted
-

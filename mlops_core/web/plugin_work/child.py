@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import sys
@@ -11,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import MlopsError
-from mlops_core.report.facts import Missing
+from mlops_core.web.plugin_work.samples import changed_samples, dataset_samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mlops_core.datasets.previews import Preview
     from mlops_core.workspace.store import Store
 
 _NICE = 5
@@ -91,33 +89,6 @@ def _inspection(store: Store, order: Mapping[str, Any]) -> dict[str, Any]:
     return dict(request.use_case.inspect_dataset(Path(record.dataset.path), request.config.model).to_json())
 
 
-def _previews(store: Store, order: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the previews of samples of a run, with the boxes of its evaluation where it is one of detections."""
-    from mlops_core.report.facts import predictions_folder
-    from mlops_core.report.previews import read_previews
-    from mlops_core.report.worst import iter_judged
-
-    record = store.runs.load(order["run"])
-    samples = list(map(str, order["samples"]))
-    folder, boxes = predictions_folder(store, record), {}
-    if not isinstance(folder, Missing):
-        wanted = set(samples)
-        boxes = {
-            judged.sample: judged.errors.boxes
-            for judged in iter_judged(folder)
-            if judged.errors is not None and judged.sample in wanted
-        }
-    previews = read_previews(store, record, samples, use_case=None, boxes=boxes)
-    return {"previews": {sample: _preview(preview) for sample, preview in previews}}
-
-
-def _preview(preview: Preview | Missing) -> dict[str, str]:
-    if isinstance(preview, Missing):
-        return {"missing": preview.reason}
-    data = base64.b64encode(preview.data).decode("ascii")
-    return {"media_type": preview.media_type, "data": data, "caption": preview.caption}
-
-
 def _report(store: Store, order: Mapping[str, Any]) -> dict[str, Any]:
     """Write the report of a run."""
     from mlops_core.report import write_report
@@ -152,9 +123,10 @@ def _promotion(store: Store, order: Mapping[str, Any]) -> dict[str, Any]:
 _QUESTIONS: Mapping[str, Callable[[Store, Mapping[str, Any]], dict[str, Any]]] = {
     "use_case": _use_case,
     "inspection": _inspection,
-    "previews": _previews,
+    "samples": dataset_samples,
     "report": _report,
     "comparison": _comparison,
+    "changed_samples": changed_samples,
     "promotion": _promotion,
 }
 

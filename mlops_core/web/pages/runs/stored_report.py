@@ -18,16 +18,12 @@ if TYPE_CHECKING:
 
 _LIMIT_BYTES = 32 << 20
 _TAGS = frozenset(
-    "a audio caption circle code dd details div dl dt em fieldset figcaption figure h1 h2 h3 h4 header img input label "
-    "legend li line ol output p path polyline pre rect section span strong summary svg table tbody td text tfoot th "
-    "thead time title tr ul g br hr small".split()
+    ["a", "audio", "caption", "circle", "code", "dd", "details", "div", "dl", "dt", "em", "fieldset", "figcaption", "figure", "h1", "h2", "h3", "h4", "header", "img", "input", "label", "legend", "li", "line", "ol", "output", "p", "path", "polyline", "pre", "rect", "section", "span", "strong", "summary", "svg", "table", "tbody", "td", "text", "tfoot", "th", "thead", "time", "title", "tr", "ul", "g", "br", "hr", "small"]
 )
 _VOID = frozenset({"br", "hr", "img", "input"})
 _DROPPED = frozenset({"script", "style", "iframe", "object", "embed", "template", "form", "link", "meta", "base"})
 _ATTRIBUTES = frozenset(
-    "alt checked class colspan controls cx cy d datetime dir fill for height id loading name open points preload r role "
-    "rowspan rx ry scope stroke tabindex text-anchor title transform type value viewbox visibility width x x1 x2 y y1 "
-    "y2".split()
+    ["alt", "checked", "class", "colspan", "controls", "cx", "cy", "d", "datetime", "dir", "fill", "for", "height", "id", "loading", "name", "open", "points", "preload", "r", "role", "rowspan", "rx", "ry", "scope", "stroke", "tabindex", "text-anchor", "title", "transform", "type", "value", "viewbox", "visibility", "width", "x", "x1", "x2", "y", "y1", "y2"]
 )
 _PREFIXES = ("aria-", "data-")
 _INPUTS = frozenset({"radio", "checkbox"})
@@ -135,7 +131,11 @@ class _Reader(HTMLParser):
         if self._dropped or not self._stack:
             return
         self._stack[-1].children.append(data)
-        if self._title is not None and any(opened.attributes.get("id", "").endswith("-title") for opened in self._stack if isinstance(opened.attributes.get("id", ""), str)):
+        if self._title is not None and any(
+            opened.attributes.get("id", "").endswith("-title")
+            for opened in self._stack
+            if isinstance(opened.attributes.get("id", ""), str)
+        ):
             self._title.append(data)
 
 

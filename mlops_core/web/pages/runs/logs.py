@@ -10,7 +10,7 @@ from mlops_core.reading import open_regular
 from mlops_core.report.kit import code, element, group, muted
 from mlops_core.web.answers import Answer, PageNotFoundError, attachment
 from mlops_core.web.pages.forms import address, button_link
-from mlops_core.web.pages.run import known_run
+from mlops_core.web.pages.runs.run import known_run
 from mlops_core.web.shell import page_header, ui_page
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from mlops_core.report.histories import History, read_histories
 from mlops_core.report.kit import Markup, callout, code, element, group, missing_note, muted
 from mlops_core.report.sections.metrics import metrics_section
 from mlops_core.report.sections.training import training_section
-from mlops_core.web.pages.run_progress import StepProgress, partial_histories, step_progress, work_folders
+from mlops_core.web.pages.runs.run_progress import StepProgress, partial_histories, step_progress, work_folders
 from mlops_core.web.pages.states import step_badge
 from mlops_core.workspace.records import RunStatus, StepRecord, StepStatus
 from mlops_core.workspace.searches.trials import read_searches

@@ -16,9 +16,9 @@ from mlops_core.report.sections.training import training_section
 from mlops_core.report.sections.verdict import verdict_section
 from mlops_core.web.answers import Answer, PageNotFoundError
 from mlops_core.web.pages.forms import address, button_link, part, post_form, spaced
-from mlops_core.web.pages.run_live import live_parts, partial_evidence
+from mlops_core.web.pages.runs.run_live import live_parts, partial_evidence
+from mlops_core.web.pages.runs.stored_report import read_stored_report
 from mlops_core.web.pages.states import moment, run_badge
-from mlops_core.web.pages.stored_report import read_stored_report
 from mlops_core.web.shell import page_header, report_policy, ui_page
 from mlops_core.workspace.records import RunStatus
 

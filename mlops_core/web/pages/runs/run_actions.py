@@ -9,7 +9,7 @@ from mlops_core.report.kit import PageSection, element, group
 from mlops_core.runners.remote.refreshing import is_remote, open_remote_run
 from mlops_core.web.answers import Answer, see_other
 from mlops_core.web.pages.forms import confirm_form
-from mlops_core.web.pages.run import known_run
+from mlops_core.web.pages.runs.run import known_run
 from mlops_core.web.shell import page_header, ui_page
 from mlops_core.workspace.records import RunStatus
 
@@ -25,7 +25,9 @@ def stop_page(view: View) -> Answer:
         return see_other(path)
     question = group(
         element("p", f"The run of {record.use_case} stops as if Ctrl-C were pressed where it was started."),
-        element("p", "Finished steps are kept. It can be resumed: ", element("code", f"mlops run --resume {record.run_id}")),
+        element(
+            "p", "Finished steps are kept. It can be resumed: ", element("code", f"mlops run --resume {record.run_id}")
+        ),
         confirm_form(
             f"{path}stop", csrf=view.csrf, fields={}, confirm="Stop the run", back=path, kind="danger primary"
         ),
