@@ -12,8 +12,8 @@ from mlops_core.report.kit import Markup, element, group, inline_svg
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 190, 66, 56, 22, 12
-_NAME, _LINE = 23, 27
+_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 150, 66, 34, 22, 4
+_NAME, _LINE = 17, 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,9 +122,9 @@ def _box(step: GraphStep, x: float, y: float) -> Markup:
         "g",
         element("title", f"{step.name}: {step.state}; {step.key or step.note}"),
         element("rect", class_=f"box {step.state.replace(' ', '-')}", x=x, y=y, width=_WIDTH, height=_HEIGHT, rx=8),
-        element("text", _short(step.name, _NAME), x=x + 12, y=y + 22),
-        element("text", _short(second, _LINE), x=x + 12, y=y + 40, class_="small"),
-        element("text", _short(step.state, _LINE), x=x + 12, y=y + 56, class_="small"),
+        element("text", _short(step.name, _NAME), x=x + 10, y=y + 22),
+        element("text", _short(second, _LINE), x=x + 10, y=y + 40, class_="small"),
+        element("text", _short(step.state, _LINE), x=x + 10, y=y + 56, class_="small"),
     )
 
 

@@ -168,7 +168,7 @@ def _steps(found: Mapping[str, Any]) -> Markup:
     headings = ("Step", "Kind", "Would", "Key", "Expected", "Because")
     left = len(found["plan"]) - _SHOWN_STEPS
     more = element("p", muted(f"{counted(left, 'step')} more: mlops plan shows all.")) if left > 0 else None
-    return group(data_table("Steps", headings, rows, is_caption_visible=False), more)
+    return group(data_table("Steps", headings, rows, class_="plan", is_caption_visible=False), more)
 
 
 def _metrics(found: Mapping[str, Any]) -> Markup:
@@ -185,7 +185,7 @@ def _metrics(found: Mapping[str, Any]) -> Markup:
 
 
 def _bound(value: object) -> str:
-    return format_number(float(value)) if isinstance(value, int | float) else str(value)
+    return format_number(float(value)) if isinstance(value, int | float) else "no limit"
 
 
 def _parameters(found: Mapping[str, Any]) -> Markup:

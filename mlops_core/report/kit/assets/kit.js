@@ -27,6 +27,7 @@
     for (const section of [...document.querySelectorAll("main > section")].slice(1)) {
       if (section.offsetHeight <= innerHeight || `#${section.id}` === location.hash) continue;
       const heading = section.querySelector("h2");
+      if (!heading || heading.classList.contains("hidden")) continue;
       const button = document.createElement("button");
       button.type = "button";
       button.className = "fold";

@@ -83,9 +83,9 @@ def _distribution(found: Mapping[str, Any]) -> Markup:
     return group(element("h3", f"{found['title']}{unit}"), bar_list(list(zip(labels, found["counts"], strict=False))))
 
 
-def bar_list(amounts: Sequence[tuple[str, float]]) -> Markup:
-    """Return names with their amounts as horizontal bars."""
-    largest = max((amount for _, amount in amounts), default=0) or 1
+def bar_list(amounts: Sequence[tuple[str, float]], *, whole: float = 0.0) -> Markup:
+    """Return names with their amounts as horizontal bars; `whole` is the longest, that of the largest by default."""
+    largest = whole or max((amount for _, amount in amounts), default=0) or 1
     bars = [
         element(
             "li",

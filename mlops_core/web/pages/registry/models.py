@@ -125,7 +125,7 @@ def _versions(versions: Sequence[ModelVersion]) -> Markup:
     headings = ("Version", "Approval", "Aliases", "Metrics", "Data set", "Registered (UTC)", "Run")
     left = len(versions) - _SHOWN
     return group(
-        data_table("Versions, newest first", headings, rows, is_caption_visible=False),
+        data_table("Versions, newest first", headings, rows, class_="versions", is_caption_visible=False),
         element("p", muted(f"{counted(left, 'older version')} not shown; mlops models list shows all."))
         if left > 0
         else None,

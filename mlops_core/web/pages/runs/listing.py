@@ -164,7 +164,9 @@ def _rows(chosen: RunFilter, listing: RunListing) -> Markup:
     headings = ["Run", "Use case", "Status", "Created (UTC)", "Took", "Metric", "Model"]
     if chosen.key:
         headings.append(chosen.key)
-    table = data_table("Runs", headings, [_row(run, chosen) for run in listing.runs], class_="runs")
+    table = data_table(
+        "Runs", headings, [_row(run, chosen) for run in listing.runs], class_="runs", is_caption_visible=False
+    )
     bar = element(
         "div",
         element("button", "Compare", type="submit", id="compare-button", class_="primary"),

@@ -140,7 +140,7 @@ def _progress(search: SearchRecord) -> Markup:
         legend((f"line {curve.kind}", curve.name) for curve in curves),
         curve_chart(curves, x_label="trial", label=f"{search.objective} by trial; {text}"),
         element("output", text, class_="readout"),
-        class_="curves",
+        class_="curves single",
     )
 
 
@@ -149,7 +149,9 @@ def _importance(search: SearchRecord) -> Markup:
     if not found:
         return missing_note("it takes 8 trials with a result to say which parameter matters.")
     lead = f"Share of the variation of {search.objective} that a parameter alone explains, by ranks."
-    return group(element("p", lead, class_="lead"), bar_list([(name, round(share, 3)) for name, share in found]))
+    return group(
+        element("p", lead, class_="lead"), bar_list([(name, round(share, 3)) for name, share in found], whole=1.0)
+    )
 
 
 def _curves(view: View, record: RunRecord, searches: tuple[SearchRecord, ...]) -> Markup:
