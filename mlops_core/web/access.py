@@ -125,11 +125,11 @@ class UiAccess:
                 f"The Host header is {host[:100]!r}. Open the address that mlops ui printed, or start it with "
                 "--trusted-host.",
             )
-        is_own_page = origin is not None and origin.lower() in (f"http://{host}".lower(), f"https://{host}".lower())
-        if origin is not None and not is_own_page:
+        if origin is not None and origin.lower() not in (f"http://{host}".lower(), f"https://{host}".lower()):
             return _page(HTTPStatus.FORBIDDEN, "Refused", "The request comes from a page of another server.")
-        if request.method not in ("GET", "HEAD", "POST"):
-            return _page(HTTPStatus.METHOD_NOT_ALLOWED, "Refused", f"{request.method[:20]} is not supported.")
+        return await self._refusal_without_token(request)
+
+    async def _refusal_without_token(self, request: Request) -> Response | None:
         if request.url.path == "/login" and request.method == "POST":
             return await self._log_in(request)
         if token := request.query_params.get("token"):

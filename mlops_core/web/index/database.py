@@ -175,7 +175,7 @@ def _write(index: sqlite3.Connection, run_id: str, stamp: str, facts: IndexedFac
 
 def _delete(index: sqlite3.Connection, fact: int) -> None:
     for table, column in (("settings", "fact"), ("metrics", "fact"), ("facts", "id")):
-        index.execute(f"DELETE FROM {table} WHERE {column} = ?", (fact,))  # noqa: S608  constants
+        index.execute(f"DELETE FROM {table} WHERE {column} = ?", (fact,))
 
 
 def _text(index: sqlite3.Connection, text: str) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import urllib.parse
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mlops_core.report.kit import Markup, Node, element, group
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
 
 def address(path: str, **parameters: str | Sequence[str]) -> str:
@@ -44,9 +45,8 @@ def select_field(
         value: the chosen one.
         none: text of the choice without a value; empty for no such choice.
     """
-    texts = choices if hasattr(choices, "items") else {choice: choice for choice in choices}
+    known = dict(choices) if isinstance(choices, Mapping) else {choice: choice for choice in choices}
     options = [element("option", none, value="", selected=not value)] if none else []
-    known = dict(texts)
     if value and value not in known:
         known[value] = value
     options += [element("option", text, value=key, selected=key == value) for key, text in known.items()]

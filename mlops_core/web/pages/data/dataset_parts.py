@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.datasets.previews import Preview
@@ -78,7 +79,7 @@ def _finding(finding: Mapping[str, Any]) -> Markup:
 
 def _distribution(found: Mapping[str, Any]) -> Markup:
     edges = found["edges"]
-    labels = found["labels"] or [f"{low:g} to {high:g}" for low, high in zip(edges, edges[1:], strict=False)]
+    labels = found["labels"] or [f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)]
     unit = f" ({found['unit']})" if found["unit"] else ""
     return group(element("h3", f"{found['title']}{unit}"), bar_list(list(zip(labels, found["counts"], strict=False))))
 

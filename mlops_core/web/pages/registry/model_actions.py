@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import MlopsError, UsageError
-from mlops_core.report.kit import Markup, PageSection, callout, code, element, facts_list, group
+from mlops_core.report.kit import Markup, Node, PageSection, callout, code, element, facts_list, group
 from mlops_core.web.answers import Answer, see_other
 from mlops_core.web.pages.forms import confirm_form, part, post_form
 from mlops_core.web.pages.registry.model_version import known_version
@@ -130,7 +130,7 @@ def _confirm_alias(view: View, name: str, alias: str, *, current: int | None, ta
     path = f"/models/{part(name)}"
     before, after = (_shown(number) for number in (current, target))
     fields = {"alias": alias, "version": "" if target is None else str(target), "expected": _value(current)}
-    facts = {"Alias": code(alias), "Now": before, "Then": after}
+    facts: dict[str, Node] = {"Alias": code(alias), "Now": before, "Then": after}
     title = f"Remove the alias {alias}?" if target is None else f"Point {alias} to version {target}?"
     why = view.form.get("why", "").strip()
     if not why:  # a removal asks for the reason here

@@ -23,12 +23,19 @@ from mlops_core.web.shell import page_header, report_policy, ui_page
 from mlops_core.workspace.records import RunStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from mlops_core.report.evidence import Evidence
     from mlops_core.web.answers import View
     from mlops_core.workspace.records import RunRecord
 
-_SECTIONS = (verdict_section, metrics_section, training_section, steps_section, configuration_section)
+_SECTIONS: tuple[Callable[[Evidence], PageSection], ...] = (
+    verdict_section,
+    metrics_section,
+    training_section,
+    steps_section,
+    configuration_section,
+)
 _DONE = {"stop": "The run was asked to stop. Steps that have finished are kept.", "report": "The report was written."}
 
 
@@ -127,7 +134,7 @@ def _ended(view: View, record: RunRecord) -> Answer:
         )
     else:
         evidence = partial_evidence(view.opened.store, record)
-        built = [section for build in _SECTIONS if (section := build(evidence)) is not None]
+        built = [build(evidence) for build in _SECTIONS]
         parts = [(section.anchor, section.title, section.markup()) for section in built]
         heading = page_header(
             _title(record),

@@ -18,107 +18,22 @@ if TYPE_CHECKING:
 
 _LIMIT_BYTES = 32 << 20
 _TAGS = frozenset(
-    [
-        "a",
-        "audio",
-        "caption",
-        "circle",
-        "code",
-        "dd",
-        "details",
-        "div",
-        "dl",
-        "dt",
-        "em",
-        "fieldset",
-        "figcaption",
-        "figure",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "header",
-        "img",
-        "input",
-        "label",
-        "legend",
-        "li",
-        "line",
-        "ol",
-        "output",
-        "p",
-        "path",
-        "polyline",
-        "pre",
-        "rect",
-        "section",
-        "span",
-        "strong",
-        "summary",
-        "svg",
-        "table",
-        "tbody",
-        "td",
-        "text",
-        "tfoot",
-        "th",
-        "thead",
-        "time",
-        "title",
-        "tr",
-        "ul",
-        "g",
-        "br",
-        "hr",
-        "small",
-    ]
+    {
+        *("a", "audio", "br", "caption", "circle", "code", "dd", "details", "div", "dl", "dt", "em", "fieldset"),
+        *("figcaption", "figure", "g", "h1", "h2", "h3", "h4", "header", "hr", "img", "input", "label", "legend"),
+        *("li", "line", "ol", "output", "p", "path", "polyline", "pre", "rect", "section", "small", "span", "strong"),
+        *("summary", "svg", "table", "tbody", "td", "text", "tfoot", "th", "thead", "time", "title", "tr", "ul"),
+    }
 )
 _VOID = frozenset({"br", "hr", "img", "input"})
 _DROPPED = frozenset({"script", "style", "iframe", "object", "embed", "template", "form", "link", "meta", "base"})
 _ATTRIBUTES = frozenset(
-    [
-        "alt",
-        "checked",
-        "class",
-        "colspan",
-        "controls",
-        "cx",
-        "cy",
-        "d",
-        "datetime",
-        "dir",
-        "fill",
-        "for",
-        "height",
-        "id",
-        "loading",
-        "name",
-        "open",
-        "points",
-        "preload",
-        "r",
-        "role",
-        "rowspan",
-        "rx",
-        "ry",
-        "scope",
-        "stroke",
-        "tabindex",
-        "text-anchor",
-        "title",
-        "transform",
-        "type",
-        "value",
-        "viewbox",
-        "visibility",
-        "width",
-        "x",
-        "x1",
-        "x2",
-        "y",
-        "y1",
-        "y2",
-    ]
+    {
+        *("alt", "checked", "class", "colspan", "controls", "datetime", "dir", "for", "id", "loading", "name", "open"),
+        *("preload", "role", "rowspan", "scope", "tabindex", "title", "type", "value"),
+        *("cx", "cy", "d", "fill", "height", "points", "r", "rx", "ry", "stroke", "text-anchor", "transform"),
+        *("viewbox", "visibility", "width", "x", "x1", "x2", "y", "y1", "y2"),
+    }
 )
 _PREFIXES = ("aria-", "data-")
 _INPUTS = frozenset({"radio", "checkbox"})
@@ -167,6 +82,10 @@ class _Open:
         self.tag = tag
         self.attributes = attributes
         self.children: list[Markup | str] = []
+
+    @property
+    def is_title(self) -> bool:
+        return str(self.attributes.get("id", "")).endswith("-title")
 
     def markup(self) -> Markup:
         if self.tag == "":
@@ -226,11 +145,7 @@ class _Reader(HTMLParser):
         if self._dropped or not self._stack:
             return
         self._stack[-1].children.append(data)
-        if self._title is not None and any(
-            opened.attributes.get("id", "").endswith("-title")
-            for opened in self._stack
-            if isinstance(opened.attributes.get("id", ""), str)
-        ):
+        if self._title is not None and any(opened.is_title for opened in self._stack):
             self._title.append(data)
 
 

@@ -156,14 +156,7 @@ def _importance(search: SearchRecord) -> Markup:
 
 def _curves(view: View, record: RunRecord, searches: tuple[SearchRecord, ...]) -> Markup:
     """Return one chart for each series, with a line for each of the best trials."""
-    ranked = [
-        trial.step
-        for search in searches
-        for trial in sorted(
-            (trial for trial in search.trials if trial.value is not None),
-            key=lambda trial, sign=-1 if search.is_higher_better else 1: sign * (trial.value or 0.0),
-        )
-    ][: len(TONES)]
+    ranked = [step for search in searches for step in _best_first(search)][: len(TONES)]
     found: dict[str, list[tuple[str, History, Series]]] = {}
     for history in read_histories(view.opened.store, record):
         if isinstance(history, History) and history.step in ranked:
@@ -177,6 +170,12 @@ def _curves(view: View, record: RunRecord, searches: tuple[SearchRecord, ...]) -
         element("div", *figures, class_="charts"),
         element("p", muted(f"The {len(ranked)} best trials; all of them took {format_duration(durations)}.")),
     )
+
+
+def _best_first(search: SearchRecord) -> list[str]:
+    sign = -1 if search.is_higher_better else 1
+    done = [trial for trial in search.trials if trial.value is not None]
+    return [trial.step for trial in sorted(done, key=lambda trial: sign * (trial.value or 0.0))]
 
 
 def _figure(name: str, entries: list[tuple[str, History, Series]], ranked: list[str]) -> Markup:
