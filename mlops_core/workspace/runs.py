@@ -86,10 +86,10 @@ class RunStore:
             raise UsageError(f"run {run_id} is not being carried out by a process of this machine")
         try:
             pid = int(path.read_text(encoding="ascii"))
-            fault = "" if _holds(pid, path) else f"process {pid} does not hold it"
+            fault = "" if pid > 1 and _holds(pid, path) else f"process {pid} does not hold it"
             if not fault:
                 os.kill(pid, signal.SIGINT)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, OverflowError) as error:
             fault = str(error)
         if fault:
             raise UsageError(
