@@ -26,7 +26,7 @@ def waiting(monkeypatch):
 @pytest.fixture
 def running(waiting, workspace, tmp_path):
     """A run that waits in its training, and the file for which it waits."""
-    mlops_core.run("WAITING", workspace=workspace)  # the data set is there, and an index has something to show
+    assert mlops_core.run("WAITING", workspace=workspace).status == "accepted"  # the data set is there, and an index has something to show
     go = tmp_path / "go"
     command = [*MLOPS, "--workspace", str(workspace), "run", "-u", "WAITING", "--set", f"training.until={go}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -4,6 +4,7 @@ from pathlib import Path
 from mlops_core import HistoryRow, Prediction, SplitRow, row_digest, write_history, write_predictions, write_split
 from mlops_waiting.plugin import Training
 
+CLASSES = ("even", "odd")
 EPOCHS = 10_000
 
 
@@ -14,7 +15,7 @@ def generate(folder, *, seed, progress):
 def train(context):
     until = context.section("training", Training).until
     write_history(context.output("model"), _rows(context, until), step_name="epoch")
-    write_split(context.output("model"), map(_row, ("train", "test"), (100, 1)))
+    write_split(context.output("model"), map(_row, ("train", "train", "test", "test"), (100, 101, 0, 1)))
 
 
 def _rows(context, until):
@@ -28,9 +29,13 @@ def _rows(context, until):
 
 
 def _row(part, number):
-    return SplitRow(sample=f"{number}", group=f"{number}", label="odd", part=part, digest=row_digest([str(number)]))
+    label = CLASSES[number % 2]
+    return SplitRow(sample=f"{number}", group=f"{number}", label=label, part=part, digest=row_digest([str(number)]))
 
 
 def evaluate(context):
-    rows = [Prediction(sample="1", group="1", label="odd", scores=(0.1, 0.9))]
-    write_predictions(context.output("predictions"), ("even", "odd"), rows)
+    rows = [
+        Prediction(sample=f"{number}", group=f"{number}", label=CLASSES[number], scores=(1.0 - number, float(number)))
+        for number in range(2)
+    ]
+    write_predictions(context.output("predictions"), CLASSES, rows)
