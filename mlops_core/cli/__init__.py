@@ -44,6 +44,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "models": ("workspace.models", "Show registered models; approve, reject, alias, roll back, export."),
         "observers": ("workspace.observers", "Show observers of runs and models; deliver what they missed."),
         "datasets": ("workspace.datasets", "Show and check data sets."),
+        "ui": ("ui", "Show the workspace in a browser."),
         "doctor": ("workspace.doctor", "Check environment, plugins, disk and workspace; repair damage."),
         "gc": ("workspace.gc", "Remove files that no kept run and no model needs."),
     },

@@ -199,8 +199,9 @@ class _ServingProcess:
 
     async def _listen(self, service: ModelService, listener: socket.socket) -> int:
         """Accept connections until a signal; return its number, 0 for none."""
-        from mlops_core.serving.front.access import LocalAccess, is_loopback
+        from mlops_core.serving.front.access import LocalAccess
         from mlops_core.serving.front.connections import front_server
+        from mlops_core.serving.front.hosts import is_loopback
 
         application: Any = service.application()
         if is_loopback(listener.getsockname()[0]):
