@@ -103,6 +103,7 @@ def serve(
         PluginError: the protocol cannot be loaded.
     """
     try:
+        import httptools  # noqa: F401
         import uvicorn  # noqa: F401  and starlette with it
     except ModuleNotFoundError as error:
         raise UsageError(f"mlops serve {_REQUIRED}") from error
