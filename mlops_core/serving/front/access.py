@@ -6,8 +6,6 @@ Such a request names itself: by the header ``Origin``, or by a ``Host`` that is 
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -15,6 +13,7 @@ from starlette.requests import Request
 
 from mlops_core.serving.front.application import error_response, request_id_of
 from mlops_core.serving.front.bodies import discard_rest
+from mlops_core.serving.front.hosts import host_of, is_loopback
 from mlops_core.serving.refusals import RefusedRequestError, shown
 
 if TYPE_CHECKING:
@@ -22,21 +21,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+
 _KNOWN_HOSTS, _LONGEST_HOST = 64, 300
-_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+)(?::\d{1,5})?")
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a name or address is this machine's own.
-
-    Example:
-        >>> [is_loopback(host) for host in ("127.0.0.1", "[::1]", "LOCALHOST", "0.0.0.0", "localhost.example.org")]
-        [True, True, True, False, False]
-    """
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 class LocalAccess:
@@ -83,19 +69,13 @@ class LocalAccess:
     def _fault(self, request: Request) -> str:
         """Return why a request is refused; empty if it is not."""
         host, origin = request.headers.get("host"), request.headers.get("origin")
-        if host is not None and not self._is_own(_name_in(host)):
+        if host is not None and not self._is_own(host_of(host)):
             return f"the Host header is {shown(host)!r}; expected this machine, or a name given by --trusted-host"
         if origin is None or origin.lower() in (f"http://{host}".lower(), f"https://{host}".lower()):
             return ""
-        if _name_in(origin.partition("://")[2]) in self._trusted:
+        if host_of(origin.partition("://")[2]) in self._trusted:
             return ""
         return f"the request comes from a page of {shown(origin)!r}; expected one of this server, or --trusted-host"
 
     def _is_own(self, name: str) -> bool:
         return is_loopback(name) or name in self._trusted
-
-
-def _name_in(authority: str) -> str:
-    """Return the host of ``host:port``, in lower case; empty if it is neither."""
-    match = _AUTHORITY.fullmatch(authority)
-    return match[1].lower() if match else ""
