@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlops_core.deployments.plan import DeploymentPlan, ModelReference, Stage, check_names, endpoint_name
+    from mlops_core.deployments.recorded import RecordedRequest, recorded_requests
     from mlops_core.deployments.settings import DeploymentSettings, Shift, TrafficSettings
     from mlops_core.deployments.states import DeploymentState, EndpointPhase, EndpointStatus
     from mlops_core.deployments.target import DeploymentTarget, EndpointAnswer, EndpointRequest, MonthlyCost
+    from mlops_core.workspace.model_versions import ApprovalStatus
 
 _MODULES = {
-    "plan": ("DeploymentPlan", "ModelReference", "Stage", "check_names", "endpoint_name"),
+    "plan": ("ApprovalStatus", "DeploymentPlan", "ModelReference", "Stage", "check_names", "endpoint_name"),
+    "recorded": ("RecordedRequest", "recorded_requests"),
     "settings": ("DeploymentSettings", "Shift", "TrafficSettings"),
     "states": ("DeploymentState", "EndpointPhase", "EndpointStatus"),
     "target": ("DeploymentTarget", "EndpointAnswer", "EndpointRequest", "MonthlyCost"),
@@ -27,6 +30,7 @@ _MODULES = {
 _ORIGIN = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "ApprovalStatus",
     "DeploymentPlan",
     "DeploymentSettings",
     "DeploymentState",
@@ -37,11 +41,13 @@ __all__ = [
     "EndpointStatus",
     "ModelReference",
     "MonthlyCost",
+    "RecordedRequest",
     "Shift",
     "Stage",
     "TrafficSettings",
     "check_names",
     "endpoint_name",
+    "recorded_requests",
 ]
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_core.config_files.workspace_settings import read_workspace_settings
 from mlops_core.deployments.ledger import PASSED, Deployment, DeploymentLedger
 from mlops_core.deployments.plan import DeploymentPlan, ModelReference, Stage, check_names
-from mlops_core.deployments.recorded import read_requests
+from mlops_core.deployments.recorded import recorded_requests
 from mlops_core.deployments.replay import ReplayReport, replay
 from mlops_core.deployments.states import DeploymentState, EndpointPhase, EndpointStatus
 from mlops_core.errors import DeploymentError, MlopsError, RunnerError, UsageError
@@ -145,7 +145,7 @@ class Deployer:
                 f"{current} is {current.state}, and the endpoint '{status.endpoint}' is {_shown(status)}; deploy it "
                 f"with: {_command(current.plan)}"
             )
-        report = self._replayed(current, self._requests(current.plan.model))
+        report = self._replayed(current, recorded_requests(self._store, current.plan.model))
         return DeploymentOutcome(deployment=current, status=status, test=report)
 
     def status(self, deployment: Deployment) -> EndpointStatus | None:
@@ -440,7 +440,7 @@ class Deployer:
     # --- The test -----------------------------------------------------------------------------------------
 
     def _tested(self, outcome: DeploymentOutcome) -> DeploymentOutcome:
-        requests = self._requests(outcome.deployment.plan.model)
+        requests = recorded_requests(self._store, outcome.deployment.plan.model)
         if not requests:
             return replace(outcome, untested="the version has no recorded requests")
         return replace(outcome, test=self._replayed(outcome.deployment, requests))
@@ -452,13 +452,6 @@ class Deployer:
         if not report.has_passed:
             raise DeploymentError(f"{deployment}: {report.summary}", problems=report.faults[1:])
         return report
-
-    def _requests(self, model: ModelReference) -> tuple[Any, ...]:
-        """Return the recorded requests of a version; none where the workspace does not have this version."""
-        for version in Registry(self._store).versions(model.use_case):
-            if version.artifact == model.artifact and version.requests:
-                return read_requests(self._store, version.requests)
-        return ()
 
 
 class _Waits:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import StoreError
 from mlops_core.reading import read_json
+from mlops_core.workspace.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from mlops_core.deployments.plan import ModelReference
     from mlops_core.workspace.store import Store
 
 REQUESTS_FILE = "requests.json"
@@ -91,3 +93,15 @@ def read_requests(store: Store, digest: str) -> tuple[RecordedRequest, ...]:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:  # another format lacks a key
         raise StoreError(f"recorded requests {digest[:12]} cannot be read: {error}") from error
+
+
+def recorded_requests(store: Store, model: ModelReference) -> tuple[RecordedRequest, ...]:
+    """Return the recorded requests of a version; none where the workspace does not have this version.
+
+    Raises:
+        StoreError: they are gone or damaged.
+    """
+    for version in Registry(store).versions(model.use_case):
+        if version.artifact == model.artifact and version.requests:
+            return read_requests(store, version.requests)
+    return ()
