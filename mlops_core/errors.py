@@ -12,6 +12,7 @@
     ├── NotVerifiedError    3   an evidence bundle does not hold what it claims
     ├── StepError           4   a step failed
     ├── RunnerError         4   a runner could not carry out a run
+    ├── ObserverUnavailableError  4  an observer cannot reach its service now
     ├── StoreError          4   the workspace cannot be read or written
     ├── DatasetError        5   a data set is missing, incomplete, damaged or leaks
     ├── PipelineError       6   a pipeline, step, parameter, metric or gate is not well formed
@@ -112,6 +113,12 @@ class StepError(MlopsError):
 
 class RunnerError(MlopsError):
     """A runner could not carry out a run."""
+
+    exit_code = ExitCode.STEP
+
+
+class ObserverUnavailableError(MlopsError):
+    """Raised by an observer: its service cannot be reached now; the event is kept and delivered later."""
 
     exit_code = ExitCode.STEP
 

@@ -103,6 +103,7 @@ def serve(
         PluginError: the protocol cannot be loaded.
     """
     try:
+        import httptools  # noqa: F401
         import uvicorn  # noqa: F401  and starlette with it
     except ModuleNotFoundError as error:
         raise UsageError(f"mlops serve {_REQUIRED}") from error
@@ -199,8 +200,9 @@ class _ServingProcess:
 
     async def _listen(self, service: ModelService, listener: socket.socket) -> int:
         """Accept connections until a signal; return its number, 0 for none."""
-        from mlops_core.serving.front.access import LocalAccess, is_loopback
+        from mlops_core.serving.front.access import LocalAccess
         from mlops_core.serving.front.connections import front_server
+        from mlops_core.serving.front.hosts import is_loopback
 
         application: Any = service.application()
         if is_loopback(listener.getsockname()[0]):
