@@ -40,6 +40,8 @@ CHAPTERS = (
     "serving",
     "tuning",
     "sagemaker",
+    "azureml",
+    "engines",
     "reference/index",
     "cli",
     "decisions/index",
