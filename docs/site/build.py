@@ -41,6 +41,8 @@ CHAPTERS = (
     "deployments",
     "tuning",
     "sagemaker",
+    "azureml",
+    "engines",
     "reference/index",
     "cli",
     "decisions/index",

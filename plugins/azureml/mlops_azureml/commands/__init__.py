@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from mlops_azureml.commands.check import check_command
+from mlops_azureml.commands.emulate import emulate_command
+from mlops_azureml.commands.estimate import estimate_command
 
 
 @click.group("azureml")
@@ -13,5 +15,7 @@ def command() -> None:
 
 
 command.add_command(check_command)
+command.add_command(estimate_command)
+command.add_command(emulate_command)
 
 __all__ = ["command"]
