@@ -199,6 +199,8 @@ class StepSettings(Section):
         timeout_s: time limit per attempt, in seconds.
         reuse: allow the service to reuse an earlier result of the unchanged step.
         environment: environment variables of the container.
+        assets: output -> name of the data asset as which the service registers it; the version follows from everything
+            that decides its content, so that equal content has one version.
         raw: YAML that is merged over the compiled node, for anything that has no setting here.
     """
 
@@ -207,6 +209,9 @@ class StepSettings(Section):
     timeout_s: Seconds | None = None
     reuse: bool = True
     environment: dict[str, str] = pydantic.Field(default_factory=dict)
+    assets: dict[str, Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$")]] = (
+        pydantic.Field(default_factory=dict)
+    )
     raw: dict[str, Any] = pydantic.Field(default_factory=dict)
 
     @pydantic.field_validator("compute")

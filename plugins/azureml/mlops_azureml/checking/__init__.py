@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import yaml
 
 from mlops_azureml.checking.commands import check_commands
 from mlops_azureml.checking.faults import Fault, Faults, Findings
 from mlops_azureml.checking.graph import check_graph
+from mlops_azureml.checking.paths import check_local_paths
 from mlops_azureml.checking.structure import check_job
 from mlops_azureml.checking.sweeps import check_sweeps
 from mlops_azureml.checking.values import shown
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 __all__ = ["Fault", "Findings", "examine_job", "examine_text"]
 
 
-def examine_text(text: str) -> Findings:
-    """Return the findings of a job in a YAML text; a text that is not YAML has one fault."""
+def examine_text(text: str, *, folder: Path | None = None) -> Findings:
+    """Return the findings of a job in a YAML text; a text that is not YAML has one fault.
+
+    Args:
+        text: the job.
+        folder: where its file is, so that local paths in it are looked up; None to leave them unchecked.
+    """
     faults = Faults()
     try:
         data = yaml.load(text, Loader=_UniqueLoader)  # noqa: S506  a safe loader that refuses a key that occurs twice
@@ -26,14 +36,15 @@ def examine_text(text: str) -> Findings:
         where = f"line {mark.line + 1}" if mark is not None else "job"
         faults.add(where, f"not YAML: {getattr(error, 'problem', None) or error}", "correct the syntax")
         return faults.findings()
-    return examine_job(data)
+    return examine_job(data, folder=folder)
 
 
-def examine_job(data: object) -> Findings:
+def examine_job(data: object, *, folder: Path | None = None) -> Findings:
     """Return everything that is wrong with a job, and what is probably a mistake.
 
     Args:
         data: the job as JSON types.
+        folder: where its file is; None to leave local paths unchecked.
     """
     faults = Faults()
     if not isinstance(data, Mapping):
@@ -41,6 +52,8 @@ def examine_job(data: object) -> Findings:
         return faults.findings()
     for check in (check_job, check_graph, check_commands, check_sweeps):
         check(faults, data)
+    if folder is not None:
+        check_local_paths(faults, data, folder)
     return faults.findings()
 
 

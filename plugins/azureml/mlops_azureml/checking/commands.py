@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mlops_azureml.checking.faults import Faults
 
 _OPTIONAL = re.compile(r"\$\[\[.*?\]\]", re.DOTALL)
-_UNFINISHED = re.compile(r"\$\{\{(?![^}]*\}\})|\$\[\[(?!.*?\]\])", re.DOTALL)
+_UNFINISHED = re.compile(r"\$\{\{(?![^{}$]*\}\})|\$\[\[(?!.*?\]\])", re.DOTALL)
 _LINE_END = re.compile(r"\\\s*\n")
 _KINDS = ("inputs", "outputs", "search_space")
 

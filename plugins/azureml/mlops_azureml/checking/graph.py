@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from mlops_azureml.checking.faults import Faults
 
-_EXPRESSION = re.compile(r"\$\{\{\s*([^}]*?)\s*\}\}")
+_EXPRESSION = re.compile(r"\$\{\{\s*([^{}$]*?)\s*\}\}")
 _WHOLE = re.compile(r"\s*\$\{\{\s*([^}]*?)\s*\}\}\s*\Z")
 _SERVER = ("default_datastore", "name", "output_name")
 _MODELS = ("mlflow_model", "custom_model", "triton_model")

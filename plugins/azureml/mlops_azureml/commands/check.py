@@ -29,7 +29,7 @@ def check_command(*, file: str, as_json: bool) -> int:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {file}: {error}") from error
-    findings = examine_text(text)
+    findings = examine_text(text, folder=None if file == "-" else Path(file).absolute().parent)
     labelled = [("fault", each) for each in findings.faults] + [("warning", each) for each in findings.warnings]
     if as_json:
         print_json(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlops_azureml.compiler.acceptance import acceptance_nodes
+from mlops_azureml.compiler.assets import content_versions
 from mlops_azureml.compiler.commands import checked_literal
 from mlops_azureml.compiler.job_graph import JobContext, Node, inputs_of, nodes_of
 from mlops_azureml.compiler.nodes import (
@@ -153,6 +154,7 @@ def _notes(context: JobContext) -> Iterator[str]:
 
 def _nodes(request: RunRequest, context: JobContext) -> Iterator[tuple[str, dict[str, Any]]]:
     searches = {search.name: search for search in find_searches(request.pipeline)}
+    versions = content_versions(request, context)
     for step in request.pipeline.ordered():
         if step.trial is not None:
             continue
@@ -162,7 +164,7 @@ def _nodes(request: RunRequest, context: JobContext) -> Iterator[tuple[str, dict
             yield node.name, _merged(sweep_node(searches[step.name], node, context), raw)
             continue
         for node in nodes_of(step, context):
-            yield node.name, _merged(command_node(node, context), raw)
+            yield node.name, _merged(command_node(node, context, version=versions.get(step.name, "")), raw)
     yield from acceptance_nodes(request, context)
     yield from context.settings.raw_jobs.items()
 
@@ -266,6 +268,13 @@ def _check_settings(request: RunRequest, settings: CompileSettings) -> None:
     for name, overrides in settings.steps.items():
         if name not in steps:
             raise ConfigError(f"steps.{name}: unknown step{did_you_mean(name, steps) or ';'} steps: {', '.join(steps)}")
+        for output in overrides.assets:
+            if output not in steps[name].all_outputs or is_selection(steps[name]):
+                known = () if is_selection(steps[name]) else steps[name].all_outputs
+                raise ConfigError(
+                    f"steps.{name}.assets: unknown output '{output}'{did_you_mean(output, known) or ';'} expected "
+                    f"{', '.join(known) or 'none, for the outputs of a sweep are not known before its end'}"
+                )
         if overrides.environment and is_selection(steps[name]):
             raise ConfigError(f"steps.{name}.environment: a sweep has no environment variables; set them in the step")
 

@@ -42,8 +42,13 @@ _MARGIN_S = 900
 _LONGEST_S = 2_592_000
 
 
-def command_node(node: Node, context: JobContext) -> dict[str, Any]:
+def command_node(node: Node, context: JobContext, *, version: str = "") -> dict[str, Any]:
     """Return the command node that executes a step, one shard of it or the merge.
+
+    Args:
+        node: the node.
+        context: shared by all nodes.
+        version: of the data assets that its outputs become, if the settings name any.
 
     Raises:
         PipelineError: two inputs have one name for the service, or the configuration is too large for a command.
@@ -63,7 +68,7 @@ def command_node(node: Node, context: JobContext) -> dict[str, Any]:
         "type": "command",
         "component": component,
         "inputs": inputs | {port: binding for port, (_, binding) in literals.items()},
-        "outputs": {node.output_port(output): folder_output() for output in node.outputs},
+        "outputs": _node_outputs(node, context, version=version),
         **machine(node.step, context),
         "limits": {"timeout": longest_s(node.step, context)},
     }
@@ -102,11 +107,12 @@ def sweep_node(search: Search, node: Node, context: JobContext) -> dict[str, Any
     component["inputs"][TRIAL] = {"type": "integer"}
     component["command"] += f' "--trial={input_expression(TRIAL)}"'
     component["is_deterministic"] = False  # a reused trial has no metrics, and the sweep could not compare it
+    timeout_s = max(1, round(tuning.timeout_s))
     limits = {
         "max_total_trials": tuning.trials,
         "max_concurrent_trials": min(tuning.concurrent, tuning.trials),
-        "timeout": max(1, round(tuning.timeout_s)),
-        "trial_timeout": step.pop("limits")["timeout"],
+        "timeout": timeout_s,
+        "trial_timeout": min(timeout_s, step.pop("limits")["timeout"]),
     }
     return {
         "type": "sweep",
@@ -291,6 +297,20 @@ def _literals(node: Node, context: JobContext) -> dict[str, tuple[str, str]]:
         if each.port in literals:
             raise PipelineError(f"step '{node.step.name}': the input name '{each.port}' is the engine's own; rename it")
     return literals
+
+
+def _node_outputs(node: Node, context: JobContext, *, version: str) -> dict[str, Any]:
+    assets = context.settings_of(node.step).assets if node.part is not Part.SHARD else {}
+    return {
+        node.output_port(output): folder_output() | _asset(assets.get(output, ""), version) for output in node.outputs
+    }
+
+
+def _asset(name: str, version: str) -> dict[str, str]:
+    """Return what makes an output a data asset; without a version the service takes the next number."""
+    if not name:
+        return {}
+    return {"name": name, "version": version} if version else {"name": name}
 
 
 def _declared(inputs: dict[str, Any], literals: dict[str, tuple[str, str]]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -71,6 +72,22 @@ class FolderDatastores:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(target, ignore_errors=True)
         shutil.move(folder, target)
+
+    def register(self, name: str, version: str, address: str) -> str:
+        """Make an address a version of a data asset and return the version; one that exists stays as it is.
+
+        Args:
+            name: of the asset.
+            version: its version; empty for the next number.
+            address: of the content.
+        """
+        folder = self.root.parent / "data" / name
+        numbers = [int(path.stem) for path in folder.glob("*.json") if path.stem.isdecimal()]
+        version = version or str(max(numbers, default=0) + 1)
+        path = folder / f"{version}.json"
+        if not path.exists():
+            write_note(path, json.dumps({"name": name, "version": version, "uri": address}))
+        return version
 
 
 def write_note(path: Path, text: str) -> None:

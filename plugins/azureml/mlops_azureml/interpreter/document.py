@@ -46,6 +46,7 @@ class NodeDefinition:
         outputs: names of the outputs.
         timeout_s: limit of one execution.
         environment: environment variables.
+        assets: output -> (name, version) of the data asset that it becomes; the version may be empty.
         sweep: the node itself, for a sweep; None for a command.
     """
 
@@ -55,6 +56,7 @@ class NodeDefinition:
     outputs: tuple[str, ...]
     timeout_s: float
     environment: Mapping[str, str] = field(default_factory=dict)
+    assets: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     sweep: Mapping[str, Any] | None = None
 
     @property
@@ -134,6 +136,11 @@ def _node(name: str, node: object) -> NodeDefinition:
         outputs=tuple(component.get("outputs") or {}),
         timeout_s=float(timeout or _TIMEOUT_S),
         environment={str(key): str(value) for key, value in (node.get("environment_variables") or {}).items()},
+        assets={
+            str(port): (str(value["name"]), str(value.get("version") or ""))
+            for port, value in (node.get("outputs") or {}).items()
+            if isinstance(value, Mapping) and value.get("name")
+        },
         sweep=node if is_sweep else None,
     )
 

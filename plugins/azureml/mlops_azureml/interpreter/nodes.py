@@ -92,6 +92,8 @@ def run_command(node: NodeDefinition, record: NodeRecord, values: Mapping[str, A
             addresses = {port: place.address(record.run_id, port) for port in outputs}
             for port, path in outputs.items():
                 place.datastores.upload(path, addresses[port])
+            for port, (name, version) in node.assets.items():
+                place.datastores.register(name, version, addresses[port])
             return replace(record, status=JobStatus.COMPLETED, end=now(), outputs=addresses)
         return _unsuccessful(node, record, code, place)
     except (MlopsError, OSError) as error:

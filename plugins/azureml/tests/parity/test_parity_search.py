@@ -86,4 +86,4 @@ def test_searches_that_the_service_cannot_carry_out_are_refused(tuned):
 def test_environment_of_a_sweep_is_refused_instead_of_dropped(tuned):
     settings = load_settings(overrides=["steps.train.environment={A: b}"])
     with pytest.raises(ConfigError, match="steps.train.environment: a sweep has no environment variables"):
-        compile_pipeline(api.prepare_run("TUNED"), settings)
+        compile_pipeline(api.prepare_run("TUNED", overrides=["tuning.trials=3"]), settings)
