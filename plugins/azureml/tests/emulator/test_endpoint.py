@@ -209,12 +209,9 @@ def test_azure_ai_ml_submits_our_yaml_and_reads_the_result(endpoint, tmp_path, t
     data = endpoint.blobs.container_folder("workspaceblobstore") / "datasets" / "words" / ("d" * 64)
     data.mkdir(parents=True)
     from mlops_core import api
-    from mlops_core.workspace.store import Store
 
     record = api.run("TOY", workspace=tmp_path / "w")
-    with Store(tmp_path / "w") as store:
-        source = store.datasets / "words"
-        (data / "words.csv").write_bytes((source / "words.csv").read_bytes())
+    (data / "words.csv").write_bytes((Path(record.dataset.path) / "words.csv").read_bytes())
     request = prepare_run("TOY")
     job = compile_pipeline(
         request, load_settings(overrides=['workspace.image="r.azurecr.io/m:1"']), dataset_digest="d" * 64
