@@ -29,7 +29,21 @@ _VOID = frozenset({"br", "hr", "img", "input"})
 _DROPPED = frozenset({"script", "style", "iframe", "object", "embed", "template", "form", "link", "meta", "base"})
 _ATTRIBUTES = frozenset(
     {
-        *("alt", "autocomplete", "checked", "class", "colspan", "controls", "datetime", "dir", "for", "id", "loading", "name", "open"),
+        *(
+            "alt",
+            "autocomplete",
+            "checked",
+            "class",
+            "colspan",
+            "controls",
+            "datetime",
+            "dir",
+            "for",
+            "id",
+            "loading",
+            "name",
+            "open",
+        ),
         *("preload", "role", "rowspan", "scope", "tabindex", "title", "type", "value"),
         *("cx", "cy", "d", "fill", "height", "points", "r", "rx", "ry", "stroke", "text-anchor", "transform"),
         *("viewbox", "visibility", "width", "x", "x1", "x2", "y", "y1", "y2"),
