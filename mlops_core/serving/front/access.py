@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 
+_KNOWN_HOSTS, _LONGEST_HOST = 64, 300
+
+
 class LocalAccess:
     """An ASGI application in front of another one that listens on this machine's own address."""
 
@@ -35,16 +38,33 @@ class LocalAccess:
         """
         self._application = application
         self._trusted = frozenset(name.lower() for name in trusted)
+        self._known_hosts: set[bytes] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] != "http" or not (fault := self._fault(request := Request(scope, receive))):
+        if scope["type"] != "http" or self._is_known(scope):
+            await self._application(scope, receive, send)
+            return
+        if not (fault := self._fault(request := Request(scope, receive))):
+            host = request.headers.get("host", "").encode("latin-1")
+            if len(self._known_hosts) < _KNOWN_HOSTS and len(host) < _LONGEST_HOST:
+                self._known_hosts.add(host)
             await self._application(scope, receive, send)
             return
         headers = {} if await discard_rest(request) else {"Connection": "close"}
         refusal = RefusedRequestError(HTTPStatus.FORBIDDEN, fault)
         response = error_response(refusal.status, str(refusal), request_id=request_id_of(request), headers=headers)
         await response(scope, receive, send)
+
+    def _is_known(self, scope: Scope) -> bool:
+        """Return whether a request without ``Origin`` has a single ``Host`` that was accepted before."""
+        hosts = []
+        for name, value in scope["headers"]:
+            if name == b"origin":
+                return False
+            if name == b"host":
+                hosts.append(value)
+        return len(hosts) == 1 and hosts[0] in self._known_hosts
 
     def _fault(self, request: Request) -> str:
         """Return why a request is refused; empty if it is not."""
