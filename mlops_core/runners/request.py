@@ -33,7 +33,7 @@ class RunRequest:
         resumed: the record of the run that is resumed; None for a new run.
         artifacts_dir: folder to which the evaluation is copied; None for no copy.
         dataset: the data set that the configuration asks for; None to ask the use case.
-        run_id: id of a new run, chosen by whoever must find it again whatever happens; empty for any.
+        run_id: id of a new run, chosen by a caller that must find the run again; empty for any.
     """
 
     use_case: UseCase

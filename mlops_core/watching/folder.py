@@ -60,7 +60,7 @@ class WatchedFolder:
         self._changing: dict[str, tuple[str, float]] = {}
 
     def look(self, paths: Collection[str] | None = None) -> FolderChanges:
-        """Look at some files, by their relative paths, or at all; those that were changing are always looked at.
+        """Look at some files, by their relative paths, or at all; those that were changing are always checked.
 
         Raises:
             OSError: the folder cannot be read.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from watchfiles import Change
 
 _RESCAN_S = 60.0
-"""How often the whole folder is looked at although the system gives notices: they can be lost."""
+"""How often the whole folder is checked although the system gives notices: they can be lost."""
 
 
 class Notices(Protocol):

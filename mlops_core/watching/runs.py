@@ -93,7 +93,7 @@ class RunProcesses:
             )
 
     def is_alive(self, run_id: str) -> bool:
-        """Return whether a process carries out the run, whoever started it."""
+        """Return whether a process carries out the run, also one of an earlier watcher."""
         child = self._children.get(run_id)
         if child is not None and child.poll() is None:
             return True

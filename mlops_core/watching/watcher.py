@@ -47,7 +47,7 @@ class FolderOptions:
         bucket: the name of the folder in rules.
         poll_s: look at the folder so often instead of using notices of the system; None for notices.
         settle_s: a file is complete when it has not changed for this long, in seconds.
-        includes_existing: what is there when the folder is first watched has arrived, too.
+        includes_existing: existing files arrive, too, when the folder is first watched.
         is_once: end when nothing waits and no run is going on.
         run_arguments: more arguments of ``mlops run``.
     """
@@ -152,7 +152,7 @@ class Watcher:
             yield
 
     def _take_stock(self, journal: StartJournal) -> None:
-        """Record what is there when the folder is first watched, without a start."""
+        """Record the existing files when the folder is first watched, without a start."""
         found = WatchedFolder(self._folder, bucket=self._options.bucket, known={}, settle_s=0)
         found.look()
         stock = found.look()
