@@ -255,7 +255,16 @@ def _is_foreign(item: object) -> bool:
     file = function.__code__.co_filename
     if file.startswith(("<", _CORE_FOLDER)):
         return False
-    _, is_library, inside = file.rpartition("/site-packages/")
-    if is_library:
-        return inside.partition("/")[0] not in _LIBRARIES
-    return not file.startswith(_STANDARD_LIBRARY)
+    if file.startswith(_library_places()):
+        return False
+    return "/site-packages/" in file or not file.startswith(_STANDARD_LIBRARY)
+
+
+@functools.cache
+def _library_places() -> tuple[str, ...]:
+    """Return the folder, or the file, of each library that core uses; any folder on `sys.path` may hold them."""
+    from importlib.util import find_spec
+
+    specs = (find_spec(name) for name in sorted(_LIBRARIES))
+    origins = (spec.origin for spec in specs if spec is not None and spec.origin)
+    return tuple(path.removesuffix("__init__.py") for path in origins)

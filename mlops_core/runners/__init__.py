@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlops_core.config_files.loading import load_config
-    from mlops_core.datasets.catalogue import Progress
+    from mlops_core.datasets.catalogue import DatasetChoice, Progress
     from mlops_core.errors import DefinitionError, ExitCode, PipelineError, RunnerError, did_you_mean
     from mlops_core.gates.conditions import Condition
     from mlops_core.pipeline import EVALUATION_OUTPUT, FETCH, OBJECTIVE_OUTPUT, ParameterValue
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
     from mlops_core.use_cases.searches import Search, find_searches, is_selection
     from mlops_core.workspace.files import write_atomically
     from mlops_core.workspace.maintenance.diagnosis import HealthCheck
-    from mlops_core.workspace.records import RemoteRecord, StepRecord, StepStatus
+    from mlops_core.workspace.records import DatasetRecord, RemoteRecord, StepRecord, StepStatus
     from mlops_core.workspace.searches.notes import search_failure
     from mlops_core.workspace.store import Store
 
 _MODULES = {
     "mlops_core.gates.conditions": ("Condition",),
     "mlops_core.config_files.loading": ("load_config",),
-    "mlops_core.datasets.catalogue": ("Progress",),
+    "mlops_core.datasets.catalogue": ("DatasetChoice", "Progress"),
     "mlops_core.errors": ("DefinitionError", "ExitCode", "PipelineError", "RunnerError", "did_you_mean"),
     "mlops_core.pipeline": ("EVALUATION_OUTPUT", "FETCH", "OBJECTIVE_OUTPUT", "ParameterValue"),
     "mlops_core.runners.dataset_source": ("FetchedSource", "fetch_source"),
@@ -76,7 +76,7 @@ _MODULES = {
     "mlops_core.workspace.searches.notes": ("search_failure",),
     "mlops_core.workspace.maintenance.diagnosis": ("HealthCheck",),
     "mlops_core.workspace.files": ("write_atomically",),
-    "mlops_core.workspace.records": ("RemoteRecord", "StepRecord", "StepStatus"),
+    "mlops_core.workspace.records": ("DatasetRecord", "RemoteRecord", "StepRecord", "StepStatus"),
     "mlops_core.workspace.store": ("Store",),
 }
 _ORIGIN = {name: module for module, names in _MODULES.items() for name in names}
@@ -93,6 +93,8 @@ __all__ = [
     "CompiledPipeline",
     "Condition",
     "ContainerImage",
+    "DatasetChoice",
+    "DatasetRecord",
     "Decision",
     "DefinitionError",
     "ExecutedDefinition",

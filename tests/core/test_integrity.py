@@ -1,7 +1,11 @@
 """Core notices what a plugin replaces in it, and a verdict is confirmed without the plugin."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
+import pydantic
 import pytest
 
 from mlops_core import (
@@ -108,3 +112,20 @@ def test_a_verdict_with_clauses_of_its_own_is_refused(tmp_path):
     verdict = GATE.evaluate(REPORT, metrics=[ACCURACY], parameters={"q_acc": 0.7})
     with pytest.raises(PluginError, match="it has 0 clauses, the gate 1"):
         confirmed(tmp_path, replace(verdict, clauses=()), threshold=0.7)
+
+
+def test_libraries_may_be_in_a_folder_of_any_name(toy, tmp_path):
+    packages = Path(pydantic.__file__).parents[1]
+    (tmp_path / "dist-packages").symlink_to(packages)
+    code = (
+        "import sys\n"
+        "sys.path[:] = [sys.argv[1], *(path for path in sys.path if path != sys.argv[2])]\n"
+        "from mlops_core.use_cases.manager import load_use_case\n"
+        "import pydantic\n"
+        "assert pydantic.__file__.startswith(sys.argv[1]), pydantic.__file__\n"
+        "print(load_use_case('TOY').config_model().__name__)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "dist-packages"), str(packages)]
+    result = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "Config\n"

@@ -61,7 +61,7 @@ def test_every_distribution_has_the_same_licence():
 
 def test_the_suite_for_every_change_leaves_out_what_belongs_to_test_all():
     makefile = (ROOT / "Makefile").read_text()
-    assert 'pytest -n auto -m "not real_data and not slow_suite"' in makefile
+    assert 'pytest -n auto --reruns 1 -rR -m "not real_data and not slow_suite"' in makefile
     assert "test-all: $(STAMP)" in makefile
 
 

@@ -19,6 +19,7 @@ from mlops_core.datasets.digests import MARKER, file_state, iter_tree, manifest_
 from mlops_core.errors import DatasetError, MlopsError
 from mlops_core.runners.dataset_source import fetch_source, is_source_there, source_identity
 from mlops_core.runners.remote.object_store import Bucket, LargeFile, Sending, sorted_join
+from mlops_core.runners.remote.places import Place
 from mlops_core.runners.remote.upload_index import Receipt, Receipts
 from mlops_core.workspace.manifests import path_from_text, path_to_text
 from mlops_core.workspace.records import DatasetRecord
@@ -35,43 +36,6 @@ if TYPE_CHECKING:
 
 _FORMAT = "mlops-dataset/1"
 _SHOWN = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """A prefix in an object store.
-
-    Attributes:
-        scheme: URL scheme of the store.
-        bucket: name of the bucket or container.
-        prefix: of all keys, without a slash at its end.
-    """
-
-    scheme: str
-    bucket: str
-    prefix: str
-
-    @classmethod
-    def parse(cls, text: str) -> Place:
-        """Parse an address of the form ``scheme://bucket/prefix/``.
-
-        Raises:
-            DatasetError: it is not an address of an object store, or the prefix is empty.
-        """
-        scheme, separator, rest = text.partition("://")
-        bucket, _, prefix = rest.partition("/")
-        prefix = prefix.strip("/")
-        if not separator or not scheme.isalnum() or not bucket or not prefix or "//" in prefix:
-            raise DatasetError(f"{text!r} is not a valid address for a data set; expected SCHEME://BUCKET/PREFIX/")
-        return cls(scheme=scheme, bucket=bucket, prefix=prefix)
-
-    def key(self, path: str) -> str:
-        """Return the key of a file of the data set."""
-        return f"{self.prefix}/{path}"
-
-    def __str__(self) -> str:
-        """Return the address of the prefix."""
-        return f"{self.scheme}://{self.bucket}/{self.prefix}/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,13 +134,13 @@ def provide_dataset(
     Raises:
         DatasetError: the data set cannot be fetched or sent. Uploaded files are kept, and the next call resumes.
     """
-    place = Place.parse(uri)
+    place = bucket.place(uri)
     choice = request.dataset_choice()
     sources = source_identity(choice.entry, seed=request.seed) if choice.entry is not None else ""
     manifest = read_manifest(bucket, place)
     is_here = is_source_there(choice, store=store, seed=request.seed)
     if manifest and not is_verified and not is_here and (manifest.name, manifest.sources) == (choice.name, sources):
-        return Provided(record=_record(manifest, str(place)), place=place)
+        return Provided(record=record_of(manifest, str(place)), place=place)
     source = fetch_source(
         request.use_case, choice, store=store, seed=request.seed, is_offline=request.is_offline, progress=progress
     )
@@ -385,7 +349,8 @@ def _manifest(record: DatasetRecord, *, sources: str) -> RemoteManifest:
     )
 
 
-def _record(manifest: RemoteManifest, path: str) -> DatasetRecord:
+def record_of(manifest: RemoteManifest, path: str) -> DatasetRecord:
+    """Return the entry of a run's record for a data set in an object store."""
     return DatasetRecord(
         name=manifest.name,
         path=path,
@@ -397,4 +362,4 @@ def _record(manifest: RemoteManifest, path: str) -> DatasetRecord:
     )
 
 
-__all__ = ["Place", "Provided", "RemoteManifest", "Upload", "provide_dataset", "read_manifest"]
+__all__ = ["Place", "Provided", "RemoteManifest", "Upload", "provide_dataset", "read_manifest", "record_of"]

@@ -87,8 +87,12 @@ class RemoteExecution(Protocol):
     def stop(self, *, token: str) -> None:
         """Stop it; a second request with the same token changes nothing."""
 
-    def retry(self, *, token: str) -> None:
-        """Continue it after a failure; what succeeded is kept."""
+    def retry(self, *, token: str) -> str | None:
+        """Continue it after a failure; what succeeded is kept.
+
+        Returns:
+            The service's name of the execution that continues it, where that is a new one; None for the same.
+        """
 
     def fetch_logs(self, step: Step, *, folder: Path) -> tuple[Path, ...]:
         """Copy the logs of a step into a folder and return the files."""
@@ -241,8 +245,12 @@ class RemoteRun:
                 "be retried"
             )
         # The token is the same for two requests after one end, and another one after the next end.
-        self._execution.retry(token=_token(self.record.run_id, "retry", state.ended))
-        self.record = replace(self.record, status=RunStatus.RUNNING, error="", exit_code=0, verdict=None)
+        continued = self._execution.retry(token=_token(self.record.run_id, "retry", state.ended))
+        if continued is not None:
+            self._remote = replace(self._remote, execution=continued)
+        self.record = replace(
+            self.record, status=RunStatus.RUNNING, error="", exit_code=0, verdict=None, remote=self._remote
+        )
         self._store.runs.save(self.record)
 
     # --- Steps --------------------------------------------------------------------------------------------

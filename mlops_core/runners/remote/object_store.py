@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mlops_core.errors import DatasetError, RunnerError
+from mlops_core.runners.remote.places import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 48
 """Requests in flight; a store answers each in some 20 to 100 ms, whatever the bandwidth."""
 _PAGE = 1000
+_CHUNK = 4 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,14 @@ class Bucket:
         self._access = access
         self._store = _open(access)
 
+    def place(self, address: str) -> Place:
+        """Return the prefix of an address; an engine with addresses of another form overrides it.
+
+        Raises:
+            DatasetError: it is not an address of a prefix.
+        """
+        return Place.parse(address)
+
     def read(self, key: str) -> bytes | None:
         """Return the content of a small object; None when it does not exist.
 
@@ -129,6 +139,31 @@ class Bucket:
             if "NoSuchBucket" in str(error):
                 raise self._error(key, error) from error
             return None
+
+    def download(self, key: str, path: Path) -> None:
+        """Copy an object of any size to a file, which appears when it is complete.
+
+        Raises:
+            DatasetError: the object does not exist, or the store refuses.
+        """
+        import obstore
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            for attempt in range(1, self._access.attempts + 1):
+                try:
+                    with self._all_faults(key), partial.open("wb") as stream:
+                        for chunk in obstore.get(self._store, key).stream(min_chunk_size=_CHUNK):
+                            stream.write(chunk)
+                    break
+                except DatasetError as error:
+                    if attempt == self._access.attempts or "response body" not in str(error.__cause__):
+                        raise
+                    time.sleep(min(0.2 * 2**attempt, 5.0) * random.uniform(0.5, 1.0))  # noqa: S311  jitter
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def write(self, key: str, content: bytes | Path) -> str:
         """Write a small object and return its etag.

@@ -13,8 +13,8 @@ import pydantic
 
 from mlops_core import ConfigError, Section, UseCaseConfig
 from mlops_core.runners import load_config
+from mlops_core.runners.remote.secrets import names_secret
 from mlops_sagemaker.values.durations import duration_fix, parse_duration
-from mlops_sagemaker.values.secrets import names_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,8 +18,8 @@ import yaml
 from mlops_core import UsageError
 from mlops_core.runners import CiFile, did_you_mean, read_settings
 from mlops_core.runners.container.base_images import base_image
+from mlops_core.runners.remote.secrets import names_secret, reason_for
 from mlops_sagemaker.values.names import checked_name
-from mlops_sagemaker.values.secrets import names_secret, reason_for
 
 SECRETS = (
     "ARTIFACT_BUCKET",

@@ -1,1 +1,1 @@
-"""Rules for single values: durations, names that are written to scripts and paths, secrets."""
+"""Rules for single values: durations, names that are written to scripts and paths."""

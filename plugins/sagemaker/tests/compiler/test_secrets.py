@@ -10,10 +10,10 @@ import pytest
 from mlops_sagemaker.compiler.definition import compile_pipeline
 from mlops_sagemaker.compiler.secrets import check_definition_texts
 from mlops_sagemaker.settings import load_settings
-from mlops_sagemaker.values.secrets import names_secret, reason_for
 
 from mlops_core.api import prepare_run
 from mlops_core.errors import ConfigError
+from mlops_core.runners.remote.secrets import names_secret, reason_for
 
 MARK = "marked-c0ffee-secret"
 MLOPS = [sys.executable, "-c", "from mlops_core.cli import main; main()"]

@@ -8,19 +8,22 @@ variables of the user, only those in a list reach the process, so a definition c
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from mlops_core.runners import LOG_LIMIT_BYTES, step_environment
+from mlops_core.runners.container.processes import (
+    ending_with_parent,
+    inherited_environment,
+    python_program,
+    wait_for_end,
+)
+
 from mlops_sagemaker.emulator.faults import FaultKind, StepFault, StepStopped
 from mlops_sagemaker.emulator.paths import OPT_ML, leaves_tree
 
@@ -29,26 +32,6 @@ if TYPE_CHECKING:
 
     from mlops_sagemaker.emulator.jobs.tree import Tree
 
-_LOG_TAIL_BYTES = 1 << 20
-_POLL_S = 0.1
-_GRACE_S = 10.0
-"""Time between SIGTERM and SIGKILL; the service waits 120 s."""
-INHERITED = frozenset(
-    {
-        *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TZ", "LANG", "LANGUAGE", "TMPDIR", "TEMP", "TMP"),
-        *("PYTHONPATH", "PYTHONHASHSEED", "PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONUTF8", "PYTHONWARNINGS"),
-        *("PYTHONDONTWRITEBYTECODE", "PYTHONFAULTHANDLER", "VIRTUAL_ENV", "CONDA_PREFIX"),
-        *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "XLA_FLAGS"),
-        *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS"),
-        *("VECLIB_MAXIMUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "TF_CPP_MIN_LOG_LEVEL"),
-        *("TF_ENABLE_ONEDNN_OPTS", "TF_DETERMINISTIC_OPS", "KERAS_BACKEND", "KERAS_HOME", "MPLBACKEND", "MPLCONFIGDIR"),
-        *("NUMBA_CACHE_DIR", "XDG_CACHE_HOME"),
-        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
-        *("SYSTEMROOT", "COVERAGE_PROCESS_START"),
-    }
-)
-"""The environment variables of the user that a container inherits, besides those that begin with ``LC_``."""
-_PYTHON = ("python", "python3")
 _CONFIGURATION = ("/opt/ml/config", "/opt/ml/input/config")
 _MOUNT = """
 set -e
@@ -159,14 +142,9 @@ class ProcessContainers:
         for folder in _CONFIGURATION:
             order.tree.rewrite_files(folder)
         command = [order.tree.rewrite(part) for part in command]
-        return [*_ending_with_parent(), *command], inherited | {
+        return [*ending_with_parent(), *command], inherited | {
             name: order.tree.rewrite(value) for name, value in variables.items()
         }
-
-
-def inherited_environment() -> dict[str, str]:
-    """Return the environment variables that a container inherits."""
-    return {name: value for name, value in step_environment().items() if name in INHERITED or name.startswith("LC_")}
 
 
 def can_mount() -> bool:
@@ -188,7 +166,7 @@ def _mounting(tree: Tree) -> list[str]:
     # After unshare: a new user namespace resets what was set before it.
     return [
         *_unshare(),
-        *_ending_with_parent(),
+        *ending_with_parent(),
         "sh",
         "-c",
         _MOUNT,
@@ -198,55 +176,18 @@ def _mounting(tree: Tree) -> list[str]:
     ]
 
 
-def _ending_with_parent() -> list[str]:
-    """Return what is put before a command so that it ends when the emulator is killed; empty where nothing can."""
-    setpriv = shutil.which("setpriv") if sys.platform.startswith("linux") else None
-    return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
-
-
 def _program(program: str) -> str:
     """Return the executable for a program; ``python`` is the Python of this process."""
-    return sys.executable if Path(program).name in _PYTHON and not program.startswith(OPT_ML) else program
+    return program if program.startswith(OPT_ML) else python_program(program)
 
 
 def _wait(process: subprocess.Popen[bytes], order: ContainerOrder) -> int:
     """Wait for the end of the process, and kill all processes that remain in its session."""
-    deadline = time.monotonic() + order.timeout_s
-    try:
-        while (remaining_s := deadline - time.monotonic()) > 0 and not order.stopped.is_set():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                code = process.wait(timeout=min(_POLL_S, remaining_s))
-                return 128 - code if code < 0 else code
-            _shorten(order.log)
-        _end(process)
-    finally:
-        _signal(process, signal.SIGKILL)
+    code = wait_for_end(process, log=order.log, timeout_s=order.timeout_s, stopped=order.stopped)
+    if code is not None:
+        return code
     if order.stopped.is_set():
         raise StepStopped
     raise StepFault(
         FaultKind.CLIENT, f"MaxRuntimeExceeded: the job ran longer than MaxRuntimeInSeconds={order.timeout_s:g}"
     )
-
-
-def _shorten(log: Path) -> None:
-    """Drop the middle of a log that exceeds the limit; the process continues to append to the same file."""
-    if log.stat().st_size > LOG_LIMIT_BYTES:
-        with log.open("r+b") as stream:
-            stream.seek(-_LOG_TAIL_BYTES, os.SEEK_END)
-            tail = stream.read()
-            stream.truncate(LOG_LIMIT_BYTES // 2)
-            stream.seek(0, os.SEEK_END)
-            stream.write(b"\n[mlops: output was dropped here]\n" + tail)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    _signal(process, signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=_GRACE_S)
-    _signal(process, signal.SIGKILL)
-    process.wait()
-
-
-def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)

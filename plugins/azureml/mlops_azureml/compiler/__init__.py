@@ -1,0 +1,1 @@
+"""Compiles pipelines to pipeline jobs, without requests, credentials or packages of Azure."""

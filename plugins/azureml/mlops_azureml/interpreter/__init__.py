@@ -1,0 +1,1 @@
+"""Executes a pipeline job on this machine: each node is a process, datastores are folders."""

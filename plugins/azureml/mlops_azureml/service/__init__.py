@@ -1,0 +1,1 @@
+"""What a workspace says: requests, tokens, blobs, and runs that are followed."""

@@ -1,0 +1,1 @@
+"""Values of Azure ML that several rooms share: addresses."""
