@@ -5,7 +5,7 @@ How a configuration is read, merged and validated is the subject of `mlops_core.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 
@@ -66,6 +66,34 @@ _USUAL_TRIALS = 8
 _FALSE = ("false", "0", "no", "n", "f", "off")
 SEARCH_SPACE_FILE = "config_search_space.yml"
 """Where a search without ``auto_mode`` finds its space, unless another file is named."""
+
+
+class DatasetSourceSection(Section):
+    """``dataset.source``: where a data set of the user's own comes from, without an entry in the plugin's catalogue.
+
+    Attributes:
+        url: address of an archive or a file.
+        sha256: its checksum; None if it is not known.
+        command_file: instead of `url`, a script that bash runs in an empty folder; its result is ``./temp``.
+        licence: of the data, as an SPDX identifier; None if it is unknown.
+
+    Example:
+        >>> DatasetSourceSection(url="https://example.org/data.zip").command_file is None
+        True
+    """
+
+    url: str | None = None
+    sha256: Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    command_file: str | None = None
+    licence: str | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _check_one(self) -> DatasetSourceSection:
+        if (self.url is None) == (self.command_file is None):
+            raise KeyFaultError("url", "or command_file: exactly one of the two says where the data set comes from")
+        if self.sha256 and not self.url:
+            raise KeyFaultError("sha256", "is the checksum of a url; a script checks what it downloads itself")
+        return self
 
 
 class TuningSection(Section):

@@ -33,6 +33,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "step": ("use_case.step", "Execute one step on given folders, to debug it."),
         "why": ("use_case.why", "Explain why a step of a run was executed or reused."),
         "predict": ("use_case.predict", "Classify files with a registered model."),
+        "watch": ("use_case.watch", "Start runs when data arrives in a folder."),
         "serve": ("use_case.serve", "Serve a registered model over HTTP."),
         "deploy": ("deployment.deploy", "Deploy a model version to staging or production."),
         "deployments": ("deployment.commands", "List, show, test, roll back and delete deployments."),

@@ -123,6 +123,8 @@ class Run:
         record = new_record(request, runner=runner)
         if request.resumed:
             record = replace(record, run_id=request.resumed.run_id, created=request.resumed.created)
+        elif request.run_id:
+            record = replace(record, run_id=request.run_id)
         self.record = record
 
     @property
