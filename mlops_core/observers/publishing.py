@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from mlops_core.errors import MlopsError
 from mlops_core.observers.discovery import discover_observers
 from mlops_core.observers.events import EventPhase
+from mlops_core.observers.progress_file import ProgressFileObserver
 from mlops_core.observers.queue import EventQueue, QueuedEvent
 
 if TYPE_CHECKING:
@@ -81,15 +82,13 @@ class PublishingObserver:
 
 @contextlib.contextmanager
 def published(observer: RunObserver, store: Store) -> Iterator[RunObserver]:
-    """Return an observer that also publishes the run to the installed observers; without any, `observer` itself."""
-    installed = discover_observers()
-    if not installed:
-        yield observer
-        return
-    publishing = PublishingObserver(observer, store, installed)
+    """Return an observer that also publishes the run: to the installed observers, and to `mlops runs watch`."""
+    recorded = ProgressFileObserver(observer, store)
+    publishing = PublishingObserver(recorded, store, discover_observers())
     try:
         yield publishing
     finally:
+        recorded.close()
         publishing.close()
 
 
