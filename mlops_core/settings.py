@@ -25,7 +25,7 @@ class Settings:
         use_case: USECASE_NAME, if it is set.
         best_allows_pending: MLOPS_BEST is ``any``: the alias ``best`` may move from an approved version to one that is
             not; otherwise it stays until the new one is approved.
-        is_plain: MLOPS_PLAIN is set: the command line prints lines instead of tables that are drawn again, and no borders.
+        is_plain: MLOPS_PLAIN is set: no borders, bars or redrawn tables.
         caches: cache folders of libraries; a step may write there.
         environ: all variables, for ``${NAME}`` in a configuration.
     """

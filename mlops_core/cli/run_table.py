@@ -103,7 +103,7 @@ class RunTable:
             room = len(self._lines) if self.is_complete else max(3, console.size.height - _OTHER_LINES)
             shown = self._shown(room)
             table = Table.grid(padding=(0, 1), expand=True)
-            has_bars = options.max_width >= _NARROW
+            has_bars = options.max_width >= _NARROW and not self.is_complete
             longest = max((len(name) for name in shown), default=0) + 2
             table.add_column(no_wrap=True, overflow="ellipsis", width=min(longest, max(10, options.max_width // 3)))
             table.add_column(no_wrap=True, width=_STATUS)
@@ -112,7 +112,7 @@ class RunTable:
             table.add_column(justify="right", no_wrap=True, min_width=_DURATION)
             table.add_column(overflow="fold", ratio=1)
             for name in shown:
-                table.add_row(*_cells(name, self._lines[name], has_bars=has_bars and not self.is_complete))
+                table.add_row(*_cells(name, self._lines[name], has_bars=has_bars))
             hidden = len(self._lines) - len(shown)
         yield table
         if hidden:

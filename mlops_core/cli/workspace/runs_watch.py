@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mlops_core.workspace.store import Store
 
 _INTERVAL_S = 0.5
+_NOT_ENDED = (StepStatus.PENDING, StepStatus.RUNNING)
 
 
 @click.command("watch")
@@ -57,7 +58,7 @@ def _follow(store: Store, run_id: str, observer: PlainObserver | TableObserver) 
     progress: dict[str, tuple[str, int, int]] = {}
     while True:
         for step in record.steps:
-            if step.status is not StepStatus.PENDING and step.name not in reported:
+            if step.status not in _NOT_ENDED and step.name not in reported:
                 reported.add(step.name)
                 observer.step_ended(step)
         if record.status is not RunStatus.RUNNING:
