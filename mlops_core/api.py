@@ -137,7 +137,7 @@ def _carry_out(
     with Store(workspace_path(workspace)) as store, redactor.errors():
         events = GuardedObserver(observer or default_observer(), redactor=redactor)
         name = runner or (request.resumed.runner if request.resumed else LOCAL)
-        with published(events, store) as observers:
+        with published(events, store, request.config) as observers:
             record = open_runner(name, store, observer=observers, **arguments).run(request)
             if not store.is_there:
                 from mlops_core.workspace.database import disappeared
@@ -199,7 +199,7 @@ def prepare_run(
 
     Example:
         >>> request = prepare_run("TOY", overrides=["features.scale=2"])
-        >>> request.config.sections()["features"]["scale"]
+        >>> request.config["features"]["scale"]
         2
     """
     from mlops_core.runners.request import RunRequest

@@ -26,6 +26,7 @@ class Settings:
         best_allows_pending: MLOPS_BEST is ``any``: the alias ``best`` may move from an approved version to one that is
             not; otherwise it stays until the new one is approved.
         model_base_name: MODEL_BASE_NAME, the name of models in the registry of a service; empty for the use case's.
+        is_plain: MLOPS_PLAIN is set: no borders, bars or redrawn tables.
         caches: cache folders of libraries; a step may write there.
         environ: all variables, for ``${NAME}`` in a configuration.
     """
@@ -34,6 +35,7 @@ class Settings:
     use_case: str | None
     best_allows_pending: bool = False
     model_base_name: str = ""
+    is_plain: bool = False
     caches: tuple[Path, ...]
     environ: Mapping[str, str]
 
@@ -48,6 +50,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         use_case=variables.get("USECASE_NAME") or None,
         best_allows_pending=_best_allows_pending(variables.get("MLOPS_BEST", "")),
         model_base_name=variables.get("MODEL_BASE_NAME", ""),
+        is_plain=variables.get("MLOPS_PLAIN", "") not in ("", "0"),
         caches=(*caches, home / ".cache", home / ".keras"),
         environ=variables,
     )

@@ -140,10 +140,11 @@ class LazyGroup(click.Group):
     type=HomePath(file_okay=False),
     help="Workspace folder (default: MLOPS_HOME, else .mlops).",
 )
+@click.option("--plain", "is_plain", is_flag=True, help="Print plain lines: no borders, bars or redrawn tables.")
 @click.pass_context
-def cli(context: click.Context, *, verbose: bool, workspace: str | None) -> None:
+def cli(context: click.Context, *, verbose: bool, workspace: str | None, is_plain: bool) -> None:
     """Run machine-learning use cases as pipelines: the same plugin on this machine and in the cloud."""
-    context.obj = {"verbose": verbose, "workspace": workspace}
+    context.obj = {"verbose": verbose, "workspace": workspace, "plain": is_plain}
 
 
 def main() -> None:
