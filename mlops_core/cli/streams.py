@@ -29,7 +29,7 @@ _STANDARD = (0, 1, 2)
 def is_interactive(stream: TextIO) -> bool:
     """Return whether a stream is a terminal on which tables with borders, bars and redrawn lines are wanted.
 
-    They are not in plain mode (``mlops --plain``, ``MLOPS_PLAIN=1``), which suits screen readers, nor on a dumb terminal.
+    They are not in plain mode (``mlops --plain``, ``MLOPS_PLAIN=1``), for screen readers, nor on a dumb terminal.
     """
     from mlops_core.settings import read_settings
 

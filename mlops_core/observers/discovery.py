@@ -67,8 +67,8 @@ def discover_observers() -> tuple[InstalledObserver, ...]:
 def active_observers(home: Path, config: LoadedConfig | None = None) -> tuple[InstalledObserver, ...]:
     """Return the installed observers that receive events of a workspace.
 
-    An observer is active if ``workspace.yaml`` has a section ``observers.NAME``, if ``MLOPS_OBSERVERS`` names it, or if the
-    run's configuration has a section of its name with a value. Without `config`, one that was active before is, too.
+    An observer is active if ``workspace.yaml`` has a section ``observers.NAME``, if ``MLOPS_OBSERVERS`` names it, or if
+    the run's configuration has a section of its name with a value. Without `config`, one that was active before is, too.
 
     Args:
         home: the workspace's folder.
