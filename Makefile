@@ -83,6 +83,7 @@ bench: $(BENCH)/.installed $(PEERS)/.installed
 	$(BIN)/python benchmarks/training_input.py || missed=1; \
 	$(BIN)/python benchmarks/tabular.py --data "$(MLOPS_TEST_DATA)" --peers $(PEERS)/bin || missed=1; \
 	$(BIN)/python benchmarks/trust.py || missed=1; \
+	$(BIN)/python benchmarks/triggers.py || missed=1; \
 	$(BIN)/python benchmarks/drift.py || missed=1; \
 	$(BIN)/python benchmarks/serving.py --ours $(BIN) --peers $(PEERS)/bin || missed=1; \
 	exit $$missed

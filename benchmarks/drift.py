@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlops_core.serving.drift import DriftPolicy, open_monitor
-from mlops_core.serving.drift.calibration import cusum_threshold, mmd_threshold, steps_of
+from mlops_core.serving.drift.calibration import PRECISE, cusum_threshold, joint_peaks, steps_of, threshold_of
 from mlops_core.serving.drift.cusum import advance
 from mlops_core.serving.drift.mmd import OnlineMmd, bandwidth, kernel
 from mlops_core.serving.drift.streams import GroupStreams
@@ -79,13 +79,15 @@ class _Calibrated:
         self.gamma = bandwidth(self.values)
         self.streams = GroupStreams(_SAMPLES, None, every=1)
         similarities = kernel(self.values, self.values, self.gamma).astype(np.float32)
-        self.threshold = mmd_threshold(
+        (peaks,), _ = joint_peaks(
             similarities,
+            self.values,
             self.streams,
-            window=window,
-            run_length=run_length,
+            windows=(window,),
+            exposure=PRECISE * run_length,
             source=np.random.default_rng([*seed, 2]),
         )
+        self.threshold = threshold_of(peaks, run_length)
 
     def run(self, shift: float = 0.0) -> int:
         """Return the number of samples of a new stream until an alarm."""

@@ -5,6 +5,9 @@ another, several times round, so that other load on the machine meets all of the
 programs use the cores, the processor time per request is the steadier figure. Peers that are not installed are left out
 of the table and named; ``--peers`` may be given several times.
 
+`mlops serve` watches for drift: it is measured once its thresholds are calibrated, and without drift besides; the
+difference in processor time is the price of drift. The column "at most" is the rate of two processes that predict the
+same file without HTTP, divided by that of the server: no server that holds the same model could be faster by more.
 
 Usage: ``python benchmarks/serving.py --ours .venv/bin --peers .venv-peers/bin``. ``--model FOLDER`` names an exported
 quantized model of AED; without it, a small one is trained first.
@@ -26,6 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 import wave
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +43,10 @@ WORKERS = 2
 CLIENTS, MANY_CLIENTS = 8, 32
 START_S = 120
 TARGETS = {"litserve": 1.3, "bentoml": 3.0, "mlflow": 3.0, "bare": 0.75}
-PING_MS, READY_S, FRONT_MIB, WORKER_MIB = 50, 2.0, 60, 60
+PING_MS, READY_S, FRONT_MIB, WORKER_MIB, DRIFT = 50, 2.0, 60, 60, 1.02
+OURS, WITHOUT_DRIFT = "mlops serve", "without drift"
+CALIBRATION_S = 600
+DRIFT_PRICE = "processor time with drift / without"
 
 
 def write_sound(path: Path) -> bytes:
@@ -154,8 +161,19 @@ def is_answering(port: int, request: bytes) -> bool:
         return False
 
 
-def bare_rate(command: Sequence[str], *, environ: dict[str, str]) -> float:
-    """Return the predictions per second of two processes without HTTP."""
+def wait_until_watched(port: int) -> None:
+    """Wait until drift is watched: thresholds are calibrated at the first start, and read at the others."""
+    deadline = time.perf_counter() + CALIBRATION_S
+    while time.perf_counter() < deadline:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+            if b"drift_threshold" in answer.read():
+                return
+        time.sleep(0.2)
+    raise SystemExit("the drift detector is not ready")
+
+
+def bare_rate(command: Sequence[str], *, environ: dict[str, str]) -> tuple[float, float]:
+    """Return the predictions per second of two processes without HTTP, and the processor time of one in ms."""
     seconds = int(command[-1])
     processes = [
         subprocess.Popen(
@@ -170,8 +188,9 @@ def bare_rate(command: Sequence[str], *, environ: dict[str, str]) -> float:
         assert process.stdin
         process.stdin.write("go\n")
         process.stdin.flush()
-    counts = [int(process.communicate()[0]) for process in processes]
-    return sum(counts) / seconds
+    numbers = [process.communicate()[0].split() for process in processes]
+    count = sum(int(each[0]) for each in numbers)
+    return count / seconds, 1000 * sum(float(each[1]) for each in numbers) / max(count, 1)
 
 
 def memory_mib(pid: int) -> float:
@@ -196,12 +215,10 @@ def subjects(options: argparse.Namespace, sound: bytes) -> Iterator[Subject]:
     """Yield `mlops serve`, then each peer that is installed."""
     model = str(options.model.resolve())
     ours = (str(options.ours / "mlops"), "serve", "-u", "AED", "--model", f"{model}/", "--port", "PORT")
-    yield Subject(
-        name="mlops serve",
-        command=(*ours, "--workers", str(WORKERS), "--max-waiting", str(MANY_CLIENTS)),
-        request=http_request(sound, "audio/wav"),
-        environ=dict(os.environ),
-    )
+    ours = (*ours, "--workers", str(WORKERS), "--max-waiting", str(MANY_CLIENTS))
+    for name, more in ((OURS, ("--state-dir", str(options.state))), (WITHOUT_DRIFT, ("--no-drift",))):
+        request = http_request(sound, "audio/wav")
+        yield Subject(name=name, command=(*ours, *more), request=request, environ=dict(os.environ))
     text = base64.b64encode(sound).decode()
     bodies = {"litserve": ({"audio": text}, "/predict"), "bentoml": ({"audio": text}, "/invocations")}
     bodies["mlflow"] = ({"inputs": [text]}, "/invocations")
@@ -247,6 +264,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         options.model = options.model or trained_model(options.ours / "mlops", Path(folder))
         sound_file = Path(folder) / "sound.wav"
+        options.state = Path(folder) / "state"
         results = Results(options, sound_file, write_sound(sound_file))
         for _ in range(options.rounds):
             results.measure_once()
@@ -269,6 +287,8 @@ class Results:
         for subject in self._subjects:
             with running(subject) as (port, process, ready_s):
                 seconds = self._options.seconds
+                if subject.name == OURS:
+                    wait_until_watched(port)
                 warm = measure(port, subject.request, clients=CLIENTS, seconds=0.5)
                 asyncio.run(warm)
                 before = processor_s(process.pid)
@@ -277,12 +297,14 @@ class Results:
                 self._processor_ms.setdefault(subject.name, []).append(1000 * spent_s / len(load.durations_s))
                 self._rates.setdefault(subject.name, []).append(load.rate)
                 self._note(f"{subject.name}: ready, s", ready_s)
-                if subject.name == "mlops serve":
+                if subject.name == OURS:
                     self._measure_ours(port, process, subject.request)
         python = str(self._options.ours / "python")
         command = (python, str(HERE / "serving_peers.py"), "bare", str(self._options.model.resolve()), "4")
         environ = {**os.environ, "BENCH_SOUND": str(self._sound_file)}
-        self._rates.setdefault("bare", []).append(bare_rate(command, environ=environ))
+        rate, processor_ms = bare_rate(command, environ=environ)
+        self._rates.setdefault("bare", []).append(rate)
+        self._processor_ms.setdefault("bare", []).append(processor_ms)
 
     def _measure_ours(self, port: int, process: subprocess.Popen[bytes], request: bytes) -> None:
         many, pings = asyncio.run(
@@ -299,18 +321,23 @@ class Results:
 
     def report(self) -> int:
         missed = 0
-        ours = statistics.median(self._rates["mlops serve"])
-        print(f"{'server':<14}{'requests/s (rounds)':<34}{'ours / it':>10}{'target':>8}{'processor ms/request':>22}")
+        ours = statistics.median(self._rates[OURS])
+        bare = statistics.median(self._rates["bare"])
+        spent = {name: statistics.median(times) for name, times in self._processor_ms.items()}
+        heads = f"{'ours / it':>10}{'target':>8}{'at most':>9}{'processor ms':>14}{'it / ours':>11}"
+        print(f"{'server':<14}{'requests/s (rounds)':<34}{heads}")
         for name, rates in self._rates.items():
             target = TARGETS.get(name)
             ratio = ours / statistics.median(rates)
             missed += target is not None and ratio < target
             rounds = ", ".join(f"{rate:.0f}" for rate in rates)
-            spent = self._processor_ms.get(name)
-            shown = f"{statistics.median(spent):.2f}" if spent else ""
-            print(f"{name:<14}{rounds:<34}{ratio:>10.2f}{target or '':>8}{shown:>22}")
+            shown = f"{spent[name]:>14.2f}{spent[name] / spent[OURS]:>11.2f}"
+            most = bare / statistics.median(rates)
+            print(f"{name:<14}{rounds:<34}{ratio:>10.2f}{target or '':>8}{most:>9.2f}{shown}")
+        self._note(DRIFT_PRICE, spent[OURS] / spent[WITHOUT_DRIFT])
         limits = {
-            "mlops serve: ready, s": READY_S,
+            f"{OURS}: ready, s": READY_S,
+            DRIFT_PRICE: DRIFT,
             "ping p99 with 32 connections, ms": PING_MS,
             "memory of the front, MiB": FRONT_MIB,
             "memory per worker, MiB": WORKER_MIB,
@@ -318,7 +345,7 @@ class Results:
         for name, values in self._facts.items():
             value, limit = statistics.median(values), limits.get(name)
             missed += limit is not None and value > limit
-            print(f"{name:<36}{value:>10.1f}{f'  at most {limit}' if limit else ''}")
+            print(f"{name:<36}{value:>10.2f}{f'  at most {limit}' if limit else ''}")
         print(f"{'failures with 32 connections':<36}{self._failures:>10}  at most 0")
         return int(bool(missed or self._failures))
 

@@ -79,6 +79,7 @@ SUBJECTS = {
 #: page -> title, introduction and the package whose public names it lists.
 PACKAGES = {
     "runners": ("Runners", "Write a plugin that carries out pipelines elsewhere.", "mlops_core.runners"),
+    "observers": ("Observers", "Write a plugin that receives runs and models.", "mlops_core.observers"),
     "testing": ("Contract tests", "Test a plugin against the contract.", "mlops_core.testing"),
 }
 #: Public names of which neither the type nor the value says enough.

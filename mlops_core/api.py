@@ -14,7 +14,7 @@ from mlops_core.use_cases.assembly import assemble
 from mlops_core.use_cases.manager import load_use_case
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mlops_core.pipeline import ParameterValue, Pipeline
     from mlops_core.predictors import Predictor
@@ -122,6 +122,7 @@ def _assemblies(workspace: Path | str | None, *, runner: str, opened: contextlib
 def _carry_out(
     request: RunRequest, *, workspace: Path | str | None, runner: str, observer: RunObserver | None, **arguments: Any
 ) -> RunRecord:
+    from mlops_core.observers.publishing import published
     from mlops_core.runners.discovery import LOCAL, open_runner
     from mlops_core.runners.lifecycle import write_run_report
     from mlops_core.runners.observers import GuardedObserver
@@ -132,12 +133,13 @@ def _carry_out(
     with Store(workspace_path(workspace)) as store, redactor.errors():
         events = GuardedObserver(observer or default_observer(), redactor=redactor)
         name = runner or (request.resumed.runner if request.resumed else LOCAL)
-        record = open_runner(name, store, observer=events, **arguments).run(request)
-        if not store.is_there:
-            from mlops_core.workspace.database import disappeared
+        with published(events, store) as observers:
+            record = open_runner(name, store, observer=observers, **arguments).run(request)
+            if not store.is_there:
+                from mlops_core.workspace.database import disappeared
 
-            raise disappeared(store.home)
-        write_run_report(store, record.run_id, note=events.note, use_case=request.use_case)
+                raise disappeared(store.home)
+            write_run_report(store, record.run_id, note=events.note, use_case=request.use_case)
         return record
 
 
@@ -470,13 +472,25 @@ def model_path(version: ModelVersion, *, workspace: Path | str | None = None) ->
 
 
 def export_model(
-    use_case: str, version: int | str, folder: Path | str, *, workspace: Path | str | None = None
+    use_case: str,
+    version: int | str,
+    folder: Path | str,
+    *,
+    workspace: Path | str | None = None,
+    describe: Callable[[ModelVersion, Path], None] | None = None,
 ) -> ModelVersion:
     """Copy a version's artifact to the new folder `folder`, with ``mlops-model.json`` that says where it comes from.
 
     Its reference statistics, with which a server detects drift, are ``reference_statistics.json``. Its model card is
     ``README.md`` beside the files of the model, or ``MODEL_CARD.md`` if the model has such a file. There is none,
     with a warning, if the record of its run is gone.
+
+    Args:
+        use_case: name of the use case.
+        version: a number, or an alias.
+        folder: the new folder.
+        workspace: the workspace's folder; None for ``MLOPS_HOME``, else ``.mlops``.
+        describe: adds files in the format of another system to the folder, before it gets its name.
 
     Raises:
         UsageError: the version does not exist, or the folder exists.
@@ -515,6 +529,8 @@ def export_model(
                 shutil.copyfile(reference, Path(partial) / "model" / REFERENCE_FILE)
             if card:
                 write_card(Path(partial) / "model", card)
+            if describe is not None:
+                describe(found, Path(partial) / "model")
             (Path(partial) / "model").rename(target)
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror or error}") from error

@@ -8,9 +8,11 @@
     ├── DefinitionError     2   a pipeline definition for another engine is not well formed
     ├── GateRejectedError   3   the gate rejected the model
     │   └── GateUndecidedError  the evidence is not enough to accept it
+    ├── DeploymentError     3   a deployment was rolled back, or its test failed
     ├── NotVerifiedError    3   an evidence bundle does not hold what it claims
     ├── StepError           4   a step failed
     ├── RunnerError         4   a runner could not carry out a run
+    ├── ObserverUnavailableError  4  an observer cannot reach its service now
     ├── StoreError          4   the workspace cannot be read or written
     ├── DatasetError        5   a data set is missing, incomplete, damaged or leaks
     ├── PipelineError       6   a pipeline, step, parameter, metric or gate is not well formed
@@ -115,6 +117,12 @@ class RunnerError(MlopsError):
     exit_code = ExitCode.STEP
 
 
+class ObserverUnavailableError(MlopsError):
+    """Raised by an observer: its service cannot be reached now; the event is kept and delivered later."""
+
+    exit_code = ExitCode.STEP
+
+
 class DefinitionError(MlopsError):
     """A pipeline definition for another engine, or a call to start one, is not well formed."""
 
@@ -135,6 +143,12 @@ class GateRejectedError(MlopsError):
 
 class GateUndecidedError(GateRejectedError):
     """The test set is too small to accept or reject the model: the run is complete, and nothing was registered."""
+
+
+class DeploymentError(MlopsError):
+    """A deployment was rolled back, or the endpoint does not answer as its model did when it was registered."""
+
+    exit_code = ExitCode.REJECTED
 
 
 class NotVerifiedError(MlopsError):

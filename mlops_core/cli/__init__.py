@@ -34,13 +34,17 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "why": ("use_case.why", "Explain why a step of a run was executed or reused."),
         "predict": ("use_case.predict", "Classify files with a registered model."),
         "serve": ("use_case.serve", "Serve a registered model over HTTP."),
+        "deploy": ("deployment.deploy", "Deploy a model version to staging or production."),
+        "deployments": ("deployment.commands", "List, show, test, roll back and delete deployments."),
         "drift": ("drift.commands", "Find drift in captured requests; simulate drift; list alarms."),
     },
     "Inspect and maintain": {
         "runs": ("workspace.runs", "Show, compare, stop and retry runs."),
         "reproduce": ("workspace.reproduce", "Run a stored run again and compare its outputs, step by step."),
         "models": ("workspace.models", "Show registered models; approve, reject, alias, roll back, export."),
+        "observers": ("workspace.observers", "Show observers of runs and models; deliver what they missed."),
         "datasets": ("workspace.datasets", "Show and check data sets."),
+        "ui": ("ui", "Show the workspace in a browser."),
         "doctor": ("workspace.doctor", "Check environment, plugins, disk and workspace; repair damage."),
         "gc": ("workspace.gc", "Remove files that no kept run and no model needs."),
     },
@@ -120,8 +124,8 @@ class LazyGroup(click.Group):
 
 @click.group(
     cls=LazyGroup,
-    epilog="Exit codes: 0 done and accepted, 1 defect of mlops, 2 usage or configuration, 3 gate rejected or "
-    "bundle not verified, 4 step or runner failed, 5 data set, 6 plugin, 130 interrupted.",
+    epilog="Exit codes: 0 done and accepted, 1 defect of mlops, 2 usage or configuration, 3 gate rejected, "
+    "bundle not verified or deployment rolled back, 4 step or runner failed, 5 data set, 6 plugin, 130 interrupted.",
     context_settings={
         "help_option_names": ["-h", "--help"],
         "max_content_width": 110,

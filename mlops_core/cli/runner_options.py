@@ -25,15 +25,19 @@ _META = "mlops_core.cli.runner"
 class RunnerCommand(click.Command):
     """A command with ``--runner``; its callback receives ``runner`` and ``runner_options`` besides its own options."""
 
-    def __init__(self, *args: Any, default_runner: DefaultRunner | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, default_runner: DefaultRunner | None = None, options_of: str = "", **kwargs: Any
+    ) -> None:
         """Add ``--runner`` as the first option.
 
         Args:
             args: those of `click.Command`.
             default_runner: returns the runner's name where ``--runner`` is missing; None for ``local``.
+            options_of: the command whose options of a runner this one has, too; empty for its own.
             kwargs: those of `click.Command`.
         """
         super().__init__(*args, **kwargs)
+        self._options_of = options_of
         self._default_runner = default_runner
         self.params.append(
             click.Option(
@@ -53,7 +57,7 @@ class RunnerCommand(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            raise _owned_by(error, str(self.name)) from error
+            raise _owned_by(error, self._options_of or str(self.name)) from error
 
     def _plugin(self, ctx: click.Context, name: str, args: Sequence[str]) -> RunnerPlugin:
         from mlops_core.runners.discovery import LOCAL, load_runner
@@ -68,7 +72,7 @@ class RunnerCommand(click.Command):
 
     def _runner_params(self, ctx: click.Context) -> Sequence[click.Parameter]:
         plugin: RunnerPlugin | None = ctx.meta.get(_META)
-        return plugin.command_options(str(self.name)) if plugin else ()
+        return plugin.command_options(self._options_of or str(self.name)) if plugin else ()
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the command's options, then those of the chosen runner."""

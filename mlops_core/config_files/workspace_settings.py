@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 WORKSPACE_FILE = "workspace.yaml"
+_EXPECTED = {bool: "true or false", str: "a text", dict: "a section per name"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,11 +21,18 @@ class WorkspaceSettings:
 
     Attributes:
         require_bundle: a model version is approved only with an evidence bundle that is verified.
+        require_staging_test: a model version is approved, and deployed to production, only after it has passed its test
+            in staging.
+        record_requests: a few test samples are kept with each model version, to test its deployments.
         trust: trust file with the keys that sign bundles; empty for none. A relative path begins at the workspace.
+        observers: name of an observer -> its settings, which are passed to it as they are.
     """
 
     require_bundle: bool = False
+    require_staging_test: bool = False
+    record_requests: bool = True
     trust: str = ""
+    observers: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 
 def read_workspace_settings(home: Path) -> WorkspaceSettings:
@@ -38,12 +47,24 @@ def read_workspace_settings(home: Path) -> WorkspaceSettings:
     from mlops_core.config_files.yaml_source import read_yaml_file  # not above: a run that changes nothing has no YAML
 
     source = read_yaml_file(path, environ={})
-    known = {field.name: type(field.default) for field in fields(WorkspaceSettings)}
+    known = {field.name: type(getattr(WorkspaceSettings(), field.name)) for field in fields(WorkspaceSettings)}
     for key, value in source.data.items():
         where = f"{path} (line {source.lines.get(key, 1)}): {key}"
         if key not in known:
             raise ConfigError(f"{where} is not a setting{did_you_mean(key, known) or ';'} settings: {', '.join(known)}")
         if type(value) is not known[key]:
-            expected = "true or false" if known[key] is bool else "a text"
-            raise ConfigError(f"{where} is {value!r}; expected {expected}")
+            raise ConfigError(f"{where} is {value!r}; expected {_EXPECTED[known[key]]}")
+        if isinstance(value, dict):
+            _check_sections(value, where)
     return WorkspaceSettings(**source.data)
+
+
+def _check_sections(value: Mapping[object, object], where: str) -> None:
+    """Refuse settings of observers that are not one section per name."""
+    for name, section in value.items():
+        if (
+            not isinstance(name, str)
+            or not isinstance(section, dict)
+            or not all(isinstance(key, str) for key in section)
+        ):
+            raise ConfigError(f"{where}.{name} is {section!r}; expected a section of settings, for example 'uri: ...'")

@@ -43,6 +43,9 @@ DESCRIPTION = "description"
 """Source of vectors that the plugin computed from the samples."""
 PREDICTION = "prediction"
 """Name of the only feature of a regression without a description."""
+MOST_OBSERVED = 256
+"""Samples of one request that a drift detector takes, the first ones, while a model is served and in a replay. They
+resemble each other, and a request of a million rows must neither hold up others nor fill every window."""
 MOST_SAMPLES = 2000
 MOST_NUMBERS = 512_000
 MOST_FEATURES = 4096

@@ -30,6 +30,7 @@ from mlops_core.runners.evidence import (
     EvidenceSources,
     find_champion,
     keep_champion,
+    predictions_folder,
     split_digests,
     stored_evidence,
     version_comparison,
@@ -255,7 +256,24 @@ class Run:
             report=report,
             compute=self._request.use_case.compute_metrics,
             code=keep_code(self._store, self._request.use_case.installed),
+            record_requests=self._record_requests,
         )
+
+    def _record_requests(self, version: ModelVersion) -> ModelVersion:
+        """Return a version with a few recorded requests, where the use case says what a server of it reads."""
+        from mlops_core.deployments.recording import record_requests
+
+        if self.record.dataset is None or not self._request.use_case.implements("mlops_get_content_types"):
+            return version
+        digest = record_requests(
+            self._store,
+            version.use_case,
+            model=version.artifact,
+            predictions=predictions_folder(self._store, version.run_id),
+            dataset=self.record.dataset,
+            note=self._observer.note,
+        )
+        return replace(version, requests=digest)
 
     @functools.cached_property
     def champion(self) -> int | None:
@@ -467,6 +485,7 @@ def register_model(  # noqa: PLR0913  everything that a version is made of
     report: MetricReport,
     compute: ComputeMetrics,
     code: str = "",
+    record_requests: Callable[[ModelVersion], ModelVersion] | None = None,
 ) -> RunRecord:
     """Register the model of an accepted run and return the run's record with its version; ``best`` may move.
 
@@ -478,6 +497,7 @@ def register_model(  # noqa: PLR0913  everything that a version is made of
         report: the metrics by which it was judged.
         compute: the use case's metrics of predictions.
         code: digest of the artifact with the plugin's code; empty for none.
+        record_requests: returns a version that is new with its recorded requests; None to record none.
 
     Raises:
         AssertionError: the gate has not accepted the model; nothing else may ever be registered.
@@ -485,30 +505,31 @@ def register_model(  # noqa: PLR0913  everything that a version is made of
     assert record.verdict is not None and record.verdict.accepted  # noqa: S101, PT018  see above
     dataset, metric = record.dataset, pipeline.metrics[0]
     registry = Registry(store)
-    registered = registry.register(
-        ModelVersion(
-            use_case=record.use_case,
-            version=0,
-            run_id=record.run_id,
-            created=utc_now(),
-            artifact=artifact,
-            metrics={name: value.value for name, value in report.values.items()},
-            compared_by=metric.name,
-            direction=metric.direction,
-            test_set=str(report.notes.get(TEST_SET_NOTE, "")),
-            dataset=dataset.name if dataset else "",
-            dataset_digest=dataset.digest if dataset else "",
-            dataset_asset=dataset.asset if dataset else "",
-            is_generated_data=bool(dataset and dataset.is_generated),
-            config=record.config,
-            plugin=record.plugin,
-            code=code,
-            licences=pipeline.licences,
-            splits={name: facts.digest for name, facts in facts_of_note(report.notes.get(SPLITS_NOTE)).items()},
-            test_content=str(report.notes.get(TEST_CONTENT_NOTE, "")),
-            reference=_digest_of_reference(store, record.run_id),
-        )
+    version = ModelVersion(
+        use_case=record.use_case,
+        version=0,
+        run_id=record.run_id,
+        created=utc_now(),
+        artifact=artifact,
+        metrics={name: value.value for name, value in report.values.items()},
+        compared_by=metric.name,
+        direction=metric.direction,
+        test_set=str(report.notes.get(TEST_SET_NOTE, "")),
+        dataset=dataset.name if dataset else "",
+        dataset_digest=dataset.digest if dataset else "",
+        dataset_asset=dataset.asset if dataset else "",
+        is_generated_data=bool(dataset and dataset.is_generated),
+        config=record.config,
+        plugin=record.plugin,
+        code=code,
+        licences=pipeline.licences,
+        splits={name: facts.digest for name, facts in facts_of_note(report.notes.get(SPLITS_NOTE)).items()},
+        test_content=str(report.notes.get(TEST_CONTENT_NOTE, "")),
+        reference=_digest_of_reference(store, record.run_id),
     )
+    if record_requests is not None and registry.known(version) is None:
+        version = record_requests(version)
+    registered = registry.register(version)
     compare = version_comparison(store, lambda: compute)
     note = registry.promote_best(registered, compare=compare, allows_pending=read_settings().best_allows_pending)
     write_model_files(registry, registered, store.runs.folder(record.run_id))

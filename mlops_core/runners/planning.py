@@ -28,6 +28,7 @@ class PlannedStep:
         changes: components of its key that differ from those of its last execution.
         replaces: run whose results under the same key will be replaced; empty for none.
         expected_s: median duration of its last executions; None if it was never executed.
+        key: digest of its step key; empty where it depends on the output of an earlier step.
     """
 
     step: str
@@ -36,6 +37,7 @@ class PlannedStep:
     changes: tuple[Change, ...] = ()
     replaces: str = ""
     expected_s: float | None = None
+    key: str = ""
 
 
 def plan_run(request: RunRequest, *, store: Store) -> tuple[PlannedStep, ...]:
@@ -82,7 +84,8 @@ def _plan_step(step: Step, request: RunRequest, *, store: Store, decisions: Step
     decision = decisions.decide(step)
     if decision.reused:
         decisions.set_outputs(step, decision.reused.outputs)
-        return PlannedStep(step=step.name, action="reuse", reason=decision.because, expected_s=0.0)
+        key = decision.key.digest
+        return PlannedStep(step=step.name, action="reuse", reason=decision.because, expected_s=0.0, key=key)
     known = store.step_cache.find(decision.key.digest)
     return PlannedStep(
         step=step.name,
@@ -91,6 +94,7 @@ def _plan_step(step: Step, request: RunRequest, *, store: Store, decisions: Step
         changes=decision.changes,
         replaces=known.run_id if known else "",
         expected_s=expected,
+        key=decision.key.digest,
     )
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import click
 
+    from mlops_core.deployments.target import DeploymentTarget
     from mlops_core.runners.observers import RunObserver
     from mlops_core.runners.remote.costs import Estimate
     from mlops_core.runners.remote.following import RemoteRun
@@ -51,6 +52,7 @@ class Ability(StrEnum):
     CI = "ci"
     STORE = "store"
     FOLLOW = "follow"
+    DEPLOY = "deploy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +255,19 @@ class RunnerPlugin:
         """
         del use_case, provider, install
         raise self.refused(Ability.CI)
+
+    def deployment_target(self, store: Store, options: RunnerOptions) -> DeploymentTarget:
+        """Return the endpoints of this engine, to which models are deployed. `Ability.DEPLOY`.
+
+        Args:
+            store: the workspace, whose runs say where the engine keeps a model.
+            options: from `read_options`.
+
+        Raises:
+            ConfigError: the settings that the options name are wrong.
+        """
+        del store, options
+        raise self.refused(Ability.DEPLOY)
 
     def command_group(self) -> click.Command | None:
         """Return the commands that only this engine has, as the group ``mlops NAME``; None for none."""

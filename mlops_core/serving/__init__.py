@@ -10,7 +10,7 @@ the protocol and the limits.
 * `protocols`: what an engine may add to the protocol; `observing`: where a drift detector is attached.
 * `drift`: the detector; `watch`: how a server uses it.
 * `batch`: predictions of many files, in one file or as a batch-prediction step.
-* `client`: predicts with a served model.
+* `client`: predicts with a served model; `exported`: a model in a folder, for programs that are not ours.
 * `image`, `needs`: the serving image of a container.
 """
 
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mlops_core.serving.batch.records import MIB, Payload, RecordRules, assembled, payloads
     from mlops_core.serving.client import Client
+    from mlops_core.serving.exported import ExportedPredictor
     from mlops_core.serving.models import ServedModel, find_model
     from mlops_core.serving.observing import DriftDetector
     from mlops_core.serving.protocols import Exchange, ServiceFacts, ServingProtocol
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "batch.records": ("MIB", "Payload", "RecordRules", "assembled", "payloads"),
     "client": ("Client",),
+    "exported": ("ExportedPredictor",),
     "models": ("ServedModel", "find_model"),
     "observing": ("DriftDetector",),
     "protocols": ("Exchange", "ServiceFacts", "ServingProtocol"),
@@ -46,6 +48,7 @@ __all__ = [
     "Client",
     "DriftDetector",
     "Exchange",
+    "ExportedPredictor",
     "Payload",
     "RecordRules",
     "RefusedRequestError",

@@ -83,24 +83,32 @@ class ServeOptions:
             raise UsageError(f"answers cannot be {self.default_accept!r}; expected a type such as application/json")
 
 
-def serve(model: ServedModel, options: ServeOptions, *, detector: DriftDetector | None = None) -> ExitCode:
+def serve(
+    model: ServedModel,
+    options: ServeOptions,
+    *,
+    detector: DriftDetector | None = None,
+    listener: socket.socket | None = None,
+) -> ExitCode:
     """Serve a model until the process receives SIGTERM or SIGINT; return the exit code.
 
     Args:
         model: from `find_model`.
         options: address and limits.
         detector: observes the answers, in place of the detector of `ServeOptions.drift`; None for that one.
+        listener: a socket that listens already, in place of one at the address of the options; it is closed at the end.
 
     Raises:
         UsageError: the port is in use, a package is missing, or an option does not fit.
         PluginError: the protocol cannot be loaded.
     """
     try:
+        import httptools  # noqa: F401
         import uvicorn  # noqa: F401  and starlette with it
     except ModuleNotFoundError as error:
         raise UsageError(f"mlops serve {_REQUIRED}") from error
     _raise_file_limit()
-    listener = listening_socket(options.host, options.port)
+    listener = listener or listening_socket(options.host, options.port)
     with listener:
         return asyncio.run(_ServingProcess(model, options, detector=detector).run(listener))
 
@@ -192,8 +200,9 @@ class _ServingProcess:
 
     async def _listen(self, service: ModelService, listener: socket.socket) -> int:
         """Accept connections until a signal; return its number, 0 for none."""
-        from mlops_core.serving.front.access import LocalAccess, is_loopback
+        from mlops_core.serving.front.access import LocalAccess
         from mlops_core.serving.front.connections import front_server
+        from mlops_core.serving.front.hosts import is_loopback
 
         application: Any = service.application()
         if is_loopback(listener.getsockname()[0]):

@@ -45,7 +45,7 @@ class HistoryRow:
 
 
 def write_history(folder: Path, rows: Iterable[HistoryRow], *, step_name: str = "step") -> None:
-    """Write ``history.csv`` into `folder`, row by row.
+    """Write ``history.csv`` into `folder`, row by row; `mlops ui` shows the rows of a training that yields them as it goes.
 
     Args:
         folder: existing folder; a file from an earlier call is replaced once the new one is complete.
@@ -68,7 +68,7 @@ def write_history(folder: Path, rows: Iterable[HistoryRow], *, step_name: str = 
     where = folder / HISTORY_FILE
     names: tuple[str, ...] | None = None
     last = -math.inf
-    with partial.open("w", newline="", encoding="utf-8") as stream:
+    with partial.open("w", buffering=1, newline="", encoding="utf-8") as stream:  # each row can be read while it grows
         writer = csv.writer(stream, lineterminator="\n")
         for row in rows:
             if names is None:

@@ -474,6 +474,10 @@ class UseCase:
         callers = {name: hook.get_hookimpls() for name, hook in hooks.items()}
         return {name: str(found[-1].function.__module__) for name, found in callers.items() if found}
 
+    def implements(self, hook: str) -> bool:
+        """Return whether the plugin implements a hook."""
+        return hook in (self.implementations() if self._implementations is None else self._implementations)
+
     def implementation_module(self, hook: str) -> str:
         """Return the module that implements `hook` for this use case; its code is part of a step's key."""
         implementations = self.implementations() if self._implementations is None else self._implementations

@@ -71,6 +71,22 @@ def alias_subject(alias: str) -> str:
     return f"{_ALIAS}{alias}"
 
 
+def staging_test_subject(version: int | str) -> str:
+    """Return the subject of entries about the newest test of a version in staging."""
+    return f"staging test of version {version}"
+
+
+def alias_of_subject(subject: str) -> str:
+    """Return the alias that an entry is about; empty for an entry about something else."""
+    return subject.removeprefix(_ALIAS) if subject.startswith(_ALIAS) else ""
+
+
+def version_of_subject(subject: str) -> int | None:
+    """Return the number of the version that an entry is about; None for an entry about something else."""
+    number = subject.removeprefix(_VERSION)
+    return int(number) if subject.startswith(_VERSION) and number.isdecimal() else None
+
+
 def current_value(db: sqlite3.Connection, use_case: str, subject: str) -> str:
     """Return the value of the newest entry on a subject; empty for none."""
     row = db.execute(

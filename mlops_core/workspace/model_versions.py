@@ -68,6 +68,7 @@ class ModelVersion:
         test_content: digest of the content of the test samples; empty if it is not known.
         reference: SHA-256 of the run's reference statistics, with which drift is detected; empty without any.
         dataset_asset: the data asset on which it was trained, ``name:number``; empty where it was none.
+        requests: digest of the artifact with its recorded requests; empty without any.
         aliases: the aliases that refer to it now.
     """
 
@@ -92,6 +93,7 @@ class ModelVersion:
     test_content: str = ""
     reference: str = ""
     dataset_asset: str = ""
+    requests: str = ""
     aliases: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -130,6 +132,7 @@ class ModelVersion:
             **({"test_content": self.test_content} if self.test_content else {}),
             **({"reference": self.reference} if self.reference else {}),
             **({"dataset_asset": self.dataset_asset} if self.dataset_asset else {}),
+            **({"requests": self.requests} if self.requests else {}),
         }
 
 

@@ -81,6 +81,12 @@ class Registry:
             )
         return numbered
 
+    def known(self, version: ModelVersion) -> ModelVersion | None:
+        """Return the registered version with the same model and the same evaluation; None for none."""
+        with self._store.reading() as db:
+            row = db.execute(_SAME, (version.use_case, version.identity)).fetchone()
+            return None if row is None else _model_version(db, row)
+
     def versions(self, use_case: str | None = None) -> tuple[ModelVersion, ...]:
         """Return the versions of one use case, or of all, newest first."""
         condition, values = ("WHERE use_case = ? COLLATE NOCASE ", (use_case,)) if use_case is not None else ("", ())
@@ -161,14 +167,17 @@ class Registry:
 
         Raises:
             UsageError: another user has decided in the meantime, no reason was given, aliases point to the version
-                that is rejected and may not be moved, or the workspace requires evidence that was not given.
+                that is rejected and may not be moved, the workspace requires evidence that was not given, or it
+                requires that the version has passed its test in staging.
         """
-        is_required = read_workspace_settings(self._store.home).require_bundle
-        why = approval_reason(version, status, why, evidence=evidence, is_required=is_required)
+        settings = read_workspace_settings(self._store.home)
+        why = approval_reason(version, status, why, evidence=evidence, is_required=settings.require_bundle)
         use_case, subject = version.use_case, version_subject(version.version)
         who = who or ledger.login()
         with self._store.transaction() as db:
             ledger.check_unchanged(db, use_case, subject, expected=version.status, why=why)
+            if settings.require_staging_test and status is ApprovalStatus.APPROVED:
+                _check_staging_test(db, version)
             aliases = ledger.aliases_of(db, use_case, version.version) if status is ApprovalStatus.REJECTED else ()
             if aliases and not moves_aliases:
                 raise UsageError(
@@ -334,6 +343,16 @@ def _move_back(db: sqlite3.Connection, version: ModelVersion, alias: str, *, who
         who=who,
         why=f"version {number} was rejected: {why}",
     )
+
+
+def _check_staging_test(db: sqlite3.Connection, version: ModelVersion) -> None:
+    result = ledger.current_value(db, version.use_case, ledger.staging_test_subject(version.version))
+    if result != "passed":
+        what = "failed its test in staging" if result else "was not tested in staging"
+        raise UsageError(
+            f"model {version.use_case} version {version.version} {what} (require_staging_test in workspace.yaml); "
+            f"deploy and test it with: mlops deploy -u {version.use_case} --to staging --model {version.version}"
+        )
 
 
 def _model_version(db: sqlite3.Connection, row: sqlite3.Row) -> ModelVersion:

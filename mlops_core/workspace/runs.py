@@ -1,7 +1,7 @@
 """Runs: a folder with the record of each run, the journal of its steps, its lock, and the table ``runs``.
 
 ``runs/<run-id>/run.json`` is the record. While a run is carried out, each finished step is a line of ``steps.jsonl``,
-and the process holds a lock on ``run.lock``, which the system releases when the process ends.
+and the process holds a lock on ``run.lock``, which the system releases when the process ends; its id is in that file.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import shutil
+import signal
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import StoreError, UsageError
@@ -20,9 +23,9 @@ from mlops_core.workspace.records import RunRecord, RunStatus, StepRecord, step_
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
-    from pathlib import Path
 
 JOURNAL = "steps.jsonl"
+LOCK = "run.lock"
 _READABLE_STEPS = 200
 """Up to so many steps, the record has one line per value."""
 _SUMMARY = "run_id, use_case, status, created, runner, duration_s, model_version"
@@ -62,17 +65,41 @@ class RunStore:
         """
         folder = self.folder(run_id)
         (folder / "logs").mkdir(parents=True, exist_ok=True)
-        with (folder / "run.lock").open("w") as stream:
+        with (folder / LOCK).open("a") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise UsageError(f"run {run_id} is being carried out by another process") from None
+            stream.truncate(0)
+            stream.write(f"{os.getpid()}\n")
+            stream.flush()
             yield
+
+    def interrupt(self, run_id: str) -> None:
+        """Ask the process of this machine that carries out a run to stop it, as Ctrl-C does; return at once.
+
+        Raises:
+            UsageError: no process of this machine carries it out, or not one that may be asked.
+        """
+        path = self.folder(run_id) / LOCK
+        if not self.is_alive(run_id):
+            raise UsageError(f"run {run_id} is not being carried out by a process of this machine")
+        try:
+            pid = int(path.read_text(encoding="ascii"))
+            fault = "" if pid > 1 and _holds(pid, path) else f"process {pid} does not hold it"
+            if not fault:
+                os.kill(pid, signal.SIGINT)
+        except (OSError, ValueError, OverflowError) as error:
+            fault = str(error)
+        if fault:
+            raise UsageError(
+                f"run {run_id} cannot be stopped from here: {path}: {fault}; press Ctrl-C where it was started"
+            )
 
     def is_alive(self, run_id: str) -> bool:
         """Return whether a process of this machine carries out the run."""
         try:
-            with (self.folder(run_id) / "run.lock").open("r") as stream:
+            with (self.folder(run_id) / LOCK).open("r") as stream:
                 fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
@@ -168,10 +195,11 @@ class RunStore:
             raise StoreError(
                 f"run {row['run_id']}: its row in mlops.db is damaged; mend it with: mlops doctor --repair"
             ) from error
-        fields["status"] = self._status_now(status, row["run_id"])
+        fields["status"] = self.status_now(status, row["run_id"])
         return RunSummary(**fields)
 
-    def _status_now(self, status: RunStatus, run_id: str) -> RunStatus:
+    def status_now(self, status: RunStatus, run_id: str) -> RunStatus:
+        """Return a recorded status; a run counts as stopped that nothing carries out any more."""
         is_gone = status is RunStatus.RUNNING and not self.is_alive(run_id) and not self._is_remote(run_id)
         return RunStatus.STOPPED if is_gone else status
 
@@ -201,7 +229,7 @@ class RunStore:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"run record {path} cannot be read: {error}") from error
         steps = tuple(journal.get(step.name, step) for step in record.steps)
-        return replace(record, steps=steps, status=self._status_now(record.status, record.run_id))
+        return replace(record, steps=steps, status=self.status_now(record.status, record.run_id))
 
     def full_id(self, run_id: str) -> str:
         """Return the id of the only run that begins with `run_id`, or of the newest for ``latest``.
@@ -228,6 +256,15 @@ class RunStore:
             "SELECT run_id FROM runs WHERE run_id >= ?1 AND run_id < ?1 || char(1114111) ORDER BY run_id LIMIT 3",
             (prefix,),
         ).fetchall()
+
+
+def _holds(pid: int, path: Path) -> bool:
+    """Return whether a process has the file open; True where the system does not say."""
+    try:
+        places = [link.readlink() for link in Path(f"/proc/{pid}/fd").iterdir()]
+    except OSError:  # another system, or a process that hides what it does
+        return True
+    return path.resolve() in places
 
 
 def _record_text(record: RunRecord) -> Iterator[str]:

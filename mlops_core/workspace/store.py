@@ -164,6 +164,10 @@ class Store:
         with _transaction(self._db, "BEGIN"):
             yield self._db
 
+    def attach(self, path: Path, *, name: str) -> None:
+        """Make the tables of another database available to `reading`, as ``name.table``."""
+        self._db.execute(f"ATTACH DATABASE ? AS {name}", (str(path),))
+
     def work_folder(self, prefix: str) -> Path:
         """Create a private folder for unfinished work, which is this process's until it ends or the folder is removed.
 

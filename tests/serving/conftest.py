@@ -43,7 +43,7 @@ class Server:
         for line in stream:
             target.append(line.rstrip("\n"))
 
-    def wait_until_ready(self, limit_s=30):
+    def wait_until_ready(self, limit_s=120):
         deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline and self.process.poll() is None:
             for note in self.notes:
@@ -53,7 +53,7 @@ class Server:
             time.sleep(0.01)
         raise AssertionError(f"not ready: {self.notes}, exit code {self.process.poll()}")
 
-    def wait_for_note(self, text, limit_s=30):
+    def wait_for_note(self, text, limit_s=120):
         """Tell whether a line with this text is in the log; it may be read later than the answer that it explains."""
         deadline = time.monotonic() + limit_s
         while not (is_there := any(text in note for note in self.notes)) and time.monotonic() < deadline:
@@ -64,10 +64,10 @@ class Server:
         text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(pid) for pid in text.split()]
 
-    def connection(self, timeout=20):
+    def connection(self, timeout=60):
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
 
-    def send(self, body=b"x", *, method="POST", path="/invocations", timeout=20, **headers):
+    def send(self, body=b"x", *, method="POST", path="/invocations", timeout=60, **headers):
         """Return status, headers and body of the response."""
         names = {"content_type": "application/octet-stream"} | headers
         sent = {name.replace("_", "-"): value for name, value in names.items() if value is not None}
@@ -85,7 +85,7 @@ class Server:
                 return float(line.split()[1])
         raise AssertionError(name)
 
-    def wait_for_metric(self, name, value, limit_s=30):
+    def wait_for_metric(self, name, value, limit_s=120):
         """Return whether a metric has this value within the limit."""
         deadline = time.monotonic() + limit_s
         while not (is_equal := self.metric(name) == value) and time.monotonic() < deadline:
@@ -96,13 +96,13 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
-            return self.process.wait(30)
+            return self.process.wait(90)
         finally:
             if self.process.poll() is None:
                 self.process.kill()
                 self.process.wait()
             for thread in self._readers:
-                thread.join(10)
+                thread.join(30)
             self.process.stdout.close()
             self.process.stderr.close()
 

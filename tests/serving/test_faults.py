@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 
-def wait_for(condition, limit_s=10):
+def wait_for(condition, limit_s=60):
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
         if condition():
@@ -66,7 +66,7 @@ def test_a_killed_worker_fails_at_most_its_own_request_and_is_replaced(start):
         result = counts.result()
     assert result[500] <= 1
     assert result[200] == 300 - result[500]
-    assert back_s < 10  # two seconds on a quiet machine
+    assert back_s < 30  # two seconds on a quiet machine
     assert server.get("/ping")[0] == 200
 
 
@@ -79,7 +79,7 @@ def test_two_ended_workers_within_a_minute_end_the_server_with_a_reason(start):
     assert server.send()[0] == 200
     with contextlib.suppress(OSError):
         server.send(b"end")
-    assert server.process.wait(20) == 4
+    assert server.process.wait(60) == 4
     server.stop()
     assert server.wait_for_note("2 worker processes ended within 60 s, the last one was ended by SIGKILL")
 
@@ -116,17 +116,17 @@ def is_locked(path):
 
 def test_a_model_that_cannot_be_loaded_ends_the_server_with_its_exit_code(start):
     server = start("--workers", "2", settings="unloadable", is_ready=False)
-    assert server.process.wait(30) == 5
+    assert server.process.wait(60) == 5
     server.stop()
     assert server.wait_for_note("the model is damaged; make it again")
     dying = start("--workers", "1", settings="dying", is_ready=False)
-    assert dying.process.wait(30) == 4
+    assert dying.process.wait(60) == 4
     dying.stop()
     assert dying.wait_for_note("was ended by SIGKILL while it loaded the model")
 
 
 def test_a_request_that_takes_too_long_gets_504_and_its_worker_is_replaced(start):
-    server = start("--workers", "1", "--timeout", "1")
+    server = start("--workers", "1", "--timeout", "3")
     status, _, body = server.send(b"sleep 60")
     assert status == 504
     assert json.loads(body)["error"].startswith("the model did not answer in time")
@@ -179,17 +179,19 @@ def test_ten_thousand_requests_at_four_times_the_capacity(start):
     overload(start, 10_000)
 
 
-def test_sigterm_finishes_what_has_begun_and_refuses_new_connections(start):
+def test_sigterm_finishes_what_has_begun_and_refuses_new_connections(start, tmp_path):
     server = start("--workers", "1")
+    released, begun = tmp_path / "released", tmp_path / "released.begun"
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(server.send, b"sleep 1")
-        time.sleep(0.3)
-        begun = time.monotonic()
-        server.process.terminate()
-        wait_for(lambda: not accepts(server.port), limit_s=3)
+        running = pool.submit(server.send, b"wait for " + os.fsencode(released))
+        try:
+            wait_for(begun.exists)
+            server.process.terminate()
+            wait_for(lambda: not accepts(server.port), limit_s=20)  # at most 25 s are given to what has begun
+        finally:
+            released.touch()
         assert running.result()[0] == 200
-    assert server.process.wait(10) == 0
-    assert time.monotonic() - begun < 8
+    assert server.process.wait(60) == 0
     workers = subprocess.run(["pgrep", "-P", str(server.process.pid)], check=False, capture_output=True, text=True)
     assert workers.stdout == ""
 
@@ -261,7 +263,7 @@ HOSTILE = {
 
 def raw_answer(port, request):
     """Return what the server answers until it closes the connection or says nothing more."""
-    with socket.create_connection(("127.0.0.1", port), timeout=15) as peer:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as peer:
         with contextlib.suppress(OSError):
             peer.sendall(request)
         answer = b""
@@ -297,7 +299,7 @@ def test_a_hundred_slow_senders_do_not_keep_others_out(server):
         begun = time.monotonic()
         assert server.send()[0] == 200
         assert server.get("/ping")[0] == 200
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 8  # the limits of slow senders are 10 and 30 s
     finally:
         for peer in peers:
             peer.close()
@@ -315,11 +317,11 @@ def test_a_caller_that_leaves_does_not_disturb_others(server):
 @pytest.mark.slow_suite
 def test_a_peer_that_does_not_complete_its_headers_is_disconnected(server):
     for part in (b"", b"POST /invocations HT", HEAD[:60]):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as peer:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as peer:
             peer.sendall(part)
             begun = time.monotonic()
             assert peer.recv(100) == b""
-            assert 5 < time.monotonic() - begun < 20
+            assert time.monotonic() - begun > 5
 
 
 @pytest.mark.slow_suite

@@ -42,7 +42,7 @@ def test_a_package_that_is_imported_or_small_stays(echo, monkeypatch):
     monkeypatch.setattr(image, "_requirements", lambda name: ["pytest"] if name == "mlops-echo" else requirements(name))
     needed, left_out = image._needed_packages(("mlops-usecases", "mlops-echo"), model)
     assert left_out == {}
-    assert {"pytest", "starlette", "uvicorn", "h11"} <= set(needed)
+    assert {"pytest", "starlette", "uvicorn", "httptools"} <= set(needed)
 
 
 def test_the_folder_holds_what_docker_build_needs(echo, tmp_path, monkeypatch):

@@ -81,7 +81,7 @@ def folder():
 
 def test_a_detector_sees_the_features_and_its_answer_is_logged(folder, tmp_path, caplog):
     lines, detector = [], Detector()
-    log = QueuedWriter(lines.append, name="log", limit=10)
+    log = QueuedWriter(lines.extend, name="log", limit=10, at_once=3)
     model = ServedModel(use_case="ANY", folder=tmp_path, label="version 1")
     limits = RequestLimits(body=BodyLimits(max_bytes=100))
     service = ModelService(
@@ -103,7 +103,8 @@ def test_a_detector_sees_the_features_and_its_answer_is_logged(folder, tmp_path,
 def test_a_writer_that_is_behind_drops_lines_and_counts_them(capsys):
     go_on, written = threading.Event(), []
 
-    def write(item):
+    def write(items):
+        (item,) = items
         go_on.wait(10)
         if item == "bad":
             raise OSError(28, "No space left on device")

@@ -45,7 +45,7 @@ def test_the_pool_ends_though_a_worker_becomes_ready_just_then(served, monkeypat
         tasks = []
         monkeypatch.setattr(pools._Worker, "ask", ask_and_stop)
         pool.start()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await ended.wait()
 
     asyncio.run(run())
@@ -66,7 +66,7 @@ def outcome_of(served, *, is_tolerant):
         pool.start()
         ready = asyncio.ensure_future(pool.first_ready.wait())
         try:
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(120):
                 await asyncio.wait({ready, failure}, return_when=asyncio.FIRST_COMPLETED)
             return failure.result() if failure.done() else pool.replaced
         finally:
@@ -120,7 +120,7 @@ def test_a_worker_that_answers_no_more_is_killed_and_replaced(served, tmp_path, 
         path.write_bytes(content)
 
     async def run():
-        async with asyncio.timeout(60), BatchWorkers(served, size=1) as workers:
+        async with asyncio.timeout(120), BatchWorkers(served, size=1) as workers:
             requests = [file_request(path, name=path.name, kind="application/jsonlines") for path in files]
             return [answer async for answer in workers.answers(requests)]
 

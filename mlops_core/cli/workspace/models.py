@@ -45,6 +45,18 @@ def _registry(context: dict[str, str | None]) -> Iterator[Registry]:
         yield Registry(store)
 
 
+@contextlib.contextmanager
+def _changed_registry(context: dict[str, str | None]) -> Iterator[Registry]:
+    """Return the registry; what is changed in it is announced to the installed observers."""
+    from mlops_core.api import workspace_path
+    from mlops_core.observers.publishing import announced_models
+    from mlops_core.workspace.registry import Registry
+    from mlops_core.workspace.store import Store
+
+    with Store(workspace_path(context["workspace"])) as store, announced_models(store):
+        yield Registry(store)
+
+
 @command.command("list")
 @click.option("--usecase", "-u", metavar="NAME", help="Show only models of this use case.")
 @json_option
@@ -171,6 +183,7 @@ def approve_model(
     Where workspace.yaml says 'require_bundle: true', a version is approved only with a bundle that is verified.
     """
     from mlops_core.api import workspace_path
+    from mlops_core.observers.publishing import announced_models
     from mlops_core.runners.evidence import version_comparison
     from mlops_core.settings import read_settings
     from mlops_core.use_cases.manager import load_use_case
@@ -182,7 +195,7 @@ def approve_model(
         raise UsageError("--key and --trust verify a bundle; give it with --bundle FILE")
     home = workspace_path(context["workspace"])
     evidence = None if bundle is None else _verified(bundle, home, public_key=public_key, trust_file=trust_file)
-    with Store(home) as store:
+    with Store(home) as store, announced_models(store):
         registry = Registry(store)
         version = registry.version(_name(usecase), model)
         _print_entries(registry.set_status(version, ApprovalStatus.APPROVED, why=why, evidence=evidence))
@@ -219,7 +232,7 @@ def reject_model(
     """Reject a version. A version with aliases is refused, unless they may be moved."""
     from mlops_core.workspace.model_versions import ApprovalStatus
 
-    with _registry(context) as registry:
+    with _changed_registry(context) as registry:
         version = registry.version(_name(usecase), model)
         _print_entries(registry.set_status(version, ApprovalStatus.REJECTED, why=why, moves_aliases=moves_aliases))
 
@@ -240,7 +253,7 @@ def move_alias(
     if is_removed == (model is not None):
         raise UsageError(f"alias '{alias}': give either the version that it points to, or --remove")
     name = _name(usecase)
-    with _registry(context) as registry:
+    with _changed_registry(context) as registry:
         target = None if model is None else registry.version(name, model).version
         expected = registry.alias_target(name, alias)
         _print_entries([registry.move_alias(name, alias, version=target, expected=expected, why=why)])
@@ -253,7 +266,7 @@ def move_alias(
 @click.pass_obj
 def roll_back(context: dict[str, str | None], *, usecase: str | None, alias: str, why: str) -> None:
     """Point an alias back to the previous version."""
-    with _registry(context) as registry:
+    with _changed_registry(context) as registry:
         _print_entries([registry.roll_back(_name(usecase), alias, why=why)])
 
 
@@ -267,10 +280,11 @@ def roll_back(context: dict[str, str | None], *, usecase: str | None, alias: str
 def move_models(context: dict[str, str | None], *, old: str, new: str, why: str) -> None:
     """Move the models of the use case OLD, which was renamed, to the name NEW: versions, approvals, aliases, ledger."""
     from mlops_core.api import workspace_path
+    from mlops_core.observers.publishing import announced_models
     from mlops_core.workspace.model_moves import move_models
     from mlops_core.workspace.store import Store
 
-    with Store(workspace_path(context["workspace"])) as store:
+    with Store(workspace_path(context["workspace"])) as store, announced_models(store):
         moved = move_models(store, old, _name(new), why=why)
     versions = ", ".join(map(str, moved.versions))
     what = f"version {versions} belongs" if len(moved.versions) == 1 else f"versions {versions} belong"
@@ -280,8 +294,16 @@ def move_models(context: dict[str, str | None], *, old: str, new: str, why: str)
 @command.command("export")
 @use_case_option
 @click.argument("names", metavar="[MODEL] FOLDER", nargs=-1, required=True, type=HomePath())
+@click.option(
+    "--format",
+    "format_name",
+    metavar="NAME",
+    help="Also describe the model in the format of this observer, for example mlflow.",
+)
 @click.pass_obj
-def export_model(context: dict[str, str | None], *, usecase: str | None, names: tuple[str, ...]) -> None:
+def export_model(
+    context: dict[str, str | None], *, usecase: str | None, names: tuple[str, ...], format_name: str | None
+) -> None:
     """Copy a version's artifact to a new FOLDER, with its origin in mlops-model.json and its model card in README.md.
 
     MODEL is a version or an alias; without it, best is exported.
@@ -291,7 +313,13 @@ def export_model(context: dict[str, str | None], *, usecase: str | None, names: 
     if len(names) > 2:
         raise UsageError(f"expected [MODEL] FOLDER, not {len(names)} names: {' '.join(names)}")
     model, folder = names if len(names) == 2 else ("best", names[0])
-    found = export_model(_name(usecase), model, folder, workspace=context["workspace"])
+    describe = None
+    if format_name is not None:
+        from mlops_core.api import workspace_path
+        from mlops_core.observers.formats import format_writer
+
+        describe = format_writer(format_name, home=workspace_path(context["workspace"]))
+    found = export_model(_name(usecase), model, folder, workspace=context["workspace"], describe=describe)
     _print_version(found)
     echo_line(f"  exported to {folder}")
 

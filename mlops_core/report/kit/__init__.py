@@ -10,6 +10,7 @@ A page is a value that is built from the inside out::
 * `svg`: scales and the two kinds of drawing, inline (coloured by the style sheet) and standalone files.
 * `charts`: intervals, curves, bars and histograms; each one has a text alternative.
 * `parallel`: parallel coordinates.
+* `scatter`: a quantity against another one, or against names.
 * `pages`: the document around the sections: navigation, style sheet, script, content security policy.
 
 The kit knows nothing about runs. What a page shows is decided by the modules that use it.
@@ -34,7 +35,9 @@ from mlops_core.report.kit.blocks import (
     tile,
 )
 from mlops_core.report.kit.charts import (
+    TONES,
     Curve,
+    CurveKind,
     IntervalMark,
     curve_chart,
     histogram_svg,
@@ -46,18 +49,22 @@ from mlops_core.report.kit.charts import (
 from mlops_core.report.kit.markup import Attribute, Markup, Node, data_uri, document, element, group, script, style
 from mlops_core.report.kit.pages import render_page
 from mlops_core.report.kit.parallel import CoordinateLine, parallel_chart
+from mlops_core.report.kit.scatter import ScatterPoint, scatter_chart
 from mlops_core.report.kit.svg import Scale, inline_svg, nice_scale, standalone_svg
 
 __all__ = [
+    "TONES",
     "Attribute",
     "BadgeKind",
     "CoordinateLine",
     "Curve",
+    "CurveKind",
     "IntervalMark",
     "Markup",
     "Node",
     "PageSection",
     "Scale",
+    "ScatterPoint",
     "badge",
     "callout",
     "code",
@@ -80,6 +87,7 @@ __all__ = [
     "nice_scale",
     "parallel_chart",
     "render_page",
+    "scatter_chart",
     "script",
     "share_bar",
     "span_bar",

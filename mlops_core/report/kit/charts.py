@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from mlops_core.quantities import format_number
 from mlops_core.report.kit.markup import Markup, element, group
@@ -17,6 +17,33 @@ if TYPE_CHECKING:
     from mlops_core.datasets.inspections import Distribution
     from mlops_core.report.kit.blocks import BadgeKind
 
+CurveKind: TypeAlias = Literal[
+    "training",
+    "held-out",
+    "tone-1",
+    "tone-2",
+    "tone-3",
+    "tone-4",
+    "tone-5",
+    "tone-6",
+    "tone-7",
+    "tone-8",
+    "tone-9",
+    "tone-10",
+    "tone-11",
+    "tone-12",
+    "tone-13",
+    "tone-14",
+    "tone-15",
+    "tone-16",
+    "tone-17",
+    "tone-18",
+    "tone-19",
+    "tone-20",
+]
+"""The look of a line. The pages of `mlops ui` have 20 tones, reports the first six."""
+TONES: tuple[CurveKind, ...] = get_args(CurveKind)[2:]
+"""The tones, in order."""
 _WIDTH, _HEIGHT = 360, 226
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 10, 30
 _HISTOGRAM_WIDTH, _LABELS_WIDTH, _COUNTS_WIDTH = 640, 170, 70
@@ -77,12 +104,12 @@ class Curve:
 
     Attributes:
         name: as the legend and the readout show it.
-        kind: ``training`` is dashed, ``held-out`` is solid; ``tone-1`` to ``tone-6`` are six colours.
+        kind: ``training`` is dashed, ``held-out`` is solid; the tones are six colours, each with several dashes.
         points: (x, y), both finite, in order of x; at least one.
     """
 
     name: str
-    kind: Literal["training", "held-out", "tone-1", "tone-2", "tone-3", "tone-4", "tone-5", "tone-6"]
+    kind: CurveKind
     points: tuple[tuple[float, float], ...]
 
 

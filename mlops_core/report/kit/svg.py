@@ -68,16 +68,17 @@ def percent(share: float) -> str:
     return f"{round(100 * min(1.0, max(0.0, share)), 3):g}%"
 
 
-def inline_svg(*shapes: Node, label: str, class_: str, **attributes: Attribute) -> Markup:
+def inline_svg(*shapes: Node, label: str, class_: str, role: str = "img", **attributes: Attribute) -> Markup:
     """Return a drawing for a page.
 
     Args:
         shapes: its elements.
         label: the text alternative, which says what the drawing shows.
         class_: its class in the style sheet.
+        role: ``group`` for a drawing with links in it.
         attributes: its size (``width`` and ``height``, or ``viewBox``) and others.
     """
-    return element("svg", *shapes, class_=class_, role="img", aria_label=label, **attributes)
+    return element("svg", *shapes, class_=class_, role=role, aria_label=label, **attributes)
 
 
 def standalone_svg(*shapes: Node, title: str, width: int, height: int) -> str:

@@ -121,7 +121,7 @@ def calibrate(reference: ScaledReference, plan: DriftPlan, *, seed: int, alarms:
     gamma = bandwidth(values)
     streams = GroupStreams(len(values), reference.groups, every=plan.every)
     similarities = kernel(values, values, gamma).astype(np.float32)
-    peaks, sums = _joint_peaks(
+    peaks, sums = joint_peaks(
         similarities,
         values,
         streams,
@@ -137,11 +137,11 @@ def calibrate(reference: ScaledReference, plan: DriftPlan, *, seed: int, alarms:
         source=np.random.default_rng([seed, _CUSUM_STREAM]),
         alarms=alarms,
     )
-    thresholds = {window: _threshold(found, each) for window, found in zip(plan.windows, peaks, strict=True)}
+    thresholds = {window: threshold_of(found, each) for window, found in zip(plan.windows, peaks, strict=True)}
     return Calibration(gamma=gamma, thresholds=thresholds, cusum=cusum, run_length_each=each)
 
 
-def _joint_peaks(
+def joint_peaks(
     similarities: NDArray[np.float32],
     values: NDArray[np.float64],
     streams: GroupStreams,
@@ -191,7 +191,7 @@ def _run_length_of_each(peaks: Sequence[NDArray[np.float32]], run_length: float)
     low, high = run_length, run_length * len(peaks)  # all alarm together; no two of them do
     for _ in range(8):
         middle = (low + high) / 2
-        below = np.logical_and.reduce([each < _threshold(each, middle) for each in peaks])
+        below = np.logical_and.reduce([each < threshold_of(each, middle) for each in peaks])
         crossed, at_risk = _crossings(below)
         if crossed * run_length > at_risk:
             low = middle
@@ -203,38 +203,6 @@ def _run_length_of_each(peaks: Sequence[NDArray[np.float32]], run_length: float)
 def steps_of(samples: int, window: int) -> int:
     """Return the number of samples that a simulated stream has beyond its first window."""
     return 2 * window if samples >= 20 * window else window
-
-
-def mmd_threshold(
-    similarities: NDArray[np.float32],
-    streams: GroupStreams,
-    *,
-    window: int,
-    run_length: float,
-    source: np.random.Generator,
-    alarms: int = PRECISE,
-) -> float:
-    """Return the threshold of MMD² with this mean number of samples between false alarms.
-
-    Args:
-        similarities: kernel of the reference, N x N.
-        streams: of the reference.
-        window: W.
-        run_length: in samples.
-        source: of random numbers.
-        alarms: see `calibrate`.
-    """
-    steps = steps_of(len(similarities), window)
-    burn = steps // 2
-    number = min(_MAX_STREAMS, math.ceil(alarms * run_length / (steps - burn)))
-    simulator = MmdSimulator(similarities, streams)
-    block = max(1, _BLOCK_ELEMENTS // ((window + steps) ** 2 + len(similarities)))
-    peaks = np.empty((number, steps - burn + 1), np.float32)
-    for begin in range(0, number, block):
-        rows = slice(begin, min(number, begin + block))
-        _, (statistics,) = simulator.statistics(source, rows.stop - begin, windows=(window,), steps=steps)
-        peaks[rows] = np.maximum.accumulate(statistics, axis=1)[:, burn:]
-    return _threshold(peaks, run_length)
 
 
 def cusum_threshold(
@@ -269,10 +237,10 @@ def cusum_threshold(
             advance(sums, (values[indices[:, step]] - means) / deviations)
             peaks[:, begin + step] = sums.max(axis=(1, 2))
     np.maximum.accumulate(peaks, axis=1, out=peaks)
-    return _threshold(peaks, run_length)
+    return threshold_of(peaks, run_length)
 
 
-def _threshold(peaks: NDArray[np.float32], run_length: float) -> float:
+def threshold_of(peaks: NDArray[np.float32], run_length: float) -> float:
     """Return the threshold that streams cross once in `run_length` samples.
 
     Args:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import random
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from statistics import NormalDist
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlops_core.serving.drift.policy import DriftPolicy
-    from mlops_core.serving.drift.preparation import PreparedReference
+    from mlops_core.serving.drift.preparation import Calibrate, PreparedReference
     from mlops_core.serving.drift.reference import DriftReference
 
 _SAVED_EVERY = 10
@@ -47,7 +46,7 @@ class DriftMonitor:
     It satisfies `mlops_core.serving.DriftDetector`. Memory does not grow with traffic. The same seed, reference, policy
     and samples give the same alarms; a monitor that is closed and opened again continues as if it had not been closed.
     After a kill it continues from the last state that was written: a thread gets one every ten observed samples, and
-    with each alarm. An alarm that was recorded after it counts as well.
+    with each alarm, after the alarm itself. An alarm that was recorded after the state counts as well.
 
     Attributes:
         preparation: plan, thresholds and the rate of false alarms on data that was held out.
@@ -80,13 +79,13 @@ class DriftMonitor:
         )
         self._seen = self._skipped = self._observed_in_all = 0
         self._next_proposal = ""
-        self._block = -1
-        self._chosen = 0
+        self._chosen: dict[int, int] = {}
+        self._is_one_due = False
         self._unsaved = 0
         self._begin()
 
     @classmethod
-    def open(
+    def open(  # noqa: PLR0913  each part has a default
         cls,
         reference: DriftReference,
         policy: DriftPolicy,
@@ -95,15 +94,17 @@ class DriftMonitor:
         model: str = "",
         on_alarm: Callable[[DriftAlarm], None] | None = None,
         clock: Callable[[], datetime] | None = None,
+        calibrate: Calibrate | None = None,
     ) -> DriftMonitor:
         """Return a monitor that continues where the last one ended: see `mlops_core.serving.drift.open_monitor`."""
+        calibrate = calibrate or prepared
         if folder is None:
-            return cls(prepared(reference, policy, None), policy, model=model, on_alarm=on_alarm, clock=clock)
+            return cls(calibrate(reference, policy, None), policy, model=model, on_alarm=on_alarm, clock=clock)
         # The calibration takes seconds: the folder is locked before.
         states = StateFolder(folder, reference=reference_arrays(reference).digest, policy=policy.digest)
         try:
             saved = states.read()
-            preparation = prepared(reference, policy, folder)
+            preparation = calibrate(reference, policy, folder)
             monitor = cls(preparation, policy, folder=states, model=model, on_alarm=on_alarm, clock=clock)
             if saved is not None:
                 monitor._restore(saved)
@@ -156,11 +157,29 @@ class DriftMonitor:
         self._update(vector)
         alarm = self._crossed(moment)
         self._unsaved += 1
+        if alarm is not None and self._folder is not None:
+            self._folder.append_alarm(alarm)
         if self._unsaved >= _SAVED_EVERY or alarm is not None:
             self.save()
-        if alarm is not None:
-            self._publish(alarm)
+        if alarm is not None and self._on_alarm is not None:
+            self._on_alarm(alarm)
         return alarm
+
+    def may_observe(self, count: int) -> bool:
+        """Return whether one of the next `count` samples is to be observed, so that they must be described."""
+        every = self.preparation.plan.every
+        if self._is_one_due or count >= every:
+            return True
+        last = self._seen + count
+        blocks = range(self._seen // every, (last - 1) // every + 1)
+        return any(self._seen <= block * every + self._chosen_in(block) < last for block in blocks)
+
+    def skip(self, count: int) -> None:
+        """Count samples that were not described; one that was to be observed is replaced by the next described one."""
+        for _ in range(count):
+            self._seen += 1
+            if self._is_at_chosen():
+                self._is_one_due = True
 
     def state(self) -> Mapping[str, float]:
         """Return statistics, thresholds and counters by name."""
@@ -187,10 +206,15 @@ class DriftMonitor:
             {
                 "counters": [self._seen, self._skipped, self._observed_in_all, self._observed, self.alarms],
                 "next_proposal": self._next_proposal,
-                "cusum": self._sums,
+                "cusum": self._sums.copy(),
                 "mmd": {str(window): mmd.saved() for window, mmd in self._mmd.items()},
             }
         )
+
+    def keep(self, name: str, text: Callable[[], str]) -> None:
+        """Have a further file written to the folder, by the same thread."""
+        if self._folder is not None:
+            self._folder.write(name, text)
 
     def close(self) -> None:
         """Save the state and release the folder."""
@@ -199,15 +223,24 @@ class DriftMonitor:
             self._folder.close()
 
     def _is_chosen(self) -> bool:
-        """Return whether the last sample is the one of its block that is observed: a random one, by the seed."""
+        """Return whether the last sample is observed: the one of its block, or one in place of one that was skipped."""
+        is_chosen = self._is_one_due or self._is_at_chosen()
+        self._is_one_due = self._is_one_due and self._is_at_chosen()  # if both are, one is due still
+        return is_chosen
+
+    def _is_at_chosen(self) -> bool:
+        block, at = divmod(self._seen - 1, self.preparation.plan.every)
+        return at == self._chosen_in(block)
+
+    def _chosen_in(self, block: int) -> int:
+        """Return which sample of a block is observed: a random one, by the seed."""
         every = self.preparation.plan.every
         if every == 1:
-            return True
-        block, at = divmod(self._seen - 1, every)
-        if block != self._block:
-            self._block = block
-            self._chosen = random.Random(f"{self._policy.seed}:{block}").randrange(every)  # noqa: S311  no secret
-        return at == self._chosen
+            return 0
+        if block not in self._chosen:
+            self._chosen = {each: at for each, at in self._chosen.items() if each >= block - 1}
+            self._chosen[block] = random.Random(f"{self._policy.seed}:{block}").randrange(every)  # noqa: S311  no secret
+        return self._chosen[block]
 
     def _begin(self) -> None:
         """Fill the windows with samples of the reference that are left out of it: another split after each alarm."""
@@ -298,15 +331,6 @@ class DriftMonitor:
             )
             for index in order
         )
-
-    def _publish(self, alarm: DriftAlarm) -> None:
-        if self._folder is not None:
-            try:
-                self._folder.append_alarm(alarm.to_json())
-            except OSError as error:
-                sys.stderr.write(f"mlops: warning: drift alarm {alarm.id} is not recorded: {error.strerror}\n")
-        if self._on_alarm is not None:
-            self._on_alarm(alarm)
 
     def _restore(self, saved: Mapping[str, Any]) -> None:
         """Continue from a saved state.

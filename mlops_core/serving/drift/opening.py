@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlops_core.serving.drift.alarms import DriftAlarm
     from mlops_core.serving.drift.monitor import DriftMonitor
     from mlops_core.serving.drift.policy import DriftPolicy
-    from mlops_core.serving.drift.preparation import PreparedReference
+    from mlops_core.serving.drift.preparation import Calibrate, PreparedReference
     from mlops_core.serving.drift.reference import DriftReference
 
 
@@ -52,7 +52,7 @@ def prepare(reference: DriftReference, policy: DriftPolicy, folder: Path | None 
     return prepared(reference, policy, folder)
 
 
-def open_monitor(
+def open_monitor(  # noqa: PLR0913  each part has a default
     reference: DriftReference,
     policy: DriftPolicy,
     folder: Path | None = None,
@@ -60,6 +60,7 @@ def open_monitor(
     model: str = "",
     on_alarm: Callable[[DriftAlarm], None] | None = None,
     clock: Callable[[], datetime] | None = None,
+    calibrate: Calibrate | None = None,
 ) -> DriftMonitor:
     """Return a monitor that continues where the last one in this folder ended.
 
@@ -71,8 +72,9 @@ def open_monitor(
         folder: for calibration, state and ``alarms.jsonl``, one per server process; None keeps nothing.
         model: what alarms and proposals say about the model.
         on_alarm: called with each alarm, in the thread of `observe`; it must return at once. ``alarm.proposal`` is the
-            proposal to retrain, where one is due. The alarm is in ``alarms.jsonl`` and in the saved state before.
+            proposal to retrain, where one is due. A thread writes the alarm to ``alarms.jsonl`` meanwhile.
         clock: returns the present time, UTC; None for the clock of the system.
+        calibrate: used in place of `prepare`, such as one that calibrates in another process.
 
     Raises:
         UsageError, DatasetError, ConfigError: see `prepare`.
@@ -82,4 +84,6 @@ def open_monitor(
     require_numpy()
     from mlops_core.serving.drift.monitor import DriftMonitor
 
-    return DriftMonitor.open(reference, policy, folder, model=model, on_alarm=on_alarm, clock=clock)
+    return DriftMonitor.open(
+        reference, policy, folder, model=model, on_alarm=on_alarm, clock=clock, calibrate=calibrate
+    )

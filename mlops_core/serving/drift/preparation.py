@@ -13,10 +13,14 @@ from mlops_core.serving.drift.scaling import ScaledReference, reference_arrays
 from mlops_core.workspace.files import write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+    from typing import TypeAlias
 
     from mlops_core.serving.drift.policy import DriftPlan, DriftPolicy
     from mlops_core.serving.drift.reference import DriftReference
+
+    Calibrate: TypeAlias = Callable[[DriftReference, DriftPolicy, Path | None], "PreparedReference"]
 
 CALIBRATION_FILE = "calibration.json"
 FORMAT = 2
@@ -57,13 +61,11 @@ class PreparedReference:
 
 def prepared(reference: DriftReference, policy: DriftPolicy, folder: Path | None) -> PreparedReference:
     """Calibrate, or read what was calibrated: see `mlops_core.serving.drift.prepare`."""
+    kept = read_preparation(reference, policy, folder)
+    if kept is not None:
+        return kept
     arrays = reference_arrays(reference)
     plan = policy.plan(len(arrays.values))
-    kept = None if folder is None else _read(folder / CALIBRATION_FILE, arrays, policy)
-    if kept is not None:
-        return PreparedReference(
-            reference=arrays, plan=plan, calibration=kept[0], held_out=kept[1], held_out_note=kept[2]
-        )
     calibration = calibrate(kernel_reference(arrays, seed=policy.seed), plan, seed=policy.seed)
     note = ""
     try:
@@ -74,6 +76,20 @@ def prepared(reference: DriftReference, policy: DriftPolicy, folder: Path | None
     if folder is not None:
         _write(folder, found, policy)
     return found
+
+
+def read_preparation(reference: DriftReference, policy: DriftPolicy, folder: Path | None) -> PreparedReference | None:
+    """Return what was calibrated in a folder for this reference and policy; None if there is none.
+
+    Raises:
+        DatasetError, ConfigError, StoreError: see `mlops_core.serving.drift.prepare`.
+    """
+    arrays = reference_arrays(reference)
+    plan = policy.plan(len(arrays.values))
+    kept = None if folder is None else _read(folder / CALIBRATION_FILE, arrays, policy)
+    if kept is None:
+        return None
+    return PreparedReference(reference=arrays, plan=plan, calibration=kept[0], held_out=kept[1], held_out_note=kept[2])
 
 
 def _read(

@@ -1,4 +1,4 @@
-"""The state of a monitor on disk: whole or not at all; a thread writes it, so that no answer waits for the disk."""
+"""The folder of a monitor: its state, whole or not at all, and its alarms; a thread writes, so that no answer waits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from mlops_core.serving.drift.reference import FolderInUseError
 from mlops_core.workspace.files import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 STATE_FILE = "state.json"
@@ -63,7 +64,9 @@ class StateFolder:
             ) from None
         except OSError:  # a file system without locks
             pass
-        self._pending: str | None = None
+        self._files: dict[str, Callable[[], str]] = {}
+        self._alarms: deque[DriftAlarm] = deque()
+        self._is_noted = False
         self._changed = threading.Condition()
         self._is_closed = False
         self._thread: threading.Thread | None = None
@@ -95,14 +98,20 @@ class StateFolder:
         return state
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Have the state written soon; a newer one replaces one that is waiting."""
-        text = json.dumps({**self._identity, "state": _encoded(state)}) + "\n"
+        """Have the state written soon; a newer one replaces one that waits. Its arrays must not change any more."""
+        self.write(STATE_FILE, lambda: json.dumps({**self._identity, "state": _encoded(state)}) + "\n")
+
+    def write(self, name: str, text: Callable[[], str]) -> None:
+        """Have a file written soon, after the alarms; newer content replaces content that is waiting."""
         with self._changed:
-            self._pending = text
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="drift state", daemon=True)
-                self._thread.start()
-            self._changed.notify()
+            self._files[name] = text
+            self._wake()
+
+    def append_alarm(self, alarm: DriftAlarm) -> None:
+        """Have an alarm appended soon."""
+        with self._changed:
+            self._alarms.append(alarm)
+            self._wake()
 
     def alarms_after(self, count: int) -> tuple[int, list[DriftAlarm]]:
         """Return how many alarms are recorded, and those after the first `count` ones; damaged ones are only counted.
@@ -126,19 +135,15 @@ class StateFolder:
             raise StoreError(f"drift: cannot read {path}: {error.strerror}") from error
         return total, found
 
-    def append_alarm(self, line: str) -> None:
-        """Append a line to the alarms, beginning on a line of its own also after a torn one.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+    def _append(self, alarm: DriftAlarm) -> None:
+        """Append a line to the alarms, beginning on a line of its own also after a torn one."""
         path = self.path / ALARMS_FILE
         with path.open("a+b") as stream:
             if stream.seek(0, os.SEEK_END):
                 stream.seek(-1, os.SEEK_END)
                 if stream.read(1) != b"\n":
                     stream.write(b"\n")
-            stream.write(f"{line}\n".encode())
+            stream.write(f"{alarm.to_json()}\n".encode())
             stream.flush()
 
     def close(self) -> None:
@@ -152,21 +157,37 @@ class StateFolder:
             self._thread.join()
         os.close(self._lock)
 
+    def _wake(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="drift state", daemon=True)
+            self._thread.start()
+        self._changed.notify()
+
     def _run(self) -> None:
-        is_noted = False
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._pending is not None or self._is_closed)
-                text, self._pending = self._pending, None
-            if text is None:
+                self._changed.wait_for(lambda: self._alarms or self._files or self._is_closed)
+                alarms, self._alarms = self._alarms, deque()
+                files, self._files = self._files, {}
+            if not alarms and not files:
                 return
-            try:
-                write_atomically(self.path / STATE_FILE, text)
-            except OSError as error:
-                if not is_noted:
-                    is_noted = True
-                    with contextlib.suppress(OSError, ValueError):
-                        sys.stderr.write(f"mlops: warning: drift state in {self.path}: {error.strerror}\n")
+            for alarm in alarms:
+                try:
+                    self._append(alarm)
+                except OSError as error:
+                    _warn(f"drift alarm {alarm.id} is not recorded: {error.strerror}")
+            for name, text in files.items():
+                try:
+                    write_atomically(self.path / name, text())
+                except OSError as error:
+                    if not self._is_noted:
+                        _warn(f"drift state in {self.path}: {error.strerror}")
+                    self._is_noted = True
+
+
+def _warn(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"mlops: warning: {text}\n")
 
 
 def _encoded(value: object) -> object:

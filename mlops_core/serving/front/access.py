@@ -6,8 +6,6 @@ Such a request names itself: by the header ``Origin``, or by a ``Host`` that is 
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -15,6 +13,7 @@ from starlette.requests import Request
 
 from mlops_core.serving.front.application import error_response, request_id_of
 from mlops_core.serving.front.bodies import discard_rest
+from mlops_core.serving.front.hosts import host_of, is_loopback
 from mlops_core.serving.refusals import RefusedRequestError, shown
 
 if TYPE_CHECKING:
@@ -22,20 +21,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+)(?::\d{1,5})?")
 
-
-def is_loopback(host: str) -> bool:
-    """Return whether a name or address is this machine's own.
-
-    Example:
-        >>> [is_loopback(host) for host in ("127.0.0.1", "[::1]", "LOCALHOST", "0.0.0.0", "localhost.example.org")]
-        [True, True, True, False, False]
-    """
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
+_KNOWN_HOSTS, _LONGEST_HOST = 64, 300
 
 
 class LocalAccess:
@@ -51,10 +38,17 @@ class LocalAccess:
         """
         self._application = application
         self._trusted = frozenset(name.lower() for name in trusted)
+        self._known_hosts: set[bytes] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] != "http" or not (fault := self._fault(request := Request(scope, receive))):
+        if scope["type"] != "http" or self._is_known(scope):
+            await self._application(scope, receive, send)
+            return
+        if not (fault := self._fault(request := Request(scope, receive))):
+            host = request.headers.get("host", "").encode("latin-1")
+            if len(self._known_hosts) < _KNOWN_HOSTS and len(host) < _LONGEST_HOST:
+                self._known_hosts.add(host)
             await self._application(scope, receive, send)
             return
         headers = {} if await discard_rest(request) else {"Connection": "close"}
@@ -62,22 +56,26 @@ class LocalAccess:
         response = error_response(refusal.status, str(refusal), request_id=request_id_of(request), headers=headers)
         await response(scope, receive, send)
 
+    def _is_known(self, scope: Scope) -> bool:
+        """Return whether a request without ``Origin`` has a single ``Host`` that was accepted before."""
+        hosts = []
+        for name, value in scope["headers"]:
+            if name == b"origin":
+                return False
+            if name == b"host":
+                hosts.append(value)
+        return len(hosts) == 1 and hosts[0] in self._known_hosts
+
     def _fault(self, request: Request) -> str:
         """Return why a request is refused; empty if it is not."""
         host, origin = request.headers.get("host"), request.headers.get("origin")
-        if host is not None and not self._is_own(_name_in(host)):
+        if host is not None and not self._is_own(host_of(host)):
             return f"the Host header is {shown(host)!r}; expected this machine, or a name given by --trusted-host"
         if origin is None or origin.lower() in (f"http://{host}".lower(), f"https://{host}".lower()):
             return ""
-        if _name_in(origin.partition("://")[2]) in self._trusted:
+        if host_of(origin.partition("://")[2]) in self._trusted:
             return ""
         return f"the request comes from a page of {shown(origin)!r}; expected one of this server, or --trusted-host"
 
     def _is_own(self, name: str) -> bool:
         return is_loopback(name) or name in self._trusted
-
-
-def _name_in(authority: str) -> str:
-    """Return the host of ``host:port``, in lower case; empty if it is neither."""
-    match = _AUTHORITY.fullmatch(authority)
-    return match[1].lower() if match else ""

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from mlops_core.evaluation.reference_statistics import SCORES
+from mlops_core.evaluation.reference_statistics import MOST_OBSERVED, SCORES
 from mlops_core.serving.front.bodies import BodyFolder, BodyLimits, discard_rest
 from mlops_core.serving.front.measurements import CONTENT_TYPE, ServingMeasurements
 from mlops_core.serving.front.negotiation import request_type, wanted_answer
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from starlette.requests import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from mlops_core.serving.drift.alarms import DriftAlarm
     from mlops_core.serving.front.negotiation import WantedAnswer
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from mlops_core.serving.workers.pool import WorkerPool, WorkerReply
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_OVERTAKING = 16
+"""Requests that may begin later and be answered earlier."""
 _LOGGED = ("samples", "classes", "scores", "values")
 _log = logging.getLogger(__name__)
 
@@ -117,6 +120,7 @@ class ModelService:
         self._capture = capture
         self._captures = capture_writer() if capture else None
         self.detector = detector
+        self._computing = 0
 
     def facts(self) -> ServiceFacts:
         """Return what a protocol and the page say about this server."""
@@ -133,8 +137,19 @@ class ModelService:
         if self._captures:
             self._captures.close()
 
-    def application(self) -> Starlette:
-        """Return the ASGI application."""
+    def application(self) -> ASGIApp:
+        """Return the ASGI application; predictions do not go through the layers of Starlette."""
+        others = self._other_paths()
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http" and scope["path"] == "/invocations" and scope["method"] == "POST":
+                await self._invocations(scope, receive, send)
+            else:
+                await others(scope, receive, send)
+
+        return application
+
+    def _other_paths(self) -> Starlette:
         documents = (
             Route(path, partial(self._document, path), methods=["GET"])
             for path in self._protocol.documents(self.facts())
@@ -142,7 +157,7 @@ class ModelService:
         return Starlette(
             routes=[
                 Route("/ping", self._ping, methods=["GET"]),
-                Route("/invocations", self._invocations, methods=["POST"]),
+                Route("/invocations", _no_prediction, methods=["POST"]),  # for the answer to other methods
                 Route("/metrics", self._metrics, methods=["GET"]),
                 Route("/", self._page, methods=["GET"]),
                 *documents,
@@ -187,7 +202,17 @@ class ModelService:
 
     # --- Predictions --------------------------------------------------------------------------------------
 
-    async def _invocations(self, request: Request) -> Response:
+    async def _invocations(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        try:
+            response = await self._response(request)
+        except Exception as error:
+            response = await _defect(request, error)
+            await response(scope, receive, send)
+            raise  # uvicorn logs it
+        await response(scope, receive, send)
+
+    async def _response(self, request: Request) -> Response:
         invocation = _Invocation(request=request, request_id=request_id_of(request))
         try:
             response = await self._answered(invocation)
@@ -201,29 +226,35 @@ class ModelService:
         return response
 
     async def _answered(self, invocation: _Invocation) -> Response:
-        headers = dict(invocation.request.headers)
+        headers = _headers(invocation.request)
         further = self._protocol.response_headers(headers)
         self.pool.check_capacity()
         wanted = wanted_answer(headers.get("accept"), default=self._limits.default_accept)
-        kind = request_type(headers.get("content-type"), self.facts().content_types)
+        kind = request_type(headers.get("content-type"), self.pool.loaded.content_types if self.pool.loaded else ())
         invocation.content_type = kind.media_type
         path = self._folder.new_file(kind.suffix)
         try:
             invocation.size = await self._folder.receive(invocation.request, path, self._limits.body)
-            reply = await self._computed(invocation, path, wanted)
+            reply = await self._computed(invocation, path, wanted, has_rows=kind.has_rows)
             self._record_exchange(invocation, path, wanted, reply)
         finally:
             path.unlink(missing_ok=True)
         return Response(reply.body, headers={"content-type": wanted.content_type, **further})
 
-    async def _computed(self, invocation: _Invocation, path: Path, wanted: WantedAnswer) -> WorkerReply:
+    async def _computed(
+        self, invocation: _Invocation, path: Path, wanted: WantedAnswer, *, has_rows: bool
+    ) -> WorkerReply:
         order = {
             "path": str(path),
             "format": wanted.format,
             "has_heading": wanted.has_heading,
-            "observed": getattr(self.detector, "source", SCORES) if self.detector is not None else "",
+            "observed": self._observed_features(has_rows=has_rows),
         }
-        reply = await self.pool.submit(order, deadline=invocation.begun + self._limits.timeout_s)
+        self._computing += 1
+        try:
+            reply = await self.pool.submit(order, deadline=invocation.begun + self._limits.timeout_s)
+        finally:
+            self._computing -= 1
         header = reply.header
         self.measurements.count_answer(
             waited_s=reply.waited_s, model_s=header["model_s"], samples=header.get("samples", 0)
@@ -235,9 +266,24 @@ class ModelService:
         }
         if header["status"] != HTTPStatus.OK:
             raise RefusedRequestError(HTTPStatus(header["status"]), header["error"])
-        if self.detector is not None and "features" in header:
-            invocation.facts["drift"] = self._observed(header["features"])
+        if "features" in header:
+            if self.detector is not None:
+                invocation.facts["drift"] = self._observed(header["features"])
+        elif isinstance(self.detector, DriftWatch):
+            self.detector.skip(min(header["samples"], MOST_OBSERVED))
         return reply
+
+    def _observed_features(self, *, has_rows: bool) -> str:
+        """Return which features the worker computes for the detector; most often none, where one in many is observed.
+
+        A file is one sample; how many rows a table has, only the worker knows. Others may be answered before it.
+        """
+        if self.detector is None:
+            return ""
+        watch = self.detector if isinstance(self.detector, DriftWatch) and not has_rows else None
+        if watch is not None and not watch.may_observe(self._computing + 1 + _OVERTAKING):
+            return ""
+        return getattr(self.detector, "source", SCORES)
 
     def _observed(self, features: list[list[float | None]]) -> Mapping[str, object]:
         """Let the detector observe; one that fails is removed, since an answer must not depend on it."""
@@ -310,7 +356,7 @@ def _capture_line(
             Exchange(
                 request_id=invocation.request_id,
                 received=invocation.received,
-                headers=dict(invocation.request.headers),
+                headers=_headers(invocation.request),
                 content_type=invocation.content_type,
                 body=content,
                 answer_type=answer_type,
@@ -320,6 +366,17 @@ def _capture_line(
         )
 
     return line
+
+
+def _headers(request: Request) -> dict[str, str]:
+    """Return the headers by their names in lower case; of a repeated one the first."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(request.scope["headers"])}
+
+
+async def _no_prediction(request: Request) -> Response:
+    """Stand for the path of predictions in Starlette's table, which answers other methods."""
+    del request
+    return Response(status_code=HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 async def _refused(invocation: _Invocation, refusal: RefusedRequestError) -> Response:

@@ -78,6 +78,7 @@ def _facts(report: DriftReport) -> Markup:
             "Reference": report.reference,
             "Observed": f"{every}; {int(report.state['observed']):,} of {int(report.state['seen']):,} so far",
             "False alarms": rate_in_words(report.days, report.requests_per_hour),
+            "On held-out data": report.held_out,
             "Alarms": f"{int(report.state['alarms']):,}",
         },
         class_="wide",

@@ -13,6 +13,7 @@ from mlops_core.settings import expand_home
 DEFAULT_RATE = "1 in 30 days"
 DEFAULT_REQUESTS_PER_HOUR = 500.0
 _RATE = re.compile(r"\s*(?P<alarms>\d+)\s+in\s+(?P<count>\d+(\.\d+)?)\s+(?P<unit>hour|day|week)s?\s*")
+_UNITS = (("day", 1.0), ("hour", 1 / 24), ("minute", 1 / 1440))
 _DAYS = {"hour": 1 / 24, "day": 1.0, "week": 7.0}
 
 
@@ -62,7 +63,9 @@ def rate_in_words(days: float, requests_per_hour: float) -> str:
         >>> rate_in_words(1, 50)
         'one in 1 day at 50 requests per hour'
     """
-    return f"one in {days:g} day{'' if days == 1 else 's'} at {requests_per_hour:g} requests per hour"
+    unit, length = next((each for each in _UNITS if days >= each[1]), _UNITS[-1])
+    count = days / length
+    return f"one in {count:.3g} {unit}{'' if f'{count:.3g}' == '1' else 's'} at {requests_per_hour:g} requests per hour"
 
 
 def watch_options(

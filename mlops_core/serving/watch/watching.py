@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -15,10 +14,10 @@ from mlops_core.evaluation.reference_statistics import DESCRIPTION, PREDICTION, 
 from mlops_core.serving.drift.opening import open_monitor
 from mlops_core.serving.drift.reference import FolderInUseError
 from mlops_core.serving.drift.replay.references import find_reference
+from mlops_core.serving.watch.calibrating import prepare_apart
 from mlops_core.serving.watch.clock import SteadyClock
 from mlops_core.serving.watch.folders import state_folders
 from mlops_core.serving.watch.options import rate_in_words
-from mlops_core.workspace.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from mlops_core.serving.drift.alarms import DriftAlarm, MovedFeature
     from mlops_core.serving.drift.monitor import DriftMonitor
     from mlops_core.serving.drift.policy import DriftPlan
+    from mlops_core.serving.drift.preparation import PreparedReference
     from mlops_core.serving.models import ServedModel
     from mlops_core.serving.watch.options import WatchOptions
 
@@ -47,6 +47,7 @@ class DriftReport:
         days: mean time between false alarms, as the policy states it.
         requests_per_hour: number of samples per hour that the policy expects.
         reference: size and source of the reference, as text.
+        held_out: false alarms on data that was held out from the calibration, as text.
         state: statistics, thresholds and counters, by name.
         history: time in seconds since 1970, and the statistics by name, of observed samples; the oldest one first.
         now: the present time in seconds since 1970.
@@ -59,6 +60,7 @@ class DriftReport:
     days: float
     requests_per_hour: float
     reference: str
+    held_out: str
     state: Mapping[str, float]
     history: Sequence[tuple[float, Mapping[str, float]]]
     now: float
@@ -82,6 +84,7 @@ class DriftReport:
             "observed": self.state["observed"],
             "one_observed_in": self.plan.every,
             "alarms": self.state["alarms"],
+            "held_out": self.held_out,
             "moved": [each.name for each in self.moved if each.has_moved],
             "last_alarm": json.loads(self.alarms[0].to_json()) if self.alarms else None,
         }
@@ -116,7 +119,6 @@ class DriftWatch:
         self._clock = SteadyClock()
         self._folder = folder
         self._saved_at = -1.0
-        self._is_noted = False
         if folder is not None:
             self._restore(folder)
 
@@ -150,7 +152,13 @@ class DriftWatch:
         for folder in folders:
             try:
                 monitor = open_monitor(
-                    reference, options.policy, folder, model=str(model), on_alarm=raised, clock=SteadyClock()
+                    reference,
+                    options.policy,
+                    folder,
+                    model=str(model),
+                    on_alarm=raised,
+                    clock=SteadyClock(),
+                    calibrate=prepare_apart,
                 )
             except FolderInUseError as error:
                 in_use = error
@@ -198,6 +206,14 @@ class DriftWatch:
             self._history.append((moment, values))
         return facts
 
+    def may_observe(self, count: int) -> bool:
+        """Return whether one of the next `count` samples is to be observed, so that they must be described."""
+        return self._monitor.may_observe(count)
+
+    def skip(self, count: int) -> None:
+        """Count samples that were not described."""
+        self._monitor.skip(count)
+
     def state(self) -> Mapping[str, float]:
         """Return statistics, thresholds and counters by name."""
         return self._monitor.state()
@@ -212,6 +228,7 @@ class DriftWatch:
             days=policy.days,
             requests_per_hour=policy.requests_per_hour,
             reference=f"{size} {what}",
+            held_out=_held_out(self._monitor.preparation),
             state=self.state(),
             history=tuple(self._history),
             now=self._clock().timestamp(),
@@ -221,22 +238,14 @@ class DriftWatch:
         )
 
     def save(self) -> None:
-        """Save state and history if a sample was seen since the last time; a disk that is full is noted once."""
+        """Have state and history written if a sample was seen since the last time; a full disk is noted once."""
         seen = self.state()["seen"]
         if seen == self._saved_at:
             return
         self._saved_at = seen
         self._monitor.save()
-        if self._folder is None:
-            return
-        text = json.dumps({"format": 1, "points": list(self._history)}) + "\n"
-        try:
-            write_atomically(self._folder / HISTORY_FILE, text)
-        except OSError as error:
-            if not self._is_noted:
-                self._is_noted = True
-                with contextlib.suppress(OSError, ValueError):
-                    sys.stderr.write(f"mlops: warning: drift history in {self._folder}: {error.strerror}\n")
+        points = list(self._history)
+        self._monitor.keep(HISTORY_FILE, lambda: json.dumps({"format": 1, "points": points}) + "\n")
 
     def close(self) -> None:
         """Save everything and release the folder."""
@@ -296,6 +305,14 @@ def alarm_event(alarm: DriftAlarm, moment: datetime) -> dict[str, Any]:
     """Return the line of the log about an alarm."""
     time = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return {"time": time, "event": "drift_alarm", "alarm": json.loads(alarm.to_json())}
+
+
+def _held_out(preparation: PreparedReference) -> str:
+    rate = preparation.held_out
+    if rate is None:
+        return preparation.held_out_note or "not measured: half of the reference is too small for a window"
+    expected = f"{rate.expected:,.1f} expected"
+    return f"{rate.alarms:,} false alarms in {rate.samples:,} samples; {expected} ({rate.ratio:.2f} of that)"
 
 
 def _names(names: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import DatasetError
-from mlops_core.evaluation.reference_statistics import DESCRIPTION
+from mlops_core.evaluation.reference_statistics import DESCRIPTION, MOST_OBSERVED
 from mlops_core.predictors import Detection
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from mlops_core.predictors import SampleScores
 
 _LOGGED_SAMPLES = 16
-_OBSERVED_SAMPLES = 256
 _OBJECT_COLUMNS = ("label", "score", "left", "top", "right", "bottom")
 _QUOTED = frozenset('",\r\n')
 
@@ -132,7 +131,7 @@ def summary(answers: Sequence[SampleScores], classes: Sequence[str], *, observed
         facts["values"] = [_number(answer.scores[0]) for answer in first]
     if observed:
         vectors = (answer.description if observed == DESCRIPTION else answer.scores for answer in answers)
-        facts["features"] = [list(map(_number, vector)) for vector in islice(vectors, _OBSERVED_SAMPLES)]
+        facts["features"] = [list(map(_number, vector)) for vector in islice(vectors, MOST_OBSERVED)]
     return facts
 
 

@@ -36,4 +36,5 @@ async def receive_message(reader: StreamReader) -> tuple[dict[str, Any], bytes]:
         asyncio.IncompleteReadError: the other side has ended.
     """
     header, body = _LENGTHS.unpack(await reader.readexactly(_LENGTHS.size))
-    return json.loads(await reader.readexactly(header)), await reader.readexactly(body) if body else b""
+    data = await reader.readexactly(header + body)
+    return json.loads(data[:header].decode()), data[header:]

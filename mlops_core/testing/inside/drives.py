@@ -65,6 +65,7 @@ def call_plugin(arguments: dict[str, Any]) -> dict[str, Any]:
         Ability.CI: "ci_file",
         Ability.STORE: "open_bucket",
         Ability.FOLLOW: "open_run",
+        Ability.DEPLOY: "deployment_target",
     }
     own = {
         ability for ability, name in methods.items() if getattr(type(plugin), name) is not getattr(RunnerPlugin, name)

@@ -101,7 +101,7 @@ def find_garbage(store: Store, *, keep: int, use_case: str | None = None) -> Gar
     """
     versions = Registry(store).versions()
     kept, removed = _sort_runs(store, keep=keep, use_case=use_case, models={version.run_id for version in versions})
-    needed = {digest for version in versions for digest in (version.artifact, version.code)}
+    needed = {digest for version in versions for digest in (version.artifact, version.code, version.requests)}
     needed |= AssetStore(store).artifacts()
     forgotten = {run.run_id for run in removed}
     for run_id, digests in store.runs.artifacts():

@@ -275,7 +275,7 @@ class StEdgeAi(Section):
 
 
 class Mlflow(Section):
-    """MLflow server or folder that also receives the metrics of an evaluation; none without ``uri``."""
+    """MLflow server or folder to which the observer ``mlflow`` of mlops-mlflow sends runs; none without ``uri``."""
 
     uri: str | None = None
     experiment: Annotated[str, Field(min_length=1)] = "AED"

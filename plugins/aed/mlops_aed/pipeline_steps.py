@@ -82,7 +82,7 @@ def _folds(config: AedConfig, folds: tuple[int, ...]) -> tuple[Step, ...]:
         },
         outputs=("predictions", _FIGURES),
         results=(_FIGURES,),
-        config=("dataset", "mlflow"),
+        config=("dataset",),
         packages=("numpy",),
     )
     return (*steps, evaluate)
@@ -186,7 +186,6 @@ def _evaluate(config: AedConfig, branch: _Branch) -> Step:
         inputs=_evaluated(config, branch),
         outputs=("predictions", _FIGURES) if has_figures else ("predictions",),
         results=(_FIGURES,) if has_figures else (),
-        config=("mlflow",) if has_figures else (),
         packages=_MODEL_PACKAGES,
         environment=_ARITHMETIC,
     )

@@ -10,13 +10,12 @@ from mlops_aed.data.clips import Clip, write_split
 from mlops_aed.evaluation.figures import draw_matrix
 from mlops_aed.evaluation.files import write
 from mlops_aed.evaluation.metrics import compute_metrics, declared_metrics, gate
-from mlops_aed.evaluation.tracking import log_to_mlflow, zoo_metrics
 from mlops_aed.evaluation.votes import sample_name
 from mlops_aed.pipeline_steps import steps
 from mlops_aed.plugin import mlops_get_sample_preview
 from PIL import Image
 
-from mlops_core import ConfigError, ConfusionMatrix, Prediction, Predictions, StepContext, row_digest
+from mlops_core import ConfusionMatrix, Prediction, Predictions, StepContext, row_digest
 from mlops_core.evaluation.metrics import check_report, read_evaluation, write_evaluation
 from mlops_core.predictions import digest_test_set
 from mlops_core.steps.context import StepRequest
@@ -50,7 +49,7 @@ def two_models():
     return Predictions(classes=CLASSES, rows=(*quantized, *original), facts=COST)
 
 
-def request(tmp_path, *, mlflow=None):
+def request(tmp_path):
     step = steps(AedConfig())[-1]
     for name in step.outputs:
         (tmp_path / name).mkdir()
@@ -65,7 +64,7 @@ def request(tmp_path, *, mlflow=None):
     return StepRequest(
         use_case="AED",
         step=step,
-        config={"mlflow": {"uri": mlflow, "experiment": "sounds"}},
+        config={},
         parameters={},
         seed=7,
         inputs={"split": tmp_path / "split"},
@@ -74,8 +73,8 @@ def request(tmp_path, *, mlflow=None):
     )
 
 
-def evaluate(tmp_path, predictions, **options):
-    context = StepContext(request(tmp_path, **options))
+def evaluate(tmp_path, predictions):
+    context = StepContext(request(tmp_path))
     write(context, predictions, splits={"": context.input("split")})
     return tmp_path / "figures"
 
@@ -234,60 +233,8 @@ def test_the_full_evaluation_has_both_models_with_counts_classes_loss_and_split(
     assert len(account["splits"]["all"]["sha256"]) == 64
 
 
-def test_metrics_for_mlflow_have_the_names_of_the_model_zoo_in_percent():
-    found = zoo_metrics({"quant": (0.60004, 0.75, 0.4), "float": (0.8, 1.0, 0.3), "onnx": (0.8, 1.0, 0.3)})
-    assert found == {
-        "quant_patch_acc_test_set": 60.0,
-        "quant_clip_acc_test_set": 75.0,
-        "float_patch_acc_test_set": 80.0,
-        "float_clip_acc_test_set": 100.0,
-        "float_loss_test_set": 0.3,
-        "patch_float_acc_test_set": 80.0,
-        "clip_float_acc_test_set": 100.0,
-    }
-
-
 def test_a_relative_mlflow_folder_is_relative_to_the_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = AedConfig.model_validate({"mlflow": {"uri": "./experiments_outputs\\mlruns"}})
     assert config.mlflow.uri == str(tmp_path / "experiments_outputs" / "mlruns")
     assert AedConfig.model_validate({"mlflow": {"uri": "http://h:5000"}}).mlflow.uri == "http://h:5000"
-
-
-def test_nothing_is_tracked_without_a_uri(tmp_path):
-    evaluate(tmp_path, two_models())
-    assert not list(tmp_path.rglob("mlruns"))
-
-
-def quiet(monkeypatch):
-    """Restore the environment afterwards."""
-    for name in ("MLFLOW_ALLOW_FILE_STORE", "MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
-        monkeypatch.setenv(name, "true")
-
-
-def mlflow_run(uri):
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient(tracking_uri=uri)
-    experiment = client.get_experiment_by_name("sounds")
-    (run,) = client.search_runs([experiment.experiment_id])
-    return run, {item.path for item in client.list_artifacts(run.info.run_id)}
-
-
-def test_metrics_and_pictures_are_in_mlflow(tmp_path, monkeypatch):
-    quiet(monkeypatch)
-    monkeypatch.chdir(tmp_path)
-    uri = str(tmp_path / "mlruns")
-    figures = evaluate(tmp_path, two_models(), mlflow=uri)
-    run, artifacts = mlflow_run(uri)
-    assert run.info.status == "FINISHED"
-    assert run.data.metrics["quant_clip_acc_test_set"] == 75.0
-    assert run.data.metrics["float_patch_acc_test_set"] == 80.0
-    assert artifacts == {path.name for path in figures.iterdir()}
-
-
-def test_an_unreachable_server_is_named(tmp_path, monkeypatch):
-    quiet(monkeypatch)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(ConfigError, match=r"mlflow\.uri: http://127\.0\.0\.1:9 does not accept a run"):
-        log_to_mlflow("http://127.0.0.1:9", experiment="x", metrics={}, files=tmp_path)

@@ -461,7 +461,7 @@ def test_an_evaluation_on_a_board_is_refused_with_the_file_to_import():
 
 
 def test_metrics_go_to_an_mlflow_server_and_not_into_a_folder():
-    pytest.importorskip("mlflow")
+    pytest.importorskip("mlops_mlflow")
     assert loaded(text_of("v2")).mlflow.uri is None
     assert "is not the address of a server" in fates(text_of("v2"))["mlflow.uri"].note
     model = loaded(text_of("v2").replace("./experiments_outputs/mlruns", "http://127.0.0.1:5000"))

@@ -309,6 +309,8 @@ def test_refusal_of_the_workspace_is_one_line_and_starts_nothing(service, fault,
     for path in service.endpoint.blobs.container_folder("workspaceblobstore").rglob(".mlops-*"):
         if path.is_file():
             path.unlink()
+    with service.endpoint.state.lock:
+        service.endpoint.state.assets.get("data", {}).clear()
     method, text, status, code = fault
     service.endpoint.faults = [Fault(method, text, status, code=code)]
     record = service.run()

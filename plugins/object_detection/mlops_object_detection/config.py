@@ -62,7 +62,8 @@ class SplitSection(Section):
         mandatory_train_filenames: names of pictures that must be in the training part.
         mandatory_val_filenames: likewise, in the validation part.
         mandatory_test_filenames: likewise, in the test part. Only these are then tested.
-        use_folders: pictures below a folder ``train``, ``valid`` or ``test`` keep that part.
+        use_folders: pictures below a folder ``train``, ``valid`` or ``test``, or in one of VOC's lists
+            ``ImageSets/Main/train.txt``, ``val.txt`` and ``test.txt``, keep that part.
     """
 
     use_stratified_split: bool = True

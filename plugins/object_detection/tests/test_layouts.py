@@ -279,7 +279,7 @@ def test_names_from_data_yaml_count_from_zero(images):
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        ({"1": "Valve", "2": "valve "}, ("'Valve'", "'valve '", "case or blanks")),
+        ({"1": "Valve", "2": "valve "}, ("'Valve'", "'valve '", "only in case, blanks or")),
         ({"1": "Valve", "2": "Valve"}, ("several numbers",)),
         ({"0": "Valve"}, ("'0'", "from 1")),
         ({"1": 3}, ("name of 1",)),
@@ -596,3 +596,114 @@ def test_a_picture_that_ends_early_is_named(tmp_path, name):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(DatasetError, match=f"{name} cannot be decoded"):
         check_complete(path)
+
+
+@pytest.mark.parametrize("layout", ["yolo", "voc", "npy", "jsonl"])
+def test_equal_names_of_pictures_belong_to_the_labels_in_their_own_folder(images, layout):
+    for part in ("train", "test"):
+        (images / part / "images").mkdir(parents=True)
+        for name in SIZES:
+            (images / part / "images" / f"{name}.png").write_bytes((images / "images" / f"{name}.png").read_bytes())
+        WRITERS[layout](images / part)
+    for name in SIZES:
+        (images / "images" / f"{name}.png").unlink()
+    pages = {page.name: page for page in read_raw(images).pages}
+    assert sorted(pages) == [f"{part}/images/{name}.png" for part in ("test", "train") for name in "abc"]
+    assert len(pages["train/images/a.png"].boxes) == 2
+
+
+@pytest.mark.parametrize(
+    ("layout", "file", "old", "new", "words"),
+    [
+        ("yolo", "labels/b.txt", "1 0.25", "1 1_0.25", ("(line 1)", "four fractions")),
+        ("yolo", "labels/b.txt", "1 0.25", "\u0661 0.25", ("(line 1)", "four fractions")),
+        ("yolo", "labels/b.txt", " 0.3\n", " 0\n", ("(line 1)", "no area")),
+        ("voc", "images/b.xml", "<xmax>48", "<xmax>4_8", ("xmax", "'4_8'")),
+        ("voc", "images/b.xml", "<xmax>48", "<xmax>12", ("(line 1)", "no area")),
+        ("voc", "images/b.xml", "<height>160</height>", "", ("120 x 160", "12 x ?")),
+        (
+            "voc",
+            "images/b.xml",
+            "</bndbox>",
+            "</bndbox><bndbox><xmin>1</xmin></bndbox>",
+            ("two elements 'bndbox/xmin'",),
+        ),
+        ("coco", "instances.json", '"iscrowd": 0', '"iscrowd": "0"', ("annotations[0]", "iscrowd")),
+        ("coco", "instances.json", '"name": "Pump"', '"name": "Valve/Gate"', ("categories[1]", "several ids")),
+        ("coco", "instances.json", '"id": 2, "name"', '"id": 1, "name"', ("categories[1]", "id 1 appears twice")),
+        ("coco", "instances.json", "[12, 16, 36, 48]", "[12, 16, 0, 48]", ("annotations[2]", "no area")),
+        ("jsonl", "labels/annotations.jsonl", '"topX": 0.1,', '"topX": 1' + "0" * 400 + ",", ("(line 1)", "too large")),
+        ("jsonl", "labels/annotations.jsonl", '"label": [', '"label": [], "label": [', ("(line 1)", "appears twice")),
+        ("jsonl", "labels/annotations.jsonl", '"Pump"', '"Pu\\nmp"', ("(line 1)", "line break")),
+    ],
+)
+def test_a_value_that_could_be_misread_is_refused_with_its_place(images, layout, file, old, new, words):
+    WRITERS[layout](images)
+    text = (images / file).read_text()
+    text = text + "\n" if layout == "yolo" else text
+    assert old in text
+    if layout == "voc" and not new:
+        text = text.replace("<width>120", "<width>12")
+    (images / file).write_text(text.replace(old, new, 1), encoding="utf-8")
+    refused(images, file, *words)
+
+
+def test_a_class_number_with_a_fraction_is_refused(images):
+    write_npy(images)
+    np.savez(images / "labels" / "b_symbols.npz", np.array([[0, 12, 16, 48, 64, 1.7]]))
+    (images / "labels" / "b_symbols.npy").unlink()
+    refused(images, "b_symbols.npz (row 1)", "a class")
+
+
+def test_class_names_of_a_yaml_file_are_texts(images):
+    write_yolo(images)
+    (images / "label_config_map.json").unlink()
+    (images / "data.yaml").write_text("nc: 2\nnames: [on, 2]\n")
+    assert {box.label for page in read_raw(images).pages for box in page.boxes} == {"on", "2"}
+
+
+def test_names_that_differ_in_their_unicode_form_only_are_refused_as_classes_and_found_as_pictures(images):
+    (images / "images" / "a.png").rename(images / "images" / "cafe\u0301.png")
+    lines = [line("a") | {"image_url": "caf\u00e9.png"}, line("b", [("Caf\u00e9", (12, 16, 48, 64))])]
+    write_jsonl(images, lines)
+    assert [len(page.boxes) for page in read_raw(images).pages] == [1, 2]
+    write_jsonl(images, [*lines, line("c", [("Cafe\u0301", (1, 1, 9, 9))])])
+    refused(images, "Unicode form")
+
+
+@pytest.mark.parametrize(
+    "address", ["azureml://datastores/x/paths/my%20page.png", "https://host/my%20page.png?sv=1&sig=a%2Fb"]
+)
+def test_addresses_are_decoded(images, address):
+    (images / "images" / "a.png").rename(images / "images" / "my page.png")
+    write_jsonl(images, [line("a") | {"image_url": address}])
+    assert [page.name for page in read_raw(images).pages] == ["images/my page.png"]
+
+
+def test_a_voc_file_with_another_name_belongs_to_the_picture_that_it_names(images):
+    write_voc(images)
+    (images / "images" / "a.xml").rename(images / "images" / "annotation-1.xml")
+    assert len(read_raw(images).pages[0].boxes) == 2
+    (images / "images" / "annotation-1.xml").rename(images / "images" / "a.xml")
+    (images / "images" / "a.xml").write_text(voc("a").replace("a.png", "b.png"))
+    raw = read_raw(images)
+    assert len(raw.pages[0].boxes) == 2
+    assert any("name another image" in note and "a.xml" in note for note in raw.notes)
+
+
+def test_coco_polygons_without_boxes_are_read(images):
+    data = coco()
+    data["annotations"][2] |= {"bbox": [], "segmentation": [[12, 16, 48, 16, 48, 40], [12, 40, 30, 64, 12, 64]]}
+    (images / "instances.json").write_text("\ufeff" + json.dumps(data), encoding="utf-8")
+    box = read_raw(images).pages[1].boxes[0]
+    assert box.corners == pytest.approx((0.1, 0.1, 0.4, 0.4))
+    data["annotations"][2] |= {"segmentation": {"counts": [1], "size": [160, 120]}}
+    (images / "instances.json").write_text(json.dumps(data))
+    refused(images, "annotations[2]", "bbox is []")
+
+
+def test_a_picture_of_floating_point_numbers_is_refused(images):
+    write_jsonl(images)
+    Image.new("F", SIZES["a"], 0.5).save(images / "images" / "a.tif")
+    write_jsonl(images, [line("a") | {"image_url": "a.tif"}])
+    refused(images, "a.tif", "floating-point")

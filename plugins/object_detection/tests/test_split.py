@@ -3,7 +3,7 @@
 import pytest
 from mlops_object_detection.config import DetectionConfig, SplitSection
 from mlops_object_detection.data.pages import Box, Page
-from mlops_object_detection.data.splitting import TEST, TRAIN, VALIDATION, divide
+from mlops_object_detection.data.splitting import TEST, TRAIN, VALIDATION, divide, listed_parts
 from pydantic import ValidationError
 
 from mlops_core import DatasetError
@@ -16,9 +16,11 @@ def page(number, labels=CLASSES, *, folder="images"):
     return Page(name=f"{folder}/{number}.jpg", width=100, height=100, boxes=boxes)
 
 
-def divided(pages, *, seed=7, digests=None, group_pattern=None, **settings):
+def divided(pages, *, seed=7, digests=None, group_pattern=None, listed=None, **settings):
     digests = {one.name: digests[one.name] if digests and one.name in digests else one.name for one in pages}
-    return divide(pages, SplitSection(**settings), digests=digests, group_pattern=group_pattern, seed=seed)
+    return divide(
+        pages, SplitSection(**settings), digests=digests, group_pattern=group_pattern, seed=seed, listed=listed
+    )
 
 
 def of_part(division, part):
@@ -158,9 +160,39 @@ def test_folders_keep_their_parts():
     assert len(of_part(divided(pages, use_folders=False), TEST)) == 2
 
 
+def test_folders_of_training_and_validation_alone_keep_their_parts():
+    pages = [page(number, folder="train2017") for number in range(6)]
+    division = divided([*pages, *(page(number, folder="val2017") for number in "ab")])
+    assert of_part(division, VALIDATION) == {"val2017/a.jpg", "val2017/b.jpg"}
+    assert len(of_part(division, TEST)) == 1
+
+
+def write_list(folder, part, *names):
+    (folder / "ImageSets" / "Main").mkdir(parents=True, exist_ok=True)
+    (folder / "ImageSets" / "Main" / f"{part}.txt").write_text("\n".join(names) + "\n")
+
+
+def test_the_lists_of_a_voc_data_set_keep_their_parts(tmp_path):
+    write_list(tmp_path, "train", *"01234")
+    write_list(tmp_path, "val", "5")
+    write_list(tmp_path, "test", "6", "7.jpg")
+    write_list(tmp_path, "trainval", *"012345")
+    write_list(tmp_path, "pump_train", "0  1", "1 -1")
+    division = divided(PAGES, listed=listed_parts(tmp_path, PAGES))
+    assert of_part(division, TEST) == {"images/6.jpg", "images/7.jpg"}
+    assert of_part(division, VALIDATION) == {"images/5.jpg"}
+
+
+def test_a_picture_in_two_lists_is_refused(tmp_path):
+    write_list(tmp_path, "train", *"01234")
+    write_list(tmp_path, "test", "6", "3")
+    with pytest.raises(DatasetError, match=r"train.txt: '3' is in the list of the test part"):
+        listed_parts(tmp_path, PAGES)
+
+
 def test_a_copy_in_the_folders_of_two_parts_is_refused():
     pages = [page(number, folder="train") for number in range(4)] + [page(number, folder="test") for number in "ab"]
-    with pytest.raises(DatasetError, match="folders of two parts"):
+    with pytest.raises(DatasetError, match="lists or folders of two parts"):
         divided(pages, digests={"train/0.jpg": "aa", "test/a.jpg": "aa"})
 
 

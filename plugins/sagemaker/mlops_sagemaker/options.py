@@ -37,7 +37,7 @@ def command_options(command: str) -> tuple[click.Option, ...]:
         return (*account_options(), *run_options())
     if command == "doctor":
         return (*account_options(), pipeline_name_option())
-    if command in ("estimate", "plan"):
+    if command in ("estimate", "plan", "deploy"):
         return (*account_options(), prices_option())
     if command == "compile":
         return (*settings_options(), *_name_options())

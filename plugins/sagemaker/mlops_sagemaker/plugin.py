@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import click
 
     from mlops_core import RunRecord
+    from mlops_core.deployments import DeploymentTarget
     from mlops_core.runners import ExecutedDefinition, HealthCheck, Runner, RunObserver, RunRequest, Store
     from mlops_core.runners.remote.costs import Estimate
     from mlops_core.runners.remote.following import RemoteRun
@@ -34,6 +35,7 @@ class SageMakerPlugin(RunnerPlugin):
             Ability.CI,
             Ability.STORE,
             Ability.FOLLOW,
+            Ability.DEPLOY,
         }
     )
     url_schemes = ("s3",)
@@ -130,6 +132,15 @@ class SageMakerPlugin(RunnerPlugin):
             module="mlops_sagemaker.container",
             serving_module="mlops_sagemaker.serving.container",
         )
+
+    def deployment_target(self, store: Store, options: RunnerOptions) -> DeploymentTarget:
+        """Return the endpoints of the account, to which models are deployed."""
+        from mlops_sagemaker.deployment.target import SageMakerTarget
+        from mlops_sagemaker.service.account import Account
+        from mlops_sagemaker.target import complete_settings
+
+        own = _own(options)
+        return SageMakerTarget(store, own, settings=complete_settings(own), account=Account(region=own.region))
 
     def ci_file(self, use_case: str, *, provider: str, install: str | None = None) -> CiFile:
         """Return the CI file for CodeBuild, GitHub Actions or GitLab."""

@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import mlops_core
+import mlops_core.deployments
 import mlops_core.runners
 import mlops_core.serving
 
@@ -27,7 +28,7 @@ def imports():
 
 
 def test_engine_uses_only_public_names_of_core():
-    modules = (mlops_core, mlops_core.runners, mlops_core.serving)
+    modules = (mlops_core, mlops_core.deployments, mlops_core.runners, mlops_core.serving)
     public = {module.__name__: set(module.__all__) for module in modules}
     private = [
         f"{file}: from {module} import {name}"

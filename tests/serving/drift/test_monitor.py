@@ -208,9 +208,9 @@ def test_a_torn_line_of_alarms_does_not_spoil_the_next_one(reference, quick, nor
     monitor = open_monitor(reference, quick, tmp_path)
     (tmp_path / "alarms.jsonl").write_text('{"id": "torn')
     alarm = feed(monitor, normal(40) + 3)[0]
+    monitor.close()  # a thread writes until then
     lines = (tmp_path / "alarms.jsonl").read_text().splitlines()
     assert DriftAlarm.from_json(lines[1]) == alarm
-    monitor.close()
 
 
 def test_alarms_are_passed_on(reference, quick, normal):
@@ -222,6 +222,33 @@ def test_alarms_are_passed_on(reference, quick, normal):
     assert [each["alarm"] for each in facts if "alarm" in each] == [alarm.id for alarm in passed]
     assert facts[0].keys() == {"mmd_10", "mmd_25", "cusum"}
     json.dumps(facts)
+
+
+def test_samples_that_are_not_observed_need_no_description(reference, normal):
+    """What is skipped is counted, so that the same samples are observed as if all had been described."""
+    policy = DriftPolicy(days=1, requests_per_hour=700 / 24, run_length=100, windows=(10, 25))  # one in seven
+    whole, frugal = open_monitor(reference, policy), open_monitor(reference, policy)
+    stream = [*normal(400), *(normal(1000) + 0.7)]
+    expected = feed(whole, stream)
+    found, described = [], 0
+    for at, sample in enumerate(stream):
+        if frugal.may_observe(2):
+            described += 1
+            found += feed(frugal, [sample], start=at)
+        else:
+            frugal.skip(1)
+    assert found == expected != []
+    assert frugal.state() == whole.state()
+    assert described < len(stream) / 2
+
+
+def test_a_sample_that_was_skipped_in_error_is_replaced_by_the_next_one(reference, normal):
+    policy = DriftPolicy(days=1, requests_per_hour=700 / 24, run_length=100, windows=(10, 25))
+    monitor = open_monitor(reference, policy)
+    monitor.skip(7)  # one of them was to be observed
+    assert monitor.may_observe(1)
+    feed(monitor, normal(1))
+    assert (monitor.state()["observed"], monitor.state()["seen"]) == (1, 8)
 
 
 def test_the_monitor_is_a_drift_detector(reference, quick):
@@ -413,5 +440,5 @@ def test_a_failed_disk_loses_no_alarm_and_raises_nothing(reference, quick, norma
     monitor = open_monitor(reference, quick, tmp_path / "state")
     (tmp_path / "state" / "alarms.jsonl").mkdir()
     assert feed(monitor, normal(40) + 3)
+    monitor.close()  # a thread writes until then
     assert "is not recorded" in capsys.readouterr().err
-    monitor.close()

@@ -1,6 +1,7 @@
 "use strict";
 // The page is complete without this script, which marks the section in view, folds long sections on a phone, says where a
-// table is cut, shows the values of curves at the pointer, and pauses a sound when another one starts.
+// table is cut, shows the values of curves at the pointer, and pauses a sound when another one starts. What is added to the
+// page later announces itself by the event "content".
 (() => {
   const links = new Map(
     [...document.querySelectorAll(".contents li a")].map((link) => [link.hash.slice(1), link]),
@@ -26,6 +27,7 @@
     for (const section of [...document.querySelectorAll("main > section")].slice(1)) {
       if (section.offsetHeight <= innerHeight || `#${section.id}` === location.hash) continue;
       const heading = section.querySelector("h2");
+      if (!heading || heading.classList.contains("hidden")) continue;
       const button = document.createElement("button");
       button.type = "button";
       button.className = "fold";
@@ -40,22 +42,27 @@
     for (const [id, link] of links) link.addEventListener("click", () => unfold(document.getElementById(id)));
   }
 
-  for (const region of document.querySelectorAll(".scroll")) {
-    new ResizeObserver(() => {
-      region.parentElement.classList.toggle("is-cut", region.scrollWidth > region.clientWidth + 1);
-    }).observe(region);
-  }
-
-  const sounds = [...document.querySelectorAll("audio")];
-  for (const sound of sounds) {
-    sound.addEventListener("play", () => sounds.forEach((other) => other !== sound && other.pause()));
-  }
+  document.addEventListener(
+    "play",
+    (event) => document.querySelectorAll("audio").forEach((other) => other !== event.target && other.pause()),
+    true,
+  );
 
   const number = (value) => String(Number.isInteger(value) ? value : Number(value.toPrecision(4)));
   const nearest = (points, x) =>
     points.reduce((best, point) => (Math.abs(point[0] - x) < Math.abs(best[0] - x) ? point : best));
 
-  for (const chart of document.querySelectorAll(".curve-chart")) {
+  const enliven = (root) => {
+    for (const region of root.querySelectorAll(".scroll")) {
+      new ResizeObserver(() => {
+        region.parentElement.classList.toggle("is-cut", region.scrollWidth > region.clientWidth + 1);
+      }).observe(region);
+    }
+    for (const chart of root.querySelectorAll(".curve-chart")) readable(chart);
+  };
+  document.addEventListener("content", (event) => enliven(event.target));
+
+  const readable = (chart) => {
     const { x: label, range, plot, series } = JSON.parse(chart.dataset.curves);
     const cursor = chart.querySelector(".cursor");
     const readout = chart.parentElement.querySelector(".readout");
@@ -90,5 +97,7 @@
       event.preventDefault();
       show(current + move);
     });
-  }
+  };
+
+  enliven(document);
 })();

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import DatasetError
+from mlops_core.evaluation.reference_statistics import MOST_OBSERVED
 from mlops_core.serving.drift.replay.sorting import CapturedSamples
 
 if TYPE_CHECKING:
@@ -90,11 +91,12 @@ class CaptureReader:
             newest = -math.inf
             for at, request in self._requests(path, found):
                 self._check_model(request, path, at)
-                vectors = [array("d", map(_number, vector)) for vector in request.vectors]
+                vectors = [array("d", map(_number, vector)) for vector in request.vectors[:MOST_OBSERVED]]
                 if not found.add(request.id, request.time, vectors):
                     found.duplicates += 1
                     continue
                 found.requests += 1
+                found.beyond += len(request.vectors) - len(vectors)
                 found.without_model += re.fullmatch(_LABEL, request.model) is None
                 found.late += request.time < newest
                 newest = max(newest, request.time)

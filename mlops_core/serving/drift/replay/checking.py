@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import DatasetError
+from mlops_core.evaluation.reference_statistics import MOST_OBSERVED
 from mlops_core.serving.drift.opening import require_numpy
 from mlops_core.serving.drift.replay.kept import kept_preparation
 
@@ -107,6 +108,7 @@ def _notes(samples: CapturedSamples, policy: DriftPolicy) -> list[str]:
         (samples.undescribed, f"requests made the plugin fail and are left out; the first: {samples.first_failure}"),
         (samples.duplicates, "requests occur twice and are used once"),
         (samples.without_model, "requests do not say which registered version answered"),
+        (samples.beyond, f"samples follow the first {MOST_OBSERVED} of their request and are left out, as by a server"),
         (samples.late, "requests follow later ones in their file and are sorted by time"),
     ):
         if number:

@@ -32,11 +32,12 @@ class CapturedSamples:
         first_failure: what it said about the first one.
         late: requests that follow a later one in their file.
         without_model: requests that do not say which registered version answered.
+        beyond: samples left out because their request has more than `MOST_OBSERVED`, as a server leaves them out.
     """
 
     def __init__(self) -> None:
         """Begin without samples."""
-        self.requests = self.duplicates = self.late = self.without_model = 0
+        self.requests = self.duplicates = self.late = self.without_model = self.beyond = 0
         self.unreadable = self.undescribed = 0
         self.first_failure = ""
         self._count = 0
@@ -107,6 +108,7 @@ class CapturedSamples:
             "undescribed_requests": self.undescribed,
             "late_requests": self.late,
             "requests_without_model": self.without_model,
+            "samples_beyond_the_limit": self.beyond,
         }
 
     @property

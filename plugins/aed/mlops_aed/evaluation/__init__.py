@@ -1,1 +1,1 @@
-"""Evaluation: metrics, votes over patches, figures, files, tracking."""
+"""Evaluation: metrics, votes over patches, figures, files."""

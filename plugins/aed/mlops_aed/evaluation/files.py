@@ -1,4 +1,4 @@
-"""Results of an evaluation besides its predictions: log lines, pictures, all values as JSON, a run in MLflow.
+"""Results of an evaluation besides its predictions: log lines, pictures, all values as JSON.
 
 Core writes ``evaluation.json`` from the predictions; values that are not metrics are in ``evaluation_full.json``.
 """
@@ -11,11 +11,9 @@ from collections import Counter
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from mlops_aed.config import Mlflow
 from mlops_aed.data.clips import iter_split
 from mlops_aed.evaluation.figures import draw_matrix, matrix_name
 from mlops_aed.evaluation.metrics import compute_metrics
-from mlops_aed.evaluation.tracking import log_to_mlflow, zoo_metrics
 from mlops_aed.evaluation.votes import FLOAT_MODEL, ONNX_INT8_MODEL, ONNX_MODEL, rows_by_model
 from mlops_aed.models.pretrained import digest
 from mlops_core import Predictions, write_predictions
@@ -37,7 +35,7 @@ def write(context: StepContext, predictions: Predictions, *, splits: Mapping[str
     """Write the predictions and the output ``figures``, and log the accuracies.
 
     Args:
-        context: context of a step with the outputs ``predictions`` and ``figures`` and the section ``mlflow``.
+        context: context of a step with the outputs ``predictions`` and ``figures``.
         predictions: predictions of all models and test folds.
         splits: number of the test fold -> folder of its split; without cross-validation one, named "".
     """
@@ -60,7 +58,6 @@ def write(context: StepContext, predictions: Predictions, *, splits: Mapping[str
         "cost": dict(predictions.facts),
     }
     (folder / FULL_FILE).write_text(json.dumps(account, indent=2) + "\n", encoding="utf-8")
-    _track(context, reports)
 
 
 def model_reports(predictions: Predictions) -> dict[str, tuple[MetricReport, float]]:
@@ -146,20 +143,3 @@ def _log(context: StepContext, together: MetricReport, reports: Mapping[str, tup
     for table in together.tables:
         for row in table.rows:
             context.log.info("%s: %s", table.title, dict(zip(table.columns, row, strict=True)))
-
-
-def _track(context: StepContext, reports: Mapping[str, tuple[MetricReport, float]]) -> None:
-    settings = context.section("mlflow", Mlflow)
-    if settings.uri is None:
-        return
-    numbers = {
-        model: (report.values["patch_acc"].value, report.values["clip_acc"].value, loss)
-        for model, (report, loss) in reports.items()
-    }
-    run_id = log_to_mlflow(
-        settings.uri,
-        experiment=settings.experiment,
-        metrics=zoo_metrics(numbers),
-        files=context.output(_FIGURES),
-    )
-    context.log.info("MLflow run %s in %s", run_id, settings.uri)

@@ -173,8 +173,8 @@ def _set_mlflow(draft: Draft) -> None:
     note = ""
     if uri is None or not uri.startswith(("http://", "https://")):
         note = "is not the address of a server; a step writes into its own run only, which has the metrics and a report"
-    elif importlib.util.find_spec("mlflow") is None:
-        note = "MLflow is not installed: pip install 'mlops-aed[mlflow]'"
+    elif importlib.util.find_spec("mlops_mlflow") is None:
+        note = "the observer for MLflow is not installed: pip install mlops-mlflow"
     if note:
         draft.ignore(*keys, note=note)
         return

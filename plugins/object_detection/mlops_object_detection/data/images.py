@@ -46,6 +46,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
                 _check_size(image, path)
+                if image.mode == "F":
+                    raise ValueError("its pixels are floating-point numbers of an unknown range; save it with 8 bits")
                 yield image
     except DatasetError:
         raise

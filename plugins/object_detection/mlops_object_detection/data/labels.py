@@ -7,12 +7,14 @@ A class k of a YOLO file, which counts from 0, is the number k + 1. Without the 
 from __future__ import annotations
 
 import json
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from mlops_core import DatasetError, did_you_mean
+from mlops_object_detection.data.layouts.raw_labels import without_repetition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -59,6 +61,8 @@ class LabelMap:
         """
         if not name.strip():
             raise DatasetError(f"{where}: the label is empty; expected the name of a class")
+        if not name.isprintable():
+            raise DatasetError(f"{where}: label {name!r} has a line break or another control character; remove it")
         if self.names is not None and name not in self.names.values():
             hint = did_you_mean(name, sorted(self.names.values()))
             raise DatasetError(f"{where}: label '{name}' is not in {self.source}{hint}")
@@ -104,12 +108,14 @@ def check_distinct(names: Iterable[str], source: str) -> None:
     """
     seen: dict[str, str] = {}
     for name in names:
-        key = "".join(name.split()).casefold()
+        key = "".join(unicodedata.normalize("NFKC", name).split()).casefold()
         if not key:
             raise DatasetError(f"{source}: a class has an empty name; expected a text")
         other = seen.setdefault(key, name)
         if other != name:
-            raise DatasetError(f"{source}: '{other}' and '{name}' differ only in case or blanks; use one of them")
+            raise DatasetError(
+                f"{source}: '{other}' and '{name}' differ only in case, blanks or Unicode form; use one of them"
+            )
 
 
 def _read(path: Path, shown: str) -> LabelMap:
@@ -131,19 +137,12 @@ def _read(path: Path, shown: str) -> LabelMap:
 
 def _from_json(text: str, shown: str) -> dict[int, str]:
     try:
-        data = json.loads(text, object_pairs_hook=_without_repetition)
+        data = json.loads(text, object_pairs_hook=without_repetition)
     except (ValueError, RecursionError) as error:
         raise DatasetError(f'{shown}: {error}; expected a JSON object such as {{"1": "Valve"}}') from None
     if not isinstance(data, dict):
         raise DatasetError(f"{shown}: expected a JSON object with a name for each number")
     return dict(_entry(key, name, shown) for key, name in data.items())
-
-
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) != len(keys):
-        raise ValueError(f"number {next(key for key in keys if keys.count(key) > 1)!r} appears twice")
-    return dict(pairs)
 
 
 def _entry(key: str, name: Any, shown: str) -> tuple[int, str]:
@@ -162,14 +161,16 @@ def _from_lines(text: str, shown: str) -> dict[int, str]:
 def _from_yaml(text: str, shown: str) -> dict[int, str]:
     """Return ``names`` of a YOLO data file, a list or a mapping from 0; empty if it has none."""
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  texts only: a class 'on' is not a truth value
     except yaml.YAMLError as error:
         raise DatasetError(f"{shown}: {' '.join(str(error).split())}; expected YAML with 'names'") from None
     names = data.get("names") if isinstance(data, dict) else None
     if isinstance(names, list):
-        names = dict(enumerate(names))
+        names = {str(number): name for number, name in enumerate(names)}
     if not isinstance(names, dict):
         return {}
-    if not all(isinstance(key, int) and key >= 0 for key in names):
+    if not all(key.isascii() and key.isdigit() for key in names):
         raise DatasetError(f"{shown}: names has keys other than whole numbers from 0")
-    return {key + 1: str(name) for key, name in sorted(names.items())}
+    if not all(isinstance(name, str) for name in names.values()):
+        raise DatasetError(f"{shown}: names has an entry that is not a text; expected the name of each class")
+    return {int(key) + 1: name for key, name in sorted(names.items(), key=lambda item: int(item[0]))}

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from mlops_core import DatasetError
+from mlops_object_detection.data.layouts.raw_labels import without_repetition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -170,7 +171,7 @@ def _counted() -> Iterator[int]:
 
 def _annotation(line: str, where: str) -> Annotation:
     try:
-        data = json.loads(line)
+        data = json.loads(line, object_pairs_hook=without_repetition)
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{where}: not JSON: {error}; expected one object per line") from None
     if not isinstance(data, dict) or not isinstance(data.get("image_url"), str) or not data["image_url"]:
@@ -201,7 +202,12 @@ def _box(data: Any, where: str) -> Box:
     for name, value in zip(_CORNERS, numbers, strict=True):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise DatasetError(f"{where}: {name} is {value!r}; expected a fraction of the picture's side, 0 to 1")
-    left, top, right, bottom = map(float, numbers)  # type: ignore[arg-type]  # checked above
+    try:
+        left, top, right, bottom = map(float, numbers)  # type: ignore[arg-type]  # checked above
+    except OverflowError:
+        raise DatasetError(
+            f"{where}: a number is too large; expected fractions of the picture's side, 0 to 1"
+        ) from None
     crowd = data.get("isCrowd", data.get("iscrowd", 0))
     if crowd not in (0, 1, True, False):
         raise DatasetError(f"{where}: isCrowd is {crowd!r}; expected 0 or 1")

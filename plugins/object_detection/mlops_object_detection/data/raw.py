@@ -6,12 +6,12 @@ fractions. This module resolves the pictures, so that each rule about them exist
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from mlops_core import DatasetError, did_you_mean, list_data_files
+from mlops_core import DatasetError, list_data_files
+from mlops_object_detection.data.image_names import ImageNames, listed
 from mlops_object_detection.data.images import IMAGE_SUFFIXES, image_size, size_and_orientation
 from mlops_object_detection.data.labels import LabelMap, check_distinct, read_label_map
 from mlops_object_detection.data.layouts import coco, npy, voc, yolo
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 LAYOUTS = ("jsonl", "coco", "voc", "npy", "yolo")
 """In the order in which they are looked for."""
-_SHOWN = 5
 _TURNS = (5, 6, 7, 8)
 """EXIF orientations that exchange width and height, by which the size in a label tells which picture is meant."""
 
@@ -67,12 +66,15 @@ def read_raw(folder: Path, *, layout: str = "auto", label_config_map: str | None
     chosen = _choose(folder, available, layout)
     label_map = read_label_map(folder, files, chosen=label_config_map)
     found = list(_readers()[chosen](folder, available[chosen], label_map))
-    index = _Images(images)
+    index = ImageNames(images)
     pages: list[Page] = []
     used: dict[str, str] = {}
     assumed: list[str] = []
+    renamed: list[str] = []
     for labels in found:
-        name = index.find(labels.image, labels.where, beside=labels.beside)
+        name, is_alternative = index.find(labels)
+        if labels.alternative and not is_alternative:
+            renamed.append(labels.where)
         if name in used:
             raise DatasetError(f"{labels.where}: {name} has labels already, in {used[name]}; expected them once")
         used[name] = labels.where
@@ -80,25 +82,16 @@ def read_raw(folder: Path, *, layout: str = "auto", label_config_map: str | None
         pages.append(page)
         assumed += [name] if is_assumed else []
     missing = [name for name in images if name not in used]
-    notes, left_out = [], {}
-    if chosen == "yolo" and missing:
-        pages += [_empty_page(folder, name) for name in missing]
-        notes.append(
-            f"{len(missing)} images have no label file and count as images without objects: {_listed(missing)}"
-        )
-    elif missing:
-        left_out = dict.fromkeys(missing, "no label names it")
-        notes.append(f"{len(missing)} images are named by no label and are left out: {_listed(missing)}")
-    if assumed:
-        notes.append(_orientation_note(sorted(assumed)))
+    is_yolo = chosen == "yolo"
+    pages += [_empty_page(folder, name) for name in missing if is_yolo]
     ignored = [name for name in LAYOUTS if available[name] and name != chosen]
-    if ignored:
-        notes.append(f"labels are read from {chosen}; files of other layouts are not used: {', '.join(ignored)}")
+    notes = _notes(chosen, missing=missing, renamed=renamed, assumed=assumed, ignored=ignored)
+    left_out = {} if is_yolo else dict.fromkeys(missing, "no label names it")
     ordered = tuple(sorted(pages, key=lambda page: page.name))
     check_distinct(sorted({box.label for page in ordered for box in page.boxes}), "labels")
     if not any(page.boxes for page in ordered):
         raise DatasetError(f"{folder}: no label file has a box ({chosen}, {len(ordered)} images); expected objects")
-    return RawDataset(pages=ordered, layout=chosen, labels=label_map, left_out=left_out, notes=tuple(notes))
+    return RawDataset(pages=ordered, layout=chosen, labels=label_map, left_out=left_out, notes=notes)
 
 
 def _readers() -> Mapping[str, Callable[[Path, Sequence[str], LabelMap], Iterable[RawLabels]]]:
@@ -148,71 +141,26 @@ def _read_jsonl(folder: Path, files: Sequence[str], labels: LabelMap) -> Iterato
             )
 
 
-class _Images:
-    """The images of a data set, found by the names that label files use."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = frozenset(names)
-        self._by_base: defaultdict[str, list[str]] = defaultdict(list)
-        for name in names:
-            self._by_base[PurePosixPath(name).name].append(name)
-            self._by_base[PurePosixPath(name).stem].append(name)
-
-    def find(self, url: str, where: str, *, beside: str) -> str:
-        """Return the image that a label file names by path, address or base name.
-
-        Raises:
-            DatasetError: there is none, or several could be meant.
-        """
-        path = url.replace("\\", "/")
-        folder = PurePosixPath(beside).parent
-        for name in (str(folder / path), path.removeprefix("./")):
-            if name in self._names:
-                return name
-        found = self._by_base.get(PurePosixPath(path).name, [])
-        ranked = sorted(found, key=lambda name: -_shared_parts(name, path))
-        best = [name for name in found if _shared_parts(name, path) == _shared_parts(ranked[0], path)] if found else []
-        if len(best) > 1:
-            near = [name for name in best if PurePosixPath(name).parent == folder]
-            best = near or best
-        if not best:
-            hint = did_you_mean(PurePosixPath(path).name, [PurePosixPath(name).name for name in self._names])
-            raise DatasetError(
-                f"{where}: no image '{url}' in the data set{hint}; expected the name of one of its files"
-            )
-        if len(best) > 1:
-            raise DatasetError(f"{where}: '{url}' may be {_listed(best)}; expected a path that is unique")
-        return best[0]
-
-
-def _shared_parts(name: str, path: str) -> int:
-    """Return how many components of two paths agree, from the end."""
-    pairs = zip(reversed(PurePosixPath(name).parts), reversed(PurePosixPath(path).parts), strict=False)
-    count = 0
-    for one, other in pairs:
-        if one != other:
-            break
-        count += 1
-    return count
-
-
 def _page(folder: Path, name: str, labels: RawLabels, label_map: LabelMap) -> tuple[Page, bool]:
     """Return a page, and whether its boxes were taken as displayed although the stored picture could be meant."""
     (width, height), orientation = size_and_orientation(folder / name)
     turn = 0
     has_size = labels.width is not None and labels.height is not None
-    if has_size and (labels.width, labels.height) != (width, height):
+    is_other = labels.width not in (None, width) or labels.height not in (None, height)
+    if is_other:
         turn = orientation
-        if turn not in _TURNS or (labels.height, labels.width) != (width, height):
+        if not has_size or turn not in _TURNS or (labels.height, labels.width) != (width, height):
             raise DatasetError(
-                f"{labels.where}: {name} has {width} x {height} pixels; the label says {labels.width} x {labels.height}"
+                f"{labels.where}: {name} has {width} x {height} pixels; the label says {labels.width or '?'} x "
+                f"{labels.height or '?'}"
             )
     stored = (height, width) if turn else (width, height)
     boxes = (_fractional(box, stored) if labels.in_pixels else box for box in labels.boxes)
     turned = (_turned(box, turn) for box in boxes)
-    checked = tuple(checked_box(box, labels.where) for box in turned)
-    for box in checked:
-        label_map.check(box.label, labels.where)
+    places = labels.places or (labels.where,) * len(labels.boxes)
+    checked = tuple(checked_box(box, place) for box, place in zip(turned, places, strict=True))
+    for box, place in zip(checked, places, strict=True):
+        label_map.check(box.label, place)
     is_known = orientation == 1 or (orientation in _TURNS and has_size and width != height)
     return Page(name=name, width=width, height=height, boxes=checked), bool(checked) and not is_known
 
@@ -241,18 +189,23 @@ def _turned(box: Box, orientation: int) -> Box:
     return replace(box, left=turned[0], top=turned[1], right=turned[2], bottom=turned[3])
 
 
-def _orientation_note(names: Sequence[str]) -> str:
-    return (
-        f"{len(names)} images are mirrored or turned by their EXIF orientation, and their labels do not tell whether "
-        f"boxes are in the stored or the displayed image; they are taken as in the displayed one: {_listed(names)}"
-    )
+def _notes(
+    layout: str, *, missing: Sequence[str], renamed: Sequence[str], assumed: Sequence[str], ignored: Sequence[str]
+) -> tuple[str, ...]:
+    """Return what the user should know about what was read."""
+    notes = {
+        "images have no label file and count as images without objects": missing if layout == "yolo" else (),
+        "images are named by no label and are left out": missing if layout != "yolo" else (),
+        "label files name another image than that of their own name, which is used": renamed,
+        "images are mirrored or turned by their EXIF orientation, and their labels do not tell whether boxes are in "
+        "the stored or the displayed image; they are taken as in the displayed one": assumed,
+    }
+    lines = [f"{len(names)} {text}: {listed(sorted(names))}" for text, names in notes.items() if names]
+    if ignored:
+        lines.append(f"labels are read from {layout}; files of other layouts are not used: {', '.join(ignored)}")
+    return tuple(lines)
 
 
 def _zip_hint(files: Sequence[str]) -> str:
     archives = [name for name in files if name.lower().endswith((".zip", ".tar", ".gz"))]
     return f"; unpack {archives[0]} first" if archives else ""
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

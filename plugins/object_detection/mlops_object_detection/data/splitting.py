@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from mlops_core import DatasetError, SplitSample, did_you_mean, hold_out_groups, join_groups
+from mlops_core import DatasetError, SplitSample, did_you_mean, hold_out_groups, join_groups, list_data_files
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
 
     from mlops_object_detection.config import SplitSection
     from mlops_object_detection.data.pages import Page
@@ -30,6 +31,9 @@ _FOLDERS = {
     **dict.fromkeys(("val", "valid", "validation"), VALIDATION),
     **dict.fromkeys(("test", "testing"), TEST),
 }
+_LISTS = ("ImageSets", "Main")
+_YEAR = re.compile(r"20\d\d$")
+"""COCO's folders are ``train2017`` and ``val2017``."""
 _KEYS = {
     TRAIN: "mandatory_train_filenames",
     VALIDATION: "mandatory_val_filenames",
@@ -53,7 +57,13 @@ class Division:
 
 
 def divide(
-    pages: Sequence[Page], settings: SplitSection, *, digests: Mapping[str, str], group_pattern: str | None, seed: int
+    pages: Sequence[Page],
+    settings: SplitSection,
+    *,
+    digests: Mapping[str, str],
+    group_pattern: str | None,
+    seed: int,
+    listed: Mapping[str, str] | None = None,
 ) -> Division:
     """Return which part each page belongs to.
 
@@ -63,12 +73,13 @@ def divide(
         digests: name of each page -> digest of its file; equal files are in one group.
         group_pattern: regular expression whose group is the name of a page's drawing; None for independent pages.
         seed: random seed.
+        listed: name of a page -> part that a list of the data set gives it, as `listed_parts` returns.
 
     Raises:
         DatasetError: mandatory names match nothing or contradict each other, or the pages cannot fill the parts.
     """
     groups = _groups(pages, digests, group_pattern)
-    fixed = _fixed(pages, groups, settings)
+    fixed = _fixed(pages, groups, settings, listed or {})
     free = sorted(set(groups.values()) - fixed.keys())
     samples = _samples(pages, groups, settings, free)
     parts = dict(fixed)
@@ -104,8 +115,40 @@ def _group(name: str, pattern: str | None) -> str:
     return found[1] if found and found[1] else name
 
 
-def _fixed(pages: Sequence[Page], groups: Mapping[str, str], settings: SplitSection) -> dict[str, str]:
-    """Return group -> part, as the mandatory lists say, and for other groups, as the folders say."""
+def listed_parts(folder: Path, pages: Sequence[Page]) -> dict[str, str]:
+    """Return the parts that VOC's lists ``ImageSets/Main/train.txt``, ``val.txt`` and ``test.txt`` give pages, by name.
+
+    Raises:
+        DatasetError: a list cannot be read, or two of them have the same picture.
+    """
+    found: dict[str, str] = {}
+    for file in list_data_files(folder).files:
+        path = PurePosixPath(file)
+        part = _FOLDERS.get(path.stem)
+        if part is None or path.suffix != ".txt" or path.parts[-3:-1] != _LISTS:
+            continue
+        try:
+            lines = (folder / file).read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DatasetError(f"{file} cannot be read: {error}; expected one name of an image per line") from error
+        stems = {line.strip() for line in lines}
+        root = path.parents[2]
+        for page in pages:
+            name = PurePosixPath(page.name)
+            if not name.is_relative_to(root) or stems.isdisjoint((name.stem, name.name)):
+                continue
+            if found.setdefault(page.name, part) != part:
+                raise DatasetError(
+                    f"{file}: '{name.stem}' is in the list of the {found[page.name]} part as well; expected it in one, "
+                    "or set split.use_folders to false"
+                )
+    return found
+
+
+def _fixed(
+    pages: Sequence[Page], groups: Mapping[str, str], settings: SplitSection, listed: Mapping[str, str]
+) -> dict[str, str]:
+    """Return group -> part, as the mandatory lists say, and for other groups, as lists or folders of the data set."""
     fixed: dict[str, tuple[str, str]] = {}
     for part, key in _KEYS.items():
         for wanted in getattr(settings, key):
@@ -119,7 +162,7 @@ def _fixed(pages: Sequence[Page], groups: Mapping[str, str], settings: SplitSect
                     )
     parts = {group: part for group, (part, _) in fixed.items()}
     if settings.use_folders:
-        parts = {**_of_folders(pages, groups, parts), **parts}
+        parts = {**_of_folders(pages, groups, parts, listed), **parts}
     return parts
 
 
@@ -136,26 +179,27 @@ def _matching(wanted: str, pages: Sequence[Page], key: str) -> list[str]:
     return found
 
 
-def _of_folders(pages: Sequence[Page], groups: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
-    """Return group -> part by folder, if training and test part have one each.
+def _of_folders(
+    pages: Sequence[Page], groups: Mapping[str, str], known: Mapping[str, str], listed: Mapping[str, str]
+) -> dict[str, str]:
+    """Return group -> part by the data set's lists or folders, if the training part has one.
 
     Raises:
-        DatasetError: a group is in the folders of two parts.
+        DatasetError: a group is in the lists or folders of two parts.
     """
     found: dict[str, str] = {}
     for page in pages:
-        names = [name.lower() for name in PurePosixPath(page.name).parts[:-1]]
-        part = next((_FOLDERS[name] for name in names if name in _FOLDERS), None)
+        names = [_YEAR.sub("", name.lower()) for name in PurePosixPath(page.name).parts[:-1]]
+        part = listed.get(page.name) or next((_FOLDERS[name] for name in names if name in _FOLDERS), None)
         group = groups[page.name]
         if part is None or group in known:
             continue
         if found.setdefault(group, part) != part:
             raise DatasetError(
-                f"{page.name} and another image of its group '{group}' are in folders of two parts; expected them "
-                "in one part: remove the copy, or set split.use_folders to false"
+                f"{page.name} and another image of its group '{group}' are in lists or folders of two parts; expected "
+                "them in one part: remove the copy, or set split.use_folders to false"
             )
-    present = set(found.values())
-    if not {TRAIN, TEST} <= present:
+    if TRAIN not in found.values():
         return {}
     return {group: part for group, part in found.items() if part != TRAIN}
 

@@ -10,7 +10,7 @@ from mlops_core import SplitRow, file_digest, write_split
 from mlops_object_detection.config import DatasetSection, SplitSection
 from mlops_object_detection.data.pages import read_pages, write_annotations
 from mlops_object_detection.data.split_files import OUTPUT_OF_PART
-from mlops_object_detection.data.splitting import divide
+from mlops_object_detection.data.splitting import divide, listed_parts
 
 if TYPE_CHECKING:
     from mlops_core import StepContext
@@ -34,6 +34,7 @@ def split(context: StepContext) -> None:
         digests=digests,
         group_pattern=source.group_pattern,
         seed=context.seed,
+        listed=listed_parts(context.input("dataset"), pages),
     )
     rows = (
         SplitRow(

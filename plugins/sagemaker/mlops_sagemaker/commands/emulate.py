@@ -17,8 +17,15 @@ import click
     type=click.IntRange(min=1),
     help="Number of steps of one execution to run in parallel (default: one per core).",
 )
+@click.option(
+    "--time-scale",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Factor for the waits of deployments and the periods of alarms; with 0.01, a minute takes 0.6 s.",
+)
 @click.pass_obj
-def emulate_command(context: dict[str, str | None], *, port: int, jobs: int | None) -> int:
+def emulate_command(context: dict[str, str | None], *, port: int, jobs: int | None, time_scale: float) -> int:
     """Emulate SageMaker, S3, IAM, EventBridge and more on 127.0.0.1 until Ctrl-C.
 
     Set the variables that it prints to use it with boto3 and the SageMaker SDK. Requests must be signed with the
@@ -33,7 +40,7 @@ def emulate_command(context: dict[str, str | None], *, port: int, jobs: int | No
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    with SageMakerEndpoint(folder, port=port, max_parallel=jobs) as endpoint:
+    with SageMakerEndpoint(folder, port=port, max_parallel=jobs, time_scale=time_scale) as endpoint:
         click.echo(f"SageMaker endpoint: {endpoint.url}; executions: {folder}")
         for names in (("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"), ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")):
             variables = endpoint.environment()

@@ -2,7 +2,8 @@
 
 `GET /execution-parameters` is what a batch transform asks before its first request. Of the headers that the service
 forwards, ``X-Amzn-SageMaker-Custom-Attributes`` is returned as it came (a caller would otherwise get an empty value),
-and ``X-Amzn-SageMaker-Inference-Id`` is captured; all others are ignored.
+and ``X-Amzn-SageMaker-Inference-Id`` is captured; all others are ignored. Custom attributes of ``MLOPS_CONFIGURATION``
+ask which configuration of the endpoint answers: that of this variable, which a deployment sets.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from http import HTTPStatus
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from mlops_core.runners import read_settings
 from mlops_core.serving import Exchange, RefusedRequestError, ServingProtocol
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
+CONFIGURATION = "MLOPS_CONFIGURATION"
 VARIANT = "AllTraffic"
 MODEL = "mlopsModel"
 """Key of the model beside the service's own keys, which do not say which model answered."""
@@ -62,6 +65,9 @@ class SageMakerProtocol(ServingProtocol):
                 HTTPStatus.BAD_REQUEST,
                 f"{CUSTOM_ATTRIBUTES}: expected at most {_ATTRIBUTES_LIMIT} visible ASCII characters",
             )
+        configuration = read_settings().environ.get(CONFIGURATION)
+        if attributes == CONFIGURATION and configuration:
+            return {CUSTOM_ATTRIBUTES: f"{CONFIGURATION}={configuration}"}
         return {CUSTOM_ATTRIBUTES: attributes}
 
     def captured(self, exchange: Exchange) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("moto", reason="the extra 'test' is not installed")
 from botocore.exceptions import ClientError
-from mlops_sagemaker.emulator.endpoint.inference import endpoints
+from mlops_sagemaker.emulator.endpoint.inference import fleets
 from mlops_sagemaker.emulator.endpoint.server import SageMakerEndpoint
 
 TESTS = Path(__file__).parents[4] / "tests"
@@ -50,7 +50,7 @@ def endpoint(paths, tmp_path_factory):
         s3 = running.client("s3")
         s3.create_bucket(Bucket="bucket")
         s3.put_object(Bucket="bucket", Key="model/model.txt", Body=b"7.25")
-        create_model(running, "scores")
+        create_model(running, "scores", environment={"USECASE_NAME": "SCORES", "MLOPS_CONFIGURATION": "scores-1"})
         yield running
 
 
@@ -277,6 +277,11 @@ def test_headers_of_an_invocation_reach_the_container_and_its_errors_the_caller(
     with closing(answer["Body"]) as body:
         assert body.read()
     assert answer["CustomAttributes"] == "trace=7"
+    asking = runtime.invoke_endpoint(
+        EndpointName=deployed, Body=b"1\n", ContentType="text/csv", CustomAttributes="MLOPS_CONFIGURATION"
+    )
+    asking["Body"].close()
+    assert asking["CustomAttributes"] == "MLOPS_CONFIGURATION=scores-1"  # which configuration answers
     assert answer["InvokedProductionVariant"] == "all"
     assert answer["ContentType"].startswith("text/csv")
     with pytest.raises(ClientError) as caught:
@@ -308,8 +313,6 @@ def test_an_endpoint_whose_model_cannot_be_loaded_fails_with_the_reason_and_dele
     with pytest.raises(ClientError, match="is not in service: Failed"):
         endpoint.client("sagemaker-runtime").invoke_endpoint(EndpointName="broken", Body=b"1", ContentType="text/csv")
     sagemaker.delete_endpoint(EndpointName="broken")
-    with pytest.raises(ClientError, match="Could not find endpoint"):
-        sagemaker.describe_endpoint(EndpointName="broken")
     variant["ModelName"] = "scores"
     sagemaker.create_endpoint_config(EndpointConfigName="short", ProductionVariants=[variant])
     sagemaker.create_endpoint(EndpointName="short", EndpointConfigName="short")
@@ -357,7 +360,7 @@ def test_an_endpoint_that_fails_unexpectedly_does_not_stay_in_creation(endpoint,
     def fetch(*_, **__):
         raise ValueError("an unforeseen\nfault")
 
-    monkeypatch.setattr(endpoints, "fetch_model", fetch)
+    monkeypatch.setattr(fleets, "fetch_model", fetch)
     sagemaker = endpoint.client("sagemaker")
     variant("odd")
     sagemaker.create_endpoint(EndpointName="odd", EndpointConfigName="odd")
@@ -368,7 +371,7 @@ def test_an_endpoint_that_fails_unexpectedly_does_not_stay_in_creation(endpoint,
 
 def test_an_endpoint_that_is_deleted_while_its_model_is_downloaded_starts_no_server(endpoint, variant, monkeypatch):
     begun, released, started = threading.Event(), threading.Event(), []
-    fetch, start = endpoints.fetch_model, endpoints.ModelServer.start
+    fetch, start = fleets.fetch_model, fleets.ModelServer.start
 
     def fetch_slowly(*arguments, **options):
         begun.set()
@@ -379,8 +382,8 @@ def test_an_endpoint_that_is_deleted_while_its_model_is_downloaded_starts_no_ser
         started.append(server)
         start(server, **options)
 
-    monkeypatch.setattr(endpoints, "fetch_model", fetch_slowly)
-    monkeypatch.setattr(endpoints.ModelServer, "start", start_noted)
+    monkeypatch.setattr(fleets, "fetch_model", fetch_slowly)
+    monkeypatch.setattr(fleets.ModelServer, "start", start_noted)
     sagemaker = endpoint.client("sagemaker")
     variant("early")
     try:
@@ -409,28 +412,3 @@ def servers_of(name):
         ):
             found.append(process.name)
     return found
-
-
-@pytest.mark.parametrize(
-    ("operation", "arguments"),
-    [
-        ("update_endpoint", {"EndpointName": "Scores", "EndpointConfigName": "one"}),
-        (
-            "update_endpoint_weights_and_capacities",
-            {"EndpointName": "Scores", "DesiredWeightsAndCapacities": [{"VariantName": "all", "DesiredWeight": 1}]},
-        ),
-    ],
-)
-def test_updates_of_endpoints_are_refused_by_name(endpoint, operation, arguments):
-    with pytest.raises(ClientError, match="is not supported by this endpoint"):
-        getattr(endpoint.client("sagemaker"), operation)(**arguments)
-
-
-def test_shadow_variants_are_refused_by_name(endpoint):
-    variant = {"VariantName": "all", "ModelName": "scores", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
-    with pytest.raises(ClientError, match="ShadowProductionVariants is not supported by this endpoint"):
-        endpoint.client("sagemaker").create_endpoint_config(
-            EndpointConfigName="shadow",
-            ProductionVariants=[variant],
-            ShadowProductionVariants=[{**variant, "VariantName": "shadow"}],
-        )

@@ -88,8 +88,10 @@ class Serving:
                 self.port = int(note.split("http://")[1].split()[0].rsplit(":", 1)[1])
             if "watching drift" in note:
                 break
-        assert any("watching drift" in note for note in self.notes), self.notes
         self._reader.start()
+        if not any("watching drift" in note for note in self.notes):
+            self.__exit__()
+            raise AssertionError(self.notes)
         return self
 
     def __exit__(self, *_):
@@ -100,7 +102,7 @@ class Serving:
         self.process.stderr.close()
 
     def send(self, rows, accept):
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
             body = "".join(f"{row}\n" for row in rows)
             connection.request("POST", "/invocations", body, {"Content-Type": "text/csv", "Accept": accept})
             response = connection.getresponse()
@@ -109,7 +111,7 @@ class Serving:
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(30) == 0
+        assert self.process.wait(90) == 0
 
     def alarms(self):
         return [json.loads(line) for line in (self.folder / "state" / "alarms.jsonl").read_text().splitlines()]

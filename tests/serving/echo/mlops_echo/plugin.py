@@ -111,7 +111,9 @@ class EchoPredictor:
         if content.startswith(b"sleep "):
             time.sleep(float(content.split()[1]))
         if content.startswith(b"wait for "):
-            wait_for(Path(os.fsdecode(content[9:])))
+            released = Path(os.fsdecode(content[9:]))
+            released.with_name(f"{released.name}.begun").touch()
+            wait_for(released)
         if content.startswith(b"end"):
             os.kill(os.getpid(), signal.SIGKILL)
         if content.startswith(b"hang up"):

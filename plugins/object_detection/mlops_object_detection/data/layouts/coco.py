@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import reprlib
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mlops_core import DatasetError
 from mlops_object_detection.data.layouts.raw_labels import RawLabels
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 _LIMIT = 1 << 30
 _START = 1 << 20
+_Boxes: TypeAlias = "defaultdict[int, list[tuple[Box, str]]]"
 _SECTIONS = ("images", "annotations", "categories")
 
 
@@ -30,7 +33,7 @@ def is_coco(path: Path) -> bool:
             text = start + stream.read(_START)
     except OSError:
         return False
-    return start.lstrip()[:1] == b"{" and b'"images"' in text and b'"categories"' in text
+    return start.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{" and b'"images"' in text and b'"categories"' in text
 
 
 def read(folder: Path, files: Sequence[str], labels: LabelMap) -> Iterator[RawLabels]:
@@ -42,20 +45,28 @@ def read(folder: Path, files: Sequence[str], labels: LabelMap) -> Iterator[RawLa
     del labels  # categories have names
     for file in files:
         data = _loaded(folder / file, file)
-        names = {
-            _field(entry, "id", int, f"{file}, categories[{index}]"): _field(
-                entry, "name", str, f"{file}, categories[{index}]"
-            )
-            for index, entry in enumerate(data["categories"])
-        }
-        boxes: defaultdict[int, list[Box]] = defaultdict(list)
+        names = _names(data["categories"], file)
+        boxes: _Boxes = defaultdict(list)
         for index, entry in enumerate(data["annotations"]):
             where = f"{file}, annotations[{index}]"
-            boxes[_field(entry, "image_id", int, where)].append(_box(entry, names, where))
+            boxes[_field(entry, "image_id", int, where)].append((_box(entry, names, where), where))
         yield from _images(data["images"], boxes, file)
 
 
-def _images(entries: Sequence[Any], boxes: Mapping[int, Sequence[Box]], file: str) -> Iterator[RawLabels]:
+def _names(categories: Sequence[Any], file: str) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for index, entry in enumerate(categories):
+        where = f"{file}, categories[{index}]"
+        number, name = _field(entry, "id", int, where), _field(entry, "name", str, where)
+        if number in names:
+            raise DatasetError(f"{where}: id {number} appears twice; expected each category once")
+        if name in names.values():
+            raise DatasetError(f"{where}: '{name}' has several ids; expected each name once")
+        names[number] = name
+    return names
+
+
+def _images(entries: Sequence[Any], boxes: _Boxes, file: str) -> Iterator[RawLabels]:
     known = set()
     for index, entry in enumerate(entries):
         where = f"{file}, images[{index}]"
@@ -68,9 +79,10 @@ def _images(entries: Sequence[Any], boxes: Mapping[int, Sequence[Box]], file: st
             beside=file,
             width=_field(entry, "width", int, where) if "width" in entry else None,
             height=_field(entry, "height", int, where) if "height" in entry else None,
-            boxes=tuple(boxes.get(number, ())),
+            boxes=tuple(box for box, _ in boxes.get(number, ())),
             in_pixels=True,
             where=where,
+            places=tuple(place for _, place in boxes.get(number, ())),
         )
     lost = sorted(set(boxes) - known)
     if lost:
@@ -81,12 +93,41 @@ def _box(entry: Any, names: Mapping[int, str], where: str) -> Box:
     category = _field(entry, "category_id", int, where)
     if category not in names:
         raise DatasetError(f"{where}: category_id {category} is none of the categories")
-    numbers = _field(entry, "bbox", list, where)
-    if len(numbers) != 4 or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers):
-        raise DatasetError(f"{where}: bbox is {numbers!r}; expected left, top, width and height in pixels")
-    left, top, width, height = map(float, numbers)
-    is_crowd = bool(entry.get("iscrowd", 0))
-    return Box(label=names[category], left=left, top=top, right=left + width, bottom=top + height, is_crowd=is_crowd)
+    crowd = entry.get("iscrowd", 0)
+    if crowd not in (0, 1):
+        raise DatasetError(f"{where}: iscrowd is {crowd!r}; expected 0 or 1")
+    left, top, right, bottom = _corners(entry, where)
+    return Box(label=names[category], left=left, top=top, right=right, bottom=bottom, is_crowd=bool(crowd))
+
+
+def _corners(entry: Mapping[str, Any], where: str) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom: of the box or, without one, of the polygons."""
+    outline = entry.get("segmentation")
+    if not entry.get("bbox") and isinstance(outline, list) and outline:
+        polygons = [_floats(polygon) for polygon in outline]
+        if any(polygon is None or len(polygon) < 6 or len(polygon) % 2 for polygon in polygons):
+            raise DatasetError(f"{where}: segmentation is not a list of polygons; expected x, y, x, y, ... of each")
+        x = [value for polygon in polygons for value in (polygon or ())[::2]]
+        y = [value for polygon in polygons for value in (polygon or ())[1::2]]
+        return min(x), min(y), max(x), max(y)
+    numbers = _floats(entry.get("bbox"))
+    if numbers is None or len(numbers) != 4:
+        raise DatasetError(
+            f"{where}: bbox is {reprlib.repr(entry.get('bbox'))}; expected left, top, width and height in pixels"
+        )
+    left, top, width, height = numbers
+    return left, top, left + width, top + height
+
+
+def _floats(values: Any) -> list[float] | None:
+    """Return a list of numbers; None if it is none."""
+    if not isinstance(values, list):
+        return None
+    try:
+        is_numeric = all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
+        return list(map(float, values)) if is_numeric else None
+    except OverflowError:
+        return None
 
 
 def _field(entry: Any, name: str, kind: type, where: str) -> Any:

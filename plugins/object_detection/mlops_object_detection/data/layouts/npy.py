@@ -22,7 +22,7 @@ from numpy.lib import format as npy_format
 
 from mlops_core import DatasetError
 from mlops_object_detection.data.layouts.array_pickles import plain_values, rows_of_pickle
-from mlops_object_detection.data.layouts.raw_labels import RawLabels
+from mlops_object_detection.data.layouts.raw_labels import RawLabels, number_of
 from mlops_object_detection.data.pages import Box
 
 if TYPE_CHECKING:
@@ -57,9 +57,16 @@ def read(folder: Path, files: Sequence[str], labels: LabelMap) -> Iterator[RawLa
     for file in files:
         stem = PurePosixPath(file).name.rpartition("symbols.")[0].rstrip("_-")
         rows = _rows(folder / file, file)
-        boxes = [_box(row, labels, f"{file} (row {number})") for number, row in enumerate(rows, 1)]
+        places = tuple(f"{file} (row {number})" for number in range(1, len(rows) + 1))
         yield RawLabels(
-            image=stem, beside=file, width=None, height=None, boxes=tuple(boxes), in_pixels=True, where=file
+            image=stem,
+            beside=file,
+            width=None,
+            height=None,
+            boxes=tuple(_box(row, labels, where) for row, where in zip(rows, places, strict=True)),
+            in_pixels=True,
+            where=file,
+            places=places,
         )
 
 
@@ -69,7 +76,7 @@ def _box(row: Any, labels: LabelMap, where: str) -> Box:
     if len(cells) in (5, 6) and not corners:  # numeric: [number,] left, top, right, bottom, class
         corners, cells = cells[-5:-1], [None, None, cells[-1]]
     try:
-        left, top, right, bottom = (float(value) for value in corners)
+        left, top, right, bottom = (number_of(str(value)) for value in corners)
         number = _class_number(cells[2])
     except (TypeError, ValueError, IndexError, OverflowError):
         shown = reprlib.repr(row)
@@ -86,9 +93,10 @@ def _flat(values: Sequence[Any]) -> list[Any]:
 
 
 def _class_number(value: Any) -> int:
-    if isinstance(value, list):
-        raise TypeError
-    return int(value) if isinstance(value, float) else int(str(value))
+    number = number_of(str(value))
+    if not number.is_integer():
+        raise ValueError
+    return int(number)
 
 
 def _rows(path: Path, shown: str) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlops_object_detection.data.pages import Box
@@ -21,6 +21,8 @@ class RawLabels:
         boxes: in pixels or fractions.
         in_pixels: which of the two.
         where: file and line, for errors.
+        places: file and line of each box; empty where `where` says enough.
+        alternative: another name of the picture, for a data set without the first one; empty for none.
     """
 
     image: str
@@ -30,3 +32,41 @@ class RawLabels:
     boxes: tuple[Box, ...]
     in_pixels: bool
     where: str
+    places: tuple[str, ...] = ()
+    alternative: str = ""
+
+
+def number_of(text: str) -> float:
+    """Return the number that a text means; Python's own additions, ``1_0`` and digits of other scripts, mean nothing.
+
+    Raises:
+        ValueError: the text is not a number.
+    """
+    if "_" in text or not text.isascii():
+        raise ValueError(f"{text!r} is not a number")
+    return float(text)
+
+
+def whole_number_of(text: str) -> int:
+    """Return the whole number that a text means, also as ``3.0``.
+
+    Raises:
+        ValueError: the text is not a whole number.
+    """
+    number = number_of(text)
+    if not number.is_integer():
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(number)
+
+
+def without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object, for ``json.loads(object_pairs_hook=...)``, which would keep the last of equal keys.
+
+    Raises:
+        ValueError: a key appears twice.
+    """
+    data = dict(pairs)
+    if len(data) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} appears twice")
+    return data

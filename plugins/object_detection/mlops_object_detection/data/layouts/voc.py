@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from xml.parsers import expat
 
 from mlops_core import DatasetError
-from mlops_object_detection.data.layouts.raw_labels import RawLabels
+from mlops_object_detection.data.layouts.raw_labels import RawLabels, number_of, whole_number_of
 from mlops_object_detection.data.pages import Box
 
 if TYPE_CHECKING:
@@ -40,21 +40,20 @@ def read(folder: Path, files: Sequence[str], labels: LabelMap) -> Iterator[RawLa
     for file in files:
         document = _parsed(folder / file, file)
         width, height = (_pixels(document.texts.get(f"size/{key}"), file) for key in ("width", "height"))
+        named = document.texts.get("filename", "")
+        stem = PurePosixPath(file).stem
+        is_own = PurePosixPath(named.replace("\\", "/")).stem == stem
         yield RawLabels(
-            image=_image(document.texts.get("filename", ""), file),
+            image=named if is_own else stem,
             beside=file,
             width=width,
             height=height,
             boxes=tuple(_box(fields, f"{file} (line {line})") for line, fields in document.objects),
             in_pixels=True,
             where=file,
+            places=tuple(f"{file} (line {line})" for line, _ in document.objects),
+            alternative="" if is_own else named,
         )
-
-
-def _image(name: str, file: str) -> str:
-    """Return the image's name: without one, or where it is the name of another machine's file, that of the label."""
-    stem = PurePosixPath(file).stem
-    return name if PurePosixPath(name).stem == stem else str(PurePosixPath(file).with_suffix("").name)
 
 
 def _pixels(text: str | None, file: str) -> int | None:
@@ -62,17 +61,17 @@ def _pixels(text: str | None, file: str) -> int | None:
     if not text:
         return None
     try:
-        return int(text) or None
+        return whole_number_of(text) or None
     except ValueError:
         raise DatasetError(f"{file}: size {text!r}; expected a number of pixels") from None
 
 
 def _box(fields: dict[str, str], where: str) -> Box:
-    name = fields.get("name", "")
+    name = " ".join(fields.get("name", "").split())
     numbers = []
     for side in _SIDES:
         try:
-            numbers.append(float(fields[f"bndbox/{side}"]))
+            numbers.append(number_of(fields[f"bndbox/{side}"]))
         except (KeyError, ValueError):
             found = fields.get(f"bndbox/{side}")
             raise DatasetError(f"{where}: {side} of '{name}' is {found!r}; expected a number of pixels") from None
@@ -83,7 +82,8 @@ def _box(fields: dict[str, str], where: str) -> Box:
 class _Document:
     """Texts of an annotation by their path, and of each of its objects with its line."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: str) -> None:
+        self._shown = shown
         self.texts: dict[str, str] = {}
         self.objects: list[tuple[int, dict[str, str]]] = []
         self._path: list[str] = []
@@ -101,11 +101,17 @@ class _Document:
         inner, text = self._path[1:], self._text.strip()
         if inner[:1] == ["object"] and len(inner) > 1:
             if "part" not in inner:
-                self.objects[-1][1]["/".join(inner[1:])] = text
+                self._add_field("/".join(inner[1:]), text)
         elif inner:
             self.texts["/".join(inner)] = text
         self._path.pop()
         self._text = ""
+
+    def _add_field(self, key: str, text: str) -> None:
+        line, fields = self.objects[-1]
+        if key in fields and (key == "name" or key.startswith("bndbox")):
+            raise DatasetError(f"{self._shown} (line {line}): the object has two elements '{key}'; expected one")
+        fields[key] = text
 
     def add(self, text: str) -> None:
         self._text += text
@@ -113,7 +119,7 @@ class _Document:
 
 def _parsed(path: Path, shown: str) -> _Document:
     """Return the contents of a file; entities, which can be made to grow without limit, are refused."""
-    document = _Document()
+    document = _Document(shown)
     parser = expat.ParserCreate()
     parser.StartElementHandler = lambda name, attributes: document.start(name, attributes, parser.CurrentLineNumber)
     parser.EndElementHandler = document.end

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mlops_core import DatasetError
 from mlops_object_detection.data.images import IMAGE_SUFFIXES
 from mlops_object_detection.data.labels import NAME_FILES
-from mlops_object_detection.data.layouts.raw_labels import RawLabels
+from mlops_object_detection.data.layouts.raw_labels import RawLabels, number_of
 from mlops_object_detection.data.pages import Box
 
 if TYPE_CHECKING:
@@ -92,11 +92,7 @@ def read(folder: Path, files: Sequence[str], labels: LabelMap) -> Iterator[RawLa
             raise DatasetError(
                 f"{file} cannot be read: {error}; expected lines of class, x, y, width, height"
             ) from error
-        boxes = [
-            _box(line.split(), labels, f"{file} (line {number})")
-            for number, line in enumerate(lines, 1)
-            if line.strip()
-        ]
+        rows = [(line.split(), f"{file} (line {number})") for number, line in enumerate(lines, 1) if line.strip()]
         path = PurePosixPath(file)
         parts = ["images" if part.lower() == "labels" else part for part in path.with_suffix("").parts]
         yield RawLabels(
@@ -104,9 +100,10 @@ def read(folder: Path, files: Sequence[str], labels: LabelMap) -> Iterator[RawLa
             beside=file,
             width=None,
             height=None,
-            boxes=tuple(boxes),
+            boxes=tuple(_box(cells, labels, where) for cells, where in rows),
             in_pixels=False,
             where=file,
+            places=tuple(where for _, where in rows),
         )
 
 
@@ -115,8 +112,9 @@ def _box(cells: Sequence[str], labels: LabelMap, where: str) -> Box:
         kind = "; polygons and scores are not supported" if len(cells) > _COLUMNS else ""
         raise DatasetError(f"{where}: {len(cells)} columns; expected class, x, y, width, height{kind}")
     try:
+        number_of(cells[0])  # stricter than int
         number = int(cells[0])
-        x, y, width, height = map(float, cells[1:])
+        x, y, width, height = map(number_of, cells[1:])
     except ValueError:
         raise DatasetError(f"{where}: {' '.join(cells)!r}; expected a whole number and four fractions") from None
     return Box(

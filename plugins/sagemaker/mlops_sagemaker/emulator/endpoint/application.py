@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from mlops_sagemaker.emulator.endpoint.calls import Call
+    from mlops_sagemaker.emulator.endpoint.inference.asynchronous import AsyncInvocations
     from mlops_sagemaker.emulator.endpoint.inference.endpoints import HostedEndpoints
 
     Environ = dict[str, Any]
@@ -47,18 +48,20 @@ class SageMakerApplication:
     """Serves SageMaker, and passes all other services to moto."""
 
     def __init__(self, moto: Any) -> None:
-        """Put the application in front of moto's; `calls` and `endpoints` are added before it serves."""
+        """Put the application in front of moto's; what it serves itself is added before it serves."""
         self._moto = moto
         self._lock = threading.Lock()
         self._regions: dict[str, Region] = {}
         self.calls: Mapping[str, Call] = {}
         self.endpoints: HostedEndpoints | None = None
+        self.asynchronous: AsyncInvocations | None = None
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request that the guard has let through."""
         target = environ.get("HTTP_X_AMZ_TARGET", "")
-        if self.endpoints and environ[SIGNER].service == "sagemaker" and is_invocation(environ):
-            return invoke(environ, start_response, self.endpoints, self.region(environ[SIGNER].region))
+        if self.endpoints and self.asynchronous and environ[SIGNER].service == "sagemaker" and is_invocation(environ):
+            region = self.region(environ[SIGNER].region)
+            return invoke(environ, start_response, self.endpoints, region, asynchronous=self.asynchronous)
         if environ[SIGNER].service != "sagemaker" or not target.startswith(_PREFIX):
             return self._others(environ, start_response)
         operation = target.removeprefix(_PREFIX)
@@ -86,7 +89,7 @@ class SageMakerApplication:
         with region.lock:
             if call is not None:
                 return as_json(call(region, request)).encode()
-            require_sensible(region, operation, request)
+            require_sensible(operation, request)
             return self._by_moto(environ, operation)
 
     def _by_moto(self, environ: Environ, operation: str) -> bytes:

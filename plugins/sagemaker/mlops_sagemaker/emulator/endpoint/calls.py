@@ -1,12 +1,11 @@
 """The operations of SageMaker that the endpoint serves, and those of moto that it completes.
 
-Operations are those of this package, those that moto serves (models, endpoints, experiments and others), and those that
+Operations are those of this package, those that moto serves (experiments and others), and those that
 are refused by name: because neither can do them, or because moto would report work as done that nobody did.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import functools
 import json
 from typing import TYPE_CHECKING, Any
@@ -16,14 +15,13 @@ from moto.core.responses import ActionResult
 from moto.core.utils import camelcase_to_underscores, method_names_from_class
 from moto.iam.models import iam_backends
 from moto.iam.responses import IamResponse
-from moto.sagemaker.models import sagemaker_backends
 from moto.sagemaker.responses import SageMakerResponse
 
-from mlops_sagemaker.emulator.endpoint.inference.endpoints import REFUSED_CONFIGURATION
+from mlops_sagemaker.emulator.endpoint.inference import configurations, models
+from mlops_sagemaker.emulator.endpoint.monitoring.scaling import ScalableVariants
 from mlops_sagemaker.emulator.endpoint.operations import executions, packages, pipelines, tags
 from mlops_sagemaker.emulator.endpoint.operations.jobs import job_calls
-from mlops_sagemaker.emulator.endpoint.protocol.errors import UnsupportedError, ValidationError
-from mlops_sagemaker.emulator.endpoint.protocol.listing import in_order, is_between, page
+from mlops_sagemaker.emulator.endpoint.protocol.errors import UnsupportedError
 from mlops_sagemaker.emulator.endpoint.protocol.model import operations
 
 if TYPE_CHECKING:
@@ -32,6 +30,8 @@ if TYPE_CHECKING:
     from mlops_sagemaker.emulator.endpoint.executions import EndpointExecutions
     from mlops_sagemaker.emulator.endpoint.inference.endpoints import HostedEndpoints
     from mlops_sagemaker.emulator.endpoint.inference.transforms import TransformJobs
+    from mlops_sagemaker.emulator.endpoint.monitoring.metrics import MetricAlarms
+    from mlops_sagemaker.emulator.endpoint.monitoring.scaling import FindVariant
     from mlops_sagemaker.emulator.endpoint.state import Region
     from mlops_sagemaker.emulator.endpoint.surroundings import Account
 
@@ -48,7 +48,6 @@ _REFUSED = {
     "CreateHyperParameterTuningJob": _ONLY_IN_PIPELINES,
     "CreateAutoMLJobV2": _ONLY_IN_PIPELINES,
     "CreateCompilationJob": _ONLY_IN_PIPELINES,
-    "UpdateEndpointWeightsAndCapacities": "create another endpoint",
     "StopProcessingJob": "stop the execution of the pipeline",
     "DeleteHyperParameterTuningJob": "delete the pipeline",
 }
@@ -75,11 +74,15 @@ def own_calls(
         "CreateTransformJob": transforms.create,
         "StopTransformJob": transforms.stop,
         "CreateEndpoint": endpoints.create,
+        "UpdateEndpoint": endpoints.update,
+        "UpdateEndpointWeightsAndCapacities": endpoints.update_weights,
         "DescribeEndpoint": endpoints.describe,
         "ListEndpoints": endpoints.list,
         "DeleteEndpoint": endpoints.delete,
+        "DeleteEndpointConfig": functools.partial(configurations.delete_configuration, is_used=endpoints.is_used),
     }
-    return {**_pipeline_calls(engine), **_package_calls(account), **job_calls(), **inference, **_other_calls()}
+    own = {**_pipeline_calls(engine), **_package_calls(account), **job_calls(), **inference, **_model_calls()}
+    return own | _tag_calls(endpoints)
 
 
 def _pipeline_calls(engine: EndpointExecutions) -> dict[str, Call]:
@@ -130,36 +133,21 @@ def _package_calls(account: Callable[[Region], Account]) -> dict[str, Call]:
     }
 
 
-def _other_calls() -> dict[str, Call]:
+def _model_calls() -> dict[str, Call]:
     return {
-        "AddTags": tags.add_tags,
-        "DeleteTags": tags.delete_tags,
-        "ListTags": tags.list_tags,
-        "ListModels": _list_models,
+        "CreateModel": models.create_model,
+        "DescribeModel": models.describe_model,
+        "DeleteModel": models.delete_model,
+        "ListModels": models.list_models,
+        "CreateEndpointConfig": configurations.create_configuration,
+        "DescribeEndpointConfig": configurations.describe_configuration,
+        "ListEndpointConfigs": configurations.list_configurations,
     }
 
 
-def _list_models(region: Region, request: Request) -> Response:
-    """``ListModels``, of the models that moto keeps."""
-    models = sagemaker_backends[region.account][region.name]._models  # noqa: SLF001  moto has no public accessor
-    matching = [
-        model
-        for model in models.values()
-        if request.get("NameContains", "") in model.model_name
-        and is_between(request, _created(model), after="CreationTimeAfter", before="CreationTimeBefore")
-    ]
-    keys = {"Name": lambda model: model.model_name, "CreationTime": _created}
-    ordered = in_order(matching, request, keys=keys, default="CreationTime", is_descending=True)
-    listed = [
-        {"ModelName": model.model_name, "ModelArn": model.arn, "CreationTime": _created(model)} for model in ordered
-    ]
-    return page(request, listed, name="Models")
-
-
-def _created(model: Any) -> dt.datetime:
-    """Return when a model was created; moto keeps times in UTC without saying so."""
-    time: dt.datetime = model.creation_time
-    return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
+def _tag_calls(endpoints: HostedEndpoints) -> dict[str, Call]:
+    calls = {"AddTags": tags.add_tags, "DeleteTags": tags.delete_tags, "ListTags": tags.list_tags}
+    return {name: functools.partial(call, is_endpoint=endpoints.has_arn) for name, call in calls.items()}
 
 
 @functools.cache
@@ -181,19 +169,12 @@ def require_served_by_moto(operation: str) -> None:
         raise UnsupportedError(f"{operation} is not supported by this endpoint{f': {reason}' if reason else ''}.")
 
 
-def require_sensible(region: Region, operation: str, request: Request) -> None:
-    """Raise for a request that moto would accept although the service refuses it, or answer wrongly.
+def require_sensible(operation: str, request: Request) -> None:
+    """Raise for a request that moto would answer wrongly.
 
     Raises:
-        ValidationError: the model exists.
         UnsupportedError: moto does not have the resources that are searched.
     """
-    backend = sagemaker_backends[region.account][region.name]
-    if operation == "CreateModel" and request["ModelName"] in backend._models:  # noqa: SLF001  no public accessor
-        raise ValidationError(f"Cannot create already existing model {region.arn('model', request['ModelName'])!r}.")
-    for member in REFUSED_CONFIGURATION if operation == "CreateEndpointConfig" else ():
-        if request.get(member):
-            raise UnsupportedError(f"CreateEndpointConfig with {member} is not supported by this endpoint.")
     if operation == "Search" and request["Resource"] not in _SEARCHED:
         raise UnsupportedError(f"Search for {request['Resource']} is not supported by this endpoint.")
 
@@ -201,9 +182,17 @@ def require_sensible(region: Region, operation: str, request: Request) -> None:
 class CompletedMoto:
     """Methods of moto's response classes that are replaced from `install` to `remove`."""
 
-    def __init__(self) -> None:
-        """Replace nothing yet."""
+    def __init__(self, alarms: MetricAlarms, find_variant: FindVariant) -> None:
+        """Replace nothing yet.
+
+        Args:
+            alarms: evaluates the alarms of CloudWatch.
+            find_variant: returns the variants that can be scaled.
+        """
         self._former: Any = None
+        self._alarms = alarms
+        self._scaling = ScalableVariants()
+        self._find_variant = find_variant
 
     def install(self) -> bool:
         """Install the methods; return False if another endpoint has installed its own."""
@@ -212,6 +201,8 @@ class CompletedMoto:
         setattr(SageMakerResponse, _MARK, self)
         self._former = IamResponse.__dict__.get(_SIMULATE)
         setattr(IamResponse, _SIMULATE, _simulate_principal_policy)
+        self._alarms.install()
+        self._scaling.install(self._find_variant)
         return True
 
     def secret_of(self, access_key: str) -> str | None:
@@ -225,6 +216,8 @@ class CompletedMoto:
 
     def remove(self) -> None:
         """Restore the methods of moto, and drop all its state."""
+        self._alarms.remove()
+        self._scaling.remove()
         BackendDict.reset()
         delattr(SageMakerResponse, _MARK)
         if self._former is None:

@@ -34,6 +34,7 @@ class SageMakerEndpoint:
         max_parallel: int | None = None,
         containers: Containers | None = None,
         credential: Credential | None = None,
+        time_scale: float = 1.0,
     ) -> None:
         """Prepare the endpoint.
 
@@ -43,10 +44,14 @@ class SageMakerEndpoint:
             max_parallel: number of steps of an execution to run in parallel; None for one per core.
             containers: starts the commands of steps; None for processes on this machine.
             credential: access key that requests must be signed with; None for a random one.
+            time_scale: factor for the waits and limits of deployments, the periods of alarms, and the time after which
+                captured requests are written; 0.01 turns a minute into 0.6 s.
 
         Raises:
-            UsageError: moto is not installed, or the port is in use.
+            UsageError: moto is not installed, the port is in use, or the time scale is not a number from 0 to 1.
         """
+        if not 0 < time_scale <= 1:
+            raise UsageError(f"time scale {time_scale:g}: expected a number above 0 and at most 1")
         try:
             from moto.moto_server.werkzeug_app import (
                 DomainDispatcherApplication,
@@ -59,8 +64,11 @@ class SageMakerEndpoint:
             from mlops_sagemaker.emulator.endpoint.application import SageMakerApplication
             from mlops_sagemaker.emulator.endpoint.calls import CompletedMoto, own_calls
             from mlops_sagemaker.emulator.endpoint.executions import EndpointExecutions
+            from mlops_sagemaker.emulator.endpoint.inference.asynchronous import AsyncInvocations
+            from mlops_sagemaker.emulator.endpoint.inference.capture import DataCapture
             from mlops_sagemaker.emulator.endpoint.inference.endpoints import HostedEndpoints
             from mlops_sagemaker.emulator.endpoint.inference.transforms import TransformJobs
+            from mlops_sagemaker.emulator.endpoint.monitoring.metrics import MetricAlarms
         except ImportError as error:
             missing = (error.name or "moto").partition(".")[0]
             raise UsageError(f"the endpoint needs {missing}: pip install 'mlops-sagemaker[emulator]'") from error
@@ -89,12 +97,21 @@ class SageMakerEndpoint:
             self._account, folder, max_parallel=max_parallel, containers=containers
         )
         self._transforms = TransformJobs(self._account, folder / "transform-jobs", containers=containers)
-        self._endpoints = HostedEndpoints(self._account, folder / "endpoints", containers=containers)
-        application.endpoints = self._endpoints
+        alarms = MetricAlarms(time_scale=time_scale)
+        self._endpoints = HostedEndpoints(
+            self._account,
+            folder / "endpoints",
+            containers=containers,
+            alarms=alarms,
+            capture=DataCapture(lambda: self.client("s3"), time_scale=time_scale),
+            time_scale=time_scale,
+        )
+        self._asynchronous = AsyncInvocations(self._endpoints, self._account)
+        application.endpoints, application.asynchronous = self._endpoints, self._asynchronous
         application.calls = own_calls(
             self._executions, self._account, transforms=self._transforms, endpoints=self._endpoints
         )
-        self._moto = CompletedMoto()
+        self._moto = CompletedMoto(alarms, self._endpoints.find_variant)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="endpoint", daemon=True)
 
     def __enter__(self) -> Self:
@@ -128,6 +145,7 @@ class SageMakerEndpoint:
         """Stop all executions, jobs and endpoints, then the server; nothing of its state remains."""
         self._executions.close()
         self._transforms.close()
+        self._asynchronous.close()
         self._endpoints.close()
         self._server.shutdown()
         self._server.server_close()

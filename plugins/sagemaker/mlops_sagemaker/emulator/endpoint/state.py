@@ -1,4 +1,4 @@
-"""The state of SageMaker in a region of the endpoint: pipelines, executions, jobs, model packages, tags.
+"""The state of SageMaker in a region of the endpoint: pipelines, executions, jobs, models and their packages, tags.
 
 It exists as long as the endpoint runs, like the buckets of its S3: nothing of an earlier endpoint is visible.
 """
@@ -125,6 +125,20 @@ class PackageGroup:
     last: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredResource:
+    """A resource that never changes: what its creation said, for example that of a model or an endpoint configuration.
+
+    Attributes:
+        request: members of the request, without its tags.
+    """
+
+    name: str
+    arn: str
+    created: dt.datetime
+    request: Mapping[str, Any]
+
+
 @dataclass(slots=True)
 class Region:
     """The state of a region; hold `lock` to change or list it."""
@@ -137,6 +151,8 @@ class Region:
     jobs: dict[tuple[str, str], JobState] = field(default_factory=dict)
     groups: dict[str, PackageGroup] = field(default_factory=dict)
     packages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    models: dict[str, StoredResource] = field(default_factory=dict)
+    configurations: dict[str, StoredResource] = field(default_factory=dict)
     tokens: dict[str, tuple[Mapping[str, Any], str]] = field(default_factory=dict)
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
 

@@ -1,32 +1,47 @@
-"""The endpoints of ``CreateEndpoint``: a process of the serving image per variant, on the loopback interface.
+"""The endpoints of ``CreateEndpoint``: fleets of processes of the serving image, on the loopback interface.
 
 An endpoint is ``InService`` when ``/ping`` of each of its variants has answered 200, and ``Failed`` with the reason
-otherwise. Its processes end with the endpoint, and with the server of the emulator.
+otherwise. ``UpdateEndpoint`` moves its traffic to a new fleet; a deployment that fails leaves it ``InService`` with the
+old configuration and the reason. Its processes end with the endpoint, and with the server of the emulator.
 """
 
 from __future__ import annotations
 
-import random
-import shutil
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mlops_sagemaker.emulator.endpoint.inference.models import find_model, find_variants
-from mlops_sagemaker.emulator.endpoint.protocol.errors import UnsupportedError, ValidationError
+from mlops_sagemaker.emulator.endpoint.events import send_deployment, send_endpoint
+from mlops_sagemaker.emulator.endpoint.inference.configurations import existing_configuration
+from mlops_sagemaker.emulator.endpoint.inference.deployments import (
+    Deployment,
+    RolledBackError,
+    Surroundings,
+    carry_out,
+)
+from mlops_sagemaker.emulator.endpoint.inference.descriptions import described, summary
+from mlops_sagemaker.emulator.endpoint.inference.fleets import (
+    CAPTURE,
+    Fleet,
+    FleetStarter,
+    Router,
+    Variant,
+    fleet_of,
+)
+from mlops_sagemaker.emulator.endpoint.inference.strategies import strategy_of
+from mlops_sagemaker.emulator.endpoint.monitoring.scaling import forget_targets, require_unscaled
+from mlops_sagemaker.emulator.endpoint.protocol.errors import ValidationError
 from mlops_sagemaker.emulator.endpoint.protocol.listing import in_order, is_between, page
-from mlops_sagemaker.emulator.endpoint.state import now, present
-from mlops_sagemaker.emulator.faults import FaultKind, StepFault, StepStopped
-from mlops_sagemaker.emulator.jobs.models import container_of, fetch_model, model_problems
-from mlops_sagemaker.emulator.jobs.serving import MODEL_FOLDER, ModelServer
-from mlops_sagemaker.emulator.jobs.tree import Tree
-from mlops_sagemaker.emulator.objects import S3Objects
+from mlops_sagemaker.emulator.endpoint.state import now
+from mlops_sagemaker.emulator.faults import StepStopped
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from mlops_sagemaker.emulator.endpoint.inference.capture import DataCapture
+    from mlops_sagemaker.emulator.endpoint.monitoring.metrics import MetricAlarms
     from mlops_sagemaker.emulator.endpoint.state import Region
     from mlops_sagemaker.emulator.endpoint.surroundings import Account
     from mlops_sagemaker.emulator.jobs.containers import Containers
@@ -34,68 +49,90 @@ if TYPE_CHECKING:
     Request = Mapping[str, Any]
     Response = dict[str, Any]
 
-_START_S = 240.0
-_REFUSED_VARIANTS = ("ServerlessConfig", "CoreDumpConfig", "InferenceAmiVersion", "CapacityReservationConfig")
-REFUSED_CONFIGURATION = ("ShadowProductionVariants", "AsyncInferenceConfig", "DataCaptureConfig", "ExplainerConfig")
-"""Members of ``CreateEndpointConfig`` that the endpoint would have to ignore."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Variant:
-    """A production variant, and its server once it has been started."""
-
-    name: str
-    model: str
-    weight: float
-    instances: int
-    start_limit_s: float
-    server: ModelServer | None = None
+_ANSWERING = ("InService", "Updating", "SystemUpdating", "RollingBack")
+_BUSY = ("Updating", "SystemUpdating", "RollingBack", "Deleting")
 
 
 @dataclass(slots=True, kw_only=True)
 class HostedEndpoint:
-    """An endpoint."""
+    """An endpoint; its `fleet` has all traffic that a deployment has not given to its own."""
 
     name: str
     arn: str
-    configuration: str
     created: dt.datetime
     modified: dt.datetime
-    variants: Sequence[Variant]
+    fleet: Fleet
     status: str = "Creating"
     failure: str = ""
-    stopped: threading.Event = field(default_factory=threading.Event)
+    deployment: Deployment | None = None
+    last_config: Mapping[str, Any] | None = None
+    router: Router = field(default_factory=Router)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def choose(self, wanted: str | None) -> Variant:
-        """Return the variant for a request: the one that it names, or one at random by the weights.
+    def choose(self, wanted: str | None) -> tuple[Fleet, Variant]:
+        """Return the fleet and the variant for a request: one that it names, or one by weight; note the request.
 
         Raises:
-            ValidationError: there is no such variant.
+            ValidationError: the endpoint is not in service, or there is no such variant.
         """
-        if wanted is None:
-            (variant,) = random.choices(self.variants, weights=[each.weight for each in self.variants])  # noqa: S311
-            return variant
-        for variant in self.variants:
-            if variant.name == wanted:
-                return variant
-        raise ValidationError(f"Variant {wanted} was not found for endpoint {self.name}.")
+        with self.lock:
+            if self.status not in _ANSWERING:
+                raise ValidationError(f"Endpoint {self.name} is not in service: {self.status}.")
+            chosen = self.router.choose(self.fleets, wanted=wanted)
+            if chosen is None:
+                raise ValidationError(f"Variant {wanted} was not found for endpoint {self.name}.")
+            chosen[0].begin_request()
+            return chosen
+
+    @property
+    def fleets(self) -> tuple[Fleet, ...]:
+        """The old fleet, and the new one of a deployment."""
+        return (self.fleet, *((self.deployment.green,) if self.deployment else ()))
 
 
 class HostedEndpoints:
     """The endpoints of all regions; the operations are called with the lock of the region."""
 
-    def __init__(self, account: Callable[[Region], Account], folder: Path, *, containers: Containers) -> None:
-        """Store trees and logs in `folder`."""
+    def __init__(
+        self,
+        account: Callable[[Region], Account],
+        folder: Path,
+        *,
+        containers: Containers,
+        alarms: MetricAlarms,
+        capture: DataCapture,
+        time_scale: float,
+    ) -> None:
+        """Store trees and logs in `folder`; shorten all waits of deployments by `time_scale`."""
+        self.alarms = alarms
+        self.capture = capture
         self._account = account
-        self._folder = folder
-        self._containers = containers
+        self._starter = FleetStarter(account, folder, containers=containers)
+        self._time_scale = time_scale
         self._endpoints: dict[tuple[str, str], HostedEndpoint] = {}
         self._threads: list[threading.Thread] = []
-        self._count = 0
 
     def find(self, region: Region, name: str) -> HostedEndpoint | None:
         """Return an endpoint; None if it does not exist."""
         return self._endpoints.get((region.name, name))
+
+    def find_variant(self, region: str, endpoint: str, variant: str) -> Variant | None:
+        """Return a variant of an endpoint; None if it does not exist."""
+        hosted = self._endpoints.get((region, endpoint))
+        return next((each for each in hosted.fleet.variants if each.name == variant), None) if hosted else None
+
+    def is_used(self, region: Region, configuration: str) -> bool:
+        """Return whether an endpoint uses a configuration, or is being updated to it."""
+        return any(
+            fleet.configuration.name == configuration
+            for (where, _), endpoint in self._endpoints.items()
+            if where == region.name
+            for fleet in endpoint.fleets
+        )
+
+    def has_arn(self, region: Region, arn: str) -> bool:
+        """Return whether an ARN is that of an endpoint."""
+        return any(where == region.name and endpoint.arn == arn for (where, _), endpoint in self._endpoints.items())
 
     # --- Operations ---------------------------------------------------------------------------------------
 
@@ -103,50 +140,83 @@ class HostedEndpoints:
         """``CreateEndpoint``.
 
         Raises:
-            ValidationError: it exists, its configuration or a model does not, or the model cannot be served here.
-            UnsupportedError: the request asks for more than one process per variant can do.
+            ValidationError: it exists, its configuration does not, or the strategy is not valid.
         """
-        name, configuration = request["EndpointName"], request["EndpointConfigName"]
+        name = request["EndpointName"]
+        arn = region.arn("endpoint", name.lower())
         if self.find(region, name):
-            raise ValidationError(f"Cannot create already existing endpoint {region.arn('endpoint', name)!r}.")
-        if request.get("DeploymentConfig"):
-            raise UnsupportedError("CreateEndpoint with DeploymentConfig is not supported by this endpoint.")
-        variants = find_variants(region, configuration)
-        if variants is None:
-            where = region.arn("endpoint-config", configuration)
-            raise ValidationError(f"Could not find endpoint configuration {where!r}.")
+            raise ValidationError(f'Cannot create already existing endpoint "{arn}".')
+        fleet = fleet_of(existing_configuration(region, request["EndpointConfigName"]))
+        strategy_of(request.get("DeploymentConfig"), blue=fleet, green=fleet)
         created = now()
-        endpoint = HostedEndpoint(
-            name=name,
-            arn=region.arn("endpoint", name.lower()),
-            configuration=configuration,
-            created=created,
-            modified=created,
-            variants=[_variant(region, each) for each in variants],
-        )
-        region.add_tags(endpoint.arn, request.get("Tags"))
+        endpoint = HostedEndpoint(name=name, arn=arn, created=created, modified=created, fleet=fleet)
+        endpoint.last_config = request.get("DeploymentConfig")
+        region.add_tags(arn, request.get("Tags"))
         self._endpoints[region.name, name] = endpoint
-        thread = threading.Thread(target=self._start, args=(region, endpoint), name=f"endpoint-{name}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        self._announce(region, endpoint)
+        self._begin(f"endpoint-{name}", self._start, region, endpoint)
+        return {"EndpointArn": arn}
+
+    def update(self, region: Region, request: Request) -> Response:
+        """``UpdateEndpoint``.
+
+        Raises:
+            ValidationError: it or the configuration does not exist, it is being changed, or the service refuses the
+                deployment.
+        """
+        endpoint = self._existing(region, request)
+        configuration = existing_configuration(region, request["EndpointConfigName"])
+        if endpoint.status != "InService":
+            raise ValidationError(f'Cannot update in-progress endpoint "{endpoint.arn}".')
+        green = fleet_of(configuration)
+        green.share = 0.0
+        require_unscaled(region, endpoint.name, before=endpoint.fleet, after=green)
+        config = request.get("DeploymentConfig")
+        if config is None and request.get("RetainDeploymentConfig"):
+            config = endpoint.last_config
+        strategy = strategy_of(config, blue=endpoint.fleet, green=green)
+        for alarm in strategy.alarms:
+            if not self.alarms.exists((region.account, region.name), alarm):
+                raise ValidationError(f"DeploymentConfig: alarm {alarm} does not exist.")
+        _retain(request, endpoint.fleet, green)
+        with endpoint.lock:
+            endpoint.deployment = Deployment(green=green, strategy=strategy, config=config)
+            endpoint.status, endpoint.failure, endpoint.modified = "Updating", "", now()
+        self._announce(region, endpoint)
+        self._begin(f"update-{endpoint.name}", self._deploy, region, endpoint, endpoint.deployment)
+        return {"EndpointArn": endpoint.arn}
+
+    def update_weights(self, region: Region, request: Request) -> Response:
+        """``UpdateEndpointWeightsAndCapacities``.
+
+        Raises:
+            ValidationError: the endpoint or a variant does not exist, or it is being changed.
+        """
+        endpoint = self._existing(region, request)
+        if endpoint.status != "InService":
+            raise ValidationError(f'Cannot update in-progress endpoint "{endpoint.arn}".')
+        variants = {variant.name: variant for variant in endpoint.fleet.variants}
+        desired = request["DesiredWeightsAndCapacities"]
+        for each in desired:
+            if each["VariantName"] not in variants:
+                raise ValidationError(f"Variant {each['VariantName']} was not found for endpoint {endpoint.name}.")
+        weights = {each["VariantName"]: each.get("DesiredWeight") for each in desired}
+        total = sum(v.weight if weights.get(v.name) is None else weights[v.name] for v in variants.values())
+        if not total:
+            raise ValidationError("The weights of the production variants must not all be 0.")
+        with endpoint.lock:
+            for each in desired:
+                variant = variants[each["VariantName"]]
+                variant.weight = float(each.get("DesiredWeight", variant.weight))
+                variant.instances = int(each.get("DesiredInstanceCount", variant.instances))
+            endpoint.modified = now()
         return {"EndpointArn": endpoint.arn}
 
     def describe(self, region: Region, request: Request) -> Response:
         """``DescribeEndpoint``."""
         endpoint = self._existing(region, request)
-        variants = [
-            {
-                "VariantName": each.name,
-                "CurrentWeight": each.weight,
-                "DesiredWeight": each.weight,
-                "CurrentInstanceCount": each.instances,
-                "DesiredInstanceCount": each.instances,
-            }
-            for each in endpoint.variants
-        ]
-        return present(
-            {**_summary(endpoint), "EndpointConfigName": endpoint.configuration, "FailureReason": endpoint.failure}
-        ) | {"ProductionVariants": variants}
+        with endpoint.lock:
+            return described(endpoint)
 
     def list(self, region: Region, request: Request) -> Response:
         """``ListEndpoints``."""
@@ -165,118 +235,150 @@ class HostedEndpoints:
             "Status": lambda each: each.status,
         }
         ordered = in_order(matching, request, keys=keys, default="CreationTime", is_descending=True)
-        return page(request, [_summary(each) for each in ordered], name="Endpoints")
+        return page(request, [summary(each) for each in ordered], name="Endpoints")
 
     def delete(self, region: Region, request: Request) -> Response:
-        """``DeleteEndpoint``: its processes end, and its name is free."""
+        """``DeleteEndpoint``: its processes end, then its name is free.
+
+        Raises:
+            ValidationError: it does not exist, or is being changed.
+        """
         endpoint = self._existing(region, request)
-        del self._endpoints[region.name, endpoint.name]
-        endpoint.stopped.set()
-        thread = threading.Thread(target=_stop, args=(endpoint,), daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        if endpoint.status in _BUSY:
+            raise ValidationError(f'Cannot update in-progress endpoint "{endpoint.arn}".')
+        with endpoint.lock:
+            endpoint.status, endpoint.modified = "Deleting", now()
+        endpoint.fleet.stopped.set()
+        forget_targets(region, endpoint.name)
+        self._announce(region, endpoint)
+        self._begin(f"delete-{endpoint.name}", self._remove, region, endpoint)
         return {}
 
     def close(self) -> None:
-        """End all processes."""
+        """End all processes, and write what was captured."""
         endpoints = tuple(self._endpoints.values())
         for endpoint in endpoints:
-            endpoint.stopped.set()
+            for fleet in endpoint.fleets:
+                fleet.stopped.set()
         for thread in tuple(self._threads):
             thread.join()
         for endpoint in endpoints:
-            _stop(endpoint)
+            for fleet in endpoint.fleets:
+                fleet.stop()
+        self.capture.flush()
 
     def _existing(self, region: Region, request: Request) -> HostedEndpoint:
         endpoint = self.find(region, request["EndpointName"])
         if endpoint is None:
-            raise ValidationError(f"Could not find endpoint {region.arn('endpoint', request['EndpointName'])!r}.")
+            raise ValidationError(f'Could not find endpoint "{region.arn("endpoint", request["EndpointName"])}".')
         return endpoint
 
-    # --- Processes ----------------------------------------------------------------------------------------
+    # --- Threads ------------------------------------------------------------------------------------------
+
+    def _begin(self, name: str, function: Callable[..., None], *arguments: Any) -> None:
+        thread = threading.Thread(target=function, args=arguments, name=name, daemon=True)
+        self._threads = [each for each in self._threads if each.is_alive()]
+        self._threads.append(thread)
+        thread.start()
 
     def _start(self, region: Region, endpoint: HostedEndpoint) -> None:
-        """Start the servers of an endpoint, one after the other."""
-        status, failure = "InService", ""
         try:
-            for variant in endpoint.variants:
-                server = self._server(region, endpoint, variant)
-                _require_wanted(endpoint)  # it may have been deleted while the model was downloaded
-                variant.server = server
-                server.start(stopped=endpoint.stopped)
-            _require_wanted(endpoint)
+            failure = self._starter.start(region, endpoint.fleet, endpoint=endpoint.name)
         except StepStopped:
-            _stop(endpoint)
+            return
+        with region.lock, endpoint.lock:
+            if endpoint.status == "Creating":
+                endpoint.status, endpoint.failure = "Failed" if failure else "InService", failure
+                endpoint.modified = now()
+        self._announce(region, endpoint)
+
+    def _remove(self, region: Region, endpoint: HostedEndpoint) -> None:
+        endpoint.fleet.retire()
+        self.capture.flush()
+        with region.lock:
+            self._endpoints.pop((region.name, endpoint.name), None)
+            region.tags.pop(endpoint.arn, None)
+
+    def _deploy(self, region: Region, endpoint: HostedEndpoint, deployment: Deployment) -> None:
+        green, blue = deployment.green, endpoint.fleet
+
+        def announce(stage: str, message: str) -> None:
+            with endpoint.lock:
+                deployment.stage, deployment.message, deployment.since = stage, message, now()
+                endpoint.modified = deployment.since
+            send_deployment(self._account(region), self.describe(region, {"EndpointName": endpoint.name}))
+
+        def shift(share: float) -> None:
+            with endpoint.lock:
+                green.share, blue.share = share, 1 - share
+
+        around = Surroundings(
+            start=lambda fleet: self._starter.start(region, fleet, endpoint=endpoint.name),
+            shift=shift,
+            announce=announce,
+            alarming=lambda names, since: self.alarms.in_alarm((region.account, region.name), names, since=since),
+            time_scale=self._time_scale,
+        )
+        try:
+            carry_out(deployment, around)
+        except StepStopped:
+            green.stop()
+            return
+        except RolledBackError as error:
+            self._roll_back(region, endpoint, deployment, reason=str(error), shift=shift)
             return
         except Exception as error:  # noqa: BLE001  nobody joins this thread to see it fail
-            status = "Failed"
-            text = " ".join(str(error).split())
-            fault = text if isinstance(error, StepFault) else f"{type(error).__name__}: {text}"
-            failure = f"The primary container for production variant {variant.name} cannot be used: {fault}"
-            _stop(endpoint)
-        with region.lock:
-            endpoint.status, endpoint.failure, endpoint.modified = status, failure, now()
+            reason = f"InternalServerError: {error!r}"
+            self._roll_back(region, endpoint, deployment, reason=reason, shift=shift)
+            return
+        announce("Deleting", "Deleting the old fleet")
+        with region.lock, endpoint.lock:
+            endpoint.fleet, endpoint.deployment, endpoint.last_config = green, None, deployment.config
+            green.share = 1.0
+            endpoint.status, endpoint.modified = "InService", now()
+        self._announce(region, endpoint)
+        blue.retire()
 
-    def _server(self, region: Region, endpoint: HostedEndpoint, variant: Variant) -> ModelServer:
-        """Return a server for a variant, with the files of its model."""
-        account = self._account(region)
-        with region.lock:
-            self._count += 1
-            work = self._folder / f"{endpoint.name}-{variant.name}-{self._count}"
-            model = find_model(region, variant.model)
-        if model is None:
-            raise StepFault(FaultKind.CLIENT, f"Could not find model '{variant.model}'")
-        container, tree = container_of(model), Tree(work)
-        shutil.rmtree(work, ignore_errors=True)
-        folder = tree.folder(MODEL_FOLDER)
-        fetch_model(S3Objects(account.client("s3")), container, folder, scratch=tree.root)
-        return ModelServer(
-            self._containers,
-            tree=tree,
-            log=work / "server.log",
-            environment={**account.environment(), **container.environment},
-            image=container.image,
-            start_limit_s=variant.start_limit_s,
-        )
+    def _roll_back(
+        self,
+        region: Region,
+        endpoint: HostedEndpoint,
+        deployment: Deployment,
+        *,
+        reason: str,
+        shift: Callable[[float], None],
+    ) -> None:
+        """Return all traffic to the old fleet."""
+        with endpoint.lock:
+            endpoint.status, endpoint.modified, endpoint.failure = "RollingBack", now(), reason
+        self._announce(region, endpoint)
+        for share in deployment.strategy.back:
+            if share < deployment.green.share:
+                shift(share)
+        shift(0.0)
+        with region.lock, endpoint.lock:
+            endpoint.deployment = None
+            endpoint.fleet.share = 1.0
+            endpoint.status, endpoint.modified = "InService", now()
+        self._announce(region, endpoint)
+        deployment.green.retire()
 
-
-def _require_wanted(endpoint: HostedEndpoint) -> None:
-    if endpoint.stopped.is_set():
-        raise StepStopped
-
-
-def _stop(endpoint: HostedEndpoint) -> None:
-    for variant in endpoint.variants:
-        if variant.server is not None:
-            variant.server.stop()
-
-
-def _variant(region: Region, data: Mapping[str, Any]) -> Variant:
-    name, model = data["VariantName"], data.get("ModelName")
-    for member in _REFUSED_VARIANTS:
-        if data.get(member):
-            raise UnsupportedError(f"Production variant {name}: {member} is not supported by this endpoint.")
-    if not model:
-        raise UnsupportedError(f"Production variant {name} without ModelName is not supported by this endpoint.")
-    request = find_model(region, model)
-    if request is None:
-        raise ValidationError(f"Could not find model {region.arn('model', model)!r}.")
-    for problem in model_problems(request):
-        raise ValidationError(f"Production variant {name}: model '{model}': {problem}")
-    return Variant(
-        name=name,
-        model=model,
-        weight=float(data.get("InitialVariantWeight", 1.0)),
-        instances=int(data.get("InitialInstanceCount", 1)),
-        start_limit_s=float(data.get("ContainerStartupHealthCheckTimeoutInSeconds") or _START_S),
-    )
+    def _announce(self, region: Region, endpoint: HostedEndpoint) -> None:
+        with endpoint.lock:
+            description = described(endpoint)
+        send_endpoint(self._account(region), description, tags=region.tags.get(endpoint.arn, {}))
 
 
-def _summary(endpoint: HostedEndpoint) -> Response:
-    return {
-        "EndpointName": endpoint.name,
-        "EndpointArn": endpoint.arn,
-        "EndpointStatus": endpoint.status,
-        "CreationTime": endpoint.created,
-        "LastModifiedTime": endpoint.modified,
-    }
+def _retain(request: Request, blue: Fleet, green: Fleet) -> None:
+    """Keep the numbers of instances, the weights and the data capture of the old fleet, as far as the request says."""
+    if not request.get("RetainAllVariantProperties"):
+        return
+    excluded = {each["VariantPropertyType"] for each in request.get("ExcludeRetainedVariantProperties") or ()}
+    if "DataCaptureConfig" not in excluded:
+        green.retained_capture = blue.section(CAPTURE)
+    former = {variant.name: variant for variant in blue.variants}
+    for variant in green.variants:
+        if variant.name in former and "DesiredInstanceCount" not in excluded:
+            variant.instances = former[variant.name].instances
+        if variant.name in former and "DesiredWeight" not in excluded:
+            variant.weight = former[variant.name].weight

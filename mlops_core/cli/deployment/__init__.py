@@ -1,0 +1,1 @@
+"""``mlops deploy`` and ``mlops deployments``."""

@@ -1,0 +1,91 @@
+"""Installed observers, from the metadata of their distributions; `load_observer` imports one, in its own process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlops_core.errors import PluginError, UsageError, did_you_mean
+from mlops_core.names import name_fault
+from mlops_core.use_cases.distributions import entry_points, load_object
+
+if TYPE_CHECKING:
+    import pluggy
+
+OBSERVER_GROUP = "mlops.observers"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstalledObserver:
+    """An observer as the metadata of its distribution declares it.
+
+    Attributes:
+        name: the entry point's name.
+        target: the module, or ``module:object``, that holds the hooks.
+        distribution: name of the distribution that provides it.
+        version: version of that distribution.
+    """
+
+    name: str
+    target: str
+    distribution: str
+    version: str
+
+    def __str__(self) -> str:
+        """Name it as messages do."""
+        return f"observer '{self.name}' ({self.distribution} {self.version})"
+
+
+def discover_observers() -> tuple[InstalledObserver, ...]:
+    """Return every installed observer that can be chosen, sorted by name.
+
+    One whose name is not portable, or that several distributions provide, is left out: it harms nobody else.
+
+    Example:
+        >>> "nothing" in [observer.name for observer in discover_observers()]
+        False
+    """
+    observers = {
+        InstalledObserver(name=entry.name, target=entry.value, distribution=entry.distribution, version=entry.version)
+        for entry in entry_points(OBSERVER_GROUP)
+        if not name_fault(entry.name)
+    }
+    names = [observer.name.casefold() for observer in observers]
+    unique = (observer for observer in observers if names.count(observer.name.casefold()) == 1)
+    return tuple(sorted(unique, key=lambda observer: observer.name))
+
+
+def find_observer(name: str) -> InstalledObserver:
+    """Return the installed observer of this name, without regard to case.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    installed = discover_observers()
+    for observer in installed:
+        if observer.name.casefold() == name.casefold():
+            return observer
+    names = [observer.name for observer in installed]
+    hint = did_you_mean(name, names) or ";"
+    raise UsageError(f"no observer '{name}'{hint} installed: {', '.join(names) or 'none; for example mlops-mlflow'}")
+
+
+def load_observer(installed: InstalledObserver) -> pluggy.PluginManager:
+    """Import an observer and return a manager that calls its hooks.
+
+    Raises:
+        PluginError: it cannot be imported, or has a hook that does not exist or takes other arguments.
+    """
+    import pluggy
+
+    from mlops_core.hookspecs import PROJECT
+    from mlops_core.observers import hookspecs
+
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(hookspecs)
+    try:
+        manager.register(load_object(installed.target), name=installed.name)
+        manager.check_pending()
+    except Exception as error:
+        raise PluginError(f"{installed}: {type(error).__name__}: {error}") from error
+    return manager

@@ -1,0 +1,1 @@
+"""Runs, metrics, models and aliases of mlops on an MLflow tracking server."""

@@ -1,0 +1,1 @@
+"""CloudWatch and Application Auto Scaling as far as moto only stores what they should act upon: alarms, targets."""

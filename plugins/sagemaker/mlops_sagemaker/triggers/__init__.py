@@ -1,0 +1,1 @@
+"""Event rules that start runs: patterns, `triggers.yaml`, lint, generation of resources, simulation."""

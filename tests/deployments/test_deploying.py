@@ -1,0 +1,243 @@
+"""What a deployment checks, writes down and refuses; rolling back, deleting, and what served when."""
+
+import datetime as dt
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from mlops_core.deployments.plan import DeploymentPlan, ModelReference, Stage
+from mlops_core.deployments.settings import DeploymentSettings
+from mlops_core.deployments.states import DeploymentState, EndpointPhase
+from mlops_core.errors import DeploymentError, UsageError
+from mlops_core.workspace.maintenance.chain import verify_chain
+from mlops_core.workspace.model_versions import ApprovalStatus
+
+
+def test_a_version_goes_through_staging_approval_and_production_and_back(world, recorded_words, run):
+    """The walk-through, as commands; every answer as JSON."""
+    for limit in (6, 7):
+        world.register(limit=limit, recorded=recorded_words("abc", "abcdefghij", limit=limit))
+    (world.home / "workspace.yaml").write_text("require_staging_test: true\n")
+    quick = ["--set", "staging.traffic.bake_s=0", "--set", "production.traffic.shift=all-at-once"]
+    quick += ["--set", "production.traffic.bake_s=0", "--json"]
+
+    def command(*arguments, code=0):
+        done = run(world, *arguments)
+        assert done.exit_code == code, done.problem
+        return json.loads(done.output) if "--json" in arguments else done
+
+    def deploy(stage, version):
+        return command("deploy", "-u", "words", "--to", stage, "--model", version, *quick)
+
+    refused = json.loads(world.mlops("deploy", "-u", "words", "--to", "production", "--json").stdout)["error"]
+    assert refused["code"] == 2
+    assert refused["message"].startswith("no version of model 'words' is approved; approve one with: mlops models")
+    untested = run(world, "models", "approve", "-u", "WORDS", "1", "--why", "good").problem
+    assert "version 1 was not tested in staging (require_staging_test in workspace.yaml)" in untested
+    staged = deploy("staging", 1)
+    assert (staged["state"], staged["test"]["has_passed"], staged["test"]["requests"]) == ("in service", True, 2)
+    assert staged["monthly_cost"] == {"usd": 0.0, "max_usd": None, "basis": "this machine"}
+    command("models", "approve", "-u", "WORDS", "1", "--why", "good")
+    first = deploy("production", 1)
+    moment = dt.datetime.now(dt.UTC)
+    time.sleep(0.01)
+    assert deploy("production", 1) == first | {"was_there": True, "status": first["status"]}  # nothing to do
+    deploy("staging", 2)
+    command("models", "approve", "-u", "WORDS", "2", "--why", "better")
+    second = deploy("production", 2)
+    assert second["replaces"] == first["configuration"]
+    back = command("deployments", "rollback", "-u", "WORDS", "--to", "production", "--why", "it was not", "--json")
+    assert (back["version"], back["state"], back["configuration"]) == (1, "in service", first["configuration"])
+    past = command("deployments", "show", "-u", "WORDS", "--at", moment.isoformat(), "--json")["served"]
+    assert {(each["stage"], each["version"]) for each in past} == {("production", 1), ("staging", 1)}
+    now = {(each["stage"], each["version"]) for each in command("deployments", "list", "--json")}
+    assert now == {("production", 1), ("staging", 2)}
+    shown = command("deployments", "show", "-u", "WORDS", "--json")
+    assert shown["status"]["configuration"] == first["configuration"]
+    assert [entry["value"] for entry in shown["ledger"]][-1] == "in service"
+    command("deployments", "test", "-u", "WORDS", "--to", "production", "--json")
+    command("deployments", "delete", "-u", "WORDS", "--to", "production", "--why", "over", "--json")
+    with pytest.raises(OSError, match="refused"):
+        world.answer()
+    assert {each["stage"] for each in command("deployments", "list", "--json")} == {"staging"}
+    assert not verify_chain(world.store).fault
+
+
+def test_a_model_that_answers_otherwise_than_recorded_fails_its_staging_test(world, recorded_words):
+    requests = recorded_words("abc", "abcdefghij", "abcd")
+    stage = {"stage": Stage.STAGING, "is_tested": True}
+    assert world.deploy(world.register(recorded=requests), **stage).test.largest_difference == 0
+    for behaviour, faults in {
+        "constant": "the endpoint gives one answer to 3 different requests",
+        "failing": "sample abc: the answer is 500",
+    }.items():
+        version = world.register(behaviour, recorded=requests)
+        with pytest.raises(DeploymentError, match=faults):
+            world.deploy(version, **stage)
+        assert world.ledger.staging_test("WORDS", version.version) == "failed"
+    assert world.ledger.staging_test("WORDS", 1) == "passed"
+    with pytest.raises(DeploymentError, match=r"p99 is \d+ ms; expected at most 100 ms"):
+        world.deploy(world.register("slow", recorded=requests), replay={"max_p99_ms": 100}, **stage)
+    outcome = world.deploy(world.register(limit=3), **stage)
+    assert (outcome.test, outcome.untested) == (None, "the version has no recorded requests")
+    with pytest.raises(DeploymentError, match="has no recorded requests, so nothing was tested"):
+        world.deployer.test("WORDS", Stage.STAGING)
+
+
+# --- Interruptions ----------------------------------------------------------------------------------------
+
+
+def killed_deployment(world, version, delay_s):
+    """Run ``mlops deploy`` and kill it after some time; return whether it had ended by itself."""
+    arguments = ["deploy", "-u", "WORDS", "--to", "production", "--model", version.version, "--json"]
+    for setting in ("shift=canary", "interval_s=0.3", "bake_s=0.2"):
+        arguments += ["--set", f"production.traffic.{setting}"]
+    command = [sys.executable, "-c", "from mlops_core.cli import main; main()", "--workspace", str(world.home)]
+    process = subprocess.Popen(
+        [*command, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        process.wait(delay_s)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+    with process:
+        process.communicate()
+    return process.returncode == 0, arguments
+
+
+@pytest.mark.parametrize(
+    "rounds", [pytest.param(2, id="few"), pytest.param(50, id="many", marks=pytest.mark.slow_suite)]
+)
+@pytest.mark.timeout(3600)
+def test_a_deployment_that_is_killed_at_any_moment_is_old_or_new_and_resumes(world, rounds):
+    versions = [world.register(limit=limit, approved=True) for limit in (6, 7)]
+    first = world.deploy(versions[0], shift="canary", interval_s=0.3, bake_s=0.2)
+    names = {first.deployment.plan.name}
+    for number in range(rounds):
+        version = versions[(number + 1) % 2]
+        # Spread over the deployment: the start of the command takes a while, as does that of the server.
+        has_ended, arguments = killed_deployment(world, version, delay_s=0.3 + 5.7 * (number * 0.381966 % 1))
+        if number % 3 == 1 and world.process():
+            world.kill()  # the endpoint's process with its servers, too
+        if not has_ended:
+            assert world.ledger.deployments()[0].state in DeploymentState  # readable, whatever happened
+        done = world.mlops(*arguments)
+        assert done.returncode == 0, done.stderr
+        resumed = json.loads(done.stdout)
+        names.add(resumed["configuration"])
+        assert len(names) <= 2
+        assert (resumed["version"], resumed["state"]) == (version.version, "in service")
+        assert world.status().serves(resumed["configuration"])
+        assert world.answer()[2] == resumed["configuration"]
+        in_service = [each for each in world.ledger.deployments() if each.state is DeploymentState.IN_SERVICE]
+        assert [each.plan.name for each in in_service] == [resumed["configuration"]]
+        assert not [each for each in world.ledger.deployments() if each.state.is_under_way]
+    assert not verify_chain(world.store).fault
+
+
+def test_an_endpoint_whose_process_is_killed_in_a_canary_serves_the_old_model_and_begins_again(world):
+    old = world.deploy(world.register(approved=True)).deployment
+    version = world.register(limit=7, approved=True)
+    plan = DeploymentPlan(
+        stage=Stage.PRODUCTION,
+        model=ModelReference(use_case="WORDS", version=2, artifact=version.artifact, approval=ApprovalStatus.APPROVED),
+        settings=DeploymentSettings.model_validate(
+            {"traffic": {"shift": "canary", "percent": 50, "interval_s": 1, "bake_s": 0}}
+        ),
+    )
+    port = world.status().address
+    world.target.begin(plan)
+    world.wait_for(lambda: world.status().phase is EndpointPhase.SHIFTING)
+    world.kill()
+    assert world.target.folder(plan.endpoint).read_state().current.name == old.plan.name
+    world.wait_for(lambda: world.target.advance(plan).phase is EndpointPhase.SHIFTING)
+    assert {world.answer()[2] for _ in range(6)} == {old.plan.name, plan.name}
+    world.wait_for(lambda: world.target.advance(plan).serves(plan.name))
+    assert world.status().address == port
+
+
+# --- Refusals ---------------------------------------------------------------------------------------------
+
+
+def test_two_deployments_at_once_are_refused(world):
+    version = world.register(approved=True)
+    with world.ledger.lock("words-production", runner="local"):
+        other = world.again()
+        with pytest.raises(UsageError, match=rf"process {os.getpid()} is changing the endpoint 'words-production'"):
+            other.deploy(version)
+        other.store.close()
+    plan = DeploymentPlan(
+        stage=Stage.PRODUCTION,
+        model=ModelReference(use_case="WORDS", version=1, artifact=version.artifact),
+        settings=DeploymentSettings(),
+    )
+    world.ledger.plan(plan, runner="local", why="one")
+    with pytest.raises(UsageError, match="deployment 1: .* is planned; it must end before another one begins"):
+        world.ledger.plan(replace(plan, settings=DeploymentSettings(instances=2)), runner="local", why="two")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--to production --model 7", "no version or alias '7' of model 'WORDS'"),
+        ("--to production --model 2", "production takes approved versions only: mlops models approve -u WORDS 2"),
+        ("--to staging --model 3", "version 3 was rejected; deploy another"),
+        ("--to staging --model 4", "its files are gone; make them again with: mlops run --resume"),
+        ("--to testing", "'testing' is not one of 'staging', 'production'"),
+        ("--to production --set production.endpoint=" + "a" * 60, "has 60 characters; expected at most 50"),
+        ("--to production --set production.endpoint=A_b", "is not a valid name; expected lower-case"),
+        ("--to production --set production.alarms.names=[mine]", "has no alarm 'mine'"),
+        ("--to production --set production.encryption_key=mine", "encryption_key: the runner 'local' encrypts nothing"),
+        ("--to production --set production.traffic.percent=80", "production.traffic.percent"),
+        ("--to production --set produktion.instances=2", "did you mean 'production'"),
+        ("--to production --set production.timeout_s=10", "must exceed the waits"),
+        ("--to production --set gate.condition=x", "is not a section of deployments.yaml"),
+        ("--to production --runner nowhere", "no runner 'nowhere'"),
+        ("--to staging --usecase MUTE", "does not implement the required hook mlops_load_predictor"),
+    ],
+)
+def test_what_cannot_be_deployed_is_refused_in_one_line_before_anything_starts(stocked, run, arguments, message):
+    outcome = run(stocked, "deploy", "-u", "WORDS", *arguments.split())
+    assert message in outcome.problem
+    assert outcome.exit_code == 2 or "MUTE" in arguments
+    assert stocked.ledger.deployments() == ()
+    assert not list((stocked.home / "deployments").glob("local/*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("rollback --to production --why x", "nothing of 'WORDS' was deployed to production with the runner 'local'"),
+        ("test --to staging", "nothing of 'WORDS' was deployed to staging"),
+        ("delete --to staging --why x", "nothing of 'WORDS' was deployed to staging"),
+        ("show", "nothing of 'WORDS' was deployed; deploy it with: mlops deploy -u WORDS --to staging"),
+        ("show 3", "no deployment 3 of 'WORDS'"),
+        ("show --at yesterday", "expected a time in ISO 8601"),
+    ],
+)
+def test_commands_about_what_was_never_deployed_say_what_to_do(stocked, run, arguments, message):
+    name, *others = arguments.split()
+    outcome = run(stocked, "deployments", name, "-u", "WORDS", *others)
+    assert message in outcome.problem
+    assert outcome.exit_code == 2
+
+
+def test_rolling_back_without_an_earlier_deployment_or_to_a_rejected_one_is_refused(world):
+    first = world.register(approved=True)
+    world.deploy(first)
+    with pytest.raises(UsageError, match="had no other deployment before; nothing to roll back to"):
+        world.deployer.roll_back("WORDS", Stage.PRODUCTION, why="?")
+    world.deploy(world.register(limit=7, approved=True))
+    approved = world.registry.version("WORDS", first.version)
+    world.registry.set_status(approved, ApprovalStatus.REJECTED, why="it leaks")
+    with pytest.raises(UsageError, match="version 1 was rejected; deploy another version"):
+        world.deployer.roll_back("WORDS", Stage.PRODUCTION, why="?")

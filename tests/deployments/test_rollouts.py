@@ -1,0 +1,117 @@
+"""New models beside old ones: who gets the traffic, and what brings the old one back."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from mlops_core.deployments.states import DeploymentState, EndpointPhase
+from mlops_core.errors import DeploymentError, ExitCode, RunnerError
+
+ALARMS = {"min_requests": 8, "max_p99_ms": 250}
+
+
+def test_a_canary_answers_its_share_and_then_everything_without_a_failed_request(world):
+    old = world.deploy(world.register(approved=True)).deployment
+    new_version = world.register(limit=7, approved=True)
+    with world.callers() as callers:
+        outcome = world.deploy(new_version, shift="canary", percent=20, interval_s=1.0, bake_s=0.1)
+    new = outcome.deployment
+    assert (new.state, new.replaces, outcome.was_there) == (DeploymentState.IN_SERVICE, old.plan.name, False)
+    assert callers.failures == []
+    assert {status for status, _, _ in callers.answers} == {200}
+    names = [name for _, _, name in callers.answers]
+    first = names.index(new.plan.name)
+    mixed = names[first : first + 40]
+    assert 5 <= mixed.count(new.plan.name) <= 11  # of 40 answers that came while a fifth of the traffic was new
+    assert world.answer()[2] == new.plan.name
+    assert world.status().serves(new.plan.name)
+    assert world.states(1) == ["planned", "starting", "in service", "replaced"]
+    assert world.states(2)[0] == "planned"
+    assert world.states(2)[-1] == "in service"
+    assert [each.number for each in world.ledger.deployments() if each.state is DeploymentState.IN_SERVICE] == [2]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        ("failing", r"alarm: \d+ of \d+ requests failed"),
+        ("slow", r"alarm: p99 of \d+ answers is \d+ ms, more than 250 ms"),
+        ("constant", r"alarm: one answer to \d+ different requests"),
+        ("unloadable", "the model is damaged; make it again"),
+    ],
+)
+def test_a_model_that_fails_is_slow_or_constant_is_rolled_back(served, behaviour, reason):
+    (old,) = [each for each in served.ledger.deployments() if each.state is DeploymentState.IN_SERVICE]
+    version = served.register(behaviour, approved=True)
+    with served.callers() as callers, pytest.raises(DeploymentError, match=reason) as error:
+        served.deploy(version, shift="canary", percent=50, interval_s=60, alarms=ALARMS)
+    assert error.value.exit_code is ExitCode.REJECTED
+    assert served.status().serves(old.plan.name)
+    assert served.answer()[2] == old.plan.name
+    newest = served.ledger.deployments()[0]
+    assert newest.state is DeploymentState.ROLLED_BACK
+    assert newest.plan.model.version == version.version
+    assert [each.number for each in served.ledger.deployments() if each.state is DeploymentState.IN_SERVICE] == [
+        old.number
+    ]
+    assert callers.failures == []
+
+
+def test_a_first_deployment_that_fails_leaves_nothing_behind(world):
+    with pytest.raises(RunnerError, match=r"deployment 1: .* failed: its server ended with exit code 5: .*damaged"):
+        world.deploy(world.register("unloadable", approved=True))
+    assert world.states(1)[-1] == "failed"
+    world.wait_for(lambda: not world.process())
+    assert world.status().phase is EndpointPhase.FAILED
+    assert world.status().configuration == ""
+
+
+def children(pid):
+    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_server_that_is_killed_is_started_again_at_the_same_port(world):
+    world.deploy(world.register(approved=True))
+    before = world.answer()
+    pid = world.process()
+    servers = children(pid)
+    assert len(servers) == 1
+    os.kill(servers[0], signal.SIGKILL)
+
+    def is_back():
+        try:
+            return world.answer() == before
+        except OSError:
+            return False
+
+    world.wait_for(is_back)
+    assert world.process() == pid
+    assert children(pid) != servers
+
+
+def test_a_deployment_is_cancelled_by_hand_while_it_waits(world):
+    old = world.deploy(world.register(approved=True)).deployment
+    version = world.register(limit=7, approved=True)
+    errors = []
+
+    def deploy():
+        second = world.again()
+        try:
+            second.deploy(version, shift="canary", interval_s=60)
+        except DeploymentError as error:
+            errors.append(error)
+        finally:
+            second.store.close()
+
+    thread = threading.Thread(target=deploy)
+    thread.start()
+    world.wait_for(lambda: world.status().phase is EndpointPhase.SHIFTING)
+    (pending,) = [each for each in world.ledger.deployments() if each.state.is_under_way]
+    world.target.cancel(pending.plan, reason="the canary sings out of tune")
+    thread.join(60)
+    assert "the canary sings out of tune" in str(errors)
+    assert world.status().serves(old.plan.name)
+    assert world.states(2)[-1] == "rolled back"
