@@ -60,8 +60,8 @@ class AzureMlPlugin(RunnerPlugin):
         """
         from mlops_azureml.compiler.job import compile_pipeline
         from mlops_azureml.service.preflight import examine_access, examine_workspace
+        from mlops_azureml.service.workspace import new_connection, open_workspace
         from mlops_azureml.target import complete_settings, find_target, missing_names
-        from mlops_azureml.tracking import new_connection, open_workspace
         from mlops_core.runners import HealthCheck
 
         if request is None:
@@ -90,8 +90,8 @@ class AzureMlPlugin(RunnerPlugin):
     def open_bucket(self, url: str, options: RunnerOptions) -> Bucket:
         """Return the container of an address in a datastore."""
         from mlops_azureml.service.datastores import DatastoreContainer
+        from mlops_azureml.service.workspace import open_workspace
         from mlops_azureml.target import find_target
-        from mlops_azureml.tracking import open_workspace
         from mlops_azureml.values.addresses import DatastoreUri
 
         uri, own = DatastoreUri.parse(url), own_options(options)
