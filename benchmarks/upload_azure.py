@@ -154,9 +154,7 @@ def main() -> int:
     import json
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--ours", type=Path, required=True, help="folder with mlops and python, with mlops-azureml"
-    )
+    parser.add_argument("--ours", type=Path, required=True, help="folder with mlops and python, with mlops-azureml")
     parser.add_argument("--peers", type=Path, required=True, help="folder with a python that has azure-storage-blob")
     parser.add_argument("--repetitions", type=int, default=3)
     arguments = parser.parse_args()

@@ -38,6 +38,7 @@ CHAPTERS = (
     "hooks",
     "runners",
     "serving",
+    "deployments",
     "tuning",
     "sagemaker",
     "azureml",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sqlite3
+import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -105,6 +106,12 @@ class UiApplication:
         return answer
 
     def _answered(self, target: str, request: Request, form: dict[str, str]) -> Response:
+        begun = time.perf_counter()
+        response = self._carried_out(target, request, form)
+        response.headers["Server-Timing"] = f"page;dur={1000 * (time.perf_counter() - begun):.1f}"
+        return response
+
+    def _carried_out(self, target: str, request: Request, form: dict[str, str]) -> Response:
         module, _, name = target.partition(":")
         try:
             with self._workspace.open() as opened:

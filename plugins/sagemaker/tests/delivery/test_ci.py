@@ -126,6 +126,20 @@ def test_data_set_in_the_bucket_is_completed_only_if_necessary(shell, s3):
     assert client.get_object(Bucket="bucket", Key=f"{place}/words.csv")["Body"].read() != b"half"
 
 
+def test_a_data_set_of_the_users_own_is_downloaded_and_used_by_the_pipeline(shell, s3):
+    client, environ = s3
+    command = "mkdir temp && printf 'xxx,short\nxxxxxxxx,long\n' > temp/words.csv && touch ../outside || true"
+    shell(DATASET, DATASET_NAME="MyData", DOWNLOAD_COMMAND=command, **environ)
+    listing = client.list_objects_v2(Bucket="bucket", Prefix="train/datasets/MyData/")["Contents"]
+    assert [item["Key"].rpartition("/")[2] for item in listing] == [".mlops-dataset.json", "words.csv"]
+    assert "train/datasets/MyData" in shell(RUN.replace("run-pipeline", "run-pipeline --dry-run", 1)) or "MyData" in (
+        shell(RUN.replace("run-pipeline --module", "run-pipeline --dry-run --module"))
+    )
+    Path("dataset.yaml").unlink()
+    out = shell(DATASET, code=1, DOWNLOAD_COMMAND=command, **environ)
+    assert "DATASET_NAME: set it to the name" in out
+
+
 def test_pipeline_gets_the_variables_of_the_ci_service(shell):
     out = shell(RUN.replace("run-pipeline", "run-pipeline --dry-run"))
     definition = json.loads(out[out.index("{") : out.rindex("}") + 1])
