@@ -78,7 +78,7 @@ def test_job_of_a_person_is_executed_with_its_modes_literals_and_optional_parts(
     assert text(tmp_path, record, "second").strip() == record.nodes["first"].outputs["out"]
 
 
-def test_failed_node_stops_what_follows_and_independent_nodes_only_where_the_job_says_so(tmp_path):
+def test_failed_node_is_named_with_its_last_words_and_nothing_behind_it_starts(tmp_path):
     bad = node("echo oops; exit 7", outputs=["out"])
     after = node(
         "true", inputs={"x": {"type": "uri_folder"}}, bound={"x": {"path": "${{parent.jobs.bad.outputs.out}}"}}
