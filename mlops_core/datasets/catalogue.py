@@ -105,7 +105,24 @@ class SplitSource:
     to: str = ""
 
 
-AnySource: TypeAlias = Source | SplitSource | GitSource | GeneratedSource
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandSource:
+    """Data that a script of the user's downloads; not for catalogues of plugins.
+
+    Attributes:
+        script: absolute path of the script, which bash runs in an empty folder; it writes to ``./temp``.
+        sha256: of the script.
+
+    Example:
+        >>> CommandSource(script="/home/me/download.sh", sha256="0" * 64).script
+        '/home/me/download.sh'
+    """
+
+    script: str
+    sha256: str
+
+
+AnySource: TypeAlias = Source | SplitSource | GitSource | GeneratedSource | CommandSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +187,8 @@ def _source_from_json(data: Mapping[str, Any]) -> AnySource:
     kind = fields.pop("kind")
     if kind == SplitSource.__name__:
         return SplitSource(**{**fields, "parts": tuple(Source(**part) for part in fields["parts"])})
-    kinds: dict[str, type[AnySource]] = {plain.__name__: plain for plain in (Source, GitSource, GeneratedSource)}
+    plain_kinds = (Source, GitSource, GeneratedSource, CommandSource)
+    kinds: dict[str, type[AnySource]] = {plain.__name__: plain for plain in plain_kinds}
     return kinds[kind](**fields)
 
 

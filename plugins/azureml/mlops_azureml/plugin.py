@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mlops_azureml.options import AzureMlOptions, command_options, read_options, settings_options
 from mlops_core import UsageError
-from mlops_core.runners import Ability, CompiledPipeline, ContainerImage, RunnerOptions, RunnerPlugin
+from mlops_core.runners import Ability, CiFile, CompiledPipeline, ContainerImage, RunnerOptions, RunnerPlugin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +26,15 @@ class AzureMlPlugin(RunnerPlugin):
 
     name = "azureml"
     abilities = frozenset(
-        {Ability.COMPILE, Ability.CHECK, Ability.ESTIMATE, Ability.PACKAGE, Ability.STORE, Ability.FOLLOW}
+        {
+            Ability.COMPILE,
+            Ability.CHECK,
+            Ability.ESTIMATE,
+            Ability.PACKAGE,
+            Ability.CI,
+            Ability.STORE,
+            Ability.FOLLOW,
+        }
     )
     url_schemes = ("azureml",)
 
@@ -119,6 +127,12 @@ class AzureMlPlugin(RunnerPlugin):
     def container_image(self) -> ContainerImage:
         """Return the contents of images: this distribution, and the module that executes a step."""
         return ContainerImage(distributions=("mlops-azureml",), module="mlops_azureml.container")
+
+    def ci_file(self, use_case: str, *, provider: str, install: str | None = None) -> CiFile:
+        """Return the CI file for GitHub Actions or Azure DevOps."""
+        from mlops_azureml.delivery.ci import ci_file
+
+        return ci_file(use_case, provider=provider, install=install)
 
     def command_group(self) -> click.Command:
         """Return ``mlops azureml``."""

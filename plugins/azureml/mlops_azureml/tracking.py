@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_azureml.layout import ACCEPTED, GATE_NODE, LAYOUT, REGISTER_NODE
 from mlops_azureml.registration import mark_best, model_tags, register
 from mlops_azureml.service import results
-from mlops_azureml.service.connection import Connection
+from mlops_azureml.service.connection import Connection, ServiceError
 from mlops_azureml.service.datastores import DatastoreContainer
 from mlops_azureml.service.jobs import (
     CANCELED,
@@ -56,6 +56,8 @@ REGISTRATION_FILE = "registration.json"
 """File in the folder of a run: name, build id and build source of the model that this machine registers."""
 _DOUBTFUL_LIMIT_S = 3600.0
 """Time after which a job that does not respond is no longer followed."""
+_LOST_LIMIT_S = 900.0
+"""Time for which polls may be lost; a single request is repeated for a minute already."""
 _ADVICE = "look at the log of node 'gate', archive the model if one was registered, and run again"
 
 
@@ -93,6 +95,7 @@ class AzureMlExecution:
         self._container: DatastoreContainer | None = None
         self._latest: JobRun | None = None
         self._doubtful_since: float | None = None
+        self._lost_since: float | None = None
 
     # --- State --------------------------------------------------------------------------------------------
 
@@ -102,7 +105,7 @@ class AzureMlExecution:
         Raises:
             RunnerError: the workspace cannot be asked, or the job has not responded for too long.
         """
-        job = self._refresh()
+        job = self._polled()
         self._watch(job)
         accepted = is_accepted(job)
         return ExecutionState(
@@ -115,6 +118,26 @@ class AzureMlExecution:
             steps=tuple(self._explained(job)),
             decision=None if accepted is None else Decision(is_accepted=accepted, advice=_ADVICE),
         )
+
+    def _polled(self) -> JobRun:
+        """Return the job; while Azure is not reached, its last known state, for a limited time."""
+        try:
+            job = self._refresh()
+        except ServiceError as error:
+            now = time.monotonic()
+            last = self._latest
+            if not error.is_transient or last is None or last.is_final:
+                raise
+            if self._lost_since is None:
+                self._lost_since = now
+                self._note(f"{error}; the job is followed further")
+            elif now - self._lost_since > _LOST_LIMIT_S:
+                raise
+            return last
+        if self._lost_since is not None:
+            self._note("Azure answers again")
+            self._lost_since = None
+        return job
 
     def _explained(self, job: JobRun) -> Iterator[StepRecord]:
         """Yield the records of all steps; those that failed have the message of their log."""

@@ -56,6 +56,14 @@ class FaultyEndpoint(AzureMlEndpoint):
             )
         raise CallError(int(fault.kind), fault.code, fault.message)
 
+    def wait_for(self, job, timeout_s=120):
+        """Return the status with which a job ended."""
+        deadline = time.monotonic() + timeout_s
+        while (status := self.state.runs[job].status) not in ("Completed", "Failed", "Canceled"):
+            assert time.monotonic() < deadline, f"job {job} is {status}"
+            time.sleep(0.05)
+        return status
+
     def _fault_for(self, request):
         for fault in self.faults:
             if fault.method in ("*", request.method) and fault.text in request.path and fault.times > 0:

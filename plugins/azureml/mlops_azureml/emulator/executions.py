@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_azureml.checking import examine_job
 from mlops_azureml.emulator.access import MACHINE_LEARNING
 from mlops_azureml.emulator.documents import document_of
-from mlops_azureml.emulator.errors import InvalidError
+from mlops_azureml.emulator.errors import InvalidError, UnsupportedError
 from mlops_azureml.emulator.history import LOGS
 from mlops_azureml.emulator.jobs import FINAL
 from mlops_azureml.emulator.state import RunState, now
@@ -89,6 +89,8 @@ class Executions:
         Raises:
             CallError: it is damaged, or refers to something that does not exist.
         """
+        if self._state.storage is not None:
+            raise UnsupportedError("a job with blobs in another storage account")
         document = document_of(properties, self._state)
         faults = examine_job(document).faults
         if faults:

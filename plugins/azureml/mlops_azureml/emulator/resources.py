@@ -121,24 +121,27 @@ class Resources:
         names = self._state.names
         if name != names.datastore:
             raise NotFoundError(f"Could not find datastore: {name}", code="UserError")
+        storage = self._state.storage
         return {
             "id": f"{names.workspace_id}/datastores/{name}",
             "name": name,
             "type": "Microsoft.MachineLearningServices/workspaces/datastores",
             "properties": {
                 "datastoreType": "AzureBlob",
-                "accountName": names.account,
-                "containerName": names.container,
-                "endpoint": self._url.partition("://")[2],
-                "protocol": "https",
+                "accountName": storage.account if storage else names.account,
+                "containerName": storage.container if storage else names.container,
+                "endpoint": storage.address if storage else self._url.partition("://")[2],
+                "protocol": "http" if storage else "https",
                 "isDefault": True,
-                "credentials": {"credentialsType": "Sas"},
+                "credentials": {"credentialsType": "AccountKey" if storage else "Sas"},
                 "serviceDataAccessAuthIdentity": "None",
             },
         }
 
     def _secrets(self, _: Request, names: Mapping[str, str]) -> Response:
         self._datastore_json(names["name"])
+        if self._state.storage is not None:
+            return Response.of_json({"secretsType": "AccountKey", "key": self._state.storage.key})
         signature = self._access.signature(self._state.names.container)
         return Response.of_json({"secretsType": "Sas", "sasToken": signature})
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_azureml.emulator.http import Request, Response
+    from mlops_azureml.emulator.state import ExternalStorage
 
 
 class AzureMlEndpoint:
@@ -42,6 +43,7 @@ class AzureMlEndpoint:
         max_parallel: int | None = None,
         credential: Credential | None = None,
         token_lifetime_s: int = 3600,
+        storage: ExternalStorage | None = None,
     ) -> None:
         """Prepare the endpoint.
 
@@ -51,13 +53,14 @@ class AzureMlEndpoint:
             max_parallel: number of nodes of a job to run in parallel; None for one per core.
             credential: service principal with which clients sign in; None for a random one.
             token_lifetime_s: lifetime of tokens, in seconds.
+            storage: storage account of the datastore; None for a folder. Jobs can only be executed with a folder.
 
         Raises:
             UsageError: cryptography is not installed, or the port is in use.
         """
         self.names = Names()
         self.access = Access(credential or Credential(), lifetime_s=token_lifetime_s)
-        self.state = WorkspaceState(self.names)
+        self.state = WorkspaceState(self.names, storage=storage)
         context, self.certificates = server_context(folder, names=("localhost", f"{self.names.account}.blob.localhost"))
         self._application = Application(names=self.names, access=self.access, account=self.names.account)
         self._server = HttpsServer(self.answer, port=port, context=context)

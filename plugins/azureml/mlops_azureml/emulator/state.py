@@ -40,6 +40,23 @@ class Names:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExternalStorage:
+    """A storage account elsewhere on this machine, for a datastore whose blobs the endpoint does not serve itself.
+
+    Attributes:
+        address: host and port.
+        account: name of the account.
+        container: name of the container.
+        key: key of the account.
+    """
+
+    address: str
+    account: str
+    container: str
+    key: str = field(repr=False)
+
+
 @dataclass(kw_only=True)
 class RunState:
     """A run: a job, one of its nodes, or a trial of a sweep.
@@ -82,9 +99,10 @@ class RunState:
 class WorkspaceState:
     """What the workspace holds. Whoever reads or changes it holds its lock."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, *, storage: ExternalStorage | None = None) -> None:
         """Begin with two clusters that scale to zero, and no assets or jobs."""
         self.names = names
+        self.storage = storage
         self.lock = threading.RLock()
         self.computes: dict[str, Json] = {
             name: {

@@ -31,10 +31,10 @@ def _with(*options: click.Option) -> Callable[[click.Command], click.Command]:
 @click.option(
     "--for",
     "audience",
-    type=click.Choice(["submitter", "role", "trust"]),
+    type=click.Choice(["submitter", "deployer", "role", "trust"]),
     default="submitter",
     show_default=True,
-    help="Policy to print: for the user who starts runs, for the execution role, or its trust policy.",
+    help="Policy to print: for the user who starts runs or who deploys, for the execution role, or its trust policy.",
 )
 def policy_command(*, usecase: str | None, audience: str, **values: Any) -> None:
     """Print a least-privilege IAM policy as JSON.

@@ -29,6 +29,8 @@ CHAMPION = "ChampionDigest"
 MERGE_SUFFIX = "-merge"
 SERVING_IMAGE = "ServingImage"
 """Name of the parameter for the image that serves models, in a definition with batch predictions."""
+INGEST_STEP, INGEST_OUTPUT = "ingest", "dataset"
+"""The step that makes the data set from what arrived, in a definition with `IngestSettings`, and its output."""
 MODEL_SUFFIX = "-model"
 """What the name of a batch prediction's Model step adds to that of the step."""
 
@@ -88,6 +90,8 @@ class JobContext:
 
     def source(self, reference: str) -> Source:
         """Return the location of the output ``"step.output"`` or of the data set."""
+        if reference == DATASET and self.settings.ingest.enabled:
+            return Source(uri=ex.processing_output(INGEST_STEP, INGEST_OUTPUT))
         if reference == DATASET:
             uri = ex.s3_uri(ex.parameter(BUCKET), "train", "datasets", self.pipeline.dataset, "")
             return Source(uri=uri)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mlops_core import UsageError
-from mlops_core.deployments import EndpointAnswer, EndpointPhase, MonthlyCost, recorded_requests
+from mlops_core.deployments import EndpointAnswer, EndpointPhase, MonthlyCost, ensure_requests, recorded_requests
 from mlops_core.runners import RunnerError, read_settings
 from mlops_sagemaker.compiler.definition import model_package_group
 from mlops_sagemaker.deployment import requests
@@ -71,6 +71,7 @@ class SageMakerTarget:
         self._resources = EndpointResources(account)
         self._groups: dict[str, PackageVersions] = {}
         self._watches: dict[str, AnswerWatch] = {}
+        self._unrecorded: dict[str, str] = {}
 
     # --- Before -------------------------------------------------------------------------------------------
 
@@ -123,6 +124,7 @@ class SageMakerTarget:
         if not status.is_settled:
             raise RunnerError(_busy(plan, status))
         blueprint = self._blueprint(plan)
+        self._unrecorded[plan.name] = ensure_requests(self._store, plan.model)
         if status.phase is EndpointPhase.FAILED:
             self._delete_failed(plan)
         self._resources.create(blueprint)
@@ -245,7 +247,8 @@ class SageMakerTarget:
         self._account.call("sagemaker", "add_tags", ResourceArn=seen.arn, Tags=requests.as_tags(tags))
         watch = self._watches.get(plan.name)
         is_blind = plan.settings.alarms.refuses_constant_answers and not (watch and watch.can_judge)
-        note = "equal answers were not watched for: the version has no recorded requests" if is_blind else ""
+        reason = self._unrecorded.get(plan.name) or "the version has no recorded requests, or they have one answer"
+        note = f"equal answers were not watched for: {reason}" if is_blind else ""
         return replace(self.status(plan.endpoint), note=note)
 
     def _stop(self, plan: DeploymentPlan, seen: SeenEndpoint, status: EndpointStatus) -> EndpointStatus:

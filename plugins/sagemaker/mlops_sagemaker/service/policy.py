@@ -1,4 +1,4 @@
-"""Least-privilege IAM policies: for the user who submits and follows a pipeline, and for the execution role.
+"""Least-privilege IAM policies: for who submits and follows a pipeline, for who deploys, and for the execution role.
 
 Each statement names its resources as narrowly as IAM allows. A test compares the actions with the calls of a run.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_core import UsageError
 from mlops_sagemaker.compiler.definition import model_package_group
+from mlops_sagemaker.service.deployer_policy import deployer_statements
 from mlops_sagemaker.service.results import PUBLISHED_PREFIX
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 _SERVICE = "sagemaker.amazonaws.com"
+_SERVING_LOG_GROUPS = ("/aws/sagemaker/TransformJobs", "/aws/sagemaker/Endpoints")
 _LOG_GROUPS = ("/aws/sagemaker/ProcessingJobs", "/aws/sagemaker/TrainingJobs")
 
 
@@ -29,6 +31,7 @@ class Audience(StrEnum):
     SUBMITTER = "submitter"
     ROLE = "role"
     TRUST = "trust"
+    DEPLOYER = "deployer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +106,13 @@ def policy(names: Names, audience: Audience) -> Json:
             "no role: every policy names the role or its account; pass it with --role, set account.role in the "
             "settings file, or set the variable SAGEMAKER_PIPELINE_ROLE_ARN"
         )
-    statements = {Audience.SUBMITTER: _submitter, Audience.ROLE: _role, Audience.TRUST: _trust}[audience](names)
+    by_audience = {
+        Audience.SUBMITTER: _submitter,
+        Audience.ROLE: _role,
+        Audience.TRUST: _trust,
+        Audience.DEPLOYER: _deployer,
+    }
+    statements = by_audience[audience](names)
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
@@ -120,6 +129,11 @@ def _trust(names: Names) -> Iterator[Json]:
     }
     service = {"Service": _SERVICE}
     yield {"Effect": "Allow", "Principal": service, "Action": "sts:AssumeRole", "Condition": condition}
+
+
+def _deployer(names: Names) -> Iterator[Json]:
+    yield from deployer_statements(names)
+    yield from _keys(names)
 
 
 # --- Submitter --------------------------------------------------------------------------------------------
@@ -167,7 +181,7 @@ def _submitter_data(names: Names) -> Iterator[Json]:
 
 
 def _log_groups(names: Names) -> tuple[str, ...]:
-    return (*_LOG_GROUPS, *(("/aws/sagemaker/TransformJobs",) if names.settings.inference.image else ()))
+    return (*_LOG_GROUPS, *(_SERVING_LOG_GROUPS if names.settings.inference.image else ()))
 
 
 # --- The role ---------------------------------------------------------------------------------------------
@@ -201,6 +215,8 @@ def _role(names: Names) -> Iterator[Json]:
     yield _allow("Logs", writing, *groups)
     metrics = _allow("Metrics", ["cloudwatch:PutMetricData"], "*")
     yield metrics | {"Condition": {"StringLike": {"cloudwatch:namespace": ["/aws/sagemaker/*"]}}}
+    if names.settings.inference.image:  # the service rolls back an endpoint with the permissions of its role
+        yield _allow("Alarms", ["cloudwatch:DescribeAlarms"], names.arn("cloudwatch", "alarm:*"))
     yield from _keys(names)
     yield from _network(names)
 

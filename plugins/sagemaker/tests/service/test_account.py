@@ -289,13 +289,14 @@ def names(**account):
     return names_of("TOY", settings, pipeline="Words", region="eu-west-1")
 
 
-@pytest.mark.parametrize("audience", [Audience.SUBMITTER, Audience.ROLE])
+@pytest.mark.parametrize("audience", [Audience.SUBMITTER, Audience.ROLE, Audience.DEPLOYER])
 def test_policy_names_its_resources_and_fits_the_size_limit_of_iam(audience):
     document = policy(names(image=IMAGE), audience)
     assert len(json.dumps(document, separators=(",", ":"))) < 6144
     assert len({statement["Sid"] for statement in document["Statement"]}) == len(document["Statement"])
     open_ones = {s["Sid"] for s in document["Statement"] if "*" in s["Resource"]}
-    assert open_ones == (set() if audience is Audience.SUBMITTER else {"Registry", "Metrics"})
+    open_by_audience = {Audience.ROLE: {"Registry", "Metrics"}, Audience.DEPLOYER: {"Stops"}}
+    assert open_ones == open_by_audience.get(audience, set())
     assert not any("*" in action for action in actions(document))
     (passing,) = [s for s in document["Statement"] if "iam:PassRole" in s["Action"]]
     assert passing["Resource"] == [ROLE]
@@ -328,7 +329,8 @@ def test_batch_predictions_add_their_permissions_only_if_there_is_an_image_that_
         for audience in (Audience.ROLE, Audience.SUBMITTER)
     }
     verbs = ("CreateTransformJob", "DescribeTransformJob", "StopTransformJob", "CreateModel", "DescribeModel")
-    assert actions(more[Audience.ROLE]) - actions(plain) == {f"sagemaker:{verb}" for verb in verbs}
+    added = {*(f"sagemaker:{verb}" for verb in verbs), "cloudwatch:DescribeAlarms"}
+    assert actions(more[Audience.ROLE]) - actions(plain) == added
     by_name = {statement["Sid"]: statement for statement in more[Audience.ROLE]["Statement"]}
     prefix = "arn:aws:sagemaker:eu-west-1:123456789012"
     assert by_name["BatchPredictions"]["Resource"] == [
