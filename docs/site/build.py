@@ -37,6 +37,7 @@ CHAPTERS = (
     "contract_tests",
     "hooks",
     "runners",
+    "ui",
     "serving",
     "deployments",
     "tuning",
