@@ -38,6 +38,7 @@ CHAPTERS = (
     "hooks",
     "runners",
     "serving",
+    "triggers",
     "tuning",
     "sagemaker",
     "reference/index",

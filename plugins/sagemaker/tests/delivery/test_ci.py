@@ -230,7 +230,9 @@ def test_metadata_left_by_a_build_is_not_mistaken_for_an_installation(tmp_path, 
 def test_folder_with_other_files_is_not_changed(toy, tmp_path):
     (tmp_path / "image").mkdir()
     (tmp_path / "image" / "thesis.txt").write_text("mine")
-    done = subprocess.run([*MLOPS, "package", "-u", "TOY"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*MLOPS, "package", "--runner", "sagemaker", "-u", "TOY"], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, "holds other files (thesis.txt)" in done.stderr) == (2, True)
     assert list((tmp_path / "image").iterdir()) == [tmp_path / "image" / "thesis.txt"]
 
