@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("azure.identity", reason="azure-identity is not installed")
 pytest.importorskip("cryptography", reason="the extra 'emulator' is not installed")
 
-from mlops_azureml.emulator.access import MANAGEMENT
+from mlops_azureml.emulator.web.access import MANAGEMENT
 from mlops_azureml.service.connection import ServiceError
 from mlops_azureml.service.datastores import DatastoreContainer
 from mlops_azureml.service.workspace import API_VERSION, open_workspace
