@@ -49,6 +49,7 @@ def run(
     runner: str = "",
     options: RunnerOptions | None = None,
     artifacts_dir: Path | str | None = None,
+    run_id: str = "",
     observer: RunObserver | None = None,
 ) -> RunRecord:
     """Run a use case: fetch, its steps, gate, register.
@@ -70,6 +71,7 @@ def run(
         runner: name of the runner, as for ``--runner``. Empty for ``local`` or, with `resume`, for that of the run.
         options: options of the runner, of the class that its plugin defines.
         artifacts_dir: folder to which the evaluation is also copied.
+        run_id: id of a new run that must be found again whatever happens, from `new_run_id`; empty for any.
         observer: receives the run's events; an error in it never fails the run. None to print the progress in a
             notebook or on a terminal, and nothing elsewhere; `SilentObserver` for nothing anywhere.
 
@@ -103,6 +105,8 @@ def run(
             cache = _assemblies(workspace, runner=runner, opened=opened)
             configuration: dict[str, Any] = {"config": config, "overrides": overrides, "parameters": parameters}
             request = prepare_run(use_case, seed=seed, is_offline=is_offline, cache=cache, **configuration, **selection)
+        if run_id and not resume:
+            request = replace(request, run_id=_unused_run_id(run_id, workspace=workspace))
         if artifacts_dir is not None:
             request = replace(request, artifacts_dir=_writable_folder(artifacts_dir, what="--artifacts-dir"))
         return _carry_out(request, workspace=workspace, runner=runner, observer=observer, jobs=jobs, options=options)
@@ -133,7 +137,7 @@ def _carry_out(
     with Store(workspace_path(workspace)) as store, redactor.errors():
         events = GuardedObserver(observer or default_observer(), redactor=redactor)
         name = runner or (request.resumed.runner if request.resumed else LOCAL)
-        with published(events, store) as observers:
+        with published(events, store, request.config) as observers:
             record = open_runner(name, store, observer=observers, **arguments).run(request)
             if not store.is_there:
                 from mlops_core.workspace.database import disappeared
@@ -141,6 +145,20 @@ def _carry_out(
                 raise disappeared(store.home)
             write_run_report(store, record.run_id, note=events.note, use_case=request.use_case)
         return record
+
+
+def _unused_run_id(run_id: str, *, workspace: Path | str | None) -> str:
+    """Return the id of a new run.
+
+    Raises:
+        UsageError: it is not a name, or a run of the workspace has it.
+    """
+    from mlops_core.names import require_name
+
+    require_name(run_id, what="the id of a run")
+    if (workspace_path(workspace) / "runs" / run_id / "run.json").exists():
+        raise UsageError(f"run {run_id} exists already; resume it with: mlops run --resume {run_id}")
+    return run_id
 
 
 def _writable_folder(path: Path | str, *, what: str) -> Path:

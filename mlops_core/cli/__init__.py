@@ -33,6 +33,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "step": ("use_case.step", "Execute one step on given folders, to debug it."),
         "why": ("use_case.why", "Explain why a step of a run was executed or reused."),
         "predict": ("use_case.predict", "Classify files with a registered model."),
+        "watch": ("use_case.watch", "Start runs when data arrives in a folder."),
         "serve": ("use_case.serve", "Serve a registered model over HTTP."),
         "deploy": ("deployment.deploy", "Deploy a model version to staging or production."),
         "deployments": ("deployment.commands", "List, show, test, roll back and delete deployments."),
@@ -139,10 +140,11 @@ class LazyGroup(click.Group):
     type=HomePath(file_okay=False),
     help="Workspace folder (default: MLOPS_HOME, else .mlops).",
 )
+@click.option("--plain", "is_plain", is_flag=True, help="Print plain lines: no borders, bars or redrawn tables.")
 @click.pass_context
-def cli(context: click.Context, *, verbose: bool, workspace: str | None) -> None:
+def cli(context: click.Context, *, verbose: bool, workspace: str | None, is_plain: bool) -> None:
     """Run machine-learning use cases as pipelines: the same plugin on this machine and in the cloud."""
-    context.obj = {"verbose": verbose, "workspace": workspace}
+    context.obj = {"verbose": verbose, "workspace": workspace, "plain": is_plain}
 
 
 def main() -> None:

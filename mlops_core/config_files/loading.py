@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 N = TypeVar("N")
-_DATASET, _PATH = "dataset", "path"
+_DATASET, _PATH, _SOURCE = "dataset", "path", "source"
 _ASSET_VERSION = re.compile(r"(asset:)?(?P<asset>[a-z0-9][a-z0-9._-]*:[0-9a-f]+)\Z")
 _OVERRIDE_KEY = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*\Z")
 
@@ -92,6 +92,8 @@ def validate_sources(
     document = _Document(sources, has_dataset_path=has_path)
     for text in overrides:
         document.override(text)
+    if has_path and isinstance(document.data.get(_DATASET), dict) and _SOURCE in document.data[_DATASET]:
+        model = _with_source(model, section)
     redactor = document.references.redactor(document.data)
     with redactor.errors():
         validated, problems = document.validated(model)
@@ -103,6 +105,19 @@ def validate_sources(
         raise ConfigError(f"{name} has {len(problems)} faults", problems=problems)
     assert validated is not None  # noqa: S101  for mypy: without a problem there is a model
     return LoadedConfig(model=validated, path=path, references=document.references)
+
+
+def _with_source(model: type[UseCaseConfig], section: Any) -> type[UseCaseConfig]:
+    """Return a plugin's model with ``dataset.source`` in it, for a configuration that has one."""
+    from mlops_core.config import DatasetSourceSection
+
+    if _SOURCE in section.model_fields:  # the plugin's own
+        return model
+    optional: Any = (DatasetSourceSection | None, None)
+    extended = pydantic.create_model(section.__name__, __base__=section, **{_SOURCE: optional})
+    field = copy.copy(model.model_fields[_DATASET])
+    dataset: Any = (extended, field.default if field.is_required() else extended())
+    return pydantic.create_model(model.__name__, __base__=model, **{_DATASET: dataset})
 
 
 def _public(source: YamlSource) -> YamlSource:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mlops_core.datasets import storage
 from mlops_core.datasets.addresses import is_below
-from mlops_core.datasets.catalogue import Dataset, GeneratedSource
+from mlops_core.datasets.catalogue import CommandSource, Dataset, GeneratedSource
 from mlops_core.datasets.digests import file_digest, iter_tree, tree_manifest, tree_state
 from mlops_core.datasets.fetching.archives import unpack
 from mlops_core.errors import DatasetError
@@ -78,9 +78,16 @@ def fetch_source(  # noqa: PLR0913  what a runner, a plan and the command line k
     if choice.path is not None:
         return _own_source(choice.name, choice.path, required=choice.required, store=store)
     dataset = _entry(choice)
+    if dataset.place:
+        raise DatasetError(
+            f"data set '{dataset.name}' is at {dataset.place}: a runner of that store reads it in place; choose one "
+            "with --runner NAME, or copy the data to this machine and set dataset.path"
+        )
     path = dataset_folder(store.datasets, dataset, seed=seed)
     was_there = storage.is_complete(dataset, path)
     if not was_there:
+        if is_offline and any(isinstance(source, CommandSource) for source in dataset.sources):
+            raise DatasetError(f"data set '{dataset.name}' is downloaded by a script; fetch it without --offline first")
         generation = _Generation(use_case, dataset, store=store, seed=seed, progress=progress or _ignore_progress)
         storage.fetch(
             dataset,
@@ -88,7 +95,11 @@ def fetch_source(  # noqa: PLR0913  what a runner, a plan and the command line k
             seed=seed,
             progress=progress,
             is_offline=is_offline,
-            populate=lambda folder: use_case.fetch_dataset(dataset, folder) or generation.populate(folder, processes),
+            populate=lambda folder: (
+                _run_script(dataset, folder, store=store)
+                or use_case.fetch_dataset(dataset, folder)
+                or generation.populate(folder, processes)
+            ),
         )
     found = _described(
         path,
@@ -102,6 +113,20 @@ def fetch_source(  # noqa: PLR0913  what a runner, a plan and the command line k
     if found.record.digest != fetched:
         raise DatasetError(_changed(found, fetched, store=store))
     return found
+
+
+def _run_script(dataset: Dataset, folder: Path, *, store: Store) -> bool:
+    """Fill `folder` by the script of a data set; return False for a data set without one."""
+    from mlops_core.processes.download_scripts import run_command_source
+
+    scripts = [source for source in dataset.sources if isinstance(source, CommandSource)]
+    for source in scripts:
+        work = store.work_folder("download")
+        try:
+            run_command_source(source, folder, work=work, name=dataset.name)
+        finally:
+            store.remove_work_folder(work)
+    return bool(scripts)
 
 
 def _own_source(name: str, path: Path, *, required: Iterable[str], store: Store) -> FetchedSource:

@@ -33,6 +33,7 @@ class RunRequest:
         resumed: the record of the run that is resumed; None for a new run.
         artifacts_dir: folder to which the evaluation is copied; None for no copy.
         dataset: the data set that the configuration asks for; None to ask the use case.
+        run_id: id of a new run, chosen by a caller that must find the run again; empty for any.
     """
 
     use_case: UseCase
@@ -45,6 +46,7 @@ class RunRequest:
     resumed: RunRecord | None = None
     artifacts_dir: Path | None = None
     dataset: DatasetChoice | None = None
+    run_id: str = ""
 
     def dataset_choice(self) -> DatasetChoice:
         """Return the data set that the configuration asks for.

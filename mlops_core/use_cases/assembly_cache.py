@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_core.config_files.loaded import LoadedConfig
 from mlops_core.config_files.references import References
-from mlops_core.datasets.catalogue import Dataset, DatasetChoice
+from mlops_core.datasets.catalogue import CommandSource, Dataset, DatasetChoice
 from mlops_core.errors import MlopsError
 from mlops_core.pipeline import Pipeline
 from mlops_core.redaction import redact_urls
@@ -95,6 +95,9 @@ class AssemblyCache:
         """Keep an assembly, unless it holds secrets or a file changed while this process was running."""
         if assembly.config.secrets or assembly.config.is_imported or not self._folder.parent.is_dir():
             return
+        entry = assembly.dataset.entry
+        if entry is not None and any(isinstance(source, CommandSource) for source in entry.sources):
+            return  # the script is part of the data set's identity, and is read each time
         installed = assembly.use_case.installed
         try:
             files = _files(assembly, config)

@@ -218,6 +218,11 @@ class UseCase:
         from mlops_core.datasets.catalogue import DatasetChoice
 
         name, path = self.dataset_source(config)
+        own = _own_dataset(name, config)
+        if own is not None and path is not None:
+            raise ConfigError("dataset.path and dataset.source: a data set comes from one of them; remove the other")
+        if own is not None:
+            return DatasetChoice(name=name, entry=own)
         if path is None:
             return DatasetChoice(name=name, entry=self.dataset(config))
         named = (entry for entry in self.datasets(config) if entry.name == name and not entry.accepts_other_layouts)
@@ -593,6 +598,41 @@ def _register(plugin: object, installed: InstalledUseCase) -> pluggy.PluginManag
         if not getattr(manager.hook, name).get_hookimpls():
             raise PluginError(f"{installed} does not implement the required hook {name}; see docs/hooks.md")
     return manager
+
+
+def _own_dataset(name: str, config: UseCaseConfig) -> Dataset | None:
+    """Return the entry that the user's configuration has in ``dataset.source``.
+
+    Raises:
+        ConfigError: the script in it cannot be read.
+    """
+    from mlops_core.config import DatasetSourceSection
+    from mlops_core.datasets.catalogue import CommandSource, Dataset, Source, StoredSource
+    from mlops_core.datasets.digests import file_digest
+
+    source = getattr(getattr(config, "dataset", None), "source", None)
+    if not isinstance(source, DatasetSourceSection):
+        return None
+    entry: Source | CommandSource | StoredSource
+    if source.url is not None and "://" in source.url and not source.url.startswith(("http://", "https://", "file://")):
+        entry = StoredSource(url=source.url)
+    elif source.url is not None:
+        entry = Source(url=source.url, sha256=source.sha256 or "", unpack=_is_archive(source.url))
+    else:
+        script = expand_home(source.command_file or "", what="dataset.source.command_file").absolute()
+        try:
+            entry = CommandSource(script=str(script), sha256=file_digest(script))
+        except OSError as error:
+            raise ConfigError(
+                f"dataset.source.command_file: {script} cannot be read: {error.strerror}; expected a script for bash"
+            ) from None
+    return Dataset(name=name, title=name, licence=source.licence or "", sources=(entry,))
+
+
+def _is_archive(url: str) -> bool:
+    from mlops_core.datasets.addresses import name_in_address
+
+    return name_in_address(url).lower().endswith((".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz"))
 
 
 def _dataset_section(config: UseCaseConfig, installed: InstalledUseCase) -> tuple[str, Path | None]:

@@ -36,6 +36,7 @@ CREATE TABLE starts (
     created REAL NOT NULL, ended REAL, data_digest TEXT NOT NULL DEFAULT '', note TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX starts_by_rule ON starts (rule, status);
+CREATE TABLE outputs (digest TEXT PRIMARY KEY, run_id TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files (path TEXT PRIMARY KEY, state TEXT NOT NULL, digest TEXT NOT NULL) WITHOUT ROWID;
 """
 
@@ -99,7 +100,7 @@ class Waiting:
     is_held: bool
 
 
-class Journal:
+class StartJournal:
     """The journal of one watcher or of one simulation."""
 
     def __init__(self, path: Path | None) -> None:
@@ -254,6 +255,16 @@ class Journal:
     def earlier_with(self, digest: str, *, rule: str) -> StartRecord | None:
         """Return the newest start of a rule that ended well with the same data."""
         return self._first("rule = ? AND status = ? AND data_digest = ?", rule, StartStatus.DONE, digest)
+
+    def note_outputs(self, run_id: str, digests: Iterable[str]) -> None:
+        """Record the SHA-256 of files that a run made: none of them is new data."""
+        with self._transaction():
+            self._db.executemany("INSERT OR IGNORE INTO outputs VALUES (?, ?)", [(each, run_id) for each in digests])
+
+    def maker_of(self, digest: str) -> str:
+        """Return the run that made a file of this SHA-256; empty for none."""
+        row = self._db.execute("SELECT run_id FROM outputs WHERE digest = ?", (digest,)).fetchone()
+        return str(row["run_id"]) if row else ""
 
     def starts(self) -> list[StartRecord]:
         """Return all starts, oldest first."""

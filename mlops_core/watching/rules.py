@@ -2,11 +2,11 @@
 
 ::
 
-    use_case: SCENE
+    use_case: MY_CASE
     rules:
       - {name: images, kind: object, bucket: my-data, key: train/intel.zip}
       - {name: labels, kind: prefix, bucket: my-data, prefix: annotations/, suffix: .csv, quiet_s: 300}
-      - {name: deploy, kind: approval, group: SCENE, to: staging}
+      - {name: deploy, kind: approval, group: MY_CASE, to: staging}
       - {name: retrain, kind: proposal, "on": [pipeline-failed, drift]}
       - {name: weekly, kind: schedule, expression: "cron(0 3 ? * MON *)", timezone: Europe/Berlin}
 """

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlops_core.cli.options import SEED, chosen_use_case, config_options, json_option, use_case_option
+from mlops_core.cli.options import SEED, HomePath, chosen_use_case, config_options, json_option, use_case_option
 from mlops_core.cli.output import format_size, print_json, run_observer
 from mlops_core.cli.runner_options import RunnerCommand, argument_of
 from mlops_core.cli.streams import echo_line
@@ -41,6 +43,15 @@ def _default_runner(_: click.Context, arguments: Sequence[str]) -> str:
 @use_case_option
 @config_options
 @click.option("--dataset", metavar="NAME", help="Data set of the catalogue; short for --set dataset.name=NAME.")
+@click.option("--name", metavar="NAME", help="Name of a data set of your own, with --from or --command-file.")
+@click.option("--from", "url", metavar="URL", help="Fetch it from this address; archives are unpacked.")
+@click.option("--sha256", metavar="DIGEST", help="Checksum of the file at this address.")
+@click.option(
+    "--command-file",
+    metavar="FILE",
+    type=HomePath(dir_okay=False),
+    help="Fetch it with this script: bash runs it in an empty folder, where it may write; ./temp is the result.",
+)
 @click.option(
     "--to",
     "target",
@@ -60,6 +71,10 @@ def command(
     config: str | None,
     overrides: tuple[str, ...],
     dataset: str | None,
+    name: str | None,
+    url: str | None,
+    sha256: str | None,
+    command_file: str | None,
     target: str | None,
     is_verified: bool,
     runner: str,
@@ -72,6 +87,9 @@ def command(
 
     With --to, make it complete in an object store: nothing is sent, or even fetched, when the manifest there says that
     it is complete. An upload that was cut off is resumed; the manifest is written last.
+
+    A data set of your own needs no plugin: --name with --from or --command-file. Runs use it with the settings that are
+    printed, which can also be written to user_config.yaml.
     """
     from mlops_core.api import prepare_run, workspace_path
     from mlops_core.runners.discovery import load_runner
@@ -80,6 +98,8 @@ def command(
     if target is None and (is_verified or runner != "local"):
         raise UsageError("--verify and --runner need an address: --to URL")
     changes = (*overrides, f"dataset.name={json.dumps(dataset)}") if dataset else overrides
+    source = _own_source(name, url=url, sha256=sha256, command_file=command_file, dataset=dataset)
+    changes = (*changes, *source)
     request = prepare_run(chosen_use_case(usecase), config=config, overrides=changes, seed=seed, is_offline=is_offline)
     observer = run_observer()
     with Store(workspace_path(context["workspace"])) as store, request.config.redactor().errors():
@@ -90,6 +110,30 @@ def command(
             record, more = _provide(request, store, observer.fetch_progress(), target, bucket, is_verified=is_verified)
     observer.close()
     _print(record, more, as_json=as_json)
+    if source and not as_json:
+        echo_line("use it with: " + " ".join(f"--set {shlex.quote(each)}" for each in source))
+
+
+def _own_source(
+    name: str | None, *, url: str | None, sha256: str | None, command_file: str | None, dataset: str | None
+) -> tuple[str, ...]:
+    """Return the overrides that describe a data set of the user's own; none without one.
+
+    Raises:
+        UsageError: options contradict each other, or one is missing.
+    """
+    if name is None and url is None and command_file is None and sha256 is None:
+        return ()
+    if name is None or (url is None) == (command_file is None):
+        raise UsageError("a data set of your own needs --name NAME and one of --from URL and --command-file FILE")
+    if dataset is not None:
+        raise UsageError("--dataset names a data set of the catalogue, --name one of your own; use one of the two")
+    if sha256 is not None and url is None:
+        raise UsageError("--sha256 is the checksum of a file that is fetched with --from URL")
+    script = None if command_file is None else str(Path(command_file).absolute())
+    given = {"url": url, "sha256": sha256, "command_file": script}
+    source = {key: value for key, value in given.items() if value is not None}
+    return (f"dataset.name={json.dumps(name)}", f"dataset.source={json.dumps(source)}")
 
 
 def _fetch(request: RunRequest, store: Store, progress: Progress) -> tuple[DatasetRecord, dict[str, Any]]:

@@ -50,6 +50,7 @@ def _default_runner(context: click.Context, arguments: Sequence[str]) -> str:
 @run_options
 @selection_options
 @click.option("--resume", default="", metavar="RUN", help="Resume this run: an id, the beginning of one, or 'latest'.")
+@click.option("--run-id", default="", hidden=True)  # chosen by mlops watch, which must find the run again
 @click.option("--keep-going", is_flag=True, help="After a failure, run the steps that do not depend on it.")
 @click.option(
     "--jobs", "-j", type=click.IntRange(min=1), help="Number of steps to run in parallel (default: one per core)."

@@ -1,4 +1,4 @@
-"""``mlops runs list|show|logs|report|compare|tensorboard|stop|retry``."""
+"""``mlops runs list|show|watch|logs|report|compare|tensorboard|stop|retry``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlops_core.cli.output import (
     print_table,
 )
 from mlops_core.cli.streams import echo_line
-from mlops_core.cli.workspace import runs_compare, runs_report, runs_stop, runs_tensorboard
+from mlops_core.cli.workspace import runs_compare, runs_report, runs_stop, runs_tensorboard, runs_watch
 from mlops_core.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -185,5 +185,6 @@ def _fetch_logs(store: Store, run_id: str, step: str | None) -> None:
 command.add_command(runs_stop.stop_command)
 command.add_command(runs_stop.retry_command)
 command.add_command(runs_report.command)
+command.add_command(runs_watch.watch_run)
 command.add_command(runs_compare.command)
 command.add_command(runs_tensorboard.command)

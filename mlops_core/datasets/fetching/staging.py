@@ -55,10 +55,12 @@ def fetch_sources(
 
 def _fault(source: AnySource) -> str:
     """Return why a source is not fetched; empty if it may be."""
-    from mlops_core.datasets.catalogue import GeneratedSource, GitSource, SplitSource
+    from mlops_core.datasets.catalogue import CommandSource, GeneratedSource, GitSource, SplitSource, StoredSource
 
     if isinstance(source, GeneratedSource):
         return ""
+    if isinstance(source, CommandSource | StoredSource):
+        return f"{source} is for data sets of a configuration only"
     if isinstance(source, GitSource):
         fault = repository_fault(source.url)
         return fault and f"git repository {public_address(source.url)} {fault}"
@@ -76,7 +78,7 @@ def _fault(source: AnySource) -> str:
 def _fetch(
     dataset: Dataset, source: AnySource, stage: Path, *, seed: int, progress: Progress, is_offline: bool
 ) -> None:
-    from mlops_core.datasets.catalogue import GeneratedSource, GitSource, SplitSource
+    from mlops_core.datasets.catalogue import GeneratedSource, GitSource, Source, SplitSource
 
     target = stage / "files"
     is_resumable = isinstance(source, SplitSource)
@@ -99,7 +101,7 @@ def _fetch(
         clone(source.url, source.revision, target, name=dataset.name)
     elif isinstance(source, SplitSource):
         _fetch_split(dataset, source, stage, progress=progress)
-    else:
+    elif isinstance(source, Source):
         _fetch_file(dataset, source, stage, progress=progress)
 
 

@@ -23,8 +23,8 @@ class LabelTable:
 
     Attributes:
         file: relative path of the table in the data set.
-        sample: column with the sample.
-        label: column with the label.
+        sample: column with the sample: its name or, for a table without names, its position from 0.
+        label: column with the label, likewise.
     """
 
     file: str
@@ -153,48 +153,57 @@ class _TableLabels:
     def __init__(self, folder: Path, table: LabelTable) -> None:
         self._folder = folder
         self._table = table
-        path = folder / table.file
         try:
-            text = path.read_bytes().decode()
+            text = (folder / table.file).read_bytes().decode()
         except (OSError, UnicodeDecodeError) as error:
             raise DatasetError(f"table of labels {table.file} cannot be read: {error}; expected CSV in UTF-8") from None
         self._line_end = "\r\n" if "\r\n" in text else "\n"
         first = text.partition("\n")[0]
         self._delimiter = max(",;\t", key=first.count)
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=self._delimiter)
-        self._columns = list(reader.fieldnames or ())
-        for name in (table.sample, table.label):
-            if name not in self._columns:
-                near = did_you_mean(name, self._columns)
-                raise DatasetError(f"table of labels {table.file} has no column '{name}'{near or ''}")
-        self._rows = list(reader)
-        self._by_sample = {row[table.sample]: row for row in self._rows}
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=self._delimiter) if row]
+        has_header = not (table.sample.isdecimal() and table.label.isdecimal())
+        self._header = rows[:1] if has_header else []
+        self._rows = rows[len(self._header) :]
+        self._sample, self._label = (self._position(name) for name in (table.sample, table.label))
+        self._by_sample: dict[str, list[str]] = {}
+        for row in self._rows:
+            if len(row) <= max(self._sample, self._label):
+                raise DatasetError(f"table of labels {table.file}: the row {row[:3]} has too few columns")
+            if self._by_sample.setdefault(row[self._sample], row) is not row:
+                raise DatasetError(f"table of labels {table.file} names the sample {row[self._sample]!r} twice")
+
+    def _position(self, name: str) -> int:
+        if not self._header:
+            return int(name)
+        columns = self._header[0]
+        if name not in columns:
+            raise DatasetError(
+                f"table of labels {self._table.file} has no column '{name}'{did_you_mean(name, columns)}"
+            )
+        return columns.index(name)
 
     def has(self, sample: str) -> bool:
         return sample in self._by_sample
 
     def of(self, sample: str) -> str:
-        return str(self._by_sample[sample][self._table.label])
+        return self._by_sample[sample][self._label]
 
     def known(self, sample: str) -> set[str]:  # noqa: ARG002  the labels are those of the whole table
-        return {str(row[self._table.label]) for row in self._rows}
+        return {row[self._label] for row in self._rows}
 
     def correct(self, sample: str, annotation: Annotation) -> None:
-        self._by_sample[sample][self._table.label] = annotation.label
+        self._by_sample[sample][self._label] = annotation.label
 
     def add(self, sample: str, annotation: Annotation, source: Path) -> None:
         target = self._folder / sample
         _require_free(target, annotation.origin)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
-        row = dict.fromkeys(self._columns, "") | {self._table.sample: sample, self._table.label: annotation.label}
+        row = [""] * max(self._sample + 1, self._label + 1, *map(len, (*self._header, *self._rows[:1])))
+        row[self._sample], row[self._label] = sample, annotation.label
         self._rows.append(row)
 
     def finish(self) -> None:
-        path = self._folder / self._table.file
-        with path.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(
-                stream, self._columns, delimiter=self._delimiter, lineterminator=self._line_end, extrasaction="ignore"
-            )
-            writer.writeheader()
-            writer.writerows(self._rows)
+        with (self._folder / self._table.file).open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, delimiter=self._delimiter, lineterminator=self._line_end)
+            writer.writerows([*self._header, *self._rows])

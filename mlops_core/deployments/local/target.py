@@ -107,6 +107,8 @@ class LocalTarget:
             RunnerError: another plan is being deployed, or the process does not start.
         """
         status = self.status(plan.endpoint)
+        if status.phase is EndpointPhase.DELETING:
+            raise RunnerError(f"the endpoint '{plan.endpoint}' is being deleted; try again later")
         if status.pending not in ("", plan.name):
             raise RunnerError(f"the endpoint '{plan.endpoint}' is being changed to {status.pending}; try again later")
         folder = self.folder(plan.endpoint)

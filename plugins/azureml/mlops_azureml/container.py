@@ -235,7 +235,7 @@ def mark(node: NodeArguments) -> None:
     """Mark the best version and write ``best_model_metadata.json``.
 
     Raises:
-        RunnerError: the registry refuses, or there is no metadata of a registered model.
+        RunnerError: the registry refuses, or the metadata does not name a registered model.
     """
     from mlops_azureml.registration import mark_best, open_registry
 

@@ -7,6 +7,8 @@ hyperparameter. ``--root=/opt/ml`` is the root of the tree; the variable MLOPS_C
 **Searches**: a tuning job's image is started with the one argument ``train``; the command's arguments and the index of
 the trial are hyperparameters of the job.
 
+**Ingestion**: the command of the step ``ingest`` begins with that word; `mlops_sagemaker.ingestion` describes it.
+
 **Inputs**: input ``x`` of a step is the folder ``processing/input/x`` or, in a training job, the channel
 ``input/data/x``. Outputs of a training job arrive as ``model.tar.gz`` or ``output.tar.gz``.
 
@@ -34,7 +36,7 @@ from mlops_core import Shard
 from mlops_core.runners import RunnerError, read_settings
 from mlops_core.runners.container.execution import run_container
 from mlops_core.runners.container.request import Part
-from mlops_sagemaker.compiler.arguments import ARGUMENT, CONTAINER_ROOT, TRAIN, TRIAL, TURN
+from mlops_sagemaker.compiler.arguments import ARGUMENT, CONTAINER_ROOT, INGEST, TRAIN, TRIAL, TURN
 from mlops_sagemaker.layout import Layout
 
 if TYPE_CHECKING:
@@ -52,6 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Execute the request in the arguments and return the exit code."""
     texts = list(sys.argv[1:] if arguments is None else arguments)
     root = _root(texts)
+    if texts[:1] == [INGEST]:
+        from mlops_sagemaker.ingestion import run_ingestion
+
+        return run_ingestion(texts[1:], root, JobSite(root))
     if texts == [TRAIN]:
         try:
             texts = trial_arguments(root / _HYPERPARAMETERS)

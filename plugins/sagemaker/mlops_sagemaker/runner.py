@@ -21,9 +21,10 @@ from mlops_core.runners import (
     write_atomically,
 )
 from mlops_core.runners.remote.costs import check_cost, estimate_cost
-from mlops_core.runners.remote.datasets import provide_dataset
+from mlops_core.runners.remote.datasets import provide_dataset, stored_dataset
 from mlops_sagemaker.checking import check_definition
 from mlops_sagemaker.compiler.definition import Definition, compile_pipeline
+from mlops_sagemaker.compiler.ingestion import DATASET_URI, DATASET_VERSION
 from mlops_sagemaker.compiler.job_graph import champion_key
 from mlops_sagemaker.machines import load_price_table, step_machines
 from mlops_sagemaker.options import SageMakerOptions
@@ -108,6 +109,11 @@ class SageMakerRunner:
 
     def _start(self, run: Run, request: RunRequest, target: Target) -> None:
         def provide(progress: Progress) -> Provided:
+            stored = stored_dataset(
+                request.dataset_choice(), open_bucket=lambda name: S3Bucket(name, account=self._account)
+            )
+            if stored is not None:
+                return stored
             uri = f"s3://{target.bucket}/train/datasets/{request.pipeline.dataset}/"
             bucket = S3Bucket(target.bucket, account=self._account)
             return provide_dataset(request, uri, store=self._store, bucket=bucket, progress=progress)
@@ -121,7 +127,10 @@ class SageMakerRunner:
             name=target.pipeline, compiled=compiled, bucket=target.bucket, account=self._account
         )
         submission.upsert(target.role, tags=pipeline_tags(target.settings))
-        execution = submission.start(token=hashlib.sha256(f"{run.run_id} start".encode()).hexdigest())
+        uploaded: dict[str, str] = {}
+        if target.settings.ingest.enabled:  # what this run has uploaded, whatever events start the pipeline with
+            uploaded = {DATASET_URI: str(dataset.place), DATASET_VERSION: dataset.record.digest}
+        execution = submission.start(uploaded, token=hashlib.sha256(f"{run.run_id} start".encode()).hexdigest())
         self._observer.note(f"execution {execution.arn}")
         remote = RemoteRecord(
             execution=execution.arn, pipeline=target.pipeline, region=self._account.region, bucket=target.bucket

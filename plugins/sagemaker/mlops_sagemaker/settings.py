@@ -82,6 +82,41 @@ class InferenceSettings(Section):
     transform_instances: tuple[InstanceType, ...] = ("ml.m5.large",)
 
 
+class LabelSettings(Section):
+    """The table with the labels of a data set without a folder per class.
+
+    Attributes:
+        file: relative path of the CSV table in the data set.
+        sample: column with the sample: its name or, for a table without names, its position from 0.
+        label: column with the label, likewise.
+    """
+
+    file: str
+    sample: str
+    label: str
+
+
+class IngestSettings(Section):
+    """The step ``ingest``, which makes the data set of an execution from what has arrived in S3.
+
+    Attributes:
+        enabled: compile the step, and the parameters ``DatasetUri`` and ``DatasetVersion``.
+        dataset_uri: default of ``DatasetUri``: an object or, with a slash at its end, a prefix; None for the place to
+            which `mlops run` uploads the data set.
+        annotations_uri: prefix with annotations, below which there is at least one object; None for none.
+        labels: where labels are; None for a folder per class.
+        instance_type: machine type.
+        volume_gb: disk size, in GB; the data is on it twice.
+    """
+
+    enabled: bool = False
+    dataset_uri: Annotated[str, pydantic.StringConstraints(pattern=r"^s3://[a-z0-9][a-z0-9.-]+/.+$")] | None = None
+    annotations_uri: Annotated[str, pydantic.StringConstraints(pattern=r"^s3://[a-z0-9][a-z0-9.-]+/.+/$")] | None = None
+    labels: LabelSettings | None = None
+    instance_type: InstanceType = "ml.m5.xlarge"
+    volume_gb: Annotated[int, pydantic.Field(gt=0, le=16_384)] = 100
+
+
 class AccountSettings(Section):
     """Names and defaults of an account; each name that is set becomes the default of a pipeline parameter.
 
@@ -179,12 +214,14 @@ class CompileSettings(UseCaseConfig):
     Attributes:
         account: names and defaults of the account.
         inference: inference specification of a registered model.
+        ingest: the step that makes the data set from what has arrived.
         steps: overrides by step name.
         raw_steps: additional steps as JSON, added to the definition unchanged.
     """
 
     account: AccountSettings = AccountSettings()
     inference: InferenceSettings = InferenceSettings()
+    ingest: IngestSettings = IngestSettings()
     steps: dict[str, StepSettings] = pydantic.Field(default_factory=dict)
     raw_steps: tuple[dict[str, Any], ...] = ()
 

@@ -7,6 +7,7 @@ import click
 from mlops_sagemaker.commands.account import estimate_command, policy_command
 from mlops_sagemaker.commands.check import check_command
 from mlops_sagemaker.commands.emulate import emulate_command
+from mlops_sagemaker.commands.infrastructure import infrastructure_command
 from mlops_sagemaker.commands.trigger import command as trigger_command
 
 
@@ -19,6 +20,7 @@ command.add_command(check_command)
 command.add_command(policy_command)
 command.add_command(estimate_command)
 command.add_command(emulate_command)
+command.add_command(infrastructure_command)
 command.add_command(trigger_command)
 
 __all__ = ["command"]

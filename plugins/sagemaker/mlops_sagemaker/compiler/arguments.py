@@ -41,6 +41,8 @@ TRIAL, TURN = "trial", "turn"
 """Hyperparameters whose sum is the index of a trial."""
 TRAIN = "train"
 """The only argument with which the service starts the image of a tuning job."""
+INGEST = "ingest"
+"""The first argument of the container of the step `ingest`."""
 _REQUEST = "--request="
 
 Text: TypeAlias = str | dict[str, Any]

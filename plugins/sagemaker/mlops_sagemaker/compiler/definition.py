@@ -15,10 +15,19 @@ from mlops_core.runners import EVALUATION_OUTPUT, PipelineError, did_you_mean, f
 from mlops_core.runners.container.request import CHAMPION_INPUT, GATE_OUTPUT, code_digest
 from mlops_sagemaker.compiler import expressions as ex
 from mlops_sagemaker.compiler.gates import compile_gate
+from mlops_sagemaker.compiler.ingestion import (
+    ANNOTATIONS_URI,
+    DATASET_URI,
+    DATASET_VERSION,
+    dataset_properties,
+    ingest_parameters,
+    ingest_step,
+)
 from mlops_sagemaker.compiler.job_graph import (
     BUCKET,
     CHAMPION,
     IMAGE,
+    INGEST_STEP,
     MERGE_SUFFIX,
     MODEL_SUFFIX,
     ROLE,
@@ -43,6 +52,7 @@ VERSION = "2020-12-01"
 GROUP, APPROVAL = "ModelPackageGroupName", "ModelApprovalStatus"
 GATE_STEP, REGISTER_STEP, FAIL_STEP = "gate", "register", "fail"
 RESERVED_PARAMETERS = (ROLE, BUCKET, IMAGE, GROUP, APPROVAL, SEED, CHAMPION, SERVING_IMAGE)
+INGEST_PARAMETERS = (DATASET_URI, DATASET_VERSION, ANNOTATIONS_URI)
 _TYPES = {
     ParameterType.FLOAT: "Float",
     ParameterType.INTEGER: "Integer",
@@ -91,7 +101,7 @@ def compile_pipeline(
     """
     from mlops_core.runners import CodeIndex, read_settings
 
-    _check_names(request)
+    _check_names(request, settings)
     check_request(request)
     _check_settings(request, settings)
     index = CodeIndex()
@@ -101,12 +111,16 @@ def compile_pipeline(
         sections=request.config.sections(),
         code=_code(request, index),
         settings=settings,
-        dataset_digest=dataset_digest,
+        dataset_digest="" if settings.ingest.enabled else dataset_digest,
+        dataset_place=_dataset_place(request),
     )
     data = {
         "Version": VERSION,
         "Metadata": {},
-        "Parameters": list(_parameters(request, settings, champion=champion)),
+        "Parameters": [
+            *_parameters(request, settings, champion=champion),
+            *_ingest_parameters(request, settings, dataset_digest),
+        ],
         "PipelineExperimentConfig": {"ExperimentName": ex.PIPELINE_NAME, "TrialName": ex.EXECUTION_ID},
         "Steps": list(_steps(request, context)),
     }
@@ -117,7 +131,22 @@ def compile_pipeline(
     )
 
 
+def _dataset_place(request: RunRequest) -> str:
+    """Return the address of data that are used in place; empty for a data set that is uploaded.
+
+    Raises:
+        ConfigError: it is the address of another store.
+    """
+    entry = request.dataset_choice().entry
+    place = entry.place if entry is not None else ""
+    if place and not place.startswith("s3://"):
+        raise ConfigError(f"dataset.source.url: SageMaker reads data in place from S3 only, not from {place}")
+    return place.rstrip("/") + "/" if place else ""
+
+
 def _steps(request: RunRequest, context: JobContext) -> Iterator[dict[str, Any]]:
+    if context.settings.ingest.enabled:
+        yield ingest_step(context, retries=[dict(policy) for policy in RETRY_POLICIES])
     searches = {search.name: search for search in find_searches(request.pipeline)}
     for step in request.pipeline.ordered():
         if step.batch:
@@ -167,6 +196,11 @@ def _parameters(request: RunRequest, settings: CompileSettings, *, champion: str
         yield _text(CHAMPION, champion or None)
     for parameter in request.pipeline.parameters:
         yield _declared(parameter, request.parameters[parameter.name])
+
+
+def _ingest_parameters(request: RunRequest, settings: CompileSettings, digest: str) -> Iterator[dict[str, Any]]:
+    if settings.ingest.enabled:
+        yield from ingest_parameters(settings, dataset=request.pipeline.dataset, digest=digest)
 
 
 def _text(name: str, default: str | None) -> dict[str, Any]:
@@ -228,6 +262,7 @@ def register_step(request: RunRequest, context: JobContext) -> dict[str, Any]:
             "plugin": f"{request.use_case.installed.distribution} {request.use_case.installed.version}",
             "dataset": request.pipeline.dataset,
             "execution": ex.EXECUTION_ID,
+            **(dataset_properties() if context.settings.ingest.enabled else {}),
         },
     }
     retries = [dict(RETRY_POLICIES[0])]
@@ -260,13 +295,12 @@ def _model_folder(uri: ex.Expression, packed: str | None) -> dict[str, Any]:
 # --- Checks -----------------------------------------------------------------------------------------------
 
 
-def _check_names(request: RunRequest) -> None:
+def _check_names(request: RunRequest, settings: CompileSettings) -> None:
     pipeline = request.pipeline
+    reserved = RESERVED_PARAMETERS + (INGEST_PARAMETERS if settings.ingest.enabled else ())
     for parameter in pipeline.parameters:
-        if parameter.name in RESERVED_PARAMETERS:
-            raise PipelineError(
-                f"parameter '{parameter.name}' has a reserved name; reserved: {', '.join(RESERVED_PARAMETERS)}"
-            )
+        if parameter.name in reserved:
+            raise PipelineError(f"parameter '{parameter.name}' has a reserved name; reserved: {', '.join(reserved)}")
     names = {step.name for step in pipeline.steps}
     for step in pipeline.steps:
         if step.shards > 1 and f"{step.name}{MERGE_SUFFIX}" in names:
@@ -288,6 +322,8 @@ def _check_names(request: RunRequest) -> None:
 
 
 def _check_settings(request: RunRequest, settings: CompileSettings) -> None:
+    if settings.ingest.enabled and any(step.name == INGEST_STEP for step in request.pipeline.steps):
+        raise PipelineError(f"step '{INGEST_STEP}': this name is reserved for the step that ingests what arrived")
     steps = {step.name: step for step in request.pipeline.steps if step.trial is None}
     steps |= {search.name: search.trials[0] for search in find_searches(request.pipeline)}
     for name, overrides in settings.steps.items():

@@ -29,6 +29,8 @@ CHAMPION = "ChampionDigest"
 MERGE_SUFFIX = "-merge"
 SERVING_IMAGE = "ServingImage"
 """Name of the parameter for the image that serves models, in a definition with batch predictions."""
+INGEST_STEP, INGEST_OUTPUT = "ingest", "dataset"
+"""The step that makes the data set from what arrived, in a definition with `IngestSettings`, and its output."""
 MODEL_SUFFIX = "-model"
 """What the name of a batch prediction's Model step adds to that of the step."""
 
@@ -57,6 +59,7 @@ class JobContext:
         code: digest of the code of each step, by step name.
         settings: settings of the account and the steps.
         dataset_digest: digest of the data set; empty if it is not known.
+        dataset_place: address of a data set that is used in place; empty for one that is uploaded.
     """
 
     use_case: str
@@ -65,6 +68,7 @@ class JobContext:
     code: Mapping[str, str]
     settings: CompileSettings
     dataset_digest: str = ""
+    dataset_place: str = ""
 
     def settings_of(self, step: Step) -> StepSettings:
         """Return the overrides of a step; those of a tuned step hold for its trials."""
@@ -88,6 +92,10 @@ class JobContext:
 
     def source(self, reference: str) -> Source:
         """Return the location of the output ``"step.output"`` or of the data set."""
+        if reference == DATASET and self.settings.ingest.enabled:
+            return Source(uri=ex.processing_output(INGEST_STEP, INGEST_OUTPUT))
+        if reference == DATASET and self.dataset_place:
+            return Source(uri=ex.join("", self.dataset_place))
         if reference == DATASET:
             uri = ex.s3_uri(ex.parameter(BUCKET), "train", "datasets", self.pipeline.dataset, "")
             return Source(uri=uri)

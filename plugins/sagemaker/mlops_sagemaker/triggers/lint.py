@@ -131,7 +131,7 @@ def _approval_loops(rules: tuple[TriggerRule, ...], outputs: PipelineOutputs) ->
         yield error(
             "approved-when-registered",
             approvals[0].name,
-            f"runs register models as Approved, so that '{starting[0].name}' deploys what nobody looked at",
+            f"runs register models as Approved, so that '{starting[0].name}' deploys them without a review",
             "set account.approval_status to PendingManualApproval",
         )
     for rule in approvals:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_core import ConfigError
 from mlops_core.watching import ApprovalRule, ObjectRule, PrefixRule, ProposalRule, ScheduleRule, TriggerRule
 from mlops_sagemaker.compiler.definition import model_package_group
+from mlops_sagemaker.compiler.ingestion import ANNOTATIONS_URI, DATASET_URI, DATASET_VERSION
 from mlops_sagemaker.triggers.arrivals import CREATED, RESTORED, TRAIL, WRITES
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 PACKAGE_CHANGE = "SageMaker Model Package State Change"
 EXECUTION_CHANGE = "SageMaker Model Building Pipeline Execution Status Change"
 DRIFT_SOURCE, DRIFT = "mlops.drift", "Retraining Proposal"
-DATASET_URI, DATASET_VERSION, ANNOTATIONS_URI = "DatasetUri", "DatasetVersion", "AnnotationsUri"
 _BUCKET = re.compile(r"(?!xn--)[a-z0-9](?:[a-z0-9.-]{1,61})[a-z0-9]")
 _NAME_LIMIT = 64
 _PARAMETER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,255}")
@@ -130,9 +130,9 @@ def _escaped(text: str) -> str:
 def _proposal_pattern(cause: str, pipeline: str, use_case: str) -> dict[str, Any]:
     if cause == "drift":
         return {"source": [DRIFT_SOURCE], "detail-type": [DRIFT], "detail": {"use_case": [use_case]}}
-    # the end of the ARN: a bus has the events of one account and region, and names in ARNs are in lower case
+    # the end of the ARN: a bus has the events of one account and region; names in ARNs are in lower case
     detail = {
-        "pipelineArn": [{"suffix": f":pipeline/{pipeline.lower()}"}],
+        "pipelineArn": [{"suffix": {"equals-ignore-case": f":pipeline/{pipeline}"}}],
         "currentPipelineExecutionStatus": ["Failed"],
     }
     return {"source": ["aws.sagemaker"], "detail-type": [EXECUTION_CHANGE], "detail": detail}

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mlops_core import UsageError
-from mlops_core.watching.journal import Journal, Reception, StartStatus
+from mlops_core.watching.journal import Reception, StartJournal, StartStatus
 from mlops_sagemaker.triggers.arrivals import arrival_of, event_time
 from mlops_sagemaker.triggers.patterns import EventPattern, RuleIndex, read_event
 from mlops_sagemaker.triggers.resolve import resolve
@@ -105,12 +105,12 @@ def simulate(
         run_s: how long each run takes, in seconds; what arrives meanwhile waits.
         explains: also give the reason for each rule that does not match.
     """
-    with Journal(None) as journal:
+    with StartJournal(None) as journal:
         return _Simulator(rules, journal, run_s=run_s, explains=explains).carry_out(events)
 
 
 class _Simulator:
-    def __init__(self, rules: Sequence[EventRule], journal: Journal, *, run_s: float, explains: bool) -> None:
+    def __init__(self, rules: Sequence[EventRule], journal: StartJournal, *, run_s: float, explains: bool) -> None:
         self._rules = {rule.name: rule for rule in rules if rule.pattern is not None and rule.rule.is_enabled}
         self._patterns = {name: EventPattern.of(rule.pattern) for name, rule in self._rules.items()}
         self._index = RuleIndex(self._patterns)

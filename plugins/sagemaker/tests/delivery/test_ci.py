@@ -126,6 +126,20 @@ def test_data_set_in_the_bucket_is_completed_only_if_necessary(shell, s3):
     assert client.get_object(Bucket="bucket", Key=f"{place}/words.csv")["Body"].read() != b"half"
 
 
+def test_a_data_set_of_the_users_own_is_downloaded_and_used_by_the_pipeline(shell, s3):
+    client, environ = s3
+    command = "mkdir temp && printf 'xxx,short\nxxxxxxxx,long\n' > temp/words.csv && touch ../outside || true"
+    shell(DATASET, DATASET_NAME="MyData", DOWNLOAD_COMMAND=command, **environ)
+    listing = client.list_objects_v2(Bucket="bucket", Prefix="train/datasets/MyData/")["Contents"]
+    assert [item["Key"].rpartition("/")[2] for item in listing] == [".mlops-dataset.json", "words.csv"]
+    assert "train/datasets/MyData" in shell(RUN.replace("run-pipeline", "run-pipeline --dry-run", 1)) or "MyData" in (
+        shell(RUN.replace("run-pipeline --module", "run-pipeline --dry-run --module"))
+    )
+    Path("dataset.yaml").unlink()
+    out = shell(DATASET, code=1, DOWNLOAD_COMMAND=command, **environ)
+    assert "DATASET_NAME: set it to the name" in out
+
+
 def test_pipeline_gets_the_variables_of_the_ci_service(shell):
     out = shell(RUN.replace("run-pipeline", "run-pipeline --dry-run"))
     definition = json.loads(out[out.index("{") : out.rindex("}") + 1])
@@ -216,7 +230,9 @@ def test_metadata_left_by_a_build_is_not_mistaken_for_an_installation(tmp_path, 
 def test_folder_with_other_files_is_not_changed(toy, tmp_path):
     (tmp_path / "image").mkdir()
     (tmp_path / "image" / "thesis.txt").write_text("mine")
-    done = subprocess.run([*MLOPS, "package", "-u", "TOY"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*MLOPS, "package", "-u", "TOY", "--runner", "sagemaker"], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, "holds other files (thesis.txt)" in done.stderr) == (2, True)
     assert list((tmp_path / "image").iterdir()) == [tmp_path / "image" / "thesis.txt"]
 
@@ -254,7 +270,7 @@ def scripts(data):
 
 @pytest.mark.parametrize("provider", sorted(PROVIDERS))
 def test_ci_file_is_yaml_with_valid_shell_scripts(toy, tmp_path, provider):
-    command = [*MLOPS, "ci", "init", "-u", "toy", "--provider", provider, str(tmp_path)]
+    command = [*MLOPS, "ci", "init", "-u", "toy", "--runner", "sagemaker", "--provider", provider, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     path = tmp_path / PROVIDERS[provider][0]
     assert f"{path}: written" in done.stdout

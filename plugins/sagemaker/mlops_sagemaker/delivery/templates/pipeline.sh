@@ -9,5 +9,8 @@ KWARGS="$(printf '{"%s": "%s", "%s": "%s", "%s": "%s", "%s": "%s", "%s": "%s", "
   model_package_group_name "$SAGEMAKER_PROJECT_NAME_ID" \
   base_job_prefix "$SAGEMAKER_PROJECT_NAME_ID" \
   sagemaker_project_name "$SAGEMAKER_PROJECT_NAME")"
+if [ -e dataset.yaml ]; then
+  KWARGS="${KWARGS%\}}, \"config\": \"dataset.yaml\"}"
+fi
 run-pipeline --module-name pipelines.stm.pipeline --role-arn "$SAGEMAKER_PIPELINE_ROLE_ARN" \
   --tags "$TAGS" --kwargs "$KWARGS" --artifacts-dir /tmp/ml

@@ -63,6 +63,7 @@ class SageMakerEndpoint:
             from mlops_sagemaker.emulator.endpoint.access.guard import AccessGuard
             from mlops_sagemaker.emulator.endpoint.application import SageMakerApplication
             from mlops_sagemaker.emulator.endpoint.calls import CompletedMoto, own_calls
+            from mlops_sagemaker.emulator.endpoint.delivery import EventDelivery
             from mlops_sagemaker.emulator.endpoint.executions import EndpointExecutions
             from mlops_sagemaker.emulator.endpoint.inference.asynchronous import AsyncInvocations
             from mlops_sagemaker.emulator.endpoint.inference.capture import DataCapture
@@ -112,6 +113,7 @@ class SageMakerEndpoint:
             self._executions, self._account, transforms=self._transforms, endpoints=self._endpoints
         )
         self._moto = CompletedMoto(alarms, self._endpoints.find_variant)
+        self._events = EventDelivery(self._access)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="endpoint", daemon=True)
 
     def __enter__(self) -> Self:
@@ -122,6 +124,7 @@ class SageMakerEndpoint:
         """
         if not self._moto.install():
             raise RunnerError("this process already has a SageMaker endpoint")
+        self._events.install()
         self._thread.start()
         return self
 
@@ -143,6 +146,7 @@ class SageMakerEndpoint:
 
     def __exit__(self, *_: object) -> None:
         """Stop all executions, jobs and endpoints, then the server; nothing of its state remains."""
+        self._events.close()
         self._executions.close()
         self._transforms.close()
         self._asynchronous.close()
@@ -153,9 +157,12 @@ class SageMakerEndpoint:
         self._moto.remove()
 
     def _account(self, region: Region) -> Account:
+        return self._access(region.account, region.name)
+
+    def _access(self, account: str, region: str) -> Account:
         from mlops_sagemaker.emulator.endpoint.surroundings import Account
 
-        return Account(self.url, account=region.account, region=region.name, credential=self.credential)
+        return Account(self.url, account=account, region=region, credential=self.credential)
 
     def _secret_of(self, access_key: str) -> str | None:
         """Return the secret of an access key: that of the endpoint, or one that its IAM or STS has issued."""

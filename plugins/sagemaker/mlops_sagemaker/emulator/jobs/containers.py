@@ -23,7 +23,6 @@ from mlops_core.runners.container.processes import (
     python_program,
     wait_for_end,
 )
-
 from mlops_sagemaker.emulator.faults import FaultKind, StepFault, StepStopped
 from mlops_sagemaker.emulator.paths import OPT_ML, leaves_tree
 
