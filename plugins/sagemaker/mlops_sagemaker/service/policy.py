@@ -251,7 +251,7 @@ def _network(names: Names) -> Iterator[Json]:
 
 
 def key_statements(names: Names) -> Iterator[Json]:
-    """Yield the statements that allow the use of the keys; an alias is a condition, since a policy cannot name it as a resource."""
+    """Yield the statements for the use of the keys; an alias is a condition, since a policy cannot name it."""
     account = names.settings.account
     keys = sorted({key for key in (account.kms_key, account.volume_kms_key) if key})
     using = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]
