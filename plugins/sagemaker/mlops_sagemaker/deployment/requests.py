@@ -15,6 +15,7 @@ from mlops_core.deployments import Shift, Stage
 from mlops_sagemaker.serving.protocol import CONFIGURATION, VARIANT
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Mapping
 
     from mlops_core.deployments import DeploymentPlan
@@ -185,6 +186,13 @@ def alarm_requests(plan: DeploymentPlan) -> list[dict[str, Any]]:
         limit_us = _US * alarms.max_p99_ms
         requests.append(_judged(plan, "latency", latency, f"IF(n >= {alarms.min_requests}, latency, 0)", limit_us))
     return requests
+
+
+def invocation_statistics(plan: DeploymentPlan, *, since: dt.datetime, until: dt.datetime) -> dict[str, Any]:
+    """Return the arguments of ``GetMetricStatistics`` for the requests to the new configuration in each minute."""
+    metric = _watched(plan, "n", "Invocations", "Sum")["MetricStat"]
+    limits = {"StartTime": since, "EndTime": until, "Period": metric["Period"], "Statistics": ["Sum"]}
+    return {**metric["Metric"], **limits}
 
 
 def stop_datum(plan: DeploymentPlan) -> dict[str, Any]:
