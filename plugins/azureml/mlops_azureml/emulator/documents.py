@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from mlops_azureml.emulator.errors import InvalidError, UnsupportedError
+from mlops_azureml.emulator.web.errors import InvalidError, UnsupportedError
 from mlops_azureml.service.bodies import MODES
 
 if TYPE_CHECKING:

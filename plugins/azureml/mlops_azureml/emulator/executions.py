@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mlops_azureml.checking import examine_job
-from mlops_azureml.emulator.access import MACHINE_LEARNING
 from mlops_azureml.emulator.documents import document_of
-from mlops_azureml.emulator.errors import InvalidError, UnsupportedError
 from mlops_azureml.emulator.history import LOGS
 from mlops_azureml.emulator.jobs import FINAL
 from mlops_azureml.emulator.state import RunState, now
+from mlops_azureml.emulator.web.access import MACHINE_LEARNING
+from mlops_azureml.emulator.web.errors import InvalidError, UnsupportedError
 from mlops_azureml.interpreter.containers import ProcessContainers
 from mlops_azureml.interpreter.datastores import FolderDatastores
 from mlops_azureml.interpreter.document import parse_job
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from mlops_azureml.emulator.access import Access
     from mlops_azureml.emulator.state import WorkspaceState
+    from mlops_azureml.emulator.web.access import Access
     from mlops_azureml.interpreter.containers import NodeOrder
     from mlops_azureml.interpreter.records import NodeRecord
 

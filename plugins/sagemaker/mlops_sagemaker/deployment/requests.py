@@ -1,7 +1,7 @@
 """What is asked of the service for a plan: requests as data, without any call.
 
-Everything that a plan creates has the name of the plan, which follows from its content; so what exists already is used
-again, and what is there under this name with another content was not made by this deployment.
+Everything that a plan creates has the name of the plan, which follows from its content. A resource of this name is used
+again; one with another content was not made by this deployment.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Blueprint:
 
 
 def tags_of(blueprint: Blueprint) -> dict[str, str]:
-    """Return the tags of all that is created."""
+    """Return the tags of model, endpoint configuration and endpoint."""
     plan = blueprint.plan
     return {
         **blueprint.account.tags,

@@ -1,6 +1,6 @@
 """The deployment target of the runner ``sagemaker``: real-time endpoints of an account, by boto3 alone.
 
-The service shifts traffic, watches alarms and rolls back by itself, so whoever called `mlops deploy` may be killed: the
+The service shifts traffic, watches alarms and rolls back by itself, so `mlops deploy` may be killed at any moment: the
 endpoint stays the old one or becomes the new.
 """
 
@@ -96,7 +96,7 @@ class SageMakerTarget:
         return (*faults, *alarm_faults(plan, self._account))
 
     def monthly_cost(self, plan: DeploymentPlan) -> MonthlyCost:
-        """Return the cost of the machines; requests, traffic and captured data are not counted."""
+        """Return the cost of the machines; without requests, traffic and captured data."""
         name = self._blueprint(plan).instance_type
         count, scaling = plan.settings.instances, plan.settings.autoscaling
         price = load_price_table(self._options.prices).instances.get(name)
