@@ -118,8 +118,8 @@ def load(
     )
     if step is None:
         raise UsageError(
-            f"use case '{request.use_case.name}' has no step that writes '{ANNOTATIONS}' from a data set; send its data "
-            "with mlops fetch --to"
+            f"use case '{request.use_case.name}' has no step that writes '{ANNOTATIONS}' from a data set; send its "
+            "data with mlops fetch --to"
         )
     record = run(
         request.use_case.name,
