@@ -137,7 +137,7 @@ def _carry_out(
     from mlops_core.workspace.store import Store
 
     redactor = request.config.redactor()
-    with Store(workspace_path(workspace)) as store, redactor.errors(), observed(observer) as shown:
+    with observed(observer) as shown, Store(workspace_path(workspace)) as store, redactor.errors():
         events = GuardedObserver(shown, redactor=redactor)
         name = runner or (request.resumed.runner if request.resumed else LOCAL)
         with published(events, store, request.config) as observers:

@@ -42,7 +42,7 @@ def frame_of_runs(store: Store, *, use_case: str | None = None) -> pandas.DataFr
     runs = store.runs.newest(use_case=use_case, limit=-1)
     details = [_details(store.runs.folder(run.run_id)) for run in runs]
     columns = {name: pd.Series([_value(run, name) for run in runs], dtype=_dtype(name)) for name in _COLUMNS}
-    columns["created"] = pd.to_datetime(columns["created"], utc=True, format="ISO8601")
+    columns["created"] = pd.to_datetime(columns["created"], utc=True, format="ISO8601").dt.as_unit("us")
     for name in _names(details, METRIC):
         columns[name] = pd.Series([each.get(name) for each in details], dtype="float64")
     for name in _names(details, PARAMETER):
