@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    import pandas
+    import pandas as pd
 
     from mlops_core.workspace.runs import RunSummary
     from mlops_core.workspace.store import Store
@@ -25,7 +25,7 @@ _TEXTS = ("run_id", "use_case", "status", "created", "runner")
 _COLUMNS = ("run_id", "use_case", "status", "created", "duration_s", "runner", _MODEL)
 
 
-def frame_of_runs(store: Store, *, use_case: str | None = None) -> pandas.DataFrame:
+def frame_of_runs(store: Store, *, use_case: str | None = None) -> pd.DataFrame:
     """Return one row per run, newest first; `mlops_core.runs_frame` describes the columns.
 
     Args:
