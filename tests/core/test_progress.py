@@ -17,7 +17,7 @@ import pytest
 import mlops_core
 from mlops_core.runners.observers import SilentObserver
 from mlops_core.runners.progress import LineObserver, default_observer
-from mlops_core.runners.progress.notebook import INTERVAL_S, NotebookObserver
+from mlops_core.runners.progress.notebook import DRAWING, INTERVAL_S, NotebookObserver
 from mlops_core.workspace.records import RunStatus, StepRecord, StepStatus
 
 SCRIPT = "import mlops_core; mlops_core.run('TOY', workspace={!r}{})"
@@ -110,7 +110,7 @@ def test_a_notebook_shows_one_table_that_is_updated(cell, capsys, toy, workspace
     pauses = [after - before for before, after in itertools.pairwise(cell.times[:-1])]  # the last is drawn at the end
     assert all(pause >= INTERVAL_S for pause in pauses)
     assert capsys.readouterr() == ("", "")
-    assert not [thread for thread in threading.enumerate() if "_keep_drawing" in str(getattr(thread, "_args", ""))]
+    assert DRAWING not in {thread.name for thread in threading.enumerate()}
 
 
 def test_a_notebook_shows_progress_and_escapes_what_a_run_says(cell, ran):

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from mlops_core.runners.progress.step_table import StepLine
     from mlops_core.workspace.records import RunRecord, StepRecord
 
+DRAWING = "mlops notebook table"
+"""Name of the thread that draws."""
 INTERVAL_S = 0.25
 """The shortest time between two drawings."""
 _CLOCK_S = 1.0
@@ -84,7 +86,7 @@ class NotebookObserver:
             self._handle = display(self._output(), raw=True, display_id=True)
             # Without the context of this thread, the front end could not tell to which cell an update belongs.
             context = contextvars.copy_context()
-            self._drawing = threading.Thread(target=context.run, args=(self._keep_drawing,), daemon=True)
+            self._drawing = threading.Thread(target=context.run, args=(self._keep_drawing,), name=DRAWING, daemon=True)
             self._drawing.start()
         self._changed.set()
 
