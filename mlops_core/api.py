@@ -214,7 +214,7 @@ def prepare_run(
 
     Example:
         >>> request = prepare_run("TOY", overrides=["features.scale=2"])
-        >>> request.config["features"]["scale"]
+        >>> request.config.sections()["features"]["scale"]
         2
     """
     from mlops_core.runners.request import RunRequest

@@ -68,7 +68,7 @@ def active_observers(home: Path, config: LoadedConfig | None = None) -> tuple[In
     """Return the installed observers that receive events of a workspace.
 
     An observer is active if ``workspace.yaml`` has a section ``observers.NAME``, if ``MLOPS_OBSERVERS`` names it, or if
-    the run's configuration has a section of its name with a value. Without `config`, one that was active before is, too.
+    the run's configuration has a section of its name with a value. Without `config`, so is one that was active before.
 
     Args:
         home: the workspace's folder.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_azureml.layout import ACCEPTED, GATE_NODE, LAYOUT, REGISTER_NODE
 from mlops_azureml.registration import mark_best, model_tags, register
 from mlops_azureml.service import results
-from mlops_azureml.service.connection import Connection, ServiceError
+from mlops_azureml.service.connection import ServiceError
 from mlops_azureml.service.datastores import DatastoreContainer
 from mlops_azureml.service.jobs import (
     CANCELED,
@@ -32,11 +32,10 @@ from mlops_azureml.service.logs import fetch_logs
 from mlops_azureml.service.models import WorkspaceModels
 from mlops_azureml.service.outcomes import failure_of, step_error
 from mlops_azureml.service.submission import bodies_of, job_name, submit
-from mlops_azureml.service.tokens import Tokens
-from mlops_azureml.service.workspace import Workspace
+from mlops_azureml.service.workspace import open_workspace
 from mlops_azureml.values.addresses import DatastoreUri, JobId
 from mlops_core import Direction, MlopsError, Pipeline
-from mlops_core.runners import Decision, RunnerError, find_searches, read_settings
+from mlops_core.runners import Decision, RunnerError, find_searches
 from mlops_core.runners.container.acceptance import model_facts
 from mlops_core.runners.container.request import ContainerOrder, ContainerRequest, Part
 from mlops_core.runners.remote.following import ExecutionState, RemoteEvaluation, RemoteRun
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_azureml.service.jobs import NodeRun
-    from mlops_azureml.values.addresses import WorkspaceId
+    from mlops_azureml.service.workspace import Workspace
     from mlops_core import RunRecord, Step
     from mlops_core.runners import RemoteRecord, RunObserver, Search, StepRecord, Store
 
@@ -373,16 +372,6 @@ class AzureMlExecution:
         return self._container
 
 
-def new_connection(*, tenant: str | None = None) -> Connection:
-    """Return a connection as the identity of the environment, in a tenant or that of AZURE_TENANT_ID."""
-    return Connection(tokens=Tokens(tenant=tenant or read_settings().environ.get("AZURE_TENANT_ID") or None))
-
-
-def open_workspace(identifier: WorkspaceId, *, tenant: str | None = None) -> Workspace:
-    """Return a workspace with a connection of its own."""
-    return Workspace(identifier, connection=new_connection(tenant=tenant))
-
-
 def open_run(
     store: Store, record: RunRecord, *, observer: RunObserver, workspace: Workspace | None = None
 ) -> RemoteRun:
@@ -404,4 +393,4 @@ def open_run(
     return RemoteRun(store, record, execution, observer=observer)
 
 
-__all__ = ["JOB_FILE", "AzureMlExecution", "new_connection", "open_run", "open_workspace"]
+__all__ = ["JOB_FILE", "REGISTRATION_FILE", "AzureMlExecution", "open_run"]

@@ -3,9 +3,9 @@
 import time
 from dataclasses import dataclass
 
-from mlops_azureml.emulator.errors import CallError
-from mlops_azureml.emulator.http import Response
 from mlops_azureml.emulator.server import AzureMlEndpoint
+from mlops_azureml.emulator.web.errors import CallError
+from mlops_azureml.emulator.web.http import Response
 
 ALWAYS = 10**9
 

@@ -6,16 +6,16 @@ import re
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from mlops_azureml.emulator.errors import InvalidError, NotFoundError
-from mlops_azureml.emulator.http import Response
-from mlops_azureml.emulator.routing import Route
+from mlops_azureml.emulator.web.errors import InvalidError, NotFoundError
+from mlops_azureml.emulator.web.http import Response
+from mlops_azureml.emulator.web.routing import Route
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mlops_azureml.emulator.access import Access
-    from mlops_azureml.emulator.http import Request
     from mlops_azureml.emulator.state import WorkspaceState
+    from mlops_azureml.emulator.web.access import Access
+    from mlops_azureml.emulator.web.http import Request
 
 Json = Any
 

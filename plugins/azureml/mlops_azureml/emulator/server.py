@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from mlops_azureml.emulator.access import Access, Credential
 from mlops_azureml.emulator.application import Application, environment
 from mlops_azureml.emulator.blobs import Blobs
 from mlops_azureml.emulator.executions import Executions, Site
 from mlops_azureml.emulator.history import LOGS, History
-from mlops_azureml.emulator.http import HttpsServer
 from mlops_azureml.emulator.identity import Identity
+from mlops_azureml.emulator.inference import Inference
 from mlops_azureml.emulator.jobs import JobOperations
 from mlops_azureml.emulator.resources import Resources
 from mlops_azureml.emulator.state import Names, WorkspaceState
-from mlops_azureml.emulator.tls import server_context
+from mlops_azureml.emulator.web.access import Access, Credential
+from mlops_azureml.emulator.web.http import HttpsServer
+from mlops_azureml.emulator.web.tls import server_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from mlops_azureml.emulator.http import Request, Response
     from mlops_azureml.emulator.state import ExternalStorage
+    from mlops_azureml.emulator.web.http import Request, Response
 
 
 class AzureMlEndpoint:
@@ -75,7 +76,9 @@ class AzureMlEndpoint:
             site=Site(url=self.url, certificates=self.certificates, access=self.access),
             max_parallel=max_parallel,
         )
+        self._inference = Inference(self.state, folder, url=self.url)
         self._application.serve(
+            inference=self._inference,
             identity=Identity(self.url, access=self.access),
             resources=Resources(self.state, url=self.url, access=self.access),
             jobs=JobOperations(self.state, url=self.url, executor=self._executions),
@@ -103,4 +106,5 @@ class AzureMlEndpoint:
     def __exit__(self, *_: object) -> None:
         """Stop all jobs, then the server; of its state, only files remain."""
         self._executions.close()
+        self._inference.close()
         self._server.close()

@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mlops_azureml.emulator.errors import InvalidError, NotFoundError
+from mlops_azureml.emulator.web.errors import InvalidError, NotFoundError
 
 if TYPE_CHECKING:
     from pathlib import Path
