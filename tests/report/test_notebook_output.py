@@ -3,6 +3,7 @@
 import re
 import shutil
 from dataclasses import replace
+from html import escape
 
 import pytest
 
@@ -22,7 +23,7 @@ def test_an_accepted_run_shows_its_verdict_its_clauses_and_its_curves(gallery):
     record = record_of(gallery, "accepted")
     html = record._repr_html_()
     for clause in record.verdict.clauses:
-        assert f"<code>{clause.clause.replace('>', '&gt;')}</code>" in html
+        assert f"<code>{escape(clause.clause)}</code>" in html
     assert html.count("</span> passed</span>") == len(record.verdict.clauses)
     assert "</span> accepted</span>" in html
     assert '<polyline class="curve' in html
