@@ -17,7 +17,7 @@ from mlops_core.use_cases.manager import load_use_case
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    import pandas
+    import pandas as pd
 
     from mlops_core.pipeline import ParameterValue, Pipeline
     from mlops_core.predictors import Predictor
@@ -137,7 +137,7 @@ def _carry_out(
     from mlops_core.workspace.store import Store
 
     redactor = request.config.redactor()
-    with Store(workspace_path(workspace)) as store, redactor.errors(), observed(observer) as shown:
+    with observed(observer) as shown, Store(workspace_path(workspace)) as store, redactor.errors():
         events = GuardedObserver(shown, redactor=redactor)
         name = runner or (request.resumed.runner if request.resumed else LOCAL)
         with published(events, store, request.config) as observers:
@@ -303,7 +303,7 @@ def open_run(run_id: str = "latest", *, workspace: Path | str | None = None) -> 
         return _viewable(store.runs.load(run_id), home=store.home)
 
 
-def runs_frame(use_case: str = "", *, workspace: Path | str | None = None) -> pandas.DataFrame:
+def runs_frame(use_case: str = "", *, workspace: Path | str | None = None) -> pd.DataFrame:
     """Return the runs of a workspace as a table of pandas, newest first.
 
     Columns: ``run_id``, ``use_case``, ``status``, ``created`` (UTC), ``duration_s``, ``runner``, ``model_version``,

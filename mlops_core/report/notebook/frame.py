@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    import pandas
+    import pandas as pd
 
     from mlops_core.workspace.runs import RunSummary
     from mlops_core.workspace.store import Store
@@ -25,7 +25,7 @@ _TEXTS = ("run_id", "use_case", "status", "created", "runner")
 _COLUMNS = ("run_id", "use_case", "status", "created", "duration_s", "runner", _MODEL)
 
 
-def frame_of_runs(store: Store, *, use_case: str | None = None) -> pandas.DataFrame:
+def frame_of_runs(store: Store, *, use_case: str | None = None) -> pd.DataFrame:
     """Return one row per run, newest first; `mlops_core.runs_frame` describes the columns.
 
     Args:
@@ -42,7 +42,7 @@ def frame_of_runs(store: Store, *, use_case: str | None = None) -> pandas.DataFr
     runs = store.runs.newest(use_case=use_case, limit=-1)
     details = [_details(store.runs.folder(run.run_id)) for run in runs]
     columns = {name: pd.Series([_value(run, name) for run in runs], dtype=_dtype(name)) for name in _COLUMNS}
-    columns["created"] = pd.to_datetime(columns["created"], utc=True, format="ISO8601")
+    columns["created"] = pd.to_datetime(columns["created"], utc=True, format="ISO8601").dt.as_unit("us")
     for name in _names(details, METRIC):
         columns[name] = pd.Series([each.get(name) for each in details], dtype="float64")
     for name in _names(details, PARAMETER):

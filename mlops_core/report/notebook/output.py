@@ -1,7 +1,7 @@
 """The HTML of a notebook's cell: the kit's elements in a block with a style sheet of its own.
 
 The page around the block belongs to the notebook, so every rule applies to the block only, and text has the colour of
-the page. The other colours can be read on a light and on a dark page: front ends do not agree on how to ask which it is.
+the page. The other colours are readable on light and on dark pages: front ends do not agree on how to ask which it is.
 """
 
 from __future__ import annotations

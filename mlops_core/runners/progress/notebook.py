@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from mlops_core.control_characters import escape_line
 from mlops_core.pipeline import FETCH
 from mlops_core.quantities import format_duration
-from mlops_core.report.kit import badge, callout, data_table, element, group, lines, muted, share_bar
+from mlops_core.report.kit import badge, data_table, element, group, lines, muted, share_bar
 from mlops_core.report.notebook.output import output_html
 from mlops_core.report.notebook.record import title_of
 from mlops_core.report.sections.overview import outcome_of
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from mlops_core.runners.progress.step_table import StepLine
     from mlops_core.workspace.records import RunRecord, StepRecord
 
+DRAWING = "mlops notebook table"
+"""Name of the thread that draws."""
 INTERVAL_S = 0.25
 """The shortest time between two drawings."""
 _CLOCK_S = 1.0
@@ -50,7 +53,6 @@ class NotebookObserver:
         self._table = StepTable()
         self._record: RunRecord | None = None
         self._notes: list[str] = []
-        self._ending = ""
         self._began = time.monotonic()
         self._handle: Any = None
         self._changed, self._closed = threading.Event(), threading.Event()
@@ -60,10 +62,14 @@ class NotebookObserver:
         """Return the observer."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
-        """Draw the table for the last time."""
-        if kind is not None:
-            self._ending = "Interrupted." if issubclass(kind, KeyboardInterrupt) else f"{kind.__name__}: {error}"
+    def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
+        """Draw the table for the last time; of an error only its kind, since the notebook shows the rest below."""
+        if kind is not None and self._record is not None:
+            status = RunStatus.STOPPED if issubclass(kind, KeyboardInterrupt) else RunStatus.FAILED
+            self._record = replace(
+                self._record, status=status, duration_s=self._duration_s(self._record), error=kind.__name__
+            )
+            self._table.stop()
         self._closed.set()
         if self._drawing is not None:
             self._drawing.join()
@@ -80,7 +86,7 @@ class NotebookObserver:
             self._handle = display(self._output(), raw=True, display_id=True)
             # Without the context of this thread, the front end could not tell to which cell an update belongs.
             context = contextvars.copy_context()
-            self._drawing = threading.Thread(target=context.run, args=(self._keep_drawing,), daemon=True)
+            self._drawing = threading.Thread(target=context.run, args=(self._keep_drawing,), name=DRAWING, daemon=True)
             self._drawing.start()
         self._changed.set()
 
@@ -143,7 +149,6 @@ class NotebookObserver:
             element("p", muted(f"and {hidden} more steps")) if hidden else None,
             *(element("p", muted(f"note: {text}")) for text in self._notes),
             element("p", outcome_of(record)) if record and record.status is not RunStatus.RUNNING else None,
-            callout("bad", self._ending) if self._ending else None,
         )
 
     def _plain(self, shown: Mapping[str, StepLine], hidden: int) -> Iterator[str]:
@@ -156,8 +161,6 @@ class NotebookObserver:
         if hidden:
             yield f"  and {hidden} more steps"
         yield from (escape_line(f"  note: {text}") for text in self._notes)
-        if self._ending:
-            yield escape_line(self._ending)
 
     def _duration_s(self, record: RunRecord) -> float:
         return time.monotonic() - self._began if record.status is RunStatus.RUNNING else record.duration_s

@@ -79,6 +79,13 @@ class StepTable:
         """Show how a step ended."""
         self._change(name, status=status, text=text, duration_s=duration_s, done=0, total=0)
 
+    def stop(self) -> None:
+        """Show that what runs was stopped, for a run whose steps cannot say so any more."""
+        with self._lock:
+            for line in self._lines.values():
+                if line.status == RUNNING:
+                    line.duration_s, line.status = line.elapsed_s, "stopped"
+
     def _change(self, name: str, **values: object) -> None:
         with self._lock:
             line = self._lines.setdefault(name, StepLine())
