@@ -86,6 +86,8 @@ bench: $(BENCH)/.installed $(PEERS)/.installed
 	$(BIN)/python benchmarks/triggers.py || missed=1; \
 	$(BIN)/python benchmarks/drift.py || missed=1; \
 	$(BIN)/python benchmarks/serving.py --ours $(BIN) --peers $(PEERS)/bin || missed=1; \
+	$(BIN)/python benchmarks/emit_azure.py --ours $(BIN) || missed=1; \
+	$(BIN)/python benchmarks/ui.py --ours $(BIN) --peers $(PEERS)/bin || missed=1; \
 	exit $$missed
 
 figures: $(STAMP)

@@ -59,6 +59,7 @@ ON_ONE_WORKER = {
     "tests/report/test_served_page_in_browser.py": "report",
     "tests/report/test_compared_runs.py": "report",
     "tests/report/test_comparison.py": "report",
+    "tests/web/test_in_browser.py": "ui",
     "plugins/aed/tests/test_quantization.py": "quantization",
     "plugins/image_classification/tests/test_training.py": "training",
     "plugins/sagemaker/tests/emulator/test_endpoint.py": "endpoint",

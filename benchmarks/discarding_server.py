@@ -1,7 +1,8 @@
-"""An S3 endpoint on loopback that counts and discards uploads, so that the client limits the speed.
+"""An S3 or Azure blob endpoint on loopback that counts and discards uploads, so that the client limits the speed.
 
-It has one process, one thread and one buffer for all bodies. It keeps only small objects that end with ``.json`` or
-``.gz``, so that a manifest can be read back, and prints its port. Usage: ``python benchmarks/discarding_server.py``
+It has one process, one thread and one buffer for all bodies. It keeps only small objects that end with ``.json``,
+``.gz`` or ``.txt``, so that a manifest can be read back, and prints its port. Requests with the header
+``x-ms-version`` are answered as Azure does. Usage: ``python benchmarks/discarding_server.py``
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ KEPT_BYTES = 1 << 20
 EMPTY = (
     b'<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated><KeyCount>0</KeyCount></ListBucketResult>'
 )
+EMPTY_AZURE = (
+    b'<?xml version="1.0" encoding="utf-8"?><EnumerationResults><Blobs></Blobs><NextMarker></NextMarker>'
+    b"</EnumerationResults>"
+)
+NO_BLOB = b'<?xml version="1.0" encoding="utf-8"?><Error><Code>BlobNotFound</Code><Message>none</Message></Error>'
 NO_KEY = b'<?xml version="1.0"?><Error><Code>NoSuchKey</Code><Message>none</Message></Error>'
 KEPT: dict[str, bytes] = {}
 COUNTS = {"PUT": 0, "GET": 0, "HEAD": 0, "POST": 0, "DELETE": 0, "bytes": 0}
@@ -74,7 +80,9 @@ class Connection(asyncio.BufferedProtocol):
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
         self._head = b""
         self._left = int(headers.get("content-length", 0))
-        is_kept = self._target.endswith((".json", ".gz")) and self._left <= KEPT_BYTES
+        path = self._target.partition("?")[0]
+        is_kept = path.endswith((".json", ".gz", ".txt")) and self._left <= KEPT_BYTES
+        self._is_azure = "x-ms-version" in headers
         self._body = [] if is_kept else None
         if headers.get("expect") == "100-continue":
             self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -88,19 +96,19 @@ class Connection(asyncio.BufferedProtocol):
         if self._method == "PUT":
             if self._body is not None:
                 KEPT[key] = b"".join(self._body)
-            self._respond(200, b"")
+            self._respond(201 if self._is_azure else 200, b"")
         elif self._method == "DELETE":
             KEPT.pop(key, None)
-            self._respond(204, b"")
+            self._respond(202 if self._is_azure else 204, b"")
         elif self._method == "GET" and key in KEPT:
             self._respond(200, KEPT[key])
         elif self._method == "GET" and ("list-type" in self._target or "prefix" in self._target):
-            self._respond(200, EMPTY)
+            self._respond(200, EMPTY_AZURE if self._is_azure else EMPTY)
         elif self._method == "POST":
             KEPT.clear()
             self._respond(200, b"<DeleteResult></DeleteResult>")
         else:
-            self._respond(404, b"" if self._method == "HEAD" else NO_KEY)
+            self._respond(404, b"" if self._method == "HEAD" else NO_BLOB if self._is_azure else NO_KEY)
         self._body = None
 
     def _respond(self, status: int, body: bytes) -> None:

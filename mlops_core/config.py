@@ -62,6 +62,12 @@ class GateSection(Section):
     dataset_licence: str | None = None
 
 
+_USUAL_TRIALS = 8
+_FALSE = ("false", "0", "no", "n", "f", "off")
+SEARCH_SPACE_FILE = "config_search_space.yml"
+"""Where a search without ``auto_mode`` finds its space, unless another file is named."""
+
+
 class DatasetSourceSection(Section):
     """``dataset.source``: where a data set of the user's own comes from, without an entry in the plugin's catalogue.
 
@@ -94,11 +100,13 @@ class TuningSection(Section):
     """The ``tuning`` section of a use case that can search for hyperparameters; a plugin may derive from this class.
 
     Attributes:
-        trials: how many; the first has the configuration's own values, so 1 is no search.
+        trials: how many; the first has the configuration's own values, so 1 is no search. None or absent: 8 where
+            another key asks for a search by another value than its default, else 1.
         concurrent: how many run at a time.
         timeout_minutes: after which no trial is started and running ones are ended.
         auto_mode: search the plugin's own space; otherwise that in `search_space`.
-        search_space: file with the space, relative to the folder in which the command is called; None for none.
+        search_space: file with the space, relative to the folder in which the command is called; None for
+            ``config_search_space.yml`` where `auto_mode` is false, else for none.
         sampler: ``random``, ``sobol``, ``grid`` or ``bayesian``.
         seed: of the drawn values.
         objective: the metric by which trials are compared; None for the use case's first one.
@@ -106,6 +114,8 @@ class TuningSection(Section):
     Example:
         >>> TuningSection(trials=8).sampler
         'random'
+        >>> TuningSection().trials, TuningSection(sampler="sobol").trials
+        (1, 8)
     """
 
     trials: int = pydantic.Field(default=1, ge=1, le=1000)
@@ -117,10 +127,20 @@ class TuningSection(Section):
     seed: int = pydantic.Field(default=0, ge=0)
     objective: str | None = None
 
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _complete(cls, data: object) -> object:
+        """Return the section with the number of trials and the file that follow from its other keys."""
+        if not isinstance(data, dict):
+            return data
+        defaults = {name: field.default for name, field in cls.model_fields.items()}
+        is_search = any(name in defaults and value not in (defaults[name], None) for name, value in data.items())
+        own = str(data.get("auto_mode", True)).lower() in _FALSE
+        found = {"trials": _USUAL_TRIALS if is_search else 1, "search_space": SEARCH_SPACE_FILE if own else None}
+        return data | {name: value for name, value in found.items() if data.get(name) is None}
+
     @pydantic.model_validator(mode="after")
     def _check_file(self) -> TuningSection:
-        if not self.auto_mode and not self.search_space:
-            raise KeyFaultError("search_space", "is missing; auto_mode: false searches the space in this file")
         if self.auto_mode and self.search_space:
             raise KeyFaultError("search_space", "is ignored while auto_mode is true; set auto_mode: false")
         return self

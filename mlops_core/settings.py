@@ -25,6 +25,8 @@ class Settings:
         use_case: USECASE_NAME, if it is set.
         best_allows_pending: MLOPS_BEST is ``any``: the alias ``best`` may move from an approved version to one that is
             not; otherwise it stays until the new one is approved.
+        model_base_name: MODEL_BASE_NAME, the name of models in the registry of a service; empty for the use case's.
+        is_plain: MLOPS_PLAIN is set: no borders, bars or redrawn tables.
         caches: cache folders of libraries; a step may write there.
         environ: all variables, for ``${NAME}`` in a configuration.
     """
@@ -32,6 +34,8 @@ class Settings:
     home: Path
     use_case: str | None
     best_allows_pending: bool = False
+    model_base_name: str = ""
+    is_plain: bool = False
     caches: tuple[Path, ...]
     environ: Mapping[str, str]
 
@@ -45,6 +49,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         home=expand_home(variables.get("MLOPS_HOME") or DEFAULT_HOME, what="MLOPS_HOME"),
         use_case=variables.get("USECASE_NAME") or None,
         best_allows_pending=_best_allows_pending(variables.get("MLOPS_BEST", "")),
+        model_base_name=variables.get("MODEL_BASE_NAME", ""),
+        is_plain=variables.get("MLOPS_PLAIN", "") not in ("", "0"),
         caches=(*caches, home / ".cache", home / ".keras"),
         environ=variables,
     )

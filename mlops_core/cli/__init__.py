@@ -40,7 +40,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "drift": ("drift.commands", "Find drift in captured requests; simulate drift; list alarms."),
     },
     "Inspect and maintain": {
-        "runs": ("workspace.runs", "Show, compare, stop and retry runs."),
+        "runs": ("runs.commands", "Show, compare, stop and retry runs."),
         "reproduce": ("workspace.reproduce", "Run a stored run again and compare its outputs, step by step."),
         "models": ("workspace.models", "Show registered models; approve, reject, alias, roll back, export."),
         "observers": ("workspace.observers", "Show observers of runs and models; deliver what they missed."),
@@ -140,10 +140,11 @@ class LazyGroup(click.Group):
     type=HomePath(file_okay=False),
     help="Workspace folder (default: MLOPS_HOME, else .mlops).",
 )
+@click.option("--plain", "is_plain", is_flag=True, help="Print plain lines: no borders, bars or redrawn tables.")
 @click.pass_context
-def cli(context: click.Context, *, verbose: bool, workspace: str | None) -> None:
+def cli(context: click.Context, *, verbose: bool, workspace: str | None, is_plain: bool) -> None:
     """Run machine-learning use cases as pipelines: the same plugin on this machine and in the cloud."""
-    context.obj = {"verbose": verbose, "workspace": workspace}
+    context.obj = {"verbose": verbose, "workspace": workspace, "plain": is_plain}
 
 
 def main() -> None:

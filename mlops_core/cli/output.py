@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlops_core.cli.streams import echo_line
+from mlops_core.cli.streams import echo_line, is_interactive
 from mlops_core.control_characters import escape_controls, escape_line
 from mlops_core.quantities import format_duration, format_size
 
@@ -21,18 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from rich.progress import Progress as Bars
-    from rich.progress import TaskID
-
+    from mlops_core.cli.run_table import TableObserver
     from mlops_core.datasets.catalogue import Progress
     from mlops_core.datasets.licences import Licences
     from mlops_core.gates.verdicts import ClauseVerdict
     from mlops_core.runners.remote.costs import Estimate
     from mlops_core.workspace.records import RunRecord, StepRecord
-
-# Keyed by the values of `mlops_core.workspace.records.StepStatus`, which is not imported here: without it, commands
-# that print tables start in half the time.
-_STYLES = {"done": "green", "reused": "cyan", "failed": "bold red", "skipped": "dim", "stopped": "yellow"}
 
 
 def print_json(data: object) -> None:
@@ -52,7 +46,7 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, ti
     """Print a table: with borders on a terminal, as aligned plain text elsewhere."""
     cells = [[escape_line(str(cell)) for cell in row] for row in (headings, *rows)]
     title = title[:1] + escape_line(title[1:])  # it may begin with an empty line
-    if sys.stdout.isatty():
+    if is_interactive(sys.stdout):
         from rich.table import Column, Table
         from rich.text import Text
 
@@ -77,9 +71,13 @@ def format_time(moment: str) -> str:
     return moment[:19].replace("T", " ")
 
 
-def run_observer() -> PlainObserver | TerminalObserver:
-    """Return the observer for standard error: bars on a terminal, lines elsewhere."""
-    return TerminalObserver() if sys.stderr.isatty() else PlainObserver()
+def run_observer() -> PlainObserver | TableObserver:
+    """Return the observer for standard error: a table on a terminal, lines elsewhere and in plain mode."""
+    if not is_interactive(sys.stderr):
+        return PlainObserver()
+    from mlops_core.cli.run_table import TableObserver
+
+    return TableObserver()
 
 
 def _ending(record: StepRecord) -> str:
@@ -140,75 +138,6 @@ class PlainObserver:
 
     def close(self) -> None:
         """Do nothing: no stream is open."""
-
-
-class TerminalObserver:
-    """Shows progress bars while steps run, and one line per ended step."""
-
-    def __init__(self) -> None:
-        """Prepare the bars; they appear when the run starts."""
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-        from mlops_core.cli.terminal import EscapingConsole
-
-        self._console = EscapingConsole(sys.stderr)
-        self._progress: Bars = Progress(
-            TextColumn("  {task.fields[step]:<12}", markup=False),
-            BarColumn(bar_width=28),
-            TextColumn("{task.fields[count]}", markup=False),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-        )
-        self._tasks: dict[str, TaskID] = {}
-        self.run_id = ""
-
-    def run_started(self, record: RunRecord) -> None:
-        """Print the run's id and show the bars."""
-        self.run_id = record.run_id
-        self._print(f"run {record.run_id}: {record.use_case} ({record.plugin})")
-        self._start()
-
-    def step_started(self, name: str) -> None:
-        """Add a bar of unknown length."""
-        self._tasks[name] = self._progress.add_task(name, total=None, step=escape_line(name), count="")
-
-    def step_progress(self, name: str, label: str, done: int, total: int) -> None:
-        """Move the bar."""
-        count = escape_line(f"{label} {done}/{total}")
-        self._progress.update(self._tasks[name], completed=done, total=total, count=count)
-
-    def step_ended(self, record: StepRecord) -> None:
-        """Replace the bar with a line."""
-        from rich.text import Text
-
-        if record.name in self._tasks:
-            self._progress.remove_task(self._tasks.pop(record.name))
-        name, ending = escape_line(f"  {record.name:<12} "), escape_line(_ending(record))
-        self._console.print(Text.assemble(name, (f"{record.status:<8}", _STYLES.get(record.status, "")), " ", ending))
-
-    def fetch_progress(self) -> Progress:
-        """Show a bar and return its progress callback, for the fetch of a data set outside a run."""
-        self._start()
-        self.step_started("fetch")
-        return lambda label, done, total: self.step_progress("fetch", label, done, total)
-
-    def note(self, text: str) -> None:
-        """Print the message above the bars."""
-        self._print(f"  note: {text}")
-
-    def close(self) -> None:
-        """Remove the bars."""
-        self._progress.stop()
-
-    def _start(self) -> None:
-        from mlops_core.cli.terminal import start_bars
-
-        start_bars(self._progress)
-
-    def _print(self, line: str) -> None:
-        self._console.print(escape_line(line))
 
 
 _CLAUSE_WORDS: Mapping[str, str] = {"accepted": "pass", "rejected": "FAIL", "not enough evidence": "open"}
@@ -329,7 +258,6 @@ def print_continuation(run_id: str, *, workspace: str | None) -> None:
 
 __all__ = [
     "PlainObserver",
-    "TerminalObserver",
     "format_duration",
     "format_size",
     "print_continuation",

@@ -26,6 +26,21 @@ if TYPE_CHECKING:
 _STANDARD = (0, 1, 2)
 
 
+def is_interactive(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal on which tables with borders, bars and redrawn lines are wanted.
+
+    They are not in plain mode (``mlops --plain``, ``MLOPS_PLAIN=1``), for screen readers, nor on a dumb terminal.
+    """
+    from mlops_core.settings import read_settings
+
+    if not stream.isatty():
+        return False
+    settings = read_settings()
+    context = click.get_current_context(silent=True)
+    is_plain = context is not None and bool((context.find_root().obj or {}).get("plain"))
+    return not (is_plain or settings.is_plain or settings.environ.get("TERM") == "dumb")
+
+
 class OutputClosedError(BrokenPipeError):
     """Nobody reads standard output any more, and there is nothing else to do."""
 

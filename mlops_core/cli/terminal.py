@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from rich.console import ConsoleOptions, RenderableType
+    from rich.live import Live
     from rich.progress import Progress
 
 
@@ -36,9 +37,9 @@ class EscapingConsole(Console):
             yield segment if segment.control else Segment(escape_controls(segment.text), segment.style)
 
 
-def start_bars(progress: Progress) -> None:
-    """Show progress bars; what is printed meanwhile appears above them, escaped before rich looks for styles in it."""
-    progress.start()
+def start_live(display: Progress | Live) -> None:
+    """Show a display; what is printed meanwhile appears above it, escaped before rich looks for styles in it."""
+    display.start()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if hasattr(stream, "rich_proxied_file"):

@@ -256,22 +256,35 @@ class _Reader:
 
     def _expanded(self, text: str, key: str, line: int) -> str:
         def variable(match: re.Match[str]) -> str:
-            name = match[1]
-            if name is None:
+            name, is_optional, default = (match[1] or "").partition(":-")
+            if match[1] is None:
                 return "${"
-            if ":" in name and self._is_foreign:
+            if ":" in match[1] and self._is_foreign:
                 return match[0]
-            if ":" in name or not name.isidentifier():
-                self._problem(key, f"holds ${{{name}}}; only environment variables are expanded", line)
+            if not name.isidentifier():
+                self._problem(key, f"holds ${{{match[1]}}}; only environment variables are expanded", line)
                 return ""
+            if is_optional and not self._environ.get(name):
+                return default
             if name not in self._environ:
                 self._problem(key, f"needs the environment variable {name}, which is not set", line)
                 return ""
-            self._source.references[key] = redact_urls(text)
+            self._source.references[key] = redact_urls(self._required(text))
             self._source.variables[name] = self._environ[name]
             return self._environ[name]
 
         return _VARIABLE.sub(variable, text)
+
+    def _required(self, text: str) -> str:
+        """Return a text with its defaults where they are used: what is saved does not depend on variables unset now."""
+
+        def reference(match: re.Match[str]) -> str:
+            name, is_optional, default = (match[1] or "").partition(":-")
+            if not is_optional:
+                return match[0]
+            return f"${{{name}}}" if self._environ.get(name) else default
+
+        return _VARIABLE.sub(reference, text)
 
     def _problem(self, key: str, what: str, line: int) -> None:
         self.problems.append(visible_line(f"{self._source.name}: {key or 'the document'} {what} (line {line})"))

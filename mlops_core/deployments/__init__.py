@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mlops_core.deployments.plan import DeploymentPlan, ModelReference, Stage, check_names, endpoint_name
     from mlops_core.deployments.recorded import RecordedRequest, recorded_requests
+    from mlops_core.deployments.recording import ensure_requests
     from mlops_core.deployments.settings import DeploymentSettings, Shift, TrafficSettings
     from mlops_core.deployments.states import DeploymentState, EndpointPhase, EndpointStatus
     from mlops_core.deployments.target import DeploymentTarget, EndpointAnswer, EndpointRequest, MonthlyCost
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "plan": ("ApprovalStatus", "DeploymentPlan", "ModelReference", "Stage", "check_names", "endpoint_name"),
     "recorded": ("RecordedRequest", "recorded_requests"),
+    "recording": ("ensure_requests",),
     "settings": ("DeploymentSettings", "Shift", "TrafficSettings"),
     "states": ("DeploymentState", "EndpointPhase", "EndpointStatus"),
     "target": ("DeploymentTarget", "EndpointAnswer", "EndpointRequest", "MonthlyCost"),
@@ -47,6 +49,7 @@ __all__ = [
     "TrafficSettings",
     "check_names",
     "endpoint_name",
+    "ensure_requests",
     "recorded_requests",
 ]
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mlops_core.workspace.store import Store
 
 REQUESTS_FILE = "requests.json"
+REQUESTS_NOTE = "requests"
+"""Note at the artifact of a model that is registered at an engine only: digest of its recorded requests."""
 MOST_REQUESTS = 8
 MOST_BODY_BYTES = 1 << 20
 MOST_BYTES = 4 << 20
@@ -104,4 +106,5 @@ def recorded_requests(store: Store, model: ModelReference) -> tuple[RecordedRequ
     for version in Registry(store).versions(model.use_case):
         if version.artifact == model.artifact and version.requests:
             return read_requests(store, version.requests)
-    return ()
+    digest = store.manifests.find_note(model.artifact, REQUESTS_NOTE) if store.manifests.has(model.artifact) else None
+    return read_requests(store, digest) if digest and store.artifacts.has(digest) else ()

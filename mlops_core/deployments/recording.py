@@ -14,19 +14,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_core.config_files.workspace_settings import read_workspace_settings
-from mlops_core.deployments.recorded import REQUESTS_FILE
+from mlops_core.deployments.recorded import REQUESTS_FILE, REQUESTS_NOTE, recorded_requests
 from mlops_core.errors import MlopsError
+from mlops_core.pipeline import PREDICTIONS_OUTPUT
 from mlops_core.settings import environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mlops_core.workspace.records import DatasetRecord
+    from mlops_core.deployments.plan import ModelReference
+    from mlops_core.workspace.records import DatasetRecord, RunRecord
     from mlops_core.workspace.store import Store
 
 _MODULE = "mlops_core.serving.recording"
 _TIMEOUT_S = 300.0
 _SHOWN = 300
+_MOST_RUNS = 200
+"""Number of recent runs among which that of a version is looked for."""
 
 
 def record_requests(
@@ -80,6 +84,48 @@ def record_requests(
         store.remove_work_folder(work)
         shutil.rmtree(work, ignore_errors=True)
     return ""
+
+
+def ensure_requests(store: Store, model: ModelReference) -> str:
+    """Record requests of a version that an engine's registry holds, unless there are some.
+
+    The version's files must be in the workspace; so must the run that made it, and its data.
+
+    Returns:
+        Why there are none; empty where there are.
+    """
+    if recorded_requests(store, model):
+        return ""
+    record = _run_of(store, model)
+    if record is None or record.dataset is None:
+        return "the run that made the version is not in this workspace"
+    predictions = next(
+        (step.outputs[PREDICTIONS_OUTPUT] for step in record.steps if PREDICTIONS_OUTPUT in step.outputs), ""
+    )
+    if not predictions or not store.artifacts.has(predictions):
+        return f"the predictions of run {record.run_id} are not in the workspace"
+    reasons: list[str] = []
+    digest = record_requests(
+        store,
+        model.use_case,
+        model=model.artifact,
+        predictions=store.artifacts.path(predictions),
+        dataset=record.dataset,
+        note=reasons.append,
+    )
+    if digest:
+        store.manifests.save_note(model.artifact, REQUESTS_NOTE, digest)
+        return ""
+    return reasons[-1] if reasons else "recording requests is switched off in workspace.yaml"
+
+
+def _run_of(store: Store, model: ModelReference) -> RunRecord | None:
+    """Return the run of this workspace whose model an engine registered as this version."""
+    for summary in store.runs.newest(use_case=model.use_case, limit=_MOST_RUNS):
+        record = store.runs.load(summary.run_id)
+        if record.remote is not None and model.location and record.remote.model_package == model.location:
+            return record
+    return None
 
 
 def _record(order: Path) -> str:

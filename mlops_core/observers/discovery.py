@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mlops_core.config_files.workspace_settings import read_workspace_settings
 from mlops_core.errors import PluginError, UsageError, did_you_mean
 from mlops_core.names import name_fault
+from mlops_core.settings import read_settings
 from mlops_core.use_cases.distributions import entry_points, load_object
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pluggy
 
+    from mlops_core.config_files.loaded import LoadedConfig
+
 OBSERVER_GROUP = "mlops.observers"
+OBSERVERS_FOLDER = "observers"
+"""In a workspace."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +62,37 @@ def discover_observers() -> tuple[InstalledObserver, ...]:
     names = [observer.name.casefold() for observer in observers]
     unique = (observer for observer in observers if names.count(observer.name.casefold()) == 1)
     return tuple(sorted(unique, key=lambda observer: observer.name))
+
+
+def active_observers(home: Path, config: LoadedConfig | None = None) -> tuple[InstalledObserver, ...]:
+    """Return the installed observers that receive events of a workspace.
+
+    An observer is active if ``workspace.yaml`` has a section ``observers.NAME``, if ``MLOPS_OBSERVERS`` names it, or if
+    the run's configuration has a section of its name with a value. Without `config`, so is one that was active before.
+
+    Args:
+        home: the workspace's folder.
+        config: of a run; None outside of runs.
+
+    Raises:
+        ConfigError: ``workspace.yaml`` is wrong.
+    """
+    installed = discover_observers()
+    if not installed:
+        return ()
+    named = {name.strip().casefold() for name in read_settings().environ.get("MLOPS_OBSERVERS", "").split(",")}
+    settings = read_workspace_settings(home).observers
+    sections = {} if config is None else config.sections()
+
+    def is_active(name: str) -> bool:
+        if name in settings or name.casefold() in named:
+            return True
+        if config is None:
+            return (home / OBSERVERS_FOLDER / name).is_dir()
+        section = sections.get(name)
+        return isinstance(section, Mapping) and any(value is not None for value in section.values())
+
+    return tuple(observer for observer in installed if is_active(observer.name))
 
 
 def find_observer(name: str) -> InstalledObserver:

@@ -12,15 +12,17 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import MlopsError
-from mlops_core.observers.discovery import discover_observers
+from mlops_core.errors import ConfigError, MlopsError
+from mlops_core.observers.discovery import active_observers
 from mlops_core.observers.events import EventPhase
+from mlops_core.observers.progress_file import ProgressFileObserver
 from mlops_core.observers.queue import EventQueue, QueuedEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from mlops_core.config_files.loaded import LoadedConfig
     from mlops_core.observers.discovery import InstalledObserver
     from mlops_core.runners.observers import RunObserver
     from mlops_core.workspace.records import RunRecord, StepRecord
@@ -80,16 +82,23 @@ class PublishingObserver:
 
 
 @contextlib.contextmanager
-def published(observer: RunObserver, store: Store) -> Iterator[RunObserver]:
-    """Return an observer that also publishes the run to the installed observers; without any, `observer` itself."""
-    installed = discover_observers()
-    if not installed:
-        yield observer
-        return
-    publishing = PublishingObserver(observer, store, installed)
+def published(observer: RunObserver, store: Store, config: LoadedConfig) -> Iterator[RunObserver]:
+    """Return an observer that also publishes the run: to the active observers, and to `mlops runs watch`.
+
+    Args:
+        observer: that of this process.
+        store: the workspace.
+        config: of the run.
+
+    Raises:
+        ConfigError: ``workspace.yaml`` is wrong.
+    """
+    recorded = ProgressFileObserver(observer, store)
+    publishing = PublishingObserver(recorded, store, active_observers(store.home, config))
     try:
         yield publishing
     finally:
+        recorded.close()
         publishing.close()
 
 
@@ -100,12 +109,14 @@ def announced_models(store: Store) -> Iterator[None]:
     Observers raise nothing here: what cannot be delivered now is delivered with the next run, or by ``mlops observers
     flush``.
     """
-    installed = discover_observers()
-    for observer in installed:
+    active: tuple[InstalledObserver, ...] = ()
+    with contextlib.suppress(ConfigError):  # a command about models says nothing about observers
+        active = active_observers(store.home)
+    for observer in active:
         with contextlib.suppress(MlopsError, OSError):
             EventQueue(store.home, observer.name).start(store)
     yield
-    for observer in installed:
+    for observer in active:
         with contextlib.suppress(OSError):
             start_delivery(store.home, observer.name).close()
 

@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mlops_core.observers.discovery import OBSERVERS_FOLDER
 from mlops_core.observers.events import EventPhase
 from mlops_core.workspace.files import write_atomically
 from mlops_core.workspace.records import StepRecord
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from mlops_core.workspace.store import Store
 
-OBSERVERS_FOLDER = "observers"
 QUEUE_LIMIT = 10_000
 """Number of events that an observer may be behind; further ones are dropped and counted."""
 ATTEMPTS = 3

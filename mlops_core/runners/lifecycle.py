@@ -533,8 +533,9 @@ def register_model(  # noqa: PLR0913  everything that a version is made of
         version = record_requests(version)
     registered = registry.register(version)
     compare = version_comparison(store, lambda: compute)
-    note = registry.promote_best(registered, compare=compare, allows_pending=read_settings().best_allows_pending)
-    write_model_files(registry, registered, store.runs.folder(record.run_id))
+    settings = read_settings()
+    note = registry.promote_best(registered, compare=compare, allows_pending=settings.best_allows_pending)
+    write_model_files(registry, registered, store.runs.folder(record.run_id), name=settings.model_base_name)
     return replace(record, model_version=registered.version, alias_note=note)
 
 

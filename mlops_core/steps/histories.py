@@ -45,7 +45,7 @@ class HistoryRow:
 
 
 def write_history(folder: Path, rows: Iterable[HistoryRow], *, step_name: str = "step") -> None:
-    """Write ``history.csv`` into `folder`, row by row; `mlops ui` shows the rows of a training that yields them as it goes.
+    """Write ``history.csv`` into `folder`, row by row; `mlops ui` shows those that are written already.
 
     Args:
         folder: existing folder; a file from an earlier call is replaced once the new one is complete.

@@ -29,7 +29,7 @@ class Tuning:
     one's outputs become those of the step. The test part plays no role in it.
 
     Attributes:
-        space: what is varied.
+        space: what is varied; parameters that are not varied are left out.
         objective: name of the metric by which trials are compared; its direction says which is better.
         trials: how many, trial 0 included, which has the configuration's own values.
         concurrent: how many run at a time.
@@ -57,7 +57,8 @@ class Tuning:
     predictions: str = "validation"
 
     def __post_init__(self) -> None:
-        """Refuse a search that could not be carried out."""
+        """Keep the parameters that are varied; refuse a search that could not be carried out."""
+        object.__setattr__(self, "space", self.space.reduced())
         if self.sampler not in SAMPLERS:
             raise PipelineError(
                 f"search: sampler {self.sampler!r}{did_you_mean(self.sampler, SAMPLERS) or ';'} "

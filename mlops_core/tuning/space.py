@@ -333,6 +333,10 @@ class SearchSpace:
         """Yield the parameters that are varied in some sub-space."""
         return (self.parameter(name) for name in self.names)
 
+    def reduced(self) -> SearchSpace:
+        """Return the space with no other parameters than those that are varied."""
+        return SearchSpace(parameters=tuple(self.used()), subspaces=self.subspaces)
+
     def to_json(self) -> dict[str, Any]:
         """Return the space as JSON types only."""
         return {

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from mlops_core.workspace.store import Store
 
+_DEPLOYMENTS = ("deployment ", "test of deployment ")
+"""Beginnings of the subjects that stay with the old name: those of endpoints, which keep theirs."""
+_OVER = ("rolled back", "failed", "replaced", "deleted")
 NAME_SUBJECT = "name"
 """Subject of the entry about a new name: `previous` is the old name, `value` the new one."""
 _ALIAS_PREFIX = "alias "
@@ -49,8 +52,8 @@ def move_models(store: Store, old: str, new: str, *, why: str, who: str = "") ->
         who: who does it; the login name when it is not given.
 
     Raises:
-        UsageError: no model of `old` is registered, `new` has versions or is not a portable name, or no reason was
-            given.
+        UsageError: no model of `old` is registered or one is deployed, `new` has versions or is not a portable name,
+            or no reason was given.
     """
     require_name(new, what="use case")
     check_reason(why, what=f"model {old}")
@@ -64,6 +67,7 @@ def move_models(store: Store, old: str, new: str, *, why: str, who: str = "") ->
                 f"model {new} has versions already ({', '.join(map(str, taken))}); models are moved to a name without "
                 f"any: move those first, for example: mlops models move {new} {new}_BEFORE"
             )
+        _refuse_deployments(db, name)
         moved = _versions(db, name)
         db.execute("UPDATE model_versions SET use_case = ? WHERE use_case = ?", (new, name))
         _copy_ledger(db, name, new)
@@ -92,6 +96,21 @@ def _versions(db: sqlite3.Connection, use_case: str) -> tuple[int, ...]:
     return tuple(int(row[0]) for row in rows)
 
 
+def _refuse_deployments(db: sqlite3.Connection, name: str) -> None:
+    """Refuse a move while an endpoint answers under the old name."""
+    rows = db.execute(
+        "SELECT subject, value, max(sequence) FROM ledger WHERE use_case = ? AND subject >= ? AND subject < ? "
+        "GROUP BY subject ORDER BY sequence",
+        (name, _DEPLOYMENTS[0], f"{_DEPLOYMENTS[0].strip()}!"),
+    )
+    for subject, state, _ in rows:
+        if state not in _OVER:
+            raise UsageError(
+                f"{subject} of model {name} is {state}; delete its endpoint before the models are moved: mlops "
+                f"deployments delete -u {name} --to staging|production --why ..."
+            )
+
+
 def _copy_ledger(db: sqlite3.Connection, old: str, new: str) -> None:
     """Write the entries of `old` under `new`.
 
@@ -102,7 +121,7 @@ def _copy_ledger(db: sqlite3.Connection, old: str, new: str) -> None:
         "SELECT at, who, subject, value, previous, why, digest FROM ledger WHERE use_case = ? ORDER BY sequence", (old,)
     ).fetchall()
     for row in rows:
-        if row["subject"] != NAME_SUBJECT:
+        if row["subject"] != NAME_SUBJECT and not row["subject"].startswith(_DEPLOYMENTS):
             append(db, use_case=new, **dict(row))
 
 

@@ -11,7 +11,7 @@ from mlops_core.gates.verdicts import Verdict
 from mlops_core.steps.keys import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 class RunStatus(StrEnum):
@@ -211,6 +211,8 @@ class RunRecord:
         exit_code: what a command that made this run exits with.
         remote: where a service carries it out; None for a run of this machine.
         splits: ``step.output`` of each split manifest -> SHA-256 of its ``split.csv``.
+        view: returns the record as HTML for a notebook, with what its workspace holds; None where nothing can show it.
+            It is neither compared nor written.
 
     Example:
         >>> record = run("TOY", workspace="workspace")
@@ -240,12 +242,17 @@ class RunRecord:
     exit_code: int = 0
     remote: RemoteRecord | None = None
     splits: Mapping[str, str] = field(default_factory=dict)
+    view: Callable[[RunRecord], str] | None = field(default=None, compare=False, repr=False)
 
     def __repr__(self) -> str:
         """Return what happened, in one line; the attributes hold the rest."""
         version = "" if self.model_version is None else f", model version {self.model_version}"
         error = f", {self.error}" if self.error else ""
         return f"<RunRecord {self.run_id}: {self.use_case} {self.status}, {len(self.steps)} steps{version}{error}>"
+
+    def _repr_html_(self) -> str | None:
+        """Return the record as the output of a notebook's cell; None to show its one line."""
+        return self.view(self) if self.view else None
 
     def step(self, name: str) -> StepRecord | None:
         """Return the record of the step `name`, if the run has one."""

@@ -22,9 +22,10 @@ from mlops_core.workspace.records import RunRecord, RunStatus, StepRecord, step_
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 JOURNAL = "steps.jsonl"
+PROGRESS = "progress.json"
 LOCK = "run.lock"
 _READABLE_STEPS = 200
 """Up to so many steps, the record has one line per value."""
@@ -147,6 +148,29 @@ class RunStore:
         line = json.dumps(step.to_json(), ensure_ascii=False) + "\n"
         with (self.folder(run_id) / JOURNAL).open("a", encoding="utf-8", errors="backslashreplace") as stream:
             stream.write(line)
+
+    def write_progress(self, run_id: str, progress: Mapping[str, tuple[str, int, int]]) -> None:
+        """Write what the running steps of a run report; without any, remove it. It is lost when the machine stops.
+
+        Args:
+            run_id: the run.
+            progress: name of each running step -> (what is counted, done, total); total is 0 if nothing is counted.
+        """
+        path = self.folder(run_id) / PROGRESS
+        if not progress:
+            path.unlink(missing_ok=True)
+            return
+        partial = path.with_name(f".{PROGRESS}")
+        partial.write_text(json.dumps(progress, ensure_ascii=False), encoding="utf-8", errors="backslashreplace")
+        partial.replace(path)
+
+    def progress(self, run_id: str) -> dict[str, tuple[str, int, int]]:
+        """Return what the running steps of a run reported last, as in `write_progress`; empty for a run that ended."""
+        try:
+            data = json.loads((self.folder(run_id) / PROGRESS).read_text(encoding="utf-8"))
+            return {str(name): (str(label), int(done), int(total)) for name, (label, done, total) in data.items()}
+        except (OSError, ValueError, TypeError, AttributeError):  # none, or of another version
+            return {}
 
     def forget(self, run_id: str) -> None:
         """Remove the folder and the row of a run; its artifacts stay until `housekeeping` removes them."""

@@ -28,13 +28,14 @@ COMMANDS = [
     ("predict", "-u", "TOY", "~nosuch-user/x.txt"),
     ("run", "-u", "TOY", "--config", "~nosuch-user/c.yaml"),
     ("run", "-u", "TOY", "--artifacts-dir", "~nosuch-user/a"),
-    ("compile", "-u", "TOY", "--output=~nosuch-user/d.json"),
+    ("compile", "-u", "TOY", "--runner", "sagemaker", "--output=~nosuch-user/d.json"),
     ("models", "export", "1", "~nosuch-user/model", "-u", "TOY"),
     ("keys", "new", "~nosuch-user/key.pem"),
     ("verify", "~nosuch-user/b.tar"),
     ("serve", "-u", "TOY", "--capture", "~nosuch-user/c"),
     ("plugin", "new", "BIRDS", "--into", "~nosuch-user/x"),
     ("sagemaker", "check", "~nosuch-user/d.json"),
+    ("azureml", "check", "~nosuch-user/job.yml"),
 ]
 
 
@@ -46,7 +47,7 @@ def test_the_home_of_an_unknown_user_is_a_usage_error_in_every_command(mlops, tm
 
 def test_a_tilde_that_a_shell_leaves_is_the_home_folder(mlops, tmp_path):
     mlops("keys", "new", "~/key.pem")
-    mlops("compile", "-u", "TOY", "--output=~/definition.json")
+    mlops("compile", "-u", "TOY", "--runner", "sagemaker", "--output=~/definition.json")
     assert {path.name for path in (tmp_path / "home").iterdir()} >= {"key.pem", "definition.json"}
     assert not list(tmp_path.rglob("~*"))
 

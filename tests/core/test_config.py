@@ -3,7 +3,7 @@
 from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
@@ -76,6 +76,20 @@ def test_variables_are_expanded_and_must_be_set(tmp_path):
         load(tmp_path, "train:\n  password: ${now:%Y}\n")
 
 
+@pytest.mark.parametrize(
+    ("environ", "password", "saved"),
+    [({}, "pre-x-y", "pre-x-y"), ({"A": ""}, "pre-x-y", "pre-x-y"), ({"A": "s3"}, "pre-s3-y", "pre-${A}-y")],
+)
+def test_a_variable_may_have_a_default_which_is_saved_where_it_is_used(tmp_path, environ, password, saved):
+    loaded = load(tmp_path, "train:\n  password: pre-${A:-x}-${B:-y}\n  epochs: ${C:-7}\n", **environ)
+    assert loaded.model.train.password == password
+    assert loaded.model.train.epochs == 7
+    if environ.get("A"):
+        assert loaded.references.texts["train.password"] == saved
+        assert "s3" not in loaded.to_yaml()
+    assert "train.epochs" not in loaded.references.texts
+
+
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{chr(98 + n)}: &{chr(98 + n)} [{','.join(['*' + chr(97 + n)] * 10)}]\n" for n in range(8)
 )
@@ -122,6 +136,7 @@ def test_an_empty_file_means_the_defaults(tmp_path):
     assert load(tmp_path, "# nothing\n").model == Config()
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 100),
     st.sampled_from(["fast", "slow"]),

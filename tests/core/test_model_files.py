@@ -11,6 +11,15 @@ from mlops_core.workspace.metadata.model_files import model_metadata, model_tags
 from mlops_core.workspace.model_versions import ModelVersion
 
 
+def test_the_name_of_the_model_elsewhere_comes_from_the_environment(toy, workspace, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("MODEL_BASE_NAME", "pid_object_detection_model")
+        record = mlops_core.run("TOY", workspace=workspace)
+    for file in ("model_metadata.json", "best_model_metadata.json"):
+        data = json.loads((workspace / "runs" / record.run_id / file).read_text())
+        assert data["name"] == "pid_object_detection_model"
+
+
 def test_a_run_writes_the_metadata_of_its_model_and_of_the_best_one(toy, workspace, tmp_path, capfd):
     first = mlops_core.run("TOY", workspace=workspace)
     folder = workspace / "runs" / first.run_id

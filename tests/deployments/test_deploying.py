@@ -151,7 +151,7 @@ def test_an_endpoint_whose_process_is_killed_in_a_canary_serves_the_old_model_an
         stage=Stage.PRODUCTION,
         model=ModelReference(use_case="WORDS", version=2, artifact=version.artifact, approval=ApprovalStatus.APPROVED),
         settings=DeploymentSettings.model_validate(
-            {"traffic": {"shift": "canary", "percent": 50, "interval_s": 1, "bake_s": 0}}
+            {"traffic": {"shift": "canary", "percent": 50, "interval_s": 600, "bake_s": 0}}
         ),
     )
     port = world.status().address
@@ -161,8 +161,10 @@ def test_an_endpoint_whose_process_is_killed_in_a_canary_serves_the_old_model_an
     assert world.target.folder(plan.endpoint).read_state().current.name == old.plan.name
     world.wait_for(lambda: world.target.advance(plan).phase is EndpointPhase.SHIFTING)
     assert {world.answer()[2] for _ in range(6)} == {old.plan.name, plan.name}
-    world.wait_for(lambda: world.target.advance(plan).serves(plan.name))
     assert world.status().address == port
+    world.target.cancel(plan, reason="enough")
+    world.wait_for(lambda: world.target.advance(plan).serves(old.plan.name))
+    assert world.status().reason == "enough"
 
 
 # --- Refusals ---------------------------------------------------------------------------------------------

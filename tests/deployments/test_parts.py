@@ -183,6 +183,20 @@ def test_files_of_an_endpoint_come_back_as_they_were_and_damage_is_named(tmp_pat
         folder.read_state()
 
 
+def test_models_are_not_moved_to_another_name_while_an_endpoint_serves_them(stocked):
+    from mlops_core.workspace.model_moves import move_models
+
+    ledger = DeploymentLedger(stocked.store)
+    planned = ledger.plan(replace(PLAN, stage=Stage.STAGING), runner="elsewhere", why="a test")
+    with pytest.raises(UsageError, match=f"deployment {planned.number} of model WORDS is planned; delete its endpoint"):
+        move_models(stocked.store, "WORDS", "TERMS", why="renamed")
+    ledger.move(planned, DeploymentState.FAILED, why="it was a test")
+    move_models(stocked.store, "WORDS", "TERMS", why="renamed")
+    assert ledger.deployments("TERMS") == ()
+    move_models(stocked.store, "TERMS", "WORDS", why="and back")
+    assert ledger.deployments("WORDS")[0].number == planned.number
+
+
 # --- Faults of public templates, which these checks keep out ----------------------------------------------
 
 

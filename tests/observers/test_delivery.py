@@ -12,7 +12,7 @@ from mlops_core.errors import ConfigError, PluginError, UsageError
 from mlops_core.observers import delivery as delivery_module
 from mlops_core.observers import queue as queue_module
 from mlops_core.observers.delivery import Delivery, delivery_lock
-from mlops_core.observers.discovery import find_observer, load_observer
+from mlops_core.observers.discovery import active_observers, find_observer, load_observer
 from mlops_core.observers.events import EventPhase
 from mlops_core.observers.queue import EventQueue, QueuedEvent
 from mlops_core.workspace.registry import Registry
@@ -79,7 +79,7 @@ def test_approvals_and_aliases_are_observed_outside_of_runs(recorder, workspace,
 
 def test_what_was_before_the_observer_is_not_delivered(recorder, workspace, call, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("mlops_core.observers.publishing.discover_observers", tuple)
+        patch.setattr("mlops_core.observers.publishing.active_observers", lambda *_: ())
         run(workspace)
     assert recorder.calls() == []
     assert flush(call, workspace) == (0, "recorder: 0 events delivered\n", "")
@@ -122,7 +122,7 @@ def test_an_event_that_is_refused_three_times_is_put_aside_and_can_be_tried_agai
 
 def run_without_observers(workspace):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mlops_core.observers.publishing.discover_observers", tuple)
+        patch.setattr("mlops_core.observers.publishing.active_observers", lambda *_: ())
         return run(workspace).run_id
 
 
@@ -242,6 +242,7 @@ def test_an_observer_that_cannot_be_imported_harms_no_run(tmp_path, toy, workspa
     (broken / "mlops_broken.py").write_text("raise RuntimeError('half installed')\n")
     monkeypatch.syspath_prepend(str(broken))
     monkeypatch.setenv("PYTHONPATH", f"{os.environ['PYTHONPATH']}:{broken}")
+    monkeypatch.setenv("MLOPS_OBSERVERS", "recorder, broken")
     assert run(workspace).status == "accepted"
     with pytest.raises(PluginError, match=r"observer 'broken' \(mlops-broken 0\.1\.0\): RuntimeError: half installed"):
         load_observer(find_observer("broken"))
@@ -279,3 +280,23 @@ def test_the_section_of_the_configuration_beats_the_settings_of_the_workspace():
     assert section_settings("mlflow: 3\n", "mlflow") == {}
     assert section_settings("[", "mlflow") == {}
     assert delivery_module.HOOK_LIMIT_S == 60
+
+
+def test_an_observer_is_active_only_where_it_is_asked_for(recorder, workspace, monkeypatch):
+    class Config:
+        def __init__(self, sections):
+            self.sections = lambda: sections
+
+    def names(sections=None):
+        config = None if sections is None else Config(sections)
+        return [observer.name for observer in active_observers(workspace, config) if observer.name == "recorder"]
+
+    assert names({}) == ["recorder"]
+    (workspace / "workspace.yaml").unlink()
+    assert names({}) == names({"recorder": {"uri": None}}) == names() == []
+    assert names({"recorder": {"uri": "http://h"}}) == ["recorder"]
+    with monkeypatch.context() as patch:
+        patch.setenv("MLOPS_OBSERVERS", "other, Recorder")
+        assert names({}) == ["recorder"]
+    EventQueue(workspace, "recorder").move_cursor(0)
+    assert (names(), names({})) == (["recorder"], [])

@@ -95,7 +95,7 @@ def test_shifted_requests_raise_an_alarm_and_one_proposal_and_the_state_survives
     assert page.count('class="curve-chart"') == 2
     assert "Last alarm on" in page
     assert "one in 1 day at 20 requests per hour" in page
-    assert "false alarms in" in page.partition("On held-out data")[2]
+    assert "half of the reference is too small" in page.partition("On held-out data")[2]
     folder = tmp_path / "state"
     wait_for(lambda: recorded_ids(folder) == [alarm["id"] for alarm in raised])  # a thread writes them
     wait_for(lambda: saved_seen(folder) >= 110)

@@ -40,12 +40,13 @@ def matrix(toy, contract_processes):
 @pytest.mark.slow
 def test_a_use_case_has_equal_outputs_on_every_installed_runner(matrix):
     cells = matrix(*installed_runners())
-    assert [cell.runner for cell in cells] == ["local", "sagemaker-local"]
+    assert [cell.runner for cell in cells] == ["local", "azureml-local", "sagemaker-local"]
     assert [(cell.status, cell.is_same, cell.message) for cell in cells] == [
         ("accepted", None, ""),
         ("accepted", True, ""),
+        ("accepted", True, ""),
     ]
-    assert cells[0].metrics == cells[1].metrics
+    assert cells[0].metrics == cells[1].metrics == cells[2].metrics
     assert exit_code(cells) == 0
 
 

@@ -1,12 +1,17 @@
 """A search, run for real: trials are cached steps, the best on validation is passed on, failures are survived."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
 import mlops_core
-from mlops_core import api
+from mlops_core import TuningSection, api
 from mlops_core.errors import ConfigError, ExitCode
+from mlops_core.pipeline import Pipeline
 from mlops_core.report import write_report
 from mlops_core.runners.planning import plan_run
 from mlops_core.use_cases.assembly import assemble
@@ -26,6 +31,13 @@ def statuses(record):
 def search_of(workspace, record):
     with Store(workspace) as store:
         return read_searches(record, store.artifacts.path)[0]
+
+
+def wait_for(condition, *, limit_s=120.0):
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_the_best_trial_becomes_the_model_and_more_trials_reuse_the_first(tuned, workspace):
@@ -107,6 +119,41 @@ def test_the_time_limit_ends_running_trials_and_the_rest_is_made_up_for_later(tu
     assert plan["train.trial-3"].reason.startswith("threshold=")
 
 
+def test_a_search_whose_driver_is_killed_goes_on_with_the_trials_that_had_ended(tuned, workspace, tmp_path):
+    hold = tmp_path / "hold"
+    hold.touch()
+    values = ("training.behaviour=hold", f"training.hold={hold}", "tuning.trials=4", "tuning.concurrent=1")
+    words = ["run", "--usecase", "TUNED", *(word for value in values for word in ("--set", value))]
+    driver = [sys.executable, "-c", "from mlops_core.cli import main; main()", "--workspace", str(workspace), *words]
+    with subprocess.Popen(driver, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_for(lambda: list((workspace / "runs").glob("*/logs/train.trial-1.log")))
+        finally:
+            process.send_signal(signal.SIGKILL)
+    hold.unlink()
+    run_id = next((workspace / "runs").glob("*/run.json")).parent.name
+    before = mlops_core.open_run(run_id, workspace=workspace)
+    record = mlops_core.run(resume=run_id, workspace=workspace)
+    assert record.status == "accepted"
+    assert record.run_id == run_id
+    assert (before.step("train.trial-0").status, record.step("train.trial-0").status) == ("done", "reused")
+    assert record.step("train.trial-0").outputs == before.step("train.trial-0").outputs
+    assert {trial.index for trial in search_of(workspace, record).trials if trial.value is not None} == {0, 1, 2, 3}
+
+
+def test_a_pipeline_with_a_search_is_equal_after_a_round_trip_so_that_its_assembly_is_kept(tuned):
+    pipeline = assemble("TUNED", overrides=["tuning.trials=3"], environ={}).pipeline
+    assert Pipeline.from_json(json.loads(json.dumps(pipeline.to_json()))) == pipeline
+
+
+def test_asking_for_a_search_is_asking_for_eight_trials():
+    assert TuningSection().trials == 1
+    assert TuningSection(sampler="sobol").trials == TuningSection(concurrent=2, trials=None).trials == 8
+    assert TuningSection(auto_mode=False).search_space == "config_search_space.yml"
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
+        TuningSection(trials=0)
+
+
 def test_trial_values_are_checked_before_anything_runs(tuned, workspace, tmp_path):
     path = tmp_path / "config_search_space.yml"
     path.write_text("search_space:\n- number_of_epoch: {type: choice, values: [1, 2]}\n")
@@ -118,7 +165,8 @@ def test_trial_values_are_checked_before_anything_runs(tuned, workspace, tmp_pat
     path.write_text("search_space:\n- number_of_epochs: {type: choice, values: [1, 2]}\n")
     request = api.prepare_run("TUNED", overrides=options)
     assert [step.trial for step in request.pipeline.steps] == [None, 0, 1, None, None]
-    with pytest.raises(ConfigError, match="auto_mode: false searches the space in this file"):
+    path.unlink()
+    with pytest.raises(ConfigError, match="no file config_search_space.yml"):
         api.prepare_run("TUNED", overrides=["tuning.auto_mode=false"])
     with pytest.raises(ConfigError, match="no metric 'accc'; did you mean 'acc'"):
         api.prepare_run("TUNED", overrides=["tuning.trials=2", "tuning.objective=accc"])

@@ -38,11 +38,14 @@ class Ui:
 
     def request(self, path, *, method="GET", form=None, headers=None):
         body = None if form is None else urllib.parse.urlencode(form)
-        sent = {"Host": self.authority, **({} if form is None else {"Content-Type": "application/x-www-form-urlencoded"})}
+        sent = {
+            "Host": self.authority,
+            **({} if form is None else {"Content-Type": "application/x-www-form-urlencoded"}),
+        }
         with closing(http.client.HTTPConnection(self.host, self.port, timeout=DEADLINE_S)) as connection:
             connection.request(method, path, body=body, headers={**sent, **(headers or {})})
             answer = connection.getresponse()
-            return answer.status, dict((name.lower(), value) for name, value in answer.getheaders()), answer.read()
+            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
 
     def page(self, path, **how):
         status, _, body = self.request(path, **how)

@@ -129,7 +129,11 @@ def test_texts_of_runs_and_of_the_address_never_become_markup(toy, workspace, st
     paths = ["/", f"/runs/{record.run_id}/", "/datasets", f"/datasets/{data['dataset']['digest']}", "/use-cases"]
     paths += [f"/?key=training.{quoted}&value={quoted}&text={quoted}&metric={quoted}&use_case={quoted}", f"/{quoted}"]
     paths += [f"/runs/{quoted}/", f"/models/{quoted}", f"/models/TOY/{quoted}", f"/compare?run={quoted}&run=x"]
-    paths += [f"/parts/use-cases/{quoted}", f"/runs/{record.run_id}/logs/{quoted}", f"/runs/{record.run_id}/logs/{quoted}.log"]
+    paths += [
+        f"/parts/use-cases/{quoted}",
+        f"/runs/{record.run_id}/logs/{quoted}",
+        f"/runs/{record.run_id}/logs/{quoted}.log",
+    ]
     for path in paths:
         status, text = ui.page(path)
         assert status < 500, path

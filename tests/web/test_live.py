@@ -26,7 +26,9 @@ def waiting(monkeypatch):
 @pytest.fixture
 def running(waiting, workspace, tmp_path):
     """A run that waits in its training, and the file for which it waits."""
-    assert mlops_core.run("WAITING", workspace=workspace).status == "accepted"  # the data set is there, and an index has something to show
+    assert (
+        mlops_core.run("WAITING", workspace=workspace).status == "accepted"
+    )  # the data set is there, and an index has something to show
     go = tmp_path / "go"
     command = [*MLOPS, "--workspace", str(workspace), "run", "-u", "WAITING", "--set", f"training.until={go}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -97,7 +99,7 @@ def test_a_run_is_shown_while_it_is_carried_out_until_its_report_is_there(runnin
         assert event[0] == "reload"
         assert events.next() is None
         assert listing.next()[0] == "changed"
-    wait_for(lambda: (workspace / path[1:] / "report.html").exists(), "the report")
+    wait_for((workspace / path[1:] / "report.html").exists, "the report")
     status, page = ui.page(path)
     assert "Stop the run" not in page
     assert "Report as a file" in page

@@ -48,7 +48,14 @@ def test_every_page_answers_with_a_strict_policy(ran, workspace, start):
             assert re.search(r"script-src 'sha256-[^']+';", policy), path
             assert "sandbox allow-scripts" in policy
             assert "allow-same-origin" not in policy
-    for path in ("/runs/nope/", "/runs/..%2f..%2fmlops.db/", "/models/NOPE", "/models/TOY/9", "/datasets/nope", "/nope"):
+    for path in (
+        "/runs/nope/",
+        "/runs/..%2f..%2fmlops.db/",
+        "/models/NOPE",
+        "/models/TOY/9",
+        "/datasets/nope",
+        "/nope",
+    ):
         assert ui.request(path)[0] == 404, path
     for path in ("/compare?run=nope", "/compare", f"/tuning/{ran.run_id}", "/models/TOY/one"):
         status, text = ui.page(path)
@@ -61,7 +68,15 @@ def test_paths_lead_to_nothing_outside_of_a_run(ran, workspace, start):
     (workspace / "runs" / ran.run_id / "logs" / "link.log").symlink_to("/etc/passwd")
     secret = workspace / "runs" / ran.run_id / "secret.log"
     secret.write_text("secret")
-    names = ("../secret.log", "..%2fsecret.log", "%2e%2e/secret.log", "..%5csecret.log", "link.log", "%00", "../../run.json")
+    names = (
+        "../secret.log",
+        "..%2fsecret.log",
+        "%2e%2e/secret.log",
+        "..%5csecret.log",
+        "link.log",
+        "%00",
+        "../../run.json",
+    )
     for name in names:
         status, _, body = ui.request(f"/runs/{ran.run_id}/logs/{name}")
         assert (status, b"secret" in body.replace(b"secret.log", b"")) == (404, False), name

@@ -10,7 +10,7 @@ import click
 
 from mlops_core.cli.options import HomePath, json_option
 from mlops_core.cli.output import print_json
-from mlops_core.cli.streams import echo_line
+from mlops_core.cli.streams import echo_line, is_interactive
 from mlops_core.cli.trust.key_options import read_trusted_keys, trusted_key_options
 from mlops_core.errors import ExitCode, UsageError
 
@@ -96,7 +96,7 @@ def _print(report: BundleReport, *, is_recomputation_required: bool) -> None:
 def _print_checks(rows: list[tuple[str, str, str]]) -> None:
     from mlops_core.control_characters import escape_line
 
-    if not sys.stdout.isatty():
+    if not is_interactive(sys.stdout):
         width = max(len(name) for name, _, _ in rows)
         for name, outcome, detail in rows:
             echo_line(f"  {_MARKS[outcome][0]:<11}  {name:<{width}}  {detail}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_core.cli.output import print_json
-from mlops_core.cli.streams import echo_line
+from mlops_core.cli.streams import echo_line, is_interactive
 from mlops_core.errors import DatasetError, MlopsError, PluginError, StepError, UsageError
 from mlops_core.quantities import counted
 from mlops_core.settings import expand_home
@@ -145,6 +145,6 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     console = EscapingConsole(sys.stderr)
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not is_interactive(sys.stderr)) as progress:
         bar = progress.add_task("files", total=None)
         yield lambda done, total: progress.update(bar, completed=done, total=total)

@@ -332,7 +332,12 @@ def export_model(
     type=HomePath(file_okay=False, path_type=Path),
     help="Write model_metadata.json and best_model_metadata.json to this folder.",
 )
-@click.option("--name", default="", help="Name of the model in the registry of a service.")
+@click.option(
+    "--name",
+    default="",
+    help="Name of the model in the registry of a service (default: the environment variable MODEL_BASE_NAME, else the "
+    "use case's).",
+)
 @json_option
 @click.pass_obj
 def show_metadata(
@@ -348,10 +353,12 @@ def show_metadata(
     from mlops_core.settings import read_settings
     from mlops_core.workspace.metadata.model_files import model_tags, write_model_files
 
+    settings = read_settings()
     with _registry(context) as registry:
         found = registry.version(_name(usecase), model)
+        name = name or settings.model_base_name
         written = write_model_files(registry, found, output, name=name) if output is not None else ()
-    tags = model_tags(found, environ=read_settings().environ)
+    tags = model_tags(found, environ=settings.environ)
     if as_json:
         print_json({"tags": tags, "files": [str(path) for path in written]})
         return

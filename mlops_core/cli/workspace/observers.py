@@ -48,14 +48,16 @@ def list_observers(context: dict[str, str | None], *, as_json: bool) -> None:
 @click.argument("name", required=False)
 @click.pass_obj
 def flush(context: dict[str, str | None], *, name: str | None) -> int:
-    """Deliver all waiting and failed events of the observer NAME, or of every observer, in this process.
+    """Deliver all waiting and failed events of the observer NAME, or of every active one, in this process.
 
     The exit code is 4 when an event could not be delivered.
     """
-    from mlops_core.observers.discovery import discover_observers, find_observer
+    from mlops_core.api import workspace_path
+    from mlops_core.observers.discovery import active_observers, find_observer
 
     code = ExitCode.OK
-    for observer in [find_observer(name)] if name else discover_observers():
+    home = workspace_path(context["workspace"])
+    for observer in [find_observer(name)] if name else active_observers(home):
         try:
             echo_line(f"{observer.name}: {_flushed(observer, context['workspace'])} events delivered")
         except RunnerError as error:

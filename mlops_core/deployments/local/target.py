@@ -8,6 +8,7 @@ new one.
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import os
 import subprocess
 import sys
@@ -33,7 +34,9 @@ NAME = "local"
 CONFIGURATION_HEADER = "x-mlops-configuration"
 """Header of an answer: name of the plan whose server gave it."""
 _PROCESS = "mlops_core.serving.endpoint.process"
-_START_S = 60.0
+_PACKAGES = ("starlette", "uvicorn", "h11")
+_START_S, _FAULT_S = 60.0, 3.0
+"""Time in which the process must hold its lock; the same once it has printed something, which is an error then."""
 _MOST_STARTS = 5
 _LIMIT_BYTES = 1 << 30
 _LACKING = {
@@ -74,6 +77,8 @@ class LocalTarget:
         from mlops_core.use_cases.manager import load_use_case
 
         faults = [*_lacking(plan.settings)]
+        if any(importlib.util.find_spec(package) is None for package in _PACKAGES):
+            faults.append("an endpoint needs the extra 'serve': pip install 'mlops-usecases[serve]'")
         try:
             version = Registry(self._store).version(plan.model.use_case, plan.model.version)
             if not self._store.artifacts.has(version.artifact):
@@ -102,6 +107,8 @@ class LocalTarget:
             RunnerError: another plan is being deployed, or the process does not start.
         """
         status = self.status(plan.endpoint)
+        if status.phase is EndpointPhase.DELETING:
+            raise RunnerError(f"the endpoint '{plan.endpoint}' is being deleted; try again later")
         if status.pending not in ("", plan.name):
             raise RunnerError(f"the endpoint '{plan.endpoint}' is being changed to {status.pending}; try again later")
         folder = self.folder(plan.endpoint)
@@ -177,10 +184,15 @@ class LocalTarget:
         boot, deadline = folder.read_state().boot, time.monotonic() + _START_S
         _start(folder, workspace=str(self._store.home), port=self._port)
         while not folder.has_process() or folder.read_state().boot == boot:
-            if (fault := _last_line(folder)).startswith("mlops: error: "):
+            fault = _last_line(folder)
+            if fault.startswith("mlops: error: "):
                 raise RunnerError(f"the endpoint's process did not start: {fault.removeprefix('mlops: error: ')}")
+            if fault:
+                deadline = min(deadline, time.monotonic() + _FAULT_S)
             if time.monotonic() > deadline:
-                raise RunnerError(f"the endpoint's process did not start within {_START_S:g} s; see {folder.log}")
+                raise RunnerError(
+                    f"the endpoint's process did not start{f': {fault}' if fault else ''}; see {folder.log}"
+                )
             time.sleep(0.02)
 
 

@@ -37,6 +37,8 @@ _PASS = re.compile(r"db|database|user|admin|root|login|smtp|mail|imap|ftp|proxy|
 """Words before ``pass`` that make it a password: ``low_pass`` is none."""
 _MODEL_TOKEN = re.compile(r"pad|unk|mask|bos|eos|sep|cls|start|end|stop|blank|special|max|min")
 """Words before ``token`` in language models."""
+_FOLDERS = ("PWD", "OLDPWD")
+"""Variables of a shell that hold folders, although ``pwd`` is also short for a password."""
 _SHORTEST = 8
 """Length of the shortest value of a variable that is searched for; a shorter one is likely to occur by chance."""
 _STORED = re.compile(r"arn:[\w-]+:(?:secretsmanager|ssm|kms):|\{\{resolve:|(?:ssm|secretsmanager)://")
@@ -121,7 +123,7 @@ def check_texts(texts: Iterable[tuple[str, object]], environ: Mapping[str, str],
     values = {
         value: name
         for name, value in environ.items()
-        if len(value) >= _SHORTEST and names_secret(name) and value.strip()
+        if len(value) >= _SHORTEST and names_secret(name) and value.strip() and name not in _FOLDERS
     }
     for place, value in texts:
         if reason := reason_for(place, value):

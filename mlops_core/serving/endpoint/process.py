@@ -74,6 +74,7 @@ class EndpointProcess:
         self._current: ModelServer | None = None
         self._rollout: Rollout | None = None
         self._task: asyncio.Task[None] | None = None
+        self._boot: asyncio.Task[None] | None = None
         self._is_over = asyncio.Event()
         self._restart_at, self._restart_s = 0.0, _FIRST_RESTART_S
 
@@ -109,21 +110,27 @@ class EndpointProcess:
     async def _carry_out(self) -> None:
         """Start what the state names, then carry out orders."""
         if self._state.current is not None:
-            await self._start_current(self._state.current)
-        if self._state.pending is not None:
-            self._begin(self._state.pending, at_once=self._state.at_once)
+            self._boot = asyncio.create_task(self._start_current(self._state.current))
         while not self._is_over.is_set():
             if self._task is not None and self._task.done():
                 task, self._task, self._rollout = self._task, None, None
                 task.result()
+            if self._boot is not None and self._boot.done():
+                boot, self._boot = self._boot, None
+                boot.result()
+            is_free = self._boot is None and self._task is None
+            if is_free and self._state.pending is not None:
+                self._begin(self._state.pending, at_once=self._state.at_once)
+                is_free = False
             order = self._folder.read_order()
             if order is not None and order.token != self._state.handled:
                 # The next deployment begins when the old server of the one before has ended, too.
-                if order.action is not Action.DEPLOY or self._task is None:
+                if order.action is not Action.DEPLOY or is_free:
                     await self._handle(order)
-            elif self._task is None and self._current is None:
+            elif is_free and self._current is None:
                 return
-            await self._supervise()
+            if self._boot is None:
+                await self._supervise()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._is_over.wait(), _POLL_S)
 
@@ -141,15 +148,13 @@ class EndpointProcess:
         self._router.current = Backend(plan.name, self._current.upstream)
         await self._current.start()
         fault = await self._current.wait_until_ready(plan.settings.start_timeout_s)
-        if self._state.pending is not None:
-            return
-        if fault:
-            self._set(phase=EndpointPhase.FAILED, reason=fault)
-        else:
-            self._set(phase=EndpointPhase.IN_SERVICE)
+        if self._state.pending is None:
+            self._set(
+                **{"phase": EndpointPhase.FAILED, "reason": fault} if fault else {"phase": EndpointPhase.IN_SERVICE}
+            )
 
     async def _supervise(self) -> None:
-        """Start the server in service again where it has died; write down when it is ready again."""
+        """Start the server in service again where it has died; write down when it is ready."""
         server = self._current
         if server is None:
             return
@@ -186,8 +191,10 @@ class EndpointProcess:
             if self._rollout is not None and order.plan is not None and order.plan.name == self._rollout.plan.name:
                 self._rollout.cancelled = order.reason
                 self._set(handled=order.token, phase=EndpointPhase.ROLLING_BACK, reason=order.reason)
-            else:
-                self._set(handled=order.token, reason=order.reason)
+            else:  # nothing of it has begun
+                pending = self._state.pending
+                is_meant = pending is not None and order.plan is not None and pending.name == order.plan.name
+                self._set(handled=order.token, pending=None if is_meant else pending, reason=order.reason)
         elif order.plan is not None:
             self._set(
                 handled=order.token,
@@ -238,10 +245,11 @@ class EndpointProcess:
 
     async def _end(self) -> None:
         """End all servers."""
-        task, self._task = self._task, None
-        if task is not None:
+        tasks = [task for task in (self._task, self._boot) if task is not None]
+        self._task = self._boot = None
+        for task in tasks:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for server in (self._rollout.server if self._rollout else None, self._current):
             if server is not None:
                 await server.stop()

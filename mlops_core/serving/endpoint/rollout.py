@@ -72,14 +72,15 @@ class Rollout:
             starting.cancel()
         watch = AnswerWatch(settings.alarms)
         self._router.new = Backend(self.plan.name, self.server.upstream, watch=watch)
-        for share in (100,) if self._at_once else traffic.shares():
+        is_first = self._router.current is None  # there is nobody to share the traffic with
+        for share in (100,) if self._at_once or is_first else traffic.shares():
             is_last = share == 100
             self._report(EndpointPhase.BAKING if is_last else EndpointPhase.SHIFTING, share)
             self._router.percent = share
             wait_s = 0.0 if self._at_once else traffic.bake_s if is_last else traffic.interval_s
             if fault := await self._watched(watch, wait_s):
                 return fault
-        self.note = watch.note()
+        self.note = "" if self._at_once else watch.note()
         return ""
 
     async def _watched(self, watch: AnswerWatch, wait_s: float) -> str:

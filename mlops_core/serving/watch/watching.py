@@ -228,7 +228,7 @@ class DriftWatch:
             days=policy.days,
             requests_per_hour=policy.requests_per_hour,
             reference=f"{size} {what}",
-            held_out=_held_out(self._monitor.preparation),
+            held_out=held_out_in_words(self._monitor.preparation),
             state=self.state(),
             history=tuple(self._history),
             now=self._clock().timestamp(),
@@ -307,7 +307,8 @@ def alarm_event(alarm: DriftAlarm, moment: datetime) -> dict[str, Any]:
     return {"time": time, "event": "drift_alarm", "alarm": json.loads(alarm.to_json())}
 
 
-def _held_out(preparation: PreparedReference) -> str:
+def held_out_in_words(preparation: PreparedReference) -> str:
+    """Return the false alarms on data that was held out from the calibration, as text."""
     rate = preparation.held_out
     if rate is None:
         return preparation.held_out_note or "not measured: half of the reference is too small for a window"

@@ -211,6 +211,7 @@ def _called(plugin: Any, name: str) -> object:
         "container_image": ((), {}),
         "ci_file": (("PROBE",), {"provider": "github"}),
         "open_bucket": (("none://bucket", None), {}),
+        "deployment_target": ((None, None), {}),
     }
     positional, named = arguments[name]
     result = getattr(plugin, name)(*positional, **named)

@@ -84,6 +84,12 @@ def tag_changes(versions: Mapping[str, Mapping[str, str]], best: str) -> tuple[t
 def write_model_files(registry: Registry, version: ModelVersion, folder: Path, *, name: str = "") -> tuple[Path, ...]:
     """Write both files for a version into a folder, the second one only if there is a best version; return them.
 
+    Args:
+        registry: holds the version.
+        version: the version.
+        folder: is made if it does not exist.
+        name: of the model elsewhere, as the variable MODEL_BASE_NAME gives it; empty for the use case's.
+
     Raises:
         StoreError: they cannot be written.
     """

@@ -278,7 +278,7 @@ class Mlflow(Section):
     """MLflow server or folder to which the observer ``mlflow`` of mlops-mlflow sends runs; none without ``uri``."""
 
     uri: str | None = None
-    experiment: Annotated[str, Field(min_length=1)] = "AED"
+    experiment: Annotated[str, Field(min_length=1)] | None = None
 
     @model_validator(mode="before")
     @classmethod

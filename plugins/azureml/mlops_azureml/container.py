@@ -184,7 +184,7 @@ def log_objective(node: NodeArguments) -> None:
     Raises:
         RunnerError: the trial left no result, or MLflow refuses.
     """
-    from mlops_azureml.mlflow_values import log_trial
+    from mlops_azureml.values.mlflow import log_trial
 
     path = node.outputs.get(OBJECTIVE_OUTPUT, Path()) / "objective.json"
     try:
@@ -235,7 +235,7 @@ def mark(node: NodeArguments) -> None:
     """Mark the best version and write ``best_model_metadata.json``.
 
     Raises:
-        RunnerError: the registry refuses, or there is no metadata of a registered model.
+        RunnerError: the registry refuses, or the metadata does not name a registered model.
     """
     from mlops_azureml.registration import mark_best, open_registry
 

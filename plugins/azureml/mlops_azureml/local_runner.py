@@ -1,8 +1,8 @@
 """The runner ``azureml-local``: compiles a pipeline as for Azure ML and executes the job on this machine.
 
 Its runs are recorded like all others: artifacts by digest, verdict, model version. The executed job decides whether the
-model is registered: its node ``gate`` succeeds or fails. The verdict is computed from the evaluation, so a rejected
-model is told from a gate that broke by data, not by a message.
+model is registered: its node ``gate`` succeeds or fails. The verdict is computed from the evaluation, so data
+distinguishes a rejected model from a gate that broke, not a message.
 """
 
 from __future__ import annotations

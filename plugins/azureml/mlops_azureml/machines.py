@@ -6,11 +6,7 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
 from mlops_azureml.settings import SERVERLESS, StepSettings
-from mlops_core.runners.remote.costs import load_prices
-from mlops_core.runners.remote.machines import Machine, StepMachine, smallest_machine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +14,7 @@ if TYPE_CHECKING:
     from mlops_azureml.settings import CompileSettings
     from mlops_core import Pipeline, Step
     from mlops_core.runners.remote.costs import Prices
+    from mlops_core.runners.remote.machines import Machine, StepMachine
 
 _MACHINES = Path(__file__).with_name("machines.yaml")
 _PRICES = Path(__file__).with_name("prices.yaml")
@@ -26,6 +23,10 @@ _PRICES = Path(__file__).with_name("prices.yaml")
 @functools.cache
 def machines() -> tuple[Machine, ...]:
     """Return the VM sizes with their list prices."""
+    import yaml
+
+    from mlops_core.runners.remote.machines import Machine
+
     prices = load_price_table().instances
     sizes = yaml.safe_load(_MACHINES.read_text(encoding="utf-8"))
     return tuple(Machine(name=name, usd_hour=prices[name], **size) for name, size in sizes.items())
@@ -33,6 +34,8 @@ def machines() -> tuple[Machine, ...]:
 
 def load_price_table(path: Path | None = None) -> Prices:
     """Return the price table in a file; without a path, the one that this package ships."""
+    from mlops_core.runners.remote.costs import load_prices
+
     return load_prices(path or _PRICES)
 
 
@@ -49,6 +52,8 @@ def instance_type(step: Step, settings: CompileSettings) -> str:
     Raises:
         PipelineError: no size is large enough.
     """
+    from mlops_core.runners.remote.machines import smallest_machine
+
     overrides = settings.steps.get(step.search or step.name) or StepSettings()
     return overrides.instance_type or smallest_machine(step.resources, machines(), step=step.name).name
 
@@ -61,6 +66,8 @@ def step_machines(pipeline: Pipeline, settings: CompileSettings) -> Mapping[str,
     Raises:
         PipelineError: no VM size is large enough for a step.
     """
+    from mlops_core.runners.remote.machines import StepMachine
+
     sizes = {}
     for step in pipeline.steps:
         overrides = settings.steps.get(step.search or step.name) or StepSettings()

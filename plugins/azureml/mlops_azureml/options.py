@@ -28,7 +28,7 @@ def command_options(command: str) -> tuple[click.Option, ...]:
     """Return the options that a command of core accepts with ``--runner azureml``."""
     if command == "run":
         return (*workspace_options(), *run_options())
-    if command in ("estimate", "plan"):
+    if command in ("estimate", "plan", "deploy"):
         return (*workspace_options(), prices_option())
     if command in ("doctor", "compile", "fetch"):
         return workspace_options()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mlops_azureml.options import AzureMlOptions, command_options, read_options, settings_options
 from mlops_core import UsageError
-from mlops_core.runners import Ability, CompiledPipeline, ContainerImage, RunnerOptions, RunnerPlugin
+from mlops_core.runners import Ability, CiFile, CompiledPipeline, ContainerImage, RunnerOptions, RunnerPlugin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from mlops_azureml.settings import CompileSettings
     from mlops_core import RunRecord
+    from mlops_core.deployments import DeploymentTarget
     from mlops_core.runners import ExecutedDefinition, HealthCheck, Runner, RunObserver, RunRequest, Store
     from mlops_core.runners.remote.costs import Estimate
     from mlops_core.runners.remote.following import RemoteRun
@@ -26,7 +27,16 @@ class AzureMlPlugin(RunnerPlugin):
 
     name = "azureml"
     abilities = frozenset(
-        {Ability.COMPILE, Ability.CHECK, Ability.ESTIMATE, Ability.PACKAGE, Ability.STORE, Ability.FOLLOW}
+        {
+            Ability.COMPILE,
+            Ability.CHECK,
+            Ability.ESTIMATE,
+            Ability.PACKAGE,
+            Ability.CI,
+            Ability.DEPLOY,
+            Ability.STORE,
+            Ability.FOLLOW,
+        }
     )
     url_schemes = ("azureml",)
 
@@ -52,8 +62,8 @@ class AzureMlPlugin(RunnerPlugin):
         """
         from mlops_azureml.compiler.job import compile_pipeline
         from mlops_azureml.service.preflight import examine_access, examine_workspace
+        from mlops_azureml.service.workspace import new_connection, open_workspace
         from mlops_azureml.target import complete_settings, find_target, missing_names
-        from mlops_azureml.tracking import new_connection, open_workspace
         from mlops_core.runners import HealthCheck
 
         if request is None:
@@ -82,8 +92,8 @@ class AzureMlPlugin(RunnerPlugin):
     def open_bucket(self, url: str, options: RunnerOptions) -> Bucket:
         """Return the container of an address in a datastore."""
         from mlops_azureml.service.datastores import DatastoreContainer
+        from mlops_azureml.service.workspace import open_workspace
         from mlops_azureml.target import find_target
-        from mlops_azureml.tracking import open_workspace
         from mlops_azureml.values.addresses import DatastoreUri
 
         uri, own = DatastoreUri.parse(url), own_options(options)
@@ -118,7 +128,26 @@ class AzureMlPlugin(RunnerPlugin):
 
     def container_image(self) -> ContainerImage:
         """Return the contents of images: this distribution, and the module that executes a step."""
-        return ContainerImage(distributions=("mlops-azureml",), module="mlops_azureml.container")
+        return ContainerImage(
+            distributions=("mlops-azureml",), module="mlops_azureml.container", serving_module="mlops_azureml.serving"
+        )
+
+    def deployment_target(self, store: Store, options: RunnerOptions) -> DeploymentTarget:
+        """Return the online endpoints of the workspace of the options."""
+        from mlops_azureml.deployment.target import AzureMlTarget
+        from mlops_azureml.service.workspace import open_workspace
+        from mlops_azureml.target import find_target
+
+        own = own_options(options)
+        target = find_target("", own)
+        workspace = open_workspace(target.workspace, tenant=target.settings.workspace.tenant_id)
+        return AzureMlTarget(store, own, target=target, workspace=workspace)
+
+    def ci_file(self, use_case: str, *, provider: str, install: str | None = None) -> CiFile:
+        """Return the CI file for GitHub Actions or Azure DevOps."""
+        from mlops_azureml.delivery.ci import ci_file
+
+        return ci_file(use_case, provider=provider, install=install)
 
     def command_group(self) -> click.Command:
         """Return ``mlops azureml``."""

@@ -26,6 +26,7 @@ VARIABLES = {
     "workspace.tenant_id": "AZURE_TENANT_ID",
     "workspace.datastore": "DATA_STORE_NAME",
     "workspace.image": "MLOPS_STEP_IMAGE",
+    "workspace.serving_image": "MLOPS_SERVING_IMAGE",
     "workspace.model_name": "MODEL_BASE_NAME",
     "workspace.build_id": "BUILD_ID",
     "workspace.build_source": "BUILD_SOURCE",
@@ -63,6 +64,7 @@ class WorkspaceSettings(Section):
         tenant_id: id of the tenant; None for that of the login.
         datastore: datastore for data sets and results.
         image: address of the step image, which contains core and the plugin, in a container registry.
+        serving_image: address of the image that serves models, for ``mlops deploy``.
         environment: environment of the workspace instead of `image`, such as ``azureml:mlops-aed:3``.
         experiment: name of the experiment; None for the name of the pipeline.
         prefix: path below the datastore for data sets and champions; None for the name of the pipeline.
@@ -83,6 +85,7 @@ class WorkspaceSettings(Section):
     tenant_id: str | None = None
     datastore: str = "workspaceblobstore"
     image: str | None = None
+    serving_image: str | None = None
     environment: str | None = None
     experiment: str | None = None
     prefix: str | None = None
@@ -133,7 +136,7 @@ class WorkspaceSettings(Section):
             raise ValueError("not a path below a datastore; expected parts joined by '/', without '.' and '..'")
         return _matched(value, _PREFIX, "expected parts of letters, digits, '_', '-' and '.', joined by '/'")
 
-    @pydantic.field_validator("image")
+    @pydantic.field_validator("image", "serving_image")
     @classmethod
     def _check_image(cls, value: str | None) -> str | None:
         if value is not None and (not value or "://" in value or value != "".join(value.split())):

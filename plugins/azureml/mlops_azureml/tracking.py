@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_azureml.layout import ACCEPTED, GATE_NODE, LAYOUT, REGISTER_NODE
 from mlops_azureml.registration import mark_best, model_tags, register
 from mlops_azureml.service import results
-from mlops_azureml.service.connection import Connection
+from mlops_azureml.service.connection import ServiceError
 from mlops_azureml.service.datastores import DatastoreContainer
 from mlops_azureml.service.jobs import (
     CANCELED,
@@ -32,11 +32,10 @@ from mlops_azureml.service.logs import fetch_logs
 from mlops_azureml.service.models import WorkspaceModels
 from mlops_azureml.service.outcomes import failure_of, step_error
 from mlops_azureml.service.submission import bodies_of, job_name, submit
-from mlops_azureml.service.tokens import Tokens
-from mlops_azureml.service.workspace import Workspace
+from mlops_azureml.service.workspace import open_workspace
 from mlops_azureml.values.addresses import DatastoreUri, JobId
 from mlops_core import Direction, MlopsError, Pipeline
-from mlops_core.runners import Decision, RunnerError, find_searches, read_settings
+from mlops_core.runners import Decision, RunnerError, find_searches
 from mlops_core.runners.container.acceptance import model_facts
 from mlops_core.runners.container.request import ContainerOrder, ContainerRequest, Part
 from mlops_core.runners.remote.following import ExecutionState, RemoteEvaluation, RemoteRun
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_azureml.service.jobs import NodeRun
-    from mlops_azureml.values.addresses import WorkspaceId
+    from mlops_azureml.service.workspace import Workspace
     from mlops_core import RunRecord, Step
     from mlops_core.runners import RemoteRecord, RunObserver, Search, StepRecord, Store
 
@@ -56,6 +55,8 @@ REGISTRATION_FILE = "registration.json"
 """File in the folder of a run: name, build id and build source of the model that this machine registers."""
 _DOUBTFUL_LIMIT_S = 3600.0
 """Time after which a job that does not respond is no longer followed."""
+_LOST_LIMIT_S = 900.0
+"""Time for which polls may be lost; a single request is repeated for a minute already."""
 _ADVICE = "look at the log of node 'gate', archive the model if one was registered, and run again"
 
 
@@ -93,6 +94,7 @@ class AzureMlExecution:
         self._container: DatastoreContainer | None = None
         self._latest: JobRun | None = None
         self._doubtful_since: float | None = None
+        self._lost_since: float | None = None
 
     # --- State --------------------------------------------------------------------------------------------
 
@@ -102,7 +104,7 @@ class AzureMlExecution:
         Raises:
             RunnerError: the workspace cannot be asked, or the job has not responded for too long.
         """
-        job = self._refresh()
+        job = self._polled()
         self._watch(job)
         accepted = is_accepted(job)
         return ExecutionState(
@@ -115,6 +117,26 @@ class AzureMlExecution:
             steps=tuple(self._explained(job)),
             decision=None if accepted is None else Decision(is_accepted=accepted, advice=_ADVICE),
         )
+
+    def _polled(self) -> JobRun:
+        """Return the job; while Azure is not reached, its last known state, for a limited time."""
+        try:
+            job = self._refresh()
+        except ServiceError as error:
+            now = time.monotonic()
+            last = self._latest
+            if not error.is_transient or last is None or last.is_final:
+                raise
+            if self._lost_since is None:
+                self._lost_since = now
+                self._note(f"{error}; the job is followed further")
+            elif now - self._lost_since > _LOST_LIMIT_S:
+                raise
+            return last
+        if self._lost_since is not None:
+            self._note("Azure answers again")
+            self._lost_since = None
+        return job
 
     def _explained(self, job: JobRun) -> Iterator[StepRecord]:
         """Yield the records of all steps; those that failed have the message of their log."""
@@ -350,16 +372,6 @@ class AzureMlExecution:
         return self._container
 
 
-def new_connection(*, tenant: str | None = None) -> Connection:
-    """Return a connection as the identity of the environment, in a tenant or that of AZURE_TENANT_ID."""
-    return Connection(tokens=Tokens(tenant=tenant or read_settings().environ.get("AZURE_TENANT_ID") or None))
-
-
-def open_workspace(identifier: WorkspaceId, *, tenant: str | None = None) -> Workspace:
-    """Return a workspace with a connection of its own."""
-    return Workspace(identifier, connection=new_connection(tenant=tenant))
-
-
 def open_run(
     store: Store, record: RunRecord, *, observer: RunObserver, workspace: Workspace | None = None
 ) -> RemoteRun:
@@ -381,4 +393,4 @@ def open_run(
     return RemoteRun(store, record, execution, observer=observer)
 
 
-__all__ = ["JOB_FILE", "AzureMlExecution", "new_connection", "open_run", "open_workspace"]
+__all__ = ["JOB_FILE", "REGISTRATION_FILE", "AzureMlExecution", "open_run"]

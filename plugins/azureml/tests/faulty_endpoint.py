@@ -3,9 +3,9 @@
 import time
 from dataclasses import dataclass
 
-from mlops_azureml.emulator.errors import CallError
-from mlops_azureml.emulator.http import Response
 from mlops_azureml.emulator.server import AzureMlEndpoint
+from mlops_azureml.emulator.web.errors import CallError
+from mlops_azureml.emulator.web.http import Response
 
 ALWAYS = 10**9
 
@@ -55,6 +55,14 @@ class FaultyEndpoint(AzureMlEndpoint):
                 status=response.status, content=response.content, headers={"Retry-After": fault.retry_after}
             )
         raise CallError(int(fault.kind), fault.code, fault.message)
+
+    def wait_for(self, job, timeout_s=120):
+        """Return the status with which a job ended."""
+        deadline = time.monotonic() + timeout_s
+        while (status := self.state.runs[job].status) not in ("Completed", "Failed", "Canceled"):
+            assert time.monotonic() < deadline, f"job {job} is {status}"
+            time.sleep(0.05)
+        return status
 
     def _fault_for(self, request):
         for fault in self.faults:

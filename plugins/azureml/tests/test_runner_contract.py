@@ -1,10 +1,7 @@
-"""Contract test of the runner `azureml-local`."""
-
-import pytest
+"""Contract test of the runner `azureml-local`; conftest.py keeps the checks of one run in `make test`."""
 
 from mlops_core.testing import RunnerContract
 
-pytestmark = pytest.mark.slow_suite
 ATTEMPTS = "a container repeats its step by itself; the service counts one attempt"
 
 

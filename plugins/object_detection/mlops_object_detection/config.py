@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os.path
+import posixpath
 import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from mlops_core import GateSection, Section, TuningSection, UseCaseConfig
+from mlops_core import GateSection, KeyFaultError, Section, TuningSection, UseCaseConfig, normalise_path
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -22,6 +24,9 @@ class DatasetSection(Section):
     Attributes:
         name: catalogue entry.
         path: folder to use in place of the entry's.
+        input_image_data_path: folder of the images, where labels are in another one; with `input_label_data_path`, and
+            in place of `path`. The data set is the folder that holds both; nothing else in it is used.
+        input_label_data_path: folder of the label files.
         layout: of the labels; ``auto`` finds it.
         label_config_map: file with the names of the classes, below the data set; None to look for it.
         input_images_string_absolute_path: address of the data set, such as
@@ -34,11 +39,52 @@ class DatasetSection(Section):
 
     name: Annotated[str, Field(min_length=1)]
     path: str | None = None
+    input_image_data_path: str | None = None
+    input_label_data_path: str | None = None
     layout: Literal["auto", "jsonl", "coco", "voc", "npy", "yolo"] = "auto"
     label_config_map: str | None = None
     input_images_string_absolute_path: Annotated[str, Field(min_length=1)] | None = None
     is_fast_training: bool = False
     group_pattern: str | None = None
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        folders = (self.input_image_data_path, self.input_label_data_path)
+        if not any(folders):
+            return self
+        if not all(folders):
+            missing = "input_label_data_path" if folders[0] else "input_image_data_path"
+            raise KeyFaultError(missing, "is missing; the folders of images and of labels are given together")
+        if self.path:
+            raise KeyFaultError("path", "is the whole data set; expected it, or the folders of images and labels")
+        common = self.folder
+        if common in (None, "", ".", "..", "/"):
+            raise KeyFaultError(
+                "input_label_data_path",
+                f"is in no folder together with the images, '{folders[0]}'; expected folders of one data set, such as "
+                "data/images and data/labels",
+            )
+        return self
+
+    @property
+    def folder(self) -> str | None:
+        """Return the folder of the data set, if the user has it: `path`, or what holds images and labels."""
+        if self.path or not self.input_image_data_path or not self.input_label_data_path:
+            return self.path
+        folders = [normalise_path(each) for each in (self.input_image_data_path, self.input_label_data_path)]
+        try:
+            return os.path.commonpath([posixpath.normpath(each) for each in folders])
+        except ValueError:  # one is absolute
+            return None
+
+    @property
+    def parts(self) -> tuple[str, str]:
+        """Return where images and labels are below the data set's folder; ``.`` for anywhere."""
+        if self.path or not self.input_image_data_path or not self.input_label_data_path:
+            return ".", "."
+        folders = (self.input_image_data_path, self.input_label_data_path)
+        images, labels = (posixpath.relpath(normalise_path(each), self.folder) for each in folders)
+        return images, labels
 
     @field_validator("group_pattern")
     @classmethod
@@ -62,6 +108,10 @@ class SplitSection(Section):
         mandatory_train_filenames: names of pictures that must be in the training part.
         mandatory_val_filenames: likewise, in the validation part.
         mandatory_test_filenames: likewise, in the test part. Only these are then tested.
+        train_dataset: always empty, as are the next two: the names under which an existing pipeline passes an earlier
+            split on, which is refused.
+        val_dataset: likewise.
+        dataset_version_path: likewise.
         use_folders: pictures below a folder ``train``, ``valid`` or ``test``, or in one of VOC's lists
             ``ImageSets/Main/train.txt``, ``val.txt`` and ``test.txt``, keep that part.
     """
@@ -73,6 +123,9 @@ class SplitSection(Section):
     mandatory_train_filenames: FileNames = ()
     mandatory_val_filenames: FileNames = ()
     mandatory_test_filenames: FileNames = ()
+    train_dataset: str | None = None
+    val_dataset: str | None = None
+    dataset_version_path: str | None = None
     use_folders: bool = True
 
     @field_validator("mandatory_train_filenames", "mandatory_val_filenames", "mandatory_test_filenames", mode="before")
@@ -82,6 +135,16 @@ class SplitSection(Section):
         if isinstance(value, str):
             return tuple(name.strip() for name in value.split(_SEPARATOR) if name.strip())
         return value
+
+    @field_validator("train_dataset", "val_dataset", "dataset_version_path")
+    @classmethod
+    def _is_not_passed_on(cls, value: str | None) -> str | None:
+        if value:
+            raise ValueError(
+                "an earlier split is not passed on: a run reuses the split of equal data, and mandatory_*_filenames "
+                "fix one; leave it empty"
+            )
+        return None
 
     @model_validator(mode="after")
     def _fold_exists(self) -> Self:

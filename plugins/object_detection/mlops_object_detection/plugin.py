@@ -56,6 +56,13 @@ def mlops_get_datasets(config: UseCaseConfig, context: PluginContext) -> tuple[D
 
 
 @hookimpl
+def mlops_get_dataset_source(config: DetectionConfig, context: PluginContext) -> tuple[str, Path | None]:
+    """Return the data set's name, and the user's folder: the one, or that which holds those of images and labels."""
+    folder = config.dataset.folder
+    return config.dataset.name, Path(folder).expanduser() if folder else None
+
+
+@hookimpl
 def mlops_inspect_dataset(dataset: Path, config: DetectionConfig, context: PluginContext) -> Inspection:
     """Return images, boxes, classes and copies of a data set, and what is wrong with its labels."""
     from mlops_object_detection.data.inspection import inspect_dataset

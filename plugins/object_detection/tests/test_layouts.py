@@ -702,8 +702,14 @@ def test_coco_polygons_without_boxes_are_read(images):
     refused(images, "annotations[2]", "bbox is []")
 
 
-def test_a_picture_of_floating_point_numbers_is_refused(images):
-    write_jsonl(images)
-    Image.new("F", SIZES["a"], 0.5).save(images / "images" / "a.tif")
-    write_jsonl(images, [line("a") | {"image_url": "a.tif"}])
-    refused(images, "a.tif", "floating-point")
+@pytest.mark.parametrize(("value", "tone"), [(0.5, 128), (200.0, 200)])
+def test_a_picture_of_floating_point_numbers_has_their_tones(tmp_path, value, tone):
+    Image.new("F", (8, 8), value).save(tmp_path / "a.tif")
+    assert read_image(tmp_path / "a.tif").getpixel((3, 3)) == tone
+
+
+@pytest.mark.parametrize("value", [300.0, -1.0, float("nan")])
+def test_a_picture_of_numbers_of_another_range_is_refused(tmp_path, value):
+    Image.new("F", (8, 8), value).save(tmp_path / "a.tif")
+    with pytest.raises(DatasetError, match=r"a\.tif.*expected 0 to 1, or 0 to 255"):
+        read_image(tmp_path / "a.tif")

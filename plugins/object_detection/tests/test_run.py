@@ -96,6 +96,14 @@ def test_predictions_are_objects_as_json_lines_rows_and_pictures(accepted, tmp_p
     assert answer.labels[0] in table
 
 
+@pytest.mark.slow_suite
+@pytest.mark.timeout(7200)
+def test_objects_of_generated_photographs_are_found_with_the_default_configuration(tmp_path):
+    record = mlops_core.run(USE_CASE, workspace=tmp_path, overrides=["dataset.name=SYMBOL_DETECTION_Photographs"])
+    evaluation = json.loads((tmp_path / "runs" / record.run_id / "evaluation.json").read_text())
+    assert evaluation["object_detection_metrics"]["mean_average_precision"]["value"] >= 0.8
+
+
 @pytest.mark.real_data
 @pytest.mark.timeout(7200)
 @pytest.mark.skipif(not (DATA / "pid-symbols").is_dir(), reason="MLOPS_TEST_DATA has no pid-symbols")

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from mlops_object_detection.data.images import read_image
 from mlops_object_detection.data.pages import read_annotations, read_pages
+from mlops_object_detection.data.raw import read_raw
 from mlops_object_detection.data.synthetic_drawings import generate
 from mlops_object_detection.steps import tile as tile_module
 from mlops_object_detection.steps.aggregate import aggregate
@@ -18,7 +19,7 @@ from mlops_object_detection.steps.split import split
 from mlops_object_detection.steps.tile import tile
 from PIL import Image
 
-from mlops_core import DATASET, DatasetError, MarkedSample, StepContext, load_use_case, read_split
+from mlops_core import DATASET, ConfigError, DatasetError, MarkedSample, StepContext, load_use_case, read_split
 from mlops_core.datasets.digests import tree_manifest
 from mlops_core.predictions.boxes import MarkedBox
 from mlops_core.steps.context import StepRequest
@@ -255,6 +256,60 @@ def test_the_preview_is_cut_out_around_the_errors_and_shows_each_kind(drawings, 
 def test_the_example_and_the_default_configuration_are_valid():
     example = Path(__file__).parents[1] / "examples" / "tiny_symbol_detection.yaml"
     assert load_use_case("SYMBOL_DETECTION").load_config(example).model.training.model_size == "small"
+
+
+ENVIRONMENT = Path(__file__).parents[1] / "examples" / "environment_symbol_detection.yaml"
+FOLDERS = {"INPUT_IMAGE_DATA_PATH": "data/images", "INPUT_LABEL_DATA_PATH": "data/labels"}
+
+
+def from_environment(**variables):
+    return load_use_case("SYMBOL_DETECTION").load_config(ENVIRONMENT, environ={**FOLDERS, **variables}).model
+
+
+def test_the_variables_of_an_existing_pipeline_keep_their_names_and_defaults():
+    config = from_environment()
+    assert config.dataset.folder == "data"
+    assert config.dataset.parts == ("images", "labels")
+    assert (config.split.use_stratified_split, config.split.stratified_split_n_fold) == (True, 5)
+    assert (config.tuning.trials, config.tuning.concurrent, config.tuning.timeout_minutes) == (8, 4, 180)
+    changed = from_environment(
+        USE_STRATIFIED_SPLIT="No",
+        STRATIFIED_SPLIT_N_FOLD="3",
+        MANDATORY_TRAIN_FILENAMES="1.png;2.png",
+        MANDATORY_VAL_FILENAMES="3.png",
+        IS_FAST_TRAINING="y",
+        TRAINING_MAX_TRIALS="2",
+        TRAINING_VALIDATION_DATA_SIZE="0.3",
+        AUTO_MODE="F",
+    )
+    assert (changed.split.use_stratified_split, changed.split.stratified_split_n_fold) == (False, 3)
+    assert changed.split.mandatory_train_filenames == ("1.png", "2.png")
+    assert changed.split.mandatory_val_filenames == ("3.png",)
+    assert (changed.split.validation_split, changed.dataset.is_fast_training) == (0.3, True)
+    assert (changed.tuning.trials, changed.tuning.search_space) == (2, "config_search_space.yml")
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"TRAIN_DATASET": "azureml:train:3"}, "TRAIN_DATASET.*an earlier split is not passed on"),
+        ({"USE_STRATIFIED_SPLIT": "maybe"}, "USE_STRATIFIED_SPLIT.*boolean"),
+        ({"INPUT_LABEL_DATA_PATH": "labels"}, "input_label_data_path.*in no folder together"),
+        ({"INPUT_LABEL_DATA_PATH": ""}, "input_label_data_path.*is missing"),
+    ],
+)
+def test_variables_that_mean_nothing_here_are_refused_by_name(variables, words):
+    with pytest.raises(ConfigError, match=words):
+        from_environment(**variables)
+
+
+def test_only_the_folders_of_images_and_labels_are_read(drawings, tmp_path):
+    for name in ("images", "labels"):
+        shutil.copytree(drawings / name, tmp_path / name)
+    shutil.copytree(drawings, tmp_path / "other")
+    assert len(read_raw(tmp_path, parts=("images", "labels")).pages) == len(read_raw(drawings).pages)
+    with pytest.raises(DatasetError, match="has labels already"):
+        read_raw(tmp_path)
 
 
 def test_a_picture_that_ends_early_fails_before_anything_is_trained(drawings, tmp_path):

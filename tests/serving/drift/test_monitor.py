@@ -1,5 +1,6 @@
 """The monitor: alarms, proposals, its state, and what it refuses."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -14,6 +15,7 @@ import pytest
 
 from mlops_core.errors import ConfigError, DatasetError, StoreError
 from mlops_core.serving.drift import DriftAlarm, DriftPolicy, open_monitor, prepare
+from mlops_core.serving.watch.watching import held_out_in_words
 
 from .conftest import make_reference
 
@@ -222,6 +224,14 @@ def test_alarms_are_passed_on(reference, quick, normal):
     assert [each["alarm"] for each in facts if "alarm" in each] == [alarm.id for alarm in passed]
     assert facts[0].keys() == {"mmd_10", "mmd_25", "cusum"}
     json.dumps(facts)
+
+
+def test_a_server_says_how_many_false_alarms_held_out_data_raised(reference, quick):
+    preparation = open_monitor(reference, quick).preparation
+    rate = preparation.held_out
+    assert held_out_in_words(preparation).startswith(f"{rate.alarms} false alarms in {rate.samples:,} samples; ")
+    without = dataclasses.replace(preparation, held_out=None, held_out_note="why not")
+    assert held_out_in_words(without) == "why not"
 
 
 def test_samples_that_are_not_observed_need_no_description(reference, normal):

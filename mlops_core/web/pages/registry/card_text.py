@@ -51,7 +51,7 @@ def _cells(line: str) -> list[str]:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> Markup:
-    head = element("tr", *(element("th", cell, scope="col") for cell in rows[0]))
+    head = element("tr", *(element("th", cell, scope="col") if cell else element("td") for cell in rows[0]))
     body = (
         element(
             "tr",

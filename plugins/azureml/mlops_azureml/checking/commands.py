@@ -43,7 +43,7 @@ def _check_command(faults: Faults, path: str, command: str, node: Mapping[str, A
     for text, inside in iter_expressions(command):
         kind, _, name = inside.partition(".")
         if kind not in _KINDS or not name:
-            faults.add(path, f"{text} cannot stand in a command", "expected ${{inputs.NAME}} or ${{outputs.NAME}}")
+            faults.add(path, f"{text} does not belong in a command", "expected ${{inputs.NAME}} or ${{outputs.NAME}}")
         elif name not in known[kind]:
             faults.unknown(path, f"{kind.removesuffix('s')} in {text}:", name, map(str, known[kind]))
     required = _OPTIONAL.sub("", command)

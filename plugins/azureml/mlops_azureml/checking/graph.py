@@ -216,7 +216,7 @@ def ports_of(node: Mapping[str, Any], side: str) -> Mapping[str, Any]:
 
 
 def iter_expressions(text: str) -> Iterator[tuple[str, str]]:
-    """Yield each expression in a text, as it stands there, and its inside."""
+    """Yield each expression in a text, with its braces, and its inside."""
     for match in _EXPRESSION.finditer(text):
         yield match[0], match[1]
 

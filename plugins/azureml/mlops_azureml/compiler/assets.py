@@ -1,8 +1,8 @@
 """The versions of data assets that outputs become: digests of everything that decides the content of an output.
 
 An asset of the service is an address with a version that never changes. The version is fixed when a job is compiled,
-and the content is made later; but equal code, configuration, parameters, seed and data make equal content, so their digest
-stands for it, and compiling the same again gives the version that exists.
+and the content is made later; but equal code, configuration, parameters, seed and data make equal content, so their
+digest stands for it, and compiling the same again gives the version that exists.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The commands of nodes: shell texts with ``${{...}}`` expressions, and the request of a container in them.
 
 `mlops_core.runners.container.request` documents the arguments. The service puts the values of inputs into the text
-before a shell reads it, so every argument stands in double quotes, and the request is base64: nothing in it is special
+before a shell reads it, so every argument is in double quotes, and the request is base64: nothing in it is special
 to the shell or to the service.
 """
 
@@ -95,7 +95,7 @@ def command_text(what: str, arguments: Iterable[str], *, step: str) -> str:
 
 
 def checked_literal(name: str, value: ParameterValue) -> ParameterValue:
-    """Return the value of a parameter that may stand in a command.
+    """Return the value of a parameter that a command may have.
 
     Raises:
         ConfigError: the shell or the service would read it as something else.

@@ -5,22 +5,23 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from mlops_azureml.emulator.access import MACHINE_LEARNING, MANAGEMENT
-from mlops_azureml.emulator.errors import CallError, InvalidError, UnsupportedError
-from mlops_azureml.emulator.http import Response, is_blob_request
-from mlops_azureml.emulator.routing import Routes, require_workspace
+from mlops_azureml.emulator.web.access import MACHINE_LEARNING, MANAGEMENT
+from mlops_azureml.emulator.web.errors import CallError, InvalidError, UnsupportedError
+from mlops_azureml.emulator.web.http import Response, is_blob_request
+from mlops_azureml.emulator.web.routing import Route, Routes, require_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlops_azureml.emulator.access import Access
     from mlops_azureml.emulator.blobs import Blobs
     from mlops_azureml.emulator.history import History
-    from mlops_azureml.emulator.http import Request
     from mlops_azureml.emulator.identity import Identity
+    from mlops_azureml.emulator.inference import Inference
     from mlops_azureml.emulator.jobs import JobOperations
     from mlops_azureml.emulator.resources import Resources
     from mlops_azureml.emulator.state import Names
+    from mlops_azureml.emulator.web.access import Access
+    from mlops_azureml.emulator.web.http import Request
 
 _VERSION = re.compile(r"20\d\d-\d\d-\d\d(-preview)?\Z")
 
@@ -35,13 +36,26 @@ class Application:
         self._account = account
 
     def serve(
-        self, *, identity: Identity, resources: Resources, jobs: JobOperations, history: History, blobs: Blobs
+        self,
+        *,
+        identity: Identity,
+        resources: Resources,
+        jobs: JobOperations,
+        inference: Inference,
+        history: History,
+        blobs: Blobs,
     ) -> None:
         """Add the parts of the service."""
-        self._open = Routes(identity.routes())
-        self._workspace = Routes((*resources.routes(), *jobs.routes()))
+        self._open = Routes(
+            (
+                *identity.routes(),
+                Route("GET", "/health", lambda *_: Response.of_json({"status": "ok"})),
+                Route("GET", "/discovery", lambda *_: history.discovery()),
+            )
+        )
+        self._workspace = Routes((*resources.routes(), *jobs.routes(), *inference.routes()))
+        self._inference = inference
         self._runs = Routes(history.routes())
-        self._history = history
         self._blobs = blobs
 
     def __call__(self, request: Request) -> Response:
@@ -53,10 +67,8 @@ class Application:
         path, header = request.path, request.headers.get("authorization", "")
         if is_blob_request(request) or path.startswith(f"/{self._account}/"):
             return self._blobs.answer(request)
-        if path == "/health" and request.method == "GET":
-            return Response.of_json({"status": "ok"})
-        if path == "/discovery" and request.method == "GET":
-            return self._history.discovery()
+        if path.startswith("/score/") and request.method == "POST":
+            return self._inference.score(request, path.removeprefix("/score/"))
         found = self._open.find(request, path)
         if found is not None:
             return found

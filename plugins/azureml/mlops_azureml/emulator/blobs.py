@@ -23,14 +23,14 @@ from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
-from mlops_azureml.emulator.errors import CallError, ConflictError, InvalidError, NotFoundError, UnsupportedError
-from mlops_azureml.emulator.http import Response
+from mlops_azureml.emulator.web.errors import CallError, ConflictError, InvalidError, NotFoundError, UnsupportedError
+from mlops_azureml.emulator.web.http import Response
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mlops_azureml.emulator.access import Access
-    from mlops_azureml.emulator.http import Request
+    from mlops_azureml.emulator.web.access import Access
+    from mlops_azureml.emulator.web.http import Request
 
 _PARTIAL = ".partial-"
 _BLOCKS = ".blocks"

@@ -14,27 +14,27 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mlops_azureml.checking import examine_job
-from mlops_azureml.emulator.access import MACHINE_LEARNING
 from mlops_azureml.emulator.documents import document_of
-from mlops_azureml.emulator.errors import InvalidError
 from mlops_azureml.emulator.history import LOGS
 from mlops_azureml.emulator.jobs import FINAL
 from mlops_azureml.emulator.state import RunState, now
+from mlops_azureml.emulator.web.access import MACHINE_LEARNING
+from mlops_azureml.emulator.web.errors import InvalidError, UnsupportedError
 from mlops_azureml.interpreter.containers import ProcessContainers
 from mlops_azureml.interpreter.datastores import FolderDatastores
 from mlops_azureml.interpreter.document import parse_job
 from mlops_azureml.interpreter.execution import JobExecution, Surroundings
 from mlops_azureml.interpreter.records import JobStatus
 from mlops_azureml.layout import TRIAL
-from mlops_azureml.mlflow_values import RUN_ID, TOKEN, URI
+from mlops_azureml.values.mlflow import RUN_ID, TOKEN, URI
 from mlops_core.runners import DefinitionError, usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from mlops_azureml.emulator.access import Access
     from mlops_azureml.emulator.state import WorkspaceState
+    from mlops_azureml.emulator.web.access import Access
     from mlops_azureml.interpreter.containers import NodeOrder
     from mlops_azureml.interpreter.records import NodeRecord
 
@@ -89,6 +89,8 @@ class Executions:
         Raises:
             CallError: it is damaged, or refers to something that does not exist.
         """
+        if self._state.storage is not None:
+            raise UnsupportedError("a job with blobs in another storage account")
         document = document_of(properties, self._state)
         faults = examine_job(document).faults
         if faults:
@@ -172,6 +174,8 @@ class Executions:
             return
         with self._state.lock:
             run = self._run(job, record, parent=job)
+            if record.status is JobStatus.COMPLETED:
+                self._register_outputs(job, record)
             for index, trial in enumerate(record.trials):
                 child = self._run(job, trial, parent=record.run_id)
                 child.tags["hyperparameters"] = json.dumps({TRIAL: index})
@@ -192,6 +196,19 @@ class Executions:
         if record.log:
             run.logs = {STD_LOG: f"{job}/{record.log}"}
         return run
+
+    def _register_outputs(self, job: str, record: NodeRecord) -> None:
+        """Register the outputs of a node that have a name as data assets; a version that exists stays as it is."""
+        node = (self._state.jobs[job].get("jobs") or {}).get(record.name) or {}
+        for port, output in (node.get("outputs") or {}).items():
+            if not output.get("name") or port not in record.outputs:
+                continue
+            name = str(output["name"])
+            versions = self._state.versions("data", name)
+            version = str(output.get("version") or len(versions) + 1)
+            if version not in versions:
+                properties = {"dataType": output.get("job_output_type", "uri_folder"), "dataUri": record.outputs[port]}
+                self._state.put_version("data", name, version, properties)
 
     def begin_trial(self, job: str, run_id: str) -> None:
         """Make a trial of a sweep visible while it runs."""

@@ -6,17 +6,17 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from mlops_azureml.emulator.errors import InvalidError
-from mlops_azureml.emulator.http import Response
-from mlops_azureml.emulator.routing import Route
-from mlops_azureml.mlflow_values import RUN_ID, URI, log_trial
+from mlops_azureml.emulator.web.errors import InvalidError
+from mlops_azureml.emulator.web.http import Response
+from mlops_azureml.emulator.web.routing import Route
+from mlops_azureml.values.mlflow import RUN_ID, URI, log_trial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mlops_azureml.emulator.access import Access
-    from mlops_azureml.emulator.http import Request
     from mlops_azureml.emulator.state import RunState, WorkspaceState
+    from mlops_azureml.emulator.web.access import Access
+    from mlops_azureml.emulator.web.http import Request
 
 Json = Any
 

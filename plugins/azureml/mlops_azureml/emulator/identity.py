@@ -6,16 +6,16 @@ import json
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from mlops_azureml.emulator.access import MACHINE_LEARNING, MANAGEMENT
-from mlops_azureml.emulator.errors import CallError
-from mlops_azureml.emulator.http import Response
-from mlops_azureml.emulator.routing import Route
+from mlops_azureml.emulator.web.access import MACHINE_LEARNING, MANAGEMENT
+from mlops_azureml.emulator.web.errors import CallError
+from mlops_azureml.emulator.web.http import Response
+from mlops_azureml.emulator.web.routing import Route
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mlops_azureml.emulator.access import Access
-    from mlops_azureml.emulator.http import Request
+    from mlops_azureml.emulator.web.access import Access
+    from mlops_azureml.emulator.web.http import Request
 
 
 class Identity:

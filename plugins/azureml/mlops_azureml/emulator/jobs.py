@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlops_azureml.emulator.errors import ConflictError, InvalidError, NotFoundError, UnsupportedError
-from mlops_azureml.emulator.http import Response
-from mlops_azureml.emulator.routing import Route
 from mlops_azureml.emulator.state import RunState, now
+from mlops_azureml.emulator.web.errors import ConflictError, InvalidError, NotFoundError, UnsupportedError
+from mlops_azureml.emulator.web.http import Response
+from mlops_azureml.emulator.web.routing import Route
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mlops_azureml.emulator.http import Request
     from mlops_azureml.emulator.state import WorkspaceState
+    from mlops_azureml.emulator.web.http import Request
 
 Json = Any
 

@@ -6,16 +6,16 @@ import re
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from mlops_azureml.emulator.errors import InvalidError, NotFoundError
-from mlops_azureml.emulator.http import Response
-from mlops_azureml.emulator.routing import Route
+from mlops_azureml.emulator.web.errors import InvalidError, NotFoundError
+from mlops_azureml.emulator.web.http import Response
+from mlops_azureml.emulator.web.routing import Route
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mlops_azureml.emulator.access import Access
-    from mlops_azureml.emulator.http import Request
     from mlops_azureml.emulator.state import WorkspaceState
+    from mlops_azureml.emulator.web.access import Access
+    from mlops_azureml.emulator.web.http import Request
 
 Json = Any
 
@@ -121,24 +121,27 @@ class Resources:
         names = self._state.names
         if name != names.datastore:
             raise NotFoundError(f"Could not find datastore: {name}", code="UserError")
+        storage = self._state.storage
         return {
             "id": f"{names.workspace_id}/datastores/{name}",
             "name": name,
             "type": "Microsoft.MachineLearningServices/workspaces/datastores",
             "properties": {
                 "datastoreType": "AzureBlob",
-                "accountName": names.account,
-                "containerName": names.container,
-                "endpoint": self._url.partition("://")[2],
-                "protocol": "https",
+                "accountName": storage.account if storage else names.account,
+                "containerName": storage.container if storage else names.container,
+                "endpoint": storage.address if storage else self._url.partition("://")[2],
+                "protocol": "http" if storage else "https",
                 "isDefault": True,
-                "credentials": {"credentialsType": "Sas"},
+                "credentials": {"credentialsType": "AccountKey" if storage else "Sas"},
                 "serviceDataAccessAuthIdentity": "None",
             },
         }
 
     def _secrets(self, _: Request, names: Mapping[str, str]) -> Response:
         self._datastore_json(names["name"])
+        if self._state.storage is not None:
+            return Response.of_json({"secretsType": "AccountKey", "key": self._state.storage.key})
         signature = self._access.signature(self._state.names.container)
         return Response.of_json({"secretsType": "Sas", "sasToken": signature})
 

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from mlops_azureml.emulator.access import Access, Credential
 from mlops_azureml.emulator.application import Application, environment
 from mlops_azureml.emulator.blobs import Blobs
 from mlops_azureml.emulator.executions import Executions, Site
 from mlops_azureml.emulator.history import LOGS, History
-from mlops_azureml.emulator.http import HttpsServer
 from mlops_azureml.emulator.identity import Identity
+from mlops_azureml.emulator.inference import Inference
 from mlops_azureml.emulator.jobs import JobOperations
 from mlops_azureml.emulator.resources import Resources
 from mlops_azureml.emulator.state import Names, WorkspaceState
-from mlops_azureml.emulator.tls import server_context
+from mlops_azureml.emulator.web.access import Access, Credential
+from mlops_azureml.emulator.web.http import HttpsServer
+from mlops_azureml.emulator.web.tls import server_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from mlops_azureml.emulator.http import Request, Response
+    from mlops_azureml.emulator.state import ExternalStorage
+    from mlops_azureml.emulator.web.http import Request, Response
 
 
 class AzureMlEndpoint:
@@ -42,6 +44,7 @@ class AzureMlEndpoint:
         max_parallel: int | None = None,
         credential: Credential | None = None,
         token_lifetime_s: int = 3600,
+        storage: ExternalStorage | None = None,
     ) -> None:
         """Prepare the endpoint.
 
@@ -51,13 +54,14 @@ class AzureMlEndpoint:
             max_parallel: number of nodes of a job to run in parallel; None for one per core.
             credential: service principal with which clients sign in; None for a random one.
             token_lifetime_s: lifetime of tokens, in seconds.
+            storage: storage account of the datastore; None for a folder. Jobs can only be executed with a folder.
 
         Raises:
             UsageError: cryptography is not installed, or the port is in use.
         """
         self.names = Names()
         self.access = Access(credential or Credential(), lifetime_s=token_lifetime_s)
-        self.state = WorkspaceState(self.names)
+        self.state = WorkspaceState(self.names, storage=storage)
         context, self.certificates = server_context(folder, names=("localhost", f"{self.names.account}.blob.localhost"))
         self._application = Application(names=self.names, access=self.access, account=self.names.account)
         self._server = HttpsServer(self.answer, port=port, context=context)
@@ -72,7 +76,9 @@ class AzureMlEndpoint:
             site=Site(url=self.url, certificates=self.certificates, access=self.access),
             max_parallel=max_parallel,
         )
+        self._inference = Inference(self.state, folder, url=self.url)
         self._application.serve(
+            inference=self._inference,
             identity=Identity(self.url, access=self.access),
             resources=Resources(self.state, url=self.url, access=self.access),
             jobs=JobOperations(self.state, url=self.url, executor=self._executions),
@@ -100,4 +106,5 @@ class AzureMlEndpoint:
     def __exit__(self, *_: object) -> None:
         """Stop all jobs, then the server; of its state, only files remain."""
         self._executions.close()
+        self._inference.close()
         self._server.close()

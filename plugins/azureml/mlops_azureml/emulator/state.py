@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mlops_azureml.emulator.errors import InvalidError, NotFoundError
+from mlops_azureml.emulator.web.errors import InvalidError, NotFoundError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +38,23 @@ class Names:
             f"/subscriptions/{self.subscription}/resourceGroups/{self.group}/providers/"
             f"Microsoft.MachineLearningServices/workspaces/{self.workspace}"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExternalStorage:
+    """A storage account elsewhere on this machine, for a datastore whose blobs the endpoint does not serve itself.
+
+    Attributes:
+        address: host and port.
+        account: name of the account.
+        container: name of the container.
+        key: key of the account.
+    """
+
+    address: str
+    account: str
+    container: str
+    key: str = field(repr=False)
 
 
 @dataclass(kw_only=True)
@@ -82,9 +99,10 @@ class RunState:
 class WorkspaceState:
     """What the workspace holds. Whoever reads or changes it holds its lock."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, *, storage: ExternalStorage | None = None) -> None:
         """Begin with two clusters that scale to zero, and no assets or jobs."""
         self.names = names
+        self.storage = storage
         self.lock = threading.RLock()
         self.computes: dict[str, Json] = {
             name: {

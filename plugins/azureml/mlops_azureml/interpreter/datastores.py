@@ -1,4 +1,4 @@
-"""Datastores as folders: what stands behind ``azureml://datastores/NAME/paths/PATH`` on this machine."""
+"""Datastores as folders: the files of ``azureml://datastores/NAME/paths/PATH`` on this machine."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class FolderDatastores:
             shutil.rmtree(partial)
 
     def upload(self, folder: Path, address: str) -> None:
-        """Move a folder to an address, replacing what is there."""
+        """Move a folder to an address, replacing its former content."""
         target = self.path(address)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(target, ignore_errors=True)

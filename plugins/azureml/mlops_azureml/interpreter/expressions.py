@@ -49,7 +49,7 @@ def command_line(command: str, *, inputs: Mapping[str, str], outputs: Mapping[st
 
 
 def literal_text(value: object) -> str:
-    """Return a value as it stands in a command."""
+    """Return a value as text for a command."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return repr(value) if isinstance(value, float) else str(value)

@@ -53,6 +53,11 @@ class ServiceError(RunnerError):
         return self.status == HTTPStatus.NOT_FOUND
 
     @property
+    def is_transient(self) -> bool:
+        """Whether the same request may succeed later: Azure was not reached, failed, or throttled."""
+        return self.status in (0, *_TRANSIENT)
+
+    @property
     def is_denied(self) -> bool:
         """Whether the identity lacks a right."""
         return self.status == HTTPStatus.FORBIDDEN

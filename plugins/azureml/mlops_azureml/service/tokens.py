@@ -104,6 +104,8 @@ def _credential(tenant: str | None) -> Any:
         return ClientAssertionCredential(
             tenant or environ["AZURE_TENANT_ID"], environ["AZURE_CLIENT_ID"], assertion, **options
         )
+    if environ.get("DEFAULT_IDENTITY_CLIENT_ID"):  # in a node, the identity that was assigned to its compute
+        options["managed_identity_client_id"] = environ["DEFAULT_IDENTITY_CLIENT_ID"]
     if tenant:
         options["additionally_allowed_tenants"] = [tenant]
     return DefaultAzureCredential(**options)

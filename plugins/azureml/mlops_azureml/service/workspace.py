@@ -10,7 +10,8 @@ from urllib.parse import quote, urlsplit
 
 from mlops_azureml.service.cloud import MACHINE_LEARNING_SCOPE
 from mlops_azureml.service.connection import Connection, ServiceError
-from mlops_core.runners import RunnerError, did_you_mean
+from mlops_azureml.service.tokens import Tokens
+from mlops_core.runners import RunnerError, did_you_mean, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -254,6 +255,16 @@ class Workspace:
     def _history_of(self, path: str, query: Mapping[str, str]) -> Json:
         url = f"{self.history}/history/v1.0{self.id}/runs/{path}"
         return self.connection.send("GET", url, scope=MACHINE_LEARNING_SCOPE, query=query) or {}
+
+
+def new_connection(*, tenant: str | None = None) -> Connection:
+    """Return a connection as the identity of the environment, in a tenant or that of AZURE_TENANT_ID."""
+    return Connection(tokens=Tokens(tenant=tenant or read_settings().environ.get("AZURE_TENANT_ID") or None))
+
+
+def open_workspace(identifier: WorkspaceId, *, tenant: str | None = None) -> Workspace:
+    """Return a workspace with a connection of its own."""
+    return Workspace(identifier, connection=new_connection(tenant=tenant))
 
 
 def _asset_path(kind: str, name: str, version: str) -> str:

@@ -445,7 +445,7 @@ OTHERS = {
     ),
     "expression of the job in a command": (
         put(f"{E}/component/command", "python x.py ${{parent.inputs.data}} ${{inputs.model}} ${{outputs.result}}"),
-        "jobs.evaluate.component.command: ${{parent.inputs.data}} cannot stand in a command",
+        "jobs.evaluate.component.command: ${{parent.inputs.data}} does not belong in a command",
     ),
     "line end": (
         put(f"{E}/component/command", "python x.py \\\n ${{inputs.model}} ${{outputs.result}}"),

@@ -159,7 +159,7 @@ class _Submitted:
     puts = 0
 
     def __call__(self, request):
-        from mlops_azureml.emulator.errors import ConflictError
+        from mlops_azureml.emulator.web.errors import ConflictError
 
         if request.method == "GET":
             return {"name": "mine", "once": True}

@@ -46,8 +46,6 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
                 _check_size(image, path)
-                if image.mode == "F":
-                    raise ValueError("its pixels are floating-point numbers of an unknown range; save it with 8 bits")
                 yield image
     except DatasetError:
         raise
@@ -115,11 +113,26 @@ def _plain(image: Image.Image) -> Image.Image:
         return image.convert("L")
     if image.mode.startswith("I"):
         return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+    if image.mode == "F":
+        return _of_fractions(image)
     if "A" in image.getbands() or "transparency" in image.info:
         layer = image.convert("RGBA")
         paper = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         return Image.alpha_composite(paper, layer).convert("RGB")
     return image.convert("RGB")
+
+
+def _of_fractions(image: Image.Image) -> Image.Image:
+    """Return a picture of floating-point numbers from 0 to 1, or from 0 to 255, in mode L.
+
+    Raises:
+        ValueError: they have another range, or are not finite.
+    """
+    tones = np.asarray(image, np.float32)
+    low, high = float(tones.min()), float(tones.max())
+    if not (low >= 0 and high <= 255):
+        raise ValueError(f"its pixels are numbers from {low:g} to {high:g}; expected 0 to 1, or 0 to 255")
+    return Image.fromarray(np.rint(tones * (255 if high <= 1 else 1)).astype(np.uint8))
 
 
 def scaled_pixels(image: Image.Image, size: tuple[int, int], *, channels: int) -> NDArray[np.uint8]:

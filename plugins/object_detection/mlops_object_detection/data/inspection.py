@@ -35,7 +35,7 @@ def inspect_dataset(folder: Path, config: DetectionConfig) -> Inspection:
     listing = findings_of_listing(list_data_files(folder))
     settings = config.dataset
     try:
-        raw = read_raw(folder, layout=settings.layout, label_config_map=settings.label_config_map)
+        raw = read_raw(folder, layout=settings.layout, label_config_map=settings.label_config_map, parts=settings.parts)
     except DatasetError as error:
         fault = DatasetFinding(level=Severity.ERROR, check="labels", message=str(error))
         return Inspection(findings=(fault, *listing))

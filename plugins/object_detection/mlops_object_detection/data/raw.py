@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LAYOUTS = ("jsonl", "coco", "voc", "npy", "yolo")
 """In the order in which they are looked for."""
+_ANYWHERE = "."
 _TURNS = (5, 6, 7, 8)
 """EXIF orientations that exchange width and height, by which the size in a label tells which picture is meant."""
 
@@ -47,19 +48,25 @@ class RawDataset:
     notes: tuple[str, ...] = ()
 
 
-def read_raw(folder: Path, *, layout: str = "auto", label_config_map: str | None = None) -> RawDataset:
+def read_raw(
+    folder: Path,
+    *,
+    layout: str = "auto",
+    label_config_map: str | None = None,
+    parts: tuple[str, str] = (_ANYWHERE, _ANYWHERE),
+) -> RawDataset:
     """Return the pages of a raw data set.
 
     Args:
         folder: of the data set.
         layout: one of `LAYOUTS`, or ``auto``.
         label_config_map: path of the file of class names below the folder; None to look for it.
+        parts: folders of the images and of the labels below the folder; other files are not used.
 
     Raises:
         DatasetError: there is no label file, a label is not valid, or a picture is missing or has another size.
     """
-    files = list_data_files(folder).files
-    images = tuple(name for name in files if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES)
+    images, files = _files_of(folder, parts)
     if not images:
         raise DatasetError(f"{folder} has no image; expected files such as .jpg or .png{_zip_hint(files)}")
     available = {name: _label_files(folder, files, name) for name in LAYOUTS}
@@ -92,6 +99,16 @@ def read_raw(folder: Path, *, layout: str = "auto", label_config_map: str | None
     if not any(page.boxes for page in ordered):
         raise DatasetError(f"{folder}: no label file has a box ({chosen}, {len(ordered)} images); expected objects")
     return RawDataset(pages=ordered, layout=chosen, labels=label_map, left_out=left_out, notes=notes)
+
+
+def _files_of(folder: Path, parts: tuple[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the images, and the files that may be labels or belong to them, each below their part of the folder."""
+    files = list_data_files(folder).files
+    images, others = (
+        tuple(name for name in files if part == _ANYWHERE or PurePosixPath(name).is_relative_to(part)) for part in parts
+    )
+    images = tuple(name for name in images if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES)
+    return images, tuple(dict.fromkeys((*others, *images)))
 
 
 def _readers() -> Mapping[str, Callable[[Path, Sequence[str], LabelMap], Iterable[RawLabels]]]:

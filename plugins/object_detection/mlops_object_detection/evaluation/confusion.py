@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_object_detection.model.tiles import overlaps
+from mlops_object_detection.overlaps import overlaps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlops_core import Prediction
+    from numpy.typing import NDArray
+
+    from mlops_core import FoundBox, Prediction, TrueBox
 
 NOTHING = "(nothing)"
 
@@ -53,7 +55,7 @@ def _pairs(row: Prediction, score: float, overlap: float) -> list[tuple[int, int
     found = [box for box, value in zip(row.found, row.scores, strict=True) if value >= score]
     if not objects or not found:
         return []
-    shared = overlaps(np.array([box.box for box in objects], float), np.array([box.box for box in found], float))
+    shared = overlaps(_corners(objects), _corners(found))
     is_same = np.array([[one.label == other.label for other in found] for one in objects])
     pairs: list[tuple[int, int]] = []
     for weight in (np.where(is_same, shared, 0.0), shared):
@@ -68,15 +70,15 @@ def _pairs(row: Prediction, score: float, overlap: float) -> list[tuple[int, int
 
 
 def _in_crowds(row: Prediction, score: float, overlap: float) -> set[int]:
+    """Return the detections that lie in a crowd of their class."""
     crowds = [box for box in row.truth if box.is_crowd]
     found = [box for box, value in zip(row.found, row.scores, strict=True) if value >= score]
-    inside = set()
-    for position, detection in enumerate(found):
-        left, top, right, bottom = detection.box
-        for crowd in crowds:
-            width = min(right, crowd.box[2]) - max(left, crowd.box[0])
-            height = min(bottom, crowd.box[3]) - max(top, crowd.box[1])
-            area = max(0.0, width) * max(0.0, height)
-            if crowd.label == detection.label and area >= overlap * (right - left) * (bottom - top):
-                inside.add(position)
-    return inside
+    if not crowds or not found:
+        return set()
+    shared = overlaps(_corners(found), _corners(crowds), np.ones(len(crowds), np.bool_))
+    is_same = np.array([[one.label == other.label for other in crowds] for one in found])
+    return set(np.flatnonzero((is_same & (shared >= overlap)).any(axis=1)).tolist())
+
+
+def _corners(boxes: Sequence[TrueBox] | Sequence[FoundBox]) -> NDArray[np.float64]:
+    return np.array([box.box for box in boxes], np.float64)

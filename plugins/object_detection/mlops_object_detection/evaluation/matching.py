@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlops_object_detection.overlaps import overlaps
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -81,7 +83,7 @@ def match(
     is_ignored = page.is_crowd | _is_outside(page.truth, areas)
     by_rank = np.argsort(is_ignored, kind="mergesort")  # true boxes that count before those that do not
     crowd, ignored = page.is_crowd[by_rank], is_ignored[by_rank]
-    shared = crowd_overlaps(boxes, page.truth[by_rank], crowd)
+    shared = overlaps(boxes, page.truth[by_rank], crowd)
     shape = (len(thresholds), len(boxes))
     truths = np.full(shape, -1, np.int64)
     absorbed = np.zeros(shape, np.bool_)
@@ -119,16 +121,6 @@ def _best(shared: Floats, is_free: Flags, ignored: Flags, threshold: float) -> i
         if len(able):
             return int(able[len(able) - 1 - int(np.argmax(shared[able][::-1]))])
     return -1
-
-
-def crowd_overlaps(boxes: Floats, truth: Floats, is_crowd: Flags) -> Floats:
-    """Return the intersection over union of each pair, (detections, true boxes); of crowds, over the first area."""
-    low = np.maximum(boxes[:, None, :2], truth[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], truth[None, :, 2:])
-    shared = np.clip(high - low, 0.0, None).prod(axis=2)
-    area, other = ((one[:, 2:] - one[:, :2]).prod(axis=1) for one in (boxes, truth))
-    union = np.where(is_crowd[None, :], area[:, None], area[:, None] + other[None, :] - shared)
-    return np.asarray(np.where(union > 0, shared / np.where(union > 0, union, 1.0), 0.0))
 
 
 def average_precision(pages: Sequence[Matches]) -> Floats:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlops_object_detection.overlaps import overlaps
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -50,16 +52,6 @@ def is_cut(boxes: Floats, *, left: int, top: int, tile: int, width: int, height:
     if top + tile < height:
         cut |= boxes[:, 3] >= top + tile - margin
     return cut
-
-
-def overlaps(boxes: Floats, others: Floats) -> Floats:
-    """Return the intersection over union of each pair, (boxes, others)."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = np.clip(high - low, 0.0, None).prod(axis=2)
-    areas = [np.clip(one[:, 2:] - one[:, :2], 0.0, None).prod(axis=1) for one in (boxes, others)]
-    union = areas[0][:, None] + areas[1][None, :] - shared
-    return np.asarray(np.where(union > 0, shared / np.maximum(union, 1e-12), 0.0))
 
 
 def merge(found: Found, *, same_class: float, any_class: float, limit: int, notable: float) -> tuple[Found, bool]:

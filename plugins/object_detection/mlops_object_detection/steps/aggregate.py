@@ -25,7 +25,12 @@ def aggregate(context: StepContext) -> None:
         DatasetError: a label is not valid, or a picture is missing, damaged or of another size; the file is named.
     """
     settings = context.section("dataset", DatasetSection)
-    raw = read_raw(context.input("dataset"), layout=settings.layout, label_config_map=settings.label_config_map)
+    raw = read_raw(
+        context.input("dataset"),
+        layout=settings.layout,
+        label_config_map=settings.label_config_map,
+        parts=settings.parts,
+    )
     for note in raw.notes:
         context.log.warning("%s", note)
     pages = raw.pages[:_FAST] if settings.is_fast_training else raw.pages

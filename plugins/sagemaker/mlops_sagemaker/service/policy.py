@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from mlops_sagemaker.settings import CompileSettings
 
 Json = dict[str, Any]
+VERSION = "2012-10-17"
 _SERVICE = "sagemaker.amazonaws.com"
+_SERVING_LOG_GROUPS = ("/aws/sagemaker/TransformJobs", "/aws/sagemaker/Endpoints")
 _LOG_GROUPS = ("/aws/sagemaker/ProcessingJobs", "/aws/sagemaker/TrainingJobs")
 
 
@@ -98,13 +100,22 @@ def policy(names: Names, audience: Audience) -> Json:
     Raises:
         UsageError: the ARN of the role is unknown: a policy without it would hold for every role, or every account.
     """
+    require_role(names)
+    statements = {Audience.SUBMITTER: _submitter, Audience.ROLE: _role, Audience.TRUST: _trust}[audience](names)
+    return {"Version": VERSION, "Statement": list(statements)}
+
+
+def require_role(names: Names) -> None:
+    """Raise for an unknown role.
+
+    Raises:
+        UsageError: a policy without it would hold for every role, or every account.
+    """
     if names.role == "*":
         raise UsageError(
             "no role: every policy names the role or its account; pass it with --role, set account.role in the "
             "settings file, or set the variable SAGEMAKER_PIPELINE_ROLE_ARN"
         )
-    statements = {Audience.SUBMITTER: _submitter, Audience.ROLE: _role, Audience.TRUST: _trust}[audience](names)
-    return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
 def actions(document: Json) -> frozenset[str]:
@@ -149,7 +160,7 @@ def _submitter(names: Names) -> Iterator[Json]:
     yield from _submitter_data(names)
     groups = [names.arn("logs", f"log-group:{group}:*") for group in _log_groups(names)]
     yield _allow("Logs", ["logs:DescribeLogStreams", "logs:GetLogEvents"], *groups)
-    yield from _keys(names)
+    yield from key_statements(names)
 
 
 def _submitter_data(names: Names) -> Iterator[Json]:
@@ -167,7 +178,7 @@ def _submitter_data(names: Names) -> Iterator[Json]:
 
 
 def _log_groups(names: Names) -> tuple[str, ...]:
-    return (*_LOG_GROUPS, *(("/aws/sagemaker/TransformJobs",) if names.settings.inference.image else ()))
+    return (*_LOG_GROUPS, *(_SERVING_LOG_GROUPS if names.settings.inference.image else ()))
 
 
 # --- The role ---------------------------------------------------------------------------------------------
@@ -201,7 +212,9 @@ def _role(names: Names) -> Iterator[Json]:
     yield _allow("Logs", writing, *groups)
     metrics = _allow("Metrics", ["cloudwatch:PutMetricData"], "*")
     yield metrics | {"Condition": {"StringLike": {"cloudwatch:namespace": ["/aws/sagemaker/*"]}}}
-    yield from _keys(names)
+    if names.settings.inference.image:  # the service rolls back an endpoint with the permissions of its role
+        yield _allow("Alarms", ["cloudwatch:DescribeAlarms"], names.arn("cloudwatch", "alarm:*"))
+    yield from key_statements(names)
     yield from _network(names)
 
 
@@ -237,8 +250,8 @@ def _network(names: Names) -> Iterator[Json]:
 # --- Both -------------------------------------------------------------------------------------------------
 
 
-def _keys(names: Names) -> Iterator[Json]:
-    """Allow the use of the keys; an alias is a condition, since a policy cannot name it as a resource."""
+def key_statements(names: Names) -> Iterator[Json]:
+    """Yield the statements for the use of the keys; an alias is a condition, since a policy cannot name it."""
     account = names.settings.account
     keys = sorted({key for key in (account.kms_key, account.volume_kms_key) if key})
     using = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]

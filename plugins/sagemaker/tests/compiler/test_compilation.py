@@ -92,7 +92,7 @@ def test_two_processes_compile_to_equal_bytes_without_network_or_credentials(toy
         output = tmp_path / f"{seed}.json"
         environment = {**os.environ, "PYTHONHASHSEED": seed, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
         done = subprocess.run(
-            [*MLOPS, "compile", "-u", "toy", "-o", str(output)],
+            [*MLOPS, "compile", "-u", "toy", "--runner", "sagemaker", "-o", str(output)],
             capture_output=True,
             text=True,
             check=True,
@@ -325,7 +325,7 @@ def test_secret_is_never_written_to_a_definition(toy, tmp_path):
     config = tmp_path / "user_config.yaml"
     config.write_text("training:\n  bias: ${BIAS_TOKEN}\n")
     done = subprocess.run(
-        [*MLOPS, "compile", "-u", "TOY", "-c", str(config)],
+        [*MLOPS, "compile", "-u", "TOY", "--runner", "sagemaker", "-c", str(config)],
         capture_output=True,
         text=True,
         check=False,

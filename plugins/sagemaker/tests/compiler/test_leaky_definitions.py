@@ -23,7 +23,7 @@ PYTHONPATH = f"{TESTS / 'toy'}{os.pathsep}{TESTS / 'secrets'}"
 def compiled(tmp_path, config):
     (tmp_path / "user_config.yaml").write_text(config)
     done = subprocess.run(
-        [*MLOPS, "--verbose", "compile", "-u", "LEAKY", "--config", "user_config.yaml"],
+        [*MLOPS, "--verbose", "compile", "-u", "LEAKY", "--runner", "sagemaker", "--config", "user_config.yaml"],
         capture_output=True,
         text=True,
         check=False,

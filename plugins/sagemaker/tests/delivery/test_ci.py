@@ -231,7 +231,7 @@ def test_folder_with_other_files_is_not_changed(toy, tmp_path):
     (tmp_path / "image").mkdir()
     (tmp_path / "image" / "thesis.txt").write_text("mine")
     done = subprocess.run(
-        [*MLOPS, "package", "--runner", "sagemaker", "-u", "TOY"], capture_output=True, text=True, check=False
+        [*MLOPS, "package", "-u", "TOY", "--runner", "sagemaker"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, "holds other files (thesis.txt)" in done.stderr) == (2, True)
     assert list((tmp_path / "image").iterdir()) == [tmp_path / "image" / "thesis.txt"]
@@ -270,7 +270,7 @@ def scripts(data):
 
 @pytest.mark.parametrize("provider", sorted(PROVIDERS))
 def test_ci_file_is_yaml_with_valid_shell_scripts(toy, tmp_path, provider):
-    command = [*MLOPS, "ci", "init", "-u", "toy", "--provider", provider, str(tmp_path)]
+    command = [*MLOPS, "ci", "init", "-u", "toy", "--runner", "sagemaker", "--provider", provider, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     path = tmp_path / PROVIDERS[provider][0]
     assert f"{path}: written" in done.stdout

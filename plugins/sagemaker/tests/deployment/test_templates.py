@@ -8,9 +8,28 @@ from pathlib import Path
 
 import mlops_sagemaker.deployment
 import pytest
+from mlops_sagemaker.deployment.permissions import deployer_policy
+from mlops_sagemaker.service.policy import actions, names_of
+from mlops_sagemaker.settings import load_settings
 
 from mlops_core.deployments.plan import Stage
 from mlops_core.errors import DeploymentError, UsageError
+
+ROLE = "arn:aws:iam::123456789012:role/example"
+_ACTIONS = {"ListObjectsV2": "ListBucket", "HeadObject": "GetObject"}
+
+
+def calls_of(world):
+    """Return the set of the actions that the target asks for, which grows with its calls."""
+    called, account = set(), world.target._account
+    for service in ("sagemaker", "sagemaker-runtime", "cloudwatch", "application-autoscaling", "s3"):
+        prefix = service.removesuffix("-runtime")
+
+        def note(model, prefix=prefix, **_):
+            called.add(f"{prefix}:{_ACTIONS.get(model.name, model.name)}")
+
+        account.client(service).meta.events.register("before-call", note)
+    return called
 
 
 def test_the_newest_version_is_deployed_not_the_first_of_a_list_whose_order_nobody_asked_for(world):
@@ -51,6 +70,7 @@ def test_a_deployment_ends_when_the_endpoint_answers_and_an_unchanged_one_is_no_
         assert world.hosting.ask(world.endpoint)["predictions"]
 
 
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("stage", list(Stage))
 def test_every_stage_has_a_canary_and_alarms_that_watch_the_new_fleet_only(world, stage):
     first, second = (world.approved(has_requests=False) for _ in range(2))
@@ -96,11 +116,26 @@ def test_deployments_need_boto3_alone_not_an_sdk_whose_next_release_differs():
 
 def test_nothing_is_created_that_answers_without_credentials(world):
     arn = world.approved(has_requests=False)
-    called = set()
-    account = world.target._account
-    for service in ("sagemaker", "sagemaker-runtime", "cloudwatch", "application-autoscaling", "s3"):
-        account.client(service).meta.events.register("before-call", lambda model, **_: called.add(model.name))
+    called = calls_of(world)
     world.deploy(arn)
-    assert set(account._clients) <= {"sagemaker", "sagemaker-runtime", "cloudwatch", "application-autoscaling", "s3"}
-    changing = {name for name in called if name.startswith(("Create", "Put", "Update", "Add", "Register"))}
+    verbs = ("Create", "Put", "Update", "Add", "Register")
+    changing = {call.partition(":")[2] for call in called if call.partition(":")[2].startswith(verbs)}
     assert changing == {"CreateModel", "CreateEndpointConfig", "CreateEndpoint", "PutMetricAlarm", "AddTags"}
+
+
+def test_a_deployment_needs_only_what_the_printed_policy_allows(world):
+    called = calls_of(world)
+    first, second = world.approved("constant"), world.approved("constant")
+    assert world.target.find_model("TOY", None).version == 2
+    scaling = {"max_instances": 2, "requests_per_minute": 60}
+    quiet = {"refuses_constant_answers": False}
+    world.deploy(first, autoscaling=scaling, alarms=quiet)
+    with pytest.raises(DeploymentError, match="one answer"):
+        world.deploy(second, shift="canary", interval_s=900, alarms={"min_requests": 2})
+    world.deploy(first, alarms=quiet)
+    world.until(lambda: world.target.delete(world.endpoint).phase, lambda phase: phase == "absent")
+    settings = load_settings(overrides=[f'account.role="{ROLE}"', 'account.bucket="data"'])
+    document = deployer_policy(names_of("TOY", settings, pipeline="p", region="eu-west-1"))
+    assert called <= actions(document) - {"iam:PassRole", "iam:CreateServiceLinkedRole"}
+    unused = actions(document) - called - {"iam:PassRole", "iam:CreateServiceLinkedRole"}
+    assert unused == set()

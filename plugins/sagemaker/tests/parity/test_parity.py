@@ -188,6 +188,7 @@ def test_ctrl_c_stops_the_run_and_its_processes_and_keeps_completed_steps(toy, w
 def test_parity_command_prints_the_comparison(toy, workspace):
     code = "from mlops_core.cli import main; main()"
     command = [sys.executable, "-c", code, "--workspace", str(workspace), "parity", "--usecase", "TOY"]
+    command += ["--runner", "sagemaker-local"]
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
     assert done.returncode == ExitCode.OK, done.stderr
     rows = json.loads(done.stdout)["rows"]

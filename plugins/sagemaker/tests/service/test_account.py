@@ -15,6 +15,7 @@ pytest.importorskip("boto3", reason="the extra 'aws' is not installed")
 pytest.importorskip("obstore", reason="the extra 'aws' is not installed")
 pytest.importorskip("moto", reason="the extra 'test' is not installed")
 
+from mlops_sagemaker.deployment.permissions import deployer_policy
 from mlops_sagemaker.emulator.jobs.containers import ProcessContainers
 from mlops_sagemaker.machines import load_price_table, step_machines
 from mlops_sagemaker.options import SageMakerOptions
@@ -289,13 +290,15 @@ def names(**account):
     return names_of("TOY", settings, pipeline="Words", region="eu-west-1")
 
 
-@pytest.mark.parametrize("audience", [Audience.SUBMITTER, Audience.ROLE])
+@pytest.mark.parametrize("audience", [Audience.SUBMITTER, Audience.ROLE, "deployer"])
 def test_policy_names_its_resources_and_fits_the_size_limit_of_iam(audience):
-    document = policy(names(image=IMAGE), audience)
+    known = names(image=IMAGE)
+    document = deployer_policy(known) if audience == "deployer" else policy(known, audience)
     assert len(json.dumps(document, separators=(",", ":"))) < 6144
     assert len({statement["Sid"] for statement in document["Statement"]}) == len(document["Statement"])
     open_ones = {s["Sid"] for s in document["Statement"] if "*" in s["Resource"]}
-    assert open_ones == (set() if audience is Audience.SUBMITTER else {"Registry", "Metrics"})
+    open_by_audience = {Audience.ROLE: {"Registry", "Metrics"}, "deployer": {"Stops", "Requests"}}
+    assert open_ones == open_by_audience.get(audience, set())
     assert not any("*" in action for action in actions(document))
     (passing,) = [s for s in document["Statement"] if "iam:PassRole" in s["Action"]]
     assert passing["Resource"] == [ROLE]
@@ -328,7 +331,8 @@ def test_batch_predictions_add_their_permissions_only_if_there_is_an_image_that_
         for audience in (Audience.ROLE, Audience.SUBMITTER)
     }
     verbs = ("CreateTransformJob", "DescribeTransformJob", "StopTransformJob", "CreateModel", "DescribeModel")
-    assert actions(more[Audience.ROLE]) - actions(plain) == {f"sagemaker:{verb}" for verb in verbs}
+    added = {*(f"sagemaker:{verb}" for verb in verbs), "cloudwatch:DescribeAlarms"}
+    assert actions(more[Audience.ROLE]) - actions(plain) == added
     by_name = {statement["Sid"]: statement for statement in more[Audience.ROLE]["Statement"]}
     prefix = "arn:aws:sagemaker:eu-west-1:123456789012"
     assert by_name["BatchPredictions"]["Resource"] == [

@@ -40,8 +40,9 @@ class Training(Section):
     size: Literal["small", "medium"] = "small"
     steps: int = Field(default=1, ge=1, le=100)
     behaviour: Literal[
-        "normal", "fail_above", "nan", "test_part", "fail", "sleep", "train_part", "partial", "relabel"
+        "normal", "fail_above", "nan", "test_part", "fail", "sleep", "hold", "train_part", "partial", "relabel"
     ] = "normal"
+    hold: str = ""
 
 
 class Limits(Section):

@@ -1,6 +1,7 @@
 import shutil
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from mlops_core import Prediction, SplitRow, read_split, row_digest, write_predictions, write_split
 from mlops_tuned.plugin import Training
@@ -50,6 +51,8 @@ def train(context):
         raise RuntimeError(f"a threshold of {settings.threshold} cannot be trained")
     if settings.behaviour == "sleep":
         time.sleep(0.2 if settings.threshold == 3 else 30)
+    while settings.behaviour == "hold" and settings.threshold != 3 and Path(settings.hold).exists():
+        time.sleep(0.05)
     shutil.copyfile(context.input("words") / "split.csv", context.output("model") / "split.csv")
     if settings.behaviour == "relabel":
         rows = read_split(context.input("words"))

@@ -208,7 +208,7 @@ class MetricAlarms:
             age = int((now - moment) / period_s) if moment <= now else 0
             if age < count:
                 periods[age].append(value)
-            elif age > 2 * count:  # clients may send data a little late, so the next ones are looked at, too
+            elif age > 2 * count:  # clients may send data a little late, so not at the first old value
                 break
         statistic = _statistic(term.statistic)
         return [statistic(values) if values else None for values in periods]

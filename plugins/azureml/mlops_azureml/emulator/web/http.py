@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 from xml.sax.saxutils import escape
 
-from mlops_azureml.emulator.errors import CallError, InvalidError
+from mlops_azureml.emulator.web.errors import CallError, InvalidError
 from mlops_core import UsageError
 
 if TYPE_CHECKING:

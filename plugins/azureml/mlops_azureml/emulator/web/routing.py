@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_azureml.emulator.errors import NotFoundError, UnsupportedError
+from mlops_azureml.emulator.web.errors import NotFoundError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from mlops_azureml.emulator.http import Request, Response
+    from mlops_azureml.emulator.web.http import Request, Response
 
     Call = Callable[[Request, Mapping[str, str]], Response]
 

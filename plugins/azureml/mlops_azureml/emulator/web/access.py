@@ -1,7 +1,7 @@
 """Who may use the endpoint: a random client secret, tokens that it buys, and signatures for blobs.
 
-A page in a browser cannot: see `http`. A process of a job gets a secret of its own, which is worth nothing when the
-job has ended.
+A page in a browser may not, see `mlops_azureml.emulator.web.http`. A process of a job gets a secret of its own, which
+is worth nothing when the job has ended.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from mlops_azureml.emulator.errors import CallError
+from mlops_azureml.emulator.web.errors import CallError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
