@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.runners import RunnerError, write_atomically
-from mlops_core.serving.watch.records import recorded_alarms, retrain_command
+from mlops_core.serving import recorded_alarms, retrain_command
 from mlops_sagemaker.triggers.rules import DRIFT, DRIFT_SOURCE
 
 if TYPE_CHECKING:
