@@ -81,7 +81,7 @@ def test_an_alarm_on_the_latency_returns_all_traffic_from_a_slow_model(hosting):
     assert description["FailureReason"].endswith("went into alarm: latency")
 
 
-@pytest.mark.representatives(2)
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize(
     ("policy", "stages"),
     [
