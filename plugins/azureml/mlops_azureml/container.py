@@ -184,7 +184,7 @@ def log_objective(node: NodeArguments) -> None:
     Raises:
         RunnerError: the trial left no result, or MLflow refuses.
     """
-    from mlops_azureml.mlflow_values import log_trial
+    from mlops_azureml.values.mlflow import log_trial
 
     path = node.outputs.get(OBJECTIVE_OUTPUT, Path()) / "objective.json"
     try:

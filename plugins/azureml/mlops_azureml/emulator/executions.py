@@ -26,7 +26,7 @@ from mlops_azureml.interpreter.document import parse_job
 from mlops_azureml.interpreter.execution import JobExecution, Surroundings
 from mlops_azureml.interpreter.records import JobStatus
 from mlops_azureml.layout import TRIAL
-from mlops_azureml.mlflow_values import RUN_ID, TOKEN, URI
+from mlops_azureml.values.mlflow import RUN_ID, TOKEN, URI
 from mlops_core.runners import DefinitionError, usable_cores
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_azureml.emulator.web.errors import InvalidError
 from mlops_azureml.emulator.web.http import Response
 from mlops_azureml.emulator.web.routing import Route
-from mlops_azureml.mlflow_values import RUN_ID, URI, log_trial
+from mlops_azureml.values.mlflow import RUN_ID, URI, log_trial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,7 +13,7 @@ from mlops_azureml.interpreter.containers import NodeOrder
 from mlops_azureml.interpreter.document import is_literal
 from mlops_azureml.interpreter.expressions import command_line, literal_text
 from mlops_azureml.interpreter.records import JobStatus, NodeRecord, now
-from mlops_azureml.mlflow_values import RUN_ID, URI, read_metric
+from mlops_azureml.values.mlflow import RUN_ID, URI, read_metric
 from mlops_core import MlopsError
 from mlops_core.runners import DefinitionError
 

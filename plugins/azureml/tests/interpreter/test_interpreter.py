@@ -10,7 +10,7 @@ from mlops_azureml.interpreter.datastores import FolderDatastores
 from mlops_azureml.interpreter.document import parse_job
 from mlops_azureml.interpreter.execution import JobExecution, Surroundings
 from mlops_azureml.interpreter.expressions import command_line
-from mlops_azureml.mlflow_values import log_trial, read_metric
+from mlops_azureml.values.mlflow import log_trial, read_metric
 
 from mlops_core.runners import DefinitionError, RunnerError
 
