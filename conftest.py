@@ -55,6 +55,7 @@ EXECUTE_AGAIN = frozenset(
 )
 ON_ONE_WORKER = {
     "tests/report/test_page_in_browser.py": "report",
+    "tests/report/test_notebook_output.py": "report",
     "tests/report/test_screenshots.py": "report",
     "tests/report/test_served_page_in_browser.py": "report",
     "tests/report/test_compared_runs.py": "report",

@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mlops_core.api import load_model, open_run, prepare_run, run, workspace_path
+    from mlops_core.api import load_model, open_run, prepare_run, run, runs_frame, workspace_path
     from mlops_core.code_references import load_function
     from mlops_core.config import (
         GateSection,
@@ -127,7 +127,7 @@ if TYPE_CHECKING:
     from mlops_core.workspace.records import RunRecord, RunStatus
 
 _MODULES = {
-    "api": ("load_model", "open_run", "prepare_run", "run", "workspace_path"),
+    "api": ("load_model", "open_run", "prepare_run", "run", "runs_frame", "workspace_path"),
     "config": ("GateSection", "KeyFaultError", "Section", "TuningSection", "UseCaseConfig", "normalise_path"),
     "datasets.catalogue": ("Dataset", "GeneratedSource", "GitSource", "Source", "SplitSource"),
     "datasets.splits": ("SplitRow", "SplitSample", "check_no_leak", "read_split", "row_digest", "write_split"),
@@ -359,6 +359,7 @@ __all__ = [
     "read_split",
     "row_digest",
     "run",
+    "runs_frame",
     "workspace_path",
     "write_descriptions",
     "write_history",

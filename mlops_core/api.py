@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from mlops_core.use_cases.manager import load_use_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    import pandas as pd
 
     from mlops_core.pipeline import ParameterValue, Pipeline
     from mlops_core.predictors import Predictor
@@ -72,8 +75,8 @@ def run(
         options: options of the runner, of the class that its plugin defines.
         artifacts_dir: folder to which the evaluation is also copied.
         run_id: id of a new run that must be found again whatever happens, from `new_run_id`; empty for any.
-        observer: receives the run's events; an error in it never fails the run. None to print the progress in a
-            notebook or on a terminal, and nothing elsewhere; `SilentObserver` for nothing anywhere.
+        observer: receives the run's events; an error in it never fails the run. None to show the progress as a table
+            in a notebook and as lines on a terminal, and nothing elsewhere; `SilentObserver` for nothing anywhere.
 
     Returns:
         The finished record; look at `RunRecord.status` and `RunRecord.verdict`. A rejected gate and a failed step
@@ -130,12 +133,12 @@ def _carry_out(
     from mlops_core.runners.discovery import LOCAL, open_runner
     from mlops_core.runners.lifecycle import write_run_report
     from mlops_core.runners.observers import GuardedObserver
-    from mlops_core.runners.progress import default_observer
+    from mlops_core.runners.progress import observed, show_outcome
     from mlops_core.workspace.store import Store
 
     redactor = request.config.redactor()
-    with Store(workspace_path(workspace)) as store, redactor.errors():
-        events = GuardedObserver(observer or default_observer(), redactor=redactor)
+    with observed(observer) as shown, Store(workspace_path(workspace)) as store, redactor.errors():
+        events = GuardedObserver(shown, redactor=redactor)
         name = runner or (request.resumed.runner if request.resumed else LOCAL)
         with published(events, store, request.config) as observers:
             record = open_runner(name, store, observer=observers, **arguments).run(request)
@@ -144,7 +147,19 @@ def _carry_out(
 
                 raise disappeared(store.home)
             write_run_report(store, record.run_id, note=events.note, use_case=request.use_case)
-        return record
+        show_outcome(shown, record)
+        return _viewable(record, home=store.home)
+
+
+def _viewable(record: RunRecord, *, home: Path) -> RunRecord:
+    """Return a record that a notebook shows with what its workspace holds."""
+    return replace(record, view=functools.partial(_view, home=home))
+
+
+def _view(record: RunRecord, *, home: Path) -> str:
+    from mlops_core.report.notebook.record import record_html
+
+    return record_html(record, home=home)
 
 
 def _unused_run_id(run_id: str, *, workspace: Path | str | None) -> str:
@@ -199,7 +214,7 @@ def prepare_run(
 
     Example:
         >>> request = prepare_run("TOY", overrides=["features.scale=2"])
-        >>> request.config["features"]["scale"]
+        >>> request.config.sections()["features"]["scale"]
         2
     """
     from mlops_core.runners.request import RunRequest
@@ -285,7 +300,34 @@ def open_run(run_id: str = "latest", *, workspace: Path | str | None = None) -> 
     from mlops_core.workspace.store import Store
 
     with Store(workspace_path(workspace)) as store:
-        return store.runs.load(run_id)
+        return _viewable(store.runs.load(run_id), home=store.home)
+
+
+def runs_frame(use_case: str = "", *, workspace: Path | str | None = None) -> pd.DataFrame:
+    """Return the runs of a workspace as a table of pandas, newest first.
+
+    Columns: ``run_id``, ``use_case``, ``status``, ``created`` (UTC), ``duration_s``, ``runner``, ``model_version``,
+    ``metric.NAME`` for each metric and ``param.NAME`` for each parameter of any of the runs. What a run does not have
+    is missing (NaN, NA). A run whose record cannot be read has the first seven columns only, with a warning.
+
+    Args:
+        use_case: only runs of this use case; empty for all.
+        workspace: the workspace's folder; None for ``MLOPS_HOME``, else ``.mlops``.
+
+    Raises:
+        UsageError: pandas is not installed.
+
+    Example:
+        >>> record = run("TOY", workspace="workspace")
+        >>> frame = runs_frame("TOY", workspace="workspace")
+        >>> frame["metric.acc"].tolist(), frame["param.q_acc"].tolist()
+        ([1.0], [0.5])
+    """
+    from mlops_core.report.notebook.frame import frame_of_runs
+    from mlops_core.workspace.store import Store
+
+    with Store(workspace_path(workspace)) as store:
+        return frame_of_runs(store, use_case=use_case or None)
 
 
 def approval_of(record: RunRecord, *, workspace: Path | str | None = None) -> str:
@@ -343,7 +385,7 @@ def reproduce(
         PluginError: the use case or a package is not installed.
         MlopsError: a step failed.
     """
-    from mlops_core.runners.progress import default_observer
+    from mlops_core.runners.progress import observed
     from mlops_core.trust.originals import bundled_original, stored_original
     from mlops_core.trust.reproduction import reproduce_run
     from mlops_core.workspace.store import Store
@@ -358,7 +400,7 @@ def reproduce(
         return reproduce_run(
             original,
             store=store,
-            observer=observer or default_observer(),
+            observer=opened.enter_context(observed(observer)),
             dataset=None if dataset is None else expand_home(dataset, what="--dataset").absolute(),
             keep=None if keep is None else expand_home(keep, what="--keep").absolute(),
             jobs=jobs,

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _CORE = "mlops_core"
 _OTHERS = ("builtins", "csv", "hashlib", "json", "math", "operator", "shutil", "statistics", "subprocess")
 """Modules of Python on which verdicts and digests rest; only their functions and classes are compared."""
+_INTERACTIVE = frozenset({"copyright", "credits", "exit", "help", "input", "license", "quit"})
+"""Builtins that talk to a person and decide nothing; the kernel of a notebook replaces `input` for each cell."""
 _MADE_LATER = frozenset({"__annotations__", "__doc__", "__abstractmethods__", "__signature__", "__warningregistry__"})
 _OWN_STATE = frozenset({"mlops_core.processes.pool.ProcessPool._origin"})
 """Set by core itself, in the course of its work."""
@@ -183,7 +185,7 @@ def _changed(name: str, noted: _Noted) -> Iterator[tuple[str, str, bool]]:
     for member, value in noted.members.items():
         if member in _MADE_LATER or now.get(member, noted) is value:
             continue
-        if is_other and not (callable(value) and not isinstance(value, ModuleType)):
+        if is_other and (member in _INTERACTIVE or not callable(value) or isinstance(value, ModuleType)):
             continue
         if not member.startswith(("__pydantic", "_abc_")):
             yield f"{name}.{member}", member, False

@@ -40,7 +40,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "drift": ("drift.commands", "Find drift in captured requests; simulate drift; list alarms."),
     },
     "Inspect and maintain": {
-        "runs": ("workspace.runs", "Show, compare, stop and retry runs."),
+        "runs": ("runs.commands", "Show, compare, stop and retry runs."),
         "reproduce": ("workspace.reproduce", "Run a stored run again and compare its outputs, step by step."),
         "models": ("workspace.models", "Show registered models; approve, reject, alias, roll back, export."),
         "observers": ("workspace.observers", "Show observers of runs and models; deliver what they missed."),

@@ -13,6 +13,8 @@ from mlops_core.report.facts import (
     REPORT_FILE,
     Missing,
     RunFacts,
+    declared_metrics,
+    facts_of,
     log_tail,
     predictions_folder,
     previous_accepted,
@@ -27,6 +29,7 @@ from mlops_core.workspace.searches.trials import read_searches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from mlops_core.datasets.previews import Preview
     from mlops_core.report.histories import History
@@ -93,7 +96,7 @@ def gather(store: Store, run_id: str, *, use_case: UseCase | None = None) -> Evi
     worst = _worst(store, facts.record)
     return Evidence(
         facts=facts,
-        as_of=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        as_of=_now(),
         approval=_approval(store, facts.record),
         previous=previous,
         comparison=comparison,
@@ -101,14 +104,62 @@ def gather(store: Store, run_id: str, *, use_case: UseCase | None = None) -> Evi
         histories=read_histories(store, facts.record),
         worst=worst,
         previews=_previews(store, facts.record, worst, use_case),
-        logs={
-            step.name: log_tail(facts.folder, step.name)
-            for step in facts.record.steps
-            if step.status is StepStatus.FAILED
-        },
+        logs=_logs(facts),
         card=_card(store, facts),
         searches=read_searches(facts.record, store.artifacts.path),
     )
+
+
+def essential_evidence(store: Store, record: RunRecord) -> Evidence:
+    """Read what the run itself left behind: no comparison with another run, no samples, no model card.
+
+    Args:
+        store: the workspace of the run.
+        record: of the run, as it is to be shown.
+    """
+    facts, left_out = facts_of(store, record), Missing("It is in the report of the run.")
+    return Evidence(
+        facts=facts,
+        as_of=_now(),
+        approval=_approval(store, record),
+        previous=left_out,
+        comparison=left_out,
+        worst=left_out,
+        histories=read_histories(store, record),
+        logs=_logs(facts),
+    )
+
+
+def evidence_of_record(record: RunRecord, *, home: Path, reason: str) -> Evidence:
+    """Return what the record alone says.
+
+    Args:
+        record: of the run.
+        home: folder of the workspace that held it.
+        reason: one sentence: why the workspace cannot be read.
+    """
+    missing = Missing(reason)
+    facts = RunFacts(
+        record=record, metrics=declared_metrics(record), evaluation=missing, folder=home / "runs" / record.run_id
+    )
+    return Evidence(
+        facts=facts,
+        as_of=_now(),
+        approval=None if record.model_version is None else missing,
+        previous=missing,
+        comparison=missing,
+        worst=missing,
+        histories=(missing,),
+    )
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+
+
+def _logs(facts: RunFacts) -> dict[str, tuple[str, ...]]:
+    failed = (step.name for step in facts.record.steps if step.status is StepStatus.FAILED)
+    return {name: log_tail(facts.folder, name) for name in failed}
 
 
 def _card(store: Store, facts: RunFacts) -> CardFacts | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlops_core.datasets.licences import Licences
 from mlops_core.errors import MlopsError
@@ -13,7 +15,7 @@ from mlops_core.pipeline import EVALUATION_OUTPUT, PREDICTIONS_OUTPUT, StepKind
 from mlops_core.workspace.records import RunStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from mlops_core.workspace.records import RunRecord, StepRecord
@@ -62,7 +64,11 @@ def read_facts(store: Store, run_id: str) -> RunFacts:
         UsageError: the workspace has no such run.
         StoreError: its record is damaged.
     """
-    record = store.runs.load(run_id)
+    return facts_of(store, store.runs.load(run_id))
+
+
+def facts_of(store: Store, record: RunRecord) -> RunFacts:
+    """Return the facts of a run whose record is known."""
     metrics = declared_metrics(record)
     return RunFacts(
         record=record,
@@ -70,6 +76,24 @@ def read_facts(store: Store, run_id: str) -> RunFacts:
         evaluation=_evaluation(store, record, metrics),
         folder=store.runs.folder(record.run_id),
     )
+
+
+def recorded_values(folder: Path, declared: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float]]:
+    """Yield name and value of each metric of a run that is a finite number, reading no more than that.
+
+    Args:
+        folder: of the run.
+        declared: the metrics of its pipeline, as in its record.
+    """
+    try:
+        evaluation = json.loads((folder / EVALUATION_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    for metric in declared:
+        entry = evaluation.get(metric.get("section"), {}).get(metric["name"], {})
+        value = entry.get("value") if isinstance(entry, dict) else None
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            yield str(metric["name"]), float(value)
 
 
 def declared_metrics(record: RunRecord) -> tuple[Metric, ...]:

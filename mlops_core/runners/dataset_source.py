@@ -78,6 +78,11 @@ def fetch_source(  # noqa: PLR0913  what a runner, a plan and the command line k
     if choice.path is not None:
         return _own_source(choice.name, choice.path, required=choice.required, store=store)
     dataset = _entry(choice)
+    if dataset.place:
+        raise DatasetError(
+            f"data set '{dataset.name}' is at {dataset.place}: a runner of that store reads it in place; choose one "
+            "with --runner NAME, or copy the data to this machine and set dataset.path"
+        )
     path = dataset_folder(store.datasets, dataset, seed=seed)
     was_there = storage.is_complete(dataset, path)
     if not was_there:
@@ -112,7 +117,7 @@ def fetch_source(  # noqa: PLR0913  what a runner, a plan and the command line k
 
 def _run_script(dataset: Dataset, folder: Path, *, store: Store) -> bool:
     """Fill `folder` by the script of a data set; return False for a data set without one."""
-    from mlops_core.runners.dataset_command import run_command_source
+    from mlops_core.processes.download_scripts import run_command_source
 
     scripts = [source for source in dataset.sources if isinstance(source, CommandSource)]
     for source in scripts:

@@ -41,7 +41,7 @@ _TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Candidate:
+class _PossibleRequest:
     """A sample that may become a request: its prediction in the evaluation, its content, and whether it is a row."""
 
     row: Prediction
@@ -59,7 +59,7 @@ def main(path: str) -> int:
         use_case = load_use_case(order["use_case"])
         types = use_case.content_types()
         rows = [row for row in read_predictions(Path(order["predictions"])).rows if not row.part and not row.model]
-        source = _Source(Path(order["dataset"]), order["files"], types)
+        source = _SampleFiles(Path(order["dataset"]), order["files"], types)
         candidates = source.candidates(_spread(rows))
         requests = _recorded(use_case.load_predictor(Path(order["model"])), candidates)
     except MlopsError as error:
@@ -87,7 +87,7 @@ def _spread(rows: Sequence[Prediction]) -> Iterator[Prediction]:
         yield from (group[place] for group in groups if place < len(group))
 
 
-class _Source:
+class _SampleFiles:
     """The data set that the run read."""
 
     def __init__(self, folder: Path, files: Mapping[str, str], types: Iterable[ContentType]) -> None:
@@ -97,7 +97,7 @@ class _Source:
         self._by_name = {name.rpartition("/")[2]: name for name in files}
         self._lines: list[bytes] | None = None
 
-    def candidates(self, rows: Iterable[Prediction]) -> Iterator[_Candidate]:
+    def candidates(self, rows: Iterable[Prediction]) -> Iterator[_PossibleRequest]:
         """Yield the candidates among the first rows."""
         for count, row in enumerate(rows):
             if count == _MOST_TRIED:
@@ -110,9 +110,9 @@ class _Source:
             if path and kind is not None and not kind.has_rows:
                 content = self._content(path, MOST_BODY_BYTES)
                 if content is not None:
-                    yield _Candidate(row=row, body=content, content_type=kind)
+                    yield _PossibleRequest(row=row, body=content, content_type=kind)
 
-    def _of_table(self, row: Prediction) -> Iterator[_Candidate]:
+    def _of_table(self, row: Prediction) -> Iterator[_PossibleRequest]:
         """Yield the row of the data set's only table, with and without its first line as a heading."""
         tables = [path for path in self._files if (kind := self._type_of(path)) is not None and kind.has_rows]
         number = row.sample.removeprefix(_ROW)
@@ -123,9 +123,9 @@ class _Source:
         kind, lines, index = self._type_of(tables[0]), self._lines, int(number)
         assert kind is not None  # noqa: S101  the condition above
         if index < len(lines):
-            yield _Candidate(row=row, body=lines[0] + lines[index], content_type=kind)
+            yield _PossibleRequest(row=row, body=lines[0] + lines[index], content_type=kind)
         if index <= len(lines):
-            yield _Candidate(row=row, body=lines[index - 1], content_type=kind)
+            yield _PossibleRequest(row=row, body=lines[index - 1], content_type=kind)
 
     def _type_of(self, path: str) -> ContentType | None:
         suffix = Path(path).suffix.lower()
@@ -142,7 +142,7 @@ class _Source:
             return None
 
 
-def _recorded(predictor: Predictor, candidates: Iterable[_Candidate]) -> list[RecordedRequest]:
+def _recorded(predictor: Predictor, candidates: Iterable[_PossibleRequest]) -> list[RecordedRequest]:
     requests: list[RecordedRequest] = []
     seen: set[str] = set()
     size = 0
@@ -169,7 +169,7 @@ def _recorded(predictor: Predictor, candidates: Iterable[_Candidate]) -> list[Re
     return requests
 
 
-def _answer(predictor: Predictor, path: Path, candidate: _Candidate) -> dict[str, Any] | None:
+def _answer(predictor: Predictor, path: Path, candidate: _PossibleRequest) -> dict[str, Any] | None:
     """Return the answer to a request, as a server gives it; None where the body is not the sample."""
     try:
         answers = list(predictor.predict([path]))

@@ -17,6 +17,7 @@ from mlops_core.pipeline import EVALUATION_OUTPUT
 from mlops_core.runners.dataset_source import dataset_errors, fetch_source
 from mlops_core.runners.local.runner import LocalRunner
 from mlops_core.runners.observers import GuardedObserver
+from mlops_core.runners.progress import show_outcome
 from mlops_core.runners.request import RunRequest
 from mlops_core.runners.saved_config import CONFIG, REPRODUCE, check_saved_config, require_complete
 from mlops_core.runners.selection import Selection
@@ -80,6 +81,7 @@ def reproduce_run(  # noqa: PLR0913  what the command line knows
         with _new_workspace(store, keep) as folder, Store(folder) as own:
             events = GuardedObserver(observer, redactor=redactor)
             record = LocalRunner(own, observer=events, jobs=jobs).run(request)
+            show_outcome(observer, record)
             _require_done(original, record)
             return compare_reproduction(
                 original,

@@ -607,14 +607,16 @@ def _own_dataset(name: str, config: UseCaseConfig) -> Dataset | None:
         ConfigError: the script in it cannot be read.
     """
     from mlops_core.config import DatasetSourceSection
-    from mlops_core.datasets.catalogue import CommandSource, Dataset, Source
+    from mlops_core.datasets.catalogue import CommandSource, Dataset, Source, StoredSource
     from mlops_core.datasets.digests import file_digest
 
     source = getattr(getattr(config, "dataset", None), "source", None)
     if not isinstance(source, DatasetSourceSection):
         return None
-    entry: Source | CommandSource
-    if source.url is not None:
+    entry: Source | CommandSource | StoredSource
+    if source.url is not None and "://" in source.url and not source.url.startswith(("http://", "https://", "file://")):
+        entry = StoredSource(url=source.url)
+    elif source.url is not None:
         entry = Source(url=source.url, sha256=source.sha256 or "", unpack=_is_archive(source.url))
     else:
         script = expand_home(source.command_file or "", what="dataset.source.command_file").absolute()

@@ -94,7 +94,7 @@ class UiAccess:
         self._is_local = is_local
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """PageAnswer a request."""
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return

@@ -44,7 +44,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class PageAnswer:
     """What is sent back.
 
     Attributes:
@@ -66,14 +66,14 @@ class Answer:
     policy: str = ""
 
 
-def see_other(path: str) -> Answer:
+def see_other(path: str) -> PageAnswer:
     """Return the answer that leads to another page of the application."""
-    return Answer(status=HTTPStatus.SEE_OTHER, headers={"Location": path})
+    return PageAnswer(status=HTTPStatus.SEE_OTHER, headers={"Location": path})
 
 
-def json_answer(data: object) -> Answer:
+def json_answer(data: object) -> PageAnswer:
     """Return data as JSON."""
-    return Answer(body=json.dumps(data, ensure_ascii=True), media_type="application/json")
+    return PageAnswer(body=json.dumps(data, ensure_ascii=True), media_type="application/json")
 
 
 def attachment(name: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from mlops_core.errors import MlopsError, UsageError
 from mlops_core.report.kit import Markup, element, group
 from mlops_core.web.access import read_form
-from mlops_core.web.answers import Answer, PageNotFoundError, View
+from mlops_core.web.answers import PageAnswer, PageNotFoundError, View
 from mlops_core.web.live import LiveEvents
 from mlops_core.web.shell import page_header, plain_page, script_text, style_sheet, ui_page
 
@@ -143,7 +143,7 @@ def _event_stream(events: object) -> Response:
     return StreamingResponse(events, media_type="text/event-stream")  # type: ignore[arg-type]
 
 
-def _response(answer: Answer) -> Response:
+def _response(answer: PageAnswer) -> Response:
     headers = dict(answer.headers)
     if answer.policy:
         headers["Content-Security-Policy"] = answer.policy

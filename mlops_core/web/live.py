@@ -28,8 +28,8 @@ _RETRY_MS = 3000
 
 
 @dataclass(slots=True)
-class _Watched:
-    """Something that is looked at once in an interval, however many pages show it."""
+class _WatchedState:
+    """Something that is read once in an interval, however many pages show it."""
 
     at: float = 0.0
     value: object = None
@@ -42,7 +42,7 @@ class LiveEvents:
     def __init__(self, workspace: UiWorkspace) -> None:
         """Watch a workspace while pages ask for its events."""
         self._workspace = workspace
-        self._watched: dict[str, _Watched] = {}
+        self._watched: dict[str, _WatchedState] = {}
         self._closing = asyncio.Event()
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ class LiveEvents:
             yield ": quiet\n\n" if is_quiet else ""
 
     async def _look(self, name: str, look: Callable[[], object]) -> object:
-        watched = self._watched.setdefault(name, _Watched())
+        watched = self._watched.setdefault(name, _WatchedState())
         async with watched.lock:
             if time.monotonic() - watched.at >= _INTERVAL_S * 0.9:
                 watched.value = await run_in_threadpool(look)

@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 import sys
 import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from mlops_core.workspace.database import DATABASE, disappeared
 from mlops_core.workspace.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from mlops_core.web.plugin_work.questions import PluginWork
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _INLINE = 5
 """So many runs that changed are indexed while a page is made; more of them in a process of their own."""
 _ANSWERED_S = 1.0
+_REMEMBERED = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +34,38 @@ class OpenWorkspace:
         store: open, with the index attached.
         plugins: answers questions that need a plugin's code.
         stale: number of runs that are not in the index yet.
+        state: of the files of the workspace; while it is the same, so are the pages that depend on nothing else.
+        memory: the pages of this state.
     """
 
     store: Store
     plugins: PluginWork
     stale: int
+    state: tuple[tuple[int, int], ...]
+    memory: PageMemory
+
+
+class PageMemory:
+    """The last pages that were made, each with the state that it shows."""
+
+    def __init__(self) -> None:
+        """Remember nothing yet."""
+        self._pages: OrderedDict[object, tuple[object, str]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def page(self, name: object, state: object, make: Callable[[], str]) -> str:
+        """Return the page `name` of a state, made by `make` where it is not remembered."""
+        with self._lock:
+            known = self._pages.get(name)
+        if known is not None and known[0] == state:
+            return known[1]
+        text = make()
+        with self._lock:
+            self._pages[name] = (state, text)
+            self._pages.move_to_end(name)
+            while len(self._pages) > _REMEMBERED:
+                self._pages.popitem(last=False)
+        return text
 
 
 class UiWorkspace:
@@ -55,6 +84,7 @@ class UiWorkspace:
         self._closing = threading.Event()
         self._is_due = threading.Event()
         self._indexed_state: tuple[tuple[int, int], ...] = ()
+        self._memory = PageMemory()
         self._building: subprocess.Popen[bytes] | None = None
         self._indexing = threading.Thread(target=self._keep_indexed, name="run-index", daemon=True)
 
@@ -80,11 +110,12 @@ class UiWorkspace:
             StoreError: it has disappeared, or cannot be read.
         """
         with self.open_store() as store:
-            yield OpenWorkspace(store=store, plugins=self.plugins, stale=self._bring_up_to_date(store))
+            state = self._file_states()
+            stale = self._bring_up_to_date(store, state)
+            yield OpenWorkspace(store=store, plugins=self.plugins, stale=stale, state=state, memory=self._memory)
 
-    def _bring_up_to_date(self, store: Store) -> int:
+    def _bring_up_to_date(self, store: Store, state: tuple[tuple[int, int], ...]) -> int:
         """Index a few runs, or begin to index many; return how many are still missing."""
-        state = self._file_states()
         if state == self._indexed_state:
             return 0
         stale = self._index.count_stale(store)
@@ -99,9 +130,10 @@ class UiWorkspace:
     def _file_states(self) -> tuple[tuple[int, int], ...]:
         """Return size and time of the files of the database: while they are the same, nothing has to be indexed."""
         states = []
-        for name in (DATABASE, f"{DATABASE}-wal"):
+        files = (self.home / DATABASE, self._index.path)
+        for path in (*files, *(file.with_name(f"{file.name}-wal") for file in files)):
             with contextlib.suppress(OSError):
-                status = (self.home / name).stat()
+                status = path.stat()
                 states.append((status.st_mtime_ns, status.st_size))
         return tuple(states)
 

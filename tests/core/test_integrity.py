@@ -72,6 +72,15 @@ def test_a_change_of_core_is_named_and_undone(change, name):
     assert watch.changes() == ()
 
 
+def test_a_notebook_that_replaces_input_for_each_cell_has_not_changed_core(monkeypatch):
+    watch = CoreWatch()
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.input", lambda prompt="": "")
+        assert watch.changes() == ()
+        patch.setattr("builtins.max", min)
+        assert watch.changes() == ("builtins.max",)
+
+
 def confirmed(tmp_path, verdict, *, threshold):
     write_evaluation(tmp_path, REPORT, [ACCURACY])
     confirm_accepted(verdict, GATE, metrics=[ACCURACY], parameters={"q_acc": threshold}, evaluation=tmp_path)

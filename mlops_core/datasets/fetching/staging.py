@@ -55,12 +55,12 @@ def fetch_sources(
 
 def _fault(source: AnySource) -> str:
     """Return why a source is not fetched; empty if it may be."""
-    from mlops_core.datasets.catalogue import CommandSource, GeneratedSource, GitSource, SplitSource
+    from mlops_core.datasets.catalogue import CommandSource, GeneratedSource, GitSource, SplitSource, StoredSource
 
     if isinstance(source, GeneratedSource):
         return ""
-    if isinstance(source, CommandSource):
-        return f"script {source.script} is run for data sets of a configuration only"
+    if isinstance(source, CommandSource | StoredSource):
+        return f"{source} is for data sets of a configuration only"
     if isinstance(source, GitSource):
         fault = repository_fault(source.url)
         return fault and f"git repository {public_address(source.url)} {fault}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlops_core.report.evidence import Evidence
     from mlops_core.workspace.records import RunRecord
 
-_STATUS_KINDS: Mapping[RunStatus, BadgeKind] = {
+STATUS_KINDS: Mapping[RunStatus, BadgeKind] = {
     RunStatus.ACCEPTED: "good",
     RunStatus.REJECTED: "bad",
     RunStatus.UNDECIDED: "warn",
@@ -40,16 +40,16 @@ _APPROVALS: Mapping[str, str] = {
 def page_header(evidence: Evidence, *, losses: Sequence[str] = ()) -> Markup:
     """Return the header of the report, with what it lacks of an earlier report of the run."""
     record = evidence.record
-    status = badge(str(record.status), _STATUS_KINDS[record.status])
+    status = badge(str(record.status), STATUS_KINDS[record.status])
     return element(
         "header",
         element("p", " · ".join(_origin(record)), class_="eyebrow"),
         element("h1", "Run ", element("span", record.run_id, class_="run-id"), " ", status),
-        element("p", _outcome(record), class_="outcome"),
+        element("p", outcome_of(record), class_="outcome"),
         element("p", muted(record.alias_note)) if record.alias_note else None,
         _losses_note(losses),
         _generated_data_note(record),
-        element("ul", *_tiles(evidence), class_="tiles"),
+        element("ul", *key_figures(evidence), class_="tiles"),
         class_="page-header",
     )
 
@@ -61,7 +61,8 @@ def _origin(record: RunRecord) -> Iterator[str]:
     yield f"seed {record.seed}"
 
 
-def _outcome(record: RunRecord) -> str:
+def outcome_of(record: RunRecord) -> str:
+    """Return how a run ended, in one or two sentences."""
     version = record.model_version
     registration = "was not registered" if version is None else f"is registered as version {version}"
     return {
@@ -93,7 +94,8 @@ def _generated_data_note(record: RunRecord) -> Markup | None:
     )
 
 
-def _tiles(evidence: Evidence) -> Iterator[Markup]:
+def key_figures(evidence: Evidence) -> Iterator[Markup]:
+    """Yield the items of the list with the metrics, the duration, the data and the model."""
     record = evidence.record
     yield from _metric_tiles(evidence)
     yield tile("Duration", format_duration(record.duration_s), _step_counts(record))

@@ -25,10 +25,10 @@ from mlops_core.workspace.manifests import path_from_text, path_to_text
 from mlops_core.workspace.records import DatasetRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from mlops_core.datasets.catalogue import Progress
+    from mlops_core.datasets.catalogue import DatasetChoice, Progress
     from mlops_core.datasets.digests import TreeFile
     from mlops_core.runners.remote.object_store import RemoteObject
     from mlops_core.runners.request import RunRequest
@@ -150,6 +150,42 @@ def provide_dataset(
     upload = Upload(bucket, place, store=store, progress=progress)
     sent, removed = upload.carry_out(source.path, wanted, former=manifest)
     return Provided(record=source.record, place=place, sent=sent, removed=removed)
+
+
+def stored_dataset(choice: DatasetChoice, *, open_bucket: Callable[[str], Bucket]) -> Provided | None:
+    """Return the data of others that are used in place; None for any other data set.
+
+    Nothing is read but a listing, and nothing is written: the digest covers key, size and entity tag of each object,
+    which the record says.
+
+    Args:
+        choice: of a run.
+        open_bucket: returns the bucket of that name.
+
+    Raises:
+        DatasetError: the store refuses, the address is of another store, or no object is there.
+    """
+    entry = choice.entry
+    if entry is None or not entry.place:
+        return None
+    place = Place.parse(entry.place)
+    digest, count, size = hashlib.sha256(), 0, 0
+    for item in open_bucket(place.bucket).objects(place.prefix):
+        name = item.key[len(place.prefix) + 1 :]
+        digest.update(json.dumps([name, item.size, item.etag]).encode() + b"\n")
+        count, size = count + 1, size + item.size
+    if count == 0:
+        raise DatasetError(f"data set '{choice.name}': no objects below {place}; correct dataset.source.url")
+    record = DatasetRecord(
+        name=choice.name,
+        path=str(place),
+        digest=digest.hexdigest(),
+        files=count,
+        size_bytes=size,
+        licence=entry.licence,
+        digest_of="listing",
+    )
+    return Provided(record=record, place=place)
 
 
 class Upload:

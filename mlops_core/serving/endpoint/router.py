@@ -9,8 +9,13 @@ import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from starlette.requests import ClientDisconnect, Request
+
 from mlops_core.deployments.local.target import CONFIGURATION_HEADER
 from mlops_core.serving.endpoint.upstream import UpstreamError
+from mlops_core.serving.front.application import error_response, request_id_of
+from mlops_core.serving.front.bodies import discard_rest
+from mlops_core.serving.refusals import RefusedRequestError, overloaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
     from mlops_core.serving.endpoint.upstream import Upstream
 
 _MAX_BODY_BYTES = 25 << 20
+_MOST_HELD_BYTES = 512 << 20
 _TIMEOUT_S = 70.0
 _OF_CONNECTION = frozenset(
     {b"host", b"connection", b"keep-alive", b"transfer-encoding", b"content-length", b"expect", b"te", b"upgrade"}
@@ -70,6 +76,7 @@ class Router:
         current: the server in service; None for none.
         new: the server that is being deployed; None for none.
         percent: share of the requests that the new one answers.
+        held_bytes: bodies in memory.
     """
 
     def __init__(self) -> None:
@@ -77,24 +84,40 @@ class Router:
         self.current: Backend | None = None
         self.new: Backend | None = None
         self.percent = 0
+        self.held_bytes = 0
         self._credit = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] != "http":
             return
-        body = await _body(receive)
-        if body is None:
-            text = f"the request body has more than {_MAX_BODY_BYTES >> 20} MiB; send less"
-            await _refuse(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
+        request, held = Request(scope, receive), _HeldBody(self)
+        try:
+            body = await held.read(request)
+            is_prediction = request.method == "POST" and request.url.path == "/invocations"
+            backend = self._backend(is_prediction=is_prediction)
+            with backend.request():
+                await self._pass_on(backend, scope, body, send, is_prediction=is_prediction)
+        except ClientDisconnect:
             return
-        is_prediction = scope["method"] == "POST" and scope["path"] == "/invocations"
+        except RefusedRequestError as refusal:
+            headers = refusal.headers | ({} if await discard_rest(request) else {"Connection": "close"})
+            identity = request_id_of(request)
+            response = error_response(refusal.status, str(refusal), request_id=identity, headers=headers)
+            await response(scope, receive, send)
+        finally:
+            held.release()
+
+    def _backend(self, *, is_prediction: bool) -> Backend:
+        """Return the server for a request.
+
+        Raises:
+            RefusedRequestError: there is none.
+        """
         backend = self._chosen() if is_prediction else self.current or self.new
         if backend is None:
-            await _refuse(send, HTTPStatus.SERVICE_UNAVAILABLE, "no model is in service; try again later")
-            return
-        with backend.request():
-            await self._pass_on(backend, scope, body, send, is_prediction=is_prediction)
+            raise overloaded("no model is in service; try again later")
+        return backend
 
     def _chosen(self) -> Backend | None:
         """Return the server for a request: of each hundred, exactly the share goes to the new one, evenly spread."""
@@ -133,25 +156,35 @@ def _target(scope: Scope) -> str:
     return (path + b"?" * bool(query) + query).decode("ascii", "replace")
 
 
-async def _body(receive: Receive) -> bytes | None:
-    """Return the body of a request; None if it is too large."""
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return b"".join(parts)
-        size += len(message.get("body", b""))
-        if size > _MAX_BODY_BYTES:
-            return None
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(parts)
+class _HeldBody:
+    """The body of one request in memory, within what a router holds at most."""
 
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._size = 0
 
-async def _refuse(send: Send, status: HTTPStatus, text: str) -> None:
-    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
-    await _answer(send, status, headers, json.dumps({"error": text}).encode())
+    async def read(self, request: Request) -> bytes:
+        """Return the body.
+
+        Raises:
+            RefusedRequestError: it is too large, or the router holds too many.
+            ClientDisconnect: its sender has gone.
+        """
+        parts: list[bytes] = []
+        async for chunk in request.stream():
+            self._size += len(chunk)
+            self._router.held_bytes += len(chunk)
+            if self._size > _MAX_BODY_BYTES:
+                text = f"the request body has more than {_MAX_BODY_BYTES >> 20} MiB; send less"
+                raise RefusedRequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
+            if self._router.held_bytes > _MOST_HELD_BYTES:
+                raise overloaded("too many requests at once; try again later")
+            parts.append(chunk)
+        return b"".join(parts)
+
+    def release(self) -> None:
+        """Give the memory back."""
+        self._router.held_bytes -= self._size
 
 
 async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:

@@ -51,10 +51,15 @@ class _Connection:
         await self._writer.drain()
         response: h11.Response | None = None
         parts: list[bytes] = []
+        has_data = False
         while True:
             event = self._http.next_event()
             if event is h11.NEED_DATA:
-                self._http.receive_data(await self._reader.read(_CHUNK))
+                data = await self._reader.read(_CHUNK)
+                if not data and not has_data:
+                    raise ConnectionResetError("the server closed the connection")
+                has_data = True
+                self._http.receive_data(data)
             elif isinstance(event, h11.Response):
                 response = event
             elif isinstance(event, h11.Data):

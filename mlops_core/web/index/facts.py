@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.evaluation.metrics import EVALUATION_FILE
 from mlops_core.report.comparison import flatten_yaml
+from mlops_core.report.facts import recorded_values
 from mlops_core.use_cases.searches import SELECTION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
 PARAMETER_PREFIX = "param."
@@ -61,7 +60,7 @@ def _facts(record: Mapping[str, Any], folder: Path) -> IndexedFacts:
     settings |= {f"{PARAMETER_PREFIX}{name}": _text(value) for name, value in record["parameters"].items()}
     settings["seed"] = str(record["seed"])
     return IndexedFacts(
-        metrics=dict(_metrics(folder, declared)),
+        metrics=dict(recorded_values(folder, declared)),
         units={str(metric["name"]): str(metric.get("unit", "")) for metric in declared},
         settings=settings,
         dataset=str(dataset.get("digest", "")),
@@ -69,18 +68,6 @@ def _facts(record: Mapping[str, Any], folder: Path) -> IndexedFacts:
         dataset_facts=json.dumps(dataset) if dataset else "",
         has_search=any(isinstance(step, dict) and step.get("run") == SELECTION for step in pipeline.get("steps", ())),
     )
-
-
-def _metrics(folder: Path, declared: list[dict[str, Any]]) -> Iterator[tuple[str, float]]:
-    try:
-        evaluation = json.loads((folder / EVALUATION_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return
-    for metric in declared:
-        entry = evaluation.get(metric.get("section"), {}).get(metric["name"], {})
-        value = entry.get("value") if isinstance(entry, dict) else None
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            yield str(metric["name"]), float(value)
 
 
 def _text(value: object) -> str:

@@ -129,7 +129,7 @@ class RunListing:
 
 def list_runs(store: Store, chosen: RunFilter, *, size: int = PAGE_SIZE) -> RunListing:
     """Return a page of the runs that match a filter; the index is attached to `store`."""
-    statement = _Statement(chosen, alive=_alive(store))
+    statement = _Statement(chosen, alive=running_states(store))
     with store.reading() as db:
         total = int(db.execute("SELECT count(*) FROM main.runs").fetchone()[0])
         is_all = not statement.conditions
@@ -139,7 +139,7 @@ def list_runs(store: Store, chosen: RunFilter, *, size: int = PAGE_SIZE) -> RunL
     return RunListing(runs=tuple(map(_listed, rows)), count=count, total=total)
 
 
-def _alive(store: Store) -> tuple[tuple[str, str], ...]:
+def running_states(store: Store) -> tuple[tuple[str, str], ...]:
     """Return each run that the table calls running, with its status now: its process may have disappeared."""
     with store.reading() as db:
         rows = db.execute("SELECT run_id FROM main.runs WHERE status = ?", (RunStatus.RUNNING,)).fetchall()

@@ -1,1 +1,1 @@
-"""The pages: each function takes a `View` and returns an `Answer`."""
+"""The pages: each function takes a `View` and returns an `PageAnswer`."""

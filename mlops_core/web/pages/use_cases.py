@@ -24,7 +24,7 @@ from mlops_core.report.kit import (
     muted,
 )
 from mlops_core.use_cases.discovery import broken_use_cases, discover_use_cases
-from mlops_core.web.answers import Answer, PageNotFoundError
+from mlops_core.web.answers import PageAnswer, PageNotFoundError
 from mlops_core.web.pages.forms import address, button_link, part, spaced
 from mlops_core.web.pages.graph import GraphStep, collapsed, pipeline_chart
 from mlops_core.web.shell import page_header, ui_page
@@ -38,7 +38,7 @@ _ACTIONS: Mapping[str, BadgeKind] = {"reuse": "reused", "run": "warn", "maybe": 
 _SHOWN_STEPS = 80
 
 
-def use_cases_page(view: View) -> Answer:
+def use_cases_page(view: View) -> PageAnswer:
     """Return the page of all installed use cases; nothing of them is imported."""
     with view.opened.store.reading() as db:
         rows = db.execute("SELECT use_case, count(*) FROM main.runs GROUP BY use_case COLLATE NOCASE").fetchall()
@@ -64,7 +64,7 @@ def use_cases_page(view: View) -> Answer:
     )
     section = element("section", element("h2", "Installed use cases", class_="hidden"), body)
     page = ui_page(view, title="Use cases", active="use-cases", heading=page_header("Use cases"), body=[section])
-    return Answer(body=page)
+    return PageAnswer(body=page)
 
 
 def _card(name: str, plugin: str, runs: int, *, is_installed: bool = True) -> Markup:
@@ -73,7 +73,7 @@ def _card(name: str, plugin: str, runs: int, *, is_installed: bool = True) -> Ma
     return element("li", element("h3", title), element("p", muted(plugin)), element("p", count))
 
 
-def use_case_page(view: View) -> Answer:
+def use_case_page(view: View) -> PageAnswer:
     """Return the page of a use case, whose content is fetched when it is shown: the plugin may take a while."""
     name = view.path["use_case"]
     known = [each.name for each in discover_use_cases() if each.name.casefold() == name.casefold()]
@@ -97,16 +97,16 @@ def use_case_page(view: View) -> Answer:
             element("div", waiting, data_load=f"/parts/use-cases/{part(known[0])}", aria_busy="true", class_="parts")
         ],
     )
-    return Answer(body=page)
+    return PageAnswer(body=page)
 
 
-def use_case_part(view: View) -> Answer:
+def use_case_part(view: View) -> PageAnswer:
     """Return the content of the page of a use case."""
     try:
         found = view.opened.plugins.ask("use_case", use_case=view.path["use_case"])
     except MlopsError as error:
         problem = group(callout("bad", str(error)), element("p", "The plugin cannot be used as it is."))
-        return Answer(body=_section("Not available", problem).html)
+        return PageAnswer(body=_section("Not available", problem).html)
     sections = [
         _section("Pipeline", _pipeline(found)),
         _section("Steps", _steps(found)),
@@ -115,7 +115,7 @@ def use_case_part(view: View) -> Answer:
         _section("Data sets", _datasets(found)),
         _section("Configuration", details("Show the configuration", element("pre", found["config"], tabindex=0))),
     ]
-    return Answer(body=group(*sections).html)
+    return PageAnswer(body=group(*sections).html)
 
 
 def _section(title: str, body: Markup) -> Markup:

@@ -22,7 +22,7 @@ _NICE = 5
 
 
 def main() -> None:
-    """Answer the question on standard input."""
+    """PageAnswer the question on standard input."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a plugin prints is not the answer
     os.nice(_NICE)

@@ -74,15 +74,12 @@ class AzureMlRunner:
         Args:
             store: the workspace on this machine.
             observer: receives the run's events.
-            jobs: not supported: the size of the cluster limits how many nodes run in parallel.
+            jobs: has no effect, which is noted: the size of the cluster limits how many nodes run in parallel.
             options: settings, limits, and whether to wait for the end.
             connection: connection to Azure; None for a new one.
-
-        Raises:
-            UsageError: a number of parallel steps was given.
         """
         if jobs is not None:
-            raise UsageError(f"runner {NAME}: --jobs is not supported; the nodes of the cluster limit parallel steps")
+            observer.note(f"--jobs {jobs} has no effect here: the number of nodes of the cluster limits parallel steps")
         self._store = store
         self._observer = observer
         self._options = options or AzureMlOptions()

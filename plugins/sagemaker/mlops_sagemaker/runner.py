@@ -21,7 +21,7 @@ from mlops_core.runners import (
     write_atomically,
 )
 from mlops_core.runners.remote.costs import check_cost, estimate_cost
-from mlops_core.runners.remote.datasets import provide_dataset
+from mlops_core.runners.remote.datasets import provide_dataset, stored_dataset
 from mlops_sagemaker.checking import check_definition
 from mlops_sagemaker.compiler.definition import Definition, compile_pipeline
 from mlops_sagemaker.compiler.ingestion import DATASET_URI, DATASET_VERSION
@@ -109,6 +109,11 @@ class SageMakerRunner:
 
     def _start(self, run: Run, request: RunRequest, target: Target) -> None:
         def provide(progress: Progress) -> Provided:
+            stored = stored_dataset(
+                request.dataset_choice(), open_bucket=lambda name: S3Bucket(name, account=self._account)
+            )
+            if stored is not None:
+                return stored
             uri = f"s3://{target.bucket}/train/datasets/{request.pipeline.dataset}/"
             bucket = S3Bucket(target.bucket, account=self._account)
             return provide_dataset(request, uri, store=self._store, bucket=bucket, progress=progress)

@@ -26,7 +26,7 @@ from mlops_core.report.kit import (
     share_bar,
 )
 from mlops_core.report.sections.samples import sample_preview
-from mlops_core.web.answers import Answer
+from mlops_core.web.answers import PageAnswer
 from mlops_core.web.pages.data.datasets import known_dataset
 from mlops_core.web.pages.forms import address, part, select_field, spaced
 
@@ -40,13 +40,13 @@ _ROWS, _FINDINGS, _NAMED, _BARS = 60, 40, 8, 40
 SAMPLES = 12
 
 
-def inspection_part(view: View) -> Answer:
+def inspection_part(view: View) -> PageAnswer:
     """Return what an inspection of the data finds, with the plugin and configuration of the run that read it last."""
     digest, _, run_id, _, _ = known_dataset(view)
     try:
         found = view.opened.plugins.ask("inspection", run=run_id, state=digest)
     except MlopsError as error:
-        return Answer(body=missing_note(str(error)).html)
+        return PageAnswer(body=missing_note(str(error)).html)
     findings = sorted(found["findings"], key=lambda each: "duplicate" not in each["check"])
     body = group(
         facts_list({str(name): str(value) for name, value in found["facts"]}) if found["facts"] else None,
@@ -57,7 +57,7 @@ def inspection_part(view: View) -> Answer:
         *(_distribution(each) for each in found["distributions"]),
         *(_table(each) for each in found["tables"]),
     )
-    return Answer(body=body.html)
+    return PageAnswer(body=body.html)
 
 
 def _finding(finding: Mapping[str, Any]) -> Markup:
@@ -114,7 +114,7 @@ def _cell(cell: object) -> str:
 # --- Split and samples ------------------------------------------------------------------------------------
 
 
-def samples_part(view: View) -> Answer:
+def samples_part(view: View) -> PageAnswer:
     """Return the counts of the split, and a page of samples with their previews."""
     digest, _, run_id, _, _ = known_dataset(view)
     page = 1
@@ -126,9 +126,9 @@ def samples_part(view: View) -> Answer:
             "samples", dataset=digest, run=run_id, **chosen, offset=(page - 1) * SAMPLES, size=SAMPLES, state=run_id
         )
     except MlopsError as error:
-        return Answer(body=missing_note(str(error)).html)
+        return PageAnswer(body=missing_note(str(error)).html)
     if "missing" in found:
-        return Answer(body=missing_note(found["missing"]).html)
+        return PageAnswer(body=missing_note(found["missing"]).html)
     cards = [_card(each) for each in found["samples"]]
     body = group(
         _split_table(found),
@@ -136,7 +136,7 @@ def samples_part(view: View) -> Answer:
         element("ul", *cards, class_="samples") if cards else missing_note("no sample matches."),
         _pages(digest, chosen, page=page, count=found["count"]),
     )
-    return Answer(body=body.html)
+    return PageAnswer(body=body.html)
 
 
 def _split_table(found: Mapping[str, Any]) -> Markup:

@@ -19,7 +19,7 @@ from mlops_core.report.kit import (
     group,
     missing_note,
 )
-from mlops_core.web.answers import Answer, PageNotFoundError
+from mlops_core.web.answers import PageAnswer, PageNotFoundError
 from mlops_core.web.index.database import ATTACHED
 from mlops_core.web.pages.forms import address, button_link, part
 from mlops_core.web.pages.states import moment
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _SHOWN = 200
 
 
-def datasets_page(view: View) -> Answer:
+def datasets_page(view: View) -> PageAnswer:
     """Return the page of all data sets."""
     with view.opened.store.reading() as db:
         rows = db.execute(
@@ -64,7 +64,7 @@ def datasets_page(view: View) -> Answer:
         PageSection(anchor="assets", title="Registered data assets", body=_assets(view)),
     ]
     page = ui_page(view, title="Data sets", active="datasets", heading=page_header("Data sets"), body=sections)
-    return Answer(body=page)
+    return PageAnswer(body=page)
 
 
 def _sizes(facts: Mapping[str, Any]) -> tuple[Node, Node, Node]:
@@ -96,7 +96,7 @@ def _assets(view: View) -> Markup:
     return data_table("Data assets", headings, rows, is_caption_visible=False)
 
 
-def dataset_page(view: View) -> Answer:
+def dataset_page(view: View) -> PageAnswer:
     """Return the page of the data with a digest; what needs the plugin is fetched when it is shown."""
     value, facts, run_id, use_case, count = known_dataset(view)
     base = f"/parts/datasets/{part(value)}"
@@ -137,7 +137,7 @@ def dataset_page(view: View) -> Answer:
         body=sections,
         sections=[(section.anchor, section.title) for section in sections],
     )
-    return Answer(body=page)
+    return PageAnswer(body=page)
 
 
 def known_dataset(view: View) -> tuple[str, dict[str, Any], str, str, int]:

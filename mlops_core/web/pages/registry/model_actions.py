@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mlops_core.errors import MlopsError, UsageError
 from mlops_core.report.kit import Markup, Node, PageSection, callout, code, element, facts_list, group
-from mlops_core.web.answers import Answer, see_other
+from mlops_core.web.answers import PageAnswer, see_other
 from mlops_core.web.pages.forms import confirm_form, part, post_form
 from mlops_core.web.pages.registry.model_version import known_version
 from mlops_core.web.pages.registry.models import model_versions, version_number
@@ -37,7 +37,7 @@ class _Decision:
     moves_aliases: bool
 
 
-def change_status(view: View) -> Answer:
+def change_status(view: View) -> PageAnswer:
     """Approve or reject a version, after a confirmation."""
     version = known_version(view)
     decision = _Decision(
@@ -68,7 +68,7 @@ def _promoted(view: View, version: ModelVersion) -> str:
     return "moved" if best == version.version else "kept"
 
 
-def change_alias(view: View) -> Answer:
+def change_alias(view: View) -> PageAnswer:
     """Move or remove an alias, after a confirmation."""
     name, versions = model_versions(view)
     alias = view.form.get("alias", "").strip()
@@ -89,7 +89,7 @@ def change_alias(view: View) -> Answer:
 # --- Confirmations ----------------------------------------------------------------------------------------
 
 
-def _confirm_status(view: View, decision: _Decision) -> Answer:
+def _confirm_status(view: View, decision: _Decision) -> PageAnswer:
     version, (word, kind) = decision.version, _WORDS[decision.status]
     path = f"/models/{part(version.use_case)}/{version.version}"
     fields = {
@@ -126,7 +126,7 @@ def _confirm_status(view: View, decision: _Decision) -> Answer:
     return _question(view, f"{word} {version.use_case} version {version.version}?", group(facts, *notes, form))
 
 
-def _confirm_alias(view: View, name: str, alias: str, *, current: int | None, target: int | None) -> Answer:
+def _confirm_alias(view: View, name: str, alias: str, *, current: int | None, target: int | None) -> PageAnswer:
     path = f"/models/{part(name)}"
     before, after = (_shown(number) for number in (current, target))
     fields = {"alias": alias, "version": "" if target is None else str(target), "expected": _value(current)}
@@ -173,10 +173,10 @@ def _shown(number: int | None) -> str:
     return "nothing" if number is None else f"version {number}"
 
 
-def _question(view: View, title: str, body: Markup) -> Answer:
+def _question(view: View, title: str, body: Markup) -> PageAnswer:
     section = PageSection(anchor="confirm", title="Confirm", body=body)
     page = ui_page(view, title=title, active="models", heading=page_header(title), body=[section])
-    return Answer(body=page)
+    return PageAnswer(body=page)
 
 
 # --- Checks -----------------------------------------------------------------------------------------------

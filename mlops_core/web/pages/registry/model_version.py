@@ -23,7 +23,7 @@ from mlops_core.report.kit import (
     group,
     missing_note,
 )
-from mlops_core.web.answers import Answer, PageNotFoundError, attachment
+from mlops_core.web.answers import PageAnswer, PageNotFoundError, attachment
 from mlops_core.web.pages.forms import address, button_link, part, post_form, spaced
 from mlops_core.web.pages.registry.card_text import markdown_markup
 from mlops_core.web.pages.registry.models import back_button, ledger_table, model_versions, version_number
@@ -55,7 +55,7 @@ def known_version(view: View) -> ModelVersion:
     raise PageNotFoundError(f"model {name} has no version {number}")
 
 
-def version_page(view: View) -> Answer:
+def version_page(view: View) -> PageAnswer:
     """Return the page of a version."""
     version = known_version(view)
     name = version.use_case
@@ -92,18 +92,18 @@ def version_page(view: View) -> Answer:
         body=sections,
         sections=[(section.anchor, section.title) for section in sections],
     )
-    return Answer(body=page)
+    return PageAnswer(body=page)
 
 
-def card_page(view: View) -> Answer:
+def card_page(view: View) -> PageAnswer:
     """Return the model card as a Markdown file."""
     version = known_version(view)
     text = _card_text(view, version)
     headers = attachment(f"model-card-{version.version}.md")
-    return Answer(body=text, media_type="text/markdown; charset=utf-8", headers=headers)
+    return PageAnswer(body=text, media_type="text/markdown; charset=utf-8", headers=headers)
 
 
-def bundle_file(view: View) -> Answer:
+def bundle_file(view: View) -> PageAnswer:
     """Return the evidence bundle of a version, not signed: the application holds no key."""
     from mlops_core.trust.bundles.bundle import find_subject, write_bundle
 
@@ -118,7 +118,7 @@ def bundle_file(view: View) -> Answer:
         Path(name).unlink(missing_ok=True)
         raise
     headers = attachment(f"bundle-{version.run_id}.tar")
-    return Answer(file=Path(name), is_removed=True, media_type="application/x-tar", headers=headers)
+    return PageAnswer(file=Path(name), is_removed=True, media_type="application/x-tar", headers=headers)
 
 
 def _note(view: View) -> Markup | None:

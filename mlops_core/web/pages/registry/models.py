@@ -19,7 +19,7 @@ from mlops_core.report.kit import (
     missing_note,
     muted,
 )
-from mlops_core.web.answers import Answer, PageNotFoundError
+from mlops_core.web.answers import PageAnswer, PageNotFoundError
 from mlops_core.web.pages.forms import button_link, part, post_form, select_field
 from mlops_core.web.pages.states import APPROVALS, approval_badge, moment
 from mlops_core.web.shell import page_header, ui_page
@@ -39,7 +39,7 @@ _DONE = {
 }
 
 
-def models_page(view: View) -> Answer:
+def models_page(view: View) -> PageAnswer:
     """Return the page of all models."""
     versions = Registry(view.opened.store).versions()
     by_name: dict[str, list[ModelVersion]] = {}
@@ -54,7 +54,7 @@ def models_page(view: View) -> Answer:
         )
     section = element("section", element("h2", "Registered models", class_="hidden"), body)
     page = ui_page(view, title="Models", active="models", heading=page_header("Models"), body=[section])
-    return Answer(body=page)
+    return PageAnswer(body=page)
 
 
 def _card(name: str, versions: Sequence[ModelVersion]) -> Markup:
@@ -83,7 +83,7 @@ def model_versions(view: View) -> tuple[str, tuple[ModelVersion, ...]]:
     return versions[0].use_case, versions
 
 
-def model_page(view: View) -> Answer:
+def model_page(view: View) -> PageAnswer:
     """Return the page of one model."""
     name, versions = model_versions(view)
     history = Registry(view.opened.store).history(name)
@@ -106,7 +106,7 @@ def model_page(view: View) -> Answer:
         body=sections,
         sections=[(section.anchor, section.title) for section in sections],
     )
-    return Answer(body=page)
+    return PageAnswer(body=page)
 
 
 def _versions(versions: Sequence[ModelVersion]) -> Markup:

@@ -30,7 +30,7 @@ from mlops_core.report.kit import (
     parallel_chart,
     scatter_chart,
 )
-from mlops_core.web.answers import Answer
+from mlops_core.web.answers import PageAnswer
 from mlops_core.web.index.database import number_of
 from mlops_core.web.index.facts import PARAMETER_PREFIX
 from mlops_core.web.pages.forms import address, button_link, select_field
@@ -85,7 +85,7 @@ def chosen_ids(view: View) -> tuple[str, ...]:
     return tuple(view.opened.store.runs.full_id(run) for run in ids)
 
 
-def compare_page(view: View) -> Answer:
+def compare_page(view: View) -> PageAnswer:
     """Return the comparison."""
     ids = chosen_ids(view)
     runs = [_compared(view, run_id, number) for number, run_id in enumerate(ids, 1)]
@@ -111,16 +111,16 @@ def compare_page(view: View) -> Answer:
         body=sections,
         sections=[(section.anchor, section.title) for section in sections],
     )
-    return Answer(body=page)
+    return PageAnswer(body=page)
 
 
-def full_comparison(view: View) -> Answer:
+def full_comparison(view: View) -> PageAnswer:
     """Return the complete comparison of two runs, as mlops runs compare writes it."""
     ids = chosen_ids(view)
     if len(ids) != FEWEST:
         raise UsageError(f"the complete comparison is one of two runs, not of {len(ids)}")
     page = str(view.opened.plugins.ask("comparison", runs=list(ids), state="stored")["page"])
-    return Answer(body=page, policy=report_policy(page))
+    return PageAnswer(body=page, policy=report_policy(page))
 
 
 def _compared(view: View, run_id: str, number: int) -> ComparedRun:

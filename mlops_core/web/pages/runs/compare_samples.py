@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_core.errors import MlopsError
 from mlops_core.quantities import counted, format_number
 from mlops_core.report.kit import Markup, Node, badge, code, data_table, element, group, missing_note, muted
-from mlops_core.web.answers import Answer
+from mlops_core.web.answers import PageAnswer
 from mlops_core.web.pages.runs.compare import chosen_ids, wide_table
 
 if TYPE_CHECKING:
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from mlops_core.web.answers import View
 
 
-def samples_part(view: View) -> Answer:
+def samples_part(view: View) -> PageAnswer:
     """Return the part of the page."""
     ids = chosen_ids(view)
     state = " ".join(str(view.opened.store.runs.load(run_id).duration_s) for run_id in ids)
     try:
         found = view.opened.plugins.ask("changed_samples", runs=list(ids), state=state)
     except MlopsError as error:
-        return Answer(body=missing_note(str(error)).html)
+        return PageAnswer(body=missing_note(str(error)).html)
     if "missing" in found:
-        return Answer(body=missing_note(found["missing"]).html)
-    return Answer(body=_part(ids, found).html)
+        return PageAnswer(body=missing_note(found["missing"]).html)
+    return PageAnswer(body=_part(ids, found).html)
 
 
 def _part(ids: Sequence[str], found: Mapping[str, Any]) -> Markup:

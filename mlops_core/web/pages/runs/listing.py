@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlops_core.quantities import counted, format_duration, format_number
 from mlops_core.report.kit import Markup, Node, callout, code, data_table, element, group, missing_note, muted
-from mlops_core.web.answers import Answer
+from mlops_core.web.answers import PageAnswer
 from mlops_core.web.index.queries import (
     PAGE_SIZE,
     FilterChoices,
@@ -16,6 +16,7 @@ from mlops_core.web.index.queries import (
     SettingTest,
     filter_choices,
     list_runs,
+    running_states,
 )
 from mlops_core.web.pages.forms import address, number_of, select_field, spaced, text_field
 from mlops_core.web.pages.states import moment, run_badge
@@ -30,12 +31,19 @@ _MOST_KEYS = 200
 _TABLE = "runs-table"
 
 
-def runs_page(view: View) -> Answer:
-    """Return the page, or with ``part=table`` only the table."""
+def runs_page(view: View) -> PageAnswer:
+    """Return the page, or with ``part=table`` only the table; an unchanged one is not made again."""
+    opened = view.opened
+    state = (opened.state, opened.stale, running_states(opened.store))
+    name = ("runs", tuple(sorted(view.query.items())))
+    return PageAnswer(body=opened.memory.page(name, state, lambda: _runs_page(view)))
+
+
+def _runs_page(view: View) -> str:
     chosen = read_filter(view)
     listing = list_runs(view.opened.store, chosen)
     if view.first("part") == "table":
-        return Answer(body=_table(view, chosen, listing).html)
+        return _table(view, chosen, listing).html
     body = [
         element("section", element("h2", "Filter", class_="hidden"), _filter_form(view, chosen), class_="filter"),
         element(
@@ -45,8 +53,7 @@ def runs_page(view: View) -> Answer:
         ),
     ]
     heading = page_header("Runs", lead="Choose two to twenty runs to compare them.")
-    page = ui_page(view, title="Runs", active="runs", heading=heading, body=body, events="/events/runs")
-    return Answer(body=page)
+    return ui_page(view, title="Runs", active="runs", heading=heading, body=body, events="/events/runs")
 
 
 def read_filter(view: View) -> RunFilter:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mlops_core.quantities import format_size
 from mlops_core.reading import open_regular
 from mlops_core.report.kit import code, element, group, muted
-from mlops_core.web.answers import Answer, PageNotFoundError, attachment
+from mlops_core.web.answers import PageAnswer, PageNotFoundError, attachment
 from mlops_core.web.pages.forms import address, button_link
 from mlops_core.web.pages.runs.run import known_run
 from mlops_core.web.shell import page_header, ui_page
@@ -23,13 +23,13 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _PLAIN = re.compile(r"[^A-Za-z0-9._-]")
 
 
-def log_page(view: View) -> Answer:
+def log_page(view: View) -> PageAnswer:
     """Return the end of a log, or with ``save=yes`` the file."""
     run_id = known_run(view)
     path = _log_path(view, run_id)
     if view.first("save") == "yes":
         headers = attachment(_PLAIN.sub("_", f"{run_id}-{path.name}"))
-        return Answer(file=path, media_type="text/plain; charset=utf-8", headers=headers)
+        return PageAnswer(file=path, media_type="text/plain; charset=utf-8", headers=headers)
     with open(open_regular(path), "rb") as stream:  # noqa: PTH123  of a descriptor
         size = stream.seek(0, 2)
         stream.seek(max(0, size - _SHOWN_BYTES))
@@ -45,7 +45,7 @@ def log_page(view: View) -> Answer:
     )
     shown = element("pre", _ESCAPES.sub("", text) or "(empty)", class_="log whole-log", tabindex=0, aria_label="Log")
     body = element("section", element("h2", "Log", class_="hidden"), shown)
-    return Answer(body=ui_page(view, title=f"{path.name} of {run_id}", heading=heading, body=[body]))
+    return PageAnswer(body=ui_page(view, title=f"{path.name} of {run_id}", heading=heading, body=[body]))
 
 
 def _log_path(view: View, run_id: str) -> Path:

@@ -14,9 +14,9 @@ from mlops_core.report.sections.metrics import metrics_section
 from mlops_core.report.sections.steps import steps_section
 from mlops_core.report.sections.training import training_section
 from mlops_core.report.sections.verdict import verdict_section
-from mlops_core.web.answers import Answer, PageNotFoundError
+from mlops_core.web.answers import PageAnswer, PageNotFoundError
 from mlops_core.web.pages.forms import address, button_link, part, post_form, spaced
-from mlops_core.web.pages.runs.run_live import live_parts, partial_evidence
+from mlops_core.web.pages.runs.run_live import is_report_due, live_parts, partial_evidence
 from mlops_core.web.pages.runs.stored_report import read_stored_report
 from mlops_core.web.pages.states import moment, run_badge
 from mlops_core.web.shell import page_header, report_policy, ui_page
@@ -39,7 +39,7 @@ _SECTIONS: tuple[Callable[[Evidence], PageSection], ...] = (
 _DONE = {"stop": "The run was asked to stop. Steps that have finished are kept.", "report": "The report was written."}
 
 
-def run_page(view: View) -> Answer:
+def run_page(view: View) -> PageAnswer:
     """Return the page of a run."""
     run_id = known_run(view)
     try:
@@ -65,7 +65,7 @@ def known_run(view: View) -> str:
     return str(row[0])
 
 
-def report_file(view: View) -> Answer:
+def report_file(view: View) -> PageAnswer:
     """Return the stored report, as the file that it is, in an origin of its own."""
     run_id = known_run(view)
     path = view.opened.store.runs.folder(run_id) / REPORT_FILE
@@ -75,15 +75,15 @@ def report_file(view: View) -> Answer:
         raise PageNotFoundError(
             f"run {run_id} has no {REPORT_FILE} that can be read; write it with: mlops runs report {run_id}"
         ) from error
-    return Answer(body=page, policy=report_policy(page))
+    return PageAnswer(body=page, policy=report_policy(page))
 
 
 # --- A run that is carried out ----------------------------------------------------------------------------
 
 
-def _running(view: View, record: RunRecord) -> Answer:
+def _running(view: View, record: RunRecord) -> PageAnswer:
     parts = live_parts(view.opened.store, record.run_id)
-    if "ended" in parts:  # in the meantime
+    if "steps" not in parts:  # it has ended in the meantime
         return run_page(view)
     sections = [("progress", "Progress", group(_live("summary", parts), _live("steps", parts)))]
     if "/tuning/" in parts["trials"]:
@@ -108,7 +108,7 @@ def _running(view: View, record: RunRecord) -> Answer:
         sections=[*((anchor, title) for anchor, title, _ in sections), (configuration.anchor, configuration.title)],
         events=f"/events/runs/{record.run_id}",
     )
-    return Answer(body=page)
+    return PageAnswer(body=page)
 
 
 def _live(name: str, parts: dict[str, str]) -> Markup:
@@ -118,11 +118,13 @@ def _live(name: str, parts: dict[str, str]) -> Markup:
 # --- A run that has ended ---------------------------------------------------------------------------------
 
 
-def _ended(view: View, record: RunRecord) -> Answer:
+def _ended(view: View, record: RunRecord) -> PageAnswer:
     folder = view.opened.store.runs.folder(record.run_id)
     try:
         stored = read_stored_report(folder / REPORT_FILE)
         fault = "" if stored else f"the run has no {REPORT_FILE}, or not one that can be read."
+        if is_report_due(view.opened.store, record):
+            fault = "the report is being written."
     except OSError as error:
         stored, fault = None, f"{REPORT_FILE} cannot be read: {error}"
     actions = _actions(view, record, has_report=stored is not None)
@@ -148,8 +150,9 @@ def _ended(view: View, record: RunRecord) -> Answer:
         heading=heading,
         body=[markup for _, _, markup in parts],
         sections=[(anchor, title) for anchor, title, _ in parts],
+        events=f"/events/runs/{record.run_id}" if is_report_due(view.opened.store, record) else "",
     )
-    return Answer(body=page)
+    return PageAnswer(body=page)
 
 
 def _title(record: RunRecord) -> Markup:
@@ -211,7 +214,7 @@ def _previous(view: View, record: RunRecord) -> str:
 # --- A run whose record cannot be read --------------------------------------------------------------------
 
 
-def _damaged(view: View, run_id: str, error: MlopsError) -> Answer:
+def _damaged(view: View, run_id: str, error: MlopsError) -> PageAnswer:
     """Return what is left of a run: the files in its folder."""
     folder = view.opened.store.runs.folder(run_id)
     logs = sorted(path.name for path in folder.glob("logs/*.log"))
@@ -230,7 +233,7 @@ def _damaged(view: View, run_id: str, error: MlopsError) -> Answer:
     ]
     title = group(element("span", run_id, class_="run-id"), " ", badge("damaged", "bad"))
     page = ui_page(view, title=f"{run_id}: damaged", heading=page_header(title), body=body)
-    return Answer(body=page, status=HTTPStatus.OK)
+    return PageAnswer(body=page, status=HTTPStatus.OK)
 
 
 def _log_links(run_id: str, logs: list[str]) -> Markup:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mlops_core.errors import UsageError
 from mlops_core.report.kit import PageSection, element, group
 from mlops_core.runners.remote.refreshing import is_remote, open_remote_run
-from mlops_core.web.answers import Answer, see_other
+from mlops_core.web.answers import PageAnswer, see_other
 from mlops_core.web.pages.forms import confirm_form
 from mlops_core.web.pages.runs.run import known_run
 from mlops_core.web.shell import page_header, ui_page
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mlops_core.web.answers import View
 
 
-def stop_page(view: View) -> Answer:
+def stop_page(view: View) -> PageAnswer:
     """Ask whether a run is to be stopped."""
     record = view.opened.store.runs.load(known_run(view))
     path = f"/runs/{record.run_id}/"
@@ -38,10 +38,10 @@ def stop_page(view: View) -> Answer:
         heading=page_header("Stop the run?", eyebrow=record.run_id),
         body=[PageSection(anchor="confirm", title="Confirm", body=question)],
     )
-    return Answer(body=page)
+    return PageAnswer(body=page)
 
 
-def stop_run(view: View) -> Answer:
+def stop_run(view: View) -> PageAnswer:
     """Stop a run of this machine or of a service, without waiting for its end."""
     store = view.opened.store
     record = store.runs.load(known_run(view))
@@ -56,7 +56,7 @@ def stop_run(view: View) -> Answer:
     return see_other(f"/runs/{record.run_id}/?done=stop")
 
 
-def write_run_report(view: View) -> Answer:
+def write_run_report(view: View) -> PageAnswer:
     """Write the report of a run that has none."""
     run_id = known_run(view)
     view.opened.plugins.ask("report", run=run_id)

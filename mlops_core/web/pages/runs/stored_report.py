@@ -81,7 +81,7 @@ def read_stored_report(path: Path) -> StoredReport | None:
     start, end = text.find("<main"), text.rfind("</main>")
     if start < 0 or end < start:
         return None
-    reader = _Reader()
+    reader = _ReportReader()
     reader.feed(text[text.index(">", start) + 1 : end])
     reader.close()
     return StoredReport(header=reader.header, sections=tuple(reader.sections)) if reader.sections else None
@@ -107,7 +107,7 @@ class _Open:
         return element(self.tag, *self.children, **self.attributes)
 
 
-class _Reader(HTMLParser):
+class _ReportReader(HTMLParser):
     """Builds the allowed elements again."""
 
     def __init__(self) -> None:

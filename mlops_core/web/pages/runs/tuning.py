@@ -24,7 +24,7 @@ from mlops_core.report.kit import (
     muted,
 )
 from mlops_core.report.search_section import search_section
-from mlops_core.web.answers import Answer
+from mlops_core.web.answers import PageAnswer
 from mlops_core.web.index.queries import RunFilter, list_runs
 from mlops_core.web.pages.data.dataset_parts import bar_list
 from mlops_core.web.pages.forms import button_link, spaced
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _CHARTS = 8
 
 
-def tuning_page(view: View) -> Answer:
+def tuning_page(view: View) -> PageAnswer:
     """Return the page of all searches."""
     store = view.opened.store
     listing = list_runs(store, RunFilter(has_search=True))
@@ -69,7 +69,7 @@ def tuning_page(view: View) -> Answer:
     page = ui_page(
         view, title="Tuning", active="tuning", heading=page_header("Hyperparameter searches"), body=[section]
     )
-    return Answer(body=page)
+    return PageAnswer(body=page)
 
 
 def _row(run_id: str, use_case: str, status: str, created: str, search: SearchRecord) -> tuple[Node, ...]:
@@ -88,7 +88,7 @@ def _row(run_id: str, use_case: str, status: str, created: str, search: SearchRe
     )
 
 
-def search_page(view: View) -> Answer:
+def search_page(view: View) -> PageAnswer:
     """Return the page of the searches of one run."""
     store = view.opened.store
     record = store.runs.load(known_run(view))
@@ -119,7 +119,7 @@ def search_page(view: View) -> Answer:
         body=sections,
         sections=[(section.anchor, section.title) for section in sections],
     )
-    return Answer(body=page)
+    return PageAnswer(body=page)
 
 
 def _progress(search: SearchRecord) -> Markup:

@@ -65,10 +65,7 @@ def _node(name: str, node: Json, state: WorkspaceState) -> dict[str, Json]:
     document["inputs"] = {
         port: _input(value, "job_input_type", state) for port, value in (node.get("inputs") or {}).items()
     }
-    document["outputs"] = {
-        port: {"type": value.get("job_output_type", "uri_folder"), "mode": MODES.get(value.get("mode"), "upload")}
-        for port, value in (node.get("outputs") or {}).items()
-    }
+    document["outputs"] = {port: _output(value) for port, value in (node.get("outputs") or {}).items()}
     if node.get("computeId"):
         document["compute"] = f"azureml:{_part(str(node['computeId']), 'computes', state)}"
     limits = {key: value for key, value in (node.get("limits") or {}).items() if key != "job_limits_type"}
@@ -77,6 +74,12 @@ def _node(name: str, node: Json, state: WorkspaceState) -> dict[str, Json]:
     if limits:
         document["limits"] = limits
     return document | {key: node[key] for key in _KEPT if key in node}
+
+
+def _output(value: Json) -> dict[str, Json]:
+    """Return an output; with a name, it becomes a data asset when its node ends."""
+    asset = {key: value[key] for key in ("name", "version") if value.get(key)}
+    return {"type": value.get("job_output_type", "uri_folder"), "mode": MODES.get(value.get("mode"), "upload"), **asset}
 
 
 def _component(name: str, identifier: Json, state: WorkspaceState) -> Json:

@@ -174,6 +174,8 @@ class Executions:
             return
         with self._state.lock:
             run = self._run(job, record, parent=job)
+            if record.status is JobStatus.COMPLETED:
+                self._register_outputs(job, record)
             for index, trial in enumerate(record.trials):
                 child = self._run(job, trial, parent=record.run_id)
                 child.tags["hyperparameters"] = json.dumps({TRIAL: index})
@@ -194,6 +196,19 @@ class Executions:
         if record.log:
             run.logs = {STD_LOG: f"{job}/{record.log}"}
         return run
+
+    def _register_outputs(self, job: str, record: NodeRecord) -> None:
+        """Register the outputs of a node that have a name as data assets; a version that exists stays as it is."""
+        node = (self._state.jobs[job].get("jobs") or {}).get(record.name) or {}
+        for port, output in (node.get("outputs") or {}).items():
+            if not output.get("name") or port not in record.outputs:
+                continue
+            name = str(output["name"])
+            versions = self._state.versions("data", name)
+            version = str(output.get("version") or len(versions) + 1)
+            if version not in versions:
+                properties = {"dataType": output.get("job_output_type", "uri_folder"), "dataUri": record.outputs[port]}
+                self._state.put_version("data", name, version, properties)
 
     def begin_trial(self, job: str, run_id: str) -> None:
         """Make a trial of a sweep visible while it runs."""

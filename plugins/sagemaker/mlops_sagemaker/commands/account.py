@@ -14,6 +14,8 @@ from mlops_sagemaker.options import account_options, read_options
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_DEPLOYER = "deployer"
+
 
 def _with(*options: click.Option) -> Callable[[click.Command], click.Command]:
     """Return a decorator that adds options to a command."""
@@ -31,7 +33,7 @@ def _with(*options: click.Option) -> Callable[[click.Command], click.Command]:
 @click.option(
     "--for",
     "audience",
-    type=click.Choice(["submitter", "deployer", "role", "trust"]),
+    type=click.Choice(["submitter", _DEPLOYER, "role", "trust"]),
     default="submitter",
     show_default=True,
     help="Policy to print: for the user who starts runs or who deploys, for the execution role, or its trust policy.",
@@ -43,6 +45,7 @@ def policy_command(*, usecase: str | None, audience: str, **values: Any) -> None
     """
     from mlops_core.runners import read_settings
     from mlops_sagemaker.compiler.definition import model_package_group
+    from mlops_sagemaker.deployment.permissions import deployer_policy
     from mlops_sagemaker.service.policy import Audience, names_of, policy
     from mlops_sagemaker.target import check_pipeline_name, complete_settings
 
@@ -53,7 +56,7 @@ def policy_command(*, usecase: str | None, audience: str, **values: Any) -> None
     check_pipeline_name(pipeline)
     region = options.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
     names = names_of(use_case, complete_settings(options), pipeline=pipeline, region=region)
-    print_json(policy(names, Audience(audience)))
+    print_json(deployer_policy(names) if audience == _DEPLOYER else policy(names, Audience(audience)))
 
 
 @_with(*account_options(), prices_option())

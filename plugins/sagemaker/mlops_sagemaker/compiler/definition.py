@@ -112,6 +112,7 @@ def compile_pipeline(
         code=_code(request, index),
         settings=settings,
         dataset_digest="" if settings.ingest.enabled else dataset_digest,
+        dataset_place=_dataset_place(request),
     )
     data = {
         "Version": VERSION,
@@ -128,6 +129,19 @@ def compile_pipeline(
         data=json.loads(json.dumps(data)),
         max_parallel_steps=settings.account.max_parallel_steps,
     )
+
+
+def _dataset_place(request: RunRequest) -> str:
+    """Return the address of data that are used in place; empty for a data set that is uploaded.
+
+    Raises:
+        ConfigError: it is the address of another store.
+    """
+    entry = request.dataset_choice().entry
+    place = entry.place if entry is not None else ""
+    if place and not place.startswith("s3://"):
+        raise ConfigError(f"dataset.source.url: SageMaker reads data in place from S3 only, not from {place}")
+    return place.rstrip("/") + "/" if place else ""
 
 
 def _steps(request: RunRequest, context: JobContext) -> Iterator[dict[str, Any]]:

@@ -59,6 +59,7 @@ class JobContext:
         code: digest of the code of each step, by step name.
         settings: settings of the account and the steps.
         dataset_digest: digest of the data set; empty if it is not known.
+        dataset_place: address of a data set that is used in place; empty for one that is uploaded.
     """
 
     use_case: str
@@ -67,6 +68,7 @@ class JobContext:
     code: Mapping[str, str]
     settings: CompileSettings
     dataset_digest: str = ""
+    dataset_place: str = ""
 
     def settings_of(self, step: Step) -> StepSettings:
         """Return the overrides of a step; those of a tuned step hold for its trials."""
@@ -92,6 +94,8 @@ class JobContext:
         """Return the location of the output ``"step.output"`` or of the data set."""
         if reference == DATASET and self.settings.ingest.enabled:
             return Source(uri=ex.processing_output(INGEST_STEP, INGEST_OUTPUT))
+        if reference == DATASET and self.dataset_place:
+            return Source(uri=ex.join("", self.dataset_place))
         if reference == DATASET:
             uri = ex.s3_uri(ex.parameter(BUCKET), "train", "datasets", self.pipeline.dataset, "")
             return Source(uri=uri)

@@ -267,7 +267,7 @@ def _deploy_buildspec() -> str:
     version = "${MODEL_PACKAGE_ARN##*/}"
     commands = [
         "pip install mlops-usecases mlops-sagemaker",
-        f'mlops deploy --usecase "$USECASE_NAME" --to "$DEPLOYMENT_STAGE" --runner sagemaker --version "{version}"',
+        f'mlops deploy --usecase "$USECASE_NAME" --to "$DEPLOYMENT_STAGE" --runner sagemaker --model "{version}"',
     ]
     return json.dumps({"version": 0.2, "env": {"shell": "bash"}, "phases": {"build": {"commands": commands}}}, indent=1)
 

@@ -1,7 +1,7 @@
 """What is asked of the service for a plan: requests as data, without any call.
 
-Everything that a plan creates has the name of the plan, which follows from its content; so what exists already is used
-again, and what is there under this name with another content was not made by this deployment.
+Everything that a plan creates has the name of the plan, which follows from its content. A resource of this name is used
+again; one with another content was not made by this deployment.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from mlops_core.deployments import Shift, Stage
 from mlops_sagemaker.serving.protocol import CONFIGURATION, VARIANT
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Mapping
 
     from mlops_core.deployments import DeploymentPlan
@@ -55,7 +56,7 @@ class Blueprint:
 
 
 def tags_of(blueprint: Blueprint) -> dict[str, str]:
-    """Return the tags of all that is created."""
+    """Return the tags of model, endpoint configuration and endpoint."""
     plan = blueprint.plan
     return {
         **blueprint.account.tags,
@@ -185,6 +186,13 @@ def alarm_requests(plan: DeploymentPlan) -> list[dict[str, Any]]:
         limit_us = _US * alarms.max_p99_ms
         requests.append(_judged(plan, "latency", latency, f"IF(n >= {alarms.min_requests}, latency, 0)", limit_us))
     return requests
+
+
+def invocation_statistics(plan: DeploymentPlan, *, since: dt.datetime, until: dt.datetime) -> dict[str, Any]:
+    """Return the arguments of ``GetMetricStatistics`` for the requests to the new configuration in each minute."""
+    metric = _watched(plan, "n", "Invocations", "Sum")["MetricStat"]
+    limits = {"StartTime": since, "EndTime": until, "Period": metric["Period"], "Statistics": ["Sum"]}
+    return {**metric["Metric"], **limits}
 
 
 def stop_datum(plan: DeploymentPlan) -> dict[str, Any]:

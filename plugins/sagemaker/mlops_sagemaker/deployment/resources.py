@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ SETTLE_S = 60.0
 """How long the service may need until a change that it accepted can be seen."""
 POLL_S = 0.5
 _LONGEST_REASON = 1000
+_LOOK_BACK = dt.timedelta(hours=9)
+"""A deployment takes at most 8 hours."""
 
 
 class BusyError(RunnerError):
@@ -167,6 +170,13 @@ class EndpointResources:
         answer = self._account.call("cloudwatch", "describe_alarms", AlarmNames=requests.alarm_names(plan))
         listed = (*answer.get("MetricAlarms", ()), *answer.get("CompositeAlarms", ()))
         return [str(each["AlarmName"]) for each in listed if each["StateValue"] == "ALARM"]
+
+    def most_requests(self, plan: DeploymentPlan) -> int:
+        """Return the largest number of requests to a plan's configuration in a minute, of the last hours."""
+        now = dt.datetime.now(dt.UTC)
+        asked = requests.invocation_statistics(plan, since=now - _LOOK_BACK, until=now + dt.timedelta(minutes=1))
+        points = self._account.call("cloudwatch", "get_metric_statistics", **asked).get("Datapoints", ())
+        return max((int(point["Sum"]) for point in points), default=0)
 
     def delete_alarms(self, endpoint: str, *, kept: str) -> None:
         """Delete the alarms of the deployments to an endpoint, but those of the configuration `kept`."""

@@ -1,6 +1,6 @@
 """The deployment target of the runner ``sagemaker``: real-time endpoints of an account, by boto3 alone.
 
-The service shifts traffic, watches alarms and rolls back by itself, so whoever called `mlops deploy` may be killed: the
+The service shifts traffic, watches alarms and rolls back by itself, so `mlops deploy` may be killed at any moment: the
 endpoint stays the old one or becomes the new.
 """
 
@@ -96,7 +96,7 @@ class SageMakerTarget:
         return (*faults, *alarm_faults(plan, self._account))
 
     def monthly_cost(self, plan: DeploymentPlan) -> MonthlyCost:
-        """Return the cost of the machines; requests, traffic and captured data are not counted."""
+        """Return the cost of the machines; without requests, traffic and captured data."""
         name = self._blueprint(plan).instance_type
         count, scaling = plan.settings.instances, plan.settings.autoscaling
         price = load_price_table(self._options.prices).instances.get(name)
@@ -245,11 +245,21 @@ class SageMakerTarget:
         self._resources.delete_alarms(plan.endpoint, kept=plan.name)
         tags = {**requests.tags_of(self._blueprint(plan)), CONFIGURATION_TAG: plan.name}
         self._account.call("sagemaker", "add_tags", ResourceArn=seen.arn, Tags=requests.as_tags(tags))
+        return replace(self.status(plan.endpoint), note=self._unwatched(plan))
+
+    def _unwatched(self, plan: DeploymentPlan) -> str:
+        """Return what could not be judged while the model was deployed; empty for nothing."""
+        alarms, notes = plan.settings.alarms, []
+        if alarms.max_error_rate is not None or alarms.max_p99_ms is not None:
+            most = self._resources.most_requests(plan)
+            if most < alarms.min_requests:
+                few = f"at most {most} requests in a minute, min_requests is {alarms.min_requests}"
+                notes.append(f"alarms judged nothing: {few}")
         watch = self._watches.get(plan.name)
-        is_blind = plan.settings.alarms.refuses_constant_answers and not (watch and watch.can_judge)
-        reason = self._unrecorded.get(plan.name) or "the version has no recorded requests, or they have one answer"
-        note = f"equal answers were not watched for: {reason}" if is_blind else ""
-        return replace(self.status(plan.endpoint), note=note)
+        if alarms.refuses_constant_answers and not (watch and watch.can_judge):
+            reason = self._unrecorded.get(plan.name) or "the version has no recorded requests, or they have one answer"
+            notes.append(f"equal answers were not watched for: {reason}")
+        return "; ".join(notes)
 
     def _stop(self, plan: DeploymentPlan, seen: SeenEndpoint, status: EndpointStatus) -> EndpointStatus:
         """Take the traffic from a plan that must not stay, in the way that its endpoint's state allows."""

@@ -98,7 +98,7 @@ class PackageVersions:
     # --- Which one ----------------------------------------------------------------------------------------
 
     def _newest(self) -> str:
-        """Return the newest version that is not rejected; the service lists the oldest first unless it is told."""
+        """Return the newest version that is not rejected; without an order, the service lists the oldest first."""
         for item in self._listed():
             if item.get("ModelApprovalStatus") != ApprovalStatus.REJECTED:
                 return str(item["ModelPackageArn"])

@@ -1,4 +1,4 @@
-"""Least-privilege IAM policies: for who submits and follows a pipeline, for who deploys, and for the execution role.
+"""Least-privilege IAM policies: for the user who submits and follows a pipeline, and for the execution role.
 
 Each statement names its resources as narrowly as IAM allows. A test compares the actions with the calls of a run.
 """
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_core import UsageError
 from mlops_sagemaker.compiler.definition import model_package_group
-from mlops_sagemaker.service.deployer_policy import deployer_statements
 from mlops_sagemaker.service.results import PUBLISHED_PREFIX
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from mlops_sagemaker.settings import CompileSettings
 
 Json = dict[str, Any]
+VERSION = "2012-10-17"
 _SERVICE = "sagemaker.amazonaws.com"
 _SERVING_LOG_GROUPS = ("/aws/sagemaker/TransformJobs", "/aws/sagemaker/Endpoints")
 _LOG_GROUPS = ("/aws/sagemaker/ProcessingJobs", "/aws/sagemaker/TrainingJobs")
@@ -31,7 +31,6 @@ class Audience(StrEnum):
     SUBMITTER = "submitter"
     ROLE = "role"
     TRUST = "trust"
-    DEPLOYER = "deployer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,19 +100,22 @@ def policy(names: Names, audience: Audience) -> Json:
     Raises:
         UsageError: the ARN of the role is unknown: a policy without it would hold for every role, or every account.
     """
+    require_role(names)
+    statements = {Audience.SUBMITTER: _submitter, Audience.ROLE: _role, Audience.TRUST: _trust}[audience](names)
+    return {"Version": VERSION, "Statement": list(statements)}
+
+
+def require_role(names: Names) -> None:
+    """Raise for an unknown role.
+
+    Raises:
+        UsageError: a policy without it would hold for every role, or every account.
+    """
     if names.role == "*":
         raise UsageError(
             "no role: every policy names the role or its account; pass it with --role, set account.role in the "
             "settings file, or set the variable SAGEMAKER_PIPELINE_ROLE_ARN"
         )
-    by_audience = {
-        Audience.SUBMITTER: _submitter,
-        Audience.ROLE: _role,
-        Audience.TRUST: _trust,
-        Audience.DEPLOYER: _deployer,
-    }
-    statements = by_audience[audience](names)
-    return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
 def actions(document: Json) -> frozenset[str]:
@@ -129,11 +131,6 @@ def _trust(names: Names) -> Iterator[Json]:
     }
     service = {"Service": _SERVICE}
     yield {"Effect": "Allow", "Principal": service, "Action": "sts:AssumeRole", "Condition": condition}
-
-
-def _deployer(names: Names) -> Iterator[Json]:
-    yield from deployer_statements(names)
-    yield from _keys(names)
 
 
 # --- Submitter --------------------------------------------------------------------------------------------
@@ -163,7 +160,7 @@ def _submitter(names: Names) -> Iterator[Json]:
     yield from _submitter_data(names)
     groups = [names.arn("logs", f"log-group:{group}:*") for group in _log_groups(names)]
     yield _allow("Logs", ["logs:DescribeLogStreams", "logs:GetLogEvents"], *groups)
-    yield from _keys(names)
+    yield from key_statements(names)
 
 
 def _submitter_data(names: Names) -> Iterator[Json]:
@@ -217,7 +214,7 @@ def _role(names: Names) -> Iterator[Json]:
     yield metrics | {"Condition": {"StringLike": {"cloudwatch:namespace": ["/aws/sagemaker/*"]}}}
     if names.settings.inference.image:  # the service rolls back an endpoint with the permissions of its role
         yield _allow("Alarms", ["cloudwatch:DescribeAlarms"], names.arn("cloudwatch", "alarm:*"))
-    yield from _keys(names)
+    yield from key_statements(names)
     yield from _network(names)
 
 
@@ -253,8 +250,8 @@ def _network(names: Names) -> Iterator[Json]:
 # --- Both -------------------------------------------------------------------------------------------------
 
 
-def _keys(names: Names) -> Iterator[Json]:
-    """Allow the use of the keys; an alias is a condition, since a policy cannot name it as a resource."""
+def key_statements(names: Names) -> Iterator[Json]:
+    """Yield the statements for the use of the keys; an alias is a condition, since a policy cannot name it."""
     account = names.settings.account
     keys = sorted({key for key in (account.kms_key, account.volume_kms_key) if key})
     using = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]

@@ -29,6 +29,7 @@ def test_a_deployment_that_is_in_service_changes_nothing_when_it_is_repeated(wor
     arn = world.approved()
     first = world.deploy(arn)
     before = world.hosting.describe(world.endpoint)
+    assert re.search(r"alarms judged nothing: at most \d requests in a minute, min_requests is 20", first.status.note)
     again = world.deploy(arn)
     assert (first.was_there, again.was_there) == (False, True)
     assert world.hosting.describe(world.endpoint)["LastModifiedTime"] == before["LastModifiedTime"]
@@ -108,6 +109,7 @@ def test_everything_that_the_settings_say_is_created_and_changed_with_them(world
     assert world.hosting.describe(world.endpoint)["ProductionVariants"][0]["CurrentInstanceCount"] == 1
 
 
+@pytest.mark.representatives(2)
 @pytest.mark.parametrize(
     ("words", "alarms", "reason"),
     [
@@ -218,6 +220,7 @@ def test_two_deployments_at_once_leave_one_of_the_two_and_tell_the_other(world, 
         assert "\n" not in str(error)
 
 
+@pytest.mark.representatives(4)
 @pytest.mark.parametrize(
     ("options", "message"),
     [

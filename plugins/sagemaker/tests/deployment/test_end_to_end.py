@@ -28,6 +28,7 @@ def emulator(tmp_path):
             yield running
 
 
+@pytest.mark.slow_suite
 def test_a_trained_model_is_tested_in_staging_approved_and_answers_in_production(emulator, tmp_path):
     account = {"SAGEMAKER_PIPELINE_ROLE_ARN": ROLE, "ARTIFACT_BUCKET": "bucket", "MLOPS_STEP_IMAGE": "image:1"}
     environment = {**os.environ, **emulator.environment(), **account, "USECASE_NAME": "WORDS"}
@@ -60,3 +61,19 @@ def test_a_trained_model_is_tested_in_staging_approved_and_answers_in_production
         assert json.loads(body.read())["predictions"]
     mlops("deployments", "delete", "--to", "production", "--why", "done", "--runner", "sagemaker")
     assert [each["EndpointName"] for each in sagemaker.list_endpoints()["Endpoints"]] == ["words-staging"]
+
+
+def test_a_deployment_without_credentials_is_one_line_that_says_what_to_do(tmp_path):
+    program = [sys.executable, "-c", "from mlops_core.cli import main; main()", "--workspace", str(tmp_path / "ws")]
+    command = [*program, "deploy", "-u", "WORDS", "--to", "staging", "--runner", "sagemaker", "--region", "eu-west-1"]
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+        "PYTHONPATH": os.pathsep.join(PLUGINS),
+        "HOME": str(tmp_path),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_MAX_ATTEMPTS": "1",
+    }
+    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 4, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Unable to locate credentials; sign in, or set AWS_PROFILE" in done.stderr

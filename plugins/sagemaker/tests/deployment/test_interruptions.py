@@ -8,7 +8,7 @@ import pytest
 
 from mlops_core.deployments import EndpointRequest
 
-ROUNDS = 2
+ROUNDS = 1
 MANY = 50
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import mlops_sagemaker.deployment
 import pytest
-from mlops_sagemaker.service.policy import Audience, actions, names_of, policy
+from mlops_sagemaker.deployment.permissions import deployer_policy
+from mlops_sagemaker.service.policy import actions, names_of
 from mlops_sagemaker.settings import load_settings
 
 from mlops_core.deployments.plan import Stage
@@ -69,6 +70,7 @@ def test_a_deployment_ends_when_the_endpoint_answers_and_an_unchanged_one_is_no_
         assert world.hosting.ask(world.endpoint)["predictions"]
 
 
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize("stage", list(Stage))
 def test_every_stage_has_a_canary_and_alarms_that_watch_the_new_fleet_only(world, stage):
     first, second = (world.approved(has_requests=False) for _ in range(2))
@@ -133,7 +135,7 @@ def test_a_deployment_needs_only_what_the_printed_policy_allows(world):
     world.deploy(first, alarms=quiet)
     world.until(lambda: world.target.delete(world.endpoint).phase, lambda phase: phase == "absent")
     settings = load_settings(overrides=[f'account.role="{ROLE}"', 'account.bucket="data"'])
-    document = policy(names_of("TOY", settings, pipeline="p", region="eu-west-1"), Audience.DEPLOYER)
+    document = deployer_policy(names_of("TOY", settings, pipeline="p", region="eu-west-1"))
     assert called <= actions(document) - {"iam:PassRole", "iam:CreateServiceLinkedRole"}
     unused = actions(document) - called - {"iam:PassRole", "iam:CreateServiceLinkedRole"}
     assert unused == set()

@@ -15,6 +15,7 @@ pytest.importorskip("boto3", reason="the extra 'aws' is not installed")
 pytest.importorskip("obstore", reason="the extra 'aws' is not installed")
 pytest.importorskip("moto", reason="the extra 'test' is not installed")
 
+from mlops_sagemaker.deployment.permissions import deployer_policy
 from mlops_sagemaker.emulator.jobs.containers import ProcessContainers
 from mlops_sagemaker.machines import load_price_table, step_machines
 from mlops_sagemaker.options import SageMakerOptions
@@ -289,13 +290,14 @@ def names(**account):
     return names_of("TOY", settings, pipeline="Words", region="eu-west-1")
 
 
-@pytest.mark.parametrize("audience", [Audience.SUBMITTER, Audience.ROLE, Audience.DEPLOYER])
+@pytest.mark.parametrize("audience", [Audience.SUBMITTER, Audience.ROLE, "deployer"])
 def test_policy_names_its_resources_and_fits_the_size_limit_of_iam(audience):
-    document = policy(names(image=IMAGE), audience)
+    known = names(image=IMAGE)
+    document = deployer_policy(known) if audience == "deployer" else policy(known, audience)
     assert len(json.dumps(document, separators=(",", ":"))) < 6144
     assert len({statement["Sid"] for statement in document["Statement"]}) == len(document["Statement"])
     open_ones = {s["Sid"] for s in document["Statement"] if "*" in s["Resource"]}
-    open_by_audience = {Audience.ROLE: {"Registry", "Metrics"}, Audience.DEPLOYER: {"Stops"}}
+    open_by_audience = {Audience.ROLE: {"Registry", "Metrics"}, "deployer": {"Stops", "Requests"}}
     assert open_ones == open_by_audience.get(audience, set())
     assert not any("*" in action for action in actions(document))
     (passing,) = [s for s in document["Statement"] if "iam:PassRole" in s["Action"]]

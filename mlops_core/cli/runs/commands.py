@@ -16,8 +16,8 @@ from mlops_core.cli.output import (
     print_result_tables,
     print_table,
 )
+from mlops_core.cli.runs import compare, report, stop, tensorboard, watch
 from mlops_core.cli.streams import echo_line
-from mlops_core.cli.workspace import runs_compare, runs_report, runs_stop, runs_tensorboard, runs_watch
 from mlops_core.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _note(text: str) -> None:
 def show_run(context: dict[str, str | None], *, run: str, is_offline: bool, as_json: bool) -> None:
     """Show the data, steps, verdict and model of a run."""
     from mlops_core.api import approval_of, run_folder, workspace_path
-    from mlops_core.cli.workspace.runs_trials import print_search
+    from mlops_core.cli.runs.trials import print_search
     from mlops_core.runners.remote.refreshing import refreshed
     from mlops_core.workspace.searches.trials import read_searches
     from mlops_core.workspace.store import Store
@@ -182,9 +182,9 @@ def _fetch_logs(store: Store, run_id: str, step: str | None) -> None:
         _note(f"only the logs in the workspace are shown: {error}")
 
 
-command.add_command(runs_stop.stop_command)
-command.add_command(runs_stop.retry_command)
-command.add_command(runs_report.command)
-command.add_command(runs_watch.watch_run)
-command.add_command(runs_compare.command)
-command.add_command(runs_tensorboard.command)
+command.add_command(stop.stop_command)
+command.add_command(stop.retry_command)
+command.add_command(report.command)
+command.add_command(watch.watch_run)
+command.add_command(compare.command)
+command.add_command(tensorboard.command)

@@ -1,4 +1,4 @@
-"""The statements of the policy for who deploys: `mlops deploy --runner sagemaker`.
+"""The policy for the user who deploys: `mlops deploy --runner sagemaker`.
 
 Endpoints, configurations, models and alarms are named after the endpoint, which is ``<use case>-<stage>`` unless
 ``deployments.yaml`` says otherwise. A test compares the actions with the calls of a deployment.
@@ -7,6 +7,8 @@ Endpoints, configurations, models and alarms are named after the endpoint, which
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from mlops_sagemaker.service.policy import VERSION, key_statements, require_role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,8 +21,17 @@ _SCALING = "sagemaker.application-autoscaling.amazonaws.com"
 _KINDS = {"Model": "model", "EndpointConfig": "endpoint-config", "Endpoint": "endpoint"}
 
 
-def deployer_statements(names: Names) -> Iterator[Json]:
-    """Yield the statements."""
+def deployer_policy(names: Names) -> Json:
+    """Return the policy document.
+
+    Raises:
+        UsageError: the ARN of the role is unknown.
+    """
+    require_role(names)
+    return {"Version": VERSION, "Statement": [*_statements(names), *key_statements(names)]}
+
+
+def _statements(names: Names) -> Iterator[Json]:
     endpoint = names.group.lower() if names.group != "*" else ""
     made = [names.arn("sagemaker", f"{kind}/{endpoint}-*" if endpoint else f"{kind}/*") for kind in _KINDS.values()]
     verbs = [f"{verb}{kind}" for kind in _KINDS for verb in ("Create", "Describe")]
@@ -37,6 +48,7 @@ def deployer_statements(names: Names) -> Iterator[Json]:
     yield _allow("AlarmStates", ["cloudwatch:DescribeAlarms"], [names.arn("cloudwatch", "alarm:*")])
     metrics = _allow("Stops", ["cloudwatch:PutMetricData"], ["*"])
     yield metrics | {"Condition": {"StringEquals": {"cloudwatch:namespace": "mlops/Deployments"}}}
+    yield _allow("Requests", ["cloudwatch:GetMetricStatistics"], ["*"])
     yield from _scaling(names)
     yield _allow("PassRole", ["iam:PassRole"], [names.role]) | {
         "Condition": {"StringEquals": {"iam:PassedToService": _SERVICE}}

@@ -1,40 +1,22 @@
-"""The progress of a run that was started from Python: lines in a notebook or on a terminal, and nothing elsewhere."""
+"""The progress of a run as lines: one for the run, one for each step that ended, and a status line."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, TextIO
 
 from mlops_core.control_characters import escape_line
 from mlops_core.quantities import format_duration
-from mlops_core.runners.observers import SilentObserver
 from mlops_core.workspace.records import StepStatus
 
 if TYPE_CHECKING:
-    from mlops_core.runners.observers import RunObserver
     from mlops_core.workspace.records import RunRecord, StepRecord
 
 _INTERVAL_S = 0.2
 """A status line that changes more often cannot be read, and a notebook stores every change."""
 _WIDTH = 78
-
-
-def default_observer() -> RunObserver:
-    """Return the observer of a run for which none was given: of this notebook or terminal, or a silent one."""
-    if _is_notebook():
-        return LineObserver(sys.stdout)
-    is_terminal = sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
-    return LineObserver(sys.stderr) if is_terminal else SilentObserver()
-
-
-def _is_notebook() -> bool:
-    """Return whether this process is the kernel of a notebook; IPython is not imported for the question."""
-    module = sys.modules.get("IPython")
-    shell = module.get_ipython() if module is not None and hasattr(module, "get_ipython") else None
-    return shell is not None and getattr(shell, "kernel", None) is not None
 
 
 class LineObserver:
