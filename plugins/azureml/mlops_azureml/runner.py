@@ -21,7 +21,7 @@ from mlops_azureml.service.submission import bodies_of, job_name, stamped, submi
 from mlops_azureml.service.workspace import Workspace, new_connection
 from mlops_azureml.settings import SERVERLESS
 from mlops_azureml.target import find_target
-from mlops_azureml.tracking import JOB_FILE, REGISTRATION_FILE, open_run
+from mlops_azureml.tracking.execution import JOB_FILE, REGISTRATION_FILE, open_run
 from mlops_azureml.values.addresses import DatastoreUri, JobId
 from mlops_core import RunRecord, RunStatus, UsageError
 from mlops_core.runners import (

@@ -26,14 +26,18 @@ def load_command(
     annotations in one .jsonl file. The command prints the variables with which a run reads both.
     """
     from mlops_azureml.delivery.loading import fetch_archive, load
-    from mlops_azureml.plugin import AZUREML
+    from mlops_azureml.service.datastores import DatastoreContainer
+    from mlops_azureml.service.workspace import open_workspace
+    from mlops_azureml.target import find_target
+    from mlops_azureml.values.addresses import DatastoreUri
     from mlops_core import prepare_run, workspace_path
     from mlops_core.runners import Store
 
-    request = prepare_run(chosen_use_case(usecase))
+    request, place = prepare_run(chosen_use_case(usecase)), DatastoreUri.parse(target)
+    identifier = place.workspace or find_target("", read_options(values)).workspace
     observer = run_observer()
     with Store(workspace_path(context["workspace"])) as store:
-        bucket = AZUREML.open_bucket(target, read_options(values))
+        bucket = DatastoreContainer(open_workspace(identifier), place.datastore)
         path = fetch_archive(archive, store.home / "azureml" / "archives")
         loaded = load(request, path, target, store=store, bucket=bucket, observer=observer)
     observer.close()
