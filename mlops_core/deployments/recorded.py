@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import StoreError
 from mlops_core.reading import read_json
+from mlops_core.workspace.manifests import REQUESTS_NOTE
 from mlops_core.workspace.registry import Registry
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from mlops_core.workspace.store import Store
 
 REQUESTS_FILE = "requests.json"
-REQUESTS_NOTE = "requests"
-"""Note at the artifact of a model that is registered at an engine only: digest of its recorded requests."""
 MOST_REQUESTS = 8
 MOST_BODY_BYTES = 1 << 20
 MOST_BYTES = 4 << 20

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_core.config_files.workspace_settings import read_workspace_settings
-from mlops_core.deployments.recorded import REQUESTS_FILE, REQUESTS_NOTE, recorded_requests
+from mlops_core.deployments.recorded import REQUESTS_FILE, recorded_requests
 from mlops_core.errors import MlopsError
 from mlops_core.pipeline import PREDICTIONS_OUTPUT
 from mlops_core.settings import environment
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mlops_core.deployments.plan import ModelReference
-    from mlops_core.workspace.records import DatasetRecord, RunRecord
+    from mlops_core.workspace.manifests import REQUESTS_NOTE
+from mlops_core.workspace.records import DatasetRecord, RunRecord
     from mlops_core.workspace.store import Store
 
 _MODULE = "mlops_core.serving.recording"

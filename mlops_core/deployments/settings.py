@@ -202,6 +202,15 @@ class DeploymentsFile(UseCaseConfig):
     staging: DeploymentSettings = DeploymentSettings()
     production: DeploymentSettings = DeploymentSettings(traffic=TrafficSettings(shift=Shift.CANARY))
 
+    @pydantic.field_validator("production", mode="before")
+    @classmethod
+    def _keep_the_canary(cls, value: object) -> object:
+        """Let a section that sets other values of the traffic keep production's shift."""
+        traffic = value.get("traffic", {}) if isinstance(value, dict) else None
+        if not isinstance(value, dict) or not isinstance(traffic, dict):
+            return value
+        return {**value, "traffic": {"shift": Shift.CANARY, **traffic}}
+
     @pydantic.model_validator(mode="after")
     def _check_sections(self) -> DeploymentsFile:
         if "gate" in self.model_fields_set:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from mlops_core.datasets.digests import TreeFile
 
 
+REQUESTS_NOTE = "requests"
+"""Note at the artifact of a model that is registered at an engine only: digest of its recorded requests."""
 _PARTIAL = ".new-"
 _BATCH = 1024
 

@@ -38,6 +38,14 @@ def load(*overrides):
 # --- Settings and names -----------------------------------------------------------------------------------
 
 
+def test_another_value_of_productions_traffic_keeps_its_canary():
+    assert load().production.traffic.shift is Shift.CANARY
+    changed = load("production.traffic.interval_s=60").production.traffic
+    assert (changed.shift, changed.interval_s) == (Shift.CANARY, 60)
+    assert load("production.instances=2").production.traffic.shift is Shift.CANARY
+    assert load("production.traffic.shift=linear").production.traffic.shift is Shift.LINEAR
+
+
 @pytest.mark.parametrize(
     ("shift", "percent", "shares"),
     [

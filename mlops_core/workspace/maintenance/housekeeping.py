@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from mlops_core.processes.short_names import remove_left_over_links
 from mlops_core.workspace.assets.store import AssetStore
 from mlops_core.workspace.files import is_claimed
+from mlops_core.workspace.manifests import REQUESTS_NOTE
 from mlops_core.workspace.records import RunStatus
 from mlops_core.workspace.registry import Registry
 
@@ -107,6 +108,7 @@ def find_garbage(store: Store, *, keep: int, use_case: str | None = None) -> Gar
     for run_id, digests in store.runs.artifacts():
         if run_id not in forgotten:
             needed.update(digests)
+    needed |= {store.manifests.find_note(digest, REQUESTS_NOTE) or "" for digest in needed}
     latest = time.time() - (_GRACE_S if any(run.status is RunStatus.RUNNING for run in kept) else 0.0)
     artifacts = tuple(
         folder for folder in store.artifacts.folders() if folder.name not in needed and folder.stat().st_ctime <= latest
