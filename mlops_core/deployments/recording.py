@@ -18,13 +18,13 @@ from mlops_core.deployments.recorded import REQUESTS_FILE, recorded_requests
 from mlops_core.errors import MlopsError
 from mlops_core.pipeline import PREDICTIONS_OUTPUT
 from mlops_core.settings import environment
+from mlops_core.workspace.manifests import REQUESTS_NOTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mlops_core.deployments.plan import ModelReference
-    from mlops_core.workspace.manifests import REQUESTS_NOTE
-from mlops_core.workspace.records import DatasetRecord, RunRecord
+    from mlops_core.workspace.records import DatasetRecord, RunRecord
     from mlops_core.workspace.store import Store
 
 _MODULE = "mlops_core.serving.recording"
