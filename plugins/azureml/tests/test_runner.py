@@ -189,6 +189,7 @@ def test_failed_step_shows_the_end_of_its_log_and_is_retried_as_a_new_job(servic
 def test_search_is_followed_trial_by_trial_and_ends_like_a_local_one(service, monkeypatch):
     folder = str(Path(__file__).parents[3] / "tests" / "tuning" / "tuned_toy")
     monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", folder)
     overrides = ["tuning.trials=3", "training.behaviour=fail_above"]
     local = api.run("TUNED", workspace=service.workspace, overrides=overrides)
     record = service.run(*overrides, usecase="TUNED")

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mlops_azureml.layout import ACCEPTED, GATE_NODE, LAYOUT, REGISTER_NODE
+from mlops_azureml.layout import ACCEPTED, GATE_NODE, LAYOUT, REGISTER_NODE, node_name
 from mlops_azureml.registration import mark_best, model_tags, register
 from mlops_azureml.service import results
 from mlops_azureml.service.connection import ServiceError
@@ -261,12 +261,12 @@ class AzureMlExecution:
             RunnerError: the workspace refuses.
         """
         job = self._latest or self._refresh()
-        nodes = list(step_nodes(step, job))
-        search = next((each for each in find_searches(self._pipeline) if each.name == step.name), None)
-        if search is not None:
+        nodes = step_nodes(step, job)
+        named = [replace(node, node=_log_name(step, node.node)) for node in nodes]
+        if any(search.name == step.name for search in find_searches(self._pipeline)):
             trials = [trial for node in nodes[-1:] for trial in read_trials(self._workspace, node)]
-            nodes += [replace(trial, node=f"{nodes[-1].node}.{trial.node}") for trial in trials]
-        return fetch_logs(self._workspace, nodes, folder=folder)
+            named += [replace(trial, node=f"{step.name}.{trial.node}") for trial in trials]
+        return fetch_logs(self._workspace, named, folder=folder)
 
     def fetch_evaluation(self, store: Store) -> RemoteEvaluation:
         """Copy the evaluation to the workspace on this machine, and publish it in the datastore.
@@ -370,6 +370,12 @@ class AzureMlExecution:
         if self._container is None:
             self._container = DatastoreContainer(self._workspace, self._datastore)
         return self._container
+
+
+def _log_name(step: Step, node: str) -> str:
+    """Return the name of a node's log, without its suffix: that of the step, and what tells its nodes apart."""
+    own = node_name(step.name)
+    return step.name if node == own else f"{step.name}.{node.removeprefix(f'{own}_')}"
 
 
 def open_run(
