@@ -21,10 +21,10 @@ from mlops_core.workspace.store import Store
 
 IMAGE = Path(__file__).parent / "images" / "report.png"
 UI_PAGES = {
-    "ui-runs.png": "/?key=training.learning_rate&order=metric%2C+lowest",
-    "ui-use-case.png": "/use-cases/{use_case}",
+    "ui-runs.png": ("/?key=training.learning_rate&order=metric%2C+lowest", 960),
+    "ui-use-case.png": ("/use-cases/{use_case}", 460),
 }
-"""Picture -> page; the parts in braces are options of the script."""
+"""Picture -> page and height; the parts in braces are options of the script."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDTH, HEIGHT = 1280, 1000
 LIMIT_KB = 200
@@ -92,8 +92,9 @@ def write_ui_screenshots(workspace: Path, use_case: str, *, browser: str) -> Non
         address = process.stderr.readline().split()[-1].rstrip("/")
         with sync_playwright() as playwright:
             opened = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-            page = opened.new_page(viewport={"width": WIDTH, "height": HEIGHT - 200})
-            for name, path in UI_PAGES.items():
+            page = opened.new_page()
+            for name, (path, height) in UI_PAGES.items():
+                page.set_viewport_size({"width": WIDTH, "height": height})
                 page.goto(address + path.format(use_case=use_case))
                 page.wait_for_timeout(1000)
                 while page.locator("[aria-busy=true]").count():

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.config_files.workspace_settings import read_workspace_settings
-from mlops_core.deployments.ledger import PASSED, Deployment, DeploymentLedger
+from mlops_core.deployments.ledger import PASSED, Deployment, DeploymentLedger, EndpointBusyError
 from mlops_core.deployments.plan import DeploymentPlan, ModelReference, Stage, check_names
 from mlops_core.deployments.recorded import recorded_requests
 from mlops_core.deployments.replay import ReplayReport, replay
@@ -161,20 +161,14 @@ class Deployer:
             RunnerError: the engine failed.
         """
         newest = self._known(use_case, stage)
-        with self.ledger.lock(newest.plan.endpoint, runner=self._target.name):
+        try:
+            with self.ledger.lock(newest.plan.endpoint, runner=self._target.name):
+                return self._rolled_back(self._known(use_case, stage), why=why)
+        except EndpointBusyError:
             newest = self._known(use_case, stage)
-            if newest.state.is_under_way:
-                return self._cancelled(newest, why=why)
-            known = self.ledger.at_endpoint(use_case, newest.plan.endpoint, runner=self._target.name)
-            current = next((each for each in known if each.state is DeploymentState.IN_SERVICE), None)
-            earlier = self._earlier(known, current, use_case=use_case, stage=stage)
-            self._check_approval(earlier.plan)
-            self._refuse_faults(earlier.plan)
-            deployment = self.ledger.plan(
-                earlier.plan, runner=self._target.name, why=why, replaces=current.plan.name if current else ""
-            )
-            self._target.begin(earlier.plan, at_once=True)
-            return DeploymentOutcome(deployment=(ended := self._followed(deployment))[0], status=ended[1])
+            if not newest.state.is_under_way or newest.state is DeploymentState.PLANNED:
+                raise
+        return self._interrupted(newest, why=why)
 
     def delete(self, use_case: str, stage: Stage, *, why: str) -> DeploymentOutcome:
         """Delete the endpoint of a stage.
@@ -414,6 +408,34 @@ class Deployer:
                 "see: mlops deployments list"
             )
         return newest
+
+    def _rolled_back(self, newest: Deployment, *, why: str) -> DeploymentOutcome:
+        if newest.state.is_under_way:
+            return self._cancelled(newest, why=why)
+        use_case, stage = newest.plan.model.use_case, newest.plan.stage
+        known = self.ledger.at_endpoint(use_case, newest.plan.endpoint, runner=self._target.name)
+        current = next((each for each in known if each.state is DeploymentState.IN_SERVICE), None)
+        earlier = self._earlier(known, current, use_case=use_case, stage=stage)
+        self._check_approval(earlier.plan)
+        self._refuse_faults(earlier.plan)
+        replaced = current.plan.name if current else ""
+        deployment = self.ledger.plan(earlier.plan, runner=self._target.name, why=why, replaces=replaced)
+        self._target.begin(earlier.plan, at_once=True)
+        deployment, status = self._followed(deployment)
+        return DeploymentOutcome(deployment=deployment, status=status)
+
+    def _interrupted(self, deployment: Deployment, *, why: str) -> DeploymentOutcome:
+        """End a deployment that another process follows, which writes down how it ended."""
+        self._target.cancel(deployment.plan, reason=why)
+        waits, deadline = _Waits(), time.monotonic() + _ROLLBACK_S
+        while deployment.state.is_under_way:
+            if time.monotonic() > deadline:
+                raise RunnerError(f"{deployment} is still {deployment.state}; see: mlops deployments show")
+            waits.wait()
+            deployment = self.ledger.deployment(deployment.plan.model.use_case, deployment.number)
+        if deployment.state is DeploymentState.IN_SERVICE:
+            raise UsageError(f"{deployment} was in service before it could be ended; run the command again to go back")
+        return DeploymentOutcome(deployment=deployment, status=self._target.status(deployment.plan.endpoint))
 
     def _cancelled(self, deployment: Deployment, *, why: str) -> DeploymentOutcome:
         status = self._target.status(deployment.plan.endpoint)

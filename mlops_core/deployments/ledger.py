@@ -88,6 +88,10 @@ class Deployment:
         }
 
 
+class EndpointBusyError(UsageError):
+    """Another process is changing the endpoint."""
+
+
 class DeploymentLedger:
     """The deployments of one workspace."""
 
@@ -290,7 +294,7 @@ class DeploymentLedger:
         """Keep other processes from changing an endpoint; the system releases it when this one ends.
 
         Raises:
-            UsageError: another process has it.
+            EndpointBusyError: another process has it.
         """
         path = self._lock_file(endpoint, runner)
         try:
@@ -303,7 +307,7 @@ class DeploymentLedger:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 owner = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-                raise UsageError(
+                raise EndpointBusyError(
                     f"process {owner or 'of somebody else'} is changing the endpoint '{endpoint}'; wait for its end, "
                     "or look at it with: mlops deployments list"
                 ) from None

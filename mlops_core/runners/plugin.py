@@ -247,7 +247,7 @@ class RunnerPlugin:
 
         Args:
             use_case: its name.
-            provider: ``codebuild``, ``github`` or ``gitlab``.
+            provider: the CI service, for example ``github``.
             install: the command that installs the project; None for the engine's default.
 
         Raises:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mlops_core.serving.refusals import RefusedRequestError
     from mlops_core.serving.server import ServeOptions, serve
     from mlops_core.serving.watch.options import WatchOptions, watch_options
+    from mlops_core.serving.watch.records import RecordedAlarm, recorded_alarms, retrain_command
 
 _MODULES = {
     "batch.records": ("MIB", "Payload", "RecordRules", "assembled", "payloads"),
@@ -40,6 +41,7 @@ _MODULES = {
     "refusals": ("RefusedRequestError",),
     "server": ("ServeOptions", "serve"),
     "watch.options": ("WatchOptions", "watch_options"),
+    "watch.records": ("RecordedAlarm", "recorded_alarms", "retrain_command"),
 }
 _ORIGIN = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -51,6 +53,7 @@ __all__ = [
     "ExportedPredictor",
     "Payload",
     "RecordRules",
+    "RecordedAlarm",
     "RefusedRequestError",
     "ServeOptions",
     "ServedModel",
@@ -60,6 +63,8 @@ __all__ = [
     "assembled",
     "find_model",
     "payloads",
+    "recorded_alarms",
+    "retrain_command",
     "serve",
     "watch_options",
 ]

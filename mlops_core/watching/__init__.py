@@ -5,6 +5,7 @@ folder of this machine with them.
 """
 
 from mlops_core.watching.arrivals import Arrival
+from mlops_core.watching.journal import Reception, StartJournal, StartRecord, StartStatus
 from mlops_core.watching.rules import (
     ApprovalRule,
     ObjectRule,
@@ -21,7 +22,11 @@ __all__ = [
     "ObjectRule",
     "PrefixRule",
     "ProposalRule",
+    "Reception",
     "ScheduleRule",
+    "StartJournal",
+    "StartRecord",
+    "StartStatus",
     "TriggerRule",
     "read_rules",
 ]

@@ -142,10 +142,12 @@ def _head(title: str) -> Markup:
 
 def _navigation(view: View, active: str, sections: Sequence[tuple[str, str]]) -> Markup:
     links = (
-        element("li", element("a", title, href=path, aria_current="page" if name == active else None))
-        for name, (path, title) in PAGES.items()
+        element("li", element("a", title, href=path, aria_current="page" if page == active else None))
+        for page, (path, title) in PAGES.items()
     )
-    brand = element("a", element("strong", "mlops"), " ", view.opened.store.home.name, href="/", class_="brand")
+    home = view.opened.store.home
+    name = home.parent.name if home.name.startswith(".") else home.name  # that of the project
+    brand = element("a", element("strong", "mlops"), " ", name, href="/", class_="brand")
     anchors = [element("li", element("a", title, href=f"#{anchor}")) for anchor, title in sections]
     return element(
         "div",

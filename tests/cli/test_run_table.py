@@ -41,7 +41,7 @@ def test_the_table_fits_any_width(width):
     assert ("━" in text) == (width >= 60)
 
 
-def test_steps_that_run_or_failed_are_shown_where_there_is_no_room_for_all():
+def test_steps_that_run_or_failed_are_shown_if_the_terminal_is_too_small_for_all():
     text = rendered(table_of(300), width=80, height=20, color_system=None)
     assert len(text.splitlines()) <= 20
     assert "step-1 " in text

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mlops_core.deployments.plan import Stage
 from mlops_core.deployments.states import DeploymentState, EndpointPhase
 from mlops_core.errors import DeploymentError, ExitCode, RunnerError
 
@@ -111,12 +112,12 @@ def test_a_canary_answers_exactly_its_share_and_is_cancelled_by_hand(served):
     served.wait_for(lambda: served.status().phase is EndpointPhase.SHIFTING)
     names = [served.answer()[2] for _ in range(20)]
     assert names.count(old.plan.name) == 16
-    (pending,) = [each for each in served.ledger.deployments() if each.state.is_under_way]
-    served.target.cancel(pending.plan, reason="the canary sings out of tune")
+    outcome = served.deployer.roll_back("WORDS", Stage.PRODUCTION, why="the canary sings out of tune")
     thread.join(60)
     assert "the canary sings out of tune" in str(errors)
     assert served.status().serves(old.plan.name)
-    assert served.states(pending.number)[-1] == "rolled back"
+    assert (outcome.deployment.state, outcome.status.configuration) == ("rolled back", old.plan.name)
+    assert outcome.deployment.plan.model.version == version.version
 
 
 def test_an_endpoint_answers_programs_of_this_machine_only_and_no_endless_body(served):

@@ -119,7 +119,7 @@ def test_the_time_limit_ends_running_trials_and_the_rest_is_made_up_for_later(tu
     assert plan["train.trial-3"].reason.startswith("threshold=")
 
 
-def test_a_search_whose_driver_is_killed_goes_on_with_the_trials_that_had_ended(tuned, workspace, tmp_path):
+def test_a_search_whose_driver_is_killed_resumes_with_the_trials_that_had_ended(tuned, workspace, tmp_path):
     hold = tmp_path / "hold"
     hold.touch()
     values = ("training.behaviour=hold", f"training.hold={hold}", "tuning.trials=4", "tuning.concurrent=1")

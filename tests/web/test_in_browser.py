@@ -7,6 +7,7 @@ With MLOPS_TEST_AXE, the path of axe.min.js of the npm package axe-core, each pa
 import os
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,13 @@ import pytest
 import mlops_core
 from mlops_core.workspace.registry import Registry
 from mlops_core.workspace.store import Store
-from tests.web.conftest import Ui
+from tests.web.conftest import DEADLINE_S, MLOPS, Ui, wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 GALLERY = Path(__file__).parents[1] / "report" / "gallery"
+WAITING = Path(__file__).parent / "waiting"
 TUNED = Path(__file__).parents[1] / "tuning" / "tuned_toy"
 TIMEOUT_MS = 120_000
 AXE_OPTIONS = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
@@ -250,6 +252,37 @@ def test_a_version_is_approved_and_gets_an_alias(window, content):
             "Approved",
         ]
         assert registry.alias_target("GALLERY", "production") is None
+
+
+@pytest.mark.slow_suite
+def test_a_run_is_watched_and_stopped(chromium, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(WAITING))
+    command = [*MLOPS, "--workspace", str(tmp_path / "workspace"), "run", "-u", "WAITING"]
+    command += ["--set", f"training.until={tmp_path / 'go'}"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: list(tmp_path.glob("workspace/runs/*/logs/train.log")), "the training")
+    ui = Ui(tmp_path / "workspace", token=True)
+    try:
+        shown = Window(chromium, ui)
+        page = shown.page
+        page.get_by_role("link", name=re.compile(r"\d{8}-\d{6}")).click()
+        page.get_by_text(re.compile(r"of 10,000 epoch")).wait_for()
+        before = page.locator("#live-log").inner_text()
+        wait_for(lambda: page.locator("#live-log").inner_text() != before, "the log")
+        page.locator("#live-curves .curve-chart").wait_for()
+        page.get_by_role("link", name="Stop the run").click()
+        page.get_by_role("button", name="Stop the run").click()
+        page.get_by_text("The run was asked to stop.").wait_for()
+        assert process.wait(DEADLINE_S) == 130
+        page.get_by_role("button", name="Write the report").click()  # the page has followed the end of the run
+        page.get_by_text("The report was written.").wait_for()
+        page.get_by_role("link", name="Report as a file").wait_for()
+        assert shown.problems == []
+        shown.close()
+    finally:
+        process.kill()
+        process.wait(DEADLINE_S)
+        assert ui.stop() == 0
 
 
 @pytest.mark.slow_suite

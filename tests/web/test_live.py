@@ -99,7 +99,7 @@ def test_a_run_is_shown_while_it_is_carried_out_until_its_report_is_there(runnin
         assert event[0] == "reload"
         assert events.next() is None
         assert listing.next()[0] == "changed"
-    wait_for((workspace / path[1:] / "report.html").exists, "the report")
+    assert (workspace / path[1:] / "report.html").exists()  # before, the page would have to say that it is missing
     status, page = ui.page(path)
     assert "Stop the run" not in page
     assert "Report as a file" in page

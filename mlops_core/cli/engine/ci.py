@@ -23,7 +23,7 @@ def command() -> None:
 
 @command.command("init", cls=RunnerCommand, default_runner=only_runner_with(Ability.CI))
 @use_case_option
-@click.option("--provider", required=True, metavar="NAME", help="CI service: codebuild, github or gitlab.")
+@click.option("--provider", required=True, metavar="NAME", help="CI service of the runner, for example github.")
 @click.option("--install", help="Command that installs core, the engine and the use case.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.argument("folder", type=HomePath(file_okay=False), default=".")

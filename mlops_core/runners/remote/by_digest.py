@@ -1,4 +1,4 @@
-"""A data set in a folder of an object store that is named by its digest: what is there never changes.
+"""A data set in a folder of an object store that is named by its digest, so its content never changes.
 
 For engines that reuse the results of steps by the addresses of their inputs: another content is another address. The
 identity of a catalogue entry's sources leads to the digest, so a data set that is complete is not even fetched.

@@ -62,6 +62,8 @@
   addEventListener("pageshow", count);
   count();
 
+  for (const log of document.querySelectorAll("pre.log")) log.scrollTop = log.scrollHeight;
+
   // Live: one connection while the page is visible, since a browser opens only a few to one server.
   const path = document.body.dataset.events;
   if (!path) return;

@@ -50,7 +50,7 @@ class AzureMlPlugin(RunnerPlugin):
 
     def open_run(self, store: Store, record: RunRecord, *, observer: RunObserver) -> RemoteRun:
         """Return a run together with its job in the workspace."""
-        from mlops_azureml.tracking import open_run
+        from mlops_azureml.tracking.execution import open_run
 
         return open_run(store, record, observer=observer)
 
@@ -129,7 +129,9 @@ class AzureMlPlugin(RunnerPlugin):
     def container_image(self) -> ContainerImage:
         """Return the contents of images: this distribution, and the module that executes a step."""
         return ContainerImage(
-            distributions=("mlops-azureml",), module="mlops_azureml.container", serving_module="mlops_azureml.serving"
+            distributions=("mlops-azureml",),
+            module="mlops_azureml.container",
+            serving_module="mlops_azureml.serving.container",
         )
 
     def deployment_target(self, store: Store, options: RunnerOptions) -> DeploymentTarget:

@@ -21,7 +21,7 @@ from mlops_azureml.service.submission import bodies_of, job_name, stamped, submi
 from mlops_azureml.service.workspace import Workspace, new_connection
 from mlops_azureml.settings import SERVERLESS
 from mlops_azureml.target import find_target
-from mlops_azureml.tracking import JOB_FILE, REGISTRATION_FILE, open_run
+from mlops_azureml.tracking.execution import JOB_FILE, REGISTRATION_FILE, open_run
 from mlops_azureml.values.addresses import DatastoreUri, JobId
 from mlops_core import RunRecord, RunStatus, UsageError
 from mlops_core.runners import (
@@ -74,15 +74,12 @@ class AzureMlRunner:
         Args:
             store: the workspace on this machine.
             observer: receives the run's events.
-            jobs: not supported: the size of the cluster limits how many nodes run in parallel.
+            jobs: has no effect, which is noted: the size of the cluster limits how many nodes run in parallel.
             options: settings, limits, and whether to wait for the end.
             connection: connection to Azure; None for a new one.
-
-        Raises:
-            UsageError: a number of parallel steps was given.
         """
         if jobs is not None:
-            raise UsageError(f"runner {NAME}: --jobs is not supported; the nodes of the cluster limit parallel steps")
+            observer.note(f"--jobs {jobs} has no effect here: the number of nodes of the cluster limits parallel steps")
         self._store = store
         self._observer = observer
         self._options = options or AzureMlOptions()

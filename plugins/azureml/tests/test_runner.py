@@ -14,8 +14,8 @@ pytest.importorskip("obstore", reason="the extra 'store' is not installed")
 pytest.importorskip("cryptography", reason="the extra 'emulator' is not installed")
 
 from faulty_endpoint import Fault
-from mlops_azureml import tracking
 from mlops_azureml.options import AzureMlOptions
+from mlops_azureml.tracking import execution as tracking
 from mlops_azureml.values.addresses import JobId
 
 from mlops_core import api

@@ -4,9 +4,11 @@ import ast
 from pathlib import Path
 
 import mlops_core
+import mlops_core.datasets.ingestion
 import mlops_core.deployments
 import mlops_core.runners
 import mlops_core.serving
+import mlops_core.watching
 
 PACKAGE = Path(__file__).parents[1] / "mlops_sagemaker"
 ROOMS = (
@@ -28,7 +30,14 @@ def imports():
 
 
 def test_engine_uses_only_public_names_of_core():
-    modules = (mlops_core, mlops_core.deployments, mlops_core.runners, mlops_core.serving)
+    modules = (
+        mlops_core,
+        mlops_core.datasets.ingestion,
+        mlops_core.deployments,
+        mlops_core.runners,
+        mlops_core.serving,
+        mlops_core.watching,
+    )
     public = {module.__name__: set(module.__all__) for module in modules}
     private = [
         f"{file}: from {module} import {name}"

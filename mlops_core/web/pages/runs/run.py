@@ -16,7 +16,7 @@ from mlops_core.report.sections.training import training_section
 from mlops_core.report.sections.verdict import verdict_section
 from mlops_core.web.answers import PageAnswer, PageNotFoundError
 from mlops_core.web.pages.forms import address, button_link, part, post_form, spaced
-from mlops_core.web.pages.runs.run_live import live_parts, partial_evidence
+from mlops_core.web.pages.runs.run_live import is_report_due, live_parts, partial_evidence
 from mlops_core.web.pages.runs.stored_report import read_stored_report
 from mlops_core.web.pages.states import moment, run_badge
 from mlops_core.web.shell import page_header, report_policy, ui_page
@@ -83,7 +83,7 @@ def report_file(view: View) -> PageAnswer:
 
 def _running(view: View, record: RunRecord) -> PageAnswer:
     parts = live_parts(view.opened.store, record.run_id)
-    if "ended" in parts:  # in the meantime
+    if "steps" not in parts:  # it has ended in the meantime
         return run_page(view)
     sections = [("progress", "Progress", group(_live("summary", parts), _live("steps", parts)))]
     if "/tuning/" in parts["trials"]:
@@ -123,6 +123,8 @@ def _ended(view: View, record: RunRecord) -> PageAnswer:
     try:
         stored = read_stored_report(folder / REPORT_FILE)
         fault = "" if stored else f"the run has no {REPORT_FILE}, or not one that can be read."
+        if is_report_due(view.opened.store, record):
+            fault = "the report is being written."
     except OSError as error:
         stored, fault = None, f"{REPORT_FILE} cannot be read: {error}"
     actions = _actions(view, record, has_report=stored is not None)
@@ -148,6 +150,7 @@ def _ended(view: View, record: RunRecord) -> PageAnswer:
         heading=heading,
         body=[markup for _, _, markup in parts],
         sections=[(anchor, title) for anchor, title, _ in parts],
+        events=f"/events/runs/{record.run_id}" if is_report_due(view.opened.store, record) else "",
     )
     return PageAnswer(body=page)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import MlopsError
 from mlops_core.quantities import counted, format_duration
 from mlops_core.report.evidence import DAMAGED, Evidence
-from mlops_core.report.facts import Missing, RunFacts, declared_metrics, log_tail, read_facts
+from mlops_core.report.facts import REPORT_FILE, Missing, RunFacts, declared_metrics, log_tail, read_facts
 from mlops_core.report.histories import History, read_histories
 from mlops_core.report.kit import Markup, callout, code, element, group, missing_note, muted
 from mlops_core.report.sections.metrics import metrics_section
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _ENDED = (StepStatus.DONE, StepStatus.REUSED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.STOPPED)
 _SHOWN_STEPS = 60
+_REPORT_S = 30.0
+"""A report that is not there so long after the end of its run is not expected any more."""
 
 
 def live_parts(store: Store, run_id: str) -> dict[str, str]:
@@ -38,6 +41,8 @@ def live_parts(store: Store, run_id: str) -> dict[str, str]:
     """
     record = store.runs.load(run_id)
     if record.status is not RunStatus.RUNNING:
+        if is_report_due(store, record):
+            return {"summary": element("p", "The run has ended; its report is being written.").html}
         return {"ended": str(record.status)}
     folders = work_folders(store, record.run_id)
     evidence = partial_evidence(store, record, folders)
@@ -50,6 +55,17 @@ def live_parts(store: Store, run_id: str) -> dict[str, str]:
         "log": _log(store, record).html,
         "announcement": _announcement(record),
     }
+
+
+def is_report_due(store: Store, record: RunRecord) -> bool:
+    """Return whether the process that carried out a run may still be writing its report; a stopped run gets none."""
+    folder = store.runs.folder(record.run_id)
+    if record.status in (RunStatus.RUNNING, RunStatus.STOPPED) or (folder / REPORT_FILE).exists():
+        return False
+    try:
+        return time.time() - (folder / "run.json").stat().st_mtime < _REPORT_S
+    except OSError:
+        return False
 
 
 def partial_evidence(store: Store, record: RunRecord, folders: Mapping[str, Path] | None = None) -> Evidence:

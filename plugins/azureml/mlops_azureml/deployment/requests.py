@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_azureml.compiler.yaml_text import to_yaml
 from mlops_azureml.machines import machines
-from mlops_azureml.serving import HEALTH_PATH, PORT, SCORING_PATH
+from mlops_azureml.serving.container import HEALTH_PATH, PORT, SCORING_PATH
 from mlops_core.runners.remote.machines import smallest_machine
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 """The deployment target of the runner ``azureml``: managed online endpoints, blue beside green.
 
 The service moves no traffic by itself and watches nothing, so `advance` does: the new deployment is created without
-traffic, gets its shares step by step, and replaces the old one when it has proved itself. What is under way stands in
-the endpoint's tags: a process that is killed leaves a valid endpoint, and the next one continues.
+traffic, gets its shares step by step, and replaces the old one when it has proved itself. What is under way is
+recorded in the endpoint's tags: a process that is killed leaves a valid endpoint, and the next one continues.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from mlops_azureml.emulator.web.errors import CallError, ConflictError, InvalidE
 from mlops_azureml.emulator.web.http import HOST, Response
 from mlops_azureml.emulator.web.routing import Route
 from mlops_azureml.interpreter.datastores import FolderDatastores
-from mlops_azureml.serving import HEALTH_PATH, HOST_VARIABLE, MODEL_VARIABLE, PORT_VARIABLE
+from mlops_azureml.serving.container import HEALTH_PATH, HOST_VARIABLE, MODEL_VARIABLE, PORT_VARIABLE
 from mlops_core.runners.container.processes import ending_with_parent, inherited_environment
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class Inference:
         }
         with log.open("wb") as stream:
             process = subprocess.Popen(  # noqa: S603  the server of this package
-                [*ending_with_parent(), sys.executable, "-m", "mlops_azureml.serving"],
+                [*ending_with_parent(), sys.executable, "-m", "mlops_azureml.serving.container"],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,

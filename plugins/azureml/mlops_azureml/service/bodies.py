@@ -139,7 +139,7 @@ class _Writer:
         return wire
 
     def _component(self, component: Json) -> str:
-        """Return the id of a component; one that stands in the job becomes an anonymous one, by its content."""
+        """Return the id of a component; one that is part of the job becomes an anonymous one, by its content."""
         if isinstance(component, str):
             return self._asset_id("components", component)
         spec = {key: value for key, value in component.items() if key not in ("$schema", "name", "version")}

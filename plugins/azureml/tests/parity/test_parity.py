@@ -129,6 +129,7 @@ class BrokenGate:
         return 137 if order.name == "gate" else ProcessContainers().run(order)
 
 
+@pytest.mark.slow_suite
 def test_difference_is_reported(toy, workspace):
     request = api.prepare_run("TOY")
     with Store(workspace) as store:
@@ -145,6 +146,7 @@ def test_difference_is_reported(toy, workspace):
     assert [line.what for line in compare_runs(record, record, moved).differences] == ["waits for"]
 
 
+@pytest.mark.slow_suite
 def test_last_log_line_of_a_container_without_a_message_is_shown(toy, workspace):
     settings = load_settings(overrides=['steps.train.raw.component.command="python3 -m mlops_core.not_in_this_image"'])
     with Store(workspace) as store:

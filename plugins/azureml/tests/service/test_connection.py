@@ -114,7 +114,7 @@ def test_nobody_signed_in_is_one_line(endpoint, open_workspace, environ):
     assert "\n" not in str(caught.value)
 
 
-def test_wrong_names_are_told_apart(open_workspace):
+def test_each_wrong_name_has_its_own_message(open_workspace):
     for names, expected in (
         ({"subscription": "00000000-0000-4000-8000-00000000000f"}, "check SUBSCRIPTION_ID"),
         ({"group": "other"}, "resource group 'other' does not exist"),

@@ -267,3 +267,23 @@ def _print_simulation(result: Simulation) -> None:
         echo_line(f"{moment}  {start.rule}: starts, with {what}")
     calls = ", ".join(f"{name} {count}" for name, count in result.deliveries.items() if count) or "none"
     echo_line(f"{result.events} events; {len(result.starts)} starts; the bus alone would call: {calls}")
+
+
+@command.command("propose")
+@use_case_option
+@click.option("--region", metavar="NAME", help="Region of the bus (default: AWS_REGION).")
+@click.pass_obj
+def propose_command(context: dict[str, str | None], *, usecase: str | None, region: str | None) -> None:
+    """Send the proposals to retrain that servers of this workspace have recorded to the event bus, each once.
+
+    A rule of kind `proposal` passes them on; nothing is started.
+    """
+    from mlops_core import workspace_path
+    from mlops_core.cli.options import chosen_use_case
+    from mlops_sagemaker.service.account import Account, faults
+    from mlops_sagemaker.triggers.proposals import send_proposals
+
+    client = Account(region=region).client("events")
+    with faults():
+        count = send_proposals(workspace_path(context["workspace"]), chosen_use_case(usecase), client=client)
+    echo_line(f"{count or 'no'} new proposal{'' if count == 1 else 's'} sent")

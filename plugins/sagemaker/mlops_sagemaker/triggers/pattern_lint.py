@@ -60,7 +60,7 @@ _NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*')
 
 
 def lint_pattern(text: str, *, rule: str = "") -> list[Finding]:
-    """Return what is wrong with a pattern, whoever wrote it."""
+    """Return what is wrong with a pattern of any origin."""
     try:
         pattern = EventPattern.parse(text)
     except PatternError as fault:

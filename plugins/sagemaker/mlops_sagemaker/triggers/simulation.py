@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mlops_core import UsageError
-from mlops_core.watching.journal import Reception, StartJournal, StartStatus
+from mlops_core.watching import Reception, StartJournal, StartStatus
 from mlops_sagemaker.triggers.arrivals import arrival_of, event_time
 from mlops_sagemaker.triggers.patterns import EventPattern, RuleIndex, read_event
 from mlops_sagemaker.triggers.resolve import resolve

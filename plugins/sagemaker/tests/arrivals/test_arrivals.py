@@ -17,7 +17,7 @@ from mlops_sagemaker.triggers.rules import event_rules
 
 from mlops_core.datasets.digests import digest_tree
 from mlops_core.errors import PipelineError
-from mlops_core.watching import ObjectRule, PrefixRule
+from mlops_core.watching import ObjectRule, PrefixRule, ProposalRule
 
 ROLE = "arn:aws:iam::123456789012:role/Role"
 ACCOUNT, REGION = "123456789012", "us-east-1"
@@ -218,6 +218,30 @@ def test_a_target_that_cannot_be_started_goes_to_the_dead_letter_queue(endpoint)
     while not (found := sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages")):
         assert time.monotonic() < deadline
     assert json.loads(found[0]["Body"])["detail"]["eventName"] == "PutObject"
+
+
+def test_a_proposal_of_a_server_reaches_the_rule_once(endpoint, queue, tmp_path):
+    from mlops_sagemaker.triggers.proposals import send_proposals
+
+    from mlops_core.serving.drift.alarms import DriftAlarm, RetrainProposal
+    from mlops_core.serving.watch.folders import DRIFT_FOLDER
+
+    (made,) = event_rules([ProposalRule(name="retrain", use_case="TOY", on=("drift",))])
+    seen(endpoint, made.name, dict(made.pattern))
+    moment = "2026-01-01T00:00:00+00:00"
+    proposal = RetrainProposal(model="TOY version 1", alarm="1", reason="mmd_20", proposed_at=moment, next_at=moment)
+    alarm = DriftAlarm(
+        id="1", raised_at=moment, model="TOY version 1", statistic="mmd_20", value=4.0, threshold=3.0, window=20,
+        observed=100, seen=100, proposal=proposal,
+    )  # fmt: skip
+    folder = tmp_path / "ws" / DRIFT_FOLDER / "TOY" / "server"
+    folder.mkdir(parents=True)
+    (folder / "alarms.jsonl").write_text(alarm.to_json() + "\n")
+    client = endpoint.client("events")
+    assert [send_proposals(tmp_path / "ws", "TOY", client=client) for _ in range(2)] == [1, 0]
+    (event,) = queue()
+    assert event["detail"]["command"] == "mlops run -u TOY"
+    assert queue() == []
 
 
 # --- Compilation ------------------------------------------------------------------------------------------

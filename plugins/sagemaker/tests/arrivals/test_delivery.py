@@ -218,15 +218,25 @@ def test_an_approved_upload_is_deployed_to_staging_tested_and_deployed_to_produc
     assert json.loads(body)["predictions"][0]["scores"]["long"] > 0.5
 
 
-def test_data_of_others_are_used_in_place_and_the_record_says_so(endpoint, tmp_path, monkeypatch):
+@pytest.fixture
+def variables(endpoint, _clean_environment):
+    names = {"SAGEMAKER_PIPELINE_ROLE_ARN": ROLE, "ARTIFACT_BUCKET": ARTIFACTS, "MLOPS_STEP_IMAGE": "image:1"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**names, **endpoint.environment(), "AWS_REGION": REGION}.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.mark.usefixtures("variables")
+def test_data_of_others_are_used_in_place_and_the_record_says_so(endpoint, tmp_path):
+    from mlops_sagemaker.service.store import S3Bucket
+
     from mlops_core import api
+    from mlops_core.runners.remote.datasets import stored_dataset
 
     s3 = endpoint.client("s3")
     for number in range(24):
         s3.put_object(Bucket=UPLOADS, Key=f"theirs/{number:03d}.txt", Body=b"x" * (number % 12 + 1))
-    variables = {"SAGEMAKER_PIPELINE_ROLE_ARN": ROLE, "ARTIFACT_BUCKET": ARTIFACTS, "MLOPS_STEP_IMAGE": "image:1"}
-    for name, value in {**variables, **endpoint.environment(), "AWS_REGION": REGION}.items():
-        monkeypatch.setenv(name, value)
 
     def run(url, **options):
         overrides = ["dataset.name=Theirs", f"dataset.source={{url: '{url}'}}"]
@@ -239,8 +249,9 @@ def test_data_of_others_are_used_in_place_and_the_record_says_so(endpoint, tmp_p
     keys = [each["Key"] for each in s3.list_objects_v2(Bucket=UPLOADS)["Contents"]]
     assert len(keys) == 24  # nothing was written there, no manifest either
     s3.put_object(Bucket=UPLOADS, Key="theirs/000.txt", Body=b"xx")
-    again = run(f"s3://{UPLOADS}/theirs/", runner="sagemaker")
-    assert again.dataset.digest != record.dataset.digest
+    choice = api.prepare_run("WORDS", overrides=[f"dataset.source={{url: 's3://{UPLOADS}/theirs/'}}"]).dataset_choice()
+    again = stored_dataset(choice, open_bucket=lambda name: S3Bucket(name, account=account(endpoint)))
+    assert again.record.digest != record.dataset.digest
     refused = run(f"s3://{UPLOADS}/theirs/")
     assert (refused.exit_code, "reads it in place" in refused.error) == (5, True)
     nothing = run(f"s3://{UPLOADS}/empty/", runner="sagemaker")

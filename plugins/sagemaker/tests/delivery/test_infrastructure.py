@@ -25,10 +25,10 @@ RULES = event_rules(
 def test_the_template_passes_the_linter_of_the_service(provider):
     from cfnlint.api import lint
 
-    for rules in ((), RULES):
-        text = json.dumps(infrastructure("SCENE", load_settings(), provider=provider, rules=rules))
-        assert [str(match) for match in lint(text)] == []
-        assert len(text) < 51_200  # what a template may have without an upload
+    rules = RULES if provider == "codepipeline" else ()
+    text = json.dumps(infrastructure("SCENE", load_settings(), provider=provider, rules=rules))
+    assert [str(match) for match in lint(text)] == []
+    assert len(text) < 51_200  # what a template may have without an upload
 
 
 def test_parameters_are_named_as_the_variables_of_the_project_templates():

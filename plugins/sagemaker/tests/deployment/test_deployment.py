@@ -220,7 +220,7 @@ def test_two_deployments_at_once_leave_one_of_the_two_and_tell_the_other(world, 
         assert "\n" not in str(error)
 
 
-@pytest.mark.representatives(4)
+@pytest.mark.representatives(2)
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -1,5 +1,6 @@
 """Endpoints of the emulator: deployments shift real traffic between real processes, and alarms roll them back."""
 
+import datetime as dt
 import importlib.util
 import json
 import threading
@@ -25,7 +26,7 @@ def _load(name):
 hosts = _load("hosting")
 BUCKET, ROLE, blue_green = hosts.BUCKET, hosts.ROLE, hosts.blue_green
 LONG = 3600
-"""A wait in seconds; 36 s at the time scale of these tests, and none of them waits for its end."""
+"""A wait in seconds; three minutes at the time scale of these tests, and none of them waits for its end."""
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def hosting(tmp_path_factory):
     folder = tmp_path_factory.mktemp("endpoint")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(Path(__file__).parents[4] / "tests" / "toy"))
-        with SageMakerEndpoint(folder, containers=hosts.SmallServers(), time_scale=0.01) as endpoint:
+        with SageMakerEndpoint(folder, containers=hosts.SmallServers(), time_scale=0.05) as endpoint:
             yield hosts.Hosting(endpoint)
 
 
@@ -80,7 +81,7 @@ def test_an_alarm_on_the_latency_returns_all_traffic_from_a_slow_model(hosting):
     assert description["FailureReason"].endswith("went into alarm: latency")
 
 
-@pytest.mark.representatives(2)
+@pytest.mark.representatives(1)
 @pytest.mark.parametrize(
     ("policy", "stages"),
     [
@@ -274,6 +275,12 @@ def test_variants_get_requests_by_weight_and_weights_can_be_changed(hosting):
     hosting.create("Weights", "weights")
     assert hosting.models("Weights", 8) == {"heavy": 6, "light": 2}
     assert hosting.ask("Weights", TargetVariant="light")["model"] == "light"
+    now = dt.datetime.now(dt.UTC)
+    hour = {"StartTime": now - dt.timedelta(hours=1), "EndTime": now + dt.timedelta(minutes=1), "Period": 7200}
+    dimensions = [{"Name": "EndpointName", "Value": "Weights"}, {"Name": "VariantName", "Value": "light"}]
+    metric = {"Namespace": "AWS/SageMaker", "MetricName": "Invocations", "Dimensions": dimensions}
+    counted = hosting.cloudwatch.get_metric_statistics(**metric, **hour, Statistics=["Sum", "SampleCount"])
+    assert [(each["Sum"], each["SampleCount"]) for each in counted["Datapoints"]] == [(3, 3)]
     change = [{"VariantName": "light", "DesiredWeight": 0, "DesiredInstanceCount": 4}]
     hosting.sagemaker.update_endpoint_weights_and_capacities(EndpointName="Weights", DesiredWeightsAndCapacities=change)
     assert hosting.models("Weights", 5) == {"heavy": 5}
@@ -503,7 +510,7 @@ def test_alarms_look_at_the_last_periods_only(hosting):
     hosting.alarm("brief", "Brief", namespace="Own", dimensions={})
     hosting.cloudwatch.put_metric_data(Namespace="Own", MetricData=[{"MetricName": "Brief", "Value": 1}])
     old = time.time() - 3600
-    hosting.until(lambda: hosting.alarm_state("brief"), lambda state: state == "OK")  # a period takes 0.6 s here
+    hosting.until(lambda: hosting.alarm_state("brief"), lambda state: state == "OK")  # a period takes 3 s here
     hosting.cloudwatch.put_metric_data(
         Namespace="Own", MetricData=[{"MetricName": "Brief", "Value": 9, "Timestamp": old}]
     )

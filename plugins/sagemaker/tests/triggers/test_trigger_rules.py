@@ -279,6 +279,7 @@ def test_the_template_passes_the_linter_of_the_service(rules):
     assert _cfn_lint(wrong)
 
 
+@pytest.mark.slow_suite
 def test_a_template_of_each_kind_alone_passes_the_linter(rules):
     for made in rules:
         assert _cfn_lint(template([made])) == [], made.name

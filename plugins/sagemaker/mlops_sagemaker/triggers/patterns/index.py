@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _Entry: TypeAlias = tuple[int, "Alternative"]
 _KIND = ("detail-type",)
-"""Nearly every rule names the kind of event, and the others need not be looked at."""
+"""Nearly every rule names the kind of event, and the other rules are skipped."""
 _NONE: Sequence[_Entry] = ()
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from moto.cloudwatch.exceptions import InvalidParameterValue
 from moto.cloudwatch.models import cloudwatch_backends
 from moto.cloudwatch.responses import CloudWatchResponse
+from moto.core.responses import ActionResult
 
 from mlops_sagemaker.emulator.endpoint.monitoring.expressions import ExpressionError, names_in, value_of
 
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 NAMESPACE = "AWS/SageMaker"
 _KEPT = 20_000
+_REPLACED = (
+    *("put_metric_alarm", "put_metric_data", "set_alarm_state", "describe_alarms"),
+    "get_metric_statistics",
+)
 _REFUSED = ("AlarmRule", "ThresholdMetricId")
 _ONLY = "value"
 """Name of the metric of an alarm without an expression."""
@@ -79,7 +84,7 @@ class MetricAlarms:
 
     def install(self) -> None:
         """Replace the operations of moto that store data and alarms without looking at them."""
-        for name in ("put_metric_alarm", "put_metric_data", "set_alarm_state", "describe_alarms"):
+        for name in _REPLACED:
             self._former[name] = getattr(CloudWatchResponse, name)
         former = dict(self._former)
         alarms = self
@@ -105,7 +110,10 @@ class MetricAlarms:
             alarms.evaluate(_place(response))
             return former["describe_alarms"](response)
 
-        for method in (put_metric_alarm, put_metric_data, set_alarm_state, describe_alarms):
+        def get_metric_statistics(response: Any) -> Any:
+            return ActionResult(alarms._statistics(response))
+
+        for method in (put_metric_alarm, put_metric_data, set_alarm_state, describe_alarms, get_metric_statistics):
             setattr(CloudWatchResponse, method.__name__, method)
 
     def remove(self) -> None:
@@ -123,13 +131,37 @@ class MetricAlarms:
                 "MetricName": name,
                 "Value": value,
                 "Dimensions": [{"Name": key, "Value": text} for key, text in each.items()],
-                "Timestamp": dt.datetime.now(dt.UTC),
+                "Timestamp": dt.datetime.now(dt.UTC).replace(tzinfo=None),  # as moto stores times
             }
             for each in dimensions
             for name, value in values.items()
         ]
         cloudwatch_backends[place[0]][place[1]].put_metric_data(NAMESPACE, data)
         self._received(place, NAMESPACE, data)
+
+    def _statistics(self, response: Any) -> dict[str, Any]:
+        """Return the response of ``GetMetricStatistics``; moto would add up metrics with further dimensions."""
+        name, statistics = _parameter(response, "MetricName"), _parameter(response, "Statistics") or ()
+        if not statistics or _parameter(response, "ExtendedStatistics") or _parameter(response, "Unit"):
+            raise InvalidParameterValue("GetMetricStatistics: this endpoint supports Statistics, without Unit")
+        dimensions = _dimensions(_parameter(response, "Dimensions") or ())
+        start, end = (_seconds(_parameter(response, name)) for name in ("StartTime", "EndTime"))
+        period_s = float(_parameter(response, "Period"))
+        periods: dict[int, list[float]] = {}
+        with self._lock:
+            key = (_place(response), (str(_parameter(response, "Namespace")), str(name), dimensions))
+            for moment, value in self._data.get(key, ()):
+                if start <= moment < end:
+                    periods.setdefault(int((moment - start) // period_s), []).append(value)
+        points = [
+            {
+                "Timestamp": dt.datetime.fromtimestamp(start + number * period_s, dt.UTC),
+                "Unit": "None",
+                **{each: _STATISTICS[each](values) for each in statistics},
+            }
+            for number, values in sorted(periods.items())
+        ]
+        return {"Label": name, "Datapoints": points}
 
     def _received(self, place: Place, namespace: str, data: Iterable[Mapping[str, Any]]) -> None:
         changed = set()

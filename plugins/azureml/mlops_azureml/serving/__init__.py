@@ -1,0 +1,1 @@
+"""Serving a registered model in a managed online deployment: the command of the image (`container`)."""

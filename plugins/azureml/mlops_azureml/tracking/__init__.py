@@ -1,0 +1,1 @@
+"""The job of a run in its workspace, as core follows it."""
