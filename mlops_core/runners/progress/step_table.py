@@ -28,7 +28,7 @@ class StepLine:
         total: 0 where it is not known.
         began: on the monotonic clock, in seconds.
         duration_s: None while it is waiting or running.
-        order: grows with each change; the newest lines are shown if the terminal is too small for all.
+        order: grows with each change; the newest lines are shown where not all of them fit.
     """
 
     status: str = WAITING
