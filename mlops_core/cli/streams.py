@@ -31,10 +31,10 @@ def is_interactive(stream: TextIO) -> bool:
 
     They are not in plain mode (``mlops --plain``, ``MLOPS_PLAIN=1``), for screen readers, nor on a dumb terminal.
     """
-    from mlops_core.settings import read_settings
-
     if not stream.isatty():
         return False
+    from mlops_core.settings import read_settings
+
     settings = read_settings()
     context = click.get_current_context(silent=True)
     is_plain = context is not None and bool((context.find_root().obj or {}).get("plain"))
