@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import MlopsError, UsageError
+from mlops_core.observers.publishing import announced_models
 from mlops_core.report.kit import Markup, Node, PageSection, callout, code, element, facts_list, group
 from mlops_core.web.answers import PageAnswer, see_other
 from mlops_core.web.pages.forms import confirm_form, part, post_form
@@ -49,13 +50,14 @@ def change_status(view: View) -> PageAnswer:
     _check_seen(f"version {version.version}", str(version.status), view.form.get("expected", ""))
     if view.form.get("confirmed") != "yes":
         return _confirm_status(view, decision)
-    Registry(view.opened.store).set_status(
-        version, decision.status, why=decision.why, moves_aliases=decision.moves_aliases
-    )
     path = f"/models/{part(version.use_case)}/{version.version}"
-    if decision.status is ApprovalStatus.REJECTED:
-        return see_other(f"{path}?done=rejected")
-    return see_other(f"{path}?done=approved&best={_promoted(view, version)}")
+    with announced_models(view.opened.store):
+        Registry(view.opened.store).set_status(
+            version, decision.status, why=decision.why, moves_aliases=decision.moves_aliases
+        )
+        if decision.status is ApprovalStatus.REJECTED:
+            return see_other(f"{path}?done=rejected")
+        return see_other(f"{path}?done=approved&best={_promoted(view, version)}")
 
 
 def _promoted(view: View, version: ModelVersion) -> str:
@@ -82,7 +84,8 @@ def change_alias(view: View) -> PageAnswer:
         raise UsageError(f"model {name} has no alias '{alias[:80]}'")
     if view.form.get("confirmed") != "yes":
         return _confirm_alias(view, name, alias, current=current, target=target)
-    Registry(view.opened.store).move_alias(name, alias, version=target, expected=current, why=_reason(view))
+    with announced_models(view.opened.store):
+        Registry(view.opened.store).move_alias(name, alias, version=target, expected=current, why=_reason(view))
     return see_other(f"/models/{part(name)}?done={'removed' if target is None else 'alias'}#aliases")
 
 
