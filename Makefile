@@ -85,6 +85,7 @@ bench: $(BENCH)/.installed $(PEERS)/.installed
 	$(BIN)/python benchmarks/trust.py || missed=1; \
 	$(BIN)/python benchmarks/triggers.py || missed=1; \
 	$(BIN)/python benchmarks/drift.py || missed=1; \
+	$(BIN)/python benchmarks/observers.py || missed=1; \
 	$(BIN)/python benchmarks/serving.py --ours $(BIN) --peers $(PEERS)/bin || missed=1; \
 	$(BIN)/python benchmarks/emit_azure.py --ours $(BIN) || missed=1; \
 	$(BIN)/python benchmarks/ui.py --ours $(BIN) --peers $(PEERS)/bin || missed=1; \

@@ -47,6 +47,12 @@ def quiet(monkeypatch):
 
 
 @pytest.fixture
-def workspace(tmp_path, quiet, monkeypatch):
+def workspace_at(tmp_path, quiet, monkeypatch):
+    """Return a function that makes a workspace whose runs are sent to an address."""
     monkeypatch.chdir(tmp_path)
-    return Workspace(tmp_path, f"sqlite:///{tmp_path}/mlflow.db")
+    return lambda uri: Workspace(tmp_path, uri)
+
+
+@pytest.fixture
+def workspace(tmp_path, workspace_at):
+    return workspace_at(f"sqlite:///{tmp_path}/mlflow.db")
