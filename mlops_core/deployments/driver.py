@@ -469,7 +469,14 @@ class Deployer:
 
     def _replayed(self, deployment: Deployment, requests: tuple[Any, ...]) -> ReplayReport:
         plan = deployment.plan
-        report = replay(self._target, plan.endpoint, requests, settings=plan.settings.replay, configuration=plan.name)
+        report = replay(
+            self._target,
+            plan.endpoint,
+            requests,
+            settings=plan.settings.replay,
+            configuration=plan.name,
+            refuses_constant_answers=plan.settings.alarms.refuses_constant_answers,
+        )
         self.ledger.record_test(deployment, report.to_json(), has_passed=report.has_passed, why=report.summary)
         if not report.has_passed:
             raise DeploymentError(f"{deployment}: {report.summary}", problems=report.faults[1:])
