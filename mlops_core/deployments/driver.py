@@ -7,6 +7,7 @@ step can be repeated, so `deploy` resumes where a process was killed.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -314,9 +315,25 @@ class Deployer:
                 plan, runner=self._target.name, why=request.why, replaces=status.configuration
             )
         if not is_begun:
-            self._target.begin(plan)
+            self._begin(deployment)
         deployment, status = self._followed(deployment)
         return DeploymentOutcome(deployment=deployment, status=status, cost=cost)
+
+    def _begin(self, deployment: Deployment, *, at_once: bool = False) -> None:
+        """Begin a deployment at the engine; write down that it is over where the engine did not begin it.
+
+        Raises:
+            RunnerError: the engine refuses or cannot be reached. What it may have begun is resumed by the next call.
+        """
+        plan = deployment.plan
+        try:
+            self._target.begin(plan, at_once=at_once)
+        except MlopsError as error:
+            with contextlib.suppress(MlopsError):  # the first error is the one that matters
+                status = self._target.status(plan.endpoint)
+                if status.is_settled and not status.pending and not status.serves(plan.name):
+                    self._settle(deployment, replace(status, reason=str(error)))
+            raise
 
     def _resumed(self, known: tuple[Deployment, ...], plan: DeploymentPlan) -> Deployment | None:
         """Return the deployment of this plan that is under way or in service; None to begin one.
@@ -420,7 +437,7 @@ class Deployer:
         self._refuse_faults(earlier.plan)
         replaced = current.plan.name if current else ""
         deployment = self.ledger.plan(earlier.plan, runner=self._target.name, why=why, replaces=replaced)
-        self._target.begin(earlier.plan, at_once=True)
+        self._begin(deployment, at_once=True)
         deployment, status = self._followed(deployment)
         return DeploymentOutcome(deployment=deployment, status=status)
 

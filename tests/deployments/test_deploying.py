@@ -1,9 +1,11 @@
 """What a deployment checks, writes down and refuses; rolling back, deleting, and what served when."""
 
+import contextlib
 import datetime as dt
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,10 +13,12 @@ from dataclasses import replace
 
 import pytest
 
+from mlops_core.deployments.driver import Deployer
+from mlops_core.deployments.local.target import LocalTarget
 from mlops_core.deployments.plan import DeploymentPlan, ModelReference, Stage
 from mlops_core.deployments.settings import DeploymentSettings
 from mlops_core.deployments.states import DeploymentState, EndpointPhase
-from mlops_core.errors import DeploymentError, UsageError
+from mlops_core.errors import DeploymentError, RunnerError, UsageError
 from mlops_core.workspace.maintenance.chain import verify_chain
 from mlops_core.workspace.model_versions import ApprovalStatus
 
@@ -213,6 +217,37 @@ def test_what_cannot_be_deployed_is_refused_in_one_line_before_anything_starts(s
     assert outcome.exit_code == 2 or "MUTE" in arguments
     assert stocked.ledger.deployments() == ()
     assert not list((stocked.home / "deployments").glob("local/*"))
+
+
+def test_a_port_that_is_in_use_is_refused_before_anything_is_written_down(stocked, run):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        outcome = run(stocked, "deploy", "-u", "WORDS", "--to", "production", "--port", port)
+    assert f"port {port} of 127.0.0.1 cannot be used: Address already in use; choose another one" in outcome.problem
+    assert outcome.exit_code == 2
+    assert stocked.ledger.deployments() == ()
+
+
+def test_a_deployment_that_the_engine_does_not_begin_has_failed_and_is_not_begun_later(world):
+    version = world.register(approved=True)
+    with contextlib.ExitStack() as others:
+
+        class Overtaken(LocalTarget):
+            def faults(self, plan):
+                faults = super().faults(plan)
+                others.enter_context(socket.create_server(("127.0.0.1", port)))  # by somebody else, after the check
+                return faults
+
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        world.deployer = Deployer(world.store, Overtaken(world.store, port=port), note=print)
+        with pytest.raises(RunnerError, match="the endpoint's process did not start: .*in use"):
+            world.deploy(version)
+    (failed,) = world.ledger.deployments()
+    assert failed.state is DeploymentState.FAILED
+    assert "in use" in failed.why
+    assert world.status().phase is EndpointPhase.ABSENT
+    assert world.status().pending == ""
 
 
 @pytest.mark.parametrize(
