@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ from mlops_core.deployments.local.target import LocalTarget
 from mlops_core.deployments.plan import DeploymentPlan, ModelReference, Stage
 from mlops_core.deployments.settings import DeploymentSettings
 from mlops_core.deployments.states import DeploymentState, EndpointPhase
-from mlops_core.errors import DeploymentError, RunnerError, UsageError
+from mlops_core.errors import DeploymentError, MlopsError, RunnerError, UsageError
 from mlops_core.workspace.maintenance.chain import verify_chain
 from mlops_core.workspace.model_versions import ApprovalStatus
 
@@ -278,3 +279,107 @@ def test_rolling_back_without_an_earlier_deployment_or_to_a_rejected_one_is_refu
     world.registry.set_status(approved, ApprovalStatus.REJECTED, why="it leaks")
     with pytest.raises(UsageError, match="version 1 was rejected; deploy another version"):
         world.deployer.roll_back("WORDS", Stage.PRODUCTION, why="?")
+
+
+# --- Rolling back what another process prepares, and endpoints of other names ------------------------------
+
+
+class Slow(LocalTarget):
+    """The endpoints of this machine, with checks that last until they may end."""
+
+    has_begun, may_end, fault = None, None, ""
+
+    def faults(self, plan):
+        self.has_begun.set()
+        assert self.may_end.wait(60)
+        return (self.fault,) if self.fault else super().faults(plan)
+
+
+@contextlib.contextmanager
+def preparing(world, version, *, fault=""):
+    """Begin a deployment in a thread, which waits in its checks; give what ends them and what it raised."""
+    has_begun, may_end, raised = threading.Event(), threading.Event(), []
+
+    def deploy():
+        other = world.again()
+        target = Slow(other.store)
+        target.has_begun, target.may_end, target.fault = has_begun, may_end, fault
+        other.deployer = Deployer(other.store, target, note=print)
+        try:
+            other.deploy(version, bake_s=600)
+        except MlopsError as error:
+            raised.append(error)
+        finally:
+            other.store.close()
+
+    thread = threading.Thread(target=deploy)
+    thread.start()
+    try:
+        assert has_begun.wait(60)
+        yield may_end, raised
+    finally:
+        may_end.set()
+        thread.join(60)
+
+
+def rolled_back_meanwhile(world, may_end):
+    """Roll back while another process has the endpoint, which goes on once the rollback waits."""
+
+    def note(text):
+        world.notes.append(text)
+        may_end.set()
+
+    return Deployer(world.store, world.target, note=note).roll_back("WORDS", Stage.PRODUCTION, why="stop")
+
+
+def test_a_deployment_that_is_still_being_prepared_is_ended_as_soon_as_it_has_begun(world):
+    old = world.deploy(world.register(approved=True)).deployment
+    with preparing(world, world.register(limit=7, approved=True)) as (may_end, raised):
+        outcome = rolled_back_meanwhile(world, may_end)
+    assert f"process {os.getpid()} is changing the endpoint 'words-production'; wait" in "".join(world.notes)
+    assert (outcome.deployment.number, outcome.deployment.state) == (2, "rolled back")
+    (error,) = raised
+    assert isinstance(error, DeploymentError)  # exit code 3
+    assert "was rolled back: stop" in str(error)
+    assert world.status().serves(old.plan.name)
+
+
+def test_a_rollback_leaves_what_is_in_service_where_the_deployment_under_way_does_not_begin(world):
+    old = world.deploy(world.register(approved=True)).deployment
+    with (
+        preparing(world, world.register(limit=7, approved=True), fault="no room") as (may_end, raised),
+        pytest.raises(UsageError, match="has ended, deployment 1: .* is in service; run the command again to go back"),
+    ):
+        rolled_back_meanwhile(world, may_end)
+    assert "no room" in str(raised)
+    assert world.ledger.deployments() == (old,)
+
+
+def test_a_deleted_endpoint_is_not_started_again_by_a_rollback(world):
+    for version in (1, 2):
+        model = ModelReference(use_case="WORDS", version=version, artifact="ab" * 32)
+        plan = DeploymentPlan(stage=Stage.PRODUCTION, model=model, settings=DeploymentSettings())
+        planned = world.ledger.plan(plan, runner="local", why="a test")
+        served = world.ledger.move(planned, DeploymentState.IN_SERVICE, why="it is")
+    world.ledger.move(served, DeploymentState.DELETED, why="over")
+    with pytest.raises(UsageError, match="'words-production' was deleted; deploy it with: mlops deploy -u WORDS .* 2$"):
+        world.deployer.roll_back("WORDS", Stage.PRODUCTION, why="back")
+    assert [each.state for each in world.ledger.deployments()] == ["deleted", "replaced"]
+
+
+def test_one_of_several_endpoints_of_a_stage_is_named(world, run):
+    ledger = world.ledger
+    model = ModelReference(use_case="WORDS", version=1, artifact="ab" * 32)
+    plans = [
+        DeploymentPlan(stage=Stage.PRODUCTION, model=model, settings=DeploymentSettings(endpoint=name))
+        for name in ("", "other")
+    ]
+    first, second = (ledger.plan(plan, runner="local", why="a test") for plan in plans)
+    for command in ("rollback", "delete"):
+        arguments = ("deployments", command, "-u", "WORDS", "--to", "production", "--why", "over")
+        refused = run(world, *arguments)
+        assert "'WORDS' has 2 endpoints in production; add --endpoint other or words-production" in refused.problem
+        assert "at the endpoint 'more'" in run(world, *arguments, "--endpoint", "more").problem
+    ledger.move(first, DeploymentState.IN_SERVICE, why="it is")
+    ledger.move(second, DeploymentState.FAILED, why="it did not start")
+    assert "has 2 endpoints" in run(world, *arguments).problem  # the failed one is the newest

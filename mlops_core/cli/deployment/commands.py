@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlops_core.cli.deployment.opening import OPTIONS_OF, opened_deployer, print_outcome, stage_option
+from mlops_core.cli.deployment.opening import OPTIONS_OF, endpoint_option, opened_deployer, print_outcome, stage_option
 from mlops_core.cli.options import chosen_use_case, json_option, registered_name, use_case_option
 from mlops_core.cli.output import format_time, print_json, print_table
 from mlops_core.cli.runner_options import RunnerCommand
@@ -159,22 +159,31 @@ def _show_past(ledger: DeploymentLedger, use_case: str, moment: dt.datetime, *, 
 @command.command("test", cls=RunnerCommand, options_of=OPTIONS_OF)
 @use_case_option
 @stage_option
+@endpoint_option
 @json_option
 @click.pass_context
 def test_deployment(
-    ctx: click.Context, *, usecase: str | None, stage: str, as_json: bool, runner: str, runner_options: RunnerOptions
+    ctx: click.Context,
+    *,
+    usecase: str | None,
+    stage: str,
+    endpoint: str,
+    as_json: bool,
+    runner: str,
+    runner_options: RunnerOptions,
 ) -> None:
     """Replay the recorded requests against an endpoint; exit code 3 where an answer differs from the recorded one."""
     from mlops_core.deployments.plan import Stage
 
     with opened_deployer(ctx.obj["workspace"], runner, runner_options) as deployer:
-        outcome = deployer.test(chosen_use_case(usecase), Stage(stage))
+        outcome = deployer.test(chosen_use_case(usecase), Stage(stage), endpoint=endpoint)
     print_json(outcome.to_json()) if as_json else print_outcome(outcome)
 
 
 @command.command("rollback", cls=RunnerCommand, options_of=OPTIONS_OF)
 @use_case_option
 @stage_option
+@endpoint_option
 @_why_option
 @json_option
 @click.pass_context
@@ -183,6 +192,7 @@ def roll_back(
     *,
     usecase: str | None,
     stage: str,
+    endpoint: str,
     why: str,
     as_json: bool,
     runner: str,
@@ -192,13 +202,14 @@ def roll_back(
     from mlops_core.deployments.plan import Stage
 
     with opened_deployer(ctx.obj["workspace"], runner, runner_options) as deployer:
-        outcome = deployer.roll_back(chosen_use_case(usecase), Stage(stage), why=why)
+        outcome = deployer.roll_back(chosen_use_case(usecase), Stage(stage), why=why, endpoint=endpoint)
     print_json(outcome.to_json()) if as_json else print_outcome(outcome)
 
 
 @command.command("delete", cls=RunnerCommand, options_of=OPTIONS_OF)
 @use_case_option
 @stage_option
+@endpoint_option
 @_why_option
 @json_option
 @click.pass_context
@@ -207,6 +218,7 @@ def delete_endpoint(
     *,
     usecase: str | None,
     stage: str,
+    endpoint: str,
     why: str,
     as_json: bool,
     runner: str,
@@ -216,5 +228,5 @@ def delete_endpoint(
     from mlops_core.deployments.plan import Stage
 
     with opened_deployer(ctx.obj["workspace"], runner, runner_options) as deployer:
-        outcome = deployer.delete(chosen_use_case(usecase), Stage(stage), why=why)
+        outcome = deployer.delete(chosen_use_case(usecase), Stage(stage), why=why, endpoint=endpoint)
     print_json(outcome.to_json()) if as_json else print_outcome(outcome)
