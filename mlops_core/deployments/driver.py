@@ -20,6 +20,7 @@ from mlops_core.deployments.recorded import recorded_requests
 from mlops_core.deployments.replay import ReplayReport, replay
 from mlops_core.deployments.states import DeploymentState, EndpointPhase, EndpointStatus
 from mlops_core.errors import DeploymentError, MlopsError, RunnerError, UsageError
+from mlops_core.use_cases.discovery import find_use_case
 from mlops_core.workspace.model_versions import ApprovalStatus
 from mlops_core.workspace.registry import Registry
 
@@ -227,6 +228,8 @@ class Deployer:
         if found is not None:
             return found
         registry = Registry(self._store)
+        if not registry.versions(request.use_case):
+            find_use_case(request.use_case)  # a name that is not installed is the likelier mistake
         if request.version is None and request.stage is Stage.PRODUCTION:
             versions = registry.versions(request.use_case)
             approved = [each for each in versions if each.status is ApprovalStatus.APPROVED]

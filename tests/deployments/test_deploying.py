@@ -209,6 +209,7 @@ def test_two_deployments_at_once_are_refused(world):
         ("--to production --set production.timeout_s=10", "must exceed the waits"),
         ("--to production --set gate.condition=x", "is not a section of deployments.yaml"),
         ("--to production --runner nowhere", "no runner 'nowhere'"),
+        ("--to staging --usecase NOPE", "no use case 'NOPE'; installed: "),
         ("--to staging --usecase MUTE", "does not implement the required hook mlops_load_predictor"),
     ],
 )
@@ -383,3 +384,28 @@ def test_one_of_several_endpoints_of_a_stage_is_named(world, run):
     ledger.move(first, DeploymentState.IN_SERVICE, why="it is")
     ledger.move(second, DeploymentState.FAILED, why="it did not start")
     assert "has 2 endpoints" in run(world, *arguments).problem  # the failed one is the newest
+
+
+def test_lists_say_what_to_do_and_a_number_finds_its_use_case(world, run):
+    def command(*arguments):
+        outcome = run(world, "deployments", *arguments)
+        return outcome.problem or outcome.output
+
+    assert command("list") == "nothing was deployed yet; deploy a version with: mlops deploy -u NAME --to staging\n"
+    assert "nothing of 'WORDS' was deployed yet; deploy a version with: mlops deploy -u WORDS" in command(
+        "list", "-u", "words"
+    )
+    assert command("show", "1").startswith("no deployment 1 of any use case; see: mlops deployments list --all")
+    settings = DeploymentSettings()
+    for name, count in (("WORDS", 2), ("OTHER", 1)):
+        model = ModelReference(use_case=name, version=1, artifact="ab" * 32)
+        plan = DeploymentPlan(stage=Stage.STAGING, model=model, settings=settings)
+        for _ in range(count):
+            planned = world.ledger.plan(plan, runner="elsewhere", why="a test")
+            world.ledger.move(planned, DeploymentState.FAILED, why="it was a test")
+    assert command("list") == "nothing is in service or under way\n3 more are over; show them with --all\n"
+    assert "deployment 2: model WORDS version 1 to staging is failed" in command("show", "2")
+    assert "numbers count per use case, and OTHER and WORDS each have a deployment 1; add -u NAME" in command(
+        "show", "1"
+    )
+    assert "deployment 1: model OTHER version 1 to staging is failed" in command("show", "1", "-u", "other")
