@@ -7,6 +7,8 @@ step can be repeated, so `deploy` resumes where a process was killed.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ from mlops_core.deployments.recorded import recorded_requests
 from mlops_core.deployments.replay import ReplayReport, replay
 from mlops_core.deployments.states import DeploymentState, EndpointPhase, EndpointStatus
 from mlops_core.errors import DeploymentError, MlopsError, RunnerError, UsageError
+from mlops_core.use_cases.discovery import find_use_case
 from mlops_core.workspace.model_versions import ApprovalStatus
 from mlops_core.workspace.registry import Registry
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from mlops_core.workspace.store import Store
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 1.0
+_BEGIN_S = 300.0
+"""How long a rollback waits until the process that is changing the endpoint has begun, so that it can be ended."""
 _ROLLBACK_S = 1800.0
 """How long an engine may take to bring the old configuration back."""
 _STATES = {
@@ -128,15 +133,20 @@ class Deployer:
             outcome = self._deploy(plan, request)
         return self._tested(outcome) if plan.stage is Stage.STAGING and request.is_tested else outcome
 
-    def test(self, use_case: str, stage: Stage) -> DeploymentOutcome:
+    def test(self, use_case: str, stage: Stage, *, endpoint: str = "") -> DeploymentOutcome:
         """Replay the recorded requests against the endpoint of a stage, and write the result down.
 
+        Args:
+            use_case: name of the use case.
+            stage: that is tested.
+            endpoint: name of the endpoint; empty for the only one of the stage.
+
         Raises:
-            UsageError: nothing is in service.
+            UsageError: nothing is in service, or the stage has several endpoints.
             DeploymentError: the test failed.
             RunnerError: the endpoint cannot be reached.
         """
-        newest = self._known(use_case, stage)
+        newest = self._known(use_case, stage, endpoint)
         known = self.ledger.at_endpoint(use_case, newest.plan.endpoint, runner=self._target.name)
         current = next((each for each in known if each.state is DeploymentState.IN_SERVICE), newest)
         status = self._target.status(current.plan.endpoint)
@@ -152,34 +162,47 @@ class Deployer:
         """Return what the engine says about a deployment's endpoint; None for a deployment on another engine."""
         return self._target.status(deployment.plan.endpoint) if deployment.runner == self._target.name else None
 
-    def roll_back(self, use_case: str, stage: Stage, *, why: str) -> DeploymentOutcome:
+    def roll_back(self, use_case: str, stage: Stage, *, why: str, endpoint: str = "") -> DeploymentOutcome:
         """End the deployment under way, or bring the configuration before the present one back.
 
+        A deployment that another process prepares is ended as soon as it has begun.
+
+        Args:
+            use_case: name of the use case.
+            stage: that is rolled back.
+            why: the reason, for later readers.
+            endpoint: name of the endpoint; empty for the only one of the stage.
+
         Raises:
-            UsageError: there is nothing to return to, or the earlier version was rejected.
+            UsageError: there is nothing to return to, the earlier version was rejected, the endpoint was deleted, or
+                the stage has several.
             DeploymentError: the earlier configuration was rolled back itself.
             RunnerError: the engine failed.
         """
-        newest = self._known(use_case, stage)
+        newest = self._known(use_case, stage, endpoint)
         try:
             with self.ledger.lock(newest.plan.endpoint, runner=self._target.name):
-                return self._rolled_back(self._known(use_case, stage), why=why)
-        except EndpointBusyError:
-            newest = self._known(use_case, stage)
-            if not newest.state.is_under_way or newest.state is DeploymentState.PLANNED:
-                raise
-        return self._interrupted(newest, why=why)
+                return self._rolled_back(self._newest_beside(newest), why=why)
+        except EndpointBusyError as error:
+            busy = error
+        return self._ended_elsewhere(newest, why=why, busy=busy)
 
-    def delete(self, use_case: str, stage: Stage, *, why: str) -> DeploymentOutcome:
+    def delete(self, use_case: str, stage: Stage, *, why: str, endpoint: str = "") -> DeploymentOutcome:
         """Delete the endpoint of a stage.
 
+        Args:
+            use_case: name of the use case.
+            stage: whose endpoint is deleted.
+            why: the reason, for later readers.
+            endpoint: name of the endpoint; empty for the only one of the stage.
+
         Raises:
-            UsageError: there is none.
+            UsageError: there is none, or there are several.
             RunnerError: the engine did not delete it in time.
         """
-        newest = self._known(use_case, stage)
-        with self.ledger.lock(newest.plan.endpoint, runner=self._target.name):
-            endpoint = newest.plan.endpoint
+        newest = self._known(use_case, stage, endpoint)
+        endpoint = newest.plan.endpoint
+        with self.ledger.lock(endpoint, runner=self._target.name):
             known = self.ledger.at_endpoint(use_case, endpoint, runner=self._target.name)
             lasting = [each for each in known if not each.state.is_final]
             status = self._target.status(endpoint)
@@ -205,6 +228,8 @@ class Deployer:
         if found is not None:
             return found
         registry = Registry(self._store)
+        if not registry.versions(request.use_case):
+            find_use_case(request.use_case)  # a name that is not installed is the likelier mistake
         if request.version is None and request.stage is Stage.PRODUCTION:
             versions = registry.versions(request.use_case)
             approved = [each for each in versions if each.status is ApprovalStatus.APPROVED]
@@ -314,9 +339,25 @@ class Deployer:
                 plan, runner=self._target.name, why=request.why, replaces=status.configuration
             )
         if not is_begun:
-            self._target.begin(plan)
+            self._begin(deployment)
         deployment, status = self._followed(deployment)
         return DeploymentOutcome(deployment=deployment, status=status, cost=cost)
+
+    def _begin(self, deployment: Deployment, *, at_once: bool = False) -> None:
+        """Begin a deployment at the engine; write down that it is over where the engine did not begin it.
+
+        Raises:
+            RunnerError: the engine refuses or cannot be reached. What it may have begun is resumed by the next call.
+        """
+        plan = deployment.plan
+        try:
+            self._target.begin(plan, at_once=at_once)
+        except MlopsError as error:
+            with contextlib.suppress(MlopsError):  # the first error is the one that matters
+                status = self._target.status(plan.endpoint)
+                if status.is_settled and not status.pending and not status.serves(plan.name):
+                    self._settle(deployment, replace(status, reason=str(error)))
+            raise
 
     def _resumed(self, known: tuple[Deployment, ...], plan: DeploymentPlan) -> Deployment | None:
         """Return the deployment of this plan that is under way or in service; None to begin one.
@@ -398,16 +439,66 @@ class Deployer:
 
     # --- Back ---------------------------------------------------------------------------------------------
 
-    def _known(self, use_case: str, stage: Stage) -> Deployment:
-        newest = self.ledger.newest(use_case, stage, runner=self._target.name)
-        if newest is None:
-            others = {each.runner for each in self.ledger.deployments(use_case) if each.plan.stage is stage}
+    def _known(self, use_case: str, stage: Stage, endpoint: str) -> Deployment:
+        """Return the newest deployment to the endpoint that is meant.
+
+        Raises:
+            UsageError: nothing was deployed, or no endpoint is named and more than one may be meant.
+        """
+        ours = [each for each in self.ledger.deployments(use_case) if each.plan.stage is stage]
+        known = [each for each in ours if each.runner == self._target.name]
+        chosen = [each for each in known if endpoint in ("", each.plan.endpoint)]
+        lasting = [each for each in known if not each.state.is_final]
+        if not chosen:
+            others = {each.runner for each in ours} - {self._target.name}
             hint = f"; there is one with --runner {' or '.join(sorted(others))}" if others else ""
+            where = f" at the endpoint '{endpoint}'" if endpoint else ""
             raise UsageError(
-                f"nothing of '{use_case}' was deployed to {stage} with the runner '{self._target.name}'{hint or ''}; "
+                f"nothing of '{use_case}' was deployed to {stage}{where} with the runner '{self._target.name}'{hint}; "
                 "see: mlops deployments list"
             )
-        return newest
+        names = sorted({each.plan.endpoint for each in (chosen[0], *lasting)})
+        if not endpoint and len(names) > 1:
+            raise UsageError(f"'{use_case}' has {len(names)} endpoints in {stage}; add --endpoint {' or '.join(names)}")
+        return chosen[0]
+
+    def _newest_beside(self, deployment: Deployment) -> Deployment:
+        """Return the newest deployment to the same endpoint, as it is now."""
+        plan = deployment.plan
+        return self.ledger.at_endpoint(plan.model.use_case, plan.endpoint, runner=self._target.name)[0]
+
+    def _ended_elsewhere(self, known: Deployment, *, why: str, busy: EndpointBusyError) -> DeploymentOutcome:
+        """End what another process does to an endpoint, as soon as it has begun.
+
+        Raises:
+            UsageError: the process ended otherwise, or did not begin in time.
+        """
+        waits, deadline = _Waits(), time.monotonic() + _BEGIN_S
+        is_noted = False
+        while True:
+            newest = self._newest_beside(known)
+            if newest.state.is_under_way and newest.state is not DeploymentState.PLANNED:
+                return self._interrupted(newest, why=why)
+            try:
+                with self.ledger.lock(newest.plan.endpoint, runner=self._target.name):
+                    newest = self._newest_beside(known)
+                    if newest.state.is_under_way:  # its process was killed
+                        return self._cancelled(newest, why=why)
+            except EndpointBusyError:
+                if time.monotonic() > deadline:
+                    raise busy from None
+                if not is_noted:
+                    self._note(f"{busy}; what it begins will be rolled back")
+                    is_noted = True
+                waits.wait()
+                continue
+            has_ended = newest.state in (DeploymentState.ROLLED_BACK, DeploymentState.FAILED)
+            if has_ended and (newest.number, newest.state) != (known.number, known.state):
+                return DeploymentOutcome(deployment=newest, status=self._target.status(newest.plan.endpoint))
+            raise UsageError(
+                f"the process that was changing the endpoint has ended, {newest} is {newest.state}; run "
+                "the command again to go back"
+            )
 
     def _rolled_back(self, newest: Deployment, *, why: str) -> DeploymentOutcome:
         if newest.state.is_under_way:
@@ -415,12 +506,14 @@ class Deployer:
         use_case, stage = newest.plan.model.use_case, newest.plan.stage
         known = self.ledger.at_endpoint(use_case, newest.plan.endpoint, runner=self._target.name)
         current = next((each for each in known if each.state is DeploymentState.IN_SERVICE), None)
+        if current is None:
+            known = self._since_deletion(known)
         earlier = self._earlier(known, current, use_case=use_case, stage=stage)
         self._check_approval(earlier.plan)
         self._refuse_faults(earlier.plan)
         replaced = current.plan.name if current else ""
         deployment = self.ledger.plan(earlier.plan, runner=self._target.name, why=why, replaces=replaced)
-        self._target.begin(earlier.plan, at_once=True)
+        self._begin(deployment, at_once=True)
         deployment, status = self._followed(deployment)
         return DeploymentOutcome(deployment=deployment, status=status)
 
@@ -448,6 +541,18 @@ class Deployer:
             ended = self.ledger.deployment(deployment.plan.model.use_case, deployment.number)
         return DeploymentOutcome(deployment=ended, status=status)
 
+    def _since_deletion(self, known: tuple[Deployment, ...]) -> tuple[Deployment, ...]:
+        """Return the deployments to an endpoint since it was last deleted.
+
+        Raises:
+            UsageError: none of them was in service.
+        """
+        since = tuple(itertools.takewhile(lambda each: each.state is not DeploymentState.DELETED, known))
+        if len(since) < len(known) and not any(each.state is DeploymentState.REPLACED for each in since):
+            deleted = known[len(since)].plan
+            raise UsageError(f"the endpoint '{deleted.endpoint}' was deleted; deploy it with: {_command(deleted)}")
+        return since
+
     def _earlier(
         self, known: tuple[Deployment, ...], current: Deployment | None, *, use_case: str, stage: Stage
     ) -> Deployment:
@@ -469,7 +574,14 @@ class Deployer:
 
     def _replayed(self, deployment: Deployment, requests: tuple[Any, ...]) -> ReplayReport:
         plan = deployment.plan
-        report = replay(self._target, plan.endpoint, requests, settings=plan.settings.replay, configuration=plan.name)
+        report = replay(
+            self._target,
+            plan.endpoint,
+            requests,
+            settings=plan.settings.replay,
+            configuration=plan.name,
+            refuses_constant_answers=plan.settings.alarms.refuses_constant_answers,
+        )
         self.ledger.record_test(deployment, report.to_json(), has_passed=report.has_passed, why=report.summary)
         if not report.has_passed:
             raise DeploymentError(f"{deployment}: {report.summary}", problems=report.faults[1:])

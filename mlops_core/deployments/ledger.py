@@ -125,11 +125,6 @@ class DeploymentLedger:
         numbers = ", ".join(str(each.number) for each in reversed(known)) or "none"
         raise UsageError(f"no deployment {number} of '{use_case}' in {self._store.home}; deployments: {numbers}")
 
-    def newest(self, use_case: str, stage: Stage, *, runner: str) -> Deployment | None:
-        """Return the newest deployment to a stage; None for none."""
-        known = self.deployments(use_case)
-        return next((each for each in known if each.plan.stage is stage and each.runner == runner), None)
-
     def at_endpoint(self, use_case: str, endpoint: str, *, runner: str) -> tuple[Deployment, ...]:
         """Return the deployments to an endpoint, newest first."""
         return tuple(
@@ -307,9 +302,10 @@ class DeploymentLedger:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 owner = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+                how = f"Ctrl-C in its terminal, or kill {owner}" if owner else "Ctrl-C in its terminal"
                 raise EndpointBusyError(
                     f"process {owner or 'of somebody else'} is changing the endpoint '{endpoint}'; wait for its end, "
-                    "or look at it with: mlops deployments list"
+                    f"or end it: {how}"
                 ) from None
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

@@ -51,7 +51,7 @@ def record_requests(
         model: digest of the model's artifact.
         predictions: folder with the predictions of its evaluation.
         dataset: the data that the run read.
-        note: receives the reason where there are none.
+        note: receives that it begins, since loading a model may take long, and the reason where there are none.
 
     Returns:
         The digest of the artifact with the requests; empty for none.
@@ -62,6 +62,7 @@ def record_requests(
     if files is None or not Path(dataset.path).is_dir():
         note("no requests were recorded: the data set is not on this machine")
         return ""
+    note("recording requests for the deployment test: the model is loaded and answers a few test samples")
     work = store.work_folder("requests")
     try:
         output = work / "content"

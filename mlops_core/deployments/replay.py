@@ -20,6 +20,8 @@ _OK = 200
 _SERVER_FAULT = 500
 _TIMEOUT_S = 60.0
 _SHOWN = 160
+_FEW = 3
+"""From so many different requests on, one answer to all of them is a fault even if it was recorded so."""
 _BROKEN = b"\x00\xff this is not a sample \x00"
 """A body that a model which reads files of a format cannot use."""
 
@@ -80,6 +82,7 @@ def replay(
     *,
     settings: ReplaySettings,
     configuration: str,
+    refuses_constant_answers: bool = True,
 ) -> ReplayReport:
     """Send recorded requests to an endpoint and compare the answers.
 
@@ -89,6 +92,8 @@ def replay(
         requests: at least one, else the test fails: an endpoint that was not called was not tested.
         settings: tolerance and time limit.
         configuration: name of the plan that must answer.
+        refuses_constant_answers: fail where three or more different requests have one answer, although the model gave
+            one answer already when it was registered.
 
     Raises:
         RunnerError: the endpoint does not exist or cannot be reached.
@@ -103,9 +108,9 @@ def replay(
         fault, difference = _compared(request, answer, tolerance=settings.tolerance, configuration=configuration)
         largest = max(largest, difference)
         faults += [f"sample {request.sample}: {fault}"] if fault else []
-    expected = {json.dumps(request.answer, sort_keys=True) for request in requests}
-    if len(bodies) == 1 < len(expected):
-        faults.insert(0, f"the endpoint gives one answer to {len(requests)} different requests: {_shown(*bodies)}")
+    constant = _constant_fault(requests, bodies, is_refused=refuses_constant_answers)
+    if constant:
+        faults.insert(0, constant)
     p99_ms = percentile_99(durations)
     if settings.max_p99_ms is not None and p99_ms > settings.max_p99_ms:
         faults.append(f"p99 is {p99_ms:.0f} ms; expected at most {settings.max_p99_ms:g} ms")
@@ -132,6 +137,21 @@ def percentile_99(values: Sequence[float]) -> float:
         3.0
     """
     return sorted(values)[min(len(values) - 1, math.ceil(0.99 * len(values)) - 1)] if values else 0.0
+
+
+def _constant_fault(requests: Sequence[RecordedRequest], bodies: set[bytes], *, is_refused: bool) -> str:
+    """Return that all answers are equal, where they must not be; empty where they differ or may be equal."""
+    if len(bodies) != 1:
+        return ""
+    if len({json.dumps(request.answer, sort_keys=True) for request in requests}) > 1:
+        return f"the endpoint gives one answer to {len(requests)} different requests: {_shown(*bodies)}"
+    different = len({request.body for request in requests})
+    if is_refused and different >= _FEW:
+        return (
+            f"the model gives one answer to {different} different requests, as it did when it was registered: "
+            f"{_shown(*bodies)}; train it again, or set alarms.refuses_constant_answers: false if that is its purpose"
+        )
+    return ""
 
 
 def _compared(

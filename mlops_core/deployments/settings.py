@@ -63,7 +63,7 @@ class AlarmSettings(Section):
     Attributes:
         max_error_rate: share of requests that the model fails to answer (5xx); None not to watch.
         max_p99_ms: 99th percentile of the time that an answer takes; None not to watch.
-        refuses_constant_answers: whether equal answers to different requests are an alarm.
+        refuses_constant_answers: whether equal answers to different requests are an alarm, and a fault in the test.
         min_requests: number of requests to the new model before a rate, a percentile or equality is judged.
         names: further alarms, which exist at the engine.
     """

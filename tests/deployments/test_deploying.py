@@ -1,20 +1,25 @@
 """What a deployment checks, writes down and refuses; rolling back, deleting, and what served when."""
 
+import contextlib
 import datetime as dt
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
 import pytest
 
+from mlops_core.deployments.driver import Deployer
+from mlops_core.deployments.local.target import LocalTarget
 from mlops_core.deployments.plan import DeploymentPlan, ModelReference, Stage
 from mlops_core.deployments.settings import DeploymentSettings
 from mlops_core.deployments.states import DeploymentState, EndpointPhase
-from mlops_core.errors import DeploymentError, UsageError
+from mlops_core.errors import DeploymentError, MlopsError, RunnerError, UsageError
 from mlops_core.workspace.maintenance.chain import verify_chain
 from mlops_core.workspace.model_versions import ApprovalStatus
 
@@ -204,6 +209,7 @@ def test_two_deployments_at_once_are_refused(world):
         ("--to production --set production.timeout_s=10", "must exceed the waits"),
         ("--to production --set gate.condition=x", "is not a section of deployments.yaml"),
         ("--to production --runner nowhere", "no runner 'nowhere'"),
+        ("--to staging --usecase NOPE", "no use case 'NOPE'; installed: "),
         ("--to staging --usecase MUTE", "does not implement the required hook mlops_load_predictor"),
     ],
 )
@@ -213,6 +219,37 @@ def test_what_cannot_be_deployed_is_refused_in_one_line_before_anything_starts(s
     assert outcome.exit_code == 2 or "MUTE" in arguments
     assert stocked.ledger.deployments() == ()
     assert not list((stocked.home / "deployments").glob("local/*"))
+
+
+def test_a_port_that_is_in_use_is_refused_before_anything_is_written_down(stocked, run):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        outcome = run(stocked, "deploy", "-u", "WORDS", "--to", "production", "--port", port)
+    assert f"port {port} of 127.0.0.1 cannot be used: Address already in use; choose another one" in outcome.problem
+    assert outcome.exit_code == 2
+    assert stocked.ledger.deployments() == ()
+
+
+def test_a_deployment_that_the_engine_does_not_begin_has_failed_and_is_not_begun_later(world):
+    version = world.register(approved=True)
+    with contextlib.ExitStack() as others:
+
+        class Overtaken(LocalTarget):
+            def faults(self, plan):
+                faults = super().faults(plan)
+                others.enter_context(socket.create_server(("127.0.0.1", port)))  # by somebody else, after the check
+                return faults
+
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        world.deployer = Deployer(world.store, Overtaken(world.store, port=port), note=print)
+        with pytest.raises(RunnerError, match="the endpoint's process did not start: .*in use"):
+            world.deploy(version)
+    (failed,) = world.ledger.deployments()
+    assert failed.state is DeploymentState.FAILED
+    assert "in use" in failed.why
+    assert world.status().phase is EndpointPhase.ABSENT
+    assert world.status().pending == ""
 
 
 @pytest.mark.parametrize(
@@ -243,3 +280,132 @@ def test_rolling_back_without_an_earlier_deployment_or_to_a_rejected_one_is_refu
     world.registry.set_status(approved, ApprovalStatus.REJECTED, why="it leaks")
     with pytest.raises(UsageError, match="version 1 was rejected; deploy another version"):
         world.deployer.roll_back("WORDS", Stage.PRODUCTION, why="?")
+
+
+# --- Rolling back what another process prepares, and endpoints of other names ------------------------------
+
+
+class Slow(LocalTarget):
+    """The endpoints of this machine, with checks that last until they may end."""
+
+    has_begun, may_end, fault = None, None, ""
+
+    def faults(self, plan):
+        self.has_begun.set()
+        assert self.may_end.wait(60)
+        return (self.fault,) if self.fault else super().faults(plan)
+
+
+@contextlib.contextmanager
+def preparing(world, version, *, fault=""):
+    """Begin a deployment in a thread, which waits in its checks; give what ends them and what it raised."""
+    has_begun, may_end, raised = threading.Event(), threading.Event(), []
+
+    def deploy():
+        other = world.again()
+        target = Slow(other.store)
+        target.has_begun, target.may_end, target.fault = has_begun, may_end, fault
+        other.deployer = Deployer(other.store, target, note=print)
+        try:
+            other.deploy(version, bake_s=600)
+        except MlopsError as error:
+            raised.append(error)
+        finally:
+            other.store.close()
+
+    thread = threading.Thread(target=deploy)
+    thread.start()
+    try:
+        assert has_begun.wait(60)
+        yield may_end, raised
+    finally:
+        may_end.set()
+        thread.join(60)
+
+
+def rolled_back_meanwhile(world, may_end):
+    """Roll back while another process has the endpoint, which goes on once the rollback waits."""
+
+    def note(text):
+        world.notes.append(text)
+        may_end.set()
+
+    return Deployer(world.store, world.target, note=note).roll_back("WORDS", Stage.PRODUCTION, why="stop")
+
+
+def test_a_deployment_that_is_still_being_prepared_is_ended_as_soon_as_it_has_begun(world):
+    old = world.deploy(world.register(approved=True)).deployment
+    with preparing(world, world.register(limit=7, approved=True)) as (may_end, raised):
+        outcome = rolled_back_meanwhile(world, may_end)
+    assert f"process {os.getpid()} is changing the endpoint 'words-production'; wait" in "".join(world.notes)
+    assert (outcome.deployment.number, outcome.deployment.state) == (2, "rolled back")
+    (error,) = raised
+    assert isinstance(error, DeploymentError)  # exit code 3
+    assert "was rolled back: stop" in str(error)
+    assert world.status().serves(old.plan.name)
+
+
+def test_a_rollback_leaves_what_is_in_service_where_the_deployment_under_way_does_not_begin(world):
+    old = world.deploy(world.register(approved=True)).deployment
+    with (
+        preparing(world, world.register(limit=7, approved=True), fault="no room") as (may_end, raised),
+        pytest.raises(UsageError, match="has ended, deployment 1: .* is in service; run the command again to go back"),
+    ):
+        rolled_back_meanwhile(world, may_end)
+    assert "no room" in str(raised)
+    assert world.ledger.deployments() == (old,)
+
+
+def test_a_deleted_endpoint_is_not_started_again_by_a_rollback(world):
+    for version in (1, 2):
+        model = ModelReference(use_case="WORDS", version=version, artifact="ab" * 32)
+        plan = DeploymentPlan(stage=Stage.PRODUCTION, model=model, settings=DeploymentSettings())
+        planned = world.ledger.plan(plan, runner="local", why="a test")
+        served = world.ledger.move(planned, DeploymentState.IN_SERVICE, why="it is")
+    world.ledger.move(served, DeploymentState.DELETED, why="over")
+    with pytest.raises(UsageError, match="'words-production' was deleted; deploy it with: mlops deploy -u WORDS .* 2$"):
+        world.deployer.roll_back("WORDS", Stage.PRODUCTION, why="back")
+    assert [each.state for each in world.ledger.deployments()] == ["deleted", "replaced"]
+
+
+def test_one_of_several_endpoints_of_a_stage_is_named(world, run):
+    ledger = world.ledger
+    model = ModelReference(use_case="WORDS", version=1, artifact="ab" * 32)
+    plans = [
+        DeploymentPlan(stage=Stage.PRODUCTION, model=model, settings=DeploymentSettings(endpoint=name))
+        for name in ("", "other")
+    ]
+    first, second = (ledger.plan(plan, runner="local", why="a test") for plan in plans)
+    for command in ("rollback", "delete"):
+        arguments = ("deployments", command, "-u", "WORDS", "--to", "production", "--why", "over")
+        refused = run(world, *arguments)
+        assert "'WORDS' has 2 endpoints in production; add --endpoint other or words-production" in refused.problem
+        assert "at the endpoint 'more'" in run(world, *arguments, "--endpoint", "more").problem
+    ledger.move(first, DeploymentState.IN_SERVICE, why="it is")
+    ledger.move(second, DeploymentState.FAILED, why="it did not start")
+    assert "has 2 endpoints" in run(world, *arguments).problem  # the failed one is the newest
+
+
+def test_lists_say_what_to_do_and_a_number_finds_its_use_case(world, run):
+    def command(*arguments):
+        outcome = run(world, "deployments", *arguments)
+        return outcome.problem or outcome.output
+
+    assert command("list") == "nothing was deployed yet; deploy a version with: mlops deploy -u NAME --to staging\n"
+    assert "nothing of 'WORDS' was deployed yet; deploy a version with: mlops deploy -u WORDS" in command(
+        "list", "-u", "words"
+    )
+    assert command("show", "1").startswith("no deployment 1 of any use case; see: mlops deployments list --all")
+    settings = DeploymentSettings()
+    for name, count in (("WORDS", 2), ("OTHER", 1)):
+        model = ModelReference(use_case=name, version=1, artifact="ab" * 32)
+        plan = DeploymentPlan(stage=Stage.STAGING, model=model, settings=settings)
+        for _ in range(count):
+            planned = world.ledger.plan(plan, runner="elsewhere", why="a test")
+            world.ledger.move(planned, DeploymentState.FAILED, why="it was a test")
+    assert command("list") == "nothing is in service or under way\n3 more are over; show them with --all\n"
+    assert "deployment 2: model WORDS version 1 to staging is failed" in command("show", "2")
+    assert "numbers count per use case, and OTHER and WORDS each have a deployment 1; add -u NAME" in command(
+        "show", "1"
+    )
+    assert "deployment 1: model OTHER version 1 to staging is failed" in command("show", "1", "-u", "other")

@@ -322,6 +322,26 @@ def test_an_answer_of_another_configuration_or_with_another_number_fails_the_tes
     assert "scores.long is null; recorded" in faults(body=exact.replace(str(scores["long"]).encode(), b"null"))[0]
 
 
+def test_a_model_that_was_constant_when_it_was_registered_fails_its_test_unless_that_is_allowed(
+    stocked, recorded_words
+):
+    requests = [replace(each, answer={"predictions": [0.5]}) for each in recorded_words("abc", "abcd", "abcde")]
+
+    class Constant(LocalTarget):
+        def invoke(self, endpoint, request, *, timeout_s):
+            return EndpointAnswer(status=200, body=b'{"predictions": [0.5]}', configuration="a")
+
+    def faults(requests, **options):
+        target = Constant(stocked.store)
+        return replay(target, "e", requests, settings=ReplaySettings(), configuration="a", **options).faults
+
+    (fault,) = faults(requests)
+    assert fault.startswith("the model gives one answer to 3 different requests, as it did when it was registered: {")
+    assert faults(requests, refuses_constant_answers=False) == ()
+    assert faults(requests[:2]) == ()  # two may be alike by chance
+    assert faults([requests[0]] * 3) == ()  # one request
+
+
 def test_an_endpoint_that_does_not_exist_is_named(stocked):
     from mlops_core.deployments.target import EndpointRequest
 

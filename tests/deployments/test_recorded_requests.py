@@ -6,13 +6,28 @@ from mlops_core import run
 from mlops_core.deployments.plan import Stage
 from mlops_core.deployments.recorded import MOST_REQUESTS, read_requests
 from mlops_core.errors import StoreError
+from mlops_core.runners.observers import SilentObserver
 from mlops_core.workspace.maintenance.housekeeping import find_garbage
 from mlops_core.workspace.registry import Registry
 from mlops_core.workspace.store import Store
 
 
+class Notes(SilentObserver):
+    """Keeps what a run notes."""
+
+    def __init__(self):
+        self.lines = []
+
+    def note(self, text):
+        self.lines.append(text)
+
+
 def test_a_run_records_test_samples_with_the_answers_of_its_model_and_staging_repeats_them(world, recorded_words):
-    record = run("WORDS", workspace=world.home)
+    notes = Notes()
+    record = run("WORDS", workspace=world.home, observer=notes)
+    assert [line for line in notes.lines if "requests" in line] == [
+        "recording requests for the deployment test: the model is loaded and answers a few test samples"
+    ]
     version = world.registry.version("WORDS", record.model_version)
     requests = read_requests(world.store, version.requests)
     assert len(requests) == MOST_REQUESTS

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlops_core.cli.deployment.opening import OPTIONS_OF, opened_deployer, print_outcome, stage_option
+from mlops_core.cli.deployment.opening import OPTIONS_OF, endpoint_option, opened_deployer, print_outcome, stage_option
 from mlops_core.cli.options import chosen_use_case, json_option, registered_name, use_case_option
 from mlops_core.cli.output import format_time, print_json, print_table
 from mlops_core.cli.runner_options import RunnerCommand
@@ -46,7 +46,15 @@ def list_deployments(context: dict[str, str | None], *, usecase: str | None, wit
     if as_json:
         print_json([each.to_json() for each in shown])
         return
-    _print_deployments(shown)
+    if not known:
+        what = f" of '{registered_name(usecase)}'" if usecase else ""
+        name = registered_name(usecase) if usecase else "NAME"
+        echo_line(f"nothing{what} was deployed yet; deploy a version with: mlops deploy -u {name} --to staging")
+        return
+    if shown:
+        _print_deployments(shown)
+    else:
+        echo_line("nothing is in service or under way")
     if len(shown) < len(known):
         echo_line(f"{len(known) - len(shown)} more are over; show them with --all")
 
@@ -93,8 +101,10 @@ def show_deployment(
 
     if at is not None and number is not None:
         raise UsageError("--at shows what every stage served; leave the number out")
-    moment, name = parse_moment(at) if at else None, chosen_use_case(usecase)
+    moment = parse_moment(at) if at else None
     with opened_deployer(ctx.obj["workspace"], runner, runner_options) as deployer:
+        name = usecase if usecase or number is None else _owner(deployer.ledger, number)
+        name = chosen_use_case(name)
         if moment is not None:
             _show_past(deployer.ledger, name, moment, as_json=as_json)
             return
@@ -125,6 +135,26 @@ def _print_deployment(deployment: Deployment, status: EndpointStatus | None, ent
             echo_line(f"  address: {status.address}")
     rows = [(format_time(entry.at), entry.who, entry.subject, entry.value, entry.why) for entry in entries]
     print_table(("when", "who", "subject", "now", "why"), rows)
+
+
+def _owner(ledger: DeploymentLedger, number: int) -> str | None:
+    """Return the use case of the deployment with a number; None where USECASE_NAME decides, or there is none.
+
+    Raises:
+        UsageError: several use cases have a deployment with this number.
+    """
+    from mlops_core.settings import read_settings
+
+    if read_settings().use_case:
+        return None
+    names = sorted({each.plan.model.use_case for each in ledger.deployments() if each.number == number})
+    if len(names) > 1:
+        raise UsageError(
+            f"numbers count per use case, and {' and '.join(names)} each have a deployment {number}; add -u NAME"
+        )
+    if not names:
+        raise UsageError(f"no deployment {number} of any use case; see: mlops deployments list --all")
+    return names[0]
 
 
 def _found(ledger: DeploymentLedger, use_case: str, number: int | None) -> Deployment:
@@ -159,22 +189,31 @@ def _show_past(ledger: DeploymentLedger, use_case: str, moment: dt.datetime, *, 
 @command.command("test", cls=RunnerCommand, options_of=OPTIONS_OF)
 @use_case_option
 @stage_option
+@endpoint_option
 @json_option
 @click.pass_context
 def test_deployment(
-    ctx: click.Context, *, usecase: str | None, stage: str, as_json: bool, runner: str, runner_options: RunnerOptions
+    ctx: click.Context,
+    *,
+    usecase: str | None,
+    stage: str,
+    endpoint: str,
+    as_json: bool,
+    runner: str,
+    runner_options: RunnerOptions,
 ) -> None:
     """Replay the recorded requests against an endpoint; exit code 3 where an answer differs from the recorded one."""
     from mlops_core.deployments.plan import Stage
 
     with opened_deployer(ctx.obj["workspace"], runner, runner_options) as deployer:
-        outcome = deployer.test(chosen_use_case(usecase), Stage(stage))
+        outcome = deployer.test(chosen_use_case(usecase), Stage(stage), endpoint=endpoint)
     print_json(outcome.to_json()) if as_json else print_outcome(outcome)
 
 
 @command.command("rollback", cls=RunnerCommand, options_of=OPTIONS_OF)
 @use_case_option
 @stage_option
+@endpoint_option
 @_why_option
 @json_option
 @click.pass_context
@@ -183,6 +222,7 @@ def roll_back(
     *,
     usecase: str | None,
     stage: str,
+    endpoint: str,
     why: str,
     as_json: bool,
     runner: str,
@@ -192,13 +232,14 @@ def roll_back(
     from mlops_core.deployments.plan import Stage
 
     with opened_deployer(ctx.obj["workspace"], runner, runner_options) as deployer:
-        outcome = deployer.roll_back(chosen_use_case(usecase), Stage(stage), why=why)
+        outcome = deployer.roll_back(chosen_use_case(usecase), Stage(stage), why=why, endpoint=endpoint)
     print_json(outcome.to_json()) if as_json else print_outcome(outcome)
 
 
 @command.command("delete", cls=RunnerCommand, options_of=OPTIONS_OF)
 @use_case_option
 @stage_option
+@endpoint_option
 @_why_option
 @json_option
 @click.pass_context
@@ -207,6 +248,7 @@ def delete_endpoint(
     *,
     usecase: str | None,
     stage: str,
+    endpoint: str,
     why: str,
     as_json: bool,
     runner: str,
@@ -216,5 +258,5 @@ def delete_endpoint(
     from mlops_core.deployments.plan import Stage
 
     with opened_deployer(ctx.obj["workspace"], runner, runner_options) as deployer:
-        outcome = deployer.delete(chosen_use_case(usecase), Stage(stage), why=why)
+        outcome = deployer.delete(chosen_use_case(usecase), Stage(stage), why=why, endpoint=endpoint)
     print_json(outcome.to_json()) if as_json else print_outcome(outcome)

@@ -27,6 +27,13 @@ def stage_option(function: F) -> F:
     )(function)
 
 
+def endpoint_option(function: F) -> F:
+    """Add ``--endpoint``."""
+    return click.option(
+        "--endpoint", default="", metavar="NAME", help="Name of the endpoint, if the stage has several."
+    )(function)
+
+
 @contextlib.contextmanager
 def opened_deployer(workspace: str | None, runner: str, options: RunnerOptions) -> Iterator[Deployer]:
     """Open the workspace and the endpoints of an engine.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -76,7 +77,7 @@ class LocalTarget:
         """Return which settings this machine lacks, and why the version cannot be served."""
         from mlops_core.use_cases.manager import load_use_case
 
-        faults = [*_lacking(plan.settings)]
+        faults = [*_lacking(plan.settings), *self._port_faults(plan.endpoint)]
         if any(importlib.util.find_spec(package) is None for package in _PACKAGES):
             faults.append("an endpoint needs the extra 'serve': pip install 'mlops-usecases[serve]'")
         try:
@@ -104,7 +105,7 @@ class LocalTarget:
         """Order a plan, and start the endpoint's process unless it lives.
 
         Raises:
-            RunnerError: another plan is being deployed, or the process does not start.
+            RunnerError: another plan is being deployed, or the process does not start; the order is withdrawn then.
         """
         status = self.status(plan.endpoint)
         if status.phase is EndpointPhase.DELETING:
@@ -114,7 +115,13 @@ class LocalTarget:
         folder = self.folder(plan.endpoint)
         if not status.pending and status.configuration != plan.name:
             folder.write_order(EndpointOrder(action=Action.DEPLOY, plan=plan, at_once=at_once))
-        self._ensure_process(plan.endpoint)
+        try:
+            self._ensure_process(plan.endpoint)
+        except RunnerError as error:
+            order = folder.read_order()
+            if order is not None and not folder.has_process():
+                folder.write_state(replace(folder.read_state(), handled=order.token, reason=str(error)))
+            raise
         return self.status(plan.endpoint)
 
     def advance(self, plan: DeploymentPlan) -> EndpointStatus:
@@ -168,6 +175,22 @@ class LocalTarget:
             token = order.token if order else ""
             folder.write_state(EndpointState(handled=token, reason=state.reason))
         return self.status(endpoint)
+
+    def _port_faults(self, endpoint: str) -> tuple[str, ...]:
+        """Return why the port at which the endpoint's process would answer cannot be used; empty while it answers."""
+        folder = self.folder(endpoint)
+        if folder.has_process():
+            return ()
+        kept = folder.read_state().port
+        port = kept or self._port
+        with closing(socket.socket()) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                advice = "end the process that has it" if kept else "choose another one with --port, or leave it out"
+                return (f"port {port} of 127.0.0.1 cannot be used: {error.strerror or error}; {advice}",)
+        return ()
 
     def _ensure_process(self, endpoint: str) -> None:
         """Start the endpoint's process unless it lives.
