@@ -189,7 +189,7 @@ def generate_command(
         files |= {f"cli/{name}": _pretty(content) for name, content in inputs.items()}
         files["cli/apply.sh"] = command_script(inputs)
     _write(folder, files)
-    echo_line(f"{folder}: {len(rules)} rule{'' if len(rules) == 1 else 's'} in {len(files)} files")
+    echo_line(f"{folder}: {_counted(len(rules), 'rule')} in {_counted(len(files), 'file')}")
     for note in bucket_notes(rules):
         echo_line(note)
 
@@ -263,10 +263,15 @@ def _print_simulation(result: Simulation) -> None:
         print_table(("event", "rule", "result", "reason or parameters"), rows)
     for start in result.starts:
         moment = dt.datetime.fromtimestamp(start.at, dt.UTC).isoformat(timespec="seconds")
-        what = f"{len(start.keys)} object{'' if len(start.keys) == 1 else 's'}" if start.keys else "1 event"
+        what = f"{_counted(len(start.keys), 'object')}" if start.keys else "1 event"
         echo_line(f"{moment}  {start.rule}: starts, with {what}")
     calls = ", ".join(f"{name} {count}" for name, count in result.deliveries.items() if count) or "none"
-    echo_line(f"{result.events} events; {len(result.starts)} starts; the bus alone would call: {calls}")
+    starts = _counted(len(result.starts), "start")
+    echo_line(f"{_counted(result.events, 'event')}; {starts}; the bus alone would call: {calls}")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 @command.command("propose")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from mlops_sagemaker.commands import command
-from mlops_sagemaker.triggers.arrivals import WRITES, arrival_of, created_event, trail_event
+from mlops_sagemaker.triggers.arrivals import WRITES, arrival_of, created_event, event_time, trail_event
 from mlops_sagemaker.triggers.lint import PipelineOutputs, lint_rules, output_prefixes
 from mlops_sagemaker.triggers.pattern_lint import lint_pattern
 from mlops_sagemaker.triggers.patterns import EventPattern
@@ -419,5 +419,38 @@ def test_simulate_prints_what_starts(rules_file, tmp_path):
     assert "labels: starts, with 3 objects" in result.output
     assert "the bus alone would call: labels 3" in result.output
     assert json.loads(invoke("simulate", events, "--rules", rules_file, "--json").output)["events"] == 3
-    events.write_text("{}\n[]\n")
+    events.write_text('{"time": "2026-11-02T10:00:00Z"}\n')
+    assert "1 event; 0 starts;" in invoke("simulate", events, "--rules", rules_file).output
+    events.write_text('{"time": "2026-11-02T10:00:00Z"}\n[]\n')
     assert "line 2" in str(invoke("simulate", events, "--rules", rules_file).exception)
+
+
+def _without(path, made):
+    node = made
+    *parents, last = path.split(".")
+    for name in parents:
+        node = node[name]
+    del node[last]
+    return made
+
+
+@pytest.mark.parametrize(("made", "words"), [
+    (_without("detail.requestID", _without("detail.eventID", recorded("train/intel.zip", 0.0))),
+     "no detail.responseElements.x-amz-version-id or detail.requestID or detail.eventID"),
+    (_without("detail.requestParameters.key", recorded("train/intel.zip", 0.0)), "no detail.requestParameters.key"),
+    (_without("detail.bucket", upload("annotations/a.csv", 0.0)), "no detail.bucket.name"),
+    (_without("detail.object.etag", upload("annotations/a.csv", 0.0)), "no detail.object.etag"),
+    (_without("time", upload("annotations/a.csv", 0.0)), "no time"),
+    (upload("annotations/a.csv", 0.0) | {"time": "yesterday"}, "time is 'yesterday'; expected for example"),
+])  # fmt: skip
+def test_an_event_without_what_the_quiet_period_needs_is_refused_with_its_line(rules_file, tmp_path, made, words):
+    events = tmp_path / "events.jsonl"
+    events.write_text(f"{json.dumps(upload('annotations/b.csv', 0.0))}\n\n{json.dumps(made)}\n")
+    error = invoke("simulate", events, "--rules", rules_file).exception
+    assert f"event {events} (line 3): " in str(error)
+    assert words in str(error)
+    assert error.exit_code == 2
+
+
+def test_the_offset_of_a_time_counts():
+    assert event_time({"time": "2026-11-02T12:00:00+02:00"}) == event_time({"time": "2026-11-02T10:00:00Z"})
