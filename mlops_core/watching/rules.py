@@ -14,15 +14,15 @@
 from __future__ import annotations
 
 import zoneinfo
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mlops_core.config_files.yaml_source import read_yaml_file
-from mlops_core.errors import ConfigError, did_you_mean
+from mlops_core.errors import ConfigError, UsageError, did_you_mean
 from mlops_core.names import name_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from mlops_core.config_files.yaml_source import YamlSource
@@ -217,6 +217,23 @@ def read_rules(path: Path) -> tuple[TriggerRule, ...]:
         ConfigError: the file cannot be read, or a rule is wrong; all faults together, each with its line.
     """
     return rules_of(read_yaml_file(path, environ={}))
+
+
+def rules_for(rules: Iterable[TriggerRule], use_case: str) -> tuple[TriggerRule, ...]:
+    """Return rules with the use case that a command names, for those that name none.
+
+    Raises:
+        UsageError: a rule names another one.
+    """
+    owned = []
+    for rule in rules:
+        if use_case and rule.use_case and rule.use_case.casefold() != use_case.casefold():
+            raise UsageError(
+                f"--usecase {use_case}: rule '{rule.name}' is for the use case {rule.use_case}; leave --usecase out, "
+                "or change use_case in the rules file"
+            )
+        owned.append(replace(rule, use_case=rule.use_case or use_case))
+    return tuple(owned)
 
 
 def rules_of(source: YamlSource) -> tuple[TriggerRule, ...]:
