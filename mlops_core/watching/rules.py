@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mlops_core.config_files.yaml_source import read_yaml_file
 from mlops_core.errors import ConfigError, UsageError, did_you_mean
 from mlops_core.names import name_fault
+from mlops_core.use_cases.discovery import discover_use_cases
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -219,20 +220,27 @@ def read_rules(path: Path) -> tuple[TriggerRule, ...]:
     return rules_of(read_yaml_file(path, environ={}))
 
 
-def rules_for(rules: Iterable[TriggerRule], use_case: str) -> tuple[TriggerRule, ...]:
-    """Return rules with the use case that a command names, for those that name none.
+def rules_for(rules: Iterable[TriggerRule], use_case: str, *, default: str = "") -> tuple[TriggerRule, ...]:
+    """Return rules with their use cases, spelled as they are registered where they are installed.
+
+    Args:
+        rules: of a file.
+        use_case: that a command names; empty for none.
+        default: for rules that name none, where the command names none either.
 
     Raises:
-        UsageError: a rule names another one.
+        UsageError: a rule names another one than the command.
     """
+    registered = {each.name.casefold(): each.name for each in discover_use_cases()}
     owned = []
     for rule in rules:
         if use_case and rule.use_case and rule.use_case.casefold() != use_case.casefold():
             raise UsageError(
-                f"--usecase {use_case}: rule '{rule.name}' is for the use case {rule.use_case}; leave --usecase out, "
-                "or change use_case in the rules file"
+                f"rule '{rule.name}' is for the use case {rule.use_case}, not for {use_case}; leave --usecase out, or "
+                "change use_case in the rules file"
             )
-        owned.append(replace(rule, use_case=rule.use_case or use_case))
+        name = rule.use_case or use_case or default
+        owned.append(replace(rule, use_case=registered.get(name.casefold(), name)))
     return tuple(owned)
 
 

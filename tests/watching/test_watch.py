@@ -218,7 +218,7 @@ def test_a_use_case_that_contradicts_the_rules_is_refused(toy, call, arriving, w
     rules.write_text("use_case: OTHER\nrules:\n- {name: all, kind: prefix, bucket: arriving, prefix: in/}\n")
     code, _, err = call("--workspace", workspace, "watch", arriving, "-u", "TOY", "--rules", rules)
     assert code == 2
-    assert "rule 'all' is for the use case OTHER" in err
+    assert "rule 'all' is for the use case OTHER, not for TOY" in err
 
 
 def test_what_could_not_start_waits_and_the_exit_code_says_so(arriving, tmp_path):

@@ -17,7 +17,6 @@ from mlops_core.runners.remote.options import pipeline_name_option
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mlops_core.watching import TriggerRule
     from mlops_sagemaker.triggers.lint import PipelineOutputs
     from mlops_sagemaker.triggers.rules import EventRule
     from mlops_sagemaker.triggers.simulation import Simulation
@@ -98,10 +97,12 @@ def lint_command(
     """
     from mlops_core.runners import ExitCode
     from mlops_sagemaker.triggers.lint import has_errors, lint_file
+    from mlops_sagemaker.values.account import check_account
 
     name = pipeline_name or ""
+    check_account(bucket=bucket or "")
     outputs = _outputs(_named(usecase), name, settings=settings, bucket=bucket)
-    findings = lint_file(file, use_case=_named(usecase), pipeline=name, outputs=outputs)
+    findings = lint_file(file, use_case=usecase or "", default=_named(None), pipeline=name, outputs=outputs)
     if as_json:
         print_json([_plain(finding) for finding in findings])
     else:
@@ -134,11 +135,11 @@ def _outputs(use_case: str, pipeline: str, *, settings: str | None, bucket: str 
 
 
 def _read(file: Path, use_case: str | None, pipeline: str | None) -> tuple[EventRule, ...]:
-    from mlops_core.watching import read_rules
+    from mlops_core.watching import read_rules, rules_for
     from mlops_sagemaker.triggers.rules import event_rules
 
-    rules: tuple[TriggerRule, ...] = read_rules(file)
-    return event_rules(rules, use_case=_named(use_case), pipeline=pipeline or "")
+    rules = rules_for(read_rules(file), use_case or "", default=_named(None))
+    return event_rules(rules, pipeline=pipeline or "")
 
 
 def _named(use_case: str | None) -> str:
@@ -176,13 +177,15 @@ def generate_command(
         command_script,
         template,
     )
+    from mlops_sagemaker.triggers.rules import require_installed
+    from mlops_sagemaker.values.account import check_account
 
     region = region or read_settings().environ.get("AWS_REGION", "")
-    if account and not (account.isascii() and account.isdecimal() and len(account) == 12):
-        raise UsageError(f"--account: {account!r} is not the id of an account; expected 12 digits")
+    check_account(region=region, account=account)
     if account and not region:
         raise UsageError("--account: the ARNs need a region, too; pass --region NAME or set AWS_REGION")
     rules = _read(file, usecase, pipeline_name)
+    require_installed(made.rule for made in rules)
     files = {"triggers.template.json": _pretty(template(rules))}
     if account:
         inputs = command_inputs(rules, account_arns(account, region))
