@@ -150,6 +150,18 @@ def chosen_use_case(given: str | None) -> str:
     return name
 
 
+def installed_use_case(given: str | None) -> str:
+    """Return the name of an installed use case: the option, else USECASE_NAME.
+
+    Raises:
+        UsageError: neither is set, or it is not installed.
+        PluginError: several distributions provide it.
+    """
+    from mlops_core.use_cases.discovery import find_use_case
+
+    return find_use_case(chosen_use_case(given)).name
+
+
 def parse_parameters(texts: Sequence[str]) -> dict[str, str]:
     """Return name -> text of the ``--param`` options; the last value of a name wins.
 

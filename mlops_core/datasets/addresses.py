@@ -85,6 +85,11 @@ def file_fault(url: str) -> str:
     fault = address_fault(url, FILE_SCHEMES)
     if fault:
         return fault
+    if "@" in urllib.parse.urlsplit(url).netloc:
+        return (
+            "holds credentials, which are not supported: they would be saved with each run; download the file yourself "
+            "and set dataset.path, or use --command-file with a script that reads them from the environment"
+        )
     name = name_in_address(url)
     is_usable = name.isprintable() and name not in {".", ".."} and "\\" not in name
     if not is_usable or len(name.encode()) > _LONGEST_NAME:

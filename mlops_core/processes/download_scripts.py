@@ -36,13 +36,15 @@ def run_command_source(source: CommandSource, folder: Path, *, work: Path, name:
         name: of the data set.
 
     Raises:
-        DatasetError: the script has changed, fails, takes longer than six hours, or leaves no ``temp`` folder.
+        DatasetError: the script has changed, has Windows line endings, fails, takes longer than six hours, or leaves no
+            ``temp`` folder.
     """
     script = Path(source.script)
     where = f"data set '{name}': {script}"
     try:
         if file_digest(script) != source.sha256:
             raise DatasetError(f"{where} was changed since this run was prepared; start it again")
+        _require_line_endings(script, where=where)
         shutil.copyfile(script, work / "download.sh")
     except OSError as error:
         raise DatasetError(f"{where} cannot be read: {error.strerror}; name the script with --command-file") from None
@@ -56,10 +58,18 @@ def run_command_source(source: CommandSource, folder: Path, *, work: Path, name:
         reason = "was ended after six hours" if code == -signal.SIGKILL else f"ended with {code}"
         raise DatasetError(f"{where} {reason}: {shown}")
     result = inside / RESULT
+    if result.is_file() and not result.is_symlink():
+        raise DatasetError(f"{where}: ./{RESULT} is a file, expected a folder with the files of the data set")
     if result.is_symlink() or not result.is_dir() or not any(result.iterdir()):
         raise DatasetError(f"{where} left no files in ./{RESULT}; expected it to download the data set there")
     for entry in result.iterdir():
         shutil.move(entry, folder / entry.name)
+
+
+def _require_line_endings(script: Path, *, where: str) -> None:
+    with script.open("rb") as stream:
+        if stream.readline().endswith(b"\r\n"):
+            raise DatasetError(f"{where} has Windows line endings (CRLF), which bash does not take; save it with LF")
 
 
 def _run(script: Path, folder: Path, *, temporary: Path, output: Path) -> int:

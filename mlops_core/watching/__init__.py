@@ -14,6 +14,7 @@ from mlops_core.watching.rules import (
     ScheduleRule,
     TriggerRule,
     read_rules,
+    rules_for,
 )
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "StartStatus",
     "TriggerRule",
     "read_rules",
+    "rules_for",
 ]

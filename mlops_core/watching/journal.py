@@ -166,7 +166,7 @@ class StartJournal:
         Args:
             arrivals: what arrived, and the rules that accept it.
             files: path -> (state, digest) of files that were read, recorded together with what follows from them.
-            removed: paths of files that are no longer there.
+            removed: paths of files that are no longer there; those that waited for a start no longer wait.
 
         Returns:
             Each arrival and rule, and what the one means to the other.
@@ -179,7 +179,9 @@ class StartJournal:
                 "INSERT OR REPLACE INTO files VALUES (?, ?, ?)",
                 [(path, state, digest) for path, (state, digest) in (files or {}).items()],
             )
-            self._db.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in removed])
+            gone = [(path,) for path in removed]
+            self._db.executemany("DELETE FROM files WHERE path = ?", gone)
+            self._db.executemany("DELETE FROM arrivals WHERE key = ? AND start_id IS NULL", gone)
         return received
 
     def _receive(self, arrival: Arrival, rule: str) -> Reception:
@@ -246,6 +248,17 @@ class StartJournal:
             self._db.execute(
                 "UPDATE starts SET status = ?, ended = ?, note = ? WHERE start_id = ?",
                 (status, now, note, start.start_id),
+            )
+
+    def release(self, start: StartRecord, *, now: float, note: str) -> None:
+        """Record that a start could not begin; the arrivals that it took wait again."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE starts SET status = ?, ended = ?, note = ? WHERE start_id = ?",
+                (StartStatus.FAILED, now, note, start.start_id),
+            )
+            self._db.execute(
+                "UPDATE arrivals SET start_id = NULL WHERE rule = ? AND start_id = ?", (start.rule, start.start_id)
             )
 
     def unfinished(self, rule: str) -> StartRecord | None:

@@ -14,15 +14,16 @@
 from __future__ import annotations
 
 import zoneinfo
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mlops_core.config_files.yaml_source import read_yaml_file
-from mlops_core.errors import ConfigError, did_you_mean
+from mlops_core.errors import ConfigError, UsageError, did_you_mean
 from mlops_core.names import name_fault
+from mlops_core.use_cases.discovery import discover_use_cases
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from mlops_core.config_files.yaml_source import YamlSource
@@ -217,6 +218,30 @@ def read_rules(path: Path) -> tuple[TriggerRule, ...]:
         ConfigError: the file cannot be read, or a rule is wrong; all faults together, each with its line.
     """
     return rules_of(read_yaml_file(path, environ={}))
+
+
+def rules_for(rules: Iterable[TriggerRule], use_case: str, *, default: str = "") -> tuple[TriggerRule, ...]:
+    """Return rules with their use cases, spelled as they are registered where they are installed.
+
+    Args:
+        rules: of a file.
+        use_case: that a command names; empty for none.
+        default: for rules that name none, where the command names none either.
+
+    Raises:
+        UsageError: a rule names another one than the command.
+    """
+    registered = {each.name.casefold(): each.name for each in discover_use_cases()}
+    owned = []
+    for rule in rules:
+        if use_case and rule.use_case and rule.use_case.casefold() != use_case.casefold():
+            raise UsageError(
+                f"rule '{rule.name}' is for the use case {rule.use_case}, not for {use_case}; leave --usecase out, or "
+                "change use_case in the rules file"
+            )
+        name = rule.use_case or use_case or default
+        owned.append(replace(rule, use_case=registered.get(name.casefold(), name)))
+    return tuple(owned)
 
 
 def rules_of(source: YamlSource) -> tuple[TriggerRule, ...]:

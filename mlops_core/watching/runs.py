@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import MlopsError
+from mlops_core.errors import ExitCode, MlopsError
 from mlops_core.runners.saved_config import require_complete
 from mlops_core.watching.journal import StartStatus
 from mlops_core.workspace.records import RunStatus
@@ -39,12 +39,14 @@ class RunOutcome:
         note: one line about it.
         is_cut_off: it was killed and can be resumed.
         is_missing: it never began.
+        exit_code: that of ``mlops run``; 0 for a run that was cut off.
     """
 
     status: StartStatus
     note: str
     is_cut_off: bool = False
     is_missing: bool = False
+    exit_code: int = 0
 
 
 class RunProcesses:
@@ -115,13 +117,19 @@ class RunProcesses:
         with Store(self._workspace) as store:
             folder = store.runs.folder(run_id)
             if not (folder / "run.json").exists():
-                return RunOutcome(status=StartStatus.FAILED, note=self._last_line(run_id), is_missing=True)
+                code = self.exit_code(run_id) or 0
+                return RunOutcome(
+                    status=StartStatus.FAILED,
+                    note=self._last_line(run_id),
+                    is_missing=True,
+                    exit_code=code if code > 0 else int(ExitCode.DEFECT),
+                )
             store.runs.list_again(run_id)  # it may have been killed between the record and the row
             record = store.runs.load(run_id)
             if record.status in _ENDED_WELL:
-                return RunOutcome(status=StartStatus.DONE, note=f"{record.status}")
+                return RunOutcome(status=StartStatus.DONE, note=f"{record.status}", exit_code=record.exit_code)
             if record.status is RunStatus.FAILED:
-                return RunOutcome(status=StartStatus.FAILED, note=record.error)
+                return RunOutcome(status=StartStatus.FAILED, note=record.error, exit_code=record.exit_code)
             try:
                 require_complete(folder, run_id=run_id)
             except MlopsError:  # killed before its configuration was written: nothing of it has happened

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from mlops_core.datasets.digests import file_digest, tree_manifest
 from mlops_core.datasets.ingestion import Ingestion, ingest
-from mlops_core.errors import DatasetError, MlopsError, UsageError
+from mlops_core.errors import DatasetError, ExitCode, MlopsError, UsageError
 from mlops_core.runners.lifecycle import new_run_id
 from mlops_core.watching.folder import WatchedFolder
 from mlops_core.watching.journal import Reception, StartJournal, StartRecord, StartStatus
@@ -50,6 +50,7 @@ class FolderOptions:
         includes_existing: existing files arrive, too, when the folder is first watched.
         is_once: end when nothing waits and no run is going on.
         run_arguments: more arguments of ``mlops run``.
+        use_case: the one for rules that name none; each has a journal of its own. Empty if all rules name theirs.
     """
 
     bucket: str
@@ -58,17 +59,29 @@ class FolderOptions:
     includes_existing: bool = False
     is_once: bool = False
     run_arguments: tuple[str, ...] = ()
+    use_case: str = ""
 
 
 @dataclass(slots=True)
 class _Attempts:
-    """How often runs were resumed since the watcher started."""
+    """What was tried since the watcher started.
+
+    Attributes:
+        counts: run id -> how often it was resumed.
+        refused: name of a rule -> how many arrivals wait since a start of it was refused; more of them try it again.
+        exit_code: the worst one of the runs, with that of a rejected model as the least.
+    """
 
     counts: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
+    exit_code: int = 0
 
     def add(self, run_id: str) -> int:
         self.counts[run_id] = self.counts.get(run_id, 0) + 1
         return self.counts[run_id]
+
+    def note_exit_code(self, code: int) -> None:
+        self.exit_code = max(self.exit_code, int(code), key=lambda each: (each != ExitCode.REJECTED and each, each))
 
 
 class Watcher:
@@ -95,12 +108,16 @@ class Watcher:
         self._report = report
         self._attempts = _Attempts()
         _check(self._folder, self._workspace, rules, options)
-        identity = hashlib.sha256(f"{self._folder}\0{options.bucket}".encode()).hexdigest()[:16]
+        named = f"\0{options.use_case}" if options.use_case else ""
+        identity = hashlib.sha256(f"{self._folder}\0{options.bucket}{named}".encode()).hexdigest()[:16]
         self._home = self._workspace / "watch" / identity
         self._processes = RunProcesses(self._home / "runs", workspace=self._workspace)
 
-    def watch(self, stop: threading.Event) -> None:
+    def watch(self, stop: threading.Event) -> int:
         """Watch until `stop` is set; runs that are going on continue.
+
+        Returns:
+            The worst exit code of the runs that ended or could not start meanwhile.
 
         Raises:
             UsageError: another process watches this folder.
@@ -124,6 +141,7 @@ class Watcher:
                 )
             write_atomically(self._home / "begun", "")
             self._loop(journal, watched, stop)
+        return self._attempts.exit_code
 
     def _loop(self, journal: StartJournal, watched: WatchedFolder, stop: threading.Event) -> None:
         notices = open_notices(self._folder, poll_s=self._options.poll_s, stop=stop)
@@ -157,7 +175,7 @@ class Watcher:
         found.look()
         stock = found.look()
         journal.receive([], files=dict(stock.files))
-        self._report(f"watching {self._folder}: {len(stock.files)} files are there already")
+        self._report(f"watching {self._folder}: {_counted(len(stock.files), 'existing file')}")
 
     # --- Arrivals -----------------------------------------------------------------------------------------
 
@@ -194,9 +212,13 @@ class Watcher:
             if not self._processes.is_alive(start.run_id):
                 self._look_after(journal, rule, start)
             return False
+        waiting = journal.waiting(rule)
+        if waiting is None or waiting.count == self._attempts.refused.get(rule.name):
+            return True
         start = journal.start(rule, run_id=new_run_id(), now=now)
         if start is None:
-            return journal.waiting(rule) is None
+            return False
+        self._attempts.refused.pop(rule.name, None)
         self._begin(journal, rule, start)
         return False
 
@@ -217,18 +239,34 @@ class Watcher:
             arguments = self._arguments(rule, path)
             self._processes.start(start.run_id, arguments)
         except (MlopsError, OSError) as error:
-            journal.finish(start, StartStatus.FAILED, now=time.time(), note=str(error))
-            self._report(f"{rule.name}: not started: {error}")
+            code = error.exit_code if isinstance(error, MlopsError) else ExitCode.DEFECT
+            self._release(journal, rule, start, note=str(error), code=code)
             return
         count = len(journal.keys_of(start))
-        self._report(f"{rule.name}: run {start.run_id} starts, with {count} object{'' if count == 1 else 's'}")
+        self._report(f"{rule.name}: run {start.run_id} starts, with {_counted(count, 'object')}")
+
+    def _release(self, journal: StartJournal, rule: TriggerRule, start: StartRecord, *, note: str, code: int) -> None:
+        """Let what a start took wait again; the next arrival, or the next watcher, tries it again."""
+        journal.release(start, now=time.time(), note=note)
+        waiting = journal.waiting(rule)
+        count = waiting.count if waiting else 0
+        self._attempts.refused[rule.name] = count
+        self._attempts.note_exit_code(code)
+        self._report(
+            f"{rule.name}: not started: {note.removeprefix('mlops: error: ')}; {_counted(count, 'object')} still "
+            f"{'waits' if count == 1 else 'wait'} for the next arrival, or the next start of mlops watch"
+        )
 
     def _look_after(self, journal: StartJournal, rule: TriggerRule, start: StartRecord) -> None:
         """Finish a start whose process has ended; begin or resume its run where it was cut off."""
         outcome = self._processes.outcome(start.run_id)
         ended_here = self._processes.exit_code(start.run_id) is not None
-        if outcome.is_missing and not ended_here:
-            self._begin(journal, rule, start)
+        if outcome.is_missing:
+            if ended_here:
+                self._processes.forget(start.run_id)
+                self._release(journal, rule, start, note=outcome.note, code=outcome.exit_code)
+            else:
+                self._begin(journal, rule, start)
             return
         if outcome.is_cut_off and self._attempts.add(start.run_id) <= _ATTEMPTS:
             self._report(f"{rule.name}: run {start.run_id} was cut off, and is resumed")
@@ -236,6 +274,7 @@ class Watcher:
             return
         journal.note_outputs(start.run_id, self._processes.output_digests(start.run_id))
         journal.finish(start, outcome.status, now=time.time(), note=outcome.note)
+        self._attempts.note_exit_code(ExitCode.DEFECT if outcome.is_cut_off else outcome.exit_code)
         self._processes.forget(start.run_id)
         self._report(f"{rule.name}: run {start.run_id} ended: {outcome.note}")
 
@@ -303,6 +342,10 @@ class Watcher:
         return [*named, "--set", f"dataset.path={json.dumps(str(data))}", *parameters, *self._options.run_arguments]
 
 
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def _is_about(rule: TriggerRule, bucket: str) -> bool:
     return isinstance(rule, ObjectRule | PrefixRule) and rule.bucket == bucket
 
@@ -310,6 +353,11 @@ def _is_about(rule: TriggerRule, bucket: str) -> bool:
 def _check(folder: Path, workspace: Path, rules: Sequence[TriggerRule], options: FolderOptions) -> None:
     if not folder.is_dir():
         raise UsageError(f"no folder {folder}; expected the folder to which data is uploaded")
+    if set(options.bucket) & set(":/\\"):
+        name = options.bucket.rstrip("/").rpartition("/")[2].rpartition(":")[2]
+        raise UsageError(
+            f"--bucket: {options.bucket!r} is not the bare name of a bucket; pass --bucket {name or 'NAME'}"
+        )
     if not any(_is_about(rule, options.bucket) for rule in rules):
         names = sorted({rule.bucket for rule in rules if isinstance(rule, ObjectRule | PrefixRule)})
         raise UsageError(

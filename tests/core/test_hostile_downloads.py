@@ -102,7 +102,7 @@ def test_redirects_in_a_circle_end(serve, tmp_path):
 )
 def test_an_address_whose_end_cannot_be_a_file_name_is_refused_before_anything_is_fetched(serve, tmp_path, end):
     server, url = serve(lambda _request: (200, {}, BODY))
-    with pytest.raises(DatasetError, match="data set 'DATA': source .*correct its catalogue entry"):
+    with pytest.raises(DatasetError, match="data set 'DATA': source .*correct it where the data set"):
         fetch(dataset(f"{url}/{end}"), tmp_path / "data")
     assert server.requests == []
 
@@ -122,7 +122,7 @@ def test_an_address_whose_end_cannot_be_a_file_name_is_refused_before_anything_i
     ],
 )
 def test_an_address_that_is_not_http_is_refused(tmp_path, url):
-    with pytest.raises(DatasetError, match="data set 'DATA': source .*correct its catalogue entry"):
+    with pytest.raises(DatasetError, match="data set 'DATA': source .*correct it where the data set"):
         fetch(dataset(url), tmp_path / "data")
 
 
@@ -167,7 +167,7 @@ def test_a_server_that_sends_more_than_the_catalogue_says_is_cut_off(serve, tmp_
         return 200, {}, b""
 
     _, url = serve(endless)
-    with pytest.raises(DatasetError, match=r"differs from the catalogue entry: it has .* bytes, expected 1,000"):
+    with pytest.raises(DatasetError, match=r"not the file that was expected: it has .* bytes, expected 1,000"):
         fetch(dataset(f"{url}/a.csv", size=1000), tmp_path / "data")
 
 

@@ -68,7 +68,22 @@ def test_a_wrong_checksum_is_refused(toy, call, workspace, address):
     arguments = ("--name", "MyData", "--from", address[0], "--sha256", "0" * 64)
     code, _, err = call("--workspace", workspace, "fetch", "-u", "TOY", *arguments)
     assert code == 5
-    assert "sha256" in err.lower()
+    assert "words.zip is not the file that was expected: its sha256 is" in err
+    assert "catalogue" not in err
+
+
+def test_a_web_page_is_not_taken_for_data_unless_its_checksum_says_so(toy, call, workspace, address, tmp_path):
+    page = tmp_path / "published" / "data"
+    page.mkdir()
+    (page / "index.html").write_text("<html>sign in</html>")
+    url = address[0].replace("words.zip", "data/")
+    fetched = ("--workspace", workspace, "fetch", "-u", "TOY", "--name", "Page", "--from", url)
+    code, _, err = call(*fetched)
+    assert code == 5
+    assert "is a web page (text/html), not a file of data" in err
+    digest = hashlib.sha256((page / "index.html").read_bytes()).hexdigest()
+    code, out, _ = call(*fetched, "--sha256", digest)
+    assert (code, "fetched, 1 file," in out) == (0, True)
 
 
 def test_a_script_downloads_a_data_set_in_an_empty_folder(toy, call, workspace, script, tmp_path):
@@ -88,6 +103,8 @@ def test_a_script_downloads_a_data_set_in_an_empty_folder(toy, call, workspace, 
     ("echo no luck >&2; exit 7", "ended with 7: no luck"),
     ("true", "left no files in ./temp"),
     ("mkdir temp", "left no files in ./temp"),
+    ("echo x > temp", "./temp is a file, expected a folder"),
+    ("mkdir temp\r\necho x > temp/a\r\n", "has Windows line endings (CRLF)"),
     ("ln -s /etc temp", "left no files in ./temp"),
     ("mkdir temp; ln -s /etc/passwd temp/words.csv", "would leave the folder"),
     ("false | true; mkdir temp; echo x > temp/x", "ended with 1"),
@@ -120,6 +137,8 @@ def test_a_script_can_write_to_its_folder_only(toy, call, workspace, script, tmp
     (("--name", "a", "--command-file", "f", "--sha256", "0" * 64), "--sha256 is the checksum of a file"),
     (("--name", "a", "--from", "https://example.org/a.zip", "--dataset", "b"), "use one of the two"),
     (("--name", "a", "--from", "file:///etc/passwd"), "scheme 'file'"),
+    (("--name", "a", "--from", "http://me:secret@127.0.0.1/a.zip"), "holds credentials, which are not supported"),
+    (("--name", "Words", "--from", "https://example.org/a.zip"), "is a data set of the catalogue of TOY"),
     (("--name", "../a", "--from", "https://example.org/a.zip"), "portable name"),
     (("--name", "a", "--command-file", "missing.sh"), "cannot be read"),
 ])  # fmt: skip
@@ -127,6 +146,7 @@ def test_options_that_do_not_fit_are_refused_in_one_line(toy, call, workspace, a
     code, _, err = call("--workspace", workspace, "fetch", "-u", "TOY", *arguments)
     assert code in (2, 5)
     assert words in err
+    assert "secret" not in err
     assert "Traceback" not in err
 
 

@@ -194,6 +194,73 @@ def test_two_processes_cannot_watch_one_folder(arriving, tmp_path):
         thread.join(timeout=DEADLINE_S)
 
 
+@pytest.mark.parametrize(("arguments", "words"), [
+    (("-u", "NOPE"), "no use case 'NOPE'"),
+    (("-u", "TOY", "--", "--bogus", "1"), "No such option '--bogus'"),
+    (("-u", "TOY", "--", "--set", "features.scal=2"), "features.scal"),
+    (("-u", "TOY", "--", "--param", "q_acx=1"), "q_acx"),
+    (("-u", "TOY", "--", "--only", "trian"), "trian"),
+    (("-u", "TOY", "--", "-u", "OTHER"), "--usecase after --"),
+    (("-u", "TOY", "--bucket", "arn:x:y:::data"), "pass --bucket data"),
+])  # fmt: skip
+def test_runs_that_could_never_start_are_refused_before_anything_is_watched(
+    toy, call, arriving, workspace, arguments, words
+):
+    put(arriving)
+    code, out, err = call("--workspace", workspace, "watch", arriving, "--once", "--include-existing", *arguments)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert not list(workspace.glob("watch/*/journal.db"))
+
+
+def test_a_use_case_that_contradicts_the_rules_is_refused(toy, call, arriving, workspace):
+    rules = arriving.parent / "triggers.yaml"
+    rules.write_text("use_case: OTHER\nrules:\n- {name: all, kind: prefix, bucket: arriving, prefix: in/}\n")
+    code, _, err = call("--workspace", workspace, "watch", arriving, "-u", "TOY", "--rules", rules)
+    assert code == 2
+    assert "rule 'all' is for the use case OTHER, not for TOY" in err
+
+
+def test_what_could_not_start_waits_and_the_exit_code_says_so(arriving, tmp_path):
+    with zipfile.ZipFile(arriving / "d.zip", "w") as archive:
+        archive.writestr("../evil.txt", "x")
+    lines = []
+    rule = ObjectRule(name="zip", use_case="TOY", bucket="arriving", key="d.zip", quiet_s=0)
+    options = FolderOptions(bucket="arriving", settle_s=0, poll_s=0.1, includes_existing=True, is_once=True)
+
+    def once():
+        lines.clear()
+        made = Watcher(arriving, [rule], workspace=tmp_path / "w", options=options, report=lines.append)
+        return made.watch(threading.Event())
+
+    for _ in range(2):  # the second one has seen no new file, and says it again
+        assert once() == 5
+        assert "zip: not started: d.zip holds '../evil.txt'" in lines[-1]
+        assert "1 object still waits" in lines[-1]
+    (arriving / "d.zip").unlink()
+    assert (once(), lines) == (0, [])
+
+
+def test_each_use_case_has_a_journal_of_its_own(toy, arriving, tmp_path):
+    put(arriving)
+    for use_case in ("TOY", "OTHER"):
+        lines = []
+        rule = PrefixRule(name="folder", use_case=use_case, bucket="arriving", prefix="", quiet_s=0)
+        options = FolderOptions(
+            bucket="arriving", settle_s=0, poll_s=0.1, includes_existing=True, is_once=True, use_case=use_case,
+            run_arguments=("--bogus", "1"),
+        )  # fmt: skip
+        made = Watcher(arriving, [rule], workspace=tmp_path / "w", options=options, report=lines.append)
+        assert made.watch(threading.Event()) == 2
+        assert "folder: words.csv arrived" in lines
+
+
+def test_a_run_that_fails_is_the_exit_code_of_once(arriving, workspace, ran):
+    (arriving / "words.csv").write_text("nonsense\n")
+    assert watch(arriving, workspace, "--include-existing", "--once").wait(timeout=DEADLINE_S) in {4, 5}
+    assert [each["status"] for each in starts(workspace)] == ["failed"]
+
+
 # --- Runs -------------------------------------------------------------------------------------------------
 
 

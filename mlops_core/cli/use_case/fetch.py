@@ -101,6 +101,8 @@ def command(
     source = _own_source(name, url=url, sha256=sha256, command_file=command_file, dataset=dataset)
     changes = (*changes, *source)
     request = prepare_run(chosen_use_case(usecase), config=config, overrides=changes, seed=seed, is_offline=is_offline)
+    if name is not None:
+        _require_own_name(name, request)
     observer = run_observer()
     with Store(workspace_path(context["workspace"])) as store, request.config.redactor().errors():
         if target is None:
@@ -136,6 +138,15 @@ def _own_source(
     return (f"dataset.name={json.dumps(name)}", f"dataset.source={json.dumps(source)}")
 
 
+def _require_own_name(name: str, request: RunRequest) -> None:
+    taken = {entry.name.casefold(): entry.name for entry in request.use_case.datasets(request.config)}
+    if known := taken.get(name.casefold()):
+        raise UsageError(
+            f"--name: '{known}' is a data set of the catalogue of {request.use_case.name}; fetch it with --dataset "
+            f"{known}, or give yours another name"
+        )
+
+
 def _fetch(request: RunRequest, store: Store, progress: Progress) -> tuple[DatasetRecord, dict[str, Any]]:
     from mlops_core.runners.dataset_source import fetch_source
 
@@ -168,10 +179,14 @@ def _print(record: DatasetRecord, more: dict[str, Any], *, as_json: bool) -> Non
         return
     what = "already complete" if more["was_there"] else "fetched"
     if "place" in more and not more["was_there"]:
-        what = f"{more['sent']} of {record.files} files sent"
+        what = f"{more['sent']} of {_files(record.files)} sent"
         what += f", {more['removed']} removed" if more["removed"] else ""
     kind = " generated data," if record.is_generated else ""
     echo_line(
-        f"{record.name}: {what},{kind} {record.files} files, {format_size(record.size_bytes)}, "
+        f"{record.name}: {what},{kind} {_files(record.files)}, {format_size(record.size_bytes)}, "
         f"digest {record.digest[:12]}, in {more.get('place', record.path)}"
     )
+
+
+def _files(count: int) -> str:
+    return f"{count} file{'' if count == 1 else 's'}"

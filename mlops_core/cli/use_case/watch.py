@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from pathlib import Path
@@ -13,6 +14,8 @@ from mlops_core.cli.options import HomePath, use_case_option
 from mlops_core.cli.streams import echo_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mlops_core.watching import TriggerRule
 
 
@@ -60,21 +63,21 @@ def command(
     includes_existing: bool,
     is_once: bool,
     run_arguments: tuple[str, ...],
-) -> None:
+) -> int:
     """Start runs when data arrives in a folder, until Ctrl-C.
 
     A run starts after a quiet period, with a copy of the data as it is then. A rule has one run at a time; what arrives
     meanwhile waits for the next. The same data is not run twice. The journal in the workspace survives kill -9: no
-    start is lost or doubled. Options after -- are those of mlops run.
+    start is lost or doubled. Options after -- are those of mlops run, and are checked before anything is watched.
+
+    What arrived waits on when its run could not start. With --once, the exit code is the worst one of the runs.
     """
     from mlops_core.api import workspace_path
     from mlops_core.watching.watcher import FolderOptions, Watcher
 
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     name = bucket or folder.absolute().name
-    rules = _rules(file, usecase, name, quiet_s=quiet_s, max_wait_s=max_wait_s)
+    rules, owner = _rules(file, usecase, name)
+    rules = _with_waits(rules, quiet_s=quiet_s, max_wait_s=max_wait_s)
     options = FolderOptions(
         bucket=name,
         poll_s=poll_s,
@@ -82,28 +85,46 @@ def command(
         includes_existing=includes_existing,
         is_once=is_once,
         run_arguments=run_arguments,
+        use_case=owner,
     )
     watcher = Watcher(folder, rules, workspace=workspace_path(context["workspace"]), options=options, report=echo_line)
-    watcher.watch(stop)
+    _check_runs(context, rules, folder=folder, arguments=run_arguments)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    code = watcher.watch(stop)
+    return code if is_once else 0
 
 
-def _rules(
-    file: Path | None, usecase: str | None, bucket: str, *, quiet_s: float | None, max_wait_s: float | None
-) -> tuple[TriggerRule, ...]:
+def _rules(file: Path | None, usecase: str | None, bucket: str) -> tuple[tuple[TriggerRule, ...], str]:
+    """Return the rules, and the use case of those that name none; empty if there are none of them.
+
+    Raises:
+        UsageError: a use case is missing, or not installed.
+        PluginError: it is installed twice.
+    """
     from dataclasses import replace
 
     from mlops_core.cli.options import chosen_use_case
-    from mlops_core.errors import UsageError
-    from mlops_core.watching import PrefixRule, read_rules
+    from mlops_core.use_cases.discovery import find_use_case
+    from mlops_core.watching import PrefixRule, read_rules, rules_for
 
-    if file is None:
-        rules: tuple[TriggerRule, ...] = (
-            PrefixRule(name="folder", use_case=chosen_use_case(usecase), bucket=bucket, prefix=""),
-        )
-    else:
-        rules = tuple(
-            rule if rule.use_case else replace(rule, use_case=chosen_use_case(usecase)) for rule in read_rules(file)
-        )
+    rules: tuple[TriggerRule, ...] = (PrefixRule(name="folder", bucket=bucket, prefix=""),)
+    if file is not None:
+        rules = rules_for(read_rules(file), usecase or "")
+    owner = "" if file is not None and all(rule.use_case for rule in rules) else chosen_use_case(usecase)
+    owner = find_use_case(owner).name if owner else ""
+    owned = (replace(rule, use_case=find_use_case(rule.use_case).name if rule.use_case else owner) for rule in rules)
+    return tuple(owned), owner
+
+
+def _with_waits(
+    rules: tuple[TriggerRule, ...], *, quiet_s: float | None, max_wait_s: float | None
+) -> tuple[TriggerRule, ...]:
+    from dataclasses import replace
+
+    from mlops_core.errors import UsageError
+
     if quiet_s is not None:
         longest = max_wait_s if max_wait_s is not None else max(quiet_s * 10, rules[0].max_wait_s)
         rules = tuple(replace(rule, quiet_s=quiet_s, max_wait_s=longest) for rule in rules)
@@ -113,3 +134,42 @@ def _rules(
         if rule.max_wait_s < rule.quiet_s:
             raise UsageError(f"--max-wait is less than the quiet period of '{rule.name}' ({rule.quiet_s:g} s)")
     return rules
+
+
+def _check_runs(
+    context: dict[str, str | None], rules: Sequence[TriggerRule], *, folder: Path, arguments: tuple[str, ...]
+) -> None:
+    """Check the options of the runs, once per rule, as ``mlops run`` does.
+
+    Raises:
+        UsageError: an option is not one of ``mlops run``, or belongs to the watcher.
+        ConfigError: a run could not start with its configuration or its parameters.
+        PluginError: the use case cannot be loaded.
+    """
+    from mlops_core.api import prepare_run
+    from mlops_core.cli.options import parse_parameters
+    from mlops_core.cli.use_case.run import command as run_command
+    from mlops_core.errors import UsageError
+    from mlops_core.watching import ObjectRule, PrefixRule
+
+    with run_command.make_context("mlops run", list(arguments), obj=context) as parsed:
+        options = parsed.params
+    for name, spelling in (("usecase", "--usecase"), ("resume", "--resume"), ("run_id", "--run-id")):
+        if options[name]:
+            raise UsageError(f"{spelling} after --: mlops watch sets it for each run; leave it out there")
+    if any(override.partition("=")[0].strip() == "dataset.path" for override in options["overrides"]):
+        raise UsageError("--set dataset.path after --: the data set of a run is what arrives; leave it out")
+    for rule in rules:
+        if rule.is_enabled and isinstance(rule, ObjectRule | PrefixRule):
+            prepare_run(
+                rule.use_case,
+                config=options["config"],
+                overrides=(f"dataset.path={json.dumps(str(folder.absolute()))}", *options["overrides"]),
+                parameters={**rule.parameters, **parse_parameters(options["parameters"])},
+                seed=options["seed"],
+                is_offline=options["is_offline"],
+                force=options["force"],
+                start=options["start"],
+                only=options["only"],
+                keep_going=options["keep_going"],
+            )

@@ -24,6 +24,8 @@ TIMEOUT_S = 30.0
 _BACKOFF_S = 0.5
 _CHUNK = 1 << 18
 _LENGTH_DIGITS = 18
+_PAGES = frozenset({"text/html", "application/xhtml+xml"})
+_PAGE_NAMES = (".html", ".htm", ".xhtml")
 _LONGEST_REASON = 300
 _SECRET_HEADERS = ("Authorization", "Proxy-authorization", "Cookie")
 """As urllib spells them; meant for one server, or for the proxy in front of it."""
@@ -37,7 +39,8 @@ def download(source: Source, folder: Path, *, name: str, progress: Progress) -> 
     is there under its own name was complete and right, and is not asked for again.
 
     Raises:
-        DatasetError: the server does not answer or refuses, or the content differs from the catalogue entry.
+        DatasetError: the server does not answer, refuses or sends a web page, or the content differs from the size or
+            the checksum of the source.
 
     Example:
         >>> source = Source(url="https://example.org/labels.csv", sha256="0" * 64)
@@ -56,7 +59,7 @@ def download(source: Source, folder: Path, *, name: str, progress: Progress) -> 
         if attempt:
             time.sleep(_BACKOFF_S * 2 ** (attempt - 1))
         try:
-            if _receive(source, partial, label=file_name, progress=progress):
+            if _receive(source, partial, label=file_name, name=name, progress=progress):
                 _check(source, partial, name=name)
                 partial.rename(target)
                 partial.with_suffix(".etag").unlink(missing_ok=True)
@@ -79,8 +82,12 @@ def download(source: Source, folder: Path, *, name: str, progress: Progress) -> 
     )
 
 
-def _receive(source: Source, partial: Path, *, label: str, progress: Progress) -> bool:
-    """Append what is missing to `partial`; False when the connection ended too early."""
+def _receive(source: Source, partial: Path, *, label: str, name: str, progress: Progress) -> bool:
+    """Append what is missing to `partial`; False when the connection ended too early.
+
+    Raises:
+        DatasetError: the answer is a web page, where neither the address nor a checksum says that one is expected.
+    """
     etag_file = partial.with_suffix(".etag")
     offset = partial.stat().st_size if partial.exists() else 0
     headers = {"User-Agent": "mlops", "Accept-Encoding": "identity"}
@@ -99,6 +106,7 @@ def _receive(source: Source, partial: Path, *, label: str, progress: Progress) -
         partial.unlink()  # it is longer than the file, or exactly as long: begin again and let the checksum judge
         return False
     with response:
+        _require_data(source, response.headers.get_content_type(), name=name)
         is_rest = response.status == http.HTTPStatus.PARTIAL_CONTENT
         if is_rest and _range_start(response.headers.get("Content-Range"), offset) != offset:
             partial.unlink()  # another part than asked for: begin again, without a range
@@ -117,6 +125,16 @@ def _receive(source: Source, partial: Path, *, label: str, progress: Progress) -
                     break  # `_check` refuses it
                 progress(label, offset, max(total, offset))
     return not total or offset >= total
+
+
+def _require_data(source: Source, content_type: str, *, name: str) -> None:
+    """Refuse a web page, such as a form to sign in or the page about a file, instead of the file itself."""
+    is_page = content_type in _PAGES and not name_in_address(source.url).lower().endswith(_PAGE_NAMES)
+    if is_page and not (source.sha256 or source.md5):
+        raise DatasetError(
+            f"data set '{name}': {public_address(source.url)} is a web page ({content_type}), not a file of data; use "
+            "the address of the download itself, or give its checksum if this is the file"
+        )
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -184,7 +202,7 @@ def _etag(file: Path) -> str:
 
 
 def _check(source: Source, path: Path, *, name: str) -> None:
-    """Compare with the catalogue entry and remove a wrong file."""
+    """Compare with the size and checksums of the source and remove a wrong file."""
     size = path.stat().st_size
     problem = ""
     if source.size is None and size > SIZE_LIMIT_BYTES:
@@ -202,5 +220,6 @@ def _check(source: Source, path: Path, *, name: str) -> None:
         path.unlink()
         path.with_suffix(".etag").unlink(missing_ok=True)
         raise DatasetError(
-            f"data set '{name}': {public_address(source.url)} differs from the catalogue entry: {problem}"
+            f"data set '{name}': {public_address(source.url)} is not the file that was expected: {problem}; if it was "
+            "published anew, correct the checksum or size where the data set is defined"
         )

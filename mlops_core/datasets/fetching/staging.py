@@ -33,7 +33,7 @@ def fetch_sources(
     """
     for source in dataset.sources:
         if fault := _fault(source):
-            raise DatasetError(f"data set '{dataset.name}': {fault}; correct its catalogue entry")
+            raise DatasetError(f"data set '{dataset.name}': {fault}; correct it where the data set is defined")
     stages = [partial / f"source-{number}" for number, _ in enumerate(dataset.sources)]
     for source, stage in zip(dataset.sources, stages, strict=True):
         mark = stage / _DONE

@@ -14,13 +14,13 @@ import pydantic
 from mlops_core import ConfigError, Section, UseCaseConfig
 from mlops_core.runners import load_config
 from mlops_core.runners.remote.secrets import names_secret
+from mlops_sagemaker.values.account import bucket_fault
 from mlops_sagemaker.values.durations import duration_fix, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[A-Za-z0-9+=,.@/_-]+\Z")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _PREFIX = re.compile(r"[A-Za-z0-9!_.'()-]+(/[A-Za-z0-9!_.'()-]+)*\Z")
@@ -168,10 +168,8 @@ class AccountSettings(Section):
     @pydantic.field_validator("bucket")
     @classmethod
     def _check_bucket(cls, value: str | None) -> str | None:
-        if value is not None and (not _BUCKET.match(value) or ".." in value):
-            raise ValueError(
-                "not a valid bucket name; expected 3 to 63 lower-case letters, digits, dots and hyphens, without s3://"
-            )
+        if value is not None and (fault := bucket_fault(value)):
+            raise ValueError(fault.removeprefix("is "))
         return value
 
     @pydantic.field_validator("prefix")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mlops_core.cli.options import HomePath, chosen_use_case, use_case_option
+from mlops_core.cli.options import HomePath, installed_use_case, use_case_option
 from mlops_core.cli.streams import echo_line
 
 
@@ -34,14 +34,14 @@ def infrastructure_command(
     """
     from mlops_core import UsageError
     from mlops_core.runners import read_settings, write_atomically
-    from mlops_core.watching import read_rules
+    from mlops_core.watching import read_rules, rules_for
     from mlops_sagemaker.delivery.infrastructure import infrastructure
     from mlops_sagemaker.settings import load_settings
     from mlops_sagemaker.triggers.rules import event_rules
 
-    use_case = chosen_use_case(usecase)
+    use_case = installed_use_case(usecase)
     loaded = load_settings(settings, environ=read_settings().environ)
-    made = event_rules(read_rules(rules), use_case=use_case) if rules else ()
+    made = event_rules(rules_for(read_rules(rules), use_case)) if rules else ()
     text = json.dumps(infrastructure(use_case, loaded, provider=provider, rules=made), indent=2) + "\n"
     if output is None:
         echo_line(text.rstrip("\n"))

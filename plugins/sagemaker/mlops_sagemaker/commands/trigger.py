@@ -17,7 +17,6 @@ from mlops_core.runners.remote.options import pipeline_name_option
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mlops_core.watching import TriggerRule
     from mlops_sagemaker.triggers.lint import PipelineOutputs
     from mlops_sagemaker.triggers.rules import EventRule
     from mlops_sagemaker.triggers.simulation import Simulation
@@ -98,10 +97,12 @@ def lint_command(
     """
     from mlops_core.runners import ExitCode
     from mlops_sagemaker.triggers.lint import has_errors, lint_file
+    from mlops_sagemaker.values.account import check_account
 
     name = pipeline_name or ""
+    check_account(bucket=bucket or "")
     outputs = _outputs(_named(usecase), name, settings=settings, bucket=bucket)
-    findings = lint_file(file, use_case=_named(usecase), pipeline=name, outputs=outputs)
+    findings = lint_file(file, use_case=usecase or "", default=_named(None), pipeline=name, outputs=outputs)
     if as_json:
         print_json([_plain(finding) for finding in findings])
     else:
@@ -134,11 +135,11 @@ def _outputs(use_case: str, pipeline: str, *, settings: str | None, bucket: str 
 
 
 def _read(file: Path, use_case: str | None, pipeline: str | None) -> tuple[EventRule, ...]:
-    from mlops_core.watching import read_rules
+    from mlops_core.watching import read_rules, rules_for
     from mlops_sagemaker.triggers.rules import event_rules
 
-    rules: tuple[TriggerRule, ...] = read_rules(file)
-    return event_rules(rules, use_case=_named(use_case), pipeline=pipeline or "")
+    rules = rules_for(read_rules(file), use_case or "", default=_named(None))
+    return event_rules(rules, pipeline=pipeline or "")
 
 
 def _named(use_case: str | None) -> str:
@@ -176,20 +177,22 @@ def generate_command(
         command_script,
         template,
     )
+    from mlops_sagemaker.triggers.rules import require_installed
+    from mlops_sagemaker.values.account import check_account
 
     region = region or read_settings().environ.get("AWS_REGION", "")
-    if account and not (account.isascii() and account.isdecimal() and len(account) == 12):
-        raise UsageError(f"--account: {account!r} is not the id of an account; expected 12 digits")
+    check_account(region=region, account=account)
     if account and not region:
         raise UsageError("--account: the ARNs need a region, too; pass --region NAME or set AWS_REGION")
     rules = _read(file, usecase, pipeline_name)
+    require_installed(made.rule for made in rules)
     files = {"triggers.template.json": _pretty(template(rules))}
     if account:
         inputs = command_inputs(rules, account_arns(account, region))
         files |= {f"cli/{name}": _pretty(content) for name, content in inputs.items()}
         files["cli/apply.sh"] = command_script(inputs)
     _write(folder, files)
-    echo_line(f"{folder}: {len(rules)} rule{'' if len(rules) == 1 else 's'} in {len(files)} files")
+    echo_line(f"{folder}: {_counted(len(rules), 'rule')} in {_counted(len(files), 'file')}")
     for note in bucket_notes(rules):
         echo_line(note)
 
@@ -263,10 +266,15 @@ def _print_simulation(result: Simulation) -> None:
         print_table(("event", "rule", "result", "reason or parameters"), rows)
     for start in result.starts:
         moment = dt.datetime.fromtimestamp(start.at, dt.UTC).isoformat(timespec="seconds")
-        what = f"{len(start.keys)} object{'' if len(start.keys) == 1 else 's'}" if start.keys else "1 event"
+        what = f"{_counted(len(start.keys), 'object')}" if start.keys else "1 event"
         echo_line(f"{moment}  {start.rule}: starts, with {what}")
     calls = ", ".join(f"{name} {count}" for name, count in result.deliveries.items() if count) or "none"
-    echo_line(f"{result.events} events; {len(result.starts)} starts; the bus alone would call: {calls}")
+    starts = _counted(len(result.starts), "start")
+    echo_line(f"{_counted(result.events, 'event')}; {starts}; the bus alone would call: {calls}")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 @command.command("propose")

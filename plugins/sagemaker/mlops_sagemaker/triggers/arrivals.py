@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
+from mlops_core import UsageError
 from mlops_core.watching import Arrival
 
 if TYPE_CHECKING:
@@ -17,51 +18,81 @@ TRAIL = "AWS API Call via CloudTrail"
 
 
 def arrival_of(event: Mapping[str, Any]) -> Arrival | None:
-    """Return what an event reports as arrived; None if it reports something else, or a call that failed."""
+    """Return what an event reports as arrived; None if it reports something else, or a call that failed.
+
+    Raises:
+        UsageError: a member is missing that the service sends with every event of this kind.
+    """
     detail = event.get("detail")
     if event.get("source") != "aws.s3" or not isinstance(detail, dict):
         return None
     kind = event.get("detail-type")
-    try:
-        if kind in {CREATED, RESTORED}:
-            return _from_store(event, detail, is_restored=kind == RESTORED)
-        if kind == TRAIL and detail.get("eventName") in WRITES and "errorCode" not in detail:
-            return _from_trail(event, detail)
-    except (KeyError, TypeError):
-        return None
+    if kind in {CREATED, RESTORED}:
+        return _from_store(event, detail, is_restored=kind == RESTORED)
+    if kind == TRAIL and detail.get("eventName") in WRITES and "errorCode" not in detail:
+        return _from_trail(event, detail)
     return None
 
 
 def event_time(event: Mapping[str, Any]) -> float:
-    """Return when an event happened, in seconds since 1970; 0 if it does not say."""
+    """Return when an event happened, in seconds since 1970; a time without an offset is UTC.
+
+    Raises:
+        UsageError: it does not say, or in another form than ISO 8601.
+
+    Example:
+        >>> event_time({"time": "1970-01-01T02:00:01+02:00"})
+        1.0
+    """
+    text = _member(event, "time")
     try:
-        return dt.datetime.fromisoformat(str(event["time"])).replace(tzinfo=dt.UTC).timestamp()
-    except (KeyError, ValueError):
-        return 0.0
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"time is {text!r}; expected for example 2026-11-02T10:00:00Z") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp()
+
+
+def _member(event: Mapping[str, Any], *paths: str) -> str:
+    """Return the text of the first of some members that is set.
+
+    Raises:
+        UsageError: none of them is.
+    """
+    for path in paths:
+        node: Any = event
+        for name in path.split("."):
+            node = node.get(name) if isinstance(node, dict) else None
+        if isinstance(node, str) and node:
+            return node
+    raise UsageError(f"has no {' or '.join(paths)}; expected the event as the service sends it")
+
+
+def _size(value: object) -> int:
+    return int(value) if isinstance(value, int | float) else 0
 
 
 def _from_store(event: Mapping[str, Any], detail: Mapping[str, Any], *, is_restored: bool) -> Arrival:
+    bucket, key = _member(event, "detail.bucket.name"), _member(event, "detail.object.key")
     item = detail["object"]
     version = str(item.get("version-id") or "")
     return Arrival(
-        bucket=str(detail["bucket"]["name"]),
-        key=str(item["key"]),
-        version=version if version not in {"", "null"} else str(item.get("etag", "")),
+        bucket=bucket,
+        key=key,
+        version=version if version not in {"", "null"} else _member(event, "detail.object.etag"),
         sequencer=str(item.get("sequencer", "")).upper(),
-        size_bytes=int(item.get("size", 0)),
+        size_bytes=_size(item.get("size")),
         at=event_time(event),
         is_restored=is_restored,
     )
 
 
 def _from_trail(event: Mapping[str, Any], detail: Mapping[str, Any]) -> Arrival:
-    request = detail["requestParameters"]
-    response = detail.get("responseElements") or {}
+    more = detail.get("additionalEventData")
     return Arrival(
-        bucket=str(request["bucketName"]),
-        key=str(request["key"]),
-        version=str(response.get("x-amz-version-id") or detail.get("requestID") or detail["eventID"]),
-        size_bytes=int((detail.get("additionalEventData") or {}).get("bytesTransferredIn", 0)),
+        bucket=_member(event, "detail.requestParameters.bucketName"),
+        key=_member(event, "detail.requestParameters.key"),
+        version=_member(event, "detail.responseElements.x-amz-version-id", "detail.requestID", "detail.eventID"),
+        size_bytes=_size(more.get("bytesTransferredIn")) if isinstance(more, dict) else 0,
         at=event_time(event),
     )
 

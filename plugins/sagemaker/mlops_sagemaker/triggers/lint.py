@@ -6,8 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mlops_core import UsageError
-from mlops_core.watching import ApprovalRule, ObjectRule, PrefixRule, ProposalRule, read_rules
+from mlops_core import UsageError, discover_use_cases
+from mlops_core.runners import did_you_mean
+from mlops_core.watching import ApprovalRule, ObjectRule, PrefixRule, ProposalRule, read_rules, rules_for
 from mlops_sagemaker.triggers.findings import Finding, Severity, error, warning
 from mlops_sagemaker.triggers.pattern_lint import lint_pattern
 from mlops_sagemaker.triggers.rules import EventRule, event_rules
@@ -48,15 +49,17 @@ def output_prefixes(pipeline: str, *, prefix: str = "") -> tuple[str, ...]:
     )
 
 
-def lint_file(path: Path, *, use_case: str = "", pipeline: str = "", outputs: PipelineOutputs) -> list[Finding]:
+def lint_file(
+    path: Path, *, use_case: str = "", default: str = "", pipeline: str = "", outputs: PipelineOutputs
+) -> list[Finding]:
     """Return the findings about a file: rules in YAML, or JSON with a pattern or exported rules.
 
     Raises:
-        UsageError: the file cannot be read, or holds neither.
+        UsageError: the file cannot be read, or holds neither, or a rule is for another use case than `use_case`.
         ConfigError: rules in YAML are not valid.
     """
     if path.suffix.lower() in {".yaml", ".yml"}:
-        return lint_rules(read_rules(path), use_case=use_case, pipeline=pipeline, outputs=outputs)
+        return lint_rules(read_rules(path), use_case=use_case, default=default, pipeline=pipeline, outputs=outputs)
     try:
         text = path.read_text(encoding="utf-8")
         data = json.loads(text)
@@ -89,21 +92,37 @@ def _lint_exported(item: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def lint_rules(
-    rules: Iterable[TriggerRule], *, use_case: str = "", pipeline: str = "", outputs: PipelineOutputs
+    rules: Iterable[TriggerRule], *, use_case: str = "", default: str = "", pipeline: str = "", outputs: PipelineOutputs
 ) -> list[Finding]:
     """Return the findings about rules: their patterns, and the loops that they make with what their runs do.
 
     Raises:
         ConfigError: the service would refuse a rule.
+        UsageError: a rule is for another use case than `use_case`.
     """
-    rules = tuple(rules)
-    findings = []
-    for made in event_rules(rules, use_case=use_case, pipeline=pipeline):
+    rules = rules_for(rules, use_case, default=default)
+    findings = list(_unknown_use_cases(rules))
+    for made in event_rules(rules, pipeline=pipeline):
         if made.pattern is not None:
             findings += lint_pattern(json.dumps(made.pattern), rule=made.name)
         findings += _output_loops(made, outputs)
     findings += _approval_loops(rules, outputs)
     return findings
+
+
+def _unknown_use_cases(rules: Iterable[TriggerRule]) -> Iterator[Finding]:
+    """Yield a finding per use case that is not installed here; the machine of the lint may lack its plugin."""
+    installed = {each.name.casefold(): each.name for each in discover_use_cases()}
+    first = {rule.use_case: rule for rule in reversed(tuple(rules)) if rule.use_case}
+    for name, rule in sorted(first.items()):
+        if name.casefold() not in installed:
+            hint = did_you_mean(name, installed.values())
+            yield warning(
+                "unknown-use-case",
+                rule.name,
+                f"the use case '{name}' is not installed here{hint}",
+                f"correct use_case, or install its plugin; installed: {', '.join(installed.values()) or 'none'}",
+            )
 
 
 def _output_loops(made: EventRule, outputs: PipelineOutputs) -> Iterator[Finding]:

@@ -6,11 +6,13 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from mlops_core import ConfigError
+from mlops_core import ConfigError, UsageError, discover_use_cases
+from mlops_core.runners import did_you_mean
 from mlops_core.watching import ApprovalRule, ObjectRule, PrefixRule, ProposalRule, ScheduleRule, TriggerRule
 from mlops_sagemaker.compiler.definition import model_package_group
 from mlops_sagemaker.compiler.ingestion import ANNOTATIONS_URI, DATASET_URI, DATASET_VERSION
 from mlops_sagemaker.triggers.arrivals import CREATED, RESTORED, TRAIL, WRITES
+from mlops_sagemaker.values.account import bucket_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 PACKAGE_CHANGE = "SageMaker Model Package State Change"
 EXECUTION_CHANGE = "SageMaker Model Building Pipeline Execution Status Change"
 DRIFT_SOURCE, DRIFT = "mlops.drift", "Retraining Proposal"
-_BUCKET = re.compile(r"(?!xn--)[a-z0-9](?:[a-z0-9.-]{1,61})[a-z0-9]")
 _NAME_LIMIT = 64
 _PARAMETER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,255}")
 _VALUE_LIMIT = 1024
@@ -62,6 +63,21 @@ def event_rules(rules: Iterable[TriggerRule], *, use_case: str = "", pipeline: s
     if problems:
         raise ConfigError(f"the rules have {len(problems)} faults", problems=problems)
     return tuple(made)
+
+
+def require_installed(rules: Iterable[TriggerRule]) -> None:
+    """Check that the use cases of rules are installed, spelled as they are registered: pipelines have their names.
+
+    Raises:
+        UsageError: one is not.
+    """
+    installed = sorted({each.name for each in discover_use_cases()})
+    for rule in rules:
+        if rule.use_case not in installed:
+            raise UsageError(
+                f"rule '{rule.name}': no use case '{rule.use_case}'{did_you_mean(rule.use_case, installed) or ';'} "
+                f"installed: {', '.join(installed) or 'none'}"
+            )
 
 
 def _rules_of(rule: TriggerRule, use_case: str, pipeline: str) -> Iterator[EventRule]:
@@ -144,11 +160,8 @@ def _faults(made: EventRule) -> Iterator[str]:
     if not made.rule.use_case:
         yield f"rule '{made.name}': no use case; set use_case in the file or pass --usecase NAME"
     bucket = getattr(made.rule, "bucket", "")
-    if bucket and not _BUCKET.fullmatch(bucket):
-        yield (
-            f"rule '{made.name}': bucket {bucket!r} is not a name of S3; expected 3 to 63 lower-case letters, digits, "
-            "hyphens and dots"
-        )
+    if bucket and (fault := bucket_fault(bucket)):
+        yield f"rule '{made.name}': bucket {bucket!r} {fault}"
     for name, value in made.parameters.items():
         if not _PARAMETER_NAME.fullmatch(name):
             yield f"rule '{made.name}': parameter {name!r} is not a name; expected letters, digits, '-' and '_'"

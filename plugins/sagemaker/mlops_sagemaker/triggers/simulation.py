@@ -7,6 +7,7 @@ in the order in which they are delivered.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -83,15 +84,29 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the events of a file, one JSON object per line.
 
     Raises:
-        UsageError: the file cannot be read, or a line is not an event.
+        UsageError: the file cannot be read, or a line is not an event, has no time, or lacks what says which object
+            arrived.
     """
     try:
         with path.open(encoding="utf-8") as stream:
             for number, line in enumerate(stream, start=1):
                 if line.strip():
-                    yield read_event(line, origin=f"{path} (line {number})")
+                    event = read_event(line, origin=f"{path} (line {number})")
+                    with _named(f"{path} (line {number})"):
+                        event_time(event)
+                        arrival_of(event)
+                    yield event
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {error}; expected one event per line, as JSON") from None
+
+
+@contextlib.contextmanager
+def _named(event: str) -> Iterator[None]:
+    """Say in errors which event they are about."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"event {event}: {error}") from None
 
 
 def simulate(
@@ -104,6 +119,9 @@ def simulate(
         events: in the order of their delivery.
         run_s: how long each run takes, in seconds; what arrives meanwhile waits.
         explains: also give the reason for each rule that does not match.
+
+    Raises:
+        UsageError: an event has no time, or lacks what says which object arrived.
     """
     with StartJournal(None) as journal:
         return _Simulator(rules, journal, run_s=run_s, explains=explains).carry_out(events)
@@ -127,9 +145,10 @@ class _Simulator:
         outcomes: list[Outcome] = []
         count = 0
         for count, event in enumerate(events, start=1):
-            self._advance(max(self._now, event_time(event)))
-            matched = self._index.match(event)
-            outcomes += [self._deliver(count, self._rules[name], event) for name in matched]
+            with _named(str(count)):
+                self._advance(max(self._now, event_time(event)))
+                matched = self._index.match(event)
+                outcomes += [self._deliver(count, self._rules[name], event) for name in matched]
             if self._explains:
                 outcomes += self._reasons(count, event, matched)
         self._advance(float("inf"))

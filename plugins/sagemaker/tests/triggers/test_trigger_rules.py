@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from mlops_sagemaker.commands import command
-from mlops_sagemaker.triggers.arrivals import WRITES, arrival_of, created_event, trail_event
+from mlops_sagemaker.triggers.arrivals import WRITES, arrival_of, created_event, event_time, trail_event
 from mlops_sagemaker.triggers.lint import PipelineOutputs, lint_rules, output_prefixes
 from mlops_sagemaker.triggers.pattern_lint import lint_pattern
 from mlops_sagemaker.triggers.patterns import EventPattern
@@ -112,7 +112,7 @@ def test_all_faults_of_a_file_are_reported_together(tmp_path):
 
 def test_a_bucket_that_the_store_cannot_have_is_refused(rules_file):
     rules_file.write_text("use_case: S\nrules:\n- {name: a, kind: object, bucket: My_Bucket, key: k}\n")
-    with pytest.raises(ConfigError, match="is not a name of S3"):
+    with pytest.raises(ConfigError, match="is not a valid bucket name"):
         event_rules(read_rules(rules_file))
 
 
@@ -419,5 +419,79 @@ def test_simulate_prints_what_starts(rules_file, tmp_path):
     assert "labels: starts, with 3 objects" in result.output
     assert "the bus alone would call: labels 3" in result.output
     assert json.loads(invoke("simulate", events, "--rules", rules_file, "--json").output)["events"] == 3
-    events.write_text("{}\n[]\n")
+    events.write_text('{"time": "2026-11-02T10:00:00Z"}\n')
+    assert "1 event; 0 starts;" in invoke("simulate", events, "--rules", rules_file).output
+    events.write_text('{"time": "2026-11-02T10:00:00Z"}\n[]\n')
     assert "line 2" in str(invoke("simulate", events, "--rules", rules_file).exception)
+
+
+def _without(path, made):
+    node = made
+    *parents, last = path.split(".")
+    for name in parents:
+        node = node[name]
+    del node[last]
+    return made
+
+
+@pytest.mark.parametrize(("made", "words"), [
+    (_without("detail.requestID", _without("detail.eventID", recorded("train/intel.zip", 0.0))),
+     "no detail.responseElements.x-amz-version-id or detail.requestID or detail.eventID"),
+    (_without("detail.requestParameters.key", recorded("train/intel.zip", 0.0)), "no detail.requestParameters.key"),
+    (_without("detail.bucket", upload("annotations/a.csv", 0.0)), "no detail.bucket.name"),
+    (_without("detail.object.etag", upload("annotations/a.csv", 0.0)), "no detail.object.etag"),
+    (_without("time", upload("annotations/a.csv", 0.0)), "no time"),
+    (upload("annotations/a.csv", 0.0) | {"time": "yesterday"}, "time is 'yesterday'; expected for example"),
+])  # fmt: skip
+def test_an_event_without_what_the_quiet_period_needs_is_refused_with_its_line(rules_file, tmp_path, made, words):
+    events = tmp_path / "events.jsonl"
+    events.write_text(f"{json.dumps(upload('annotations/b.csv', 0.0))}\n\n{json.dumps(made)}\n")
+    error = invoke("simulate", events, "--rules", rules_file).exception
+    assert f"event {events} (line 3): " in str(error)
+    assert words in str(error)
+    assert error.exit_code == 2
+
+
+def test_the_offset_of_a_time_counts():
+    assert event_time({"time": "2026-11-02T12:00:00+02:00"}) == event_time({"time": "2026-11-02T10:00:00Z"})
+
+
+# --- Names ------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_use_case_is_a_finding_of_lint_and_refused_where_files_are_written(rules_file, tmp_path):
+    rules_file.write_text(FIVE_RULES.replace("SCENE", "SCEN"))
+    linted = invoke("lint", rules_file, "--bucket", "artifacts")
+    assert linted.return_value == 0
+    assert "use case 'SCEN' is not installed here; did you mean 'SCENE'?" in linted.output
+    assert linted.output.count("unknown-use-case") == 1
+    error = invoke("generate", rules_file, "--to", tmp_path / "out").exception
+    assert "rule 'images': no use case 'SCEN'; did you mean 'SCENE'? installed: " in str(error)
+    assert not (tmp_path / "out").exists()
+    refused = CliRunner().invoke(command, ["infrastructure", "-u", "NOPE"], standalone_mode=False).exception
+    assert "no use case 'NOPE'; installed: " in str(refused)
+
+
+@pytest.mark.parametrize("arguments", [
+    ("trigger", "lint", "triggers.yaml"), ("trigger", "generate", "triggers.yaml", "--to", "out"),
+    ("trigger", "simulate", "events.jsonl"), ("infrastructure", "--rules", "triggers.yaml"),
+])  # fmt: skip
+def test_a_use_case_that_contradicts_the_rules_is_refused(rules_file, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    Path("events.jsonl").write_text("")
+    refused = CliRunner().invoke(command, [*arguments, "-u", "AED"], standalone_mode=False).exception
+    assert "rule 'images' is for the use case SCENE, not for AED" in str(refused)
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (("lint", "--bucket", "arn:aws:s3:::uploads"), "name; expected the bare name, 'uploads'"),
+    (("lint", "--bucket", "My_Bucket"), "--bucket: 'My_Bucket' is not a valid bucket name"),
+    (("generate", "--to", "out", "--region", "mars"), "--region: 'mars' is not the name of a region"),
+    (("generate", "--to", "out", "--account", "12"), "--account: '12' is not the id of an account"),
+])  # fmt: skip
+def test_names_of_an_account_are_checked_the_same_way_everywhere(rules_file, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    error = invoke(*arguments).exception
+    assert words in str(error)
+    assert error.exit_code == 2
+    assert not Path("out").exists()
