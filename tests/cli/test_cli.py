@@ -71,7 +71,7 @@ def test_a_plan_says_what_would_run_and_why(mlops):
 
 
 def test_fetch_does_only_that(mlops, workspace):
-    assert "words: fetched, generated data, 1 files" in mlops("fetch", "-u", "TOY")
+    assert "words: fetched, generated data, 1 file" in mlops("fetch", "-u", "TOY")
     assert "already complete" in mlops("fetch", "-u", "TOY")
     assert json.loads(mlops("runs", "list", "--json")) == []
 

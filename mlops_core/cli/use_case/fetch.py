@@ -139,7 +139,7 @@ def _own_source(
 
 
 def _require_own_name(name: str, request: RunRequest) -> None:
-    taken = {entry.name.casefold(): entry.name for entry in request.use_case.datasets(request.config)}
+    taken = {entry.name.casefold(): entry.name for entry in request.use_case.datasets(request.config.model)}
     if known := taken.get(name.casefold()):
         raise UsageError(
             f"--name: '{known}' is a data set of the catalogue of {request.use_case.name}; fetch it with --dataset "

@@ -47,11 +47,12 @@ class Ingestion:
 
     def summary(self) -> str:
         """Return the ingestion in one line."""
-        text = f"{self.files} files"
+        text = _counted(self.files, "file")
         if self.annotations:
             changes = self.changes
-            text += f", {self.annotations} annotations: {len(changes.corrected)} corrected, {len(changes.added)} added"
-            text += f", {len(self.conflicts)} conflicts" if self.conflicts else ""
+            text += f", {_counted(self.annotations, 'annotation')}: {len(changes.corrected)} corrected"
+            text += f", {len(changes.added)} added"
+            text += f", {_counted(len(self.conflicts), 'conflict')}" if self.conflicts else ""
         return text
 
     def to_json(self) -> dict[str, Any]:
@@ -140,3 +141,7 @@ def _copy(source: Path, destination: Path, *, cache: StatCache | None) -> None:
         target = destination / file.path
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(os.path.realpath(source / file.path), target)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -382,8 +382,8 @@ def test_fetch_command_reports_the_upload(world, tmp_path):
     command = [sys.executable, "-c", "from mlops_core.cli import main; main()", "--workspace", str(tmp_path / "w")]
     command += ["fetch", "-u", "TOY", "--dataset", "words", "--to", f"s3://{world.bucket}/{PLACE}/"]
     out = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)]
-    assert out[0].startswith("words: 1 of 1 files sent, generated data, 1 files")
-    assert out[1].startswith("words: already complete, generated data, 1 files")
+    assert out[0].startswith("words: 1 of 1 file sent, generated data, 1 file")
+    assert out[1].startswith("words: already complete, generated data, 1 file")
     assert f"in s3://{world.bucket}/{PLACE}/" in out[1]
 
 
