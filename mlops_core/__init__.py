@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mlops_core.config import (
         GateSection,
         KeyFaultError,
+        ObserverSection,
         Section,
         TuningSection,
         UseCaseConfig,
@@ -128,7 +129,15 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "api": ("load_model", "open_run", "prepare_run", "run", "runs_frame", "workspace_path"),
-    "config": ("GateSection", "KeyFaultError", "Section", "TuningSection", "UseCaseConfig", "normalise_path"),
+    "config": (
+        "GateSection",
+        "KeyFaultError",
+        "ObserverSection",
+        "Section",
+        "TuningSection",
+        "UseCaseConfig",
+        "normalise_path",
+    ),
     "datasets.catalogue": ("Dataset", "GeneratedSource", "GitSource", "Source", "SplitSource"),
     "datasets.splits": ("SplitRow", "SplitSample", "check_no_leak", "read_split", "row_digest", "write_split"),
     "datasets.digests": ("file_digest",),
@@ -277,6 +286,7 @@ __all__ = [
     "NearDuplicate",
     "NoRegression",
     "Not",
+    "ObserverSection",
     "Operator",
     "OptionType",
     "OutputEmitter",

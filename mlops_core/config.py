@@ -42,6 +42,19 @@ class KeyFaultError(ValueError):
         self.key = key
 
 
+class ObserverSection(Section):
+    """Settings of the observer that has the name of the section, such as ``mlflow``; no step reads them.
+
+    A value in it makes the observer active for the runs of the configuration, if it is installed.
+
+    Example:
+        >>> class Tracking(ObserverSection):
+        ...     uri: str | None = None
+        >>> Tracking().uri is None
+        True
+    """
+
+
 class GateSection(Section):
     """The ``gate`` section of every use case; a plugin that needs more keys in it derives from this class.
 

@@ -242,8 +242,9 @@ def test_an_observer_that_cannot_be_imported_harms_no_run(tmp_path, toy, workspa
     (broken / "mlops_broken.py").write_text("raise RuntimeError('half installed')\n")
     monkeypatch.syspath_prepend(str(broken))
     monkeypatch.setenv("PYTHONPATH", f"{os.environ['PYTHONPATH']}:{broken}")
-    monkeypatch.setenv("MLOPS_OBSERVERS", "recorder, broken")
-    assert run(workspace).status == "accepted"
+    with monkeypatch.context() as patch:
+        patch.setenv("MLOPS_OBSERVERS", "recorder, broken")
+        assert run(workspace).status == "accepted"
     with pytest.raises(PluginError, match=r"observer 'broken' \(mlops-broken 0\.1\.0\): RuntimeError: half installed"):
         load_observer(find_observer("broken"))
     code, out, _ = call("--workspace", workspace, "observers", "list")

@@ -46,6 +46,7 @@ def report(**changes):
         "now": 13000.0,
         "moved": alarm(0).features,
         "alarms": tuple(map(alarm, range(20))),
+        "held_out": "1.1 times the rate asked for",
         "use_case": "ANY",
     }
     return DriftReport(**{**fields, **changes})

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from mlops_aed.data.folder_labels import known_folds
 from mlops_aed.models.pretrained import LocalPath, with_digest
 from mlops_aed.training.config import DataAugmentation, ModelChoice, Training
-from mlops_core import KeyFaultError, Section, TuningSection, UseCaseConfig, normalise_path
+from mlops_core import KeyFaultError, ObserverSection, Section, TuningSection, UseCaseConfig, normalise_path
 
 __all__ = [
     "AedConfig",
@@ -274,7 +274,7 @@ class StEdgeAi(Section):
     optimization: Literal["balanced", "time", "ram"] = "balanced"
 
 
-class Mlflow(Section):
+class Mlflow(ObserverSection):
     """MLflow server or folder to which the observer ``mlflow`` of mlops-mlflow sends runs; none without ``uri``."""
 
     uri: str | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -71,7 +72,7 @@ class FolderModels:
         """Create a version; an exclusive link, so that no two processes create one."""
         path = self._path(model.name, model.version)
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:
             write_atomically(draft, _text(model))
             os.link(draft, path)

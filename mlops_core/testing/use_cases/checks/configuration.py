@@ -7,7 +7,7 @@ import typing
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.config import GateSection
+from mlops_core.config import GateSection, ObserverSection
 from mlops_core.errors import ConfigError
 from mlops_core.testing.checks import NotApplicableError, check
 from mlops_core.testing.use_cases.checks.hooks import BUILT, LOADED
@@ -139,16 +139,24 @@ def every_section_is_used(session: ContractSession) -> Iterator[str]:
     """Every section of the configuration is used: a step declares it, or a key of it changes the pipeline.
 
     A step that is part of the pipeline only for another value of another key counts. `dataset` is read by core, and so
-    is the section `gate` where it has core's keys only.
+    is the section `gate` where it has core's keys only. A `mlops_core.ObserverSection` is read by an observer.
 
     Fix: declare it in the `config` of the step that reads it, or remove it: a key that does nothing misleads.
     """
     used = {section for step in session.pipeline.steps for section in step.config} | {"dataset"}
     fields = type(session.config.model).model_fields
-    unused = [name for name, field in fields.items() if name not in used and field.annotation is not GateSection]
+    unused = [
+        name
+        for name, field in fields.items()
+        if name not in used and field.annotation is not GateSection and not _is_for_an_observer(field.annotation)
+    ]
     if unused:
         elsewhere = _sections_that_other_pipelines_use(session)
         yield from (f"no step declares the section '{name}'" for name in unused if name not in elsewhere)
+
+
+def _is_for_an_observer(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, ObserverSection)
 
 
 @check(after=VALID)

@@ -107,7 +107,8 @@ def test_compilation_opens_no_connection_and_imports_no_aws_package(compiled, mo
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("compiling connects"))
     compiled()
     code = (
-        "import sys; from mlops_core.cli import _exit_code; _exit_code(['compile', '-u', 'TOY', '--no-check']);"
+        "import sys; from mlops_core.cli import _exit_code; "
+        "_exit_code(['compile', '--runner', 'sagemaker', '-u', 'TOY', '--no-check']);"
         "print(sorted({'boto3', 'botocore', 'sagemaker', 'numpy'} & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
