@@ -18,7 +18,7 @@ from mlops_core.serving import ExportedPredictor
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pandas import DataFrame  # type: ignore[import-untyped]
+    from pandas import DataFrame
 
 
 class PyfuncModel:
