@@ -126,6 +126,6 @@ def load_observer(installed: InstalledObserver) -> pluggy.PluginManager:
     try:
         manager.register(load_object(installed.target), name=installed.name)
         manager.check_pending()
-    except Exception as error:
+    except Exception as error:  # the plugin's module is foreign code
         raise PluginError(f"{installed}: {type(error).__name__}: {error}") from error
     return manager

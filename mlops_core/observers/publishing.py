@@ -19,7 +19,7 @@ from mlops_core.observers.progress_file import ProgressFileObserver
 from mlops_core.observers.queue import EventQueue, QueuedEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from mlops_core.config_files.loaded import LoadedConfig
@@ -104,7 +104,7 @@ def published(observer: RunObserver, store: Store, config: LoadedConfig) -> Iter
 
 @contextlib.contextmanager
 def announced_models(store: Store) -> Iterator[None]:
-    """Let the installed observers read what the body changes about models and aliases.
+    """Let the active observers read what the body changes about models and aliases.
 
     Observers raise nothing here: what cannot be delivered now is delivered with the next run, or by ``mlops observers
     flush``.
@@ -132,8 +132,8 @@ class _Delivery:
         self._starts = 0
         self._is_given_up = False
 
-    def publish(self, event: QueuedEvent, *, note: object) -> None:
-        """Queue an event and wake the process up."""
+    def publish(self, event: QueuedEvent, *, note: Callable[[str], None]) -> None:
+        """Queue an event and wake the process up; where that is impossible, `note` says so once."""
         if self._is_given_up:
             return
         try:
@@ -143,8 +143,7 @@ class _Delivery:
             self._wake_up()
         except Exception as error:  # noqa: BLE001  an observer can never fail a run
             self._is_given_up = True
-            if callable(note):
-                note(f"observer '{self._name}' receives no further events: {error}")
+            note(f"observer '{self._name}' receives no further events: {error}")
 
     def _wake_up(self) -> None:
         if self._process is not None and self._process.wake_up():

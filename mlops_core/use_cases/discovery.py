@@ -1,4 +1,4 @@
-"""Installed use cases, from the metadata of their distributions; nothing of them is imported."""
+"""Installed use cases, listed from the metadata of their distributions without importing them."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_a_record_outlives_its_workspace(ran, workspace):
 
 def test_a_record_that_no_workspace_holds_is_shown_as_its_line(ran):
     read = RunRecord.from_json(ran.to_json())
-    assert read == ran  # how a record is shown is no part of it
+    assert read == ran  # records are compared without their view
     assert read._repr_html_() is None
     assert "view" not in repr(ran)
 

@@ -39,7 +39,7 @@ _SHOWN_STEPS = 80
 
 
 def use_cases_page(view: View) -> PageAnswer:
-    """Return the page of all installed use cases; nothing of them is imported."""
+    """Return the page that lists the installed use cases without importing them."""
     with view.opened.store.reading() as db:
         rows = db.execute("SELECT use_case, count(*) FROM main.runs GROUP BY use_case COLLATE NOCASE").fetchall()
     runs = {str(row[0]).casefold(): (str(row[0]), int(row[1])) for row in rows}
