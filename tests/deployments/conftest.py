@@ -185,7 +185,7 @@ def recorded(*words, limit=6):
     """Return recorded requests with the answers of a good model."""
     sys.path.insert(0, str(HERE / "words"))
     try:
-        from mlops_words.plugin import WordPredictor
+        from mlops_served_words.plugin import WordPredictor
     finally:
         sys.path.pop(0)
     predictor = object.__new__(WordPredictor)

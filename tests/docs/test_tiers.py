@@ -10,6 +10,7 @@ from mlops_core.testing import all_checks
 
 ROOT = Path(__file__).parents[2]
 ONLY_IN_TEST_ALL = {
+    "plugins/azureml/tests/service/test_azurite.py",
     "plugins/azureml/tests/test_remote_contract.py",
     "plugins/mlflow/tests/test_server.py",
     "plugins/object_detection/tests/test_run.py",

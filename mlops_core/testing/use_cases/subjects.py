@@ -27,7 +27,8 @@ from mlops_core.testing.use_cases.declaration import ContractDeclaration
 from mlops_core.use_cases.discovery import ENTRY_POINT_GROUP, InstalledUseCase, discover_use_cases
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from types import ModuleType
 
 CONTRACT_FILE = Path("tests") / "test_contract.py"
 _EXAMPLES = "examples"
@@ -133,26 +134,42 @@ def exposed(folder: Path) -> Iterator[frozenset[str]]:
     """
     metadata = list(folder.glob("*.dist-info/entry_points.txt"))
     if metadata:
-        with _on_path(folder):
-            yield frozenset(
-                entry.name
-                for distribution in importlib.metadata.distributions(path=[str(folder)])
-                for entry in distribution.entry_points.select(group=ENTRY_POINT_GROUP)
-            )
+        announced = [
+            entry
+            for distribution in importlib.metadata.distributions(path=[str(folder)])
+            for entry in distribution.entry_points.select(group=ENTRY_POINT_GROUP)
+        ]
+        with _on_path(folder, packages=_packages(entry.value for entry in announced)):
+            yield frozenset(entry.name for entry in announced)
         return
     project = _project(folder)
     entries: dict[str, str] = project.get("entry-points", {}).get(ENTRY_POINT_GROUP, {})
     if not entries:
         raise PluginError(f'{folder}/pyproject.toml has no [project.entry-points."{ENTRY_POINT_GROUP}"]')
     names = {item.name for item in discover_use_cases() if _canonical(item.distribution) == _canonical(project["name"])}
+    packages = _packages(entries.values())
+    code = folder / "src" if (folder / "src").is_dir() else folder
     if set(entries) <= names:
-        yield frozenset(entries)
+        # An installation of another folder, or a copy in site-packages, is not what shall be checked.
+        installed_here = all(_is_imported_from(package, code) for package in packages)
+        with contextlib.nullcontext() if installed_here else _on_path(code, packages=packages):
+            yield frozenset(entries)
         return
     with tempfile.TemporaryDirectory(prefix="mlops-metadata-") as place:
         _write_metadata(Path(place), project, entries)
-        code = folder / "src" if (folder / "src").is_dir() else folder
-        with _on_path(code, Path(place)):
+        with _on_path(code, Path(place), packages=packages):
             yield frozenset(entries)
+
+
+def _packages(targets: Iterable[str]) -> frozenset[str]:
+    """Return the top-level packages of entry points such as ``mlops_words.plugin:WORDS``."""
+    return frozenset(target.partition(":")[0].strip().partition(".")[0] for target in targets)
+
+
+def _is_imported_from(package: str, folder: Path) -> bool:
+    spec = importlib.util.find_spec(package)
+    places = [*(spec.submodule_search_locations or ()), spec.origin] if spec else []
+    return any(is_below(str(place), [str(folder)]) for place in places if place)
 
 
 def _project(folder: Path) -> dict[str, Any]:
@@ -180,10 +197,20 @@ def _write_metadata(place: Path, project: dict[str, Any], entries: dict[str, str
 
 
 @contextlib.contextmanager
-def _on_path(*folders: Path) -> Iterator[None]:
-    """Put folders at the beginning of the search path, here and in processes; forget their modules in the end."""
+def _on_path(*folders: Path, packages: frozenset[str]) -> Iterator[None]:
+    """Put folders at the beginning of the search path, here and in processes; forget their modules in the end.
+
+    Modules of `packages` that were imported from elsewhere are set aside meanwhile: they are other code.
+    """
     before, variable = list(sys.path), os.environ.get("PYTHONPATH")
     texts = [str(folder) for folder in folders]
+    elsewhere = {
+        name: module
+        for name, module in sys.modules.copy().items()
+        if name.partition(".")[0] in packages and not _is_of(module, texts)
+    }
+    for name in elsewhere:
+        del sys.modules[name]
     sys.path[:0] = texts
     os.environ["PYTHONPATH"] = os.pathsep.join([*texts, *filter(None, [variable])])
     importlib.invalidate_caches()
@@ -192,13 +219,18 @@ def _on_path(*folders: Path) -> Iterator[None]:
     finally:
         sys.path[:] = before
         for name, module in sys.modules.copy().items():
-            places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
-            if any(is_below(str(place), texts) for place in places if place):
+            if _is_of(module, texts):
                 del sys.modules[name]
+        sys.modules.update(elsewhere)
         if variable is None:
             del os.environ["PYTHONPATH"]
         else:
             os.environ["PYTHONPATH"] = variable
+
+
+def _is_of(module: ModuleType, folders: list[str]) -> bool:
+    places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+    return any(is_below(str(place), folders) for place in places if place)
 
 
 def _module(path: Path) -> object:

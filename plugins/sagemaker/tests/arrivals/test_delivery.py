@@ -63,7 +63,7 @@ def endpoint(tmp_path, monkeypatch):
         for bucket in (ARTIFACTS, UPLOADS, "trail"):
             running.client("s3").create_bucket(Bucket=bucket)
         yield running
-    for name in [name for name in sys.modules if name.startswith("mlops_words")]:
+    for name in [name for name in sys.modules if name.startswith("mlops_served_words")]:
         del sys.modules[name]
 
 

@@ -35,7 +35,7 @@ def mlops_get_config_file(context):
 
 @hookimpl
 def mlops_get_datasets(config, context):
-    source = GeneratedSource(run="mlops_words.steps:generate")
+    source = GeneratedSource(run="mlops_served_words.steps:generate")
     return [Dataset(name="words", title="words", licence="CC0-1.0", sources=(source,), required=("000.txt",))]
 
 
@@ -50,7 +50,7 @@ def mlops_get_steps(config, context):
             outputs=("model",),
             config=("training",),
         ),
-        Step(name="preprocess", run="mlops_words.steps:preprocess", inputs={"dataset": DATASET}, outputs=("features",)),
+        Step(name="preprocess", run="mlops_served_words.steps:preprocess", inputs={"dataset": DATASET}, outputs=("features",)),
         Step(
             name="evaluate",
             kind=StepKind.EVALUATION,
