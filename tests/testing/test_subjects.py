@@ -4,6 +4,7 @@ import sys
 
 from mlops_core.testing.use_cases.subjects import subjects
 
+
 def project(folder, *, distribution):
     """Write a project whose package is `mlops_twins`, and which announces the use case `TWINS`."""
     (folder / "mlops_twins").mkdir(parents=True)

@@ -50,7 +50,12 @@ def mlops_get_steps(config, context):
             outputs=("model",),
             config=("training",),
         ),
-        Step(name="preprocess", run="mlops_served_words.steps:preprocess", inputs={"dataset": DATASET}, outputs=("features",)),
+        Step(
+            name="preprocess",
+            run="mlops_served_words.steps:preprocess",
+            inputs={"dataset": DATASET},
+            outputs=("features",),
+        ),
         Step(
             name="evaluate",
             kind=StepKind.EVALUATION,
