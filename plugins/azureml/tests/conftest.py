@@ -1,27 +1,15 @@
 """The toy use case and the guards of this repository, and a loopback endpoint that injects faults."""
 
-import importlib.util
 import os
-import sys
 from pathlib import Path
 
 import pytest
+from azureml_tests.faulty_endpoint import FaultyEndpoint
+from shared_fixtures import _clean_environment, _only_loopback, call, toy, workspace
+
+__all__ = ["_clean_environment", "_only_loopback", "call", "toy", "workspace"]
 
 
-def _load(path, name):
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-shared = _load(Path(__file__).parents[3] / "tests" / "conftest.py", "mlops_shared_fixtures_of_azureml")
-toy, workspace, call = shared.toy, shared.workspace, shared.call
-_only_loopback, _clean_environment = shared._only_loopback, shared._clean_environment
-
-
-faulty = _load(Path(__file__).with_name("faulty_endpoint.py"), "faulty_endpoint")
 _TESTS = Path(__file__).parents[3] / "tests"
 
 
@@ -72,7 +60,7 @@ def _served(tmp_path_factory):
     """Yield an endpoint; the processes that it starts can import the toy use cases."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (_TESTS / "toy", _TESTS / "tuning" / "tuned_toy"))))
-        with faulty.FaultyEndpoint(tmp_path_factory.mktemp("endpoint"), max_parallel=2) as served:
+        with FaultyEndpoint(tmp_path_factory.mktemp("endpoint"), max_parallel=2) as served:
             yield served
 
 

@@ -18,7 +18,9 @@ warnings.simplefilter("ignore")
 import yaml  # noqa: E402
 from azure.ai.ml import load_job  # noqa: E402
 
-_spec = importlib.util.spec_from_file_location("mutations", Path(__file__).parent / "checking" / "mutations.py")
+_spec = importlib.util.spec_from_file_location(
+    "mutations", Path(__file__).parent / "shared" / "azureml_tests" / "mutations.py"
+)
 mutations = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(mutations)
 

@@ -8,7 +8,7 @@ pytest.importorskip("azure.identity", reason="azure-identity is not installed")
 pytest.importorskip("obstore", reason="the extra 'store' is not installed")
 pytest.importorskip("cryptography", reason="the extra 'emulator' is not installed")
 
-from faulty_endpoint import Fault, FaultyEndpoint
+from azureml_tests.faulty_endpoint import Fault, FaultyEndpoint
 
 from mlops_core.testing import RunnerContract, Surroundings
 

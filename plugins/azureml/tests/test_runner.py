@@ -4,7 +4,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,8 @@ pytest.importorskip("azure.identity", reason="azure-identity is not installed")
 pytest.importorskip("obstore", reason="the extra 'store' is not installed")
 pytest.importorskip("cryptography", reason="the extra 'emulator' is not installed")
 
-from faulty_endpoint import Fault
+from azureml_tests.faulty_endpoint import Fault
+from engine_tests.remote_runs import COMMAND, RemoteRuns
 from mlops_azureml.options import AzureMlOptions
 from mlops_azureml.tracking import execution as tracking
 from mlops_azureml.values.addresses import JobId
@@ -24,60 +24,20 @@ from mlops_core.workspace.records import RunStatus, StepStatus
 from mlops_core.workspace.store import Store
 
 pytestmark = pytest.mark.slow
-COMMAND = [sys.executable, "-c", "from mlops_core.cli import main; main()"]
 
 
-class Notes:
-    """An observer that records events."""
-
-    def __init__(self):
-        self.notes, self.steps = [], []
-
-    def run_started(self, record):
-        self.run_id = record.run_id
-
-    def step_started(self, name):
-        self.steps.append((name, "started"))
-
-    def step_progress(self, *_):
-        pass
-
-    def step_ended(self, record):
-        self.steps.append((record.name, str(record.status)))
-
-    def note(self, text):
-        self.notes.append(text)
-
-
-class Service:
+class Service(RemoteRuns):
     """The endpoint, and a workspace on this machine."""
 
-    def __init__(self, endpoint, workspace):
-        self.endpoint, self.workspace = endpoint, workspace
-        self.observer = Notes()
+    runner = "azureml"
+    options = AzureMlOptions
 
-    def run(self, *overrides, usecase="TOY", parameters=None, resume="", artifacts_dir=None, **options):
-        return api.run(
-            "" if resume else usecase,
-            overrides=overrides,
-            parameters=parameters,
-            resume=resume,
-            runner="" if resume else "azureml",
-            workspace=self.workspace,
-            artifacts_dir=artifacts_dir,
-            options=AzureMlOptions(**options),
-            observer=self.observer,
-        )
+    def __init__(self, endpoint, workspace):
+        super().__init__(workspace)
+        self.endpoint = endpoint
 
     def models(self, name="toy"):
         return self.endpoint.state.versions("models", name)
-
-    def mlops(self, *arguments, code=0):
-        command = [*COMMAND, "--workspace", str(self.workspace), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr.replace("    Traceback", "")
-        return done.stdout + done.stderr
 
     def follow(self, record):
         with Store(self.workspace) as store:

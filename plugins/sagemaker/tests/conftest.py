@@ -1,16 +1,9 @@
 """The toy use case and the guards of this repository, and definitions compiled from the toy use case."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
+from shared_fixtures import _clean_environment, _only_loopback, toy, workspace
 
-_SHARED = Path(__file__).parents[3] / "tests" / "conftest.py"
-_spec = importlib.util.spec_from_file_location("mlops_shared_fixtures", _SHARED)
-shared = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(shared)
-toy, workspace = shared.toy, shared.workspace
-_only_loopback, _clean_environment = shared._only_loopback, shared._clean_environment
+__all__ = ["_clean_environment", "_only_loopback", "toy", "workspace"]
 
 
 @pytest.fixture

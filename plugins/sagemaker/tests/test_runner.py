@@ -1,13 +1,11 @@
 """Runs on an endpoint: from the start to the verdict, and failures on the way."""
 
-import importlib.util
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,8 +14,10 @@ pytest.importorskip("boto3", reason="the extra 'aws' is not installed")
 pytest.importorskip("obstore", reason="the extra 'aws' is not installed")
 pytest.importorskip("moto", reason="the extra 'test' is not installed")
 
+from engine_tests.remote_runs import COMMAND, Notes, RemoteRuns, variables
 from mlops_sagemaker.options import SageMakerOptions
 from mlops_sagemaker.service.policy import Audience, actions, names_of, policy
+from sagemaker_tests.faulty_proxy import Fault, FaultyProxy
 
 from mlops_core import api
 from mlops_core.errors import ConfigError, DefinitionError, ExitCode, RunnerError, UsageError
@@ -27,19 +27,6 @@ from mlops_core.workspace.store import Store
 pytestmark = pytest.mark.slow
 ROLE = "arn:aws:iam::123456789012:role/Role"
 BUCKET = "remote-runs"
-COMMAND = [sys.executable, "-c", "from mlops_core.cli import main; main()"]
-
-
-def _load(name):
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-proxies = _load("faulty_proxy")
-Fault = proxies.Fault
 
 
 @pytest.fixture(scope="module")
@@ -56,58 +43,15 @@ def endpoint(tmp_path_factory):
     os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
 
 
-@contextmanager
-def variables(**values):
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-class Notes:
-    """An observer that records events."""
-
-    def __init__(self):
-        self.notes, self.steps = [], []
-
-    def run_started(self, record):
-        self.run_id = record.run_id
-
-    def step_started(self, name):
-        self.steps.append((name, "started"))
-
-    def step_progress(self, *_):
-        pass
-
-    def step_ended(self, record):
-        self.steps.append((record.name, str(record.status)))
-
-    def note(self, text):
-        self.notes.append(text)
-
-
-class Service:
+class Service(RemoteRuns):
     """The endpoint behind a proxy, and a workspace."""
 
-    def __init__(self, endpoint, proxy, workspace):
-        self.endpoint, self.proxy, self.workspace = endpoint, proxy, workspace
-        self.observer = Notes()
+    runner = "sagemaker"
+    options = SageMakerOptions
 
-    def run(self, *overrides, parameters=None, resume="", artifacts_dir=None, **options):
-        return api.run(
-            "" if resume else "TOY",
-            overrides=overrides,
-            parameters=parameters,
-            resume=resume,
-            runner="" if resume else "sagemaker",
-            workspace=self.workspace,
-            artifacts_dir=artifacts_dir,
-            options=SageMakerOptions(**options),
-            observer=self.observer,
-        )
+    def __init__(self, endpoint, proxy, workspace):
+        super().__init__(workspace)
+        self.endpoint, self.proxy = endpoint, proxy
 
     def client(self, name):
         return self.endpoint.client(name)
@@ -115,18 +59,11 @@ class Service:
     def packages(self):
         return self.client("sagemaker").list_model_packages(ModelPackageGroupName="TOY")["ModelPackageSummaryList"]
 
-    def mlops(self, *arguments, code=0):
-        command = [*COMMAND, "--workspace", str(self.workspace), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr.replace("    Traceback", "")
-        return done.stdout + done.stderr
-
 
 @pytest.fixture
 def service(endpoint, workspace, toy, _clean_environment):
     with (
-        proxies.FaultyProxy(endpoint.url) as proxy,
+        FaultyProxy(endpoint.url) as proxy,
         variables(
             AWS_ENDPOINT_URL=proxy.url,
             **endpoint.credential.environment(),

@@ -1,9 +1,6 @@
 """Contract tests of both runners: `sagemaker` against an endpoint on loopback, and `sagemaker-local`."""
 
 import contextlib
-import importlib.util
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -16,14 +13,6 @@ from mlops_core.testing import RunnerContract, Surroundings
 pytestmark = pytest.mark.slow_suite
 BUCKET = "runner-contract"
 ATTEMPTS = "a container repeats its step by itself; the service counts one attempt"
-
-
-def _proxies():
-    spec = importlib.util.spec_from_file_location("contract_proxy", Path(__file__).with_name("faulty_proxy.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 class TestSageMakerLocal(RunnerContract):
@@ -54,13 +43,13 @@ class TestSageMaker(RunnerContract):
     @contextlib.contextmanager
     def surroundings(cls, folder):
         from mlops_sagemaker.emulator.endpoint.server import SageMakerEndpoint
+        from sagemaker_tests.faulty_proxy import Fault, FaultyProxy
 
-        proxies = _proxies()
-        with SageMakerEndpoint(folder, max_parallel=2) as endpoint, proxies.FaultyProxy(endpoint.url) as proxy:
+        with SageMakerEndpoint(folder, max_parallel=2) as endpoint, FaultyProxy(endpoint.url) as proxy:
             endpoint.client("s3").create_bucket(Bucket=BUCKET)
 
             def cut():
-                proxy.faults[:] = [proxies.Fault(method, "", "drop") for method in ("GET", "HEAD", "PUT", "POST")]
+                proxy.faults[:] = [Fault(method, "", "drop") for method in ("GET", "HEAD", "PUT", "POST")]
 
             yield Surroundings(
                 environ={

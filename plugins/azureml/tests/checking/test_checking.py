@@ -1,21 +1,16 @@
 """The checker: each seeded fault is reported with its path and a fix; sound jobs have no faults."""
 
-import importlib.util
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from azureml_tests import mutations
 from mlops_azureml.checking import examine_job, examine_text
 from mlops_azureml.compiler.job import compile_pipeline
 from mlops_azureml.settings import load_settings
 
 from mlops_core import api
-
-_spec = importlib.util.spec_from_file_location("azureml_mutations", Path(__file__).with_name("mutations.py"))
-mutations = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(mutations)
 
 
 def lines(data, folder):

@@ -142,7 +142,7 @@ def test_blobs_are_written_whole_read_listed_in_order_and_removed(opened, tmp_pa
 
 
 def test_half_uploaded_blob_is_not_visible_and_is_sent_again(endpoint, opened, tmp_path):
-    from faulty_endpoint import Fault
+    from azureml_tests.faulty_endpoint import Fault
 
     container = DatastoreContainer(opened, "workspaceblobstore")
     large = tmp_path / "large"

@@ -16,29 +16,15 @@ import mlops_core
 from mlops_core import api
 from mlops_core.errors import ExitCode, UsageError
 from mlops_core.runners import SilentObserver
-from mlops_core.runners.parity import compare_runs, prove_parity
+from mlops_core.runners.parity import compare_runs
+from mlops_core.testing import prove_runner_parity
 from mlops_core.workspace.registry import Registry
 from mlops_core.workspace.store import Store
 
 
-def definition_of(store):
-    return lambda run_id: executed_definition(document_of(store, run_id), pipeline_of(store, run_id))
-
-
-def prove(workspace, *overrides, settings=(), **options):
+def prove(workspace, *overrides, **options):
     request = api.prepare_run("TOY", overrides=overrides, **options)
-    with Store(workspace) as store:
-        runner = AzureMlLocalRunner(
-            store, observer=SilentObserver(), jobs=2, settings=load_settings(overrides=settings)
-        )
-        return prove_parity(
-            request,
-            store=store,
-            observer=SilentObserver(),
-            runner=runner,
-            definition_of=definition_of(store),
-            jobs=2,
-        )
+    return prove_runner_parity(request, runner="azureml-local", workspace=workspace)
 
 
 def row(report, subject, what):

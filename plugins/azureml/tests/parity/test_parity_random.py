@@ -1,81 +1,46 @@
-"""Random pipelines and gates: a local run, the executed SageMaker definition and the executed Azure ML job are equal.
+"""Random pipelines and gates: the executed job equals a local run.
 
-All three execute every step in this process by `mlops_core.steps.execution.execute`; the third does it through the
-compiled job with its nodes, bindings, datastores, gate, registration and the container's own code.
+Both sides execute every step in this process by `mlops_core.steps.execution.execute`: one like the local runner, the
+other through the compiled job with its nodes, bindings, datastores, gate, registration and the container's own code.
+The tests of other engines compare the same pipelines with the same local side.
 """
 
 import contextlib
-import importlib.util
-import os
 import shlex
-import shutil
-import sys
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from engine_tests.random_pipelines import (
+    BATCHES,
+    InThisProcess,
+    LocalSide,
+    check_random_pipelines,
+    dataset,
+    digest,
+    random_use_case,
+    request_of,
+    use_case,
+)
 from mlops_azureml.compiler.job import compile_pipeline
 from mlops_azureml.container import NodeArguments, NodeSite, mark, pass_gate, register_model
 from mlops_azureml.interpreter.datastores import FolderDatastores
 from mlops_azureml.interpreter.document import parse_job
 from mlops_azureml.interpreter.execution import JobExecution, Surroundings
 from mlops_azureml.layout import node_name, port_name
-from mlops_azureml.local_runner import AzureMlLocalRunner, document_of, pipeline_of
-from mlops_azureml.parity import contracted_order, executed_definition
+from mlops_azureml.parity import contracted_order
 from mlops_azureml.registration import FOLDER_VARIABLE, FolderModels
 from mlops_azureml.settings import CompileSettings, WorkspaceSettings
 
 from mlops_core import api
 from mlops_core.errors import MlopsError
-from mlops_core.runners import SilentObserver
 from mlops_core.runners.container.request import read_order
-from mlops_core.runners.parity import prove_parity
-from mlops_core.use_cases.manager import load_use_case
-from mlops_core.workspace.store import Store
+from mlops_core.testing import prove_runner_parity
 
-OTHER_ENGINE = Path(__file__).parents[3] / "sagemaker" / "tests"
+__all__ = ["dataset", "random_use_case", "use_case"]
 SETTINGS = CompileSettings(workspace=WorkspaceSettings(image="image:1"))
-PIPELINES = int(os.environ.get("MLOPS_TEST_PIPELINES", "8"))
-BATCHES = 4
-
-
-def sides():
-    """Return the test module of the other engine, which has a local side, its own side and the way to execute steps."""
-    pytest.importorskip("mlops_sagemaker", reason="mlops-sagemaker is not installed")
-    name = "random_pipelines_of_sagemaker"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, OTHER_ENGINE / "parity" / "test_parity_random.py")
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-@pytest.fixture
-def random_use_case(monkeypatch):
-    folder = str(OTHER_ENGINE / "random_use_case")
-    monkeypatch.syspath_prepend(folder)
-    monkeypatch.setenv("PYTHONPATH", folder)
-
-
-@pytest.fixture
-def use_case(random_use_case):
-    return load_use_case("RANDOM")
-
-
-@pytest.fixture
-def dataset(tmp_path):
-    folder = tmp_path / "letters"
-    folder.mkdir()
-    for letter in "abcd":
-        (folder / f"{letter}.txt").write_text(letter)
-    return folder
 
 
 class InProcessContainers:
     """Executes the commands of nodes without starting processes."""
-
-    def __init__(self, execution_class):
-        self._execution_class = execution_class
 
     def run(self, order):
         _, _, module, *arguments = shlex.split(order.command)
@@ -87,7 +52,7 @@ class InProcessContainers:
                     parts[arguments[0]](NodeArguments.parse(arguments[1:]))
                 else:
                     node = NodeArguments.parse(arguments)
-                    self._execution_class(read_order(node.core), site=NodeSite(node)).run()
+                    InThisProcess(read_order(node.core), site=NodeSite(node)).run()
         except Exception as error:  # noqa: BLE001  like the container
             order.log.write_text(f"mlops: error: {error}\n")
             return int(error.exit_code) if isinstance(error, MlopsError) else 4
@@ -116,7 +81,7 @@ class ExecutedSide:
             name="job",
             surroundings=Surroundings(
                 datastores=self.datastores,
-                containers=InProcessContainers(sides().InThisProcess),
+                containers=InProcessContainers(),
                 folder=root / "job",
                 results=root / "results",
                 max_parallel=1,
@@ -129,7 +94,7 @@ class ExecutedSide:
 
     def digests(self, record):
         return {
-            f"{step.name}.{output}": sides().digest(
+            f"{step.name}.{output}": digest(
                 self.datastores.path(record.nodes[node_name(step.name)].outputs[port_name(output)])
             )
             for step in self.request.pipeline.steps
@@ -138,8 +103,8 @@ class ExecutedSide:
 
 
 def compare(request, dataset, root):
-    """Compare the sides on a pipeline and return the verdict."""
-    local = sides().LocalSide(request, dataset, root / "local")
+    """Compare both sides on a pipeline and return the verdict."""
+    local = LocalSide(request, dataset, root / "local")
     executed = ExecutedSide(request, dataset, root / "executed")
     needs = {step.name: frozenset(step.needs) for step in request.pipeline.steps}
     order = contracted_order(executed.job.data, request.pipeline)
@@ -154,37 +119,22 @@ def compare(request, dataset, root):
     assert str(record.nodes["register_model"].status) == ("Completed" if verdict.accepted else "NotStarted")
     assert len(executed.models.versions("random")) == verdict.accepted
     assert str(record.status) == ("Completed" if verdict.accepted else "Failed")
-    other = sides().ExecutedSide(request, dataset, root / "other")
-    outcome = other.run().step("gate")
-    assert outcome.properties["Outcome"] == str(verdict.accepted)
-    assert other.digests(root / "digests") == local.digests
     return verdict
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("batch", range(BATCHES))
-def test_random_pipeline_is_equal_on_all_runners(use_case, dataset, tmp_path, batch):
-    accepted = faulty = sharded = 0
-    for seed in range(batch, PIPELINES, BATCHES):
-        root = tmp_path / str(seed)
-        verdict = compare(sides().request_of(use_case, seed), dataset, root)
-        accepted += verdict.accepted
-        faulty += any(clause.value is None for clause in verdict.clauses)
-        sharded += any((root / "local").glob("*-of-3"))
-        shutil.rmtree(root)
-    # A batch without any of these would prove nothing.
-    assert min(accepted, faulty, sharded) >= PIPELINES // BATCHES // 25
+def test_random_pipeline_is_equal_on_both_runners(use_case, dataset, tmp_path, batch):
+    check_random_pipelines(batch, compare, use_case=use_case, dataset=dataset, root=tmp_path)
 
 
 def test_failing_random_step_stops_the_job_and_names_the_step(use_case, dataset, tmp_path):
     for seed in range(3):
-        request = sides().request_of(use_case, seed)
-        config = use_case.load_config(None, overrides=[f"shape.seed={seed}", "shape.fails=true"], environ={})
-        request = replace(request, config=config, pipeline=use_case.pipeline(config.model))
+        request = request_of(use_case, seed, "shape.fails=true")
         record = ExecutedSide(request, dataset, tmp_path / str(seed)).run()
         with pytest.raises(RuntimeError, match="drawn to fail"):
-            sides().LocalSide(request, dataset, tmp_path / f"local-{seed}").run()
+            LocalSide(request, dataset, tmp_path / f"local-{seed}").run()
         failed = [node for node in record.nodes.values() if node.status == "Failed"]
         assert failed
         assert all(node.name == "train" or node.name.startswith("train_shard_") for node in failed)
@@ -198,13 +148,4 @@ def test_failing_random_step_stops_the_job_and_names_the_step(use_case, dataset,
 @pytest.mark.parametrize("seed", [1, 5])
 def test_random_pipeline_in_real_processes_is_equal_on_both_runners(random_use_case, workspace, seed):
     request = api.prepare_run("RANDOM", overrides=[f"shape.seed={seed}"])
-    with Store(workspace) as store:
-        report = prove_parity(
-            request,
-            store=store,
-            observer=SilentObserver(),
-            runner=AzureMlLocalRunner(store, observer=SilentObserver(), jobs=2),
-            definition_of=lambda run_id: executed_definition(document_of(store, run_id), pipeline_of(store, run_id)),
-            jobs=2,
-        )
-    assert report.differences == ()
+    assert prove_runner_parity(request, runner="azureml-local", workspace=workspace).differences == ()

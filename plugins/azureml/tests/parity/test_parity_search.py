@@ -5,15 +5,11 @@ from pathlib import Path
 import pytest
 from mlops_azureml.checking import examine_job
 from mlops_azureml.compiler.job import compile_pipeline
-from mlops_azureml.local_runner import AzureMlLocalRunner, document_of, pipeline_of
-from mlops_azureml.parity import executed_definition
 from mlops_azureml.settings import load_settings
 
 from mlops_core import api
 from mlops_core.errors import ConfigError
-from mlops_core.runners import SilentObserver
-from mlops_core.runners.parity import prove_parity
-from mlops_core.workspace.store import Store
+from mlops_core.testing import prove_runner_parity
 
 TUNED = Path(__file__).parents[4] / "tests" / "tuning" / "tuned_toy"
 
@@ -26,15 +22,7 @@ def tuned(monkeypatch):
 
 def prove(workspace, *overrides):
     request = api.prepare_run("TUNED", overrides=overrides)
-    with Store(workspace) as store:
-        return prove_parity(
-            request,
-            store=store,
-            observer=SilentObserver(),
-            runner=AzureMlLocalRunner(store, observer=SilentObserver(), jobs=2),
-            definition_of=lambda run_id: executed_definition(document_of(store, run_id), pipeline_of(store, run_id)),
-            jobs=2,
-        )
+    return prove_runner_parity(request, runner="azureml-local", workspace=workspace)
 
 
 def test_trials_failures_and_choice_are_equal_on_both_runners(tuned, workspace):

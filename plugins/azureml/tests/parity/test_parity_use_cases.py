@@ -4,136 +4,19 @@ The scenarios are accepted and rejected models, a step that fails once and is re
 and a search. MLOPS_TEST_PARITY=all, or names of use cases, selects the slow ones.
 """
 
-import os
-import sys
-from dataclasses import replace
-from pathlib import Path
-
 import pytest
-from mlops_azureml.local_runner import AzureMlLocalRunner, document_of, pipeline_of
-from mlops_azureml.parity import executed_definition
+from engine_tests.use_case_parity import VARIANTS, check_parity, parity_cases
 
-from mlops_core import api
-from mlops_core.runners import SilentObserver
-from mlops_core.runners.parity import prove_parity
-from mlops_core.testing.use_cases.subjects import subject_of
-from mlops_core.use_cases.discovery import discover_use_cases
-from mlops_core.workspace.store import Store
-
-FAILING = Path(__file__).parents[3] / "sagemaker" / "tests" / "failing_steps"
-SHARDS = {
-    "AED": "dataset.shards",
-    "ROAD_SIGN": "preprocessing.shards",
-    "SCENE": "preprocessing.shards",
-}
-TUNED = {"SYMBOL_DETECTION": ("tuning.trials=2", "tuning.concurrent=1")}
-QUICK = {("ABALONE", "rejected")}
-SCENARIOS = ("accepted", "rejected", "retried", "failing", "three shards", "tuned")
-EXPECTED = {"rejected": ("rejected", 3), "failing": ("failed", 4)}
-
-
-def is_selected(use_case, scenario):
-    chosen = os.environ.get("MLOPS_TEST_PARITY", "")
-    return (use_case, scenario) in QUICK or chosen == "all" or use_case in chosen.split(",")
-
-
-def is_possible(use_case, scenario):
-    needed = {"three shards": SHARDS, "tuned": TUNED}.get(scenario)
-    return needed is None or use_case in needed
-
-
-CASES = [
-    pytest.param(
-        use_case.name,
-        scenario,
-        marks=[]
-        if is_selected(use_case.name, scenario)
-        else pytest.mark.skip(reason="takes a minute; run it with MLOPS_TEST_PARITY=all (make test-parity)"),
-        id=f"{use_case.name}-{scenario.replace(' ', '-')}",
-    )
-    for use_case in discover_use_cases()
-    for scenario in SCENARIOS
-    if is_possible(use_case.name, scenario)
-]
-
-
-@pytest.fixture
-def failing_steps(monkeypatch):
-    monkeypatch.syspath_prepend(str(FAILING))
-    monkeypatch.setenv("PYTHONPATH", str(FAILING))
-
-
-def thresholds(pipeline, *, is_met):
-    """Return a value for each threshold of the gate that every model meets, or that none meets."""
-    values = {}
-    for comparison in (part for part in _comparisons(pipeline.gate.condition) if isinstance(part.threshold, str)):
-        metric = next(metric for metric in pipeline.metrics if metric.name == comparison.metric)
-        low, high = max(metric.minimum, -1e9), min(metric.maximum, 1e9)
-        is_lower_better = comparison.operator.value.startswith("<")
-        values[comparison.threshold] = repr(high if is_lower_better is is_met else low)
-    return values
-
-
-def _comparisons(condition):
-    parts = getattr(condition, "parts", None) or ((condition.part,) if hasattr(condition, "part") else ())
-    if not parts:
-        yield condition
-    for part in parts:
-        yield from _comparisons(part)
-
-
-def request_of(name, scenario):
-    from mlops_failing_steps import failing
-
-    declaration = next(subject_of(one).declaration for one in discover_use_cases() if one.name == name)
-    overrides = {"three shards": (f"{SHARDS.get(name)}=3",), "tuned": TUNED.get(name, ())}.get(scenario, ())
-    pipeline = api.prepare_run(name, config=declaration.config, overrides=overrides).pipeline
-    request = api.prepare_run(
-        name,
-        config=declaration.config,
-        overrides=overrides,
-        parameters=thresholds(pipeline, is_met=scenario != "rejected"),
-    )
-    if scenario in ("retried", "failing"):
-        how = "once" if scenario == "retried" else "always"
-        trained = "train" if any(step.name == "train" for step in pipeline.steps) else pipeline.model.rpartition(".")[0]
-        steps = [
-            replace(step, run=failing(step.run, how=how), resources=replace(step.resources, retries=1))
-            if step.name == trained
-            else step
-            for step in request.pipeline.steps
-        ]
-        request = replace(request, pipeline=replace(request.pipeline, steps=tuple(steps)))
-    return request
+CASES = parity_cases(quick={("ABALONE", "rejected")})
 
 
 @pytest.mark.slow_suite
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("use_case", "scenario"), CASES)
-def test_use_case_is_equal_on_both_runners(failing_steps, workspace, use_case, scenario):
-    request = request_of(use_case, scenario)
-    with Store(workspace) as store:
-        report = prove_parity(
-            request,
-            store=store,
-            observer=SilentObserver(),
-            runner=AzureMlLocalRunner(store, observer=SilentObserver(), jobs=2),
-            definition_of=lambda run_id: executed_definition(document_of(store, run_id), pipeline_of(store, run_id)),
-            jobs=2,
-        )
-    assert report.differences == ()
-    rows = {(row.subject, row.what): row.executed for row in report.rows}
-    status, code = EXPECTED.get(scenario, ("accepted", 0))
-    assert (rows["run", "status"], rows["run", "exit code"]) == (status, str(code))
-    digests = [row.local for row in report.rows if row.what.startswith("digest of")]
-    assert digests
-    assert all(len(digest) == 12 for digest in digests)
-    sys.stdout.write(
-        f"parity: {use_case}, {scenario}: {len(report.rows)} comparisons, {len(digests)} digests, {status}\n"
-    )
+def test_use_case_is_equal_on_both_runners(workspace, use_case, scenario):
+    check_parity(use_case, scenario, runner="azureml-local", workspace=workspace)
 
 
-def test_all_scenarios_are_collected():
+def test_all_variants_are_collected():
     names = {case.id for case in CASES}
-    assert {f"{use_case}-three-shards" for use_case in SHARDS} <= names
-    assert {f"{use_case}-tuned" for use_case in TUNED} <= names
+    assert {f"{use_case}-{name}" for name, overrides in VARIANTS.items() for use_case in overrides} <= names

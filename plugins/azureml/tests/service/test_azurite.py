@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("azure.identity", reason="azure-identity is not installed")
 pytest.importorskip("cryptography", reason="the extra 'emulator' is not installed")
 
-from faulty_endpoint import FaultyEndpoint
+from azureml_tests.faulty_endpoint import FaultyEndpoint
 from mlops_azureml.emulator.state import ExternalStorage
 from mlops_azureml.service.datastores import DatastoreContainer
 from mlops_azureml.service.workspace import open_workspace

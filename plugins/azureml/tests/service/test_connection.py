@@ -191,6 +191,6 @@ def test_public_cloud_is_the_default(environ):
 
 
 def fault(*positional, **named):
-    from faulty_endpoint import Fault
+    from azureml_tests.faulty_endpoint import Fault
 
     return Fault(*positional, **named)

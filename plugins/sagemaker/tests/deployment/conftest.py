@@ -1,6 +1,5 @@
 """An account of the emulator whose models are small servers, and what a person does in it."""
 
-import importlib.util
 import itertools
 import json
 import os
@@ -17,6 +16,7 @@ from mlops_sagemaker.emulator.endpoint.server import SageMakerEndpoint
 from mlops_sagemaker.options import SageMakerOptions
 from mlops_sagemaker.service.account import Account
 from mlops_sagemaker.settings import load_settings
+from sagemaker_tests.hosting import Hosting, SmallServers
 
 from mlops_core.deployments.driver import Deployer, DeploymentRequest
 from mlops_core.deployments.plan import Stage
@@ -26,7 +26,6 @@ from mlops_core.workspace.model_versions import ModelVersion
 from mlops_core.workspace.registry import Registry
 from mlops_core.workspace.store import Store
 
-EMULATOR = Path(__file__).parents[1] / "emulator"
 TOY = str(Path(__file__).parents[4] / "tests" / "toy")
 ROLE = "arn:aws:iam::123456789012:role/example"
 USE_CASE = "TOY"
@@ -35,24 +34,14 @@ SAMPLES = (b"a", b"abc", b"abcdefg", b"abcdefghijklmno")
 NUMBERS = itertools.count(1)
 
 
-def _load(name):
-    spec = importlib.util.spec_from_file_location(f"{name}_of_deployments", EMULATOR / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-hosts = _load("hosting")
-
-
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory):
     """An emulator in real time, in which no test waits for a minute."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(TOY)
         folder = tmp_path_factory.mktemp("emulator")
-        with SageMakerEndpoint(folder, containers=hosts.SmallServers(), time_scale=1.0) as endpoint:
-            yield hosts.Hosting(endpoint)
+        with SageMakerEndpoint(folder, containers=SmallServers(), time_scale=1.0) as endpoint:
+            yield Hosting(endpoint)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Endpoints of the emulator: deployments shift real traffic between real processes, and alarms roll them back."""
 
 import datetime as dt
-import importlib.util
 import json
 import threading
 import time
@@ -12,19 +11,10 @@ import pytest
 pytest.importorskip("moto", reason="the extra 'test' is not installed")
 from botocore.exceptions import ClientError
 from mlops_sagemaker.emulator.endpoint.server import SageMakerEndpoint
+from sagemaker_tests.hosting import BUCKET, ROLE, Hosting, SmallServers, blue_green
 
 from mlops_core import UsageError
 
-
-def _load(name):
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-hosts = _load("hosting")
-BUCKET, ROLE, blue_green = hosts.BUCKET, hosts.ROLE, hosts.blue_green
 LONG = 3600
 """A wait in seconds; three minutes at the time scale of these tests, and none of them waits for its end."""
 
@@ -34,8 +24,8 @@ def hosting(tmp_path_factory):
     folder = tmp_path_factory.mktemp("endpoint")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(Path(__file__).parents[4] / "tests" / "toy"))
-        with SageMakerEndpoint(folder, containers=hosts.SmallServers(), time_scale=0.05) as endpoint:
-            yield hosts.Hosting(endpoint)
+        with SageMakerEndpoint(folder, containers=SmallServers(), time_scale=0.05) as endpoint:
+            yield Hosting(endpoint)
 
 
 def stage(hosting, endpoint):

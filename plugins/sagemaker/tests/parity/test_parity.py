@@ -16,26 +16,15 @@ import mlops_core
 from mlops_core import api
 from mlops_core.errors import ExitCode, UsageError
 from mlops_core.runners import SilentObserver
-from mlops_core.runners.parity import compare_runs, prove_parity
+from mlops_core.runners.parity import compare_runs
+from mlops_core.testing import prove_runner_parity
 from mlops_core.workspace.registry import Registry
 from mlops_core.workspace.store import Store
 
 
-def proof(request, store, jobs=2):
-    return prove_parity(
-        request,
-        store=store,
-        observer=SilentObserver(),
-        runner=SageMakerLocalRunner(store, observer=SilentObserver(), jobs=jobs),
-        definition_of=lambda run_id: executed_definition(definition_of(store, run_id)),
-        jobs=jobs,
-    )
-
-
 def prove(workspace, *overrides, **options):
     request = api.prepare_run("TOY", overrides=overrides, **options)
-    with Store(workspace) as store:
-        return proof(request, store)
+    return prove_runner_parity(request, runner="sagemaker-local", workspace=workspace)
 
 
 def row(report, subject, what):

@@ -4,12 +4,18 @@ Both sides execute every step in this process by `mlops_core.steps.execution.exe
 other through the compiled definition with trees, S3, parameters, property files, conditions and the container's code.
 """
 
-import os
-import shutil
-from dataclasses import replace
-from pathlib import Path
-
 import pytest
+from engine_tests.random_pipelines import (
+    BATCHES,
+    InThisProcess,
+    LocalSide,
+    check_random_pipelines,
+    dataset,
+    digest,
+    random_use_case,
+    request_of,
+    use_case,
+)
 from mlops_sagemaker.compiler.definition import compile_pipeline
 from mlops_sagemaker.compiler.job_graph import JobContext
 from mlops_sagemaker.container import JobSite
@@ -18,129 +24,20 @@ from mlops_sagemaker.emulator.definition import parse_definition
 from mlops_sagemaker.emulator.execution import PipelineExecution, Surroundings
 from mlops_sagemaker.emulator.jobs.registration import FolderRegistrar
 from mlops_sagemaker.emulator.objects import FolderObjects, upload_folder
-from mlops_sagemaker.local_runner import SageMakerLocalRunner, definition_of
-from mlops_sagemaker.parity import contracted_order, executed_definition
+from mlops_sagemaker.parity import contracted_order
 from mlops_sagemaker.service.uris import S3Uri
 from mlops_sagemaker.settings import AccountSettings, CompileSettings
 
 from mlops_core import api
-from mlops_core.datasets.digests import iter_tree, manifest_of
-from mlops_core.evaluation.evaluation_file import read_evaluation
-from mlops_core.pipeline import DATASET, StepKind
-from mlops_core.runners import RunRequest, SilentObserver
-from mlops_core.runners.container.execution import _Container, _failed
-from mlops_core.runners.container.request import Part, read_order
-from mlops_core.runners.parity import prove_parity
-from mlops_core.steps import execution as steps
-from mlops_core.steps.context import Shard, StepRequest
-from mlops_core.use_cases.manager import load_use_case
-from mlops_core.workspace.store import Store
+from mlops_core.runners.container.execution import _failed
+from mlops_core.runners.container.request import read_order
+from mlops_core.testing import prove_runner_parity
 
-USE_CASE = Path(__file__).parents[1] / "random_use_case"
+__all__ = ["dataset", "random_use_case", "use_case"]
 SETTINGS = CompileSettings(
     account=AccountSettings(role="arn:aws:iam::123456789012:role/r", bucket="bucket", image="image:1")
 )
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:pipeline/random/execution/e"
-PIPELINES = int(os.environ.get("MLOPS_TEST_PIPELINES", "8"))
-BATCHES = 4
-
-
-@pytest.fixture
-def random_use_case(monkeypatch):
-    monkeypatch.syspath_prepend(str(USE_CASE))
-    monkeypatch.setenv("PYTHONPATH", str(USE_CASE))
-
-
-@pytest.fixture
-def use_case(random_use_case):
-    return load_use_case("RANDOM")
-
-
-@pytest.fixture
-def dataset(random_use_case, tmp_path):
-    folder = tmp_path / "letters"
-    folder.mkdir()
-    for letter in "abcd":
-        (folder / f"{letter}.txt").write_text(letter)
-    return folder
-
-
-def request_of(use_case, seed):
-    config = use_case.load_config(None, overrides=[f"shape.seed={seed}"], environ={})
-    pipeline = use_case.pipeline(config.model)
-    values = pipeline.resolve_parameters({})
-    return RunRequest(use_case=use_case, config=config, pipeline=pipeline, parameters=values, seed=seed % 7)
-
-
-def digest(folder):
-    return manifest_of(tuple(iter_tree(folder))).digest
-
-
-class LocalSide:
-    """Executes the steps of a pipeline like the local runner, in this process."""
-
-    def __init__(self, request, dataset, root):
-        self.request = request
-        self.root = root
-        self.folders = {DATASET: dataset}
-        self.digests = {}
-
-    def run(self):
-        for step in self.request.pipeline.ordered():
-            self.execute(step)
-        pipeline = self.request.pipeline
-        report = read_evaluation(self.folders["evaluate.evaluation"], pipeline.metrics)
-        numbers = {name: value for name, value in self.request.parameters.items() if isinstance(value, int | float)}
-        return pipeline.gate.evaluate(report, metrics=pipeline.metrics, parameters=numbers)
-
-    def execute(self, step):
-        parts = {}
-        if step.shards > 1:
-            places = [self.one(step, Shard(index=n, count=step.shards), names=step.outputs) for n in range(step.shards)]
-            parts = {output: tuple(place[output] for place in places) for output in step.outputs}
-        outputs = self.one(step, Shard(), names=step.all_outputs, parts=parts)
-        for output, folder in outputs.items():
-            self.folders[f"{step.name}.{output}"] = folder
-            self.digests[f"{step.name}.{output}"] = digest(folder)
-
-    def one(self, step, shard, *, names, parts=None):
-        place = self.root / f"{step.name}-{shard.index}-of-{shard.count}"
-        outputs = {name: place / "outputs" / name for name in names}
-        for folder in (place / "scratch", *outputs.values()):
-            folder.mkdir(parents=True)
-        sections = self.request.config.sections()
-        steps.execute(
-            StepRequest(
-                use_case="RANDOM",
-                step=step,
-                config={name: sections[name] for name in step.config},
-                parameters={name: self.request.parameters[name] for name in step.parameters},
-                seed=self.request.seed,
-                shard=shard,
-                inputs={name: self.folders[reference] for name, reference in step.inputs.items()},
-                outputs=outputs,
-                scratch=place / "scratch",
-                metrics=tuple(m.to_json() for m in self.request.pipeline.metrics)
-                if step.kind is StepKind.EVALUATION
-                else (),
-                parts=parts or {},
-            )
-        )
-        return outputs
-
-
-class InThisProcess(_Container):
-    """The code of the container without a process for the step and without the check of the code digest."""
-
-    def _check_code(self):
-        pass
-
-    def _execute(self, shard):
-        inputs = {name: self._input(name) for name in self._step.inputs}
-        parts = self._parts() if self._request.part is Part.MERGE else {}
-        request = self._step_request(self._places.work / "attempt-1", shard=shard, inputs=inputs, parts=parts)
-        steps.execute(request)
-        return dict(request.outputs)
 
 
 class InProcessContainers:
@@ -231,23 +128,12 @@ def compare(request, dataset, root):
 @pytest.mark.slow
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_random_pipeline_is_equal_on_both_runners(use_case, dataset, tmp_path, batch):
-    accepted = faulty = sharded = 0
-    for seed in range(batch, PIPELINES, BATCHES):
-        root = tmp_path / str(seed)
-        verdict = compare(request_of(use_case, seed), dataset, root)
-        accepted += verdict.accepted
-        faulty += any(clause.value is None for clause in verdict.clauses)
-        sharded += any((root / "local").glob("*-of-3"))
-        shutil.rmtree(root)
-    # A batch without any of these would prove nothing.
-    assert min(accepted, faulty, sharded) >= PIPELINES // BATCHES // 25
+    check_random_pipelines(batch, compare, use_case=use_case, dataset=dataset, root=tmp_path)
 
 
 def test_failing_random_step_is_equal_on_both_runners(use_case, dataset, tmp_path):
     for seed in range(10):
-        request = request_of(use_case, seed)
-        config = use_case.load_config(None, overrides=[f"shape.seed={seed}", "shape.fails=true"], environ={})
-        request = replace(request, config=config, pipeline=use_case.pipeline(config.model))
+        request = request_of(use_case, seed, "shape.fails=true")
         executed = ExecutedSide(request, dataset, tmp_path / f"executed-{seed}")
         record = executed.run()
         with pytest.raises(RuntimeError, match="drawn to fail"):
@@ -265,13 +151,4 @@ def test_failing_random_step_is_equal_on_both_runners(use_case, dataset, tmp_pat
 @pytest.mark.parametrize("seed", [1, 5])
 def test_random_pipeline_in_real_processes_is_equal_on_both_runners(random_use_case, workspace, seed):
     request = api.prepare_run("RANDOM", overrides=[f"shape.seed={seed}"])
-    with Store(workspace) as store:
-        report = prove_parity(
-            request,
-            store=store,
-            observer=SilentObserver(),
-            runner=SageMakerLocalRunner(store, observer=SilentObserver(), jobs=2),
-            definition_of=lambda run_id: executed_definition(definition_of(store, run_id)),
-            jobs=2,
-        )
-    assert report.differences == ()
+    assert prove_runner_parity(request, runner="sagemaker-local", workspace=workspace).differences == ()

@@ -7,15 +7,12 @@ from mlops_sagemaker.checking import check_definition
 from mlops_sagemaker.compiler.definition import compile_pipeline
 from mlops_sagemaker.compiler.searches import trial_ranges
 from mlops_sagemaker.container import trial_arguments
-from mlops_sagemaker.local_runner import SageMakerLocalRunner, definition_of
-from mlops_sagemaker.parity import executed_definition
 from mlops_sagemaker.settings import load_settings
 
 from mlops_core import api
 from mlops_core.errors import ConfigError, RunnerError
-from mlops_core.runners import SilentObserver
-from mlops_core.runners.parity import prove_parity
 from mlops_core.runners.remote.searches import select_again
+from mlops_core.testing import prove_runner_parity
 from mlops_core.use_cases.searches import find_searches
 from mlops_core.workspace.store import Store
 
@@ -30,15 +27,7 @@ def tuned(monkeypatch):
 
 def prove(workspace, *overrides):
     request = api.prepare_run("TUNED", overrides=overrides)
-    with Store(workspace) as store:
-        return prove_parity(
-            request,
-            store=store,
-            observer=SilentObserver(),
-            runner=SageMakerLocalRunner(store, observer=SilentObserver(), jobs=2),
-            definition_of=lambda run_id: executed_definition(definition_of(store, run_id)),
-            jobs=2,
-        )
+    return prove_runner_parity(request, runner="sagemaker-local", workspace=workspace)
 
 
 def test_trials_failures_and_choice_are_equal_on_both_runners(tuned, workspace):

@@ -1,13 +1,8 @@
 """Checks of an account before a run, policies, cost estimates, and images that cannot run steps."""
 
-import importlib.util
 import json
-import os
 import subprocess
-import sys
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -15,6 +10,7 @@ pytest.importorskip("boto3", reason="the extra 'aws' is not installed")
 pytest.importorskip("obstore", reason="the extra 'aws' is not installed")
 pytest.importorskip("moto", reason="the extra 'test' is not installed")
 
+from engine_tests.remote_runs import COMMAND, variables
 from mlops_sagemaker.deployment.permissions import deployer_policy
 from mlops_sagemaker.emulator.jobs.containers import ProcessContainers
 from mlops_sagemaker.machines import load_price_table, step_machines
@@ -23,6 +19,7 @@ from mlops_sagemaker.plugin import SAGEMAKER
 from mlops_sagemaker.service.account import Account
 from mlops_sagemaker.service.policy import Audience, actions, names_of, policy
 from mlops_sagemaker.settings import load_settings
+from sagemaker_tests.faulty_proxy import Fault, FaultyProxy
 
 from mlops_core import api
 from mlops_core.errors import ConfigError, ExitCode, RunnerError, UsageError
@@ -31,19 +28,6 @@ from mlops_core.workspace.store import Store
 
 ROLE = "arn:aws:iam::123456789012:role/Role"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/steps:1"
-COMMAND = [sys.executable, "-c", "from mlops_core.cli import main; main()"]
-
-
-def _load(name):
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-proxies = _load("faulty_proxy")
-Fault = proxies.Fault
 
 
 class BareImage(ProcessContainers):
@@ -82,21 +66,10 @@ def endpoint(tmp_path_factory):
         yield endpoint
 
 
-@contextmanager
-def variables(**values):
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
 @pytest.fixture
 def proxy(endpoint, toy, _clean_environment):
     with (
-        proxies.FaultyProxy(endpoint.url) as proxy,
+        FaultyProxy(endpoint.url) as proxy,
         variables(
             AWS_ENDPOINT_URL=proxy.url,
             **endpoint.credential.environment(),

@@ -1,14 +1,11 @@
 """Uploads of data sets to S3: complete or absent, no unnecessary transfers, and no loss through faults."""
 
 import hashlib
-import importlib.util
 import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -16,8 +13,10 @@ boto3 = pytest.importorskip("boto3", reason="the extra 'aws' is not installed")
 pytest.importorskip("obstore", reason="the extra 'aws' is not installed")
 pytest.importorskip("moto", reason="the extra 'test' is not installed")
 
+from engine_tests.remote_runs import variables  # noqa: E402  the same
 from mlops_sagemaker.service.account import Account  # noqa: E402  the same
 from mlops_sagemaker.service.store import S3Bucket  # noqa: E402  the same
+from sagemaker_tests.faulty_proxy import Fault, FaultyProxy  # noqa: E402  the same
 
 from mlops_core.api import prepare_run  # noqa: E402  after the skip
 from mlops_core.datasets.digests import tree_manifest  # noqa: E402  the same
@@ -25,17 +24,6 @@ from mlops_core.errors import DatasetError  # noqa: E402  the same
 from mlops_core.runners.remote.datasets import Place, provide_dataset, read_manifest  # noqa: E402  the same
 from mlops_core.workspace.store import Store  # noqa: E402  the same
 
-
-def _load(name):
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-proxies = _load("faulty_proxy")
-Fault = proxies.Fault
 PLACE = "train/datasets/words"
 MANIFEST = f"{PLACE}/.mlops-dataset.json"
 
@@ -104,22 +92,11 @@ class World:
         return [key.removeprefix(f"/{self.bucket}/") for key in keys]
 
 
-@contextmanager
-def variables(**values):
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
 @pytest.fixture
 def world(tmp_path, s3_url, toy, _clean_environment, request):
     bucket = f"b-{hashlib.sha256(request.node.name.encode()).hexdigest()[:20]}"
     with (
-        proxies.FaultyProxy(s3_url) as proxy,
+        FaultyProxy(s3_url) as proxy,
         variables(
             AWS_ENDPOINT_URL=proxy.url,
             AWS_ACCESS_KEY_ID="any",
