@@ -3,7 +3,7 @@
 # make test-all  run everything: repetition, faults, parity, fuzzing, clean installations, SDKs, real data, mutation
 # make check     lint, format, types, layers and documentation
 # make format    let ruff fix and format the code
-# make docs      write docs/hooks.md, docs/cli.md and docs/reference/ from the code
+# make docs      write docs/architecture.md, docs/hooks.md, docs/cli.md and docs/reference/ from the code
 # make site      build the documentation site, strictly, into build/site
 # make dist      build the wheel and the sdist of every distribution into dist/
 # make bench     measure ratios against peers, which get an environment of their own

@@ -46,6 +46,7 @@ CHAPTERS = (
     "sagemaker",
     "azureml",
     "engines",
+    "architecture",
     "reference/index",
     "cli",
     "decisions/index",

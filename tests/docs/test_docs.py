@@ -25,16 +25,16 @@ DOCS = ROOT / "docs"
 HOOKS = [name for name in vars(hookspecs) if name.startswith("mlops_")]
 
 
-def test_the_pages_of_hooks_and_commands_are_what_the_code_says(tmp_path):
+def test_the_generated_pages_are_what_the_code_says(tmp_path):
     """In a process of its own: click keeps the help option that a command was first called with."""
     code = (
         "import runpy, pathlib, sys\n"
         "names = runpy.run_path(sys.argv[1])\n"
-        "for page in ('hooks', 'cli'):\n"
+        "for page in ('architecture', 'hooks', 'cli'):\n"
         "    (pathlib.Path(sys.argv[2]) / f'{page}.md').write_text(names[f'{page}_page']())\n"
     )
     subprocess.run([sys.executable, "-c", code, str(DOCS / "generate.py"), str(tmp_path)], check=True)
-    for page in ("hooks.md", "cli.md"):
+    for page in ("architecture.md", "hooks.md", "cli.md"):
         assert (DOCS / page).read_text() == (tmp_path / page).read_text(), "run: make docs"
 
 
