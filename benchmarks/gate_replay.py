@@ -71,7 +71,7 @@ def rows(seed: int) -> Iterator[Prediction]:
 def prepare(workspace: Path, count: int) -> None:
     """Store runs with their records, evaluations and predictions, as a run of the toy use case left them."""
     from mlops_core import MetricReport, proportion, read_predictions, write_predictions
-    from mlops_core.evaluation.metrics import write_evaluation
+    from mlops_core.evaluation.evaluation_file import write_evaluation
     from mlops_core.pipeline import Pipeline
     from mlops_core.workspace.store import Store
 

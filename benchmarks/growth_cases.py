@@ -149,7 +149,7 @@ def bootstrap(size: int, folder: Path) -> None:
 def matrix(size: int, folder: Path) -> None:
     """Write and read an evaluation of `size` classes with 50 test samples each."""
     from mlops_core import ConfusionMatrix, MetricReport
-    from mlops_core.evaluation.metrics import read_evaluation, write_evaluation
+    from mlops_core.evaluation.evaluation_file import read_evaluation, write_evaluation
 
     draw = random.Random(1)
     counts = [[0] * size for _ in range(size)]

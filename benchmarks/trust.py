@@ -39,7 +39,7 @@ HASHLIB = "import hashlib, sys; hashlib.file_digest(open(sys.argv[1], 'rb'), 'sh
 METRICS = """
 import sys, tempfile
 from pathlib import Path
-from mlops_core.evaluation.metrics import write_evaluation
+from mlops_core.evaluation.evaluation_file import write_evaluation
 from mlops_core.pipeline import Pipeline
 from mlops_core.predictions import digest_test_set, read_predictions
 from mlops_core.steps.evaluation import evaluate_predictions

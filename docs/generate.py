@@ -16,7 +16,7 @@ import click
 import mlops_core
 from mlops_core import hookspecs
 from mlops_core.cli import cli
-from mlops_core.use_cases.manager import REQUIRED_HOOKS
+from mlops_core.use_cases.registration import REQUIRED_HOOKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,7 +70,7 @@ SUBJECTS = {
     "predictions": (
         "Predictions and predictors",
         "Write the predictions of an evaluation and load a trained model.",
-        ("predictions", "predictors"),
+        ("predictions", "predictors", "weights"),
     ),
     "metrics": ("Metrics and gates", "Define metrics, compute them and judge a model.", ("evaluation", "gates")),
     "reports": ("Reports", "Add facts to the report of a run.", ("report",)),

@@ -55,30 +55,21 @@ if TYPE_CHECKING:
     from mlops_core.evaluation.confusion import ConfusionMatrix
     from mlops_core.evaluation.coverage import write_left_out
     from mlops_core.evaluation.curves import MetricCurves
-    from mlops_core.evaluation.metrics import (
-        Direction,
-        Metric,
-        MetricReport,
-        MetricValue,
-        Unit,
-        proportion,
-        proportion_by_group,
-    )
+    from mlops_core.evaluation.metrics import Direction, Metric, MetricReport, MetricValue, Unit
+    from mlops_core.evaluation.proportions import proportion, proportion_by_group
     from mlops_core.evaluation.reference_statistics import SampleDescription, write_descriptions
     from mlops_core.evaluation.resampling import bootstrap_by_group
-    from mlops_core.gates.conditions import (
-        AllOf,
-        AnyOf,
+    from mlops_core.gates.clauses import (
         Bound,
         Champion,
         Comparison,
         LicenceClause,
         LicenceSubject,
         NoRegression,
-        Not,
         Operator,
         Slice,
     )
+    from mlops_core.gates.conditions import AllOf, AnyOf, Not
     from mlops_core.gates.gate import Gate
     from mlops_core.gates.parsing import parse_condition
     from mlops_core.gates.verdicts import ClauseVerdict, GateOutcome, Verdict
@@ -125,6 +116,7 @@ if TYPE_CHECKING:
     from mlops_core.tuning.space import RangeKind, SearchRange, SearchSpace, TunedParameter
     from mlops_core.use_cases.discovery import discover_use_cases
     from mlops_core.use_cases.manager import UseCase, load_use_case
+    from mlops_core.weights import require_plain_hdf5
     from mlops_core.workspace.records import RunRecord, RunStatus
 
 _MODULES = {
@@ -157,24 +149,23 @@ _MODULES = {
         "UsageError",
         "did_you_mean",
     ),
-    "gates.conditions": (
-        "AllOf",
-        "AnyOf",
+    "gates.clauses": (
         "Bound",
         "Champion",
         "Comparison",
         "LicenceClause",
         "LicenceSubject",
         "NoRegression",
-        "Not",
         "Operator",
         "Slice",
     ),
+    "gates.conditions": ("AllOf", "AnyOf", "Not"),
     "gates.gate": ("Gate",),
     "gates.parsing": ("parse_condition",),
     "gates.verdicts": ("ClauseVerdict", "GateOutcome", "Verdict"),
     "runners.observers": ("RunObserver", "SilentObserver"),
     "hookspecs": ("PluginContext", "hookimpl"),
+    "weights": ("require_plain_hdf5",),
     "use_cases.discovery": ("discover_use_cases",),
     "use_cases.manager": ("UseCase", "load_use_case"),
     "evaluation.confusion": ("ConfusionMatrix",),
@@ -186,9 +177,8 @@ _MODULES = {
         "MetricReport",
         "MetricValue",
         "Unit",
-        "proportion",
-        "proportion_by_group",
     ),
+    "evaluation.proportions": ("proportion", "proportion_by_group"),
     "evaluation.reference_statistics": ("SampleDescription", "write_descriptions"),
     "evaluation.resampling": ("bootstrap_by_group",),
     "pipeline": (
@@ -367,6 +357,7 @@ __all__ = [
     "read_history",
     "read_predictions",
     "read_split",
+    "require_plain_hdf5",
     "row_digest",
     "run",
     "runs_frame",

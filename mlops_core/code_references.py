@@ -22,7 +22,7 @@ def load_function(reference: str, *, what: str) -> Callable[..., object]:
         PluginError: module or function does not exist, or it is not callable.
 
     Example:
-        >>> load_function("mlops_core.evaluation.metrics:proportion", what="the example")(1, 2).value
+        >>> load_function("mlops_core.evaluation.proportions:proportion", what="the example")(1, 2).value
         0.5
     """
     module_name, _, name = reference.partition(":")

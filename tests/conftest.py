@@ -53,7 +53,7 @@ def toy(monkeypatch):
 @pytest.fixture
 def core_may_change(monkeypatch):
     """A test may replace parts of core in this process; what a plugin replaces is not noticed either."""
-    monkeypatch.setattr("mlops_core.use_cases.manager.core_watch", CoreWatch)
+    monkeypatch.setattr("mlops_core.use_cases.registration.core_watch", CoreWatch)
 
 
 @pytest.fixture

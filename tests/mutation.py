@@ -54,9 +54,20 @@ TARGETS = {
             f"tests/core/test_{name}.py" for name in ("metrics", "intervals", "evaluation", "evaluation_layout")
         ),
     ),
+    "evaluation_file": Target(
+        module="mlops_core.evaluation.evaluation_file",
+        tests=tuple(f"tests/core/test_{name}.py" for name in ("metrics", "evaluation", "evaluation_layout")),
+    ),
+    "proportions": Target(
+        module="mlops_core.evaluation.proportions",
+        tests=tuple(f"tests/core/test_{name}.py" for name in ("metrics", "intervals")),
+    ),
     "registry": Target(module="mlops_core.workspace.registry", tests=("tests/core/test_registry.py",)),
-    "lifecycle": Target(
-        module="mlops_core.runners.lifecycle", tests=("tests/core/test_lifecycle.py", "tests/core/test_model_code.py")
+    "lifecycle": Target(module="mlops_core.runners.lifecycle.run", tests=("tests/core/test_lifecycle.py",)),
+    "judgement": Target(module="mlops_core.runners.lifecycle.judgement", tests=("tests/core/test_lifecycle.py",)),
+    "registration": Target(
+        module="mlops_core.runners.lifecycle.registration",
+        tests=("tests/core/test_lifecycle.py", "tests/core/test_model_code.py"),
     ),
 }
 

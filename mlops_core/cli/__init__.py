@@ -42,7 +42,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Inspect and maintain": {
         "runs": ("runs.commands", "Show, compare, stop and retry runs."),
         "reproduce": ("workspace.reproduce", "Run a stored run again and compare its outputs, step by step."),
-        "models": ("workspace.models", "Show registered models; approve, reject, alias, roll back, export."),
+        "models": ("models.commands", "Show registered models; approve, reject, alias, roll back, export."),
         "observers": ("workspace.observers", "Show observers of runs and models; deliver what they missed."),
         "datasets": ("workspace.datasets", "Show and check data sets."),
         "ui": ("ui", "Show the workspace in a browser."),
@@ -161,7 +161,7 @@ def main() -> None:
 
 def _warn_of_other_distributions() -> None:
     """Warn where another distribution has a package of core's name: which of the two is imported is left to chance."""
-    from mlops_core.use_cases.distributions import other_providers
+    from mlops_core.installed.distributions import other_providers
 
     for other in other_providers(__file__.rpartition("/cli/")[0], of=_DISTRIBUTION):
         echo_line(

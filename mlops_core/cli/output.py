@@ -205,7 +205,7 @@ def print_result_tables(record: RunRecord, folder: Path) -> None:
         folder: of the run.
     """
     from mlops_core.errors import StepError
-    from mlops_core.evaluation.metrics import read_evaluation
+    from mlops_core.evaluation.evaluation_file import read_evaluation
     from mlops_core.report.facts import declared_metrics
 
     metrics = declared_metrics(record)

@@ -3,6 +3,8 @@
 * `settings`: how a model is deployed (``deployments.yaml``); `plan`: what is deployed where, named by its content.
 * `states`: the states of a deployment, and what an engine says about an endpoint.
 * `target`: what an engine provides, `DeploymentTarget`.
+* `driver`: the commands, the same for every engine; `ledger`: what was deployed, and by whom.
+* `recording` and `replay`: the deployment test, from requests that are kept with a version (`recorded`).
 
 An engine's plugin imports these names from here. `docs/deployments.md` walks through a deployment.
 """

@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_core.datasets.licences import Licences
 from mlops_core.errors import PluginError
-from mlops_core.evaluation.metrics import Metric, MetricReport, read_evaluation
-from mlops_core.gates.conditions import Comparison, iter_clauses
+from mlops_core.evaluation.evaluation_file import read_evaluation
+from mlops_core.evaluation.metrics import Metric, MetricReport
+from mlops_core.gates.clauses import Comparison
+from mlops_core.gates.conditions import iter_clauses
 from mlops_core.gates.gate import Gate
 from mlops_core.gates.verdicts import Verdict
 

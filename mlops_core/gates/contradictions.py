@@ -12,7 +12,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mlops_core.gates.conditions import AllOf, AnyOf, Bound, Comparison, LicenceClause, Not
+from mlops_core.gates.clauses import Bound, Comparison, LicenceClause
+from mlops_core.gates.conditions import AllOf, AnyOf, Not
 from mlops_core.gates.licensing import judge_licence
 
 if TYPE_CHECKING:

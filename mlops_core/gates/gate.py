@@ -13,17 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import PipelineError, did_you_mean
 from mlops_core.evaluation.metrics import Direction, Metric, Unit
-from mlops_core.gates.conditions import (
-    LABEL,
-    Champion,
-    Comparison,
-    Condition,
-    LicenceClause,
-    NoRegression,
-    condition_from_json,
-    condition_to_json,
-    iter_clauses,
-)
+from mlops_core.gates.clauses import LABEL, Champion, Comparison, LicenceClause, NoRegression
+from mlops_core.gates.conditions import Condition, condition_from_json, condition_to_json, iter_clauses
 from mlops_core.gates.contradictions import find_contradiction
 from mlops_core.gates.evidence import RECALL, EvidenceError
 from mlops_core.gates.judging import Judge
@@ -35,7 +26,7 @@ if TYPE_CHECKING:
 
     from mlops_core.datasets.licences import Licences
     from mlops_core.evaluation.metrics import MetricReport
-    from mlops_core.gates.conditions import Clause
+    from mlops_core.gates.clauses import Clause
     from mlops_core.gates.evidence import GateEvidence
 
 _RECALL = Metric(name=RECALL, section="core", unit=Unit.FRACTION, minimum=0, maximum=1, direction=Direction.HIGHER)

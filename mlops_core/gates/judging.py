@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from mlops_core.evaluation.metrics import Direction
 from mlops_core.evaluation.paired import holm_adjusted
 from mlops_core.evaluation.sample_sizes import MOST_SAMPLES, further_samples
-from mlops_core.gates.conditions import AllOf, AnyOf, Bound, Champion, Comparison, LicenceClause, NoRegression, Not
+from mlops_core.gates.clauses import Bound, Champion, Comparison, LicenceClause, NoRegression
+from mlops_core.gates.conditions import AllOf, AnyOf, Not
 from mlops_core.gates.evidence import FEWEST_SAMPLES, RECALL, EvidenceError
 from mlops_core.gates.licensing import judge_licence
 from mlops_core.gates.verdicts import ClauseVerdict, GateOutcome
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from mlops_core.datasets.licences import Licences
     from mlops_core.evaluation.metrics import Metric, MetricReport, MetricValue
     from mlops_core.evaluation.paired import PairedDifference
-    from mlops_core.gates.conditions import Clause, Condition
+    from mlops_core.gates.clauses import Clause
+    from mlops_core.gates.conditions import Condition
     from mlops_core.gates.evidence import GateEvidence
 
 _NO_CHAMPION = "there is no best version yet, with which it could be compared"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlops_core.datasets.licences import is_known_licence, normalised_licence, shown_licence
-from mlops_core.gates.conditions import LicenceSubject
+from mlops_core.gates.clauses import LicenceSubject
 from mlops_core.gates.evidence import EvidenceError
 
 if TYPE_CHECKING:
     from mlops_core.datasets.licences import Licences
-    from mlops_core.gates.conditions import LicenceClause
+    from mlops_core.gates.clauses import LicenceClause
 
 
 def judge_licence(clause: LicenceClause, licences: Licences | None) -> tuple[bool, str]:

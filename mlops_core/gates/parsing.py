@@ -23,23 +23,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import PipelineError
-from mlops_core.gates.conditions import (
-    DEPTH_LIMIT,
+from mlops_core.gates.clauses import (
     LABEL,
     LICENCE_NAME,
-    AllOf,
-    AnyOf,
     Bound,
     Champion,
     Comparison,
-    Condition,
     LicenceClause,
     LicenceSubject,
     NoRegression,
-    Not,
     Operator,
     Slice,
 )
+from mlops_core.gates.conditions import DEPTH_LIMIT, AllOf, AnyOf, Condition, Not
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import did_you_mean
-from mlops_core.gates.conditions import LABEL, iter_clauses
+from mlops_core.gates.clauses import LABEL
+from mlops_core.gates.conditions import iter_clauses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mlops_core.datasets.splits import SplitRow
-    from mlops_core.gates.conditions import Slice
+    from mlops_core.gates.clauses import Slice
     from mlops_core.gates.gate import Gate
 
 TEST = "test"

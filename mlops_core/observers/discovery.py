@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from mlops_core.config_files.workspace_settings import read_workspace_settings
 from mlops_core.errors import PluginError, UsageError, did_you_mean
+from mlops_core.installed.distributions import load_object
+from mlops_core.installed.plugins import InstalledPlugin
 from mlops_core.names import name_fault
 from mlops_core.settings import read_settings
-from mlops_core.use_cases.distributions import entry_points, load_object
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,24 +26,10 @@ OBSERVERS_FOLDER = "observers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InstalledObserver:
-    """An observer as the metadata of its distribution declares it.
+class InstalledObserver(InstalledPlugin):
+    """An observer; its target holds the hooks."""
 
-    Attributes:
-        name: the entry point's name.
-        target: the module, or ``module:object``, that holds the hooks.
-        distribution: name of the distribution that provides it.
-        version: version of that distribution.
-    """
-
-    name: str
-    target: str
-    distribution: str
-    version: str
-
-    def __str__(self) -> str:
-        """Name it as messages do."""
-        return f"observer '{self.name}' ({self.distribution} {self.version})"
+    KIND: ClassVar[str] = "observer"
 
 
 def discover_observers() -> tuple[InstalledObserver, ...]:
@@ -54,11 +41,7 @@ def discover_observers() -> tuple[InstalledObserver, ...]:
         >>> "nothing" in [observer.name for observer in discover_observers()]
         False
     """
-    observers = {
-        InstalledObserver(name=entry.name, target=entry.value, distribution=entry.distribution, version=entry.version)
-        for entry in entry_points(OBSERVER_GROUP)
-        if not name_fault(entry.name)
-    }
+    observers = [each for each in InstalledObserver.of_group(OBSERVER_GROUP) if not name_fault(each.name)]
     names = [observer.name.casefold() for observer in observers]
     unique = (observer for observer in observers if names.count(observer.name.casefold()) == 1)
     return tuple(sorted(unique, key=lambda observer: observer.name))

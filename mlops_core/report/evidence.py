@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import MlopsError
-from mlops_core.report.card_facts import card_facts_of
 from mlops_core.report.comparison import RunComparison, compare_runs
 from mlops_core.report.facts import (
     REPORT_FILE,
@@ -21,6 +20,7 @@ from mlops_core.report.facts import (
     read_facts,
 )
 from mlops_core.report.histories import read_histories
+from mlops_core.report.model_card import card_facts_of
 from mlops_core.report.previews import read_previews
 from mlops_core.report.worst import WorstSamples, recorded_worst
 from mlops_core.workspace.records import StepStatus

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_core.datasets.licences import Licences
 from mlops_core.errors import MlopsError
-from mlops_core.evaluation.metrics import EVALUATION_FILE, Metric, MetricReport, read_evaluation
+from mlops_core.evaluation.evaluation_file import EVALUATION_FILE, read_evaluation
+from mlops_core.evaluation.metrics import Metric, MetricReport
 from mlops_core.pipeline import EVALUATION_OUTPUT, PREDICTIONS_OUTPUT, StepKind
 from mlops_core.workspace.records import RunStatus
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from mlops_core.errors import MlopsError, PluginError, UsageError, did_you_mean
-from mlops_core.names import require_name
+from mlops_core.errors import PluginError, UsageError, did_you_mean
+from mlops_core.installed.distributions import version_of
+from mlops_core.installed.plugins import InstalledPlugin, choose_plugin, import_target
 from mlops_core.runners.plugin import RunnerPlugin
-from mlops_core.use_cases.distributions import entry_points, load_object, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,40 +26,18 @@ _ON_THIS_MACHINE = "-local"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InstalledRunner:
-    """A runner as its distribution's metadata announces it; nothing of it is imported.
+class InstalledRunner(InstalledPlugin):
+    """A runner; its target is a `mlops_core.runners.RunnerPlugin`, its name that of ``--runner``."""
 
-    Attributes:
-        name: the entry point's name, which is that of ``--runner``.
-        target: ``module:object`` of its `mlops_core.runners.RunnerPlugin`.
-        distribution: name of the distribution that provides it.
-        version: version of that distribution.
-    """
-
-    name: str
-    target: str
-    distribution: str
-    version: str
-
-    def __str__(self) -> str:
-        """Return the runner's name with the distribution that provides it."""
-        return f"runner '{self.name}' ({self.distribution} {self.version})"
+    KIND: ClassVar[str] = "runner"
 
 
 def discover_runners() -> tuple[InstalledRunner, ...]:
     """Return every installed runner, ``local`` first, then by name; duplicates are included."""
     local = InstalledRunner(name=LOCAL, target=_BUILT_IN, distribution=_CORE, version=_core_version())
-    found = {
-        InstalledRunner(
-            name=entry.name,
-            target=entry.value,
-            distribution=entry.distribution,
-            version=entry.version,
-        )
-        for entry in entry_points(RUNNER_GROUP)
-        if entry.name.casefold() != LOCAL  # the name is core's: no distribution can take it over
-    }
-    return (local, *sorted(found, key=lambda runner: (runner.name.casefold(), runner.distribution)))
+    others = InstalledRunner.of_group(RUNNER_GROUP)
+    others = {runner for runner in others if runner.name.casefold() != LOCAL}  # the name is core's
+    return (local, *sorted(others, key=lambda runner: (runner.name.casefold(), runner.distribution)))
 
 
 def find_runner(name: str) -> InstalledRunner:
@@ -70,20 +48,16 @@ def find_runner(name: str) -> InstalledRunner:
         PluginError: several distributions provide it, or its name is not portable.
     """
     installed = discover_runners()
-    matches = [runner for runner in installed if runner.name.casefold() == name.casefold()]
-    if not matches:
+
+    def missing() -> UsageError:
         names = sorted({runner.name for runner in installed})
         hint = did_you_mean(name, names) or ";"
-        raise UsageError(
+        return UsageError(
             f"no runner '{name}'{hint} installed: {', '.join(names)}; another one comes with a distribution "
             "of its own, which its documentation names"
         )
-    if len(matches) > 1:
-        providers = " and ".join(f"{match.distribution} {match.version}" for match in matches)
-        raise PluginError(f"runner '{name}' is provided by {providers}; uninstall all but one of them")
-    (match,) = matches
-    require_name(match.name, what=f"{match.distribution} {match.version}: the runner", error=PluginError)
-    return match
+
+    return choose_plugin(name, installed, missing=missing)
 
 
 def load_runner(name: str) -> RunnerPlugin:
@@ -105,16 +79,8 @@ def _core_version() -> str:
 
 
 def _loaded(installed: InstalledRunner) -> RunnerPlugin:
-    try:
-        plugin = load_object(installed.target)
-    except MlopsError:
-        raise
-    except (Exception, SystemExit) as error:  # a plugin may raise anything while it is imported
-        reason = " ".join(str(error).split())
-        raise PluginError(
-            f"{installed} cannot be imported: {type(error).__name__}: {reason}; reinstall {installed.distribution} "
-            "with its dependencies"
-        ) from error
+    remedy = f"; reinstall {installed.distribution} with its dependencies"
+    plugin = import_target(installed.target, what=str(installed), remedy=remedy)
     if not isinstance(plugin, RunnerPlugin):
         raise PluginError(
             f"{installed}: {installed.target} is a {type(plugin).__name__}; expected an instance of "

@@ -11,8 +11,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlops_core.installed.distributions import version_of
 from mlops_core.settings import environment
-from mlops_core.use_cases.distributions import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

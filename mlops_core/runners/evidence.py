@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from mlops_core.evaluation.metrics import Metric, MetricReport
     from mlops_core.evaluation.paired import PairedDifference
-    from mlops_core.gates.evidence import ComputeMetrics
+    from mlops_core.gates.evidence.sample_metric import ComputeMetrics
     from mlops_core.pipeline import Pipeline
     from mlops_core.predictions import Predictions
     from mlops_core.workspace.model_versions import CompareVersions, ModelVersion

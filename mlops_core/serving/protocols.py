@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.errors import MlopsError, PluginError, UsageError, did_you_mean
-from mlops_core.use_cases.distributions import entry_points, load_object
+from mlops_core.errors import PluginError, UsageError, did_you_mean
+from mlops_core.installed.distributions import entry_points
+from mlops_core.installed.plugins import import_target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -144,18 +145,11 @@ def load_protocol(name: str) -> ServingProtocol:
             f"no serving protocol '{name}'{did_you_mean(name, known) or ';'} installed: {', '.join(known)}"
         )
     entry = installed[name]
-    try:
-        protocol = load_object(entry.value)
-    except MlopsError:
-        raise
-    except (Exception, SystemExit) as error:  # a plugin may raise anything while it is imported
-        reason = " ".join(str(error).split())
-        raise PluginError(
-            f"serving protocol '{name}' ({entry.distribution}) cannot be imported: {type(error).__name__}: {reason}"
-        ) from error
+    what = f"serving protocol '{name}' ({entry.distribution})"
+    protocol = import_target(entry.value, what=what)
     if not isinstance(protocol, ServingProtocol):
         raise PluginError(
-            f"serving protocol '{name}' ({entry.distribution}): {entry.value} is a {type(protocol).__name__}; expected "
+            f"{what}: {entry.value} is a {type(protocol).__name__}; expected "
             "an instance of mlops_core.serving.ServingProtocol"
         )
     return protocol

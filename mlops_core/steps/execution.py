@@ -193,7 +193,8 @@ def _move_files(step: Step, output: str, *, parts: tuple[Path, ...], target: Pat
 
 def _evaluate(request: StepRequest) -> None:
     from mlops_core.evaluation.baselines import constant_warning
-    from mlops_core.evaluation.metrics import Metric, write_evaluation
+    from mlops_core.evaluation.evaluation_file import write_evaluation
+    from mlops_core.evaluation.metrics import Metric
     from mlops_core.predictions import digest_test_set, read_predictions
     from mlops_core.steps.evaluation import evaluate_predictions
     from mlops_core.use_cases.manager import load_use_case

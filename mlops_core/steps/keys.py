@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from mlops_core.installed.distributions import version_of
 from mlops_core.steps.execution import STEP_PROTOCOL_VERSION
-from mlops_core.use_cases.distributions import version_of
 from mlops_core.use_cases.searches import is_selection
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import PluginError
-from mlops_core.use_cases.distributions import version_of
+from mlops_core.installed.distributions import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

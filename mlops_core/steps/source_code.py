@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import PluginError
-from mlops_core.use_cases.distributions import distribution_at
+from mlops_core.installed.distributions import distribution_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

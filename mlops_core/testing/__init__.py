@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlops_core.testing.checks import Check
+    from mlops_core.testing.parity.proof import prove_runner_parity
+    from mlops_core.testing.parity.scenarios import Scenario, scenario_request
     from mlops_core.testing.runners.contract import RunnerContract
     from mlops_core.testing.runners.declaration import RunnerDeclaration
     from mlops_core.testing.runners.registry import runner_checks
@@ -27,10 +29,13 @@ _ORIGIN = {
     "ContractSession": "use_cases.session",
     "RunnerContract": "runners.contract",
     "RunnerDeclaration": "runners.declaration",
+    "Scenario": "parity.scenarios",
     "Surroundings": "runners.surroundings",
     "UseCaseContract": "use_cases.contract",
     "all_checks": "use_cases.registry",
+    "prove_runner_parity": "parity.proof",
     "runner_checks": "runners.registry",
+    "scenario_request": "parity.scenarios",
 }
 __all__ = [
     "Check",
@@ -38,10 +43,13 @@ __all__ = [
     "ContractSession",
     "RunnerContract",
     "RunnerDeclaration",
+    "Scenario",
     "Surroundings",
     "UseCaseContract",
     "all_checks",
+    "prove_runner_parity",
     "runner_checks",
+    "scenario_request",
 ]
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_core.report.card_facts import read_card_facts
-from mlops_core.report.model_card import model_card
+from mlops_core.report.model_card import model_card, read_card_facts
 from mlops_core.trust.bundles.model_signing import CARD_FILES
 
 if TYPE_CHECKING:

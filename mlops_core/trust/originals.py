@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import NotVerifiedError, UsageError
-from mlops_core.evaluation.metrics import EVALUATION_FILE, Metric, MetricReport, read_evaluation
+from mlops_core.evaluation.evaluation_file import EVALUATION_FILE, read_evaluation
+from mlops_core.evaluation.metrics import Metric, MetricReport
 from mlops_core.reading import parse_json
 from mlops_core.report.facts import declared_metrics, read_facts
 from mlops_core.runners.saved_config import CONFIG

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import ConfigError, MlopsError, UsageError
-from mlops_core.evaluation.metrics import EVALUATION_FILE, read_evaluation
-from mlops_core.gates.conditions import Champion, Comparison, iter_clauses
+from mlops_core.evaluation.evaluation_file import EVALUATION_FILE, read_evaluation
+from mlops_core.gates.clauses import Champion, Comparison
+from mlops_core.gates.conditions import iter_clauses
 from mlops_core.gates.configured import check_thresholds, configured_gate
 from mlops_core.gates.evidence import EvidenceError
 from mlops_core.gates.parsing import parse_condition
@@ -30,7 +31,8 @@ from mlops_core.workspace.registry import BEST, Registry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from mlops_core.gates.evidence import ComputeMetrics, GateEvidence
+    from mlops_core.gates.evidence import GateEvidence
+    from mlops_core.gates.evidence.sample_metric import ComputeMetrics
     from mlops_core.gates.gate import Gate
     from mlops_core.gates.verdicts import ClauseVerdict, GateOutcome, Verdict
     from mlops_core.workspace.records import RunRecord

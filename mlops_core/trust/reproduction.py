@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mlops_core.datasets.digests import iter_tree
 from mlops_core.errors import DatasetError, ExitCode, MlopsError, PluginError, StepError, UsageError
-from mlops_core.evaluation.metrics import read_evaluation
+from mlops_core.evaluation.evaluation_file import read_evaluation
 from mlops_core.pipeline import EVALUATION_OUTPUT
 from mlops_core.runners.dataset_source import dataset_errors, fetch_source
 from mlops_core.runners.local.runner import LocalRunner

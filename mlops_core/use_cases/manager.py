@@ -1,27 +1,24 @@
 """Loading a use case, and `UseCase`, the typed façade through which core calls hooks.
 
-The only module that touches pluggy's manager. The chosen use case is loaded alone, in a manager of its own, so a
-broken or duplicate plugin affects only the runs that select it. `mlops_core.use_cases.discovery` lists the installed
-use cases.
+The chosen use case is loaded alone (`registration`), in a manager of pluggy's own, so a broken or duplicate plugin
+affects only the runs that select it. `discovery` lists the installed use cases.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib.util
-import io
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mlops_core.errors import ConfigError, DatasetError, MlopsError, PluginError, did_you_mean
-from mlops_core.integrity import REFUSAL, CoreWatch, core_watch, described_changes
+from mlops_core.errors import ConfigError, MlopsError, PluginError, did_you_mean
 from mlops_core.names import require_name
 from mlops_core.redaction import redact_urls
-from mlops_core.settings import expand_home, unknown_home
+from mlops_core.use_cases.configured_dataset import own_dataset, selected_dataset
 from mlops_core.use_cases.discovery import InstalledUseCase, find_use_case
-from mlops_core.use_cases.distributions import load_object
+from mlops_core.use_cases.plugin_faults import cause_of, plugin_faults, shortened, unknown_homes
+from mlops_core.use_cases.registration import import_plugin, refuse_changes, register_plugin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -46,15 +43,6 @@ if TYPE_CHECKING:
     from mlops_core.predictors import ContentType, OutputEmitter, OutputRequest, PredictionOutput, Predictor
     from mlops_core.tuning.space import SearchSpace
 
-REQUIRED_HOOKS = (
-    "mlops_get_config_model",
-    "mlops_get_datasets",
-    "mlops_get_steps",
-    "mlops_get_metrics",
-    "mlops_compute_metrics",
-    "mlops_get_gate",
-    "mlops_load_predictor",
-)
 _PREVIEW_HOOK = "mlops_get_sample_preview"
 _BOXES_HOOK = "mlops_get_boxes_preview"
 T = TypeVar("T")
@@ -72,7 +60,7 @@ def load_use_case(name: str) -> UseCase:
         'TOY'
     """
     installed = find_use_case(name)
-    return UseCase(_import_plugin(installed), installed=installed)
+    return UseCase(import_plugin(installed), installed=installed)
 
 
 class UseCase:
@@ -96,7 +84,7 @@ class UseCase:
         """
         self.installed = installed
         self._implementations: Mapping[str, str] | None = None
-        self._manager = _register(plugin, installed)
+        self._manager = register_plugin(plugin, installed)
 
     @classmethod
     def deferred(cls, installed: InstalledUseCase, *, implementations: Mapping[str, str]) -> UseCase:
@@ -113,7 +101,7 @@ class UseCase:
 
     @functools.cached_property
     def _manager(self) -> pluggy.PluginManager:
-        return _register(_import_plugin(self.installed), self.installed)
+        return register_plugin(import_plugin(self.installed), self.installed)
 
     @functools.cached_property
     def context(self) -> PluginContext:
@@ -185,7 +173,7 @@ class UseCase:
     def dataset_source(self, config: UseCaseConfig) -> tuple[str, Path | None]:
         """Return the name of the configured data set and the folder given by the user, if any."""
         answer = self._call(
-            "mlops_get_dataset_source", tuple, default=lambda: _dataset_section(config, self.installed), config=config
+            "mlops_get_dataset_source", tuple, default=lambda: selected_dataset(config, self.installed), config=config
         )
         match answer:
             case (str() as name, (None | Path()) as path):
@@ -218,7 +206,7 @@ class UseCase:
         from mlops_core.datasets.catalogue import DatasetChoice
 
         name, path = self.dataset_source(config)
-        own = _own_dataset(name, config)
+        own = own_dataset(name, config)
         if own is not None and path is not None:
             raise ConfigError("dataset.path and dataset.source: a data set comes from one of them; remove the other")
         if own is not None:
@@ -414,7 +402,7 @@ class UseCase:
         except (MlopsError, BrokenPipeError):  # a pipe that its reader closed ends the command, not the plugin
             raise
         except (Exception, SystemExit) as error:
-            raise PluginError(f"{what} failed: {_cause(error)}") from error
+            raise PluginError(f"{what} failed: {cause_of(error)}") from error
 
     def inspect_dataset(self, dataset: Path, config: UseCaseConfig) -> Inspection:
         """Return what is in the data set in the folder `dataset`, and what is wrong with it."""
@@ -437,10 +425,10 @@ class UseCase:
 
         hook = "mlops_find_near_duplicates"
         pairs: Iterable[NearDuplicate] = self._call(hook, Pairs, default=tuple, split=split)
-        with _plugin_faults(f"{self.installed}: hook {hook} failed"):
+        with plugin_faults(f"{self.installed}: hook {hook} failed"):
             iterator = iter(pairs)
         while True:
-            with _plugin_faults(f"{self.installed}: hook {hook} failed"):
+            with plugin_faults(f"{self.installed}: hook {hook} failed"):
                 pair = next(iterator, None)
             if pair is None:
                 return
@@ -481,12 +469,14 @@ class UseCase:
 
     def implements(self, hook: str) -> bool:
         """Return whether the plugin implements a hook."""
-        return hook in (self.implementations() if self._implementations is None else self._implementations)
+        return hook in self._known_implementations()
 
     def implementation_module(self, hook: str) -> str:
         """Return the module that implements `hook` for this use case; its code is part of a step's key."""
-        implementations = self.implementations() if self._implementations is None else self._implementations
-        return implementations[hook]
+        return self._known_implementations()[hook]
+
+    def _known_implementations(self) -> Mapping[str, str]:
+        return self.implementations() if self._implementations is None else self._implementations
 
     def _config_beside_plugin(self) -> Path:
         module = self.installed.target.partition(":")[0]
@@ -513,10 +503,10 @@ class UseCase:
         return tuple(answer)
 
     def _call(self, hook: str, kind: Any, *, default: Callable[[], Any] | None = None, **arguments: object) -> Any:
-        with _plugin_faults(f"{self.installed}: hook {hook} failed"), _unknown_homes(arguments):
+        with plugin_faults(f"{self.installed}: hook {hook} failed"), unknown_homes(arguments):
             answer = getattr(self._manager.hook, hook)(context=self.context, **arguments)
         if self._is_due(hook):
-            _refuse_changes(core_watch(), f"{self.installed}: hook {hook}")
+            refuse_changes(f"{self.installed}: hook {hook}")
         if answer is None and default is not None:
             answer = default()
         if not isinstance(answer, kind):
@@ -542,7 +532,7 @@ class UseCase:
         """
         is_imported = "_manager" in self.__dict__
         if is_imported:
-            _refuse_changes(core_watch(), f"{self.installed}: a hook")
+            refuse_changes(f"{self.installed}: a hook")
         return is_imported
 
     def _wrong(self, hook: str, answer: object, expected: str) -> PluginError:
@@ -551,150 +541,4 @@ class UseCase:
         if implementations:
             code = implementations[-1].function.__code__
             where = f" ({code.co_filename}:{code.co_firstlineno})"
-        return PluginError(f"{self.installed}: hook {hook}{where} returned {_shortened(answer)}; expected {expected}")
-
-
-def _import_plugin(installed: InstalledUseCase) -> object:
-    watch = core_watch()
-    with _plugin_faults(f"{installed} cannot be imported"):
-        plugin = load_object(installed.target)
-    _refuse_changes(watch, f"{installed}: importing it")
-    return plugin
-
-
-def _refuse_changes(watch: CoreWatch, what: str) -> None:
-    """Raise an error if core was changed, after undoing it.
-
-    Raises:
-        PluginError: the attributes are named.
-    """
-    changes = watch.changes()
-    if not changes:
-        watch.extend()
-        return
-    watch.restore()
-    raise PluginError(f"{what} replaced {described_changes(changes)}; {REFUSAL}: remove the assignment")
-
-
-def _register(plugin: object, installed: InstalledUseCase) -> pluggy.PluginManager:
-    import pluggy
-
-    from mlops_core import hookspecs
-
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    known = {name for name in vars(hookspecs) if name.startswith("mlops_")}
-    for name, value in list(vars(plugin).items()):
-        if name.startswith("mlops_") and callable(value) and not hasattr(value, f"{hookspecs.PROJECT}_impl"):
-            raise PluginError(f"{installed}: {name} is not marked with @hookimpl, so it would never be called")
-        if name.startswith("mlops_") and callable(value) and name not in known:
-            raise PluginError(f"{installed}: there is no hook {name}{did_you_mean(name, known)}")
-    try:
-        manager.register(plugin, name=installed.name)
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        raise PluginError(f"{installed}: {' '.join(str(error).split())}") from error
-    for name in REQUIRED_HOOKS:
-        if not getattr(manager.hook, name).get_hookimpls():
-            raise PluginError(f"{installed} does not implement the required hook {name}; see docs/hooks.md")
-    return manager
-
-
-def _own_dataset(name: str, config: UseCaseConfig) -> Dataset | None:
-    """Return the entry that the user's configuration has in ``dataset.source``.
-
-    Raises:
-        ConfigError: the script in it cannot be read.
-    """
-    from mlops_core.config import DatasetSourceSection
-    from mlops_core.datasets.catalogue import CommandSource, Dataset, Source, StoredSource
-    from mlops_core.datasets.digests import file_digest
-
-    source = getattr(getattr(config, "dataset", None), "source", None)
-    if not isinstance(source, DatasetSourceSection):
-        return None
-    entry: Source | CommandSource | StoredSource
-    if source.url is not None and "://" in source.url and not source.url.startswith(("http://", "https://", "file://")):
-        entry = StoredSource(url=source.url)
-    elif source.url is not None:
-        entry = Source(url=source.url, sha256=source.sha256 or "", unpack=_is_archive(source.url))
-    else:
-        script = expand_home(source.command_file or "", what="dataset.source.command_file").absolute()
-        try:
-            entry = CommandSource(script=str(script), sha256=file_digest(script))
-        except OSError as error:
-            raise ConfigError(
-                f"dataset.source.command_file: {script} cannot be read: {error.strerror}; expected a script for bash"
-            ) from None
-    return Dataset(name=name, title=name, licence=source.licence or "", sources=(entry,))
-
-
-def _is_archive(url: str) -> bool:
-    from mlops_core.datasets.addresses import name_in_address
-
-    return name_in_address(url).lower().endswith((".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz"))
-
-
-def _dataset_section(config: UseCaseConfig, installed: InstalledUseCase) -> tuple[str, Path | None]:
-    section = getattr(config, "dataset", None)
-    name = getattr(section, "name", None)
-    path = getattr(section, "path", None)
-    if not isinstance(name, str):
-        raise PluginError(
-            f"{installed}: its configuration has no dataset.name; implement mlops_get_dataset_source instead"
-        )
-    return name, expand_home(path, what="dataset.path") if path else None
-
-
-@contextlib.contextmanager
-def _plugin_faults(what: str) -> Iterator[None]:
-    """Turn anything that a plugin raises into a `PluginError`, and drop what it prints.
-
-    Standard output belongs to the command's result (``--json``); a plugin that prints must not damage it.
-    """
-    try:
-        with contextlib.redirect_stdout(_Discarded()):
-            yield
-    except MlopsError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise PluginError(f"{what}: {_cause(error)}") from error
-
-
-@contextlib.contextmanager
-def _unknown_homes(arguments: Mapping[str, object]) -> Iterator[None]:
-    """Turn a path below the home folder of an unknown user, given to a hook, into a `DatasetError` that names it."""
-    try:
-        yield
-    except RuntimeError as error:
-        values = {name: getattr(value, "model_dump", lambda value=value: value)() for name, value in arguments.items()}
-        message = unknown_home(error, *values.values())
-        if not message:
-            raise
-        raise DatasetError(message) from error
-
-
-class _Discarded(io.TextIOBase):
-    def write(self, text: str, /) -> int:
-        return len(text)
-
-
-def _cause(error: BaseException) -> str:
-    import traceback
-
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith((str(Path(__file__).parent), "<frozen"))]
-    where = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
-    if isinstance(error, ModuleNotFoundError):
-        return f"{error}{where}; install it, or reinstall the plugin with its dependencies"
-    if isinstance(error, SystemExit):
-        return f"it called sys.exit({error.code!r}){where}"
-    if isinstance(error, SyntaxError):
-        return f"SyntaxError: {error.msg} ({error.filename}:{error.lineno})"
-    message = " ".join(str(error).split())
-    return f"{type(error).__name__}: {message}{where}"
-
-
-def _shortened(value: object, limit: int = 80) -> str:
-    text = repr(value)
-    return f"{text if len(text) <= limit else text[:limit] + '...'} ({type(value).__name__})"
+        return PluginError(f"{self.installed}: hook {hook}{where} returned {shortened(answer)}; expected {expected}")

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_core.datasets.digests import TreeFile, manifest_of
 from mlops_core.errors import DatasetError, PluginError
+from mlops_core.installed.distributions import top_level_packages
 from mlops_core.predictors import Detection, Interval, SampleScores
-from mlops_core.use_cases.distributions import top_level_packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

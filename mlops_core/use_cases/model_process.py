@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import DatasetError, MlopsError
+from mlops_core.installed.distributions import load_object
 from mlops_core.use_cases.discovery import InstalledUseCase
-from mlops_core.use_cases.distributions import load_object
 from mlops_core.use_cases.manager import UseCase
 from mlops_core.use_cases.model_code import CODE_FOLDER, PLUGIN_FILE
 

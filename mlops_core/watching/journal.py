@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from mlops_core.watching.rules import TriggerRule
 
 _FORMAT = 1
-_SEQUENCER_LENGTH = 64
 _TABLES = """
 CREATE TABLE arrivals (
     rule TEXT NOT NULL, identity TEXT NOT NULL, key TEXT NOT NULL, version TEXT NOT NULL, sequencer TEXT NOT NULL,

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from mlops_core.config_files.yaml_source import YamlSource
     from mlops_core.watching.arrivals import Arrival
 
-RULES_FILE = "triggers.yaml"
 CAUSES = ("pipeline-failed", "drift")
 STAGES = ("staging", "production")
 _KEYS = ("use_case", "rules")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from mlops_core.datasets.digests import file_digest, tree_manifest
 from mlops_core.datasets.ingestion import Ingestion, ingest
 from mlops_core.errors import DatasetError, ExitCode, MlopsError, UsageError
-from mlops_core.runners.lifecycle import new_run_id
+from mlops_core.runners.lifecycle.new_records import new_run_id
 from mlops_core.watching.folder import WatchedFolder
 from mlops_core.watching.journal import Reception, StartJournal, StartRecord, StartStatus
 from mlops_core.watching.notices import open_notices

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -69,11 +68,6 @@ class PageAnswer:
 def see_other(path: str) -> PageAnswer:
     """Return the answer that leads to another page of the application."""
     return PageAnswer(status=HTTPStatus.SEE_OTHER, headers={"Location": path})
-
-
-def json_answer(data: object) -> PageAnswer:
-    """Return data as JSON."""
-    return PageAnswer(body=json.dumps(data, ensure_ascii=True), media_type="application/json")
 
 
 def attachment(name: str) -> dict[str, str]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import mlops_core
-from mlops_core.use_cases import distributions
-from mlops_core.use_cases.distributions import entry_points, load_object, version_of
+from mlops_core.installed import distributions
+from mlops_core.installed.distributions import entry_points, load_object, version_of
 
 
 def metadata_folder(parent, name, *, version="1.0", suffix=".dist-info", points=""):
@@ -85,17 +85,17 @@ def test_finder_of_another_package_is_asked(monkeypatch):
 
 
 def test_value_of_an_entry_point_is_loaded():
-    assert load_object("mlops_core.use_cases.distributions") is distributions
-    assert load_object("mlops_core.use_cases.distributions:EntryPoint.__name__ [extra]") == "EntryPoint"
+    assert load_object("mlops_core.installed.distributions") is distributions
+    assert load_object("mlops_core.installed.distributions:EntryPoint.__name__ [extra]") == "EntryPoint"
     with pytest.raises(ValueError, match="is not of the form module:attribute"):
         load_object("not a module")
     with pytest.raises(AttributeError):
-        load_object("mlops_core.use_cases.distributions:missing")
+        load_object("mlops_core.installed.distributions:missing")
 
 
 def test_importlib_metadata_is_not_imported():
     code = (
-        "import sys\nfrom mlops_core.use_cases.distributions import entry_points, version_of\n"
+        "import sys\nfrom mlops_core.installed.distributions import entry_points, version_of\n"
         "entry_points('mlops.usecases'), version_of('pytest')\n"
         "assert 'importlib.metadata' not in sys.modules and 'email' not in sys.modules\n"
     )

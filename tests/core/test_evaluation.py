@@ -19,7 +19,7 @@ from mlops_core import (
     proportion,
     proportion_by_group,
 )
-from mlops_core.evaluation.metrics import read_evaluation, write_evaluation
+from mlops_core.evaluation.evaluation_file import read_evaluation, write_evaluation
 from mlops_core.steps.evaluation import evaluate_predictions
 
 ACC = Metric(name="acc", section="s", unit=Unit.FRACTION, minimum=0, maximum=1, direction=Direction.HIGHER)

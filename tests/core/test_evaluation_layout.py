@@ -9,7 +9,8 @@ from mlops_core import MetricCurves
 from mlops_core.datasets.inspections import FactTable
 from mlops_core.errors import PluginError
 from mlops_core.evaluation.confusion import ConfusionMatrix, matrices_from_json
-from mlops_core.evaluation.metrics import MetricReport, read_evaluation, write_evaluation
+from mlops_core.evaluation.evaluation_file import read_evaluation, write_evaluation
+from mlops_core.evaluation.metrics import MetricReport
 
 
 def test_a_confusion_matrix_stands_class_by_class_in_the_section_that_it_names_and_is_read_back(tmp_path):

@@ -10,6 +10,8 @@ import pytest
 from mlops_core import MetricReport, MetricValue, Prediction, Predictions, StepError
 from mlops_core.evaluation.paired import compare_pairs
 from mlops_core.gates.evidence import ChampionPredictions, GateEvidence
+from mlops_core.gates.evidence.contributions import contributions_to
+from mlops_core.gates.evidence.sample_metric import SampleMetric
 
 CLASSES = ("cat", "dog", "siren")
 
@@ -195,13 +197,17 @@ NOT_DECOMPOSABLE = [
 GROUPED = pytest.mark.parametrize("per_group", [1, 5], ids=["without groups", "with groups"])
 
 
+def metric_of(evidence):
+    return SampleMetric(name="m", predictions=evidence.predictions, compute=evidence.compute)
+
+
 @GROUPED
 @pytest.mark.parametrize(("metric", "kind"), DECOMPOSABLE)
 def test_mean_over_samples_equals_the_metric_on_every_resample(metric, kind, per_group):
     _, later = models(kind, per_group=per_group)
     evidence, _ = evidence_of(metric, later, later)
     groups = {row.sample: row.group for row in later}
-    contributions = evidence._per_sample("m", evidence.samples, groups, is_recall=False)
+    contributions = contributions_to(metric_of(evidence), evidence.samples, groups)
     assert contributions is not None
     members = defaultdict(list)
     for row in later:
@@ -279,7 +285,7 @@ def test_coincidence_in_two_groups_that_mirror_each_other_is_not_taken_for_accur
         assert macro_recall(part) == pytest.approx(accuracy(part), rel=1e-12)
     evidence, _ = evidence_of(macro_recall, rows, rows)
     groups = {row.sample: row.group for row in rows}
-    assert evidence._per_sample("m", evidence.samples, groups, is_recall=False) is None
+    assert contributions_to(metric_of(evidence), evidence.samples, groups) is None
 
 
 def test_mean_over_samples_of_predictions_that_are_not_finite_is_not_taken_for_one():
@@ -289,4 +295,4 @@ def test_mean_over_samples_of_predictions_that_are_not_finite_is_not_taken_for_o
     assert found.value == 0
     evidence, _ = evidence_of(lambda rows: math.nan, earlier, earlier)
     groups = {row.sample: row.group for row in earlier}
-    assert evidence._per_sample("m", evidence.samples, groups, is_recall=False) is None
+    assert contributions_to(metric_of(evidence), evidence.samples, groups) is None

@@ -20,8 +20,8 @@ from mlops_core import (
     proportion,
 )
 from mlops_core.datasets.licences import Licences
-from mlops_core.evaluation.metrics import write_evaluation
-from mlops_core.gates import conditions, judging
+from mlops_core.evaluation.evaluation_file import write_evaluation
+from mlops_core.gates import clauses, judging
 from mlops_core.gates.confirmation import confirm_accepted
 from mlops_core.gates.parsing import parse_condition
 from mlops_core.integrity import CoreWatch
@@ -48,15 +48,15 @@ class AlwaysEqual:
         (lambda: setattr(Gate, "evaluate", AlwaysEqual()), "mlops_core.gates.gate.Gate.evaluate"),
         (lambda: setattr(Gate, "__getattr__", lambda self, name: 1), "mlops_core.gates.gate.Gate.__getattr__"),
         (lambda: setattr(judging, "max", min), "mlops_core.gates.judging.max"),
-        (lambda: setattr(conditions, "_COMPARE", {}), "mlops_core.gates.conditions._COMPARE"),
+        (lambda: setattr(clauses, "_COMPARE", {}), "mlops_core.gates.clauses._COMPARE"),
         (
-            lambda: conditions._COMPARE.update({Operator.AT_LEAST: AlwaysEqual()}),
-            "mlops_core.gates.conditions._COMPARE",
+            lambda: clauses._COMPARE.update({Operator.AT_LEAST: AlwaysEqual()}),
+            "mlops_core.gates.clauses._COMPARE",
         ),
-        (conditions._COMPARE.clear, "mlops_core.gates.conditions._COMPARE"),
+        (clauses._COMPARE.clear, "mlops_core.gates.clauses._COMPARE"),
         (
             lambda: setattr(Operator.holds, "__code__", (lambda self, value, threshold: True).__code__),
-            "mlops_core.gates.conditions.Operator.holds",
+            "mlops_core.gates.clauses.Operator.holds",
         ),
         (lambda: setattr(Metric.fault, "__defaults__", (1,)), "mlops_core.evaluation.metrics.Metric.fault"),
     ],

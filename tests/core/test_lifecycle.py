@@ -19,19 +19,15 @@ from mlops_core.errors import (
     StoreError,
     UsageError,
 )
-from mlops_core.evaluation.metrics import Direction, MetricReport, proportion, write_evaluation
+from mlops_core.evaluation.evaluation_file import write_evaluation
+from mlops_core.evaluation.metrics import Direction, MetricReport
+from mlops_core.evaluation.proportions import proportion
 from mlops_core.runners.environment import MACHINE_FACTS
-from mlops_core.runners.lifecycle import (
-    Decision,
-    Result,
-    Run,
-    check_agreement,
-    evaluate_gate,
-    keep_code,
-    new_record,
-    register_model,
-    write_run_report,
-)
+from mlops_core.runners.lifecycle import Decision, Result, Run
+from mlops_core.runners.lifecycle.judgement import check_agreement, evaluate_gate
+from mlops_core.runners.lifecycle.new_records import new_record
+from mlops_core.runners.lifecycle.registration import keep_code, register_model
+from mlops_core.runners.lifecycle.results import write_run_report
 from mlops_core.workspace.database import workspace_error
 from mlops_core.workspace.records import DatasetRecord, RunStatus, StepRecord, StepStatus
 from mlops_core.workspace.registry import Registry

@@ -21,7 +21,8 @@ from mlops_core import (
     parse_condition,
     proportion,
 )
-from mlops_core.evaluation.metrics import check_report, read_evaluation, write_evaluation
+from mlops_core.evaluation.evaluation_file import read_evaluation, write_evaluation
+from mlops_core.evaluation.metrics import check_report
 
 
 def metric(name, maximum=1.0):

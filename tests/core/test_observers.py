@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from mlops_core.api import prepare_run
-from mlops_core.runners.lifecycle import new_record
+from mlops_core.runners.lifecycle.new_records import new_record
 from mlops_core.runners.observers import GuardedObserver
 from mlops_core.workspace.records import RunStatus, StepStatus
 

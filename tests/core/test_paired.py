@@ -8,7 +8,7 @@ import pytest
 
 from mlops_core.errors import StepError
 from mlops_core.evaluation.intervals import wilson_interval
-from mlops_core.evaluation.metrics import MetricValue, proportion
+from mlops_core.evaluation.metrics import MetricValue
 from mlops_core.evaluation.paired import (
     compare_pairs,
     compare_replicates,
@@ -16,6 +16,7 @@ from mlops_core.evaluation.paired import (
     mcnemar_exact,
     score_interval,
 )
+from mlops_core.evaluation.proportions import proportion
 from mlops_core.evaluation.sample_sizes import further_samples
 
 

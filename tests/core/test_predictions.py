@@ -6,15 +6,8 @@ import math
 import pytest
 
 from mlops_core.errors import StepError
-from mlops_core.evaluation.metrics import (
-    Direction,
-    Metric,
-    MetricReport,
-    MetricValue,
-    Unit,
-    read_evaluation,
-    write_evaluation,
-)
+from mlops_core.evaluation.evaluation_file import read_evaluation, write_evaluation
+from mlops_core.evaluation.metrics import Direction, Metric, MetricReport, MetricValue, Unit
 from mlops_core.predictions import (
     Prediction,
     Predictions,

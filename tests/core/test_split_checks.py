@@ -27,7 +27,7 @@ from mlops_core import (
     write_split,
 )
 from mlops_core.evaluation.coverage import read_left_out
-from mlops_core.evaluation.metrics import read_evaluation
+from mlops_core.evaluation.evaluation_file import read_evaluation
 from mlops_core.steps.context import StepRequest
 from mlops_core.steps.execution import execute
 from mlops_core.use_cases.discovery import find_use_case
@@ -274,7 +274,7 @@ def test_the_pairs_of_the_hook_are_returned(toy, tmp_path, monkeypatch, core_may
 
 
 def use_case_with(monkeypatch, pairs):
-    monkeypatch.setattr("mlops_core.use_cases.manager.REQUIRED_HOOKS", ())
+    monkeypatch.setattr("mlops_core.use_cases.registration.REQUIRED_HOOKS", ())
     finder = Finder(pairs)
     vars(finder)["mlops_find_near_duplicates"] = finder.mlops_find_near_duplicates
     return UseCase(finder, installed=find_use_case("TOY"))

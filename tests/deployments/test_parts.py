@@ -240,13 +240,13 @@ def test_production_takes_the_newest_approved_version_and_not_the_oldest_or_a_pe
     for limit in (6, 7):
         world.register(limit=limit, approved=True)
     world.register(limit=8)
-    assert world.deployer._plan(request()).model.version == 2  # not 1, and not 3
+    assert world.deployer.plan(request()).model.version == 2  # not 1, and not 3
 
 
 def test_the_version_that_is_named_is_deployed_whatever_else_is_approved(world):
     for limit in (6, 7):
         world.register(limit=limit, approved=True)
-    assert [world.deployer._plan(request(wanted)).model.version for wanted in ("1", "2", None)] == [1, 2, 2]
+    assert [world.deployer.plan(request(wanted)).model.version for wanted in ("1", "2", None)] == [1, 2, 2]
 
 
 def test_an_endpoint_that_was_not_called_or_is_not_in_service_has_not_passed_its_test(world):

@@ -18,7 +18,7 @@ from mlops_core.cli import cli
 from mlops_core.testing import ContractSession, all_checks
 from mlops_core.testing.use_cases.declaration import capability_flags
 from mlops_core.testing.use_cases.subjects import subjects
-from mlops_core.use_cases.manager import REQUIRED_HOOKS
+from mlops_core.use_cases.registration import REQUIRED_HOOKS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -9,7 +9,7 @@ import pytest
 
 from mlops_core import Step
 from mlops_core.errors import ExitCode, StepError
-from mlops_core.evaluation.metrics import read_evaluation, write_evaluation
+from mlops_core.evaluation.evaluation_file import read_evaluation, write_evaluation
 from mlops_core.predictions import read_predictions, write_predictions
 from mlops_core.reading import bounded_lines, read_bytes, read_json, read_text, replace_text
 from mlops_core.runners.local.processes import StepProcesses

@@ -27,7 +27,7 @@ from mlops_core import (
 from mlops_core.cli import cli
 from mlops_core.datasets.digests import TreeFile
 from mlops_core.evaluation.comparability import TEST_SET_NOTE
-from mlops_core.evaluation.metrics import write_evaluation
+from mlops_core.evaluation.evaluation_file import write_evaluation
 from mlops_core.evaluation.paired import PairedDifference
 from mlops_core.predictions import digest_test_set, read_predictions
 from mlops_core.report.compared.code import compare_code

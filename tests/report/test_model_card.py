@@ -18,7 +18,8 @@ from mlops_core.evaluation.confusion import ConfusionMatrix
 from mlops_core.evaluation.metrics import GroupBreakdown, GroupMetrics
 from mlops_core.gates.verdicts import ClauseVerdict, Verdict
 from mlops_core.report.facts import Missing, RunFacts
-from mlops_core.report.model_card import CardFacts, _one_line, markdown_text, model_card
+from mlops_core.report.model_card import CardFacts, markdown_text, model_card
+from mlops_core.report.model_card.markdown import one_line
 from mlops_core.workspace.records import DatasetRecord, RunRecord, RunStatus
 
 SECTIONS = ["Intended use", "Data", "Metrics", "Limits", "Lineage"]
@@ -141,7 +142,7 @@ def test_numbers_and_names_of_the_front_matter_are_read_back(number, name):
     data, _ = split_card(model_card(facts(name, values=values)))
     (metric,) = data["model-index"][0]["results"][0]["metrics"]
     assert (metric["value"], metric["args"]["confidence_interval"]) == (number, [number, number])
-    assert data["datasets"] == [_one_line(name)]
+    assert data["datasets"] == [one_line(name)]
 
 
 @pytest.mark.parametrize(

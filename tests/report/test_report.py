@@ -15,6 +15,7 @@ import mlops_core
 from mlops_core import MetricCurves
 from mlops_core.cli import cli
 from mlops_core.errors import StoreError, UsageError
+from mlops_core.evaluation.evaluation_file import write_evaluation
 from mlops_core.evaluation.metrics import (
     ConfusionMatrix,
     Direction,
@@ -24,7 +25,6 @@ from mlops_core.evaluation.metrics import (
     MetricReport,
     MetricValue,
     Unit,
-    write_evaluation,
 )
 from mlops_core.gates.verdicts import ClauseVerdict, Verdict
 from mlops_core.predictions import Prediction, write_predictions

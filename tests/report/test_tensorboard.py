@@ -13,7 +13,7 @@ import mlops_core
 from mlops_core.cli import cli
 from mlops_core.errors import StoreError
 from mlops_core.evaluation.confusion import ConfusionMatrix
-from mlops_core.evaluation.metrics import read_evaluation
+from mlops_core.evaluation.evaluation_file import read_evaluation
 from mlops_core.report.tensorboard.confusion_picture import confusion_picture
 from mlops_core.report.tensorboard.encoding import crc32c, float_field, varint
 from mlops_core.report.tensorboard.events import scalar_event, session_start_event, text_event

@@ -1,6 +1,7 @@
 """The worker pool: every wait has an end, whatever a worker does while it starts, answers or ends."""
 
 import asyncio
+import sys
 import time
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def test_the_pool_ends_though_a_worker_becomes_ready_just_then(served, monkeypat
 
     async def run():
         pool = pools.WorkerPool(served, size=1, max_waiting=1, on_failure=lambda *_: None)
-        ask = pools._Worker.ask
+        ask = pools.WorkerProcess.ask
 
         async def ask_and_stop(worker, message):
             reply = await ask(worker, message)
@@ -43,7 +44,7 @@ def test_the_pool_ends_though_a_worker_becomes_ready_just_then(served, monkeypat
             ended.set()
 
         tasks = []
-        monkeypatch.setattr(pools._Worker, "ask", ask_and_stop)
+        monkeypatch.setattr(pools.WorkerProcess, "ask", ask_and_stop)
         pool.start()
         async with asyncio.timeout(120):
             await ended.wait()
@@ -86,7 +87,7 @@ def test_workers_that_do_not_become_ready_are_replaced_until_the_pool_gives_up(s
 
 def test_one_worker_that_does_not_become_ready_is_replaced(served, monkeypatch):
     """The first one cannot load the model, however long it takes; the one after it can."""
-    kill = pools._Worker.kill
+    kill = pools.WorkerProcess.kill
 
     def kill_and_release(worker):
         kill(worker)
@@ -95,7 +96,7 @@ def test_one_worker_that_does_not_become_ready_is_replaced(served, monkeypatch):
 
     (served.folder / "model.txt").write_text("echo held")
     monkeypatch.setattr(pools, "_START_S", 0.2)
-    monkeypatch.setattr(pools._Worker, "kill", kill_and_release)
+    monkeypatch.setattr(pools.WorkerProcess, "kill", kill_and_release)
     assert outcome_of(served, is_tolerant=False) == 1
 
 
@@ -106,7 +107,7 @@ def test_a_worker_whose_child_holds_its_socket_open_is_seen_to_end(served):
 
 
 def test_a_worker_that_cannot_be_started_ends_the_pool_with_a_line(served, monkeypatch):
-    monkeypatch.setattr(pools.sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
     line, code = outcome_of(served, is_tolerant=True)
     assert line.startswith("a worker process cannot be started or watched: FileNotFoundError")
     assert code == ExitCode.STEP

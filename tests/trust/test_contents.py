@@ -3,8 +3,9 @@
 import pytest
 
 from mlops_core import SplitRow, row_digest, write_split
-from mlops_core.trust.bundles.contents import _compare_samples, _is_close, _read, _Sample
+from mlops_core.trust.bundles.differences import _is_close
 from mlops_core.trust.bundles.envelopes import EvidenceFaultError
+from mlops_core.trust.bundles.split_samples import PredictedSample, compare_samples, read_bundled_split
 
 
 @pytest.fixture
@@ -19,13 +20,13 @@ def splits(tmp_path):
             for number, (part, label) in enumerate(zip(parts, labels, strict=True))
         ]
         write_split(folder, rows)
-        return _read(folder, name)
+        return read_bundled_split(folder, name)
 
     return write
 
 
 def samples(**labels):
-    return {sample: _Sample(groups={f"g{sample[1:]}"}, labels=set(found)) for sample, found in labels.items()}
+    return {sample: PredictedSample(groups={f"g{sample[1:]}"}, labels=set(found)) for sample, found in labels.items()}
 
 
 def test_labels_of_folds_are_found_in_their_own_split(splits):
@@ -35,10 +36,10 @@ def test_labels_of_folds_are_found_in_their_own_split(splits):
         splits("fold-1", [test, test, train, train]),
         splits("fold-2", [train, train, test, test]),
     )
-    _compare_samples(samples(s0="a", s1="b", s2="a", s3="b"), folds)
-    _compare_samples({"fold-2//s2": _Sample(groups={"g2"}, labels={"a"})}, folds)
+    compare_samples(samples(s0="a", s1="b", s2="a", s3="b"), folds)
+    compare_samples({"fold-2//s2": PredictedSample(groups={"g2"}, labels={"a"})}, folds)
     with pytest.raises(EvidenceFaultError, match="sample 's3' has the label 'a', and 'b' in the split"):
-        _compare_samples(samples(s0="a", s1="b", s2="a", s3="a"), folds)
+        compare_samples(samples(s0="a", s1="b", s2="a", s3="a"), folds)
 
 
 @pytest.mark.parametrize(
@@ -58,20 +59,20 @@ def test_labels_of_folds_are_found_in_their_own_split(splits):
 )
 def test_labels_are_those_of_the_split(splits, labels, text, is_same):
     split = splits("split", ["test"], labels=[text])
-    found = {"s0": _Sample(groups={"g0"}, labels=set(labels))}
+    found = {"s0": PredictedSample(groups={"g0"}, labels=set(labels))}
     if is_same:
-        _compare_samples(found, [split])
+        compare_samples(found, [split])
     else:
         with pytest.raises(
             EvidenceFaultError, match=f"sample 's0' has the label .*, and '{text}' in the split".replace("|", r"\|")
         ):
-            _compare_samples(found, [split])
+            compare_samples(found, [split])
 
 
 def test_group_is_that_of_the_split(splits):
     split = splits("split", ["test"], labels="a")
     with pytest.raises(EvidenceFaultError, match="sample 's0' has the group 'g9', and 'g0' in the split"):
-        _compare_samples({"s0": _Sample(groups={"g9"}, labels={"a"})}, [split])
+        compare_samples({"s0": PredictedSample(groups={"g9"}, labels={"a"})}, [split])
 
 
 @pytest.mark.parametrize(

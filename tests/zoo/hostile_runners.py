@@ -131,7 +131,7 @@ def made(original):
         return report, verdict
     return evaluate_gate
 
-patch(lifecycle, "evaluate_gate", made)
+patch(lifecycle.run, "evaluate_gate", made)
 """
 
 
@@ -241,7 +241,7 @@ patch(lifecycle.Run, "finish", made)
     hostile(
         "records_the_environment",
         "no_secret_is_stored",
-        "patch(lifecycle, '_environment', lambda original: lambda pipeline: {**original(pipeline), **os.environ})\n",
+        "patch(lifecycle.new_records, '_environment', lambda made: lambda line: {**made(line), **os.environ})\n",
     ),
     # --- gate
     hostile(
@@ -271,7 +271,7 @@ def made(original):
         return original(store, record, **{**arguments, "artifact": add_artifact(store, "another model")})
     return register_model
 
-patch(lifecycle, "register_model", made)
+patch(lifecycle.run, "register_model", made)
 """,
     ),
     hostile(

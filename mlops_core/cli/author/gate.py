@@ -99,7 +99,7 @@ def _of_run(session: ContractSession, run_id: str, *, workspace: str | None) -> 
     """
     from mlops_core.api import workspace_path
     from mlops_core.errors import UsageError
-    from mlops_core.evaluation.metrics import read_evaluation
+    from mlops_core.evaluation.evaluation_file import read_evaluation
     from mlops_core.predictions import read_predictions
     from mlops_core.runners.evidence import split_columns
     from mlops_core.testing.use_cases.session import ContractSession

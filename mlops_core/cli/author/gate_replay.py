@@ -15,7 +15,7 @@ from mlops_core.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlops_core.gates.evidence import ComputeMetrics
+    from mlops_core.gates.evidence.sample_metric import ComputeMetrics
     from mlops_core.trust.replay import ReplayedRun, ThresholdCurve
 
 

@@ -45,7 +45,7 @@ def register_asset(
     The files stay where they are.
     """
     from mlops_core.api import workspace_path
-    from mlops_core.runners.lifecycle import utc_now
+    from mlops_core.runners.lifecycle.new_records import utc_now
     from mlops_core.workspace.assets.store import AssetStore
     from mlops_core.workspace.store import Store
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mlops_core.evaluation.metrics import Metric
     from mlops_core.evaluation.paired import PairedDifference
-    from mlops_core.gates.evidence import ComputeMetrics
+    from mlops_core.gates.evidence.sample_metric import ComputeMetrics
     from mlops_core.predictions import Prediction, Predictions
     from mlops_core.report.comparison import RunComparison
     from mlops_core.report.facts import RunFacts

@@ -12,8 +12,8 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlops_core.installed.distributions import version_of
 from mlops_core.report.kit.markup import Markup, Node, document, element, group, script, style
-from mlops_core.use_cases.distributions import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

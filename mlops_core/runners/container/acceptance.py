@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mlops_core.errors import GateRejectedError, GateUndecidedError, RunnerError
 from mlops_core.evaluation.comparability import TEST_SET_NOTE
-from mlops_core.evaluation.metrics import EVALUATION_FILE, read_evaluation
+from mlops_core.evaluation.evaluation_file import EVALUATION_FILE, read_evaluation
 from mlops_core.gates.confirmation import confirm_accepted
 from mlops_core.gates.verdicts import GateOutcome, Verdict
 from mlops_core.reading import read_json

@@ -23,11 +23,11 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import PluginError, UsageError
+from mlops_core.installed.distributions import version_of
 from mlops_core.redaction import redact_urls
 from mlops_core.runners.container.base_images import base_image
 from mlops_core.runners.container.wheels import hashed_requirements, write_installed_wheel
 from mlops_core.settings import read_settings
-from mlops_core.use_cases.distributions import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

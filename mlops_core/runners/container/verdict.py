@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import ConfigError
-from mlops_core.evaluation.metrics import EVALUATION_FILE, read_evaluation
+from mlops_core.evaluation.evaluation_file import EVALUATION_FILE, read_evaluation
 from mlops_core.gates.verdicts import Verdict
 from mlops_core.reading import read_json
 

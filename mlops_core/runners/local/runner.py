@@ -12,7 +12,8 @@ from mlops_core.errors import ConfigError, DatasetError, ExitCode, MlopsError, P
 from mlops_core.gates.slices import missing_slice
 from mlops_core.pipeline import DATASET, EVALUATION_OUTPUT
 from mlops_core.runners.dataset_source import fetch_source, is_source_there
-from mlops_core.runners.lifecycle import Result, Run, utc_now
+from mlops_core.runners.lifecycle import Result, Run
+from mlops_core.runners.lifecycle.new_records import utc_now
 from mlops_core.runners.local.dataset_watch import DatasetWatch
 from mlops_core.runners.local.execution import Attempt, StepExecution, StepInput
 from mlops_core.runners.local.processes import ProcessOutcome, StepProcesses

@@ -13,16 +13,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from mlops_core.errors import ExitCode, GateRejectedError, MlopsError, RunnerError
-from mlops_core.evaluation.metrics import read_evaluation
+from mlops_core.evaluation.evaluation_file import read_evaluation
 from mlops_core.pipeline import EVALUATION_OUTPUT, Pipeline, StepKind
 from mlops_core.runners.evidence import split_digests
-from mlops_core.runners.lifecycle import (
-    check_agreement,
-    confirm_verdict,
-    gate_status,
-    keep_evaluation,
-    require_accepted,
-)
+from mlops_core.runners.lifecycle.judgement import check_agreement, confirm_verdict, gate_status, require_accepted
+from mlops_core.runners.lifecycle.results import keep_evaluation
 from mlops_core.workspace.records import RunStatus, StepRecord, StepStatus
 
 if TYPE_CHECKING:

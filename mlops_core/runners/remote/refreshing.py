@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mlops_core.errors import MlopsError
 from mlops_core.runners.discovery import load_runner
-from mlops_core.runners.lifecycle import write_run_report
+from mlops_core.runners.lifecycle.results import write_run_report
 from mlops_core.runners.observers import SilentObserver
 from mlops_core.runners.plugin import Ability
 from mlops_core.workspace.records import RunStatus

@@ -13,8 +13,8 @@ from starlette.requests import ClientDisconnect, Request
 
 from mlops_core.deployments.local.target import CONFIGURATION_HEADER
 from mlops_core.serving.endpoint.upstream import UpstreamError
-from mlops_core.serving.front.application import error_response, request_id_of
 from mlops_core.serving.front.bodies import discard_rest
+from mlops_core.serving.front.refusing import error_response, request_id_of
 from mlops_core.serving.refusals import RefusedRequestError, overloaded
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
-from mlops_core.serving.front.application import error_response, request_id_of
 from mlops_core.serving.front.bodies import discard_rest
 from mlops_core.serving.front.hosts import host_of, is_loopback
+from mlops_core.serving.front.refusing import error_response, request_id_of
 from mlops_core.serving.refusals import RefusedRequestError, shown
 
 if TYPE_CHECKING:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
-import secrets
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,8 +21,9 @@ from mlops_core.serving.front.bodies import BodyFolder, BodyLimits, discard_rest
 from mlops_core.serving.front.measurements import CONTENT_TYPE, ServingMeasurements
 from mlops_core.serving.front.negotiation import request_type, wanted_answer
 from mlops_core.serving.front.records import QueuedWriter, capture_writer
+from mlops_core.serving.front.refusing import defect_response, error_response, http_error_response, request_id_of
 from mlops_core.serving.protocols import Exchange, ServiceFacts, ServingProtocol
-from mlops_core.serving.refusals import RefusedRequestError, shown
+from mlops_core.serving.refusals import RefusedRequestError
 from mlops_core.serving.watch.watching import DriftWatch, alarm_event
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from mlops_core.serving.observing import DriftDetector
     from mlops_core.serving.workers.pool import WorkerPool, WorkerReply
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _OVERTAKING = 16
 """Requests that may begin later and be answered earlier."""
 _LOGGED = ("samples", "classes", "scores", "values")
@@ -162,7 +160,7 @@ class ModelService:
                 Route("/", self._page, methods=["GET"]),
                 *documents,
             ],
-            exception_handlers={HTTPException: _http_error, Exception: _defect},
+            exception_handlers={HTTPException: http_error_response, Exception: defect_response},
         )
 
     # --- Paths --------------------------------------------------------------------------------------------
@@ -207,7 +205,7 @@ class ModelService:
         try:
             response = await self._response(request)
         except Exception as error:
-            response = await _defect(request, error)
+            response = await defect_response(request, error)
             await response(scope, receive, send)
             raise  # uvicorn logs it
         await response(scope, receive, send)
@@ -386,46 +384,6 @@ async def _refused(invocation: _Invocation, refusal: RefusedRequestError) -> Res
     if "Connection" not in headers and not invocation.size and not await discard_rest(invocation.request):
         headers["Connection"] = "close"
     return error_response(refusal.status, str(refusal), request_id=invocation.request_id, headers=headers)
-
-
-def error_response(
-    status: HTTPStatus, message: str, *, request_id: str, headers: Mapping[str, str] | None = None
-) -> JSONResponse:
-    """Return the response to a request that is refused or failed."""
-    return JSONResponse({"error": message, "request_id": request_id}, status_code=status, headers=dict(headers or {}))
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    """Answer a request for a path or with a method that the server does not have."""
-    assert isinstance(error, HTTPException)  # noqa: S101  registered for this class
-    path = shown(request.url.path)
-    messages = {
-        HTTPStatus.NOT_FOUND: f"there is no {path}; send predictions to POST /invocations",
-        HTTPStatus.METHOD_NOT_ALLOWED: f"{path} does not accept {shown(request.method)}",
-    }
-    status = HTTPStatus(error.status_code)
-    refusal = RefusedRequestError(status, messages.get(status, str(error.detail)))
-    headers = dict(error.headers or {})
-    if not await discard_rest(request):
-        headers["Connection"] = "close"
-    return error_response(refusal.status, str(refusal), request_id=request_id_of(request), headers=headers)
-
-
-async def _defect(request: Request, error: Exception) -> Response:
-    """Answer a request that failed for an unexpected reason; the log has the traceback."""
-    del error
-    return error_response(
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        "the server failed; its log has the reason",
-        request_id=request_id_of(request),
-        headers={"Connection": "close"},
-    )
-
-
-def request_id_of(request: Request) -> str:
-    """Return the id that a request gives itself, else a random one."""
-    given = request.headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
 
 
 def _milliseconds(duration_s: float) -> float:

@@ -13,10 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
-import socket
-import sys
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -26,11 +23,9 @@ from typing import TYPE_CHECKING, Any
 from mlops_core.errors import ExitCode
 from mlops_core.predictors import ContentType
 from mlops_core.serving.refusals import RefusedRequestError, overloaded
-from mlops_core.serving.workers.framing import packed, receive_message
-from mlops_core.settings import environment
+from mlops_core.serving.workers.process import WorkerProcess
 
 if TYPE_CHECKING:
-    from asyncio.subprocess import Process
     from collections.abc import Callable, Mapping
 
     from mlops_core.serving.models import ServedModel
@@ -38,7 +33,6 @@ if TYPE_CHECKING:
 _START_S = 600.0
 _CRASH_WINDOW_S = 60.0
 _CRASHES = 2
-_GRACE_S = 2.0
 _LOST_WHILE_LOADING = 3
 """Workers in a row that are not ready in time, or end while they load, after which a pool gives up; one that is not
 tolerant gives up at the first one that ends."""
@@ -116,9 +110,9 @@ class WorkerPool:
         }
         self._max_waiting = max_waiting
         self._on_failure = on_failure
-        self._idle: deque[_Worker] = deque()
-        self._waiters: deque[asyncio.Future[_Worker]] = deque()
-        self._ready: set[_Worker] = set()
+        self._idle: deque[WorkerProcess] = deque()
+        self._waiters: deque[asyncio.Future[WorkerProcess]] = deque()
+        self._ready: set[WorkerProcess] = set()
         self._keepers: list[asyncio.Task[None]] = []
         self._endings: set[asyncio.Task[None]] = set()
         self._crashes: deque[float] = deque(maxlen=_CRASHES)
@@ -137,11 +131,6 @@ class WorkerPool:
     def waiting(self) -> int:
         """Number of requests that wait for a worker."""
         return len(self._waiters)
-
-    @property
-    def pids(self) -> tuple[int, ...]:
-        """Process ids of the workers that have loaded the model."""
-        return tuple(worker.pid for worker in self._ready)
 
     # --- Life ---------------------------------------------------------------------------------------------
 
@@ -164,13 +153,13 @@ class WorkerPool:
     async def _keep(self) -> None:
         """Start a worker, and another one whenever it has ended; end the pool if that cannot go on."""
         try:
-            while not self._is_stopping and await self._accompany(await _Worker.start()):
+            while not self._is_stopping and await self._accompany(await WorkerProcess.start()):
                 self.replaced += 1
         except Exception as error:  # noqa: BLE001  nobody awaits this task, or would see it fail
             cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
             self._fail(f"a worker process cannot be started or watched: {cause}; try fewer --workers")
 
-    async def _accompany(self, worker: _Worker) -> bool:
+    async def _accompany(self, worker: WorkerProcess) -> bool:
         """Accompany a worker from its start to its end; return whether another one is to take its place."""
         try:
             if not await self._introduce(worker):
@@ -185,7 +174,7 @@ class WorkerPool:
             await asyncio.shield(ending)  # goes on if the pool stops in the meantime
         return worker.is_killed or not self._has_crashed_often(status)
 
-    async def _introduce(self, worker: _Worker) -> bool:
+    async def _introduce(self, worker: WorkerProcess) -> bool:
         """Let a worker load the model; return whether it is ready, or another one is to take its place."""
         try:
             async with asyncio.timeout(_START_S):  # wait_for would swallow a cancellation that meets the reply
@@ -287,12 +276,12 @@ class WorkerPool:
         self._give_back(worker)
         return WorkerReply(header=header, body=body, waited_s=waited_s)
 
-    async def _take(self, deadline: float) -> _Worker:
+    async def _take(self, deadline: float) -> WorkerProcess:
         while self._idle:
             worker = self._idle.popleft()
             if worker.is_usable:
                 return worker
-        waiter: asyncio.Future[_Worker] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[WorkerProcess] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
@@ -307,7 +296,7 @@ class WorkerPool:
             with contextlib.suppress(ValueError):
                 self._waiters.remove(waiter)
 
-    def _give_back(self, worker: _Worker) -> None:
+    def _give_back(self, worker: WorkerProcess) -> None:
         if not worker.is_usable:
             return
         while self._waiters:
@@ -316,107 +305,6 @@ class WorkerPool:
                 waiter.set_result(worker)
                 return
         self._idle.append(worker)
-
-
-class _Worker:
-    """A worker process, as the front sees it."""
-
-    def __init__(self, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.process = process
-        self.is_killed = False
-        self._is_lost = asyncio.Event()  # it does not answer any more
-        self._reader = reader
-        self._writer = writer
-        self._exited = asyncio.ensure_future(process.wait())
-        self._exited.add_done_callback(self._hang_up_soon)
-
-    @classmethod
-    async def start(cls) -> _Worker:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            reader, writer = await asyncio.open_connection(sock=ours)
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "mlops_core.serving.workers.worker",
-                    str(theirs.fileno()),
-                    str(os.getpid()),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
-                    env={**environment(), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                    start_new_session=True,  # Ctrl-C reaches the front only, which lets workers finish
-                )
-            except BaseException:
-                writer.close()
-                raise
-        return cls(process, reader, writer)
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    @property
-    def is_usable(self) -> bool:
-        return self.process.returncode is None and not self.is_killed and not self._is_lost.is_set()
-
-    async def ask(self, message: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
-        """Return the reply to a message.
-
-        Raises:
-            EOFError: the worker ended, or wrote something else than a reply.
-            OSError: the connection broke.
-        """
-        try:
-            self._writer.write(packed(message))
-            await self._writer.drain()
-            return await receive_message(self._reader)
-        except (EOFError, OSError):
-            self._is_lost.set()
-            raise
-        except ValueError as error:
-            self._is_lost.set()
-            raise EOFError("not a reply") from error
-
-    async def ended(self) -> int:
-        """Wait until the process has ended, and return its status; one that answers no more has a short time for it."""
-        lost = asyncio.ensure_future(self._is_lost.wait())
-        try:
-            await asyncio.wait({self._exited, lost}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            lost.cancel()
-        return await self._exit_within(_GRACE_S)
-
-    def kill(self) -> None:
-        self.is_killed = True
-        self._signal_kill()
-
-    async def end(self) -> None:
-        """Let the process end by itself, or kill it."""
-        self._writer.close()
-        if self.process.returncode is None:
-            await self._exit_within(_GRACE_S)
-
-    async def _exit_within(self, time_s: float) -> int:
-        """Return the status of the process, which is killed if it has not ended in time."""
-        try:
-            await asyncio.wait({self._exited}, timeout=time_s)
-            if not self._exited.done():
-                self._signal_kill()
-                await asyncio.wait({self._exited}, timeout=_GRACE_S)
-        finally:
-            self._signal_kill()  # if the caller is cancelled
-        return self._exited.result() if self._exited.done() else -signal.SIGKILL  # the kernel may hold it for longer
-
-    def _signal_kill(self) -> None:
-        if self.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
-
-    def _hang_up_soon(self, _: object) -> None:
-        """Close the connection to a process that has ended, once it has been read; a child of it may hold it open."""
-        asyncio.get_running_loop().call_later(_GRACE_S, self._writer.close)
 
 
 def _stopping() -> RefusedRequestError:

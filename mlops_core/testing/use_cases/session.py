@@ -371,7 +371,7 @@ class ContractSession:
     @Product
     def report(self) -> MetricReport:
         """What core wrote to ``evaluation.json`` in the first execution."""
-        from mlops_core.evaluation.metrics import read_evaluation
+        from mlops_core.evaluation.evaluation_file import read_evaluation
 
         return read_evaluation(self.evaluation_output("evaluation"), self.pipeline.metrics)
 

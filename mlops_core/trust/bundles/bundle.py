@@ -19,7 +19,7 @@ from mlops_core.datasets.splits import SPLIT_FILE
 from mlops_core.errors import MlopsError, StepError, StoreError, UsageError
 from mlops_core.evaluation.comparability import TEST_SET_NOTE
 from mlops_core.evaluation.coverage import LEFT_OUT_FILE
-from mlops_core.evaluation.metrics import EVALUATION_FILE, read_evaluation
+from mlops_core.evaluation.evaluation_file import EVALUATION_FILE, read_evaluation
 from mlops_core.evaluation.reference_statistics import REFERENCE_FILE
 from mlops_core.pipeline import DATASET, PREDICTIONS_OUTPUT, Pipeline
 from mlops_core.predictions import PREDICTIONS_FILE

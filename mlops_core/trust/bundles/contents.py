@@ -10,65 +10,52 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import math
-from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.datasets.digests import TreeFile, manifest_of
 from mlops_core.datasets.leaks import check_leaks
-from mlops_core.datasets.splits import PARTS, read_split
 from mlops_core.errors import MlopsError, PluginError, UsageError
 from mlops_core.evaluation.coverage import check_coverage, read_left_out
-from mlops_core.evaluation.metrics import read_evaluation
+from mlops_core.evaluation.evaluation_file import read_evaluation
 from mlops_core.evaluation.reference_statistics import REFERENCE_FILE
 from mlops_core.gates.verdicts import Verdict
+from mlops_core.installed.distributions import version_of
 from mlops_core.pipeline import Pipeline
 from mlops_core.predictions import digest_test_set, read_predictions
 from mlops_core.quantities import counted
 from mlops_core.reading import parse_json
 from mlops_core.trust.bundles import archive, recomputation, statements
+from mlops_core.trust.bundles.differences import metric_difference, verdict_difference
 from mlops_core.trust.bundles.envelopes import EvidenceFaultError
 from mlops_core.trust.bundles.model_signing import compare_model_folder, exported_files, verify_model_signature
+from mlops_core.trust.bundles.split_samples import (
+    BundledSplit,
+    PredictedSample,
+    compare_samples,
+    part_counts,
+    read_bundled_split,
+    split_folder,
+)
 from mlops_core.use_cases.discovery import find_use_case
-from mlops_core.use_cases.distributions import version_of
 from mlops_core.workspace.ledger import version_subject
 from mlops_core.workspace.model_versions import ApprovalStatus
 from mlops_core.workspace.records import RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
-    from mlops_core.evaluation.metrics import MetricValue
     from mlops_core.predictions import Predictions
     from mlops_core.trust.bundles.keys import TrustedKeys
     from mlops_core.trust.bundles.statements import Statement
 
-RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 1e-9, 1e-12
-"""Values that are computed again may differ so much: another processor sums in another order. One test sample more or
-less changes a metric by far more, up to hundreds of millions of samples."""
 _CORE = "mlops-usecases"
 _SHOWN = 3
 
 
 class NotCheckedError(MlopsError):
     """Something could not be checked here; the message says why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Split:
-    """A split manifest of the bundle, read once."""
-
-    name: str
-    counts: Mapping[str, int]
-    tested: Mapping[str, tuple[str, str]]
-    has_digests: bool
-
-    @property
-    def is_assigned(self) -> bool:
-        return any(self.counts[part] for part in PARTS)
 
 
 @dataclass(kw_only=True)
@@ -209,10 +196,10 @@ class BundleContents:
     # --- Split and predictions ------------------------------------------------------------------------------
 
     @functools.cached_property
-    def _splits(self) -> tuple[_Split, ...]:
+    def _splits(self) -> tuple[BundledSplit, ...]:
         listed = self.claim(statements.SPLIT)["splits"]
         return tuple(
-            _read(self.scratch / split_folder(number), f"{entry['step']}.{entry['output']}")
+            read_bundled_split(self.scratch / split_folder(number), f"{entry['step']}.{entry['output']}")
             for number, entry in enumerate(listed)
         )
 
@@ -234,7 +221,7 @@ class BundleContents:
             raise NotCheckedError(f"not in the workspace when the bundle was written: {', '.join(missing)}")
         if not splits:
             raise NotCheckedError("no step before the evaluation wrote a split.csv")
-        shown = "; ".join(f"{split.name}: {_counts(split)}" for split in splits[:_SHOWN])
+        shown = "; ".join(f"{split.name}: {part_counts(split)}" for split in splits[:_SHOWN])
         more = f" and {len(splits) - _SHOWN} more" if len(splits) > _SHOWN else ""
         is_complete = all(split.has_digests for split in splits)
         content = "no content in two parts" if is_complete else "contents not compared: there is no column 'digest'"
@@ -245,14 +232,14 @@ class BundleContents:
         self._require_recomputation()
         predictions = read_predictions(self.scratch / recomputation.PREDICTIONS)
         seen: set[tuple[str, str, int]] = set()
-        samples: dict[str, _Sample] = {}
+        samples: dict[str, PredictedSample] = {}
         for row in predictions.rows:
             identity = (row.model, row.sample, row.part)
             if identity in seen:
                 raise EvidenceFaultError(f"sample '{row.sample}' has two predictions")
             seen.add(identity)
             if not row.model:
-                sample = samples.setdefault(row.sample, _Sample())
+                sample = samples.setdefault(row.sample, PredictedSample())
                 sample.groups.add(row.group)
                 sample.labels.add(row.label)
         test_set = self.claim(statements.METRICS)["testSet"]
@@ -262,7 +249,7 @@ class BundleContents:
         if not self._splits:
             raise NotCheckedError(f"{found}, each once; there is no split to compare them with")
         self._check_coverage(predictions)
-        _compare_samples(samples, self._splits)
+        compare_samples(samples, self._splits)
         return f"{found}: exactly the test samples, each once"
 
     def _check_coverage(self, predictions: Predictions) -> None:
@@ -286,7 +273,7 @@ class BundleContents:
         recorded = read_evaluation(self.scratch / recomputation.EVALUATION, metrics).values
         again = read_evaluation(self.scratch / recomputation.RECOMPUTED, metrics).values
         for metric in metrics:
-            difference = _metric_difference(recorded.get(metric.name), again.get(metric.name))
+            difference = metric_difference(recorded.get(metric.name), again.get(metric.name))
             if difference:
                 self._refuse(f"{metric.name} {difference}")
         shown = ", ".join(f"{name} {value.value:.6g}" for name, value in list(recorded.items())[:_SHOWN])
@@ -315,7 +302,7 @@ class BundleContents:
         else:
             evaluation = self.scratch / recomputation.EVALUATION
             again = recomputation.gate_verdict(self.pipeline, evaluation, self.record.parameters)
-        difference = _verdict_difference(recorded, again)
+        difference = verdict_difference(recorded, again)
         if difference:
             self._refuse(difference)
         return f"{recorded.outcome}: {gate.condition}{version}"
@@ -392,127 +379,6 @@ class BundleContents:
             raise EvidenceFaultError(f"the newest entry says {before['value']}, and the version is {data['status']}")
         who = f" by {before['who']}, {before['at'][:19]}" if len(entries) > 1 else ""
         return f"version {number}: {counted(len(entries), 'decision')} in order, {before['value']}{who}"
-
-
-@dataclass(slots=True)
-class _Sample:
-    """What the predictions of a sample say about it; one of several classes has several labels."""
-
-    groups: set[str] = field(default_factory=set)
-    labels: set[str | float] = field(default_factory=set)
-
-
-def split_folder(number: int) -> str:
-    """Return the folder, below the scratch folder, of a split of the bundle."""
-    return f"split-{number}"
-
-
-def _read(folder: Path, name: str) -> _Split:
-    """Return a split, read in one pass.
-
-    Raises:
-        EvidenceFaultError: it is damaged.
-    """
-    counts: defaultdict[str, int] = defaultdict(int)
-    tested: dict[str, tuple[str, str]] = {}
-    everything: dict[str, tuple[str, str]] = {}
-    has_digests = True
-    try:
-        for row in read_split(folder):
-            counts[row.part] += 1
-            (everything if not row.part else tested if row.part == "test" else {})[row.sample] = (row.group, row.label)
-            has_digests &= bool(row.digest)
-    except MlopsError as error:
-        raise EvidenceFaultError(f"{name}: {str(error).replace(str(folder), 'the bundle')}") from error
-    is_assigned = any(counts[part] for part in PARTS)
-    return _Split(name=name, counts=counts, tested=tested if is_assigned else everything, has_digests=has_digests)
-
-
-def _counts(split: _Split) -> str:
-    shown = ", ".join(f"{split.counts[part]} {part}" for part in PARTS if split.counts[part])
-    return shown or f"{counted(split.counts[''], 'sample')} in folds"
-
-
-def _compare_samples(samples: Mapping[str, _Sample], splits: Sequence[_Split]) -> None:
-    """Refuse predictions whose groups or labels are not those of the split.
-
-    Raises:
-        EvidenceFaultError: the sample is named.
-    """
-    expected = {sample: facts for split in splits for sample, facts in split.tested.items()}
-    for name, found in samples.items():
-        sample = name if name in expected else name.rpartition("//")[2]
-        group, label = expected[sample]
-        if found.groups != {group}:
-            raise EvidenceFaultError(
-                f"sample '{name}' has the group {_shown(found.groups)}, and '{group}' in the split"
-            )
-        if not _are_same_labels(found.labels, label):
-            raise EvidenceFaultError(
-                f"sample '{name}' has the label {_shown(found.labels)}, and '{label}' in the split"
-            )
-
-
-def _shown(values: AbstractSet[str | float] | AbstractSet[str]) -> str:
-    return " and ".join(sorted(f"'{value}'" for value in values))
-
-
-def _are_same_labels(labels: AbstractSet[str | float], text: str) -> bool:
-    """Return whether labels are those of a split, where a number is text and several classes are joined by ``|``."""
-    if labels in ({text}, set(text.split("|"))):
-        return True
-    (label, *more) = labels
-    if more or isinstance(label, str):
-        return False
-    try:
-        return math.isclose(float(text), label, rel_tol=RELATIVE_TOLERANCE, abs_tol=ABSOLUTE_TOLERANCE)
-    except ValueError:
-        return False
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
-
-
-def _metric_difference(recorded: MetricValue | None, again: MetricValue | None) -> str:
-    """Return how two values of a metric differ, as the rest of a sentence; empty if they do not."""
-    if recorded is None or again is None:
-        return (
-            ""
-            if recorded is again
-            else f"was {'not ' if recorded is None else ''}recorded, and computed again it is "
-            + ("missing" if again is None else f"{again.value:.10g}")
-        )
-    for name in ("value", "low", "high"):
-        before, now = getattr(recorded, name), getattr(again, name)
-        if not _is_close(before, now):
-            what = "" if name == "value" else f"has a {'lower' if name == 'low' else 'upper'} bound that "
-            return f"{what}was recorded as {before:.10g}; computed again it is {now:.10g}"
-    return "" if recorded.count == again.count else f"was recorded for {recorded.count} samples, not {again.count}"
-
-
-def _verdict_difference(recorded: Verdict, again: Verdict) -> str:
-    """Return how two verdicts differ, as a sentence; empty if they do not."""
-    if recorded.outcome is not again.outcome:
-        return f"the verdict was recorded as {recorded.outcome}; judged again it is {again.outcome}: {again.message}"
-    if len(recorded.clauses) != len(again.clauses):
-        return "the verdict was recorded with other clauses than the gate has"
-    for before, now in zip(recorded.clauses, again.clauses, strict=True):
-        same = (before.clause, before.metric, before.outcome) == (now.clause, now.metric, now.outcome)
-        pairs = ((before.value, now.value), (before.threshold, now.threshold))
-        if not same or not all(_is_close(*pair) for pair in pairs):
-            return (
-                f"'{before.clause}' was recorded as {before.outcome} with {before.value} against {before.threshold}; "
-                f"judged again it is {now.outcome} with {now.value} against {now.threshold}"
-            )
-    return ""
-
-
-def _is_close(before: float | None, now: float | None) -> bool:
-    if before is None or now is None:
-        return before is now
-    is_same = before == now or (math.isnan(before) and math.isnan(now))
-    return is_same or math.isclose(before, now, rel_tol=RELATIVE_TOLERANCE, abs_tol=ABSOLUTE_TOLERANCE)
 
 
 def _entry_problem(entry: Mapping[str, Any], before: Mapping[str, Any], *, use_case: str, version: int) -> str:

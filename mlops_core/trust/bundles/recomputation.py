@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.errors import MlopsError
-from mlops_core.evaluation.metrics import read_evaluation, write_evaluation
+from mlops_core.evaluation.evaluation_file import read_evaluation, write_evaluation
 from mlops_core.pipeline import Pipeline
 from mlops_core.reading import read_json
 from mlops_core.trust.bundles.envelopes import EvidenceFaultError

@@ -23,8 +23,9 @@ from mlops_core.quantities import counted, format_size
 from mlops_core.reading import open_regular
 from mlops_core.trust.bundles import recomputation, statements
 from mlops_core.trust.bundles.archive import ATTESTATIONS, MEMBER_NAME, ArchiveReader, Member
-from mlops_core.trust.bundles.contents import BundleContents, NotCheckedError, split_folder
+from mlops_core.trust.bundles.contents import BundleContents, NotCheckedError
 from mlops_core.trust.bundles.envelopes import EvidenceFaultError, open_envelope
+from mlops_core.trust.bundles.split_samples import split_folder
 from mlops_core.trust.bundles.statements import read_statement, require_format
 
 if TYPE_CHECKING:

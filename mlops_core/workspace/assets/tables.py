@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from mlops_core.workspace.assets.store import DataAsset
 
 ANNOTATIONS = "annotations.jsonl"
-DATASET_VERSION_FILE = "dataset_version"
 _FOLDER_MODE, _FILE_MODE = 0o755, 0o644
 _NAME_PART = 40
 """Number of characters of the target's name in that of the folder in which it is made."""

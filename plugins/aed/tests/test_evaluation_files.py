@@ -16,7 +16,8 @@ from mlops_aed.plugin import mlops_get_sample_preview
 from PIL import Image
 
 from mlops_core import ConfusionMatrix, Prediction, Predictions, StepContext, row_digest
-from mlops_core.evaluation.metrics import check_report, read_evaluation, write_evaluation
+from mlops_core.evaluation.evaluation_file import read_evaluation, write_evaluation
+from mlops_core.evaluation.metrics import check_report
 from mlops_core.predictions import digest_test_set
 from mlops_core.steps.context import StepRequest
 

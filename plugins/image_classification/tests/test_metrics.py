@@ -6,7 +6,7 @@ import pytest
 from mlops_image_classification.metrics import best_class, calibration_error, compute_metrics
 
 from mlops_core import Prediction, Predictions, load_use_case
-from mlops_core.evaluation.metrics import write_evaluation
+from mlops_core.evaluation.evaluation_file import write_evaluation
 
 CLASSES = ("a", "b", "c")
 

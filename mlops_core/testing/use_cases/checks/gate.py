@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mlops_core.evaluation.metrics import MetricReport
-    from mlops_core.gates.conditions import Comparison
+    from mlops_core.gates.clauses import Comparison
     from mlops_core.predictions import Predictions
     from mlops_core.testing.use_cases.session import ContractSession
 
@@ -56,7 +56,7 @@ def gate_points_the_right_way(session: ContractSession) -> Iterator[str]:
     Fix: turn the comparison round, or correct Metric(direction=...).
     """
     from mlops_core.evaluation.metrics import Direction
-    from mlops_core.gates.conditions import Operator
+    from mlops_core.gates.clauses import Operator
 
     metrics = {metric.name: metric for metric in session.pipeline.metrics}
     for comparison, is_wanted in _comparisons(session):
@@ -247,7 +247,8 @@ def _each_bad_value(session: ContractSession, value: float) -> Iterator[str]:
 
 def _comparisons(session: ContractSession) -> Iterator[tuple[Comparison, bool]]:
     """Yield each comparison of the gate, and whether the gate wants it true."""
-    from mlops_core.gates.conditions import Comparison, iter_clauses
+    from mlops_core.gates.clauses import Comparison
+    from mlops_core.gates.conditions import iter_clauses
 
     for clause, is_wanted in iter_clauses(session.pipeline.gate.condition):
         if isinstance(clause, Comparison):

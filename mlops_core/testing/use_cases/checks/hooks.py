@@ -64,7 +64,7 @@ def required_hooks_are_present(session: ContractSession) -> Iterator[str]:
 
     Fix: implement it; docs/hooks.md says what it returns.
     """
-    from mlops_core.use_cases.manager import REQUIRED_HOOKS
+    from mlops_core.use_cases.registration import REQUIRED_HOOKS
 
     found = _functions(session)
     yield from (f"{name} is missing" for name in REQUIRED_HOOKS if name not in found)

@@ -1,7 +1,7 @@
 """Models written by other programs: ``.h5`` of Keras 2 and 3, ``.keras``, ``.tflite``, ``.onnx``.
 
 Code in a file is never run, and no other file is read: what a file may hold is in `mlops_aed.models.keras_checks` and
-`mlops_aed.models.hdf5_checks`.
+`mlops_core.require_plain_hdf5`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ import h5py
 import keras
 import numpy as np
 
-from mlops_aed.models.hdf5_checks import require_plain
 from mlops_aed.models.keras_checks import require_layers_only, require_plain_archive
 from mlops_aed.models.keras_nodes import renumbered
-from mlops_core import ConfigError
+from mlops_core import ConfigError, require_plain_hdf5
 
 
 def load_keras(path: Path) -> keras.Model:
@@ -62,7 +61,7 @@ def _load_h5(path: Path) -> keras.Model:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "model.h5"
         with h5py.File(path) as source, h5py.File(copy, "w") as target:
-            require_plain(source, name=str(path), size=path.stat().st_size)
+            require_plain_hdf5(source, name=str(path), size=path.stat().st_size)
             described = source.attrs.get("model_config")
             if described is None:
                 raise ConfigError(f"{path} holds weights without a network; expected a whole model")

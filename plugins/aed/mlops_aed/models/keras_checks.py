@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 
-from mlops_aed.models.hdf5_checks import require_plain
-from mlops_core import ConfigError
+from mlops_core import ConfigError, require_plain_hdf5
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +94,7 @@ def require_plain_archive(path: Path) -> None:
         require_layers_only(json.loads(archive.read(_CONFIG)), path)
         weights = archive.read(_WEIGHTS)
     with h5py.File(io.BytesIO(weights)) as file:
-        require_plain(file, name=f"{path.name}: {_WEIGHTS}", size=len(weights))
+        require_plain_hdf5(file, name=f"{path.name}: {_WEIGHTS}", size=len(weights))
 
 
 def _is_empty_folder(member: zipfile.ZipInfo) -> bool:

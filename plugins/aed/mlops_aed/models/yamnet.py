@@ -15,8 +15,7 @@ import h5py
 import keras
 import numpy as np
 
-from mlops_aed.models.hdf5_checks import require_plain
-from mlops_core import ConfigError, did_you_mean
+from mlops_core import ConfigError, did_you_mean, require_plain_hdf5
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,7 +126,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[np.float32]]:
 
     try:
         with h5py.File(path) as file:
-            require_plain(file, name=path.name, size=path.stat().st_size)
+            require_plain_hdf5(file, name=path.name, size=path.stat().st_size)
             file.get("model_weights", file).visititems(note)
     except FileNotFoundError:
         raise ConfigError(f"no file {path}; expected pretrained weights (.h5)") from None

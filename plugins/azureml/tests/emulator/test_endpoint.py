@@ -239,6 +239,6 @@ def test_azure_ai_ml_submits_our_yaml_and_reads_the_result(endpoint, tmp_path, t
 
 def _metrics(record, workspace):
     from mlops_core import Pipeline
-    from mlops_core.evaluation.metrics import read_evaluation
+    from mlops_core.evaluation.evaluation_file import read_evaluation
 
     return read_evaluation(workspace / "runs" / record.run_id, Pipeline.from_json(record.pipeline).metrics).values

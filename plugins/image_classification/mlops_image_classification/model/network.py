@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from mlops_core import ConfigError, StepError
+from mlops_core import ConfigError, StepError, require_plain_hdf5
 from mlops_image_classification.config import IMAGENET, RESIDUAL
 from mlops_image_classification.model.calibration import with_temperature
 
@@ -76,8 +76,6 @@ def _application(choice: ModelChoice, *, size: int) -> keras.Model:
 def _load_weights(model: keras.Model, path: Path, *, sha256: str) -> None:
     import h5py  # with Keras; only here
 
-    from mlops_image_classification.model.hdf5_checks import require_plain
-
     try:
         if path.exists() and not path.is_file():
             raise ConfigError(f"training.model.weights: {path} is not a regular file")
@@ -91,7 +89,7 @@ def _load_weights(model: keras.Model, path: Path, *, sha256: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # Keras warns about layers that keep random weights
             with h5py.File(path) as file:
-                require_plain(file, name=f"training.model.weights: {path}", size=path.stat().st_size)
+                require_plain_hdf5(file, name=f"training.model.weights: {path}", size=path.stat().st_size)
             model.load_weights(path)
     except (ValueError, OSError, LookupError, RuntimeError, TypeError, MemoryError, UserWarning) as error:
         cause = " ".join(str(error).split())[:200]

@@ -24,15 +24,8 @@ from mlops_sagemaker.layout import Layout
 
 from mlops_core import AllOf, AnyOf, Comparison, Gate, Not, Operator
 from mlops_core.errors import ConfigError, PipelineError
-from mlops_core.evaluation.metrics import (
-    Direction,
-    Metric,
-    MetricReport,
-    MetricValue,
-    Unit,
-    read_evaluation,
-    write_evaluation,
-)
+from mlops_core.evaluation.evaluation_file import read_evaluation, write_evaluation
+from mlops_core.evaluation.metrics import Direction, Metric, MetricReport, MetricValue, Unit
 from mlops_core.gates.contradictions import find_contradiction
 from mlops_core.pipeline import Parameter, ParameterType, Pipeline, Step, StepKind
 from mlops_core.runners.container.request import ContainerRequest, GateRequest, Part, read_order

@@ -152,7 +152,7 @@ def test_a_deployment_under_way_is_ended_by_hand(world):
     world.deploy(first)
     old = world.served()
     request = world.request(second, shift="canary", interval_s=LONG, timeout_s=2 * LONG)
-    plan = world.deployer._plan(request)
+    plan = world.deployer.plan(request)
     world.deployer.ledger.plan(plan, runner="sagemaker", why="a test", replaces=old)
     world.target.begin(plan)
     outcome = world.deployer.roll_back("TOY", Stage.PRODUCTION, why="Müller's order; stop")
@@ -177,7 +177,7 @@ def _key(world, arn):
 
 def test_an_endpoint_that_could_not_be_created_is_made_again(world):
     arn = world.approved()
-    plan = world.deployer._plan(world.request(arn))
+    plan = world.deployer.plan(world.request(arn))
     world.hosting.model(f"{world.endpoint}-unready", "unready")
     variant = world.hosting.variant(
         f"{world.endpoint}-unready",

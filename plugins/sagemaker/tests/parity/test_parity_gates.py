@@ -52,7 +52,7 @@ from mlops_core import (
     write_split,
 )
 from mlops_core.datasets.licences import Licences
-from mlops_core.evaluation.metrics import read_evaluation, write_evaluation
+from mlops_core.evaluation.evaluation_file import read_evaluation, write_evaluation
 from mlops_core.gates.evidence import ChampionPredictions
 from mlops_core.runners.container.request import ContainerRequest, GateRequest, Part, read_order
 from mlops_core.runners.container.verdict import gate_evaluation, verdict_message

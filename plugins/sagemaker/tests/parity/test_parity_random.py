@@ -25,7 +25,7 @@ from mlops_sagemaker.settings import AccountSettings, CompileSettings
 
 from mlops_core import api
 from mlops_core.datasets.digests import iter_tree, manifest_of
-from mlops_core.evaluation.metrics import read_evaluation
+from mlops_core.evaluation.evaluation_file import read_evaluation
 from mlops_core.pipeline import DATASET, StepKind
 from mlops_core.runners import RunRequest, SilentObserver
 from mlops_core.runners.container.execution import _Container, _failed

@@ -1,19 +1,20 @@
-"""What an HDF5 file with weights may hold: plain arrays of numbers, stored in the file itself.
+"""Files with weights that somebody else wrote: what an HDF5 file with weights may hold.
 
-HDF5 can refer to other files (external links, external storage, virtual data sets), so that the bytes of any file of
-this machine would become weights, and can declare arrays that no memory holds. Keras writes nothing of this.
+It may hold plain arrays of numbers, stored in the file itself. HDF5 can refer to other files (external links, external
+storage, virtual data sets), so that the bytes of any file of this machine would become weights, and can declare arrays
+that no memory holds. Keras writes nothing of this.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import h5py
-
-from mlops_core import ConfigError
+from mlops_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import h5py
 
 _RATIO_LIMIT = 200
 _FREE_BYTES = 64 << 20
@@ -22,8 +23,10 @@ _FILTERS = frozenset({1, 2, 3, 4, 5, 6, 32000})
 """deflate, shuffle, fletcher32, szip, nbit, scaleoffset, lzf; HDF5 would load a library for any other."""
 
 
-def require_plain(file: h5py.File, *, name: str, size: int) -> None:
-    """Refuse a file that reaches outside of itself or declares far more than it holds.
+def require_plain_hdf5(file: h5py.File, *, name: str, size: int) -> None:
+    """Refuse an HDF5 file with weights that reaches outside of itself or declares far more than it holds.
+
+    The caller, who has opened the file, depends on h5py; core does not.
 
     Args:
         file: the open file.
@@ -33,6 +36,12 @@ def require_plain(file: h5py.File, *, name: str, size: int) -> None:
     Raises:
         ConfigError: it has a link other than a hard one, data outside of the file, data that are not numbers, an
             unknown filter, or more declared data than `size` can hold.
+
+    Example:
+        >>> import h5py, io
+        >>> with h5py.File(io.BytesIO(), "w") as file:
+        ...     file["kernel"] = [1.0, 2.0]
+        ...     require_plain_hdf5(file, name="model.h5", size=2048)
     """
     left = max(_FREE_BYTES, _RATIO_LIMIT * size)
     for place, item in _datasets(file, name):
@@ -60,6 +69,8 @@ def _count(shape: tuple[int, ...]) -> int:
 
 def _datasets(file: h5py.File, name: str) -> Iterator[tuple[str, h5py.Dataset]]:
     """Yield every data set once, although a group may contain itself."""
+    import h5py
+
     waiting: list[tuple[str, h5py.Group]] = [("", file)]
     seen = {h5py.h5o.get_info(file.id).addr}
     while waiting:

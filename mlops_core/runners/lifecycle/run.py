@@ -1,31 +1,16 @@
-"""The life of a run, the same for every runner: begin, fetch, status and exit code, verdict, registration, report.
-
-A runner supplies only how steps are carried out: it makes a `Run` and calls `Run.carry_out` with a function that
-executes the steps and returns a `Result`. What a gate accepts is decided here and nowhere else; an engine that decides
-by a condition of its own must come to the same `Decision`, or nothing is registered.
-"""
+"""The life of a run, the same for every runner: begin, fetch, status and exit code, verdict, registration."""
 
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import functools
-import secrets
-import shutil
 import sqlite3
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from mlops_core.datasets.digests import file_digest
-from mlops_core.errors import ExitCode, GateRejectedError, GateUndecidedError, MlopsError, RunnerError
-from mlops_core.evaluation.comparability import SPLITS_NOTE, TEST_CONTENT_NOTE, TEST_SET_NOTE
-from mlops_core.evaluation.coverage import facts_of_note
-from mlops_core.evaluation.metrics import EVALUATION_FILE, read_evaluation
-from mlops_core.evaluation.reference_statistics import REFERENCE_FILE
-from mlops_core.gates.verdicts import GateOutcome
-from mlops_core.pipeline import FETCH, StepKind
-from mlops_core.runners.environment import describe_environment
+from mlops_core.errors import ExitCode, GateRejectedError, MlopsError
+from mlops_core.pipeline import FETCH
 from mlops_core.runners.evidence import (
     EvidenceSources,
     find_champion,
@@ -33,33 +18,34 @@ from mlops_core.runners.evidence import (
     predictions_folder,
     split_digests,
     stored_evidence,
-    version_comparison,
 )
+from mlops_core.runners.lifecycle.judgement import (
+    Decision,
+    check_agreement,
+    confirm_verdict,
+    evaluate_gate,
+    gate_status,
+    require_accepted,
+)
+from mlops_core.runners.lifecycle.new_records import new_record
+from mlops_core.runners.lifecycle.registration import keep_code, register_model
+from mlops_core.runners.lifecycle.results import copy_evaluation, keep_evaluation
 from mlops_core.runners.saved_config import write_saved_config
-from mlops_core.settings import read_settings
 from mlops_core.workspace.database import workspace_error
-from mlops_core.workspace.metadata.model_files import write_model_files
-from mlops_core.workspace.model_versions import ModelVersion
 from mlops_core.workspace.records import RunRecord, RunStatus, StepRecord, StepStatus
-from mlops_core.workspace.registry import Registry
 from mlops_core.workspace.searches.notes import write_trials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from mlops_core.datasets.catalogue import Progress
-    from mlops_core.evaluation.metrics import MetricReport
-    from mlops_core.gates.evidence import ComputeMetrics, GateEvidence
-    from mlops_core.gates.verdicts import Verdict
-    from mlops_core.pipeline import ParameterValue, Pipeline
+    from mlops_core.gates.evidence import GateEvidence
     from mlops_core.runners.observers import RunObserver
     from mlops_core.runners.request import RunRequest
-    from mlops_core.use_cases.discovery import InstalledUseCase
-    from mlops_core.use_cases.manager import UseCase
+    from mlops_core.workspace.model_versions import ModelVersion
     from mlops_core.workspace.records import DatasetRecord
     from mlops_core.workspace.store import Store
-
 
 FetchedT = TypeVar("FetchedT", bound="FetchedDataset")
 
@@ -74,21 +60,6 @@ class FetchedDataset(Protocol):
     @property
     def was_there(self) -> bool:
         """Whether nothing had to be fetched or sent."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What an engine's own condition decided.
-
-    Attributes:
-        is_accepted: the condition was met.
-        message: what the engine's failure says; empty where it says nothing.
-        advice: what to do when the decision differs from the gate's.
-    """
-
-    is_accepted: bool
-    message: str = ""
-    advice: str = "nothing was registered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,259 +300,3 @@ class Run:
         if self._redactor:
             self.record = RunRecord.from_json(self._redactor.data(self.record.to_json()))
         self._store.runs.save(self.record)
-
-
-def new_run_id() -> str:
-    """Return a unique id that starts with the time of creation."""
-    return f"{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-
-
-def utc_now() -> str:
-    """Return the time as ISO 8601 in UTC, to the millisecond."""
-    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
-
-
-def new_record(request: RunRequest, *, runner: str) -> RunRecord:
-    """Return the record of a run that begins now."""
-    return RunRecord(
-        run_id=new_run_id(),
-        use_case=request.use_case.name,
-        plugin=f"{request.use_case.installed.distribution} {request.use_case.installed.version}",
-        runner=runner,
-        status=RunStatus.RUNNING,
-        created=utc_now(),
-        seed=request.seed,
-        parameters=dict(request.parameters),
-        config=request.config.to_yaml(),
-        pipeline=request.pipeline.to_json(),
-        steps=tuple(StepRecord(name=step.name) for step in request.pipeline.ordered()),
-        environment=_environment(request.pipeline),
-    )
-
-
-def evaluate_gate(
-    pipeline: Pipeline,
-    folder: Path,
-    parameters: Mapping[str, ParameterValue],
-    *,
-    evidence: GateEvidence | None = None,
-) -> tuple[MetricReport, Verdict]:
-    """Return the metrics of an evaluation and the gate's verdict on them.
-
-    Args:
-        pipeline: with metrics and gate.
-        folder: holds ``evaluation.json``.
-        parameters: of the run; the gate uses the numbers.
-        evidence: predictions and the champion, for a gate that needs them.
-
-    Raises:
-        StepError: there is no evaluation.
-    """
-    report = read_evaluation(folder, pipeline.metrics)
-    numbers = {name: value for name, value in parameters.items() if isinstance(value, int | float)}
-    verdict = pipeline.gate.evaluate(
-        report, metrics=pipeline.metrics, parameters=numbers, evidence=evidence, licences=pipeline.licences
-    )
-    return report, verdict
-
-
-def confirm_verdict(record: RunRecord, pipeline: Pipeline, folder: Path) -> None:
-    """Reach the accepting verdict of a record again, from data alone, in a process without the plugin.
-
-    Args:
-        record: with the verdict and the parameters.
-        pipeline: with metrics and gate.
-        folder: holds ``evaluation.json``.
-
-    Raises:
-        PluginError: the verdict contradicts the gate, the parameters or the evaluation.
-    """
-    from mlops_core.gates.confirmation import confirm_accepted
-
-    assert record.verdict is not None  # noqa: S101  for mypy: the caller has recorded it
-    numbers = {name: value for name, value in record.parameters.items() if isinstance(value, int | float)}
-    confirm_accepted(
-        record.verdict,
-        pipeline.gate,
-        metrics=pipeline.metrics,
-        parameters=numbers,
-        evaluation=folder,
-        licences=pipeline.licences,
-    )
-
-
-def require_accepted(verdict: Verdict) -> None:
-    """Raise an error unless a verdict accepts the model.
-
-    Raises:
-        GateUndecidedError: the evidence is not enough.
-        GateRejectedError: the gate rejected it.
-    """
-    if verdict.outcome is GateOutcome.UNDECIDED:
-        raise GateUndecidedError(verdict.message)
-    if not verdict.accepted:
-        raise GateRejectedError(verdict.message)
-
-
-def gate_status(error: GateRejectedError) -> RunStatus:
-    """Return the status of a run that ends with this error."""
-    return RunStatus.UNDECIDED if isinstance(error, GateUndecidedError) else RunStatus.REJECTED
-
-
-def check_agreement(verdict: Verdict, decision: Decision) -> None:
-    """Refuse an engine's decision that differs from the gate's verdict.
-
-    Raises:
-        RunnerError: the two differ, or the engine rejected the model with another message.
-    """
-    if verdict.accepted is not decision.is_accepted:
-        raise RunnerError(
-            f"the engine's condition came out {decision.is_accepted}, the gate itself {verdict.accepted}: they must "
-            f"agree; {decision.advice}"
-        )
-    if not verdict.accepted and decision.message and not verdict.message.encode().startswith(decision.message.encode()):
-        raise RunnerError(f"the engine rejected the model with {decision.message!r}, the gate with {verdict.message!r}")
-
-
-def copy_evaluation(source: Path, target: Path, *, observer: RunObserver) -> None:
-    """Copy an evaluation's files to a folder of the user's.
-
-    Raises:
-        RunnerError: they cannot be written there.
-    """
-    try:
-        shutil.copytree(source, target, copy_function=shutil.copyfile, dirs_exist_ok=True)
-    except (OSError, shutil.Error) as error:
-        raise RunnerError(f"the evaluation cannot be copied to {target}: {error}") from error
-    observer.note(f"the evaluation was copied to {target}")
-
-
-def keep_code(store: Store, installed: InstalledUseCase) -> str:
-    """Keep the code of a plugin as an artifact and return its digest; empty if it cannot be kept."""
-    from mlops_core.use_cases.model_code import find_plugin_code
-
-    work = store.work_folder("code")
-    try:
-        code = find_plugin_code(installed)
-        if code is None:
-            return ""
-        digest = code.digest()
-        if store.artifacts.has(digest) and store.artifacts.damage(digest) is None:
-            return digest
-        folder = work / "content"
-        folder.mkdir()
-        code.copy_to(folder)
-        return store.artifacts.add(folder)
-    except OSError:
-        return ""  # the model is as good without it
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def register_model(  # noqa: PLR0913  everything that a version is made of
-    store: Store,
-    record: RunRecord,
-    *,
-    pipeline: Pipeline,
-    artifact: str,
-    report: MetricReport,
-    compute: ComputeMetrics,
-    code: str = "",
-    record_requests: Callable[[ModelVersion], ModelVersion] | None = None,
-) -> RunRecord:
-    """Register the model of an accepted run and return the run's record with its version; ``best`` may move.
-
-    Args:
-        store: the workspace.
-        record: of the run.
-        pipeline: that the run carried out.
-        artifact: digest of the model.
-        report: the metrics by which it was judged.
-        compute: the use case's metrics of predictions.
-        code: digest of the artifact with the plugin's code; empty for none.
-        record_requests: returns a version that is new with its recorded requests; None to record none.
-
-    Raises:
-        AssertionError: the gate has not accepted the model; nothing else may ever be registered.
-    """
-    assert record.verdict is not None and record.verdict.accepted  # noqa: S101, PT018  see above
-    dataset, metric = record.dataset, pipeline.metrics[0]
-    registry = Registry(store)
-    version = ModelVersion(
-        use_case=record.use_case,
-        version=0,
-        run_id=record.run_id,
-        created=utc_now(),
-        artifact=artifact,
-        metrics={name: value.value for name, value in report.values.items()},
-        compared_by=metric.name,
-        direction=metric.direction,
-        test_set=str(report.notes.get(TEST_SET_NOTE, "")),
-        dataset=dataset.name if dataset else "",
-        dataset_digest=dataset.digest if dataset else "",
-        dataset_asset=dataset.asset if dataset else "",
-        is_generated_data=bool(dataset and dataset.is_generated),
-        config=record.config,
-        plugin=record.plugin,
-        code=code,
-        licences=pipeline.licences,
-        splits={name: facts.digest for name, facts in facts_of_note(report.notes.get(SPLITS_NOTE)).items()},
-        test_content=str(report.notes.get(TEST_CONTENT_NOTE, "")),
-        reference=_digest_of_reference(store, record.run_id),
-    )
-    if record_requests is not None and registry.known(version) is None:
-        version = record_requests(version)
-    registered = registry.register(version)
-    compare = version_comparison(store, lambda: compute)
-    settings = read_settings()
-    note = registry.promote_best(registered, compare=compare, allows_pending=settings.best_allows_pending)
-    write_model_files(registry, registered, store.runs.folder(record.run_id), name=settings.model_base_name)
-    return replace(record, model_version=registered.version, alias_note=note)
-
-
-def keep_evaluation(evaluation: Path, run: Path) -> None:
-    """Copy metrics and reference statistics from the artifact of an evaluation to the folder of its run."""
-    shutil.copyfile(evaluation / EVALUATION_FILE, run / EVALUATION_FILE)
-    if (evaluation / REFERENCE_FILE).is_file():
-        shutil.copyfile(evaluation / REFERENCE_FILE, run / REFERENCE_FILE)
-
-
-def _digest_of_reference(store: Store, run_id: str) -> str:
-    """Return the SHA-256 of the reference statistics of a run; empty without any."""
-    path = store.runs.folder(run_id) / REFERENCE_FILE
-    return file_digest(path) if path.is_file() else ""
-
-
-def write_run_report(
-    store: Store, run_id: str, *, note: Callable[[str], None], use_case: UseCase | None = None
-) -> None:
-    """Write the run's page and, of a training, its logs for TensorBoard.
-
-    What cannot be written is noted and changes nothing about the run.
-
-    Args:
-        store: the workspace that holds the run.
-        run_id: of the run.
-        note: receives a message when one of them cannot be written.
-        use_case: of the run, for previews; None to load it.
-    """
-    from mlops_core.report import write_report
-    from mlops_core.report.facts import steps_of_kind
-    from mlops_core.report.tensorboard import write_tensorboard
-
-    try:
-        write_report(store, run_id, use_case=use_case, note=note)
-    except (MlopsError, OSError) as error:
-        note(f"the report of run {run_id} was not written: {error}")
-        return
-    try:
-        trained = steps_of_kind(store.runs.load(run_id), StepKind.TRAINING)
-        if any(step.status is StepStatus.DONE for step in trained):  # that of a reused one has its logs already
-            write_tensorboard(store, run_id)
-    except (MlopsError, OSError) as error:
-        note(f"the logs of run {run_id} for TensorBoard were not written: {error}")
-
-
-def _environment(pipeline: Pipeline) -> dict[str, str]:
-    packages = ("mlops-usecases", *sorted({package for step in pipeline.steps for package in step.packages}))
-    return describe_environment(packages)
