@@ -143,9 +143,7 @@ def _meanings(codes: Mapping[str, float], table: TableSection) -> dict[str, floa
     """Return the code of each meaning that a single category has."""
     meanings = [_meaning(name, table) for name in codes]
     return {
-        meaning: code
-        for meaning, code in zip(meanings, codes.values(), strict=True)
-        if meanings.count(meaning) == 1
+        meaning: code for meaning, code in zip(meanings, codes.values(), strict=True) if meanings.count(meaning) == 1
     }
 
 
