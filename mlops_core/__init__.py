@@ -38,7 +38,13 @@ if TYPE_CHECKING:
     )
     from mlops_core.datasets.leaks import NearDuplicate, WrittenSplit
     from mlops_core.datasets.licences import PretrainedModel
-    from mlops_core.datasets.listing import DataFiles, is_hidden_or_tool, list_data_files
+    from mlops_core.datasets.listing import (
+        DataFiles,
+        fold_of_folder,
+        is_hidden_or_tool,
+        list_data_files,
+        part_of_folder,
+    )
     from mlops_core.datasets.previews import PREVIEW_LIMIT, MarkedSample, Preview
     from mlops_core.datasets.splits import SplitRow, SplitSample, check_no_leak, read_split, row_digest, write_split
     from mlops_core.errors import (
@@ -136,7 +142,7 @@ _MODULES = {
     "datasets.leaks": ("NearDuplicate", "WrittenSplit"),
     "datasets.licences": ("PretrainedModel",),
     "datasets.group_splits": ("hold_out_groups", "join_groups"),
-    "datasets.listing": ("DataFiles", "is_hidden_or_tool", "list_data_files"),
+    "datasets.listing": ("DataFiles", "fold_of_folder", "is_hidden_or_tool", "list_data_files", "part_of_folder"),
     "datasets.previews": ("PREVIEW_LIMIT", "MarkedSample", "Preview"),
     "errors": (
         "ConfigError",
@@ -339,6 +345,7 @@ __all__ = [
     "download",
     "file_digest",
     "findings_of_listing",
+    "fold_of_folder",
     "hold_out_groups",
     "hookimpl",
     "is_hidden_or_tool",
@@ -351,6 +358,7 @@ __all__ = [
     "open_run",
     "open_tar",
     "parse_condition",
+    "part_of_folder",
     "prepare_run",
     "proportion",
     "proportion_by_group",
