@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MARKER = ".mlops-dataset.json"
 """The file that marks a data set as complete; at the top of a folder it is not part of the content."""
+EARLIER_SPLIT_FOLDER = ".mlops-earlier-split"
+"""At the top of a data set, the parts of an earlier split (`mlops_core.datasets.earlier_splits`)."""
 _BATCH = 1024
 _SMALL_BYTES = 1 << 20
 """For a batch smaller than this, starting threads takes longer than they save."""
