@@ -154,6 +154,24 @@ def iter_tree(folder: Path, *, cache: StatCache | None = None) -> Iterator[TreeF
     return _hash_in_batches(top, ((path, file_state(f"{top}/{path}")) for path in paths), cache=cache)
 
 
+def walk_files(folder: Path) -> Iterator[str]:
+    """Yield the relative path of each file that the digest of a folder covers, in order; links are followed.
+
+    Raises:
+        OSError: a folder cannot be read.
+
+    Example:
+        >>> Path("clips").mkdir()
+        >>> _ = (Path("clips") / "a.wav").write_text("")
+        >>> Path("data").mkdir()
+        >>> (Path("data") / "linked").symlink_to(Path("clips").absolute())
+        >>> list(walk_files(Path("data")))
+        ['linked/a.wav']
+    """
+    top = os.fspath(folder)
+    return _walk(top, "", above=frozenset({_identity(top)}))
+
+
 def file_state(path: str | Path) -> FileState:
     """Return the state of a file."""
     found = os.stat(path)  # noqa: PTH116  called for each of many files; a Path costs as much as the call itself
