@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mlops_core.config_files.yaml_source import YamlSource
     from mlops_core.datasets.catalogue import Dataset, GeneratedSource, GitSource, Source, SplitSource
     from mlops_core.datasets.digests import file_digest
+    from mlops_core.datasets.earlier_splits import EarlierSplit, earlier_part
     from mlops_core.datasets.fetching.archives import open_tar
     from mlops_core.datasets.fetching.http import download
     from mlops_core.datasets.group_splits import hold_out_groups, join_groups
@@ -139,6 +140,7 @@ _MODULES = {
     "datasets.catalogue": ("Dataset", "GeneratedSource", "GitSource", "Source", "SplitSource"),
     "datasets.splits": ("SplitRow", "SplitSample", "check_no_leak", "read_split", "row_digest", "write_split"),
     "datasets.digests": ("file_digest",),
+    "datasets.earlier_splits": ("EarlierSplit", "earlier_part"),
     "datasets.leaks": ("NearDuplicate", "WrittenSplit"),
     "datasets.licences": ("PretrainedModel",),
     "datasets.group_splits": ("hold_out_groups", "join_groups"),
@@ -257,6 +259,7 @@ __all__ = [
     "Detection",
     "Direction",
     "Distribution",
+    "EarlierSplit",
     "FactTable",
     "FoundBox",
     "Gate",
@@ -343,6 +346,7 @@ __all__ = [
     "did_you_mean",
     "discover_use_cases",
     "download",
+    "earlier_part",
     "file_digest",
     "findings_of_listing",
     "fold_of_folder",

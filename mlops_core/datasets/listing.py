@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mlops_core.datasets.digests import MARKER
+from mlops_core.datasets.digests import EARLIER_SPLIT_FOLDER, MARKER
 from mlops_core.quantities import counted
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class _Listing:
             self.walk(entry.path, f"{path}/", above=above | {identity})
 
     def _skip(self, entry: os.DirEntry[str], prefix: str) -> None:
-        if not prefix and entry.name == MARKER:
+        if not prefix and entry.name in (MARKER, EARLIER_SPLIT_FOLDER):
             return
         name = "._*" if entry.name.startswith("._") else entry.name
         if entry.is_dir(follow_symlinks=False):
