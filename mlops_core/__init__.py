@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mlops_core.config_files.yaml_source import YamlSource
     from mlops_core.datasets.catalogue import Dataset, GeneratedSource, GitSource, Source, SplitSource
     from mlops_core.datasets.digests import file_digest
+    from mlops_core.datasets.earlier_splits import EarlierSplit, earlier_part
     from mlops_core.datasets.fetching.archives import open_tar
     from mlops_core.datasets.fetching.http import download
     from mlops_core.datasets.group_splits import hold_out_groups, join_groups
@@ -38,7 +39,13 @@ if TYPE_CHECKING:
     )
     from mlops_core.datasets.leaks import NearDuplicate, WrittenSplit
     from mlops_core.datasets.licences import PretrainedModel
-    from mlops_core.datasets.listing import DataFiles, is_hidden_or_tool, list_data_files
+    from mlops_core.datasets.listing import (
+        DataFiles,
+        fold_of_folder,
+        is_hidden_or_tool,
+        list_data_files,
+        part_of_folder,
+    )
     from mlops_core.datasets.previews import PREVIEW_LIMIT, MarkedSample, Preview
     from mlops_core.datasets.splits import SplitRow, SplitSample, check_no_leak, read_split, row_digest, write_split
     from mlops_core.errors import (
@@ -133,10 +140,11 @@ _MODULES = {
     "datasets.catalogue": ("Dataset", "GeneratedSource", "GitSource", "Source", "SplitSource"),
     "datasets.splits": ("SplitRow", "SplitSample", "check_no_leak", "read_split", "row_digest", "write_split"),
     "datasets.digests": ("file_digest",),
+    "datasets.earlier_splits": ("EarlierSplit", "earlier_part"),
     "datasets.leaks": ("NearDuplicate", "WrittenSplit"),
     "datasets.licences": ("PretrainedModel",),
     "datasets.group_splits": ("hold_out_groups", "join_groups"),
-    "datasets.listing": ("DataFiles", "is_hidden_or_tool", "list_data_files"),
+    "datasets.listing": ("DataFiles", "fold_of_folder", "is_hidden_or_tool", "list_data_files", "part_of_folder"),
     "datasets.previews": ("PREVIEW_LIMIT", "MarkedSample", "Preview"),
     "errors": (
         "ConfigError",
@@ -251,6 +259,7 @@ __all__ = [
     "Detection",
     "Direction",
     "Distribution",
+    "EarlierSplit",
     "FactTable",
     "FoundBox",
     "Gate",
@@ -337,8 +346,10 @@ __all__ = [
     "did_you_mean",
     "discover_use_cases",
     "download",
+    "earlier_part",
     "file_digest",
     "findings_of_listing",
+    "fold_of_folder",
     "hold_out_groups",
     "hookimpl",
     "is_hidden_or_tool",
@@ -351,6 +362,7 @@ __all__ = [
     "open_run",
     "open_tar",
     "parse_condition",
+    "part_of_folder",
     "prepare_run",
     "proportion",
     "proportion_by_group",

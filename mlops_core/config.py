@@ -11,7 +11,10 @@ import pydantic
 
 
 class Section(pydantic.BaseModel):
-    """Base of one configuration section: unknown keys are refused, values cannot be changed.
+    """Base of one configuration section: unknown keys are refused, values cannot be changed, numbers are finite.
+
+    A limit that is NaN would never be exceeded. A field that may be infinite says so:
+    ``Annotated[float, pydantic.Field(allow_inf_nan=True)]``.
 
     Example:
         >>> class Training(Section):
@@ -20,7 +23,7 @@ class Section(pydantic.BaseModel):
         Training(epochs=3)
     """
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class KeyFaultError(ValueError):
@@ -171,7 +174,7 @@ class UseCaseConfig(pydantic.BaseModel):
         3
     """
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     gate: GateSection = GateSection()
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mlops_core.config_files.imported import ImportedConfig
     from mlops_core.config_files.yaml_source import YamlSource
     from mlops_core.datasets.catalogue import Dataset
+    from mlops_core.datasets.earlier_splits import EarlierSplit
     from mlops_core.datasets.inspections import Inspection
     from mlops_core.datasets.leaks import NearDuplicate, WrittenSplit
     from mlops_core.datasets.licences import PretrainedModel
@@ -136,6 +137,21 @@ def mlops_get_dataset_source(config: UseCaseConfig, context: PluginContext) -> t
     :param context: the use case that was asked for, and the distribution that provides it.
     :returns: the name, and the folder, or None in place of the folder to fetch the catalogue entry of that name. None
         in place of the pair to use core's default.
+    """
+
+
+@hookspec(firstresult=True)
+def mlops_get_earlier_split(config: UseCaseConfig, context: PluginContext) -> EarlierSplit | None:
+    """Return the data assets that hold the parts of an earlier split, which the run is to use again.
+
+    Called in the driver when the pipeline is built. Before anything runs, core reads the file of their versions, finds
+    each asset in the workspace, compares its files with its digest, and joins it to the data set, whose digest then
+    covers it. A step that reads the data set finds the parts with `earlier_part`, on every runner. Optional: by default
+    each run makes its own split. Since 0.1.
+
+    :param config: the validated configuration.
+    :param context: the use case that was asked for, and the distribution that provides it.
+    :returns: the assets as the configuration names them; None for no earlier split.
     """
 
 

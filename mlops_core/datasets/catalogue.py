@@ -15,6 +15,8 @@ from mlops_core.names import require_name, require_relative_path
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mlops_core.datasets.earlier_splits import EarlierSplit
+
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with (label, done, total)."""
 
@@ -221,9 +223,11 @@ class DatasetChoice:
         path: the folder given by the user; None to take the data from the catalogue.
         entry: its entry in the catalogue; None when `path` is set.
         required: relative paths or globs that the folder given by the user must have.
+        earlier_split: parts of an earlier split, data assets that are joined to it; None for none.
     """
 
     name: str
     path: Path | None = None
     entry: Dataset | None = None
     required: tuple[str, ...] = ()
+    earlier_split: EarlierSplit | None = None

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MARKER = ".mlops-dataset.json"
 """The file that marks a data set as complete; at the top of a folder it is not part of the content."""
+EARLIER_SPLIT_FOLDER = ".mlops-earlier-split"
+"""At the top of a data set, the parts of an earlier split (`mlops_core.datasets.earlier_splits`)."""
 _BATCH = 1024
 _SMALL_BYTES = 1 << 20
 """For a batch smaller than this, starting threads takes longer than they save."""
@@ -150,6 +152,24 @@ def iter_tree(folder: Path, *, cache: StatCache | None = None) -> Iterator[TreeF
     top = os.fspath(folder)
     paths = _walk(top, "", above=frozenset({_identity(top)}))
     return _hash_in_batches(top, ((path, file_state(f"{top}/{path}")) for path in paths), cache=cache)
+
+
+def walk_files(folder: Path) -> Iterator[str]:
+    """Yield the relative path of each file that the digest of a folder covers, in order; links are followed.
+
+    Raises:
+        OSError: a folder cannot be read.
+
+    Example:
+        >>> Path("clips").mkdir()
+        >>> _ = (Path("clips") / "a.wav").write_text("")
+        >>> Path("data").mkdir()
+        >>> (Path("data") / "linked").symlink_to(Path("clips").absolute())
+        >>> list(walk_files(Path("data")))
+        ['linked/a.wav']
+    """
+    top = os.fspath(folder)
+    return _walk(top, "", above=frozenset({_identity(top)}))
 
 
 def file_state(path: str | Path) -> FileState:

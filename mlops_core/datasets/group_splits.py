@@ -13,7 +13,7 @@ from mlops_core.datasets.splits import EMPTY_DIGEST, SPLIT_FILE, iter_members
 from mlops_core.errors import DatasetError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from mlops_core.datasets.splits import SplitSample
@@ -117,14 +117,16 @@ class _Choice:
         self.taken.update(self._classes_of[group])
 
 
-def check_split_file(folder: Path, *, is_trained: bool) -> None:
+def check_split_file(folder: Path, *, is_trained: bool, known: Collection[str] = ()) -> None:
     """Refuse the split in `folder` if a part or a class is empty; a folder without a split is accepted.
 
-    Labels that are all numbers are values, not classes. Several classes of a sample are joined by ``|``.
+    Labels that are all numbers are regarded as values unless all of them are `known` as classes. Several classes of a
+    sample are joined by ``|``.
 
     Args:
         folder: output of a step.
         is_trained: whether the pipeline trains a model; without, only test samples are needed.
+        known: names of the classes; empty if it is not known whether there are any.
 
     Raises:
         DatasetError: the file is damaged, there are no test samples or, for a training, no training samples, or a class
@@ -144,7 +146,7 @@ def check_split_file(folder: Path, *, is_trained: bool) -> None:
                 "hold_out_groups splits by group where groups have several classes"
             )
     classes = set().union(*classes_of.values())
-    if not is_trained or all(map(_is_number, classes)):
+    if not is_trained or (all(map(_is_number, classes)) and not classes <= set(known)):
         return
     for part in needed:
         missing = sorted(classes - classes_of[part])

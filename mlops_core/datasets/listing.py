@@ -7,11 +7,12 @@ What is not listed is counted, so that a plugin can report it.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mlops_core.datasets.digests import MARKER
+from mlops_core.datasets.digests import EARLIER_SPLIT_FOLDER, MARKER
 from mlops_core.quantities import counted
 
 if TYPE_CHECKING:
@@ -37,6 +38,19 @@ _TOOL_NAMES = frozenset(
         "thumbs.db",
     }
 )
+_PART_WORDS = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("val", "valid", "validate", "validation"), "validation"),
+    **dict.fromkeys(("test", "testing", "tst", "eval", "evaluation", "holdout"), "test"),
+}
+_WORDS_BESIDE = frozenset(
+    {
+        *("audio", "clip", "clips", "data", "dataset", "file", "files", "folder", "image", "images", "img", "imgs"),
+        *("part", "photos", "pictures", "samples", "seg", "set", "split", "wav"),
+    }
+)
+_PART_NAME = re.compile(r"([a-z]+?)(?:set|(?:19|20)\d\d)?")
+_FOLD = re.compile(r"(?:cv[ _-]?)?(?:fold|split)[ _-]?(\d{1,2})", re.IGNORECASE)
 _SHOWN = 5
 
 
@@ -81,6 +95,31 @@ def is_hidden_or_tool(name: str) -> bool:
         [True, True, True, True, False]
     """
     return name.startswith(".") or name.casefold() in _TOOL_NAMES
+
+
+def part_of_folder(name: str) -> str | None:
+    """Return ``train``, ``validation`` or ``test`` for a folder that has the name of a part; None for any other name.
+
+    Words such as ``set`` and ``images`` and a year may stand beside the name of the part.
+
+    Example:
+        >>> [part_of_folder(name) for name in ("Train", "test_images", "val2017", "trainset", "trains", "images")]
+        ['train', 'test', 'validation', 'train', None, None]
+    """
+    words = [word for word in re.split(r"[ _.\-]+", name.casefold()) if word and word not in _WORDS_BESIDE]
+    match = _PART_NAME.fullmatch(words[0]) if len(words) == 1 else None
+    return _PART_WORDS.get(match[1]) if match else None
+
+
+def fold_of_folder(name: str) -> int | None:
+    """Return the number of a folder that has the name of a fold of a cross-validation; None for any other name.
+
+    Example:
+        >>> [fold_of_folder(name) for name in ("fold1", "Fold_02", "split-3", "cv_fold 4", "folder1")]
+        [1, 2, 3, 4, None]
+    """
+    match = _FOLD.fullmatch(name)
+    return int(match[1]) if match else None
 
 
 def list_data_files(folder: Path) -> DataFiles:
@@ -133,7 +172,7 @@ class _Listing:
             self.walk(entry.path, f"{path}/", above=above | {identity})
 
     def _skip(self, entry: os.DirEntry[str], prefix: str) -> None:
-        if not prefix and entry.name == MARKER:
+        if not prefix and entry.name in (MARKER, EARLIER_SPLIT_FOLDER):
             return
         name = "._*" if entry.name.startswith("._") else entry.name
         if entry.is_dir(follow_symlinks=False):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mlops_core.config_files.loading import load_config
     from mlops_core.datasets.catalogue import DatasetChoice, Progress
+    from mlops_core.datasets.digests import walk_files
     from mlops_core.errors import DefinitionError, ExitCode, PipelineError, RunnerError, did_you_mean
     from mlops_core.gates.conditions import Condition
     from mlops_core.pipeline import EVALUATION_OUTPUT, FETCH, OBJECTIVE_OUTPUT, ParameterValue
@@ -48,6 +49,7 @@ _MODULES = {
     "mlops_core.gates.conditions": ("Condition",),
     "mlops_core.config_files.loading": ("load_config",),
     "mlops_core.datasets.catalogue": ("DatasetChoice", "Progress"),
+    "mlops_core.datasets.digests": ("walk_files",),
     "mlops_core.errors": ("DefinitionError", "ExitCode", "PipelineError", "RunnerError", "did_you_mean"),
     "mlops_core.pipeline": ("EVALUATION_OUTPUT", "FETCH", "OBJECTIVE_OUTPUT", "ParameterValue"),
     "mlops_core.runners.dataset_source": ("FetchedSource", "fetch_source"),
@@ -133,6 +135,7 @@ __all__ = [
     "search_failure",
     "step_environment",
     "usable_cores",
+    "walk_files",
     "write_atomically",
 ]
 

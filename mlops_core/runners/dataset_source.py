@@ -14,8 +14,9 @@ from mlops_core.datasets import storage
 from mlops_core.datasets.addresses import is_below
 from mlops_core.datasets.catalogue import CommandSource, Dataset, GeneratedSource
 from mlops_core.datasets.digests import file_digest, iter_tree, tree_manifest, tree_state
+from mlops_core.datasets.earlier_splits import PARTS, join_parts
 from mlops_core.datasets.fetching.archives import unpack
-from mlops_core.errors import DatasetError
+from mlops_core.errors import DatasetError, UsageError
 from mlops_core.pipeline import Step
 from mlops_core.redaction import redact_urls
 from mlops_core.runners.local.processes import StepProcesses, module_of
@@ -26,12 +27,14 @@ from mlops_core.workspace.manifests import changed_files
 from mlops_core.workspace.records import DatasetRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from mlops_core.datasets.catalogue import DatasetChoice, Progress
     from mlops_core.datasets.digests import TreeState
+    from mlops_core.datasets.earlier_splits import EarlierSplit
     from mlops_core.use_cases.manager import UseCase
+    from mlops_core.workspace.assets.store import DataAsset
     from mlops_core.workspace.store import Store
 
 _MANIFEST_LIMIT = 200_000
@@ -70,9 +73,68 @@ def fetch_source(  # noqa: PLR0913  what a runner, a plan and the command line k
     Data that are generated are generated in a process of their own, as a step is: the driver stays small.
 
     Raises:
+        ConfigError: the file with the versions of an earlier split is missing, not valid, or contradicts the
+            configuration.
+        UsageError: a data asset does not exist.
         DatasetError: the user's folder does not exist, is empty or lacks a required file, the data set cannot be
             fetched, or it has changed since it was fetched.
     """
+    earlier = None if choice.earlier_split is None else _earlier_parts(choice.earlier_split, store=store)
+    source = _fetched(
+        use_case, choice, store=store, seed=seed, is_offline=is_offline, progress=progress, processes=processes
+    )
+    return source if earlier is None else _with_earlier_split(source, earlier, store=store)
+
+
+def _earlier_parts(split: EarlierSplit, *, store: Store) -> dict[str, DataAsset]:
+    """Return part -> data asset of an earlier split.
+
+    Raises:
+        UsageError: an asset does not exist, or configuration and file name two versions.
+        DatasetError: its files are gone or have changed.
+    """
+    assets, parts = AssetStore(store), {}
+    for part, (stated, *configured) in split.references().items():
+        parts[part] = assets.find(stated)
+        for reference in configured:
+            if assets.find(reference) != parts[part]:
+                raise UsageError(
+                    f"{split.keys[PARTS.index(part)]} names {reference}, and {split.versions} ({split.keys[2]}) names "
+                    f"{stated}, another version of the part '{part}'; expected the same one"
+                )
+        assets.check(parts[part])
+    return parts
+
+
+def _with_earlier_split(source: FetchedSource, parts: Mapping[str, DataAsset], *, store: Store) -> FetchedSource:
+    """Return a data set to which the parts of an earlier split are joined."""
+    assets = AssetStore(store)
+    folder = join_parts(
+        source.path, {part: assets.folder(asset) for part, asset in parts.items()}, below=store.datasets
+    )
+    record = source.record
+    joined = _described(
+        folder,
+        store=store,
+        name=record.name,
+        was_there=source.was_there,
+        licence=record.licence,
+        is_generated=record.is_generated,
+    )
+    named = ", ".join(f"{part}: {asset}" for part, asset in parts.items())
+    return replace(joined, record=replace(joined.record, asset=record.asset, earlier_split=named))
+
+
+def _fetched(  # noqa: PLR0913  as fetch_source
+    use_case: UseCase,
+    choice: DatasetChoice,
+    *,
+    store: Store,
+    seed: int,
+    is_offline: bool,
+    progress: Progress | None,
+    processes: StepProcesses | None,
+) -> FetchedSource:
     if choice.path is not None and str(choice.path).startswith(ASSET_PREFIX):
         return _asset_source(choice.name, str(choice.path), required=choice.required, store=store)
     if choice.path is not None:

@@ -93,6 +93,8 @@ def check_saved_dataset(record: RunRecord, choice: DatasetChoice) -> None:
     """
     if record.dataset is None or record.dataset.asset or choice.path is None or choice.path.is_absolute():
         return
+    if choice.earlier_split is not None:  # the data set is a folder of links, and its digest is compared
+        return
     if choice.path.is_file():  # an archive: the data set is what was unpacked, and its digest is compared
         return
     if str(choice.path.absolute()) != record.dataset.path:

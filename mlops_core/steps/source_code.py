@@ -4,6 +4,8 @@ Imports are followed in the source, those inside functions too; nothing is impor
 distribution does not count by its content: a step declares such distributions, and their versions are part of its key.
 What has no fixed version counts: the step's own top-level package and distribution, editable installations, packages
 and modules in any other folder of ``sys.path``. Core counts by its step protocol.
+
+A module that asks for its own place can read the other files of its package, such as a table of classes: all count.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlops_core.datasets.listing import is_hidden_or_tool
 from mlops_core.errors import PluginError
 from mlops_core.installed.distributions import distribution_at
 
@@ -25,10 +28,24 @@ if TYPE_CHECKING:
 
 _CORE = "mlops_core"
 _LIBRARY = Path(os.__file__).parent
+_CODE_SUFFIXES = frozenset({".py", ".pyc", ".pyi"})
 _IMPORTERS = frozenset({"import_module", "__import__", "load_function"})
 """Functions that import the module that their first argument names."""
 _ALL = "*"
 """Stands for every module of a package, where the name of an imported module is computed."""
+
+
+_DATA = "/"
+"""Stands for every other file of a package."""
+_PLACES = (
+    b"__file__",
+    b"__path__",
+    b"importlib.resources",
+    b"importlib import resources",
+    b"importlib_resources",
+    b"get_data",
+)
+"""What a module mentions that finds files beside itself."""
 
 
 class CodeIndex:
@@ -44,7 +61,7 @@ class CodeIndex:
     def digests(self, module: str) -> dict[str, str]:
         """Return module -> SHA-256 of its file, for `module` and all that it can import, as described above.
 
-        It is empty for a module of core.
+        Other files are named by their path, such as ``package/classes.json``. It is empty for a module of core.
 
         Raises:
             PluginError: the module has no source that can be found.
@@ -78,6 +95,9 @@ class CodeIndex:
             if name.endswith(f".{_ALL}"):
                 waiting += self._all_modules(name.partition(".")[0])
                 continue
+            if name.endswith(f".{_DATA}"):
+                found |= self._other_files(name.partition(".")[0], own=own)
+                continue
             read = self._read(name, own=own)
             if read is not None:
                 found[name] = read[0]
@@ -99,11 +119,23 @@ class CodeIndex:
                 self._modules[name, own] = (hashlib.sha256(content).hexdigest(), tuple(imports))
         return self._modules[name, own]
 
+    def _other_files(self, top: str, *, own: str) -> dict[str, str]:
+        """Return path -> SHA-256 of the files of a package that are not its code and that are not hidden."""
+        return {
+            f"{top}/{path.relative_to(root).as_posix()}": hashlib.sha256(path.read_bytes()).hexdigest()
+            for root in self._counted_roots(top, own=own)
+            for path in (root.rglob("*") if root.is_dir() else ())
+            if path.suffix not in _CODE_SUFFIXES
+            and not any(map(is_hidden_or_tool, path.relative_to(root).parts))
+            and path.is_file()
+        }
+
+    def _counted_roots(self, top: str, *, own: str) -> Iterator[Path]:
+        yield from (root for root in self._roots_of(top) if top == own or self._counts(root, own=own))
+
     def _find(self, name: str, *, own: str) -> Path | None:
         top, *rest = name.split(".")
-        for root in self._roots_of(top):
-            if top != own and not self._counts(root, own=own):
-                continue
+        for root in self._counted_roots(top, own=own):
             path = _file_of(root, rest)
             if path is not None:
                 return path
@@ -146,6 +178,8 @@ def _imports(source: bytes, module: str, *, is_package: bool) -> Iterator[str]:
             tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):  # the step that imports it will say so
         return
+    if any(place in source for place in _PLACES):
+        yield f"{parents[0]}.{_DATA}"
     may_call = any(name.encode() in source for name in _IMPORTERS)
     for node in ast.walk(tree) if may_call else _statements(tree):
         if isinstance(node, ast.Import):

@@ -4,7 +4,7 @@
   those of the data set's files, and the plugin's hook finds no near duplicates across parts.
 * A manifest that a training reads: no part and no class is empty.
 * The manifests that the evaluation reads: there is one if a model is trained, none leaks, not even between folds.
-* The predictions: they are those of the test samples, each once.
+* The predictions: they are those of the test samples, each once, and no class of theirs is empty in a part.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ def check_predictions(request: StepRequest, predictions: Predictions) -> None:
     """Check the predictions of an evaluation against the manifests that it read.
 
     Raises:
-        DatasetError: a sample is not a test sample, is predicted twice, or is missing without a reason.
+        DatasetError: a sample is not a test sample, is predicted twice, or is missing without a reason, or a part has
+            no sample of a class.
     """
     from mlops_core.evaluation.coverage import check_coverage, check_no_repetition, read_left_out
 
@@ -89,6 +90,9 @@ def check_predictions(request: StepRequest, predictions: Predictions) -> None:
     manifests = _manifests(request)
     if not manifests:
         return
+    if predictions.classes:  # only now it is known that labels which are numbers are classes
+        for folder in manifests.values():
+            check_split_file(folder, is_trained=bool(request.is_trained), known=predictions.classes)
     left_out = read_left_out(request.outputs[PREDICTIONS_OUTPUT])
     check_coverage(predictions, manifests, left_out=left_out)
     if left_out:

@@ -10,7 +10,7 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mlops_core.datasets.digests import iter_tree
+from mlops_core.datasets.digests import EARLIER_SPLIT_FOLDER, iter_tree
 from mlops_core.errors import DatasetError, ExitCode, MlopsError, PluginError, StepError, UsageError
 from mlops_core.evaluation.evaluation_file import read_evaluation
 from mlops_core.pipeline import EVALUATION_OUTPUT
@@ -154,8 +154,9 @@ def _verified_dataset(
 
 
 def _choice_in(choice: DatasetChoice, path: Path) -> DatasetChoice:
-    """Return the choice of the same data set in a folder."""
-    return replace(choice, path=path, entry=None)
+    """Return the choice of the same data set in a folder, which may hold the earlier split that was joined to it."""
+    earlier = None if (path / EARLIER_SPLIT_FOLDER).is_dir() else choice.earlier_split
+    return replace(choice, path=path, entry=None, earlier_split=earlier)
 
 
 def _gone(original: OriginalRun, *, place: Path | None = None) -> str:

@@ -71,7 +71,7 @@ class TunedParameter:
     Example:
         >>> rate = TunedParameter(name="learning_rate", key="training.learning_rate", minimum=1e-6, maximum=1)
         >>> rate.fault(0.01), rate.fault(3.0)
-        ('', '3.0 is not a number from 1e-06 to 1')
+        ('', '3.0, which is not a number from 1e-06 to 1')
     """
 
     name: str
@@ -116,7 +116,7 @@ class TunedParameter:
             is_typed = any(value == choice and type(value) is type(choice) for choice in self.choices)
         elif is_typed and isinstance(value, int | float) and not isinstance(value, bool):
             is_typed = math.isfinite(value) and self.minimum <= value <= self.maximum
-        return "" if is_typed else f"{value!r} is not {self.legal}"
+        return "" if is_typed else f"{value!r}, which is not {self.legal}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the parameter as JSON types only; an infinite limit becomes null."""
@@ -368,10 +368,21 @@ def range_fault(name: str, found: SearchRange, known: Mapping[str, TunedParamete
     if parameter.type == "integer" and not _gives_whole_numbers(found):
         return f"is a whole number, and {found.kind} gives fractions; expected choice, randint, or quniform with q: 1"
     for value in found.limits():
-        whole = int(value) if parameter.type == "integer" and isinstance(value, float) else value
-        if fault := parameter.fault(whole):
+        is_whole = parameter.type == "integer" and isinstance(value, float) and value.is_integer()
+        if fault := parameter.fault(int(value) if is_whole else value):
             return f"may be {fault}"
-    return ""
+    return "" if found.kind.is_bounded or found.kind is RangeKind.CHOICE else _middle_fault(found, parameter)
+
+
+def _middle_fault(found: SearchRange, parameter: TunedParameter) -> str:
+    """Return why a normal distribution, which is cut at the legal limits, would give one of them nearly always."""
+    try:
+        middle = math.exp(found.mean) if found.kind.is_logarithmic else found.mean
+    except OverflowError:
+        middle = math.inf
+    if parameter.minimum <= middle <= parameter.maximum:
+        return ""
+    return f"has mu: {found.mean:g}, around {middle:g}, which is not {parameter.legal}"
 
 
 def _gives_whole_numbers(found: SearchRange) -> bool:

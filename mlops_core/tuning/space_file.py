@@ -58,6 +58,7 @@ def read_space_file(path: Path, parameters: Sequence[TunedParameter]) -> SearchS
     source = read_yaml_file(path, environ={}, is_foreign=True)
     reader = _SpaceReader(source, parameters)
     subspaces = reader.subspaces()
+    reader.check_spellings()
     if len(reader.problems) == 1:
         raise ConfigError(reader.problems[0])
     if reader.problems:
@@ -83,6 +84,12 @@ class _SpaceReader:
             return ()
         return tuple(self._subspace(each, f"{_TOP}[{number}]") for number, each in enumerate(found))
 
+    def check_spellings(self) -> None:
+        """Note numbers that readers of YAML take for different values; truth values have only one sense here."""
+        for key, ambiguity in self._source.ambiguities.items():
+            if not isinstance(ambiguity.old, bool):
+                self._problem(key, str(ambiguity))
+
     def _subspace(self, data: Any, key: str) -> dict[str, SearchRange]:
         if not isinstance(data, dict) or not data:
             self._problem(key, f"is {_shown(data)}; expected a mapping of parameters to ranges")
@@ -103,8 +110,8 @@ class _SpaceReader:
         kind = data.get("type") if isinstance(data, dict) else None
         if not isinstance(kind, str) or kind not in _TYPES:
             where = key if kind is None else f"{key}.type"
-            hint = did_you_mean(kind, _TYPES) if isinstance(kind, str) else ""
-            self._problem(where, f"has the type {_shown(kind)}{hint or f'; expected one of {chr(44).join(_TYPES)}'}")
+            hint, known = did_you_mean(kind, _TYPES) if isinstance(kind, str) else "", ", ".join(_TYPES)
+            self._problem(where, f"has the type {_shown(kind)}{hint or f'; expected one of {known}'}")
             return None
         if not self._has_right_keys(data, kind, key):
             return None

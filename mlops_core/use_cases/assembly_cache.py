@@ -14,12 +14,14 @@ import json
 import os
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.config_files.loaded import LoadedConfig
 from mlops_core.config_files.references import References
 from mlops_core.datasets.catalogue import CommandSource, Dataset, DatasetChoice
+from mlops_core.datasets.earlier_splits import EarlierSplit
 from mlops_core.errors import MlopsError
 from mlops_core.pipeline import Pipeline
 from mlops_core.redaction import redact_urls
@@ -159,6 +161,7 @@ def _to_json(assembly: Assembly) -> dict[str, Any]:
             "path": None if dataset.path is None else str(dataset.path),
             "entry": None if dataset.entry is None else dataset.entry.to_json(),
             "required": list(dataset.required),
+            "earlier_split": None if dataset.earlier_split is None else asdict(dataset.earlier_split),
         },
     }
 
@@ -190,8 +193,13 @@ def _from_json(
             path=None if choice["path"] is None else Path(choice["path"]),
             entry=None if choice["entry"] is None else Dataset.from_json(choice["entry"]),
             required=tuple(choice.get("required", ())),
+            earlier_split=_earlier_split(choice["earlier_split"]),
         ),
     )
+
+
+def _earlier_split(data: Mapping[str, Any] | None) -> EarlierSplit | None:
+    return None if data is None else EarlierSplit(**{**data, "keys": tuple(data["keys"])})
 
 
 # --- What an assembly depends on --------------------------------------------------------------------------

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mlops_core.config_files.loaded import LoadedConfig
     from mlops_core.config_files.yaml_source import YamlSource
     from mlops_core.datasets.catalogue import Dataset, DatasetChoice
+    from mlops_core.datasets.earlier_splits import EarlierSplit
     from mlops_core.datasets.inspections import Inspection
     from mlops_core.datasets.leaks import NearDuplicate, WrittenSplit
     from mlops_core.datasets.licences import Licences, PretrainedModel
@@ -203,6 +204,22 @@ class UseCase:
         Raises:
             ConfigError: the catalogue has no data set of that name.
         """
+        choice, earlier = self._own_choice(config), self.earlier_split(config)
+        if earlier is not None and choice.entry is not None and choice.entry.place:
+            raise ConfigError(
+                f"data set '{choice.name}' is read in place, at {choice.entry.place}, so that {earlier.train} cannot "
+                "be joined to it; expected a data set that is copied, such as a folder in dataset.path"
+            )
+        return replace(choice, earlier_split=earlier)
+
+    def earlier_split(self, config: UseCaseConfig) -> EarlierSplit | None:
+        """Return the data assets that hold the parts of an earlier split; None for a split of the run's own."""
+        from mlops_core.datasets.earlier_splits import EarlierSplit
+
+        answer = self._call("mlops_get_earlier_split", (EarlierSplit, type(None)), default=lambda: None, config=config)
+        return answer if isinstance(answer, EarlierSplit) else None
+
+    def _own_choice(self, config: UseCaseConfig) -> DatasetChoice:
         from mlops_core.datasets.catalogue import DatasetChoice
 
         name, path = self.dataset_source(config)

@@ -1,8 +1,12 @@
-"""Digests of files that were read before, by path and state of the file (table ``file_digests``)."""
+"""Digests of files that were read before, by path and state of the file (table ``file_digests``).
+
+The column ``path`` holds a digest of the path.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import sqlite3
 import time
@@ -33,19 +37,19 @@ class FileDigestCache:
         row = self._db.execute(
             "SELECT sha256 FROM file_digests "
             "WHERE path = ? AND size = ? AND mtime_ns = ? AND ctime_ns = ? AND inode = ?",
-            (_as_text(path), state.size, state.mtime_ns, state.ctime_ns, state.inode),
+            (_key(path), state.size, state.mtime_ns, state.ctime_ns, state.inode),
         ).fetchone()
         return str(row[0]) if row else None
 
     def lookup_all(self, states: Mapping[str, FileState]) -> dict[str, str]:
         """Return the digests, by path, of the files that have not changed since they were stored."""
-        by_text = {_as_text(path): path for path in states}
+        by_key = {_key(path): path for path in states}
         rows = self._db.execute(
             "SELECT path, size, mtime_ns, ctime_ns, inode, sha256 FROM file_digests "
             "WHERE path IN (SELECT value FROM json_each(?))",
-            (json.dumps(list(by_text)),),
+            (json.dumps(list(by_key)),),
         )
-        known = ((by_text[text], tuple(state), sha256) for text, *state, sha256 in rows)
+        known = ((by_key[key], tuple(state), sha256) for key, *state, sha256 in rows)
         return {path: sha256 for path, state, sha256 in known if states[path] == state}
 
     def store(self, digests: Sequence[tuple[str, FileState, str]]) -> None:
@@ -56,7 +60,7 @@ class FileDigestCache:
         """
         latest = time.time_ns() - _RACY_NS
         rows = [
-            (_as_text(path), state.size, state.mtime_ns, state.ctime_ns, state.inode, sha256)
+            (_key(path), state.size, state.mtime_ns, state.ctime_ns, state.inode, sha256)
             for path, state, sha256 in digests
             if state.ctime_ns <= latest
         ]
@@ -72,6 +76,6 @@ class FileDigestCache:
         self._db.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
 
 
-def _as_text(path: str) -> str:
-    """Return a path that may hold bytes that are not UTF-8 as text that SQLite accepts."""
-    return path if path.isascii() else path.encode(errors="backslashreplace").decode()
+def _key(path: str) -> str:
+    """Return what is stored of a path: a digest, because a folder's name may hold the value of a secret variable."""
+    return hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()

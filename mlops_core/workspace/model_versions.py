@@ -67,7 +67,8 @@ class ModelVersion:
         splits: ``step.output`` of each split manifest that the evaluation read -> SHA-256 of its ``split.csv``.
         test_content: digest of the content of the test samples; empty if it is not known.
         reference: SHA-256 of the run's reference statistics, with which drift is detected; empty without any.
-        dataset_asset: the data asset on which it was trained, ``name:number``; empty where it was none.
+        dataset_asset: the data asset on which it was trained, ``name:number``, and those of an earlier split that the
+            run used again, ``part: name:number``; empty where there were none.
         requests: digest of the artifact with its recorded requests; empty without any.
         aliases: the aliases that refer to it now.
     """

@@ -1,6 +1,7 @@
 """Configuration: every fault at once, with file, line and key, before anything runs."""
 
-from typing import Literal
+import math
+from typing import Annotated, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +21,8 @@ class Train(Section):
     mode: Literal["fast", "slow"] = "fast"
     password: str = ""
     sizes: tuple[int, ...] = (1, 2)
+    rate: float = 0.1
+    limit: Annotated[float, Field(allow_inf_nan=True)] = math.inf
 
 
 class Config(UseCaseConfig):
@@ -56,6 +59,13 @@ def test_all_faults_are_reported_at_once_with_their_lines(tmp_path):
 def test_a_fault_of_an_override_names_the_override(tmp_path):
     with pytest.raises(ConfigError, match=r"--set train.epochs=0: train.epochs: 0: input should be greater"):
         load(tmp_path, "", "train.epochs=0")
+
+
+@pytest.mark.parametrize("number", [".nan", ".inf", "-.inf", "1e400"])
+def test_a_number_must_be_finite_unless_its_field_says_otherwise(tmp_path, number):
+    with pytest.raises(ConfigError, match=r"train\.rate: -?(nan|inf): input should be a finite number"):
+        load(tmp_path, f"train: {{rate: {number}}}\n")
+    assert not math.isfinite(load(tmp_path, f"train: {{limit: {number}}}\n").model.train.limit)
 
 
 @pytest.mark.parametrize("text", ["x", "=1", "a..b=1", "a b=1", "train.epochs = [1"])

@@ -5,7 +5,14 @@ import os
 import pytest
 
 import mlops_core
-from mlops_core.datasets.digests import digest_tree, file_digest, find_foreign_entry, iter_tree, tree_manifest
+from mlops_core.datasets.digests import (
+    FileState,
+    digest_tree,
+    file_digest,
+    find_foreign_entry,
+    iter_tree,
+    tree_manifest,
+)
 from mlops_core.workspace.files import write_atomically
 from mlops_core.workspace.store import Store
 
@@ -55,6 +62,19 @@ def test_a_name_that_is_no_utf8_is_digested_cached_and_written(tmp_path):
     assert first.count == 1
     write_atomically(tmp_path / "page.html", paths(data)[0])
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == "caf\\udce9.wav"
+
+
+def test_the_path_of_a_data_set_is_not_stored_with_its_digests(tmp_path):
+    """A part of it may come from a secret variable, as in `/mnt/${ACCESS_TOKEN}/data`."""
+    data = tmp_path / "data-of-marked-secret"
+    data.mkdir()
+    (data / "a.wav").write_text("sound")
+    path, state = str(data / "a.wav"), FileState(size=5, mtime_ns=1, ctime_ns=1, inode=1)
+    with Store(tmp_path / "home") as store:
+        store.file_digests.store([(path, state, "0" * 64)])
+        assert store.file_digests.lookup(path, state) == "0" * 64
+        assert store.file_digests.lookup_all({path: state}) == {path: "0" * 64}
+    assert [path for path in (tmp_path / "home").rglob("*.db*") if b"marked-secret" in path.read_bytes()] == []
 
 
 @pytest.mark.parametrize("make", ["symlink_to", "hardlink_to"])

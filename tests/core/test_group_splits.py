@@ -105,6 +105,14 @@ def test_a_sound_split_is_accepted(tmp_path, rows):
     check_split_file(written(tmp_path, *rows), is_trained=True)
 
 
+def test_numbers_that_are_names_of_classes_are_classes(tmp_path):
+    rows = (("train", "0"), ("train", "1"), ("test", "0"))
+    check_split_file(written(tmp_path, *rows), is_trained=True)
+    check_split_file(tmp_path, is_trained=True, known=("0", "2"))  # numbers of another meaning, such as counts
+    with pytest.raises(DatasetError, match="the test part of the split has no sample of '1'"):
+        check_split_file(tmp_path, is_trained=True, known=("0", "1"))
+
+
 def test_without_a_training_test_samples_are_enough(tmp_path):
     check_split_file(written(tmp_path, ("test", "a"), ("test", "b")), is_trained=False)
     with pytest.raises(DatasetError, match="the test part of the split is empty"):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from mlops_core import findings_of_listing, is_hidden_or_tool, list_data_files
+from mlops_core import findings_of_listing, fold_of_folder, is_hidden_or_tool, list_data_files, part_of_folder
 from mlops_core.datasets.digests import MARKER, iter_tree
 from mlops_core.datasets.inspections import inspect_files
 
@@ -40,6 +40,30 @@ def test_names_of_operating_systems_and_tools_are_known_in_any_case(name):
 @pytest.mark.parametrize("name", ["a.png", "_background_noise_", "__init__", "thumbs", "@home.wav", "icon"])
 def test_other_names_are_data(name):
     assert not is_hidden_or_tool(name)
+
+
+@pytest.mark.parametrize(
+    ("part", "names"),
+    [
+        ("train", ("train", "Training", "TRAIN_SET", "training_set", "trainset", "train2017", "audio_train")),
+        ("validation", ("val", "valid", "Validation", "val_set", "valid-images", "val2017")),
+        (
+            "test",
+            ("test", "testing", "test_set", "test-images", "seg_test", "testset", "eval", "evaluation", "holdout"),
+        ),
+        (
+            None,
+            ("trains", "testament", "set", "images", "train_1", "cat", "tests", "contest", "2017", "_", "background"),
+        ),
+    ],
+)
+def test_folders_with_the_name_of_a_part_are_known(part, names):
+    assert {name: part_of_folder(name) for name in names} == dict.fromkeys(names, part)
+
+
+def test_folders_with_the_name_of_a_fold_are_known():
+    names = ("fold1", "Fold 02", "fold_10", "split-3", "cv_fold4", "folder1", "fold", "fold100", "unfold1")
+    assert [fold_of_folder(name) for name in names] == [1, 2, 10, 3, 4, None, None, None, None]
 
 
 def test_links_are_followed_as_in_the_digest(tmp_path):

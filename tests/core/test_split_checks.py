@@ -206,6 +206,16 @@ def test_predictions_of_other_samples_are_refused(executed, folders, names, mess
         executed(EVALUATE, predictions=places["predictions"], split=places["split"])
 
 
+def test_a_class_that_is_a_number_and_missing_in_a_part_is_refused(executed, folders):
+    rows = [row(f"{part}-{label}", part, label=label) for part in ("train", "test") for label in ("0", "1")]
+    places = folders([*rows, row("test-2", "test", label="2")])
+    names = ("test-0", "test-1", "test-2")
+    found = [Prediction(sample=n, group=n, label=n[-1], scores=(1.0, 0.0, 0.0)) for n in names]
+    write_predictions(places["predictions"], ("0", "1", "2"), found)
+    with pytest.raises(DatasetError, match="the train part of the split has no sample of '2'"):
+        executed(EVALUATE, predictions=places["predictions"], split=places["split"])
+
+
 def test_a_test_sample_without_a_prediction_needs_a_reason(executed, folders, caplog):
     rows = (*SOUND, row("silent", "test"))
     places = folders(rows)

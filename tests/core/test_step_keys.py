@@ -54,6 +54,29 @@ def test_a_changed_module_counts_if_the_step_imports_it(package, file, counts):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "from pathlib import Path\nX = (Path(__file__).parent / 'data' / 'classes.json').read_text()\n",
+        "from importlib.resources import files\nX = files(__package__).joinpath('data/classes.json').read_text()\n",
+        "import pkgutil\nX = pkgutil.get_data(__package__, 'data/classes.json')\n",
+    ],
+)
+def test_a_file_that_a_module_reads_from_its_package_counts(package, text):
+    (package / "data").mkdir()
+    (package / "data" / "classes.json").write_text("1")
+    alone = key(package)
+    (package / "data" / "classes.json").write_text("2")
+    assert key(package).digest == alone.digest  # no module of the step looks beside itself
+    (package / "deep.py").write_text(text)
+    before = key(package)
+    (package / "data" / "classes.json").write_text("3")
+    (package / "__pycache__").mkdir(exist_ok=True)
+    (package / "__pycache__" / "deep.cpython-311.pyc").write_bytes(b"x")
+    expected = [f"code {package.name}/data/classes.json"]
+    assert [change.component for change in key(package).changes_since(before.components)] == expected
+
+
+@pytest.mark.parametrize(
     ("change", "expected"),
     [
         ({"config": {"a": {"b": 2}}}, Change(component="config a.b", old="1", new="2")),

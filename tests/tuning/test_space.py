@@ -134,7 +134,7 @@ def test_normal_ranges_have_their_mean_and_deviation():
         (
             "learning_rate",
             SearchRange(kind=RangeKind.UNIFORM, minimum=0.1, maximum=2),
-            "2.0 is not a number from 1e-06",
+            "2.0, which is not a number from 1e-06",
         ),
         (
             "learning_rate",
@@ -143,14 +143,22 @@ def test_normal_ranges_have_their_mean_and_deviation():
         ),
         ("learning_rate", SearchRange(kind=RangeKind.CHOICE, values=()), "has no values"),
         ("learning_rate", SearchRange(kind=RangeKind.CHOICE, values=(0.1, 0.1)), "has the value 0.1 twice"),
-        ("learning_rate", SearchRange(kind=RangeKind.CHOICE, values=("x",)), "'x' is not a number"),
+        ("learning_rate", SearchRange(kind=RangeKind.CHOICE, values=("x",)), "'x', which is not a number"),
         ("learning_rate", SearchRange(kind=RangeKind.NORMAL, mean=0.1, deviation=0), "expected a positive number"),
-        ("model_size", SearchRange(kind=RangeKind.CHOICE, values=("large",)), "'large' is not one of small, medium"),
+        (
+            "model_size",
+            SearchRange(kind=RangeKind.CHOICE, values=("large",)),
+            "'large', which is not one of small, medium",
+        ),
         ("model_size", SearchRange(kind=RangeKind.UNIFORM, minimum=0, maximum=1), "expected type: choice"),
         ("number_of_epochs", SearchRange(kind=RangeKind.UNIFORM, minimum=1, maximum=9), "gives fractions"),
         ("number_of_epochs", SearchRange(kind=RangeKind.QUNIFORM, minimum=1, maximum=2, step=5), "no multiple of q: 5"),
-        ("number_of_epochs", SearchRange(kind=RangeKind.RANDINT, maximum=3), "may be 0 is not a whole number from 1"),
-        ("number_of_epochs", SearchRange(kind=RangeKind.CHOICE, values=(True,)), "True is not a whole number"),
+        (
+            "number_of_epochs",
+            SearchRange(kind=RangeKind.RANDINT, maximum=3),
+            "may be 0, which is not a whole number from 1",
+        ),
+        ("number_of_epochs", SearchRange(kind=RangeKind.CHOICE, values=(True,)), "True, which is not a whole number"),
         ("learning_rates", RATES, "did you mean 'learning_rate'?"),
     ],
 )

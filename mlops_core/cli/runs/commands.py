@@ -119,7 +119,7 @@ def show_run(context: dict[str, str | None], *, run: str, is_offline: bool, as_j
         echo_line(f"carried out by: {record.runner}, {record.remote.execution}")
     if record.dataset:
         data = record.dataset
-        asset = f" ({data.asset})" if data.asset else ""
+        asset = f" ({data.assets})" if data.assets else ""
         echo_line(
             f"data: {data.name}{asset}, {data.files} files, {format_size(data.size_bytes)}, "
             f"digest {data.digest[:12]}, {data.path}"

@@ -93,7 +93,7 @@ def register_model(  # noqa: PLR0913  everything that a version is made of
         test_set=str(report.notes.get(TEST_SET_NOTE, "")),
         dataset=dataset.name if dataset else "",
         dataset_digest=dataset.digest if dataset else "",
-        dataset_asset=dataset.asset if dataset else "",
+        dataset_asset=dataset.assets if dataset else "",
         is_generated_data=bool(dataset and dataset.is_generated),
         config=record.config,
         plugin=record.plugin,

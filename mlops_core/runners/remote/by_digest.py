@@ -39,7 +39,8 @@ def provide_by_digest(request: RunRequest, uri: str, *, store: Store, bucket: Bu
     """
     root = bucket.place(uri)
     choice = request.dataset_choice()
-    sources = source_identity(choice.entry, seed=request.seed) if choice.entry is not None else ""
+    has_own_digest = choice.earlier_split is not None  # no identity of sources leads to it
+    sources = source_identity(choice.entry, seed=request.seed) if choice.entry and not has_own_digest else ""
     pointer = root.key(f"{_SOURCES}/{hashlib.sha256(sources.encode()).hexdigest()}.txt")
     if sources and not is_source_there(choice, store=store, seed=request.seed):
         found = _complete(bucket, root, pointer, name=choice.name, sources=sources)

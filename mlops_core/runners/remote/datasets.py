@@ -136,9 +136,10 @@ def provide_dataset(
     """
     place = bucket.place(uri)
     choice = request.dataset_choice()
-    sources = source_identity(choice.entry, seed=request.seed) if choice.entry is not None else ""
+    has_own_digest = choice.earlier_split is not None  # no identity of sources leads to it
+    sources = source_identity(choice.entry, seed=request.seed) if choice.entry and not has_own_digest else ""
     manifest = read_manifest(bucket, place)
-    is_here = is_source_there(choice, store=store, seed=request.seed)
+    is_here = has_own_digest or is_source_there(choice, store=store, seed=request.seed)
     if manifest and not is_verified and not is_here and (manifest.name, manifest.sources) == (choice.name, sources):
         return Provided(record=record_of(manifest, str(place)), place=place)
     source = fetch_source(

@@ -49,6 +49,7 @@ def _calls(use_case: UseCase, arguments: Mapping[str, Any]) -> dict[str, Callabl
     calls: dict[str, Callable[[Any], object]] = {
         "mlops_get_datasets": use_case.datasets,
         "mlops_get_dataset_source": use_case.dataset_source,
+        "mlops_get_earlier_split": use_case.earlier_split,
         "mlops_get_metrics": use_case.metrics,
         "mlops_get_gate": use_case.gate,
         "mlops_get_steps": use_case.pipeline,

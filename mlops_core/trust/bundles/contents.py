@@ -147,8 +147,8 @@ class BundleContents:
                 raise EvidenceFaultError(f"{name} is not the same in every statement and in {archive.RUN}")
         code = sum(entry["name"].startswith("code ") for entry in claim["buildDefinition"]["resolvedDependencies"])
         data = f"data set {record.dataset.name} {record.dataset.digest[:12]}" if record.dataset else "no data set"
-        if record.dataset and record.dataset.asset:
-            data = f"{data} (data asset {record.dataset.asset})"
+        if record.dataset and record.dataset.assets:
+            data = f"{data} (data asset {record.dataset.assets})"
         return f"run {record.run_id} with {record.plugin}, {counted(code, 'digest')} of code, {data}"
 
     def check_model(self) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_core.datasets.digests import iter_tree
+from mlops_core.datasets.earlier_splits import dataset_version_text
 from mlops_core.errors import DatasetError
 from mlops_core.reading import bounded_lines, replace_text
 from mlops_core.workspace.assets.store import MLTABLE_FILE
@@ -106,30 +107,14 @@ def _annotations(asset: DataAsset, folder: Path) -> Path:
     return path
 
 
-def dataset_version_text(parts: Mapping[str, DataAsset], *, scheme: str = "") -> str:
-    r"""Return the content of the file ``dataset_version``: each part with the asset that holds it.
-
-    Args:
-        parts: ``train``, ``val`` -> asset, in this order.
-        scheme: in front of each name, as the program that reads the file expects it.
-
-    Example:
-        >>> from mlops_core.workspace.assets.store import DataAsset
-        >>> one = DataAsset(name="train-data-set", number=1, digest="ab" * 32, kind="mltable", files=2, size_bytes=9)
-        >>> dataset_version_text({"train": one})
-        'train: train-data-set:abababababab\t'
-    """
-    prefix = f"{scheme}:" if scheme else ""
-    return "".join(f"{part}: {prefix}{asset.name}:{asset.version}\t" for part, asset in parts.items())
-
-
 def write_dataset_version(path: Path, parts: Mapping[str, DataAsset], *, scheme: str = "") -> None:
-    """Write `dataset_version_text` to a file.
+    """Write the file that names the version of each part, ``train``, ``val`` and ``test``, which a run can use again.
 
     Raises:
         DatasetError: it cannot be written.
     """
     try:
-        replace_text(path, dataset_version_text(parts, scheme=scheme))
+        references = {part: f"{asset.name}:{asset.version}" for part, asset in parts.items()}
+        replace_text(path, dataset_version_text(references, scheme=scheme))
     except OSError as error:
         raise DatasetError(f"{path} cannot be written: {error.strerror or error}") from error

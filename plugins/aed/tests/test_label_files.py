@@ -175,6 +175,12 @@ def test_folders_of_folds_with_folders_of_classes_are_folds(tmp_path, names):
     assert {(clip.label, clip.fold) for clip in clips} == {("dog", 1), ("dog", 2), ("rain", 1), ("rain", 2)}
 
 
+def test_folders_of_parts_under_other_names_are_parts(tmp_path):
+    tops = ("training_set/training_set", "test_set/test_set")
+    touch(tmp_path, *(f"{top}/{label}/1.wav" for top in tops for label in ("dog", "rain")))
+    assert labels_of(tmp_path) == {f"{top}/{label}/1.wav": label for top in tops for label in ("dog", "rain")}
+
+
 def test_folders_of_parts_with_folders_of_classes_are_parts(tmp_path):
     touch(tmp_path, *(f"{name}/{label}/1.wav" for name in ("train", "Test", "val") for label in ("dog", "rain")))
     clips = read_labels(tmp_path, DatasetSection(), LOG)

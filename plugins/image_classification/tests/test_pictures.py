@@ -184,3 +184,38 @@ def test_a_table_of_paths_that_is_wrong_is_named(tmp_path):
     ):
         with pytest.raises(DatasetError, match=message):
             read(copied_gtsrb(tmp_path, row))
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("training_set/training_set", "test_set/test_set"),
+        ("train_images", "test_images"),
+        ("train2017", "val2017"),
+        ("Training", "eval"),
+        ("trainset", "holdout"),
+    ],
+)
+def test_folders_of_parts_under_other_names_are_not_classes(tmp_path, train, test):
+    pictures = read(touch(tmp_path, *(f"{part}/{label}/1.png" for part in (train, test) for label in ("cat", "dog"))))
+    assert {picture.label for picture in pictures} == {"cat", "dog"}
+    assert {picture.part for picture in pictures} == {"train", "validation" if test == "val2017" else "test"}
+
+
+@pytest.mark.parametrize("inner", ["cat/", ""])
+def test_folds_are_refused_as_classes(tmp_path, inner):
+    with pytest.raises(DatasetError, match="fold1, fold_2 are folds, not classes; join them"):
+        read(touch(tmp_path, f"fold1/{inner}1.png", f"fold_2/{inner}2.png"))
+
+
+def test_a_folder_beside_the_parts_that_holds_the_same_classes_is_said(tmp_path):
+    names = [f"{top}/{label}/1.png" for top in ("train", "test", "extra") for label in ("cat", "dog")]
+    result = read_picture_set(touch(tmp_path, *names, "seg_pred/1.png"), settings())
+    assert list(result.warnings()) == [
+        "2 image(s) of the same classes are in folders that are not parts, not used: extra/cat/1.png, extra/dog/1.png"
+    ]
+
+
+def test_classes_that_differ_in_capital_letters_or_blanks_only_are_said(tmp_path):
+    result = read_picture_set(touch(tmp_path, "Stop/1.png", "stop /2.png", "go/1.png"), settings())
+    assert list(result.warnings()) == ["the classes 'Stop' and 'stop ' differ in capital letters or blanks only"]

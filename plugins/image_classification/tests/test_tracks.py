@@ -40,6 +40,12 @@ def read(folder, pattern=PATTERN):
         ("GT_00003_f00012.png", "GT_00003"),
         ("00003/00012.png", "00003"),
         ("track3/frame12.png", "track3"),
+        ("00003_00012 (1).png", "00003"),
+        ("00003_00012(2).png", "00003"),
+        ("00003_00012 - Copy.png", "00003"),
+        ("00003_00012 - Copy (2).png", "00003"),
+        ("00003_00012_aug1.png", "00003"),
+        ("00003_00012_aug_2_copy.png", "00003"),
         ("00012.png", None),
         ("stop.png", None),
     ],
@@ -108,3 +114,25 @@ def test_tracks_in_different_normal_forms_are_one_group(tmp_path):
     first, second = (unicodedata.normalize(form, "Straße ä1_") for form in ("NFC", "NFD"))
     data(tmp_path, f"a/{first}1.png", f"a/{second}2.png", "b/1_1.png", "b/1_2.png")
     assert len({picture.group for picture in read(tmp_path).pictures}) == 2
+
+
+def test_pictures_made_from_a_frame_belong_to_the_track_of_the_frame(tmp_path):
+    """By their names alone they would be tracks of their own, beside the other frames in another part."""
+    made = [
+        f"{label}/0000{t}_0000{f}{end}.png" for label in "ab" for t in (0, 1) for f in (0, 1) for end in ("", "_rot_90")
+    ]
+    result = read(data(tmp_path, *made))
+    assert {picture.group for picture in result.pictures} == {"a/00000", "a/00001", "b/00000", "b/00001"}
+    assert {picture.track for picture in result.pictures} == {"00000", "00001"}
+
+
+def test_a_longer_track_of_another_number_is_not_joined(tmp_path):
+    names = [f"{label}/{track}_0000{f}.png" for label in "ab" for track in ("1", "10", "2_1") for f in (0, 1)]
+    assert {picture.track for picture in read(data(tmp_path, *names)).pictures} == {"1", "10", "2_1"}
+
+
+@pytest.mark.parametrize("name", ["frame{f}_track{t}.png", "frm{f}-{t}.png", "scene 1 frame_{f} sign {t}.png"])
+def test_a_pattern_that_takes_frames_for_tracks_is_refused(tmp_path, name):
+    names = [f"{label}/{name.format(f=f, t=t)}" for label in "ab" for t in (0, 1) for f in (0, 1, 2)]
+    with pytest.raises(DatasetError, match="for a track, named like a frame; set it to a pattern"):
+        read_pictures(data(tmp_path, *names), DatasetSection(name="any", group_pattern=PATTERN), LOG)

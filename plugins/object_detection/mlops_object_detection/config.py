@@ -9,7 +9,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from mlops_core import GateSection, KeyFaultError, Section, TuningSection, UseCaseConfig, normalise_path
+from mlops_core import (
+    EarlierSplit,
+    GateSection,
+    KeyFaultError,
+    Section,
+    TuningSection,
+    UseCaseConfig,
+    normalise_path,
+)
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -108,10 +116,11 @@ class SplitSection(Section):
         mandatory_train_filenames: names of pictures that must be in the training part.
         mandatory_val_filenames: likewise, in the validation part.
         mandatory_test_filenames: likewise, in the test part. Only these are then tested.
-        train_dataset: always empty, as are the next two: the names under which an existing pipeline passes an earlier
-            split on, which is refused.
-        val_dataset: likewise.
-        dataset_version_path: likewise.
+        train_dataset: registered data asset, ``NAME`` or ``NAME:VERSION``, with the training part of an earlier split,
+            which is used again; None for a split of the run's own.
+        val_dataset: likewise, with the validation part; None to draw it from the training part.
+        dataset_version_path: file that names the version of each part and, if the earlier split has one, the asset of
+            the test part; required with `train_dataset`.
         use_folders: pictures below a folder ``train``, ``valid`` or ``test``, or in one of VOC's lists
             ``ImageSets/Main/train.txt``, ``val.txt`` and ``test.txt``, keep that part.
     """
@@ -136,15 +145,39 @@ class SplitSection(Section):
             return tuple(name.strip() for name in value.split(_SEPARATOR) if name.strip())
         return value
 
-    @field_validator("train_dataset", "val_dataset", "dataset_version_path")
+    @field_validator("train_dataset", "val_dataset", "dataset_version_path", mode="before")
     @classmethod
-    def _is_not_passed_on(cls, value: str | None) -> str | None:
-        if value:
-            raise ValueError(
-                "an earlier split is not passed on: a run reuses the split of equal data, and mandatory_*_filenames "
-                "fix one; leave it empty"
+    def _is_set(cls, value: object) -> object:
+        """Take an empty text, as of a variable that is not set, for None."""
+        return None if isinstance(value, str) and not value.strip() else value
+
+    @model_validator(mode="after")
+    def _earlier_split_is_whole(self) -> Self:
+        if self.train_dataset is None:
+            for key in ("val_dataset", "dataset_version_path"):
+                if getattr(self, key) is not None:
+                    raise KeyFaultError(key, "is set without train_dataset; an earlier split is used again with both")
+            return self
+        if self.dataset_version_path is None:
+            raise KeyFaultError(
+                "train_dataset",
+                "is set without dataset_version_path; expected the path of the file dataset_version that names the "
+                "versions of the parts (mlops datasets export --format dataset-version)",
             )
-        return None
+        for key in ("mandatory_train_filenames", "mandatory_val_filenames", "mandatory_test_filenames"):
+            if getattr(self, key):
+                raise KeyFaultError(key, "is set with train_dataset; the images keep the parts of the earlier split")
+        return self
+
+    @property
+    def earlier_split(self) -> EarlierSplit | None:
+        """Return the data assets of the earlier split that is used again; None for a split of the run's own."""
+        if self.train_dataset is None or self.dataset_version_path is None:
+            return None
+        keys = ("split.train_dataset", "split.val_dataset", "split.dataset_version_path")
+        return EarlierSplit(
+            train=self.train_dataset, val=self.val_dataset or "", versions=self.dataset_version_path, keys=keys
+        )
 
     @model_validator(mode="after")
     def _fold_exists(self) -> Self:
@@ -252,3 +285,12 @@ class DetectionConfig(UseCaseConfig):
     training: Training = Training()
     gate: PrecisionGate = PrecisionGate()
     tuning: TuningSection = TuningSection()
+
+    @model_validator(mode="after")
+    def _uses_all_images_of_an_earlier_split(self) -> Self:
+        if self.dataset.is_fast_training and self.split.train_dataset is not None:
+            raise KeyFaultError(
+                "dataset.is_fast_training",
+                "uses the first 20 images, and split.train_dataset all of an earlier split",
+            )
+        return self

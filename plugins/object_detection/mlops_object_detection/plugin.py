@@ -10,6 +10,7 @@ from mlops_core import DATASET, ContentType, Parameter, ParameterType, Resources
 if TYPE_CHECKING:
     from mlops_core import (
         Dataset,
+        EarlierSplit,
         Gate,
         Inspection,
         MarkedSample,
@@ -60,6 +61,12 @@ def mlops_get_dataset_source(config: DetectionConfig, context: PluginContext) ->
     """Return the data set's name, and the user's folder: the one, or that which holds those of images and labels."""
     folder = config.dataset.folder
     return config.dataset.name, Path(folder).expanduser() if folder else None
+
+
+@hookimpl
+def mlops_get_earlier_split(config: DetectionConfig, context: PluginContext) -> EarlierSplit | None:
+    """Return the data assets of the split that `split.train_dataset` names."""
+    return config.split.earlier_split
 
 
 @hookimpl

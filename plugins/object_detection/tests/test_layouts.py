@@ -98,7 +98,12 @@ def coco(*, crowd=0):
         for number, name in enumerate(SIZES)
     ]
     annotations = [
-        {"id": 1, "image_id": number, "category_id": number_of(label), "bbox": [x0, y0, x1 - x0, y1 - y0]}
+        {
+            "id": f"{name}-{label}",
+            "image_id": number,
+            "category_id": number_of(label),
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+        }
         | {"iscrowd": crowd}
         for number, name in enumerate(SIZES)
         for label, (x0, y0, x1, y1) in BOXES[name]
@@ -393,6 +398,11 @@ def test_coco_crowds_are_kept(images):
         ("annotations", {"image_id": 99, "category_id": 1, "bbox": [0, 0, 9, 9]}, ("image_id 99",)),
         ("annotations", {"image_id": 0, "category_id": 9, "bbox": [0, 0, 9, 9]}, ("category_id 9",)),
         ("annotations", {"image_id": 0, "category_id": 1, "bbox": [0, 0, 9]}, ("bbox",)),
+        (
+            "annotations",
+            {"id": "b-Pump", "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9]},
+            ("id 'b-Pump' is that",),
+        ),
         ("images", {"id": 0, "file_name": "b.png"}, ("id 0 appears twice",)),
     ],
 )
@@ -713,3 +723,103 @@ def test_a_picture_of_numbers_of_another_range_is_refused(tmp_path, value):
     Image.new("F", (8, 8), value).save(tmp_path / "a.tif")
     with pytest.raises(DatasetError, match=r"a\.tif.*expected 0 to 1, or 0 to 255"):
         read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("<annotation>", '<!DOCTYPE annotation SYSTEM "voc.dtd"><annotation>', ()),
+        ("Pump", "Pu&missing;mp", ("undefined entity",)),
+        (
+            "<annotation>",
+            '<!DOCTYPE annotation SYSTEM "voc.dtd"><annotation><a>&missing;</a>',
+            ("uses the entity 'missing'",),
+        ),
+        ("<annotation>", '<?xml version="1.0" encoding="klingon"?><annotation>', ("unknown encoding",)),
+        ("</filename>", "</filename><filename>b.png</filename>", ("two elements 'filename'",)),
+        ("</size>", "</size><size><width>9</width></size>", ("two elements 'size/width'",)),
+    ],
+)
+def test_voc_document_that_could_be_misread_is_refused(images, old, new, words):
+    write_voc(images)
+    (images / "images" / "a.xml").write_text(voc("a").replace(old, new))
+    if words:
+        refused(images, "images/a.xml", *words)
+    else:
+        assert len(read_raw(images).pages[0].boxes) == 2
+
+
+@pytest.mark.parametrize(
+    ("outer", "element"),
+    [("{0}", "Object"), ("<objects>{0}</objects>", "object"), ("<object></object>{0}", "bndbox")],
+)
+def test_voc_objects_that_are_not_where_they_belong_are_refused_instead_of_lost(images, outer, element):
+    write_voc(images)
+    inner = "<name>Pump</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
+    if element != "bndbox":
+        inner = f"<{element}>{inner}</{element}>"
+    text = f"<annotation><filename>a.png</filename>{outer.format(inner)}</annotation>"
+    (images / "images" / "a.xml").write_text(text)
+    refused(images, "images/a.xml (line 1)", f"{element}' is not read")
+
+
+@pytest.mark.parametrize("layout", ["coco", "voc", "npy"])
+def test_fractions_where_pixels_belong_are_refused(images, layout):
+    boxes = dict(BOXES)
+    BOXES["b"] = [("Pump", (0.1, 0.1, 0.4, 0.4))]
+    try:
+        WRITERS[layout](images)
+    finally:
+        BOXES.update(boxes)
+    refused(images, "(0.1, 0.1, 0.4, 0.4), within one pixel of 120 x 160", "are the coordinates fractions?")
+
+
+def test_a_repeated_key_of_a_coco_file_is_refused(images):
+    text = json.dumps(coco()).replace('"category_id": 2', '"category_id": 2, "category_id": 1', 1)
+    (images / "instances.json").write_text(text)
+    refused(images, "instances.json", "'category_id' appears twice")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("names: [Valve/Gate, Pump]\nnames: [Pump, Valve/Gate]\n", ("'names' appears twice",)),
+        ("names: {0: Valve/Gate, 0: Pump, 1: Other}\n", ("'0' appears twice",)),
+        ("nc: 3\nnames: [Valve/Gate, Pump]\n", ("nc is '3', and names has 2 classes",)),
+        ("names: " + "[" * 5000 + "]" * 5000, ("data.yaml",)),
+    ],
+)
+def test_class_names_of_a_yaml_file_that_contradict_each_other_are_refused(images, text, words):
+    write_yolo(images)
+    (images / "label_config_map.json").unlink()
+    (images / "data.yaml").write_text(text)
+    refused(images, "data.yaml", *words)
+
+
+def test_class_names_that_two_files_give_in_another_order_are_refused(images):
+    write_yolo(images)
+    (images / "label_config_map.json").unlink()
+    (images / "classes.txt").write_text("Valve/Gate\nPump\n")
+    (images / "data.yaml").write_text("names: [Valve/Gate, Pump]\n")
+    assert {box.label for page in read_raw(images).pages for box in page.boxes} == set(NAMES.values())
+    (images / "data.yaml").write_text("names: [Pump, Valve/Gate]\n")
+    refused(images, "classes.txt and data.yaml name different classes")
+
+
+def test_a_crowd_that_is_none_is_refused(images):
+    entry = line("a")
+    entry["label"][0] |= {"isCrowd": 0, "iscrowd": 1}
+    write_jsonl(images, [entry])
+    refused(images, "box 1: isCrowd is", "iscrowd 1")
+
+
+def test_an_address_that_is_none_is_a_name_without_its_image(images):
+    write_jsonl(images, [line("a") | {"image_url": "https://[a.png"}])
+    refused(images, "no image 'https://[a.png' in the data set")
+
+
+def test_a_coco_size_of_zero_is_named(images):
+    data = coco()
+    data["images"][1] |= {"width": 0, "height": 0}
+    (images / "instances.json").write_text(json.dumps(data))
+    refused(images, "b.png has 120 x 160 pixels; the label says 0 x 0")

@@ -292,7 +292,17 @@ def test_the_variables_of_an_existing_pipeline_keep_their_names_and_defaults():
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"TRAIN_DATASET": "azureml:train:3"}, "TRAIN_DATASET.*an earlier split is not passed on"),
+        ({"TRAIN_DATASET": "azureml:train:3"}, "split.train_dataset: is set without dataset_version_path"),
+        ({"VAL_DATASET": "azureml:val:3"}, "split.val_dataset: is set without train_dataset"),
+        ({"DATASET_VERSION_PATH": "versions"}, "split.dataset_version_path: is set without train_dataset"),
+        (
+            {"TRAIN_DATASET": "a:1", "DATASET_VERSION_PATH": "v", "MANDATORY_VAL_FILENAMES": "3.png"},
+            "split.mandatory_val_filenames: .*keep the parts of the earlier split",
+        ),
+        (
+            {"TRAIN_DATASET": "a:1", "DATASET_VERSION_PATH": "v", "IS_FAST_TRAINING": "y"},
+            "dataset.is_fast_training: .*first 20 images",
+        ),
         ({"USE_STRATIFIED_SPLIT": "maybe"}, "USE_STRATIFIED_SPLIT.*boolean"),
         ({"INPUT_LABEL_DATA_PATH": "labels"}, "input_label_data_path.*in no folder together"),
         ({"INPUT_LABEL_DATA_PATH": ""}, "input_label_data_path.*is missing"),

@@ -92,6 +92,10 @@ def test_the_first_of_many_violations_are_listed_and_all_are_counted(look):
     assert "the first 1000 are listed" in result.message
 
 
+def test_targets_too_large_for_bars_have_no_distribution(look):
+    assert look(HEADER + "a,1,2,9223372036854775807\n" * 20).distributions == ()
+
+
 def test_remarks_of_the_reader_are_notes(look):
     result = findings(look("a;1;2;3\n"))["layout"]
     assert result.level is Severity.NOTE

@@ -131,11 +131,31 @@ def codes(read, kind, tmp_path, columns=NUMBERED, **settings):
         pa.array([4.0, None, 1.0]).dictionary_encode(),
         pa.array(["4", None, "1"]),
         pa.array(["4.0", "", "1.0"]),
+        pa.array([b"4", None, b"1.0"]),
     ],
-    ids=["integers", "floats", "NaN", "short floats", "decimals", "dictionary", "texts", "floats as text"],
+    ids=["integers", "floats", "NaN", "short floats", "decimals", "dictionary", "texts", "floats as text", "bytes"],
 )
 def test_whole_numbers_of_any_type_are_categories(read, kind, tmp_path):
     assert codes(read, kind, tmp_path) == [2, None, 0]
+
+
+@pytest.mark.parametrize("kind", [pa.array([4, 1]), pa.array([4.0, 1.0]), pa.array(["4.00", "1"])])
+def test_categories_declared_with_decimal_places_are_those_numbers(read, kind, tmp_path):
+    columns = ({"name": "kind", "type": "category", "categories": ("1.0", "2.0", "4.0")}, *NUMBERED[1:])
+    assert codes(read, kind, tmp_path, columns=columns) == [2, 0]
+
+
+@pytest.mark.parametrize("categories", [("true", "false"), ("True", "False"), ("TRUE", "FALSE")])
+def test_truth_values_are_categories_in_any_letters(read, tmp_path, categories):
+    columns = ({"name": "kind", "type": "category", "categories": categories}, *NUMBERED[1:])
+    assert codes(read, pa.array([True, False]), tmp_path, columns=columns) == [0, 1]
+
+
+def test_two_categories_of_one_meaning_are_told_apart_by_their_spelling(read):
+    columns = ({"name": "kind", "type": "category", "categories": ("4", "4.0")}, *NUMBERED[1:])
+    result = read("kind,size,age\n4,1,3\n4.0,1,3\n4.00,1,3\n", columns=columns)
+    assert [row[0] for row in result.features][:2] == [0, 1]
+    assert [(one.row, one.found) for one in result.violations] == [(3, "4.00")]
 
 
 def test_fractions_keep_their_shortest_text(read, tmp_path):

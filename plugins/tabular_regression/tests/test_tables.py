@@ -31,6 +31,7 @@ def none_for_nan(rows):
         HEADER + ROWS,
         b"\xef\xbb\xbf" + (HEADER + ROWS).encode(),
         (HEADER + ROWS).encode("utf-16"),
+        (HEADER + ROWS).encode("utf-32"),
         (HEADER + ROWS).replace("\n", "\r\n"),
         (HEADER + ROWS).replace(",", ";"),
         (HEADER + ROWS).replace(",", "\t"),
@@ -45,6 +46,7 @@ def none_for_nan(rows):
         "plain",
         "byte-order mark",
         "UTF-16",
+        "UTF-32",
         "CRLF",
         "semicolons",
         "tabs",
@@ -129,6 +131,30 @@ def test_a_first_row_of_text_can_be_declared_as_data(read):
 def test_an_encoding_that_does_not_exist_is_refused(read):
     with pytest.raises(DatasetError, match="unknown encoding 'utf-9'; expected"):
         read(HEADER + ROWS, encoding="utf-9")
+
+
+@pytest.mark.parametrize("encoding", ["rot13", "hex", "zip", "base64", "", "utf\0"])
+def test_a_codec_that_does_not_decode_text_is_refused(read, encoding):
+    with pytest.raises(DatasetError, match=r"table\.encoding: unknown encoding"):
+        read(HEADER + ROWS, encoding=encoding)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le"])
+def test_wide_encodings_without_a_mark_are_read_where_they_are_declared(read, encoding):
+    assert none_for_nan(read((HEADER + ROWS).encode(encoding), encoding=encoding).features) == FEATURES
+
+
+def test_a_byte_order_mark_takes_precedence_over_the_declared_encoding(read):
+    content = "\ufeffkind,size,shell_weight,age\né,1,2,3\n".encode()
+    columns = ({"name": "kind", "type": "category", "categories": ("é", "b")}, {"name": "size"}, {"name": "age"})
+    assert read(content, encoding="cp1252", columns=columns).features == [[0.0, 1.0]]
+
+
+def test_a_column_without_a_name_is_reported(read):
+    result = read("," + HEADER + "0,a,1.5,0.2,3\n")
+    assert result.remarks == ("columns that table.columns does not declare are not used: one without a name",)
+    with pytest.raises(DatasetError, match="unknown columns one without a name"):
+        read("," + HEADER + "0,a,1.5,0.2,3\n", unknown_columns="refuse")
 
 
 def test_another_encoding_is_read_where_it_is_declared(read):

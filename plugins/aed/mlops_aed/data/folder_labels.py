@@ -13,21 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_aed.data.clip_files import require_text
-from mlops_aed.data.clips import TEST, TRAIN, VALIDATION, Clip, listed
+from mlops_aed.data.clips import TRAIN, Clip, listed
 from mlops_aed.data.label_tables import read_rows
-from mlops_core import DatasetError, normalise_path
+from mlops_core import DatasetError, fold_of_folder, normalise_path, part_of_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlops_aed.data.clip_files import AudioFiles
 
-_FOLD = re.compile(r"(?:fold|split)[ _-]?(\d{1,2})", re.IGNORECASE)
-_PARTS = {
-    **dict.fromkeys(("train", "training", "train_set", "dev"), TRAIN),
-    **dict.fromkeys(("val", "valid", "validation", "validate", "val_set"), VALIDATION),
-    **dict.fromkeys(("test", "testing", "test_set", "eval", "evaluation"), TEST),
-}
+_DEVELOPMENT = ("dev", "development")
+"""Folders of data sets that are published with an evaluation set."""
 _URBAN_SOUND = re.compile(r"(?P<recording>\d+)-(?P<label>\d)-\d+-\d+\.wav", re.IGNORECASE)
 """File of UrbanSound8K: recording, class, occurrence, slice."""
 _URBAN_CLASSES = (
@@ -62,8 +58,8 @@ def read_folders(dataset: Path, files: AudioFiles) -> list[Clip]:
     found = _files(files)
     require_text([file.name for file in found], dataset)
     tops = sorted({file.above[0] for file in found})
-    folds = {top: _fold(top) for top in tops if _fold(top) is not None}
-    parts = {top: _PARTS[top.lower()] for top in tops if top.lower() in _PARTS}
+    folds = {top: fold_of_folder(top) for top in tops if fold_of_folder(top) is not None}
+    parts = {top: part for top in tops if (part := _part(top)) is not None}
     if tops and len(folds) == len(tops):
         return _clips_of_folds(found, folds, dataset)
     if tops and len(parts) == len(tops) and len(tops) > 1:
@@ -91,7 +87,7 @@ def fold_folders(dataset: Path) -> tuple[int, ...]:
     """Return the numbers of the folders of folds in a data set, sorted; empty if there are none."""
     for root in (dataset / "audio", dataset):
         if root.is_dir():
-            folds = {_fold(path.name) for path in root.iterdir() if path.is_dir()} - {None}
+            folds = {fold_of_folder(path.name) for path in root.iterdir() if path.is_dir()} - {None}
             if folds:
                 return tuple(sorted(fold for fold in folds if fold is not None))
     return ()
@@ -100,15 +96,20 @@ def fold_folders(dataset: Path) -> tuple[int, ...]:
 def _files(files: AudioFiles) -> list[_File]:
     """Return the audio files in folders, without ``audio/`` if all of them are below it."""
     paths = files.audio
-    if not paths or not all(path.startswith("audio/") for path in paths):
-        return [_File(path, tuple(path.split("/")[:-1])) for path in paths if "/" in path]
-    below = [path.removeprefix("audio/") for path in paths]
-    return [_File(path, tuple(path.split("/")[:-1])) for path in below if "/" in path]
+    if paths and all(path.startswith("audio/") for path in paths):
+        paths = tuple(path.removeprefix("audio/") for path in paths)
+    return [_File(path, _folders_above(path)) for path in paths if "/" in path]
 
 
-def _fold(name: str) -> int | None:
-    match = _FOLD.fullmatch(name)
-    return int(match[1]) if match else None
+def _folders_above(path: str) -> tuple[str, ...]:
+    """Return the folders above a file; one that repeats the name of a part, as some archives do, is left out."""
+    folders = path.split("/")[:-1]
+    is_repeated = len(folders) > 2 and folders[0] == folders[1] and _part(folders[0]) is not None
+    return tuple(folders[1:] if is_repeated else folders)
+
+
+def _part(name: str) -> str | None:
+    return TRAIN if name.casefold() in _DEVELOPMENT else part_of_folder(name)
 
 
 def _clips_of_folds(found: Sequence[_File], folds: dict[str, int | None], dataset: Path) -> list[Clip]:

@@ -264,6 +264,12 @@ def _check_node_names(request: RunRequest, settings: CompileSettings) -> None:
 
 
 def _check_settings(request: RunRequest, settings: CompileSettings) -> None:
+    earlier = request.dataset_choice().earlier_split if settings.data.images is not None else None
+    if earlier is not None:
+        raise ConfigError(
+            f"{earlier.keys[0]}: the earlier split of {earlier.train} cannot be joined to data that are mounted from "
+            "data.images; expected data.images: null and a data set that is uploaded, or no earlier split"
+        )
     steps: dict[str, Step] = {step.name: step for step in request.pipeline.steps if step.trial is None}
     for name, overrides in settings.steps.items():
         if name not in steps:

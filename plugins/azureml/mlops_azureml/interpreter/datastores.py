@@ -10,7 +10,7 @@ import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlops_core.runners import DefinitionError, write_atomically
+from mlops_core.runners import DefinitionError, walk_files, write_atomically
 
 _ADDRESS = re.compile(
     r"azureml://(?:subscriptions/[^/]+/resource[gG]roups/[^/]+/(?:providers/[^/]+/)?workspaces/[^/]+/)?"
@@ -56,11 +56,10 @@ class FolderDatastores:
         partial = target.with_name(f".{target.name}.{os.getpid()}")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                place = partial / path.relative_to(folder)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                _link(path.resolve(), place)
+        for name in walk_files(folder):
+            place = partial / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _link((folder / name).resolve(), place)
         try:
             partial.rename(target)
         except OSError:  # a concurrent run has just placed it

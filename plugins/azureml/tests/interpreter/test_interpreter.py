@@ -210,3 +210,15 @@ def test_commands_get_few_variables_of_the_user_and_this_python(tmp_path, enviro
     assert "SECRET_TOKEN" not in shown
     assert "AZUREML_RUN_ID" in shown
     assert shown.strip().endswith(sys.executable)
+
+
+def test_linked_folders_of_a_data_set_are_placed_as_the_digest_covers_them(tmp_path):
+    folder, datastores = tmp_path / "words", FolderDatastores(tmp_path / "datastores")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.csv").write_text("a")
+    folder.mkdir()
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "around").symlink_to(folder)
+    datastores.place(folder, f"{STORE}/words")
+    placed = datastores.path(f"{STORE}/words")
+    assert [path.relative_to(placed).as_posix() for path in sorted(placed.rglob("*"))] == ["linked", "linked/a.csv"]

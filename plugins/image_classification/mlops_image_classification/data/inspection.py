@@ -139,6 +139,9 @@ def _tracks(data: PictureSet) -> Iterator[DatasetFinding]:
         yield DatasetFinding(level=Severity.ERROR, check="group pattern", message=fit.problem)
     elif fit and fit.matched < fit.total:
         yield DatasetFinding(level=Severity.WARNING, check="group pattern", message=fit.summary)
+    if data.similar_classes:
+        text = f"{len(data.similar_classes)} pair(s) of classes with similar names"
+        yield DatasetFinding(level=Severity.WARNING, check="classes", message=text, samples=data.similar_classes)
 
 
 def _copies(copies: Sequence[Pair], pictures: Sequence[Picture]) -> tuple[DatasetFinding, ...]:

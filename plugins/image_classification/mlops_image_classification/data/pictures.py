@@ -1,9 +1,9 @@
 """The pictures of a data set and their labels, in one of these layouts.
 
 * GTSRB with its tables, as published or as often copied, see `mlops_image_classification.data.gtsrb`;
-* class folders within one folder per part, ``train``/``test`` or ``seg_train``/``seg_test``, with or without a
+* class folders within one folder per part, such as ``train``/``test`` or ``seg_train``/``seg_test``, with or without a
   validation folder; some archives have them one level deeper under the same name;
-* class folders alone, without parts.
+* class folders alone, without parts. Folders of folds are not classes and are refused.
 
 Names of classes that differ in their Unicode normal form only are one class. No file is decoded here.
 """
@@ -15,11 +15,11 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mlops_core import ConfigError, DataFiles, DatasetError, did_you_mean
+from mlops_core import ConfigError, DataFiles, DatasetError, did_you_mean, fold_of_folder, part_of_folder
 from mlops_image_classification.data.files import SUFFIXES, folders_in, list_images
 from mlops_image_classification.data.gtsrb import gtsrb_pictures, gtsrb_root, has_path_tables, pictures_by_path
-from mlops_image_classification.data.labelled import TEST, TRAIN, VALIDATION, Picture, group_of, listed
-from mlops_image_classification.data.tracks import fit_of_tracks, track_in
+from mlops_image_classification.data.labelled import TEST, TRAIN, Picture, group_of, listed
+from mlops_image_classification.data.tracks import fit_of_tracks, joined_tracks, track_in
 
 if TYPE_CHECKING:
     import logging
@@ -29,12 +29,6 @@ if TYPE_CHECKING:
     from mlops_image_classification.config import DatasetSection
     from mlops_image_classification.data.files import ImageFiles
     from mlops_image_classification.data.tracks import TrackFit
-
-_PART_FOLDERS = {
-    TRAIN: ("train", "training", "seg_train"),
-    VALIDATION: ("val", "valid", "validation", "seg_val"),
-    TEST: ("test", "testing", "seg_test"),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +53,29 @@ class PictureSet:
         """Yield one line per fact that may change what a model learns: tracks not found, files not used."""
         if self.fit and self.fit.matched < self.fit.total:
             yield self.fit.summary
+        yield from self.similar_classes
         for names, what in (
+            (self._beside_with_classes(), "image(s) of the same classes are in folders that are not parts, not used"),
             (self.unlabelled, "image(s) outside of the class folders are not used"),
             (self.files.others, "file(s) that are not images are not used"),
         ):
             if names:
                 yield f"{len(names)} {what}: {listed(names)}"
+
+    @property
+    def similar_classes(self) -> tuple[str, ...]:
+        """Return one line per pair of classes that differ in capital letters or blanks only."""
+        by_letters: dict[str, str] = {}
+        lines = []
+        for name in sorted({picture.label for picture in self.pictures}):
+            other = by_letters.setdefault(" ".join(name.casefold().split()), name)
+            if other != name:
+                lines.append(f"the classes '{other}' and '{name}' differ in capital letters or blanks only")
+        return tuple(lines)
+
+    def _beside_with_classes(self) -> tuple[str, ...]:
+        classes = {picture.label for picture in self.pictures}
+        return tuple(path for path in self.beside if classes & set(path.split("/")[1:-1]))
 
     @property
     def broken_links(self) -> tuple[str, ...]:
@@ -114,7 +125,7 @@ def read_picture_set(dataset: Path, settings: DatasetSection) -> PictureSet:
     used_folders = {name.partition("/")[0] for name in names}
     unlabelled = [path for path in files.images if path not in names]
     beside = [path for path in unlabelled if "/" in path and path.partition("/")[0] not in used_folders]
-    pictures = _chosen(sorted(labelled, key=lambda picture: picture.name), settings)
+    pictures = joined_tracks(_chosen(sorted(labelled, key=lambda picture: picture.name), settings))
     classes = {picture.label for picture in pictures}
     if len(classes) < 2:
         raise DatasetError(f"{dataset}: {len(classes)} class(es) ({listed(sorted(classes))}); expected at least 2")
@@ -152,20 +163,19 @@ def _chosen(pictures: list[Picture], settings: DatasetSection) -> list[Picture]:
 def _part_folders(dataset: Path) -> dict[str, Path]:
     folders: dict[str, Path] = {}
     for path in folders_in(dataset):
-        for part, names in _PART_FOLDERS.items():
-            if path.name.lower() in names:
-                if part in folders:
-                    raise DatasetError(f"{dataset} has two folders for {part}: {folders[part].name} and {path.name}")
-                inner = path / path.name  # some archives repeat the name
-                folders[part] = inner if inner.is_dir() else path
+        part = part_of_folder(path.name)
+        if part is None:
+            continue
+        if part in folders:
+            raise DatasetError(f"{dataset} has two folders for {part}: {folders[part].name} and {path.name}")
+        inner = path / path.name  # some archives repeat the name
+        folders[part] = inner if inner.is_dir() else path
     return folders
 
 
 def _in_parts(dataset: Path, parts: dict[str, Path], files: ImageFiles, *, pattern: str | None) -> Iterator[Picture]:
     if TRAIN not in parts:
-        raise DatasetError(
-            f"{dataset} has {parts[TEST].name}, but no folder for training ({', '.join(_PART_FOLDERS[TRAIN])})"
-        )
+        raise DatasetError(f"{dataset} has {parts[TEST].name}, but no folder for training; expected one called train")
     for part, folder in parts.items():
         yield from _class_folders(dataset, folder, files, part=part, pattern=pattern)
 
@@ -177,6 +187,11 @@ def _class_folders(
     if not classes:
         raise DatasetError(
             f"{folder} has no class folders; expected one folder of images per class, or the layout of GTSRB"
+        )
+    folds = [path.name for path in classes if fold_of_folder(path.name) is not None]
+    if len(folds) == len(classes):
+        raise DatasetError(
+            f"{folder}: {listed(folds)} are folds, not classes; join them to one folder per class, or to train and test"
         )
     place = folder.relative_to(dataset).as_posix() if folder != dataset else ""
     by_folder = _by_class_folder(files.below(place).images, place)

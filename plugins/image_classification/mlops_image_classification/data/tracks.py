@@ -2,7 +2,8 @@
 
 ``dataset.group_pattern`` extracts the track from a file name or, where the names do not match, from the path below the
 class folder. A pattern that fits the names badly would let frames of one track into several parts, so its fit is
-measured, reported, and refused where it groups nothing.
+measured, reported, and refused where it groups nothing. Marks of copies and of augmented pictures, such as `` (1)``,
+`` - Copy`` and ``_aug2``, are no part of a name, and a track whose name continues that of another one belongs to it.
 """
 
 from __future__ import annotations
@@ -10,16 +11,20 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mlops_image_classification.data.labelled import TEST, VALIDATION
+from mlops_image_classification.data.labelled import TEST, VALIDATION, group_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from mlops_image_classification.data.labelled import Picture
 
+_COPY = re.compile(
+    r"(?: ?\(\d+\)| - copy(?: \(\d+\))?|[ _-](?:copy|aug|augmented)[ _-]?\d*)+(?=\.\w*[A-Za-z]\w*$|$)", re.IGNORECASE
+)
+_FRAME = re.compile(r"(?:^|[\W\d_])(?:frame|frm)[ _-]?\d+$", re.IGNORECASE)
 _SHOWN = 3
 _LINKED = 2
 _MINIMUM_PICTURES = 3
@@ -38,6 +43,7 @@ class TrackFit:
         unmatched: the first names that do not match.
         classes: number of classes.
         whole: classes of which all pictures are one track.
+        frame: a track that is named like a frame, if most of them are; else empty.
         is_drawn: whether the split draws a part; otherwise the data set assigns all of them.
     """
 
@@ -48,6 +54,7 @@ class TrackFit:
     unmatched: tuple[str, ...] = ()
     classes: int
     whole: tuple[str, ...] = ()
+    frame: str = ""
     is_drawn: bool = True
 
     @property
@@ -59,6 +66,11 @@ class TrackFit:
                 f"dataset.group_pattern '{self.pattern}' groups nothing: {self.matched} of {self.total} names match, "
                 f"and no two pictures have the same track{shown}; set it to a pattern that extracts the track from the "
                 "names, or to null if the pictures are unrelated"
+            )
+        if self.is_drawn and self.frame:
+            return (
+                f"dataset.group_pattern '{self.pattern}' takes '{self.frame}' for a track, named like a frame; "
+                "set it to a pattern that extracts the track from the names, or to null if the pictures are unrelated"
             )
         if len(self.whole) > self.classes / 2:
             return (
@@ -85,9 +97,33 @@ def track_in(path: str, pattern: str | None) -> str | None:
     """
     if pattern is None:
         return None
-    name = path.rpartition("/")[2]
+    folder, slash, name = path.rpartition("/")
+    name = _COPY.sub("", name)
+    path = f"{folder}{slash}{name}"
     match = re.search(pattern, name) or (re.search(pattern, path) if name != path else None)
     return unicodedata.normalize("NFC", match[1]) if match and match[1] else None
+
+
+def joined_tracks(pictures: Iterable[Picture]) -> list[Picture]:
+    """Return the pictures with each track that continues the name of another track of its class joined to that.
+
+    So the frames of ``00003`` and those of ``00003_00012``, which are made from one of them, are one group.
+    """
+    listed = list(pictures)
+    tracks: defaultdict[str, set[str]] = defaultdict(set)
+    for picture in listed:
+        if picture.track:
+            tracks[picture.label].add(picture.track)
+    return [_joined(picture, tracks[picture.label]) if picture.track else picture for picture in listed]
+
+
+def _joined(picture: Picture, tracks: set[str]) -> Picture:
+    track = picture.track or ""
+    shorter = (track[: found.start()] for found in re.finditer(r"[\W_]", track))
+    first = next((name for name in shorter if name in tracks), None)
+    return (
+        picture if first is None else replace(picture, track=first, group=group_of(picture.name, picture.label, first))
+    )
 
 
 def fit_of_tracks(pictures: Sequence[Picture], pattern: str) -> TrackFit:
@@ -102,6 +138,8 @@ def fit_of_tracks(pictures: Sequence[Picture], pattern: str) -> TrackFit:
         by_class[picture.label].add(picture.group)
         counts[picture.label] += 1
     whole = (name for name, groups in by_class.items() if len(groups) == 1 and counts[name] >= _MINIMUM_PICTURES)
+    tracks = sorted({picture.track for picture in applied if picture.track})
+    frames = [track for track in tracks if _FRAME.search(track)]
     return TrackFit(
         pattern=pattern,
         matched=len(applied) - len(unmatched),
@@ -110,5 +148,6 @@ def fit_of_tracks(pictures: Sequence[Picture], pattern: str) -> TrackFit:
         unmatched=tuple(unmatched[:_SHOWN]),
         classes=len(by_class),
         whole=tuple(sorted(whole)),
+        frame=frames[0] if len(frames) > len(tracks) / 2 else "",
         is_drawn="" in parts or not {VALIDATION, TEST} <= parts,
     )

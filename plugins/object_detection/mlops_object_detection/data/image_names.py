@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 import unicodedata
 from collections import defaultdict
@@ -80,7 +81,8 @@ def _spellings(url: str) -> Iterator[str]:
     if url:
         yield _composed(url.replace("\\", "/"))
     if "://" in url:
-        yield _composed(unquote(urlsplit(url).path))
+        with contextlib.suppress(ValueError):  # it is not an address
+            yield _composed(unquote(urlsplit(url).path))
 
 
 def _shared_parts(parts: Iterable[str], others: Iterable[str]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,19 @@ if TYPE_CHECKING:
 
 LABEL_MAP_FILE = "label_config_map.json"
 NAME_FILES = ("classes.txt", "obj.names", "predefined_classes.txt")
+_YOLO_FILES = ("data.yaml", "dataset.yaml")
 _LIMIT = 4 << 20
+
+
+class _UniqueKeys(yaml.BaseLoader):
+    """Reads YAML as texts only, so that a class ``on`` is not a truth value; a key that appears twice is an error."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  yaml's own
+        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        doubled = [key for key, count in keys.items() if count > 1]
+        if doubled:
+            raise yaml.YAMLError(f"{doubled[0]!r} appears twice")
+        return super().construct_mapping(node, deep=deep)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +99,7 @@ def read_label_map(folder: Path, files: Iterable[str], *, chosen: str | None = N
         if not path.is_file():
             raise DatasetError(f"dataset.label_config_map: no file {path}{did_you_mean(chosen, files)}")
         return _read(path, chosen)
-    for names in ((LABEL_MAP_FILE,), NAME_FILES, ("data.yaml", "dataset.yaml")):
+    for names in ((LABEL_MAP_FILE,), (*NAME_FILES, *_YOLO_FILES)):
         found = [_read(folder / file, file) for file in files if file.rpartition("/")[2] in names]
         maps = [one for one in found if one.names]
         different = [one for one in maps if one.names != maps[0].names]
@@ -161,8 +174,8 @@ def _from_lines(text: str, shown: str) -> dict[int, str]:
 def _from_yaml(text: str, shown: str) -> dict[int, str]:
     """Return ``names`` of a YOLO data file, a list or a mapping from 0; empty if it has none."""
     try:
-        data = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  texts only: a class 'on' is not a truth value
-    except yaml.YAMLError as error:
+        data = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506  texts, lists and mappings only
+    except (yaml.YAMLError, RecursionError) as error:
         raise DatasetError(f"{shown}: {' '.join(str(error).split())}; expected YAML with 'names'") from None
     names = data.get("names") if isinstance(data, dict) else None
     if isinstance(names, list):
@@ -171,6 +184,8 @@ def _from_yaml(text: str, shown: str) -> dict[int, str]:
         return {}
     if not all(key.isascii() and key.isdigit() for key in names):
         raise DatasetError(f"{shown}: names has keys other than whole numbers from 0")
+    if isinstance(count := data.get("nc"), str) and count.strip() != str(len(names)):
+        raise DatasetError(f"{shown}: nc is {count!r}, and names has {len(names)} classes; expected equal numbers")
     if not all(isinstance(name, str) for name in names.values()):
         raise DatasetError(f"{shown}: names has an entry that is not a text; expected the name of each class")
     return {int(key) + 1: name for key, name in sorted(names.items(), key=lambda item: int(item[0]))}

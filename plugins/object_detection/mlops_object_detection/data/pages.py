@@ -209,8 +209,9 @@ def _box(data: Any, where: str) -> Box:
             f"{where}: a number is too large; expected fractions of the picture's side, 0 to 1"
         ) from None
     crowd = data.get("isCrowd", data.get("iscrowd", 0))
-    if crowd not in (0, 1, True, False):
-        raise DatasetError(f"{where}: isCrowd is {crowd!r}; expected 0 or 1")
+    if crowd not in (0, 1, True, False) or data.get("iscrowd", crowd) != crowd:
+        shown = crowd if data.get("iscrowd", crowd) == crowd else f"{crowd!r} and iscrowd {data['iscrowd']!r}"
+        raise DatasetError(f"{where}: isCrowd is {shown!r}; expected 0 or 1")
     box = Box(label=data["label"], left=left, top=top, right=right, bottom=bottom, is_crowd=bool(crowd))
     return checked_box(box, where)
 

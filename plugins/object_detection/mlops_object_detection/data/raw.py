@@ -168,13 +168,15 @@ def _page(folder: Path, name: str, labels: RawLabels, label_map: LabelMap) -> tu
         turn = orientation
         if not has_size or turn not in _TURNS or (labels.height, labels.width) != (width, height):
             raise DatasetError(
-                f"{labels.where}: {name} has {width} x {height} pixels; the label says {labels.width or '?'} x "
-                f"{labels.height or '?'}"
+                f"{labels.where}: {name} has {width} x {height} pixels; the label says "
+                f"{'?' if labels.width is None else labels.width} x {'?' if labels.height is None else labels.height}"
             )
     stored = (height, width) if turn else (width, height)
+    places = labels.places or (labels.where,) * len(labels.boxes)
+    if labels.in_pixels:
+        _check_pixels(labels.boxes, places, stored)
     boxes = (_fractional(box, stored) if labels.in_pixels else box for box in labels.boxes)
     turned = (_turned(box, turn) for box in boxes)
-    places = labels.places or (labels.where,) * len(labels.boxes)
     checked = tuple(checked_box(box, place) for box, place in zip(turned, places, strict=True))
     for box, place in zip(checked, places, strict=True):
         label_map.check(box.label, place)
@@ -185,6 +187,21 @@ def _page(folder: Path, name: str, labels: RawLabels, label_map: LabelMap) -> tu
 def _empty_page(folder: Path, name: str) -> Page:
     width, height = image_size(folder / name)
     return Page(name=name, width=width, height=height, boxes=())
+
+
+def _check_pixels(boxes: Sequence[Box], places: Sequence[str], size: tuple[int, int]) -> None:
+    """Refuse a box that lies in the first pixel: its numbers are fractions, not pixels.
+
+    Raises:
+        DatasetError: file and line are named.
+    """
+    for box, place in zip(boxes, places, strict=True):
+        if 0 <= box.left < box.right <= 1 and 0 <= box.top < box.bottom <= 1 and min(size) > 1:
+            shown = ", ".join(f"{value:.6g}" for value in box.corners)
+            raise DatasetError(
+                f"{place}: box of '{box.label}' is ({shown}), within one pixel of {size[0]} x {size[1]}; expected "
+                "pixels: are the coordinates fractions?"
+            )
 
 
 def _fractional(box: Box, size: tuple[int, int]) -> Box:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_object_detection.config import SplitSection
+    from mlops_object_detection.data.earlier import EarlierParts
     from mlops_object_detection.data.pages import Page
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
@@ -92,6 +93,73 @@ def divide(
     of_page = {page.name: parts.get(groups[page.name], TRAIN) for page in pages}
     _check(of_page, pages)
     return Division(parts=of_page, groups=groups, unmeasured=_unmeasured(pages, of_page, groups))
+
+
+def divide_as_earlier(
+    pages: Sequence[Page],
+    earlier: EarlierParts,
+    settings: SplitSection,
+    *,
+    digests: Mapping[str, str],
+    group_pattern: str | None,
+    seed: int,
+) -> Division:
+    """Return the parts of an earlier split; images that it does not name are the test part, unless it has one.
+
+    Args:
+        pages: of the data set.
+        earlier: the earlier split.
+        settings: of the split; where the earlier one has no validation part, it is drawn from the training part.
+        digests: name of each page -> digest of its file; equal files are in one group.
+        group_pattern: as of `divide`.
+        seed: random seed.
+
+    Raises:
+        DatasetError: a group is in two parts, a page is in none, or a part is empty.
+    """
+    groups = _groups(pages, digests, group_pattern)
+    rest = [page.name for page in pages if page.name not in earlier.parts]
+    if earlier.has_test and rest:
+        raise DatasetError(
+            f"{len(rest)} images of the data set are in no part of the earlier split, such as {rest[0]}; expected "
+            "every image in one; remove 'test' from the file of the versions to test those images, or make a new split"
+        )
+    parts = _earlier_groups(pages, earlier.parts, groups, digests)
+    if VALIDATION not in parts.values() and settings.validation_split:
+        samples = _samples(pages, groups, settings, [group for group, part in parts.items() if part == TRAIN])
+        if len({sample.group for sample in samples}) > 2:
+            held = hold_out_groups(samples, share=settings.validation_split, seed=seed + 1)
+            parts.update(dict.fromkeys(held, VALIDATION))
+    of_page = {page.name: parts[groups[page.name]] for page in pages}
+    if TEST not in of_page.values():
+        raise DatasetError(
+            "the earlier split names every image of the data set for training or validation, and none is left to test; "
+            "expected images that it does not name, or 'test: NAME:VERSION' in the file of the versions"
+        )
+    _check(of_page, pages)
+    return Division(parts=of_page, groups=groups, unmeasured=_unmeasured(pages, of_page, groups))
+
+
+def _earlier_groups(
+    pages: Sequence[Page], earlier: Mapping[str, str], groups: Mapping[str, str], digests: Mapping[str, str]
+) -> dict[str, str]:
+    """Return group -> part of an earlier split.
+
+    Raises:
+        DatasetError: a group is in two of its parts.
+    """
+    parts: dict[str, str] = {}
+    first: dict[str, str] = {}
+    for page in pages:
+        part, group = earlier.get(page.name, TEST), groups[page.name]
+        other = first.setdefault(group, page.name)
+        if parts.setdefault(group, part) != part:
+            is_copy = digests[other] == digests[page.name]
+            raise DatasetError(
+                f"the earlier split has {other} in the {parts[group]} part and {page.name} in the {part} part, and "
+                f"both are {'copies of one image' if is_copy else f'of the group {group!r}'}; expected them in one part"
+            )
+    return parts
 
 
 def _groups(pages: Sequence[Page], digests: Mapping[str, str], pattern: str | None) -> dict[str, str]:

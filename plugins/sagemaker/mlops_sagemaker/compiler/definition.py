@@ -324,6 +324,12 @@ def _check_names(request: RunRequest, settings: CompileSettings) -> None:
 def _check_settings(request: RunRequest, settings: CompileSettings) -> None:
     if settings.ingest.enabled and any(step.name == INGEST_STEP for step in request.pipeline.steps):
         raise PipelineError(f"step '{INGEST_STEP}': this name is reserved for the step that ingests what arrived")
+    earlier = request.dataset_choice().earlier_split if settings.ingest.enabled else None
+    if earlier is not None:
+        raise ConfigError(
+            f"{earlier.keys[0]}: the earlier split of {earlier.train} cannot be joined to data that an execution "
+            "ingests; expected ingest.enabled: false, or no earlier split"
+        )
     steps = {step.name: step for step in request.pipeline.steps if step.trial is None}
     steps |= {search.name: search.trials[0] for search in find_searches(request.pipeline)}
     for name, overrides in settings.steps.items():

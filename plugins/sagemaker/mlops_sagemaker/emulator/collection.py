@@ -7,7 +7,7 @@ import shutil
 import tarfile
 from typing import TYPE_CHECKING
 
-from mlops_core.runners import RunnerError, write_atomically
+from mlops_core.runners import RunnerError, walk_files, write_atomically
 from mlops_sagemaker.emulator.faults import StepFault
 from mlops_sagemaker.emulator.objects import FolderObjects, download_prefix, parse_uri
 from mlops_sagemaker.service.uris import S3Uri
@@ -36,11 +36,10 @@ def place_dataset(objects: FolderObjects, folder: Path, uri: S3Uri, *, digest: s
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     for old in (partial, target):
         shutil.rmtree(old, ignore_errors=True)
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            place = partial / path.relative_to(folder)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            _link(path.resolve(), place)
+    for name in walk_files(folder):
+        place = partial / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _link((folder / name).resolve(), place)
     try:
         partial.rename(target)
     except OSError:  # a concurrent run has just placed it

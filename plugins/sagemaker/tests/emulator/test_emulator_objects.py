@@ -174,3 +174,15 @@ def test_data_set_that_was_deleted_from_its_bucket_is_placed_again(tmp_path):
         place_dataset(objects, folder, uri, digest="d")
         assert list(objects.keys(uri)) == ["train/datasets/words/a.csv"]
         shutil.rmtree(objects.path(uri))
+
+
+def test_linked_folders_of_a_data_set_are_placed_as_the_digest_covers_them(tmp_path):
+    objects, uri, folder = FolderObjects(tmp_path / "s3"), S3Uri("b", "train/datasets/words"), tmp_path / "words"
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.csv").write_text("a")
+    folder.mkdir()
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "linked.csv").symlink_to(tmp_path / "elsewhere" / "a.csv")
+    (folder / "around").symlink_to(folder)
+    place_dataset(objects, folder, uri, digest="d")
+    assert sorted(objects.keys(uri)) == ["train/datasets/words/linked.csv", "train/datasets/words/linked/a.csv"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,8 +23,14 @@ if TYPE_CHECKING:
     from mlops_tabular_regression.tables.checking import Violation
 
 
+_LOG = logging.getLogger(__name__)
+
+
 class TablePredictor:
-    """Predicts a number and an interval for each row of a table; a target in the table is ignored."""
+    """Predicts a number and an interval for each row of a table; a target in the table is ignored.
+
+    Rows with cells that the schema only reports, such as a number outside its limits, are predicted with a warning.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Load the output of the step ``train``."""
@@ -67,7 +74,13 @@ class TablePredictor:
 
     def _predict_table(self, path: Path, *, is_described: bool) -> Iterator[SampleScores]:
         opened = open_table(path, self._model.table, needs_target=False)
-        checker = Checker(self._model.table, self._model.rules, _refuse)
+        reported: list[str] = []
+
+        def record(violation: Violation) -> None:
+            _refuse(violation)
+            reported.append("" if reported else str(violation))  # the first is shown, the others are counted
+
+        checker = Checker(self._model.table, self._model.rules, record)
         is_empty = True
         for batch in checker.batches(opened):
             is_empty = False
@@ -83,6 +96,9 @@ class TablePredictor:
                 )
         if is_empty:
             raise DatasetError(f"{path.name} has a header and no rows; expected at least one row to predict")
+        if reported:
+            more = f"; {len(reported)} cells break the schema" if len(reported) > 1 else ""
+            _LOG.warning("%s%s: predictions of such rows are not to be relied on", reported[0], more)
 
 
 def _refuse(violation: Violation) -> None:

@@ -66,7 +66,7 @@ def match_columns(names: Sequence[str], table: TableSection, *, needs_target: bo
     for position, name in enumerate(names):
         places.setdefault(normalise_name(name), []).append(position)
     wanted = wanted_columns(table, needs_target=needs_target)
-    declared = {normalise_name(name) for name in (*wanted, table.target, table.id or "", table.group or "")}
+    declared = {normalise_name(name) for name in (*wanted, table.target, table.id, table.group) if name}
     unknown = tuple(name for name in names if normalise_name(name) not in declared)
     _refuse_ambiguous(places, wanted, where=where)
     missing = [name for name in wanted if normalise_name(name) not in places]
@@ -91,4 +91,4 @@ def _refuse_ambiguous(places: Mapping[str, Sequence[int]], wanted: Sequence[str]
 
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(repr(name[:60]) for name in names[:_SHOWN]) + more
+    return ", ".join(repr(name[:60]) if name.strip() else "one without a name" for name in names[:_SHOWN]) + more

@@ -123,13 +123,14 @@ def _number(text: str, table: TableSection) -> float | Rule:
 
 def _categories(cells: Cells, column: Column, table: TableSection) -> tuple[Numbers, list[Fault]]:
     codes = {normalise_text(name): float(code) for code, name in enumerate(column.categories)}
+    meanings = _meanings(codes, table)
     numbers = np.array([codes.get(cell, math.nan) for cell in cells], dtype=np.float64)
     faults = []
     for index in np.flatnonzero(np.isnan(numbers)):
         text = _shown(cells, index).strip()
-        name = _category_name(text, codes, table)
-        if name is not None:
-            numbers[index] = codes[name]
+        code = codes.get(normalise_text(text), meanings.get(_meaning(text, table), math.nan))
+        if not math.isnan(code):
+            numbers[index] = code
         elif text in table.missing_values:
             if not column.may_be_missing:
                 faults.append(Fault(int(index), Rule.MISSING, text))
@@ -138,16 +139,25 @@ def _categories(cells: Cells, column: Column, table: TableSection) -> tuple[Numb
     return numbers, faults
 
 
-def _category_name(text: str, codes: Mapping[str, float], table: TableSection) -> str | None:
-    """Return the category that a cell means: other normal forms of Unicode, and 4.0 where the category is 4.
+def _meanings(codes: Mapping[str, float], table: TableSection) -> dict[str, float]:
+    """Return the code of each meaning that a single category has."""
+    meanings = [_meaning(name, table) for name in codes]
+    return {
+        meaning: code for meaning, code in zip(meanings, codes.values(), strict=True) if meanings.count(meaning) == 1
+    }
 
-    Whole numbers are written with a decimal place by programs that keep a column with missing cells as floating point.
+
+def _meaning(text: str, table: TableSection) -> str:
+    """Return one spelling of a category: 4 for 4.0, true for True, and one normal form of Unicode.
+
+    Whole numbers are written with a decimal place by programs that keep a column with missing cells as floating point,
+    and without one where the column has none missing; truth values begin with a capital letter in Python's files.
     """
     normalised = normalise_text(text)
-    if normalised in codes:
-        return normalised
     whole, separator, places = normalised.partition(table.decimal)
-    return whole if separator and places and not places.strip("0") and whole in codes and _is_integer(whole) else None
+    if separator and places and not places.strip("0") and _is_integer(whole):
+        return whole
+    return normalised.lower() if normalised.lower() in ("true", "false") else normalised
 
 
 def _is_integer(text: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import csv
+import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 
 DELIMITERS = (",", ";", "\t", "|")
 _SNIFFED = 1 << 16
+_MARKS = (  # that of UTF-32 LE begins with that of UTF-16 LE
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,21 +87,24 @@ def _encoding(path: Path, declared: str) -> str:
     """Return the encoding; a byte-order mark takes precedence over the configuration."""
     with path.open("rb") as stream:
         start = stream.read(_SNIFFED)
-    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
+    marked = next((encoding for mark, encoding in _MARKS if start.startswith(mark)), None)
     if not start.removeprefix(codecs.BOM_UTF8).strip():
         raise DatasetError(f"{path.name} (line 1): the file is empty; expected a header or rows")
-    before, nul, _ = start.partition(b"\0")
-    if nul:
-        line = before.count(b"\n") + 1
-        raise DatasetError(f"{path.name} (line {line}): a NUL byte; expected text")
+    if marked and marked != "utf-8-sig":
+        return marked
     try:
-        is_utf8 = codecs.lookup(declared).name == "utf-8"
-    except LookupError:
+        # Unlike codecs.lookup, this refuses codecs that do not decode bytes to text, such as rot13 and zip.
+        io.TextIOWrapper(io.BytesIO(), encoding=declared)
+        name = codecs.lookup(declared).name
+    except (LookupError, ValueError):
         raise DatasetError(
             f"table.encoding: unknown encoding {declared!r}; expected one such as utf-8 or cp1252"
         ) from None
-    return "utf-8-sig" if is_utf8 else declared
+    before, nul, _ = start.partition(b"\0")
+    if nul and (marked or not name.startswith(("utf-16", "utf-32"))):
+        line = before.count(b"\n") + 1
+        raise DatasetError(f"{path.name} (line {line}): a NUL byte; expected text")
+    return "utf-8-sig" if marked or name == "utf-8" else declared
 
 
 def _first_rows(path: Path, encoding: str, table: TableSection) -> tuple[int, dict[str, list[str]]]:

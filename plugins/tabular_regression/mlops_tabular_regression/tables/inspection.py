@@ -62,7 +62,7 @@ def inspect_dataset(dataset: Path, config: TabularConfig) -> Inspection:
             ("features", str(len(config.table.features))),
         ),
         tables=_tables(config.table, stored),
-        distributions=(_distribution(config.table, stored),),
+        distributions=_distributions(config.table, stored),
         findings=findings,
     )
 
@@ -134,12 +134,17 @@ def _category_rows(column: Column, values: Mapping[str, np.ndarray]) -> list[tup
     return [(column.name, name, count) for name, count in (*counts, *([("missing", missing)] if missing else []))]
 
 
-def _distribution(table: TableSection, stored: StoredTable) -> Distribution:
-    counts, edges = np.histogram(stored.target[np.isfinite(stored.target)], bins=_BARS)
-    return Distribution(
+def _distributions(table: TableSection, stored: StoredTable) -> tuple[Distribution, ...]:
+    """Return the distribution of the target; none where its values are too large and near for bars between them."""
+    try:
+        counts, edges = np.histogram(stored.target[np.isfinite(stored.target)], bins=_BARS)
+    except ValueError:
+        return ()
+    distribution = Distribution(
         name="target",
         title=f"Rows by {table.target}",
         unit=table.column(table.target).unit,
         edges=tuple(float(edge) for edge in edges),
         counts=tuple(int(count) for count in counts),
     )
+    return (distribution,)

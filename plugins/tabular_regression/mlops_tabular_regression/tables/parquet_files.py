@@ -82,6 +82,8 @@ def _text(value: object) -> str:
     """Return a value as text; a whole number without decimal places, because integers with nulls become floats."""
     if value is None or value != value:  # noqa: PLR0124  NaN, of any type
         return ""
+    if isinstance(value, bytes):  # some writers do not mark text as such
+        return value.decode("utf-8", errors="backslashreplace")
     if isinstance(value, float | np.floating | Decimal) and math.isfinite(value) and value == int(value):
         return str(int(value))
     return str(value)

@@ -9,7 +9,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mlops_core import DatasetError
-from mlops_object_detection.data.layouts.raw_labels import RawLabels
+from mlops_object_detection.data.layouts.raw_labels import RawLabels, without_repetition
 from mlops_object_detection.data.pages import Box
 
 if TYPE_CHECKING:
@@ -47,8 +47,14 @@ def read(folder: Path, files: Sequence[str], labels: LabelMap) -> Iterator[RawLa
         data = _loaded(folder / file, file)
         names = _names(data["categories"], file)
         boxes: _Boxes = defaultdict(list)
+        numbers: dict[object, int] = {}
         for index, entry in enumerate(data["annotations"]):
             where = f"{file}, annotations[{index}]"
+            number = entry.get("id") if isinstance(entry, dict) else None
+            if isinstance(number, int | str) and numbers.setdefault(number, index) != index:
+                raise DatasetError(
+                    f"{where}: id {number!r} is that of annotations[{numbers[number]}]; expected each box once"
+                )
             boxes[_field(entry, "image_id", int, where)].append((_box(entry, names, where), where))
         yield from _images(data["images"], boxes, file)
 
@@ -141,7 +147,7 @@ def _loaded(path: Path, shown: str) -> Mapping[str, list[Any]]:
     try:
         if path.stat().st_size > _LIMIT:
             raise DatasetError(f"{shown} is larger than {_LIMIT:,} bytes")
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        data = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=without_repetition)
     except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(f"{shown} cannot be read: {error}; expected COCO annotations") from None
     for section in _SECTIONS:

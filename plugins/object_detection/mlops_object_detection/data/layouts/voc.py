@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _LIMIT = 16 << 20
 _START = 4096
+_OBJECT_ELEMENTS = ("object", "bndbox")
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -95,6 +96,11 @@ class _Document:
         self._text = ""
         if self._path[1:] == ["object"]:
             self.objects.append((line, {}))
+        elif name.lower() in _OBJECT_ELEMENTS and self._path[1:2] != ["object"]:
+            raise DatasetError(
+                f"{self._shown} (line {line}): the element '{'/'.join(self._path)}' is not read; expected "
+                f"annotation/object{'' if name.lower() == 'object' else '/bndbox'}, with one annotation per file"
+            )
 
     def end(self, name: str) -> None:
         del name
@@ -103,7 +109,7 @@ class _Document:
             if "part" not in inner:
                 self._add_field("/".join(inner[1:]), text)
         elif inner:
-            self.texts["/".join(inner)] = text
+            self._add_text("/".join(inner), text)
         self._path.pop()
         self._text = ""
 
@@ -112,6 +118,11 @@ class _Document:
         if key in fields and (key == "name" or key.startswith("bndbox")):
             raise DatasetError(f"{self._shown} (line {line}): the object has two elements '{key}'; expected one")
         fields[key] = text
+
+    def _add_text(self, key: str, text: str) -> None:
+        if key in self.texts and (key == "filename" or key.startswith("size/")):
+            raise DatasetError(f"{self._shown}: there are two elements '{key}'; expected one")
+        self.texts[key] = text
 
     def add(self, text: str) -> None:
         self._text += text
@@ -128,11 +139,15 @@ def _parsed(path: Path, shown: str) -> _Document:
     def refuse(*declaration: object) -> None:
         raise DatasetError(f"{shown} declares the entity {declaration[0]!r}; expected XML without entities")
 
+    def refuse_use(*used: object) -> None:
+        raise DatasetError(f"{shown} uses the entity {used[0]!r}; expected XML without entities")
+
     parser.EntityDeclHandler = refuse
+    parser.SkippedEntityHandler = refuse_use
     try:
         if path.stat().st_size > _LIMIT:
             raise DatasetError(f"{shown} is larger than {_LIMIT:,} bytes; expected the labels of one image")
         parser.Parse(path.read_bytes(), True)
-    except (OSError, expat.ExpatError) as error:
+    except (OSError, expat.ExpatError, LookupError, ValueError) as error:  # the last two: of its encoding
         raise DatasetError(f"{shown} cannot be read: {error}; expected a VOC annotation") from None
     return document

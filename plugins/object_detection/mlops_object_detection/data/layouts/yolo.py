@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import reprlib
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -116,7 +117,8 @@ def _box(cells: Sequence[str], labels: LabelMap, where: str) -> Box:
         number = int(cells[0])
         x, y, width, height = map(number_of, cells[1:])
     except ValueError:
-        raise DatasetError(f"{where}: {' '.join(cells)!r}; expected a whole number and four fractions") from None
+        shown = reprlib.repr(" ".join(cells))
+        raise DatasetError(f"{where}: {shown}; expected a whole number and four fractions") from None
     return Box(
         label=labels.name_of(number + 1, where),
         left=x - width / 2,
