@@ -16,7 +16,7 @@ def in_service_note(status: EndpointStatus) -> str:
 
 
 def shown_status(status: EndpointStatus) -> str:
-    """Return the state of an endpoint in words."""
+    """Return the state of an endpoint as messages show it."""
     configuration = f" with {status.configuration}" if status.configuration else ""
     return f"{status.phase}{configuration}{f' ({status.reason})' if status.reason else ''}"
 

@@ -35,7 +35,7 @@ def one_line(text: object) -> str:
 
 
 def licence_text(licence: str) -> str:
-    """Return a licence as Markdown; one that is unknown in words."""
+    """Return a licence as Markdown, also one that is unknown."""
     return markdown_text(shown_licence(licence))
 
 

@@ -76,7 +76,7 @@ def read_bundled_split(folder: Path, name: str) -> BundledSplit:
 
 
 def part_counts(split: BundledSplit) -> str:
-    """Return how many samples each part has, in words."""
+    """Return how many samples each part has, as text."""
     shown = ", ".join(f"{split.counts[part]} {part}" for part in PARTS if split.counts[part])
     return shown or f"{counted(split.counts[''], 'sample')} in folds"
 
