@@ -11,6 +11,7 @@ from mlops_core.errors import ExitCode
 from mlops_core.serving.batch.answers import BatchWorkers, file_request
 from mlops_core.serving.models import ServedModel
 from mlops_core.serving.workers import pool as pools
+from mlops_core.serving.workers import process
 
 HERE = Path(__file__).parent
 
@@ -115,7 +116,7 @@ def test_a_worker_that_cannot_be_started_ends_the_pool_with_a_line(served, monke
 
 def test_a_worker_that_answers_no_more_is_killed_and_replaced(served, tmp_path, monkeypatch):
     """It has closed its socket, but its process goes on."""
-    monkeypatch.setattr(pools, "_GRACE_S", 0.1)
+    monkeypatch.setattr(process, "_GRACE_S", 0.1)
     files = [tmp_path / f"{name}.bin" for name in ("a", "b", "c")]
     for path, content in zip(files, (b"x", b"hang up", b"y"), strict=True):
         path.write_bytes(content)
