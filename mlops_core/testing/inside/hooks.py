@@ -31,9 +31,9 @@ def call_each(arguments: dict[str, Any]) -> dict[str, dict[str, str]]:
         hook -> ``arguments``: what it changed in them; ``core``: what it replaced in core; ``error``: why it failed.
         The import of the plugin is the entry ``import``.
     """
-    from mlops_core.use_cases import manager
+    from mlops_core.use_cases import manager, registration
 
-    manager._refuse_changes = lambda *_: None  # noqa: SLF001  this process reports instead
+    registration._refuse = lambda *_: None  # noqa: SLF001  this process reports instead
     rebase()
     watch = CoreWatch()
     use_case = manager.load_use_case(arguments["use_case"])
