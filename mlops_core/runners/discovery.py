@@ -35,8 +35,11 @@ class InstalledRunner(InstalledPlugin):
 def discover_runners() -> tuple[InstalledRunner, ...]:
     """Return every installed runner, ``local`` first, then by name; duplicates are included."""
     local = InstalledRunner(name=LOCAL, target=_BUILT_IN, distribution=_CORE, version=_core_version())
-    installed = InstalledRunner.of_group(RUNNER_GROUP)
-    others = {runner for runner in installed if runner.name.casefold() != LOCAL}  # the name is core's
+    others = [
+        runner
+        for runner in InstalledRunner.of_group(RUNNER_GROUP)
+        if runner.name.casefold() != LOCAL  # core's name
+    ]
     return (local, *sorted(others, key=lambda runner: (runner.name.casefold(), runner.distribution)))
 
 
