@@ -51,6 +51,8 @@ _WORDS_BESIDE = frozenset(
 )
 _PART_NAME = re.compile(r"([a-z]+?)(?:set|(?:19|20)\d\d)?")
 _FOLD = re.compile(r"(?:cv[ _-]?)?(?:fold|split)[ _-]?(\d{1,2})", re.IGNORECASE)
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_PAGES = (b"<!doctype html", b"<html", b"<head")
 _SHOWN = 5
 
 
@@ -95,6 +97,25 @@ def is_hidden_or_tool(name: str) -> bool:
         [True, True, True, True, False]
     """
     return name.startswith(".") or name.casefold() in _TOOL_NAMES
+
+
+def placeholder_of(path: Path) -> str:
+    """Return what a file is, and what to do, if a download left something else in its place; empty if it did not.
+
+    Raises:
+        OSError: the file cannot be read.
+
+    Example:
+        >>> _ = Path("a.csv").write_text("<!DOCTYPE html><title>Sign in</title>")
+        >>> placeholder_of(Path("a.csv"))
+        'a web page; download the file itself'
+    """
+    with path.open("rb") as stream:
+        start = stream.read(64)
+    if start.startswith(_LFS_POINTER):
+        return "a pointer of Git LFS; get the content with: git lfs pull"
+    is_page = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_PAGES)
+    return "a web page; download the file itself" if is_page else ""
 
 
 def part_of_folder(name: str) -> str | None:
