@@ -121,7 +121,7 @@ def placeholder_of(path: Path) -> str:
 def part_of_folder(name: str) -> str | None:
     """Return ``train``, ``validation`` or ``test`` for a folder that has the name of a part; None for any other name.
 
-    Words such as ``set`` and ``images`` and a year may stand beside the name of the part.
+    The name of the part may come with words such as ``set`` and ``images``, or with a year.
 
     Example:
         >>> [part_of_folder(name) for name in ("Train", "test_images", "val2017", "trainset", "trains", "images")]
