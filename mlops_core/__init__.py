@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         is_hidden_or_tool,
         list_data_files,
         part_of_folder,
+        placeholder_of,
     )
     from mlops_core.datasets.previews import PREVIEW_LIMIT, MarkedSample, Preview
     from mlops_core.datasets.splits import SplitRow, SplitSample, check_no_leak, read_split, row_digest, write_split
@@ -144,7 +145,14 @@ _MODULES = {
     "datasets.leaks": ("NearDuplicate", "WrittenSplit"),
     "datasets.licences": ("PretrainedModel",),
     "datasets.group_splits": ("hold_out_groups", "join_groups"),
-    "datasets.listing": ("DataFiles", "fold_of_folder", "is_hidden_or_tool", "list_data_files", "part_of_folder"),
+    "datasets.listing": (
+        "DataFiles",
+        "fold_of_folder",
+        "is_hidden_or_tool",
+        "list_data_files",
+        "part_of_folder",
+        "placeholder_of",
+    ),
     "datasets.previews": ("PREVIEW_LIMIT", "MarkedSample", "Preview"),
     "errors": (
         "ConfigError",
@@ -363,6 +371,7 @@ __all__ = [
     "open_tar",
     "parse_condition",
     "part_of_folder",
+    "placeholder_of",
     "prepare_run",
     "proportion",
     "proportion_by_group",

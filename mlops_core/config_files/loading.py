@@ -16,6 +16,7 @@ import pydantic
 from mlops_core.config_files.loaded import LoadedConfig
 from mlops_core.config_files.references import References
 from mlops_core.config_files.values import find_value, put_value, visible_line
+from mlops_core.config_files.yaml_scalars import is_plain_number
 from mlops_core.config_files.yaml_source import YamlSource, read_yaml_file, read_yaml_value
 from mlops_core.errors import ConfigError, UsageError, did_you_mean
 from mlops_core.redaction import REDACTED, is_secret_key
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 N = TypeVar("N")
 _DATASET, _PATH, _SOURCE = "dataset", "path", "source"
+_DATASET_PATH = f"{_DATASET}.{_PATH}"
 _ASSET_VERSION = re.compile(r"(asset:)?(?P<asset>[a-z0-9][a-z0-9._-]*:[0-9a-f]+)\Z")
 _OVERRIDE_KEY = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*\Z")
 
@@ -183,6 +185,8 @@ class _Document:
             shown = repr(f"{key}={REDACTED}" if is_secret_key(key) else text)
             raise ConfigError(f"--set {shown} is not KEY=VALUE, for example training.epochs=3")
         shown = f"--set {key}={REDACTED}" if is_secret_key(key) else f"--set {text}"
+        if self._has_dataset_path and key == _DATASET_PATH and not value.strip():  # such as an unset $DATA of a shell
+            raise ConfigError(f"--set {key}= is empty; expected a folder or archive, or null for the catalogue's data")
         source = read_yaml_value(value, key=key, name=shown)
         is_same = find_value(self.data, key) == source.data[key]
         asset = self._asset_path(key, source.data[key], source)
@@ -209,7 +213,11 @@ class _Document:
         return REDACTED if is_secret_key(key) or any(_is_within(name, key) for name in self._texts) else ""
 
     def changed_values(self, validated: UseCaseConfig) -> Iterator[str]:
-        """Yield a problem for each value whose meaning depends on its reader, and each truth value read as a number."""
+        """Yield a problem for each value that does not mean what its author sees.
+
+        Its meaning depends on its reader, a truth value or an unusual text was read as a number, or the path of the
+        data is empty, which is no reason to use other data.
+        """
         result = validated.model_dump()
         for key, ambiguity in self._ambiguities.items():
             if not ambiguity.allows(find_value(result, key)):
@@ -220,9 +228,21 @@ class _Document:
                     key, f"{self._shown(key) or spelling} is a number, which has other spellings; quote it"
                 )
         for key, value in _leaves(self.data, ""):
-            outcome = find_value(result, key) if isinstance(value, bool) else None
+            outcome = find_value(result, key) if isinstance(value, bool | str) else None
             if isinstance(outcome, int | float) and not isinstance(outcome, bool):
-                yield self._line(key, f"{str(value).lower()} is a truth value; expected a number")
+                if isinstance(value, bool):
+                    yield self._line(key, f"{str(value).lower()} is a truth value; expected a number")
+                elif not is_plain_number(str(value)):
+                    shown = self._shown(key) or repr(value)
+                    yield self._line(key, f"{shown}: expected a number in plain digits, without leading zeros and '_'")
+        if (
+            self._has_dataset_path
+            and isinstance(path := find_value(self.data, _DATASET_PATH), str)
+            and not path.strip()
+        ):
+            yield self._line(
+                _DATASET_PATH, "is empty; expected a folder or an archive, or null for the catalogue's data"
+            )
 
     def unknown_homes(self) -> Iterator[str]:
         """Yield a problem for each path that begins with the name of a user who does not exist."""

@@ -164,6 +164,12 @@ def ambiguity_of(text: str, *, shown: str = "") -> Ambiguity | None:
     return Ambiguity(spelling=shown or text, old=old, new=new)
 
 
+def is_plain_number(text: str) -> bool:
+    """Return whether a text is a number that every reader of YAML reads alike; blanks around it do not count."""
+    number = text.strip()
+    return core_tag(number) in (INT, FLOAT) and ambiguity_of(number) is None
+
+
 def _old_value(text: str) -> object:
     """Return what PyYAML, a reader of YAML 1.1, makes of a plain scalar; a long one is text."""
     if len(text) > _DIGITS_LIMIT:

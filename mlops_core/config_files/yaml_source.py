@@ -16,6 +16,8 @@ import yaml
 from mlops_core.config_files.values import visible_line
 from mlops_core.config_files.yaml_scalars import (
     CORE_TAGS,
+    FLOAT,
+    INT,
     MERGE,
     NODE_LIMIT,
     TEXT,
@@ -191,8 +193,11 @@ class _Reader:
         lines: dict[str, int] = {}
         merged: list[yaml.Node] = []
         for name_node, value_node in node.value:
-            name = name_node.value if isinstance(name_node, yaml.ScalarNode) else repr(name_node)
             line = name_node.start_mark.line + 1
+            if not isinstance(name_node, yaml.ScalarNode):
+                self._problem(key or "the document", "has a mapping or a list as a key; expected a name", line)
+                continue
+            name = name_node.value
             if not key and not self._is_foreign and name.startswith(_HOLDS_ANCHORS):
                 continue
             if name in lines:
@@ -214,9 +219,10 @@ class _Reader:
 
     def _scalar(self, node: Any, key: str) -> Any:
         line = node.start_mark.line + 1
-        is_plain = node.style is None and not getattr(node, "is_tagged", False)
+        is_tagged = getattr(node, "is_tagged", False)
+        is_plain = node.style is None and not is_tagged
         try:
-            if is_plain and node.tag != TEXT:
+            if (is_plain and node.tag != TEXT) or (is_tagged and node.tag in (INT, FLOAT)):
                 self._note_ambiguity(node.value, key)
             value = _constructed(node)
         except (yaml.YAMLError, ValueError, ArithmeticError, AttributeError, TypeError) as error:

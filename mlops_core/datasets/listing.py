@@ -51,6 +51,8 @@ _WORDS_BESIDE = frozenset(
 )
 _PART_NAME = re.compile(r"([a-z]+?)(?:set|(?:19|20)\d\d)?")
 _FOLD = re.compile(r"(?:cv[ _-]?)?(?:fold|split)[ _-]?(\d{1,2})", re.IGNORECASE)
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_PAGES = (b"<!doctype html", b"<html", b"<head")
 _SHOWN = 5
 
 
@@ -97,10 +99,29 @@ def is_hidden_or_tool(name: str) -> bool:
     return name.startswith(".") or name.casefold() in _TOOL_NAMES
 
 
+def placeholder_of(path: Path) -> str:
+    """Return what a file is, and what to do, if a download left something else in its place; empty if it did not.
+
+    Raises:
+        OSError: the file cannot be read.
+
+    Example:
+        >>> _ = Path("a.csv").write_text("<!DOCTYPE html><title>Sign in</title>")
+        >>> placeholder_of(Path("a.csv"))
+        'a web page; download the file itself'
+    """
+    with path.open("rb") as stream:
+        start = stream.read(64)
+    if start.startswith(_LFS_POINTER):
+        return "a pointer of Git LFS; get the content with: git lfs pull"
+    is_page = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_PAGES)
+    return "a web page; download the file itself" if is_page else ""
+
+
 def part_of_folder(name: str) -> str | None:
     """Return ``train``, ``validation`` or ``test`` for a folder that has the name of a part; None for any other name.
 
-    Words such as ``set`` and ``images`` and a year may stand beside the name of the part.
+    The name of the part may come with words such as ``set`` and ``images``, or with a year.
 
     Example:
         >>> [part_of_folder(name) for name in ("Train", "test_images", "val2017", "trainset", "trains", "images")]

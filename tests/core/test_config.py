@@ -25,7 +25,12 @@ class Train(Section):
     limit: Annotated[float, Field(allow_inf_nan=True)] = math.inf
 
 
+class Data(Section):
+    path: str | None = None
+
+
 class Config(UseCaseConfig):
+    dataset: Data = Data()
     train: Train = Train()
 
 
@@ -59,6 +64,17 @@ def test_all_faults_are_reported_at_once_with_their_lines(tmp_path):
 def test_a_fault_of_an_override_names_the_override(tmp_path):
     with pytest.raises(ConfigError, match=r"--set train.epochs=0: train.epochs: 0: input should be greater"):
         load(tmp_path, "", "train.epochs=0")
+
+
+@pytest.mark.parametrize("text", ["''", "' '", "${DATA}", "${DATA:-}"])
+def test_an_empty_path_of_the_data_does_not_select_other_data(tmp_path, text):
+    with pytest.raises(ConfigError, match=r"user_config\.yaml: dataset\.path: is empty; expected a folder"):
+        load(tmp_path, f"dataset:\n  path: {text}\n", DATA="")
+    with pytest.raises(ConfigError, match=r"--set dataset\.path='': dataset\.path: is empty"):
+        load(tmp_path, "", "dataset.path=''")
+    with pytest.raises(ConfigError, match=r"--set dataset\.path= is empty; expected a folder"):
+        load(tmp_path, "", "dataset.path=")
+    assert load(tmp_path, "dataset: {path: null}\n").model.dataset.path is None
 
 
 @pytest.mark.parametrize("number", [".nan", ".inf", "-.inf", "1e400"])

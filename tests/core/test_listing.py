@@ -4,8 +4,17 @@ import os
 
 import pytest
 
-from mlops_core import findings_of_listing, fold_of_folder, is_hidden_or_tool, list_data_files, part_of_folder
+from mlops_core import (
+    DatasetError,
+    findings_of_listing,
+    fold_of_folder,
+    is_hidden_or_tool,
+    list_data_files,
+    part_of_folder,
+    placeholder_of,
+)
 from mlops_core.datasets.digests import MARKER, iter_tree
+from mlops_core.datasets.fetching.archives import unpack
 from mlops_core.datasets.inspections import inspect_files
 
 
@@ -64,6 +73,32 @@ def test_folders_with_the_name_of_a_part_are_known(part, names):
 def test_folders_with_the_name_of_a_fold_are_known():
     names = ("fold1", "Fold 02", "fold_10", "split-3", "cv_fold4", "folder1", "fold", "fold100", "unfold1")
     assert [fold_of_folder(name) for name in names] == [1, 2, 10, 3, 4, None, None, None, None]
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 5\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (POINTER, "a pointer of Git LFS; get the content with: git lfs pull"),
+        (b"\xef\xbb\xbf\n <!DOCTYPE HTML><p>Sign in", "a web page; download the file itself"),
+        (b"<html>", "a web page; download the file itself"),
+        (b"<?xml version='1.0'?><annotation/>", ""),
+        (b"a,b\n", ""),
+        (b"", ""),
+    ],
+)
+def test_what_a_download_left_in_place_of_a_file_is_named(tmp_path, content, what):
+    (tmp_path / "file").write_bytes(content)
+    assert placeholder_of(tmp_path / "file") == what
+
+
+@pytest.mark.parametrize("name", ["data.zip", "data.tar.gz"])
+def test_an_archive_that_is_a_pointer_is_named_as_one(tmp_path, name):
+    (tmp_path / name).write_bytes(POINTER)
+    with pytest.raises(DatasetError, match=rf"{name} is a pointer of Git LFS; get the content with: git lfs pull"):
+        unpack(tmp_path / name, tmp_path / "out")
 
 
 def test_links_are_followed_as_in_the_digest(tmp_path):

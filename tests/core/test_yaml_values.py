@@ -1,9 +1,10 @@
 """Values of YAML files: the meaning of YAML 1.2, and a refusal where YAML 1.1 has another one."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import yaml
+from pydantic import Field
 
 from mlops_core import ImportedConfig, ImportedKey, ImportFate, Section, UseCaseConfig, YamlSource
 from mlops_core.config_files.loaded import LoadedConfig
@@ -14,7 +15,7 @@ from mlops_core.errors import ConfigError
 
 class Inner(Section):
     count: int = 0
-    rate: float = 0.0
+    rate: Annotated[float, Field(allow_inf_nan=True)] = 0.0
     name: str = ""
     names: tuple[str, ...] = ()
     either: str | int | float = 0
@@ -56,6 +57,21 @@ def test_variables_follow_the_same_rules_without_showing_their_value(tmp_path, k
     with pytest.raises(ConfigError, match="quote it|valid integer|valid number") as caught:
         load(tmp_path, f"inner:\n  {key}: ${{X_TOKEN}}\n", X_TOKEN=text)
     assert "${X_TOKEN}" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["'010'", '"1_000"', "'٣'", "${X:-010}", "'${X:-1_0}'", "!!int '010'", "!!int 0300"])
+@pytest.mark.parametrize("key", ["count", "rate"])
+def test_a_quoted_or_tagged_number_is_plain_or_refused(tmp_path, key, text):
+    with pytest.raises(ConfigError, match=rf"user_config.yaml: inner.{key}.*\(line 2\)"):
+        load(tmp_path, f"inner:\n  {key}: {text}\n")
+    plain = load(tmp_path, "inner:\n  count: '3'\n  rate: ' 1e-3 '\n", "other.count='4'").model
+    assert (plain.inner.count, plain.inner.rate, plain.other.count) == (3, 0.001, 4)
+
+
+def test_a_key_that_is_a_list_is_refused_with_its_line(tmp_path):
+    message = r"user_config\.yaml: inner has a mapping or a list as a key; expected a name \(line 2\)"
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, "inner:\n  ? [a, b]\n  : 1\n")
 
 
 def test_names_of_classes_and_countries_are_refused_each_by_itself(tmp_path):

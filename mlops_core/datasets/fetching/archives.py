@@ -11,6 +11,7 @@ import zlib
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, NoReturn, Self
 
+from mlops_core.datasets.listing import placeholder_of
 from mlops_core.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -105,7 +106,8 @@ def _is_zip(archive: Path) -> bool:
     except tarfile.TarError:
         if zipfile.is_zipfile(archive):
             return True
-        raise DatasetError(f"{archive.name} is neither a zip nor a tar archive") from None
+        what = placeholder_of(archive) or "neither a zip nor a tar archive"
+        raise DatasetError(f"{archive.name} is {what}") from None
 
 
 def _unpack_zip(archive: Path, target: Path, *, strip: int, budget: Budget) -> None:

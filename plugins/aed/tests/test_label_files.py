@@ -175,6 +175,52 @@ def test_folders_of_folds_with_folders_of_classes_are_folds(tmp_path, names):
     assert {(clip.label, clip.fold) for clip in clips} == {("dog", 1), ("dog", 2), ("rain", 1), ("rain", 2)}
 
 
+@pytest.mark.parametrize(
+    ("one", "another"),
+    [
+        ("1-100032-{take}-0.wav", "1-100038-{take}-14.wav"),
+        ("100032-3-0-{number}.wav", "100038-3-0-{number}.wav"),
+        ("0a7c2a8d_nohash_{number}.wav", "0b40aa8e_nohash_{number}.wav"),
+    ],
+    ids=["ESC-50", "UrbanSound8K", "Speech Commands"],
+)
+@pytest.mark.parametrize("tops", [("",), ("fold1/", "fold2/"), ("train/", "test/")])
+def test_takes_of_one_recording_are_one_group_in_folders_of_classes(tmp_path, tops, one, another):
+    """Each file as a group of its own would let takes of one recording, or words of one speaker, into two parts."""
+    names = [name.format(take=take, number=n) for name in (one, another) for n, take in enumerate("AB")]
+    touch(tmp_path, *(f"{top}{label}/{name}" for top in tops for label in ("dog", "rain") for name in names))
+    clips = read_labels(tmp_path, DatasetSection(), LOG)
+    assert len(clips) == 8 * len(tops)
+    assert len({clip.group for clip in clips}) == 2
+
+
+def test_the_lists_of_speech_commands_assign_parts_and_background_noise_is_no_class(tmp_path):
+    files = [f"{word}/0a7c2a8{n}_nohash_0.wav" for word in ("yes", "no") for n in range(3)]
+    touch(tmp_path, *files, "_background_noise_/pink_noise.wav")
+    (tmp_path / "validation_list.txt").write_text("".join(f"{name}\n" for name in files if "a81" in name))
+    (tmp_path / "testing_list.txt").write_text("".join(f"{name}\r\n" for name in files if "a82" in name))
+    clips = read_labels(tmp_path, DatasetSection(), LOG)
+    assert {(clip.label, clip.group, clip.part) for clip in clips} == {
+        (word, f"0a7c2a8{n}", part) for word in ("yes", "no") for n, part in enumerate(("train", "validation", "test"))
+    }
+
+
+@pytest.mark.parametrize("row", [",1,dog,1", "a.wav,1, ,1", "a.wav,1,dog,"])
+def test_a_clip_of_esc_50_without_name_class_or_recording_is_refused(tmp_path, row):
+    touch(tmp_path, "audio/a.wav", "audio/b.wav")
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta" / "esc50.csv").write_text(f"filename,fold,category,src_file\nb.wav,2,rain,2\n{row}\n")
+    with pytest.raises(DatasetError, match=r"esc50\.csv, row 3: filename, category or src_file is empty"):
+        read_labels(tmp_path, DatasetSection(), LOG)
+
+
+def test_a_column_that_appears_twice_is_refused(tmp_path):
+    touch(tmp_path, "a.wav", "b.wav")
+    (tmp_path / "labels.csv").write_text("filename,category,category\na.wav,dog,x\nb.wav,rain,y\n")
+    with pytest.raises(DatasetError, match=r"labels\.csv, row 1: the column\(s\) category appear more than once"):
+        read_labels(tmp_path, DatasetSection(csv="labels.csv"), LOG)
+
+
 def test_folders_of_parts_under_other_names_are_parts(tmp_path):
     tops = ("training_set/training_set", "test_set/test_set")
     touch(tmp_path, *(f"{top}/{label}/1.wav" for top in tops for label in ("dog", "rain")))

@@ -200,3 +200,9 @@ def test_copies_are_found_by_the_pixels_before_the_contrast_is_stretched(tmp_pat
     stretching = Preprocessing(image_size=40, autocontrast=2)
     pixels = pixels_or_reason(picture, tmp_path, stretching)
     assert (pixels.min(), pixels.max()) == (20, 60)
+
+
+def test_a_picture_that_is_a_pointer_of_git_lfs_is_named_as_one(tmp_path):
+    (tmp_path / "a.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n")
+    with pytest.raises(DatasetError, match=r"a\.png is a pointer of Git LFS; get the content with: git lfs pull"):
+        read_pixels(tmp_path / "a.png", Preprocessing())

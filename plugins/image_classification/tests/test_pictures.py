@@ -219,3 +219,9 @@ def test_a_folder_beside_the_parts_that_holds_the_same_classes_is_said(tmp_path)
 def test_classes_that_differ_in_capital_letters_or_blanks_only_are_said(tmp_path):
     result = read_picture_set(touch(tmp_path, "Stop/1.png", "stop /2.png", "go/1.png"), settings())
     assert list(result.warnings()) == ["the classes 'Stop' and 'stop ' differ in capital letters or blanks only"]
+
+
+def test_a_column_of_gtsrb_that_appears_twice_is_refused(tmp_path):
+    table = "Filename;ClassId;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId\n00000.ppm;1;5;6;34;35;7\n"
+    with pytest.raises(DatasetError, match=r"GT-final_test\.csv: the column\(s\) ClassId appear more than once"):
+        read(gtsrb(tmp_path, test_table=table))

@@ -151,7 +151,7 @@ def test_truth_values_are_categories_in_any_letters(read, tmp_path, categories):
     assert codes(read, pa.array([True, False]), tmp_path, columns=columns) == [0, 1]
 
 
-def test_two_categories_of_one_meaning_are_told_apart_by_their_spelling(read):
+def test_two_categories_of_one_meaning_differ_by_their_spelling(read):
     columns = ({"name": "kind", "type": "category", "categories": ("4", "4.0")}, *NUMBERED[1:])
     result = read("kind,size,age\n4,1,3\n4.0,1,3\n4.00,1,3\n", columns=columns)
     assert [row[0] for row in result.features][:2] == [0, 1]

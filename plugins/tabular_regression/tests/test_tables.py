@@ -150,6 +150,14 @@ def test_a_byte_order_mark_takes_precedence_over_the_declared_encoding(read):
     assert read(content, encoding="cp1252", columns=columns).features == [[0.0, 1.0]]
 
 
+@pytest.mark.parametrize("name", ["table.csv", "table.parquet"])
+def test_a_table_that_is_a_pointer_or_a_web_page_is_named_as_one(read, name):
+    with pytest.raises(DatasetError, match=rf"{name} is a pointer of Git LFS; get the content with"):
+        read("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", name=name)
+    with pytest.raises(DatasetError, match=rf"{name} is a web page; download the file itself"):
+        read("<!doctype html>", name=name)
+
+
 def test_a_column_without_a_name_is_reported(read):
     result = read("," + HEADER + "0,a,1.5,0.2,3\n")
     assert result.remarks == ("columns that table.columns does not declare are not used: one without a name",)

@@ -1,7 +1,8 @@
 """Labels from folders: one folder per class, below folders of folds or parts if there are any.
 
 A folder called ``fold1``, ``train`` or ``test`` is not a class. The files of UrbanSound8K, which lie directly in ten
-folders of folds, have their class and recording in their names.
+folders of folds, have their class and recording in their names. Files called as those of ESC-50, UrbanSound8K or Speech
+Commands are grouped by their recording or speaker, wherever they lie, and the lists of Speech Commands assign parts.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_aed.data.clip_files import require_text
-from mlops_aed.data.clips import TRAIN, Clip, listed
+from mlops_aed.data.clips import TEST, TRAIN, VALIDATION, Clip, listed
 from mlops_aed.data.label_tables import read_rows
 from mlops_core import DatasetError, fold_of_folder, normalise_path, part_of_folder
 
@@ -26,6 +27,14 @@ _DEVELOPMENT = ("dev", "development")
 """Folders of data sets that are published with an evaluation set."""
 _URBAN_SOUND = re.compile(r"(?P<recording>\d+)-(?P<label>\d)-\d+-\d+\.wav", re.IGNORECASE)
 """File of UrbanSound8K: recording, class, occurrence, slice."""
+_RECORDINGS = (
+    re.compile(r"\d-(?P<recording>\d+)-[A-Z]-\d{1,2}\.\w+"),  # ESC-50: fold, recording, take, class
+    _URBAN_SOUND,
+    re.compile(r"(?P<recording>[0-9a-f]{8})_nohash_\d+\.\w+"),  # Speech Commands: speaker, repetition
+)
+_NOISE = "_background_noise_"
+"""Folder of Speech Commands that is not a class."""
+_LISTS = {VALIDATION: "validation_list.txt", TEST: "testing_list.txt"}
 _URBAN_CLASSES = (
     "air_conditioner",
     "car_horn",
@@ -55,7 +64,7 @@ def read_folders(dataset: Path, files: AudioFiles) -> list[Clip]:
         DatasetError: folders of folds or parts hold no classes, or are mixed with classes; a class is mixed with
             folders of classes; or the bytes of a name are not UTF-8.
     """
-    found = _files(files)
+    found = [file for file in _files(files) if _NOISE not in file.above]
     require_text([file.name for file in found], dataset)
     tops = sorted({file.above[0] for file in found})
     folds = {top: fold_of_folder(top) for top in tops if fold_of_folder(top) is not None}
@@ -124,17 +133,39 @@ def _clips_of_folds(found: Sequence[_File], folds: dict[str, int | None], datase
         return clips
     _require_classes(found, sorted(folds), dataset, what="folds")
     return [
-        Clip(name=file.name, label=_text(file.above[1]), group=file.name, fold=folds[file.above[0]] or 0)
-        for file in found
+        Clip(name=file.name, label=_text(file.above[1]), group=group, fold=folds[file.above[0]] or 0)
+        for file, group in zip(found, _groups(found), strict=True)
     ]
 
 
 def _clips_of_parts(found: Sequence[_File], parts: dict[str, str], dataset: Path) -> list[Clip]:
     _require_classes(found, sorted(parts), dataset, what="parts")
     return [
-        Clip(name=file.name, label=_text(file.above[1]), group=file.name, fold=0, part=parts[file.above[0]])
-        for file in found
+        Clip(name=file.name, label=_text(file.above[1]), group=group, fold=0, part=parts[file.above[0]])
+        for file, group in zip(found, _groups(found), strict=True)
     ]
+
+
+def _groups(found: Sequence[_File]) -> list[str]:
+    """Return the recording or speaker of each file if the names of all tell it; otherwise the names."""
+    names = [file.name.rpartition("/")[2] for file in found]
+    for pattern in _RECORDINGS:
+        matches = [pattern.fullmatch(name) for name in names]
+        if all(matches):
+            return [match["recording"] for match in matches if match]
+    return [file.name for file in found]
+
+
+def _listed_parts(dataset: Path) -> dict[str, str]:
+    """Return clip -> part by the lists of Speech Commands; empty without both lists."""
+    lists = {part: dataset / name for part, name in _LISTS.items()}
+    if not all(path.is_file() for path in lists.values()):
+        return {}
+    try:
+        lines = {part: path.read_text(encoding="utf-8-sig").split("\n") for part, path in lists.items()}
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{dataset}: {', '.join(_LISTS.values())}: {error}; expected lines of UTF-8") from None
+    return {line.strip(): part for part, names in lines.items() for line in names if line.strip()}
 
 
 def _require_classes(found: Sequence[_File], tops: Sequence[str], dataset: Path, *, what: str) -> None:
@@ -155,7 +186,17 @@ def _clips_of_classes(found: Sequence[_File], dataset: Path) -> list[Clip]:
         )
     if not direct:
         return []
-    return [Clip(name=file.name, label=_text(file.above[0]), group=file.name, fold=0) for file in found]
+    parts = _listed_parts(dataset)
+    return [
+        Clip(
+            name=file.name,
+            label=_text(file.above[0]),
+            group=group,
+            fold=0,
+            part=parts.get(file.name, TRAIN) if parts else "",
+        )
+        for file, group in zip(found, _groups(found), strict=True)
+    ]
 
 
 def _text(name: str) -> str:

@@ -64,6 +64,9 @@ def _text(table: Path) -> str:
 
 
 def _check_header(header: Sequence[str], table: Path, required: Sequence[str]) -> None:
+    repeated = sorted({column for column in header if column and header.count(column) > 1})
+    if repeated:
+        raise DatasetError(f"{table}, row 1: the column(s) {', '.join(repeated)} appear more than once; expected once")
     missing = [column for column in required if column not in header]
     if not missing:
         return

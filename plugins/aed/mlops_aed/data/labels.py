@@ -84,13 +84,11 @@ def _is_esc10(row: dict[str, str]) -> bool:
 
 
 def _esc_clip(row: dict[str, str], table: Path, number: int) -> Clip:
+    name, category, source = (row[column].strip() for column in ("filename", "category", "src_file"))
+    if not name or not category or not source:
+        raise DatasetError(f"{table}, row {number}: filename, category or src_file is empty")
     try:
-        return Clip(
-            name=row["filename"].strip(),
-            label=_normal(row["category"].strip()),
-            group=row["src_file"].strip(),
-            fold=int(row["fold"]),
-        )
+        return Clip(name=name, label=_normal(category), group=source, fold=int(row["fold"]))
     except ValueError:
         raise DatasetError(
             f"{table}, row {number}: {row} is invalid; expected filename, fold, category, src_file"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from mlops_core import DatasetError
+from mlops_core import DatasetError, placeholder_of
 from mlops_image_classification.data.files import image_format, unsupported_format
 from mlops_image_classification.data.opening import DECODING_ERRORS, open_picture
 
@@ -62,6 +62,8 @@ def _unidentified(path: Path) -> str:
     name = image_format(path)
     if size == 0:
         return f"{path} is not a readable image: it is empty (0 bytes)"
+    if placeholder := placeholder_of(path):
+        return f"{path} is {placeholder}"
     if name in _SPECIAL_FORMATS:
         return f"{path} is {name}, which the installed Pillow cannot read; convert it to PNG or JPEG"
     if unsupported := unsupported_format(path):

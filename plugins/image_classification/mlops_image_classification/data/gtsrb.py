@@ -155,6 +155,9 @@ def _rows(table: Path, layout: _Format) -> Iterable[tuple[int, dict[str, str]]]:
             reader = csv.DictReader(stream, delimiter=layout.delimiter)
             columns = (layout.file, *_COLUMNS)
             missing = [column for column in columns if column not in (reader.fieldnames or ())]
+            repeated = sorted({name for name in columns if (reader.fieldnames or ()).count(name) > 1})
+            if repeated:
+                raise DatasetError(f"{table}: the column(s) {', '.join(repeated)} appear more than once; expected once")
             if missing:
                 raise DatasetError(f"{table} lacks the column(s) {', '.join(missing)}; it has {reader.fieldnames}")
             return list(enumerate(reader, 2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_core import DatasetError, did_you_mean, is_hidden_or_tool
+from mlops_core import DatasetError, did_you_mean, is_hidden_or_tool, placeholder_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,6 +59,8 @@ def open_table(path: Path, table: TableSection, *, needs_target: bool = True) ->
         DatasetError: the file cannot be read, or its columns do not match the schema.
     """
     try:
+        if what := placeholder_of(path):
+            raise DatasetError(f"{path.name} is {what}")
         if path.suffix.lower() in PARQUET_SUFFIXES:
             from mlops_tabular_regression.tables.parquet_files import open_parquet
 
