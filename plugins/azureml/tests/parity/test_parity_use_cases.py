@@ -26,8 +26,11 @@ SHARDS = {
     "ROAD_SIGN": "preprocessing.shards",
     "SCENE": "preprocessing.shards",
 }
-TUNED = {"SYMBOL_DETECTION": ("tuning.trials=2", "tuning.concurrent=1")}
-QUICK = {("ABALONE", "rejected")}
+TUNED = {
+    "ABALONE": ("tuning.trials=3", "tuning.concurrent=2"),
+    "SYMBOL_DETECTION": ("tuning.trials=2", "tuning.concurrent=1"),
+}
+QUICK = {("ABALONE", "rejected"), ("ABALONE", "tuned")}
 SCENARIOS = ("accepted", "rejected", "retried", "failing", "three shards", "tuned")
 EXPECTED = {"rejected": ("rejected", 3), "failing": ("failed", 4)}
 
@@ -107,6 +110,15 @@ def request_of(name, scenario):
     return request
 
 
+def assert_one_choice(rows, *, trials):
+    """The objective of each trial, the record of all, the chosen model and its metrics were compared."""
+    search = next(subject for subject, what in rows if what == "digest of trials")
+    each = [f"{search}.trial-{index}" for index in range(trials)]
+    assert all(rows[trial, "digest of objective"] for trial in each)
+    assert rows[search, "digest of model"] in {rows[trial, "digest of model"] for trial in each}
+    assert [what for _, what in rows if what == "digest of evaluation"]
+
+
 @pytest.mark.slow_suite
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("use_case", "scenario"), CASES)
@@ -125,6 +137,8 @@ def test_use_case_is_equal_on_both_runners(failing_steps, workspace, use_case, s
     rows = {(row.subject, row.what): row.executed for row in report.rows}
     status, code = EXPECTED.get(scenario, ("accepted", 0))
     assert (rows["run", "status"], rows["run", "exit code"]) == (status, str(code))
+    if scenario == "tuned":
+        assert_one_choice(rows, trials=int(TUNED[use_case][0].rpartition("=")[2]))
     digests = [row.local for row in report.rows if row.what.startswith("digest of")]
     assert digests
     assert all(len(digest) == 12 for digest in digests)

@@ -1,7 +1,7 @@
 """Every installed use case gives the same results on the local runner and as an executed definition.
 
-The scenarios are accepted and rejected models, a step that fails once and is retried, a step that fails, and three
-shards. The default suite runs the fast ones; MLOPS_TEST_PARITY=all, or names of use cases, selects more.
+The scenarios are accepted and rejected models, a step that fails once and is retried, a step that fails, three
+shards and a search. The default suite runs the fast ones; MLOPS_TEST_PARITY=all, or names of use cases, selects more.
 """
 
 import os
@@ -22,9 +22,18 @@ from mlops_core.workspace.store import Store
 
 FAILING = Path(__file__).parents[1] / "failing_steps"
 SHARDS = {"AED": "dataset.shards", "ROAD_SIGN": "preprocessing.shards", "SCENE": "preprocessing.shards"}
-QUICK = {("ABALONE", scenario) for scenario in ("accepted", "rejected", "retried", "failing")}
-SCENARIOS = ("accepted", "rejected", "retried", "failing", "three shards")
+TUNED = {
+    "ABALONE": ("tuning.trials=3", "tuning.concurrent=2"),
+    "SYMBOL_DETECTION": ("tuning.trials=2", "tuning.concurrent=1"),
+}
+QUICK = {("ABALONE", scenario) for scenario in ("accepted", "rejected", "retried", "failing", "tuned")}
+SCENARIOS = ("accepted", "rejected", "retried", "failing", "three shards", "tuned")
 EXPECTED = {"rejected": ("rejected", 3), "failing": ("failed", 4)}
+
+
+def is_possible(use_case, scenario):
+    needed = {"three shards": SHARDS, "tuned": TUNED}.get(scenario)
+    return needed is None or use_case in needed
 
 
 def is_selected(use_case, scenario):
@@ -43,7 +52,7 @@ CASES = [
     )
     for use_case in discover_use_cases()
     for scenario in SCENARIOS
-    if scenario != "three shards" or use_case.name in SHARDS
+    if is_possible(use_case.name, scenario)
 ]
 
 
@@ -76,7 +85,7 @@ def request_of(name, scenario):
     from mlops_failing_steps import failing
 
     declaration = next(subject_of(one).declaration for one in discover_use_cases() if one.name == name)
-    overrides = [f"{SHARDS[name]}=3"] if scenario == "three shards" else []
+    overrides = {"three shards": (f"{SHARDS.get(name)}=3",), "tuned": TUNED.get(name, ())}.get(scenario, ())
     pipeline = api.prepare_run(name, config=declaration.config, overrides=overrides).pipeline
     request = api.prepare_run(
         name,
@@ -94,6 +103,15 @@ def request_of(name, scenario):
         ]
         request = replace(request, pipeline=replace(request.pipeline, steps=tuple(steps)))
     return request
+
+
+def assert_one_choice(rows, *, trials):
+    """The objective of each trial, the record of all, the chosen model and its metrics were compared."""
+    search = next(subject for subject, what in rows if what == "digest of trials")
+    each = [f"{search}.trial-{index}" for index in range(trials)]
+    assert all(rows[trial, "digest of objective"] for trial in each)
+    assert rows[search, "digest of model"] in {rows[trial, "digest of model"] for trial in each}
+    assert [what for _, what in rows if what == "digest of evaluation"]
 
 
 @pytest.mark.slow_suite
@@ -114,6 +132,8 @@ def test_use_case_is_equal_on_both_runners(failing_steps, workspace, use_case, s
     rows = {(row.subject, row.what): row.executed for row in report.rows}
     status, code = EXPECTED.get(scenario, ("accepted", 0))
     assert (rows["run", "status"], rows["run", "exit code"]) == (status, str(code))
+    if scenario == "tuned":
+        assert_one_choice(rows, trials=int(TUNED[use_case][0].rpartition("=")[2]))
     digests = [row.local for row in report.rows if row.what.startswith("digest of")]
     assert digests
     assert all(len(digest) == 12 for digest in digests)
