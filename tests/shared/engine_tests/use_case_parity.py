@@ -9,7 +9,10 @@ from mlops_core.testing import Scenario, prove_runner_parity, scenario_request
 from mlops_core.use_cases.discovery import discover_use_cases
 
 SHARDS = {"AED": "dataset.shards", "ROAD_SIGN": "preprocessing.shards", "SCENE": "preprocessing.shards"}
-TUNED = {"SYMBOL_DETECTION": ("tuning.trials=2", "tuning.concurrent=1")}
+TUNED = {
+    "ABALONE": ("tuning.trials=3", "tuning.concurrent=2"),
+    "SYMBOL_DETECTION": ("tuning.trials=2", "tuning.concurrent=1"),
+}
 VARIANTS = {
     "three-shards": {use_case: (f"{key}=3",) for use_case, key in SHARDS.items()},
     "tuned": TUNED,
@@ -44,7 +47,18 @@ def check_parity(use_case, name, *, runner, workspace):
     assert report.differences == ()
     rows = {(row.subject, row.what): row.executed for row in report.rows}
     assert (rows["run", "status"], rows["run", "exit code"]) == (scenario.status, str(int(scenario.exit_code)))
+    if name == "tuned":
+        _check_one_choice(rows, trials=int(TUNED[use_case][0].rpartition("=")[2]))
     digests = [row.local for row in report.rows if row.what.startswith("digest of")]
     assert digests
     assert all(len(digest) == 12 for digest in digests)
     sys.stdout.write(f"parity: {use_case}, {name}: {len(report.rows)} comparisons, {len(digests)} digests\n")
+
+
+def _check_one_choice(rows, *, trials):
+    """Check that the objective of each trial, the record of all, the chosen model and its metrics were compared."""
+    search = next(subject for subject, what in rows if what == "digest of trials")
+    each = [f"{search}.trial-{index}" for index in range(trials)]
+    assert all(rows[trial, "digest of objective"] for trial in each)
+    assert rows[search, "digest of model"] in {rows[trial, "digest of model"] for trial in each}
+    assert [what for _, what in rows if what == "digest of evaluation"]
