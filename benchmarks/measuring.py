@@ -84,7 +84,7 @@ def timed(function: Callable[[], object]) -> Timing:
 
 
 def timed_command(command: Sequence[str], *, cwd: str | None = None, extra: dict[str, str] | None = None) -> Timing:
-    """Return the time of a command; exit if it fails.
+    """Return the time of a command; exit if it fails. Python may write and use bytecode, as it does by default.
 
     Args:
         command: program and arguments.
@@ -92,6 +92,7 @@ def timed_command(command: Sequence[str], *, cwd: str | None = None, extra: dict
         extra: additional environment variables.
     """
     environ = {**os.environ, **(extra or {})}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def execute() -> None:
         result = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, check=False)

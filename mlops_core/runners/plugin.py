@@ -51,6 +51,7 @@ class Ability(StrEnum):
     PACKAGE = "package"
     CI = "ci"
     STORE = "store"
+    LOAD = "load"
     FOLLOW = "follow"
     DEPLOY = "deploy"
 
@@ -92,6 +93,21 @@ class CiFile:
     path: str
     text: str
     variables: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedArchive:
+    """A raw archive that an engine unpacked, converted and stored.
+
+    Attributes:
+        place: address of the folder that it was loaded into.
+        files: number of files of data, for example images; files of labels do not count.
+        variables: environment variable -> value: with these, a run reads the data in place.
+    """
+
+    place: str
+    files: int
+    variables: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +253,35 @@ class RunnerPlugin:
         """Return the bucket or container of an address of `url_schemes`. `Ability.STORE`."""
         del url, options
         raise self.refused(Ability.STORE)
+
+    def load_archive(
+        self,
+        request: RunRequest,
+        source: str,
+        target: str,
+        options: RunnerOptions,
+        *,
+        store: Store,
+        observer: RunObserver,
+    ) -> LoadedArchive:
+        """Load a raw archive of data and labels into folders that a run reads in place. `Ability.LOAD`.
+
+        Args:
+            request: run with the use case and its configuration; its data set is not used.
+            source: an archive on this machine, or its address. An address may have a signature, so neither messages
+                nor records hold its query.
+            target: address of a folder, of one of `url_schemes`.
+            options: from `read_options`.
+            store: workspace in which the labels are converted.
+            observer: receives the events of the conversion.
+
+        Raises:
+            UsageError: the source is neither a file nor an address, or the use case cannot convert labels.
+            DatasetError: the archive is damaged, or the store refuses.
+            RunnerError: the archive cannot be downloaded.
+        """
+        del request, source, target, options, store, observer
+        raise self.refused(Ability.LOAD)
 
     def container_image(self) -> ContainerImage:
         """Return what a step image for this engine needs. `Ability.PACKAGE`."""

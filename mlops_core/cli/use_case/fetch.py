@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlops_core.datasets.catalogue import Progress
-    from mlops_core.runners.plugin import RunnerOptions
+    from mlops_core.runners.plugin import LoadedArchive, RunnerOptions
     from mlops_core.runners.remote.object_store import Bucket
     from mlops_core.runners.request import RunRequest
     from mlops_core.workspace.records import DatasetRecord
@@ -44,7 +44,12 @@ def _default_runner(_: click.Context, arguments: Sequence[str]) -> str:
 @config_options
 @click.option("--dataset", metavar="NAME", help="Data set of the catalogue; short for --set dataset.name=NAME.")
 @click.option("--name", metavar="NAME", help="Name of a data set of your own, with --from or --command-file.")
-@click.option("--from", "url", metavar="URL", help="Fetch it from this address; archives are unpacked.")
+@click.option(
+    "--from",
+    "url",
+    metavar="URL",
+    help="Fetch it from this address; archives are unpacked.",
+)
 @click.option("--sha256", metavar="DIGEST", help="Checksum of the file at this address.")
 @click.option(
     "--command-file",
@@ -90,11 +95,22 @@ def command(
 
     A data set of your own needs no plugin: --name with --from or --command-file. Runs use it with the settings that are
     printed, which can also be written to user_config.yaml.
+
+    With --from and --to, but without --name, load a raw archive, a file or an address with or without a signature, into
+    folders that runs read in place, where the runner of the object store supports it: labels are converted by the use
+    case, and the variables that name the folders are printed.
     """
     from mlops_core.api import prepare_run, workspace_path
     from mlops_core.runners.discovery import load_runner
     from mlops_core.workspace.store import Store
 
+    if target and url and not (name or sha256 or command_file) and _loads_archives(runner):
+        if dataset or is_verified or is_offline:
+            raise UsageError("a raw archive, loaded with --from and --to, takes no --dataset, --verify and --offline")
+        request = prepare_run(chosen_use_case(usecase), config=config, overrides=overrides, seed=seed)
+        home = workspace_path(context["workspace"])
+        _print_loaded(_load(request, url, target, home, runner, runner_options), as_json=as_json)
+        return
     if target is None and (is_verified or runner != "local"):
         raise UsageError("--verify and --runner need an address: --to URL")
     changes = (*overrides, f"dataset.name={json.dumps(dataset)}") if dataset else overrides
@@ -136,6 +152,37 @@ def _own_source(
     given = {"url": url, "sha256": sha256, "command_file": script}
     source = {key: value for key, value in given.items() if value is not None}
     return (f"dataset.name={json.dumps(name)}", f"dataset.source={json.dumps(source)}")
+
+
+def _loads_archives(runner: str) -> bool:
+    from mlops_core.runners.discovery import load_runner
+    from mlops_core.runners.plugin import Ability
+
+    return Ability.LOAD in load_runner(runner).abilities
+
+
+def _load(
+    request: RunRequest, source: str, target: str, home: Path, runner: str, options: RunnerOptions
+) -> LoadedArchive:
+    from mlops_core.runners.discovery import load_runner
+    from mlops_core.workspace.store import Store
+
+    observer = run_observer()
+    with Store(home) as store, request.config.redactor().errors():
+        loaded = load_runner(runner).load_archive(request, source, target, options, store=store, observer=observer)
+    observer.close()
+    return loaded
+
+
+def _print_loaded(loaded: LoadedArchive, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    if as_json:
+        print_json(asdict(loaded))
+        return
+    echo_line(f"{_files(loaded.files)} loaded, with labels, in {loaded.place}")
+    for name, value in loaded.variables.items():
+        echo_line(f"export {name}={shlex.quote(value)}")
 
 
 def _require_own_name(name: str, request: RunRequest) -> None:

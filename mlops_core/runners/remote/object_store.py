@@ -257,18 +257,19 @@ class Bucket:
         return _plain(result["e_tag"])
 
     async def _send_all(self, files: Iterable[Sending]) -> None:
-        waiting: set[asyncio.Task[None]] = set()
+        waiting = iter(files)  # shared: each worker takes the next one
+
+        async def work() -> None:
+            for sending in waiting:
+                await self._send(sending)
+
+        workers = [asyncio.create_task(work()) for _ in range(_AT_ONCE)]
         try:
-            for sending in files:
-                waiting.add(asyncio.create_task(self._send(sending)))
-                while len(waiting) >= _AT_ONCE:
-                    waiting = await _next_done(waiting)
-            while waiting:
-                waiting = await _next_done(waiting)
+            await asyncio.gather(*workers)
         finally:
-            for sending_task in waiting:
-                sending_task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
 
     async def _send(self, sending: Sending) -> None:
         import obstore
@@ -304,13 +305,6 @@ class Bucket:
 
 class _CutOffError(Exception):
     """The answer to a request was cut off."""
-
-
-async def _next_done(waiting: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
-    done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    for task in done:
-        task.result()
-    return pending
 
 
 def _open(access: StoreAccess) -> Any:

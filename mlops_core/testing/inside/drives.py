@@ -64,6 +64,7 @@ def call_plugin(arguments: dict[str, Any]) -> dict[str, Any]:
         Ability.PACKAGE: "container_image",
         Ability.CI: "ci_file",
         Ability.STORE: "open_bucket",
+        Ability.LOAD: "load_archive",
         Ability.FOLLOW: "open_run",
         Ability.DEPLOY: "deployment_target",
     }
@@ -211,6 +212,7 @@ def _called(plugin: Any, name: str) -> object:
         "container_image": ((), {}),
         "ci_file": (("PROBE",), {"provider": "github"}),
         "open_bucket": (("none://bucket", None), {}),
+        "load_archive": ((None, "", "none://bucket", None), {"store": None, "observer": None}),
         "deployment_target": ((None, None), {}),
     }
     positional, named = arguments[name]

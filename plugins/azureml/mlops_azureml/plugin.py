@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from mlops_azureml.settings import CompileSettings
     from mlops_core import RunRecord
     from mlops_core.deployments import DeploymentTarget
-    from mlops_core.runners import ExecutedDefinition, HealthCheck, Runner, RunObserver, RunRequest, Store
+    from mlops_core.runners import (
+        ExecutedDefinition,
+        HealthCheck,
+        LoadedArchive,
+        Runner,
+        RunObserver,
+        RunRequest,
+        Store,
+    )
     from mlops_core.runners.remote.costs import Estimate
     from mlops_core.runners.remote.following import RemoteRun
     from mlops_core.runners.remote.object_store import Bucket
@@ -36,6 +44,7 @@ class AzureMlPlugin(RunnerPlugin):
             Ability.DEPLOY,
             Ability.STORE,
             Ability.FOLLOW,
+            Ability.LOAD,
         }
     )
     url_schemes = ("azureml",)
@@ -99,6 +108,25 @@ class AzureMlPlugin(RunnerPlugin):
         uri, own = DatastoreUri.parse(url), own_options(options)
         identifier = uri.workspace or find_target("", own).workspace
         return DatastoreContainer(open_workspace(identifier), uri.datastore)
+
+    def load_archive(
+        self,
+        request: RunRequest,
+        source: str,
+        target: str,
+        options: RunnerOptions,
+        *,
+        store: Store,
+        observer: RunObserver,
+    ) -> LoadedArchive:
+        """Load a raw archive of images and labels into a folder of a datastore, as two folders that a job can mount."""
+        from mlops_azureml.delivery.loading import converting_step, fetch_archive, load
+
+        converting_step(request)  # refused before anything is asked for or downloaded
+        bucket = self.open_bucket(target, options)
+        bucket.place(target)
+        archive = fetch_archive(source, store.home / "azureml" / "archives")
+        return load(request, archive, target, store=store, bucket=bucket, observer=observer)
 
     def command_options(self, command: str) -> Sequence[click.Parameter]:
         """Return the options that core adds to a command for this runner."""

@@ -8,7 +8,6 @@ from mlops_azureml.commands.check import check_command
 from mlops_azureml.commands.emulate import emulate_command
 from mlops_azureml.commands.estimate import estimate_command
 from mlops_azureml.commands.infrastructure import infrastructure_command
-from mlops_azureml.commands.load import load_command
 
 
 @click.group("azureml")
@@ -20,6 +19,5 @@ command.add_command(check_command)
 command.add_command(estimate_command)
 command.add_command(emulate_command)
 command.add_command(infrastructure_command)
-command.add_command(load_command)
 
 __all__ = ["command"]

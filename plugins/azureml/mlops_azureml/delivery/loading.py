@@ -9,18 +9,19 @@ from __future__ import annotations
 import functools
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from mlops_azureml.settings import DATA_VARIABLES
 from mlops_core import DATASET, DatasetError, UsageError, run
-from mlops_core.runners import RunnerError
+from mlops_core.runners import LoadedArchive, RunnerError
 from mlops_core.runners.remote.object_store import Sending
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mlops_core.pipeline import Step
     from mlops_core.runners import RunObserver, RunRequest, Store
     from mlops_core.runners.remote.object_store import Bucket
 
@@ -30,21 +31,6 @@ IMAGES, LABELS = "images", "labels"
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 _CHUNK = 1 << 20
 _TIMEOUTS_S = (10, 60)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedData:
-    """What was loaded.
-
-    Attributes:
-        images: address of the folder with images.
-        labels: address of the folder with labels.
-        count: number of images.
-    """
-
-    images: str
-    labels: str
-    count: int
 
 
 def fetch_archive(source: str, folder: Path) -> Path:
@@ -57,18 +43,16 @@ def fetch_archive(source: str, folder: Path) -> Path:
     if "://" not in source:
         path = Path(source).expanduser()
         if not path.is_file():
-            raise UsageError(f"{source} is not a file; expected a zip or tar archive, or its address")
+            raise UsageError(f"{source.partition('?')[0]} is not a file; expected a zip or tar archive, or its address")
         return path
     import requests
 
-    place = urlsplit(source)
-    if place.scheme not in ("http", "https"):
-        raise UsageError(f"{place.scheme}://... is not supported; expected an address of http or https, or a file")
-    shown = f"{place.scheme}://{place.netloc}{place.path}"
-    target = folder / (PurePosixPath(unquote(place.path)).name or "archive")
+    shown = _shown(source)
+    target = folder / (PurePosixPath(unquote(urlsplit(source).path)).name or "archive")
     folder.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
     try:
-        with requests.get(source, stream=True, timeout=_TIMEOUTS_S) as answer, target.open("wb") as stream:
+        with requests.get(source, stream=True, timeout=_TIMEOUTS_S) as answer, partial.open("wb") as stream:
             if answer.status_code >= 400:
                 raise RunnerError(
                     f"{shown}: the server answered {answer.status_code}; check the address, and whether its signature "
@@ -78,9 +62,28 @@ def fetch_archive(source: str, folder: Path) -> Path:
             announced = answer.headers.get("Content-Length")
     except requests.RequestException as error:
         raise RunnerError(f"{shown} cannot be downloaded: {type(error).__name__}; repeat the command") from error
-    if announced is not None and target.stat().st_size != int(announced):
+    if announced is not None and partial.stat().st_size != int(announced):
         raise RunnerError(f"{shown}: the download was cut off; repeat the command")
+    partial.replace(target)
     return target
+
+
+def _shown(source: str) -> str:
+    """Return an address without what may be secret: password and signature.
+
+    Raises:
+        UsageError: it is not an address of http or https with a host.
+    """
+    try:
+        place = urlsplit(source)
+        port = f":{place.port}" if place.port is not None else ""
+    except ValueError as error:
+        raise UsageError(f"the address of the archive is not valid: {error}; expected https://HOST/PATH") from error
+    if place.scheme not in ("http", "https"):
+        raise UsageError(f"{place.scheme}://... is not supported; expected an address of http or https, or a file")
+    if not place.hostname:
+        raise UsageError(f"the address of the archive has no host; expected {place.scheme}://HOST/PATH")
+    return f"{place.scheme}://{place.hostname}{port}{place.path}"
 
 
 class _Body:
@@ -97,7 +100,7 @@ class _Body:
 
 def load(
     request: RunRequest, archive: Path, to: str, *, store: Store, bucket: Bucket, observer: RunObserver
-) -> LoadedData:
+) -> LoadedArchive:
     """Write images and annotations of an archive below an address.
 
     Args:
@@ -112,15 +115,7 @@ def load(
         UsageError: the use case has no step that writes annotations from a data set.
         DatasetError: the archive has no image, two images have one name, or labels are damaged.
     """
-    step = next(
-        (each for each in request.pipeline.steps if ANNOTATIONS in each.outputs and DATASET in each.inputs.values()),
-        None,
-    )
-    if step is None:
-        raise UsageError(
-            f"use case '{request.use_case.name}' has no step that writes '{ANNOTATIONS}' from a data set; send its "
-            "data with mlops fetch --to"
-        )
+    step = converting_step(request)
     record = run(
         request.use_case.name,
         overrides=(f"dataset.path={json.dumps(str(archive.absolute()))}",),
@@ -145,7 +140,23 @@ def load(
     finally:
         shutil.rmtree(work, ignore_errors=True)
     base = str(place).rstrip("/")
-    return LoadedData(images=f"{base}/{IMAGES}/", labels=f"{base}/{LABELS}/", count=len(images))
+    variables = dict(zip(DATA_VARIABLES, (f"{base}/{IMAGES}/", f"{base}/{LABELS}/"), strict=True))
+    return LoadedArchive(place=f"{base}/", files=len(images), variables=variables)
+
+
+def converting_step(request: RunRequest) -> Step:
+    """Return the step of a use case that reads labels of any layout and writes annotations.
+
+    Raises:
+        UsageError: the use case has none.
+    """
+    for step in request.pipeline.steps:
+        if ANNOTATIONS in step.outputs and DATASET in step.inputs.values():
+            return step
+    raise UsageError(
+        f"use case '{request.use_case.name}' has no step that writes '{ANNOTATIONS}' from a data set; send its data "
+        "with mlops fetch --to, without --from"
+    )
 
 
 def _images(folder: Path) -> dict[str, Path]:

@@ -4,6 +4,7 @@ import json
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -67,10 +68,14 @@ def served(archive):
 
 def test_archive_at_an_address_becomes_images_and_annotations(endpoint, workspace, call, served):
     target = "azureml://datastores/workspaceblobstore/paths/data/"
-    command = ["--workspace", workspace, "azureml", "load", "-u", "SYMBOL_DETECTION", "--to", target]
-    code, out, err = call(*command, f"{served}?sig=secret-signature")
+    command = ["--workspace", workspace, "fetch", "-u", "SYMBOL_DETECTION", "--to", target]
+    code, out, err = call(*command, "--from", f"{served}?sig=secret-signature")
     assert code == 0, err
     assert "secret-signature" not in out + err
+    assert "3 files loaded, with labels" in out
+    records = [path for path in Path(workspace).rglob("*") if path.is_file()]
+    assert records
+    assert not [path for path in records if b"secret-signature" in path.read_bytes()]
     assert f"export INPUT_IMAGE_DATA_PATH={target}images/" in out
     folder = endpoint.blobs.container_folder("workspaceblobstore") / "data"
     assert sorted(path.name for path in (folder / "images").iterdir()) == ["0.jpg", "1.jpg", "2.jpg"]
@@ -91,3 +96,37 @@ def test_refused_download_is_one_line_without_the_signature(served, tmp_path):
         fetch_archive("ftp://example/x.zip", tmp_path)
     with pytest.raises(UsageError, match="is not a file"):
         fetch_archive(str(tmp_path / "none.zip"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("https:/host/raw.zip?sig=wrong-signature", "https:/host/raw.zip is not a file"),
+        ("https:///raw.zip?sig=wrong-signature", "has no host; expected https://HOST/PATH"),
+        ("https://host:port/raw.zip?sig=wrong-signature", "the address of the archive is not valid"),
+        ("https://[::1/raw.zip?sig=wrong-signature", "the address of the archive is not valid"),
+        ("http://user:wrong-signature@127.0.0.1:9/raw.zip", "http://127.0.0.1:9/raw.zip cannot be downloaded"),
+    ],
+)
+def test_malformed_address_is_refused_without_its_secret(endpoint, workspace, call, source, message):
+    target = "azureml://datastores/workspaceblobstore/paths/data/"
+    code, out, err = call("--workspace", workspace, "fetch", "-u", "SYMBOL_DETECTION", "--from", source, "--to", target)
+    assert code in (2, 4), out
+    assert message in err
+    assert "wrong-signature" not in out + err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_use_case_without_annotations_is_refused_before_the_download(endpoint, workspace, call):
+    target = "azureml://datastores/workspaceblobstore/paths/data/"
+    code, _, err = call(
+        "--workspace", workspace, "fetch", "-u", "ABALONE", "--from", "https://127.0.0.1:9/x.zip", "--to", target
+    )
+    assert code == 2
+    assert "use case 'ABALONE' has no step that writes 'annotations' from a data set" in err
+
+
+def test_archive_without_an_engine_that_loads_it_needs_a_name(workspace, call):
+    code, _, err = call("--workspace", workspace, "fetch", "-u", "SYMBOL_DETECTION", "--from", "https://127.0.0.1:9/x")
+    assert code == 2
+    assert "needs --name NAME" in err
