@@ -10,15 +10,6 @@ from engine_tests.use_case_parity import VARIANTS, check_parity, parity_cases
 CASES = parity_cases(quick={("ABALONE", "rejected"), ("ABALONE", "tuned")})
 
 
-def assert_one_choice(rows, *, trials):
-    """The objective of each trial, the record of all, the chosen model and its metrics were compared."""
-    search = next(subject for subject, what in rows if what == "digest of trials")
-    each = [f"{search}.trial-{index}" for index in range(trials)]
-    assert all(rows[trial, "digest of objective"] for trial in each)
-    assert rows[search, "digest of model"] in {rows[trial, "digest of model"] for trial in each}
-    assert [what for _, what in rows if what == "digest of evaluation"]
-
-
 @pytest.mark.slow_suite
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("use_case", "scenario"), CASES)

@@ -1,24 +1,15 @@
 """Every installed use case gives the same results on the local runner and as an executed definition.
 
-The scenarios are accepted and rejected models, a step that fails once and is retried, a step that fails, and three
-shards. MLOPS_TEST_PARITY=all, or names of use cases, selects the slow ones.
+The scenarios are accepted and rejected models, a step that fails once and is retried, a step that fails, three
+shards, and a search. MLOPS_TEST_PARITY=all, or names of use cases, selects the slow ones.
 """
 
 import pytest
 from engine_tests.use_case_parity import check_parity, parity_cases
 
 CASES = parity_cases(
-    quick={("ABALONE", scenario) for scenario in ("accepted", "rejected", "retried", "failing", "tuned")},
+    quick={("ABALONE", name) for name in ("accepted", "rejected", "retried", "failing", "tuned")},
 )
-
-
-def assert_one_choice(rows, *, trials):
-    """The objective of each trial, the record of all, the chosen model and its metrics were compared."""
-    search = next(subject for subject, what in rows if what == "digest of trials")
-    each = [f"{search}.trial-{index}" for index in range(trials)]
-    assert all(rows[trial, "digest of objective"] for trial in each)
-    assert rows[search, "digest of model"] in {rows[trial, "digest of model"] for trial in each}
-    assert [what for _, what in rows if what == "digest of evaluation"]
 
 
 @pytest.mark.slow_suite
