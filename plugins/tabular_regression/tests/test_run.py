@@ -145,12 +145,12 @@ def test_a_row_that_cannot_be_predicted_is_named(finished, tmp_path):
 def test_rows_outside_the_limits_are_predicted_with_a_warning(finished, tmp_path, caplog):
     workspace, _ = finished
     model = mlops_core.load_model("ABALONE", workspace=workspace)
-    path = tmp_path / "millimetres.csv"
+    path = tmp_path / "milli\nmetres.csv"
     path.write_text("M,91,73,19,0.6,0.3,0.1,0.2\nM,91,73,0.1,0.6,0.3,0.1,0.2\n")
     assert len(list(model.predict([path]))) == 2
     (record,) = caplog.records
     assert record.getMessage() == (
-        "millimetres.csv: row 1 (line 1), column 'length': '91'; expected a number > 0 and <= 1.5; "
+        "milli metres.csv: row 1 (line 1), column 'length': '91'; expected a number > 0 and <= 1.5; "
         "5 cells break the schema: predictions of such rows are not to be relied on"
     )
 

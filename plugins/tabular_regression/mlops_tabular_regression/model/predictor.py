@@ -98,7 +98,8 @@ class TablePredictor:
             raise DatasetError(f"{path.name} has a header and no rows; expected at least one row to predict")
         if reported:
             more = f"; {len(reported)} cells break the schema" if len(reported) > 1 else ""
-            _LOG.warning("%s%s: predictions of such rows are not to be relied on", reported[0], more)
+            first = " ".join(reported[0].splitlines())  # the name of a file may hold a line feed
+            _LOG.warning("%s%s: predictions of such rows are not to be relied on", first, more)
 
 
 def _refuse(violation: Violation) -> None:
