@@ -82,9 +82,8 @@ class Tokens:
         except azure_error as error:
             raise RunnerError(_explain(str(error))) from error
         except (ValueError, OSError) as error:  # a wrong tenant, client or authority, or no such file of certificates
-            raise RunnerError(
-                f"cannot sign in to Azure: {_first_line(str(error))}; check the variables AZURE_* and REQUESTS_CA_BUNDLE"
-            ) from error
+            fix = "check the variables AZURE_* and REQUESTS_CA_BUNDLE"
+            raise RunnerError(f"cannot sign in to Azure: {_first_line(str(error))}; {fix}") from error
         now, expires = time.time(), float(token.expires_on)
         return token.token, max(expires - _EARLY_S, now + (expires - now) / 2), expires
 
