@@ -126,8 +126,8 @@ def fault_text(error: Exception, *, store: DatastoreContainer) -> str:
         return "the certificate is not trusted; set SSL_CERT_FILE to the certificate of your proxy or emulator"
     if "error sending request" in text:
         return (
-            f"{store.endpoint} cannot be reached, or its certificate is not trusted; check the network, and SSL_CERT_FILE"
-            " behind a proxy; uploaded files are kept, rerun the command"
+            f"{store.endpoint} cannot be reached, or its certificate is not trusted; check the network, and "
+            "SSL_CERT_FILE behind a proxy; uploaded files are kept, rerun the command"
         )
     if code in ("AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation"):
         return "the credentials are not accepted or have expired; sign in again (az login) and rerun the command"
