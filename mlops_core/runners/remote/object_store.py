@@ -67,6 +67,7 @@ class StoreAccess:
         allow_http: allow connections without TLS, for a service on this machine.
         attempts: how often a request is tried.
         explain: returns what an error of obstore means and what to do, in one line.
+        missing_code: the store's code for a bucket or container that does not exist.
     """
 
     url: str
@@ -75,6 +76,7 @@ class StoreAccess:
     allow_http: bool
     attempts: int
     explain: Callable[[Exception], str]
+    missing_code: str = "NoSuchBucket"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +138,7 @@ class Bucket:
             with self._faults(key):
                 return bytes(obstore.get(self._store, key).bytes())
         except FileNotFoundError as error:
-            if "NoSuchBucket" in str(error):
+            if self._access.missing_code in str(error):
                 raise self._error(key, error) from error
             return None
 

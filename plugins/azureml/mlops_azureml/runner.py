@@ -98,10 +98,11 @@ class AzureMlRunner:
         if request.resumed and request.resumed.remote:
             return self._resume(request, request.resumed)
         target = find_target(request.pipeline.name, self._options)
-        checked_job(request, target.settings)
+        job = checked_job(request, target.settings)
         self._check_cost(request, target)
         workspace = self._workspace(target)
         require_parts(workspace, target.settings, request)  # before anything is recorded or sent
+        bodies_of(workspace, job.data)  # its environment exists
         run = Run(self._store, request, observer=self._observer, runner=NAME)
         with self._store.runs.lock(run.run_id):
             run.begin()
@@ -270,16 +271,34 @@ def checked_job(request: RunRequest, settings: CompileSettings) -> PipelineJob:
 
 
 def require_parts(workspace: Workspace, settings: CompileSettings, request: RunRequest) -> None:
-    """Raise unless the workspace exists and has the datastore and the computes of a run.
+    """Raise unless the workspace exists and has the datastores and the computes of a run.
 
     Raises:
         RunnerError: one is missing, or the identity may not see it.
+        UsageError: data that are mounted are in no place that the service reads.
     """
     workspace.describe()
     workspace.datastore(settings.workspace.datastore)
+    for address in (settings.data.images, settings.data.labels):
+        _require_place(workspace, address)
     steps = [step for step in request.pipeline.steps if step.trial is None]
     for name in sorted({settings.computes.cpu, *(compute_of(step, settings) for step in steps)} - {SERVERLESS}):
         workspace.compute(name)
+
+
+def _require_place(workspace: Workspace, address: str | None) -> None:
+    """Raise unless data that a job mounts are at an address, and its datastore, if there is one, exists."""
+    if address is None:
+        return
+    if address.startswith("azureml://"):
+        uri = DatastoreUri.parse(address)
+        if uri.workspace is None or uri.workspace == workspace.id:
+            workspace.datastore(uri.datastore)
+    elif ":" not in address:
+        raise UsageError(
+            f"{address} is a path on this machine, which the service does not read; set INPUT_IMAGE_DATA_PATH and "
+            "INPUT_LABEL_DATA_PATH to azureml://datastores/NAME/paths/FOLDER, or unset both"
+        )
 
 
 def estimate_run(request: RunRequest, settings: CompileSettings, *, store: Store, prices: Prices) -> Estimate:

@@ -293,7 +293,11 @@ def test_refusal_of_the_workspace_is_one_line_and_starts_nothing(service, fault,
             "compute 'cpu-clusta' does not exist .* did you mean 'cpu-cluster'",
         ),
         ("DATA_STORE_NAME", "nothing", "datastore 'nothing' does not exist .* it has workspaceblobstore"),
-        ("AZURE_CLIENT_SECRET", "wrong", "Azure refuses the sign-in: "),
+        ("AZURE_CLIENT_SECRET", "wrong", "Azure refuses the sign-in: Authentication failed: AADSTS7000215"),
+        ("AZURE_CLIENT_ID", "", "(cannot sign in|not signed in) to Azure: "),
+        ("AZURE_AUTHORITY_HOST", "http://127.0.0.1:9", "cannot sign in to Azure: .* check the variables AZURE_"),
+        ("REQUESTS_CA_BUNDLE", "/nothing.pem", "/nothing.pem; check the address and REQUESTS_CA_BUNDLE"),
+        ("MLOPS_STEP_IMAGE", "", "environment 'mlops-toy' does not exist in workspace 'mlops-local'"),
     ],
 )
 def test_wrong_name_or_identity_leaves_no_run_behind(service, environ, variable, value, message):
@@ -305,6 +309,23 @@ def test_wrong_name_or_identity_leaves_no_run_behind(service, environ, variable,
     assert json.loads(service.mlops("runs", "list", "--json")) == []
     assert service.endpoint.count("PUT") == 0
     assert set(service.endpoint.state.jobs) == jobs
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "message"),
+    [
+        ("azureml://datastores/nothing/paths/x/", RunnerError, "datastore 'nothing' does not exist"),
+        ("azureml://datastores/workspaceblobstore/paths/../x/", UsageError, "has no '.', '..', '[?]' or '#'"),
+        ("/folder/of/this/machine", UsageError, "is a path on this machine, which the service does not read"),
+    ],
+)
+def test_mounted_data_in_no_place_of_the_workspace_leave_no_run_behind(service, environ, address, error, message):
+    environ.setenv("INPUT_IMAGE_DATA_PATH", address)
+    environ.setenv("INPUT_LABEL_DATA_PATH", address)
+    with pytest.raises(error, match=message):
+        service.run()
+    assert json.loads(service.mlops("runs", "list", "--json")) == []
+    assert service.endpoint.count("PUT") == 0
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from mlops_core.runners.remote.object_store import Sending
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlops_core.pipeline import Step
+    from mlops_core import Step
     from mlops_core.runners import RunObserver, RunRequest, Store
     from mlops_core.runners.remote.object_store import Bucket
 

@@ -187,8 +187,10 @@ class Connection:
             ) from error
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
             return _Answer(status=0, content=b"", fault=_connection_fault(error))
-        except requests.RequestException as error:
-            raise RunnerError(f"{request}: {_one_line(str(error))}") from error
+        except (requests.RequestException, OSError) as error:  # requests raises OSError for a file of certificates
+            raise RunnerError(
+                f"{request}: {_one_line(str(error))}; check the address and REQUESTS_CA_BUNDLE"
+            ) from error
         return _Answer(
             status=response.status_code, content=response.content, retry_after=response.headers.get("Retry-After", "")
         )

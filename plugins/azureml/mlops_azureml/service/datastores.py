@@ -57,7 +57,10 @@ class DatastoreContainer(Bucket):
         """
         uri = DatastoreUri.parse(address)
         if uri.datastore != self.name or not uri.path or "//" in uri.path:
-            raise DatasetError(f"{address!r} is not a folder in datastore '{self.name}'")
+            raise DatasetError(
+                f"{address!r} is not a folder in datastore '{self.name}'; expected "
+                f"azureml://datastores/{self.name}/paths/FOLDER/"
+            )
         # The account, and not the datastore, tells which objects an index of uploads is about.
         return Place(
             scheme="azure", bucket=f"{self.account}/{self.container}", prefix=uri.path, address=str(uri).rstrip("/")
@@ -77,10 +80,13 @@ def _access(store: DatastoreContainer, connection: Connection, secrets: Any) -> 
     config: dict[str, Any] = {"account_name": store.account, "endpoint": store.endpoint}
     credentials: Callable[[], Any] | None = None
     kind = str((secrets or {}).get("secretsType") or "")
+    # As providers: in a configuration, variables of the environment such as AZURE_CLIENT_SECRET would take precedence.
     if kind == "AccountKey" and secrets.get("key"):
-        config["access_key"] = secrets["key"]
+        key = {"access_key": secrets["key"], "expires_at": None}
+        credentials = lambda: key  # noqa: E731  a callback
     elif kind == "Sas" and secrets.get("sasToken"):
-        config["sas_key"] = str(secrets["sasToken"]).lstrip("?")
+        signature = {"sas_token": str(secrets["sasToken"]).lstrip("?"), "expires_at": None}
+        credentials = lambda: signature  # noqa: E731  a callback
     else:
         credentials = _identity(connection)
     return StoreAccess(
@@ -90,6 +96,7 @@ def _access(store: DatastoreContainer, connection: Connection, secrets: Any) -> 
         allow_http=store.endpoint.startswith("http://"),
         attempts=attempts(),
         explain=lambda error: fault_text(error, store=store),
+        missing_code="ContainerNotFound",
     )
 
 
@@ -117,6 +124,11 @@ def fault_text(error: Exception, *, store: DatastoreContainer) -> str:
         )
     if "certificate" in text and "UnknownIssuer" in text:
         return "the certificate is not trusted; set SSL_CERT_FILE to the certificate of your proxy or emulator"
+    if "error sending request" in text:
+        return (
+            f"{store.endpoint} cannot be reached, or its certificate is not trusted; check the network, and "
+            "SSL_CERT_FILE behind a proxy; uploaded files are kept, rerun the command"
+        )
     if code in ("AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation"):
         return "the credentials are not accepted or have expired; sign in again (az login) and rerun the command"
     if code.startswith("Authorization") or kind in ("PermissionDeniedError", "UnauthenticatedError", "PermissionError"):

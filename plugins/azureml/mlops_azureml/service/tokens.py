@@ -6,6 +6,7 @@ GitHub Actions the job's own OIDC token is exchanged instead, so that a long run
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -73,25 +74,33 @@ class Tokens:
                 self._credential = None
 
     def _new(self, scope: str) -> tuple[str, float, float]:
-        if self._credential is None:
-            self._credential = self._given or _credential(self._tenant)
-        from azure.core.exceptions import AzureError
-
+        azure_error = _azure_error()
         try:
+            if self._credential is None:
+                self._credential = self._given or _credential(self._tenant)
             token = self._credential.get_token(scope)
-        except AzureError as error:
+        except azure_error as error:
             raise RunnerError(_explain(str(error))) from error
-        except ValueError as error:  # a wrong tenant or authority
-            raise RunnerError(f"cannot sign in to Azure: {_first_line(str(error))}") from error
+        except (ValueError, OSError) as error:  # a wrong tenant, client or authority, or no such file of certificates
+            fix = "check the variables AZURE_* and REQUESTS_CA_BUNDLE"
+            raise RunnerError(f"cannot sign in to Azure: {_first_line(str(error))}; {fix}") from error
         now, expires = time.time(), float(token.expires_on)
         return token.token, max(expires - _EARLY_S, now + (expires - now) / 2), expires
 
 
-def _credential(tenant: str | None) -> Any:
+def _azure_error() -> type[Exception]:
+    """Return the base of azure-identity's errors, which it also logs in many lines: these are not shown."""
     try:
-        from azure.identity import DefaultAzureCredential
+        from azure.core.exceptions import AzureError
     except ImportError as error:
         raise RunnerError(f"azure-identity cannot be imported: {error}; pip install 'mlops-azureml'") from error
+    logging.getLogger("azure.identity").addHandler(logging.NullHandler())
+    return AzureError
+
+
+def _credential(tenant: str | None) -> Any:
+    from azure.identity import DefaultAzureCredential
+
     environ = read_settings().environ
     options: dict[str, Any] = {}
     authority = urlsplit(environ.get("AZURE_AUTHORITY_HOST", "")).hostname or ""
@@ -140,7 +149,8 @@ def _explain(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     reasons = [line for line in lines if "AADSTS" in line or "Authentication failed" in line]
     if reasons:
-        return f"Azure refuses the sign-in: {_first_line(reasons[0])}; check the identity, or az login"
+        reason = reasons[0][max(reasons[0].find("Authentication failed"), 0) :]
+        return f"Azure refuses the sign-in: {_first_line(reason)}; check the identity, or az login"
     return (
         f"not signed in to Azure: {_first_line(lines[0] if lines else text)}; az login, or set AZURE_CLIENT_ID, "
         "AZURE_TENANT_ID and AZURE_CLIENT_SECRET or AZURE_FEDERATED_TOKEN_FILE"

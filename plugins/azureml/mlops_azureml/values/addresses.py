@@ -99,12 +99,15 @@ class DatastoreUri:
             raise UsageError(
                 f"{text!r} is not an address in a datastore; expected azureml://datastores/NAME/paths/PATH"
             )
+        path = (match["path"] or "").strip("/")
+        if {".", ".."} & set(path.split("/")) or "?" in path or "#" in path:
+            raise UsageError(f"{text!r}: a path in a datastore has no '.', '..', '?' or '#'; leave it out")
         workspace = None
         if match["workspace"]:
             workspace = WorkspaceId(
                 subscription=match["subscription"], group=match["group"], name=unquote(match["workspace"])
             )
-        return cls(datastore=match["datastore"], path=(match["path"] or "").strip("/"), workspace=workspace)
+        return cls(datastore=match["datastore"], path=path, workspace=workspace)
 
     def join(self, *parts: str) -> DatastoreUri:
         """Return the address with parts appended to the path."""

@@ -1,5 +1,8 @@
 """Requests to Azure: tokens, retries and one-line errors, against the loopback endpoint."""
 
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -9,6 +12,7 @@ pytest.importorskip("cryptography", reason="the extra 'emulator' is not installe
 
 from mlops_azureml.service.cloud import MACHINE_LEARNING_SCOPE, Cloud
 from mlops_azureml.service.connection import Connection, ServiceError
+from mlops_azureml.service.datastores import DatastoreContainer, fault_text
 from mlops_azureml.service.tokens import Tokens
 from mlops_azureml.service.workspace import Workspace
 from mlops_azureml.values.addresses import WorkspaceId
@@ -103,6 +107,30 @@ def test_wrong_secret_is_one_line(endpoint, open_workspace, environ):
     assert str(caught.value).startswith("Azure refuses the sign-in: ")
     assert "AADSTS7000215" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_azure_identity_logs_about_a_refused_sign_in_is_not_printed(endpoint, tmp_path):
+    code = "from mlops_azureml.service.tokens import Tokens\nTokens().get('https://ml.azure.com/.default')"
+    environ = {**os.environ, "AZURE_CLIENT_SECRET": "wrong"}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "AADSTS7000215" in done.stderr.splitlines()[-1]
+    assert not done.stderr.startswith("DefaultAzureCredential failed")
+
+
+def test_secret_of_the_datastore_is_used_whatever_the_environment_names(endpoint, open_workspace, environ):
+    container = DatastoreContainer(open_workspace(), "workspaceblobstore")
+    environ.setenv("AZURE_CLIENT_SECRET", "wrong")
+    endpoint.seen.clear()
+    container.write("any/object", b"content")
+    assert container.read("any/object") == b"content"
+    assert not [path for _, path in endpoint.seen if "oauth2" in path]
+
+
+def test_store_without_a_trusted_certificate_is_one_line_with_a_fix(endpoint, open_workspace):
+    container = DatastoreContainer(open_workspace(), "workspaceblobstore")
+    text = fault_text(OSError("HTTP error: error sending request"), store=container)
+    assert "or its certificate is not trusted; check the network, and SSL_CERT_FILE" in text
 
 
 def test_nobody_signed_in_is_one_line(endpoint, open_workspace, environ):
