@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _CORE = "mlops_core"
 _LIBRARY = Path(os.__file__).parent
 _CODE_SUFFIXES = frozenset({".py", ".pyc", ".pyi"})
+_FOR_PEOPLE = ("readme", "license", "licence", "changelog", "contributing")
+"""Begins the names of files that people read and steps do not."""
 _IMPORTERS = frozenset({"import_module", "__import__", "load_function"})
 """Functions that import the module that their first argument names."""
 _ALL = "*"
@@ -126,6 +128,7 @@ class CodeIndex:
             for root in self._counted_roots(top, own=own)
             for path in (root.rglob("*") if root.is_dir() else ())
             if path.suffix not in _CODE_SUFFIXES
+            and not path.name.casefold().startswith(_FOR_PEOPLE)
             and not any(map(is_hidden_or_tool, path.relative_to(root).parts))
             and path.is_file()
         }

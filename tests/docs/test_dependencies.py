@@ -22,8 +22,8 @@ BROUGHT = {
     "werkzeug": "moto",
 }
 """Imported packages that are parts of another one, by which they are installed in a version that fits."""
-OPTIONAL = {"IPython", "pandas"}
-"""Used where they are installed: a notebook, and what shows its tables."""
+OPTIONAL = {"IPython", "h5py", "pandas"}
+"""Used where they are installed: a notebook, what shows its tables, and what reads the weights of a network."""
 NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 

@@ -15,9 +15,9 @@ import mlops_core
 from mlops_core import MetricCurves
 from mlops_core.cli import cli
 from mlops_core.errors import StoreError, UsageError
+from mlops_core.evaluation.confusion import ConfusionMatrix
 from mlops_core.evaluation.evaluation_file import write_evaluation
 from mlops_core.evaluation.metrics import (
-    ConfusionMatrix,
     Direction,
     GroupBreakdown,
     GroupMetrics,
