@@ -2,7 +2,7 @@
 
 Steps become command nodes (`mlops_azureml.compiler.nodes`), one for each shard and one that merges them, searches
 become sweeps, and what follows the evaluation is in `mlops_azureml.compiler.acceptance`. The text is what
-``az ml job create --file`` takes; `mlops_azureml.compiler.requests` makes the bodies of requests from the same data.
+``az ml job create --file`` takes; `mlops_azureml.service.bodies` makes the bodies of requests from the same data.
 """
 
 from __future__ import annotations
