@@ -22,7 +22,7 @@ PluginT = TypeVar("PluginT", bound="InstalledPlugin")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstalledPlugin:
-    """A plugin as the metadata of its distribution declares it; nothing of it is imported.
+    """A plugin as the metadata of its distribution declares it; its code is not imported.
 
     Attributes:
         name: the entry point's name.

@@ -5,7 +5,8 @@ distribution does not count by its content: a step declares such distributions, 
 What has no fixed version counts: the step's own top-level package and distribution, editable installations, packages
 and modules in any other folder of ``sys.path``. Core counts by its step protocol.
 
-A module that asks for its own place can read the other files of its package, such as a table of classes: all count.
+A module that asks for its own place can read the other files of its package, such as a table of classes: all count,
+except those that are for people, such as ``README.md``.
 """
 
 from __future__ import annotations
@@ -36,7 +37,6 @@ _IMPORTERS = frozenset({"import_module", "__import__", "load_function"})
 _ALL = "*"
 """Stands for every module of a package, where the name of an imported module is computed."""
 
-
 _DATA = "/"
 """Stands for every other file of a package."""
 _PLACES = (
@@ -56,6 +56,7 @@ class CodeIndex:
     def __init__(self) -> None:
         """Begin with nothing read."""
         self._modules: dict[tuple[str, str], tuple[str, tuple[str, ...]] | None] = {}
+        self._data: dict[tuple[str, str], dict[str, str]] = {}
         self._digests: dict[str, dict[str, str]] = {}
         self._roots: dict[str, tuple[Path, ...]] = {}
         self._owners: dict[Path, str] = {}
@@ -122,16 +123,18 @@ class CodeIndex:
         return self._modules[name, own]
 
     def _other_files(self, top: str, *, own: str) -> dict[str, str]:
-        """Return path -> SHA-256 of the files of a package that are not its code and that are not hidden."""
-        return {
-            f"{top}/{path.relative_to(root).as_posix()}": hashlib.sha256(path.read_bytes()).hexdigest()
-            for root in self._counted_roots(top, own=own)
-            for path in (root.rglob("*") if root.is_dir() else ())
-            if path.suffix not in _CODE_SUFFIXES
-            and not path.name.casefold().startswith(_FOR_PEOPLE)
-            and not any(map(is_hidden_or_tool, path.relative_to(root).parts))
-            and path.is_file()
-        }
+        """Return path -> SHA-256 of the files of a package that are neither code, hidden, nor for people only."""
+        if (top, own) not in self._data:
+            self._data[top, own] = {
+                f"{top}/{path.relative_to(root).as_posix()}": _sha256_of(path)
+                for root in self._counted_roots(top, own=own)
+                for path in (root.rglob("*") if root.is_dir() else ())
+                if path.suffix not in _CODE_SUFFIXES
+                and not path.name.casefold().startswith(_FOR_PEOPLE)
+                and not any(map(is_hidden_or_tool, path.relative_to(root).parts))
+                and path.is_file()
+            }
+        return self._data[top, own]
 
     def _counted_roots(self, top: str, *, own: str) -> Iterator[Path]:
         yield from (root for root in self._roots_of(top) if top == own or self._counts(root, own=own))
@@ -169,6 +172,11 @@ class CodeIndex:
 
 _PARSING = threading.Lock()
 """CPython 3.11 keeps the depth of a syntax tree once for all threads: two that parse may raise SystemError."""
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:  # it may be large: never in memory as a whole
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _imports(source: bytes, module: str, *, is_package: bool) -> Iterator[str]:

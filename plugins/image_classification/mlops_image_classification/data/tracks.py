@@ -3,7 +3,8 @@
 ``dataset.group_pattern`` extracts the track from a file name or, where the names do not match, from the path below the
 class folder. A pattern that fits the names badly would let frames of one track into several parts, so its fit is
 measured, reported, and refused where it groups nothing. Marks of copies and of augmented pictures, such as `` (1)``,
-`` - Copy`` and ``_aug2``, are no part of a name, and a track whose name continues that of another one belongs to it.
+`` - Copy`` and ``_aug2``, are not part of a name. A track whose name continues
+that of another track belongs to that track.
 """
 
 from __future__ import annotations
