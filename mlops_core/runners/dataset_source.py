@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from mlops_core.workspace.assets.store import DataAsset
     from mlops_core.workspace.store import Store
 
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)
+"""An address as a path holds it, with the slashes of ``//`` as one; a drive of Windows has one letter."""
 _MANIFEST_LIMIT = 200_000
 """Number of files; of a larger data set only the digest is kept, without the digests of its files."""
 
@@ -196,7 +199,9 @@ def _own_source(name: str, path: Path, *, required: Iterable[str], store: Store)
     if os.path.isfile(path):  # noqa: PTH113  False also for a name that is too long
         return _archive_source(name, path, required=required, store=store)
     if not os.path.isdir(path):  # noqa: PTH112  False also for a name that is too long
-        raise DatasetError(f"dataset.path: no folder {path}; expected the data set '{name}' there")
+        raise DatasetError(
+            _address_fault(str(path)) or f"dataset.path: no folder {path}; expected the data set '{name}' there"
+        )
     if store.home.resolve().is_relative_to(path.resolve()):
         raise DatasetError(
             f"dataset.path: {path} holds the workspace {store.home}, which changes during a run; "
@@ -204,6 +209,18 @@ def _own_source(name: str, path: Path, *, required: Iterable[str], store: Store)
         )
     _require_files(path, required, what=f"dataset.path: {path}", name=name)
     return _described(path.absolute(), store=store, name=name, was_there=True)
+
+
+def _address_fault(text: str) -> str:
+    """Return why a path that is missing cannot be used, where it is an address; empty where it is none."""
+    found = _ADDRESS.match(text)
+    if found is None:
+        return ""
+    scheme, rest = found.groups()
+    if scheme.lower() == "file":
+        return f"dataset.path: file:///{rest} is an address; write the path alone: /{rest}"
+    hint = "set dataset.source.url instead" if scheme.lower() in {"http", "https"} else "copy the data to this machine"
+    return f"dataset.path: {redact_urls(f'{scheme}://{rest}')} is an address; expected a folder or an archive; {hint}"
 
 
 def _require_files(folder: Path, required: Iterable[str], *, what: str, name: str) -> None:

@@ -26,7 +26,9 @@ def run(tmp_path):
             config="",
             pipeline={},
         )
-        report = MetricReport(values={"acc": MetricValue(value=acc, low=acc, high=acc, method="wilson")}, notes={TEST_SET_NOTE: test_set})
+        report = MetricReport(
+            values={"acc": MetricValue(value=acc, low=acc, high=acc, method="wilson")}, notes={TEST_SET_NOTE: test_set}
+        )
         facts = RunFacts(record=record, metrics=(ACC,), evaluation=report, folder=tmp_path)
         return compare.ComparedRun(
             name=f"{number}: r{number}",
