@@ -137,8 +137,8 @@ class Step:
                 found = _DISTRIBUTION_START.match(package.strip())
                 hint = f", {found[0]!r}" if found else ""
                 raise PipelineError(
-                    f"step '{self.name}': packages has {package!r}; expected the name of a distribution{hint}; versions, "
-                    "extras and markers belong in the dependencies of the plugin's pyproject.toml"
+                    f"step '{self.name}': packages has {package!r}; expected the name of a distribution{hint}; "
+                    "versions, extras and markers belong in the dependencies of the plugin's pyproject.toml"
                 )
 
     def _check_results(self) -> None:

@@ -16,7 +16,7 @@ from mlops_core.datasets.addresses import is_below
 from mlops_core.datasets.catalogue import CommandSource, Dataset, GeneratedSource
 from mlops_core.datasets.digests import file_digest, iter_tree, tree_manifest, tree_state
 from mlops_core.datasets.earlier_splits import PARTS, join_parts
-from mlops_core.datasets.fetching.archives import unpack
+from mlops_core.datasets.fetching.archives import drop_outer_folder, unpack
 from mlops_core.errors import DatasetError, UsageError
 from mlops_core.pipeline import Step
 from mlops_core.redaction import redact_urls
@@ -28,7 +28,7 @@ from mlops_core.workspace.manifests import changed_files
 from mlops_core.workspace.records import DatasetRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from mlops_core.datasets.catalogue import DatasetChoice, Progress
@@ -223,6 +223,11 @@ def _address_fault(text: str) -> str:
     return f"dataset.path: {redact_urls(f'{scheme}://{rest}')} is an address; expected a folder or an archive; {hint}"
 
 
+def _has_files(folder: Path, required: Sequence[str]) -> bool:
+    """Return whether a data set requires files, and all of them are there."""
+    return bool(required) and all(next(folder.glob(pattern), None) is not None for pattern in required)
+
+
 def _require_files(folder: Path, required: Iterable[str], *, what: str, name: str) -> None:
     for pattern in required:
         if not pattern or not is_below(pattern):
@@ -234,27 +239,36 @@ def _require_files(folder: Path, required: Iterable[str], *, what: str, name: st
 def _archive_source(name: str, path: Path, *, required: Iterable[str], store: Store) -> FetchedSource:
     """Return the data set in a zip or tar archive, unpacked in the workspace once for each content of the archive.
 
-    Use cases that share the folder may require different files, so that it is checked at each use.
+    Use cases that share the folder may require different files, so that it is checked at each use. A folder that holds
+    all the rest, as archives mostly have one, is left out.
     """
     required = tuple(required)
     with dataset_errors(name):
         digest = file_digest(path, cache=store.file_digests)
     entry = Dataset(name=f"archive-{digest[:32]}", title=path.name, licence="", sources=(), required=required)
-    folder = store.datasets / entry.name
+    folder, what = store.datasets / entry.name, f"dataset.path: {path}"
     was_there = storage.is_complete(entry, folder)
 
     def populate(files: Path) -> bool:
         unpack(path, files)
+        if next(files.iterdir(), None) is None:
+            raise DatasetError(f"{what} holds no file")
+        if not _has_files(files, required):
+            drop_outer_folder(files)
+            _require_files(files, required, what=what, name=name)
         return True
 
     try:
         storage.fetch(entry, folder, populate=populate)
     except DatasetError as error:
-        raise DatasetError(f"dataset.path: {error}; expected a folder, or a zip or tar archive of one") from None
+        if str(error).startswith(what):
+            raise
+        reason = str(error).replace(f"data set '{entry.name}'", str(path))
+        raise DatasetError(f"dataset.path: {reason}; expected a folder, or a zip or tar archive of one") from None
     found = _described(folder, store=store, name=name, was_there=was_there)
     if found.record.digest != storage.recorded_digest(folder):
         raise DatasetError(f"dataset.path: {folder}, unpacked from {path}, was changed; remove it to unpack it again")
-    _require_files(folder, required, what=f"dataset.path: {path}", name=name)
+    _require_files(folder, required, what=what, name=name)
     return found
 
 
