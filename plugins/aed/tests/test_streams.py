@@ -127,6 +127,7 @@ REFUSED = {
     ),
     "RIFF, but not WAV": (b"RIFF\x64\0\0\0AVI " + b"\0" * 100, "is RIFF, but not WAV"),
     "another form": (riff(FMT, chunk(b"data", DATA), form=b"BW64"), "form 'BW64', which cannot be read"),
+    "nothing": (b"", "standard input is empty; expected a WAV stream"),
     "no WAV": (b"\0" * 100, "--raw RATE"),
 }
 

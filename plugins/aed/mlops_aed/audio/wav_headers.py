@@ -156,6 +156,8 @@ def check_raw(start: bytes, *, name: str = "standard input") -> None:
 
 
 def _not_wav(start: bytes, name: str) -> str:
+    if not start:
+        return f"{name} is empty; expected a WAV stream"
     if start[8:12] == b"WAVE":
         form = start[:4].decode("ascii", "replace")
         return f"{name} is a WAV stream of the form {form!r}, which cannot be read; expected RIFF, RIFX or RF64"
