@@ -185,6 +185,7 @@ def test_random_rows_ignore_recordings_on_purpose(tmp_path):
         ([("a.wav", "")], "filename,category", "row 2: filename or category is empty"),
         ([("a.wav", "x", "dev")], "filename,category,split", "unknown split 'dev'; expected train"),
         ([("a.wav", "x|y")], "filename,category", "holds '|'"),
+        ([("a.wav", "x")], "sep=;\nfilename;category", "row 1: the line 'sep=' is for Excel and no header; remove it"),
         ([("a.wav", "x")], "filename,klass", "lacks the column"),
     ],
 )

@@ -76,6 +76,8 @@ def _check_header(header: Sequence[str], table: Path, required: Sequence[str]) -
     missing = [column for column in required if column not in header]
     if not missing:
         return
+    if header and header[0].lower().startswith("sep="):
+        raise DatasetError(f"{table}, row 1: the line 'sep=' is for Excel and no header; remove it, and use commas")
     for delimiter, name in _OTHER_DELIMITERS.items():
         if len(header) < len(required) and any(delimiter in column for column in header):
             raise DatasetError(f"{table}, row 1: the columns are separated by {name}; expected commas")
