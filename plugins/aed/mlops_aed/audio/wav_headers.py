@@ -161,11 +161,11 @@ def _not_wav(start: bytes, name: str) -> str:
     if start[8:12] == b"WAVE":
         form = start[:4].decode("ascii", "replace")
         return f"{name} is a WAV stream of the form {form!r}, which cannot be read; expected RIFF, RIFX or RF64"
-    form = "MP3" if start[:2] in _MP3_FRAMES else _OTHER_FORMATS.get(start[:SIGNATURE_BYTES])
-    if form == "WAV":
+    other = "MP3" if start[:2] in _MP3_FRAMES else _OTHER_FORMATS.get(start[:SIGNATURE_BYTES])
+    if other == "WAV":
         return f"{name} ends within the WAV header" if len(start) < 12 else f"{name} is RIFF, but not WAV"
-    if form is not None:
-        return f"{name} is {form}, which cannot be streamed; convert it to WAV, or give it as a file"
+    if other is not None:
+        return f"{name} is {other}, which cannot be streamed; convert it to WAV, or give it as a file"
     return f"{name} is not a WAV stream; for 16-bit mono samples without a header set their rate: --raw RATE"
 
 
