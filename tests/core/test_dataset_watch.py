@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -139,6 +140,29 @@ def test_the_state_sees_what_a_reader_could_have_seen(data):
     replaced(data / "words.csv", WORDS)
     assert tree_state(data) != before
     assert tree_state(data).newest == "words.csv"
+
+
+@pytest.mark.parametrize("way", ["a link to the folder", "a link above the folder", "a link to a link to a file"])
+def test_the_state_sees_that_a_link_on_the_way_led_elsewhere_for_a_while(tmp_path, data, way):
+    """A link that is retargeted and restored leaves the files as they were, though a step read others."""
+    other = tmp_path / "elsewhere"
+    shutil.copytree(data, other / data.name)
+    link = tmp_path / "current"
+    if way == "a link to the folder":
+        folder, targets = link, (data, other / data.name)
+    elif way == "a link above the folder":
+        folder, targets = link / data.name, (data.parent, other)
+    else:
+        folder, targets = tmp_path / "links", (data / "words.csv", other / data.name / "words.csv")
+        folder.mkdir()
+        (folder / "words.csv").symlink_to(link)
+    link.symlink_to(targets[0])
+    before = tree_state(folder)
+    assert tree_state(folder) == before
+    for target in reversed(targets):
+        (tmp_path / "next").symlink_to(target)
+        (tmp_path / "next").replace(link)
+    assert tree_state(folder) != before
 
 
 # --- Data that cannot be read -----------------------------------------------------------------------------
