@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
 import sqlite3
+import stat
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DATABASE = "mlops.db"
+HEAD_FILE = "ledger-head.json"
 BUSY_S = 30.0
 """How long a process waits for another one that writes."""
 _LOG = "-wal"
@@ -24,6 +27,8 @@ _ELSEWHERE = "set MLOPS_HOME to another folder"
 _FULL = f"make room or {_ELSEWHERE}; finished steps are kept"
 _READ_ONLY = f"it can be read, but not written: make it writable or {_ELSEWHERE}"
 _DAMAGED = "mend it with: mlops doctor --repair"
+_RESTORE = f"restore {DATABASE} from a backup"
+RENEW = f"{_RESTORE}, or make a new one, without models: mlops doctor --repair"
 _ADVICE: Mapping[int, str] = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
@@ -35,10 +40,52 @@ _SQLITE_ADVICE: Mapping[int, str] = {
     sqlite3.SQLITE_FULL: _FULL,
     sqlite3.SQLITE_READONLY: _READ_ONLY,
     sqlite3.SQLITE_BUSY: "another process is writing in it; try again",
-    sqlite3.SQLITE_CORRUPT: _DAMAGED,
-    sqlite3.SQLITE_NOTADB: "restore mlops.db from a backup, or " + _ELSEWHERE,
+    sqlite3.SQLITE_CORRUPT: f"{_RESTORE}, or {_ELSEWHERE}",
+    sqlite3.SQLITE_NOTADB: RENEW,
     sqlite3.SQLITE_ERROR: _DAMAGED,  # a table or a column is missing
 }
+
+
+def loss_of_database(home: Path) -> str:
+    """Return why the database that a workspace had is not there any more, or is not a file; empty if nothing is wrong.
+
+    SQLite would take an empty or a missing file for a new database: without runs, models and approvals.
+    """
+    path = home / DATABASE
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        if path.is_symlink():
+            return f"{DATABASE} is a link to {path.readlink()}, which does not exist"
+        return f"{DATABASE} is missing, though {trace}" if (trace := _trace_of_database(home)) else ""
+    except OSError as error:
+        return f"{DATABASE}: {error.strerror}" if path.is_symlink() else ""
+    if not stat.S_ISREG(found.st_mode):
+        return f"{DATABASE} is a {'folder' if stat.S_ISDIR(found.st_mode) else 'pipe, socket or device'}, not a file"
+    if found.st_size or not (trace := _trace_of_database(home)):
+        return ""
+    return f"{DATABASE} is empty, though {trace}"
+
+
+def _trace_of_database(home: Path) -> str:
+    """Return what says that a workspace had a database; empty for a new workspace."""
+    if (home / HEAD_FILE).exists():
+        return f"{HEAD_FILE} knows entries of its ledger"
+    with contextlib.suppress(OSError):
+        for run in (home / "runs").iterdir():
+            if (run / "run.json").exists():
+                return f"runs/{run.name} has a record"
+    return ""
+
+
+def is_no_database(path: Path) -> bool:
+    """Return whether a file is not a database at all, so that nothing in it can be read."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db:
+            db.execute("SELECT count(*) FROM sqlite_master")
+    except sqlite3.Error as error:
+        return _primary_code(error) == sqlite3.SQLITE_NOTADB
+    return False
 
 
 def workspace_error(home: Path, error: OSError | sqlite3.Error, *, is_new: bool = False) -> StoreError:

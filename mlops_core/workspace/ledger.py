@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from mlops_core.control_characters import escape_line
 from mlops_core.errors import UsageError
+from mlops_core.workspace.database import HEAD_FILE
 from mlops_core.workspace.files import write_atomically
 from mlops_core.workspace.model_versions import ApprovalStatus, LedgerEntry
 
@@ -34,7 +35,6 @@ CORE = "mlops"
 _ALIAS = "alias "
 _AFTER_ALIASES = "alias!"  # the character after the space: every alias is between the two
 _VERSION = "version "
-HEAD_FILE = "ledger-head.json"
 FIRST_HASH = "0" * 64
 """What the first entry has in place of the hash of the entry before."""
 RESTART = "ledger"

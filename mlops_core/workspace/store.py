@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Self
 
 from mlops_core.errors import StoreError
 from mlops_core.workspace.artifacts import ArtifactStore
-from mlops_core.workspace.database import BUSY_S, DATABASE, copy_in_memory, is_busy, open_for_reading, workspace_error
+from mlops_core.workspace.database import (
+    BUSY_S,
+    DATABASE,
+    RENEW,
+    copy_in_memory,
+    is_busy,
+    loss_of_database,
+    open_for_reading,
+    workspace_error,
+)
 from mlops_core.workspace.file_digests import FileDigestCache
 from mlops_core.workspace.files import claim, new_folder
 from mlops_core.workspace.ledger import ChainHead, keep_head
@@ -48,7 +57,8 @@ class Store:
         """Create or open the workspace in the folder `home`; one that cannot be written is opened for reading.
 
         Raises:
-            StoreError: the workspace cannot be created or read, or a newer version of mlops wrote it.
+            StoreError: the workspace cannot be created or read, its database is lost, or a newer version of mlops wrote
+                it.
         """
         self.home = home.absolute()
         self.datasets = self.home / "datasets"
@@ -59,6 +69,8 @@ class Store:
         self._claims: dict[Path, int] = {}
         self._head = ChainHead()
         self._not_writable: OSError | sqlite3.Error | None = None
+        if loss := loss_of_database(self.home):
+            raise StoreError(f"workspace {self.home}: {loss}; {RENEW}")
         is_new = not self.is_there
         try:
             for folder in (self.artifacts.root, self.manifests.root, runs, self.datasets, self.work):

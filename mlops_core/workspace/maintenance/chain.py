@@ -11,7 +11,8 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_core.workspace.ledger import FIRST_HASH, HEAD_FILE, RESTART, ChainHead, entry_hash, read_head
+from mlops_core.workspace.database import HEAD_FILE
+from mlops_core.workspace.ledger import FIRST_HASH, RESTART, ChainHead, entry_hash, read_head
 
 if TYPE_CHECKING:
     from mlops_core.workspace.store import Store

@@ -7,22 +7,33 @@ of the file is `mlops_core.workspace.maintenance.housekeeping.database_fault`.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING
 
-from mlops_core.workspace.ledger import current_aliases, record_digest, record_registration, restart_chain
+from mlops_core.workspace.database import DATABASE
+from mlops_core.workspace.ledger import (
+    ChainHead,
+    chain_head,
+    current_aliases,
+    read_head,
+    record_digest,
+    record_registration,
+    restart_chain,
+)
 from mlops_core.workspace.model_versions import ApprovalStatus
 from mlops_core.workspace.records import RunStatus
 from mlops_core.workspace.registry import read_version
 from mlops_core.workspace.schema import migrate
+from mlops_core.workspace.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from mlops_core.workspace.store import Store
+    from pathlib import Path
 
 _LOST = {
     "step_cache": "the results of earlier steps: steps run again instead of being reused",
@@ -32,6 +43,10 @@ _LOST = {
     "model_versions": "registered models; register one again with: mlops run --resume RUN",
 }
 """Table -> what is lost when it is made again; the others follow from files."""
+
+
+LOST_WITH_DATABASE = "; ".join(_LOST[table] for table in ("model_versions", "ledger", "data_assets", "step_cache"))
+"""What is lost when a whole database is made again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +89,47 @@ def mend(store: Store, fault: DatabaseFault) -> None:
     if fault.mend is not None:
         with store.transaction() as db:
             fault.mend(db)
+
+
+def renew_database(home: Path, *, why: str) -> str:
+    """Make a new database in place of one of which nothing can be read; return the new name of what was there, if any.
+
+    The runs are those in ``runs/``; the ledger goes on after the newest entry that ``ledger-head.json`` knows.
+
+    Raises:
+        StoreError: the workspace cannot be written.
+        OSError: as above.
+        sqlite3.Error: as above.
+    """
+    kept = _set_aside(home)
+    with closing(sqlite3.connect(home / DATABASE, isolation_level=None)) as db:
+        db.row_factory = sqlite3.Row
+        db.execute("BEGIN IMMEDIATE")
+        migrate(db, version=0)
+        _restart_after_kept_head(db, home, why=why)
+        db.execute("COMMIT")
+    with Store(home) as store, store.transaction() as db:
+        _list_runs(store)
+    return kept
+
+
+def _set_aside(home: Path) -> str:
+    """Rename what is in the place of the database, with its log; return its new name, empty if nothing was there."""
+    kept = next(name for number in count(1) if not os.path.lexists(home / (name := f"{DATABASE}.damaged-{number}")))
+    for suffix in ("-wal", "-shm", ""):
+        path = home / f"{DATABASE}{suffix}"
+        if os.path.lexists(path):
+            path.rename(home / f"{kept}{suffix}")
+    return kept if os.path.lexists(home / kept) else ""
+
+
+def _restart_after_kept_head(db: sqlite3.Connection, home: Path, *, why: str) -> None:
+    """Let an empty ledger go on after the entry that ``ledger-head.json`` knows; without it, from the beginning."""
+    with suppress(ValueError):
+        head = read_head(home)
+        if head and head.sequence > chain_head(db).sequence:
+            db.execute("INSERT OR REPLACE INTO ledger_head VALUES (1, ?, ?)", (head.sequence, head.hash))
+            restart_chain(db, why=why)
 
 
 # --- Tables -----------------------------------------------------------------------------------------------
@@ -123,14 +179,20 @@ def _refill(store: Store, db: sqlite3.Connection, table: str) -> None:
     columns = _columns(db)
     if table == "ledger_head" and "hash" in columns.get("ledger", ()):
         db.execute("INSERT INTO ledger_head SELECT 1, sequence, hash FROM ledger ORDER BY sequence DESC LIMIT 1")
+        if chain_head(db) == ChainHead():  # both tables were lost
+            _restart_after_kept_head(db, store.home, why="the tables of the ledger were missing")
     if table == "ledger" and {"model_versions", "ledger_head"} <= columns.keys():
         restart_chain(db, why="the table of the ledger was missing")
         rows = db.execute("SELECT use_case, version FROM model_versions ORDER BY created, version").fetchall()
         for row in rows:
             record_registration(db, use_case=row["use_case"], version=row["version"], why="the ledger was lost")
     if table == "runs":
-        for run_id in sorted(path.name for path in store.runs.root.iterdir() if path.is_dir()):
-            store.runs.list_again(run_id)
+        _list_runs(store)
+
+
+def _list_runs(store: Store) -> None:
+    for run_id in sorted(path.name for path in store.runs.root.iterdir() if path.is_dir()):
+        store.runs.list_again(run_id)
 
 
 # --- Rows -------------------------------------------------------------------------------------------------
