@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from mlops_core.reading import open_regular
+from mlops_core.reading import naming, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -384,10 +384,11 @@ def _hash_files(paths: Sequence[str], sizes: Sequence[int]) -> list[str]:
 
 
 def _sha256(path: str, size: int = _SMALL_FILE_BYTES) -> str:
-    if size < _SMALL_FILE_BYTES:
-        return _small_sha256(path, size)
-    with os.fdopen(open_regular(path), "rb", buffering=0) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    with naming(path):
+        if size < _SMALL_FILE_BYTES:
+            return _small_sha256(path, size)
+        with os.fdopen(open_regular(path), "rb", buffering=0) as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _small_sha256(path: str, size: int) -> str:

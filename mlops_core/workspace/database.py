@@ -7,12 +7,12 @@ import errno
 import os
 import shutil
 import sqlite3
-import stat
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import StoreError
+from mlops_core.reading import fault_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,19 +52,16 @@ def loss_of_database(home: Path) -> str:
     SQLite would take an empty or a missing file for a new database: without runs, models and approvals.
     """
     path = home / DATABASE
+    fault = "a folder" if path.is_dir() else fault_of(path)
+    if fault:
+        return f"{DATABASE} is {fault}"
     try:
-        found = path.stat()
+        what = "" if path.stat().st_size else "empty"
     except FileNotFoundError:
-        if path.is_symlink():
-            return f"{DATABASE} is a link to {path.readlink()}, which does not exist"
-        return f"{DATABASE} is missing, though {trace}" if (trace := _trace_of_database(home)) else ""
-    except OSError as error:
-        return f"{DATABASE}: {error.strerror}" if path.is_symlink() else ""
-    if not stat.S_ISREG(found.st_mode):
-        return f"{DATABASE} is a {'folder' if stat.S_ISDIR(found.st_mode) else 'pipe, socket or device'}, not a file"
-    if found.st_size or not (trace := _trace_of_database(home)):
+        what = "missing"
+    except OSError:  # opening it says why
         return ""
-    return f"{DATABASE} is empty, though {trace}"
+    return f"{DATABASE} is {what}, though {trace}" if what and (trace := _trace_of_database(home)) else ""
 
 
 def _trace_of_database(home: Path) -> str:

@@ -207,10 +207,10 @@ def _overwritten(path):
 LOSSES = {
     _emptied: "mlops.db is empty, though ledger-head.json",
     lambda path: path.unlink(): "mlops.db is missing, though ledger-head.json",
-    _linked_to_itself: "mlops.db: Too many levels of symbolic links",
+    _linked_to_itself: "mlops.db is a link that leads to itself",
     _linked_to_nothing: "mlops.db is a link to elsewhere.db, which does not exist",
-    _replaced_by_a_folder: "mlops.db is a folder, not a file",
-    _replaced_by_a_pipe: "mlops.db is a pipe, socket or device, not a file",
+    _replaced_by_a_folder: "mlops.db is a folder",
+    _replaced_by_a_pipe: "mlops.db is a pipe, socket or device",
     _overwritten: "not a database",
 }
 
