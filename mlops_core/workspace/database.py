@@ -23,6 +23,8 @@ BUSY_S = 30.0
 """How long a process waits for another one that writes."""
 _LOG = "-wal"
 _LITTLE_BYTES = 1 << 20
+_LONGEST_PATH_BYTES = 504
+"""SQLite's limit of 512 for the name of the journal beside it; links are resolved first, so none can shorten it."""
 _ELSEWHERE = "set MLOPS_HOME to another folder"
 _FULL = f"make room or {_ELSEWHERE}; finished steps are kept"
 _READ_ONLY = f"it can be read, but not written: make it writable or {_ELSEWHERE}"
@@ -62,6 +64,20 @@ def loss_of_database(home: Path) -> str:
     except OSError:  # opening it says why
         return ""
     return f"{DATABASE} is {what}, though {trace}" if what and (trace := _trace_of_database(home)) else ""
+
+
+def check_length(home: Path) -> None:
+    """Refuse a workspace whose database SQLite cannot open, which it would not explain.
+
+    Raises:
+        StoreError: its path is too long.
+    """
+    length = len(os.fsencode(os.path.realpath(home / DATABASE)))
+    if length > _LONGEST_PATH_BYTES:
+        raise StoreError(
+            f"workspace {str(home)[:80]}...: the path of its {DATABASE} has {length} bytes; SQLite opens paths of at "
+            f"most {_LONGEST_PATH_BYTES}: use a shorter one (--workspace or MLOPS_HOME)"
+        )
 
 
 def _trace_of_database(home: Path) -> str:

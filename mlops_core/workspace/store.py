@@ -20,6 +20,7 @@ from mlops_core.workspace.database import (
     BUSY_S,
     DATABASE,
     RENEW,
+    check_length,
     copy_in_memory,
     is_busy,
     loss_of_database,
@@ -57,8 +58,8 @@ class Store:
         """Create or open the workspace in the folder `home`; one that cannot be written is opened for reading.
 
         Raises:
-            StoreError: the workspace cannot be created or read, its database is lost, or a newer version of mlops wrote
-                it.
+            StoreError: the workspace cannot be created or read, its path is too long, its database is lost, or a newer
+                version of mlops wrote it.
         """
         self.home = home.absolute()
         self.datasets = self.home / "datasets"
@@ -69,6 +70,7 @@ class Store:
         self._claims: dict[Path, int] = {}
         self._head = ChainHead()
         self._not_writable: OSError | sqlite3.Error | None = None
+        check_length(self.home)
         if loss := loss_of_database(self.home):
             raise StoreError(f"workspace {self.home}: {loss}; {RENEW}")
         is_new = not self.is_there

@@ -266,3 +266,15 @@ def test_a_ledger_that_is_lost_with_its_head_goes_on_where_the_kept_head_ends(da
     with Store(workspace) as store:
         assert Registry(store).version(toy).status is ApprovalStatus.PENDING
         assert "were lost" in verify_chain(store).restarts[0]
+
+
+def test_a_workspace_whose_path_is_too_long_for_sqlite_is_refused_before_anything_is_written(tmp_path):
+    deep = tmp_path.joinpath(*["d" * 100] * 6)
+    (tmp_path / "link").symlink_to(deep)
+    for home in (deep, tmp_path / "link"):
+        with pytest.raises(StoreError, match=r"has \d{3} bytes; SQLite opens paths of at most 504"):
+            Store(home)
+    assert not deep.exists()
+    longest = tmp_path / ("e" * 200) / ("f" * (504 - len(f"{tmp_path}/{'e' * 200}//mlops.db")))
+    with Store(longest) as store:
+        assert len(str(store.home / "mlops.db")) == 504
