@@ -126,8 +126,11 @@ def _advice_by_disk(home: Path) -> str:
 
 
 def disappeared(home: Path) -> StoreError:
-    """Return the error for a workspace that was removed while it was in use."""
-    return StoreError(f"workspace {home} has disappeared: something removed it while it was in use; its runs are lost")
+    """Return the error for a workspace that was removed or replaced while it was in use."""
+    return StoreError(
+        f"workspace {home} has disappeared: something removed or replaced it while it was in use; what was done in it "
+        "is lost"
+    )
 
 
 def is_busy(error: sqlite3.Error) -> bool:

@@ -73,21 +73,29 @@ class Store:
         check_length(self.home)
         if loss := loss_of_database(self.home):
             raise StoreError(f"workspace {self.home}: {loss}; {RENEW}")
-        is_new = not self.is_there
+        is_new = not (self.home / DATABASE).exists()
         try:
             for folder in (self.artifacts.root, self.manifests.root, runs, self.datasets, self.work):
                 self._make(folder)
             self._db = self._opened()
         except (OSError, sqlite3.Error) as error:
             raise workspace_error(self.home, error, is_new=is_new) from error
+        self._identity = self._present_identity()
         self.runs = RunStore(runs, self._db)
         self.step_cache = StepCache(self._db)
         self.file_digests = FileDigestCache(self._db)
 
     @property
     def is_there(self) -> bool:
-        """Whether the workspace exists; something may remove it while it is in use."""
-        return (self.home / DATABASE).exists()
+        """Whether the workspace is the one that was opened; something may remove or replace it while it is in use."""
+        return self._identity is not None and self._present_identity() == self._identity
+
+    def _present_identity(self) -> tuple[int, int] | None:
+        """Return device and inode of the database; None if there is none."""
+        with contextlib.suppress(OSError):
+            found = (self.home / DATABASE).stat()
+            return found.st_dev, found.st_ino
+        return None
 
     def __enter__(self) -> Self:
         """Return the store itself."""
