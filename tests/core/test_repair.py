@@ -60,6 +60,13 @@ DAMAGES = {
     "UPDATE model_versions SET record = '{'": ("model TOY version 1", "register it again"),
     "UPDATE model_versions SET record = '{}'": ("model TOY version 1", "register it again"),
     "UPDATE runs SET status = 'nope'": ("run ", ""),
+    "UPDATE runs SET duration_s = '[]'": ("run ", ""),
+    "UPDATE runs SET created = X'FF'": ("run ", ""),
+    "UPDATE runs SET run_id = X'FF'": ("run ", ""),
+    "UPDATE step_cache SET outputs = '{\"a\": 1}' WHERE step = 'train'": ("result of step 'train'", "runs again"),
+    "UPDATE ledger_head SET sequence = 'x'": ("table ledger_head", "no longer be noticed"),
+    "INSERT INTO data_assets VALUES ('birds', 1, 'x', '', '[]')": ("data asset birds:1", "register it again"),
+    "UPDATE model_versions SET version = 'x'": ("model TOY version x", "register it again"),
 }
 
 

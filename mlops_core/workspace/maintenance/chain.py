@@ -50,6 +50,8 @@ def verify_chain(store: Store) -> LedgerChain:
     with store.reading() as db:
         chain, at_kept = _walk(db, kept)
         row = db.execute("SELECT sequence, hash FROM ledger_head").fetchone()
+    if row and not isinstance(row[0], int):
+        return LedgerChain(entries=chain.entries, head=chain.head, fault="the row of ledger_head is damaged")
     last = ChainHead(sequence=row[0], hash=row[1]) if row else ChainHead()
     fault = chain.fault or _head_fault(chain.head, last) or _kept_fault(chain, kept, at_kept) or fault
     return LedgerChain(entries=chain.entries, head=chain.head, fault=fault, restarts=chain.restarts)

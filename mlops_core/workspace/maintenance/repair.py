@@ -15,6 +15,7 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
+from mlops_core.workspace.assets.store import read_asset
 from mlops_core.workspace.database import DATABASE
 from mlops_core.workspace.ledger import (
     ChainHead,
@@ -26,13 +27,15 @@ from mlops_core.workspace.ledger import (
     restart_chain,
 )
 from mlops_core.workspace.model_versions import ApprovalStatus
-from mlops_core.workspace.records import RunStatus
 from mlops_core.workspace.registry import read_version
+from mlops_core.workspace.runs import is_damaged
 from mlops_core.workspace.schema import migrate
+from mlops_core.workspace.step_cache import texts_by_name
 from mlops_core.workspace.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
 _LOST = {
@@ -178,7 +181,7 @@ def _statements_for(table: str) -> list[str]:
 def _refill(store: Store, db: sqlite3.Connection, table: str) -> None:
     columns = _columns(db)
     if table == "ledger_head" and "hash" in columns.get("ledger", ()):
-        db.execute("INSERT INTO ledger_head SELECT 1, sequence, hash FROM ledger ORDER BY sequence DESC LIMIT 1")
+        _derive_head(db)
         if chain_head(db) == ChainHead():  # both tables were lost
             _restart_after_kept_head(db, store.home, why="the tables of the ledger were missing")
     if table == "ledger" and {"model_versions", "ledger_head"} <= columns.keys():
@@ -190,8 +193,8 @@ def _refill(store: Store, db: sqlite3.Connection, table: str) -> None:
         _list_runs(store)
 
 
-def _list_runs(store: Store) -> None:
-    for run_id in sorted(path.name for path in store.runs.root.iterdir() if path.is_dir()):
+def _list_runs(store: Store, *, besides: AbstractSet[str] = frozenset()) -> None:
+    for run_id in sorted({path.name for path in store.runs.root.iterdir() if path.is_dir()} - besides):
         store.runs.list_again(run_id)
 
 
@@ -210,15 +213,17 @@ def _step_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]:
 
 
 def _run_faults(db: sqlite3.Connection, store: Store) -> Iterator[DatabaseFault]:
-    for row in db.execute("SELECT run_id, status, duration_s FROM runs").fetchall():
-        if row["status"] not in set(RunStatus) or not _is_number(row["duration_s"]):
-            mend = partial(_list_again, store=store, run_id=row["run_id"])
+    for row in db.execute("SELECT * FROM runs").fetchall():
+        if is_damaged(row):
+            mend = partial(_list_again, store=store, sequence=row["sequence"])
             yield DatabaseFault(subject=f"run {row['run_id']}", fault="its row is damaged", lost="", mend=mend)
 
 
-def _list_again(db: sqlite3.Connection, *, store: Store, run_id: str) -> None:
-    db.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
-    store.runs.list_again(run_id)
+def _list_again(db: sqlite3.Connection, *, store: Store, sequence: int) -> None:
+    """Make the row of a run again; its folder is that of no other row, since the row may have lost the name."""
+    db.execute("DELETE FROM runs WHERE sequence = ?", (sequence,))
+    listed = {row["run_id"] for row in db.execute("SELECT run_id FROM runs")}
+    _list_runs(store, besides=listed)
 
 
 def _model_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]:
@@ -239,7 +244,7 @@ def _model_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]:
 def _version_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]:
     """Yield a fault for each version whose approval is not in the ledger."""
     query = (
-        "SELECT use_case, version FROM model_versions AS model WHERE NOT EXISTS (SELECT 1 FROM ledger "
+        "SELECT use_case, version FROM model_versions AS model WHERE typeof(version) = 'integer' AND NOT EXISTS (SELECT 1 FROM ledger "
         "WHERE use_case = model.use_case AND subject = 'version ' || model.version AND value IN (?, ?, ?))"
     )
     for row in db.execute(query, tuple(ApprovalStatus)).fetchall():
@@ -250,6 +255,33 @@ def _version_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]
             lost="its approval: it waits for approval again",
             mend=partial(record_registration, use_case=use_case, version=version, why="its approval was lost"),
         )
+
+
+def _asset_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]:
+    for row in db.execute("SELECT * FROM data_assets").fetchall():
+        try:
+            read_asset(row)
+        except (ValueError, TypeError):
+            statement = "DELETE FROM data_assets WHERE name IS ? AND number IS ?"
+            yield DatabaseFault(
+                subject=f"data asset {row['name']}:{row['number']}",
+                fault="its row is damaged",
+                lost="the version of the data set; register it again with: mlops datasets register",
+                mend=partial(_execute, statement=statement, values=(row["name"], row["number"])),
+            )
+
+
+def _head_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]:
+    for row in db.execute("SELECT * FROM ledger_head").fetchall():
+        if not (isinstance(row["sequence"], int) and isinstance(row["hash"], str)):
+            yield DatabaseFault(
+                subject="table ledger_head", fault="its row is damaged", lost=_LOST["ledger_head"], mend=_derive_head
+            )
+
+
+def _derive_head(db: sqlite3.Connection) -> None:
+    db.execute("DELETE FROM ledger_head")
+    db.execute("INSERT INTO ledger_head SELECT 1, sequence, hash FROM ledger ORDER BY sequence DESC LIMIT 1")
 
 
 def _record_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]:
@@ -290,6 +322,8 @@ _ROW_FAULTS: dict[Callable[[sqlite3.Connection, Store], Iterator[DatabaseFault]]
     _step_faults: {"step_cache"},
     _run_faults: {"runs"},
     _model_faults: {"model_versions"},
+    _asset_faults: {"data_assets"},
+    _head_faults: {"ledger_head", "ledger"},
     _version_faults: {"model_versions", "ledger", "ledger_head"},
     _record_faults: {"model_versions", "ledger"},
     _alias_faults: {"model_versions", "ledger"},
@@ -303,10 +337,10 @@ def _execute(db: sqlite3.Connection, *, statement: str, values: tuple[object, ..
 
 def _is_mapping(text: object) -> bool:
     try:
-        data = json.loads(text)  # type: ignore[arg-type]  # whatever the row holds
+        texts_by_name(text)
     except (ValueError, TypeError):
         return False
-    return isinstance(data, dict) and all(isinstance(value, str) for value in data.values())
+    return True
 
 
 def _is_object(text: object) -> bool:
