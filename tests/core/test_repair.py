@@ -66,7 +66,6 @@ DAMAGES = {
     "UPDATE step_cache SET outputs = '{\"a\": 1}' WHERE step = 'train'": ("result of step 'train'", "runs again"),
     "UPDATE ledger_head SET sequence = 'x'": ("table ledger_head", "no longer be noticed"),
     "INSERT INTO data_assets VALUES ('birds', 1, 'x', '', '[]')": ("data asset birds:1", "register it again"),
-    "UPDATE model_versions SET version = 'x'": ("model TOY version x", "register it again"),
 }
 
 
@@ -112,6 +111,15 @@ def test_damage_is_not_called_a_defect_and_its_fix_is_named(damaged, call, works
     code, _, errors = call("--workspace", workspace, *arguments)
     assert code == ExitCode.STEP, errors
     assert "mlops doctor" in errors
+
+
+def test_a_version_whose_number_is_damaged_is_named_and_removed(damaged, toy, workspace):
+    damaged("UPDATE model_versions SET version = 'x'")
+    with Store(workspace) as store, pytest.raises(StoreError, match="model TOY version x: its row in mlops.db"):
+        Registry(store).versions()
+    version, alias = findings(workspace, is_repaired=True)
+    assert (version.subject, alias.subject) == ("model TOY version x", "alias best of model TOY")
+    assert "its row is damaged; mended" in version.detail
 
 
 def test_a_lost_ledger_leaves_no_version_approved(damaged, workspace):

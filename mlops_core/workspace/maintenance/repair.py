@@ -244,8 +244,9 @@ def _model_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]:
 def _version_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]:
     """Yield a fault for each version whose approval is not in the ledger."""
     query = (
-        "SELECT use_case, version FROM model_versions AS model WHERE typeof(version) = 'integer' AND NOT EXISTS (SELECT 1 FROM ledger "
-        "WHERE use_case = model.use_case AND subject = 'version ' || model.version AND value IN (?, ?, ?))"
+        "SELECT use_case, version FROM model_versions AS model WHERE typeof(version) = 'integer' "
+        "AND NOT EXISTS (SELECT 1 FROM ledger WHERE use_case = model.use_case "
+        "AND subject = 'version ' || model.version AND value IN (?, ?, ?))"
     )
     for row in db.execute(query, tuple(ApprovalStatus)).fetchall():
         use_case, version = row["use_case"], row["version"]
