@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
+import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import PluginError
@@ -15,6 +19,8 @@ if TYPE_CHECKING:
     from mlops_core.steps.context import StepRequest
     from mlops_core.steps.observation import Observation
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
 
 @contextmanager
 def protected(request: StepRequest) -> Iterator[Callable[[], Observation]]:
@@ -24,10 +30,8 @@ def protected(request: StepRequest) -> Iterator[Callable[[], Observation]]:
         PluginError: the step's code, or the import of its modules, replaced something in core.
     """
     watch = core_watch()
-    folders = [*request.inputs.values(), *request.outputs.values(), request.scratch.parent]
-    folders += [path for paths in request.parts.values() for path in paths]
     with step_observed(
-        declared=map(str, folders), package=request.step.run.partition(":")[0].partition(".")[0]
+        declared=_declared(request), package=request.step.run.partition(":")[0].partition(".")[0]
     ) as observation:
         yield observation
     changes = watch.changes()
@@ -35,3 +39,27 @@ def protected(request: StepRequest) -> Iterator[Callable[[], Observation]]:
         raise PluginError(
             f"step '{request.step.name}' replaced {described_changes(changes)}; {REFUSAL}: remove the assignment"
         )
+
+
+def _declared(request: StepRequest) -> Iterator[str]:
+    """Yield what a step may read: its inputs and outputs, its private folder by each of its names, and noted files."""
+    for folder in (*request.inputs.values(), *request.outputs.values(), request.scratch.parent):
+        yield str(folder)
+    for parts in request.parts.values():
+        yield from map(str, parts)
+    temporary = Path(tempfile.gettempdir())
+    if temporary.resolve().is_relative_to(request.scratch.parent.resolve()):  # a short name of it
+        yield str(temporary)
+    yield from _noted_files(dict(request.config))
+
+
+def _noted_files(section: dict[str, object]) -> Iterator[str]:
+    """Yield the paths of a configuration that stand beside a SHA-256, which is part of the step's key."""
+    texts = [value for value in section.values() if isinstance(value, str)]
+    if any(map(_SHA256.fullmatch, texts)):
+        for text in texts:
+            if os.path.isabs(path := os.path.expanduser(text)):  # noqa: PTH111, PTH117  most texts are no paths
+                yield os.path.normpath(path)
+    for inner in section.values():
+        if isinstance(inner, dict):
+            yield from _noted_files(inner)

@@ -153,6 +153,7 @@ class Training(Section):
     class_weights: Literal["none", "balanced", "sqrt"] = "none"
     mirrored_scores: bool = False
     centre_scores: Fraction = 0.0
+    kernel_share: Fraction = 0.0
     cache_mb: Annotated[int, Field(ge=0)] = 1024
 
 

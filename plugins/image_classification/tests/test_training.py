@@ -24,7 +24,7 @@ def plugin():
     package = "mlops_image_classification"
     rooms = {
         "data": ("records",),
-        "model": ("augmentation", "batches", "fitting", "network", "transfer"),
+        "model": ("augmentation", "batches", "classifier", "fitting", "network", "transfer"),
         "steps": ("train",),
     }
     names = [f"{room}.{name}" for room, modules in rooms.items() for name in modules]
@@ -419,10 +419,9 @@ def test_mirrored_scores_are_the_mean_of_a_picture_and_its_mirror_image(plugin):
     keras.utils.set_random_seed(1)
     model, batch = build(plugin), images(4)
     plain, mirrored = (
-        np.array(plugin.network.scores(model, pictures, {"temperature": 1.0}))
-        for pictures in (batch, batch[:, :, ::-1])
+        np.array(plugin.classifier.Classifier(model=model).scores(pictures)) for pictures in (batch, batch[:, :, ::-1])
     )
-    averaged = np.array(plugin.network.scores(model, batch, {"temperature": 1.0, "mirrored_scores": True}))
+    averaged = np.array(plugin.classifier.Classifier(model=model, is_mirrored=True).scores(batch))
     assert np.abs(plain - mirrored).max() > 1e-3
     assert averaged == pytest.approx((plain + mirrored) / 2, abs=2e-6)
 
@@ -440,7 +439,7 @@ def test_scores_of_the_centre_are_averaged_with_those_of_the_picture_and_both_ar
     centred = (scores(batch, 0) + scores(enlarged, 0)) / 2
     assert np.abs(scores(batch, 0) - centred).max() > 1e-4
     assert scores(batch, 0.5) == pytest.approx(centred, abs=1e-6)
-    both = plugin.network.scores(model, batch, {"temperature": 1.0, "mirrored_scores": True, "centre_scores": 0.5})
+    both = plugin.classifier.Classifier(model=model, is_mirrored=True, centre=0.5).scores(batch)
     assert np.array(both) == pytest.approx((scores(batch, 0.5) + scores(batch[:, :, ::-1], 0.5)) / 2, abs=1e-5)
 
 

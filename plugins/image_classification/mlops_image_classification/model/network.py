@@ -16,7 +16,6 @@ import numpy as np
 
 from mlops_core import ConfigError, StepError, require_plain_hdf5
 from mlops_image_classification.config import IMAGENET, RESIDUAL
-from mlops_image_classification.model.calibration import with_temperature
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -174,21 +173,3 @@ def _enlarged_centre(images: Any, share: float) -> Any:
     margin = min(round(size * (1 - share) / 2), (size - 1) // 2)
     middle = images[:, margin : size - margin, margin : size - margin]
     return keras.ops.image.resize(middle, (size, size), interpolation="bilinear", data_format="channels_last")
-
-
-def scores(model: keras.Model, images: Any, metadata: dict[str, Any]) -> list[tuple[float, ...]]:
-    """Return the calibrated scores of `images` (batch, size, size, 3), float32, 0 to 1: per image, one score per class.
-
-    Args:
-        model: the network.
-        images: the batch.
-        metadata: the metadata that `load` returns: temperature and views.
-    """
-    uncalibrated = probabilities(
-        model,
-        images,
-        is_mirrored=metadata.get("mirrored_scores", False),
-        centre=metadata.get("centre_scores", 0.0),
-    )
-    calibrated = with_temperature(uncalibrated, metadata["temperature"])
-    return [tuple(round(float(score), 6) for score in row) for row in calibrated]

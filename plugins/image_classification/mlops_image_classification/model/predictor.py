@@ -12,7 +12,7 @@ from mlops_image_classification.config import Preprocessing
 from mlops_image_classification.data.decoding import read_pixels
 from mlops_image_classification.data.describing import DESCRIPTION_NAMES, describe_picture
 from mlops_image_classification.data.perturbing import PERTURBATIONS
-from mlops_image_classification.model import network
+from mlops_image_classification.model.classifier import Classifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,13 +28,13 @@ class ImagePredictor:
 
     def __init__(self, folder: Path) -> None:
         """Load the output of the step ``train``."""
-        self._model, self._metadata = network.load(folder)
-        self._preprocessing = Preprocessing.model_validate(self._metadata["preprocessing"])
+        self._classifier = Classifier.load(folder)
+        self._preprocessing = Preprocessing.model_validate(self._classifier.metadata["preprocessing"])
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of the scores."""
-        return tuple(self._metadata["classes"])
+        return tuple(self._classifier.metadata["classes"])
 
     def predict(self, paths: Iterable[Path]) -> Iterator[SampleScores]:
         """Yield the scores of each file; files are scored in batches.
@@ -63,12 +63,11 @@ class ImagePredictor:
         while batch := list(islice(remaining, _BATCH)):
             pixels = np.stack([read_pixels(path, self._preprocessing) for path in batch])
             images = pixels.astype(np.float32) / np.float32(255.0)
-            scores_of_batch = network.scores(self._model, images, self._metadata)
-            for path, own, scores in zip(batch, pixels, scores_of_batch, strict=True):
+            for path, own, scores in zip(batch, pixels, self._classifier.scores(images), strict=True):
                 description = describe_picture(own, scores) if is_described else ()
                 yield SampleScores(path=str(path), scores=scores, description=description)
 
     def warm_up(self) -> None:
         """Score a black picture, which builds the graph of the network."""
         size = self._preprocessing.image_size
-        network.scores(self._model, np.zeros((1, size, size, 3), dtype=np.float32), self._metadata)
+        self._classifier.scores(np.zeros((1, size, size, 3), dtype=np.float32))

@@ -11,8 +11,8 @@ from mlops_image_classification.data.describing import DESCRIPTION_NAMES, descri
 from mlops_image_classification.data.labelled import TEST
 from mlops_image_classification.data.split_files import read_samples
 from mlops_image_classification.metrics import compute_metrics, declared_metrics
-from mlops_image_classification.model import network
 from mlops_image_classification.model.batches import PartReader
+from mlops_image_classification.model.classifier import Classifier
 
 if TYPE_CHECKING:
     from mlops_core import StepContext
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 def evaluate(context: StepContext) -> None:
     """Write one prediction per picture; log the lines from which an engine reads the metrics."""
     samples = read_samples(context.input("split"), TEST)
-    model, metadata = network.load(context.input("model"))
-    classes = tuple(metadata["classes"])
+    classifier = Classifier.load(context.input("model"))
+    classes = tuple(classifier.metadata["classes"])
     reader = PartReader(
         folder=context.input("pictures"),
         samples=samples,
         classes=classes,
-        size=metadata["preprocessing"]["image_size"],
+        size=classifier.metadata["preprocessing"]["image_size"],
     )
     rows: list[Prediction] = []
     described: list[SampleDescription] = []
     for images, _ in reader.scoring_batches():
         pixels = np.rint(np.asarray(images) * np.float32(255.0)).astype(np.uint8)
-        for own, scores in zip(pixels, network.scores(model, images, metadata), strict=True):
+        for own, scores in zip(pixels, classifier.scores(images), strict=True):
             sample = samples[len(rows)]
             vector = describe_picture(own, scores)
             described.append(SampleDescription(sample=sample.name, group=sample.group, vector=vector))

@@ -18,7 +18,9 @@ from mlops_image_classification.data.splitting import of_part
 from mlops_image_classification.model import network
 from mlops_image_classification.model.batches import PartReader, channel_statistics
 from mlops_image_classification.model.calibration import best_temperature
+from mlops_image_classification.model.classifier import Classifier
 from mlops_image_classification.model.fitting import Batches, EpochRecord, Fitter, Phase
+from mlops_image_classification.model.kernel_classifier import KernelClassifier
 from mlops_image_classification.model.transfer import final_phase, phases, set_trainable
 
 if TYPE_CHECKING:
@@ -50,24 +52,25 @@ def train(context: StepContext) -> None:
     )
     fitter = Fitter(model, settings=settings, class_weights=class_weights(training, settings.class_weights))
     last, epochs = _fit(context, fitter, training, validation)
-    temperature = _temperature(model, validation, settings)
+    judged = Classifier.of(model, _kernel(training, settings), settings)
+    temperature = _temperature(judged, validation)
     metadata = {
         "classes": training.classes,
         "use_case": context.use_case,
         "preprocessing": context.section("preprocessing", Preprocessing).model_dump(exclude={"shards"}),
-        "mirrored_scores": settings.mirrored_scores,
-        "centre_scores": settings.centre_scores,
         "temperature": temperature,
         "weights": int(model.count_params()),
     }
     if context.has_output(VALIDATION):  # before the last phase, which also trains on the validation part
-        _write_validation(context.output(VALIDATION), model, validation, metadata)
+        _write_validation(context.output(VALIDATION), judged.with_metadata(metadata), validation)
+    kernel = judged.kernel
     if (phase := final_phase(settings, last, epochs=epochs)) is not None:
         batches = _batches(context, both, validation=None)
         _run_phase(context, fitter, phase, batches, planned=len(fitter.history) + phase.epochs)
+        kernel = _kernel(both, settings)
     context.log.info("temperature of the scores: %.3f", temperature)
     folder = context.output("model")
-    network.save(model, folder, metadata)
+    Classifier.of(model, kernel, settings).with_metadata(metadata).save(folder)
     _write_history(folder, fitter.history)
     (folder / HYPERPARAMETERS_FILE).write_text(_hyperparameters(context), encoding="utf-8")
 
@@ -121,19 +124,28 @@ def _run_phase(context: StepContext, fitter: Fitter, phase: Phase, batches: Batc
     context.log.info("%s: kept the weights of epoch %d of %d", phase.name, best, phase.epochs)
 
 
-def _temperature(model: keras.Model, validation: PartReader, settings: Training) -> float:
+def _kernel(training: PartReader, settings: Training) -> KernelClassifier | None:
+    """Return the classifier of descriptors, if it has a share of the scores."""
+    if not settings.kernel_share:
+        return None
+    return KernelClassifier.fit(
+        training.scoring_batches().as_numpy_iterator(),
+        count=len(training.samples),
+        is_mirrored=settings.mirrored_scores,
+    )
+
+
+def _temperature(classifier: Classifier, validation: PartReader) -> float:
     scores, labels = [], []
     for images, targets in validation.scoring_batches():
-        scores.append(
-            network.probabilities(model, images, is_mirrored=settings.mirrored_scores, centre=settings.centre_scores)
-        )
+        scores.append(classifier.probabilities(images))
         labels.append(np.argmax(targets, axis=1))
     return best_temperature(np.concatenate(scores), np.concatenate(labels))
 
 
-def _write_validation(folder: Path, model: keras.Model, validation: PartReader, metadata: dict[str, object]) -> None:
+def _write_validation(folder: Path, classifier: Classifier, validation: PartReader) -> None:
     """Write one prediction per validation picture, by which the trials of a search are compared."""
-    scores = (each for images, _ in validation.scoring_batches() for each in network.scores(model, images, metadata))
+    scores = (each for images, _ in validation.scoring_batches() for each in classifier.scores(images))
     rows = (
         Prediction(sample=sample.name, group=sample.group, label=sample.label, scores=each)
         for sample, each in zip(validation.samples, scores, strict=True)
