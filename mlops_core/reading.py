@@ -6,6 +6,7 @@ no end. Whatever reads a configuration, a table or what a step left behind reads
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -36,7 +37,7 @@ def read_bytes(path: Path, *, limit_bytes: int, accepts_descriptors: bool = Fals
             says which.
     """
     descriptor = _opened(path, accepts_descriptors=accepts_descriptors)
-    with os.fdopen(descriptor, "rb") as stream:
+    with os.fdopen(descriptor, "rb") as stream, naming(path):
         size = os.fstat(stream.fileno()).st_size
         content = stream.read(limit_bytes + 1) if size <= limit_bytes else b""
     if size > limit_bytes or len(content) > limit_bytes:
@@ -117,6 +118,35 @@ def replace_text(path: Path, text: str) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Let an error of the disk name the file: the system does so where one is opened, not where it is read."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+def fault_of(path: Path) -> str:
+    """Return what a path is where it leads to neither a file nor a folder; empty otherwise, or if nothing is there.
+
+    Example:
+        >>> Path("current").symlink_to("version-1")
+        >>> fault_of(Path("current"))
+        'a link to version-1, which does not exist'
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "a link that leads to itself"
+        with contextlib.suppress(OSError):
+            return f"a link to {path.readlink()}, which does not exist"
+        return ""
+    return "" if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "a pipe, socket or device"
 
 
 def open_regular(path: str | Path) -> int:

@@ -195,7 +195,7 @@ class _Failure:
     def __init__(self, arguments: list[str], streams: StandardStreams | None) -> None:
         options = arguments[: arguments.index("--")] if "--" in arguments else arguments
         self._is_verbose = "--verbose" in options
-        self._as_json = "--json" in options
+        self._as_json = any(option.partition("=")[0] == "--json" for option in options)
         self._streams = streams
 
     def end_unexpected(self, error: Exception) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import math
@@ -30,8 +31,12 @@ if TYPE_CHECKING:
 
 
 def print_json(data: object) -> None:
-    """Print `data` as indented JSON; a non-finite number becomes null, a control character its escape."""
-    click.echo(escape_controls(json.dumps(_strict(data), indent=2, ensure_ascii=False, allow_nan=False)))
+    """Print `data` as indented JSON; a non-finite number becomes null, a control character its escape.
+
+    Standard output escapes what its encoding lacks in Python's way; other encodings than those of Unicode get ASCII.
+    """
+    is_unicode = codecs.lookup(sys.stdout.encoding or "utf-8").name.startswith("utf")
+    click.echo(escape_controls(json.dumps(_strict(data), indent=2, ensure_ascii=not is_unicode, allow_nan=False)))
 
 
 def _strict(data: object) -> object:

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from mlops_core.reading import open_regular
+from mlops_core.reading import naming, open_regular
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 MARKER = ".mlops-dataset.json"
@@ -85,7 +85,7 @@ class TreeState:
     """The metadata of a folder from the file system, without the content of its files.
 
     Attributes:
-        digest: SHA-256 over path, size, times and inode of each file and folder.
+        digest: SHA-256 over path, size, times and inode of each file and folder, and of each link that leads to one.
         newest: path of the file or folder that changed last.
     """
 
@@ -241,6 +241,7 @@ class _WalkedTree:
         self._digest = hashlib.sha256()
         self._newest = ""
         self._lines: list[str] = []
+        self._links = _Links()
 
     def files(self) -> Iterator[tuple[str, FileState]]:
         """Yield path and state of each file."""
@@ -254,7 +255,8 @@ class _WalkedTree:
         A path ends at the first zero byte of its line, and a line at the first line break after it.
         """
         top, lines, stat_of, newest_ns = f"{self.top}/", self._lines, os.stat, -1
-        inner = _walk(self.top, "", above=frozenset({_identity(self.top)}), with_folders=True)
+        lines.extend(self._links.states(self.top))
+        inner = _walk(self.top, "", above=frozenset({_identity(self.top)}), with_folders=True, on_link=self._note_link)
         for path in itertools.chain(("",), inner):
             found = stat_of(top + path)
             changed_ns = found.st_ctime_ns
@@ -264,6 +266,9 @@ class _WalkedTree:
             if len(lines) == _BATCH:
                 self._digest_lines()
             yield path, found
+
+    def _note_link(self, path: str) -> None:
+        self._lines.extend(self._links.states(path))
 
     def _digest_lines(self) -> None:
         self._digest.update("".join(self._lines).encode(errors="surrogateescape"))
@@ -275,34 +280,74 @@ class _WalkedTree:
         return TreeState(digest=self._digest.hexdigest(), newest=self._newest or self.top)
 
 
-def _walk(folder: str, prefix: str, *, above: frozenset[tuple[int, int]], with_folders: bool = False) -> Iterator[str]:
+class _Links:
+    """The links that are followed on the way to files; one that leads elsewhere for a while is a new one afterwards."""
+
+    def __init__(self) -> None:
+        self._real: set[str] = {""}
+        """Paths of folders and files that are not links, so that they are looked at once."""
+
+    def states(self, path: str) -> Iterator[str]:
+        """Yield a line for each link on the way to what a path leads to, which exists."""
+        place, names = "", [*reversed(os.path.abspath(path).split("/"))]  # noqa: PTH100  called for each of many links
+        while names:
+            name = names.pop()
+            if name in ("", "."):
+                continue
+            full = place.rpartition("/")[0] if name == ".." else f"{place}/{name}"
+            if full not in self._real:
+                found = os.lstat(full)
+                if stat.S_ISLNK(found.st_mode):
+                    yield f"{full}\0link {found.st_ctime_ns} {found.st_ino}\n"
+                    target = os.readlink(full)  # noqa: PTH115  as above
+                    names.extend(reversed(target.split("/")))
+                    full = "" if target.startswith("/") else place
+                else:
+                    self._real.add(full)
+            place = full
+
+
+def _walk(
+    folder: str,
+    prefix: str,
+    *,
+    above: frozenset[tuple[int, int]],
+    with_folders: bool = False,
+    on_link: Callable[[str], None] | None = None,
+) -> Iterator[str]:
     """Yield paths in their order; in memory are the names in one folder and in those around it, not all paths.
 
     Paths in a folder begin with its name and a slash, so that it comes where that does. `with_folders` yields folders,
-    too, with a slash at the end.
+    too, with a slash at the end. `on_link` is called with the full path of each link, before what it leads to.
     """
-    names = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                names.append(f"{entry.name}/")
-            elif entry.is_file() and (prefix or entry.name != MARKER):
-                names.append(entry.name)
-    names.sort()
-    for name in names:
+    for name, is_link in _listed(folder, is_top=not prefix):
+        if on_link and is_link:
+            on_link(f"{folder}/{name.rstrip('/')}")
         if not name.endswith("/"):
             yield f"{prefix}{name}"
             continue
         path = f"{folder}/{name[:-1]}"
         inner = above
-        if os.path.islink(path):  # noqa: PTH114  called for each of many folders
+        if is_link:
             identity = _identity(path)
             if identity in above:  # a link to a folder around it, followed on the way here
                 continue
             inner = above | {identity}
         if with_folders:
             yield f"{prefix}{name}"
-        yield from _walk(path, f"{prefix}{name}", above=inner, with_folders=with_folders)
+        yield from _walk(path, f"{prefix}{name}", above=inner, with_folders=with_folders, on_link=on_link)
+
+
+def _listed(folder: str, *, is_top: bool) -> list[tuple[str, bool]]:
+    """Return the names of files and, with a slash at the end, folders in their order, and whether each is a link."""
+    names = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                names.append((f"{entry.name}/", entry.is_symlink()))
+            elif entry.is_file() and not (is_top and entry.name == MARKER):
+                names.append((entry.name, entry.is_symlink()))
+    return sorted(names)
 
 
 def _hash_in_batches(
@@ -339,10 +384,11 @@ def _hash_files(paths: Sequence[str], sizes: Sequence[int]) -> list[str]:
 
 
 def _sha256(path: str, size: int = _SMALL_FILE_BYTES) -> str:
-    if size < _SMALL_FILE_BYTES:
-        return _small_sha256(path, size)
-    with os.fdopen(open_regular(path), "rb", buffering=0) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    with naming(path):
+        if size < _SMALL_FILE_BYTES:
+            return _small_sha256(path, size)
+        with os.fdopen(open_regular(path), "rb", buffering=0) as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _small_sha256(path: str, size: int) -> str:

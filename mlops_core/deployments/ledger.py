@@ -125,6 +125,14 @@ class DeploymentLedger:
         numbers = ", ".join(str(each.number) for each in reversed(known)) or "none"
         raise UsageError(f"no deployment {number} of '{use_case}' in {self._store.home}; deployments: {numbers}")
 
+    def of_version(self, use_case: str, version: int) -> tuple[Deployment, ...]:
+        """Return the deployments of a version that are not over, newest first: it answers there, or will."""
+        return tuple(
+            each
+            for each in self.deployments(use_case)
+            if each.plan.model.version == version and not each.state.is_final
+        )
+
     def at_endpoint(self, use_case: str, endpoint: str, *, runner: str) -> tuple[Deployment, ...]:
         """Return the deployments to an endpoint, newest first."""
         return tuple(

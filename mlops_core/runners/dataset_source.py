@@ -19,6 +19,7 @@ from mlops_core.datasets.earlier_splits import PARTS, join_parts
 from mlops_core.datasets.fetching.archives import drop_outer_folder, unpack
 from mlops_core.errors import DatasetError, UsageError
 from mlops_core.pipeline import Step
+from mlops_core.reading import fault_of
 from mlops_core.redaction import redact_urls
 from mlops_core.runners.local.processes import StepProcesses, module_of
 from mlops_core.steps.context import StepRequest
@@ -199,9 +200,8 @@ def _own_source(name: str, path: Path, *, required: Iterable[str], store: Store)
     if os.path.isfile(path):  # noqa: PTH113  False also for a name that is too long
         return _archive_source(name, path, required=required, store=store)
     if not os.path.isdir(path):  # noqa: PTH112  False also for a name that is too long
-        raise DatasetError(
-            _address_fault(str(path)) or f"dataset.path: no folder {path}; expected the data set '{name}' there"
-        )
+        found = f"{path} is {fault}" if (fault := fault_of(path)) else f"no folder {path}"
+        raise DatasetError(_address_fault(str(path)) or f"dataset.path: {found}; expected the data set '{name}' there")
     if store.home.resolve().is_relative_to(path.resolve()):
         raise DatasetError(
             f"dataset.path: {path} holds the workspace {store.home}, which changes during a run; "
@@ -232,8 +232,13 @@ def _require_files(folder: Path, required: Iterable[str], *, what: str, name: st
     for pattern in required:
         if not pattern or not is_below(pattern):
             raise DatasetError(f"data set '{name}' requires {pattern!r}, which is not a path below it")
-        if next(folder.glob(pattern), None) is None:
-            raise DatasetError(f"{what} has no {pattern}, which the data set '{name}' requires")
+        if any(found.is_file() or found.is_dir() for found in folder.glob(pattern)):
+            continue
+        for found in (folder / pattern, *folder.glob(pattern)):
+            if fault := fault_of(found):
+                found_name = found.relative_to(folder)
+                raise DatasetError(f"{what}: {found_name} is {fault}; the data set '{name}' requires {pattern}")
+        raise DatasetError(f"{what} has no {pattern}, which the data set '{name}' requires")
 
 
 def _archive_source(name: str, path: Path, *, required: Iterable[str], store: Store) -> FetchedSource:
@@ -395,7 +400,9 @@ def _described(
         with contextlib.suppress(OSError):  # no room for it: a later change is found, but cannot be traced to a file
             store.manifests.save(manifest.digest, iter_tree(path, cache=store.file_digests))
     if manifest.count == 0:
-        raise DatasetError(f"data set '{name}': the folder {path} is empty")
+        faults = sorted(f"{entry.name} is {fault}" for entry in path.iterdir() if (fault := fault_of(entry)))
+        found = f"has no file: {faults[0]}" if faults else "is empty"
+        raise DatasetError(f"data set '{name}': the folder {path} {found}")
     record = DatasetRecord(
         name=name,
         path=str(path),
@@ -415,4 +422,4 @@ def dataset_errors(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         reason = "a link that leads to itself" if error.errno == errno.ELOOP else error.strerror or str(error)
-        raise DatasetError(f"data set '{name}': {error.filename}: {reason}") from error
+        raise DatasetError(f"data set '{name}': {error.filename or 'a file of it'}: {reason}") from error

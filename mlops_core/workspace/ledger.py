@@ -21,7 +21,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from mlops_core.control_characters import escape_line
-from mlops_core.errors import UsageError
+from mlops_core.errors import StoreError, UsageError
+from mlops_core.workspace.database import HEAD_FILE
 from mlops_core.workspace.files import write_atomically
 from mlops_core.workspace.model_versions import ApprovalStatus, LedgerEntry
 
@@ -34,7 +35,6 @@ CORE = "mlops"
 _ALIAS = "alias "
 _AFTER_ALIASES = "alias!"  # the character after the space: every alias is between the two
 _VERSION = "version "
-HEAD_FILE = "ledger-head.json"
 FIRST_HASH = "0" * 64
 """What the first entry has in place of the hash of the entry before."""
 RESTART = "ledger"
@@ -261,12 +261,18 @@ def entry_hash(previous_hash: str, values: tuple[object, ...]) -> str:
 
 
 def chain_head(db: sqlite3.Connection) -> ChainHead:
-    """Return the newest entry: that of the table or, where it is newer, that of ``ledger_head``."""
+    """Return the newest entry: that of the table or, where it is newer, that of ``ledger_head``.
+
+    Raises:
+        StoreError: one of them is damaged.
+    """
     row = db.execute(
         "SELECT * FROM (SELECT sequence, hash FROM ledger ORDER BY sequence DESC LIMIT 1) "
         "UNION ALL SELECT sequence, hash FROM ledger_head ORDER BY sequence DESC LIMIT 1"
     ).fetchone()
-    return ChainHead(sequence=int(row[0]), hash=str(row[1])) if row else ChainHead()
+    if row and not (isinstance(row[0], int) and isinstance(row[1], str)):
+        raise StoreError("the newest hash of the ledger in mlops.db is damaged; mend it with: mlops doctor --repair")
+    return ChainHead(sequence=row[0], hash=row[1]) if row else ChainHead()
 
 
 def restart_chain(db: sqlite3.Connection, *, why: str) -> None:

@@ -385,6 +385,8 @@ def read_version(row: sqlite3.Row, *, status: str, aliases: tuple[str, ...] = ()
     Raises:
         ValueError, KeyError, TypeError, AttributeError: the row or the ledger is damaged.
     """
+    if not isinstance(row["version"], int):
+        raise TypeError("its number is none")
     record = json.loads(row["record"])
     if record.get("licences") is not None:
         record["licences"] = Licences.from_json(record["licences"])

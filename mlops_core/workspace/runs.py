@@ -45,6 +45,17 @@ class RunSummary:
     model_version: int | None
 
 
+def is_damaged(row: sqlite3.Row) -> bool:
+    """Return whether a row of ``runs`` holds values that are none of a run's."""
+    texts = ("run_id", "use_case", "created", "runner")
+    return not (
+        all(isinstance(row[column], str) for column in texts)
+        and row["status"] in set(RunStatus)
+        and isinstance(row["duration_s"], int | float)
+        and isinstance(row["model_version"], int | None)
+    )
+
+
 class RunStore:
     """The runs of one workspace."""
 
@@ -212,15 +223,12 @@ class RunStore:
             return ()
 
     def _run_summary(self, row: sqlite3.Row) -> RunSummary:
-        fields = dict(row)
-        try:
-            status = RunStatus(row["status"])
-        except ValueError as error:
+        if is_damaged(row):
             raise StoreError(
                 f"run {row['run_id']}: its row in mlops.db is damaged; mend it with: mlops doctor --repair"
-            ) from error
-        fields["status"] = self.status_now(status, row["run_id"])
-        return RunSummary(**fields)
+            )
+        status = self.status_now(RunStatus(row["status"]), row["run_id"])
+        return RunSummary(**{**dict(row), "status": status})
 
     def status_now(self, status: RunStatus, run_id: str) -> RunStatus:
         """Return a recorded status; a run counts as stopped that nothing carries out any more."""

@@ -62,7 +62,8 @@ class StepCache:
     def expected_duration_s(self, use_case: str, step: str) -> float | None:
         """Return the median duration of the last five executions of the step of this name, or None."""
         rows = self._db.execute(
-            "SELECT duration_s FROM step_cache WHERE use_case = ? AND step = ? ORDER BY sequence DESC LIMIT 5",
+            "SELECT duration_s FROM step_cache WHERE use_case = ? AND step = ? "
+            "AND typeof(duration_s) IN ('real', 'integer') ORDER BY sequence DESC LIMIT 5",
             (use_case, step),
         ).fetchall()
         return statistics.median(row[0] for row in rows) if rows else None
@@ -84,12 +85,25 @@ class StepCache:
         )
 
 
+def texts_by_name(text: object) -> dict[str, str]:
+    """Return the object of texts in a column.
+
+    Raises:
+        ValueError: it holds something else.
+        TypeError: it holds no text.
+    """
+    data = json.loads(text)  # type: ignore[arg-type]  # whatever the row holds
+    if not isinstance(data, dict) or not all(isinstance(value, str) for value in data.values()):
+        raise ValueError("it is not an object of texts")
+    return data
+
+
 def _cached_step(row: sqlite3.Row) -> CachedStep:
     try:
         return CachedStep(
             key=row["key"],
-            outputs=dict(json.loads(row["outputs"])),
-            components=dict(json.loads(row["components"])),
+            outputs=texts_by_name(row["outputs"]),
+            components=texts_by_name(row["components"]),
             run_id=row["run_id"],
             duration_s=float(row["duration_s"]),
         )

@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING, Self
 
 from mlops_core.errors import StoreError
 from mlops_core.workspace.artifacts import ArtifactStore
-from mlops_core.workspace.database import BUSY_S, DATABASE, copy_in_memory, is_busy, open_for_reading, workspace_error
+from mlops_core.workspace.database import (
+    BUSY_S,
+    DATABASE,
+    RENEW,
+    check_length,
+    copy_in_memory,
+    is_busy,
+    loss_of_database,
+    open_for_reading,
+    workspace_error,
+)
 from mlops_core.workspace.file_digests import FileDigestCache
 from mlops_core.workspace.files import claim, new_folder
 from mlops_core.workspace.ledger import ChainHead, keep_head
@@ -48,7 +58,8 @@ class Store:
         """Create or open the workspace in the folder `home`; one that cannot be written is opened for reading.
 
         Raises:
-            StoreError: the workspace cannot be created or read, or a newer version of mlops wrote it.
+            StoreError: the workspace cannot be created or read, its path is too long, its database is lost, or a newer
+                version of mlops wrote it.
         """
         self.home = home.absolute()
         self.datasets = self.home / "datasets"
@@ -59,21 +70,32 @@ class Store:
         self._claims: dict[Path, int] = {}
         self._head = ChainHead()
         self._not_writable: OSError | sqlite3.Error | None = None
-        is_new = not self.is_there
+        check_length(self.home)
+        if loss := loss_of_database(self.home):
+            raise StoreError(f"workspace {self.home}: {loss}; {RENEW}")
+        is_new = not (self.home / DATABASE).exists()
         try:
             for folder in (self.artifacts.root, self.manifests.root, runs, self.datasets, self.work):
                 self._make(folder)
             self._db = self._opened()
         except (OSError, sqlite3.Error) as error:
             raise workspace_error(self.home, error, is_new=is_new) from error
+        self._identity = self._present_identity()
         self.runs = RunStore(runs, self._db)
         self.step_cache = StepCache(self._db)
         self.file_digests = FileDigestCache(self._db)
 
     @property
     def is_there(self) -> bool:
-        """Whether the workspace exists; something may remove it while it is in use."""
-        return (self.home / DATABASE).exists()
+        """Whether the workspace is the one that was opened; something may remove or replace it while it is in use."""
+        return self._identity is not None and self._present_identity() == self._identity
+
+    def _present_identity(self) -> tuple[int, int] | None:
+        """Return device and inode of the database; None if there is none."""
+        with contextlib.suppress(OSError):
+            found = (self.home / DATABASE).stat()
+            return found.st_dev, found.st_ino
+        return None
 
     def __enter__(self) -> Self:
         """Return the store itself."""

@@ -40,7 +40,7 @@ def test_a_step_that_fails_leaves_no_output_and_shows_its_log(step, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("trian",), 6, "no step 'trian'; did you mean 'train'?"),
+        (("trian",), 2, "no step 'trian'; did you mean 'train'?"),
         (("train",), 2, "step 'train' needs the input features, which is the output preprocess.features: --input"),
         (("preprocess",), 2, "needs the input dataset, which is the data set: --input dataset=FOLDER"),
         (("train", "--input", "feature=f"), 2, "step 'train' has no input 'feature'; did you mean 'features'?"),

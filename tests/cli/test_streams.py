@@ -107,6 +107,7 @@ REFUSED = {
     "run -u NOPE --json": 2,
     "run -u TOY --set a.b=1 --json": 2,
     "run -u TOY --json --nope": 2,
+    "runs list --json=1": 2,
     "run -u TOY --set training.bias=x --set features.scale=99 --json": 2,
     "run --resume nope --json": 2,
     "plan -u TOY --param nope=1 --json": 2,
@@ -172,3 +173,17 @@ def test_an_argument_after_two_dashes_asks_for_nothing(toy, workspace):
     codes, out, _ = shell("mlops predict -u TOY -- --json", workspace)
     assert codes == [5]  # it is the name of a file, which is missing
     assert out == ""
+
+
+@pytest.mark.representatives(2)
+@pytest.mark.parametrize("encoding", ["iso8859-5", "cp1252", "ascii", "utf-16"])
+def test_json_is_a_document_in_every_encoding_of_the_output(encoding):
+    """What an encoding lacks would be written in Python's way, which is not JSON's: ``\\xe9``, ``\\U0001f600``."""
+    code = (
+        "from mlops_core.cli.streams import StandardStreams as S; s = S()\nfrom mlops_core.cli.output import print_json"
+    )
+    code += "\nprint_json(['\\u00e9', '\\U0001f600', '\\u0416']); s.close()"
+    environ = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=environ)
+    text = done.stdout.decode("utf-8" if encoding == "ascii" else encoding)
+    assert json.loads(text) == ["\u00e9", "\U0001f600", "\u0416"]

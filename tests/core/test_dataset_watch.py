@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,8 +11,10 @@ import time
 import pytest
 
 from mlops_core import run
+from mlops_core.datasets.catalogue import DatasetChoice
 from mlops_core.datasets.digests import tree_manifest, tree_state
-from mlops_core.errors import ExitCode
+from mlops_core.errors import DatasetError, ExitCode
+from mlops_core.runners.dataset_source import fetch_source
 from mlops_core.workspace.records import StepStatus
 from mlops_core.workspace.store import Store
 
@@ -141,6 +144,29 @@ def test_the_state_sees_what_a_reader_could_have_seen(data):
     assert tree_state(data).newest == "words.csv"
 
 
+@pytest.mark.parametrize("way", ["a link to the folder", "a link above the folder", "a link to a link to a file"])
+def test_the_state_sees_that_a_link_on_the_way_led_elsewhere_for_a_while(tmp_path, data, way):
+    """A link that is retargeted and restored leaves the files as they were, though a step read others."""
+    other = tmp_path / "elsewhere"
+    shutil.copytree(data, other / data.name)
+    link = tmp_path / "current"
+    if way == "a link to the folder":
+        folder, targets = link, (data, other / data.name)
+    elif way == "a link above the folder":
+        folder, targets = link / data.name, (data.parent, other)
+    else:
+        folder, targets = tmp_path / "links", (data / "words.csv", other / data.name / "words.csv")
+        folder.mkdir()
+        (folder / "words.csv").symlink_to(link)
+    link.symlink_to(targets[0])
+    before = tree_state(folder)
+    assert tree_state(folder) == before
+    for target in reversed(targets):
+        (tmp_path / "next").symlink_to(target)
+        (tmp_path / "next").replace(link)
+    assert tree_state(folder) != before
+
+
 # --- Data that cannot be read -----------------------------------------------------------------------------
 
 
@@ -154,6 +180,45 @@ def test_a_link_that_leads_to_itself_is_named(toy, workspace, data, command):
     assert result.returncode == ExitCode.DATASET, result.stderr
     assert f"{data}/loop: a link that leads to itself" in result.stderr
     assert "make room" not in result.stderr
+
+
+UNREADABLE = {
+    "link to itself": (lambda path: path.symlink_to(path), "a link that leads to itself"),
+    "dangling link": (lambda path: path.symlink_to("gone"), "a link to gone, which does not exist"),
+    "pipe": (os.mkfifo, "a pipe, socket or device"),
+    "device": (lambda path: path.symlink_to("/dev/zero"), "a pipe, socket or device"),
+}
+
+
+@pytest.mark.representatives(2)
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_what_is_in_place_of_a_required_file_is_named(toy, workspace, data, kind):
+    make, fault = UNREADABLE[kind]
+    (data / "words.csv").rename(data / "other.csv")
+    make(data / "words.csv")
+    record = run(toy, overrides=[f"dataset.path={data}"], workspace=workspace)
+    assert record.exit_code == ExitCode.DATASET
+    assert f"words.csv is {fault}; the data set 'words' requires words.csv" in record.error
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_what_is_in_place_of_the_folder_or_all_that_is_in_it_is_named(workspace, tmp_path, kind):
+    make, fault = UNREADABLE[kind]
+    make(tmp_path / "entry")
+    (tmp_path / "folder").mkdir()
+    make(tmp_path / "folder" / "entry")
+    with Store(workspace) as store:
+        with pytest.raises(DatasetError, match=f"entry is {fault}; expected the data set"):
+            fetch_source(None, DatasetChoice(name="words", path=tmp_path / "entry"), store=store)
+        if fault != UNREADABLE["link to itself"][1]:  # whether that is a folder cannot be asked
+            with pytest.raises(DatasetError, match=f"folder has no file: entry is {fault}"):
+                fetch_source(None, DatasetChoice(name="words", path=tmp_path / "folder"), store=store)
+
+
+def test_an_error_while_a_file_is_read_names_the_file(workspace, data):
+    (data / "memory").symlink_to("/proc/self/mem")  # can be opened, and not read from its beginning
+    with Store(workspace) as store, pytest.raises(DatasetError, match=f"{data}/memory: Input/output error"):
+        fetch_source(None, DatasetChoice(name="words", path=data), store=store)
 
 
 # --- Others work meanwhile --------------------------------------------------------------------------------

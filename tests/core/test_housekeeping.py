@@ -82,7 +82,7 @@ def test_doctor_finds_a_sound_installation_good_and_creates_no_workspace(toy, wo
 def test_doctor_names_a_database_that_is_none(toy, workspace):
     workspace.mkdir()
     (workspace / "mlops.db").write_text("this is no database, and long enough to be looked at" * 100)
-    finding = next(finding for finding in examine(workspace) if finding.subject == "workspace")
+    finding = next(finding for finding in examine(workspace) if finding.subject == "database")
     assert not finding.is_good
     assert "not a database" in finding.detail
 

@@ -1,6 +1,7 @@
 """A damaged database is said to be damaged, and doctor --repair mends what can be mended."""
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 import mlops_core
 from mlops_core.errors import ExitCode, StoreError
+from mlops_core.workspace.maintenance.chain import verify_chain
 from mlops_core.workspace.maintenance.diagnosis import examine
 from mlops_core.workspace.registry import ApprovalStatus, Registry
 from mlops_core.workspace.store import Store
@@ -58,6 +60,12 @@ DAMAGES = {
     "UPDATE model_versions SET record = '{'": ("model TOY version 1", "register it again"),
     "UPDATE model_versions SET record = '{}'": ("model TOY version 1", "register it again"),
     "UPDATE runs SET status = 'nope'": ("run ", ""),
+    "UPDATE runs SET duration_s = '[]'": ("run ", ""),
+    "UPDATE runs SET created = X'FF'": ("run ", ""),
+    "UPDATE runs SET run_id = X'FF'": ("run ", ""),
+    "UPDATE step_cache SET outputs = '{\"a\": 1}' WHERE step = 'train'": ("result of step 'train'", "runs again"),
+    "UPDATE ledger_head SET sequence = 'x'": ("table ledger_head", "no longer be noticed"),
+    "INSERT INTO data_assets VALUES ('birds', 1, 'x', '', '[]')": ("data asset birds:1", "register it again"),
 }
 
 
@@ -103,6 +111,15 @@ def test_damage_is_not_called_a_defect_and_its_fix_is_named(damaged, call, works
     code, _, errors = call("--workspace", workspace, *arguments)
     assert code == ExitCode.STEP, errors
     assert "mlops doctor" in errors
+
+
+def test_a_version_whose_number_is_damaged_is_named_and_removed(damaged, toy, workspace):
+    damaged("UPDATE model_versions SET version = 'x'")
+    with Store(workspace) as store, pytest.raises(StoreError, match="model TOY version x: its row in mlops.db"):
+        Registry(store).versions()
+    version, alias = findings(workspace, is_repaired=True)
+    assert (version.subject, alias.subject) == ("model TOY version x", "alias best of model TOY")
+    assert "its row is damaged; mended" in version.detail
 
 
 def test_a_lost_ledger_leaves_no_version_approved(damaged, workspace):
@@ -169,3 +186,110 @@ def test_a_plan_after_damage_compares_with_the_results_of_the_same_key(toy, ran,
     assert "is gone" in steps["preprocess"]["reason"]
     assert (steps["train"]["action"], steps["train"]["changes"]) == ("maybe", [])
     assert "bias" not in steps["train"]["reason"]
+
+
+# --- A database that is lost ------------------------------------------------------------------------------
+
+
+def _emptied(path):
+    path.write_bytes(b"")
+
+
+def _linked_to_itself(path):
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+def _linked_to_nothing(path):
+    path.unlink()
+    path.symlink_to("elsewhere.db")
+
+
+def _replaced_by_a_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def _replaced_by_a_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _overwritten(path):
+    path.write_bytes(b"no database" * 1000)
+
+
+LOSSES = {
+    _emptied: "mlops.db is empty, though ledger-head.json",
+    lambda path: path.unlink(): "mlops.db is missing, though ledger-head.json",
+    _linked_to_itself: "mlops.db is a link that leads to itself",
+    _linked_to_nothing: "mlops.db is a link to elsewhere.db, which does not exist",
+    _replaced_by_a_folder: "mlops.db is a folder",
+    _replaced_by_a_pipe: "mlops.db is a pipe, socket or device",
+    _overwritten: "not a database",
+}
+
+
+@pytest.mark.representatives(3)
+@pytest.mark.parametrize("lose", LOSSES)
+def test_a_lost_database_is_not_taken_for_a_new_one_and_can_be_made_anew(damaged, toy, workspace, lose):
+    with Store(workspace) as store:
+        run_id = store.runs.full_id("latest")
+    for log in workspace.glob("mlops.db-*"):
+        log.unlink()
+    lose(workspace / "mlops.db")
+    with pytest.raises(StoreError, match=LOSSES[lose]) as refusal:
+        Store(workspace)
+    assert "mlops doctor --repair" in str(refusal.value)
+    (finding,) = findings(workspace)
+    assert LOSSES[lose] in finding.detail
+    (mended,) = findings(workspace, is_repaired=True)
+    assert "made anew" in mended.detail
+    assert "registered models" in mended.detail
+    assert findings(workspace) == []
+    with Store(workspace) as store:
+        assert [run.run_id for run in store.runs.newest()] == [run_id]
+        assert Registry(store).versions() == ()
+    assert mlops_core.run(toy, workspace=workspace, resume=run_id).status == "accepted"
+    with Store(workspace) as store:
+        assert verify_chain(store).fault == ""
+        assert Registry(store).version(toy).status is ApprovalStatus.PENDING
+
+
+def test_an_empty_database_beside_the_records_of_runs_is_lost_too(ran, workspace):
+    (workspace / "ledger-head.json").unlink()
+    for log in workspace.glob("mlops.db-*"):
+        log.unlink()
+    _emptied(workspace / "mlops.db")
+    with pytest.raises(StoreError, match="is empty, though runs/.* has a record"):
+        Store(workspace)
+
+
+def test_an_empty_file_in_a_new_workspace_becomes_a_database(workspace):
+    workspace.mkdir()
+    _emptied(workspace / "mlops.db")
+    with Store(workspace) as store:
+        assert store.runs.newest() == ()
+
+
+def test_a_ledger_that_is_lost_with_its_head_goes_on_where_the_kept_head_ends(damaged, toy, workspace):
+    damaged("DROP TABLE ledger")
+    damaged("DROP TABLE ledger_head")
+    findings(workspace, is_repaired=True)
+    findings(workspace, is_repaired=True)  # approvals, once the tables are there
+    assert findings(workspace) == []
+    with Store(workspace) as store:
+        assert Registry(store).version(toy).status is ApprovalStatus.PENDING
+        assert "were lost" in verify_chain(store).restarts[0]
+
+
+def test_a_workspace_whose_path_is_too_long_for_sqlite_is_refused_before_anything_is_written(tmp_path):
+    deep = tmp_path.joinpath(*["d" * 100] * 6)
+    (tmp_path / "link").symlink_to(deep)
+    for home in (deep, tmp_path / "link"):
+        with pytest.raises(StoreError, match=r"has \d{3} bytes; SQLite opens paths of at most 504"):
+            Store(home)
+    assert not deep.exists()
+    longest = tmp_path / ("e" * 200) / ("f" * (504 - len(f"{tmp_path}/{'e' * 200}//mlops.db")))
+    with Store(longest) as store:
+        assert len(str(store.home / "mlops.db")) == 504

@@ -282,6 +282,16 @@ def test_rolling_back_without_an_earlier_deployment_or_to_a_rejected_one_is_refu
         world.deployer.roll_back("WORDS", Stage.PRODUCTION, why="?")
 
 
+def test_rejecting_a_deployed_version_names_where_it_goes_on_answering(world, run):
+    world.deploy(world.register(approved=True))
+    outcome = run(world, "models", "reject", "1", "-u", "WORDS", "--why", "it leaks")
+    assert outcome.exit_code == 0
+    assert "is in service and goes on answering" in outcome.problem
+    assert "mlops deployments rollback -u WORDS --to production --endpoint words-production" in outcome.problem
+    assert [each.number for each in world.ledger.of_version("WORDS", 1)] == [1]
+    assert world.ledger.of_version("WORDS", 2) == ()
+
+
 # --- Rolling back what another process prepares, and endpoints of other names ------------------------------
 
 

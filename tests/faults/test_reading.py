@@ -131,7 +131,8 @@ def test_a_read_only_workspace_of_an_older_version_can_be_read_as_it_is(toy, sma
     small_disk(8_000, ",rw")
 
 
-def test_a_workspace_that_disappears_during_a_run_is_said_to_have_disappeared(toy, workspace):
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["removed", "replaced"])
+def test_a_workspace_that_disappears_during_a_run_is_said_to_have_disappeared(toy, workspace, is_replaced):
     arguments = ["--workspace", str(workspace), "run", "-u", "TOY", "--set", "training.behaviour=sleep"]
     driver = subprocess.Popen(
         [sys.executable, "-c", "from mlops_core.cli import main; main()", *arguments],
@@ -144,9 +145,13 @@ def test_a_workspace_that_disappears_during_a_run_is_said_to_have_disappeared(to
     while time.monotonic() < deadline and not list((workspace / "runs").glob("*/logs/train.log")):
         time.sleep(0.02)
     time.sleep(0.3)
-    shutil.rmtree(workspace)
+    if is_replaced:
+        workspace.rename(workspace.with_name("earlier"))
+        Store(workspace).close()
+    else:
+        shutil.rmtree(workspace)
     _, errors = driver.communicate(timeout=60)
     assert driver.returncode == ExitCode.STEP, errors
     assert "has disappeared" in errors
     assert "no run" not in errors
-    assert not workspace.exists()
+    assert workspace.exists() == is_replaced

@@ -110,12 +110,28 @@ def _verified(bundle: Path, home: Path, *, public_key: Path | None, trust_file: 
 def reject_model(
     context: dict[str, str | None], *, usecase: str | None, model: str, moves_aliases: bool, why: str
 ) -> None:
-    """Reject a version. A version with aliases is refused, unless they may be moved."""
-    from mlops_core.workspace.model_versions import ApprovalStatus
+    """Reject a version. A version with aliases is refused, unless they may be moved.
 
-    with _changed_registry(context) as registry:
+    Where it is deployed, it goes on answering; a warning names the deployments.
+    """
+    from mlops_core.api import workspace_path
+    from mlops_core.deployments.ledger import DeploymentLedger
+    from mlops_core.observers.publishing import announced_models
+    from mlops_core.workspace.model_versions import ApprovalStatus
+    from mlops_core.workspace.registry import Registry
+    from mlops_core.workspace.store import Store
+
+    with Store(workspace_path(context["workspace"])) as store, announced_models(store):
+        registry = Registry(store)
         version = registry.version(registered_name(usecase), model)
         _print_entries(registry.set_status(version, ApprovalStatus.REJECTED, why=why, moves_aliases=moves_aliases))
+        for each in DeploymentLedger(store).of_version(version.use_case, version.version):
+            plan = each.plan
+            echo_line(
+                f"mlops: warning: {each} is {each.state} and goes on answering; deploy another version, or: mlops "
+                f"deployments rollback -u {version.use_case} --to {plan.stage} --endpoint {plan.endpoint} --why ...",
+                err=True,
+            )
 
 
 @click.command("alias")

@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops_core.errors import DatasetError, ExitCode, MlopsError, PluginError, StepError, UsageError, did_you_mean
+from mlops_core.errors import (
+    DatasetError,
+    ExitCode,
+    MlopsError,
+    PipelineError,
+    PluginError,
+    StepError,
+    UsageError,
+    did_you_mean,
+)
 from mlops_core.pipeline import DATASET
 from mlops_core.runners.local.processes import StepProcesses, module_of
 from mlops_core.steps.context import StepRequest
@@ -47,11 +56,13 @@ def find_single_step(
 
     Raises:
         DatasetError: an input is no folder.
-        PipelineError: there is no such step.
         PluginError: a distribution that it needs is not installed.
-        UsageError: a folder is missing, superfluous, not empty, or given twice.
+        UsageError: there is no such step; a folder is missing, superfluous, not empty, or given twice.
     """
-    step = replace(request.pipeline.step(name), shards=1)
+    try:
+        step = replace(request.pipeline.step(name), shards=1)
+    except PipelineError as error:
+        raise UsageError(str(error)) from None
     optional = {local for local in step.inputs if step.may_lack(local)}
     _require_all(step, "input", given=inputs, wanted=step.inputs, optional=optional)
     _require_all(step, "output", given=outputs, wanted=dict.fromkeys(step.all_outputs, ""))

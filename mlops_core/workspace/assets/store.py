@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.datasets.digests import manifest_of, read_tree, tree_manifest, tree_state
-from mlops_core.errors import DatasetError, UsageError, did_you_mean
+from mlops_core.errors import DatasetError, StoreError, UsageError, did_you_mean
 from mlops_core.names import require_name
 
 if TYPE_CHECKING:
@@ -299,4 +299,21 @@ def _check_name(name: str) -> None:
 
 
 def _asset(row: sqlite3.Row) -> DataAsset:
+    try:
+        return read_asset(row)
+    except (ValueError, TypeError) as error:
+        raise StoreError(
+            f"data asset {row['name']}:{row['number']}: its row in mlops.db is damaged; see what can be mended with: "
+            "mlops doctor"
+        ) from error
+
+
+def read_asset(row: sqlite3.Row) -> DataAsset:
+    """Return the data asset in a row of ``data_assets``.
+
+    Raises:
+        ValueError, TypeError: the row is damaged.
+    """
+    if not isinstance(row["number"], int):
+        raise TypeError("its number is none")
     return DataAsset(name=row["name"], number=row["number"], digest=row["digest"], **json.loads(row["record"]))

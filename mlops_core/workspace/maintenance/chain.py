@@ -11,7 +11,8 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_core.workspace.ledger import FIRST_HASH, HEAD_FILE, RESTART, ChainHead, entry_hash, read_head
+from mlops_core.workspace.database import HEAD_FILE
+from mlops_core.workspace.ledger import FIRST_HASH, RESTART, ChainHead, entry_hash, read_head
 
 if TYPE_CHECKING:
     from mlops_core.workspace.store import Store
@@ -49,6 +50,8 @@ def verify_chain(store: Store) -> LedgerChain:
     with store.reading() as db:
         chain, at_kept = _walk(db, kept)
         row = db.execute("SELECT sequence, hash FROM ledger_head").fetchone()
+    if row and not isinstance(row[0], int):
+        return LedgerChain(entries=chain.entries, head=chain.head, fault="the row of ledger_head is damaged")
     last = ChainHead(sequence=row[0], hash=row[1]) if row else ChainHead()
     fault = chain.fault or _head_fault(chain.head, last) or _kept_fault(chain, kept, at_kept) or fault
     return LedgerChain(entries=chain.entries, head=chain.head, fault=fault, restarts=chain.restarts)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_core.errors import MlopsError
-from mlops_core.workspace.ledger import HEAD_FILE
+from mlops_core.workspace.database import DATABASE, HEAD_FILE, RENEW, is_no_database, loss_of_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,15 +104,38 @@ def _disk(home: Path) -> Iterator[HealthCheck]:
 def _workspace(home: Path, *, is_repaired: bool) -> Iterator[HealthCheck]:
     from mlops_core.workspace.store import Store
 
-    if not (home / "mlops.db").exists():
+    loss = loss_of_database(home)
+    if not loss and not (home / DATABASE).exists():
         yield HealthCheck(subject="workspace", is_good=True, detail=f"{home.absolute()} does not exist yet")
         return
+    if loss or is_no_database(home.absolute() / DATABASE):
+        yield _lost_database(home, loss or f"{DATABASE} is not a database", is_repaired=is_repaired)
+        if not is_repaired:
+            return
     try:
         with Store(home) as store:
             yield from _store(store, is_repaired=is_repaired)
     except (MlopsError, OSError, sqlite3.Error) as error:
         fix = "restore mlops.db from a backup, or set MLOPS_HOME to another folder"
         yield HealthCheck(subject="workspace", is_good=False, detail=str(error), fix=fix)
+
+
+def _lost_database(home: Path, loss: str, *, is_repaired: bool) -> HealthCheck:
+    """Report a database of which nothing can be read; with `is_repaired`, make a new one."""
+    from mlops_core.workspace.maintenance.repair import LOST_WITH_DATABASE, renew_database
+
+    detail = f"workspace {home.absolute()}: {loss}"
+    if not is_repaired:
+        return HealthCheck(subject="database", is_good=False, detail=detail, fix=RENEW)
+    try:
+        kept = renew_database(home.absolute(), why=loss)
+    except (MlopsError, OSError, sqlite3.Error) as error:
+        fix = "make the folder writable, or set MLOPS_HOME to another one"
+        return HealthCheck(subject="database", is_good=False, detail=f"{detail}; not mended: {error}", fix=fix)
+    place = f"; what was there is now {kept}" if kept else ""
+    return HealthCheck(
+        subject="database", is_good=False, detail=f"{detail}; made anew{place}; lost: {LOST_WITH_DATABASE}"
+    )
 
 
 def _store(store: Store, *, is_repaired: bool) -> Iterator[HealthCheck]:

@@ -7,22 +7,36 @@ of the file is `mlops_core.workspace.maintenance.housekeeping.database_fault`.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING
 
-from mlops_core.workspace.ledger import current_aliases, record_digest, record_registration, restart_chain
+from mlops_core.workspace.assets.store import read_asset
+from mlops_core.workspace.database import DATABASE
+from mlops_core.workspace.ledger import (
+    ChainHead,
+    chain_head,
+    current_aliases,
+    read_head,
+    record_digest,
+    record_registration,
+    restart_chain,
+)
 from mlops_core.workspace.model_versions import ApprovalStatus
-from mlops_core.workspace.records import RunStatus
 from mlops_core.workspace.registry import read_version
+from mlops_core.workspace.runs import is_damaged
 from mlops_core.workspace.schema import migrate
+from mlops_core.workspace.step_cache import texts_by_name
+from mlops_core.workspace.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from mlops_core.workspace.store import Store
+    from collections.abc import Set as AbstractSet
+    from pathlib import Path
 
 _LOST = {
     "step_cache": "the results of earlier steps: steps run again instead of being reused",
@@ -32,6 +46,10 @@ _LOST = {
     "model_versions": "registered models; register one again with: mlops run --resume RUN",
 }
 """Table -> what is lost when it is made again; the others follow from files."""
+
+
+LOST_WITH_DATABASE = "; ".join(_LOST[table] for table in ("model_versions", "ledger", "data_assets", "step_cache"))
+"""What is lost when a whole database is made again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +92,47 @@ def mend(store: Store, fault: DatabaseFault) -> None:
     if fault.mend is not None:
         with store.transaction() as db:
             fault.mend(db)
+
+
+def renew_database(home: Path, *, why: str) -> str:
+    """Make a new database in place of one of which nothing can be read; return the new name of what was there, if any.
+
+    The runs are those in ``runs/``; the ledger goes on after the newest entry that ``ledger-head.json`` knows.
+
+    Raises:
+        StoreError: the workspace cannot be written.
+        OSError: as above.
+        sqlite3.Error: as above.
+    """
+    kept = _set_aside(home)
+    with closing(sqlite3.connect(home / DATABASE, isolation_level=None)) as db:
+        db.row_factory = sqlite3.Row
+        db.execute("BEGIN IMMEDIATE")
+        migrate(db, version=0)
+        _restart_after_kept_head(db, home, why=why)
+        db.execute("COMMIT")
+    with Store(home) as store, store.transaction() as db:
+        _list_runs(store)
+    return kept
+
+
+def _set_aside(home: Path) -> str:
+    """Rename what is in the place of the database, with its log; return its new name, empty if nothing was there."""
+    kept = next(name for number in count(1) if not os.path.lexists(home / (name := f"{DATABASE}.damaged-{number}")))
+    for suffix in ("-wal", "-shm", ""):
+        path = home / f"{DATABASE}{suffix}"
+        if os.path.lexists(path):
+            path.rename(home / f"{kept}{suffix}")
+    return kept if os.path.lexists(home / kept) else ""
+
+
+def _restart_after_kept_head(db: sqlite3.Connection, home: Path, *, why: str) -> None:
+    """Let an empty ledger go on after the entry that ``ledger-head.json`` knows; without it, from the beginning."""
+    with suppress(ValueError):
+        head = read_head(home)
+        if head and head.sequence > chain_head(db).sequence:
+            db.execute("INSERT OR REPLACE INTO ledger_head VALUES (1, ?, ?)", (head.sequence, head.hash))
+            restart_chain(db, why=why)
 
 
 # --- Tables -----------------------------------------------------------------------------------------------
@@ -122,15 +181,21 @@ def _statements_for(table: str) -> list[str]:
 def _refill(store: Store, db: sqlite3.Connection, table: str) -> None:
     columns = _columns(db)
     if table == "ledger_head" and "hash" in columns.get("ledger", ()):
-        db.execute("INSERT INTO ledger_head SELECT 1, sequence, hash FROM ledger ORDER BY sequence DESC LIMIT 1")
+        _derive_head(db)
+        if chain_head(db) == ChainHead():  # both tables were lost
+            _restart_after_kept_head(db, store.home, why="the tables of the ledger were missing")
     if table == "ledger" and {"model_versions", "ledger_head"} <= columns.keys():
         restart_chain(db, why="the table of the ledger was missing")
         rows = db.execute("SELECT use_case, version FROM model_versions ORDER BY created, version").fetchall()
         for row in rows:
             record_registration(db, use_case=row["use_case"], version=row["version"], why="the ledger was lost")
     if table == "runs":
-        for run_id in sorted(path.name for path in store.runs.root.iterdir() if path.is_dir()):
-            store.runs.list_again(run_id)
+        _list_runs(store)
+
+
+def _list_runs(store: Store, *, besides: AbstractSet[str] = frozenset()) -> None:
+    for run_id in sorted({path.name for path in store.runs.root.iterdir() if path.is_dir()} - besides):
+        store.runs.list_again(run_id)
 
 
 # --- Rows -------------------------------------------------------------------------------------------------
@@ -148,15 +213,17 @@ def _step_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]:
 
 
 def _run_faults(db: sqlite3.Connection, store: Store) -> Iterator[DatabaseFault]:
-    for row in db.execute("SELECT run_id, status, duration_s FROM runs").fetchall():
-        if row["status"] not in set(RunStatus) or not _is_number(row["duration_s"]):
-            mend = partial(_list_again, store=store, run_id=row["run_id"])
+    for row in db.execute("SELECT * FROM runs").fetchall():
+        if is_damaged(row):
+            mend = partial(_list_again, store=store, sequence=row["sequence"])
             yield DatabaseFault(subject=f"run {row['run_id']}", fault="its row is damaged", lost="", mend=mend)
 
 
-def _list_again(db: sqlite3.Connection, *, store: Store, run_id: str) -> None:
-    db.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
-    store.runs.list_again(run_id)
+def _list_again(db: sqlite3.Connection, *, store: Store, sequence: int) -> None:
+    """Make the row of a run again; its folder is that of no other row, since the row may have lost the name."""
+    db.execute("DELETE FROM runs WHERE sequence = ?", (sequence,))
+    listed = {row["run_id"] for row in db.execute("SELECT run_id FROM runs")}
+    _list_runs(store, besides=listed)
 
 
 def _model_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]:
@@ -177,8 +244,9 @@ def _model_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]:
 def _version_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]:
     """Yield a fault for each version whose approval is not in the ledger."""
     query = (
-        "SELECT use_case, version FROM model_versions AS model WHERE NOT EXISTS (SELECT 1 FROM ledger "
-        "WHERE use_case = model.use_case AND subject = 'version ' || model.version AND value IN (?, ?, ?))"
+        "SELECT use_case, version FROM model_versions AS model WHERE typeof(version) = 'integer' "
+        "AND NOT EXISTS (SELECT 1 FROM ledger WHERE use_case = model.use_case "
+        "AND subject = 'version ' || model.version AND value IN (?, ?, ?))"
     )
     for row in db.execute(query, tuple(ApprovalStatus)).fetchall():
         use_case, version = row["use_case"], row["version"]
@@ -188,6 +256,33 @@ def _version_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]
             lost="its approval: it waits for approval again",
             mend=partial(record_registration, use_case=use_case, version=version, why="its approval was lost"),
         )
+
+
+def _asset_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]:
+    for row in db.execute("SELECT * FROM data_assets").fetchall():
+        try:
+            read_asset(row)
+        except (ValueError, TypeError):
+            statement = "DELETE FROM data_assets WHERE name IS ? AND number IS ?"
+            yield DatabaseFault(
+                subject=f"data asset {row['name']}:{row['number']}",
+                fault="its row is damaged",
+                lost="the version of the data set; register it again with: mlops datasets register",
+                mend=partial(_execute, statement=statement, values=(row["name"], row["number"])),
+            )
+
+
+def _head_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]:
+    for row in db.execute("SELECT * FROM ledger_head").fetchall():
+        if not (isinstance(row["sequence"], int) and isinstance(row["hash"], str)):
+            yield DatabaseFault(
+                subject="table ledger_head", fault="its row is damaged", lost=_LOST["ledger_head"], mend=_derive_head
+            )
+
+
+def _derive_head(db: sqlite3.Connection) -> None:
+    db.execute("DELETE FROM ledger_head")
+    db.execute("INSERT INTO ledger_head SELECT 1, sequence, hash FROM ledger ORDER BY sequence DESC LIMIT 1")
 
 
 def _record_faults(db: sqlite3.Connection, _: Store) -> Iterator[DatabaseFault]:
@@ -228,6 +323,8 @@ _ROW_FAULTS: dict[Callable[[sqlite3.Connection, Store], Iterator[DatabaseFault]]
     _step_faults: {"step_cache"},
     _run_faults: {"runs"},
     _model_faults: {"model_versions"},
+    _asset_faults: {"data_assets"},
+    _head_faults: {"ledger_head", "ledger"},
     _version_faults: {"model_versions", "ledger", "ledger_head"},
     _record_faults: {"model_versions", "ledger"},
     _alias_faults: {"model_versions", "ledger"},
@@ -241,10 +338,10 @@ def _execute(db: sqlite3.Connection, *, statement: str, values: tuple[object, ..
 
 def _is_mapping(text: object) -> bool:
     try:
-        data = json.loads(text)  # type: ignore[arg-type]  # whatever the row holds
+        texts_by_name(text)
     except (ValueError, TypeError):
         return False
-    return isinstance(data, dict) and all(isinstance(value, str) for value in data.values())
+    return True
 
 
 def _is_object(text: object) -> bool:
