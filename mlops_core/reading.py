@@ -46,6 +46,11 @@ def read_bytes(path: Path, *, limit_bytes: int, accepts_descriptors: bool = Fals
     return content
 
 
+def is_descriptor(path: str | Path) -> bool:
+    """Return whether a path names an open descriptor of this process, such as ``/dev/stdin``."""
+    return _OPEN_DESCRIPTOR.match(str(path)) is not None
+
+
 def read_text(path: Path, *, limit_bytes: int = TEXT_LIMIT_BYTES, encoding: str = "utf-8") -> str:
     """Return the text of a regular file.
 

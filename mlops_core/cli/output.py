@@ -16,7 +16,7 @@ import click
 
 from mlops_core.cli.streams import echo_line, is_interactive
 from mlops_core.control_characters import escape_controls, escape_line
-from mlops_core.quantities import format_duration, format_size
+from mlops_core.quantities import counted, format_duration, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -219,7 +219,8 @@ def print_result_tables(record: RunRecord, folder: Path) -> None:
     except StepError:
         return
     if report.groups:
-        echo_line(f"test set: {report.groups.samples} samples in {report.groups.count} groups; intervals count groups")
+        samples, groups = counted(report.groups.samples, "sample"), counted(report.groups.count, "group")
+        echo_line(f"test set: {samples} in {groups}; intervals count groups")
     names: defaultdict[str, list[str]] = defaultdict(list)
     for metric in metrics:
         if metric.name in report.values:

@@ -17,7 +17,13 @@ from mlops_core.config_files.loaded import LoadedConfig
 from mlops_core.config_files.references import References
 from mlops_core.config_files.values import find_value, put_value, visible_line
 from mlops_core.config_files.yaml_scalars import is_plain_number
-from mlops_core.config_files.yaml_source import YamlSource, read_yaml_file, read_yaml_value
+from mlops_core.config_files.yaml_source import (
+    YamlSource,
+    read_configuration_text,
+    read_yaml_file,
+    read_yaml_text,
+    read_yaml_value,
+)
 from mlops_core.errors import ConfigError, UsageError, did_you_mean
 from mlops_core.redaction import REDACTED, is_secret_key
 from mlops_core.settings import expand_home
@@ -61,11 +67,12 @@ def load_config(
         ConfigError: every fault at once.
     """
     sources = [_public(read_yaml_file(default, environ=environ))] if default is not None else []
-    imported = _import_user_file(path, environ=environ, convert=convert) if path and convert else None
+    text = read_configuration_text(path) if path is not None else ""
+    imported = _import_user_file(path, text, environ=environ, convert=convert) if path and convert else None
     if imported is not None:
         sources.append(imported)
     elif path is not None:
-        sources.append(read_yaml_file(path, environ=environ))
+        sources.append(read_yaml_text(text, name=path.name, environ=environ))
     loaded = validate_sources(model, sources, overrides=overrides, path=path)
     loaded.is_imported = imported is not None
     return loaded
@@ -129,10 +136,10 @@ def _public(source: YamlSource) -> YamlSource:
 
 
 def _import_user_file(
-    path: Path, *, environ: Mapping[str, str], convert: Callable[[YamlSource], ImportedConfig | None]
+    path: Path, text: str, *, environ: Mapping[str, str], convert: Callable[[YamlSource], ImportedConfig | None]
 ) -> YamlSource | None:
     """Return what the user's file means when it has the layout of another program, else None."""
-    imported = convert(read_yaml_file(path, environ=environ, is_foreign=True))
+    imported = convert(read_yaml_text(text, name=path.name, environ=environ, is_foreign=True))
     if imported is None:
         return None
     imported.require_accepted()

@@ -26,7 +26,7 @@ from mlops_core.config_files.yaml_scalars import (
     core_value,
 )
 from mlops_core.errors import ConfigError
-from mlops_core.reading import read_bytes
+from mlops_core.reading import is_descriptor, read_bytes
 from mlops_core.redaction import REDACTED, is_secret_key, redact_urls
 
 if TYPE_CHECKING:
@@ -80,6 +80,15 @@ def read_yaml_file(path: Path, *, environ: Mapping[str, str], is_foreign: bool =
     Raises:
         ConfigError: missing, not a regular file, larger than 1 MiB, not UTF-8, not YAML, not a mapping.
     """
+    return read_yaml_text(read_configuration_text(path), name=path.name, environ=environ, is_foreign=is_foreign)
+
+
+def read_configuration_text(path: Path) -> str:
+    """Return the text of a configuration file; a pipe such as ``/dev/stdin`` has it only once.
+
+    Raises:
+        ConfigError: missing, not a regular file, larger than 1 MiB, not UTF-8; or a pipe without any text.
+    """
     try:
         content = read_bytes(path, limit_bytes=SIZE_LIMIT_BYTES, accepts_descriptors=True)
         text = content.decode("utf-8-sig")
@@ -96,7 +105,9 @@ def read_yaml_file(path: Path, *, environ: Mapping[str, str], is_foreign: bool =
         raise ConfigError(f"{path} cannot be read: {error.strerror}; expected a YAML configuration") from error
     except ValueError as error:
         raise ConfigError(f"{str(path)!r} is not the name of a file: {error}") from None
-    return read_yaml_text(text, name=path.name, environ=environ, is_foreign=is_foreign)
+    if not text and is_descriptor(path):  # such as that of a command that failed
+        raise ConfigError(f"{path} is empty; expected a YAML configuration, which a pipe holds only once")
+    return text
 
 
 def read_yaml_text(text: str, *, name: str, environ: Mapping[str, str], is_foreign: bool = False) -> YamlSource:

@@ -121,8 +121,8 @@ def write_split(folder: Path, rows: Iterable[SplitRow]) -> None:
         rows: one per sample, in the order in which `read_split` returns them.
 
     Raises:
-        DatasetError: a sample is empty or appears twice, a part is unknown, a digest is missing or not a SHA-256, or a
-            row has other columns than the first.
+        DatasetError: a sample is empty or appears twice, a group is empty, a part is unknown, a digest is missing or
+            not a SHA-256, or a row has other columns than the first.
 
     Example:
         >>> digest = row_digest(["1.5"])
@@ -145,6 +145,11 @@ def write_split(folder: Path, rows: Iterable[SplitRow]) -> None:
                 checks.check_columns(columns)
                 writer.write((*_REQUIRED, *columns))
             checks.check(number, row.sample, row.part, row.digest)
+            if not row.group.strip():
+                raise DatasetError(
+                    f"{path} (row {number}): sample '{row.sample}' has no group; expected that of its data set, or the "
+                    "name of the sample where it depends on no other"
+                )
             if row.columns.keys() != names:
                 raise DatasetError(
                     f"{path} (row {number}): columns {sorted(row.columns)}; expected those of row 2: {sorted(names)}"

@@ -8,6 +8,12 @@ empty.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlops_core.evaluation.metrics import Metric
 
 TEST_SET_NOTE = "test_set"
 """The note of an evaluation that holds the digest of its test set."""
@@ -30,6 +36,7 @@ class Measurement:
         direction: which way is better.
         unit: of the value; empty if it is unknown, and then not compared.
         test_content: digest of the content of the test samples; empty if it is unknown, and then not compared.
+        definition: the settings that are part of the metric's meaning; empty if there are none or they are unknown.
     """
 
     use_case: str
@@ -38,6 +45,27 @@ class Measurement:
     direction: str
     unit: str = ""
     test_content: str = ""
+    definition: str = ""
+
+
+def definition_of(metric: Metric, notes: Mapping[str, str | int | float]) -> str:
+    """Return the settings that are part of a metric's meaning, with their values in the notes of an evaluation.
+
+    Example:
+        >>> from mlops_core import Direction, Metric, Unit
+        >>> acc = Metric(
+        ...     name="acc",
+        ...     section="toy",
+        ...     unit=Unit.FRACTION,
+        ...     direction=Direction.HIGHER,
+        ...     minimum=0,
+        ...     maximum=1,
+        ...     defined_by=("overlap",),
+        ... )
+        >>> definition_of(acc, {"overlap": 0.5, "pictures": 9})
+        'overlap 0.5'
+    """
+    return ", ".join(f"{name} {notes[name]}" for name in metric.defined_by if name in notes)
 
 
 def incomparability(earlier: Measurement, later: Measurement) -> str:
@@ -67,4 +95,6 @@ def _difference_in_meaning(earlier: Measurement, later: Measurement) -> str:
         return f"the direction in which {later.metric} is better was changed"
     if earlier.unit and later.unit and earlier.unit != later.unit:
         return f"the unit of {later.metric} was changed from {earlier.unit} to {later.unit}"
+    if earlier.definition and later.definition and earlier.definition != later.definition:
+        return f"one was computed with {earlier.definition}, the other with {later.definition}"
     return ""

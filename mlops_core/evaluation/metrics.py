@@ -69,6 +69,8 @@ class Metric:
         description: one sentence.
         tolerance: largest absolute difference between two values of the same run, made on different machines, that
             still counts as reproduced; 0 asks for equal values.
+        defined_by: names of notes of the report, such as the overlap of a right detection, without which the value says
+            nothing; values with other notes are not compared.
 
     Example:
         >>> acc = Metric(name="acc", section="m", unit=Unit.FRACTION, minimum=0, maximum=1, direction=Direction.HIGHER)
@@ -87,6 +89,7 @@ class Metric:
     log_regex: str = ""
     description: str = ""
     tolerance: float = 0.0
+    defined_by: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse names that cannot be keys, an empty range, and a tolerance that is not a finite number from 0."""
@@ -122,8 +125,9 @@ class Metric:
     def to_json(self) -> dict[str, Any]:
         """Return the metric as JSON types only; an infinite limit becomes null, and no tolerance is left out."""
         data = asdict(self)
-        if not self.tolerance:
-            del data["tolerance"]  # an older version of mlops reads the declaration, too
+        for name in ("tolerance", "defined_by"):
+            if not data[name]:
+                del data[name]  # an older version of mlops reads the declaration, too
         for name in ("minimum", "maximum"):
             data[name] = data[name] if math.isfinite(data[name]) else None
         return data
@@ -136,6 +140,7 @@ class Metric:
                 **data,
                 "unit": Unit(data["unit"]),
                 "direction": Direction(data["direction"]),
+                "defined_by": tuple(data.get("defined_by", ())),
                 "minimum": -math.inf if data["minimum"] is None else data["minimum"],
                 "maximum": math.inf if data["maximum"] is None else data["maximum"],
             }

@@ -28,6 +28,8 @@ from mlops_core.tuning.declaration import Tuning
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_DISTRIBUTION_START = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?", re.ASCII)
+_DISTRIBUTION = re.compile(rf"(?:{_DISTRIBUTION_START.pattern})\Z", re.ASCII)
 _CODE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*\Z")
 
@@ -100,6 +102,7 @@ class Step:
 
     def __post_init__(self) -> None:
         """Refuse whatever can be seen to be wrong without the other steps."""
+        self._check_lists()
         require_portable_name(
             "step", self.name if self.trial is None else self.name.replace(f"{TRIAL_MARK}{self.trial}", "")
         )
@@ -123,6 +126,20 @@ class Step:
         self._check_batch()
         if self.tuning is not None:
             self._check_tuning(self.tuning)
+
+    def _check_lists(self) -> None:
+        for name in ("outputs", "results", "config", "parameters", "packages"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                raise PipelineError(f"step '{self.name}': {name}={value!r} is a text; expected a tuple, ({value!r},)")
+        for package in self.packages:
+            if not _DISTRIBUTION.match(package):
+                found = _DISTRIBUTION_START.match(package.strip())
+                hint = f", {found[0]!r}" if found else ""
+                raise PipelineError(
+                    f"step '{self.name}': packages has {package!r}; expected the name of a distribution{hint}; "
+                    "versions, extras and markers belong in the dependencies of the plugin's pyproject.toml"
+                )
 
     def _check_results(self) -> None:
         for name in self.results:

@@ -67,7 +67,8 @@ class PredictionOutput:
     Attributes:
         name: name of the kind, and of the option that selects it, such as ``"events"``.
         help: one line for ``--help``.
-        formats: legal values of the option; ``--json`` selects the format ``"json"`` if it is one of them.
+        formats: legal values of the option; ``--json`` in place of the first one selects the format ``"json"`` if
+            it is one of them.
         write: ``"package.module:function"``, called as ``function(predictor, request, emitter)`` with the loaded
             `Predictor`, an `OutputRequest` and an `OutputEmitter`.
         options: options that are legal only together with this output.

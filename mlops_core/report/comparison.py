@@ -10,13 +10,20 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.evaluation.comparability import TEST_CONTENT_NOTE, TEST_SET_NOTE, Measurement, incomparability
+from mlops_core.evaluation.comparability import (
+    TEST_CONTENT_NOTE,
+    TEST_SET_NOTE,
+    Measurement,
+    definition_of,
+    incomparability,
+)
 from mlops_core.evaluation.metrics import Direction, Metric, MetricReport, MetricValue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mlops_core.report.facts import RunFacts
     from mlops_core.workspace.records import RunRecord
@@ -172,6 +179,18 @@ def _differences(earlier: Mapping[str, object], later: Mapping[str, object]) -> 
     return tuple(Difference(name=name, earlier=old, later=new) for name, old, new in pairs if old != new)
 
 
+def incomparable_metrics(runs: Sequence[RunFacts]) -> dict[str, str]:
+    """Return metric -> why its values in several runs must not be compared, for those of which two must not be."""
+    declared = {metric.name: metric for facts in runs for metric in facts.metrics}
+    found = {}
+    for name, metric in declared.items():
+        measured = [_measurement(facts, metric) for facts in runs if _value(facts, name)]
+        reason = next(filter(None, (incomparability(one, other) for one, other in combinations(measured, 2))), "")
+        if reason:
+            found[name] = reason
+    return found
+
+
 def _compare_metrics(earlier: RunFacts, later: RunFacts) -> tuple[MetricComparison, ...]:
     declared = {metric.name: metric for facts in (earlier, later) for metric in facts.metrics}
     return tuple(_compare_metric(metric, earlier, later) for metric in declared.values())
@@ -203,6 +222,7 @@ def _measurement(facts: RunFacts, metric: Metric) -> Measurement:
         direction=own.direction,
         unit=own.unit,
         test_content=_note(facts, TEST_CONTENT_NOTE),
+        definition=definition_of(own, facts.evaluation.notes) if isinstance(facts.evaluation, MetricReport) else "",
     )
 
 

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from mlops_core.datasets.addresses import is_below
 from mlops_core.datasets.catalogue import CommandSource, Dataset, GeneratedSource
 from mlops_core.datasets.digests import file_digest, iter_tree, tree_manifest, tree_state
 from mlops_core.datasets.earlier_splits import PARTS, join_parts
-from mlops_core.datasets.fetching.archives import unpack
+from mlops_core.datasets.fetching.archives import drop_outer_folder, unpack
 from mlops_core.errors import DatasetError, UsageError
 from mlops_core.pipeline import Step
 from mlops_core.reading import fault_of
@@ -28,7 +29,7 @@ from mlops_core.workspace.manifests import changed_files
 from mlops_core.workspace.records import DatasetRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from mlops_core.datasets.catalogue import DatasetChoice, Progress
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from mlops_core.workspace.assets.store import DataAsset
     from mlops_core.workspace.store import Store
 
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)
+"""An address as a path holds it, with the slashes of ``//`` as one; a drive of Windows has one letter."""
 _MANIFEST_LIMIT = 200_000
 """Number of files; of a larger data set only the digest is kept, without the digests of its files."""
 
@@ -198,7 +201,7 @@ def _own_source(name: str, path: Path, *, required: Iterable[str], store: Store)
         return _archive_source(name, path, required=required, store=store)
     if not os.path.isdir(path):  # noqa: PTH112  False also for a name that is too long
         found = f"{path} is {fault}" if (fault := fault_of(path)) else f"no folder {path}"
-        raise DatasetError(f"dataset.path: {found}; expected the data set '{name}' there")
+        raise DatasetError(_address_fault(str(path)) or f"dataset.path: {found}; expected the data set '{name}' there")
     if store.home.resolve().is_relative_to(path.resolve()):
         raise DatasetError(
             f"dataset.path: {path} holds the workspace {store.home}, which changes during a run; "
@@ -206,6 +209,23 @@ def _own_source(name: str, path: Path, *, required: Iterable[str], store: Store)
         )
     _require_files(path, required, what=f"dataset.path: {path}", name=name)
     return _described(path.absolute(), store=store, name=name, was_there=True)
+
+
+def _address_fault(text: str) -> str:
+    """Return why a path that is missing cannot be used, where it is an address; empty where it is none."""
+    found = _ADDRESS.match(text)
+    if found is None:
+        return ""
+    scheme, rest = found.groups()
+    if scheme.lower() == "file":
+        return f"dataset.path: file:///{rest} is an address; write the path alone: /{rest}"
+    hint = "set dataset.source.url instead" if scheme.lower() in {"http", "https"} else "copy the data to this machine"
+    return f"dataset.path: {redact_urls(f'{scheme}://{rest}')} is an address; expected a folder or an archive; {hint}"
+
+
+def _has_files(folder: Path, required: Sequence[str]) -> bool:
+    """Return whether a data set requires files, and all of them are there."""
+    return bool(required) and all(next(folder.glob(pattern), None) is not None for pattern in required)
 
 
 def _require_files(folder: Path, required: Iterable[str], *, what: str, name: str) -> None:
@@ -224,27 +244,36 @@ def _require_files(folder: Path, required: Iterable[str], *, what: str, name: st
 def _archive_source(name: str, path: Path, *, required: Iterable[str], store: Store) -> FetchedSource:
     """Return the data set in a zip or tar archive, unpacked in the workspace once for each content of the archive.
 
-    Use cases that share the folder may require different files, so that it is checked at each use.
+    Use cases that share the folder may require different files, so that it is checked at each use. A folder that holds
+    all the rest, as archives mostly have one, is left out.
     """
     required = tuple(required)
     with dataset_errors(name):
         digest = file_digest(path, cache=store.file_digests)
     entry = Dataset(name=f"archive-{digest[:32]}", title=path.name, licence="", sources=(), required=required)
-    folder = store.datasets / entry.name
+    folder, what = store.datasets / entry.name, f"dataset.path: {path}"
     was_there = storage.is_complete(entry, folder)
 
     def populate(files: Path) -> bool:
         unpack(path, files)
+        if next(files.iterdir(), None) is None:
+            raise DatasetError(f"{what} holds no file")
+        if not _has_files(files, required):
+            drop_outer_folder(files)
+            _require_files(files, required, what=what, name=name)
         return True
 
     try:
         storage.fetch(entry, folder, populate=populate)
     except DatasetError as error:
-        raise DatasetError(f"dataset.path: {error}; expected a folder, or a zip or tar archive of one") from None
+        if str(error).startswith(what):
+            raise
+        reason = str(error).replace(f"data set '{entry.name}'", str(path))
+        raise DatasetError(f"dataset.path: {reason}; expected a folder, or a zip or tar archive of one") from None
     found = _described(folder, store=store, name=name, was_there=was_there)
     if found.record.digest != storage.recorded_digest(folder):
         raise DatasetError(f"dataset.path: {folder}, unpacked from {path}, was changed; remove it to unpack it again")
-    _require_files(folder, required, what=f"dataset.path: {path}", name=name)
+    _require_files(folder, required, what=what, name=name)
     return found
 
 

@@ -66,6 +66,7 @@ class ModelVersion:
         licences: of the data and the base models; None for a version that was registered before they were recorded.
         splits: ``step.output`` of each split manifest that the evaluation read -> SHA-256 of its ``split.csv``.
         test_content: digest of the content of the test samples; empty if it is not known.
+        definition: the settings that are part of the meaning of the metric `compared_by`; empty without any.
         reference: SHA-256 of the run's reference statistics, with which drift is detected; empty without any.
         dataset_asset: the data asset on which it was trained, ``name:number``, and those of an earlier split that the
             run used again, ``part: name:number``; empty where there were none.
@@ -92,6 +93,7 @@ class ModelVersion:
     licences: Licences | None = None
     splits: Mapping[str, str] = field(default_factory=dict)
     test_content: str = ""
+    definition: str = ""
     reference: str = ""
     dataset_asset: str = ""
     requests: str = ""
@@ -131,6 +133,7 @@ class ModelVersion:
             **({"licences": self.licences.to_json()} if self.licences else {}),
             **({"splits": dict(self.splits)} if self.splits else {}),
             **({"test_content": self.test_content} if self.test_content else {}),
+            **({"definition": self.definition} if self.definition else {}),
             **({"reference": self.reference} if self.reference else {}),
             **({"dataset_asset": self.dataset_asset} if self.dataset_asset else {}),
             **({"requests": self.requests} if self.requests else {}),
@@ -306,6 +309,7 @@ def _measurement(version: ModelVersion) -> Measurement:
         test_content=version.test_content,
         metric=version.compared_by,
         direction=version.direction,
+        definition=version.definition,
     )
 
 

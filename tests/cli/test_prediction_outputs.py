@@ -54,6 +54,10 @@ def test_json_selects_the_json_format_of_an_output(predict, model, files):
     documents = json.loads(predict("-u", "TOY", "--spelling", "lines", "--json", *files))
     assert [document["letters"] for document in documents] == [["a", "p", "p"], ["p", "e", "a"]]
     assert documents[0]["classes"] == ["long", "short"]
+    assert json.loads(predict("-u", "TOY", "--spelling", "json", "--json", *files)) == documents
+    assert "--json cannot be combined with --spelling words; leave one of them out" in predict(
+        "-u", "TOY", "--spelling", "words", "--json", *files, code=2
+    )
     assert "--count has no such format; it has: number" in predict(
         "-u", "TOY", "--count", "number", "--json", *files, code=2
     )
@@ -122,7 +126,7 @@ def test_help_shows_the_options_of_the_chosen_use_case_only(predict):
         own, added = out.split("Options of the use case 'TOY':")
         assert "--model" in own
         assert "--letters" not in own
-        for text in ("--spelling [lines|json]", "--letters", "[default: 3; x>=1]", "--upper-case", "--count"):
+        for text in ("--spelling [lines|json|words]", "--letters", "[default: 3; x>=1]", "--upper-case", "--count"):
             assert text in added
 
 

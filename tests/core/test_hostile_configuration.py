@@ -7,8 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from mlops_core.config import UseCaseConfig
+from mlops_core.config_files.loading import load_config
 from mlops_core.config_files.yaml_source import read_yaml_file, read_yaml_text, read_yaml_value
 from mlops_core.errors import ConfigError
+
+
+class Scaled(UseCaseConfig):
+    scale: float = 1
 
 
 def read(text):
@@ -32,6 +38,18 @@ def test_the_output_of_a_command_that_a_shell_passes_is_read():
     os.write(writing, b"training: {epochs: 3}\n")
     os.close(writing)
     assert read_yaml_file(Path(f"/dev/fd/{reading}"), environ={}).data == {"training": {"epochs": 3}}
+    os.close(reading)
+
+
+def test_the_output_of_a_command_is_read_once_by_a_use_case_that_reads_other_layouts_too():
+    reading, writing = os.pipe()
+    os.write(writing, b"scale: 7.5\n")
+    os.close(writing)
+    path = Path(f"/dev/fd/{reading}")
+    loaded = load_config(Scaled, default=None, path=path, environ={}, convert=lambda source: None)
+    assert loaded.model.scale == 7.5
+    with pytest.raises(ConfigError, match=f"{path} is empty; expected a YAML configuration, which a pipe holds only"):
+        read_yaml_file(path, environ={})
     os.close(reading)
 
 

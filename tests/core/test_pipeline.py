@@ -100,6 +100,16 @@ def test_a_graph_that_could_not_run_is_refused(steps, message):
         ({"outputs": ("a", "a")}, "declared 2 times"),
         ({"results": ("b",)}, "result 'b' is not among its outputs"),
         ({"shards": 0}, "shards=0"),
+        ({"outputs": "model"}, r"outputs='model' is a text; expected a tuple, \('model',\)"),
+        ({"packages": "numpy"}, "packages='numpy' is a text"),
+        (
+            {"packages": ("numpy>=1.0",)},
+            "packages has 'numpy>=1.0'; expected the name of a distribution, 'numpy'; versions",
+        ),
+        ({"packages": ("uvicorn[standard]",)}, "expected the name of a distribution, 'uvicorn'"),
+        ({"packages": ("a-b.c; python_version<'3'",)}, "expected the name of a distribution, 'a-b.c'"),
+        ({"packages": ("numpy ",)}, "packages has 'numpy '"),
+        ({"packages": ("",)}, "packages has ''; expected the name of a distribution; versions"),
         ({"kind": StepKind.EVALUATION}, "must declare the output 'predictions'"),
     ],
 )

@@ -146,11 +146,12 @@ def test_best_does_not_move_between_different_test_sets(registry):
         ({"dataset_digest": "other"}, "they were made from different data"),
         ({"test_set": ""}, "it is not known on which test set they were evaluated"),
         ({"direction": Direction.LOWER}, "the direction in which acc is better was changed"),
+        ({"definition": "overlap 0.5"}, "one was computed with overlap 0.75, the other with overlap 0.5"),
         ({"compared_by": "mse"}, "they are judged by different metrics, acc and mse"),
     ],
 )
 def test_best_moves_only_between_versions_of_the_same_data_and_metric(registry, changes, reason):
-    registry.promote_best(registry.register(candidate("a", 0.5)), compare=by_value)
+    registry.promote_best(registry.register(candidate("a", 0.5, definition="overlap 0.75")), compare=by_value)
     note = registry.promote_best(registry.register(candidate("b", 0.9, **changes)), compare=by_value)
     assert registry.alias_target("TOY", BEST) == 1
     assert reason in note

@@ -143,6 +143,37 @@ def test_an_unpacked_archive_is_checked_for_the_files_that_each_use_requires(wor
             fetch(DatasetChoice(name="songs", path=path, required=("words.csv", "meta/*.json")))
 
 
+@pytest.mark.parametrize("required", [(), ("words.csv",), ("data/words.csv",)])
+def test_a_folder_that_holds_all_of_an_archive_is_left_out_unless_it_is_required(workspace, tmp_path, required):
+    path = tmp_path / "words.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("data/words.csv", "a,short\n")
+        archive.writestr("data/more/words.csv", "b,short\n")
+        archive.writestr("__MACOSX/data/._words.csv", "x")
+        archive.writestr(".DS_Store", "x")
+    with Store(workspace) as store:
+        found = fetch_source(None, DatasetChoice(name="words", path=path, required=required), store=store).path
+        files = {str(file.relative_to(found)) for file in found.rglob("*") if file.is_file()}
+    inner = {"words.csv", "more/words.csv"}
+    if required == ("data/words.csv",):
+        inner = {f"data/{name}" for name in inner} | {"__MACOSX/data/._words.csv", ".DS_Store"}
+    assert files - {".mlops-dataset.json"} == inner
+
+
+def test_the_layout_of_an_archive_with_several_folders_is_kept(workspace, tmp_path):
+    path = tmp_path / "words.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("train/words.csv", "a,short\n")
+        archive.writestr("test/words.csv", "b,short\n")
+    with Store(workspace) as store:
+        found = fetch_source(None, DatasetChoice(name="words", path=path), store=store).path
+        assert (found / "train" / "words.csv").is_file()
+        with zipfile.ZipFile(path, "w"):
+            pass
+        with pytest.raises(DatasetError, match=r"^dataset\.path: .*words\.zip holds no file$"):
+            fetch_source(None, DatasetChoice(name="words", path=path), store=store)
+
+
 def test_an_archive_that_has_not_changed_is_not_read_again(workspace, tmp_path):
     path = tmp_path / "words.zip"
     path.write_bytes(b"first")

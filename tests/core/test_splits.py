@@ -196,3 +196,11 @@ def test_a_large_split_is_streamed(tmp_path):
     finally:
         tracemalloc.stop()
     assert peak < 160 * count  # the names of the samples, to find duplicates; whole rows take more than 500 bytes each
+
+
+@pytest.mark.parametrize("group", ["", " "])
+def test_a_sample_without_a_group_is_refused_since_all_of_them_would_be_one_group(tmp_path, group):
+    rows = [row("a.wav", group="g1"), row("b.wav", group=group), row("c.wav", group=group)]
+    with pytest.raises(DatasetError, match=r"split\.csv \(row 3\): sample 'b\.wav' has no group; expected that of its"):
+        write_split(tmp_path, rows)
+    assert not (tmp_path / SPLIT_FILE).exists()

@@ -13,7 +13,7 @@ from mlops_core.cli import cli
 from mlops_core.errors import UsageError
 from mlops_core.evaluation.comparability import TEST_SET_NOTE
 from mlops_core.evaluation.metrics import Direction, Metric, MetricReport, MetricValue, Unit
-from mlops_core.report.comparison import Judgement, compare_runs, flatten_yaml
+from mlops_core.report.comparison import Judgement, compare_runs, flatten_yaml, incomparable_metrics
 from mlops_core.report.facts import Missing, RunFacts
 from mlops_core.workspace.records import DatasetRecord, RunRecord, RunStatus, StepRecord
 
@@ -96,6 +96,32 @@ def test_a_metric_whose_direction_was_changed_is_not_judged(tmp_path):
     turned = replace(HIGHER, direction=Direction.LOWER)
     later = replace(facts(tmp_path, {"acc": value(0.9)}), metrics=(turned, LOWER))
     assert compare_runs(earlier, later).metric("acc").judgement is Judgement.UNKNOWN
+
+
+def test_values_that_were_computed_with_other_settings_are_not_judged(tmp_path):
+    defined = replace(HIGHER, defined_by=("overlap",))
+    assert Metric.from_json(json.loads(json.dumps(defined.to_json()))) == defined
+    assert "defined_by" not in HIGHER.to_json()
+
+    def run(overlap):
+        found = replace(facts(tmp_path, {"acc": value(0.6), "loss": value(1)}), metrics=(defined, LOWER))
+        notes = {**found.evaluation.notes, **({"overlap": overlap} if overlap else {})}
+        return replace(found, evaluation=replace(found.evaluation, notes=notes))
+
+    compared = compare_runs(run(0.5), run(0.75))
+    assert compared.incomparabilities() == {"one was computed with overlap 0.5, the other with overlap 0.75": ("acc",)}
+    assert compared.metric("loss").judgement is Judgement.EQUAL
+    assert compare_runs(run(0.5), run(0.5)).metric("acc").judgement is Judgement.EQUAL
+    assert compare_runs(run(None), run(0.5)).metric("acc").judgement is Judgement.EQUAL
+
+
+def test_several_runs_are_comparable_in_a_metric_where_each_two_of_them_are(tmp_path):
+    same, other = facts(tmp_path, {"acc": value(0.6)}), facts(tmp_path, {"acc": value(0.9)}, test_set="other")
+    assert incomparable_metrics([same, same]) == {}
+    assert incomparable_metrics([same, facts(tmp_path), same]) == {}
+    assert incomparable_metrics([same, same, other]) == {"acc": "one was evaluated on another test set than the other"}
+    unknown = facts(tmp_path, {"acc": value(0.6)}, test_set=None)
+    assert incomparable_metrics([unknown, unknown]) == {"acc": "it is not known on which test set they were evaluated"}
 
 
 def test_each_group_contains_exactly_its_differences(tmp_path):

@@ -159,7 +159,7 @@ def chosen_output(ctx: click.Context, *, as_json: bool, exclusive: Sequence[str]
 
     Args:
         ctx: of the command, after parsing.
-        as_json: whether ``--json`` is set, which selects the format ``json``.
+        as_json: whether ``--json`` is set, which selects the format ``json`` in place of the first one.
         exclusive: names of the command's own options that cannot be combined with another kind of output.
 
     Raises:
@@ -181,10 +181,13 @@ def chosen_output(ctx: click.Context, *, as_json: bool, exclusive: Sequence[str]
             raise UsageError(f"--{name} cannot be combined with --{output.name}; leave one of them out")
     if as_json and JSON not in output.formats:
         raise UsageError(f"--json: --{output.name} has no such format; it has: {', '.join(output.formats)}")
+    form = str(added.values[output.name])
+    if as_json and form not in {JSON, output.formats[0]}:
+        raise UsageError(f"--json cannot be combined with --{output.name} {form}; leave one of them out")
     return ChosenOutput(
         use_case=added.use_case,
         output=output,
-        format=JSON if as_json else str(added.values[output.name]),
+        format=JSON if as_json else form,
         options={option.name: added.values.get(option.name, option.default) for option in output.options},
     )
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import shutil
 import struct
 import tarfile
+import uuid
 import zipfile
 import zlib
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, NoReturn, Self
 
-from mlops_core.datasets.listing import placeholder_of
+from mlops_core.datasets.listing import is_hidden_or_tool, placeholder_of
 from mlops_core.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -53,6 +55,25 @@ def unpack(archive: Path, target: Path, *, strip: int = 0) -> None:
             _unpack_tar(archive, target, strip=strip, budget=budget)
     except DAMAGED as error:
         raise DatasetError(f"{archive.name} is damaged: {str(error) or type(error).__name__}") from error
+
+
+def drop_outer_folder(folder: Path) -> None:
+    """Move the content of the only folder in `folder`, if it has nothing else than that one, into its place.
+
+    What an operating system adds to an archive, such as ``__MACOSX``, does not count; it is removed with the folder.
+    """
+    entries = sorted(folder.iterdir())
+    kept = [entry for entry in entries if not is_hidden_or_tool(entry.name)]
+    if len(kept) != 1 or kept[0].is_symlink() or not kept[0].is_dir():
+        return
+    outer = folder / f".{uuid.uuid4().hex}"
+    kept[0].rename(outer)
+    for entry in entries:
+        if entry != kept[0]:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    for entry in outer.iterdir():
+        entry.rename(folder / entry.name)
+    outer.rmdir()
 
 
 class Budget:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from mlops_core.evaluation.metrics import Direction
-from mlops_core.quantities import format_number
+from mlops_core.quantities import counted, format_number
 from mlops_core.report.kit import Markup, Node, data_table, details, element, group, muted
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def groups_part(record: RunRecord, metrics: Sequence[Metric], report: MetricRepo
     if groups is None:
         return None
     lead = (
-        f"The test set has {groups.samples} samples in {groups.count} groups. Samples of a group are not independent, "
-        "so the intervals count groups."
+        f"The test set has {counted(groups.samples, 'sample')} in {counted(groups.count, 'group')}. Samples of a group "
+        "are not independent, so the intervals count groups."
     )
     return group(
         element("h3", "Metrics by group"),

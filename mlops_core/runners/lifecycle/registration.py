@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlops_core.datasets.digests import file_digest
-from mlops_core.evaluation.comparability import SPLITS_NOTE, TEST_CONTENT_NOTE, TEST_SET_NOTE
+from mlops_core.evaluation.comparability import SPLITS_NOTE, TEST_CONTENT_NOTE, TEST_SET_NOTE, definition_of
 from mlops_core.evaluation.coverage import facts_of_note
 from mlops_core.evaluation.reference_statistics import REFERENCE_FILE
 from mlops_core.runners.evidence import (
@@ -101,6 +101,7 @@ def register_model(  # noqa: PLR0913  everything that a version is made of
         licences=pipeline.licences,
         splits={name: facts.digest for name, facts in facts_of_note(report.notes.get(SPLITS_NOTE)).items()},
         test_content=str(report.notes.get(TEST_CONTENT_NOTE, "")),
+        definition=definition_of(metric, report.notes),
         reference=_digest_of_reference(store, record.run_id),
     )
     if record_requests is not None and registry.known(version) is None:

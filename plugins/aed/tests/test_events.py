@@ -113,10 +113,11 @@ def test_stereo_streams_are_mixed_and_a_cut_sample_is_dropped():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not a WAV stream; for 16-bit mono"),
+        (b"", "is empty; expected a WAV stream"),
+        (b"noise", "not a WAV stream; for 16-bit mono"),
         (b"RIFF\0\0\0\0WAVE", "ends within the WAV header"),
         (b"RIFF\0\0\0\0WAVEdata\0\0\0\0", "the WAV header has no chunk 'fmt ' that describes the samples"),
-        (b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + struct.pack("<2H2L2H", 6, 1, 8000, 8000, 1, 8), "encoding 6 with 8 bits"),
+        (b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + struct.pack("<2H2L2H", 2, 1, 8000, 8000, 1, 8), "encoding 2 with 8 bits"),
     ],
 )
 def test_a_stream_that_cannot_be_read_is_refused(content, message):
@@ -275,6 +276,8 @@ def test_options_of_the_output_reach_the_events(tmp_path, recording):
     emitter = Emitter()
     write_events(Model(), OutputRequest(inputs=(raw,), format="table", options={**options, "raw": RATE}), emitter)
     assert [line.split()[3] for line in emitter.lines] == ["class", "low", "high"]
+    with pytest.raises(UsageError, match="--raw describes standard input, which is not among the files"):
+        written("table", path, raw=RATE)
 
 
 def test_a_table_of_several_recordings_names_each(tmp_path, recording):

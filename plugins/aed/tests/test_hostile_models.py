@@ -286,6 +286,26 @@ def test_a_tflite_file_whose_offsets_lead_outside_is_refused(tmp_path):
     assert "is cut off" in fault_of(tmp_path / "model.tflite")
 
 
+def test_a_signature_alone_is_a_model_that_is_cut_off(tmp_path):
+    path = tmp_path / "model.h5"
+    for size in range(8, 40):
+        path.write_bytes(b"\x89HDF\r\n\x1a\n".ljust(size, b"\0"))
+        assert fault_of(path).startswith("is cut off: it has ")
+
+
+@pytest.mark.parametrize("place", [0, 6])  # the name of an entry, and the version that reads it
+def test_a_damaged_archive_of_keras_is_refused(tmp_path, place):
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("config.json", "model.weights.h5"):
+            archive.writestr(name, b"0" * 100)
+    assert fault_of(path) == ""
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"PK\1\2") + place] ^= 0xFF
+    path.write_bytes(content)
+    assert fault_of(path).startswith("is damaged: ")
+
+
 def npy(shape, *, kind="<f4", data=b""):
     header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}".encode()
     header += b" " * (63 - (len(header) + 10) % 64) + b"\n"

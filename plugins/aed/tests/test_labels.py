@@ -177,9 +177,15 @@ def test_random_rows_ignore_recordings_on_purpose(tmp_path):
     ("rows", "header", "message"),
     [
         ([("a.wav", "x", "one")], "filename,category,fold", "row 2: fold: 'one' is not a whole number"),
+        (
+            [("a.wav", "x", "1"), ("b.wav", "y", "")],
+            "filename,category,fold",
+            "row 3: fold is empty, which other rows have",
+        ),
         ([("a.wav", "")], "filename,category", "row 2: filename or category is empty"),
         ([("a.wav", "x", "dev")], "filename,category,split", "unknown split 'dev'; expected train"),
         ([("a.wav", "x|y")], "filename,category", "holds '|'"),
+        ([("a.wav", "x")], "sep=;\nfilename;category", "row 1: the line 'sep=' is for Excel and no header; remove it"),
         ([("a.wav", "x")], "filename,klass", "lacks the column"),
     ],
 )
@@ -188,6 +194,43 @@ def test_a_wrong_table_is_refused_with_its_row(tmp_path, rows, header, message):
     with pytest.raises(DatasetError) as error:
         read_labels(folder, DatasetSection(csv="labels.csv", audio="sounds"), LOG)
     assert message in str(error.value)
+
+
+def test_folds_with_a_decimal_place_and_rows_with_a_part_in_place_of_a_fold_are_read(tmp_path):
+    rows = [
+        ("a.wav", "x", "1.0", ""),
+        ("b.wav", "y", "2.0", ""),
+        ("c.wav", "y", "", "test"),
+        ("d.wav", "x", "", "test"),
+    ]
+    folder = table(tmp_path, rows, header="filename,category,fold,split")
+    settings = DatasetSection(csv="labels.csv", audio="sounds")
+    assert [clip.fold for clip in read_labels(folder, settings, LOG)] == [1, 2, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\3\4" + bytes(60), "is a zip archive or a spreadsheet (.xlsx); expected comma-separated values"),
+        (b"\x1f\x8b\x08" + bytes(60), "is compressed by gzip"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "is a pointer of Git LFS; get the content with: git lfs pull",
+        ),
+        (b"<!DOCTYPE html><title>Sign in</title>", "is a web page; download the file itself"),
+    ],
+)
+def test_a_file_that_is_no_table_is_called_what_it_is(tmp_path, content, message):
+    folder = table(tmp_path, [("a.wav", "x")], header="filename,category")
+    (folder / "labels.csv").write_bytes(content)
+    with pytest.raises(DatasetError) as error:
+        read_labels(folder, DatasetSection(csv="labels.csv", audio="sounds"), LOG)
+    assert message in str(error.value)
+
+
+def test_empty_lines_before_the_header_are_skipped(tmp_path):
+    folder = table(tmp_path, [("a.wav", "x"), ("b.wav", "y")], header="\n\nfilename,category")
+    assert len(read_labels(folder, DatasetSection(csv="labels.csv", audio="sounds"), LOG)) == 2
 
 
 def test_folders_are_classes_if_there_is_no_table(tmp_path):

@@ -6,6 +6,7 @@ import struct
 
 import numpy as np
 import pytest
+import soundfile
 from mlops_aed.audio.streams import read_blocks
 from mlops_aed.audio.waveform import decode
 
@@ -26,8 +27,8 @@ def description(encoding=1, *, channels=1, bits=16, extra=b"", order="<"):
     return struct.pack(f"{order}2H2L2H", encoding, channels, 16_000, 16_000 * width, width, bits) + extra
 
 
-def extensible(encoding, *, bits, valid):
-    guid = struct.pack("<H", encoding) + bytes.fromhex("000000001000800000aa00389b71")
+def extensible(encoding, *, bits, valid, tail="000000001000800000aa00389b71"):
+    guid = struct.pack("<H", encoding) + bytes.fromhex(tail)
     return description(0xFFFE, bits=bits, extra=struct.pack("<HHL", 22, valid, 4) + guid)
 
 
@@ -72,6 +73,10 @@ HEARD = {
         chunk(b"fmt ", extensible(3, bits=32, valid=32)), chunk(b"data", FLOATS.astype("<f4").tobytes())
     ),
     "64-bit floats": riff(chunk(b"fmt ", description(3, bits=64)), chunk(b"data", FLOATS.astype("<f8").tobytes())),
+    "extensible of Ambisonics": riff(
+        chunk(b"fmt ", extensible(1, bits=16, valid=16, tail="00002107d3118644c8c1ca000000")), chunk(b"data", DATA)
+    ),
+    "RF64 with another size": rf64(FMT, chunk(b"data", DATA, size=7990), TAGS),
     "24 of 32 bits": riff(
         chunk(b"fmt ", extensible(1, bits=32, valid=24)), chunk(b"data", (SOUND.astype("<i4") << 16).tobytes())
     ),
@@ -80,6 +85,9 @@ HEARD = {
 OTHERS = {
     "24 bits": riff(chunk(b"fmt ", description(bits=24)), chunk(b"data", S24), TAGS),
     "8 bits": riff(chunk(b"fmt ", description(bits=8)), chunk(b"data", DATA)),
+    "A-law": riff(chunk(b"fmt ", description(6, bits=8, extra=b"\0\0")), chunk(b"data", bytes(range(256))), TAGS),
+    "mu-law": riff(chunk(b"fmt ", description(7, bits=8, extra=b"\0\0")), chunk(b"data", bytes(range(256))), TAGS),
+    "extensible mu-law": riff(chunk(b"fmt ", extensible(7, bits=8, valid=8)), chunk(b"data", bytes(range(256)))),
     "two channels": riff(chunk(b"fmt ", description(channels=2)), chunk(b"data", DATA), TAGS),
     "no samples, then chunks": riff(FMT, chunk(b"data", b""), TAGS),
 }
@@ -97,7 +105,29 @@ REFUSED = {
         "no chunk 'ds64'",
     ),
     "two chunks of samples": (riff(FMT, chunk(b"data", DATA), chunk(b"data", DATA)), "holds two chunks of samples"),
+    "two descriptions": (riff(FMT, FMT, chunk(b"data", DATA)), "describes the samples twice"),
+    "two files": (riff(FMT, chunk(b"data", DATA)) * 2, "holds two WAV files"),
+    "extensible, cut off": (
+        riff(chunk(b"fmt ", extensible(1, bits=16, valid=16)[:34]), chunk(b"data", DATA)),
+        "encoding 65534",
+    ),
+    "extensible of another kind": (
+        riff(chunk(b"fmt ", extensible(1, bits=16, valid=16, tail="01" * 14)), chunk(b"data", DATA)),
+        "encoding 65534",
+    ),
+    "too many channels": (riff(chunk(b"fmt ", description(channels=1025)), chunk(b"data", DATA)), "1025 channels"),
+    "no name of a chunk": (riff(FMT, chunk(b"\0\0\0\0", b""), chunk(b"data", DATA)), "no name of a chunk"),
+    "RF64 with short sizes": (
+        riff(chunk(b"ds64", b"\0" * 16), FMT, chunk(b"data", DATA, size=UNKNOWN), form=b"RF64", size=UNKNOWN),
+        "'ds64' .* has 16 bytes",
+    ),
+    "RF64 with the largest size": (
+        rf64(FMT, chunk(b"data", DATA, size=UNKNOWN)).replace(struct.pack("<Q", 8000), b"\xff" * 8),
+        "gives no size",
+    ),
+    "RIFF, but not WAV": (b"RIFF\x64\0\0\0AVI " + b"\0" * 100, "is RIFF, but not WAV"),
     "another form": (riff(FMT, chunk(b"data", DATA), form=b"BW64"), "form 'BW64', which cannot be read"),
+    "nothing": (b"", "standard input is empty; expected a WAV stream"),
     "no WAV": (b"\0" * 100, "--raw RATE"),
 }
 
@@ -149,6 +179,26 @@ def test_a_damaged_header_is_refused_as_in_the_file(tmp_path, variant):
     path.write_bytes(content)
     with pytest.raises(DatasetError, match=r"sound\.wav"):
         heard(path)
+
+
+@pytest.mark.parametrize(
+    ("form", "name"), [("FLAC", "FLAC"), ("OGG", "Ogg"), ("AIFF", "AIFF"), ("MP3", "MP3"), ("W64", "Wave64")]
+)
+def test_another_format_in_a_stream_is_named(form, name):
+    content = io.BytesIO()
+    soundfile.write(content, FLOATS, 16_000, format=form)
+    with pytest.raises(DatasetError, match=f"standard input is {name}, which cannot be streamed; convert it to WAV"):
+        heard(io.BytesIO(content.getvalue()))
+
+
+def test_raw_samples_are_heard_and_a_file_with_a_header_is_not_taken_for_them():
+    rate, blocks = read_blocks(io.BytesIO(DATA), raw_rate_hz=8000)
+    assert rate == 8000
+    np.testing.assert_array_equal(np.concatenate(list(blocks)), FLOATS.astype(np.float32))
+    with pytest.raises(DatasetError, match="is WAV, not samples without a header; leave out --raw"):
+        read_blocks(io.BytesIO(HEARD["plain"]), raw_rate_hz=16_000)
+    with pytest.raises(DatasetError, match="is FLAC, not samples without a header; convert it to WAV"):
+        read_blocks(io.BytesIO(b"fLaC" + DATA), raw_rate_hz=16_000)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names of files are text elsewhere")

@@ -6,6 +6,9 @@ from mlops_core import Comparison, Direction, Gate, Metric, Operator, Unit
 
 PRECISION_THRESHOLD = "q_mean_average_precision_threshold"
 SECTION = "object_detection_metrics"
+OVERLAP_FACT = "validation_iou_threshold"
+"""Name of the fact in the predictions file that holds the smallest overlap of a right detection."""
+_AT_OVERLAP = frozenset({"precision", "recall"})
 
 _TEXTS = {
     "mean_average_precision": (
@@ -41,6 +44,7 @@ def declared_metrics() -> tuple[Metric, ...]:
             job_name=f"test:{name}",
             log_regex=rf"{title} on test set : ([0-9\\.]+)",
             description=description,
+            defined_by=(OVERLAP_FACT,) if name in _AT_OVERLAP else (),
         )
         for name, (title, description) in _TEXTS.items()
     )

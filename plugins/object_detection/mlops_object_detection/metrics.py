@@ -21,7 +21,7 @@ from mlops_core import (
     MetricValue,
     bootstrap_by_group,
 )
-from mlops_object_detection.declarations import SECTION
+from mlops_object_detection.declarations import OVERLAP_FACT, SECTION
 from mlops_object_detection.evaluation.confusion import NOTHING, confusion
 from mlops_object_detection.evaluation.curves import precision_recall
 from mlops_object_detection.evaluation.matching import SIZES, THRESHOLDS, Matches, PageResult, average_precision, match
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from mlops_core import Prediction, Predictions
 
-SCORE_FACT, OVERLAP_FACT = "box_score_threshold", "validation_iou_threshold"
-"""Names of the facts in the predictions file that hold the operating point."""
+SCORE_FACT = "box_score_threshold"
+"""Name of the fact in the predictions file that holds the smallest score."""
 _DEFAULTS = {SCORE_FACT: 0.3, OVERLAP_FACT: 0.5}
 _RESAMPLES, _RESAMPLES_OF_MANY, _MANY = 200, 60, 300
 _UNMEASURED = "not measured"

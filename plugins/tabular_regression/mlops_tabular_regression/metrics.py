@@ -34,6 +34,7 @@ _SECTION = "regression_metrics"
 MSE_THRESHOLD = "mse_threshold"
 DEFAULT_MSE_THRESHOLD = 6.0
 _LEVEL = 0.95
+_LEVEL_NOTE = "interval_level"
 _RESAMPLES = 1000
 _DRAWS = 20_000_000
 """Maximum number of drawn groups in total, which bounds the time; with many groups fewer resamples are enough."""
@@ -82,6 +83,7 @@ METRICS = (
         direction=Direction.HIGHER,
         title="Interval coverage",
         description="Share of true values inside the interval of their prediction; to be compared with its level.",
+        defined_by=(_LEVEL_NOTE,),
     ),
     Metric(
         name="interval_width",
@@ -92,6 +94,7 @@ METRICS = (
         direction=Direction.LOWER,
         title="Interval width",
         description="Mean width of the intervals; at equal coverage the narrower is the better.",
+        defined_by=(_LEVEL_NOTE,),
     ),
 )
 
@@ -184,7 +187,7 @@ def compute_metrics(predictions: Predictions) -> MetricReport:
         values = {**values, "interval_coverage": _coverage(rows), "interval_width": values.pop("interval_width")}
     notes: dict[str, str | int | float] = {"rows": len(rows.target), "groups": len(rows.names)}
     if len(rows.levels) == 1:
-        notes["interval_level"] = next(iter(rows.levels))
+        notes[_LEVEL_NOTE] = next(iter(rows.levels))
     return MetricReport(values=values, notes=notes)
 
 

@@ -46,3 +46,4 @@ class Read:
         self.features = [row for batch in batches for row in batch.features.tolist()]
         self.target = [number for batch in batches for number in batch.target.tolist()]
         self.ids = [text for batch in batches for text in batch.ids]
+        self.groups = [text for batch in batches for text in batch.groups]

@@ -41,6 +41,18 @@ def test_each_kind_of_fault_is_found_in_its_row_and_column(read, row, column, ru
     assert places(result) == [(2, 3, column, rule)]
 
 
+@pytest.mark.parametrize("cell", ["", " ", "NA", "NaN", "?"])
+def test_a_row_without_its_group_is_found_and_never_joined_with_others_that_have_none(read, cell):
+    content = f"kind,size,shell_weight,age,site\na,1,2,3,x\na,2,2,3,{cell}\nb,1,2,4,{cell}\nb,2,2,4,x\n"
+    result = read(content, group="site")
+    assert places(result) == [(2, 3, "site", "missing"), (3, 4, "site", "missing")]
+    assert str(result.violations[0]).endswith("; expected the group of the row")
+    reported = read(content, group="site", rules={"missing": "report"})
+    assert len(set(reported.groups)) == 3
+    assert reported.groups[0] == reported.groups[3] == "x"
+    assert read(content, group="site", rules={"missing": "drop"}).rows == [1, 4]
+
+
 @pytest.mark.parametrize("row", ["a,10,2,3", "b,1e-3, 2 ,3.0", "a,+1.5,-2,0", "a,1,,3", "a,1,NA,3"])
 def test_cells_that_the_schema_allows_are_not_violations(read, row):
     assert read(f"{HEADER}{row}\n").violations == []

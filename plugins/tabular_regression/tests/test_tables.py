@@ -295,3 +295,10 @@ def test_a_split_without_the_parts_of_its_rows_is_refused(tmp_path):
     (tmp_path / "is_test.npy").write_bytes(b"nothing")
     with pytest.raises(DatasetError, match=r"is_test\.npy cannot be read"):
         rows_of_part(tmp_path, "train")
+
+
+@pytest.mark.parametrize(("line", "delimiter"), [("sep=;", ";"), ("SEP=,", ","), ('"sep=;"', ";"), ("sep=\t", "\t")])
+def test_the_line_that_names_the_delimiter_for_excel_is_named(read, line, delimiter):
+    content = f"{line}\nkind,size,shell_weight,age\na,1,2,3\n".replace(",", delimiter)
+    with pytest.raises(DatasetError, match=r"\(line 1\): the line 'sep=', which names the delimiter for Excel"):
+        read(content if line != "SEP=," else content.replace("SEP=;", line))

@@ -181,7 +181,7 @@ def mlops_get_prediction_outputs(context):
     spelling = PredictionOutput(
         name="spelling",
         help="Spell the names of the files.",
-        formats=("lines", "json"),
+        formats=("lines", "json", "words"),
         write="mlops_toy.spelling:write_spelling",
         reads_standard_input=True,
         options=(

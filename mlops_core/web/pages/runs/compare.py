@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mlops_core.errors import UsageError
 from mlops_core.evaluation.metrics import MetricReport
 from mlops_core.quantities import counted, format_number
-from mlops_core.report.comparison import flatten_yaml
+from mlops_core.report.comparison import flatten_yaml, incomparable_metrics
 from mlops_core.report.histories import History, read_histories
 from mlops_core.report.kit import (
     TONES,
@@ -158,22 +158,19 @@ def _lead(runs: Sequence[ComparedRun], differing: Sequence[str]) -> str:
 
 
 def _values(runs: Sequence[ComparedRun], metrics: Sequence[str], differing: Sequence[str]) -> Markup:
-    test_sets = {
-        str(run.facts.evaluation.notes.get("test_set", ""))
-        for run in runs
-        if isinstance(run.facts.evaluation, MetricReport)
-    }
-    warning = (
-        callout("warn", "The runs were evaluated on different test sets: their metrics are not comparable.")
-        if len(test_sets) > 1
-        else None
-    )
+    reasons: dict[str, list[str]] = {}
+    for name, reason in incomparable_metrics([run.facts for run in runs]).items():
+        reasons.setdefault(reason, []).append(name)
+    warnings = [
+        callout("warn", f"{', '.join(names)}: not comparable between all runs: {reason}.")
+        for reason, names in reasons.items()
+    ]
     shown = differing[:_COLUMNS]
     headings = ["Run", "Use case", "Status", "Model", *metrics, *shown]
     rows = [_row(run, metrics, shown) for run in runs]
     left = len(differing) - len(shown)
     more = element("p", muted(f"{left} more differ: {', '.join(differing[_COLUMNS:])}")) if left > 0 else None
-    return group(warning, wide_table("Values of the runs", headings, rows), more)
+    return group(*warnings, wide_table("Values of the runs", headings, rows), more)
 
 
 def _row(run: ComparedRun, metrics: Sequence[str], keys: Sequence[str]) -> list[Node]:
@@ -211,8 +208,9 @@ def _parallel(runs: Sequence[ComparedRun], metrics: Sequence[str], differing: Se
     axes = (*differing[:_AXES], *metrics[:_METRIC_AXES])
     if len(axes) < 2:
         return missing_note("it takes two quantities that the runs have, and settings that differ.")
+    is_comparable = bool(metrics) and metrics[0] not in incomparable_metrics([run.facts for run in runs])
     best = max(
-        (run for run in runs if metrics and metrics[0] in run.metrics),
+        (run for run in runs if is_comparable and metrics[0] in run.metrics),
         key=lambda run: _rank(run, metrics[0]),
         default=None,
     )

@@ -33,10 +33,14 @@ def write_events(predictor: EventPredictor, request: OutputRequest, emitter: Out
     """Listen to each input and write its events; one that cannot be decoded is named, and the others are heard.
 
     Raises:
-        UsageError: one picture or one stream of Audacity labels is asked for several recordings, or a file cannot be
-            written.
+        UsageError: one picture or one stream of Audacity labels is asked for several recordings, a file cannot be
+            written, or standard input is described and not read.
         DatasetError: recordings cannot be decoded; all others were heard.
     """
+    if request.options["raw"] is not None and not any(recording.name == "-" for recording in request.inputs):
+        raise UsageError(
+            "--raw describes standard input, which is not among the files; give '-' and pipe the samples in"
+        )
     places = _label_files(request)
     picture = _picture(request)
     documents: list[dict[str, object]] = []

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, cast
 import numpy as np
 
 from mlops_aed.audio.opening import open_audio
-from mlops_aed.audio.wav_headers import SampleFormat, check_rest, read_wav_header
+from mlops_aed.audio.wav_headers import SIGNATURE_BYTES, SampleFormat, check_raw, check_rest, read_wav_header
 from mlops_aed.audio.waveform import to_mono
 from mlops_aed.file_names import printable
 from mlops_core import DatasetError
@@ -29,6 +29,24 @@ FILE_BLOCK_S = 16.0
 _WAV_FORMATS = frozenset({"WAV", "WAVEX", "RF64"})
 
 
+def _expanded_a_law() -> NDArray[np.int16]:
+    """Return the sample of each of the 256 codes of A-law, as in ITU-T G.711."""
+    codes = np.arange(256) ^ 0x55
+    exponent, mantissa = codes >> 4 & 7, codes & 15
+    size = np.where(exponent == 0, (mantissa << 4) + 8, (mantissa << 4) + 0x108 << np.maximum(exponent - 1, 0))
+    return np.where(codes & 0x80, size, -size).astype(np.int16)
+
+
+def _expanded_mu_law() -> NDArray[np.int16]:
+    """Return the sample of each of the 256 codes of mu-law, as in ITU-T G.711."""
+    codes = 255 - np.arange(256)
+    size = (((codes & 15) << 3) + 0x84 << (codes >> 4 & 7)) - 0x84
+    return np.where(codes & 0x80, -size, size).astype(np.int16)
+
+
+_EXPANDED = {"a1": _expanded_a_law(), "m1": _expanded_mu_law()}
+
+
 def read_blocks(source: Path | IO[bytes], *, raw_rate_hz: int | None = None) -> tuple[int, Iterator[Floats]]:
     """Return the rate in Hz, and blocks of mono samples, each of shape (samples,).
 
@@ -41,11 +59,12 @@ def read_blocks(source: Path | IO[bytes], *, raw_rate_hz: int | None = None) -> 
     """
     if isinstance(source, Path):
         return _file_blocks(source)
-    layout = (
-        SampleFormat(rate_hz=raw_rate_hz, channels=1, kind="i2", scale=1 / 32768)
-        if raw_rate_hz
-        else read_wav_header(source)
-    )
+    if raw_rate_hz:
+        start = source.read(SIGNATURE_BYTES)
+        check_raw(start)
+        layout = SampleFormat(rate_hz=raw_rate_hz, channels=1, kind="i2", scale=1 / 32768)
+        return raw_rate_hz, _stream_blocks(source, layout, start=start)
+    layout = read_wav_header(source)
     return layout.rate_hz, _stream_blocks(source, layout)
 
 
@@ -78,12 +97,17 @@ def _blocks_of_unknown_size(path: Path) -> tuple[int, Iterator[Floats]]:
     return layout.rate_hz, blocks()
 
 
-def _stream_blocks(stream: IO[bytes], layout: SampleFormat, *, name: str = "standard input") -> Iterator[Floats]:
-    """Yield the samples that have arrived, at most a block at a time; drop a sample that is cut off at the end."""
+def _stream_blocks(
+    stream: IO[bytes], layout: SampleFormat, *, start: bytes = b"", name: str = "standard input"
+) -> Iterator[Floats]:
+    """Yield the samples that have arrived, at most a block at a time; drop a sample that is cut off at the end.
+
+    `start` has been read from the stream before.
+    """
     size = max(1, int(BLOCK_S * layout.rate_hz)) * layout.frame_bytes
     read = getattr(stream, "read1", stream.read)
     left = layout.data_bytes
-    rest = b""
+    rest = start
     while left is None or left > 0:
         chunk = read(size if left is None else min(size, left))
         if not chunk:
@@ -106,6 +130,8 @@ def _decoded(data: bytes, layout: SampleFormat) -> Floats:
         places = slice(1, 4) if layout.order == "<" else slice(0, 3)
         values[:, places] = np.frombuffer(data, dtype=np.uint8).reshape(-1, 3)
         samples = values.view(f"{layout.order}i4")[:, 0] >> 8
+    elif layout.kind in _EXPANDED:
+        samples = _EXPANDED[layout.kind][np.frombuffer(data, dtype=np.uint8)]
     else:
         samples = np.frombuffer(data, dtype=f"{layout.order}{layout.kind}")
     if layout.kind == "u1":

@@ -12,12 +12,32 @@ from typing import IO
 
 from mlops_core import DatasetError
 
-_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
+_PCM, _FLOAT, _A_LAW, _MU_LAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 _UNKNOWN_SIZE = 0xFFFFFF00
 """Smallest size in a header that means "unknown", as written by programs that write into a pipe."""
 _ORDERS = {b"RIFF": "<", b"RF64": "<", b"RIFX": ">"}
 _FORMAT_BYTES = 16
-_SUBTYPE_END = 26
+_LARGE_SIZES_BYTES = 28
+_SUBTYPES = {bytes.fromhex("000000001000800000aa00389b71"), bytes.fromhex("00002107d3118644c8c1ca000000")}
+"""What follows the encoding in the identifier of an extensible header: that of Microsoft, and that of Ambisonics."""
+_MOST_CHANNELS, _HIGHEST_RATE_HZ = 1024, 2**31 - 1
+"""Limits of the decoder of files."""
+_OTHER_FORMATS = {
+    b"fLaC": "FLAC",
+    b"OggS": "Ogg",
+    b"FORM": "AIFF",
+    b"caff": "CAF",
+    b".snd": "AU",
+    b"riff": "Wave64",
+    b"\x1aE\xdf\xa3": "Matroska or WebM",
+    **dict.fromkeys((b"ID3\2", b"ID3\3", b"ID3\4"), "MP3, or begins with an ID3 tag"),
+    **dict.fromkeys(_ORDERS, "WAV"),
+}
+"""First bytes of a stream -> its format. Raw samples begin so only by a chance of one in many millions."""
+_MP3_FRAMES = frozenset({b"\xff\xfb", b"\xff\xfa", b"\xff\xf3", b"\xff\xf2"})
+"""First bytes of MP3 without a tag, with which raw samples may begin as well."""
+SIGNATURE_BYTES = 4
+"""Number of bytes that tell a format."""
 _SKIPPED_AT_ONCE = 1 << 16
 _KINDS = {
     (_PCM, 1): ("u1", 1 / 2**7),
@@ -26,6 +46,8 @@ _KINDS = {
     (_PCM, 4): ("i4", 1 / 2**31),
     (_FLOAT, 4): ("f4", 1.0),
     (_FLOAT, 8): ("f8", 1.0),
+    (_A_LAW, 1): ("a1", 1 / 2**15),
+    (_MU_LAW, 1): ("m1", 1 / 2**15),
 }
 """(encoding, bytes per sample) -> kind, and the factor that maps the values to -1 ... 1."""
 
@@ -38,7 +60,7 @@ class SampleFormat:
         rate_hz: samples per second.
         channels: number of channels.
         order: byte order as in numpy, ``<`` or ``>``.
-        kind: type as in numpy, or ``i3`` for 24-bit integers.
+        kind: type as in numpy, ``i3`` for 24-bit integers, ``a1`` for A-law, ``m1`` for mu-law.
         scale: factor that maps the values to -1 ... 1.
         data_bytes: number of bytes of samples; None for all up to the end.
     """
@@ -77,6 +99,8 @@ def read_wav_header(stream: IO[bytes], *, name: str = "standard input") -> Sampl
             content = stream.read(size)
             skip(stream, size % 2)
             if kind == b"fmt ":
+                if layout is not None:
+                    raise DatasetError(f"{name}: the WAV header describes the samples twice; expected one chunk 'fmt '")
                 layout = _format(content, order, name)
             else:
                 large_bytes = _large_bytes(content, name)
@@ -85,7 +109,7 @@ def read_wav_header(stream: IO[bytes], *, name: str = "standard input") -> Sampl
         place += size + size % 2
     if layout is None:
         raise DatasetError(f"{name}: the WAV header has no chunk 'fmt ' that describes the samples")
-    if start[:4] == b"RF64" and size >= _UNKNOWN_SIZE:
+    if start[:4] == b"RF64" and (large_bytes or size >= _UNKNOWN_SIZE):
         if large_bytes is None:
             raise DatasetError(f"{name}: the RF64 header has no chunk 'ds64' with the sizes")
         return replace(layout, data_bytes=large_bytes or None)
@@ -105,6 +129,8 @@ def check_rest(stream: IO[bytes], layout: SampleFormat, *, name: str = "standard
         kind, size = struct.unpack(f"{layout.order}4sL", header)
         if kind == b"data" and size:
             raise DatasetError(f"{name} holds two chunks of samples; expected one")
+        if kind in _ORDERS:
+            raise DatasetError(f"{name} holds two WAV files, one after the other; expected one")
         skip(stream, size + size % 2)
 
 
@@ -117,10 +143,29 @@ def skip(stream: IO[bytes], size: int) -> None:
         size -= len(chunk)
 
 
+def check_raw(start: bytes, *, name: str = "standard input") -> None:
+    """Check that the first bytes of raw samples are not those of a file with a header.
+
+    Raises:
+        DatasetError: they are; its header would be heard, and its samples may be of another type.
+    """
+    form = _OTHER_FORMATS.get(start[:SIGNATURE_BYTES])
+    if form is not None:
+        advice = "leave out --raw" if form == "WAV" else "convert it to WAV and leave out --raw"
+        raise DatasetError(f"{name} is {form}, not samples without a header; {advice}")
+
+
 def _not_wav(start: bytes, name: str) -> str:
+    if not start:
+        return f"{name} is empty; expected a WAV stream"
     if start[8:12] == b"WAVE":
         form = start[:4].decode("ascii", "replace")
         return f"{name} is a WAV stream of the form {form!r}, which cannot be read; expected RIFF, RIFX or RF64"
+    form = "MP3" if start[:2] in _MP3_FRAMES else _OTHER_FORMATS.get(start[:SIGNATURE_BYTES])
+    if form == "WAV":
+        return f"{name} ends within the WAV header" if len(start) < 12 else f"{name} is RIFF, but not WAV"
+    if form is not None:
+        return f"{name} is {form}, which cannot be streamed; convert it to WAV, or give it as a file"
     return f"{name} is not a WAV stream; for 16-bit mono samples without a header set their rate: --raw RATE"
 
 
@@ -129,13 +174,19 @@ def _chunk(stream: IO[bytes], order: str, name: str) -> tuple[bytes, int]:
     if len(header) < 8:
         raise DatasetError(f"{name} ends within the WAV header")
     kind, size = struct.unpack(f"{order}4sL", header)
+    if not (kind.isascii() and kind.decode("ascii").isprintable()):
+        raise DatasetError(f"{name}: the WAV header is damaged: {kind!r} is no name of a chunk")
     return kind, size
 
 
 def _large_bytes(chunk: bytes, name: str) -> int:
-    if len(chunk) < 16:
-        raise DatasetError(f"{name}: the chunk 'ds64' of the RF64 header has {len(chunk)} bytes; expected at least 16")
-    return int(struct.unpack_from("<Q", chunk, 8)[0])
+    if len(chunk) < _LARGE_SIZES_BYTES:
+        note = f"has {len(chunk)} bytes; expected at least {_LARGE_SIZES_BYTES}"
+        raise DatasetError(f"{name}: the chunk 'ds64' of the RF64 header {note}")
+    size = int(struct.unpack_from("<Q", chunk, 8)[0])
+    if size == 2**64 - 1:
+        raise DatasetError(f"{name}: the chunk 'ds64' of the RF64 header gives no size of the samples")
+    return size
 
 
 def _format(content: bytes, order: str, name: str) -> SampleFormat:
@@ -143,13 +194,13 @@ def _format(content: bytes, order: str, name: str) -> SampleFormat:
         note = f"has {len(content)} bytes; expected at least {_FORMAT_BYTES}"
         raise DatasetError(f"{name}: the chunk 'fmt ' of the WAV header {note}")
     encoding, channels, rate, _, _, bits = struct.unpack_from(f"{order}2H2L2H", content)
-    if encoding == _EXTENSIBLE and len(content) >= _SUBTYPE_END:
+    if encoding == _EXTENSIBLE and content[26:40] in _SUBTYPES:
         (encoding,) = struct.unpack_from(f"{order}H", content, 24)
     found = _KINDS.get((encoding, (bits + 7) // 8))
-    if found is None or not channels or not rate:
+    if found is None or not 0 < channels <= _MOST_CHANNELS or not 0 < rate <= _HIGHEST_RATE_HZ:
         raise DatasetError(
             f"{name}: WAV encoding {encoding} with {bits} bits, {channels} channels and {rate} Hz cannot be streamed; "
-            "expected integers of 8 to 32 bits or floats of 32 or 64 bits"
+            "expected integers of 8 to 32 bits, floats of 32 or 64 bits, A-law or mu-law, or a file"
         )
     kind, scale = found
     return SampleFormat(rate_hz=rate, channels=channels, order=order, kind=kind, scale=scale)

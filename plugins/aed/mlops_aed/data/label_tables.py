@@ -6,13 +6,14 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
-from mlops_core import DatasetError
+from mlops_core import DatasetError, placeholder_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_PACKED = {b"PK\3\4": "a zip archive or a spreadsheet (.xlsx)", b"\x1f\x8b": "compressed by gzip", b"PAR1": "Parquet"}
 _OTHER_DELIMITERS = {";": "';'", "\t": "tabs", "|": "'|'"}
 _LIMIT_BYTES = 256 << 20
 
@@ -29,7 +30,7 @@ def read_rows(table: Path, required: Sequence[str]) -> list[tuple[int, dict[str,
     reader = csv.reader(io.StringIO(_text(table), newline=""))
     rows: list[tuple[int, dict[str, str]]] = []
     try:
-        header = [column.strip() for column in next(reader, [])]
+        header = [column.strip() for column in next(filter(any, reader), [])]
         _check_header(header, table, required)
         for cells in reader:
             if any(cell.strip() for cell in cells):
@@ -46,7 +47,12 @@ def _text(table: Path) -> str:
     size = table.stat().st_size
     if size > _LIMIT_BYTES:
         raise DatasetError(f"{table} has {size:,} bytes; a table of labels has at most {_LIMIT_BYTES:,}")
+    if placeholder := placeholder_of(table):
+        raise DatasetError(f"{table} is {placeholder}")
     content = table.read_bytes()
+    packed = next((name for start, name in _PACKED.items() if content.startswith(start)), "")
+    if packed:
+        raise DatasetError(f"{table} is {packed}; expected comma-separated values as UTF-8 text")
     if content.startswith(_UTF16) or b"\0" in content[:200]:
         raise DatasetError(f"{table}, row 1: the encoding is UTF-16; expected UTF-8: save the table as UTF-8")
     if b"\0" in content:
@@ -70,6 +76,8 @@ def _check_header(header: Sequence[str], table: Path, required: Sequence[str]) -
     missing = [column for column in required if column not in header]
     if not missing:
         return
+    if header and header[0].lower().startswith("sep="):
+        raise DatasetError(f"{table}, row 1: the line 'sep=' is for Excel and no header; remove it, and use commas")
     for delimiter, name in _OTHER_DELIMITERS.items():
         if len(header) < len(required) and any(delimiter in column for column in header):
             raise DatasetError(f"{table}, row 1: the columns are separated by {name}; expected commas")

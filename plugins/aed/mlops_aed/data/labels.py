@@ -6,6 +6,7 @@ Whatever the layout, the result is a list of clips of the chosen classes, each w
 from __future__ import annotations
 
 import random
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import replace
@@ -19,7 +20,7 @@ from mlops_core import DatasetError, did_you_mean
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from mlops_aed.config import DatasetSection
@@ -120,7 +121,10 @@ def _table_clips(dataset: Path, name: str, audio: str | None, settings: DatasetS
     prefix = "" if folder in {"", ".", "audio"} else folder.replace("\\", "/").strip("/") + "/"
     is_subset = settings.name == ESC10 and not settings.use_garbage_class
     clips = []
-    for number, row in read_rows(table, ("filename", "category")):
+    rows = read_rows(table, ("filename", "category"))
+    if settings.strategy == "fold":
+        _check_folds(rows, table)
+    for number, row in rows:
         file, category = row["filename"].strip(), row["category"].strip()
         if not file or not category:
             raise DatasetError(f"{table}, row {number}: filename or category is empty")
@@ -138,6 +142,13 @@ def _table_clips(dataset: Path, name: str, audio: str | None, settings: DatasetS
     return clips
 
 
+def _check_folds(rows: Sequence[tuple[int, Mapping[str, str]]], table: Path) -> None:
+    """Refuse a row that has neither a fold nor a part, where others have a fold: it would be one more fold."""
+    empty = [number for number, row in rows if not f"{row.get('fold') or ''}{row.get('split') or ''}".strip()]
+    if empty and any((row.get("fold") or "").strip() for _, row in rows):
+        raise DatasetError(f"{table}, row {empty[0]}: fold is empty, which other rows have; expected a whole number")
+
+
 def _normal(text: str) -> str:
     """Return a class name in one normal form of its letters."""
     return unicodedata.normalize("NFC", text)
@@ -153,8 +164,9 @@ def _label(category: str, settings: DatasetSection, *, where: str) -> str:
 
 
 def _whole(text: str | None, *, where: str) -> int:
+    """Return a whole number, which programs may have written with a decimal place; 0 for an empty cell."""
     try:
-        return int(text) if text and text.strip() else 0
+        return int(re.sub(r"\.0+\s*\Z", "", text)) if text and text.strip() else 0
     except ValueError:
         raise DatasetError(f"{where}: {text!r} is not a whole number") from None
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _LFS = b"version https://git-lfs.github.com/spec/"
 _PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
+_HDF5_HEADER_BYTES = 44
+"""Size of the shortest superblock, that of version 3 with addresses of 8 bytes, less its checksum."""
 _ZIP = b"PK\x03\x04"
 _START_BYTES = 512
 _RATIO_LIMIT = 200
@@ -59,6 +61,8 @@ def _cut(actual: int, expected: int) -> str:
 def _hdf5(path: Path, start: bytes) -> str:
     if not start.startswith(_HDF5):
         return "is not an HDF5 file; expected a model saved by Keras as .h5"
+    if len(start) < _HDF5_HEADER_BYTES:
+        return f"is cut off: it has {len(start)} bytes; download it again"
     version = start[8]
     offset_bytes = start[13] if version < 2 else start[9]
     place = {0: 24, 1: 28}.get(version, 12) + 2 * offset_bytes  # after two other addresses
@@ -74,8 +78,11 @@ def _keras(path: Path, start: bytes) -> str:
         return "is not an archive of Keras; expected a model saved as .keras"
     if not zipfile.is_zipfile(path):
         return "is cut off: the archive has no end; download it again"
-    with zipfile.ZipFile(path) as archive:
-        lacking = {"config.json", "model.weights.h5"} - set(archive.namelist())
+    try:
+        with zipfile.ZipFile(path) as archive:
+            lacking = {"config.json", "model.weights.h5"} - set(archive.namelist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+        return f"is damaged: {error}; download it again"
     return f"lacks {', '.join(sorted(lacking))}; expected a model saved by Keras as .keras" if lacking else ""
 
 

@@ -8,7 +8,8 @@ from mlops_core import FoundBox, Prediction, TrueBox, write_predictions
 from mlops_object_detection.config import DatasetSection
 from mlops_object_detection.data.images import read_image
 from mlops_object_detection.data.split_files import OUTPUT_OF_PART, read_part
-from mlops_object_detection.metrics import OVERLAP_FACT, SCORE_FACT
+from mlops_object_detection.declarations import OVERLAP_FACT
+from mlops_object_detection.metrics import SCORE_FACT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

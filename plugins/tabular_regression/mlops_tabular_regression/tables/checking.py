@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlops_tabular_regression.config import Policy, Rule, normalise_text
-from mlops_tabular_regression.tables.conversion import convert
+from mlops_tabular_regression.tables.conversion import convert, is_missing
 from mlops_tabular_regression.tables.numbers import is_number
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class CheckedBatch:
         features: values of the features, (rows, features).
         target: values of the target, (rows,); empty if the table was read without it.
         ids: cells of the id column; empty without one.
-        groups: cells of the group column; empty without one.
+        groups: cells of the group column, a name of its own for a row without a group; empty without the column.
     """
 
     rows: NDArray[np.int64]
@@ -115,6 +115,9 @@ class Checker:
                 violation = self._violation(opened, batch, column, fault)
                 violations.append(violation)
                 is_kept[fault.index] &= violation.policy is not Policy.DROP
+        for violation in self._without_group(opened, batch):
+            violations.append(violation)
+            is_kept[batch.numbers.index(violation.row)] &= violation.policy is not Policy.DROP
         for violation in sorted(violations, key=lambda item: item.row):
             self.add(violation)
         return self._kept(batch, numbers, is_kept)
@@ -143,6 +146,24 @@ class Checker:
             for row in batch.misshapen
         ]
 
+    def _without_group(self, opened: OpenTable, batch: RowBatch) -> Iterator[Violation]:
+        """Yield a violation for each row whose group is not known."""
+        name = self._table.group
+        if name is None or any(column.name == name and not column.may_be_missing for column in self._table.columns):
+            return
+        for index, cell in enumerate(batch.cells.get(name, ())):
+            if is_missing(cell, self._table):
+                yield Violation(
+                    file=opened.path.name,
+                    row=batch.numbers[index],
+                    line=batch.lines[index] if batch.lines else 0,
+                    column=name,
+                    rule=Rule.MISSING,
+                    found=str(cell).strip(),
+                    expected="the group of the row",
+                    policy=self._rules.policy(Rule.MISSING),
+                )
+
     def _violation(self, opened: OpenTable, batch: RowBatch, column: Column, fault: Fault) -> Violation:
         rule = fault.rule
         if column.name == self._table.target and rule in (Rule.MISSING, Rule.TYPE):
@@ -169,7 +190,7 @@ class Checker:
             features=features[is_kept],
             target=target[is_kept] if len(target) else target,
             ids=_texts(batch, table.id, is_kept),
-            groups=_texts(batch, table.group, is_kept),
+            groups=_groups(batch, table, is_kept),
         )
 
 
@@ -181,6 +202,15 @@ def _separators(column: Column, fault: Fault, table: TableSection) -> str:
         return ""
     groups = "null" if table.thousands is None else repr(table.thousands)
     return f", written with table.decimal {table.decimal!r} and table.thousands {groups}"
+
+
+def _groups(batch: RowBatch, table: TableSection, is_kept: NDArray[np.bool_]) -> tuple[str, ...]:
+    texts = _texts(batch, table.group, is_kept)
+    rows = np.asarray(batch.numbers)[is_kept].tolist() if texts else ()
+    return tuple(
+        f"\0row {row}" if is_missing(text, table) else text  # no cell holds \0
+        for text, row in zip(texts, rows, strict=True)
+    )
 
 
 def _texts(batch: RowBatch, name: str | None, is_kept: NDArray[np.bool_]) -> tuple[str, ...]:

@@ -54,6 +54,11 @@ def convert(cells: Cells, column: Column, table: TableSection) -> tuple[Numbers,
     return numbers, sorted(faults, key=lambda fault: fault.index)
 
 
+def is_missing(cell: str | float, table: TableSection) -> bool:
+    """Return whether a cell holds nothing, whatever the type of its column."""
+    return cell != cell or str(cell).strip() in table.missing_values  # noqa: PLR0124  a NaN
+
+
 def _out_of_range(numbers: Numbers, column: Column) -> NDArray[np.intp]:
     is_out = np.zeros(len(numbers), dtype=bool)
     if column.minimum is not None:

@@ -10,6 +10,7 @@ import codecs
 import contextlib
 import csv
 import io
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -143,6 +144,8 @@ def _refuse_wrong_delimiter(
     where: str, first: dict[str, list[str]], table: TableSection, delimiter: str, *, needs_target: bool
 ) -> None:
     """Raise an error if the delimiter leaves the first row as a single cell; name a better one if there is one."""
+    if any(re.match(r"sep=.?\Z", other[0].strip(), re.IGNORECASE) for other in first.values() if other):
+        raise DatasetError(f"{where}: the line 'sep=', which names the delimiter for Excel, is no header; remove it")
     cells = first.get(delimiter, [])
     if len(cells) > 1:
         return
