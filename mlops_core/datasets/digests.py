@@ -285,7 +285,7 @@ class _Links:
 
     def __init__(self) -> None:
         self._real: set[str] = {""}
-        """Paths of folders and files that are not links, so that they are looked at once."""
+        """Paths of folders and files that are not links, so that each is checked once."""
 
     def states(self, path: str) -> Iterator[str]:
         """Yield a line for each link on the way to what a path leads to, which exists."""
