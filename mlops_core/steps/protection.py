@@ -54,7 +54,7 @@ def _declared(request: StepRequest) -> Iterator[str]:
 
 
 def _noted_files(section: dict[str, object]) -> Iterator[str]:
-    """Yield the paths of a configuration that stand beside a SHA-256, which is part of the step's key."""
+    """Yield the paths in sections of a configuration that hold a SHA-256, too, which is part of the step's key."""
     texts = [value for value in section.values() if isinstance(value, str)]
     if any(map(_SHA256.fullmatch, texts)):
         for text in texts:
