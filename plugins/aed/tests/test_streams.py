@@ -116,7 +116,7 @@ REFUSED = {
         "encoding 65534",
     ),
     "too many channels": (riff(chunk(b"fmt ", description(channels=1025)), chunk(b"data", DATA)), "1025 channels"),
-    "no name of a chunk": (riff(FMT, chunk(b"\0\0\0\0", b""), chunk(b"data", DATA)), "no name of a chunk"),
+    "no name of a chunk": (riff(FMT, chunk(b"\0\0\0\0", b""), chunk(b"data", DATA)), "not a name of a chunk"),
     "RF64 with short sizes": (
         riff(chunk(b"ds64", b"\0" * 16), FMT, chunk(b"data", DATA, size=UNKNOWN), form=b"RF64", size=UNKNOWN),
         "'ds64' .* has 16 bytes",

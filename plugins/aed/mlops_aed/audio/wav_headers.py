@@ -175,7 +175,7 @@ def _chunk(stream: IO[bytes], order: str, name: str) -> tuple[bytes, int]:
         raise DatasetError(f"{name} ends within the WAV header")
     kind, size = struct.unpack(f"{order}4sL", header)
     if not (kind.isascii() and kind.decode("ascii").isprintable()):
-        raise DatasetError(f"{name}: the WAV header is damaged: {kind!r} is no name of a chunk")
+        raise DatasetError(f"{name}: the WAV header is damaged: {kind!r} is not a name of a chunk")
     return kind, size
 
 
