@@ -112,6 +112,17 @@ def test_unreadable_labels_are_a_finding_and_not_an_exception(folder):
     assert "1 of 12 clips" in finding.message
 
 
+def test_a_header_without_a_size_does_not_shorten_a_clip(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, sound(1), 16_000)
+    whole = measure(path, seconds=10)
+    content = path.read_bytes()
+    place = content.index(b"data") + 4
+    path.write_bytes(content[:4] + b"\0\0\0\0" + content[8:place] + b"\0\0\0\0" + content[place + 4 :])
+    found = measure(path, seconds=10)
+    assert (found.duration_s, found.level_db, found.is_cut_off) == (whole.duration_s, whole.level_db, False)
+
+
 def test_measures_are_those_of_the_signal(tmp_path):
     time = np.arange(32_000) / 16_000
     tone = np.where(time < 1, 0.5 * np.sin(2 * np.pi * 440 * time), 0)

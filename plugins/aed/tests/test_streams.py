@@ -161,6 +161,9 @@ def test_every_variant_is_heard_as_the_same_samples_from_a_stream_and_a_file(tmp
     path = tmp_path / "sound.wav"
     path.write_bytes(HEARD[variant])
     np.testing.assert_array_equal(heard(path), expected)
+    for seconds in (10, 0.125):
+        samples, rate = decode(path, seconds=seconds)
+        np.testing.assert_array_equal(samples, expected[: int(seconds * rate)])
 
 
 @pytest.mark.parametrize("variant", OTHERS)

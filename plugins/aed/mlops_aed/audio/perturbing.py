@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soundfile
 
-from mlops_aed.audio.waveform import decode, resample, to_mono
+from mlops_aed.audio.channels import to_mono
+from mlops_aed.audio.waveform import decode, resample
 from mlops_core import Perturbation
 
 if TYPE_CHECKING:

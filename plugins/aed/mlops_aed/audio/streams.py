@@ -8,9 +8,9 @@ from typing import IO, TYPE_CHECKING, cast
 
 import numpy as np
 
+from mlops_aed.audio.channels import to_mono
 from mlops_aed.audio.opening import open_audio
 from mlops_aed.audio.wav_headers import SIGNATURE_BYTES, SampleFormat, check_raw, check_rest, read_wav_header
-from mlops_aed.audio.waveform import to_mono
 from mlops_aed.file_names import printable
 from mlops_core import DatasetError
 
@@ -71,8 +71,8 @@ def read_blocks(source: Path | IO[bytes], *, raw_rate_hz: int | None = None) -> 
 def _file_blocks(path: Path) -> tuple[int, Iterator[Floats]]:
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(open_audio(path))
-        if file.format in _WAV_FORMATS and not file.frames:
-            return _blocks_of_unknown_size(path)
+        if lacks_size(file):
+            return read_to_end(path)
         return int(file.samplerate), _blocks_of(file, stack.pop_all(), name=printable(path.name))
 
 
@@ -83,8 +83,13 @@ def _blocks_of(file: soundfile.SoundFile, stack: contextlib.ExitStack, *, name: 
             yield _finite(to_mono(block), name)
 
 
-def _blocks_of_unknown_size(path: Path) -> tuple[int, Iterator[Floats]]:
-    """Read a WAV file whose header gives no size, as of a recording that was stopped, up to its end."""
+def lacks_size(file: soundfile.SoundFile) -> bool:
+    """Return whether a WAV file has no samples, or its header gives no size, as of a recording that was stopped."""
+    return file.format in _WAV_FORMATS and not file.frames
+
+
+def read_to_end(path: Path) -> tuple[int, Iterator[Floats]]:
+    """Return the rate in Hz and blocks of mono samples, (samples,), of a WAV file, whatever size its header gives."""
     with path.open("rb") as stream:
         layout = read_wav_header(stream, name=printable(path.name))
         start = stream.tell()

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import soxr
 
+from mlops_aed.audio.channels import to_mono
 from mlops_aed.audio.opening import open_audio
+from mlops_aed.audio.streams import lacks_size, read_to_end
 from mlops_aed.file_names import printable
 from mlops_core import DatasetError
 
@@ -50,6 +52,8 @@ def decode(path: Path, *, seconds: float) -> tuple[Floats, int]:
     """
     name = printable(path.name)
     with open_audio(path) as file:
+        if lacks_size(file):
+            return _of_unknown_size(path, seconds=seconds)
         is_int16 = file.subtype == "PCM_16"
         rate = file.samplerate
         count = int(seconds * rate)
@@ -65,11 +69,15 @@ def decode(path: Path, *, seconds: float) -> tuple[Floats, int]:
     return samples, rate
 
 
-def to_mono(samples: Floats) -> Floats:
-    """Return the mean of the channels, shape (samples,)."""
-    if samples.ndim == 1:
-        return samples
-    return cast("Floats", np.mean(samples, axis=1, dtype=np.float32))
+def _of_unknown_size(path: Path, *, seconds: float) -> tuple[Floats, int]:
+    rate, blocks = read_to_end(path)
+    count = int(seconds * rate)
+    parts: list[Floats] = []
+    while sum(map(len, parts)) < count and (block := next(blocks, None)) is not None:
+        parts.append(block)
+    if not parts:
+        raise DatasetError(f"{printable(path.name)} holds no samples")
+    return np.concatenate(parts)[:count], rate
 
 
 def resample(waveform: Floats, rate: int, target_rate: int) -> Floats:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlops_aed.audio.channels import to_mono
 from mlops_aed.audio.fingerprints import find_matches, fingerprint
 from mlops_aed.audio.opening import open_audio
-from mlops_aed.audio.waveform import decode, resample, to_mono
+from mlops_aed.audio.waveform import decode, resample
 from mlops_aed.data.clip_files import list_files, unused_findings
 from mlops_aed.data.clips import clip_path, of_clip
 from mlops_aed.data.extraction import available_cores
@@ -130,14 +131,14 @@ def measure(path: Path, *, seconds: float) -> ClipFacts:
     """
     samples, rate = decode(path, seconds=seconds)
     with open_audio(path) as file:
-        duration_s, frames, channels = file.frames / file.samplerate, file.frames, file.channels
+        frames, channels = file.frames or len(samples), file.channels  # a header may give no size
         encoding = f"{file.format} {file.subtype}"
     mono = to_mono(samples)
     peak = float(np.abs(samples).max())
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return ClipFacts(
-        duration_s=duration_s,
+        duration_s=frames / rate,
         is_cut_off=len(samples) < min(frames, int(seconds * rate)) or _is_shorter_than_header(path),
         rate_hz=rate,
         channels=channels,
