@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -175,6 +176,19 @@ def parse_parameters(texts: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"--param {text!r} is not NAME=VALUE")
         pairs[name.strip()] = value
     return pairs
+
+
+def require_use_case(usecase: str | None) -> None:
+    """Check that a use case is installed; called where the workspace knows nothing of the one that was named.
+
+    Raises:
+        UsageError: it is not; the message names those that are.
+    """
+    from mlops_core.errors import PluginError
+
+    if usecase:
+        with contextlib.suppress(PluginError):  # it is installed more than once
+            installed_use_case(usecase)
 
 
 def registered_name(usecase: str | None) -> str:

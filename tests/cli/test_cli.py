@@ -236,6 +236,24 @@ def test_best_follows_an_approval_and_not_a_run_of_a_model_that_nobody_approved(
     assert "best: moved from version 1 to 2" in mlops("models", "approve", "2", "-u", "TOY", "--why", "checked")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("models", "list"),
+        ("models", "history"),
+        ("runs", "list"),
+        ("deployments", "list"),
+        ("drift", "alarms"),
+        ("drift", "proposals"),
+        ("gc", "--dry-run"),
+    ],
+    ids=" ".join,
+)
+def test_a_list_of_a_use_case_that_does_not_exist_is_refused(ran, mlops, words):
+    assert "TOYS" in mlops(*words, "-u", "TOYS", code=2)
+    assert json.loads(mlops(*words, "-u", "toy", "--json")) is not None
+
+
 def test_a_run_of_another_use_case_is_not_resumed(ran, mlops):
     assert "belongs to the use case TOY, not to AED" in mlops("run", "--resume", "latest", "-u", "AED", code=2)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mlops_core.cli.deployment.opening import OPTIONS_OF, endpoint_option, opened_deployer, print_outcome, stage_option
-from mlops_core.cli.options import chosen_use_case, json_option, registered_name, use_case_option
+from mlops_core.cli.options import chosen_use_case, json_option, registered_name, require_use_case, use_case_option
 from mlops_core.cli.output import format_time, print_json, print_table
 from mlops_core.cli.runner_options import RunnerCommand
 from mlops_core.cli.streams import echo_line
@@ -42,6 +42,8 @@ def list_deployments(context: dict[str, str | None], *, usecase: str | None, wit
 
     with Store(workspace_path(context["workspace"])) as store:
         known = DeploymentLedger(store).deployments(registered_name(usecase) if usecase else None)
+    if not known:
+        require_use_case(usecase)
     shown = [each for each in known if with_ended or not each.state.is_final]
     if as_json:
         print_json([each.to_json() for each in shown])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlops_core.cli.options import json_option, registered_name
+from mlops_core.cli.options import json_option, registered_name, require_use_case
 from mlops_core.cli.output import format_time, print_json, print_table
 from mlops_core.cli.streams import echo_line
 
@@ -83,7 +83,10 @@ def _recorded(ctx: click.Context, usecase: str | None) -> tuple[RecordedAlarm, .
     from mlops_core.api import workspace_path
     from mlops_core.serving.watch.records import recorded_alarms
 
-    return recorded_alarms(workspace_path(ctx.obj["workspace"]), registered_name(usecase) if usecase else None)
+    found = recorded_alarms(workspace_path(ctx.obj["workspace"]), registered_name(usecase) if usecase else None)
+    if not found:
+        require_use_case(usecase)
+    return found
 
 
 def _data(recorded: RecordedAlarm) -> dict[str, object]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlops_core.cli.options import json_option, registered_name, use_case_option
+from mlops_core.cli.options import json_option, registered_name, require_use_case, use_case_option
 from mlops_core.cli.output import format_time, print_clauses, print_json, print_table
 from mlops_core.cli.streams import echo_line
 
@@ -39,6 +39,8 @@ def command(context: dict[str, str | None], *, usecase: str | None, at: str | No
             print_json(past.to_json()) if as_json else _print_past(past)
             return
         entries = Registry(store).history(name)
+    if not entries:
+        require_use_case(usecase)
     if as_json:
         print_json([asdict(entry) for entry in entries])
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mlops_core.cli.models.opened import opened_registry
-from mlops_core.cli.options import json_option, registered_name, use_case_option
+from mlops_core.cli.options import json_option, registered_name, require_use_case, use_case_option
 from mlops_core.cli.output import format_time, print_json, print_licences, print_table
 from mlops_core.cli.streams import echo_line
 from mlops_core.errors import MlopsError
@@ -26,6 +26,8 @@ def list_models(context: dict[str, str | None], *, usecase: str | None, as_json:
     """List the registered versions, newest first."""
     with opened_registry(context) as registry:
         versions = registry.versions(usecase)
+    if not versions:
+        require_use_case(usecase)
     if as_json:
         print_json([version.to_json() for version in versions])
         return

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlops_core.cli.options import json_option
+from mlops_core.cli.options import json_option, require_use_case
 from mlops_core.cli.output import (
     format_duration,
     format_size,
@@ -56,6 +56,8 @@ def list_runs(
         if not is_offline and refresh_running(store, runs, note=_note):
             runs = store.runs.newest(use_case=usecase, limit=limit)
         models = {run.run_id: _model(store, run) for run in runs}
+    if not runs:
+        require_use_case(usecase)
     if as_json:
         print_json([{**asdict(run), "model": models[run.run_id]} for run in runs])
         return

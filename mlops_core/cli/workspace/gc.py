@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from mlops_core.cli.options import json_option
+from mlops_core.cli.options import json_option, require_use_case
 from mlops_core.cli.output import format_size, print_json
 from mlops_core.cli.streams import echo_line
 
@@ -31,6 +31,8 @@ def command(context: dict[str, str | None], *, keep: int, usecase: str | None, i
     from mlops_core.workspace.store import Store
 
     with Store(workspace_path(context["workspace"])) as store:
+        if usecase and not store.runs.newest(use_case=usecase, limit=1):
+            require_use_case(usecase)
         garbage = find_garbage(store, keep=keep, use_case=usecase)
         if not is_dry:
             remove_garbage(store, garbage)
