@@ -33,7 +33,8 @@ class PretrainedModel:
     Attributes:
         name: as its publisher calls it, with its version.
         licence: SPDX identifier of the weights' licence; empty if it is unknown.
-        source: where the weights come from: an address, or a path.
+        source: where the weights come from: an address, or a path. A run on this machine looks for a whole path before
+            anything runs, and compares the digest.
         sha256: digest of the file; empty if it is not known before the run.
 
     Example:

@@ -14,6 +14,7 @@ from mlops_core.pipeline import DATASET, EVALUATION_OUTPUT
 from mlops_core.runners.dataset_source import fetch_source, is_source_there
 from mlops_core.runners.lifecycle import Result, Run
 from mlops_core.runners.lifecycle.new_records import utc_now
+from mlops_core.runners.local.base_models import require_base_models
 from mlops_core.runners.local.dataset_watch import DatasetWatch
 from mlops_core.runners.local.execution import Attempt, StepExecution, StepInput
 from mlops_core.runners.local.processes import ProcessOutcome, StepProcesses
@@ -70,17 +71,21 @@ class LocalRunner:
 
         Raises:
             KeyboardInterrupt: after every step's processes were ended and the record was saved as stopped.
+            ConfigError: the file of a base model is missing or another one.
             PluginError: a distribution that a step declares is not installed.
             UsageError: another process carries out the run that is resumed.
             StoreError: nothing can be written in the workspace.
         """
-        left_out = request.selection.is_left_out
-        require_packages(step for step in request.pipeline.ordered() if not left_out(step.name, request.pipeline))
+        steps = tuple(request.pipeline.ordered())
+        chosen = [step for step in steps if not request.selection.is_left_out(step.name, request.pipeline)]
+        require_packages(chosen)
+        if len(chosen) == len(steps):
+            require_base_models(request.use_case.base_models(request.config.model))
         run = Run(self._store, request, observer=self._observer, runner=NAME)
-        steps = _LocalSteps(run, self._store, request, observer=self._observer, jobs=self._jobs)
+        local = _LocalSteps(run, self._store, request, observer=self._observer, jobs=self._jobs)
         with contextlib.ExitStack() as opened:
             processes = self._processes or opened.enter_context(StepProcesses())
-            return run.carry_out(lambda: steps.execute(processes))
+            return run.carry_out(lambda: local.execute(processes))
 
 
 class _LocalSteps:

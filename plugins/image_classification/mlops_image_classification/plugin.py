@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         PluginContext,
         Predictions,
         Predictor,
+        PretrainedModel,
         Preview,
         SearchSpace,
         UseCaseConfig,
@@ -146,6 +147,14 @@ def mlops_get_steps(config: ImageConfig, context: PluginContext) -> tuple[Step, 
             environment=_ARITHMETIC,
         ),
     )
+
+
+@hookimpl
+def mlops_get_base_models(config: ImageConfig, context: PluginContext) -> tuple[PretrainedModel, ...]:
+    """Return the weights with which the training begins, unless they are random."""
+    from mlops_image_classification.model.base_models import base_models
+
+    return base_models(config.training.model)
 
 
 @hookimpl

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from mlops_aed.models.pretrained import ZOO_WEIGHTS, ZOO_WEIGHTS_SHA256
@@ -30,4 +30,5 @@ def _file(where: str, sha256: str | None) -> PretrainedModel:
     if sha256 == YAMNET.sha256:
         return YAMNET
     path = normalise_path(where)
-    return PretrainedModel(name=PurePosixPath(path).name or path, licence="", source=where, sha256=sha256 or "")
+    source = where if "://" in where or path.startswith("~") else str(Path(path).absolute())
+    return PretrainedModel(name=PurePosixPath(path).name or path, licence="", source=source, sha256=sha256 or "")
