@@ -79,8 +79,8 @@ class LocalRunner:
         steps = tuple(request.pipeline.ordered())
         chosen = [step for step in steps if not request.selection.is_left_out(step.name, request.pipeline)]
         require_packages(chosen)
-        if len(chosen) == len(steps):
-            require_base_models(request.use_case.base_models(request.config.model))
+        if len(chosen) == len(steps) and request.pipeline.licences is not None:
+            require_base_models(request.pipeline.licences.base_models or ())
         run = Run(self._store, request, observer=self._observer, runner=NAME)
         local = _LocalSteps(run, self._store, request, observer=self._observer, jobs=self._jobs)
         with contextlib.ExitStack() as opened:
