@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import re
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlops_core.config_files.noted_files import noted_files
 from mlops_core.errors import PluginError
 from mlops_core.integrity import REFUSAL, core_watch, described_changes
 from mlops_core.steps.observation import step_observed
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
     from mlops_core.steps.context import StepRequest
     from mlops_core.steps.observation import Observation
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @contextmanager
@@ -50,16 +47,4 @@ def _declared(request: StepRequest) -> Iterator[str]:
     temporary = Path(tempfile.gettempdir())
     if temporary.resolve().is_relative_to(request.scratch.parent.resolve()):  # a short name of it
         yield str(temporary)
-    yield from _noted_files(dict(request.config))
-
-
-def _noted_files(section: dict[str, object]) -> Iterator[str]:
-    """Yield the paths in sections of a configuration that hold a SHA-256, too, which is part of the step's key."""
-    texts = [value for value in section.values() if isinstance(value, str)]
-    if any(map(_SHA256.fullmatch, texts)):
-        for text in texts:
-            if os.path.isabs(path := os.path.expanduser(text)):  # noqa: PTH111, PTH117  most texts are no paths
-                yield os.path.normpath(path)
-    for inner in section.values():
-        if isinstance(inner, dict):
-            yield from _noted_files(inner)
+    yield from noted_files(request.config)

@@ -3,8 +3,8 @@
 The hooks that describe a use case are pure: their answers depend on their arguments and on the plugin's code and files.
 An assembly is kept under everything else that could matter (installed version, configuration file, overrides,
 environment, folder, interpreter, sys.path), with the state of each file that could matter: the source of every module
-that was imported, all files of the plugin's package, the configuration files, and the folders on sys.path. It is used
-only when every one of them is unchanged. A configuration with secrets is never kept.
+that was imported, all files of the plugin's package, the configuration files, what they name, and the folders on
+sys.path. It is used only when every one of them is unchanged. A configuration with secrets is never kept.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import sys
 import time
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.config_files.loaded import LoadedConfig
+from mlops_core.config_files.noted_files import noted_files
 from mlops_core.config_files.references import References
 from mlops_core.datasets.catalogue import CommandSource, Dataset, DatasetChoice
 from mlops_core.datasets.earlier_splits import EarlierSplit
@@ -37,12 +39,13 @@ if TYPE_CHECKING:
 
 ASSEMBLIES = "assemblies"
 """The folder of a workspace that holds them."""
-_FORMAT = "mlops-assembly/2"
+_FORMAT = "mlops-assembly/3"
 _KEPT = 50
 """The number of cached files; the oldest are removed."""
 _MAX_FILES = 5_000
 """The largest plugin package that is cached; checking a larger one would take longer than importing it."""
 _MARGIN_NS = 1_000_000_000
+_LONGEST_PATH = 4096
 _UNRELATED = frozenset({"_", "OLDPWD", "PWD", "SHLVL"})
 """Environment variables that the shell changes between commands; the folder itself is part of the key."""
 
@@ -85,7 +88,7 @@ class AssemblyCache:
         path = self._path(installed, config=config, overrides=overrides, environ=environ)
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            if data["format"] != _FORMAT or _state_of(data["files"], data["folders"]) != data["state"]:
+            if data["format"] != _FORMAT or _state_of(data["files"], data["folders"], data["named"]) != data["state"]:
                 return None
             return _from_json(data, installed, config=config, overrides=overrides, environ=environ)
         except (OSError, ValueError, KeyError, TypeError, MlopsError):  # missing, damaged or of another version
@@ -104,9 +107,11 @@ class AssemblyCache:
         try:
             files = _files(assembly, config)
             folders = [entry or "." for entry in sys.path]
-            if files is None or _newest_change_ns(files) >= _process_start_ns() - _MARGIN_NS:
-                return  # the code in memory may not be the code on the disk
-            data = {"format": _FORMAT, "files": files, "folders": folders, "state": _state_of(files, folders)}
+            named = sorted(set(_named_paths(assembly.config.sections())))
+            if files is None or _newest_change_ns([*files, *filter(os.path.isfile, named)]) >= _oldest_ns():
+                return  # what is in memory may not be what is on the disk
+            state = _state_of(files, folders, named)
+            data = {"format": _FORMAT, "files": files, "folders": folders, "named": named, "state": state}
             data |= _to_json(assembly)
             text = json.dumps(data)
             if redact_urls(text) != text:
@@ -206,7 +211,13 @@ def _earlier_split(data: Mapping[str, Any] | None) -> EarlierSplit | None:
 
 
 def _files(assembly: Assembly, config: Path | None) -> list[str] | None:
-    """Return every file that the assembly may depend on; None when the plugin's package is too large to check."""
+    """Return every file that the assembly may depend on.
+
+    None when the plugin's package is too large to check, and when the digest of a folder was noted, which would have to
+    be read.
+    """
+    if any(map(os.path.isdir, noted_files(assembly.config.sections()))):
+        return None
     files = set(_module_files())
     files.add(str(assembly.use_case.default_config_path().absolute()))
     if config is not None:
@@ -239,22 +250,47 @@ def _package_files(root: str) -> Iterator[str]:
         yield from (f"{folder}/{name}" for name in names if not name.endswith(".pyc"))
 
 
-def _state_of(files: Iterable[str], folders: Iterable[str]) -> str:
-    """Return a digest of the states of files and folders, without reading them."""
+def _named_paths(value: object) -> Iterator[str]:
+    """Yield each text of a configuration that may be a path, whole: a plugin may have looked at what is there."""
+    if isinstance(value, dict):
+        for inner in value.values():
+            yield from _named_paths(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _named_paths(inner)
+    elif isinstance(value, str) and 0 < len(value) < _LONGEST_PATH and "://" not in value and "\0" not in value:
+        yield os.path.abspath(os.path.expanduser(value))  # noqa: PTH100, PTH111  Path objects would double the time
+
+
+def _state_of(files: Iterable[str], folders: Iterable[str], named: Iterable[str]) -> str:
+    """Return a digest of the states of files and folders, without reading them; what is `named` may not be there."""
     states: list[tuple[int, ...]] = []
     for path in files:
-        stat = os.stat(path)  # noqa: PTH116  Path objects would double the time
-        states.append((stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
+        found = os.stat(path)  # noqa: PTH116  Path objects would double the time
+        states.append((found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino))
     for path in folders:
         try:
             states.append((os.stat(path).st_mtime_ns,))  # noqa: PTH116  the same
         except OSError:
             states.append(())
+    for path in named:
+        try:
+            found = os.stat(path)  # noqa: PTH116  the same
+        except OSError:
+            states.append(())
+        else:
+            is_file = stat.S_ISREG(found.st_mode)
+            states.append((found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino) if is_file else (1,))
     return hashlib.sha256(repr(states).encode()).hexdigest()
 
 
 def _newest_change_ns(files: Iterable[str]) -> int:
     return max(os.stat(path).st_ctime_ns for path in files)  # noqa: PTH116  the same
+
+
+def _oldest_ns() -> int:
+    """Return the time after which a change may not be in this process's memory."""
+    return _process_start_ns() - _MARGIN_NS
 
 
 def _process_start_ns() -> int:

@@ -28,6 +28,8 @@ class DatasetSection(Section):
 class Training(Section):
     epochs: int = 3
     password: str = ""
+    weights: str = ""
+    sha256: str = ""
 class Config(UseCaseConfig):
     dataset: DatasetSection = DatasetSection()
     training: Training = Training()
@@ -181,6 +183,23 @@ def test_changed_configuration_file_is_read_again(plugin, tmp_path):
     assert [assembled(tmp_path, config=str(config))[:2] for _ in range(2)] == [(True, 5), (False, 5)]
     config.write_text("training:\n  epochs: 6\n")
     assert assembled(tmp_path, config=str(config))[:2] == (True, 6)
+
+
+def test_what_the_configuration_names_is_looked_at_again(plugin, tmp_path):
+    weights = tmp_path / "weights.h5"
+    named = f"training.weights={weights}"
+    assert [assembled(tmp_path, named)[0] for _ in range(2)] == [True, False]
+    weights.write_bytes(b"one")
+    wait_for_the_margin()
+    assert [assembled(tmp_path, named)[0] for _ in range(2)] == [True, False]
+    weights.write_bytes(b"two")
+    assert assembled(tmp_path, named)[0]
+
+
+def test_configuration_with_the_digest_of_a_folder_is_not_kept(plugin, tmp_path):
+    noted = f"training.weights={tmp_path / 'model'}", f"training.sha256={'ab' * 32}"
+    (tmp_path / "model").mkdir()
+    assert [assembled(tmp_path, *noted)[0] for _ in range(2)] == [True, True]
 
 
 def test_file_that_changed_while_the_process_was_running_prevents_keeping(plugin, tmp_path):
