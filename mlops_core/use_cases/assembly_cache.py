@@ -251,7 +251,7 @@ def _package_files(root: str) -> Iterator[str]:
 
 
 def _named_paths(value: object) -> Iterator[str]:
-    """Yield each text of a configuration that may be a path, whole: a plugin may have looked at what is there."""
+    """Yield each text of a configuration that may be a path, whole: a plugin may have read the file of that name."""
     if isinstance(value, dict):
         for inner in value.values():
             yield from _named_paths(inner)

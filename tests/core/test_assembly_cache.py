@@ -185,7 +185,7 @@ def test_changed_configuration_file_is_read_again(plugin, tmp_path):
     assert assembled(tmp_path, config=str(config))[:2] == (True, 6)
 
 
-def test_what_the_configuration_names_is_looked_at_again(plugin, tmp_path):
+def test_changed_file_that_the_configuration_names_is_read_again(plugin, tmp_path):
     weights = tmp_path / "weights.h5"
     named = f"training.weights={weights}"
     assert [assembled(tmp_path, named)[0] for _ in range(2)] == [True, False]

@@ -97,7 +97,8 @@ def evaluated(workspace, record):
 def test_scenes_run_on_their_own_layout_and_a_model_below_the_gate_is_rejected(tmp_path):
     for part, tracks in (("seg_train", 12), ("seg_test", 4)):
         pictures(tmp_path / "data" / part, tracks=tracks, suffix="jpg")
-    record = run("SCENE", tmp_path / "data", tmp_path / "w", "training.epochs=1", "training.learning_rate=1e-9")
+    untrained = ("training.epochs=1", "training.learning_rate=1e-9", "training.kernel_share=0")
+    record = run("SCENE", tmp_path / "data", tmp_path / "w", *untrained)
     assert record.exit_code == 3
     assert record.verdict.message == "Execution failed due to accuracy < 0.75"
     evaluation = json.loads((tmp_path / "w" / "runs" / record.run_id / "evaluation.json").read_text())
