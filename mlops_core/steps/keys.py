@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from mlops_core.config_files.texts import texts_in
 from mlops_core.installed.distributions import version_of
 from mlops_core.steps.execution import STEP_PROTOCOL_VERSION
 from mlops_core.use_cases.searches import is_selection
@@ -158,16 +159,11 @@ def _leaves(key: str, value: object) -> Iterator[tuple[str, str]]:
         yield key, json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-def _modules_in(value: object) -> Iterator[str]:
+def _modules_in(config: Mapping[str, object]) -> Iterator[str]:
     """Yield the modules that a configuration names as ``package.module:function``."""
-    if isinstance(value, dict):
-        for inner in value.values():
-            yield from _modules_in(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _modules_in(inner)
-    elif isinstance(value, str) and _REFERENCE.fullmatch(value):
-        yield value.partition(":")[0]
+    for text in texts_in(config):
+        if _REFERENCE.fullmatch(text):
+            yield text.partition(":")[0]
 
 
 def _shown(text: str) -> str:

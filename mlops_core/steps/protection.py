@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops_core.config_files.noted_files import noted_files
+from mlops_core.config_files.texts import noted_files
 from mlops_core.errors import PluginError
 from mlops_core.integrity import REFUSAL, core_watch, described_changes
 from mlops_core.steps.observation import step_observed

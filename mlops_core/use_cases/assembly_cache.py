@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_core.config_files.loaded import LoadedConfig
-from mlops_core.config_files.noted_files import noted_files
 from mlops_core.config_files.references import References
+from mlops_core.config_files.texts import noted_files, texts_in
 from mlops_core.datasets.catalogue import CommandSource, Dataset, DatasetChoice
 from mlops_core.datasets.earlier_splits import EarlierSplit
 from mlops_core.errors import MlopsError
@@ -250,16 +250,11 @@ def _package_files(root: str) -> Iterator[str]:
         yield from (f"{folder}/{name}" for name in names if not name.endswith(".pyc"))
 
 
-def _named_paths(value: object) -> Iterator[str]:
+def _named_paths(sections: Mapping[str, object]) -> Iterator[str]:
     """Yield each text of a configuration that may be a path, whole: a plugin may have read the file of that name."""
-    if isinstance(value, dict):
-        for inner in value.values():
-            yield from _named_paths(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _named_paths(inner)
-    elif isinstance(value, str) and 0 < len(value) < _LONGEST_PATH and "://" not in value and "\0" not in value:
-        yield os.path.abspath(os.path.expanduser(value))  # noqa: PTH100, PTH111  Path objects would double the time
+    for text in texts_in(sections):
+        if 0 < len(text) < _LONGEST_PATH and "://" not in text and "\0" not in text:
+            yield os.path.abspath(os.path.expanduser(text))  # noqa: PTH100, PTH111  Path objects would double the time
 
 
 def _state_of(files: Iterable[str], folders: Iterable[str], named: Iterable[str]) -> str:

@@ -12,7 +12,8 @@ def base(source, sha256=""):
 
 @pytest.mark.parametrize("source", ["", "https://example.org/w.h5", "s3://bucket/w.h5", "publisher/model"])
 def test_what_is_not_a_path_is_left_to_the_step(source):
-    require_base_models([base(source)])
+    with pytest.raises(ConfigError, match="no file /nowhere/w.h5"):  # only the second one is refused
+        require_base_models([base(source), base("/nowhere/w.h5")])
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,8 @@ def test_what_is_missing_is_named(source, message):
 
 
 def test_a_folder_is_accepted_and_its_digest_left_to_the_step(tmp_path):
-    require_base_models([base(str(tmp_path), "0" * 64)])
+    with pytest.raises(ConfigError, match="no file /nowhere/w.h5"):  # only the second one is refused
+        require_base_models([base(str(tmp_path), "0" * 64), base("/nowhere/w.h5")])
 
 
 def test_a_run_is_refused_before_it_begins(toy, workspace, call, monkeypatch):

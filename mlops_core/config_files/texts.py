@@ -1,4 +1,4 @@
-"""The files whose digest a configuration notes, such as weights: their content is part of the configuration."""
+"""The texts of a configuration, and the files whose digest it notes, such as weights: their content is part of it."""
 
 from __future__ import annotations
 
@@ -27,3 +27,17 @@ def noted_files(section: Mapping[str, object]) -> Iterator[str]:
     for inner in section.values():
         if isinstance(inner, dict):
             yield from noted_files(inner)
+
+
+def texts_in(value: object) -> Iterator[str]:
+    """Yield each text in the values of a configuration, at any depth.
+
+    Example:
+        >>> list(texts_in({"model": {"weights": "w.h5", "filters": [8]}, "names": ["a", "b"]}))
+        ['w.h5', 'a', 'b']
+    """
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from texts_in(inner)
