@@ -40,7 +40,7 @@ def has_plain_separators(texts: str, table: TableSection) -> bool:
 
 
 def missing_numbers(table: TableSection) -> tuple[float, ...]:
-    """Return the numbers among ``table.missing_values``, such as -999, which stand for a missing cell however written."""
+    """Return the numbers among ``table.missing_values``: a missing cell may be -999, however that is written."""
     texts = (text.strip() for text in table.missing_values)
     numbers = (float(plain_number(text, table) or "nan") for text in texts if is_number(text, table))
     return tuple(number for number in numbers if math.isfinite(number))
