@@ -44,6 +44,11 @@ def labels_of(folder, settings=None):
         ),
         ("filename,category\na,x\n".encode("utf-16"), "row 1: the encoding is UTF-16; expected UTF-8"),
         ("filename,category\na,x\n".encode("utf-16-le"), "row 1: the encoding is UTF-16; expected UTF-8"),
+        ("filename,category\na,x\n".encode("utf-32"), "row 1: the encoding is UTF-32; expected UTF-8"),
+        ("filename,category\na,x\n".encode("utf-32-be"), "row 1: the encoding is UTF-32; expected UTF-8"),
+        ("filename,category\na\0,x\nb,y\nc,z\n", "row 2 holds a byte 0"),
+        ('filename,category\na,"x\nb,y\n', "row 2: unexpected end of data"),
+        ('filename,category\na,x\n"b" ,y\n', "row 3: ',' expected after"),
         ("filename,category\na,x\nb\n", "row 3 has 1 of 2 cells; it lacks category"),
         ("filename,category,fold\na,x,1\nb,y\n", "row 3 has 2 of 3 cells; it lacks fold"),
         ("filename,category\na,x\nb,dog, loud\n", "row 3 has 3 cells, the header 2; put a text with commas in quotes"),
@@ -77,6 +82,11 @@ def test_a_table_of_esc_50_and_of_fsd50k_is_read_by_the_same_rules(tmp_path):
 def test_blank_rows_and_empty_further_cells_are_no_fault(tmp_path):
     folder = folder_with(tmp_path, "\ufefffilename , category\na,x,,\n,\n\nb,y\n", "a.wav", "b.wav")
     assert labels_of(folder, TABLE) == {"sounds/a.wav": "x", "sounds/b.wav": "y"}
+
+
+def test_marks_of_byte_order_before_the_header_are_no_part_of_it(tmp_path):
+    folder = folder_with(tmp_path, "\ufeff\ufefffilename,category\na,x\nb,y\n", "a.wav", "b.wav")
+    assert set(labels_of(folder, TABLE).values()) == {"x", "y"}
 
 
 def test_a_dot_in_a_name_is_not_an_extension(tmp_path):
