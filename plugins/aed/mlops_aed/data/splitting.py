@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 def assign_parts(clips: Sequence[Clip], settings: DatasetSection, *, seed: int) -> list[Clip]:
     """Return the clips with their parts: test, validation, and the rest for training.
 
-    Parts that the data set assigns are kept, and are expected of every clip without a fold. With the strategy ``fold``, one fold is the test part; a data set
-    without folds is split by recording. Without a validation fold, whole source recordings are held out of the
-    training folds, class by class, until they hold ``validation_split`` of the clips of each class. Clips that
-    calibrate are training clips, of which none validate; if there are test clips only, the other parts are empty.
+    Parts that the data set assigns are kept, and are expected of every clip without a fold. With the strategy ``fold``,
+    one fold is the test part; a data set without folds is split by recording. Without a validation fold, whole source
+    recordings are held out of the training folds, class by class, until they hold ``validation_split`` of the clips of
+    each class. Clips that calibrate are training clips, of which none validate; if there are test clips only, the other
+    parts are empty.
 
     Recordings with copies of the same file are one group. Where fold or data set assign them to several parts, those of
     the test part stay, and the other clips of the group are left out.
