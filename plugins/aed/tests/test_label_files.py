@@ -275,3 +275,27 @@ def test_a_table_of_esc_50_chosen_by_name_is_that_of_esc_10(tmp_path):
     chosen = DatasetSection(name="ESC-10", csv="labels.csv", audio="sounds")
     assert set(labels_of(folder, chosen).values()) == {"dog", "rain"}
     assert len(labels_of(folder, TABLE)) == 3
+
+
+@pytest.mark.parametrize(
+    ("paths", "place", "hint"),
+    [
+        (["ESC-50/meta/esc50.csv", "ESC-50/audio/a.wav"], "", "ESC-50 has its table of labels: set dataset.path to"),
+        (["a/ESC-50/meta/esc50.csv"], "", "a/ESC-50 has its table of labels: set dataset.path to"),
+        (["ESC-50/meta/esc50.csv", "ESC-50/audio/a.wav"], "ESC-50/audio", "ESC-50 has its table of labels"),
+        (["FSD50K.ground_truth/dev.csv", "FSD50K.dev_audio/1.wav"], "FSD50K.dev_audio", "has its table of labels"),
+        (["audio/fold1/1-2-0-0.wav"], "audio/fold1", "it is called as a fold: set dataset.path to the folder above"),
+        (["data/train/a/1.wav", "data/test/a/2.wav"], "", "its only folder is data"),
+    ],
+)
+def test_a_path_one_level_off_is_refused_with_the_folder_that_was_meant(tmp_path, paths, place, hint):
+    touch(tmp_path, *paths)
+    with pytest.raises(DatasetError) as caught:
+        read_labels(tmp_path / place, DatasetSection(), LOG)
+    assert hint in str(caught.value)
+
+
+def test_the_folders_of_fsd50k_without_its_tables_are_no_classes(tmp_path):
+    touch(tmp_path, *(f"FSD50K.{part}_audio/{number}.wav" for part in ("dev", "eval") for number in range(4)))
+    with pytest.raises(DatasetError, match=r"FSD50K\.dev_audio, FSD50K\.eval_audio are parts, not classes"):
+        read_labels(tmp_path, DatasetSection(), LOG)
