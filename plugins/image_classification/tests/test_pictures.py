@@ -50,6 +50,11 @@ def test_the_official_archives_of_gtsrb_have_tracks_regions_and_a_test_part(tmp_
     assert [picture.number for picture in result] == list(range(7))
 
 
+def test_tables_that_are_read_are_no_unused_files(tmp_path):
+    touch(gtsrb(tmp_path), "notes.txt")
+    assert read_picture_set(tmp_path, settings()).files.others == ("notes.txt",)
+
+
 def test_the_training_archive_of_gtsrb_alone_has_no_parts(tmp_path):
     import shutil
 
@@ -172,6 +177,7 @@ def test_gtsrb_with_tables_of_paths_has_tracks_regions_and_a_test_part(tmp_path)
     assert len({picture.group for picture in training}) == 4
     assert (data.fit.matched, data.fit.total, data.fit.linked) == (8, 8, 4)
     assert data.beside == ("Meta/0.png", "train/0/00000_00000_00000.png")
+    assert data.files.others == ()
 
 
 def test_a_table_of_paths_that_is_wrong_is_named(tmp_path):

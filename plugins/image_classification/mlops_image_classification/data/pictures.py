@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING
 
 from mlops_core import ConfigError, DataFiles, DatasetError, did_you_mean, fold_of_folder, part_of_folder
 from mlops_image_classification.data.files import SUFFIXES, folders_in, list_images
-from mlops_image_classification.data.gtsrb import gtsrb_pictures, gtsrb_root, has_path_tables, pictures_by_path
+from mlops_image_classification.data.gtsrb import (
+    gtsrb_pictures,
+    gtsrb_root,
+    has_path_tables,
+    pictures_by_path,
+    without_tables,
+)
 from mlops_image_classification.data.labelled import TEST, TRAIN, Picture, group_of, listed
 from mlops_image_classification.data.tracks import fit_of_tracks, joined_tracks, track_in
 
@@ -131,7 +137,7 @@ def read_picture_set(dataset: Path, settings: DatasetSection) -> PictureSet:
         raise DatasetError(f"{dataset}: {len(classes)} class(es) ({listed(sorted(classes))}); expected at least 2")
     return PictureSet(
         pictures=tuple(replace(picture, number=number) for number, picture in enumerate(pictures)),
-        files=files,
+        files=replace(files, others=without_tables(dataset, files.others)),
         unlabelled=tuple(path for path in unlabelled if path not in set(beside)),
         beside=tuple(beside),
         fit=fit_of_tracks(pictures, settings.group_pattern) if settings.group_pattern else None,
