@@ -231,3 +231,16 @@ def test_a_column_of_gtsrb_that_appears_twice_is_refused(tmp_path):
     table = "Filename;ClassId;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId\n00000.ppm;1;5;6;34;35;7\n"
     with pytest.raises(DatasetError, match=r"GT-final_test\.csv: the column\(s\) ClassId appear more than once"):
         read(gtsrb(tmp_path, test_table=table))
+
+
+def test_a_folder_of_data_sets_is_no_folder_of_classes(tmp_path):
+    touch(tmp_path, "signs/train/a/1.png", "signs/test/a/2.png", "scenes/train/b/1.png", "scenes/test/b/2.png")
+    with pytest.raises(
+        DatasetError, match=r"scenes is no class folder: it holds the parts test, train; set dataset.path"
+    ):
+        read(tmp_path)
+
+
+def test_a_class_with_a_folder_that_is_called_as_a_part_is_a_class(tmp_path):
+    touch(tmp_path, "a/test/1.png", "a/2.png", "b/1.png")
+    assert {picture.label for picture in read(tmp_path)} == {"a", "b"}

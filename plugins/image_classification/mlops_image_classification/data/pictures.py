@@ -204,10 +204,21 @@ def _class_folders(
     for path in classes:
         if path.name not in by_folder:
             raise DatasetError(f"the class folder {path} is empty; expected images ({', '.join(sorted(SUFFIXES))})")
+        _refuse_parts(path, [below for _, below in by_folder[path.name]])
         label = unicodedata.normalize("NFC", path.name)
         for name, below in by_folder[path.name]:
             track = None if pattern is None else track_in(below, pattern) or ""
             yield Picture(name=name, label=label, group=group_of(name, label, track), track=track, part=part)
+
+
+def _refuse_parts(folder: Path, below: Iterable[str]) -> None:
+    """Refuse a class folder that holds nothing but parts: it is a data set, or the part of a picture would be lost."""
+    inner = {path.partition("/")[0] if "/" in path else "" for path in below}
+    if all(part_of_folder(name) is not None for name in inner):
+        raise DatasetError(
+            f"{folder} is no class folder: it holds the parts {listed(sorted(inner))}; set dataset.path to it, "
+            "or move the parts above the classes"
+        )
 
 
 def _by_class_folder(images: Iterable[str], place: str) -> dict[str, list[tuple[str, str]]]:
