@@ -233,7 +233,7 @@ def test_a_column_of_gtsrb_that_appears_twice_is_refused(tmp_path):
         read(gtsrb(tmp_path, test_table=table))
 
 
-def test_a_folder_of_data_sets_is_no_folder_of_classes(tmp_path):
+def test_a_folder_of_data_sets_does_not_hold_classes(tmp_path):
     touch(tmp_path, "signs/train/a/1.png", "signs/test/a/2.png", "scenes/train/b/1.png", "scenes/test/b/2.png")
     with pytest.raises(
         DatasetError, match=r"scenes is no class folder: it holds the parts test, train; set dataset.path"
