@@ -60,3 +60,13 @@ def require_name(name: object, *, what: str, error: type[MlopsError] = UsageErro
     if fault:
         shown = repr(name if len(str(name)) <= NAME_LIMIT else f"{str(name)[:NAME_LIMIT]}...")
         raise error(f"{what} {shown} {fault}")
+
+
+def with_path(fault: str, path: str) -> str:
+    """Return a fault that names a file by its path: files of one name may be in several folders.
+
+    Example:
+        >>> with_path("a.wav cannot be decoded", "left/a.wav")
+        'left/a.wav cannot be decoded'
+    """
+    return fault if path in fault else fault.replace(path.rpartition("/")[2], path, 1)

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from mlops_core.workspace.records import RunRecord, StepRecord
 
 
+_FEWEST_OF_BLOCKS = 5
+"""Number of columns from which a table becomes blocks of lines on a narrow terminal."""
+
+
 def print_json(data: object) -> None:
     """Print `data` as indented JSON; a non-finite number becomes null, a control character its escape.
 
@@ -48,7 +52,10 @@ def _strict(data: object) -> object:
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
-    """Print a table: with borders on a terminal, as aligned plain text elsewhere."""
+    """Print a table: with borders on a terminal, as aligned plain text elsewhere.
+
+    On a terminal that is too narrow for the words of many columns, each row becomes a block of lines.
+    """
     cells = [[escape_line(str(cell)) for cell in row] for row in (headings, *rows)]
     title = title[:1] + escape_line(title[1:])  # it may begin with an empty line
     if is_interactive(sys.stdout):
@@ -57,18 +64,41 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, ti
 
         from mlops_core.cli.terminal import EscapingConsole
 
-        table = Table(
-            *(Column(Text(heading)) for heading in cells[0]), title=Text(title) if title else None, title_justify="left"
-        )
-        for row in cells[1:]:
-            table.add_row(*(Text(cell, overflow="fold") for cell in row))
-        EscapingConsole(sys.stdout).print(table)
-        return
+        console = EscapingConsole(sys.stdout)
+        if len(headings) < _FEWEST_OF_BLOCKS or _width_of_words(cells) <= console.width:
+            table = Table(
+                *(Column(Text(heading)) for heading in cells[0]),
+                title=Text(title) if title else None,
+                title_justify="left",
+            )
+            for row in cells[1:]:
+                table.add_row(*(Text(cell, overflow="fold") for cell in row))
+            console.print(table)
+            return
+        cells = _blocks(cells)
     if title:
         click.echo(title)
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         echo_line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _width_of_words(cells: Sequence[Sequence[str]]) -> int:
+    """Return the width of a table with borders in which no word is broken."""
+    longest = [
+        max(len(word) for cell in column for word in cell.split() or [""]) for column in zip(*cells, strict=True)
+    ]
+    return sum(longest) + 3 * len(longest) + 1
+
+
+def _blocks(cells: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the rows of a table as lines of heading and cell, with an empty line between two rows."""
+    headings, *rows = cells
+    lines: list[list[str]] = []
+    for row in rows:
+        lines += [["", ""]] * bool(lines)
+        lines += [[heading, cell] for heading, cell in zip(headings, row, strict=True) if cell]
+    return lines or [[", ".join(headings), ""]]
 
 
 def format_time(moment: str) -> str:

@@ -180,8 +180,10 @@ class MetricValue:
     def caveat(self) -> str:
         """Return why an interval from resampled groups says little; empty if it does not."""
         groups = self.groups or self.count
-        if self.method != "bootstrap" or not 0 < groups < FEWEST_GROUPS:
+        if self.method != "bootstrap" or groups < 1:
             return ""
+        if groups >= FEWEST_GROUPS:
+            return "" if self.low < self.high else "every resampling has this value: how certain it is, is not known"
         if groups == 1:
             return "a single group: how certain the value is, is not known"
         return f"{groups} groups: too few for an interval, which is too narrow; it takes {FEWEST_GROUPS} at least"

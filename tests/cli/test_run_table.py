@@ -111,6 +111,17 @@ def test_a_run_on_a_terminal_is_a_table_and_in_plain_mode_lines(toy, tmp_path):
         assert not re.search("[─━│┃┏]", plain)
 
 
+def test_a_table_whose_words_a_terminal_cannot_hold_becomes_blocks_of_lines(toy, tmp_path):
+    on_a_terminal("--workspace", "ws", "run", "--usecase", toy, cwd=tmp_path)
+    narrow, wide = (
+        on_a_terminal("--workspace", "ws", "models", "list", cwd=tmp_path, COLUMNS=width) for width in ("80", "200")
+    )
+    lines = narrow.replace("\r", "").splitlines()
+    assert [line.split()[0] for line in lines][:3] == ["model", "version", "status"]
+    assert re.fullmatch(r"run +\d{8}-\d{6}-[0-9a-f]{6}", lines[-1])
+    assert "┃" in wide
+
+
 def test_a_run_can_be_watched_from_another_process(toy, tmp_path, call):
     slow = subprocess.Popen(
         [*COMMAND, "--workspace", "ws", "run", "--usecase", toy, "--set", "training.behaviour=sleep"],

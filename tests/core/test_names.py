@@ -19,7 +19,7 @@ from mlops_core import (
     UsageError,
     prepare_run,
 )
-from mlops_core.names import name_fault
+from mlops_core.names import name_fault, with_path
 from mlops_core.runners.discovery import find_runner
 from mlops_core.scaffolding import use_case_name
 from mlops_core.use_cases.discovery import discover_use_cases, find_use_case
@@ -122,3 +122,17 @@ def test_the_configured_name_of_a_folder_of_data_is_refused_too(toy, tmp_path, n
 def test_a_new_plugin_is_not_named_after_a_device():
     with pytest.raises(UsageError, match="device on Windows"):
         use_case_name("nul")
+
+
+@pytest.mark.parametrize(
+    ("fault", "path", "named"),
+    [
+        ("a.wav cannot be decoded", "left/a.wav", "left/a.wav cannot be decoded"),
+        ("left/a.wav cannot be decoded", "left/a.wav", "left/a.wav cannot be decoded"),
+        ("a.wav: a.wav is empty", "left/a.wav", "left/a.wav: a.wav is empty"),
+        ("no words", "left/a.wav", "no words"),
+        ("", "left/a.wav", ""),
+    ],
+)
+def test_a_fault_of_a_file_names_its_folder(fault, path, named):
+    assert with_path(fault, path) == named

@@ -101,3 +101,9 @@ def test_an_interval_from_few_groups_says_so(count, words):
     value = bootstrap_by_group(noisy_groups(count, 3), mean, resamples=50)
     assert value.caveat.startswith(words)
     assert bool(value.caveat) == bool(words)
+
+
+def test_an_interval_without_a_width_says_that_nothing_is_known_of_it():
+    value = bootstrap_by_group({f"g{number}": [1.0, 1.0] for number in range(40)}, mean, resamples=50)
+    assert (value.low, value.high) == (1, 1)
+    assert value.caveat.startswith("every resampling has this value")

@@ -26,6 +26,7 @@ from mlops_core.report.kit import (
     nice_scale,
     render_page,
     script,
+    tile,
 )
 
 # --- Elements ---
@@ -34,6 +35,10 @@ from mlops_core.report.kit import (
 def test_text_and_attributes_are_escaped_once():
     paragraph = element("p", "a<b>&", element("em", "x"), None, 3, title="\"'<&", class_="c", hidden=True, open=False)
     assert paragraph.html == '<p title="&quot;&#x27;&lt;&amp;" class="c" hidden>a&lt;b&gt;&amp;<em>x</em>3</p>'
+
+
+def test_the_value_of_a_tile_may_break_after_an_underscore():
+    assert "ROAD_<wbr>SIGN" in str(tile("Data set", "ROAD_SIGN"))
 
 
 def test_void_elements_have_no_end_tag_and_attribute_names_get_hyphens():

@@ -209,12 +209,13 @@ def _with_progress(
 
 def _answers(predictor: Predictor, batch: Sequence[Path], faults: list[str]) -> Iterator[SampleScores]:
     from mlops_core.errors import DatasetError
+    from mlops_core.names import with_path
 
     try:
         yield from list(predictor.predict(batch))
     except DatasetError as error:
         if len(batch) == 1:
-            faults.append(str(error))
+            faults.append(with_path(str(error), str(batch[0])))
             return
         for path in batch:  # find the file that cannot be used and predict the others
             yield from _answers(predictor, [path], faults)

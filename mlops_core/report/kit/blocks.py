@@ -9,7 +9,7 @@ from mlops_core.quantities import short_digest
 from mlops_core.report.kit.markup import Markup, Node, element, group
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 BadgeKind: TypeAlias = Literal["good", "bad", "warn", "plain", "reused"]
 """The state that a badge, a callout or a bar shows by its colour and symbol."""
@@ -100,9 +100,18 @@ def tile(name: str, value: str, note: Node = None) -> Markup:
     return element(
         "li",
         element("span", name, class_="tile-name"),
-        element("strong", value, class_="tile-value"),
+        element("strong", *_breakable(value), class_="tile-value"),
         element("span", note, class_="tile-note") if note else None,
     )
+
+
+def _breakable(name: str) -> Iterator[Node]:
+    """Yield a name in pieces that a browser may break after an underscore, and not within a word."""
+    *pieces, last = name.split("_")
+    for piece in pieces:
+        yield f"{piece}_"
+        yield element("wbr")
+    yield last
 
 
 def badge(text: str, kind: BadgeKind) -> Markup:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from mlops_core.control_characters import escape_controls
 
-_VOID = frozenset({"br", "col", "hr", "img", "input", "link", "meta"})
+_VOID = frozenset({"br", "col", "hr", "img", "input", "link", "meta", "wbr"})
 _DECIMALS = 3
 
 

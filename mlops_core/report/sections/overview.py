@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from mlops_core.evaluation.metrics import MetricReport
-from mlops_core.quantities import format_duration, format_number, format_size
+from mlops_core.quantities import counted, format_duration, format_number, format_size
 from mlops_core.report.facts import REPORT_FILE
 from mlops_core.report.kit import BadgeKind, Markup, badge, callout, element, muted, tile
 from mlops_core.report.sections.groups import headline_metrics
@@ -101,7 +101,7 @@ def key_figures(evidence: Evidence) -> Iterator[Markup]:
     yield tile("Duration", format_duration(record.duration_s), _step_counts(record))
     if record.dataset:
         size = format_size(record.dataset.size_bytes)
-        yield tile("Data set", record.dataset.name, f"{record.dataset.files} files, {size}")
+        yield tile("Data set", record.dataset.name, f"{counted(record.dataset.files, 'file')}, {size}")
     if record.model_version is not None:
         approval = _APPROVALS.get(str(evidence.approval), "not in the registry")
         yield tile("Model", f"Version {record.model_version}", f"{approval} on {as_of(evidence)}")

@@ -8,7 +8,7 @@ from mlops_core.datasets.licences import shown_licence
 from mlops_core.evaluation.comparability import SPLITS_NOTE, TEST_CONTENT_NOTE, TEST_SET_NOTE
 from mlops_core.evaluation.coverage import facts_of_note
 from mlops_core.evaluation.metrics import MetricReport
-from mlops_core.quantities import format_size
+from mlops_core.quantities import counted, format_size
 from mlops_core.report.facts import recorded_licences
 from mlops_core.report.kit import (
     Markup,
@@ -64,7 +64,7 @@ def _digests(evidence: Evidence) -> Markup:
     facts["Data set"] = code(dataset.name) if dataset else "none"
     if dataset:
         facts["Data digest"] = _full_digest(dataset.digest)
-        facts["Data size"] = f"{dataset.files} files, {format_size(dataset.size_bytes)}"
+        facts["Data size"] = f"{counted(dataset.files, 'file')}, {format_size(dataset.size_bytes)}"
         facts["Data licence"] = shown_licence(dataset.licence)
         facts["Data path"] = code(dataset.path)
     for model in _base_models(record):

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
 from mlops_core.errors import DatasetError, ExitCode, MlopsError, PluginError, RunnerError, StepError
+from mlops_core.names import with_path
 from mlops_core.serving.refusals import RefusedRequestError
 from mlops_core.serving.workers.pool import WorkerPool
 
@@ -165,7 +166,7 @@ class BatchWorkers:
                 continue
             if answer.cause is FaultCause.MODEL:
                 return FileAnswer(fault=f"{request['name']}: {answer.fault}", cause=answer.cause)
-            return answer
+            return replace(answer, fault=with_path(answer.fault, str(request["name"])))
         fault = (
             f"{request['name']} ended its worker process {_ATTEMPTS} times; the machine may be out of memory, or the "
             "model or a library is at fault"

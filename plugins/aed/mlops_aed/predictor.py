@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import tempfile
 import wave
 from pathlib import Path
@@ -10,7 +12,9 @@ from typing import IO, TYPE_CHECKING
 from mlops_aed.audio.describing import describe_patches, description_names
 from mlops_aed.audio.features import clip_patches
 from mlops_aed.audio.listening import AudioListening, Hearing
+from mlops_aed.audio.wav_headers import is_shorter_than_header
 from mlops_aed.config import FeatureExtraction, Preprocessing
+from mlops_aed.file_names import printable
 from mlops_aed.models import model_folder, scorers
 from mlops_core import SampleScores
 
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from mlops_aed.audio.events import EventOptions
     from mlops_core import Perturbation
 
+_LOG = logging.getLogger(__name__)
 _PERIOD = b"\0\x10\0\x10\0\xf0\0\xf0"
 """Four samples of a square wave, 16 bits each."""
 
@@ -66,6 +71,7 @@ class AedPredictor:
     def _answers(self, paths: Iterable[Path], *, is_described: bool) -> Iterator[SampleScores]:
         for path in paths:
             patches = clip_patches(path, self._preprocessing, self._features)
+            _warn_if_cut_off(path)
             patch_scores = scorers.scores(self._scorer, patches, self._metadata)
             yield SampleScores(
                 path=str(path),
@@ -84,6 +90,8 @@ class AedPredictor:
 
     def listen(self, source: Path | IO[bytes], options: EventOptions) -> AudioListening:
         """Start to listen for events in a long recording or a stream; raises the errors of `predict`."""
+        if isinstance(source, Path):
+            _warn_if_cut_off(source)
         hearing = Hearing(
             classes=self.classes,
             scorer=lambda patches: scorers.scores(self._scorer, patches, self._metadata),
@@ -91,3 +99,10 @@ class AedPredictor:
             features=self._features,
         )
         return AudioListening(source, hearing, options)
+
+
+def _warn_if_cut_off(path: Path) -> None:
+    """Log that a recording ends before the length that its header gives, as after a stopped download."""
+    with contextlib.suppress(OSError):  # decoding names what cannot be read
+        if is_shorter_than_header(path):
+            _LOG.warning("%s is cut off: it ends before the length that its header gives", printable(str(path)))

@@ -335,7 +335,9 @@ def test_audacity_labels_of_several_recordings_are_separate_files(tmp_path, reco
     [
         ("table", ("a.wav",), ".", "set --events audacity"),
         ("audacity", ("a.wav",), "nowhere", "nowhere is not a folder"),
-        ("audacity", ("a.wav", "x/a.wav"), ".", "two recordings have the same name"),
+        ("audacity", ("a.wav", "x/a.wav"), ".", r"a.txt would hold the labels of .*/a.wav and of .*/x/a.wav"),
+        ("audacity", ("A.wav", "a.flac"), ".", r"a.txt would hold the labels of .*/A.wav and of .*/a.flac"),
+        ("audacity", ("a.wav", "a.wav"), ".", r"a.txt would hold the labels of .*/a.wav and of .*/a.wav"),
         ("audacity", ("old.wav",), ".", "old.txt exists and is not overwritten"),
     ],
 )

@@ -351,3 +351,25 @@ def test_a_folder_with_too_many_files_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("mlops_aed.models.pretrained._MOST_FILES", 3)
     with pytest.raises(KeyFaultError, match="holds more than 3 files; name the folder with the recordings"):
         with_digest({"path": str(tmp_path)}, path_key="path", digest_key="sha256", is_model=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "weights.npz",
+            b"version https://git-lfs.github.com/spec/v1\noid",
+            "holds weights.npz, which is a pointer of Git LFS",
+        ),
+        ("weights.npz", b"PK\x03\x04" + bytes(100), "holds weights.npz, which is cut off"),
+        ("weights.npz", b"junk", "holds weights.npz, which is not an archive of weights"),
+        ("metadata.json", b"<!DOCTYPE html>", "holds metadata.json, which is a web page"),
+        ("architecture.json", b'{"layers": [', "holds architecture.json, which is not JSON"),
+        ("model.tflite", b"", "holds model.tflite, which is empty"),
+    ],
+)
+def test_a_file_of_an_exported_model_that_is_something_else_is_named(tmp_path, name, content, message):
+    (tmp_path / "metadata.json").write_text("{}", encoding="utf-8")
+    assert fault_of(tmp_path) == ""
+    (tmp_path / name).write_bytes(content)
+    assert fault_of(tmp_path).startswith(message)

@@ -11,6 +11,7 @@ from mlops_aed.audio.waveform import load_waveform, resample
 from mlops_aed.config import AedConfig, DatasetSection, Preprocessing
 from mlops_aed.data.inspection import inspect_dataset, measure
 from mlops_aed.data.synthetic import SOUNDS, make_clip, make_recording
+from mlops_aed.predictor import _warn_if_cut_off
 
 CONFIG = AedConfig(dataset=DatasetSection(name="x"))
 
@@ -98,6 +99,15 @@ def test_files_that_are_cut_off_and_clips_longer_than_what_is_used_are_found(fol
     assert findings["cut off", "warning"].samples == ("1-chirp0.wav",)
     assert "1 of 12 clips are longer than preprocessing.max_length (10 s)" in findings["long", "note"].message
     assert dict(inspect_dataset(folder, CONFIG).facts)["seconds per clip"].endswith("median 2.00")
+
+
+def test_a_recording_that_is_cut_off_is_named_when_it_is_predicted(folder, caplog):
+    path = folder / "audio" / "1-chirp0.wav"
+    _warn_if_cut_off(path)
+    assert caplog.messages == []
+    path.write_bytes(path.read_bytes()[:500])
+    _warn_if_cut_off(path)
+    assert caplog.messages == [f"{path} is cut off: it ends before the length that its header gives"]
 
 
 def test_a_named_pipe_is_unreadable_and_does_not_block(folder):

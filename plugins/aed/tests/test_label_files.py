@@ -44,6 +44,11 @@ def labels_of(folder, settings=None):
         ),
         ("filename,category\na,x\n".encode("utf-16"), "row 1: the encoding is UTF-16; expected UTF-8"),
         ("filename,category\na,x\n".encode("utf-16-le"), "row 1: the encoding is UTF-16; expected UTF-8"),
+        ("filename,category\na,x\n".encode("utf-32"), "row 1: the encoding is UTF-32; expected UTF-8"),
+        ("filename,category\na,x\n".encode("utf-32-be"), "row 1: the encoding is UTF-32; expected UTF-8"),
+        ("filename,category\na\0,x\nb,y\nc,z\n", "row 2 holds a byte 0"),
+        ('filename,category\na,"x\nb,y\n', "row 2: unexpected end of data"),
+        ('filename,category\na,x\n"b" ,y\n', "row 3: ',' expected after"),
         ("filename,category\na,x\nb\n", "row 3 has 1 of 2 cells; it lacks category"),
         ("filename,category,fold\na,x,1\nb,y\n", "row 3 has 2 of 3 cells; it lacks fold"),
         ("filename,category\na,x\nb,dog, loud\n", "row 3 has 3 cells, the header 2; put a text with commas in quotes"),
@@ -77,6 +82,11 @@ def test_a_table_of_esc_50_and_of_fsd50k_is_read_by_the_same_rules(tmp_path):
 def test_blank_rows_and_empty_further_cells_are_no_fault(tmp_path):
     folder = folder_with(tmp_path, "\ufefffilename , category\na,x,,\n,\n\nb,y\n", "a.wav", "b.wav")
     assert labels_of(folder, TABLE) == {"sounds/a.wav": "x", "sounds/b.wav": "y"}
+
+
+def test_marks_of_byte_order_before_the_header_are_no_part_of_it(tmp_path):
+    folder = folder_with(tmp_path, "\ufeff\ufefffilename,category\na,x\nb,y\n", "a.wav", "b.wav")
+    assert set(labels_of(folder, TABLE).values()) == {"x", "y"}
 
 
 def test_a_dot_in_a_name_is_not_an_extension(tmp_path):
@@ -265,3 +275,27 @@ def test_a_table_of_esc_50_chosen_by_name_is_that_of_esc_10(tmp_path):
     chosen = DatasetSection(name="ESC-10", csv="labels.csv", audio="sounds")
     assert set(labels_of(folder, chosen).values()) == {"dog", "rain"}
     assert len(labels_of(folder, TABLE)) == 3
+
+
+@pytest.mark.parametrize(
+    ("paths", "place", "hint"),
+    [
+        (["ESC-50/meta/esc50.csv", "ESC-50/audio/a.wav"], "", "ESC-50 has its table of labels: set dataset.path to"),
+        (["a/ESC-50/meta/esc50.csv"], "", "a/ESC-50 has its table of labels: set dataset.path to"),
+        (["ESC-50/meta/esc50.csv", "ESC-50/audio/a.wav"], "ESC-50/audio", "ESC-50 has its table of labels"),
+        (["FSD50K.ground_truth/dev.csv", "FSD50K.dev_audio/1.wav"], "FSD50K.dev_audio", "has its table of labels"),
+        (["audio/fold1/1-2-0-0.wav"], "audio/fold1", "it is called as a fold: set dataset.path to the folder above"),
+        (["data/train/a/1.wav", "data/test/a/2.wav"], "", "its only folder is data"),
+    ],
+)
+def test_a_path_one_level_off_is_refused_with_the_folder_that_was_meant(tmp_path, paths, place, hint):
+    touch(tmp_path, *paths)
+    with pytest.raises(DatasetError) as caught:
+        read_labels(tmp_path / place, DatasetSection(), LOG)
+    assert hint in str(caught.value)
+
+
+def test_the_folders_of_fsd50k_without_its_tables_are_no_classes(tmp_path):
+    touch(tmp_path, *(f"FSD50K.{part}_audio/{number}.wav" for part in ("dev", "eval") for number in range(4)))
+    with pytest.raises(DatasetError, match=r"FSD50K\.dev_audio, FSD50K\.eval_audio are parts, not classes"):
+        read_labels(tmp_path, DatasetSection(), LOG)

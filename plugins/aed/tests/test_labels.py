@@ -208,6 +208,27 @@ def test_folds_with_a_decimal_place_and_rows_with_a_part_in_place_of_a_fold_are_
     assert [clip.fold for clip in read_labels(folder, settings, LOG)] == [1, 2, 0, 0]
 
 
+def test_a_part_for_some_rows_is_kept_where_the_others_have_a_fold(tmp_path):
+    rows = [
+        (f"{label}{n}.wav", label, ("1", "2", "")[n % 3], ("", "", "test")[n % 3]) for label in "ab" for n in range(9)
+    ]
+    folder = table(tmp_path, rows, header="filename,category,fold,split")
+    settings = DatasetSection(csv="labels.csv", audio="sounds", validation_fold=2)
+    parted = assign_parts(read_labels(folder, settings, LOG), settings, seed=0)
+    assert [clip.part for clip in parted] == ["train", "validation", "test"] * 6
+    wrong = settings.model_copy(update={"test_fold": 1})
+    with pytest.raises(DatasetError, match=r"12 of 18 clips have no part.*no dataset\.test_fold"):
+        assign_parts(read_labels(folder, wrong, LOG), wrong, seed=0)
+
+
+def test_a_part_for_some_rows_only_is_refused(tmp_path):
+    rows = [(f"{label}{n}.wav", label, ("train", "test", "")[n % 3]) for label in "ab" for n in range(9)]
+    folder = table(tmp_path, rows, header="filename,category,split")
+    settings = DatasetSection(csv="labels.csv", audio="sounds")
+    with pytest.raises(DatasetError, match="6 of 18 clips have no part, which the others have: sounds/a2"):
+        assign_parts(read_labels(folder, settings, LOG), settings, seed=0)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

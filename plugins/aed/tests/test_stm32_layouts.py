@@ -341,7 +341,7 @@ def test_a_run_uses_the_tables_that_the_file_has(mode, parts, expected):
     [
         ("evaluation", ("quantization",), "dataset.test_csv_path: is required by operation_mode evaluation"),
         ("chain_eqe", ("test",), "dataset.quantization_csv_path: is required by operation_mode chain_eqe"),
-        ("chain_qb", ("validation",), "dataset.quantization_csv_path: is required by operation_mode quantization"),
+        ("chain_qb", ("validation",), "dataset.quantization_csv_path: is required by operation_mode chain_qb"),
         ("chain_eqe", ("quantization", "training"), "dataset.test_csv_path: is required together with"),
     ],
 )
@@ -371,6 +371,17 @@ def test_fsd50k_is_evaluated_on_a_table_of_the_file():
     text = of_mode("evaluation", "test").replace("name: esc10", "name: fsd50k")
     assert tables_of(text) == {"test_csv": "test.csv"}
     assert fates(text)["dataset_specific.fsd50k.csv_folder"].note == "the tables of dataset are used"
+
+
+def test_fsd50k_is_quantized_with_a_table_of_the_file():
+    text = of_mode("chain_qb", "quantization").replace("name: esc10", "name: fsd50k")
+    assert tables_of(text) == {"calibration_csv": "quantization.csv"}
+    assert fates(text)["dataset_specific.fsd50k.csv_folder"].note == "the tables of dataset are used"
+
+
+def test_a_validation_table_that_is_not_scored_says_which_one_is():
+    text = of_mode("chain_qb", "quantization", "validation", "test")
+    assert fates(text)["dataset.validation_csv_path"].note == "the clips of dataset.test_csv_path are scored"
 
 
 def test_a_file_without_any_path_names_the_data_set_that_is_used():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from mlops_core import GateSection, Section, TuningSection, UseCaseConfig
+from mlops_core import GateSection, Section, TuningSection, UseCaseConfig, placeholder_of
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -15,6 +16,7 @@ Strength = Annotated[float, Field(ge=0, le=1)]
 IMAGENET = "imagenet"
 RESIDUAL = "residual"
 _SMALLEST_OF_APPLICATIONS = 32
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 class DatasetSection(Section):
@@ -87,6 +89,21 @@ class DataAugmentation(Section):
     cutmix_alpha: Annotated[float, Field(ge=0, le=2)] = 0.0
 
 
+def _fault_of_weights(where: str) -> str:
+    """Return what is visibly wrong with a file of weights on this machine; empty for nothing, or for no file."""
+    try:
+        path = Path(where).expanduser()
+        if not path.is_file():
+            return ""
+        if what := placeholder_of(path):
+            return f"is {what}"
+        with path.open("rb") as stream:
+            start = stream.read(len(_HDF5))
+    except (OSError, RuntimeError, ValueError):  # the step that reads it says why
+        return ""
+    return "" if start == _HDF5 else "is not an HDF5 file; expected weights that Keras saved as .weights.h5 or .h5"
+
+
 class ModelChoice(Section):
     """The network and its initial weights."""
 
@@ -118,6 +135,8 @@ class ModelChoice(Section):
             )
         if self.weights_sha256 is not None and not is_file:
             raise ValueError("weights_sha256 is set, but weights is not a file")
+        if is_file and (fault := _fault_of_weights(str(self.weights))):
+            raise ValueError(f"weights: {self.weights} {fault}")
         return self
 
 

@@ -7,7 +7,9 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from mlops_image_classification.config import ModelChoice
 from mlops_image_classification.model.network import _load_weights
+from pydantic import ValidationError
 
 from mlops_core import ConfigError
 
@@ -65,3 +67,21 @@ def test_plain_weights_are_read_and_a_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe.h5")
     with pytest.raises(ConfigError, match="pipe.h5 is not a regular file"):
         _load_weights(target, tmp_path / "pipe.h5", sha256=digest)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid", "is a pointer of Git LFS"),
+        (b"<!DOCTYPE html><title>404</title>", "is a web page"),
+        (b"", "is not an HDF5 file"),
+        (b"PK\x03\x04", "is not an HDF5 file"),
+    ],
+)
+def test_a_file_that_holds_no_weights_is_refused_with_the_configuration(tmp_path, content, message):
+    path = tmp_path / "w.weights.h5"
+    path.write_bytes(content)
+    with pytest.raises(ValidationError, match=f"w.weights.h5 {message}"):
+        ModelChoice(name="MobileNetV3Small", weights=str(path), weights_sha256="0" * 64)
+    path.unlink()
+    assert ModelChoice(name="MobileNetV3Small", weights=str(path), weights_sha256="0" * 64).weights == str(path)

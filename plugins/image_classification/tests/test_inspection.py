@@ -78,3 +78,21 @@ def test_the_check_refuses_what_the_split_refuses(data):
     assert result["split"].message.startswith("the validation part has no picture of a; expected every class")
     assert result["split"].message.endswith("; a run refuses the data set")
     assert list(result) == ["split"]
+
+
+def test_classes_that_hold_the_same_folders_are_probably_a_level_above_the_classes(tmp_path):
+    for place, number in (
+        (f"{top}/{name}", n) for top in ("day", "night") for name in ("sea", "forest") for n in (0, 1)
+    ):
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        texture(len(place) * 10 + number).save(tmp_path / place / f"{number:05d}_00000.png")
+    assert findings(tmp_path)["layout"].samples == ("forest", "sea")
+    texture(0).save(tmp_path / "day" / "00003_00000.png")
+    assert "layout" not in findings(tmp_path)
+
+
+def test_folders_of_tracks_are_no_classes_that_were_missed(tmp_path):
+    for label, track, frame in ((c, t, f) for c in "ab" for t in (0, 1, 2) for f in (0, 1)):
+        (tmp_path / label / f"track{track}").mkdir(parents=True, exist_ok=True)
+        texture(ord(label) * 100 + 10 * track + frame).save(tmp_path / label / f"track{track}" / f"{frame:05d}.png")
+    assert "layout" not in findings(tmp_path)

@@ -50,6 +50,11 @@ def test_the_official_archives_of_gtsrb_have_tracks_regions_and_a_test_part(tmp_
     assert [picture.number for picture in result] == list(range(7))
 
 
+def test_tables_that_are_read_are_no_unused_files(tmp_path):
+    touch(gtsrb(tmp_path), "notes.txt")
+    assert read_picture_set(tmp_path, settings()).files.others == ("notes.txt",)
+
+
 def test_the_training_archive_of_gtsrb_alone_has_no_parts(tmp_path):
     import shutil
 
@@ -172,6 +177,7 @@ def test_gtsrb_with_tables_of_paths_has_tracks_regions_and_a_test_part(tmp_path)
     assert len({picture.group for picture in training}) == 4
     assert (data.fit.matched, data.fit.total, data.fit.linked) == (8, 8, 4)
     assert data.beside == ("Meta/0.png", "train/0/00000_00000_00000.png")
+    assert data.files.others == ()
 
 
 def test_a_table_of_paths_that_is_wrong_is_named(tmp_path):
@@ -225,3 +231,16 @@ def test_a_column_of_gtsrb_that_appears_twice_is_refused(tmp_path):
     table = "Filename;ClassId;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId\n00000.ppm;1;5;6;34;35;7\n"
     with pytest.raises(DatasetError, match=r"GT-final_test\.csv: the column\(s\) ClassId appear more than once"):
         read(gtsrb(tmp_path, test_table=table))
+
+
+def test_a_folder_of_data_sets_does_not_hold_classes(tmp_path):
+    touch(tmp_path, "signs/train/a/1.png", "signs/test/a/2.png", "scenes/train/b/1.png", "scenes/test/b/2.png")
+    with pytest.raises(
+        DatasetError, match=r"scenes is no class folder: it holds the parts test, train; set dataset.path"
+    ):
+        read(tmp_path)
+
+
+def test_a_class_with_a_folder_that_is_called_as_a_part_is_a_class(tmp_path):
+    touch(tmp_path, "a/test/1.png", "a/2.png", "b/1.png")
+    assert {picture.label for picture in read(tmp_path)} == {"a", "b"}

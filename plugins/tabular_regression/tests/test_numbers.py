@@ -183,3 +183,27 @@ def test_categories_and_groups_in_different_normal_forms_are_equal(read, table):
     assert [row[0] for row in result.features] == [0, 0]
     with pytest.raises(ValidationError, match="two or more different categories"):
         table(columns=({"name": "kind", "type": "category", "categories": (composed, decomposed)}, *NUMBERED[1:]))
+
+
+def test_a_number_that_stands_for_a_missing_cell_is_missing_however_it_is_written(read):
+    values, violations = weights(read, "-999", "-999.0", "7", missing_values=("", "-999"))
+    assert list(map(math.isnan, values)) == [True, True, False]
+    assert violations == []
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.float32()])
+def test_a_number_that_stands_for_a_missing_cell_is_missing_in_parquet(read, kind, tmp_path):
+    weight = pa.array([-999, 4], kind)
+    pq.write_table(
+        pa.table({"kind": ["a", "b"], "size": [1, 1], "shell_weight": weight, "age": [-999, 3]}),
+        tmp_path / "table.parquet",
+    )
+    result = read(None, name="table.parquet", missing_values=("", "-999"), rules={"target": "drop"})
+    assert [row[2] for row in result.features] == [4]
+    assert ["column 'age': '-999'" in str(violation) for violation in result.violations] == [True]
+
+
+def test_decimals_are_categories_whatever_the_places_of_their_type(read, tmp_path):
+    kind = pa.array([Decimal("0.50"), Decimal("1.00")], pa.decimal128(5, 2))
+    columns = ({"name": "kind", "type": "category", "categories": ("0.5", "1")}, *NUMBERED[1:])
+    assert codes(read, kind, tmp_path, columns) == [0, 1]

@@ -11,7 +11,7 @@ from mlops_aed.audio.events import EventOptions
 from mlops_core import DatasetError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from mlops_aed.audio.events import Event
     from mlops_aed.audio.listening import AudioListening
@@ -107,12 +107,24 @@ def _label_files(request: OutputRequest) -> dict[str, Path]:
     if not Path(folder).is_dir():
         raise UsageError(f"--labels: {folder} is not a folder; expected an existing one")
     files = {item.name: Path(folder) / f"{_stem(item.name)}.txt" for item in request.inputs}
-    if len(set(files.values())) < len(request.inputs):
-        raise UsageError("--labels: two recordings have the same name; give recordings of different names")
+    _require_different(request, files)
     existing = next((path for path in files.values() if path.exists()), None)
     if existing is not None:
         raise UsageError(f"--labels: {existing} exists and is not overwritten; remove it or choose another folder")
     return files
+
+
+def _require_different(request: OutputRequest, files: Mapping[str, Path]) -> None:
+    """Refuse two recordings whose labels would be one file, also where a file system ignores the case of names."""
+    seen: dict[str, str] = {}
+    for name in (recording.name for recording in request.inputs):
+        key = files[name].name.casefold()
+        if key in seen:
+            raise UsageError(
+                f"--labels: {files[name]} would hold the labels of {seen[key]} and of {name}; "
+                "give recordings of different names, or call mlops once for each"
+            )
+        seen[key] = name
 
 
 def _stem(name: str) -> str:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from mlops_core import DatasetError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _PCM, _FLOAT, _A_LAW, _MU_LAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 _UNKNOWN_SIZE = 0xFFFFFF00
@@ -116,6 +119,14 @@ def read_wav_header(stream: IO[bytes], *, name: str = "standard input") -> Sampl
     ends_here = riff_bytes >= _UNKNOWN_SIZE or riff_bytes + 8 <= place
     is_unknown = size >= _UNKNOWN_SIZE or (size == 0 and ends_here)
     return replace(layout, data_bytes=None if is_unknown else size)
+
+
+def is_shorter_than_header(path: Path) -> bool:
+    """Return whether a WAV file is shorter than its header says; decoders do not report it."""
+    with path.open("rb") as stream:
+        start = stream.read(8)
+    size = int.from_bytes(start[4:8], "little")
+    return start[:4] == b"RIFF" and 0 < size < _UNKNOWN_SIZE and path.stat().st_size < size + 8 - size % 2
 
 
 def check_rest(stream: IO[bytes], layout: SampleFormat, *, name: str = "standard input") -> None:

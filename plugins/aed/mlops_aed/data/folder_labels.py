@@ -118,7 +118,8 @@ def _folders_above(path: str) -> tuple[str, ...]:
 
 
 def _part(name: str) -> str | None:
-    return TRAIN if name.casefold() in _DEVELOPMENT else part_of_folder(name)
+    part = name.casefold().removeprefix("fsd50k.").removesuffix("_audio")
+    return TRAIN if part in _DEVELOPMENT else part_of_folder(part)
 
 
 def _clips_of_folds(found: Sequence[_File], folds: dict[str, int | None], dataset: Path) -> list[Clip]:

@@ -19,6 +19,7 @@ import numpy as np
 from mlops_aed.audio.channels import to_mono
 from mlops_aed.audio.fingerprints import find_matches, fingerprint
 from mlops_aed.audio.opening import open_audio
+from mlops_aed.audio.wav_headers import is_shorter_than_header
 from mlops_aed.audio.waveform import decode, resample
 from mlops_aed.data.clip_files import list_files, unused_findings
 from mlops_aed.data.clips import clip_path, of_clip
@@ -43,8 +44,6 @@ _SILENT_PEAK = 1e-4
 _SILENT_SHARE = 0.9
 _QUIET_DB = 60.0
 _FRAME_S = 0.1
-_UNKNOWN_SIZE = 0xFFFFFF00
-"""Smallest size in a WAV header that means "unknown", as written by programs that write into a pipe."""
 _CHUNK = 16
 
 
@@ -139,7 +138,7 @@ def measure(path: Path, *, seconds: float) -> ClipFacts:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return ClipFacts(
         duration_s=frames / rate,
-        is_cut_off=len(samples) < min(frames, int(seconds * rate)) or _is_shorter_than_header(path),
+        is_cut_off=len(samples) < min(frames, int(seconds * rate)) or is_shorter_than_header(path),
         rate_hz=rate,
         channels=channels,
         encoding=encoding,
@@ -150,14 +149,6 @@ def measure(path: Path, *, seconds: float) -> ClipFacts:
         digest=digest,
         words=fingerprint(resample(mono, rate, _RATE_HZ), rate=_RATE_HZ),
     )
-
-
-def _is_shorter_than_header(path: Path) -> bool:
-    """Return whether a WAV file is shorter than its header says; decoders do not report it."""
-    with path.open("rb") as stream:
-        start = stream.read(8)
-    size = int.from_bytes(start[4:8], "little")
-    return start[:4] == b"RIFF" and 0 < size < _UNKNOWN_SIZE and path.stat().st_size < size + 8 - size % 2
 
 
 def _decibel(power: float) -> float:

@@ -16,7 +16,7 @@ from mlops_aed.data.clip_files import find_files, list_files
 from mlops_aed.data.clips import LABEL_SEPARATOR, TEST, TRAIN, VALIDATION, Clip, join_labels, listed
 from mlops_aed.data.folder_labels import read_folders
 from mlops_aed.data.label_tables import read_rows
-from mlops_core import DatasetError, did_you_mean
+from mlops_core import DatasetError, did_you_mean, fold_of_folder, is_hidden_or_tool
 
 if TYPE_CHECKING:
     import logging
@@ -30,6 +30,8 @@ ESC10 = "ESC-10"
 OTHER = "other"
 """Class of the clips that belong to none of the chosen classes."""
 _ESC_TABLE = "meta/esc50.csv"
+_NEARBY = 20
+"""Number of folders in a folder that are looked into for a hint."""
 _ESC_COLUMNS = ("filename", "fold", "category", "src_file")
 
 
@@ -69,9 +71,25 @@ def _read(dataset: Path, settings: DatasetSection, files: AudioFiles, log: loggi
     if not clips:
         raise DatasetError(
             f"{dataset} has no meta/esc50.csv, no {fsd50k.GROUND_TRUTH} and no audio in one folder per class; "
-            "set dataset.csv to a table with the columns filename and category"
+            f"set dataset.csv to a table with the columns filename and category{_nearby(dataset)}"
         )
     return clips, dataset
+
+
+def _nearby(dataset: Path) -> str:
+    """Return the folder that was probably meant, as the end of a sentence; empty if none is known."""
+    from mlops_aed.data import fsd50k
+
+    children = [path for path in sorted(dataset.iterdir()) if path.is_dir() and not is_hidden_or_tool(path.name)]
+    inner = (path for child in children[:_NEARBY] for path in (child, *sorted(child.glob("*/"))[:_NEARBY]))
+    for place in (dataset.parent, *inner):
+        if (place / _ESC_TABLE).is_file() or fsd50k.is_layout(place):
+            return f"; {place} has its table of labels: set dataset.path to that folder"
+    if fold_of_folder(dataset.name) is not None:
+        return "; it is called as a fold: set dataset.path to the folder above"
+    if len(children) == 1:
+        return f"; its only folder is {children[0].name}: set dataset.path to that if it holds the data"
+    return ""
 
 
 def _read_esc(table: Path, settings: DatasetSection) -> list[Clip]:

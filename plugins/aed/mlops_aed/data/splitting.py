@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 def assign_parts(clips: Sequence[Clip], settings: DatasetSection, *, seed: int) -> list[Clip]:
     """Return the clips with their parts: test, validation, and the rest for training.
 
-    Parts that the data set assigns are kept. With the strategy ``fold``, one fold is the test part; a data set
-    without folds is split by recording. Without a validation fold, whole source recordings are held out of the
-    training folds, class by class, until they hold ``validation_split`` of the clips of each class. Clips that
-    calibrate are training clips, of which none validate; if there are test clips only, the other parts are empty.
+    Parts that the data set assigns are kept, and are expected of every clip without a fold. With the strategy ``fold``,
+    one fold is the test part; a data set without folds is split by recording. Without a validation fold, whole source
+    recordings are held out of the training folds, class by class, until they hold ``validation_split`` of the clips of
+    each class. Clips that calibrate are training clips, of which none validate; if there are test clips only, the other
+    parts are empty.
 
     Recordings with copies of the same file are one group. Where fold or data set assign them to several parts, those of
     the test part stay, and the other clips of the group are left out.
@@ -30,6 +31,7 @@ def assign_parts(clips: Sequence[Clip], settings: DatasetSection, *, seed: int) 
     Raises:
         DatasetError: a fold is missing, a recording is in two parts, or a class is missing in a part.
     """
+    clips = _with_parts(clips, settings)
     given, clips = {clip.name: clip.group for clip in clips}, _join_copies(clips)
     if all(clip.part for clip in clips):
         parted = _official(clips, settings, seed=seed)
@@ -45,6 +47,31 @@ def assign_parts(clips: Sequence[Clip], settings: DatasetSection, *, seed: int) 
     parted = _without_copies(parted)
     _check_parts(parted, settings)
     return parted
+
+
+def _with_parts(clips: Sequence[Clip], settings: DatasetSection) -> Sequence[Clip]:
+    """Return the clips with a part each, if the data set assigns one to some of them.
+
+    A data set may have folds for development and a test part without a fold: its folds train and validate.
+    """
+    rest = [clip for clip in clips if not clip.part]
+    if not rest or len(rest) == len(clips):
+        return clips
+    has_folds = settings.strategy == "fold" and settings.test_fold is None and all(clip.fold for clip in rest)
+    if not has_folds or all(clip.part != TEST for clip in clips):
+        raise DatasetError(
+            f"{len(rest)} of {len(clips)} clips have no part, which the others have: "
+            f"{listed([clip.name for clip in rest])}; expected a split in every row or in none, "
+            "or a fold in each row without one and no dataset.test_fold"
+        )
+    _require_fold("validation_fold", settings.validation_fold, {clip.fold for clip in rest})
+    parts = {settings.validation_fold: VALIDATION}
+    return [clip if clip.part else replace(clip, part=parts.get(clip.fold, TRAIN)) for clip in clips]
+
+
+def _require_fold(key: str, fold: int | None, folds: set[int]) -> None:
+    if fold is not None and fold not in folds:
+        raise DatasetError(f"dataset.{key}: no fold {fold}; folds: {', '.join(map(str, sorted(folds)))}")
 
 
 def _join_copies(clips: Sequence[Clip]) -> list[Clip]:
@@ -64,7 +91,7 @@ def _without_copies(clips: Sequence[Clip]) -> list[Clip]:
 
 def explain_test_part(clips: Sequence[Clip], settings: DatasetSection) -> str:
     """Return what determines the test part of `clips`, and that ``test_split`` has no effect, if it has none."""
-    if all(clip.part for clip in clips):
+    if any(clip.part for clip in clips):
         reason = "the parts that the data set assigns"
     elif settings.strategy == "fold" and any(clip.fold for clip in clips):
         reason = f"fold {_test_fold(clips, settings)}"
@@ -81,11 +108,10 @@ def _official(clips: Sequence[Clip], settings: DatasetSection, *, seed: int) -> 
 
 
 def _by_fold(clips: Sequence[Clip], settings: DatasetSection, *, seed: int) -> list[Clip]:
-    folds = sorted({clip.fold for clip in clips})
+    folds = {clip.fold for clip in clips}
     test_fold = _test_fold(clips, settings)
-    for name, fold in (("test_fold", test_fold), ("validation_fold", settings.validation_fold)):
-        if fold is not None and fold not in folds:
-            raise DatasetError(f"dataset.{name}: no fold {fold}; folds: {', '.join(map(str, folds))}")
+    _require_fold("test_fold", test_fold, folds)
+    _require_fold("validation_fold", settings.validation_fold, folds)
     if settings.validation_fold is not None:
         by_fold = {test_fold: TEST, settings.validation_fold: VALIDATION}
         return [replace(clip, part=by_fold.get(clip.fold, TRAIN)) for clip in clips]

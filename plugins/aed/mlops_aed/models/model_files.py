@@ -6,6 +6,7 @@ A download often leaves a pointer of Git LFS, a web page or a part of the file. 
 from __future__ import annotations
 
 import gzip
+import json
 import struct
 import zipfile
 import zlib
@@ -33,12 +34,7 @@ _FREE_BYTES = 64 << 20
 def fault_of(path: Path) -> str:
     """Return what is wrong with the file or folder of a model; empty if nothing shows."""
     if path.is_dir():
-        is_exported = (path / METADATA_FILE).is_file()
-        return (
-            ""
-            if is_exported
-            else "is not an exported model; expected a file, or a folder written by mlops models export"
-        )
+        return _fault_of_folder(path)
     if not path.is_file():
         return "is not a regular file"
     with path.open("rb") as stream:
@@ -50,8 +46,38 @@ def fault_of(path: Path) -> str:
     if start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_PAGES):
         return "is a web page, not the model; download the file itself (on GitHub: Download raw file)"
     suffix = PurePosixPath(path.name).suffix.lower()
-    check = {".h5": _hdf5, ".keras": _keras, ".tflite": _tflite, ".onnx": _onnx, ".gz": _archive}.get(suffix)
+    check = {".h5": _hdf5, ".keras": _keras, ".tflite": _tflite, ".onnx": _onnx, ".gz": _archive, **_OF_FOLDER}.get(
+        suffix
+    )
     return check(path, start) if check else ""
+
+
+def _fault_of_folder(folder: Path) -> str:
+    if not (folder / METADATA_FILE).is_file():
+        return "is not an exported model; expected a file, or a folder written by mlops models export"
+    files = (
+        item for item in sorted(folder.iterdir()) if item.suffix in {".h5", ".keras", ".tflite", ".onnx", *_OF_FOLDER}
+    )
+    faults = ((item.name, fault_of(item)) for item in files)
+    return next((f"holds {name}, which {fault}" for name, fault in faults if fault), "")
+
+
+def _json(path: Path, _: bytes) -> str:
+    try:
+        json.loads(path.read_bytes())
+    except ValueError:  # also bytes that are not text
+        return "is not JSON; export the model again"
+    return ""
+
+
+def _npz(path: Path, start: bytes) -> str:
+    if not start.startswith(_ZIP):
+        return "is not an archive of weights; export the model again"
+    return "" if zipfile.is_zipfile(path) else "is cut off: the archive has no end; export the model again"
+
+
+_OF_FOLDER = {".json": _json, ".npz": _npz}
+"""Suffix of the further files of an exported model -> check."""
 
 
 def _cut(actual: int, expected: int) -> str:

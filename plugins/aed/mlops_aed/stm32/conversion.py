@@ -65,9 +65,10 @@ def convert(source: YamlSource, layout: Layout) -> ImportedConfig:
 def _convert(draft: Draft, target: str) -> None:
     """Set every section for an operation mode of this use case."""
     _require_sections(draft, is_trained=target in _TRAINED, is_quantized=target in _QUANTIZED)
-    set_dataset(draft, mode=target, is_trained=target in _TRAINED, is_quantized=target in _QUANTIZED)
+    named = str(draft.value("operation_mode") or target)  # as the author knows it
+    set_dataset(draft, mode=named, is_trained=target in _TRAINED, is_quantized=target in _QUANTIZED)
     _set_features(draft)
-    set_model(draft, mode=target, is_trained=target in _TRAINED)
+    set_model(draft, mode=named, is_trained=target in _TRAINED)
     if target in _TRAINED:
         set_fitting(draft)
         for strength in strengths(draft):

@@ -34,7 +34,8 @@ def set_dataset(draft: Draft, *, mode: str, is_trained: bool, is_quantized: bool
     """
     name = draft.value("dataset.name")
     has_folders = name == "fsd50k" and any(draft.value(f"{_FSD50K}.{key}") for key in _FOLDERS)
-    is_scored = not is_trained and any(draft.value(f"dataset.{part}_csv_path") for part in ("test", "validation"))
+    own_parts = ("test", "validation", *(("quantization",) if is_quantized else ()))
+    is_scored = not is_trained and any(draft.value(f"dataset.{part}_csv_path") for part in own_parts)
     has_data = has_tables(draft)
     if name == "fsd50k" and (not has_data or (has_folders and not is_scored)):
         _set_fsd50k(draft)

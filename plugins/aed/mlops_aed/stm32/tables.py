@@ -112,6 +112,8 @@ def _uses_of_evaluation(draft: Draft, tables: dict[str, tuple[str, str]], mode: 
 
 def _uses_of_quantization(draft: Draft, tables: dict[str, tuple[str, str]], mode: str) -> list[_Use]:
     scored = _scored(tables)
+    if scored is not None and scored.table == "test":
+        _ignore(draft, "validation", note=f"the clips of {draft.key(_key('test', 'csv'))} are scored")
     if "quantization" not in tables:
         if "training" in tables:
             return [_Use(table="training", target=""), *([scored] if scored else [])]

@@ -11,6 +11,7 @@ The classes have five digits in both.
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _LONGEST_HEADER = 1 << 16
 _TRAINING, _TEST = "Final_Training/Images", "Final_Test/Images"
 _COLUMNS = ("Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2", "ClassId")
+_OFFICIAL_TABLE = re.compile(r"GT-(?:\d+|final_test)\.csv")
 _TABLES = {TRAIN: "Train.csv", TEST: "Test.csv"}
 
 
@@ -66,6 +68,14 @@ def has_path_tables(dataset: Path) -> bool:
     """Return whether `dataset` has the two tables that name files by their path."""
     tables = [dataset / name for name in _TABLES.values()]
     return all(table.is_file() and _COPIED.file in _header(table, _COPIED) for table in tables)
+
+
+def without_tables(dataset: Path, others: Iterable[str]) -> tuple[str, ...]:
+    """Return the files that are not pictures without the tables that are read, in the layouts with tables."""
+    if gtsrb_root(dataset) is not None:
+        return tuple(path for path in others if not _OFFICIAL_TABLE.fullmatch(path.rpartition("/")[2]))
+    tables = set(_TABLES.values()) if has_path_tables(dataset) else set()
+    return tuple(path for path in others if path not in tables)
 
 
 def pictures_by_path(dataset: Path, files: ImageFiles, *, pattern: str | None) -> Iterator[Picture]:

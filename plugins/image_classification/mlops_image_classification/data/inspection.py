@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -74,6 +75,7 @@ def inspect_dataset(dataset: Path, config: ImageConfig) -> Inspection:
             *_unreadable(reasons, empty),
             *_copies(copies, readable),
             *_missing(pictures),
+            *_nested(pictures),
             *_tracks(data),
             *_tracks_in_two_parts(pictures),
             *_refused_split(readable, copies, config),
@@ -131,6 +133,22 @@ def _not_used(data: PictureSet) -> Iterator[DatasetFinding]:
         if names:
             kinds = ", ".join(f"{suffix} ({count})" for suffix, count in count_by_suffix(names).items())
             yield DatasetFinding(level=level, check=check, message=f"{len(names)} {what}: {kinds}", samples=names)
+
+
+def _nested(pictures: Iterable[Picture]) -> Iterator[DatasetFinding]:
+    """Yield a finding if all classes hold the same folders of words, which are probably the classes that were meant."""
+    inner: defaultdict[str, set[str]] = defaultdict(set)
+    for picture in pictures:
+        *_, above, folder, _ = ("", "", *picture.name.split("/"))
+        inner[picture.label].add(folder if unicodedata.normalize("NFC", above) == picture.label else "")
+    first, *others = inner.values()
+    are_words = all(name and not any(map(str.isdigit, name)) for name in first)  # tracks have numbers
+    if len(first) > 1 and are_words and all(names == first for names in others):
+        text = (
+            f"the classes {', '.join(sorted(inner))} hold folders of the same names and no pictures of their own: "
+            "is dataset.path a level too high?"
+        )
+        yield DatasetFinding(level=Severity.WARNING, check="layout", message=text, samples=tuple(sorted(first)))
 
 
 def _tracks(data: PictureSet) -> Iterator[DatasetFinding]:

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING
 
 from mlops_core import ConfigError, DataFiles, DatasetError, did_you_mean, fold_of_folder, part_of_folder
 from mlops_image_classification.data.files import SUFFIXES, folders_in, list_images
-from mlops_image_classification.data.gtsrb import gtsrb_pictures, gtsrb_root, has_path_tables, pictures_by_path
+from mlops_image_classification.data.gtsrb import (
+    gtsrb_pictures,
+    gtsrb_root,
+    has_path_tables,
+    pictures_by_path,
+    without_tables,
+)
 from mlops_image_classification.data.labelled import TEST, TRAIN, Picture, group_of, listed
 from mlops_image_classification.data.tracks import fit_of_tracks, joined_tracks, track_in
 
@@ -131,7 +137,7 @@ def read_picture_set(dataset: Path, settings: DatasetSection) -> PictureSet:
         raise DatasetError(f"{dataset}: {len(classes)} class(es) ({listed(sorted(classes))}); expected at least 2")
     return PictureSet(
         pictures=tuple(replace(picture, number=number) for number, picture in enumerate(pictures)),
-        files=files,
+        files=replace(files, others=without_tables(dataset, files.others)),
         unlabelled=tuple(path for path in unlabelled if path not in set(beside)),
         beside=tuple(beside),
         fit=fit_of_tracks(pictures, settings.group_pattern) if settings.group_pattern else None,
@@ -198,10 +204,21 @@ def _class_folders(
     for path in classes:
         if path.name not in by_folder:
             raise DatasetError(f"the class folder {path} is empty; expected images ({', '.join(sorted(SUFFIXES))})")
+        _refuse_parts(path, [below for _, below in by_folder[path.name]])
         label = unicodedata.normalize("NFC", path.name)
         for name, below in by_folder[path.name]:
             track = None if pattern is None else track_in(below, pattern) or ""
             yield Picture(name=name, label=label, group=group_of(name, label, track), track=track, part=part)
+
+
+def _refuse_parts(folder: Path, below: Iterable[str]) -> None:
+    """Refuse a class folder that holds nothing but parts: it is a data set, or the part of a picture would be lost."""
+    inner = {path.partition("/")[0] if "/" in path else "" for path in below}
+    if all(part_of_folder(name) is not None for name in inner):
+        raise DatasetError(
+            f"{folder} is no class folder: it holds the parts {listed(sorted(inner))}; set dataset.path to it, "
+            "or move the parts above the classes"
+        )
 
 
 def _by_class_folder(images: Iterable[str], place: str) -> dict[str, list[tuple[str, str]]]:

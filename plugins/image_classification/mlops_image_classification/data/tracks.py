@@ -3,8 +3,8 @@
 ``dataset.group_pattern`` extracts the track from a file name or, where the names do not match, from the path below the
 class folder. A pattern that fits the names badly would let frames of one track into several parts, so its fit is
 measured, reported, and refused where it groups nothing. Marks of copies and of augmented pictures, such as `` (1)``,
-`` - Copy`` and ``_aug2``, are not part of a name. A track whose name continues
-that of another track belongs to that track.
+`` - Copy``, ``_aug2`` and ``_flip``, and the suffixes of earlier formats are not part of a name. A track whose name
+continues that of another track belongs to that track.
 """
 
 from __future__ import annotations
@@ -22,8 +22,13 @@ if TYPE_CHECKING:
 
     from mlops_image_classification.data.labelled import Picture
 
+_CHANGES = "copy|aug|augmented|flip|flipped|hflip|vflip|mirror|mirrored|blur|blurred|noise|noisy|rotated"
+_FORMATS = "ppm|png|jpe?g|bmp"
 _COPY = re.compile(
-    r"(?: ?\(\d+\)| - copy(?: \(\d+\))?|[ _-](?:copy|aug|augmented)[ _-]?\d*)+(?=\.\w*[A-Za-z]\w*$|$)", re.IGNORECASE
+    rf"(?: ?\(\d+\)| - copy(?: \(\d+\))?|[ _-](?:{_CHANGES})[ _-]?\d*"
+    rf"|(?:[._](?:{_FORMATS}))+\.rf\.\w+|\.(?:{_FORMATS})(?=\.\w))+"  # an export of Roboflow; a format before another
+    r"(?=\.\w*[A-Za-z]\w*$|$)",
+    re.IGNORECASE,
 )
 _FRAME = re.compile(r"(?:^|[\W\d_])(?:frame|frm)[ _-]?\d+$", re.IGNORECASE)
 _SHOWN = 3

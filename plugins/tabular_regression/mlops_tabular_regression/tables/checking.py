@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mlops_tabular_regression.tables.rows import OpenTable, RowBatch
 
 _SHOWN_CHARACTERS = 60
+_WITH_SEPARATORS = re.compile(r"[-+]?\d[\d.,' \u00a0\u2009\u202f\u2019]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +197,7 @@ class Checker:
 
 def _separators(column: Column, fault: Fault, table: TableSection) -> str:
     """Return which separators a number may have, where a cell has others; empty elsewhere."""
-    if fault.rule is not Rule.TYPE or not column.is_numeric or not re.fullmatch(r"[-+\d.,' \u00a0]+", fault.found):
+    if fault.rule is not Rule.TYPE or not column.is_numeric or not _WITH_SEPARATORS.fullmatch(fault.found):
         return ""
     if is_number(fault.found, table):  # a number, but not a whole one
         return ""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlops_tabular_regression.config import ColumnType, Rule, normalise_text
-from mlops_tabular_regression.tables.numbers import has_plain_separators, plain_number
+from mlops_tabular_regression.tables.numbers import has_plain_separators, missing_numbers, plain_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +46,10 @@ def convert(cells: Cells, column: Column, table: TableSection) -> tuple[Numbers,
     if not column.is_numeric:
         return _categories(cells, column, table)
     numbers, faults = _from_array(cells, column) if isinstance(cells, np.ndarray) else _parse(cells, column, table)
+    absent = np.flatnonzero(np.isin(numbers, missing_numbers(table)))
+    if not column.may_be_missing:
+        faults += [Fault(int(index), Rule.MISSING, _shown(cells, index)) for index in absent]
+    numbers[absent] = math.nan
     if column.type is ColumnType.INTEGER:
         broken = np.flatnonzero(np.isfinite(numbers) & (numbers != np.floor(numbers)))
         faults += [Fault(int(index), Rule.TYPE, _shown(cells, index)) for index in broken]

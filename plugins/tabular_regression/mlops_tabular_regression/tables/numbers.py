@@ -6,6 +6,7 @@ A point in a table with decimal commas may be a thousands separator or a mistake
 
 from __future__ import annotations
 
+import math
 import re
 from functools import cache
 from typing import TYPE_CHECKING
@@ -36,6 +37,13 @@ def has_plain_separators(texts: str, table: TableSection) -> bool:
     if table.decimal != "." and "." in texts:
         return False
     return table.thousands is None or not re.search(f"[{_separators(table.thousands)}]", texts)
+
+
+def missing_numbers(table: TableSection) -> tuple[float, ...]:
+    """Return the numbers among ``table.missing_values``: a missing cell may be -999, however that is written."""
+    texts = (text.strip() for text in table.missing_values)
+    numbers = (float(plain_number(text, table) or "nan") for text in texts if is_number(text, table))
+    return tuple(number for number in numbers if math.isfinite(number))
 
 
 def is_number(text: str, table: TableSection) -> bool:

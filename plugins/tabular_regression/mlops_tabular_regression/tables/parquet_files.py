@@ -79,14 +79,17 @@ def _values(column: pa.Array) -> Iterator[object]:
 
 
 def _text(value: object) -> str:
-    """Return a value as text; a whole number without decimal places, because integers with nulls become floats."""
+    """Return a value as text; a whole number without decimal places, because integers with nulls become floats.
+
+    A decimal number has the places of its column's type: those that are 0 are left out.
+    """
     if value is None or value != value:  # noqa: PLR0124  NaN, of any type
         return ""
     if isinstance(value, bytes):  # some writers do not mark text as such
         return value.decode("utf-8", errors="backslashreplace")
     if isinstance(value, float | np.floating | Decimal) and math.isfinite(value) and value == int(value):
         return str(int(value))
-    return str(value)
+    return f"{value.normalize():f}" if isinstance(value, Decimal) else str(value)
 
 
 def _one_line(error: BaseException) -> str:
