@@ -194,6 +194,11 @@ class _Document:
         shown = f"--set {key}={REDACTED}" if is_secret_key(key) else f"--set {text}"
         if self._has_dataset_path and key == _DATASET_PATH and not value.strip():  # such as an unset $DATA of a shell
             raise ConfigError(f"--set {key}= is empty; expected a folder or archive, or null for the catalogue's data")
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise ConfigError(
+                f"{shown} is not UTF-8 text, in which a configuration is kept; for the path of a file, set {key} to "
+                "${NAME} in a configuration file, and the variable NAME to the path"
+            )
         source = read_yaml_value(value, key=key, name=shown)
         is_same = find_value(self.data, key) == source.data[key]
         asset = self._asset_path(key, source.data[key], source)

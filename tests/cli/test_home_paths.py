@@ -1,10 +1,13 @@
-"""Paths of the command line that begin with a tilde, or that no system has."""
+"""Paths of the command line that begin with a tilde, that no system has, or that are not text."""
 
+import errno
 import os
 import subprocess
 import sys
 
 import pytest
+
+from mlops_core.cli import _exit_code
 
 MLOPS = [sys.executable, "-c", "from mlops_core.cli import main; main()"]
 
@@ -75,3 +78,47 @@ def test_a_name_that_no_system_has_is_no_defect(mlops, arguments, code):
     message = mlops(*arguments, code=code)
     assert "defect" not in message
     assert any(part in message for part in ("File name too long", "no folder", "does not exist"))
+
+
+NOT_TEXT = os.fsdecode(b"caf\xe9")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("runs", "show", NOT_TEXT),
+        ("runs", "compare", NOT_TEXT, NOT_TEXT),
+        ("run", "-u", "TOY", f"--resume={NOT_TEXT}"),
+        ("models", "list", "-u", NOT_TEXT),
+        ("gc", "-u", NOT_TEXT),
+        ("reproduce", NOT_TEXT),
+        ("bundle", NOT_TEXT, "-o", "b.tar"),
+        ("run", "-u", "TOY", "--set", f"dataset.path={NOT_TEXT}"),
+    ],
+    ids=ascii,
+)
+def test_an_argument_that_is_not_text_is_no_defect(toy, workspace, capsys, arguments):
+    assert _exit_code(["--workspace", str(workspace), *arguments]) == 2
+    assert "is not UTF-8 text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "make room on the disk"),
+        (errno.EDQUOT, "within the quota"),
+        (errno.EROFS, "can be written"),
+        (errno.EACCES, "who may read"),
+        (errno.ELOOP, "leads to itself"),
+        (errno.EMFILE, "ulimit -n"),
+    ],
+)
+def test_what_the_system_refuses_is_no_defect_and_is_told_as_it_is(toy, workspace, capsys, monkeypatch, number, advice):
+    def refuse(*_arguments, **_options):
+        raise OSError(number, os.strerror(number), "/data/x")
+
+    monkeypatch.setattr("mlops_core.workspace.runs.RunStore.newest", refuse)
+    assert _exit_code(["--workspace", str(workspace), "runs", "list"]) == 4
+    message = capsys.readouterr().err
+    assert f"mlops: error: /data/x: {os.strerror(number)}; " in message
+    assert advice in message
