@@ -2,12 +2,14 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 from mlops_core.cli import _exit_code
+from mlops_core.reading import copying_fault
 
 MLOPS = [sys.executable, "-c", "from mlops_core.cli import main; main()"]
 
@@ -122,3 +124,18 @@ def test_what_the_system_refuses_is_no_defect_and_is_told_as_it_is(toy, workspac
     message = capsys.readouterr().err
     assert f"mlops: error: /data/x: {os.strerror(number)}; " in message
     assert advice in message
+
+
+def test_a_folder_that_cannot_be_written_is_told_with_its_own_reason(mlops, tmp_path):
+    mlops("run", "-u", "TOY")
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "file").write_text("")
+    assert "Too many levels of symbolic links" in mlops("models", "export", "1", "circle/m", "-u", "TOY", code=2)
+    assert "Not a directory" in mlops("models", "export", "1", "file/m", "-u", "TOY", code=2)
+    assert "circle is a link that leads to itself" in mlops("run", "-u", "TOY", "--artifacts-dir", "circle/a", code=2)
+
+
+def test_why_a_folder_cannot_be_copied_is_one_reason_without_a_list(tmp_path):
+    rows = [("/a/x", "/b/x", "[Errno 28] No space left on device: '/a/x' -> '/b/x'"), ("/a/y", "/b/y", "[Errno 28] z")]
+    assert copying_fault(shutil.Error(rows)) == "No space left on device (/a/x and 1 others)"
+    assert copying_fault(OSError(errno.EROFS, "Read-only file system", "/b")) == "Read-only file system"
