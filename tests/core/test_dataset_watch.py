@@ -15,7 +15,7 @@ from mlops_core.datasets.catalogue import DatasetChoice
 from mlops_core.datasets.digests import tree_manifest, tree_state
 from mlops_core.errors import DatasetError, ExitCode
 from mlops_core.runners.dataset_source import fetch_source
-from mlops_core.runners.remote.stable_copies import copy_stable
+from mlops_core.runners.remote.stable_copies import copy_stable, place_files
 from mlops_core.workspace.records import StepStatus
 from mlops_core.workspace.store import Store
 
@@ -279,3 +279,15 @@ def test_data_that_change_during_every_copy_are_refused(copied, data, tmp_path):
     with pytest.raises(DatasetError, match="words.csv of the data set 'words' changed while it was copied, 3 times"):
         copied(*[lambda: replaced(data / "words.csv", OTHER)] * 3)
     assert not (tmp_path / "copy").exists()
+
+
+def test_a_data_set_in_the_workspace_is_linked_which_is_no_change(workspace, tmp_path):
+    with Store(workspace) as store:
+        folder = store.datasets / "words"
+        folder.mkdir(parents=True)
+        (folder / "words.csv").write_text("a")
+        choice = DatasetChoice(name="words", path=folder)
+        source = fetch_source(None, choice, store=store, seed=0, is_offline=True, progress=lambda *_: None)
+        target = tmp_path / "copy"
+        copy_stable(source, store=store, copy=lambda: place_files(folder, target, own=store.home), discard=pytest.fail)
+    assert (target / "words.csv").stat().st_nlink == 2

@@ -26,6 +26,8 @@ _TRIES = 3
 def copy_stable(source: FetchedSource, *, store: Store, copy: Callable[[], None], discard: Callable[[], None]) -> None:
     """Copy a data set until it does not change meanwhile, so that the copy is what the digest says.
 
+    One whose files are all in the workspace is only linked, which changes the times of the files.
+
     Args:
         source: the data set.
         store: workspace with its list of files.
@@ -35,6 +37,9 @@ def copy_stable(source: FetchedSource, *, store: Store, copy: Callable[[], None]
     Raises:
         DatasetError: the data set is not what its digest says, or changes each time.
     """
+    if _are_own(_files(source.path), store.home):
+        copy()
+        return
     watch = DatasetWatch(source, manifests=store.manifests)
     for _ in range(_TRIES):
         before = watch.verified_state()
@@ -50,32 +55,37 @@ def copy_stable(source: FetchedSource, *, store: Store, copy: Callable[[], None]
 
 
 def place_files(folder: Path, target: Path, *, own: Path | None) -> None:
-    """Place the files of a folder in a new one: as hard links where that is possible and safe, else as copies.
+    """Place the files of a folder in a new one: as hard links where that is possible, or as copies if one is foreign.
 
     Args:
         folder: with the files.
         target: folder to make.
         own: folder in which nobody edits files; None if nobody edits the files, wherever they are.
     """
-    home = None if own is None else own.resolve()
+    files = _files(folder)
+    put = _link if own is None or _are_own(files, own) else shutil.copyfile
     target.mkdir(parents=True)
-    for name in walk_files(folder):
-        source, place = (folder / name).resolve(), target / name
+    for name, file in files.items():
+        place = target / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        if home is None or source.is_relative_to(home):
-            _link(source, place)
-        else:
-            shutil.copyfile(source, place)
+        put(file, place)
 
 
 def is_linked(folder: Path, target: Path, *, own: Path) -> bool:
     """Return whether a file in `target` is linked that `place_files` copies, as versions before it did not."""
+    files = _files(folder)
+    places = [target / name for name in files]
+    return not _are_own(files, own) and any(place.is_file() and place.stat().st_nlink > 1 for place in places)
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Return name below a folder -> the file, links resolved."""
+    return {str(name): (folder / name).resolve() for name in walk_files(folder)}
+
+
+def _are_own(files: dict[str, Path], own: Path) -> bool:
     home = own.resolve()
-    return any(
-        (target / name).is_file() and (target / name).stat().st_nlink > 1
-        for name in walk_files(folder)
-        if not (folder / name).resolve().is_relative_to(home)
-    )
+    return all(file.is_relative_to(home) for file in files.values())
 
 
 def _link(source: Path, target: Path) -> None:
