@@ -115,7 +115,9 @@ def test_an_argument_that_is_not_text_is_no_defect(toy, workspace, capsys, argum
         (errno.EMFILE, "ulimit -n"),
     ],
 )
-def test_what_the_system_refuses_is_no_defect_and_is_told_as_it_is(toy, workspace, capsys, monkeypatch, number, advice):
+def test_what_the_system_refuses_is_no_defect_and_is_reported_as_it_is(
+    toy, workspace, capsys, monkeypatch, number, advice
+):
     def refuse(*_arguments, **_options):
         raise OSError(number, os.strerror(number), "/data/x")
 
@@ -126,7 +128,7 @@ def test_what_the_system_refuses_is_no_defect_and_is_told_as_it_is(toy, workspac
     assert advice in message
 
 
-def test_a_folder_that_cannot_be_written_is_told_with_its_own_reason(mlops, tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported_with_its_own_reason(mlops, tmp_path):
     mlops("run", "-u", "TOY")
     (tmp_path / "circle").symlink_to("circle")
     (tmp_path / "file").write_text("")
