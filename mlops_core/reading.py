@@ -170,3 +170,27 @@ def _opened(path: str | Path, *, accepts_descriptors: bool) -> int:
     if stat.S_ISDIR(kind):
         raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
     raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+
+
+def copying_fault(error: OSError) -> str:
+    """Return why a file or folder cannot be copied or written, as a person reads it.
+
+    `shutil` reports a folder as a list with an entry for each file; a link to itself or a file in the place of a folder
+    is reported as a name that exists.
+
+    Example:
+        >>> copying_fault(OSError(28, "No space left on device", "/data/x"))
+        'No space left on device'
+    """
+    if error.args and isinstance(error.args[0], list) and error.args[0]:  # a `shutil.Error`
+        first, *others = error.args[0]
+        reason = re.sub(r"^\[Errno \d+\] ", "", str(first[-1])).partition(": '")[0]
+        return f"{reason} ({first[0]}{f' and {len(others)} others' if others else ''})"
+    if error.errno == errno.EEXIST and error.filename:
+        try:
+            is_folder = stat.S_ISDIR(os.stat(error.filename).st_mode)  # noqa: PTH116  the name of anything
+        except OSError as fault:
+            return f"{fault.strerror} ({error.filename})"
+        if not is_folder:
+            return f"{os.strerror(errno.ENOTDIR)} ({error.filename})"
+    return error.strerror or str(error)

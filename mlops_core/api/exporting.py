@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mlops_core.api.models import model_path
 from mlops_core.api.workspaces import workspace_path
 from mlops_core.errors import UsageError
+from mlops_core.reading import copying_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +70,7 @@ def export_model(
     try:
         _copy_complete(source, target, complete=complete)
     except OSError as error:
-        raise UsageError(f"{target} cannot be written: {error.strerror or error}") from error
+        raise UsageError(f"{target} cannot be written: {copying_fault(error)}") from error
     return found
 
 

@@ -11,6 +11,7 @@ from mlops_core.api.requests import prepare_resumption, prepare_run
 from mlops_core.api.runs import viewable
 from mlops_core.api.workspaces import workspace_path
 from mlops_core.errors import UsageError
+from mlops_core.reading import fault_of
 from mlops_core.settings import expand_home
 
 if TYPE_CHECKING:
@@ -162,7 +163,9 @@ def _writable_folder(path: Path | str, *, what: str) -> Path:
         UsageError: it cannot.
     """
     folder = expand_home(path, what=what).absolute()
-    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    existing = next(place for place in (folder, *folder.parents) if place.is_symlink() or place.exists())
+    if not existing.exists():
+        raise UsageError(f"{what}: {existing} is {fault_of(existing)}; name another folder")
     if not existing.is_dir():
         raise UsageError(f"{what}: {existing} is not a folder")
     if not os.access(existing, os.W_OK):

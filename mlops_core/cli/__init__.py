@@ -68,6 +68,20 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
 }
 """Section of the help -> command -> (module, one-line help); a command is imported when it is called."""
 _DISTRIBUTION = "mlops-usecases"
+_OF_THE_SYSTEM = {
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room within the quota",
+    errno.EROFS: "use a folder that can be written",
+    errno.EACCES: "check who may read and write it",
+    errno.EPERM: "check who may read and write it",
+    errno.ELOOP: "remove the link that leads to itself",
+    errno.EIO: "check the disk",
+    errno.ESTALE: "check the network drive",
+    errno.EMFILE: "raise the limit: ulimit -n",
+    errno.ENFILE: "close other programs",
+    errno.ENOMEM: "close other programs",
+}
+"""What the system refused, which no defect of ours causes -> what to do about it."""
 _COMMANDS = {name: entry for section in _SECTIONS.values() for name, entry in section.items()}
 
 
@@ -194,6 +208,7 @@ class _Failure:
 
     def __init__(self, arguments: list[str], streams: StandardStreams | None) -> None:
         options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+        self._arguments = arguments
         self._is_verbose = "--verbose" in options
         self._as_json = any(option.partition("=")[0] == "--json" for option in options)
         self._streams = streams
@@ -203,9 +218,21 @@ class _Failure:
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
             message = f"{str(error.filename)[:80]}...: {error.strerror}; use a shorter path"
             return self.end(error, ExitCode.USAGE, message=message, kind="UsageError")
+        if isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM:
+            where = f"{error.filename}: " if error.filename else ""
+            message = f"{where}{error.strerror}; {_OF_THE_SYSTEM[error.errno]}"
+            return self.end(error, ExitCode.STEP, message=message, kind="EnvironmentError")
+        if isinstance(error, UnicodeEncodeError) and (argument := self._without_text(error.object)):
+            message = f"argument {argument!r} is not UTF-8 text; only the paths of files may be that"
+            return self.end(error, ExitCode.USAGE, message=message, kind="UsageError")
         hint = "" if self._is_verbose else "; run again with mlops --verbose for the traceback"
         message = f"defect in mlops: {type(error).__name__}: {error}"
         return self.end(error, ExitCode.DEFECT, message=message, more=hint)
+
+    def _without_text(self, text: str) -> str:
+        """Return the argument from which a text came that cannot be encoded; empty if it came from elsewhere."""
+        odd = (each for each in self._arguments if any("\ud800" <= letter <= "\udfff" for letter in each))
+        return next((each for each in odd if each in text or text in each), "")
 
     def end(self, error: BaseException, code: ExitCode, *, message: str, more: str = "", kind: str = "") -> int:
         from mlops_core.redaction import environment_redactor

@@ -194,6 +194,11 @@ class _Document:
         shown = f"--set {key}={REDACTED}" if is_secret_key(key) else f"--set {text}"
         if self._has_dataset_path and key == _DATASET_PATH and not value.strip():  # such as an unset $DATA of a shell
             raise ConfigError(f"--set {key}= is empty; expected a folder or archive, or null for the catalogue's data")
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise ConfigError(
+                f"{shown} is not UTF-8 text, in which a configuration is kept; for the path of a file, set {key} to "
+                "${NAME} in a configuration file, and the variable NAME to the path"
+            )
         source = read_yaml_value(value, key=key, name=shown)
         is_same = find_value(self.data, key) == source.data[key]
         asset = self._asset_path(key, source.data[key], source)
@@ -226,6 +231,8 @@ class _Document:
         data is empty, which is no reason to use other data.
         """
         result = validated.model_dump()
+        yield from self._changed_keys(self.data, result, "")
+        result = _with_text_keys(result)
         for key, ambiguity in self._ambiguities.items():
             if not ambiguity.allows(find_value(result, key)):
                 yield self._line(key, str(ambiguity))
@@ -250,6 +257,17 @@ class _Document:
             yield self._line(
                 _DATASET_PATH, "is empty; expected a folder or an archive, or null for the catalogue's data"
             )
+
+    def _changed_keys(self, data: object, result: object, key: str) -> Iterator[str]:
+        """Yield a problem for each key that became a number of another spelling, such as ``010`` or ``1_0``."""
+        if not isinstance(data, dict) or not isinstance(result, dict):
+            return
+        has_numbers = bool(result) and all(isinstance(each, int | float) for each in result)
+        for name, value in data.items():
+            place = f"{key}.{name}" if key else str(name)
+            if has_numbers and (name != name.strip() or not is_plain_number(name)):
+                yield self._line(place, f"{name!r} is a key; expected a number in plain digits, without leading zeros")
+            yield from self._changed_keys(value, result.get(name), place)
 
     def unknown_homes(self) -> Iterator[str]:
         """Yield a problem for each path that begins with the name of a user who does not exist."""
@@ -315,6 +333,11 @@ def _replaced(notes: Mapping[str, N], news: Mapping[str, N], key: str) -> dict[s
 
 def _is_within(key: str, section: str) -> bool:
     return key == section or key.startswith((f"{section}.", f"{section}["))
+
+
+def _with_text_keys(value: Any) -> Any:
+    """Return nested mappings with the keys that they have in a file."""
+    return {str(name): _with_text_keys(each) for name, each in value.items()} if isinstance(value, dict) else value
 
 
 def _holds_text(value: object) -> bool:

@@ -47,6 +47,9 @@ def read_workspace_settings(home: Path) -> WorkspaceSettings:
     from mlops_core.config_files.yaml_source import read_yaml_file  # not above: a run that changes nothing has no YAML
 
     source = read_yaml_file(path, environ={})
+    for key, ambiguity in source.ambiguities.items():  # a truth value of YAML 1.1 is no setting, as is said below
+        if key not in source.data:
+            raise ConfigError(f"{path} (line {source.lines.get(key, 1)}): {key}: {ambiguity}")
     known = {field.name: type(getattr(WorkspaceSettings(), field.name)) for field in fields(WorkspaceSettings)}
     for key, value in source.data.items():
         where = f"{path} (line {source.lines.get(key, 1)}): {key}"

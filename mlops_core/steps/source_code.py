@@ -6,16 +6,17 @@ What has no fixed version counts: the step's own top-level package and distribut
 and modules in any other folder of ``sys.path``. Core counts by its step protocol.
 
 A module that asks for its own place can read the other files of its package, such as a table of classes: all count,
-except those that are for people, such as ``README.md``.
+except those that are for people, such as ``README.md``. Those of the packages that it imports count too. Of the folder
+that holds a package or a single module, those files count that the module names.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.util
 import os
-import threading
+import re
+from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING
 from mlops_core.datasets.listing import is_hidden_or_tool
 from mlops_core.errors import PluginError
 from mlops_core.installed.distributions import distribution_at
+from mlops_core.steps.source_imports import ALL, DATA, SourceImports, read_imports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,24 +32,20 @@ if TYPE_CHECKING:
 _CORE = "mlops_core"
 _LIBRARY = Path(os.__file__).parent
 _CODE_SUFFIXES = frozenset({".py", ".pyc", ".pyi"})
-_FOR_PEOPLE = ("readme", "license", "licence", "changelog", "contributing")
-"""Begins the names of files that people read and steps do not."""
-_IMPORTERS = frozenset({"import_module", "__import__", "load_function"})
-"""Functions that import the module that their first argument names."""
-_ALL = "*"
-"""Stands for every module of a package, where the name of an imported module is computed."""
+_MODULE_SUFFIXES = (*EXTENSION_SUFFIXES, ".py", ".pyc")
+"""In the order in which Python looks for a module."""
+_FOR_PEOPLE = re.compile(r"(readme|licen[cs]e|changelog|contributing)([-.][\w.-]*)?", re.IGNORECASE)
+_TEXT_SUFFIXES = frozenset({"", ".md", ".rst", ".txt"})
+"""Of files that people read and steps do not."""
 
-_DATA = "/"
-"""Stands for every other file of a package."""
-_PLACES = (
-    b"__file__",
-    b"__path__",
-    b"importlib.resources",
-    b"importlib import resources",
-    b"importlib_resources",
-    b"get_data",
-)
-"""What a module mentions that finds files beside itself."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Module:
+    """A module: digest of its file, what it may import, and path -> digest of the files outside of it that it names."""
+
+    digest: str
+    imports: tuple[str, ...]
+    files: dict[str, str]
 
 
 class CodeIndex:
@@ -55,7 +53,7 @@ class CodeIndex:
 
     def __init__(self) -> None:
         """Begin with nothing read."""
-        self._modules: dict[tuple[str, str], tuple[str, tuple[str, ...]] | None] = {}
+        self._modules: dict[tuple[str, str], _Module | None] = {}
         self._data: dict[tuple[str, str], dict[str, str]] = {}
         self._digests: dict[str, dict[str, str]] = {}
         self._roots: dict[str, tuple[Path, ...]] = {}
@@ -95,31 +93,28 @@ class CodeIndex:
             if name in seen:
                 continue
             seen.add(name)
-            if name.endswith(f".{_ALL}"):
-                waiting += self._all_modules(name.partition(".")[0])
+            if name.endswith(f".{ALL}"):
+                waiting += self._all_modules(name.partition(".")[0], own=own)
                 continue
-            if name.endswith(f".{_DATA}"):
+            if name.endswith(f".{DATA}"):
                 found |= self._other_files(name.partition(".")[0], own=own)
                 continue
             read = self._read(name, own=own)
             if read is not None:
-                found[name] = read[0]
-                waiting += read[1]
+                found[name] = read.digest
+                found |= read.files
+                waiting += read.imports
         if module not in found:
             raise PluginError(
                 f"module '{module}' of a step has no source that can be found; is its distribution installed?"
             )
         return dict(sorted(found.items()))
 
-    def _read(self, name: str, *, own: str) -> tuple[str, tuple[str, ...]] | None:
+    def _read(self, name: str, *, own: str) -> _Module | None:
         """Return digest and imports of a module that counts for a step of the package `own`."""
         if (name, own) not in self._modules:
             path = self._find(name, own=own)
-            self._modules[name, own] = None
-            if path is not None:
-                content = path.read_bytes()
-                imports = _imports(content, name, is_package=path.name == "__init__.py") if path.suffix == ".py" else ()
-                self._modules[name, own] = (hashlib.sha256(content).hexdigest(), tuple(imports))
+            self._modules[name, own] = None if path is None else _read_module(name, path)
         return self._modules[name, own]
 
     def _other_files(self, top: str, *, own: str) -> dict[str, str]:
@@ -128,11 +123,8 @@ class CodeIndex:
             self._data[top, own] = {
                 f"{top}/{path.relative_to(root).as_posix()}": _sha256_of(path)
                 for root in self._counted_roots(top, own=own)
-                for path in (root.rglob("*") if root.is_dir() else ())
-                if path.suffix not in _CODE_SUFFIXES
-                and not path.name.casefold().startswith(_FOR_PEOPLE)
-                and not any(map(is_hidden_or_tool, path.relative_to(root).parts))
-                and path.is_file()
+                for path in _files_below(root)
+                if path.suffix not in _CODE_SUFFIXES and not _is_for_people(path)
             }
         return self._data[top, own]
 
@@ -162,74 +154,76 @@ class CodeIndex:
             self._roots[top] = tuple(_package_roots(top)) if top != _CORE else ()
         return self._roots[top]
 
-    def _all_modules(self, top: str) -> Iterator[str]:
-        """Yield every module of a top-level package."""
-        for root in self._roots_of(top):
-            for path in root.rglob("*.py") if root.is_dir() else ():
-                parts = path.relative_to(root).with_suffix("").parts
-                yield ".".join((top, *(parts[:-1] if parts[-1] == "__init__" else parts)))
+    def _all_modules(self, top: str, *, own: str) -> Iterator[str]:
+        """Yield every module of a top-level package that counts."""
+        for root in self._counted_roots(top, own=own):
+            for path in _files_below(root):
+                suffix = next((end for end in _MODULE_SUFFIXES if path.name.endswith(end)), "")
+                if suffix:
+                    parts = (*path.relative_to(root).parts[:-1], path.name.removesuffix(suffix))
+                    yield ".".join((top, *(parts[:-1] if parts[-1] == "__init__" else parts)))
 
 
-_PARSING = threading.Lock()
-"""CPython 3.11 keeps the depth of a syntax tree once for all threads: two that parse may raise SystemError."""
+def _read_module(name: str, path: Path) -> _Module:
+    """Read a module; one that was compiled imports what its source imports, where that is beside it."""
+    content = path.read_bytes()
+    source = content
+    stem = path.name.partition(".")[0]
+    if path.suffix != ".py":
+        beside = path.with_name(f"{stem}.py")
+        source = beside.read_bytes() if beside.is_file() else b""
+    found = read_imports(source, name, is_package=stem == "__init__")
+    return _Module(
+        digest=hashlib.sha256(content).hexdigest(), imports=found.modules, files=_named_files(name, path, found)
+    )
+
+
+def _named_files(name: str, path: Path, found: SourceImports) -> dict[str, str]:
+    """Return path -> SHA-256 of the files beside or above its package that a module names."""
+    parts = name.split(".")
+    is_package = path.name.partition(".")[0] == "__init__"
+    if len(parts) == 1 and not is_package:
+        places = [(path.parent, "")] if found.reads_files else []
+    else:
+        holder = path.parents[len(parts) - (0 if is_package else 1)]
+        is_installed = holder.name in ("site-packages", "dist-packages")
+        places = [(holder, "../"), (holder.parent, "../../")] if found.reads_above and not is_installed else []
+    return {
+        f"{parts[0]}/{above}{inner}": _sha256_of(place / inner)
+        for place, above in places
+        for inner in _existing(place, found.texts)
+        if Path(inner).suffix not in _CODE_SUFFIXES and not _is_for_people(Path(inner))
+    }
+
+
+def _existing(place: Path, texts: tuple[str, ...]) -> Iterator[str]:
+    """Yield those texts that are files below a place, or below a folder there that is another of the texts."""
+    folders = [f"{text}/" for text in texts if (place / text).is_dir()]
+    for text in texts:
+        yield from (f"{folder}{text}" for folder in ("", *folders) if (place / folder / text).is_file())
+
+
+def _files_below(root: Path, *, above: tuple[str, ...] = ()) -> Iterator[Path]:
+    """Yield the files below a folder, those behind links too, but not what is hidden or of a tool."""
+    real = os.path.realpath(root)
+    if real in above or not root.is_dir():
+        return
+    for path in sorted(root.iterdir()):
+        if is_hidden_or_tool(path.name):
+            continue
+        if path.is_dir():
+            yield from _files_below(path, above=(*above, real))
+        elif path.is_file():
+            yield path
+
+
+def _is_for_people(path: Path) -> bool:
+    return path.suffix.casefold() in _TEXT_SUFFIXES and _FOR_PEOPLE.fullmatch(path.name) is not None
 
 
 def _sha256_of(path: Path) -> str:
     with path.open("rb") as file:  # it may be large: never in memory as a whole
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _imports(source: bytes, module: str, *, is_package: bool) -> Iterator[str]:
-    """Yield the modules that a module may import; some names are those of attributes, which no file has."""
-    parents = module.split(".")
-    yield from (".".join(parents[:count]) for count in range(1, len(parents)))
-    here = parents if is_package else parents[:-1]
-    try:
-        with _PARSING:
-            tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError):  # the step that imports it will say so
-        return
-    if any(place in source for place in _PLACES):
-        yield f"{parents[0]}.{_DATA}"
-    may_call = any(name.encode() in source for name in _IMPORTERS)
-    for node in ast.walk(tree) if may_call else _statements(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            origin = _absolute(node.module or "", node.level, here)
-            yield from (origin, *(f"{origin}.{alias.name}" for alias in node.names if alias.name != _ALL))
-        elif isinstance(node, ast.Call) and _called_name(node) in _IMPORTERS:
-            yield from _computed_import(node, here, top=parents[0])
-
-
-def _statements(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield every statement: a tenth of the nodes, where nothing else can import."""
-    waiting: list[ast.AST] = [tree]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
-            waiting += getattr(node, name, ())
-
-
-def _computed_import(call: ast.Call, here: list[str], *, top: str) -> Iterator[str]:
-    name = call.args[0] if call.args else next((item.value for item in call.keywords), None)
-    if isinstance(name, ast.Constant) and isinstance(name.value, str):
-        text = name.value.partition(":")[0]
-        relative = text.lstrip(".")
-        yield _absolute(relative, len(text) - len(relative), here)
-    elif _called_name(call) != "load_function":  # which reads names of a configuration: these are in the key
-        yield f"{top}.{_ALL}"
-
-
-def _absolute(name: str, level: int, here: list[str]) -> str:
-    base = here[: len(here) - level + 1] if level else []
-    return ".".join(part for part in (*base, name) if part)
-
-
-def _called_name(call: ast.Call) -> str:
-    function = call.func
-    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
 def _package_roots(top: str) -> Iterator[Path]:
@@ -256,11 +250,11 @@ def _is_of_library(place: Path) -> bool:
 
 
 def _file_of(root: Path, parts: list[str]) -> Path | None:
-    """Return the file of a module below a root: source, else compiled code."""
+    """Return the file of a module below a root, in the order in which Python looks."""
     if not root.is_dir():
         return root if not parts and root.is_file() else None
     path = root.joinpath(*parts)
-    names = [path / "__init__.py"]
+    names = [path / f"__init__{suffix}" for suffix in _MODULE_SUFFIXES]
     if parts:
-        names += [path.with_name(f"{path.name}{suffix}") for suffix in (".py", *EXTENSION_SUFFIXES, ".pyc")]
+        names += [path.with_name(f"{path.name}{suffix}") for suffix in _MODULE_SUFFIXES]
     return next((name for name in names if name.is_file()), None)

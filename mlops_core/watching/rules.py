@@ -296,7 +296,8 @@ def _rule(source: YamlSource, key: str, item: object, problems: list[str]) -> Tr
     shared = {"use_case": source.data.get("use_case", "")}
     values = {name: value for name, value in {**shared, **item}.items() if name != "kind"}
     _check_values(source, key, values, _KINDS[kind], problems)
-    return _KINDS[kind](**_converted(values)) if len(problems) == count else None
+    _check_spellings(source, key, problems)
+    return _KINDS[kind](**_converted(source, key, values)) if len(problems) == count else None
 
 
 def _check_values(
@@ -317,6 +318,14 @@ def _check_values(
             problems.append(f"{_where(source, key)} has no {name}, which kind {kind.kind} needs")
 
 
+def _check_spellings(source: YamlSource, key: str, problems: list[str]) -> None:
+    """Note values that readers of YAML take for different ones, but those that already are a problem."""
+    for place, ambiguity in source.ambiguities.items():
+        where = _where(source, place)
+        if place.startswith(f"{key}.") and not any(problem.startswith(f"{where} ") for problem in problems):
+            problems.append(f"{where}: {ambiguity}")
+
+
 def _type_fault(declared: str, value: object) -> str:
     """Return what was expected of a value of the wrong type; empty if it is right."""
     if declared == "str":
@@ -332,12 +341,16 @@ def _type_fault(declared: str, value: object) -> str:
     return "" if is_mapping else "a mapping of names to values"
 
 
-def _converted(values: Mapping[str, Any]) -> dict[str, Any]:
+def _converted(source: YamlSource, key: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a rule; those of parameters are the texts that are written in the file."""
     converted = dict(values)
     if isinstance(converted.get("on"), list):
         converted["on"] = tuple(converted["on"])
     if "parameters" in converted:
-        converted["parameters"] = {name: _text(value) for name, value in converted["parameters"].items()}
+        converted["parameters"] = {
+            name: source.spellings.get(f"{key}.parameters.{name}") or _text(value)
+            for name, value in converted["parameters"].items()
+        }
     return converted
 
 

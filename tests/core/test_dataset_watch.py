@@ -15,6 +15,7 @@ from mlops_core.datasets.catalogue import DatasetChoice
 from mlops_core.datasets.digests import tree_manifest, tree_state
 from mlops_core.errors import DatasetError, ExitCode
 from mlops_core.runners.dataset_source import fetch_source
+from mlops_core.runners.remote.stable_copies import copy_stable, place_files
 from mlops_core.workspace.records import StepStatus
 from mlops_core.workspace.store import Store
 
@@ -241,3 +242,52 @@ def test_no_lock_is_held_while_files_are_hashed(workspace, data, monkeypatch):
         first = tree_manifest(data, cache=store.file_digests)
         time.sleep(0.1)
         assert tree_manifest(data, cache=store.file_digests) == first
+
+
+# --- Copies -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copied(workspace, data, tmp_path):
+    """Return a function that copies the data while other functions edit and restore them, and returns the copy."""
+    target = tmp_path / "copy"
+
+    def run_copy(*edits):
+        waiting = list(edits)
+
+        def copy():
+            edit = waiting.pop(0) if waiting else lambda: None
+            edit()
+            shutil.copytree(data, target)
+            if edits and (data / "words.csv").read_text().split() != WORDS:
+                replaced(data / "words.csv", WORDS)
+
+        with Store(workspace) as store:
+            choice = DatasetChoice(name="words", path=data)
+            source = fetch_source(None, choice, store=store, seed=0, is_offline=True, progress=lambda *_: None)
+            copy_stable(source, store=store, copy=copy, discard=lambda: shutil.rmtree(target))
+        return (target / "words.csv").read_text().split()
+
+    return run_copy
+
+
+def test_a_copy_of_data_that_were_edited_and_restored_meanwhile_is_made_again(copied, data):
+    assert copied(lambda: replaced(data / "words.csv", OTHER)) == WORDS
+
+
+def test_data_that_change_during_every_copy_are_refused(copied, data, tmp_path):
+    with pytest.raises(DatasetError, match="words.csv of the data set 'words' changed while it was copied, 3 times"):
+        copied(*[lambda: replaced(data / "words.csv", OTHER)] * 3)
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_data_set_in_the_workspace_is_linked_which_is_no_change(workspace, tmp_path):
+    with Store(workspace) as store:
+        folder = store.datasets / "words"
+        folder.mkdir(parents=True)
+        (folder / "words.csv").write_text("a")
+        choice = DatasetChoice(name="words", path=folder)
+        source = fetch_source(None, choice, store=store, seed=0, is_offline=True, progress=lambda *_: None)
+        target = tmp_path / "copy"
+        copy_stable(source, store=store, copy=lambda: place_files(folder, target, own=store.home), discard=pytest.fail)
+    assert (target / "words.csv").stat().st_nlink == 2

@@ -209,6 +209,139 @@ def test_imports_by_name_count_and_computed_ones_cover_the_package(package, text
     assert changed_code(package, package / file) == [f"code {package.name}.other"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from importlib import import_module as load\ndef f(kind):\n    return load('.' + kind, __package__)\n",
+        "from functools import partial\nfrom importlib import import_module\nload = partial(import_module)\n",
+        "import importlib\nload = importlib.import_module\n",
+        "import importlib\nimportlib.import_module('.other', '{name}')\n",
+        "__import__('{name}', fromlist=['other'])\n",
+        "__import__('{name}', globals(), locals(), ['other'], 0)\n",
+        "__import__('other', globals(), locals(), [], 1)\n",
+        "import pkgutil\ndef f(name):\n    return pkgutil.resolve_name(name)\n",
+        "import runpy, pathlib\nrunpy.run_path(str(pathlib.Path(__file__).with_name('other.py')))\n",
+        "from importlib.util import spec_from_file_location\nspec = spec_from_file_location('x', '/x')\n",
+        "import pathlib\nexec(pathlib.Path(__file__).with_name('other.py').read_text())\n",
+        "import subprocess, sys\nsubprocess.run([sys.executable, __file__.replace('helper', 'other')])\n",
+        "import subprocess\nsubprocess.run(['python', '-m', '{name}.other'])\n",
+        "import sys, os\nsys.path.insert(0, os.path.dirname(__file__))\nimport other\n",
+    ],
+)
+def test_code_that_is_found_in_another_way_than_by_an_import_counts(package, text):
+    (package / "helper.py").write_text(text.format(name=package.name))
+    assert changed_code(package, package / "other.py") == [f"code {package.name}.other"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import importlib\ndef f(kind):\n    return importlib.import_module(f'{name}.{{kind}}')\n",
+        "import importlib\ndef f(kind):\n    return importlib.import_module('{name}.%s' % kind)\n",
+        "import importlib\ndef f(kind):\n    return importlib.import_module('.' + kind, '{name}')\n",
+        "import importlib\nKINDS = dict(a='{name}.inner')\ndef f(k):\n    return importlib.import_module(KINDS[k])\n",
+    ],
+)
+def test_a_computed_import_covers_the_other_package_that_it_names(package, install, text):
+    second = name_for(package, "second")
+    install(f"{second}/__init__.py", "")
+    path = install(f"{second}/inner.py", "")
+    (package / "helper.py").write_text(text.format(name=second))
+    assert changed_code(package, path) == [f"code {second}.inner"]
+
+
+def test_what_an_import_of_everything_imports_counts(package):
+    (package / "inner").mkdir()
+    (package / "inner" / "__init__.py").write_text("__all__ = ['part']\n")
+    (package / "inner" / "part.py").write_text("")
+    (package / "helper.py").write_text("from .inner import *\n")
+    assert changed_code(package, package / "inner" / "part.py") == [f"code {package.name}.inner.part"]
+
+
+def test_compiled_code_counts_before_the_source_beside_it_and_imports_what_that_imports(package):
+    (package / "helper.py").write_text("from . import other\n")
+    compiled = package / f"helper{EXTENSION_SUFFIXES[0]}"
+    compiled.write_text("machine code")
+    assert changed_code(package, compiled) == [f"code {package.name}.helper"]
+    assert changed_code(package, package / "other.py") == [f"code {package.name}.other"]
+
+
+def test_compiled_packages_count(package):
+    (package / "inner").mkdir()
+    compiled = package / "inner" / f"__init__{EXTENSION_SUFFIXES[0]}"
+    compiled.write_text("machine code")
+    (package / "helper.py").write_text("from . import inner\n")
+    assert changed_code(package, compiled) == [f"code {package.name}.inner"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from importlib import metadata, resources\nX = resources.files(__package__)\n",
+        "from importlib import (\n    metadata,\n    resources,\n)\nX = resources.files(__package__)\n",
+        "import pkg_resources\nX = pkg_resources.resource_string(__name__, 'classes.json')\n",
+        "import inspect\nX = inspect.getfile(lambda: 0)\n",
+        "X = __spec__.origin\n",
+    ],
+)
+def test_every_way_to_find_the_own_place_makes_the_other_files_count(package, text):
+    path = package / "classes.json"
+    path.write_text("{}")
+    (package / "helper.py").write_text(text)
+    assert changed_code(package, path) == [f"code {package.name}/classes.json"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import {name}, pathlib\nX = pathlib.Path({name}.__file__).with_name('classes.json').read_text()\n",
+        "from importlib.resources import files\nX = files('{name}').joinpath('classes.json').read_text()\n",
+        "import pkgutil\nX = pkgutil.get_data('{name}', 'classes.json')\n",
+    ],
+)
+def test_a_file_that_a_module_reads_from_another_package_counts(package, install, text):
+    second = name_for(package, "second")
+    install(f"{second}/__init__.py", "")
+    path = install(f"{second}/classes.json", "{}")
+    (package / "helper.py").write_text(text.format(name=second))
+    assert changed_code(package, path) == [f"code {second}/classes.json"]
+
+
+@pytest.mark.parametrize("inner", ["classes.json", "tables/classes.json"])
+def test_a_file_that_a_single_module_reads_beside_itself_counts(package, install, inner):
+    name = name_for(package, "single")
+    folder = "" if inner == "classes.json" else " / 'tables'"
+    install(f"{name}.py", f"import pathlib\nX = (pathlib.Path(__file__).parent{folder} / 'classes.json').read_text()\n")
+    path = install(inner, "{}")
+    (package / "helper.py").write_text(f"import {name}\n")
+    assert changed_code(package, path) == [f"code {name}/{inner}"]
+
+
+def test_a_named_file_above_the_package_counts(package, install):
+    path = install("tables/classes.json", "{}")
+    (package / "helper.py").write_text(
+        "import pathlib\nX = (pathlib.Path(__file__).parent.parent / 'tables' / 'classes.json').read_text()\n"
+    )
+    assert changed_code(package, path) == [f"code {package.name}/../tables/classes.json"]
+
+
+def test_a_linked_folder_of_the_package_counts_and_a_circle_of_links_ends(package, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    path = tmp_path / "elsewhere" / "classes.json"
+    path.write_text("{}")
+    (package / "data").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "again").symlink_to(package)
+    (package / "helper.py").write_text("X = __file__\n")
+    assert changed_code(package, path) == [f"code {package.name}/data/classes.json"]
+
+
+@pytest.mark.parametrize("name", ["license_plates.txt", "readme_labels.json", "CHANGELOG.tflite", "licences"])
+def test_a_file_counts_unless_its_whole_name_is_that_of_a_text_for_people(package, name):
+    (package / name).write_text("1")
+    (package / "helper.py").write_text("X = __file__\n")
+    assert changed_code(package, package / name) == [f"code {package.name}/{name}"]
+
+
 def test_a_function_that_the_configuration_names_counts(package, install):
     name = name_for(package, "custom")
     path = install(f"{name}.py", "def build(): ...\n")

@@ -21,6 +21,9 @@ class Inner(Section):
     either: str | int | float = 0
     is_on: bool = False
     options: dict[str, Any] = {}
+    numbered: dict[int, str] = {}
+    flags: dict[int, bool] = {}
+    rates: dict[float, int] = {}
 
 
 class Config(UseCaseConfig):
@@ -223,3 +226,16 @@ def test_a_wrong_secret_is_not_shown(tmp_path):
     with pytest.raises(ConfigError, match=r"inner.count: \$\{API_KEY\}: input should be a valid integer") as caught:
         load(tmp_path, "inner: {count: '${API_KEY}'}\n", API_KEY="s3cret")
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["010", "01", "1_0", "'+01'", "' 1'"])
+def test_a_key_that_is_a_number_of_another_spelling_is_refused_with_its_line(tmp_path, name):
+    with pytest.raises(ConfigError, match=r"inner.numbered.*expected a number in plain digits.*\(line 4\)"):
+        load(tmp_path, f"inner:\n  numbered:\n    1: a\n    {name}: b\n")
+
+
+def test_values_below_keys_that_are_numbers_follow_the_same_rules(tmp_path):
+    inner = load(tmp_path, "inner: {numbered: {1: a}, flags: {2: yes}, rates: {1: 2, 0.5: 3}}").model.inner
+    assert (inner.numbered, inner.flags, inner.rates) == ({1: "a"}, {2: True}, {1.0: 2, 0.5: 3})
+    with pytest.raises(ConfigError, match="rates.1.0: true is a truth value"):
+        load(tmp_path, "inner: {rates: {1.0: true}}")

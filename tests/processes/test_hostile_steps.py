@@ -306,3 +306,13 @@ def test_progress_is_read_from_where_the_last_reading_ended(tmp_path):
         stream.flush()
         reader.read()
     assert events == [("a", 0, 9), ("a", 1, 9), ("a", 2, 9), ("a", 5, 9), ("b", 1, 2)]
+
+
+def test_a_process_that_finds_no_room_for_its_report_is_reported_as_that(execute, monkeypatch):
+    disk = os.statvfs("/")
+    monkeypatch.setattr(os, "statvfs", lambda _path: os.statvfs_result((*disk[:4], 1, *disk[5:])))
+    outcome, _ = execute("os._exit(1)")
+    free = f"{disk.f_frsize:,}"
+    assert outcome.error == (
+        f"its process exited with 1 before it could report: its disk has {free} free bytes; make room"
+    )

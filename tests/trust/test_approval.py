@@ -108,6 +108,7 @@ def test_key_without_a_bundle_is_refused(strict, capsys):
         ),
         ("require_bundle: 'yes'", "require_bundle is 'yes'; expected true or false"),
         ("trust: 3", "trust is 3; expected a text"),
+        ("observers:\n  mlflow: {experiment: 00010}", r"line 2\): observers.mlflow.experiment: 00010 is 8 in YAML 1.1"),
         ("- a", "expected a mapping"),
         ("a: [", "not YAML"),
     ],

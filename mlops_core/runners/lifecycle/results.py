@@ -9,6 +9,7 @@ from mlops_core.errors import MlopsError, RunnerError
 from mlops_core.evaluation.evaluation_file import EVALUATION_FILE
 from mlops_core.evaluation.reference_statistics import REFERENCE_FILE
 from mlops_core.pipeline import StepKind
+from mlops_core.reading import copying_fault
 from mlops_core.workspace.records import StepStatus
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ def copy_evaluation(source: Path, target: Path, *, observer: RunObserver) -> Non
     """
     try:
         shutil.copytree(source, target, copy_function=shutil.copyfile, dirs_exist_ok=True)
-    except (OSError, shutil.Error) as error:
-        raise RunnerError(f"the evaluation cannot be copied to {target}: {error}") from error
+    except OSError as error:
+        raise RunnerError(f"the evaluation cannot be copied to {target}: {copying_fault(error)}") from error
     observer.note(f"the evaluation was copied to {target}")
 
 

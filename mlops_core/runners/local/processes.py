@@ -39,6 +39,8 @@ _CHUNK = 1 << 16
 _RESULT_LIMIT_BYTES = 4 << 20
 _LONGEST_ERROR, _LONGEST_WARNING, _MOST_WARNINGS = 20_000, 2_000, 100
 _SHOWN = 200
+_LITTLE_BYTES = 128 << 10
+"""With less free space, a report or a log may not have found room."""
 _MOST_OBSERVED = 10
 _STEP_MODULE = "mlops_core.steps.process"
 _DEVICES = (Path("/dev"),)
@@ -199,7 +201,7 @@ def _reported(returncode: int, result: Path) -> ProcessOutcome:
     try:
         outcome = _outcome_from_json(read_json(result, limit_bytes=_RESULT_LIMIT_BYTES))
     except FileNotFoundError:
-        error = f"its process exited with {returncode} before it could report"
+        error = f"its process exited with {returncode} before it could report{_lack_of_room(result.parent)}"
         return ProcessOutcome(exit_code=ExitCode.STEP, error=error)
     except (OSError, ValueError, KeyError, TypeError) as fault:
         reason = fault.strerror if isinstance(fault, OSError) else " ".join(str(fault).split())[:_SHOWN]
@@ -208,6 +210,13 @@ def _reported(returncode: int, result: Path) -> ProcessOutcome:
     if outcome.exit_code == ExitCode.OK != returncode:
         return ProcessOutcome(exit_code=ExitCode.STEP, error=f"its process exited with {returncode}")
     return outcome
+
+
+def _lack_of_room(folder: Path) -> str:
+    """Return that a disk is full, where it is: a process can neither write why it ends, nor its log."""
+    disk = os.statvfs(folder)
+    free = disk.f_bavail * disk.f_frsize
+    return f": its disk has {free:,} free bytes; make room" if free < _LITTLE_BYTES else ""
 
 
 def _outcome_from_json(data: Any) -> ProcessOutcome:

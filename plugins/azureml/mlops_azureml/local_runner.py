@@ -50,6 +50,7 @@ from mlops_core.runners import (
     find_searches,
 )
 from mlops_core.runners.remote.searches import select_again
+from mlops_core.runners.remote.stable_copies import copy_stable
 
 if TYPE_CHECKING:
     from mlops_azureml.interpreter.containers import Containers
@@ -240,7 +241,13 @@ class _ExecutedSteps:
         """Place the data set and the champion's predictions in the datastore."""
         datastores = self._machine.place.datastores
         if DATASET_INPUT in job.data["inputs"]:
-            datastores.place(source.path, job.data["inputs"][DATASET_INPUT]["path"])
+            address = job.data["inputs"][DATASET_INPUT]["path"]
+            copy_stable(
+                source,
+                store=self._store,
+                copy=lambda: datastores.place(source.path, address, own=self._store.home),
+                discard=lambda: datastores.discard(address),
+            )
         if CHAMPION in job.data["inputs"]:
             folder = self._store.artifacts.path(self._run.keep_champion())
             datastores.place(folder, job.data["inputs"][CHAMPION]["path"])

@@ -22,9 +22,10 @@ from mlops_core.runners import (
     StepStatus,
     fetch_source,
 )
+from mlops_core.runners.remote.stable_copies import copy_stable
 from mlops_sagemaker.compiler.definition import FAIL_STEP, GATE_STEP, REGISTER_STEP, compile_pipeline
 from mlops_sagemaker.compiler.job_graph import MERGE_SUFFIX, SERVING_IMAGE, JobContext, champion_key
-from mlops_sagemaker.emulator.collection import Results, copy_logs, place_dataset
+from mlops_sagemaker.emulator.collection import Results, copy_logs, place_dataset, remove_dataset
 from mlops_sagemaker.emulator.definition import parse_definition
 from mlops_sagemaker.emulator.execution import PipelineExecution, Surroundings
 from mlops_sagemaker.emulator.history import FolderHistory
@@ -199,7 +200,13 @@ class _EmulatedSteps:
 
         source = self._run.fetch(fetch)
         uri = S3Uri(_bucket(machine.settings), f"train/datasets/{request.pipeline.dataset}")
-        place_dataset(machine.place.objects, source.path, uri, digest=source.record.digest)
+        objects, digest, own = machine.place.objects, source.record.digest, self._store.home
+        copy_stable(
+            source,
+            store=self._store,
+            copy=lambda: place_dataset(objects, source.path, uri, digest=digest, own=own),
+            discard=lambda: remove_dataset(objects, uri),
+        )
         return source.record.digest
 
     def _place_champion(self) -> str:

@@ -10,7 +10,8 @@ import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlops_core.runners import DefinitionError, walk_files, write_atomically
+from mlops_core.runners import DefinitionError, write_atomically
+from mlops_core.runners.remote.stable_copies import is_linked, place_files
 
 _ADDRESS = re.compile(
     r"azureml://(?:subscriptions/[^/]+/resource[gG]roups/[^/]+/(?:providers/[^/]+/)?workspaces/[^/]+/)?"
@@ -45,25 +46,33 @@ class FolderDatastores:
             )
         return Path(address).absolute()
 
-    def place(self, folder: Path, address: str) -> None:
+    def place(self, folder: Path, address: str, *, own: Path | None = None) -> None:
         """Place the files of a folder at an address, as hard links where possible; nothing is done where they are.
 
         The address has to name the content, like that of a data set with its digest.
+
+        Args:
+            folder: with the files.
+            address: where to place them.
+            own: folder in which nobody edits files; those of other folders are copied, and where an earlier version of
+                this package linked them, placed again. None if nobody edits the files, wherever they are.
         """
         target = self.path(address)
         if target.is_dir():
-            return
+            if own is None or not is_linked(folder, target, own=own):
+                return
+            shutil.rmtree(target)
         partial = target.with_name(f".{target.name}.{os.getpid()}")
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        for name in walk_files(folder):
-            place = partial / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            _link((folder / name).resolve(), place)
+        place_files(folder, partial, own=own)
         try:
             partial.rename(target)
         except OSError:  # a concurrent run has just placed it
             shutil.rmtree(partial)
+
+    def discard(self, address: str) -> None:
+        """Remove what is at an address."""
+        shutil.rmtree(self.path(address), ignore_errors=True)
 
     def upload(self, folder: Path, address: str) -> None:
         """Move a folder to an address, replacing its former content."""
@@ -93,10 +102,3 @@ def write_note(path: Path, text: str) -> None:
     """Write a small file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text)
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # a different file system, or one without hard links
-        shutil.copyfile(source, target)

@@ -222,3 +222,24 @@ def test_linked_folders_of_a_data_set_are_placed_as_the_digest_covers_them(tmp_p
     datastores.place(folder, f"{STORE}/words")
     placed = datastores.path(f"{STORE}/words")
     assert [path.relative_to(placed).as_posix() for path in sorted(placed.rglob("*"))] == ["linked", "linked/a.csv"]
+
+
+def test_files_that_somebody_may_edit_are_copied_and_earlier_links_to_them_are_replaced(tmp_path):
+    folder, datastores = tmp_path / "words", FolderDatastores(tmp_path / "home" / "datastores")
+    folder.mkdir()
+    (folder / "a.csv").write_text("right")
+    placed = datastores.path(f"{STORE}/words") / "a.csv"
+    datastores.place(folder, f"{STORE}/words")  # as before files were copied
+    assert placed.stat().st_nlink == 2
+    datastores.place(folder, f"{STORE}/words", own=tmp_path / "home")
+    (folder / "a.csv").write_text("wrong")
+    datastores.place(folder, f"{STORE}/words", own=tmp_path / "home")
+    assert placed.read_text() == "right"
+
+
+def test_files_of_the_workspace_are_linked(tmp_path):
+    folder, datastores = tmp_path / "home" / "words", FolderDatastores(tmp_path / "home" / "datastores")
+    folder.mkdir(parents=True)
+    (folder / "a.csv").write_text("a")
+    datastores.place(folder, f"{STORE}/words", own=tmp_path / "home")
+    assert (datastores.path(f"{STORE}/words") / "a.csv").stat().st_nlink == 2

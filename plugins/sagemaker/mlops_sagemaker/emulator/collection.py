@@ -7,7 +7,8 @@ import shutil
 import tarfile
 from typing import TYPE_CHECKING
 
-from mlops_core.runners import RunnerError, walk_files, write_atomically
+from mlops_core.runners import RunnerError, write_atomically
+from mlops_core.runners.remote.stable_copies import is_linked, place_files
 from mlops_sagemaker.emulator.faults import StepFault
 from mlops_sagemaker.emulator.objects import FolderObjects, download_prefix, parse_uri
 from mlops_sagemaker.service.uris import S3Uri
@@ -23,23 +24,21 @@ if TYPE_CHECKING:
     from mlops_sagemaker.emulator.objects import ObjectStore
 
 
-def place_dataset(objects: FolderObjects, folder: Path, uri: S3Uri, *, digest: str) -> None:
-    """Place the files of a data set below `uri`, as hard links where possible.
+def place_dataset(objects: FolderObjects, folder: Path, uri: S3Uri, *, digest: str, own: Path) -> None:
+    """Place the files of a data set below `uri`: those of the workspace `own` as hard links where possible.
 
     Jobs work on copies, so they cannot change the data set. A data set with another digest is replaced.
     """
     target = objects.path(uri)
     marker = target.with_name(f".{target.name}.digest")
-    if target.is_dir() and marker.exists() and marker.read_text(encoding="utf-8") == digest:
+    is_there = target.is_dir() and marker.exists() and marker.read_text(encoding="utf-8") == digest
+    if is_there and not is_linked(folder, target, own=own):
         return
     marker.unlink(missing_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     for old in (partial, target):
         shutil.rmtree(old, ignore_errors=True)
-    for name in walk_files(folder):
-        place = partial / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        _link((folder / name).resolve(), place)
+    place_files(folder, partial, own=own)
     try:
         partial.rename(target)
     except OSError:  # a concurrent run has just placed it
@@ -47,11 +46,11 @@ def place_dataset(objects: FolderObjects, folder: Path, uri: S3Uri, *, digest: s
     write_atomically(marker, digest)
 
 
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # a different file system, or one without hard links
-        shutil.copyfile(source, target)
+def remove_dataset(objects: FolderObjects, uri: S3Uri) -> None:
+    """Remove a data set, so that it is placed again."""
+    target = objects.path(uri)
+    target.with_name(f".{target.name}.digest").unlink(missing_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
 
 
 class Results:

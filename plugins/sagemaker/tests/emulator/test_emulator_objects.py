@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from mlops_sagemaker.emulator.collection import place_dataset
+from mlops_sagemaker.emulator.collection import place_dataset, remove_dataset
 from mlops_sagemaker.emulator.faults import FaultKind, StepFault
 from mlops_sagemaker.emulator.objects import FolderObjects, S3Objects, download_prefix, relative_key, upload_folder
 from mlops_sagemaker.service.uris import S3Uri
@@ -171,7 +171,7 @@ def test_data_set_that_was_deleted_from_its_bucket_is_placed_again(tmp_path):
     folder.mkdir()
     (folder / "a.csv").write_text("a")
     for _ in range(2):
-        place_dataset(objects, folder, uri, digest="d")
+        place_dataset(objects, folder, uri, digest="d", own=tmp_path / "home")
         assert list(objects.keys(uri)) == ["train/datasets/words/a.csv"]
         shutil.rmtree(objects.path(uri))
 
@@ -184,5 +184,21 @@ def test_linked_folders_of_a_data_set_are_placed_as_the_digest_covers_them(tmp_p
     (folder / "linked").symlink_to(tmp_path / "elsewhere")
     (folder / "linked.csv").symlink_to(tmp_path / "elsewhere" / "a.csv")
     (folder / "around").symlink_to(folder)
-    place_dataset(objects, folder, uri, digest="d")
+    place_dataset(objects, folder, uri, digest="d", own=tmp_path / "home")
     assert sorted(objects.keys(uri)) == ["train/datasets/words/linked.csv", "train/datasets/words/linked/a.csv"]
+
+
+def test_data_that_somebody_edits_after_they_were_placed_stay_as_they_were(tmp_path):
+    objects, uri, folder = FolderObjects(tmp_path / "s3"), S3Uri("b", "train/datasets/words"), tmp_path / "words"
+    folder.mkdir()
+    (folder / "a.csv").write_text("right")
+    placed = objects.path(uri) / "a.csv"
+    place_dataset(objects, folder, uri, digest="d", own=folder)  # as before files were copied
+    assert placed.stat().st_nlink == 2
+    for text in ("right", "wrong"):
+        (folder / "a.csv").write_text(text)
+        place_dataset(objects, folder, uri, digest="d", own=tmp_path / "home")
+        assert placed.read_text() == "right"
+    remove_dataset(objects, uri)
+    place_dataset(objects, folder, uri, digest="d", own=tmp_path / "home")
+    assert placed.read_text() == "wrong"

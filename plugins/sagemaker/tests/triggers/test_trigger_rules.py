@@ -90,6 +90,10 @@ def recorded(key, at, version="r1", *, name="PutObject", bucket="uploads", error
     ("{name: a, kind: schedule, expression: 'cron(0 25 ? * MON *)'}", "for hours"),
     ("{name: a, kind: schedule, expression: rate(1 day), timezone: Berlin}", "is not a time zone"),
     ("{name: ../a, kind: approval}", "is not a portable name"),
+    ("{name: a, kind: approval, quiet_s: 0300}", "0300 is 192 in YAML 1.1 and 300 in YAML 1.2"),
+    ("{name: a, kind: approval, quiet_s: 1:30}", "expected a number of seconds"),
+    ("{name: a, kind: approval, parameters: {q_acc: 010}}", "parameters.q_acc: 010 is 8 in YAML 1.1"),
+    ("{name: a, kind: approval, parameters: {day: 2026-01-02}}", "is the date 2026-01-02 in YAML 1.1"),
     ("just a text", "is not a rule"),
 ])  # fmt: skip
 def test_a_wrong_rule_is_refused_with_its_line_and_what_to_write(tmp_path, rule, words):
@@ -100,6 +104,12 @@ def test_a_wrong_rule_is_refused_with_its_line_and_what_to_write(tmp_path, rule,
     assert words in str(caught.value)
     assert "triggers.yaml (line 3)" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_values_of_parameters_are_the_texts_of_the_file(tmp_path):
+    path = tmp_path / "triggers.yaml"
+    path.write_text("use_case: S\nrules:\n- {name: a, kind: approval, parameters: {a: 1.10, b: 1e3, c: True, d: x}}\n")
+    assert read_rules(path)[0].parameters == {"a": "1.10", "b": "1e3", "c": "true", "d": "x"}
 
 
 def test_all_faults_of_a_file_are_reported_together(tmp_path):
