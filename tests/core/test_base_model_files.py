@@ -34,11 +34,12 @@ def test_a_folder_is_accepted_and_its_digest_left_to_the_step(tmp_path):
         require_base_models([base(str(tmp_path), "0" * 64), base("/nowhere/w.h5")])
 
 
-def test_a_run_is_refused_before_it_begins(toy, workspace, call, monkeypatch):
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_run_is_refused_before_it_begins(toy, workspace, call, monkeypatch, command):
     from mlops_core.use_cases.manager import UseCase
 
     monkeypatch.setattr(UseCase, "base_models", lambda *_: (base("/nowhere/w.h5"),))
-    code, _, err = call("--workspace", workspace, "run", "-u", "TOY")
+    code, _, err = call("--workspace", workspace, command, "-u", "TOY")
     assert code == 2
     assert "base model 'weights': no file /nowhere/w.h5 on this machine" in err
     assert call("--workspace", workspace, "runs", "list", "--json")[1].strip() == "[]"

@@ -54,6 +54,7 @@ def command(
     """
     from mlops_core.api import prepare_run, workspace_path
     from mlops_core.runners.discovery import LOCAL, load_runner
+    from mlops_core.runners.local.base_models import require_base_models_of
     from mlops_core.runners.planning import plan_run
     from mlops_core.workspace.store import Store
 
@@ -62,6 +63,7 @@ def command(
         if runner != LOCAL:
             print_estimate(load_runner(runner).estimate(request, runner_options, store=store), as_json=as_json)
             return
+        require_base_models_of(request)
         plan = plan_run(request, store=store)
     if as_json:
         print_json([asdict(item) for item in plan])

@@ -12,6 +12,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mlops_core.datasets.licences import PretrainedModel
+    from mlops_core.runners.request import RunRequest
+
+
+def require_base_models_of(request: RunRequest) -> None:
+    """Check the base models of a run that leaves no step out.
+
+    Raises:
+        ConfigError: as `require_base_models`.
+    """
+    pipeline = request.pipeline
+    is_whole = not any(request.selection.is_left_out(step.name, pipeline) for step in pipeline.ordered())
+    if is_whole and pipeline.licences is not None:
+        require_base_models(pipeline.licences.base_models or ())
 
 
 def require_base_models(models: Iterable[PretrainedModel]) -> None:

@@ -14,7 +14,7 @@ from mlops_core.pipeline import DATASET, EVALUATION_OUTPUT
 from mlops_core.runners.dataset_source import fetch_source, is_source_there
 from mlops_core.runners.lifecycle import Result, Run
 from mlops_core.runners.lifecycle.new_records import utc_now
-from mlops_core.runners.local.base_models import require_base_models
+from mlops_core.runners.local.base_models import require_base_models_of
 from mlops_core.runners.local.dataset_watch import DatasetWatch
 from mlops_core.runners.local.execution import Attempt, StepExecution, StepInput
 from mlops_core.runners.local.processes import ProcessOutcome, StepProcesses
@@ -76,11 +76,9 @@ class LocalRunner:
             UsageError: another process carries out the run that is resumed.
             StoreError: nothing can be written in the workspace.
         """
-        steps = tuple(request.pipeline.ordered())
-        chosen = [step for step in steps if not request.selection.is_left_out(step.name, request.pipeline)]
-        require_packages(chosen)
-        if len(chosen) == len(steps) and request.pipeline.licences is not None:
-            require_base_models(request.pipeline.licences.base_models or ())
+        steps = request.pipeline.ordered()
+        require_packages(step for step in steps if not request.selection.is_left_out(step.name, request.pipeline))
+        require_base_models_of(request)
         run = Run(self._store, request, observer=self._observer, runner=NAME)
         local = _LocalSteps(run, self._store, request, observer=self._observer, jobs=self._jobs)
         with contextlib.ExitStack() as opened:
