@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops_core.datasets.digests import EARLIER_SPLIT_FOLDER, MARKER
+from mlops_core.datasets.tree_walk import EARLIER_SPLIT_FOLDER, MARKER
 from mlops_core.errors import ConfigError, DatasetError
 from mlops_core.settings import expand_home
 

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mlops_core.datasets.digests import EARLIER_SPLIT_FOLDER, MARKER
+from mlops_core.datasets.tree_walk import EARLIER_SPLIT_FOLDER, MARKER
 from mlops_core.quantities import counted
 
 if TYPE_CHECKING:

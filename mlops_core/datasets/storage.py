@@ -13,9 +13,10 @@ import shutil
 from typing import TYPE_CHECKING
 
 from mlops_core.datasets.addresses import is_below
-from mlops_core.datasets.digests import MARKER, tree_manifest
+from mlops_core.datasets.digests import tree_manifest
 from mlops_core.datasets.fetching.staging import fetch_sources
 from mlops_core.datasets.fetching.trees import check_tree
+from mlops_core.datasets.tree_walk import MARKER
 from mlops_core.errors import DatasetError
 from mlops_core.redaction import redact_urls
 

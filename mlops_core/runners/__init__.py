@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mlops_core.config_files.loading import load_config
     from mlops_core.datasets.catalogue import DatasetChoice, Progress
-    from mlops_core.datasets.digests import walk_files
+    from mlops_core.datasets.tree_walk import walk_files
     from mlops_core.errors import DefinitionError, ExitCode, PipelineError, RunnerError, did_you_mean
     from mlops_core.gates.conditions import Condition
     from mlops_core.pipeline import EVALUATION_OUTPUT, FETCH, OBJECTIVE_OUTPUT, ParameterValue

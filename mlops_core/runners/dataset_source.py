@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from mlops_core.datasets import storage
 from mlops_core.datasets.addresses import is_below
 from mlops_core.datasets.catalogue import CommandSource, Dataset, GeneratedSource
-from mlops_core.datasets.digests import file_digest, iter_tree, tree_manifest, tree_state
+from mlops_core.datasets.digests import file_digest, iter_tree, tree_manifest
 from mlops_core.datasets.earlier_splits import PARTS, join_parts
 from mlops_core.datasets.fetching.archives import drop_outer_folder, unpack
+from mlops_core.datasets.tree_walk import tree_state
 from mlops_core.errors import DatasetError, UsageError
 from mlops_core.pipeline import Step
 from mlops_core.reading import fault_of
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlops_core.datasets.catalogue import DatasetChoice, Progress
-    from mlops_core.datasets.digests import TreeState
     from mlops_core.datasets.earlier_splits import EarlierSplit
+    from mlops_core.datasets.tree_walk import TreeState
     from mlops_core.use_cases.manager import UseCase
     from mlops_core.workspace.assets.store import DataAsset
     from mlops_core.workspace.store import Store

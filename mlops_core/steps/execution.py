@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mlops_core.code_references import load_function
-from mlops_core.datasets.digests import find_foreign_entry
+from mlops_core.datasets.tree_walk import find_foreign_entry
 from mlops_core.errors import DatasetError, ExitCode, MlopsError, StepError
 from mlops_core.evaluation.comparability import TEST_SET_NOTE
 from mlops_core.pipeline import EVALUATION_OUTPUT, PREDICTIONS_OUTPUT, Step, StepKind

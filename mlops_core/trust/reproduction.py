@@ -10,7 +10,8 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mlops_core.datasets.digests import EARLIER_SPLIT_FOLDER, iter_tree
+from mlops_core.datasets.digests import iter_tree
+from mlops_core.datasets.tree_walk import EARLIER_SPLIT_FOLDER
 from mlops_core.errors import DatasetError, ExitCode, MlopsError, PluginError, StepError, UsageError
 from mlops_core.evaluation.evaluation_file import read_evaluation
 from mlops_core.pipeline import EVALUATION_OUTPUT

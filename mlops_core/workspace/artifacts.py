@@ -10,7 +10,8 @@ import contextlib
 import shutil
 from typing import TYPE_CHECKING
 
-from mlops_core.datasets.digests import find_foreign_entry, iter_tree, manifest_of
+from mlops_core.datasets.digests import iter_tree, manifest_of
+from mlops_core.datasets.tree_walk import find_foreign_entry
 from mlops_core.errors import StoreError
 from mlops_core.workspace.files import new_folder, read_only_mode
 from mlops_core.workspace.manifests import changed_files

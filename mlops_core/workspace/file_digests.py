@@ -17,7 +17,7 @@ from mlops_core.workspace.database import BUSY_S
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mlops_core.datasets.digests import FileState
+    from mlops_core.datasets.tree_walk import FileState
 
 _RACY_NS = 50_000_000
 """A file that changed this shortly before it was hashed may change again without a new time."""

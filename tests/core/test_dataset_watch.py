@@ -12,7 +12,8 @@ import pytest
 
 from mlops_core import run
 from mlops_core.datasets.catalogue import DatasetChoice
-from mlops_core.datasets.digests import tree_manifest, tree_state
+from mlops_core.datasets.digests import tree_manifest
+from mlops_core.datasets.tree_walk import tree_state
 from mlops_core.errors import DatasetError, ExitCode
 from mlops_core.runners.dataset_source import fetch_source
 from mlops_core.runners.remote.stable_copies import copy_stable, place_files

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from mlops_core.datasets.catalogue import DatasetChoice
-from mlops_core.datasets.digests import EARLIER_SPLIT_FOLDER, MARKER, tree_manifest
+from mlops_core.datasets.digests import tree_manifest
 from mlops_core.datasets.earlier_splits import (
     EarlierSplit,
     dataset_version_text,
@@ -14,6 +14,7 @@ from mlops_core.datasets.earlier_splits import (
     read_dataset_version,
 )
 from mlops_core.datasets.listing import list_data_files
+from mlops_core.datasets.tree_walk import EARLIER_SPLIT_FOLDER, MARKER
 from mlops_core.errors import ConfigError, DatasetError, UsageError
 from mlops_core.runners.dataset_source import fetch_source
 from mlops_core.workspace.assets.lineage import read_lineage

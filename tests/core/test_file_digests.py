@@ -5,14 +5,8 @@ import os
 import pytest
 
 import mlops_core
-from mlops_core.datasets.digests import (
-    FileState,
-    digest_tree,
-    file_digest,
-    find_foreign_entry,
-    iter_tree,
-    tree_manifest,
-)
+from mlops_core.datasets.digests import digest_tree, file_digest, iter_tree, tree_manifest
+from mlops_core.datasets.tree_walk import FileState, find_foreign_entry
 from mlops_core.workspace.files import write_atomically
 from mlops_core.workspace.store import Store
 

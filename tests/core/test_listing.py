@@ -13,9 +13,10 @@ from mlops_core import (
     part_of_folder,
     placeholder_of,
 )
-from mlops_core.datasets.digests import MARKER, iter_tree
+from mlops_core.datasets.digests import iter_tree
 from mlops_core.datasets.fetching.archives import unpack
 from mlops_core.datasets.inspections import inspect_files
+from mlops_core.datasets.tree_walk import MARKER
 
 
 def write(folder, *paths):

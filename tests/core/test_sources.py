@@ -12,7 +12,8 @@ import pytest
 import mlops_core
 from mlops_core import load_use_case
 from mlops_core.datasets.catalogue import Dataset, DatasetChoice, GeneratedSource, Source
-from mlops_core.datasets.digests import file_digest, file_state
+from mlops_core.datasets.digests import file_digest
+from mlops_core.datasets.tree_walk import file_state
 from mlops_core.errors import DatasetError, ExitCode
 from mlops_core.runners.dataset_source import dataset_folder, fetch_source, source_identity
 from mlops_core.workspace.store import Store

@@ -10,13 +10,14 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from mlops_core.datasets.digests import iter_tree, manifest_of, tree_state
+from mlops_core.datasets.digests import iter_tree, manifest_of
+from mlops_core.datasets.tree_walk import tree_state
 from mlops_core.errors import DatasetError
 from mlops_core.runners.dataset_source import dataset_errors
 from mlops_core.workspace.manifests import changed_files
 
 if TYPE_CHECKING:
-    from mlops_core.datasets.digests import TreeState
+    from mlops_core.datasets.tree_walk import TreeState
     from mlops_core.runners.dataset_source import FetchedSource
     from mlops_core.workspace.manifests import ManifestStore
 

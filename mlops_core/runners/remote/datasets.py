@@ -15,7 +15,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.datasets.digests import MARKER, file_state, iter_tree, manifest_of
+from mlops_core.datasets.digests import iter_tree, manifest_of
+from mlops_core.datasets.tree_walk import MARKER, file_state
 from mlops_core.errors import DatasetError, MlopsError
 from mlops_core.runners.dataset_source import fetch_source, is_source_there, source_identity
 from mlops_core.runners.remote.object_store import Bucket, LargeFile, Sending, sorted_join

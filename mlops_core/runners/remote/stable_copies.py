@@ -9,7 +9,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from mlops_core.datasets.digests import walk_files
+from mlops_core.datasets.tree_walk import walk_files
 from mlops_core.errors import DatasetError
 from mlops_core.runners.local.dataset_watch import DatasetWatch
 

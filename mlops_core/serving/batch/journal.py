@@ -19,7 +19,8 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
-from mlops_core.datasets.digests import file_digest, file_state
+from mlops_core.datasets.digests import file_digest
+from mlops_core.datasets.tree_walk import file_state
 from mlops_core.errors import DatasetError, StoreError, UsageError
 from mlops_core.serving.batch.answers import FaultCause
 

@@ -16,7 +16,8 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.datasets.digests import file_digest, file_state
+from mlops_core.datasets.digests import file_digest
+from mlops_core.datasets.tree_walk import file_state
 from mlops_core.errors import DatasetError, ExitCode, MlopsError
 from mlops_core.evaluation.reference_statistics import DESCRIPTION
 from mlops_core.predictors import DescribingPredictor

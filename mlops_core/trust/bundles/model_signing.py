@@ -13,7 +13,8 @@ import hashlib
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.datasets.digests import find_foreign_entry, iter_tree
+from mlops_core.datasets.digests import iter_tree
+from mlops_core.datasets.tree_walk import find_foreign_entry
 from mlops_core.evaluation.reference_statistics import REFERENCE_FILE
 from mlops_core.reading import parse_json
 from mlops_core.trust.bundles.envelopes import PAYLOAD_TYPE, EvidenceFaultError, pre_authentication_encoding

@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_core.datasets.digests import manifest_of, read_tree, tree_manifest, tree_state
+from mlops_core.datasets.digests import manifest_of, read_tree, tree_manifest
+from mlops_core.datasets.tree_walk import tree_state
 from mlops_core.errors import DatasetError, StoreError, UsageError, did_you_mean
 from mlops_core.names import require_name
 
