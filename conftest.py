@@ -11,6 +11,7 @@ get the marker here:
 """
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -72,6 +73,11 @@ ON_ONE_WORKER = {
     "plugins/sagemaker/tests/test_runner.py": "service",
 }
 """File -> the group of tests that share what takes long to make: runs, a browser, a network, a service."""
+
+
+def pytest_configure() -> None:
+    """Let tests interrupt their processes, which a shell that starts pytest in the background makes them ignore."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

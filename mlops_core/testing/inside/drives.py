@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import warnings
 from dataclasses import dataclass
@@ -95,6 +96,7 @@ def call_plugin(arguments: dict[str, Any]) -> dict[str, Any]:
 def main() -> int:
     """Carry out the run of the file that the only argument names."""
     path = Path(sys.argv[1])
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it starts in the background
     warnings.simplefilter("ignore")
     outcome = _observed(json.loads(path.read_text(encoding="utf-8")))
     part = path.with_name("result.json.part")
