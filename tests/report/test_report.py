@@ -432,6 +432,15 @@ def test_report_shows_the_number_of_groups_and_the_metrics_of_the_worst_groups_f
     assert words.index("speaker 08 8 0.4") < words.index("4 more groups") < words.index("speaker 12 12 0.6")
 
 
+@pytest.mark.parametrize(
+    ("groups", "basis"), [(None, "800 samples"), (GroupBreakdown(count=800, samples=900), "800 groups")]
+)
+def test_samples_of_which_each_is_its_own_group_are_called_samples(store, groups, basis):
+    value = MetricValue(value=0.5, low=0.4, high=0.6, method="bootstrap", count=800, groups=800)
+    step = evaluated(store, report=MetricReport(values={"acc": value}, groups=groups))
+    assert f"0.4 to 0.6 95%, bootstrap, {basis} " in written(store, record(steps=(step,))).words()
+
+
 def test_report_draws_curves_and_says_where_groups_are_too_few(store):
     value = MetricValue(value=0.5, low=0.4, high=0.6, method="bootstrap", count=2, groups=2)
     lines = {"all <b>": ((0.0, 1.0), (0.5, 0.75), (1.0, 0.0)), "valves": ((0.0, 0.5), (1.0, 0.25))}
