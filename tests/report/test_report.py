@@ -636,6 +636,20 @@ def test_report_without_a_removed_artifact_or_log_is_written_beside(store):
         assert lost in notes[0]
 
 
+def test_report_without_the_metrics_of_the_previous_run_is_written_beside(store):
+    value = MetricValue(value=0.5, low=0.4, high=0.6, method="wilson", count=9)
+    older = evaluated(store, report=MetricReport(values={"acc": value}))
+    newer = evaluated(store, report=MetricReport(values={"acc": replace(value, value=0.55)}))
+    store.runs.save(record(steps=(older,), run_id="20260101-000000-000000"))
+    made = record(steps=(newer,))
+    written(store, made)
+    digest = older.outputs["evaluation"]
+    store.artifacts.path(digest).rename(store.home / digest)
+    notes = []
+    assert write_report(store, made.run_id, note=notes.append).name == "report-incomplete.html"
+    assert "metrics of the previous accepted run: 0 instead of 1 (The artifact " in notes[0]
+
+
 def test_report_of_an_earlier_state_is_kept_under_another_name(store):
     rows = [Prediction(sample="s", group="g", label="a", scores=(1.0, 0.0))]
     step = evaluated(store, rows)
