@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 from mlops_core.evaluation.comparability import INTERNAL_NOTES
 from mlops_core.evaluation.metrics import MetricReport
-from mlops_core.quantities import counted, format_change, format_number
+from mlops_core.quantities import format_change, format_number
 from mlops_core.report.comparison import Judgement, MetricComparison
-from mlops_core.report.facts import Missing
+from mlops_core.report.facts import Missing, basis_of
 from mlops_core.report.kit import (
     BadgeKind,
     Curve,
@@ -100,7 +100,7 @@ def _row(evidence: Evidence, metric: Metric, report: MetricReport) -> tuple[Node
     return (
         lines(*_names(metric), _meaning(metric)),
         lines(element("strong", format_number(value.value if value else None)), badge(fault, "bad") if fault else None),
-        lines(*_interval(value, is_grouped=report.groups is not None)) if value else "-",
+        lines(*_interval(value, report)) if value else "-",
         interval_chart(mark, metric_scale(metric, mark), label=label),
         lines(*map(format_number, mark.thresholds)) if mark.thresholds else muted("none"),
         _previous(evidence, metric),
@@ -123,21 +123,12 @@ def interval_text(value: MetricValue) -> str:
     return f"{value.level * 100:g}% CI: {format_number(value.low)} to {format_number(value.high)}"
 
 
-def _interval(value: MetricValue, *, is_grouped: bool) -> tuple[Node, ...]:
+def _interval(value: MetricValue, report: MetricReport) -> tuple[Node, ...]:
     if not _has_interval(value):
         return ("no interval", muted(f"n = {value.count}") if value.count else None)
-    method = f"{value.level * 100:g}%, {value.method}, {_basis(value, is_grouped=is_grouped)}"
+    method = f"{value.level * 100:g}%, {value.method}, {basis_of(value, report)}"
     caveat = badge(value.caveat, "warn") if value.caveat else None
     return f"{format_number(value.low)} to {format_number(value.high)}", muted(method), caveat
-
-
-def _basis(value: MetricValue, *, is_grouped: bool) -> str:
-    """Return what an interval rests on: samples, groups, or samples in groups; a sample of its own group is one."""
-    if value.method == "bootstrap":
-        return counted(value.count, "group" if is_grouped else "sample")
-    samples = counted(value.count, "sample")
-    has_groups = value.groups and value.groups != value.count
-    return f"{samples} in {counted(value.groups, 'group')}" if has_groups else samples
 
 
 def _has_interval(value: MetricValue) -> bool:
