@@ -115,7 +115,7 @@ def test_a_worker_that_cannot_be_started_ends_the_pool_with_a_line(served, monke
     assert code == ExitCode.STEP
 
 
-def test_a_model_that_was_removed_is_no_fault_of_the_plugin(served):
+def test_a_removed_model_is_not_blamed_on_the_plugin(served):
     """A worker that takes the place of another one finds no model; the request that waits for it is refused."""
     removed = replace(served, folder=served.folder / "gone" / "model")
 
