@@ -52,7 +52,7 @@ def format_number(value: float | None) -> str:
         return "NaN"
     if math.isinf(value):
         return "infinity" if value > 0 else "-infinity"
-    return f"{value:.4g}"
+    return f"{value + 0.0:.4g}"  # 0, not -0
 
 
 def format_change(change: float) -> str:

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections import Counter, defaultdict
+from collections import Counter
+from itertools import groupby
+from operator import attrgetter
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from mlops_core.predictions.boxes import touches_an_object
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mlops_core.predictions import Prediction, Predictions
 
@@ -23,9 +27,10 @@ _QUANTILE = 1.645
 def constant_warning(predictions: Predictions) -> str:
     """Return a warning if the model is not better than a constant answer at a level of 95 %; else an empty text.
 
-    A classifier is better if it has more correct answers than the most frequent class, or a higher mean recall than
-    1 / classes, which a useful model of rare classes has. A regression is better if its squared errors are smaller than
-    those of the mean. A detector is better if it finds anything.
+    A classifier is better if it has more correct answers than the most frequent class, or a higher mean recall, which a
+    useful model of rare classes has. A sample with several labels has a row for each; as many classes count as its
+    answer. A regression is better if its squared errors are smaller than those of the mean. A detector is better if any
+    box that it finds touches an object of its class. Rows of other models, which are only compared, do not count.
 
     Example:
         >>> from mlops_core import Prediction, Predictions
@@ -34,43 +39,75 @@ def constant_warning(predictions: Predictions) -> str:
         >>> constant_warning(Predictions(classes=("a", "b"), rows=rows))
         "the model is not better than a constant answer: accuracy 0.5, always 'a' has 0.5"
     """
-    if not predictions.rows:
+    if not any(True for _ in _evaluated(predictions)):
         return ""
     if predictions.has_boxes:
-        return "" if any(row.found for row in predictions.rows) else "the model finds nothing in any sample"
+        return _detection_warning(predictions)
     if not predictions.classes:
-        return _regression_warning(predictions.rows)
+        return _regression_warning(predictions)
     return _classification_warning(predictions)
+
+
+def _evaluated(predictions: Predictions) -> Iterator[Prediction]:
+    """Yield the rows of the evaluated model, without those of models that are compared with it."""
+    return (row for row in predictions.rows if not row.model)
+
+
+def _detection_warning(predictions: Predictions) -> str:
+    if not any(row.found for row in _evaluated(predictions)):
+        return "the model finds nothing in any sample"
+    if any(map(touches_an_object, _evaluated(predictions))) or not any(row.truth for row in _evaluated(predictions)):
+        return ""
+    return "the model finds no object: none of its boxes touches an object of its class"
 
 
 def _classification_warning(predictions: Predictions) -> str:
     classes = predictions.classes
-    counts = Counter(str(row.label) for row in predictions.rows)
-    most = min(classes, key=lambda name: (-counts[name], name))
+    counts = Counter(str(row.label) for row in _evaluated(predictions))
+    ranked = sorted(classes, key=lambda name: (-counts[name], name))
     gains: Counter[int] = Counter()
-    hits: defaultdict[str, int] = defaultdict(int)
-    for row in predictions.rows:
-        is_right = classes[row.scores.index(max(row.scores))] == row.label
-        gains[is_right - (row.label == most)] += 1
-        hits[str(row.label)] += is_right
-    recalls = {name: hits[name] / count for name, count in counts.items()}
-    if _is_positive(gains) or _is_recall_better(recalls, counts):
+    hits: Counter[str] = Counter()
+    constant_hits: Counter[str] = Counter()
+    for _, found in groupby(_evaluated(predictions), key=attrgetter("sample")):
+        rows = list(found)
+        size = len({row.label for row in rows})
+        constant = ranked[:size]
+        for row in rows:
+            is_right, is_constant_right = row.label in _answer(row, classes, size), row.label in constant
+            gains[is_right - is_constant_right] += 1
+            hits[str(row.label)] += is_right
+            constant_hits[str(row.label)] += is_constant_right
+    if _is_positive(gains) or _is_recall_better(hits, constant_hits, counts):
         return ""
-    accuracy = sum(hits.values()) / len(predictions.rows)
-    share = counts[most] / len(predictions.rows)
-    return f"the model is not better than a constant answer: accuracy {accuracy:.4g}, always '{most}' has {share:.4g}"
+    accuracy, share = (found.total() / counts.total() for found in (hits, constant_hits))
+    return (
+        f"the model is not better than a constant answer: accuracy {accuracy:.4g}, always '{ranked[0]}' has {share:.4g}"
+    )
 
 
-def _is_recall_better(recalls: dict[str, float], counts: Counter[str]) -> bool:
-    """Return whether the mean recall is above 1 / classes, which every constant answer has."""
-    variance = sum(recall * (1 - recall) / counts[name] for name, recall in recalls.items()) / len(recalls) ** 2
-    chance = 1 / len(recalls)
-    return len(recalls) > 1 and fmean(recalls.values()) - _QUANTILE * math.sqrt(variance) > chance
+def _answer(row: Prediction, classes: Sequence[str], size: int) -> Sequence[str]:
+    """Return the `size` classes with the highest scores; of equal scores, the first."""
+    if size == 1:
+        return (classes[row.scores.index(max(row.scores))],)
+    return [classes[place] for place in sorted(range(len(classes)), key=lambda place: -row.scores[place])[:size]]
 
 
-def _regression_warning(rows: Sequence[Prediction]) -> str:
-    labels = array("d", (float(row.label) for row in rows))
-    errors = array("d", ((float(row.label) - row.scores[0]) ** 2 for row in rows))
+def _is_recall_better(hits: Mapping[str, int], constant_hits: Mapping[str, int], counts: Mapping[str, int]) -> bool:
+    """Return whether the mean recall is above that of the constant answer, by more than its sampling error.
+
+    The error of each recall is estimated from one more hit and one more miss, so that a class with a single sample,
+    which chance answers rightly or wrongly, does not count as certain.
+    """
+    smoothed = ((hits[name] + 1) / (count + 2) for name, count in counts.items())
+    variances = (recall * (1 - recall) / count for recall, count in zip(smoothed, counts.values(), strict=True))
+    error = math.sqrt(sum(variances)) / len(counts)
+    gain = fmean((hits[name] - constant_hits[name]) / count for name, count in counts.items())
+    return len(counts) > 1 and gain - _QUANTILE * error > 0
+
+
+def _regression_warning(predictions: Predictions) -> str:
+    labels = array("d", (float(row.label) for row in _evaluated(predictions)))
+    errors = array("d", ((float(row.label) - row.scores[0]) ** 2 for row in _evaluated(predictions)))
     mean = fmean(labels)
     of_mean = array("d", ((label - mean) ** 2 for label in labels))
     if _is_positive_mean(array("d", (constant - error for error, constant in zip(errors, of_mean, strict=True)))):

@@ -88,11 +88,15 @@ class PairedDifference:
         half = self.value - self.low
         if self.is_improvement or not self.value > 0 or not math.isfinite(half):
             return None
-        ratio = half / self.value
+        factor = (half / self.value) ** 2
         if self.p_improvement < 0.5:  # not for NaN
             normal = NormalDist()
-            ratio = max(ratio, normal.inv_cdf(0.5 + self.level / 2) / normal.inv_cdf(1 - self.p_improvement))
-        return max(1, math.ceil(self.count * (ratio**2 - 1)))
+            ratio = normal.inv_cdf(0.5 + self.level / 2) / normal.inv_cdf(1 - self.p_improvement)
+            factor = max(factor, ratio**2)
+        else:  # a single group differs, or nothing but the interval is known: the sign test needs so many that do
+            fewest = math.ceil(-math.log2((1 - self.level) / 2))
+            factor = max(factor, fewest / max(1, self.differing))
+        return max(1, math.ceil(self.count * (factor - 1)))
 
 
 def compare_pairs(

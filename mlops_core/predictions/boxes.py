@@ -183,6 +183,11 @@ def count_errors(row: Prediction, *, threshold: float) -> BoxErrors:
     )
 
 
+def touches_an_object(row: Prediction) -> bool:
+    """Return whether any found box of a row shares an area with a true box of its class, whatever its score is."""
+    return any(box.label == found.label and _shared(box.box, found.box) > 0 for found in row.found for box in row.truth)
+
+
 def _best(row: Prediction, found: FoundBox, free: Iterable[int], *, is_same: bool) -> int | None:
     """Return the free true box, of the same class if so required, that a found box covers best; None for none."""
     able = [index for index in free if not is_same or row.truth[index].label == found.label]

@@ -107,8 +107,17 @@ def _parts(evidence: Evidence) -> Iterator[tuple[str, int, str]]:
     count, reason = _counted(tuple(evidence.previews.values()))
     yield "previews", count, reason or no_samples
     yield "comparison with the previous accepted run", *_counted((evidence.comparison,))
+    yield "metrics of the previous accepted run", *_previous_metrics(evidence)
     lines = sum(map(len, evidence.logs.values()))
     yield "log lines of failed steps", lines, "" if all(evidence.logs.values()) else "a log is gone"
+
+
+def _previous_metrics(evidence: Evidence) -> tuple[int, str]:
+    """Return how many metrics of the previous run are shown, and why they are not."""
+    if isinstance(evidence.previous, Missing):
+        return 0, evidence.previous.reason
+    report = evidence.previous.evaluation
+    return (0, report.reason) if isinstance(report, Missing) else (len(report.values), "")
 
 
 def _counted(parts: tuple[object, ...]) -> tuple[int, str]:

@@ -13,12 +13,14 @@ from mlops_core.errors import MlopsError
 from mlops_core.evaluation.evaluation_file import EVALUATION_FILE, read_evaluation
 from mlops_core.evaluation.metrics import Metric, MetricReport
 from mlops_core.pipeline import EVALUATION_OUTPUT, PREDICTIONS_OUTPUT, StepKind
+from mlops_core.quantities import counted
 from mlops_core.workspace.records import RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from mlops_core.evaluation.metrics import MetricValue
     from mlops_core.workspace.records import RunRecord, StepRecord
     from mlops_core.workspace.store import Store
 
@@ -125,6 +127,18 @@ def steps_of_kind(record: RunRecord, kind: StepKind) -> tuple[StepRecord, ...]:
 def predictions_folder(store: Store, record: RunRecord) -> Path | Missing:
     """Return the folder of the artifact that contains the predictions of a run."""
     return _evaluation_output(store, record, PREDICTIONS_OUTPUT)
+
+
+def basis_of(value: MetricValue, report: MetricReport) -> str:
+    """Return what a value of a report rests on: samples, groups, or samples in groups.
+
+    A sample that is its own group is called a sample.
+    """
+    if value.method == "bootstrap":
+        return counted(value.count, "sample" if report.groups is None else "group")
+    samples = counted(value.count, "sample")
+    has_groups = value.groups and value.groups != value.count
+    return f"{samples} in {counted(value.groups, 'group')}" if has_groups else samples
 
 
 def previous_accepted(store: Store, record: RunRecord) -> str | None:

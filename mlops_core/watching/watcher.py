@@ -25,6 +25,7 @@ from mlops_core.watching.journal import Reception, StartJournal, StartRecord, St
 from mlops_core.watching.notices import open_notices
 from mlops_core.watching.rules import ObjectRule, PrefixRule, TriggerRule
 from mlops_core.watching.runs import RunProcesses
+from mlops_core.workspace.database import disappeared
 from mlops_core.workspace.files import write_atomically
 from mlops_core.workspace.store import Store
 
@@ -111,6 +112,7 @@ class Watcher:
         named = f"\0{options.use_case}" if options.use_case else ""
         identity = hashlib.sha256(f"{self._folder}\0{options.bucket}{named}".encode()).hexdigest()[:16]
         self._home = self._workspace / "watch" / identity
+        self._lock = self._home / "lock"
         self._processes = RunProcesses(self._home / "runs", workspace=self._workspace)
 
     def watch(self, stop: threading.Event) -> int:
@@ -121,7 +123,7 @@ class Watcher:
 
         Raises:
             UsageError: another process watches this folder.
-            StoreError: the journal cannot be written.
+            StoreError: the journal cannot be written, or the workspace disappeared.
             OSError: the folder cannot be read.
         """
         with Store(self._workspace):  # so that it exists, and refuses here what a run would refuse
@@ -147,6 +149,7 @@ class Watcher:
         notices = open_notices(self._folder, poll_s=self._options.poll_s, stop=stop)
         paths: set[str] | None = None
         while not stop.is_set():
+            self._require_workspace()
             found = watched.look(paths)
             if found.files or found.removed:
                 self._receive(journal, found.arrivals, files=dict(found.files), removed=found.removed)
@@ -159,10 +162,15 @@ class Watcher:
             if self._options.is_once:
                 paths = None
 
+    def _require_workspace(self) -> None:
+        """Raise a `StoreError` if the workspace was removed: nothing is recorded any more, and half of one misleads."""
+        if not self._lock.exists():
+            raise disappeared(self._workspace)
+
     @contextlib.contextmanager
     def _only_watcher(self) -> Iterator[None]:
         self._home.mkdir(parents=True, exist_ok=True)
-        with (self._home / "lock").open("w") as lock:
+        with self._lock.open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -224,6 +232,7 @@ class Watcher:
 
     def _begin(self, journal: StartJournal, rule: TriggerRule, start: StartRecord) -> None:
         """Start the run of a start, or skip it where an earlier run had the same data."""
+        self._require_workspace()
         try:
             digest = self._data_digest(rule)
             earlier = journal.earlier_with(digest, rule=rule.name)
@@ -239,6 +248,7 @@ class Watcher:
             arguments = self._arguments(rule, path)
             self._processes.start(start.run_id, arguments)
         except (MlopsError, OSError) as error:
+            self._require_workspace()
             code = error.exit_code if isinstance(error, MlopsError) else ExitCode.DEFECT
             self._release(journal, rule, start, note=str(error), code=code)
             return

@@ -14,7 +14,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Self
 
-from mlops_core.errors import StoreError
+from mlops_core.errors import MlopsError, StoreError
 from mlops_core.workspace.artifacts import ArtifactStore
 from mlops_core.workspace.database import (
     BUSY_S,
@@ -22,6 +22,7 @@ from mlops_core.workspace.database import (
     RENEW,
     check_length,
     copy_in_memory,
+    disappeared,
     is_busy,
     loss_of_database,
     open_for_reading,
@@ -105,9 +106,11 @@ class Store:
         """Close the database.
 
         Raises:
-            StoreError: in place of an error of the database.
+            StoreError: in place of an error of the database, and of any other where the workspace is gone.
         """
         self.close()
+        if isinstance(error, MlopsError | OSError) and not self.is_there:
+            raise disappeared(self.home) from error
         if isinstance(error, sqlite3.Error):
             raise workspace_error(self.home, error) from error
 

@@ -1,6 +1,7 @@
 """A model that is not better than a constant answer is said to be so, whatever the gate accepts."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -71,3 +72,36 @@ def test_the_run_says_it_with_the_evaluation(toy, workspace):
     assert evaluate.warning.startswith("the model is not better than a constant answer: accuracy 0.5")
     record = mlops_core.run("TOY", workspace=workspace)
     assert all(step.warning == "" for step in record.steps)
+
+
+def test_a_compared_model_does_not_speak_for_the_evaluated_one():
+    labels = ["a", "b"] * 50
+    evaluated, other = classified(labels, ["a"] * 100, "ab"), classified(labels, labels, "ab")
+    compared = tuple(replace(row, model="float") for row in other.rows)
+    warning = constant_warning(Predictions(classes=("a", "b"), rows=evaluated.rows + compared))
+    assert warning.endswith("accuracy 0.5, always 'a' has 0.5")
+    numbers = [float(n) for n in range(100)]
+    compared = tuple(replace(row, model="float") for row in estimated(numbers, numbers).rows)
+    rows = estimated(numbers, [50.0] * 100).rows + compared
+    assert "mean squared error" in constant_warning(Predictions(classes=(), rows=rows))
+    assert constant_warning(Predictions(classes=(), rows=compared)) == ""
+
+
+def test_one_sample_of_a_rare_class_proves_nothing():
+    labels, answers = ["a"] * 99 + ["b"], ["a"] * 60 + ["b"] * 40
+    assert "always 'a' has 0.99" in constant_warning(classified(labels, answers, "ab"))
+    assert constant_warning(classified(["a", "b"] * 2, ["a", "b"] * 2, "ab")) == ""
+
+
+def test_several_labels_of_a_sample_are_several_answers():
+    def labelled(scores):
+        rows = (
+            Prediction(sample=str(n), part=part, group=str(n), label=label, scores=scores(n))
+            for n in range(40)
+            for part, label in enumerate(("a", "bc"[n % 2]))
+        )
+        return Predictions(classes=("a", "b", "c"), rows=tuple(rows))
+
+    assert constant_warning(labelled(lambda n: (1.0, 1.0 - n % 2, float(n % 2)))) == ""
+    warning = constant_warning(labelled(lambda n: (1.0, 0.5, 0.0)))
+    assert warning.endswith("accuracy 0.75, always 'a' has 0.75")

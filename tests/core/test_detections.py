@@ -216,6 +216,12 @@ def test_the_report_says_what_became_of_the_objects(tmp_path):
 def test_a_model_that_finds_nothing_is_not_better_than_a_constant():
     assert constant_warning(of(ROWS)) == ""
     assert "finds nothing" in constant_warning(of(replace(one, found=(), scores=()) for one in ROWS))
+    same = (found("valve", 90), found("pump", 80))
+    warning = constant_warning(of(replace(one, found=same, scores=(0.9, 0.8)) for one in ROWS))
+    assert warning == "the model finds no object: none of its boxes touches an object of its class"
+    compared = tuple(replace(one, model="float") for one in ROWS)
+    missed = tuple(replace(one, found=(), scores=()) for one in ROWS)
+    assert "finds nothing" in constant_warning(of((*missed, *compared)))
 
 
 def recall(predictions):

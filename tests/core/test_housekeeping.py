@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -105,6 +106,19 @@ def test_work_is_kept_while_its_process_lives_and_removed_when_it_is_dead(worksp
         assert old.is_dir()
     assert collect(workspace, keep=0).folders == (old,)
     assert not old.exists()
+
+
+def test_what_is_left_from_before_the_clock_was_set_back_is_removed(workspace, monkeypatch):
+    with Store(workspace) as owner:
+        left = owner.work_folder("run-train")
+        (left / "model").mkdir()
+        digest = owner.artifacts.add(left / "model")
+        clock = SimpleNamespace(time=lambda: time.time() - 864_000)
+        monkeypatch.setattr("mlops_core.workspace.maintenance.housekeeping.time", clock)
+        found = collect(workspace, keep=0)
+        assert (found.folders, found.artifacts) == ((), (digest,))  # the process lives
+    assert collect(workspace, keep=0).folders == (left,)
+    assert not left.exists()
 
 
 def test_a_removed_work_folder_holds_no_descriptor(workspace):

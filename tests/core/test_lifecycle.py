@@ -225,6 +225,20 @@ def test_a_workspace_that_was_removed_meanwhile_is_said_to_be_gone(store):
     assert "has disappeared" in str(workspace_error(store.home, FileNotFoundError(errno.ENOENT, "No such file", "x")))
 
 
+@pytest.mark.parametrize("error", [RunnerError("endpoint.log cannot be read"), FileNotFoundError(errno.ENOENT, "gone")])
+def test_an_error_in_a_workspace_that_was_removed_meanwhile_says_why(store, error):
+    def fail(harm):
+        with Store(store.home):
+            harm()
+            raise error
+
+    with pytest.raises(type(error)):
+        fail(lambda: None)
+    with pytest.raises(StoreError, match=f"workspace {store.home} has disappeared") as found:
+        fail(lambda: shutil.rmtree(store.home))
+    assert found.value.__cause__ is error
+
+
 def test_run_that_can_no_longer_be_saved_still_says_how_it_ended(run, store, tmp_path):
     def execute():
         store.close()

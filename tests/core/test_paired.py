@@ -241,6 +241,15 @@ def test_a_bootstrap_by_group_finds_the_p_of_the_sign_test_of_few_groups():
     assert not compared(32, 0, 320, per_group=16).is_improvement  # 18 of 20 groups do not differ
 
 
+def test_a_gain_in_one_group_takes_as_many_samples_as_show_it_in_six():
+    """A bound at 0 is reached at once, but a single group in favour has p = 0.5."""
+    groups = {str(n): str(n % 12) for n in range(60)}
+    pairs = {name: (float(group not in "01"), float(group != "0")) for name, group in groups.items()}
+    found = compare_pairs(pairs, groups=groups, seed=0)
+    assert (found.low, found.differing, found.p_improvement) == (0, 1, 0.5)
+    assert found.further_samples == 300
+
+
 def test_about_so_many_further_samples_show_an_improvement_and_half_as_many_do_not():
     for gained, lost, count in ((5, 0, 100), (12, 6, 80), (30, 20, 400), (1, 0, 10)):
         further = compared(gained, lost, count).further_samples

@@ -166,6 +166,22 @@ def test_licence_of_the_data_is_not_said_to_be_that_of_the_model():
     assert "Licence of the model: none was declared" in body
 
 
+@pytest.mark.parametrize(
+    ("value", "basis"),
+    [
+        (MetricValue(value=0.9, low=0.8, high=0.95, method="bootstrap", count=2, groups=2), "2 groups"),
+        (MetricValue(value=0.9, low=0.8, high=0.95, count=40, groups=2), "40 samples in 2 groups"),
+        (MetricValue(value=0.9, low=0.8, high=0.95, count=40), "40 samples"),
+        (MetricValue(value=0.9, low=0.8, high=0.95), "-"),
+    ],
+)
+def test_groups_are_not_counted_as_samples(value, basis):
+    _, body = split_card(model_card(facts(values={"acc": value})))
+    row = next(line for line in body.splitlines() if line.startswith("| siren | 0.9 |"))
+    assert row.endswith(f" | {basis} | higher |")
+    assert "| Metric | Value | Interval | Rests on | Better |" in body
+
+
 def test_limits_name_what_restricts_the_use_or_is_not_known():
     _, body = split_card(model_card(facts(data_licence="CC-BY-NC-3.0")))
     limits = body.partition("## Limits")[2].partition("## Lineage")[0]

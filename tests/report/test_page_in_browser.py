@@ -122,6 +122,9 @@ def test_nothing_is_folded_in_a_wide_window_or_on_paper(browser, page_of):
     browser.send("Emulation.setEmulatedMedia", media="print")
     try:
         assert browser.run(hidden) == 0
+        more = "<details id=more><summary>4 more groups</summary><div><table class=groups></table></div></details>"
+        browser.run(f"document.querySelector('#metrics').insertAdjacentHTML('beforeend', {json.dumps(more)})")
+        assert browser.run("document.querySelector('#more > div').checkVisibility()")
         assert browser.run("getComputedStyle(document.querySelector('audio')).display") == "none"
         assert browser.run("getComputedStyle(document.querySelector('.metrics tr')).display") == "table-row"
     finally:

@@ -432,6 +432,15 @@ def test_report_shows_the_number_of_groups_and_the_metrics_of_the_worst_groups_f
     assert words.index("speaker 08 8 0.4") < words.index("4 more groups") < words.index("speaker 12 12 0.6")
 
 
+@pytest.mark.parametrize(
+    ("groups", "basis"), [(None, "800 samples"), (GroupBreakdown(count=800, samples=900), "800 groups")]
+)
+def test_samples_of_which_each_is_its_own_group_are_called_samples(store, groups, basis):
+    value = MetricValue(value=0.5, low=0.4, high=0.6, method="bootstrap", count=800, groups=800)
+    step = evaluated(store, report=MetricReport(values={"acc": value}, groups=groups))
+    assert f"0.4 to 0.6 95%, bootstrap, {basis} " in written(store, record(steps=(step,))).words()
+
+
 def test_report_draws_curves_and_says_where_groups_are_too_few(store):
     value = MetricValue(value=0.5, low=0.4, high=0.6, method="bootstrap", count=2, groups=2)
     lines = {"all <b>": ((0.0, 1.0), (0.5, 0.75), (1.0, 0.0)), "valves": ((0.0, 0.5), (1.0, 0.25))}
@@ -625,6 +634,20 @@ def test_report_without_a_removed_artifact_or_log_is_written_beside(store):
     assert write_report(store, made.run_id, note=notes.append).name == "report-incomplete.html"
     for lost in ("metrics: 0 instead of 1", "worst predictions: 0 instead of 1", "failed steps: 0 instead of 2"):
         assert lost in notes[0]
+
+
+def test_report_without_the_metrics_of_the_previous_run_is_written_beside(store):
+    value = MetricValue(value=0.5, low=0.4, high=0.6, method="wilson", count=9)
+    older = evaluated(store, report=MetricReport(values={"acc": value}))
+    newer = evaluated(store, report=MetricReport(values={"acc": replace(value, value=0.55)}))
+    store.runs.save(record(steps=(older,), run_id="20260101-000000-000000"))
+    made = record(steps=(newer,))
+    written(store, made)
+    digest = older.outputs["evaluation"]
+    store.artifacts.path(digest).rename(store.home / digest)
+    notes = []
+    assert write_report(store, made.run_id, note=notes.append).name == "report-incomplete.html"
+    assert "metrics of the previous accepted run: 0 instead of 1 (The artifact " in notes[0]
 
 
 def test_report_of_an_earlier_state_is_kept_under_another_name(store):

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,31 @@ def test_a_worker_that_cannot_be_started_ends_the_pool_with_a_line(served, monke
     line, code = outcome_of(served, is_tolerant=True)
     assert line.startswith("a worker process cannot be started or watched: FileNotFoundError")
     assert code == ExitCode.STEP
+
+
+def test_a_removed_model_is_not_blamed_on_the_plugin(served):
+    """A worker that takes the place of another one finds no model; the request that waits for it is refused."""
+    removed = replace(served, folder=served.folder / "gone" / "model")
+
+    async def run():
+        failure = asyncio.get_running_loop().create_future()
+        pool = pools.WorkerPool(
+            removed, size=1, max_waiting=1, on_failure=lambda line, code: failure.set_result((line, code))
+        )
+        pool.loaded = pools.LoadedModel(classes=(), content_types=(), load_s=0.0)
+        waiting = asyncio.ensure_future(pool.submit({}, deadline=time.monotonic() + 120))
+        pool.start()
+        async with asyncio.timeout(120):
+            found = await failure
+            refused = (await asyncio.gather(waiting, return_exceptions=True))[0]
+        await pool.stop()
+        return found, refused
+
+    (line, code), refused = asyncio.run(run())
+    where = served.folder / "gone"
+    assert line == f"ECHO echo has disappeared: something removed or moved {where} while the model was served"
+    assert code == ExitCode.STEP
+    assert str(refused) == "the server is stopping; send the request again"
 
 
 def test_a_worker_that_answers_no_more_is_killed_and_replaced(served, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops_core.errors import UsageError
+from mlops_core.errors import StoreError, UsageError
 from mlops_core.watching import Arrival, ObjectRule, PrefixRule
 from mlops_core.watching.folder import WatchedFolder
 from mlops_core.watching.journal import Reception, StartJournal, StartStatus
@@ -239,6 +240,27 @@ def test_what_could_not_start_waits_and_the_exit_code_says_so(arriving, tmp_path
         assert "1 object still waits" in lines[-1]
     (arriving / "d.zip").unlink()
     assert (once(), lines) == (0, [])
+
+
+@pytest.mark.parametrize("moment", ["nothing happens", "words.csv arrived"])
+def test_a_workspace_that_is_removed_ends_the_watcher(arriving, tmp_path, moment):
+    put(arriving)
+
+    def remove(line):
+        if line.endswith(moment):
+            shutil.rmtree(tmp_path / "w")
+
+    class Stop(threading.Event):
+        def is_set(self):
+            remove("nothing happens")
+            return super().is_set()
+
+    options = FolderOptions(bucket="arriving", settle_s=0, poll_s=0.1, includes_existing=True)
+    rule = PrefixRule(name="folder", use_case="TOY", bucket="arriving", prefix="", quiet_s=0)
+    made = Watcher(arriving, [rule], workspace=tmp_path / "w", options=options, report=remove)
+    with pytest.raises(StoreError, match=f"workspace {tmp_path / 'w'} has disappeared"):
+        made.watch(Stop())
+    assert not (tmp_path / "w").exists()
 
 
 def test_each_use_case_has_a_journal_of_its_own(toy, arriving, tmp_path):

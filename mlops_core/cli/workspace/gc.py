@@ -7,6 +7,7 @@ import click
 from mlops_core.cli.options import json_option, require_use_case
 from mlops_core.cli.output import format_size, print_json
 from mlops_core.cli.streams import echo_line
+from mlops_core.quantities import counted
 
 
 @click.command("gc")
@@ -42,11 +43,13 @@ def command(context: dict[str, str | None], *, keep: int, usecase: str | None, i
                 "removed": not is_dry,
                 "runs": list(garbage.runs),
                 "artifacts": list(garbage.artifacts),
+                "folders": [str(folder) for folder in garbage.folders],
                 "size_bytes": garbage.size_bytes,
             }
         )
         return
     echo_line(
-        f"{'would remove' if is_dry else 'removed'} {len(garbage.runs)} runs, {len(garbage.artifacts)} artifacts and "
-        f"{len(garbage.folders)} unfinished folders: {format_size(garbage.size_bytes)}"
+        f"{'would remove' if is_dry else 'removed'} {counted(len(garbage.runs), 'run')}, "
+        f"{counted(len(garbage.artifacts), 'artifact')} and {counted(len(garbage.folders), 'unfinished folder')}: "
+        f"{format_size(garbage.size_bytes)}"
     )

@@ -9,14 +9,14 @@ from mlops_core.datasets.licences import licence_warning
 from mlops_core.evaluation.comparability import TEST_SET_NOTE
 from mlops_core.evaluation.metrics import Direction, MetricReport, Unit
 from mlops_core.quantities import counted, format_number, format_size
-from mlops_core.report.facts import Missing
+from mlops_core.report.facts import Missing, basis_of
 from mlops_core.report.model_card.markdown import licence_text, markdown_text, table_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mlops_core.evaluation.confusion import ConfusionMatrix
-    from mlops_core.evaluation.metrics import GroupBreakdown, GroupMetrics, Metric, MetricValue
+    from mlops_core.evaluation.metrics import GroupBreakdown, GroupMetrics, Metric
     from mlops_core.report.model_card.facts import CardFacts
     from mlops_core.workspace.records import RunRecord
 
@@ -88,8 +88,8 @@ def metrics_section(facts: CardFacts) -> Iterator[str]:
         reason = facts.run.evaluation.reason if isinstance(facts.run.evaluation, Missing) else ""
         yield f"Not available. {markdown_text(reason)}"
         return
-    rows = [_metric_row(metric, report.values.get(metric.name)) for metric in facts.run.metrics]
-    yield from table_lines(("Metric", "Value", "Interval", "Samples", "Better"), rows)
+    rows = [_metric_row(metric, report) for metric in facts.run.metrics]
+    yield from table_lines(("Metric", "Value", "Interval", "Rests on", "Better"), rows)
     for title, (headings, cells) in _slices(facts, report).items():
         yield ""
         yield f"### {title}"
@@ -97,7 +97,8 @@ def metrics_section(facts: CardFacts) -> Iterator[str]:
         yield from table_lines(headings, cells)
 
 
-def _metric_row(metric: Metric, value: MetricValue | None) -> tuple[str, ...]:
+def _metric_row(metric: Metric, report: MetricReport) -> tuple[str, ...]:
+    value = report.values.get(metric.name)
     unit = "" if metric.unit in (Unit.NONE, Unit.FRACTION) else f" {metric.unit}"
     better = "higher" if metric.direction is Direction.HIGHER else "lower"
     name = markdown_text(metric.title or metric.name)
@@ -107,7 +108,13 @@ def _metric_row(metric: Metric, value: MetricValue | None) -> tuple[str, ...]:
     if math.isfinite(value.low) and math.isfinite(value.high):
         method = f"({value.level:.0%}, {markdown_text(value.method)})"
         interval = f"{format_number(value.low)} to {format_number(value.high)} {method}"
-    return name, f"{format_number(value.value)}{unit}", interval, str(value.count or "-"), better
+    return (
+        name,
+        f"{format_number(value.value)}{unit}",
+        interval,
+        basis_of(value, report) if value.count else "-",
+        better,
+    )
 
 
 _Section = tuple[tuple[str, ...], list[tuple[str, ...]]]

@@ -9,7 +9,7 @@ from mlops_core.evaluation.comparability import INTERNAL_NOTES
 from mlops_core.evaluation.metrics import MetricReport
 from mlops_core.quantities import format_change, format_number
 from mlops_core.report.comparison import Judgement, MetricComparison
-from mlops_core.report.facts import Missing
+from mlops_core.report.facts import Missing, basis_of
 from mlops_core.report.kit import (
     BadgeKind,
     Curve,
@@ -100,7 +100,7 @@ def _row(evidence: Evidence, metric: Metric, report: MetricReport) -> tuple[Node
     return (
         lines(*_names(metric), _meaning(metric)),
         lines(element("strong", format_number(value.value if value else None)), badge(fault, "bad") if fault else None),
-        lines(*_interval(value)) if value else "-",
+        lines(*_interval(value, report)) if value else "-",
         interval_chart(mark, metric_scale(metric, mark), label=label),
         lines(*map(format_number, mark.thresholds)) if mark.thresholds else muted("none"),
         _previous(evidence, metric),
@@ -123,20 +123,12 @@ def interval_text(value: MetricValue) -> str:
     return f"{value.level * 100:g}% CI: {format_number(value.low)} to {format_number(value.high)}"
 
 
-def _interval(value: MetricValue) -> tuple[Node, ...]:
+def _interval(value: MetricValue, report: MetricReport) -> tuple[Node, ...]:
     if not _has_interval(value):
         return ("no interval", muted(f"n = {value.count}") if value.count else None)
-    method = f"{value.level * 100:g}%, {value.method}, {_basis(value)}"
+    method = f"{value.level * 100:g}%, {value.method}, {basis_of(value, report)}"
     caveat = badge(value.caveat, "warn") if value.caveat else None
     return f"{format_number(value.low)} to {format_number(value.high)}", muted(method), caveat
-
-
-def _basis(value: MetricValue) -> str:
-    """Return what an interval rests on: samples, groups, or samples in groups."""
-    if value.method == "bootstrap":
-        return f"{value.count} groups"
-    is_grouped = value.groups and value.groups != value.count
-    return f"{value.count} samples in {value.groups} groups" if is_grouped else f"{value.count} samples"
 
 
 def _has_interval(value: MetricValue) -> bool:

@@ -27,6 +27,7 @@ from mlops_core.serving.workers.process import WorkerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from mlops_core.serving.models import ServedModel
 
@@ -102,6 +103,7 @@ class WorkerPool:
         self.loaded: LoadedModel | None = None
         self.replaced = 0
         self.first_ready = asyncio.Event()
+        self._model = model
         self._order = {
             "use_case": model.use_case,
             "model": str(model.folder),
@@ -141,14 +143,18 @@ class WorkerPool:
     async def stop(self) -> None:
         """End the workers; requests that still wait are refused."""
         self._is_stopping = True
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_exception(_stopping())
+        self._refuse_waiting()
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
         await asyncio.gather(*self._endings, return_exceptions=True)
+
+    def _refuse_waiting(self) -> None:
+        """Refuse the requests that wait: no worker will take them."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_exception(_stopping())
 
     async def _keep(self) -> None:
         """Start a worker, and another one whenever it has ended; end the pool if that cannot go on."""
@@ -186,7 +192,10 @@ class WorkerPool:
             ending = f"{_ending(await worker.ended())} while it loaded the model"
             return self._may_try_again(ending, is_tolerated=self._is_tolerant)
         if "failure" in header:
-            self._fail(str(header["failure"]), ExitCode(header["code"]))
+            removed = _removed_folder(self._model.folder)
+            lost = f"{self._model} has disappeared: something removed or moved {removed} while the model was served"
+            message, code = (header["failure"], ExitCode(header["code"])) if removed is None else (lost, ExitCode.STEP)
+            self._fail(str(message), code)
             return False
         self.loaded = self.loaded or LoadedModel(
             classes=tuple(header["classes"]),
@@ -222,8 +231,11 @@ class WorkerPool:
         return True
 
     def _fail(self, message: str, code: ExitCode = ExitCode.STEP) -> None:
-        if not self._is_stopping:
-            self._on_failure(message, code)
+        if self._is_stopping:
+            return
+        self._on_failure(message, code)
+        if not self.ready:
+            self._refuse_waiting()
 
     # --- Requests -----------------------------------------------------------------------------------------
 
@@ -313,6 +325,11 @@ def _stopping() -> RefusedRequestError:
 
 def _late() -> RefusedRequestError:
     return overloaded("no worker was free in time; send the request again later", retry_after_s=5)
+
+
+def _removed_folder(folder: Path) -> Path | None:
+    """Return the uppermost folder that is missing on the way to a folder; None where it is there."""
+    return next((place for place in (*reversed(folder.parents), folder) if not place.exists()), None)
 
 
 def _ending(status: int) -> str:

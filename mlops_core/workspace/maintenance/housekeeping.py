@@ -109,9 +109,11 @@ def find_garbage(store: Store, *, keep: int, use_case: str | None = None) -> Gar
         if run_id not in forgotten:
             needed.update(digests)
     needed |= {store.manifests.find_note(digest, REQUESTS_NOTE) or "" for digest in needed}
-    latest = time.time() - (_GRACE_S if any(run.status is RunStatus.RUNNING for run in kept) else 0.0)
+    is_running = any(run.status is RunStatus.RUNNING for run in kept)
     artifacts = tuple(
-        folder for folder in store.artifacts.folders() if folder.name not in needed and folder.stat().st_ctime <= latest
+        folder
+        for folder in store.artifacts.folders()
+        if folder.name not in needed and _is_old(folder.stat().st_ctime, is_running=is_running)
     )
     folders = tuple(path for path in store.work.iterdir() if _is_left_over(path))
     return Garbage(
@@ -165,10 +167,22 @@ def _users(store: Store, versions: Iterable[ModelVersion], artifacts: AbstractSe
     return users
 
 
+def _is_old(made: float, *, is_running: bool) -> bool:
+    """Return whether an artifact is older than any record that could name it later.
+
+    Without a run in progress, one of a time still to come is old, too: the clock was set back since.
+    """
+    age = time.time() - made
+    return age >= _GRACE_S if is_running else age >= 0 or age < -_GRACE_S
+
+
 def _is_left_over(path: Path) -> bool:
-    """Tell whether unfinished work belongs to no living process, however long that has been at it."""
+    """Tell whether unfinished work belongs to no living process, however long that has been at it.
+
+    A time still to come is no recent one: the clock was set back since.
+    """
     try:
-        return time.time() - path.stat().st_mtime > _GRACE_S and not is_claimed(path)
+        return abs(time.time() - path.stat().st_mtime) > _GRACE_S and not is_claimed(path)
     except OSError:
         return False
 

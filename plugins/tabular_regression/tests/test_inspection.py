@@ -43,7 +43,7 @@ def test_the_check_refuses_what_the_split_refuses(look):
     assert look(content, folds=2).errors == 1
     [finding] = look(content).findings
     assert finding.check == "split"
-    assert finding.message.startswith("3 rows in 3 groups; 5 folds need at least 10")
+    assert finding.message.startswith("3 rows in 3 groups; 5 folds need at least 10 groups: add rows of other groups")
 
 
 def test_each_violation_is_reported_with_its_place_and_its_consequence_in_a_run(look):

@@ -34,8 +34,8 @@ def check_groups(table: StoredTable, *, folds: int) -> None:
     count = len(np.unique(table.groups))
     if count < 2 * folds:
         raise DatasetError(
-            f"{len(table.target)} rows in {count} groups; {folds} folds need at least {2 * folds}: "
-            "add rows or lower split.folds"
+            f"{len(table.target)} rows in {count} groups; {folds} folds need at least {2 * folds} groups: "
+            "add rows of other groups, or lower split.folds"
         )
 
 
