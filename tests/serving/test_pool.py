@@ -52,6 +52,7 @@ def test_the_pool_ends_though_a_worker_becomes_ready_just_then(served, monkeypat
             await ended.wait()
 
     asyncio.run(run())
+    assert ended.is_set()
 
 
 def outcome_of(served, *, is_tolerant):

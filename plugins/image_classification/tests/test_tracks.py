@@ -102,7 +102,9 @@ def test_a_pattern_that_matches_few_names_is_said(tmp_path):
 def test_without_a_part_to_draw_single_pictures_are_accepted(tmp_path):
     parts = ("train", "val", "test")
     data(tmp_path, *(f"{part}/{label}/{part}.png" for part in parts for label in "ab"))
-    read(tmp_path).check()
+    found = read(tmp_path)
+    found.check()
+    assert len(found.pictures) == 6
 
 
 def test_class_names_in_different_normal_forms_are_one_class(tmp_path):
